@@ -1,0 +1,71 @@
+package nf
+
+// Code names the rule that refuses a difference.
+type Code string
+
+// The refusal codes, in the order in which the rules are tried.
+const (
+	NotPermitted      Code = "not-permitted"
+	Unobservable      Code = "unobservable"
+	Conflict          Code = "conflict"
+	LevelUnsupported  Code = "level-unsupported"
+	RestoreKeepsLevel Code = "restore-keeps-level"
+	ConntrackLatched  Code = "conntrack-latched"
+	RestartRequired   Code = "restart-required"
+	LevelInUse        Code = "level-in-use"
+	ModulesLocked     Code = "modules-locked"
+	Builtin           Code = "builtin"
+	Missing           Code = "missing"
+	NotLoaded         Code = "not-loaded"
+	InUse             Code = "in-use"
+	ReloadRequired    Code = "reload-required"
+	ReadOnly          Code = "read-only"
+	AboveNode         Code = "above-node"
+	BelowContainer    Code = "below-container"
+	BelowCount        Code = "below-count"
+)
+
+// Codes lists the refusal codes in the order in which the rules are tried.
+func Codes() []Code {
+	return []Code{NotPermitted, Unobservable, Conflict, LevelUnsupported, RestoreKeepsLevel, ConntrackLatched,
+		RestartRequired, LevelInUse, ModulesLocked, Builtin, Missing, NotLoaded, InUse, ReloadRequired, ReadOnly,
+		AboveNode, BelowContainer, BelowCount}
+}
+
+// Until names the event that ends a refusal or a pending entry.
+type Until string
+
+// The events.
+const (
+	UntilPrivilege        Until = "privilege"
+	UntilObservable       Until = "observable"
+	UntilPolicyChange     Until = "policy-change"
+	UntilNever            Until = "never"
+	UntilContainerStart   Until = "container-start"
+	UntilContainerRestart Until = "container-restart"
+	UntilNodeRestart      Until = "node-restart"
+	UntilRulesRemoved     Until = "rules-removed"
+	UntilKernelChange     Until = "kernel-change"
+	UntilModuleLoad       Until = "module-load"
+	UntilHoldersGone      Until = "holders-gone"
+	UntilModuleReload     Until = "module-reload"
+	UntilEntriesDrained   Until = "entries-drained"
+)
+
+// The codes of warnings.
+const (
+	WarnNodeTracking     = "node-tracking"      // the node itself tracks connections, or may
+	WarnNotEnforced      = "level-not-enforced" // nothing but nfsync's look keeps a level
+	WarnLeftoverEntries  = "leftover-entries"   // conntrack entries remain although no rule tracks
+	WarnOtherUser        = "conntrack-user"     // OVS, IPVS or tc may use conntrack without a rule
+	WarnModuleAbsent     = "module-absent"      // wanted unloaded, and not there at all
+	WarnModuleUnknown    = "module-unknown"     // a level's module cannot be said to exist or not
+	WarnNoLongerWanted   = "no-longer-wanted"   // nfsync set the key, no policy names it any more
+	WarnSelectsNothing   = "selects-nothing"    // a policy matches no container of this node
+	WarnNoPolicy         = "no-policy"          // no policy is for this node
+	WarnNodeNamespace    = "node-namespace"     // a file under the netns directory names the node's own namespace
+	WarnNotANamespace    = "not-a-namespace"    // a file under the netns directory is no namespace, or dangles
+	WarnRulesUnread      = "rules-unread"       // some tables could not be read
+	WarnRuntimeBroken    = "runtime-broken"     // a runtime is there and cannot be read
+	WarnMemoryUnreadable = "memory-unreadable"  // nfsync's own memory may not be read by this user
+)

@@ -1,0 +1,18 @@
+// Package nf holds the words of nfsync: targets, keys, values, wants, facts,
+// snapshots, changes and refusals. Every other package speaks in them.
+//
+// It imports the standard library only and does no I/O, so that the document
+// types of the public formats (NodeSnapshot, Plan) can be used anywhere.
+package nf
+
+// APIVersion is the version of every document that nfsync reads or writes.
+const APIVersion = "nfsync.dev/v1alpha1"
+
+// The kinds of documents.
+const (
+	KindNodePolicy      = "NodePolicy"
+	KindContainerPolicy = "ContainerPolicy"
+	KindNodeSnapshot    = "NodeSnapshot"
+	KindPlan            = "Plan"
+	KindReceipt         = "Receipt"
+)

@@ -1,0 +1,130 @@
+package nf
+
+// Layer tells whether a value is the kernel's now, or what the next start will
+// bring.
+type Layer string
+
+// The layers.
+const (
+	LayerLive Layer = "live"
+	LayerBoot Layer = "boot"
+)
+
+// Fact is what was observed of one key, and what hinders changing it.
+type Fact struct {
+	Key  Key   `json:"key"`
+	Live Value `json:"live"`
+	// Boot is the value that the next start brings; nil where the system keeps
+	// none for this key.
+	Boot *Value `json:"boot,omitempty"`
+	// ReadOnly tells that the kernel offers the value read-only here: its file
+	// has no write permission for anybody.
+	ReadOnly bool `json:"readOnly,omitempty"`
+}
+
+// Tracking tells whether a network namespace tracks connections, and how that
+// is known. The state is on, off or unknown.
+type Tracking struct {
+	State    string `json:"state"`
+	Evidence string `json:"evidence"`
+}
+
+// The states of tracking.
+const (
+	TrackingOn      = "on"
+	TrackingOff     = "off"
+	TrackingUnknown = "unknown"
+)
+
+// The scopes of conntrack.max in a container: whether the value that the
+// container shows is its own or the node's.
+const (
+	ScopeOwn     = "own"
+	ScopeNode    = "node"
+	ScopeUnknown = "unknown"
+)
+
+// Namespace is what was observed in one network namespace, the node's or a
+// container's.
+type Namespace struct {
+	// Facts are sorted by key. A key that was asked and is not among them is
+	// absent. conntrack.max and the like are here, modules are not.
+	Facts []Fact `json:"facts"`
+	// Rules are the tables found; nil where they were not asked for.
+	Rules *Rules `json:"rules,omitempty"`
+	// Tracking is nil where it was not asked for.
+	Tracking *Tracking `json:"tracking,omitempty"`
+	// Count is the number of live conntrack entries; absent where not asked
+	// for, or where the kernel has no conntrack.
+	Count Value `json:"count"`
+}
+
+// Fact returns what was observed of that key; an absent value where nothing was.
+func (n *Namespace) Fact(k Key) Fact {
+	for i := range n.Facts {
+		if n.Facts[i].Key == k {
+			return n.Facts[i]
+		}
+	}
+	return Fact{Key: k}
+}
+
+// Rules are the tables of one network namespace.
+type Rules struct {
+	Tables []Table `json:"tables"`
+	// Unknown says why some or all could not be read; empty where all were.
+	Unknown string `json:"unknown,omitempty"`
+}
+
+// The backends of tables.
+const (
+	BackendNft    = "nft"    // nf_tables
+	BackendLegacy = "legacy" // x_tables: ip_tables, ip6_tables, arp_tables
+)
+
+// Table is one table of rules.
+type Table struct {
+	Backend string `json:"backend"`
+	Family  string `json:"family"` // ip, ip6, inet, arp, bridge, netdev
+	Name    string `json:"name"`
+	Rules   int    `json:"rules"`
+	// Guards are the base chains whose policy is not accept: they hold
+	// traffic back even without a rule.
+	Guards []string `json:"guards,omitempty"`
+	// Uses are what the rules use, the highest level first, each statement of
+	// each chain once.
+	Uses []Use `json:"uses,omitempty"`
+}
+
+// Use is one statement that needs a level: "ct state" needs stateful.
+type Use struct {
+	Level string `json:"level"` // the name of the level that it needs
+	Chain string `json:"chain"`
+	What  string `json:"what"`  // the expression, match or target: "ct", "xt match conntrack", "masq"
+	Count int    `json:"count"` // rules of the chain that hold it
+}
+
+// Level is the level that the table uses: its highest use; stateless for any
+// other rule or a chain that holds traffic back; disabled for an empty table.
+func (t Table) Level() Level {
+	level := LevelDisabled
+	if t.Rules > 0 || len(t.Guards) > 0 {
+		level = LevelStateless
+	}
+	for _, u := range t.Uses {
+		if l, ok := ParseLevel(u.Level); ok {
+			level = max(level, l)
+		}
+	}
+	return level
+}
+
+// Level is the level that the rules use. Where they could not all be read it
+// is the least that they use.
+func (r Rules) Level() Level {
+	level := LevelDisabled
+	for _, t := range r.Tables {
+		level = max(level, t.Level())
+	}
+	return level
+}

@@ -1,0 +1,95 @@
+package nf
+
+import "slices"
+
+// Modules are the kernel's modules: those that are there, and whether one that
+// is not named here can be said to be absent.
+type Modules struct {
+	// Support is loadable, none (a kernel built without module support) or
+	// locked (modules_disabled, lockdown), with the reason.
+	Support string `json:"support"`
+	Reason  string `json:"reason,omitempty"`
+	// Complete tells that the evidence was readable: a name that is neither in
+	// List nor in Aliases does not exist on this node. Otherwise it is unknown,
+	// and Unknown says why.
+	Complete bool   `json:"complete"`
+	Unknown  string `json:"unknown,omitempty"`
+	// List holds every module that is loaded, built in or can be loaded,
+	// sorted by name.
+	List []ModuleFact `json:"list"`
+	// Aliases are the exact aliases of modules.alias: nf_conntrack_ipv4 is
+	// nf_conntrack since Linux 4.19.
+	Aliases map[string]string `json:"aliases,omitempty"`
+}
+
+// The kinds of module support.
+const (
+	SupportLoadable = "loadable"
+	SupportNone     = "none"
+	SupportLocked   = "locked"
+)
+
+// ModuleFact is what was observed of one kernel module.
+type ModuleFact struct {
+	Name     string `json:"name"`
+	State    string `json:"state"`              // loaded, builtin or unloaded
+	Evidence string `json:"evidence,omitempty"` // the file that told
+	// Refs is the reference count, holders included; -1 where not known.
+	Refs    int      `json:"refs,omitempty"`
+	Holders []string `json:"holders,omitempty"` // modules that use it
+	Deps    []string `json:"deps,omitempty"`    // modules that it needs, to be loaded first, in order
+	// Parameters are those of /sys/module/NAME/parameters that could be read,
+	// where they were asked for.
+	Parameters map[string]Parameter `json:"parameters,omitempty"`
+	// Permanent tells that the module can never be unloaded.
+	Permanent bool `json:"permanent,omitempty"`
+}
+
+// Parameter is a module's parameter. A writable one can be set while the
+// module is loaded.
+type Parameter struct {
+	Value    string `json:"value"`
+	Writable bool   `json:"writable,omitempty"`
+}
+
+// Find returns the module of that name, with - and _ the same, or the one that
+// the name is an alias of. A real module's name wins over an alias, as
+// modprobe(8) has it.
+func (m *Modules) Find(name string) (*ModuleFact, bool) {
+	name = NormalizeModule(name)
+	if f, ok := m.find(name); ok {
+		return f, true
+	}
+	if real, ok := m.Aliases[name]; ok {
+		return m.find(real)
+	}
+	return nil, false
+}
+
+func (m *Modules) find(name string) (*ModuleFact, bool) {
+	i, ok := slices.BinarySearchFunc(m.List, name, func(f ModuleFact, name string) int {
+		switch {
+		case f.Name < name:
+			return -1
+		case f.Name > name:
+			return 1
+		}
+		return 0
+	})
+	if !ok {
+		return nil, false
+	}
+	return &m.List[i], true
+}
+
+// Value is the module's state as the value of its key, with those of its
+// parameters that are named.
+func (f *ModuleFact) Value(params []string) Value {
+	values := map[string]string{}
+	for _, p := range params {
+		if v, ok := f.Parameters[p]; ok {
+			values[p] = v.Value
+		}
+	}
+	return Module(f.State, values)
+}

@@ -1,0 +1,146 @@
+package nf
+
+import "time"
+
+// Snapshot is all facts of a node at one time: the NodeSnapshot document. Its
+// format is public and stable.
+type Snapshot struct {
+	APIVersion   string       `json:"apiVersion"`
+	Kind         string       `json:"kind"`
+	Node         NodeIdentity `json:"node"`
+	TakenAt      time.Time    `json:"takenAt"`
+	BootID       string       `json:"bootID"` // /proc/sys/kernel/random/boot_id
+	Kernel       Kernel       `json:"kernel"`
+	Capabilities Capabilities `json:"capabilities"`
+	Modules      Modules      `json:"modules"`
+	// Host is the node's own network namespace.
+	Host       Namespace   `json:"host"`
+	Containers []Container `json:"containers"` // sorted by runtime and id
+	// Warnings are about the observation itself: files that were skipped, say.
+	Warnings []Warning `json:"warnings"`
+	Memory   Memory    `json:"memory"`
+}
+
+// NodeIdentity is what node selectors match.
+type NodeIdentity struct {
+	Name   string            `json:"name"`
+	Labels map[string]string `json:"labels,omitempty"`
+}
+
+// Kernel is what uname(2) says.
+type Kernel struct {
+	Release string `json:"release"`
+	Machine string `json:"machine"`
+}
+
+// Capabilities are what this kernel, this node and nfsync itself can do, as
+// probed.
+type Capabilities struct {
+	// Denied says why nfsync cannot make a kind of change; a kind that is not
+	// in it can be made. The kinds are the Ability constants.
+	Denied map[string]string `json:"denied,omitempty"`
+	// Latches tells that tracking, once on in a namespace, stays on until it
+	// ends (Virtuozzo 7): yes, no or unknown.
+	Latches string `json:"latches"`
+	// Masks tells that the kernel keeps a container's level itself, in
+	// ve.iptables_mask.
+	Masks bool `json:"masks"`
+	// BucketStep is what the kernel rounds the number of hash buckets up to: a
+	// page of list heads (nf_ct_alloc_hashtable in
+	// net/netfilter/nf_conntrack_core.c), 512 with pages of 4 KiB.
+	BucketStep int64 `json:"bucketStep"`
+	// LegacyTables tells that ip_tables is loaded or built in.
+	LegacyTables bool `json:"legacyTables"`
+}
+
+// The kinds of changes that privileges decide about.
+const (
+	AbilityModules    = "modules"    // load and unload: CAP_SYS_MODULE
+	AbilityNode       = "node"       // the node's own sysctls
+	AbilityContainers = "containers" // enter and change containers
+)
+
+// The values of Capabilities.Latches.
+const (
+	Yes          = "yes"
+	No           = "no"
+	MaybeUnknown = "unknown"
+)
+
+// Container is one container of the node: its identity and what was observed
+// inside.
+type Container struct {
+	Runtime string   `json:"runtime"`
+	ID      string   `json:"id"`
+	Name    string   `json:"name"`
+	Aliases []string `json:"aliases,omitempty"`
+	State   string   `json:"state"`
+	// Instance changes when the container is restarted or made anew.
+	Instance string `json:"instance"`
+	// Unobservable says why nothing in the container can be read or changed.
+	Unobservable string `json:"unobservable,omitempty"`
+	// MaxScope is whose value the container's conntrack.max is, as far as
+	// this observation shows: own, node or unknown.
+	MaxScope string `json:"maxScope,omitempty"`
+	Namespace
+}
+
+// StateRunning is the state of a container that runs; a named network
+// namespace always does.
+const StateRunning = "running"
+
+// Target is the container as a target.
+func (c *Container) Target() Target {
+	return Target{Kind: TargetContainer, Runtime: c.Runtime, ID: c.ID, Name: c.Name}
+}
+
+// Find returns the namespace of a target, and its container where it is one.
+// It is false where the snapshot does not have the target.
+func (s *Snapshot) Find(t Target) (*Namespace, *Container, bool) {
+	if t.IsNode() {
+		return &s.Host, nil, true
+	}
+	for i := range s.Containers {
+		c := &s.Containers[i]
+		if c.Runtime == t.Runtime && c.ID == t.ID {
+			return &c.Namespace, c, true
+		}
+	}
+	return nil, nil, false
+}
+
+// Memory is what nfsync remembers of earlier runs on this node. Without it
+// every key is new, and no tracking is known to have been seen.
+type Memory struct {
+	Revision string      `json:"revision,omitempty"` // the last one applied
+	Keys     []MemoryKey `json:"keys,omitempty"`     // sorted by target and key
+	// MaxScope is, by kernel release, whose value a container's conntrack.max
+	// turned out to be: own or node.
+	MaxScope map[string]string `json:"maxScope,omitempty"`
+	Latches  []Latch           `json:"latches,omitempty"`
+	Restarts []RestartDone     `json:"restarts,omitempty"`
+}
+
+// MemoryKey is what was last asked of a key and what it last was.
+type MemoryKey struct {
+	Target   Target `json:"target"`
+	Key      Key    `json:"key"`
+	Asked    string `json:"asked"` // Wish.String
+	Applied  Value  `json:"applied"`
+	Instance string `json:"instance"`      // of the target at that time; the boot id for the node
+	Set      bool   `json:"set,omitempty"` // nfsync itself has changed it
+}
+
+// Latch says that tracking was seen on for an instance of a target.
+type Latch struct {
+	Target   Target `json:"target"`
+	Instance string `json:"instance"`
+	Evidence string `json:"evidence,omitempty"`
+}
+
+// RestartDone is a restart that nfsync has made for a want.
+type RestartDone struct {
+	Target   Target `json:"target"`
+	Asked    string `json:"asked"`
+	Instance string `json:"instance"` // the one that was ended
+}

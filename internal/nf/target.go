@@ -1,0 +1,61 @@
+package nf
+
+import (
+	"cmp"
+	"errors"
+)
+
+// The kinds of targets.
+const (
+	TargetNode      = "node"
+	TargetContainer = "container"
+)
+
+// The container runtimes.
+const (
+	RuntimeVZ    = "vz"    // Virtuozzo 7, VHS 7, OpenVZ 7
+	RuntimeNetns = "netns" // named network namespaces, as ip-netns(8) makes them
+)
+
+// ErrGone says that a target has vanished, or that its name now belongs to
+// another instance, since it was observed.
+var ErrGone = errors.New("the target is gone")
+
+// Target is what a want, a fact or a change belongs to: the node itself or one
+// container on it. It is comparable. ID is the container's CTID or UUID, for
+// netns the file name; Name is what people call it.
+type Target struct {
+	Kind    string `json:"kind"`
+	Runtime string `json:"runtime,omitempty"`
+	ID      string `json:"id,omitempty"`
+	Name    string `json:"name,omitempty"`
+}
+
+// Node is the target that stands for the node's own network namespace.
+var Node = Target{Kind: TargetNode}
+
+// IsNode tells whether t is the node itself.
+func (t Target) IsNode() bool { return t.Kind == TargetNode }
+
+// String is what people read: "node", or "container vz/132694 (web-1)".
+func (t Target) String() string {
+	if t.IsNode() {
+		return TargetNode
+	}
+	s := "container " + t.Runtime + "/" + t.ID
+	if t.Name != "" && t.Name != t.ID {
+		s += " (" + t.Name + ")"
+	}
+	return s
+}
+
+// Compare orders targets: the node first, then containers by runtime and id.
+func (t Target) Compare(o Target) int {
+	if t.IsNode() != o.IsNode() {
+		if t.IsNode() {
+			return -1
+		}
+		return 1
+	}
+	return cmp.Or(cmp.Compare(t.Runtime, o.Runtime), cmp.Compare(t.ID, o.ID), cmp.Compare(t.Name, o.Name))
+}

@@ -1,0 +1,214 @@
+package nf
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+type valueKind uint8
+
+const (
+	kindAbsent valueKind = iota
+	kindNumber
+	kindText
+	kindModule
+	kindUnknown
+)
+
+// Value is the value of one key: absent, a number, a text (a level, say), the
+// state of a module, or unknown with the reason. The zero Value is absent.
+// Values are comparable with ==.
+//
+// In JSON a number is a number, a text a string, an absent value null, an
+// unknown one {"unknown": "why"}; a module is the string of its state, or
+// {"state": "loaded", "parameters": {"max_sets": "512"}} where parameters are
+// meant.
+type Value struct {
+	kind   valueKind
+	number int64
+	text   string // a text, a module's state, or why the value is unknown
+	params string // a module's parameters, "name=value" sorted and joined by spaces
+}
+
+// Module states, as the text of a module's value. A want is loaded or
+// unloaded; a fact can be any of them. A module that does not exist on the
+// node is an absent Value.
+const (
+	ModuleLoaded   = "loaded"
+	ModuleUnloaded = "unloaded"
+	ModuleBuiltin  = "builtin"
+)
+
+// Absent is the value of a key that the kernel does not have.
+func Absent() Value { return Value{} }
+
+// Number is a numeric value: entries, buckets, or whole seconds.
+func Number(n int64) Value { return Value{kind: kindNumber, number: n} }
+
+// Text is a textual value, such as the name of a level.
+func Text(s string) Value { return Value{kind: kindText, text: s} }
+
+// Unknown is a value that could not be read, and why. It never reads as off.
+func Unknown(why string) Value { return Value{kind: kindUnknown, text: why} }
+
+// Module is the state of a kernel module, with the parameters that matter.
+// Parameter values hold no white space.
+func Module(state string, params map[string]string) Value {
+	list := make([]string, 0, len(params))
+	for _, name := range slices.Sorted(maps.Keys(params)) {
+		list = append(list, name+"="+params[name])
+	}
+	return Value{kind: kindModule, text: state, params: strings.Join(list, " ")}
+}
+
+// IsAbsent tells whether the kernel does not have the key.
+func (v Value) IsAbsent() bool { return v.kind == kindAbsent }
+
+// IsUnknown tells whether the value could not be read.
+func (v Value) IsUnknown() bool { return v.kind == kindUnknown }
+
+// Why is the reason why the value is unknown.
+func (v Value) Why() string {
+	if v.kind != kindUnknown {
+		return ""
+	}
+	return v.text
+}
+
+// Number returns the number, if v is one.
+func (v Value) Number() (int64, bool) { return v.number, v.kind == kindNumber }
+
+// Text returns the text, if v is one.
+func (v Value) Text() (string, bool) {
+	if v.kind != kindText {
+		return "", false
+	}
+	return v.text, true
+}
+
+// Level returns the level, if v is the text of one.
+func (v Value) Level() (Level, bool) {
+	if v.kind != kindText {
+		return LevelUnset, false
+	}
+	return ParseLevel(v.text)
+}
+
+// Module returns a module's state and parameters, if v is a module's value.
+func (v Value) Module() (state string, params map[string]string, ok bool) {
+	if v.kind != kindModule {
+		return "", nil, false
+	}
+	for _, p := range strings.Fields(v.params) {
+		if params == nil {
+			params = map[string]string{}
+		}
+		name, value, _ := strings.Cut(p, "=")
+		params[name] = value
+	}
+	return v.text, params, true
+}
+
+// String is what people read.
+func (v Value) String() string {
+	switch v.kind {
+	case kindNumber:
+		return strconv.FormatInt(v.number, 10)
+	case kindText:
+		return v.text
+	case kindModule:
+		if v.params != "" {
+			return v.text + " (" + v.params + ")"
+		}
+		return v.text
+	case kindUnknown:
+		return "unknown"
+	}
+	return "absent"
+}
+
+type moduleJSON struct {
+	State      string            `json:"state"`
+	Parameters map[string]string `json:"parameters"`
+}
+
+type unknownJSON struct {
+	Unknown string `json:"unknown"`
+}
+
+// MarshalJSON writes the value as the type's comment says.
+func (v Value) MarshalJSON() ([]byte, error) {
+	switch v.kind {
+	case kindNumber:
+		return strconv.AppendInt(nil, v.number, 10), nil
+	case kindText:
+		return json.Marshal(v.text)
+	case kindUnknown:
+		return json.Marshal(unknownJSON{v.text})
+	case kindModule:
+		state, params, _ := v.Module()
+		if params == nil {
+			return json.Marshal(state)
+		}
+		return json.Marshal(moduleJSON{state, params})
+	}
+	return []byte("null"), nil
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote. A string is read as a text: only
+// the key tells that it is a module's state, see Value.As.
+func (v *Value) UnmarshalJSON(data []byte) error {
+	data = bytes.TrimSpace(data)
+	switch {
+	case bytes.Equal(data, []byte("null")):
+		*v = Absent()
+		return nil
+	case len(data) > 0 && data[0] == '"':
+		var s string
+		err := json.Unmarshal(data, &s)
+		*v = Text(s)
+		return err
+	case len(data) > 0 && data[0] == '{':
+		return v.unmarshalObject(data)
+	}
+	n, err := strconv.ParseInt(string(data), 10, 64)
+	if err != nil {
+		return fmt.Errorf("a value must be a whole number, a string, null, {\"unknown\": …} or {\"state\": …}, not %s", data)
+	}
+	*v = Number(n)
+	return nil
+}
+
+func (v *Value) unmarshalObject(data []byte) error {
+	var o struct {
+		Unknown    *string           `json:"unknown"`
+		State      *string           `json:"state"`
+		Parameters map[string]string `json:"parameters"`
+	}
+	if err := json.Unmarshal(data, &o); err != nil {
+		return err
+	}
+	switch {
+	case o.Unknown != nil:
+		*v = Unknown(*o.Unknown)
+	case o.State != nil:
+		*v = Module(*o.State, o.Parameters)
+	default:
+		return fmt.Errorf("a value that is a mapping must have the key unknown or state")
+	}
+	return nil
+}
+
+// As is v as a value of that key: JSON writes a module's state as a plain
+// string, and only the key tells it from a text.
+func (v Value) As(k Key) Value {
+	if _, isModule := k.Module(); isModule && v.kind == kindText {
+		return Module(v.text, nil)
+	}
+	return v
+}

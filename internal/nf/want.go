@@ -1,0 +1,74 @@
+package nf
+
+import "fmt"
+
+// Source is the place in a policy that asked for something: the line and
+// column, counted from 1, columns in characters, of the value.
+type Source struct {
+	Name   string `json:"name"` // metadata.name of the policy
+	File   string `json:"file"`
+	Line   int    `json:"line"`
+	Column int    `json:"column"`
+}
+
+// String is file:line:column.
+func (s Source) String() string { return fmt.Sprintf("%s:%d:%d", s.File, s.Line, s.Column) }
+
+// Restart says what becomes of a level that only a restart brings.
+type Restart string
+
+// The values of spec.restart.
+const (
+	RestartRefuse Restart = "refuse"
+	RestartStage  Restart = "stage"
+	RestartAllow  Restart = "allow"
+)
+
+// Wish is what is wanted of a key: an exact value, or a range of numbers.
+// Wishes are comparable with ==.
+type Wish struct {
+	Value   Value `json:"value"`             // exact; absent where bounds are given
+	AtLeast int64 `json:"atLeast,omitempty"` // 0 is no lower bound
+	AtMost  int64 `json:"atMost,omitempty"`  // 0 is no upper bound
+}
+
+// Exactly is the wish for one value.
+func Exactly(v Value) Wish { return Wish{Value: v} }
+
+// String is what people read, and what memory keeps of the last want.
+func (w Wish) String() string {
+	switch {
+	case w.AtLeast != 0 && w.AtMost != 0:
+		return fmt.Sprintf("%d..%d", w.AtLeast, w.AtMost)
+	case w.AtLeast != 0:
+		return fmt.Sprintf("at least %d", w.AtLeast)
+	case w.AtMost != 0:
+		return fmt.Sprintf("at most %d", w.AtMost)
+	}
+	return w.Value.String()
+}
+
+// Want is one key's desired value on one target, with the line that asked.
+type Want struct {
+	Target  Target  `json:"target"`
+	Key     Key     `json:"key"`
+	Wish    Wish    `json:"wish"`
+	Restart Restart `json:"restart,omitempty"` // of a container's level
+	Source  Source  `json:"policy"`
+	// Rivals are other wishes of equal priority for the same key of the same
+	// target. Where there are any, the want is a conflict and none is applied.
+	Rivals []Rival `json:"rivals,omitempty"`
+}
+
+// Rival is another wish for a key that a policy of equal priority has.
+type Rival struct {
+	Wish   Wish   `json:"wish"`
+	Source Source `json:"policy"`
+}
+
+// Wants is everything that the policies want of one node, sorted by target and
+// key, with what is to be said about it (a policy that selects nothing).
+type Wants struct {
+	List     []Want    `json:"list"`
+	Warnings []Warning `json:"warnings"`
+}
