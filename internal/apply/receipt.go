@@ -1,0 +1,116 @@
+package apply
+
+import (
+	"time"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// Outcome is what became of one change.
+type Outcome string
+
+// The outcomes.
+const (
+	Applied Outcome = "applied" // made and read back, or found made already
+	Failed  Outcome = "failed"  // could not be made; its target was rolled back
+	Undone  Outcome = "undone"  // made, and undone because its target failed or the run was stopped
+	Kept    Outcome = "kept"    // one-way or disruptive: made, and not undone although its target failed
+	Gone    Outcome = "gone"    // the target vanished on the way
+	Refused Outcome = "refused" // a rule forbade it at the last moment
+	Skipped Outcome = "skipped" // not tried: its target had failed, or the run was stopped
+	Stuck   Outcome = "stuck"   // could not be undone: a person has to look
+)
+
+// Receipt is what an apply did: the Receipt document. Its slices are never nil.
+type Receipt struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	ID         string `json:"id"`
+	Node       string `json:"node"`
+	Revision   string `json:"revision"`
+	Plan       string `json:"plan"` // the plan's id
+	// StartedAt and FinishedAt are what the clock said: FinishedAt is the
+	// earlier one where the clock was set back meanwhile.
+	StartedAt  time.Time `json:"startedAt"`
+	FinishedAt time.Time `json:"finishedAt"`
+	// Interrupted tells that the run was asked to stop before its last change.
+	Interrupted bool `json:"interrupted"`
+	// Recovered is what became of the changes of an earlier run that had not
+	// come to its end.
+	Recovered []Result     `json:"recovered"`
+	Results   []Result     `json:"results"` // one for each change of the plan, in its order
+	Refusals  []nf.Refusal `json:"refusals"`
+	Pending   []nf.Pending `json:"pending"`
+	Warnings  []nf.Warning `json:"warnings"`
+	Summary   Summary      `json:"summary"`
+}
+
+// Result is one change and what became of it.
+type Result struct {
+	nf.Change
+	Outcome Outcome `json:"outcome"`
+	// Error is what went wrong with this change; Reason is why it was refused,
+	// skipped, undone or kept.
+	Error  string `json:"error,omitempty"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// Summary counts the results by their outcome, and the plan's other entries.
+type Summary struct {
+	Applied  int `json:"applied"`
+	Undone   int `json:"undone"`
+	Failed   int `json:"failed"`
+	Gone     int `json:"gone"`
+	Kept     int `json:"kept"`
+	Refused  int `json:"refused"`
+	Skipped  int `json:"skipped"`
+	Stuck    int `json:"stuck"`
+	Refusals int `json:"refusals"`
+	Pending  int `json:"pending"`
+	InSync   int `json:"inSync"`
+}
+
+// The exit codes of a receipt and of a recovery report.
+const (
+	exitOK      = 0 // nothing was refused, nothing failed
+	exitRefused = 3 // something was refused, the rest was applied
+	exitFailed  = 5 // a target failed and was rolled back
+	exitStuck   = 6 // a target could not be rolled back
+)
+
+// ExitCode is the exit code that the receipt asks for: 6 where something could
+// not be undone, else 5 where a target failed, else 3 where something was
+// refused, else 0. A run that was stopped returns an error beside its receipt.
+func (r Receipt) ExitCode() int {
+	s := r.Summary
+	switch {
+	case s.Stuck > 0:
+		return exitStuck
+	case s.Failed > 0, s.Kept > 0, s.Undone > 0 && !r.Interrupted:
+		return exitFailed
+	case s.Refusals > 0, s.Refused > 0:
+		return exitRefused
+	}
+	return exitOK
+}
+
+func (s *Summary) count(o Outcome) {
+	switch o {
+	case Applied:
+		s.Applied++
+	case Failed:
+		s.Failed++
+	case Undone:
+		s.Undone++
+	case Kept:
+		s.Kept++
+	case Gone:
+		s.Gone++
+	case Refused:
+		s.Refused++
+	case Skipped:
+		s.Skipped++
+	case Stuck:
+		s.Stuck++
+	}
+}
