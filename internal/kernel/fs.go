@@ -1,0 +1,42 @@
+package kernel
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// FS is where the kernel's files are. The zero value is not useful: give all
+// three.
+type FS struct {
+	Proc string // procfs, normally /proc
+	Sys  string // sysfs, normally /sys
+	Root string // where lib/modules, etc and boot are, normally /
+}
+
+func (fs FS) proc(elem ...string) string { return filepath.Join(append([]string{fs.Proc}, elem...)...) }
+func (fs FS) sys(elem ...string) string  { return filepath.Join(append([]string{fs.Sys}, elem...)...) }
+func (fs FS) root(elem ...string) string { return filepath.Join(append([]string{fs.Root}, elem...)...) }
+
+// maxFile bounds what is read of any one file: the longest text of a real
+// kernel, kallsyms, has about 15 MiB.
+const maxFile = 64 << 20
+
+// readFile reads a file whole: in one go, without trusting the size that
+// stat(2) shows, which is 0 in procfs.
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxFile {
+		return nil, fmt.Errorf("cannot read %s: it is longer than %d MiB", path, maxFile>>20)
+	}
+	return data, nil
+}
