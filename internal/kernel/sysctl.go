@@ -1,0 +1,253 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// Sysctls reads conntrack values of the network namespace of the calling
+// thread: the asked keys and, if all, every nf_conntrack_* value that the
+// kernel has, below /proc/sys/net/netfilter. The kernel looks that directory up
+// in the namespace of the thread that opens it (net_ctl_header_lookup in
+// net/sysctl_net.c). nf_conntrack_count is left out of all: it is a counter.
+//
+// The facts are sorted by key. A key that the kernel does not have is an absent
+// fact, one that cannot be read or is not one integer is unknown; keys that are
+// not conntrack's are left out. A fact is read-only where no permission bit
+// lets anybody write: Linux since 5.13 has nf_conntrack_max so in every
+// namespace but the first (nf_conntrack_standalone_init_sysctl in
+// net/netfilter/nf_conntrack_standalone.c).
+func (fs FS) Sysctls(keys []nf.Key, all bool) []nf.Fact {
+	dir, err := fs.openNetfilter()
+	defer dir.close()
+	keys = slices.DeleteFunc(slices.Clone(keys), func(k nf.Key) bool { return !k.Conntrack() })
+	if all && err == nil {
+		var found []nf.Key
+		found, err = dir.keys()
+		keys = append(keys, found...)
+	}
+	if all && err != nil {
+		keys = append(keys, knownSysctls()...) // absent would read as "the kernel has none"
+	}
+	slices.Sort(keys)
+	keys = slices.Compact(keys)
+	facts := make([]nf.Fact, 0, len(keys))
+	for _, k := range keys {
+		if err != nil {
+			facts = append(facts, nf.Fact{Key: k, Live: nf.Unknown(err.Error())})
+			continue
+		}
+		facts = append(facts, fs.sysctl(dir, k))
+	}
+	return facts
+}
+
+// sysctl is the fact of one key. Where the number of hash buckets is read-only
+// below net.netfilter, as on Virtuozzo 7, nf_conntrack's parameter hashsize
+// may still set it.
+func (fs FS) sysctl(dir netfilterDir, k nf.Key) nf.Fact {
+	name, ok := sysctlFile(k)
+	if !ok {
+		return nf.Fact{Key: k}
+	}
+	fact := dir.fact(k, name)
+	if k == nf.KeyBuckets && (fact.ReadOnly || fact.Live.IsAbsent()) && dir.initial() {
+		return fs.hashsize(fact)
+	}
+	return fact
+}
+
+// SetSysctl writes a conntrack value of the network namespace of the calling
+// thread: one write(2) of the plain decimal, since the kernel reads 010 as
+// eight. The error keeps the kernel's errno: EINVAL for a value that it refuses,
+// EACCES for one that is read-only here, ENOENT for one that it does not have.
+// That it returns nil is no proof: the caller reads back.
+//
+// The number of hash buckets is set through nf_conntrack's parameter hashsize
+// where net.netfilter offers it read-only or not at all.
+func (fs FS) SetSysctl(k nf.Key, n int64) error {
+	name, ok := sysctlFile(k)
+	if !ok {
+		return fmt.Errorf("cannot set %s: no such conntrack value: %w", k, os.ErrNotExist)
+	}
+	err := writeNumber(fs.proc("sys/net/netfilter", name), n)
+	if k != nf.KeyBuckets || !(errors.Is(err, os.ErrPermission) || errors.Is(err, os.ErrNotExist)) {
+		return err
+	}
+	if e := writeNumber(fs.hashsizePath(), n); !errors.Is(e, os.ErrNotExist) {
+		return e
+	}
+	return err
+}
+
+// writeNumber writes a number to a file of procfs or sysfs. It neither creates
+// nor truncates: the kernel takes each write as a whole new value.
+func writeNumber(path string, n int64) error {
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &fs.PathError{Op: "cannot open for writing", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	text := strconv.AppendInt(nil, n, 10)
+	text = append(text, '\n')
+	switch done, err := unix.Write(fd, text); {
+	case err != nil:
+		return &fs.PathError{Op: fmt.Sprintf("cannot write %d to", n), Path: path, Err: err}
+	case done != len(text):
+		return &fs.PathError{Op: fmt.Sprintf("cannot write %d whole to", n), Path: path, Err: unix.EIO}
+	}
+	return nil
+}
+
+func (fs FS) hashsizePath() string { return fs.sys("module/nf_conntrack/parameters/hashsize") }
+
+// hashsize is the number of buckets as module parameter: writable, 0600, in the
+// first network namespace only (nf_conntrack_set_hashsize in
+// net/netfilter/nf_conntrack_core.c answers EOPNOTSUPP elsewhere). Without it
+// the fact stays as it was.
+func (fs FS) hashsize(fact nf.Fact) nf.Fact {
+	fd, err := unix.Open(fs.hashsizePath(), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fact
+	}
+	defer unix.Close(fd)
+	live, readOnly := readNumber(fd, "hashsize")
+	if fact.Live.IsAbsent() {
+		fact.Live = live
+	}
+	fact.ReadOnly = readOnly
+	return fact
+}
+
+// sysctlFile is the name of the file below net/netfilter that holds the key. It
+// is never a path, whatever the key holds.
+func sysctlFile(k nf.Key) (string, bool) {
+	name, ok := k.Sysctl()
+	return name, ok && strings.HasPrefix(name, "nf_conntrack_") && !strings.Contains(name, "/")
+}
+
+// knownSysctls are the keys that nfsync knows by itself.
+func knownSysctls() []nf.Key {
+	keys := []nf.Key{nf.KeyMax, nf.KeyBuckets, nf.KeyExpectMax}
+	for _, name := range nf.TimeoutNames() {
+		keys = append(keys, nf.TimeoutKey(name))
+	}
+	return keys
+}
+
+// netfilterDir is the open directory /proc/sys/net of one network namespace and
+// its netfilter. Opening the path once and the files relative to it saves most
+// of the time: each walk through /proc/sys/net searches a chain as long as
+// there are namespaces.
+type netfilterDir struct {
+	net       int // O_PATH; -1 if not open
+	netfilter int // -1 where the kernel has no such directory: no conntrack
+}
+
+// openNetfilter opens the directory in the network namespace of the calling
+// thread. A kernel without the directory is no error, a procfs without
+// sys/net is.
+func (fs FS) openNetfilter() (netfilterDir, error) {
+	dir := netfilterDir{net: -1, netfilter: -1}
+	var err error
+	path := fs.proc("sys/net")
+	if dir.net, err = unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+		return dir, fmt.Errorf("cannot open %s: %w", path, err)
+	}
+	dir.netfilter, err = unix.Openat(dir.net, "netfilter", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil && err != unix.ENOENT {
+		return dir, fmt.Errorf("cannot open %s/netfilter: %w", path, err)
+	}
+	return dir, nil
+}
+
+func (d netfilterDir) close() {
+	for _, fd := range []int{d.net, d.netfilter} {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}
+}
+
+// keys are those of all nf_conntrack_* files but the counter.
+func (d netfilterDir) keys() ([]nf.Key, error) {
+	if d.netfilter < 0 {
+		return nil, nil
+	}
+	fd, err := unix.Openat(d.netfilter, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("cannot list net.netfilter: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "net.netfilter")
+	defer f.Close()
+	names, err := f.Readdirnames(-1)
+	if err != nil {
+		return nil, fmt.Errorf("cannot list net.netfilter: %w", err)
+	}
+	var keys []nf.Key
+	for _, name := range names {
+		if k, ok := nf.SysctlFileKey(name); ok && name != countFile {
+			keys = append(keys, k)
+		}
+	}
+	return keys, nil
+}
+
+// fact reads the value of one file.
+func (d netfilterDir) fact(k nf.Key, name string) nf.Fact {
+	if d.netfilter < 0 {
+		return nf.Fact{Key: k}
+	}
+	fd, err := unix.Openat(d.netfilter, name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	switch {
+	case err == unix.ENOENT:
+		return nf.Fact{Key: k}
+	case err != nil:
+		return nf.Fact{Key: k, Live: nf.Unknown(fmt.Sprintf("cannot open %s: %v", name, err))}
+	}
+	defer unix.Close(fd)
+	live, readOnly := readNumber(fd, name)
+	return nf.Fact{Key: k, Live: live, ReadOnly: readOnly}
+}
+
+// initial tells whether this is the first network namespace of the kernel: only
+// there is net.core.netdev_max_backlog registered (net/core/sysctl_net_core.c).
+func (d netfilterDir) initial() bool {
+	var st unix.Stat_t
+	return unix.Fstatat(d.net, "core/netdev_max_backlog", &st, 0) == nil
+}
+
+// readNumber reads an open file that holds one integer, and tells whether it
+// has no write permission for anybody.
+func readNumber(fd int, name string) (live nf.Value, readOnly bool) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nf.Unknown(fmt.Sprintf("cannot stat %s: %v", name, err)), false
+	}
+	readOnly = st.Mode&0o222 == 0
+	var buf [128]byte
+	n, err := unix.Read(fd, buf[:])
+	if err != nil {
+		return nf.Unknown(fmt.Sprintf("cannot read %s: %v", name, err)), readOnly
+	}
+	return parseNumber(name, buf[:n]), readOnly
+}
+
+// parseNumber is the value of a file that holds one integer.
+func parseNumber(name string, text []byte) nf.Value {
+	s := strings.TrimSpace(string(text))
+	number, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		return nf.Unknown(fmt.Sprintf("%s holds %q, which is not one integer", name, s))
+	}
+	return nf.Number(number)
+}
