@@ -1,0 +1,31 @@
+# make demo   builds nfsync and shows it at work on the real kernel, in namespaces of its own
+# make test   installs what the tests need (apt, only what is missing), then vets and runs them all
+# make lint   gofmt, go vet and golangci-lint
+# make build  bin/nfsync
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS  = -s -w -X main.version=$(VERSION)
+FUZZTIME ?= 10s
+
+.DEFAULT_GOAL := build
+.PHONY: build demo test test-all lint clean
+
+build:
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/nfsync ./cmd/nfsync
+
+demo: build
+	@bin/nfsync demo
+
+test:
+	scripts/deps.sh
+	go vet ./...
+	go test ./...
+	go test ./internal/spec -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME)
+
+test-all: test lint
+
+lint:
+	scripts/lint.sh
+
+clean:
+	rm -rf bin .cache

@@ -1,0 +1,233 @@
+// Package internal_test holds the import table of the house, as a test:
+// ARCHITECTURE.md tells it in words.
+package internal_test
+
+import (
+	"bufio"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "nfsync.dev/nfsync/"
+
+// rooms says what each room may import of ours. The words are below
+// everything; deciding (spec, diff) and doing (kernel, netns, host) do not know
+// each other and meet in apply and in the command.
+var rooms = map[string][]string{
+	"internal/nf":            {},
+	"internal/spec":          {"internal/nf"},
+	"internal/diff":          {"internal/nf"},
+	"internal/state":         {"internal/nf"},
+	"internal/kernel":        {"internal/nf"},
+	"internal/netns":         {"internal/nf", "internal/kernel"},
+	"internal/host":          {"internal/nf", "internal/kernel", "internal/netns"},
+	"internal/host/hosttest": {"internal/nf"},
+	"internal/apply":         {"internal/nf", "internal/diff", "internal/state"},
+	"internal/view":          {"internal/nf", "internal/spec", "internal/diff", "internal/apply"},
+	"cmd/nfsync": {"internal/nf", "internal/spec", "internal/diff", "internal/state", "internal/kernel", "internal/netns",
+		"internal/host", "internal/apply", "internal/view", "examples", "schemas"},
+	"examples": {},
+	"schemas":  {},
+}
+
+// testRooms says what the tests of a room may import beside what the room may.
+var testRooms = map[string][]string{
+	"internal/spec":          {"examples", "schemas"},                                                                     // the examples are valid; the schemas accept what the parser accepts
+	"internal/diff":          {"internal/host/hosttest", "internal/spec"},                                                 // plans against the in-memory machine
+	"internal/host":          {"internal/host/hosttest"},                                                                  // the conformance suite
+	"internal/host/hosttest": {"internal/diff"},                                                                           // the in-memory machine keeps what the rules promise
+	"internal/apply":         {"internal/host/hosttest", "internal/spec"},                                                 // crashes and faults on the in-memory machine
+	"internal/view":          {"internal/host/hosttest", "internal/state", "internal/kernel", "schemas", "internal/host"}, // real documents against the schemas
+}
+
+// a library that has one room, or few, has them for the reason given. Rooms are those
+// whose code may import it; tests are those where only tests may.
+var libraries = map[string]struct {
+	rooms  []string
+	tests  []string
+	reason string
+}{
+	"gopkg.in/yaml.v3": {rooms: []string{"internal/spec", "internal/view"},
+		reason: "decoded behind one guard and encoded in one place, it can be replaced by changing two import lines"},
+	"github.com/pmorjan/kmod": {rooms: []string{"internal/kernel"},
+		reason: "its nil proves nothing and its Unload takes too much: one room knows"},
+	"github.com/mdlayher/netlink": {rooms: []string{"internal/kernel"},
+		reason: "a socket belongs to the namespace of the thread that opened it: one room keeps that straight"},
+	"golang.org/x/sys/unix": {rooms: []string{"internal/kernel", "internal/netns", "internal/apply", "internal/state", "cmd/nfsync"},
+		tests:  []string{"internal/host"},
+		reason: "system calls stay at the edges; in the command they are the demo's namespaces"},
+	"golang.org/x/term": {rooms: []string{"cmd/nfsync"},
+		reason: "only the command knows whether it talks to a person"},
+	"github.com/spf13/cobra": {rooms: []string{"cmd/nfsync"},
+		reason: "flags are the command's"},
+	"github.com/hashicorp/go-multierror": {rooms: []string{"internal/apply", "internal/netns", "internal/host"},
+		reason: "where many independent things fail at once, each failure is told"},
+	"github.com/klauspost/compress": {rooms: []string{"internal/kernel"},
+		reason: "modules that the kernel cannot decompress itself"},
+	"github.com/ulikunitz/xz": {rooms: []string{"internal/kernel"},
+		reason: "modules that the kernel cannot decompress itself"},
+	"github.com/rogpeppe/go-internal": {tests: []string{"cmd/nfsync"},
+		reason: "scripts drive the real program, and only it"},
+	"github.com/santhosh-tekuri/jsonschema": {tests: []string{"internal/spec", "internal/view", "cmd/nfsync", "schemas"},
+		reason: "the program checks with its own parser; tests hold the published schemas against it"},
+	"pgregory.net/rapid": {tests: []string{"internal/diff", "internal/apply", "internal/spec", "internal/host/hosttest"},
+		reason: "properties are for what decides and for what must survive a crash"},
+	"github.com/google/go-cmp": {tests: []string{"internal/nf", "internal/spec", "internal/diff", "internal/state", "internal/kernel",
+		"internal/netns", "internal/host", "internal/host/hosttest", "internal/apply", "internal/view", "cmd/nfsync"},
+		reason: "a difference that a person can read"},
+	"go.uber.org/goleak": {tests: []string{"internal/netns", "internal/host", "internal/kernel", "internal/apply"},
+		reason: "a goroutine that is left behind can hold a thread in a foreign namespace"},
+	"os/exec": {rooms: []string{"cmd/nfsync"},
+		tests:  []string{"internal/kernel", "internal/netns", "internal/host", "internal/apply", "internal/state"},
+		reason: "nfsync asks the kernel itself; only the demo runs a program, and it is nfsync"},
+	"net/http": {reason: "nothing here speaks to a network"},
+}
+
+// TestImports holds every file against the two tables.
+func TestImports(t *testing.T) {
+	for _, f := range sources(t) {
+		for _, imported := range f.imports {
+			if own, ok := strings.CutPrefix(imported, module); ok {
+				f.checkRoom(t, own)
+				continue
+			}
+			f.checkLibrary(t, imported)
+		}
+	}
+}
+
+// TestNoRoomIsForgotten fails where a room has no line in the table, or a line
+// no room: a new room comes with its line, and with one in ARCHITECTURE.md.
+func TestNoRoomIsForgotten(t *testing.T) {
+	found := map[string]bool{}
+	for _, f := range sources(t) {
+		found[f.room] = true
+		if _, ok := rooms[f.room]; !ok && !f.test {
+			t.Errorf("%s: the room %s is not in the import table", f.path, f.room)
+		}
+	}
+	for room := range rooms {
+		if !found[room] {
+			t.Errorf("the import table names %s, which does not exist", room)
+		}
+	}
+}
+
+// TestFilesAreSmall keeps a file a thing that can be read in one sitting.
+func TestFilesAreSmall(t *testing.T) {
+	const most = 600
+	for _, f := range sources(t) {
+		if f.lines > most {
+			t.Errorf("%s has %d lines; more than %d are too many to read at once", f.path, f.lines, most)
+		}
+	}
+}
+
+type source struct {
+	path    string // below the module's root
+	room    string
+	test    bool
+	imports []string
+	lines   int
+}
+
+func (f source) checkRoom(t *testing.T, imported string) {
+	t.Helper()
+	if imported == f.room || slices.Contains(rooms[f.room], imported) {
+		return
+	}
+	if f.test && slices.Contains(testRooms[f.room], imported) {
+		return
+	}
+	t.Errorf("%s imports %s, which %s may not", f.path, imported, f.room)
+}
+
+func (f source) checkLibrary(t *testing.T, imported string) {
+	t.Helper()
+	for library, l := range libraries {
+		if imported != library && !strings.HasPrefix(imported, library+"/") {
+			continue
+		}
+		if slices.Contains(l.rooms, f.room) || f.test && slices.Contains(l.tests, f.room) {
+			return
+		}
+		t.Errorf("%s imports %s, which belongs to %s: %s", f.path, imported, strings.Join(l.rooms, ", "), l.reason)
+		return
+	}
+	if first, _, _ := strings.Cut(imported, "/"); strings.Contains(first, ".") && !f.test {
+		t.Errorf("%s imports %s, which has no line in the table of libraries", f.path, imported)
+	}
+}
+
+func sources(t *testing.T) []source {
+	t.Helper()
+	const root = ".."
+	var list []source
+	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (strings.HasPrefix(d.Name(), ".") && name != root || d.Name() == "testdata") {
+			return fs.SkipDir
+		}
+		if filepath.Ext(name) != ".go" {
+			return nil
+		}
+		rel, err := filepath.Rel(root, name)
+		if err != nil {
+			return err
+		}
+		if rel == "internal/layout_test.go" {
+			return nil
+		}
+		list = append(list, parse(t, name, filepath.ToSlash(rel)))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(list) < 20 {
+		t.Fatalf("found %d source files: is this the module's root?", len(list))
+	}
+	return list
+}
+
+func parse(t *testing.T, name, rel string) source {
+	t.Helper()
+	f := source{path: rel, room: path.Dir(rel), test: strings.HasSuffix(rel, "_test.go")}
+	parsed, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range parsed.Imports {
+		p, err := strconv.Unquote(i.Path.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.imports = append(f.imports, p)
+	}
+	f.lines = countLines(t, name)
+	return f
+}
+
+func countLines(t *testing.T, name string) int {
+	t.Helper()
+	file, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	lines := 0
+	for s := bufio.NewScanner(file); s.Scan(); {
+		lines++
+	}
+	return lines
+}

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Installs the programs that the tests run, by apt and only those that are
+# missing: they make tables, sets and namespaces that nfsync then reads.
+set -euo pipefail
+
+# program:package
+needs=(ip:iproute2 nft:nftables iptables:iptables ip6tables-legacy:iptables conntrack:conntrack ipset:ipset)
+
+PATH=$PATH:/usr/sbin:/sbin
+packages=()
+for need in "${needs[@]}"; do
+	if ! command -v "${need%%:*}" >/dev/null; then
+		packages+=("${need#*:}")
+	fi
+done
+[ ${#packages[@]} -eq 0 ] && exit 0
+
+echo "the tests need: ${packages[*]}"
+if [ "$(id -u)" != 0 ]; then
+	echo "cannot install them without root: run 'sudo apt-get install ${packages[*]}', then again" >&2
+	exit 1
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -q
+apt-get install -q -y --no-install-recommends "${packages[@]}"

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# gofmt, go vet and golangci-lint. The linter is built once, at one version,
+# into .cache/bin: its own module graph stays out of go.mod.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+version=v2.15.0
+lint=$PWD/.cache/bin/golangci-lint-$version
+
+unformatted=$(gofmt -l cmd internal examples schemas)
+if [ -n "$unformatted" ]; then
+	echo "not formatted by gofmt:" >&2
+	echo "$unformatted" >&2
+	exit 1
+fi
+go vet ./...
+if [ ! -x "$lint" ]; then
+	echo "building golangci-lint $version (once)"
+	mkdir -p .cache/bin
+	GOBIN=$PWD/.cache/bin go install "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$version"
+	mv .cache/bin/golangci-lint "$lint"
+fi
+GOLANGCI_LINT_CACHE=$PWD/.cache/lint "$lint" run ./...
