@@ -1,0 +1,62 @@
+package spec
+
+import (
+	"fmt"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// Policies are all policies of one revision, in the order of file and line.
+type Policies struct {
+	List []Policy
+}
+
+// Policy is one policy document.
+type Policy struct {
+	Kind       string    // nf.KindNodePolicy or nf.KindContainerPolicy
+	Source     nf.Source // its name, and where metadata.name stands
+	Priority   int       // higher wins, key by key
+	Nodes      NodeSelector
+	Containers ContainerSelector // of a ContainerPolicy
+	Restart    nf.Restart        // of a ContainerPolicy: refuse, stage or allow
+	Wishes     []KeyWish         // in the order of the file, each key once
+}
+
+// KeyWish is what a policy wants of one key, and the place of that value.
+type KeyWish struct {
+	Key    nf.Key
+	Wish   nf.Wish
+	Source nf.Source
+}
+
+// NodeSelector says which nodes a policy is for: every node where it is empty;
+// where names and labels are given both must match.
+type NodeSelector struct {
+	Names  []string // globs as path.Match has them, of which one must match the whole name
+	Labels map[string]string
+}
+
+// ContainerSelector says which containers of its nodes a policy is for: those
+// of which a name or an id matches, of these runtimes. What is empty selects
+// every container.
+type ContainerSelector struct {
+	Names    []string // globs, on the name or an alias
+	IDs      []string
+	Runtimes []string
+}
+
+// Conflict is a pair of policies of one kind with equal priority and the same
+// selectors that want different things of one key.
+type Conflict struct {
+	Kind   string   `json:"kind"`
+	Key    nf.Key   `json:"key"`
+	First  nf.Rival `json:"first"`
+	Second nf.Rival `json:"second"`
+}
+
+// String is file:line:column: message, about the second of the two.
+func (c Conflict) String() string {
+	return fmt.Sprintf("%s: conflict: %s %q wants %s %s, but %q at %s wants %s, with the same priority and selectors",
+		c.Second.Source, c.Kind, c.Second.Source.Name, c.Key, c.Second.Wish,
+		c.First.Source.Name, c.First.Source, c.First.Wish)
+}
