@@ -1,0 +1,55 @@
+package view
+
+import (
+	"fmt"
+	"io"
+	"unicode/utf8"
+)
+
+// Status is how a check of doctor came out.
+type Status string
+
+// The statuses.
+const (
+	OK   Status = "ok"
+	Warn Status = "warn" // nfsync works, but not everything of it
+	Fail Status = "fail" // nfsync cannot do its work
+)
+
+// Check is one thing that doctor has looked at.
+type Check struct {
+	Name   string `json:"name"`
+	Status Status `json:"status"`
+	Detail string `json:"detail"` // what was found
+	Remedy string `json:"remedy"` // what to do about it; empty where it is ok
+}
+
+type doctorReport struct {
+	Checks []Check `json:"checks"`
+}
+
+// Doctor writes the checks, in the order given.
+func Doctor(w io.Writer, format string, checks []Check, opt Options) error {
+	checks = filled(checks)
+	return render(w, format, opt, doctorReport{checks}, func(p *page) { p.doctor(checks) })
+}
+
+var statusLooks = map[Status]span{OK: {green, "✓"}, Warn: {yellow, "!"}, Fail: {red, "✗"}}
+
+func (p *page) doctor(checks []Check) {
+	counts := map[Status]int{}
+	wide := 0
+	for _, c := range checks {
+		wide = max(wide, utf8.RuneCountInString(clean(c.Name)))
+	}
+	for _, c := range checks {
+		counts[c.Status]++
+		look := statusLooks[c.Status]
+		p.hanging(2+wide+2, p.paint(look.style, look.text)+" "+pad(clean(c.Name), wide), c.Detail)
+		if c.Remedy != "" {
+			p.prose(4, dim, "remedy:", c.Remedy)
+		}
+	}
+	p.line()
+	p.line(p.paint(bold, fmt.Sprintf("%d ok", counts[OK])), ", ", count(counts[Warn], "warning"), ", ", countOf(counts[Fail], "failed"))
+}

@@ -1,0 +1,278 @@
+package view
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// foldAbove is how many targets may have exactly the same entries before text
+// shows them once, with a count. The other formats always hold all.
+const foldAbove = 20
+
+// foldNames is how many of the folded targets are named.
+const foldNames = 3
+
+// span is a text in one style.
+type span struct{ style, text string }
+
+// cell is one column of a line.
+type cell []span
+
+func (c cell) plain() string {
+	var b strings.Builder
+	for _, s := range c {
+		b.WriteString(s.text)
+	}
+	return b.String()
+}
+
+func (c cell) width() int {
+	n := 0
+	for _, s := range c {
+		n += utf8.RuneCountInString(s.text)
+	}
+	return n
+}
+
+// note is prose below an entry's line, with a label.
+type note struct{ style, label, text string }
+
+// entry is one key of one target: a line of columns, and notes below it.
+type entry struct {
+	target nf.Target
+	cells  []cell
+	notes  []note
+}
+
+// group is the entries of one target, or of many targets that look alike.
+type group struct {
+	targets []nf.Target
+	entries []entry
+	// differ tells that the notes of the folded targets are not all the same.
+	differ bool
+}
+
+// look is what two targets must share to be folded: the columns, not the notes.
+func (g group) look() string {
+	var b strings.Builder
+	for _, e := range g.entries {
+		for _, c := range e.cells {
+			b.WriteString(c.plain())
+			b.WriteByte('\t')
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// groups are the entries by target, the node first, each target's in the order
+// given; targets that look alike are one group where there are many of them.
+func groups(entries []entry) []group {
+	slices.SortStableFunc(entries, func(a, b entry) int { return a.target.Compare(b.target) })
+	var list []group
+	for i, e := range entries {
+		if i == 0 || entries[i-1].target != e.target {
+			list = append(list, group{targets: []nf.Target{e.target}})
+		}
+		last := &list[len(list)-1]
+		last.entries = append(last.entries, e)
+	}
+	return fold(list)
+}
+
+// fold merges groups that look alike, at the place of the first of them.
+func fold(list []group) []group {
+	if len(list) <= foldAbove {
+		return list
+	}
+	alike := map[string][]int{}
+	for i, g := range list {
+		look := g.look()
+		alike[look] = append(alike[look], i)
+	}
+	var folded []group
+	for i, g := range list {
+		same := alike[g.look()]
+		switch {
+		case len(same) <= foldAbove:
+			folded = append(folded, g)
+		case same[0] == i:
+			folded = append(folded, merge(list, same))
+		}
+	}
+	return folded
+}
+
+func merge(list []group, same []int) group {
+	g := list[same[0]]
+	for _, i := range same[1:] {
+		g.targets = append(g.targets, list[i].targets...)
+		for j, e := range list[i].entries {
+			g.differ = g.differ || !slices.Equal(e.notes, g.entries[j].notes)
+		}
+	}
+	return g
+}
+
+// Columns are aligned over a whole section, but one long value must not push
+// everything else to the right.
+const maxColumn = 44
+
+// table writes the groups, each with its heading, the columns aligned over all
+// of them.
+func (p *page) table(list []group) {
+	widths := columnWidths(list)
+	for i, g := range list {
+		if i > 0 {
+			p.line()
+		}
+		p.heading(g)
+		for _, e := range g.entries {
+			p.line("  ", p.columns(e.cells, widths))
+			for _, n := range e.notes {
+				p.prose(6, n.style, n.label, n.text)
+			}
+		}
+	}
+}
+
+func columnWidths(list []group) []int {
+	var widths []int
+	for _, g := range list {
+		for _, e := range g.entries {
+			for i, c := range e.cells {
+				if i == len(widths) {
+					widths = append(widths, 0)
+				}
+				if n := c.width(); n <= maxColumn {
+					widths[i] = max(widths[i], n)
+				}
+			}
+		}
+	}
+	return widths
+}
+
+// columns is one line: the cells padded to the widths, a space or two between
+// them, nothing after the last one that holds something.
+func (p *page) columns(cells []cell, widths []int) string {
+	var b strings.Builder
+	gap := 0
+	for i, c := range cells {
+		if widths[i] == 0 {
+			continue
+		}
+		if c.width() > 0 {
+			b.WriteString(strings.Repeat(" ", gap))
+			gap = 0
+		}
+		for _, s := range c {
+			b.WriteString(p.paint(s.style, s.text))
+		}
+		gap += max(widths[i]-c.width(), 0) + gapAfter(i)
+	}
+	return b.String()
+}
+
+// The first columns of every entry, which belong together: glyph, key, from,
+// arrow, to. The others follow at a distance.
+const (
+	columnGlyph = iota
+	columnKey
+	columnFrom
+	columnArrow
+	columnTo
+)
+
+func gapAfter(column int) int {
+	switch column {
+	case columnGlyph, columnFrom, columnArrow:
+		return 1
+	}
+	return 2
+}
+
+// heading names the target, or counts those that are folded and names some.
+func (p *page) heading(g group) {
+	if len(g.targets) == 1 {
+		p.line(p.paint(bold, clean(g.targets[0].String())))
+		return
+	}
+	var names []string
+	for _, t := range g.targets[:foldNames] {
+		names = append(names, strings.TrimPrefix(clean(t.String()), nf.TargetContainer+" "))
+	}
+	p.line(p.paint(bold, count(len(g.targets), nf.TargetContainer)), ", each the same: ",
+		strings.Join(names, ", "), fmt.Sprintf(" and %d more", len(g.targets)-foldNames))
+	if g.differ {
+		p.line(p.paint(dim, "  in words for the first of them:"))
+	}
+}
+
+// difference is the first columns of an entry: the glyph, the key and the two
+// values.
+func difference(glyph span, t nf.Target, k nf.Key, from, to nf.Value) []cell {
+	return []cell{
+		columnGlyph: {glyph},
+		columnKey:   {{plain, clean(string(k))}},
+		columnFrom:  {{plain, value(t, k, from)}},
+		columnArrow: {{dim, "→"}},
+		columnTo:    {{plain, value(t, k, to)}},
+	}
+}
+
+// origin is the policy line that asked.
+func origin(s nf.Source) cell {
+	if s.File == "" {
+		return cell{{plain, clean(s.Name)}}
+	}
+	return cell{{plain, clean(s.Name)}, {dim, " " + clean(s.String())}}
+}
+
+// value is a value as people read it, in its unit: a timeout is whole seconds,
+// with the days and hours that they make.
+func value(t nf.Target, k nf.Key, v nf.Value) string {
+	n, isNumber := v.Number()
+	_, isTimeout := k.Timeout()
+	switch {
+	case isNumber && isTimeout && n >= 60:
+		return fmt.Sprintf("%ds (%s)", n, duration(n))
+	case isNumber && isTimeout:
+		return fmt.Sprintf("%ds", n)
+	case isNumber && n == 0 && k == nf.KeyMax && t.IsNode():
+		return "0 (unlimited)"
+	}
+	return clean(v.String())
+}
+
+// duration is a number of seconds in days, hours, minutes and seconds.
+func duration(seconds int64) string {
+	const day = 24 * 60 * 60
+	s := ""
+	if days := seconds / day; days > 0 {
+		s = fmt.Sprintf("%dd", days)
+	}
+	rest := (time.Duration(seconds%day) * time.Second).String()
+	rest = strings.TrimSuffix(rest, "m0s") + map[bool]string{true: "m"}[strings.HasSuffix(rest, "m0s")]
+	rest = strings.TrimSuffix(rest, "h0m") + map[bool]string{true: "h"}[strings.HasSuffix(rest, "h0m")]
+	if rest == "0s" && s != "" {
+		return s
+	}
+	return s + rest
+}
+
+// glyph is + for what appears, - for a module that goes, ~ for the rest.
+func glyph(from, to nf.Value) span {
+	if state, _, ok := to.Module(); ok && state == nf.ModuleUnloaded {
+		return span{red, "-"}
+	}
+	if state, _, ok := from.Module(); from.IsAbsent() || ok && state == nf.ModuleUnloaded {
+		return span{green, "+"}
+	}
+	return span{yellow, "~"}
+}

@@ -1,0 +1,56 @@
+package view
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// encodeJSON is doc as JSON, indented with two spaces, with a newline at the
+// end.
+func encodeJSON(doc any) ([]byte, error) {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(doc); err != nil {
+		return nil, fmt.Errorf("cannot encode as JSON: %w", err)
+	}
+	return escapeUnprintable(buf.Bytes(), utf16Escape), nil
+}
+
+// utf16Escape is the escape of r in a JSON string: two of them for a character
+// beyond the basic plane.
+func utf16Escape(dst []byte, r rune) []byte {
+	if r1, r2 := utf16.EncodeRune(r); r1 != utf8.RuneError {
+		return fmt.Appendf(dst, `\u%04x\u%04x`, r1, r2)
+	}
+	return fmt.Appendf(dst, `\u%04x`, r)
+}
+
+// escapeUnprintable escapes every character that a terminal would obey instead
+// of showing: C1 controls, bidirectional overrides, zero-width and private
+// ones. In JSON they stand in strings only, in YAML in double-quoted scalars
+// only, so an escape never changes what the document says.
+func escapeUnprintable(doc []byte, escape func([]byte, rune) []byte) []byte {
+	if bytes.IndexFunc(doc, unprintable) < 0 {
+		return doc
+	}
+	out := make([]byte, 0, len(doc)+64)
+	for len(doc) > 0 {
+		r, size := utf8.DecodeRune(doc)
+		if unprintable(r) {
+			out = escape(out, r)
+		} else {
+			out = append(out, doc[:size]...)
+		}
+		doc = doc[size:]
+	}
+	return out
+}
+
+// unprintable tells whether a character has no glyph; newline and space do.
+func unprintable(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }

@@ -1,0 +1,164 @@
+package view
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// The styles of text, as parameters of the escape sequence "select graphic
+// rendition" (ECMA-48): colours of the terminal's own palette.
+const (
+	plain  = ""
+	bold   = "1"
+	dim    = "2"
+	red    = "31"
+	green  = "32"
+	yellow = "33"
+	cyan   = "36"
+)
+
+// Prose is wrapped to defaultProse where no terminal says otherwise, and never
+// wider than maxProse: long lines are hard to read.
+const (
+	defaultProse = 80
+	maxProse     = 100
+	minProse     = 40
+)
+
+// page collects text. Its methods take texts that are clean already, but for
+// those that say that they clean.
+type page struct {
+	buf bytes.Buffer
+	opt Options
+}
+
+// paint is s in that style, or s itself where there is no colour.
+func (p *page) paint(style, s string) string {
+	if style == plain || s == "" || !p.opt.Color {
+		return s
+	}
+	return "\x1b[" + style + "m" + s + "\x1b[0m"
+}
+
+// line writes its parts and a newline.
+func (p *page) line(parts ...string) {
+	for _, s := range parts {
+		p.buf.WriteString(s)
+	}
+	p.buf.WriteByte('\n')
+}
+
+// proseWidth is the width that prose is wrapped to.
+func (p *page) proseWidth() int {
+	if p.opt.Width <= 0 {
+		return defaultProse
+	}
+	return max(min(p.opt.Width, maxProse), minProse)
+}
+
+// prose writes a text, cleaned and wrapped, each line indented by indent
+// spaces. The first line starts with the label, in its style.
+func (p *page) prose(indent int, style, label, text string) {
+	margin := strings.Repeat(" ", indent)
+	for i, line := range wrap(label+" "+clean(text), p.proseWidth()-indent) {
+		if rest, ok := strings.CutPrefix(line, label); ok && i == 0 {
+			line = p.paint(style, label) + rest
+		}
+		p.line(margin, line)
+	}
+}
+
+// hanging writes a label that takes indent columns, and beside it a text,
+// cleaned and wrapped.
+func (p *page) hanging(indent int, label, text string) {
+	for i, line := range wrap(clean(text), p.proseWidth()-indent) {
+		if i > 0 {
+			label = strings.Repeat(" ", indent-2)
+		}
+		p.line(strings.TrimRight(label+"  "+line, " "))
+	}
+}
+
+// commands writes command lines that the reader may want to run next, each
+// with what it does.
+func (p *page) commands(lines [][2]string) {
+	wide := 0
+	for _, l := range lines {
+		wide = max(wide, utf8.RuneCountInString(clean(l[0])))
+	}
+	for _, l := range lines {
+		p.line("  ", p.paint(cyan, pad(clean(l[0]), wide)), "  ", p.paint(dim, l[1]))
+	}
+}
+
+// wrap breaks a text between words, so that no line is wider than width unless
+// a single word is.
+func wrap(text string, width int) []string {
+	var (
+		lines []string
+		line  strings.Builder
+		used  int
+	)
+	for _, word := range strings.Fields(text) {
+		n := utf8.RuneCountInString(word)
+		if used > 0 && used+1+n > width {
+			lines = append(lines, line.String())
+			line.Reset()
+			used = 0
+		}
+		if used > 0 {
+			line.WriteByte(' ')
+			used++
+		}
+		line.WriteString(word)
+		used += n
+	}
+	return append(lines, line.String())
+}
+
+// clean escapes what a terminal would obey instead of showing, and bytes that
+// are not UTF-8.
+func clean(s string) string {
+	if utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return s
+	}
+	var b strings.Builder
+	for len(s) > 0 {
+		r, size := utf8.DecodeRuneInString(s)
+		switch {
+		case r == utf8.RuneError && size == 1:
+			fmt.Fprintf(&b, `\x%02x`, s[0])
+		case unicode.IsPrint(r):
+			b.WriteRune(r)
+		case r == '\n':
+			b.WriteString(`\n`)
+		case r == '\t':
+			b.WriteString(`\t`)
+		case r < 0x80:
+			fmt.Fprintf(&b, `\x%02x`, r)
+		default:
+			fmt.Fprintf(&b, `\u{%x}`, r)
+		}
+		s = s[size:]
+	}
+	return b.String()
+}
+
+// count is "1 change", "3 changes".
+func count(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
+}
+
+// countOf is "3 pending": a count of a word that has no plural.
+func countOf(n int, word string) string { return fmt.Sprintf("%d %s", n, word) }
+
+// pad fills s up to that many columns.
+func pad(s string, columns int) string {
+	return s + strings.Repeat(" ", max(columns-utf8.RuneCountInString(s), 0))
+}

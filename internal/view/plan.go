@@ -1,0 +1,288 @@
+package view
+
+import (
+	"cmp"
+	"io"
+	"slices"
+	"strings"
+
+	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/spec"
+)
+
+// Plan writes a plan.
+func Plan(w io.Writer, format string, p nf.Plan, opt Options) error {
+	p = filledPlan(p)
+	return render(w, format, opt, p, func(out *page) { out.plan(p) })
+}
+
+// SavedPlan writes a plan together with the policy files that it was made
+// from, as JSON: what a later apply reads.
+func SavedPlan(w io.Writer, p nf.Plan, files []spec.File) error {
+	doc := savedPlan{Plan: filledPlan(p), Policies: []policyFile{}}
+	for _, f := range files {
+		doc.Policies = append(doc.Policies, policyFile{f.Name, string(f.Data)})
+	}
+	return render(w, FormatJSON, Options{}, doc, nil)
+}
+
+type savedPlan struct {
+	nf.Plan
+	Policies []policyFile `json:"policies"`
+}
+
+type policyFile struct {
+	File string `json:"file"`
+	Text string `json:"text"`
+}
+
+func filledPlan(p nf.Plan) nf.Plan {
+	p.Changes = filled(p.Changes)
+	p.Refusals = filled(p.Refusals)
+	p.Pending = filled(p.Pending)
+	p.Warnings = filled(p.Warnings)
+	return p
+}
+
+func (p *page) plan(doc nf.Plan) {
+	p.title("Plan for node ", doc.Node, doc.Revision)
+	if len(doc.Changes) > 0 {
+		var entries []entry
+		for _, c := range doc.Changes {
+			entries = append(entries, changeEntry(c))
+		}
+		p.line()
+		p.table(groups(entries))
+	}
+	p.refusals(doc.Refusals)
+	p.pending(doc.Pending)
+	p.warnings(doc.Warnings)
+	p.line()
+	p.planSummary(doc)
+	p.next(len(doc.Changes) > 0, codes(doc.Refusals))
+}
+
+// title is the first line: what this is, of which node, of which revision.
+func (p *page) title(what, node, revision string) {
+	parts := []string{p.paint(bold, what+clean(node))}
+	if revision != "" {
+		parts = append(parts, p.paint(dim, " at revision "+clean(revision)))
+	}
+	p.line(parts...)
+}
+
+// section starts a part of the page with a heading.
+func (p *page) section(style, title string) {
+	p.line()
+	p.line(p.paint(bold+";"+style, title))
+}
+
+func changeEntry(c nf.Change) entry {
+	e := entry{target: c.Target, cells: difference(glyph(c.From, c.To), c.Target, c.Key, c.From, c.To)}
+	e.cells[columnTo] = append(e.cells[columnTo], bounds(c.Asked), marks(c))
+	e.cells = append(e.cells, origin(c.Source), cell{{dim, string(c.Cause)}})
+	if why := c.From.Why(); why != "" {
+		e.notes = []note{{dim, "unknown now:", why}}
+	}
+	return e
+}
+
+// bounds tells that the value is the nearest bound of a range that was asked.
+func bounds(asked string) span {
+	switch {
+	case strings.HasPrefix(asked, "at least "):
+		return span{dim, " (at least)"}
+	case strings.HasPrefix(asked, "at most "):
+		return span{dim, " (at most)"}
+	case strings.Contains(asked, ".."):
+		return span{dim, " (of " + clean(asked) + ")"}
+	}
+	return span{}
+}
+
+// marks are what is special about a change.
+func marks(c nf.Change) span {
+	var words []string
+	if c.Layer == nf.LayerBoot {
+		words = append(words, "at next start")
+	}
+	if c.OneWay {
+		words = append(words, "one-way")
+	}
+	if c.Disruptive {
+		words = append(words, "disruptive")
+	}
+	if words == nil {
+		return span{}
+	}
+	return span{yellow, " [" + strings.Join(words, ", ") + "]"}
+}
+
+func (p *page) refusals(list []nf.Refusal) {
+	if len(list) == 0 {
+		return
+	}
+	p.section(red, "Refused")
+	var entries []entry
+	for _, r := range list {
+		entries = append(entries, refusalEntry(r))
+	}
+	p.table(groups(entries))
+}
+
+func refusalEntry(r nf.Refusal) entry {
+	e := entry{target: r.Target, cells: difference(span{red, "!"}, r.Target, r.Key, r.From, r.To)}
+	if r.Layer == nf.LayerBoot {
+		e.cells[columnTo] = append(e.cells[columnTo], span{yellow, " [at next start]"})
+	}
+	e.cells = append(e.cells, cell{{red, string(r.Code)}}, origin(r.Source))
+	if why := r.From.Why(); why != "" {
+		e.notes = append(e.notes, note{dim, "unknown now:", why})
+	}
+	for _, rival := range r.Rivals {
+		e.notes = append(e.notes, note{dim, "also asked:", wish(r.Target, r.Key, rival.Wish) + ", by " + origin(rival.Source).plain()})
+	}
+	for _, n := range []note{{dim, "why:", r.Reason}, {dim, "remedy:", r.Remedy}, {dim, "until:", until(r.Until)}} {
+		if n.text != "" {
+			e.notes = append(e.notes, n)
+		}
+	}
+	return e
+}
+
+func wish(t nf.Target, k nf.Key, w nf.Wish) string {
+	if w.AtLeast != 0 || w.AtMost != 0 {
+		return w.String()
+	}
+	return value(t, k, w.Value)
+}
+
+func (p *page) pending(list []nf.Pending) {
+	if len(list) == 0 {
+		return
+	}
+	p.section(yellow, "Pending")
+	var entries []entry
+	for _, d := range list {
+		e := entry{target: d.Target, cells: difference(span{yellow, "…"}, d.Target, d.Key, d.From, d.To)}
+		e.cells = append(e.cells, cell{{yellow, "until " + until(d.Until)}}, origin(d.Source))
+		if d.Reason != "" {
+			e.notes = []note{{dim, "why:", d.Reason}}
+		}
+		entries = append(entries, e)
+	}
+	p.table(groups(entries))
+}
+
+// untils are the events that end a refusal or a pending entry, in words.
+var untils = map[nf.Until]string{
+	nf.UntilPrivilege:        "nfsync may do it",
+	nf.UntilObservable:       "it can be observed",
+	nf.UntilPolicyChange:     "the policies change",
+	nf.UntilNever:            "never on this node",
+	nf.UntilContainerStart:   "the container starts",
+	nf.UntilContainerRestart: "the container restarts",
+	nf.UntilNodeRestart:      "the node restarts",
+	nf.UntilRulesRemoved:     "the rules are removed",
+	nf.UntilKernelChange:     "the kernel changes",
+	nf.UntilModuleLoad:       "the module is loaded",
+	nf.UntilHoldersGone:      "nothing uses it any more",
+	nf.UntilModuleReload:     "the module is loaded anew",
+	nf.UntilEntriesDrained:   "entries have drained",
+}
+
+func until(u nf.Until) string { return cmp.Or(untils[u], clean(string(u))) }
+
+func (p *page) warnings(list []nf.Warning) {
+	if len(list) == 0 {
+		return
+	}
+	p.section(yellow, "Warnings")
+	for _, g := range alikeWarnings(list) {
+		p.warning(g)
+	}
+}
+
+// alikeWarnings folds the warnings that say the same of many targets, as
+// groups does with entries.
+func alikeWarnings(list []nf.Warning) [][]nf.Warning {
+	alike := map[nf.Warning][]nf.Warning{}
+	same := func(w nf.Warning) nf.Warning { return nf.Warning{Code: w.Code, Key: w.Key, Message: w.Message} }
+	for _, w := range list {
+		alike[same(w)] = append(alike[same(w)], w)
+	}
+	var folded [][]nf.Warning
+	for _, w := range list {
+		all := alike[same(w)]
+		switch {
+		case len(all) <= foldAbove:
+			folded = append(folded, []nf.Warning{w})
+		case all[0] == w:
+			folded = append(folded, all)
+		}
+	}
+	return folded
+}
+
+func (p *page) warning(same []nf.Warning) {
+	w := same[0]
+	about := w.Target.String()
+	if w.Target.Kind == "" {
+		about = ""
+	}
+	if len(same) > 1 {
+		about += " and " + count(len(same)-1, "other")
+	}
+	if w.Key != "" {
+		about = strings.TrimSpace(about + " " + string(w.Key))
+	}
+	text := w.Message
+	if about != "" {
+		text = about + ": " + text
+	}
+	if w.Source != nil && w.Source.File != "" {
+		text += " (" + origin(*w.Source).plain() + ")"
+	}
+	p.prose(2, yellow, clean(w.Code), text)
+}
+
+// planSummary is one line. A plan without a difference is one calm sentence.
+func (p *page) planSummary(doc nf.Plan) {
+	s := doc.Summary
+	switch {
+	case s.Changes+s.Refusals+s.Pending > 0:
+		p.line(p.paint(bold, count(s.Changes, "change")), ", ", countOf(s.Refusals, "refused"), ", ",
+			countOf(s.Pending, "pending"), ", ", countOf(s.InSync, "in sync"))
+	case s.InSync == 0:
+		p.line("Nothing is asked of this node.")
+	default:
+		p.line(p.paint(green, "In sync"), ": ", count(s.InSync, "key"), " as asked, nothing to change.")
+	}
+}
+
+// next are the commands that a reader may want to run now.
+func (p *page) next(apply bool, refused []nf.Code) {
+	var lines [][2]string
+	if apply {
+		lines = append(lines, [2]string{cmp.Or(p.opt.Apply, "nfsync apply"), "makes the changes"})
+	}
+	for _, c := range refused {
+		lines = append(lines, explainCommand(c))
+	}
+	p.commands(lines)
+}
+
+func explainCommand(c nf.Code) [2]string {
+	return [2]string{"nfsync explain " + string(c), "says more about a refusal"}
+}
+
+// codes are the codes of the refusals, each once, in the order of the rules.
+func codes(list []nf.Refusal) []nf.Code {
+	var found []nf.Code
+	for _, c := range nf.Codes() {
+		if slices.ContainsFunc(list, func(r nf.Refusal) bool { return r.Code == c }) {
+			found = append(found, c)
+		}
+	}
+	return found
+}

@@ -1,0 +1,165 @@
+package view
+
+import (
+	"io"
+	"strings"
+	"time"
+
+	"nfsync.dev/nfsync/internal/apply"
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// Receipt writes what an apply did.
+func Receipt(w io.Writer, format string, r apply.Receipt, opt Options) error {
+	r.Recovered = filled(r.Recovered)
+	r.Results = filled(r.Results)
+	r.Refusals = filled(r.Refusals)
+	r.Pending = filled(r.Pending)
+	r.Warnings = filled(r.Warnings)
+	return render(w, format, opt, r, func(out *page) { out.receipt(r) })
+}
+
+func (p *page) receipt(r apply.Receipt) {
+	p.title("Apply on node ", r.Node, r.Revision)
+	if len(r.Recovered) > 0 {
+		p.section(yellow, "Left by an interrupted run")
+		p.table(groups(resultEntries(r.Recovered)))
+	}
+	if len(r.Results) > 0 {
+		p.line()
+		p.table(groups(resultEntries(r.Results)))
+	}
+	p.refusals(r.Refusals)
+	p.pending(r.Pending)
+	p.warnings(r.Warnings)
+	p.line()
+	p.receiptSummary(r)
+	p.receiptNext(r)
+}
+
+// outcomes are how the outcomes look. Each has its word beside it: the glyph
+// alone need not tell them all apart.
+var outcomes = map[apply.Outcome]span{
+	apply.Applied: {green, "✓"},
+	apply.Kept:    {yellow, "✓"},
+	apply.Failed:  {red, "✗"},
+	apply.Stuck:   {bold + ";" + red, "✗"},
+	apply.Undone:  {yellow, "↶"},
+	apply.Refused: {red, "!"},
+	apply.Gone:    {dim, "·"},
+	apply.Skipped: {dim, "·"},
+}
+
+func resultEntries(results []apply.Result) []entry {
+	var entries []entry
+	for _, r := range results {
+		look, known := outcomes[r.Outcome]
+		if !known {
+			look = span{plain, "?"}
+		}
+		e := entry{target: r.Target, cells: difference(look, r.Target, r.Key, r.From, r.To)}
+		e.cells[columnTo] = append(e.cells[columnTo], marks(r.Change))
+		e.cells = append(e.cells, cell{{look.style, clean(string(r.Outcome))}}, origin(r.Source))
+		if r.Error != "" {
+			e.notes = append(e.notes, note{red, "error:", r.Error})
+		}
+		if r.Reason != "" {
+			e.notes = append(e.notes, note{dim, "why:", r.Reason})
+		}
+		entries = append(entries, e)
+	}
+	return entries
+}
+
+// receiptSummary is one line: what was applied, then whatever else there was.
+func (p *page) receiptSummary(r apply.Receipt) {
+	s := r.Summary
+	if len(r.Results)+len(r.Refusals)+len(r.Pending) == 0 {
+		p.line(p.paint(green, "In sync"), ": ", count(s.InSync, "key"), " as asked, nothing was changed.")
+		return
+	}
+	parts := []string{p.paint(bold, countOf(s.Applied, "applied"))}
+	for _, c := range []struct {
+		n    int
+		word string
+	}{{s.Failed, "failed"}, {s.Undone, "undone"}, {s.Kept, "kept"}, {s.Stuck, "stuck"}, {s.Gone, "gone"}, {s.Skipped, "skipped"}} {
+		if c.n > 0 {
+			parts = append(parts, countOf(c.n, c.word))
+		}
+	}
+	parts = append(parts, countOf(s.Refusals+s.Refused, "refused"), countOf(s.Pending, "pending"), countOf(s.InSync, "in sync"))
+	line := strings.Join(parts, ", ")
+	if took := r.FinishedAt.Sub(r.StartedAt); took > 0 {
+		line += p.paint(dim, " in "+took.Round(time.Millisecond).String())
+	}
+	if r.Interrupted {
+		line += ", " + p.paint(yellow, "interrupted")
+	}
+	p.line(line)
+}
+
+func (p *page) receiptNext(r apply.Receipt) {
+	var lines [][2]string
+	if r.Summary.Stuck > 0 {
+		lines = append(lines, [2]string{"nfsync recover", "shows what could not be undone; nothing is applied until then"})
+	}
+	for _, c := range codes(r.Refusals) {
+		lines = append(lines, explainCommand(c))
+	}
+	p.commands(lines)
+}
+
+// Report writes what earlier runs have left.
+func Report(w io.Writer, format string, r apply.Report, opt Options) error {
+	r.Left = filled(r.Left)
+	return render(w, format, opt, r, func(out *page) { out.report(r) })
+}
+
+func (p *page) report(r apply.Report) {
+	if len(r.Left) == 0 {
+		p.line("Nothing is left of earlier runs.")
+		return
+	}
+	p.line(p.paint(bold, "Left by run "+clean(r.Run)))
+	p.line()
+	var entries []entry
+	stuck := 0
+	for _, l := range r.Left {
+		if l.Stuck {
+			stuck++
+		}
+		entries = append(entries, leftEntry(l))
+	}
+	p.table(groups(entries))
+	p.line()
+	p.reportSummary(r, stuck)
+}
+
+func leftEntry(l apply.Leftover) entry {
+	look, word := span{yellow, "…"}, "interrupted"
+	if l.Stuck {
+		look, word = outcomes[apply.Stuck], string(apply.Stuck)
+	}
+	e := entry{target: l.Target, cells: difference(look, l.Target, l.Key, l.From, l.To)}
+	e.cells[columnTo] = append(e.cells[columnTo], marks(nf.Change{Layer: l.Layer}))
+	e.cells = append(e.cells, cell{{look.style, word}}, cell{{plain, "now " + value(l.Target, l.Key, l.Reads)}})
+	if why := l.Reads.Why(); why != "" {
+		e.notes = append(e.notes, note{dim, "unknown now:", why})
+	}
+	if l.Why != "" {
+		e.notes = append(e.notes, note{dim, "why:", l.Why})
+	}
+	return e
+}
+
+func (p *page) reportSummary(r apply.Report, stuck int) {
+	switch {
+	case r.Accepted:
+		p.line(p.paint(bold, "Accepted"), ": the present state is taken as it is.")
+	case stuck > 0:
+		p.line(p.paint(bold, countOf(stuck, "stuck")), ": nothing is applied until a person has looked.")
+		p.commands([][2]string{{"nfsync recover --accept", "takes the present state as it is"}})
+	default:
+		p.line(p.paint(bold, countOf(len(r.Left), "interrupted")), ": the next apply looks after it.")
+	}
+}

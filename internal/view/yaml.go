@@ -1,0 +1,94 @@
+package view
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// encodeYAML is the JSON of doc in YAML's block notation: the same keys in the
+// same order, and the same JSON value when it is read again.
+func encodeYAML(doc any) ([]byte, error) {
+	text, err := json.Marshal(doc)
+	if err != nil {
+		return nil, fmt.Errorf("cannot encode as YAML: %w", err)
+	}
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.UseNumber()
+	node, err := yamlNode(dec)
+	if err != nil {
+		return nil, fmt.Errorf("cannot encode as YAML: %w", err)
+	}
+	var buf bytes.Buffer
+	enc := yaml.NewEncoder(&buf)
+	enc.SetIndent(2)
+	if err := enc.Encode(node); err != nil {
+		return nil, fmt.Errorf("cannot encode as YAML: %w", err)
+	}
+	if err := enc.Close(); err != nil {
+		return nil, fmt.Errorf("cannot encode as YAML: %w", err)
+	}
+	return escapeUnprintable(buf.Bytes(), yamlEscape), nil
+}
+
+// yamlEscape is the escape of r in a double-quoted scalar.
+func yamlEscape(dst []byte, r rune) []byte { return fmt.Appendf(dst, `\U%08X`, r) }
+
+// yamlNode reads one JSON value.
+func yamlNode(dec *json.Decoder) (*yaml.Node, error) {
+	token, err := dec.Token()
+	if err != nil {
+		return nil, err
+	}
+	switch t := token.(type) {
+	case json.Delim:
+		return yamlCollection(dec, t)
+	case string:
+		return yamlString(t), nil
+	case json.Number:
+		return &yaml.Node{Kind: yaml.ScalarNode, Value: t.String()}, nil
+	case bool:
+		return &yaml.Node{Kind: yaml.ScalarNode, Value: fmt.Sprint(t)}, nil
+	}
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null", Value: "null"}, nil
+}
+
+// yamlCollection reads the rest of an array or an object. Both are a run of
+// values up to the closing delimiter: the keys of an object are values as well.
+func yamlCollection(dec *json.Decoder, open json.Delim) (*yaml.Node, error) {
+	n := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
+	if open == '{' {
+		n = &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
+	}
+	for dec.More() {
+		child, err := yamlNode(dec)
+		if err != nil {
+			return nil, err
+		}
+		n.Content = append(n.Content, child)
+	}
+	if len(n.Content) == 0 {
+		n.Style = yaml.FlowStyle
+	}
+	_, err := dec.Token()
+	return n, err
+}
+
+// ambiguous are the plain scalars that some reader of YAML 1.1 or 1.2 takes for
+// something else than a string: the old booleans, null, numbers of any base,
+// dates and times, merge and value keys.
+var ambiguous = regexp.MustCompile(`(?i)^(y|n|yes|no|on|off|true|false|null|~|=|<<|[-+.]?(inf|nan)|[-+.]?[0-9][-+.:_0-9a-fxotz ]*)$`)
+
+// yamlString is a string's scalar: plain where every reader takes it for that
+// string, else in double quotes.
+func yamlString(s string) *yaml.Node {
+	n := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s}
+	if ambiguous.MatchString(s) || strings.ContainsFunc(s, unprintable) || strings.Contains(s, "\n") {
+		n.Style = yaml.DoubleQuotedStyle
+	}
+	return n
+}
