@@ -3,7 +3,6 @@ package kernel
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"slices"
 	"strconv"
@@ -94,16 +93,16 @@ func (fs FS) SetSysctl(k nf.Key, n int64) error {
 func writeNumber(path string, n int64) error {
 	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return &fs.PathError{Op: "cannot open for writing", Path: path, Err: err}
+		return &os.PathError{Op: "cannot open for writing", Path: path, Err: err}
 	}
 	defer unix.Close(fd)
 	text := strconv.AppendInt(nil, n, 10)
 	text = append(text, '\n')
 	switch done, err := unix.Write(fd, text); {
 	case err != nil:
-		return &fs.PathError{Op: fmt.Sprintf("cannot write %d to", n), Path: path, Err: err}
+		return &os.PathError{Op: fmt.Sprintf("cannot write %d to", n), Path: path, Err: err}
 	case done != len(text):
-		return &fs.PathError{Op: fmt.Sprintf("cannot write %d whole to", n), Path: path, Err: unix.EIO}
+		return &os.PathError{Op: fmt.Sprintf("cannot write %d whole to", n), Path: path, Err: unix.EIO}
 	}
 	return nil
 }

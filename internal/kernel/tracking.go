@@ -1,9 +1,153 @@
 package kernel
 
-import "nfsync.dev/nfsync/internal/nf"
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
 
 // Tracking tells whether the network namespace of the calling thread tracks
-// connections.
+// connections, given its rules, and how that is known. Since Linux 4.10 a
+// namespace tracks while one of its rules needs it (nf_ct_netns_get in
+// net/netfilter/nf_conntrack_proto.c), and stops when the last one goes. Live
+// entries prove nothing: they stay until they time out.
+//
+// It is on where a rule needs it, where the kernel was told to track always
+// (nf_conntrack.enable_hooks on its command line), or where nfnetlink_hook lists a
+// hook of conntrack. It is off where conntrack is not loaded, and where all rules
+// were read, none needs it, and nothing else is there that could track. Anything
+// else is unknown. A value of enable_hooks that modprobe.d gave to a module cannot
+// be seen: nothing but the hooks tells.
 func (fs FS) Tracking(m *nf.Modules, r *nf.Rules) nf.Tracking {
-	return nf.Tracking{State: nf.TrackingUnknown}
+	there, err := fs.conntrackPresent(m)
+	switch {
+	case err != nil:
+		return unknownTracking(err.Error())
+	case !there:
+		return nf.Tracking{State: nf.TrackingOff, Evidence: "nf_conntrack is not loaded"}
+	}
+	if use, table, ok := trackingUse(r); ok {
+		return nf.Tracking{State: nf.TrackingOn, Evidence: fmt.Sprintf("%s of %s table %s %s uses %s",
+			use.Chain, table.Backend, table.Family, table.Name, use.What)}
+	}
+	if fs.hooksEnabled() {
+		return nf.Tracking{State: nf.TrackingOn, Evidence: "nf_conntrack.enable_hooks is on the kernel's command line"}
+	}
+	hook, listed := conntrackHook(m)
+	if hook != "" {
+		return nf.Tracking{State: nf.TrackingOn, Evidence: "the hook " + hook + " is registered"}
+	}
+	if why := fs.otherTracker(m, listed); why != "" {
+		return unknownTracking(why)
+	}
+	switch {
+	case listed:
+		return nf.Tracking{State: nf.TrackingOff, Evidence: "no hook of conntrack is registered"}
+	case r.Unknown != "":
+		return unknownTracking("not all rules could be read: " + r.Unknown)
+	}
+	return nf.Tracking{State: nf.TrackingOff, Evidence: "no rule needs conntrack"}
+}
+
+func unknownTracking(why string) nf.Tracking {
+	return nf.Tracking{State: nf.TrackingUnknown, Evidence: why}
+}
+
+// conntrackPresent tells whether the kernel has conntrack now. Where the
+// modules do not tell, its sysctls do.
+func (fs FS) conntrackPresent(m *nf.Modules) (bool, error) {
+	there, err := present(m, "nf_conntrack")
+	if err != nil {
+		if _, e := os.Stat(fs.proc("sys/net/netfilter", countFile)); e == nil {
+			return true, nil
+		}
+	}
+	return there, err
+}
+
+// trackingUse is the first use that makes the kernel track.
+func trackingUse(r *nf.Rules) (nf.Use, nf.Table, bool) {
+	for _, t := range r.Tables {
+		for _, u := range t.Uses {
+			if level, ok := nf.ParseLevel(u.Level); ok && level >= nf.LevelStateful {
+				return u, t, true
+			}
+		}
+	}
+	return nf.Use{}, nf.Table{}, false
+}
+
+// hooksEnabled tells whether the kernel's command line makes conntrack track in
+// every namespace (enable_hooks in
+// net/netfilter/nf_conntrack_standalone.c). The parameter is not in sysfs.
+func (fs FS) hooksEnabled() bool {
+	line, err := readFile(fs.proc("cmdline"))
+	return err == nil && parseEnableHooks(line)
+}
+
+func parseEnableHooks(line []byte) bool {
+	on := false
+	for _, word := range bytes.Fields(line) {
+		name, value, given := strings.Cut(string(word), "=")
+		if nf.NormalizeModule(name) == "nf_conntrack.enable_hooks" {
+			on = !given || strings.ContainsAny(value[:min(len(value), 1)], "yYtT1") || strings.EqualFold(value, "on")
+		}
+	}
+	return on
+}
+
+// otherTracker says what else may track, without a rule and unseen. Listed tells
+// that the namespace's hooks were: then only those remain that hand packets to
+// conntrack without one.
+func (fs FS) otherTracker(m *nf.Modules, listed bool) string {
+	// ovs_ct_execute in net/openvswitch/conntrack.c, tcf_ct_act in
+	// net/sched/act_ct.c.
+	for _, name := range []string{"openvswitch", "act_ct"} {
+		switch there, err := present(m, name); {
+		case err != nil:
+			return err.Error()
+		case there:
+			return "the module " + name + " may track connections without a rule"
+		}
+	}
+	if listed {
+		return ""
+	}
+	// Up to Linux 4.18 these are modules of their own, and before 4.10 loading
+	// them makes every namespace track; later they are aliases.
+	for _, name := range []string{"nf_conntrack_ipv4", "nf_conntrack_ipv6"} {
+		if f, ok := m.Find(name); ok && f.Name == name && f.State != nf.ModuleUnloaded {
+			return "old kernels track wherever " + name + " is loaded, and this one has it"
+		}
+	}
+	return fs.ipvsTracker(m)
+}
+
+// ipvsTracker says whether IPVS may track: it does so for its services only,
+// which /proc/net/ip_vs lists, of each namespace its own.
+func (fs FS) ipvsTracker(m *nf.Modules) string {
+	if there, err := present(m, "ip_vs"); !there && err == nil {
+		return ""
+	}
+	list, err := readFile(fs.threadNet("ip_vs"))
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return ""
+	case err != nil:
+		return "cannot read the services of IPVS: " + err.Error()
+	case parseIPVS(list):
+		return "IPVS has services, which may track connections"
+	}
+	return ""
+}
+
+// parseIPVS tells whether /proc/net/ip_vs lists a service. Its first three lines
+// are a header (ip_vs_info_seq_show in net/netfilter/ipvs/ip_vs_ctl.c).
+func parseIPVS(list []byte) bool {
+	const header = 3
+	return len(bytes.Split(bytes.TrimSpace(list), []byte("\n"))) > header
 }

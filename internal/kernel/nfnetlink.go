@@ -1,0 +1,133 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// errInterrupted says that the rules changed while they were read.
+var errInterrupted = errors.New("the rules changed while they were read")
+
+// errMalformed says that the kernel's answer is not what its headers promise.
+var errMalformed = errors.New("malformed answer of the kernel")
+
+// nfnetlink is a NETLINK_NETFILTER socket. It belongs to the network namespace
+// of the thread that opened it, for good.
+//
+// Opening one, and asking a subsystem, loads the kernel's module for it: the
+// caller makes sure that it is there already.
+type nfnetlink struct{ conn *netlink.Conn }
+
+func openNfnetlink() (nfnetlink, error) {
+	// Without Config.NetNS the socket is opened by the calling goroutine, and
+	// so by the thread that it is locked to.
+	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
+	if err != nil {
+		return nfnetlink{}, fmt.Errorf("cannot open a netfilter netlink socket: %w", err)
+	}
+	return nfnetlink{conn}, nil
+}
+
+func (n nfnetlink) close() { n.conn.Close() }
+
+// nfMessage is one netfilter netlink message without its headers: struct
+// nfgenmsg says the family, the rest are attributes.
+type nfMessage struct {
+	family     uint8
+	attributes []byte
+}
+
+// dump asks a subsystem for all that it has of one kind. It is errInterrupted
+// where the kernel marks the answer as inconsistent.
+func (n nfnetlink) dump(subsystem, message uint8, family uint8, attributes []byte) ([]nfMessage, error) {
+	return n.execute(netlink.Request|netlink.Dump, subsystem, message, family, attributes)
+}
+
+// get asks a subsystem for one thing.
+func (n nfnetlink) get(subsystem, message uint8) ([]nfMessage, error) {
+	return n.execute(netlink.Request, subsystem, message, unix.AF_UNSPEC, nil)
+}
+
+func (n nfnetlink) execute(flags netlink.HeaderFlags, subsystem, message, family uint8, attributes []byte) ([]nfMessage, error) {
+	answers, err := n.conn.Execute(netlink.Message{
+		Header: netlink.Header{Type: netlink.HeaderType(subsystem)<<8 | netlink.HeaderType(message), Flags: flags},
+		Data:   append([]byte{family, unix.NFNETLINK_V0, 0, 0}, attributes...),
+	})
+	if err != nil {
+		return nil, err
+	}
+	list := make([]nfMessage, 0, len(answers))
+	for _, a := range answers {
+		if a.Header.Flags&netlink.DumpInterrupted != 0 {
+			return nil, errInterrupted
+		}
+		if len(a.Data) < nfgenmsgSize {
+			return nil, errMalformed
+		}
+		list = append(list, nfMessage{a.Data[0], a.Data[nfgenmsgSize:]})
+	}
+	return list, nil
+}
+
+// nfgenmsgSize is the size of struct nfgenmsg (linux/netfilter/nfnetlink.h).
+const nfgenmsgSize = 4
+
+// Sizes and flags of struct nlattr (linux/netlink.h).
+const (
+	nlaHeader   = 4
+	nlaTypeMask = 0x3fff // without NLA_F_NESTED and NLA_F_NET_BYTEORDER
+)
+
+// attribute is one netlink attribute.
+type attribute struct {
+	kind uint16
+	data []byte
+}
+
+// attributes walks through netlink attributes. Bytes that are none end the walk
+// with errMalformed: what cannot be understood must not pass for nothing.
+func attributes(b []byte) iter.Seq2[attribute, error] {
+	return func(yield func(attribute, error) bool) {
+		for len(b) >= nlaHeader {
+			size := int(binary.NativeEndian.Uint16(b))
+			if size < nlaHeader || size > len(b) {
+				yield(attribute{}, errMalformed)
+				return
+			}
+			kind := binary.NativeEndian.Uint16(b[2:]) & nlaTypeMask
+			if !yield(attribute{kind, b[nlaHeader:size]}, nil) {
+				return
+			}
+			b = b[min((size+3)&^3, len(b)):]
+		}
+		if len(b) > 0 {
+			yield(attribute{}, errMalformed)
+		}
+	}
+}
+
+// text is the attribute's value as a string, without the NUL at its end.
+func (a attribute) text() string { return cString(a.data) }
+
+// number is the attribute's value as a big-endian 32-bit number.
+func (a attribute) number() (uint32, error) {
+	if len(a.data) != 4 {
+		return 0, errMalformed
+	}
+	return binary.BigEndian.Uint32(a.data), nil
+}
+
+// cString is the text up to the first NUL.
+func cString(b []byte) string {
+	for i, c := range b {
+		if c == 0 {
+			return string(b[:i])
+		}
+	}
+	return string(b)
+}

@@ -1,0 +1,87 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// Of linux/netfilter/nfnetlink_hook.h.
+const (
+	nfnlMsgHookGet        = 0
+	nfnlaHookHooknum      = 1
+	nfnlaHookFunctionName = 4
+)
+
+// conntrackHook is the name of a hook of conntrack that is registered in the
+// network namespace of the calling thread, and whether the kernel has told at
+// all: it does since Linux 5.14, where nfnetlink_hook is there already. Conntrack
+// registers its first hook at prerouting, in each family that it tracks.
+func conntrackHook(m *nf.Modules) (name string, listed bool) {
+	if there, err := present(m, "nfnetlink_hook"); !there || err != nil {
+		return "", false
+	}
+	conn, err := openNfnetlink()
+	if err != nil {
+		return "", false
+	}
+	defer conn.close()
+	for _, family := range []uint8{unix.NFPROTO_IPV4, unix.NFPROTO_IPV6, unix.NFPROTO_BRIDGE} {
+		hooks, err := conn.hooks(family, prerouting)
+		if err != nil {
+			return "", false
+		}
+		if i := slices.IndexFunc(hooks, isConntrackHook); i >= 0 {
+			return hooks[i], true
+		}
+	}
+	return "", true
+}
+
+// prerouting is NF_INET_PRE_ROUTING and NF_BR_PRE_ROUTING.
+const prerouting = 0
+
+// isConntrackHook tells whether a hook function is one of conntrack's own:
+// ipv4_conntrack_in, ipv6_conntrack_in (nf_conntrack_proto.c) and
+// nf_ct_bridge_pre (nf_conntrack_bridge.c), all below net/. Those that put
+// fragments together, ipv4_conntrack_defrag and ipv6_defrag, are for tproxy and
+// socket as well.
+func isConntrackHook(function string) bool {
+	return !strings.Contains(function, "defrag") &&
+		(strings.Contains(function, "conntrack") || strings.HasPrefix(function, "nf_ct_"))
+}
+
+// hooks are the names of the functions registered at one hook, in their order.
+// A name is empty where the kernel has no kallsyms.
+func (n nfnetlink) hooks(family uint8, number uint32) ([]string, error) {
+	var attr [8]byte
+	binary.NativeEndian.PutUint16(attr[0:], uint16(len(attr)))
+	binary.NativeEndian.PutUint16(attr[2:], nfnlaHookHooknum)
+	binary.BigEndian.PutUint32(attr[4:], number)
+	answers, err := n.dump(unix.NFNL_SUBSYS_HOOK, nfnlMsgHookGet, family, attr[:])
+	if err != nil {
+		return nil, err
+	}
+	return parseHooks(answers)
+}
+
+// parseHooks takes the names of the functions out of a dump. One without a name
+// could be anybody's: errMalformed.
+func parseHooks(answers []nfMessage) ([]string, error) {
+	var names []string
+	for _, m := range answers {
+		f, err := parseFields(m.attributes, nfnlaHookFunctionName)
+		if err != nil {
+			return nil, err
+		}
+		if f[0].text() == "" {
+			return nil, errMalformed
+		}
+		names = append(names, f[0].text())
+	}
+	return names, nil
+}

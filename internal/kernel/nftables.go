@@ -1,0 +1,380 @@
+package kernel
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// maxAttempts is how often tables that change while they are read are read
+// anew.
+const maxAttempts = 10
+
+// Attributes of linux/netfilter/nf_tables.h that are newer than the headers of
+// x/sys.
+const (
+	nftaDynsetExpressions = 10
+	nftaSetExpr           = 17
+	nftaSetExpressions    = 18
+	nftaFlowtableTable    = 1
+	nftaFlowtableName     = 2
+)
+
+// nftFamilies are the families of nf_tables, as nft(8) writes them.
+var nftFamilies = map[uint8]string{
+	unix.NFPROTO_INET:   "inet",
+	unix.NFPROTO_IPV4:   "ip",
+	unix.NFPROTO_ARP:    "arp",
+	unix.NFPROTO_NETDEV: "netdev",
+	unix.NFPROTO_BRIDGE: "bridge",
+	unix.NFPROTO_IPV6:   "ip6",
+}
+
+// nftHooks are the hooks of a family by number (enum nf_inet_hooks and
+// nf_dev_hooks in linux/netfilter.h; linux/netfilter_arp.h), as nft(8) writes
+// them.
+func nftHooks(family uint8) []string {
+	switch family {
+	case unix.NFPROTO_NETDEV:
+		return []string{"ingress", "egress"}
+	case unix.NFPROTO_ARP:
+		return []string{"input", "output", "forward"}
+	}
+	return []string{"prerouting", "input", "forward", "output", "postrouting", "ingress"}
+}
+
+// nftDump is everything that nf_tables has in one network namespace, as it
+// came from the kernel, but for the elements of sets: a stateful expression of
+// an element is one of its set, or of the rule that added it.
+type nftDump struct {
+	tables, chains, rules, sets, objects, flowtables []nfMessage
+}
+
+// readNftables reads the tables of nf_tables in the network namespace of the
+// calling thread, over netlink. nf_tables must be there. It needs CAP_NET_ADMIN
+// in the namespace.
+func readNftables() ([]nf.Table, error) {
+	for range maxAttempts {
+		d, err := dumpNftables()
+		if err == nil {
+			var tables []nf.Table
+			if tables, err = d.parse(); err == nil {
+				return tables, nil
+			}
+		}
+		if !errors.Is(err, errInterrupted) && !errors.Is(err, unix.EINTR) {
+			return nil, fmt.Errorf("cannot read the tables of nf_tables: %w", err)
+		}
+	}
+	return nil, fmt.Errorf("cannot read the tables of nf_tables: %w, %d times", errInterrupted, maxAttempts)
+}
+
+// dumpNftables takes all dumps in one generation of the ruleset.
+func dumpNftables() (nftDump, error) {
+	var d nftDump
+	conn, err := openNfnetlink()
+	if err != nil {
+		return d, err
+	}
+	defer conn.close()
+	before, err := conn.generation()
+	if err != nil {
+		return d, err
+	}
+	for _, part := range []struct {
+		message uint8
+		later   bool // the message is younger than nf_tables
+		list    *[]nfMessage
+	}{
+		{unix.NFT_MSG_GETTABLE, false, &d.tables},
+		{unix.NFT_MSG_GETCHAIN, false, &d.chains},
+		{unix.NFT_MSG_GETRULE, false, &d.rules},
+		{unix.NFT_MSG_GETSET, false, &d.sets},
+		{unix.NFT_MSG_GETOBJ, true, &d.objects},          // Linux 4.10
+		{unix.NFT_MSG_GETFLOWTABLE, true, &d.flowtables}, // Linux 4.16
+	} {
+		*part.list, err = conn.dump(unix.NFNL_SUBSYS_NFTABLES, part.message, unix.NFPROTO_UNSPEC, nil)
+		if part.later && errors.Is(err, unix.EINVAL) {
+			err = nil // nfnetlink knows no such message: there are none of these
+		}
+		if err != nil {
+			return d, err
+		}
+	}
+	after, err := conn.generation()
+	if err == nil && after != before {
+		err = errInterrupted
+	}
+	return d, err
+}
+
+// generation is the number that each change of the ruleset increments; 0 before
+// Linux 3.18, which does not tell.
+func (n nfnetlink) generation() (uint32, error) {
+	answers, err := n.get(unix.NFNL_SUBSYS_NFTABLES, unix.NFT_MSG_GETGEN)
+	if errors.Is(err, unix.EINVAL) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	for _, answer := range answers {
+		for a, err := range attributes(answer.attributes) {
+			if err != nil {
+				return 0, err
+			}
+			if a.kind == unix.NFTA_GEN_ID {
+				return a.number()
+			}
+		}
+	}
+	return 0, errMalformed
+}
+
+// nftID names a table: its name is unique in its family.
+type nftID struct {
+	family uint8
+	name   string
+}
+
+// nftTable is a table while its parts are put together.
+type nftTable struct {
+	nf.Table
+	uses uses
+}
+
+// parse makes the tables of a dump, sorted by family and name. A part of a table
+// that the dump does not have is errInterrupted: the table is younger.
+func (d nftDump) parse() ([]nf.Table, error) {
+	tables := map[nftID]*nftTable{}
+	for _, m := range d.tables {
+		f, err := parseFields(m.attributes, unix.NFTA_TABLE_NAME)
+		if err != nil {
+			return nil, err
+		}
+		id := nftID{m.family, f[0].text()}
+		tables[id] = &nftTable{nf.Table{Backend: nf.BackendNft, Family: familyName(m.family), Name: id.name}, uses{}}
+	}
+	for _, part := range []struct {
+		list  []nfMessage
+		table uint16 // the attribute that names the table
+		parse func(t *nftTable, m nfMessage) error
+	}{
+		{d.chains, unix.NFTA_CHAIN_TABLE, parseNftChain},
+		{d.rules, unix.NFTA_RULE_TABLE, parseNftRule},
+		{d.sets, unix.NFTA_SET_TABLE, parseNftSet},
+		{d.objects, unix.NFTA_OBJ_TABLE, parseNftObject},
+		{d.flowtables, nftaFlowtableTable, parseNftFlowtable},
+	} {
+		for _, m := range part.list {
+			f, err := parseFields(m.attributes, part.table)
+			if err != nil {
+				return nil, err
+			}
+			t, ok := tables[nftID{m.family, f[0].text()}]
+			if !ok {
+				return nil, errInterrupted
+			}
+			if err := part.parse(t, m); err != nil {
+				return nil, err
+			}
+		}
+	}
+	list := make([]nf.Table, 0, len(tables))
+	for _, t := range tables {
+		t.Guards = guards(t.Guards)
+		t.Uses = t.uses.list()
+		list = append(list, t.Table)
+	}
+	slices.SortFunc(list, func(a, b nf.Table) int {
+		return cmp.Or(cmp.Compare(a.Family, b.Family), cmp.Compare(a.Name, b.Name))
+	})
+	return list, nil
+}
+
+func familyName(family uint8) string {
+	if name, ok := nftFamilies[family]; ok {
+		return name
+	}
+	return fmt.Sprintf("family %d", family)
+}
+
+// parseFields finds attributes by kind; one that is not there has no data.
+func parseFields(b []byte, kinds ...uint16) ([]attribute, error) {
+	found := make([]attribute, len(kinds))
+	for a, err := range attributes(b) {
+		if err != nil {
+			return nil, err
+		}
+		if i := slices.Index(kinds, a.kind); i >= 0 {
+			found[i] = a
+		}
+	}
+	return found, nil
+}
+
+// parseNftChain adds the chain to the guards, if it is a base chain with another
+// policy than accept.
+func parseNftChain(t *nftTable, m nfMessage) error {
+	f, err := parseFields(m.attributes, unix.NFTA_CHAIN_NAME, unix.NFTA_CHAIN_HOOK, unix.NFTA_CHAIN_POLICY)
+	if err != nil {
+		return err
+	}
+	name, hook, policy := f[0], f[1], f[2]
+	if hook.data == nil || policy.data == nil {
+		return nil
+	}
+	verdict, err := policy.number()
+	if err != nil || verdict == nfAccept {
+		return err
+	}
+	if f, err = parseFields(hook.data, unix.NFTA_HOOK_HOOKNUM); err != nil {
+		return err
+	}
+	number, err := f[0].number()
+	if err != nil {
+		return err
+	}
+	hookName := fmt.Sprintf("hook %d", number)
+	if hooks := nftHooks(m.family); int64(number) < int64(len(hooks)) {
+		hookName = hooks[number]
+	}
+	t.Guards = append(t.Guards, guard(name.text(), hookName))
+	return nil
+}
+
+// Verdicts of linux/netfilter.h.
+const (
+	nfAccept = 1 // NF_ACCEPT
+	nfRepeat = 4 // NF_REPEAT, which stands for the return of x_tables
+)
+
+func parseNftRule(t *nftTable, m nfMessage) error {
+	f, err := parseFields(m.attributes, unix.NFTA_RULE_CHAIN, unix.NFTA_RULE_EXPRESSIONS)
+	if err != nil {
+		return err
+	}
+	needs, err := parseExpressions(f[1].data)
+	if err != nil {
+		return err
+	}
+	t.Rules++
+	t.uses.add(f[0].text(), needs)
+	return nil
+}
+
+// parseNftSet looks at the expressions that every element of a set has.
+func parseNftSet(t *nftTable, m nfMessage) error {
+	f, err := parseFields(m.attributes, unix.NFTA_SET_NAME, nftaSetExpr, nftaSetExpressions)
+	if err != nil {
+		return err
+	}
+	needs, err := parseNested(f[1].data, f[2].data)
+	t.uses.add("set "+f[0].text(), needs)
+	return err
+}
+
+func parseNftObject(t *nftTable, m nfMessage) error {
+	f, err := parseFields(m.attributes, unix.NFTA_OBJ_NAME, unix.NFTA_OBJ_TYPE)
+	if err != nil {
+		return err
+	}
+	kind, err := f[1].number()
+	t.uses.add("object "+f[0].text(), objectNeeds(kind))
+	return err
+}
+
+func objectNeeds(kind uint32) []need {
+	name, ok := nftObjects[kind]
+	if !ok {
+		return nil
+	}
+	return []need{{nf.LevelStateful, name}}
+}
+
+func parseNftFlowtable(t *nftTable, m nfMessage) error {
+	f, err := parseFields(m.attributes, nftaFlowtableName)
+	if err != nil {
+		return err
+	}
+	t.uses.add("flowtable "+f[0].text(), []need{{nf.LevelStateful, "flowtable"}})
+	return nil
+}
+
+// parseExpressions is what a list of expressions needs (NFTA_LIST_ELEM).
+func parseExpressions(b []byte) ([]need, error) {
+	var needs []need
+	for a, err := range attributes(b) {
+		if err != nil {
+			return nil, err
+		}
+		if a.kind != unix.NFTA_LIST_ELEM {
+			continue
+		}
+		more, err := parseExpression(a.data)
+		if err != nil {
+			return nil, err
+		}
+		needs = append(needs, more...)
+	}
+	return needs, nil
+}
+
+// parseExpression is what one expression needs, by its name. It looks only into
+// those that hold others: dynset, the references to objects, and the x_tables
+// matches and targets that iptables-nft uses.
+func parseExpression(b []byte) ([]need, error) {
+	f, err := parseFields(b, unix.NFTA_EXPR_NAME, unix.NFTA_EXPR_DATA)
+	if err != nil {
+		return nil, err
+	}
+	data := f[1].data
+	switch name := f[0].text(); name {
+	case "match":
+		f, err = parseFields(data, unix.NFTA_MATCH_NAME)
+		if err != nil {
+			return nil, err
+		}
+		return matchNeeds(f[0].text()), nil
+	case "target":
+		f, err = parseFields(data, unix.NFTA_TARGET_NAME, unix.NFTA_TARGET_INFO)
+		if err != nil {
+			return nil, err
+		}
+		return targetNeeds(f[0].text(), f[1].data), nil
+	case "dynset":
+		f, err = parseFields(data, unix.NFTA_DYNSET_EXPR, nftaDynsetExpressions)
+		if err != nil {
+			return nil, err
+		}
+		return parseNested(f[0].data, f[1].data)
+	case "objref":
+		f, err = parseFields(data, unix.NFTA_OBJREF_IMM_TYPE)
+		if err != nil || f[0].data == nil {
+			return nil, err
+		}
+		kind, err := f[0].number()
+		return objectNeeds(kind), err
+	default:
+		if level, ok := nftLevels[name]; ok {
+			return []need{{level, name}}, nil
+		}
+		return nil, nil
+	}
+}
+
+// parseNested is what the expressions need that a set or dynset gives to its
+// elements: one by itself, or a list.
+func parseNested(single, list []byte) ([]need, error) {
+	needs, err := parseExpressions(list)
+	if err != nil || single == nil {
+		return needs, err
+	}
+	more, err := parseExpression(single)
+	return append(needs, more...), err
+}

@@ -1,0 +1,149 @@
+package kernel
+
+import (
+	"cmp"
+	"encoding/binary"
+	"maps"
+	"slices"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// maxUses bounds how many uses, and how many guards, of one table are listed: a
+// table of ten thousand rules stays small in a snapshot. Of the uses the highest
+// levels are kept, so that the table's level is right.
+const maxUses = 16
+
+// need is a level that a statement of a rule needs, and the statement's name.
+type need struct {
+	level nf.Level
+	what  string
+}
+
+// uses counts the rules of each chain that need a level above stateless.
+type uses map[chainNeed]int
+
+type chainNeed struct {
+	need
+	chain string
+}
+
+// add counts one rule of the chain, with what it needs.
+func (u uses) add(chain string, needs []need) {
+	for i, n := range needs {
+		if !slices.Contains(needs[:i], n) {
+			u[chainNeed{n, chain}]++
+		}
+	}
+}
+
+// list is what the uses are in a snapshot: the highest level first.
+func (u uses) list() []nf.Use {
+	var list []nf.Use
+	for _, n := range slices.SortedFunc(maps.Keys(u), chainNeed.compare) {
+		if len(list) == maxUses {
+			break
+		}
+		list = append(list, nf.Use{Level: n.level.String(), Chain: n.chain, What: n.what, Count: u[n]})
+	}
+	return list
+}
+
+func (n chainNeed) compare(o chainNeed) int {
+	return cmp.Or(cmp.Compare(o.level, n.level), cmp.Compare(n.chain, o.chain), cmp.Compare(n.what, o.what))
+}
+
+// guard names a base chain that holds traffic back, with its hook.
+func guard(chain, hook string) string { return chain + " (" + hook + ")" }
+
+// guards are those of one table, sorted.
+func guards(list []string) []string {
+	slices.Sort(list)
+	return list[:min(len(list), maxUses)]
+}
+
+// nftLevels are the nf_tables expressions that need more than stateless, by the
+// name that the kernel gives them. Each of them makes the kernel track the
+// namespace: nf_ct_netns_get in the init function of net/netfilter/nft_ct.c,
+// nft_connlimit.c, nft_synproxy.c, nft_flow_offload.c, nft_nat.c, nft_masq.c and
+// nft_redir.c. notrack (nft_ct.c) does not, it only marks packets. tproxy, socket,
+// fib, dup and fwd look at no connection of conntrack's.
+var nftLevels = map[string]nf.Level{
+	"ct":           nf.LevelStateful,
+	"connlimit":    nf.LevelStateful,
+	"synproxy":     nf.LevelStateful,
+	"flow_offload": nf.LevelStateful,
+	"nat":          nf.LevelFull,
+	"masq":         nf.LevelFull,
+	"redir":        nf.LevelFull,
+}
+
+// nftObjects are the kinds of stateful objects (NFT_OBJECT_* in
+// linux/netfilter/nf_tables.h) that need stateful, by number.
+var nftObjects = map[uint32]string{
+	3:  "ct helper",
+	5:  "ct count",
+	7:  "ct timeout",
+	9:  "ct expectation",
+	10: "synproxy",
+}
+
+// xtMatches are the x_tables matches of the conntrack family, of Linux 3.10 to
+// 6.18: net/netfilter/xt_*.c, each with nf_ct_netns_get (before 4.10
+// nf_ct_l3proto_try_module_get) in its check function. xt_socket.c, xt_HMARK.c
+// and xt_ipvs.c look at a connection if there is one and need none.
+var xtMatches = map[string]nf.Level{
+	"cluster":   nf.LevelStateful,
+	"connbytes": nf.LevelStateful,
+	"connlabel": nf.LevelStateful,
+	"connlimit": nf.LevelStateful,
+	"connmark":  nf.LevelStateful,
+	"conntrack": nf.LevelStateful,
+	"helper":    nf.LevelStateful,
+	"state":     nf.LevelStateful,
+}
+
+// xtTargets are the x_tables targets that need more than stateless, of Linux
+// 3.10 to 6.18: net/netfilter/xt_*.c, net/ipv4/netfilter/ipt_*.c and
+// net/ipv6/netfilter/ip6t_*.c. NOTRACK only marks packets. SNPT and DNPT
+// (ip6t_NPT.c) rewrite addresses without any state. The snat, dnat and redirect
+// of ebtables are written in lower case and change hardware addresses.
+var xtTargets = map[string]nf.Level{
+	targetCT:      nf.LevelStateful,
+	"CLUSTERIP":   nf.LevelStateful,
+	"CONNMARK":    nf.LevelStateful,
+	"CONNSECMARK": nf.LevelStateful,
+	"SYNPROXY":    nf.LevelStateful,
+	"DNAT":        nf.LevelFull,
+	"MASQUERADE":  nf.LevelFull,
+	"NETMAP":      nf.LevelFull,
+	"REDIRECT":    nf.LevelFull,
+	"SNAT":        nf.LevelFull,
+}
+
+const targetCT = "CT"
+
+// xtCTNotrack is XT_CT_NOTRACK, the first bit of the flags that struct
+// xt_ct_target_info begins with (linux/netfilter/xt_CT.h).
+const xtCTNotrack = 1
+
+// matchNeeds is what an x_tables match needs.
+func matchNeeds(name string) []need { return xtNeeds(xtMatches, "match", name) }
+
+// targetNeeds is what an x_tables target needs. iptables writes -j NOTRACK as
+// the target CT with a flag; the kernel then does not track
+// (xt_ct_tg_check in net/netfilter/xt_CT.c).
+func targetNeeds(name string, info []byte) []need {
+	if name == targetCT && len(info) >= 2 && binary.NativeEndian.Uint16(info)&xtCTNotrack != 0 {
+		return nil
+	}
+	return xtNeeds(xtTargets, "target", name)
+}
+
+func xtNeeds(levels map[string]nf.Level, kind, name string) []need {
+	level, ok := levels[name]
+	if !ok {
+		return nil
+	}
+	return []need{{level, "xt " + kind + " " + name}}
+}
