@@ -1,0 +1,38 @@
+package diff
+
+import (
+	"slices"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// Ask says what must be observed to plan these wants: the keys that are wanted
+// of each container, and what the rules look at beside them.
+func Ask(wants nf.Wants) nf.Ask {
+	ask := nf.Ask{Keys: map[nf.Target][]nf.Key{}}
+	for _, w := range wants.List {
+		if name, ok := w.Key.Module(); ok {
+			state, params, _ := w.Wish.Value.Module()
+			if len(params) > 0 {
+				ask.Modules = append(ask.Modules, name)
+			}
+			// Unloading must not lose the rules of any namespace.
+			ask.Rules = ask.Rules || state == nf.ModuleUnloaded
+			continue
+		}
+		if !w.Target.IsNode() {
+			ask.Keys[w.Target] = append(ask.Keys[w.Target], w.Key)
+		}
+		// Lowering the node's limit must not go below what a container has.
+		ask.Limits = ask.Limits || w.Target.IsNode() && w.Key == nf.KeyMax
+		ask.Rules = ask.Rules || unloadsAbove(w)
+	}
+	slices.Sort(ask.Modules)
+	ask.Modules = slices.Compact(ask.Modules)
+	return ask
+}
+
+func unloadsAbove(w nf.Want) bool {
+	keep, _ := w.Wish.Value.Text()
+	return w.Key == nf.KeyAboveLevel && keep == "unload"
+}

@@ -1,0 +1,17 @@
+package diff
+
+import "nfsync.dev/nfsync/internal/nf"
+
+// cause is why a change is needed: the first that fits.
+func (w *World) cause(want nf.Want) nf.Cause {
+	m, known := w.mem[memoryRef(want.Target, want.Key)]
+	switch {
+	case !known:
+		return nf.CauseNew
+	case m.Asked != want.Wish.String():
+		return nf.CausePolicy
+	case m.Instance != w.instance(want.Target):
+		return nf.CauseRestart
+	}
+	return nf.CauseDrift
+}

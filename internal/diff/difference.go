@@ -1,0 +1,146 @@
+package diff
+
+import (
+	"maps"
+	"slices"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// difference is one key of one target in one layer whose value is not what is
+// wanted.
+type difference struct {
+	want  nf.Want
+	layer nf.Layer
+	from  nf.Value
+	to    nf.Value
+	// waiting are the open differences that may yet lift the verdict against
+	// this one.
+	waiting int
+	verdict *verdict
+}
+
+func (d *difference) ref() ref { return ref{d.want.Target, d.want.Key} }
+
+// compare tells whether a value meets a wish, and which value would.
+func (w *World) compare(k nf.Key, wish nf.Wish, v nf.Value) (met bool, to nf.Value) {
+	if _, isModule := k.Module(); isModule {
+		return moduleMet(wish.Value, v), wish.Value
+	}
+	to = nearest(wish, v)
+	n, isNumber := v.Number()
+	if !isNumber {
+		return wish.AtLeast == 0 && wish.AtMost == 0 && v == wish.Value && !v.IsAbsent(), to
+	}
+	if want, exact := wish.Value.Number(); exact {
+		return n == w.rounded(k, want), to
+	}
+	if k == nf.KeyMax && n == 0 { // no limit at all: nf_conntrack_core.c
+		return wish.AtMost == 0, to
+	}
+	return n >= wish.AtLeast && (wish.AtMost == 0 || n <= w.rounded(k, wish.AtMost)), to
+}
+
+// nearest is the bound of a range that is nearest to a value.
+func nearest(wish nf.Wish, v nf.Value) nf.Value {
+	if !wish.Value.IsAbsent() {
+		return wish.Value
+	}
+	n, known := v.Number()
+	tooHigh := known && wish.AtMost != 0 && (n > wish.AtMost || n == 0)
+	if wish.AtLeast == 0 || tooHigh {
+		return nf.Number(wish.AtMost)
+	}
+	return nf.Number(wish.AtLeast)
+}
+
+// rounded is a number as the kernel keeps it: hash buckets are rounded up to a
+// whole page of list heads (nf_ct_alloc_hashtable, nf_conntrack_core.c).
+func (w *World) rounded(k nf.Key, n int64) int64 {
+	step := w.snap.Capabilities.BucketStep
+	if k != nf.KeyBuckets || step <= 1 {
+		return n
+	}
+	return (n + step - 1) / step * step
+}
+
+// moduleMet tells whether a module is in the wanted state, with the wanted
+// parameters: one that is built in counts as loaded.
+func moduleMet(want, have nf.Value) bool {
+	wantState, wantParams, _ := want.Module()
+	state, params, ok := have.Module()
+	if !ok {
+		return false
+	}
+	running := state == nf.ModuleLoaded || state == nf.ModuleBuiltin
+	if wantState == nf.ModuleUnloaded {
+		return !running
+	}
+	return running && len(differing(wantParams, params)) == 0
+}
+
+// differing lists the wanted parameters that have another value, sorted.
+func differing(want, have map[string]string) []string {
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		if !sameParameter(want[name], have[name]) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// sameParameter compares as the kernel prints: a boolean is Y or N there
+// (param_get_bool, kernel/params.c).
+func sameParameter(want, have string) bool {
+	if want == have {
+		return true
+	}
+	switch have {
+	case "Y":
+		return slices.Contains([]string{"1", "y", "true", "on"}, want)
+	case "N":
+		return slices.Contains([]string{"0", "n", "false", "off"}, want)
+	}
+	return false
+}
+
+// shown is a module's value with only the parameters that the want names.
+func shown(v, want nf.Value) nf.Value {
+	state, params, ok := v.Module()
+	if !ok {
+		return v
+	}
+	_, wanted, _ := want.Module()
+	named := map[string]string{}
+	for name := range wanted {
+		if value, known := params[name]; known && state != nf.ModuleUnloaded {
+			named[name] = value
+		}
+	}
+	return nf.Module(state, named)
+}
+
+// InSync tells whether the snapshot now holds what the change was to make, as
+// reading back compares: buckets as the kernel rounds them, and only the
+// parameters that the change names.
+func (w *World) InSync(c nf.Change) bool {
+	return w.Reads(c, c.To)
+}
+
+// Reads tells whether the snapshot now holds that value for the change's key.
+func (w *World) Reads(c nf.Change, v nf.Value) bool {
+	f := w.fact(c.Target, c.Key)
+	have := f.Live
+	if c.Layer == nf.LayerBoot {
+		have = nf.Absent()
+		if f.Boot != nil {
+			have = *f.Boot
+		}
+	}
+	if v.IsAbsent() || v.IsUnknown() {
+		return have.IsAbsent() && v.IsAbsent()
+	}
+	met, _ := w.compare(c.Key, nf.Exactly(v), have)
+	return met
+}

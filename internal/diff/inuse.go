@@ -1,0 +1,191 @@
+package diff
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// inUse: delete_module(2) refuses a module with references; what it does not
+// refuse can still lose state: the rules of a table, a policy that holds
+// traffic back, live connections.
+func inUse(w *World, d *difference) *verdict {
+	name, ok := d.want.Key.Module()
+	if want, _, _ := d.to.Module(); !ok || want != nf.ModuleUnloaded || d.layer != nf.LayerLive {
+		return nil
+	}
+	m, found := w.snap.Modules.Find(name)
+	if !found {
+		return nil
+	}
+	if v := w.held(name, m); v != nil {
+		return v
+	}
+	loss := w.loses(name)
+	if len(loss) == 0 {
+		return nil
+	}
+	return no("unloading %s would lose %s", name, list(loss, 3))
+}
+
+// held: holders and references, less the holders that the plan unloads before.
+func (w *World) held(name string, m *nf.ModuleFact) *verdict {
+	refs := m.Refs
+	var holders []string
+	var waits []ref
+	for _, h := range m.Holders {
+		if w.has(h) {
+			holders = append(holders, h)
+			waits = append(waits, ref{nf.Node, nf.ModuleKey(h)})
+		} else {
+			refs--
+		}
+	}
+	switch {
+	case len(holders) > 0:
+		return no("%s is used by the module %s", name, list(holders, 5)).waitFor(waits...)
+	case m.Permanent:
+		return no("%s can never be unloaded", name)
+	case refs < 0:
+		return no("how often %s is used cannot be told", name)
+	case refs > 0:
+		return no("%s is in use: %d references (rules, sockets or sets)", name, refs)
+	}
+	return nil
+}
+
+// loses names what unloading the module would lose, in any namespace.
+func (w *World) loses(name string) []string {
+	lost := stateOf(name)
+	if lost == nil {
+		return nil
+	}
+	var found []string
+	for _, t := range append([]nf.Target{nf.Node}, w.order...) {
+		p := w.places[t]
+		if why := w.blind(p); why != "" {
+			found = append(found, fmt.Sprintf("what %s may have, which cannot be read: %s", t, why))
+			continue
+		}
+		found = append(found, lost(t, p)...)
+	}
+	return found
+}
+
+// blind says why nfsync cannot look into a namespace; empty where it can.
+func (w *World) blind(p place) string {
+	switch {
+	case p.container != nil && p.container.Unobservable != "":
+		return p.container.Unobservable
+	case p.Rules == nil:
+		return "its rules were not read"
+	case p.Rules.Unknown != "":
+		return p.Rules.Unknown
+	case p.Count.IsUnknown():
+		return p.Count.Why()
+	}
+	return ""
+}
+
+// stateOf is how to see what a module holds in a namespace without a reference
+// telling it: tables belong to their table module, entries to nf_conntrack.
+// Other modules are referenced by each rule or set that uses them.
+func stateOf(name string) func(nf.Target, place) []string {
+	tables := func(match func(nf.Table) bool) func(nf.Target, place) []string {
+		return func(t nf.Target, p place) []string { return guarded(t, p.Rules.Tables, match) }
+	}
+	word, table, _ := strings.Cut(name, "_")
+	switch {
+	case name == "nf_tables":
+		return tables(func(t nf.Table) bool { return t.Backend == nf.BackendNft })
+	case name == "x_tables":
+		return tables(func(t nf.Table) bool { return t.Backend == nf.BackendLegacy })
+	case legacyFamily[name] != "":
+		return tables(func(t nf.Table) bool { return t.Backend == nf.BackendLegacy && t.Family == legacyFamily[name] })
+	case legacyFamily[word] != "":
+		return tables(func(t nf.Table) bool {
+			return t.Backend == nf.BackendLegacy && t.Family == legacyFamily[word] && t.Name == table
+		})
+	case slices.Contains([]string{"nf_conntrack", "nf_conntrack_ipv4", "nf_conntrack_ipv6", "nf_nat", "nf_nat_ipv4", "nf_nat_ipv6"}, name):
+		return entries
+	}
+	return nil
+}
+
+// legacyFamily maps the first word of a legacy table's module (iptable_filter),
+// and the module below it, to the family of the tables.
+var legacyFamily = map[string]string{"iptable": "ip", "ip_tables": "ip", "ip6table": "ip6", "ip6_tables": "ip6", "arptable": "arp", "arp_tables": "arp"}
+
+// guarded names the tables that hold rules, or hold traffic back without any.
+func guarded(t nf.Target, all []nf.Table, match func(nf.Table) bool) []string {
+	var found []string
+	for _, table := range all {
+		if !match(table) {
+			continue
+		}
+		where := fmt.Sprintf("%s table %s %s of %s", table.Backend, table.Family, table.Name, t)
+		switch {
+		case len(table.Guards) > 0:
+			found = append(found, fmt.Sprintf("the policy of chain %s in the %s: the firewall would be open", table.Guards[0], where))
+		case table.Rules > 0:
+			found = append(found, fmt.Sprintf("%d rules of the %s", table.Rules, where))
+		}
+	}
+	return found
+}
+
+func entries(t nf.Target, p place) []string {
+	if n, ok := p.Count.Number(); ok && n > 0 {
+		return []string{fmt.Sprintf("%d live conntrack entries of %s", n, t)}
+	}
+	return nil
+}
+
+// levelUsers names the rules of a namespace that need more than a level.
+func levelUsers(r *nf.Rules, ceiling nf.Level) []string {
+	if r == nil {
+		return nil
+	}
+	var users []string
+	for _, table := range r.Tables {
+		if table.Level() <= ceiling {
+			continue
+		}
+		where := fmt.Sprintf("%s table %s %s", table.Backend, table.Family, table.Name)
+		named := len(users)
+		for _, u := range table.Uses {
+			if l, ok := nf.ParseLevel(u.Level); ok && l > ceiling {
+				users = append(users, fmt.Sprintf("%s chain %s: %s", where, u.Chain, u.What))
+			}
+		}
+		if len(users) > named {
+			continue
+		}
+		for _, guard := range table.Guards {
+			users = append(users, fmt.Sprintf("%s: the policy of chain %s", where, guard))
+		}
+		if table.Rules > 0 {
+			users = append(users, fmt.Sprintf("%s: %d rules", where, table.Rules))
+		}
+	}
+	return users
+}
+
+// list joins the first of some texts, and counts the rest.
+func list(texts []string, most int) string {
+	if len(texts) <= most {
+		return strings.Join(texts, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(texts[:most], ", "), len(texts)-most)
+}
+
+// targets joins the targets of some keys.
+func targets(refs []ref) string {
+	names := make([]string, len(refs))
+	for i, r := range refs {
+		names[i] = r.target.String()
+	}
+	return list(names, 3)
+}

@@ -1,0 +1,217 @@
+package diff
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// tiers are the modules that each level adds to the ones below it.
+var tiers = map[nf.Level][]string{
+	nf.LevelStateless: {"ip_tables", "iptable_filter", "iptable_mangle", "ip6_tables", "ip6table_filter", "ip6table_mangle", "nf_tables"},
+	nf.LevelStateful:  {"nf_conntrack", "nf_conntrack_ipv4", "nf_conntrack_ipv6", "xt_conntrack", "nft_ct"},
+	nf.LevelFull: {"nf_nat", "nf_nat_ipv4", "nf_nat_ipv6", "iptable_nat", "ip6table_nat", "xt_nat", "xt_MASQUERADE", "ipt_MASQUERADE",
+		"ip6t_MASQUERADE", "xt_REDIRECT", "nft_chain_nat", "nft_chain_nat_ipv4", "nft_chain_nat_ipv6", "nft_nat", "nft_masq", "nft_redir"},
+}
+
+// legacy tells whether a module is ip_tables, ip6_tables or stands on them: a
+// host that only has nf_tables is not given those.
+func legacy(name string, m *nf.ModuleFact) bool {
+	if m != nil && (slices.Contains(m.Deps, "ip_tables") || slices.Contains(m.Deps, "ip6_tables")) {
+		return true
+	}
+	return name == "ip_tables" || name == "ip6_tables" || strings.HasPrefix(name, "iptable_") || strings.HasPrefix(name, "ip6table_")
+}
+
+// expansion makes the wants for modules: those that policies name, under their
+// real names, and those that follow from the levels.
+type expansion struct {
+	world    *World
+	modules  map[string]*nf.Want // by real name
+	explicit map[string]bool
+	warnings []nf.Warning
+}
+
+// expand returns the wants for modules, sorted by key, and the warnings that
+// go with them.
+func expand(w *World, wants []nf.Want) ([]nf.Want, []nf.Warning) {
+	e := expansion{world: w, modules: map[string]*nf.Want{}, explicit: map[string]bool{}}
+	for _, want := range wants {
+		if name, ok := want.Key.Module(); ok {
+			e.addExplicit(name, want)
+		}
+	}
+	e.addLevels(wants)
+	e.addDependencies()
+	list := make([]nf.Want, 0, len(e.modules))
+	for _, want := range e.modules {
+		list = append(list, *want)
+	}
+	slices.SortFunc(list, func(a, b nf.Want) int { return strings.Compare(string(a.Key), string(b.Key)) })
+	return list, e.warnings
+}
+
+// real is the name that a module's key has: an alias is replaced by its module.
+func (e *expansion) real(name string) string {
+	if m, ok := e.world.snap.Modules.Find(name); ok {
+		return m.Name
+	}
+	return nf.NormalizeModule(name)
+}
+
+func (e *expansion) addExplicit(name string, want nf.Want) {
+	real := e.real(name)
+	want.Key = nf.ModuleKey(real)
+	e.explicit[real] = true
+	if other, ok := e.modules[real]; ok { // two names of one module
+		if other.Wish != want.Wish {
+			other.Rivals = append(other.Rivals, nf.Rival{Wish: want.Wish, Source: want.Source})
+		}
+		return
+	}
+	e.modules[real] = &want
+}
+
+// addLoaded wants a module loaded because of a level, or of a module that
+// needs it.
+func (e *expansion) addLoaded(name string, source nf.Source) {
+	wish := nf.Exactly(nf.Module(nf.ModuleLoaded, nil))
+	if want, ok := e.modules[name]; ok {
+		if state, _, _ := want.Wish.Value.Module(); state == nf.ModuleUnloaded && e.explicit[name] {
+			want.Rivals = appendRival(want.Rivals, nf.Rival{Wish: wish, Source: source})
+		}
+		return
+	}
+	e.modules[name] = &nf.Want{Target: nf.Node, Key: nf.ModuleKey(name), Wish: wish, Source: source}
+}
+
+func appendRival(rivals []nf.Rival, r nf.Rival) []nf.Rival {
+	if slices.Contains(rivals, r) {
+		return rivals
+	}
+	return append(rivals, r)
+}
+
+// addLevels wants the modules of the highest level that anything on the node
+// wants, as the kernel would load them on first use, and those above unloaded
+// where the policy says so.
+func (e *expansion) addLevels(wants []nf.Want) {
+	asked := map[nf.Level]nf.Source{} // by level: the first line that asks for at least that much
+	for _, want := range wants {
+		level, ok := want.Wish.Value.Level()
+		if want.Key != nf.KeyLevel || !ok || len(want.Rivals) > 0 {
+			continue
+		}
+		for l := nf.LevelStateless; l <= level; l++ {
+			if _, ok := asked[l]; !ok {
+				asked[l] = want.Source
+			}
+		}
+	}
+	for l := nf.LevelStateless; l <= nf.LevelFull; l++ {
+		if source, ok := asked[l]; ok {
+			e.addTier(tiers[l], source)
+		}
+	}
+	for _, want := range wants {
+		if unloadsAbove(want) && len(want.Rivals) == 0 {
+			e.unloadAbove(e.ceiling(wants), want.Source)
+		}
+	}
+}
+
+func (e *expansion) addTier(names []string, source nf.Source) {
+	caps := e.world.snap.Capabilities
+	for _, name := range names {
+		m, found := e.world.snap.Modules.Find(name)
+		if !caps.LegacyTables && !caps.Masks && legacy(name, m) {
+			continue
+		}
+		switch {
+		case found:
+			e.addLoaded(m.Name, source)
+		case !e.world.snap.Modules.Complete:
+			e.warnings = append(e.warnings, nf.Warning{Code: nf.WarnModuleUnknown, Target: nf.Node, Key: nf.ModuleKey(name), Source: &source,
+				Message: fmt.Sprintf("cannot tell whether this kernel has the module %s: %s", name, e.world.snap.Modules.Unknown)})
+		}
+	}
+}
+
+// ceiling is the highest level that the node or any container wants or has;
+// what is not known counts as full.
+func (e *expansion) ceiling(wants []nf.Want) nf.Level {
+	top := e.world.hasLevel(nf.Node)
+	for _, t := range e.world.order {
+		top = max(top, e.world.hasLevel(t))
+	}
+	for _, want := range wants {
+		if want.Key != nf.KeyLevel {
+			continue
+		}
+		for _, wish := range append([]nf.Rival{{Wish: want.Wish}}, want.Rivals...) {
+			if l, ok := wish.Wish.Value.Level(); ok {
+				top = max(top, l)
+			}
+		}
+	}
+	return top
+}
+
+// hasLevel is the highest of what a target has, live or saved.
+func (w *World) hasLevel(t nf.Target) nf.Level {
+	f := w.fact(t, nf.KeyLevel)
+	top, ok := f.Live.Level()
+	if !ok {
+		return nf.LevelFull
+	}
+	if f.Boot != nil {
+		saved, ok := f.Boot.Level()
+		if !ok {
+			return nf.LevelFull
+		}
+		top = max(top, saved)
+	}
+	return top
+}
+
+func (e *expansion) unloadAbove(ceiling nf.Level, source nf.Source) {
+	for l := ceiling + 1; l <= nf.LevelFull; l++ {
+		for _, name := range tiers[l] {
+			m, ok := e.world.snap.Modules.Find(name)
+			if !ok || m.State != nf.ModuleLoaded || e.modules[m.Name] != nil {
+				continue
+			}
+			e.modules[m.Name] = &nf.Want{Target: nf.Node, Key: nf.ModuleKey(m.Name),
+				Wish: nf.Exactly(nf.Module(nf.ModuleUnloaded, nil)), Source: source}
+		}
+	}
+}
+
+// addDependencies wants what a module to be loaded needs: each is a change of
+// its own, so that nothing is loaded that the plan does not show.
+func (e *expansion) addDependencies() {
+	for _, name := range sortedNames(e.modules) {
+		want := e.modules[name]
+		if state, _, _ := want.Wish.Value.Module(); state != nf.ModuleLoaded || len(want.Rivals) > 0 {
+			continue
+		}
+		m, ok := e.world.snap.Modules.Find(name)
+		if !ok || m.State != nf.ModuleUnloaded {
+			continue
+		}
+		for _, dep := range m.Deps {
+			e.addLoaded(e.real(dep), want.Source)
+		}
+	}
+}
+
+func sortedNames(m map[string]*nf.Want) []string {
+	names := make([]string, 0, len(m))
+	for name := range m {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}

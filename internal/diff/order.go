@@ -1,0 +1,178 @@
+package diff
+
+import (
+	"cmp"
+	"slices"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// The ranks order the differences of one target before the rules do the rest.
+const (
+	rankModule  = iota // what brings keys comes before the keys
+	rankRaise          // a bigger table before a higher limit
+	rankSet            // any other key
+	rankLower          // a smaller table after a lower limit
+	rankOneWay         // what is never undone comes last
+	rankRestart        // what interrupts comes after everything
+)
+
+func (d *difference) rank() int {
+	_, isModule := d.want.Key.Module()
+	switch {
+	case d.want.Key == nf.KeyRestart:
+		return rankRestart
+	case d.oneWay():
+		return rankOneWay
+	case isModule:
+		return rankModule
+	case d.want.Key == nf.KeyBuckets && lowers(d.from, d.to):
+		return rankLower
+	case d.want.Key == nf.KeyBuckets:
+		return rankRaise
+	}
+	return rankSet
+}
+
+// oneWay tells whether the change is never undone: a module that is unloaded
+// loses what it held, a parameter what it was.
+func (d *difference) oneWay() bool {
+	if d.want.Key == nf.KeyRestart {
+		return true
+	}
+	if _, ok := d.want.Key.Module(); !ok || d.layer != nf.LayerLive {
+		return false
+	}
+	to, _, _ := d.to.Module()
+	return to == nf.ModuleUnloaded || !stateDiffers(d)
+}
+
+func compareRank(a, b *difference) int {
+	return cmp.Or(a.want.Target.Compare(b.want.Target), cmp.Compare(a.rank(), b.rank()), cmp.Compare(a.want.Key, b.want.Key), cmp.Compare(a.layer, b.layer))
+}
+
+// decide makes each difference a change or a refusal: first all that can be
+// undone, then what cannot.
+func (p *planner) decide() {
+	p.waiters = map[ref][]*difference{}
+	slices.SortStableFunc(p.todo, compareRank)
+	var reversible, oneWay []*difference
+	for _, d := range p.todo {
+		if d.layer == nf.LayerLive {
+			p.world.open[d.ref()] = d
+		}
+		if d.rank() < rankOneWay {
+			reversible = append(reversible, d)
+		} else {
+			oneWay = append(oneWay, d)
+		}
+	}
+	p.decideAll(reversible)
+	p.decideAll(oneWay)
+}
+
+// decideAll tries each difference. One that is forbidden only as long as
+// another, undecided one stands waits for that one and is tried again after
+// it, so that the rules themselves bring about a safe order. Of those that
+// wait for each other the first, the node's, gives way.
+func (p *planner) decideAll(list []*difference) {
+	queue := list
+	next := 0
+	for {
+		for len(queue) > 0 {
+			d := queue[0]
+			queue = append(queue[1:len(queue):len(queue)], p.try(d)...)
+		}
+		for next < len(list) && list[next].waiting == 0 {
+			next++
+		}
+		if next == len(list) {
+			return
+		}
+		d := list[next]
+		p.refuse(d, d.verdict)
+		queue = p.decided(d)
+	}
+}
+
+// try judges one difference and returns those that are to be tried again.
+func (p *planner) try(d *difference) []*difference {
+	w := p.world
+	if w.followsNode(d.want) && len(d.want.Rivals) == 0 {
+		if node := (ref{nf.Node, nf.KeyMax}); w.open[node] != nil {
+			p.wait(d, []ref{node})
+			d.verdict = w.judge(d)
+			return nil
+		}
+		if met, _ := w.meets(d.want, w.limit(d.want.Target)); met {
+			p.settle(d.want, d.from)
+			return p.decided(d)
+		}
+	}
+	v := w.judge(d)
+	if v == nil {
+		p.change(d)
+		return p.decided(d)
+	}
+	if open := w.stillOpen(v.waits); len(open) > 0 {
+		d.verdict = v
+		p.wait(d, open)
+		return nil
+	}
+	p.refuse(d, v)
+	return p.decided(d)
+}
+
+func (w *World) stillOpen(refs []ref) []ref {
+	var open []ref
+	for _, r := range refs {
+		if w.open[r] != nil {
+			open = append(open, r)
+		}
+	}
+	return open
+}
+
+func (p *planner) wait(d *difference, refs []ref) {
+	d.waiting = len(refs)
+	for _, r := range refs {
+		p.waiters[r] = append(p.waiters[r], d)
+	}
+}
+
+// decided closes a difference and returns those that waited for it and wait
+// for nothing else any more.
+func (p *planner) decided(d *difference) []*difference {
+	d.waiting = 0
+	if d.layer != nf.LayerLive {
+		return nil
+	}
+	delete(p.world.open, d.ref())
+	var ready []*difference
+	for _, other := range p.waiters[d.ref()] {
+		if other.waiting == 0 { // decided meanwhile
+			continue
+		}
+		if other.waiting--; other.waiting == 0 {
+			ready = append(ready, other)
+		}
+	}
+	delete(p.waiters, d.ref())
+	return ready
+}
+
+// Check asks the rules once more, just before a change is made; nil allows it.
+// The change is judged from what the snapshot holds now.
+func (w *World) Check(c nf.Change) *nf.Refusal {
+	want := nf.Want{Target: c.Target, Key: c.Key, Wish: nf.Exactly(c.To), Source: c.Source}
+	d := &difference{want: want, layer: c.Layer, from: c.From, to: c.To}
+	if c.Layer == nf.LayerLive && c.Key != nf.KeyRestart {
+		d.from = shown(w.fact(c.Target, c.Key).Live, c.To)
+	}
+	v := w.judge(d)
+	if v == nil {
+		return nil
+	}
+	r := d.refusal(v)
+	return &r
+}

@@ -1,0 +1,145 @@
+package diff
+
+import (
+	"cmp"
+	"slices"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// Plan sets the wants against a snapshot. Its revision is left to the caller.
+func Plan(wants nf.Wants, s *nf.Snapshot) nf.Plan {
+	w := NewWorld(wants, s)
+	p := planner{world: w, plan: nf.Plan{
+		APIVersion: nf.APIVersion, Kind: nf.KindPlan, Node: s.Node.Name,
+		Changes: []nf.Change{}, Refusals: []nf.Refusal{}, Pending: []nf.Pending{}, Warnings: []nf.Warning{}, InSync: []nf.Settled{},
+	}}
+	modules, moduleWarnings := expand(w, wants.List)
+	all := slices.Clone(modules)
+	for _, want := range wants.List {
+		if _, ok := want.Key.Module(); !ok {
+			all = append(all, want)
+		}
+	}
+	for _, want := range all {
+		p.consider(want)
+	}
+	p.decide()
+	p.plan.Warnings = slices.Concat(p.plan.Warnings, wants.Warnings, s.Warnings, moduleWarnings, w.warnings(all))
+	p.finish()
+	p.plan.ID = w.id(all, &p.plan)
+	return p.plan
+}
+
+// planner collects the differences and decides each of them once.
+type planner struct {
+	world *World
+	plan  nf.Plan
+	// todo are the differences in the order in which they are tried.
+	todo []*difference
+	// waiters are the differences to be tried again when one is decided.
+	waiters map[ref][]*difference
+}
+
+// consider finds what differs for one want.
+func (p *planner) consider(want nf.Want) {
+	switch {
+	case want.Key == nf.KeyAboveLevel:
+		if len(want.Rivals) > 0 {
+			p.differ(want, nf.LayerLive, nf.Absent(), want.Wish.Value)
+		}
+	case want.Key == nf.KeyLevel && p.world.masked(want.Target) && len(want.Rivals) == 0:
+		p.considerMask(want)
+	case p.stopped(want):
+		p.pend(want, p.world.fact(want.Target, want.Key).Live, nf.UntilContainerStart, "the container is not running")
+	default:
+		p.considerLive(want)
+	}
+}
+
+func (p *planner) differ(want nf.Want, layer nf.Layer, from, to nf.Value) {
+	p.todo = append(p.todo, &difference{want: want, layer: layer, from: from, to: to})
+}
+
+// stopped tells whether the want has to wait for its container to start.
+func (p *planner) stopped(want nf.Want) bool {
+	c := p.world.places[want.Target].container
+	return c != nil && c.Unobservable == "" && want.Key.Conntrack() && classOf(c.State) == stateStopped && len(want.Rivals) == 0
+}
+
+func (p *planner) considerLive(want nf.Want) {
+	w := p.world
+	from := w.fact(want.Target, want.Key).Live
+	met, to := w.meets(want, from)
+	from = shown(from, want.Wish.Value)
+	if met && len(want.Rivals) == 0 && !w.followsNode(want) {
+		p.settle(want, from)
+		return
+	}
+	p.differ(want, nf.LayerLive, from, to)
+}
+
+// followsNode tells whether a container's limit is the node's, so that it can
+// only be judged when it is known what the node's will be.
+func (w *World) followsNode(want nf.Want) bool {
+	if want.Key != nf.KeyMax || want.Target.IsNode() {
+		return false
+	}
+	n, ok := w.fact(want.Target, nf.KeyMax).Live.Number()
+	return ok && (n == 0 || w.maxScope(want.Target) == nf.ScopeNode)
+}
+
+// meets tells whether a value meets a want. A level is a ceiling where no mask
+// keeps it; a module that does not exist is as good as unloaded.
+func (w *World) meets(want nf.Want, v nf.Value) (bool, nf.Value) {
+	if want.Key == nf.KeyLevel && !w.masked(want.Target) {
+		ceiling, _ := want.Wish.Value.Level()
+		have, ok := v.Level()
+		return ok && have <= ceiling, want.Wish.Value
+	}
+	met, to := w.compare(want.Key, want.Wish, v)
+	if state, _, ok := to.Module(); ok && state == nf.ModuleUnloaded && v.IsAbsent() {
+		met = true
+	}
+	return met, to
+}
+
+func (p *planner) settle(want nf.Want, v nf.Value) {
+	p.plan.InSync = append(p.plan.InSync, nf.Settled{Target: want.Target, Key: want.Key, Asked: want.Wish.String(), Value: v})
+}
+
+func (p *planner) pend(want nf.Want, from nf.Value, until nf.Until, reason string) {
+	_, to := p.world.compare(want.Key, want.Wish, from)
+	p.plan.Pending = append(p.plan.Pending, nf.Pending{Target: want.Target, Key: want.Key, From: from, To: to,
+		Until: until, Reason: reason, Source: want.Source})
+}
+
+func (p *planner) refuse(d *difference, v *verdict) {
+	p.plan.Refusals = append(p.plan.Refusals, d.refusal(v))
+}
+
+func (d *difference) refusal(v *verdict) nf.Refusal {
+	return nf.Refusal{Target: d.want.Target, Key: d.want.Key, Layer: d.layer, From: d.from, To: d.to,
+		Code: v.code, Reason: v.reason, Remedy: v.remedy, Until: v.until, Source: d.want.Source, Rivals: d.want.Rivals}
+}
+
+func (p *planner) change(d *difference) {
+	if d.layer == nf.LayerLive {
+		p.world.reach[d.ref()] = d.to
+	}
+	p.plan.Changes = append(p.plan.Changes, nf.Change{Target: d.want.Target, Key: d.want.Key, Layer: d.layer, From: d.from, To: d.to,
+		OneWay: d.oneWay(), Disruptive: d.want.Key == nf.KeyRestart, Cause: p.world.cause(d.want), Source: d.want.Source, Asked: d.want.Wish.String()})
+}
+
+// finish counts and puts everything but the changes, which have their order,
+// in the order of targets and keys.
+func (p *planner) finish() {
+	slices.SortStableFunc(p.plan.Refusals, func(a, b nf.Refusal) int {
+		return cmp.Or(a.Target.Compare(b.Target), cmp.Compare(a.Key, b.Key), cmp.Compare(a.Layer, b.Layer))
+	})
+	slices.SortStableFunc(p.plan.Pending, func(a, b nf.Pending) int {
+		return cmp.Or(a.Target.Compare(b.Target), cmp.Compare(a.Key, b.Key))
+	})
+	p.plan.Summary = nf.Summary{Changes: len(p.plan.Changes), Refusals: len(p.plan.Refusals),
+		Pending: len(p.plan.Pending), InSync: len(p.plan.InSync)}
+}

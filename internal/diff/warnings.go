@@ -1,0 +1,129 @@
+package diff
+
+import (
+	"fmt"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// warnings are what the wants and facts together give to think of.
+func (w *World) warnings(wants []nf.Want) []nf.Warning {
+	var list []nf.Warning
+	wanted := map[ref]bool{}
+	var unenforced []nf.Want
+	for _, want := range wants {
+		wanted[memoryRef(want.Target, want.Key)] = true
+		if name, ok := want.Key.Module(); ok {
+			list = append(list, w.moduleWarning(name, want)...)
+		}
+		if want.Key != nf.KeyLevel {
+			continue
+		}
+		list = append(list, w.leftover(want)...)
+		if met, _ := w.meets(want, w.fact(want.Target, nf.KeyLevel).Live); met && !w.masked(want.Target) {
+			unenforced = append(unenforced, want)
+		}
+	}
+	list = append(list, w.nodeTracking(wants)...)
+	list = append(list, notEnforced(unenforced)...)
+	list = append(list, w.otherUsers(wants)...)
+	return append(list, w.forgotten(wanted)...)
+}
+
+// nodeTracking: a node that tracks connections can be filled up from outside.
+func (w *World) nodeTracking(wants []nf.Want) []nf.Warning {
+	const danger = "a flood of connections can then fill its table"
+	for _, want := range wants {
+		level, ok := want.Wish.Value.Level()
+		if want.Target.IsNode() && want.Key == nf.KeyLevel && ok && level >= nf.LevelStateful {
+			return []nf.Warning{{Code: nf.WarnNodeTracking, Target: nf.Node, Key: nf.KeyLevel, Source: &want.Source,
+				Message: fmt.Sprintf("the policy lets the node itself track connections (%s): %s", level, danger)}}
+		}
+	}
+	if w.tracking(nf.Node) != nf.TrackingOn {
+		return nil
+	}
+	evidence := "seen on in an earlier run"
+	if t := w.snap.Host.Tracking; t != nil && t.State == nf.TrackingOn {
+		evidence = t.Evidence
+	}
+	return []nf.Warning{{Code: nf.WarnNodeTracking, Target: nf.Node,
+		Message: fmt.Sprintf("the node itself tracks connections (%s): %s", evidence, danger)}}
+}
+
+// notEnforced: where the kernel keeps no mask, anybody with CAP_NET_ADMIN in
+// the namespace can add a rule that uses more.
+func notEnforced(wants []nf.Want) []nf.Warning {
+	if len(wants) == 0 {
+		return nil
+	}
+	of := wants[0].Target.String()
+	if len(wants) > 1 {
+		of = fmt.Sprintf("%s and %d more", of, len(wants)-1)
+	}
+	return []nf.Warning{{Code: nf.WarnNotEnforced, Target: wants[0].Target, Key: nf.KeyLevel, Source: &wants[0].Source,
+		Message: "nothing in this kernel enforces the level of " + of + ": nfsync only sees when the rules use more"}}
+}
+
+// leftover: entries stay until they time out when the last rule that tracks is
+// removed.
+func (w *World) leftover(want nf.Want) []nf.Warning {
+	ceiling, _ := want.Wish.Value.Level()
+	have, ok := w.fact(want.Target, nf.KeyLevel).Live.Level()
+	n, counted := w.places[want.Target].Count.Number()
+	if w.latches() || !ok || !counted || n == 0 || have >= nf.LevelStateful || ceiling >= nf.LevelStateful {
+		return nil
+	}
+	return []nf.Warning{{Code: nf.WarnLeftoverEntries, Target: want.Target, Key: nf.KeyLevel, Source: &want.Source,
+		Message: fmt.Sprintf("%d conntrack entries are left although no rule of %s tracks: they end with their timeouts", n, want.Target)}}
+}
+
+// moduleWarning: a module that is wanted unloaded and does not exist.
+func (w *World) moduleWarning(name string, want nf.Want) []nf.Warning {
+	state, _, _ := want.Wish.Value.Module()
+	if state != nf.ModuleUnloaded || len(want.Rivals) > 0 || !w.moduleValue(name).IsAbsent() {
+		return nil
+	}
+	return []nf.Warning{{Code: nf.WarnModuleAbsent, Target: nf.Node, Key: want.Key, Source: &want.Source,
+		Message: fmt.Sprintf("this kernel has no module %s, so it cannot be loaded anyway", name)}}
+}
+
+// otherUsers: what tracks connections without a rule that nfsync could see.
+func (w *World) otherUsers(wants []nf.Want) []nf.Warning {
+	var below bool
+	for _, want := range wants {
+		level, ok := want.Wish.Value.Level()
+		below = below || want.Key == nf.KeyLevel && ok && level < nf.LevelStateful
+	}
+	if !below {
+		return nil
+	}
+	var list []nf.Warning
+	for _, name := range []string{"openvswitch", "ip_vs", "act_ct"} {
+		if w.moduleState(name) == nf.ModuleLoaded {
+			list = append(list, nf.Warning{Code: nf.WarnOtherUser, Target: nf.Node, Key: nf.ModuleKey(name),
+				Message: fmt.Sprintf("the module %s is loaded, and can track connections without a rule that nfsync sees", name)})
+		}
+	}
+	return list
+}
+
+// forgotten: a key that nfsync has set and that no policy names any more is
+// left as it is.
+func (w *World) forgotten(wanted map[ref]bool) []nf.Warning {
+	var list []nf.Warning
+	for _, m := range w.snap.Memory.Keys {
+		if !m.Set || wanted[memoryRef(m.Target, m.Key)] || !w.exists(m.Target) {
+			continue
+		}
+		list = append(list, nf.Warning{Code: nf.WarnNoLongerWanted, Target: m.Target, Key: m.Key,
+			Message: fmt.Sprintf("nfsync set this to %s, and no policy names it any more: it is left as it is", m.Applied)})
+	}
+	return list
+}
+
+// exists compares without names: memory may have an older one.
+func (w *World) exists(t nf.Target) bool {
+	_, _, ok := w.snap.Find(t)
+	return ok
+}

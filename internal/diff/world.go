@@ -1,0 +1,205 @@
+package diff
+
+import (
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// ref names one key of one target.
+type ref struct {
+	target nf.Target
+	key    nf.Key
+}
+
+// place is one target of the snapshot: the node, or a container.
+type place struct {
+	*nf.Namespace
+	container *nf.Container // nil for the node
+}
+
+// World is a snapshot arranged for the rules. It follows changes that are made
+// to the snapshot in place, so that the rules can be asked again while a plan
+// is applied.
+type World struct {
+	snap   *nf.Snapshot
+	places map[nf.Target]place
+	// order lists the containers' targets as the snapshot has them.
+	order []nf.Target
+	// reach is what the changes planned so far have made of a key; the
+	// snapshot tells the rest.
+	reach map[ref]nf.Value
+	// open are the differences that are not decided yet.
+	open map[ref]*difference
+	mem  map[ref]nf.MemoryKey
+}
+
+// NewWorld arranges the snapshot for the rules.
+func NewWorld(_ nf.Wants, s *nf.Snapshot) *World {
+	w := &World{snap: s, places: map[nf.Target]place{nf.Node: {Namespace: &s.Host}}, reach: map[ref]nf.Value{},
+		open: map[ref]*difference{}, mem: map[ref]nf.MemoryKey{}}
+	for i := range s.Containers {
+		c := &s.Containers[i]
+		w.places[c.Target()] = place{&c.Namespace, c}
+		w.order = append(w.order, c.Target())
+	}
+	for _, m := range s.Memory.Keys {
+		w.mem[memoryRef(m.Target, m.Key)] = m
+	}
+	return w
+}
+
+// memoryRef leaves the name out: a container that was renamed is the same one.
+func memoryRef(t nf.Target, k nf.Key) ref {
+	t.Name = ""
+	return ref{t, k}
+}
+
+// fact is what was observed of a key, or what the plan so far has made of it.
+func (w *World) fact(t nf.Target, k nf.Key) nf.Fact {
+	p, ok := w.places[t]
+	if !ok {
+		return nf.Fact{Key: k, Live: nf.Unknown("this node has no such container")}
+	}
+	if p.container != nil && p.container.Unobservable != "" {
+		return nf.Fact{Key: k, Live: nf.Unknown(p.container.Unobservable)}
+	}
+	f := w.observed(p, k)
+	if v, ok := w.reach[ref{t, k}]; ok {
+		f.Live = v
+	}
+	return f
+}
+
+func (w *World) observed(p place, k nf.Key) nf.Fact {
+	if name, ok := k.Module(); ok {
+		return nf.Fact{Key: k, Live: w.moduleValue(name)}
+	}
+	f := p.Fact(k)
+	if k == nf.KeyLevel {
+		f.Live = w.levelValue(p, f.Live)
+	}
+	return f
+}
+
+// levelValue is the level that a namespace is observed to have. Where no mask
+// keeps it, that is what its rules use; on a node whose kernel latches it is
+// at least stateful once tracking was seen on.
+func (w *World) levelValue(p place, live nf.Value) nf.Value {
+	if p.container != nil && p.container.Runtime == nf.RuntimeVZ {
+		return live
+	}
+	if live.IsAbsent() {
+		live = rulesLevel(p.Rules)
+	}
+	level, ok := live.Level()
+	if ok && p.container == nil && w.latches() && level < nf.LevelStateful && w.tracking(nf.Node) == nf.TrackingOn {
+		return nf.LevelStateful.Value()
+	}
+	return live
+}
+
+func rulesLevel(r *nf.Rules) nf.Value {
+	if r == nil {
+		return nf.Unknown("its rules were not read")
+	}
+	if r.Unknown != "" {
+		return nf.Unknown(r.Unknown)
+	}
+	return r.Level().Value()
+}
+
+func (w *World) latches() bool { return w.snap.Capabilities.Latches == nf.Yes }
+
+// tracking is whether a target tracks connections. On a kernel that latches,
+// tracking once seen on for an instance is on until it ends, and nothing but a
+// mask without conntrack, or no nf_conntrack at all, proves it off
+// (net->ct.can_alloc of the Virtuozzo 7 kernel is never cleared).
+func (w *World) tracking(t nf.Target) string {
+	p := w.places[t]
+	seen := nf.TrackingUnknown
+	if p.Namespace != nil && p.Tracking != nil {
+		seen = p.Tracking.State
+	}
+	if w.latches() && seen != nf.TrackingOn && w.latched(t) {
+		return nf.TrackingOn
+	}
+	return seen
+}
+
+func (w *World) latched(t nf.Target) bool {
+	for _, l := range w.snap.Memory.Latches {
+		if memoryRef(l.Target, "") == memoryRef(t, "") && l.Instance == w.instance(t) {
+			return true
+		}
+	}
+	return false
+}
+
+// instance is the identity that ends with a restart of the target.
+func (w *World) instance(t nf.Target) string {
+	if p := w.places[t]; p.container != nil {
+		return p.container.Instance
+	}
+	return w.snap.BootID
+}
+
+// masked tells whether the kernel itself keeps the target's level.
+func (w *World) masked(t nf.Target) bool {
+	return t.Runtime == nf.RuntimeVZ && w.snap.Capabilities.Masks
+}
+
+// maxScope is whose value a container's conntrack.max is: as observed, else as
+// nfsync remembers it of this kernel.
+func (w *World) maxScope(t nf.Target) string {
+	p := w.places[t]
+	if p.container == nil {
+		return nf.ScopeOwn
+	}
+	if s := p.container.MaxScope; s == nf.ScopeOwn || s == nf.ScopeNode {
+		return s
+	}
+	if s, ok := w.snap.Memory.MaxScope[w.snap.Kernel.Release]; ok {
+		return s
+	}
+	return nf.ScopeUnknown
+}
+
+// limit is a namespace's conntrack.max as it counts: a container's 0 is the
+// node's value (nf_conntrack_core.c of the Virtuozzo 7 kernel).
+func (w *World) limit(t nf.Target) nf.Value {
+	v := w.fact(t, nf.KeyMax).Live
+	n, ok := v.Number()
+	if !t.IsNode() && (ok && n == 0 || w.maxScope(t) == nf.ScopeNode) {
+		return w.fact(nf.Node, nf.KeyMax).Live
+	}
+	return v
+}
+
+// moduleValue is a module's state with all its known parameters: absent where
+// the kernel has no such module.
+func (w *World) moduleValue(name string) nf.Value {
+	m, ok := w.snap.Modules.Find(name)
+	switch {
+	case ok:
+		params := map[string]string{}
+		for p, v := range m.Parameters {
+			params[p] = v.Value
+		}
+		return nf.Module(m.State, params)
+	case w.snap.Modules.Complete:
+		return nf.Absent()
+	}
+	return nf.Unknown(w.snap.Modules.Unknown)
+}
+
+// moduleState is a module's state as the plan so far has made it; empty where
+// there is none, or where that is not known.
+func (w *World) moduleState(name string) string {
+	state, _, _ := w.fact(nf.Node, nf.ModuleKey(name)).Live.Module()
+	return state
+}
+
+// has tells whether the kernel has the module's code running.
+func (w *World) has(name string) bool {
+	s := w.moduleState(name)
+	return s == nf.ModuleLoaded || s == nf.ModuleBuiltin
+}
