@@ -1,12 +1,137 @@
 package state
 
-import "nfsync.dev/nfsync/internal/nf"
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 
-// Dir is the state directory, open for writing.
-type Dir struct{ path string }
+	"golang.org/x/sys/unix"
+)
 
-// Open opens the directory.
-func Open(path string) (*Dir, error) { return &Dir{path}, nil }
+// The names within the directory.
+const (
+	memoryName   = "memory"
+	stuckName    = "stuck"
+	journalName  = "journal"
+	receiptsName = "receipts"
+	reserveName  = "reserve"
+	probeName    = "probe"
+	tempSuffix   = ".new"
+)
 
-// ReadMemory reads the memory.
-func ReadMemory(path string) (nf.Memory, error) { return nf.Memory{}, nil }
+// probeSize is what must fit on the disk for the directory to be opened: more
+// than a filesystem keeps within an inode.
+const probeSize = 16 << 10
+
+// Dir is the state directory, open for writing. Its user holds the lock of
+// package apply while it writes.
+type Dir struct {
+	path string
+	disk Disk
+}
+
+// Open opens the state directory and makes it if it is missing, readable by
+// its owner only. It is an error if nothing can be written there: a read-only
+// or full filesystem is found out before anything is changed.
+func Open(path string) (*Dir, error) { return OpenOn(path, realDisk{}) }
+
+// OpenOn is Open with another disk, for tests.
+func OpenOn(path string, disk Disk) (*Dir, error) {
+	d := &Dir{path, disk}
+	if err := d.prepare(); err != nil {
+		return nil, fmt.Errorf("cannot use the state directory %s: %w", path, err)
+	}
+	return d, nil
+}
+
+func (d *Dir) prepare() error {
+	for _, path := range []string{d.path, d.file(receiptsName)} {
+		if err := d.mkdir(path); err != nil {
+			return err
+		}
+	}
+	if err := d.reserve(probeName, probeSize); err != nil {
+		return err
+	}
+	return d.release(probeName)
+}
+
+// mkdir makes a directory that outlives a power cut.
+func (d *Dir) mkdir(path string) error {
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return err
+	}
+	return d.syncDir(filepath.Dir(path))
+}
+
+// reserve takes room on the disk in a file of that name; a filesystem that
+// cannot reserve any is only tried out.
+func (d *Dir) reserve(name string, bytes int64) error {
+	f, err := os.OpenFile(d.file(name), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	err = unix.Fallocate(int(f.Fd()), 0, 0, bytes)
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
+		_, err = f.Write(make([]byte, probeSize))
+	}
+	err = errors.Join(err, f.Close())
+	if err != nil {
+		return errors.Join(fmt.Errorf("cannot reserve %d bytes: %w", bytes, err), d.release(name))
+	}
+	return nil
+}
+
+// release gives back what reserve took.
+func (d *Dir) release(name string) error {
+	err := os.Remove(d.file(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+func (d *Dir) file(name string) string { return filepath.Join(d.path, name) }
+
+// replace puts data in a file's place: all of it, or nothing.
+func (d *Dir) replace(name string, data []byte) error {
+	path := d.file(name)
+	if err := d.writeTemp(path+tempSuffix, data); err != nil {
+		return err
+	}
+	if err := d.disk.Rename(path+tempSuffix, path); err != nil {
+		return err
+	}
+	return d.syncDir(filepath.Dir(path))
+}
+
+func (d *Dir) writeTemp(path string, data []byte) (err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return d.add(f, data)
+}
+
+// add writes to an open file and makes that durable.
+func (d *Dir) add(f *os.File, data []byte) error {
+	if err := d.disk.Write(f, data); err != nil {
+		return err
+	}
+	return d.disk.Sync(f)
+}
+
+func (d *Dir) syncDir(path string) (err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return d.disk.Sync(f)
+}

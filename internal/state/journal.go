@@ -1,0 +1,196 @@
+package state
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"os"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// Intent is a change that a run is about to make.
+type Intent struct {
+	nf.Change
+	// Asked is the wish behind it, for memory.
+	Asked string `json:"asked"`
+	// Instance is that of the target; for the node the boot id. A live value
+	// does not outlive it.
+	Instance string `json:"instance"`
+}
+
+// withKinds gives module values, which JSON writes as plain strings, their
+// kind back.
+func (i Intent) withKinds() Intent {
+	i.From, i.To = i.From.As(i.Key), i.To.As(i.Key)
+	i.Change.Asked = i.Asked
+	return i
+}
+
+// Run is what the journal holds of one run.
+type Run struct {
+	ID string `json:"id"` // of its receipt
+	// BootID is the node's: no live value outlives it.
+	BootID  string   `json:"bootID"`
+	Intents []Intent `json:"intents"`
+}
+
+// record is one line of the journal: a run begins, or has come to its end.
+type record struct {
+	Format int  `json:"format"`
+	Begin  *Run `json:"begin,omitempty"`
+	End    bool `json:"end,omitempty"`
+}
+
+// What the end of a run takes on the disk, for each byte of its beginning: a
+// receipt, the memory of its keys, and the envelope's indentation.
+const roomFactor = 8
+
+// Begin makes durable what a run is about to do, and that it can also write its
+// end. The journal of the run before it is replaced.
+func (d *Dir) Begin(r Run) error {
+	line, err := encode(record{Format: format, Begin: &r})
+	if err == nil {
+		err = d.reserve(reserveName, d.size(memoryName)+roomFactor*int64(len(line))+probeSize)
+	}
+	if err == nil {
+		err = d.replace(journalName, line)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot write the journal %s: %w", d.file(journalName), err)
+	}
+	return nil
+}
+
+func (d *Dir) size(name string) int64 {
+	info, err := os.Stat(d.file(name))
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// Finishing gives the room back that Begin has reserved: the run writes its end
+// now.
+func (d *Dir) Finishing() error { return d.release(reserveName) }
+
+// End makes durable that nothing of the journal's run is open any more.
+func (d *Dir) End() error {
+	if err := d.appendEnd(); err != nil {
+		return fmt.Errorf("cannot end the journal %s: %w", d.file(journalName), err)
+	}
+	return nil
+}
+
+func (d *Dir) appendEnd() (err error) {
+	_, whole, err := d.readJournal()
+	if err != nil {
+		return err
+	}
+	line, err := encode(record{Format: format, End: true})
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(d.file(journalName), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if err := f.Truncate(whole); err != nil { // what a crash left of an earlier end
+		return err
+	}
+	return d.add(f, line)
+}
+
+// Unfinished returns the run that has begun and not come to its end, if there
+// is one.
+func (d *Dir) Unfinished() (Run, bool, error) {
+	records, _, err := d.readJournal()
+	if errors.Is(err, fs.ErrNotExist) {
+		return Run{}, false, nil
+	}
+	if err != nil {
+		return Run{}, false, readError(d.file(journalName), recoverRemedy, err)
+	}
+	if len(records) > 1 {
+		return Run{}, false, nil
+	}
+	run := *records[0].Begin
+	for i := range run.Intents {
+		run.Intents[i] = run.Intents[i].withKinds()
+	}
+	return run, true, nil
+}
+
+func (d *Dir) readJournal() (records []record, whole int64, err error) {
+	data, err := os.ReadFile(d.file(journalName))
+	if err != nil {
+		return nil, 0, err
+	}
+	return parseJournal(data)
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// encode is a record as a line: checksum, length, and the record as JSON, which
+// holds neither a newline nor a zero byte.
+func encode(r record) ([]byte, error) {
+	text, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
+	}
+	return fmt.Appendf(nil, "%08x %d %s\n", crc32.Checksum(text, castagnoli), len(text), text), nil
+}
+
+// parseJournal returns the records, the first of which begins a run, and the
+// number of bytes that they take. What a crash can leave of a record that was
+// being appended is as if it had never been: bytes without a newline, or a page
+// of zeros. The first record was there before the file had its name, and so is
+// never torn. Anything else is damage.
+func parseJournal(data []byte) (records []record, whole int64, err error) {
+	for rest := data; len(rest) > 0; {
+		line, after, complete := bytes.Cut(rest, []byte{'\n'})
+		if len(records) > 0 && (!complete || bytes.Contains(rest, lostPage)) {
+			break
+		}
+		r, err := decode(line)
+		if err == nil && !complete {
+			err = fmt.Errorf("%w: it is cut off", ErrDamaged)
+		}
+		if err == nil && (r.Begin != nil) != (len(records) == 0) {
+			err = fmt.Errorf("%w: a run begins at its start only", ErrDamaged)
+		}
+		if err != nil {
+			return nil, 0, fmt.Errorf("at byte %d: %w", whole, err)
+		}
+		records = append(records, r)
+		whole += int64(len(line)) + 1
+		rest = after
+	}
+	if len(records) == 0 {
+		return nil, 0, fmt.Errorf("at byte 0: %w: it is empty", ErrDamaged)
+	}
+	return records, whole, nil
+}
+
+// lostPage is more zeros than a flipped bit can make.
+var lostPage = make([]byte, 8)
+
+func decode(line []byte) (record, error) {
+	head, text, _ := bytes.Cut(line, []byte{' '})
+	length, text, _ := bytes.Cut(text, []byte{' '})
+	if want := fmt.Sprintf("%08x %d", crc32.Checksum(text, castagnoli), len(text)); want != string(head)+" "+string(length) {
+		return record{}, fmt.Errorf("%w: the checksum or the length of a record does not match", ErrDamaged)
+	}
+	var r record
+	if err := json.Unmarshal(text, &r); err != nil {
+		return record{}, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	if r.Format != format {
+		return record{}, unknownFormat(r.Format)
+	}
+	return r, nil
+}

@@ -1,0 +1,57 @@
+package state
+
+import (
+	"errors"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+const recoverRemedy = "look at the node with `nfsync plan`; `nfsync recover --accept` sets the file aside and takes the present state as it is"
+
+// Stuck is what failed undos of one run have left, until a person accepts it.
+type Stuck struct {
+	Run  string       `json:"run"`
+	Left []StuckValue `json:"left"`
+}
+
+// StuckValue is one value that could not be put back to Intent.From.
+type StuckValue struct {
+	Intent
+	Reads nf.Value `json:"reads"` // what it was after the attempt
+	Why   string   `json:"why"`
+}
+
+// Stuck reads what is left. Nothing is left where Left is empty.
+func (d *Dir) Stuck() (Stuck, error) {
+	var s Stuck
+	if _, err := load(d.file(stuckName), stuckName, recoverRemedy, &s); err != nil {
+		return Stuck{}, err
+	}
+	for i := range s.Left {
+		s.Left[i].Intent = s.Left[i].withKinds()
+		s.Left[i].Reads = s.Left[i].Reads.As(s.Left[i].Key)
+	}
+	return s, nil
+}
+
+// SaveStuck puts the record in the old one's place; one with nothing left says
+// that a person has accepted it.
+func (d *Dir) SaveStuck(s Stuck) error { return d.save(stuckName, stuckName, s) }
+
+// SetAside renames the journal and the stuck record, where damaged, so that
+// nfsync can go on without them.
+func (d *Dir) SetAside() error {
+	_, _, journalErr := d.Unfinished()
+	_, stuckErr := d.Stuck()
+	return errors.Join(d.setAside(journalName, journalErr), d.setAside(stuckName, stuckErr))
+}
+
+func (d *Dir) setAside(name string, err error) error {
+	if !errors.Is(err, ErrDamaged) {
+		return err
+	}
+	if err := d.disk.Rename(d.file(name), d.file(name+".damaged")); err != nil {
+		return err
+	}
+	return d.syncDir(d.path)
+}
