@@ -1,5 +1,10 @@
 package nf
 
+import (
+	"cmp"
+	"slices"
+)
+
 // Layer tells whether a value is the kernel's now, or what the next start will
 // bring.
 type Layer string
@@ -69,6 +74,32 @@ func (n *Namespace) Fact(k Key) Fact {
 	return Fact{Key: k}
 }
 
+// SetFact puts a fact in its place among the sorted ones, instead of the one
+// of the same key.
+func (n *Namespace) SetFact(f Fact) {
+	i, found := slices.BinarySearchFunc(n.Facts, f.Key, func(f Fact, k Key) int { return cmp.Compare(f.Key, k) })
+	if found {
+		n.Facts[i] = f
+		return
+	}
+	n.Facts = slices.Insert(n.Facts, i, f)
+}
+
+// MaxScope is whose value a container's conntrack.max is, as far as the fact
+// and the node's value show: the node's where the file is read-only (mainline,
+// 0444), its own where the two differ, otherwise unknown.
+func MaxScope(max Fact, node Value) string {
+	container, ok := max.Live.Number()
+	value, known := node.Number()
+	switch {
+	case ok && max.ReadOnly:
+		return ScopeNode
+	case ok && known && container != value:
+		return ScopeOwn
+	}
+	return ScopeUnknown
+}
+
 // Rules are the tables of one network namespace.
 type Rules struct {
 	Tables []Table `json:"tables"`
@@ -127,4 +158,13 @@ func (r Rules) Level() Level {
 		level = max(level, t.Level())
 	}
 	return level
+}
+
+// Value is the level that the rules use as the live value of a fact; unknown
+// where they could not all be read.
+func (r Rules) Value() Value {
+	if r.Unknown != "" {
+		return Unknown(r.Unknown)
+	}
+	return r.Level().Value()
 }

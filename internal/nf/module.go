@@ -1,6 +1,9 @@
 package nf
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // Modules are the kernel's modules: those that are there, and whether one that
 // is not named here can be said to be absent.
@@ -66,16 +69,29 @@ func (m *Modules) Find(name string) (*ModuleFact, bool) {
 	return nil, false
 }
 
+// Set puts a module that was read again in its place in the list.
+func (m *Modules) Set(f ModuleFact) {
+	i, ok := m.search(f.Name)
+	if ok {
+		m.List[i] = f
+		return
+	}
+	m.List = slices.Insert(m.List, i, f)
+}
+
+// Remove takes a module off the list that no longer exists.
+func (m *Modules) Remove(name string) {
+	if i, ok := m.search(NormalizeModule(name)); ok {
+		m.List = slices.Delete(m.List, i, i+1)
+	}
+}
+
+func (m *Modules) search(name string) (int, bool) {
+	return slices.BinarySearchFunc(m.List, name, func(f ModuleFact, name string) int { return cmp.Compare(f.Name, name) })
+}
+
 func (m *Modules) find(name string) (*ModuleFact, bool) {
-	i, ok := slices.BinarySearchFunc(m.List, name, func(f ModuleFact, name string) int {
-		switch {
-		case f.Name < name:
-			return -1
-		case f.Name > name:
-			return 1
-		}
-		return 0
-	})
+	i, ok := m.search(name)
 	if !ok {
 		return nil, false
 	}

@@ -1,0 +1,241 @@
+package hosttest
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// List observes identities only.
+func (m *Machine) List(ctx context.Context) (nf.Snapshot, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	effect, err := m.fault(ctx, OpList, nf.Change{})
+	if !effect {
+		return nf.Snapshot{}, err
+	}
+	return m.list(), err
+}
+
+// Observe observes the node's own facts, and of the containers what is asked.
+func (m *Machine) Observe(ctx context.Context, ask nf.Ask) (nf.Snapshot, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	effect, err := m.fault(ctx, OpObserve, nf.Change{})
+	if !effect {
+		return nf.Snapshot{}, err
+	}
+	s := m.list()
+	s.Capabilities = m.capabilities()
+	s.Modules = m.facts(ask.Modules, ask.All)
+	m.look(&s.Host, m.host, need{all: true, rules: true, count: true})
+	keys := map[string][]nf.Key{}
+	for t, list := range ask.Keys {
+		keys[t.ID] = append(keys[t.ID], list...)
+	}
+	for i := range s.Containers {
+		c := &s.Containers[i]
+		m.container(c, asked(ask, keys[c.ID]))
+	}
+	return s, err
+}
+
+// need is what is to be observed of one namespace.
+type need struct {
+	keys              []nf.Key
+	all, rules, count bool
+}
+
+func (n need) nothing() bool { return len(n.keys) == 0 && !n.all && !n.rules && !n.count }
+
+// asked is what an Ask means for a container of which these keys are asked.
+func asked(ask nf.Ask, keys []nf.Key) need {
+	n := need{keys: slices.Clone(keys), all: ask.All}
+	n.rules = ask.All || ask.Rules || slices.Contains(keys, nf.KeyLevel)
+	if ask.Limits {
+		n.keys = append(n.keys, nf.KeyMax)
+	}
+	n.count = n.rules || slices.Contains(n.keys, nf.KeyMax)
+	return n
+}
+
+func (m *Machine) list() nf.Snapshot {
+	s := nf.Snapshot{APIVersion: nf.APIVersion, Kind: nf.KindNodeSnapshot, TakenAt: takenAt, BootID: m.bootID, Kernel: m.kernel,
+		Node: nf.NodeIdentity{Name: m.node.Name, Labels: maps.Clone(m.node.Labels)}, Host: nf.Namespace{Facts: []nf.Fact{}},
+		Containers: []nf.Container{}, Warnings: append([]nf.Warning{}, m.warnings...)}
+	s.Modules.List = []nf.ModuleFact{}
+	m.known = map[string]string{}
+	for _, ns := range m.containers {
+		s.Containers = append(s.Containers, nf.Container{Runtime: nf.RuntimeNetns, ID: ns.id, Name: ns.id, Aliases: slices.Clone(ns.aliases),
+			State: nf.StateRunning, Instance: ns.instance, Namespace: nf.Namespace{Facts: []nf.Fact{}}})
+		m.known[ns.id] = ns.instance
+	}
+	return s
+}
+
+func (m *Machine) capabilities() nf.Capabilities {
+	mod, ok := m.modules["ip_tables"]
+	return nf.Capabilities{Denied: maps.Clone(m.denied), Latches: nf.No, BucketStep: bucketStep, LegacyTables: ok && mod.State != nf.ModuleUnloaded}
+}
+
+// container observes what is needed of a container.
+func (m *Machine) container(c *nf.Container, n need) {
+	ns, ok := m.find(c.Target())
+	switch {
+	case n.nothing():
+		return
+	case !ok || ns.instance != c.Instance:
+		c.Unobservable = "the namespace is gone"
+		return
+	case ns.unobservable != "":
+		c.Unobservable = ns.unobservable
+		return
+	}
+	m.look(&c.Namespace, ns, n)
+	if f := c.Fact(nf.KeyMax); !f.Live.IsAbsent() {
+		c.MaxScope = nf.MaxScope(f, m.read(m.host, nf.KeyMax))
+	}
+}
+
+// look observes a namespace.
+func (m *Machine) look(out *nf.Namespace, ns *namespace, n need) {
+	out.Facts = m.sysctls(ns, n.keys, n.all)
+	if n.rules {
+		m.lookRules(out, ns)
+		out.SetFact(nf.Fact{Key: nf.KeyLevel, Live: out.Rules.Value()})
+	}
+	if n.count {
+		out.Count = m.count(ns)
+	}
+}
+
+func (m *Machine) lookRules(out *nf.Namespace, ns *namespace) {
+	rules := nf.Rules{Tables: slices.Clone(ns.rules.Tables), Unknown: ns.rules.Unknown}
+	out.Rules = &rules
+	tracking := nf.Tracking{State: nf.TrackingOff, Evidence: "no rule needs it"}
+	switch {
+	case ns.tracking != nil:
+		tracking = *ns.tracking
+	case rules.Level() >= nf.LevelStateful:
+		tracking = nf.Tracking{State: nf.TrackingOn, Evidence: "rules need it"}
+	case rules.Unknown != "":
+		tracking = nf.Tracking{State: nf.TrackingUnknown, Evidence: rules.Unknown}
+	}
+	out.Tracking = &tracking
+}
+
+func (m *Machine) count(ns *namespace) nf.Value {
+	if !m.conntrack() {
+		return nf.Absent()
+	}
+	return nf.Number(ns.count)
+}
+
+// Refresh re-reads in place what the rules need about the change's target and
+// key.
+func (m *Machine) Refresh(ctx context.Context, s *nf.Snapshot, c nf.Change) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if effect, err := m.fault(ctx, OpRefresh, c); !effect || err != nil {
+		return err
+	}
+	if name, ok := c.Key.Module(); ok {
+		m.refreshModule(s, name)
+		if state, _, _ := c.To.Module(); state == nf.ModuleUnloaded {
+			return m.refreshAll(s, need{rules: true, count: true})
+		}
+		return nil
+	}
+	if !c.Target.IsNode() {
+		return m.refreshContainer(s, c)
+	}
+	m.refreshNode(s, c.Key)
+	if c.Key == nf.KeyMax {
+		return m.refreshAll(s, need{keys: []nf.Key{nf.KeyMax}, count: true})
+	}
+	return nil
+}
+
+func (m *Machine) refreshNode(s *nf.Snapshot, k nf.Key) {
+	if k == nf.KeyLevel {
+		m.lookRules(&s.Host, m.host)
+		s.Host.SetFact(nf.Fact{Key: k, Live: s.Host.Rules.Value()})
+		return
+	}
+	s.Host.SetFact(m.sysctl(m.host, k))
+	s.Host.Count = m.count(m.host)
+}
+
+func (m *Machine) refreshContainer(s *nf.Snapshot, c nf.Change) error {
+	_, at, ok := s.Find(c.Target)
+	ns, lives := m.find(c.Target)
+	if !ok || !lives || ns.instance != at.Instance {
+		return fmt.Errorf("cannot read %s: %w", c.Target, nf.ErrGone)
+	}
+	n := asked(nf.Ask{}, []nf.Key{c.Key})
+	m.merge(at, n)
+	if c.Key == nf.KeyMax {
+		m.refreshNode(s, nf.KeyMax)
+	}
+	m.known[ns.id] = ns.instance
+	return nil
+}
+
+// merge re-reads a container and keeps what was read of it before.
+func (m *Machine) merge(at *nf.Container, n need) {
+	fresh := nf.Container{Runtime: at.Runtime, ID: at.ID, Name: at.Name, Instance: at.Instance}
+	m.container(&fresh, n)
+	at.Unobservable = fresh.Unobservable
+	for _, f := range fresh.Facts {
+		at.SetFact(f)
+	}
+	if fresh.MaxScope != "" {
+		at.MaxScope = fresh.MaxScope
+	}
+	if n.rules {
+		at.Rules, at.Tracking = fresh.Rules, fresh.Tracking
+	}
+	if n.count {
+		at.Count = fresh.Count
+	}
+}
+
+// refreshAll re-reads every namespace: what has vanished holds nothing any
+// more, and nothing is known of what is new.
+func (m *Machine) refreshAll(s *nf.Snapshot, n need) error {
+	var fresh nf.Namespace
+	m.look(&fresh, m.host, n)
+	for _, f := range fresh.Facts {
+		s.Host.SetFact(f)
+	}
+	s.Host.Count = fresh.Count
+	if n.rules {
+		s.Host.Rules, s.Host.Tracking = fresh.Rules, fresh.Tracking
+	}
+	for i := range s.Containers {
+		c := &s.Containers[i]
+		if ns, ok := m.find(c.Target()); !ok || ns.instance != c.Instance {
+			c.Namespace = nf.Namespace{Facts: []nf.Fact{}, Rules: &nf.Rules{Tables: []nf.Table{}}}
+			continue
+		}
+		m.merge(c, n)
+	}
+	for _, ns := range m.containers {
+		if _, c, ok := s.Find(ns2target(ns)); !ok || c.Instance != ns.instance {
+			return fmt.Errorf("cannot answer for every namespace: %s has appeared since", ns2target(ns))
+		}
+	}
+	return nil
+}
+
+func (m *Machine) refreshModule(s *nf.Snapshot, name string) {
+	mod, ok := m.modules[m.real(name)]
+	if !ok {
+		s.Modules.Remove(name)
+		return
+	}
+	s.Modules.Set(m.fact(mod, true))
+}

@@ -1,0 +1,69 @@
+package hosttest
+
+import (
+	"context"
+	"fmt"
+	"syscall"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// Call is one call of Set, with what it returned.
+type Call struct {
+	Change nf.Change
+	Err    error
+}
+
+// Calls are the calls of Set so far, in their order.
+func (m *Machine) Calls() []Call {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return append([]Call(nil), m.calls...)
+}
+
+// Set makes the change's key have the value To.
+func (m *Machine) Set(ctx context.Context, c nf.Change) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	effect, err := m.fault(ctx, OpSet, c)
+	if effect {
+		if e := m.set(c); e != nil {
+			err = e
+		}
+	}
+	m.calls = append(m.calls, Call{c, err})
+	return err
+}
+
+func (m *Machine) set(c nf.Change) error {
+	ns, ok := m.find(c.Target)
+	if !ok || !c.Target.IsNode() && m.known[ns.id] != ns.instance {
+		return fmt.Errorf("cannot change %s: %w", c.Target, nf.ErrGone)
+	}
+	name, module := c.Key.Module()
+	if why, denied := m.denied[ability(c)]; denied {
+		return fmt.Errorf("cannot change %s of %s: %s: %w", c.Key, c.Target, why, syscall.EPERM)
+	}
+	state, params, _ := c.To.Module()
+	n, number := c.To.Number()
+	switch {
+	case c.Layer == nf.LayerBoot:
+		return fmt.Errorf("cannot save %s of %s: nothing keeps it for the next start", c.Key, c.Target)
+	case module && c.Target.IsNode():
+		return m.setModule(name, state, params)
+	case c.Key.Conntrack() && number:
+		return m.write(ns, c.Key, n)
+	}
+	return fmt.Errorf("cannot make %s of %s %s: no such change", c.Key, c.Target, c.To)
+}
+
+// ability is the privilege that a change needs.
+func ability(c nf.Change) string {
+	if _, ok := c.Key.Module(); ok {
+		return nf.AbilityModules
+	}
+	if c.Target.IsNode() {
+		return nf.AbilityNode
+	}
+	return nf.AbilityContainers
+}
