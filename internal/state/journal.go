@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"io/fs"
 	"os"
+	"strconv"
 
 	"nfsync.dev/nfsync/internal/nf"
 )
@@ -38,11 +39,13 @@ type Run struct {
 	Intents []Intent `json:"intents"`
 }
 
-// record is one line of the journal: a run begins, or has come to its end.
+// record is one line of the journal: a run begins, some of its intents have
+// become clearer, or it has come to its end.
 type record struct {
-	Format int  `json:"format"`
-	Begin  *Run `json:"begin,omitempty"`
-	End    bool `json:"end,omitempty"`
+	Format  int      `json:"format"`
+	Begin   *Run     `json:"begin,omitempty"`
+	Intents []Intent `json:"intents,omitempty"`
+	End     bool     `json:"end,omitempty"`
 }
 
 // What the end of a run takes on the disk, for each byte of its beginning: a
@@ -77,20 +80,28 @@ func (d *Dir) size(name string) int64 {
 // now.
 func (d *Dir) Finishing() error { return d.release(reserveName) }
 
+// Intend makes durable what has become clear of some of the run's intents: each
+// takes the place of the one for the same target, key and layer.
+func (d *Dir) Intend(intents []Intent) error {
+	return d.appendRecord(record{Format: format, Intents: intents})
+}
+
 // End makes durable that nothing of the journal's run is open any more.
-func (d *Dir) End() error {
-	if err := d.appendEnd(); err != nil {
-		return fmt.Errorf("cannot end the journal %s: %w", d.file(journalName), err)
+func (d *Dir) End() error { return d.appendRecord(record{Format: format, End: true}) }
+
+func (d *Dir) appendRecord(r record) error {
+	if err := d.tryAppend(r); err != nil {
+		return fmt.Errorf("cannot add to the journal %s: %w", d.file(journalName), err)
 	}
 	return nil
 }
 
-func (d *Dir) appendEnd() (err error) {
+func (d *Dir) tryAppend(r record) (err error) {
 	_, whole, err := d.readJournal()
 	if err != nil {
 		return err
 	}
-	line, err := encode(record{Format: format, End: true})
+	line, err := encode(r)
 	if err != nil {
 		return err
 	}
@@ -99,7 +110,7 @@ func (d *Dir) appendEnd() (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	if err := f.Truncate(whole); err != nil { // what a crash left of an earlier end
+	if err := f.Truncate(whole); err != nil { // what a crash left of an earlier record
 		return err
 	}
 	return d.add(f, line)
@@ -115,14 +126,36 @@ func (d *Dir) Unfinished() (Run, bool, error) {
 	if err != nil {
 		return Run{}, false, readError(d.file(journalName), recoverRemedy, err)
 	}
-	if len(records) > 1 {
-		return Run{}, false, nil
-	}
 	run := *records[0].Begin
+	for _, r := range records[1:] {
+		if r.End {
+			return Run{}, false, nil
+		}
+		run.replace(r.Intents)
+	}
 	for i := range run.Intents {
 		run.Intents[i] = run.Intents[i].withKinds()
 	}
 	return run, true, nil
+}
+
+// replace puts intents in the place of those for the same target, key and
+// layer.
+func (r *Run) replace(intents []Intent) {
+	type place struct {
+		target nf.Target
+		key    nf.Key
+		layer  nf.Layer
+	}
+	at := map[place]int{}
+	for i, intent := range r.Intents {
+		at[place{intent.Target, intent.Key, intent.Layer}] = i
+	}
+	for _, intent := range intents {
+		if i, ok := at[place{intent.Target, intent.Key, intent.Layer}]; ok {
+			r.Intents[i] = intent
+		}
+	}
 }
 
 func (d *Dir) readJournal() (records []record, whole int64, err error) {
@@ -147,13 +180,12 @@ func encode(r record) ([]byte, error) {
 
 // parseJournal returns the records, the first of which begins a run, and the
 // number of bytes that they take. What a crash can leave of a record that was
-// being appended is as if it had never been: bytes without a newline, or a page
-// of zeros. The first record was there before the file had its name, and so is
-// never torn. Anything else is damage.
+// being appended is as if it had never been. The first record was there before
+// the file had its name, and so is never torn. Anything else is damage.
 func parseJournal(data []byte) (records []record, whole int64, err error) {
 	for rest := data; len(rest) > 0; {
 		line, after, complete := bytes.Cut(rest, []byte{'\n'})
-		if len(records) > 0 && (!complete || bytes.Contains(rest, lostPage)) {
+		if len(records) > 0 && torn(rest, complete) {
 			break
 		}
 		r, err := decode(line)
@@ -176,13 +208,31 @@ func parseJournal(data []byte) (records []record, whole int64, err error) {
 	return records, whole, nil
 }
 
+// torn tells whether the journal's last bytes are what a crash can leave of a
+// record: its beginning, or pages of zeros. A record that is long enough and
+// has no newline is not.
+func torn(rest []byte, complete bool) bool {
+	if complete || bytes.Contains(rest, lostPage) {
+		return bytes.Contains(rest, lostPage)
+	}
+	_, length, text := split(rest)
+	n, err := strconv.Atoi(string(length))
+	return err != nil || len(text) <= n
+}
+
 // lostPage is more zeros than a flipped bit can make.
 var lostPage = make([]byte, 8)
 
+// split takes a line apart into checksum, length and text.
+func split(line []byte) (sum, length, text []byte) {
+	sum, rest, _ := bytes.Cut(line, []byte{' '})
+	length, text, _ = bytes.Cut(rest, []byte{' '})
+	return sum, length, text
+}
+
 func decode(line []byte) (record, error) {
-	head, text, _ := bytes.Cut(line, []byte{' '})
-	length, text, _ := bytes.Cut(text, []byte{' '})
-	if want := fmt.Sprintf("%08x %d", crc32.Checksum(text, castagnoli), len(text)); want != string(head)+" "+string(length) {
+	sum, length, text := split(line)
+	if want := fmt.Sprintf("%08x %d", crc32.Checksum(text, castagnoli), len(text)); want != string(sum)+" "+string(length) {
 		return record{}, fmt.Errorf("%w: the checksum or the length of a record does not match", ErrDamaged)
 	}
 	var r record

@@ -228,17 +228,43 @@ func TestJournalTail(t *testing.T) {
 			t.Errorf("%s of the end: the journal is %q after its end, %v", what, got, err)
 		}
 	}
-	for i := range (len(end) - 1) * 8 {
+	for i := range len(end) * 8 {
 		bad := slices.Clone(whole)
 		bad[len(begin)+i/8] ^= 1 << (i % 8)
 		must(t, os.WriteFile(file, bad, 0o600))
-		_, open, err := d.Unfinished()
-		if err != nil && !strings.Contains(err.Error(), fmt.Sprintf("at byte %d", len(begin))) {
-			t.Errorf("bit %d of the end: %v; want the offset %d", i, err, len(begin))
+		_, unfinished, err := d.Unfinished()
+		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("at byte %d", len(begin))) {
+			t.Errorf("bit %d of the end: unfinished %v, %v; want the offset %d", i, unfinished, err, len(begin))
 		}
-		if err == nil && !open {
-			t.Errorf("bit %d of the end: the run has ended", i)
-		}
+	}
+}
+
+// Intents that became clear later take the place of the earlier ones; those of
+// a record that was cut off do not.
+func TestIntend(t *testing.T) {
+	path := t.TempDir()
+	d := open(t, path, &statetest.Disk{})
+	must(t, d.Begin(someRun()))
+	clearer := someRun().Intents[1]
+	clearer.From = nf.Number(77)
+	must(t, d.Intend([]state.Intent{clearer}))
+	want := someRun()
+	want.Intents[1] = clearer
+	got, unfinished, err := d.Unfinished()
+	if diff := cmp.Diff(want, got, compare); diff != "" || !unfinished || err != nil {
+		t.Errorf("unfinished %v, %v (-want +got):\n%s", unfinished, err, diff)
+	}
+	file := filepath.Join(path, "journal")
+	whole, err := os.ReadFile(file)
+	must(t, err)
+	must(t, os.WriteFile(file, whole[:len(whole)-1], 0o600))
+	got, unfinished, err = d.Unfinished()
+	if diff := cmp.Diff(someRun(), got, compare); diff != "" || !unfinished || err != nil {
+		t.Errorf("cut off: unfinished %v, %v (-want +got):\n%s", unfinished, err, diff)
+	}
+	must(t, d.End())
+	if _, unfinished, err := d.Unfinished(); unfinished || err != nil {
+		t.Errorf("after the end: %v, %v", unfinished, err)
 	}
 }
 
