@@ -59,3 +59,5 @@ func (d *diagnostics) sorted() []Diagnostic {
 	last.Message, last.Hint = fmt.Sprintf("and %d more errors from here on", more), "mend the errors above first"
 	return append(d.list[:maxDiagnostics:maxDiagnostics], last)
 }
+
+func (d *diagnostics) count() int { return len(d.list) + d.more }

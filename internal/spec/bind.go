@@ -1,0 +1,250 @@
+package spec
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// binder fills Go values from a document by their json names, as encoding/json
+// does, but with the place of every error. Keys that it does not know are left
+// out: a newer nfsync may have written them.
+type binder struct {
+	found *diagnostics
+	// fieldsOf keeps the fields of the types that were met.
+	fieldsOf map[reflect.Type][]field
+}
+
+func newBinder(found *diagnostics) *binder {
+	return &binder{found: found, fieldsOf: map[reflect.Type][]field{}}
+}
+
+type field struct {
+	name     string // the key; empty for an embedded struct, whose keys stand beside
+	index    int
+	required bool
+	words    []string // what a text may be; nil: anything
+}
+
+// required are keys without which a document would be read as something else
+// than it says: what is not known must never read as absent or off.
+var required = map[string]bool{
+	"Snapshot.apiVersion": true, "Snapshot.kind": true, "Snapshot.node": true, "Snapshot.bootID": true,
+	"Snapshot.kernel": true, "Snapshot.capabilities": true, "Snapshot.modules": true, "Snapshot.host": true,
+	"Snapshot.containers": true, "NodeIdentity.name": true, "Kernel.release": true, "Capabilities.latches": true,
+	"Capabilities.masks": true, "Modules.support": true, "Modules.complete": true, "Modules.list": true,
+	"ModuleFact.name": true, "ModuleFact.state": true, "Namespace.facts": true, "Fact.key": true, "Fact.live": true,
+	"Tracking.state": true, "Rules.tables": true, "Table.backend": true, "Table.family": true, "Table.name": true,
+	"Table.rules": true, "Use.level": true, "Use.what": true, "Parameter.value": true,
+	"Container.runtime": true, "Container.id": true, "Container.state": true, "Container.instance": true,
+	"Target.kind": true, "MemoryKey.target": true, "MemoryKey.key": true, "MemoryKey.asked": true,
+	"MemoryKey.applied": true, "Latch.target": true, "Latch.instance": true,
+	"RestartDone.target": true, "RestartDone.asked": true, "RestartDone.instance": true,
+
+	"planDocument.apiVersion": true, "planDocument.kind": true, "planDocument.id": true, "planDocument.node": true,
+	"planDocument.policies": true, "planPolicy.file": true, "planPolicy.text": true,
+}
+
+// words are the texts that a key may have, where anything else would be
+// misread.
+var words = map[string][]string{
+	"Capabilities.latches": {nf.Yes, nf.No, nf.MaybeUnknown},
+	"Modules.support":      {nf.SupportLoadable, nf.SupportNone, nf.SupportLocked},
+	"ModuleFact.state":     {nf.ModuleLoaded, nf.ModuleUnloaded, nf.ModuleBuiltin},
+	"Tracking.state":       {nf.TrackingOn, nf.TrackingOff, nf.TrackingUnknown},
+	"Use.level":            nf.LevelNames(),
+	"Container.maxScope":   {nf.ScopeOwn, nf.ScopeNode, nf.ScopeUnknown, ""},
+	"Target.kind":          {nf.TargetNode, nf.TargetContainer},
+}
+
+func (b *binder) fields(t reflect.Type) []field {
+	if known, ok := b.fieldsOf[t]; ok {
+		return known
+	}
+	var list []field
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if name == "-" || name == "" && !f.Anonymous {
+			continue
+		}
+		id := t.Name() + "." + name
+		list = append(list, field{name: name, index: i, required: required[id], words: words[id]})
+	}
+	b.fieldsOf[t] = list
+	return list
+}
+
+func (b *binder) wrong(n *node, path, must string) {
+	b.found.add(n.line, n.column, fmt.Sprintf("%s must be %s, not %s", place(path), must, n), "")
+}
+
+var (
+	typeValue = reflect.TypeFor[nf.Value]()
+	typeTime  = reflect.TypeFor[time.Time]()
+)
+
+// bind fills v from n. What is null leaves lists, mappings and pointers empty.
+func (b *binder) bind(path string, n *node, v reflect.Value) {
+	switch v.Type() {
+	case typeValue:
+		v.Set(reflect.ValueOf(b.value(path, n)))
+		return
+	case typeTime:
+		b.time(path, n, v)
+		return
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		if n.kind != nodeNull || v.Type().Elem() == typeValue {
+			v.Set(reflect.New(v.Type().Elem()))
+			b.bind(path, n, v.Elem())
+		}
+	case reflect.Struct:
+		if n.kind != nodeMapping {
+			b.wrong(n, path, "a mapping")
+			return
+		}
+		b.structure(path, n, v)
+	case reflect.Slice:
+		b.list(path, n, v)
+	case reflect.Map:
+		b.mapping(path, n, v)
+	case reflect.String:
+		if n.kind != nodeText {
+			b.wrong(n, path, "a text")
+			return
+		}
+		v.SetString(n.text)
+	case reflect.Bool:
+		if n.kind != nodeBool {
+			b.wrong(n, path, "true or false")
+			return
+		}
+		v.SetBool(n.text == "true")
+	case reflect.Int, reflect.Int64:
+		if number, ok := b.integer(path, n); ok {
+			v.SetInt(number)
+		}
+	}
+}
+
+func (b *binder) structure(path string, n *node, v reflect.Value) {
+	for _, f := range b.fields(v.Type()) {
+		if f.name == "" {
+			b.structure(path, n, v.Field(f.index))
+			continue
+		}
+		value := n.get(f.name)
+		switch {
+		case value == nil && f.required:
+			b.found.add(n.line, n.column, fmt.Sprintf("missing key %q in %s", f.name, place(path)), "")
+		case value == nil:
+		case f.words != nil && value.kind == nodeText && !slices.Contains(f.words, value.text):
+			b.wrong(value, below(path, f.name), "one of "+strings.Join(f.words, ", "))
+		default:
+			b.bind(below(path, f.name), value, v.Field(f.index))
+		}
+	}
+}
+
+func (b *binder) list(path string, n *node, v reflect.Value) {
+	switch n.kind {
+	case nodeNull:
+	case nodeList:
+		v.Set(reflect.MakeSlice(v.Type(), len(n.items), len(n.items)))
+		for i := range n.items {
+			b.bind(path+"["+strconv.Itoa(i)+"]", &n.items[i], v.Index(i))
+		}
+	default:
+		b.wrong(n, path, "a list")
+	}
+}
+
+func (b *binder) mapping(path string, n *node, v reflect.Value) {
+	switch n.kind {
+	case nodeNull:
+	case nodeMapping:
+		v.Set(reflect.MakeMapWithSize(v.Type(), len(n.keys)))
+		for i, key := range n.keys {
+			value := reflect.New(v.Type().Elem()).Elem()
+			b.bind(below(path, key.name), &n.items[i], value)
+			v.SetMapIndex(reflect.ValueOf(key.name), value)
+		}
+	default:
+		b.wrong(n, path, "a mapping")
+	}
+}
+
+func (b *binder) integer(path string, n *node) (int64, bool) {
+	number, err := strconv.ParseInt(n.text, 10, 64)
+	if n.kind != nodeNumber || err != nil {
+		b.wrong(n, path, "a whole number")
+		return 0, false
+	}
+	return number, true
+}
+
+func (b *binder) time(path string, n *node, v reflect.Value) {
+	t, err := time.Parse(time.RFC3339Nano, n.text)
+	if n.kind != nodeText || err != nil {
+		b.wrong(n, path, "a time such as 2026-01-31T12:00:00Z")
+		return
+	}
+	v.Set(reflect.ValueOf(t))
+}
+
+// value reads what nf.Value.MarshalJSON writes.
+func (b *binder) value(path string, n *node) nf.Value {
+	switch n.kind {
+	case nodeNull:
+		return nf.Absent()
+	case nodeNumber:
+		number, _ := b.integer(path, n)
+		return nf.Number(number)
+	case nodeText:
+		return nf.Text(n.text)
+	case nodeMapping:
+		if why := n.get("unknown"); why != nil && why.kind == nodeText {
+			return nf.Unknown(why.text)
+		}
+		if state := n.get("state"); state != nil && state.kind == nodeText {
+			var parameters map[string]string
+			if p := n.get("parameters"); p != nil {
+				b.bind(below(path, "parameters"), p, reflect.ValueOf(&parameters).Elem())
+			}
+			return nf.Module(state.text, parameters)
+		}
+	}
+	b.wrong(n, path, "a number, a text, null, {unknown: why} or {state: …}")
+	return nf.Absent()
+}
+
+// unique reports the entries of a list that have the same texts under these
+// keys as one before.
+func (b *binder) unique(path string, list *node, keys ...string) {
+	if list == nil {
+		return
+	}
+	first := map[string]int{}
+	for i := range list.items {
+		entry := &list.items[i]
+		var id []string
+		for _, key := range keys {
+			if value := entry.get(key); value != nil {
+				id = append(id, value.text)
+			}
+		}
+		name := strings.Join(id, "/")
+		if line, twice := first[name]; twice {
+			b.found.add(entry.line, entry.column, fmt.Sprintf("%s: %s stands in line %d already", path, quote(name), line), "")
+			continue
+		}
+		first[name] = entry.line
+	}
+}

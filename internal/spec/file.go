@@ -1,0 +1,118 @@
+package spec
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+)
+
+// File is one file to be parsed. Name is its path as errors show it.
+type File struct {
+	Name string
+	Data []byte
+}
+
+// maxPolicyFile is the most that a policy file may hold, in bytes.
+const maxPolicyFile = 1 << 20
+
+// ReadDir reads the policy files (*.yaml and *.yml) of a directory and of those
+// below it, or one file of any name. The names of the files begin with path. A
+// file that must not be there, a symbolic link say, is a diagnostic; one that
+// cannot be read is an error.
+func ReadDir(path string) ([]File, []Diagnostic, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot read policies: %w", err)
+	}
+	if !info.IsDir() {
+		dir := filepath.Dir(path)
+		one := walk{fsys: os.DirFS(dir), shown: shownBelow(dir)}
+		err := one.file(filepath.Base(path), info.Mode())
+		return one.files, one.diagnostics, err
+	}
+	// A root keeps the walk inside, whatever is exchanged under it meanwhile.
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot read policies: %w", err)
+	}
+	defer root.Close()
+	return readTree(root.FS(), shownBelow(path))
+}
+
+func shownBelow(dir string) func(string) string {
+	return func(name string) string { return filepath.ToSlash(filepath.Join(dir, name)) }
+}
+
+// ReadFS does the same with a whole file system, such as the tree of a commit.
+func ReadFS(fsys fs.FS) ([]File, []Diagnostic, error) {
+	return readTree(fsys, func(name string) string { return name })
+}
+
+// walk is a walk over a file system, and what it has found.
+type walk struct {
+	fsys        fs.FS
+	shown       func(name string) string
+	files       []File
+	diagnostics []Diagnostic
+}
+
+func readTree(fsys fs.FS, shown func(string) string) ([]File, []Diagnostic, error) {
+	w := walk{fsys: fsys, shown: shown}
+	err := fs.WalkDir(fsys, ".", func(name string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return fmt.Errorf("cannot read policies: %w", err)
+		case entry.IsDir() && entry.Name() == ".git":
+			return fs.SkipDir // git's own, never a part of the tree that is committed
+		case entry.IsDir():
+			return nil
+		case entry.Type()&fs.ModeSymlink == 0 && !isPolicyFile(name):
+			return nil
+		}
+		return w.file(name, entry.Type())
+	})
+	slices.SortFunc(w.files, func(a, b File) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(w.diagnostics, compareDiagnostics)
+	return w.files, w.diagnostics, err
+}
+
+func isPolicyFile(name string) bool { return path.Ext(name) == ".yaml" || path.Ext(name) == ".yml" }
+
+func (w *walk) file(name string, mode fs.FileMode) error {
+	switch {
+	case mode&fs.ModeSymlink != 0:
+		w.refuse(name, "a symbolic link is not allowed among policies", "put the file itself here")
+		return nil
+	case !mode.IsRegular():
+		w.refuse(name, "not a regular file", "")
+		return nil
+	}
+	file, err := w.fsys.Open(name)
+	if err != nil {
+		return fmt.Errorf("cannot read policies: %w", err)
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, maxPolicyFile+1))
+	if err != nil {
+		return fmt.Errorf("cannot read policies: %w", err)
+	}
+	if len(data) > maxPolicyFile {
+		w.refuse(name, tooLarge(maxPolicyFile), "split it into several files")
+		return nil
+	}
+	w.files = append(w.files, File{Name: w.shown(name), Data: data})
+	return nil
+}
+
+func (w *walk) refuse(name, message, hint string) {
+	w.diagnostics = append(w.diagnostics, Diagnostic{File: w.shown(name), Line: 1, Column: 1, Message: message, Hint: hint})
+}
+
+func tooLarge(limit int) string {
+	return fmt.Sprintf("the file is larger than %d MiB", limit>>20)
+}

@@ -1,0 +1,289 @@
+package spec
+
+import (
+	"bytes"
+	"cmp"
+	"math"
+	"path"
+	"regexp"
+	"slices"
+
+	"gopkg.in/yaml.v3"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// Parse reads the policies of all files. The diagnostics are every error, in
+// the order of file, line and column; with one of them there are no policies.
+func Parse(files []File) (Policies, []Diagnostic) {
+	files = slices.Clone(files)
+	slices.SortStableFunc(files, func(a, b File) int { return cmp.Compare(a.Name, b.Name) })
+	files = slices.CompactFunc(files, func(a, b File) bool { return a.Name == b.Name && bytes.Equal(a.Data, b.Data) })
+	var list []Policy
+	var all []Diagnostic
+	names := map[policyName]nf.Source{}
+	for _, f := range files {
+		policies, found := parseFile(f)
+		reportSameNames(policies, names, found)
+		list = append(list, policies...)
+		all = append(all, found.sorted()...)
+	}
+	if len(all) > 0 {
+		return Policies{}, all
+	}
+	return Policies{List: list}, nil
+}
+
+type policyName struct{ kind, name string }
+
+// reportSameNames holds the name to be one policy's alone, for each kind:
+// messages, conflicts and memory speak of policies by name.
+func reportSameNames(policies []Policy, names map[policyName]nf.Source, found *diagnostics) {
+	for _, policy := range policies {
+		id := policyName{policy.Kind, policy.Source.Name}
+		if id.name == "" || id.kind == "" {
+			continue
+		}
+		if first, taken := names[id]; taken {
+			found.add(policy.Source.Line, policy.Source.Column,
+				"the name "+quote(id.name)+" is taken: another "+id.kind+" has it at "+first.String(),
+				"give each policy of a kind a name of its own")
+			continue
+		}
+		names[id] = policy.Source
+	}
+}
+
+// parseFile reads the policies of one file, as far as they can be read.
+func parseFile(f File) ([]Policy, *diagnostics) {
+	found := &diagnostics{file: f.Name}
+	text, ok := checkText(f.Data, maxPolicyFile, found)
+	if !ok {
+		return nil, found
+	}
+	p := newParser(text, found)
+	var policies []Policy
+	for _, document := range decodeYAML(text, found) {
+		p.vet(document, 1)
+		if p.bad[document] {
+			continue
+		}
+		policies = append(policies, p.policy(document))
+	}
+	return policies, found
+}
+
+// policy reads one document.
+func (p *parser) policy(n *yaml.Node) Policy {
+	policy := Policy{Restart: nf.RestartRefuse}
+	policy.Kind = p.kindOf(n)
+	if policy.Kind == nf.KindNodePolicy {
+		policy.Restart = ""
+	}
+	p.mapping("", n, fields{
+		"apiVersion": func(path string, n *yaml.Node) { p.apiVersion(path, n) },
+		"kind":       func(path string, n *yaml.Node) { p.kind(path, n) },
+		"metadata":   func(path string, n *yaml.Node) { p.metadata(path, n, &policy) },
+		"spec":       func(path string, n *yaml.Node) { p.spec(path, n, &policy) },
+	}, []string{"apiVersion", "kind", "metadata", "spec"}, nil)
+	for i := range policy.Wishes {
+		policy.Wishes[i].Source.Name = policy.Source.Name
+	}
+	return policy
+}
+
+// kindOf looks the kind up before anything else, since it decides about the
+// keys of spec; it is empty where it is missing or wrong.
+func (p *parser) kindOf(n *yaml.Node) (kind string) {
+	if n.Kind != yaml.MappingNode {
+		return ""
+	}
+	p.pairs(n, func(key, value *yaml.Node) {
+		if key.Value == "kind" && !p.bad[value] && value.Tag == "!!str" && slices.Contains(policyKinds, value.Value) {
+			kind = value.Value
+		}
+	})
+	return kind
+}
+
+var policyKinds = []string{nf.KindContainerPolicy, nf.KindNodePolicy}
+
+func (p *parser) apiVersion(path string, n *yaml.Node) {
+	if version, ok := p.text(path, n); ok && version != nf.APIVersion {
+		p.report(n, "write "+nf.APIVersion, "unknown apiVersion %s: this nfsync reads %s", quote(version), nf.APIVersion)
+	}
+}
+
+func (p *parser) kind(path string, n *yaml.Node) {
+	kind, ok := p.text(path, n)
+	switch {
+	case !ok || slices.Contains(policyKinds, kind):
+	case slices.Contains([]string{nf.KindNodeSnapshot, nf.KindPlan, nf.KindReceipt}, kind):
+		p.report(n, "keep it outside of the policy directory", "a %s is not a policy", kind)
+	default:
+		p.report(n, "one of ContainerPolicy, NodePolicy", "unknown kind %s%s", quote(kind), didYouMean(kind, policyKinds))
+	}
+}
+
+var validName = regexp.MustCompile(`^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$`)
+
+func (p *parser) metadata(path string, n *yaml.Node, policy *Policy) {
+	p.mapping(path, n, fields{
+		"name": func(path string, n *yaml.Node) {
+			name, ok := p.text(path, n)
+			if !ok {
+				return
+			}
+			if !validName.MatchString(name) {
+				p.report(n, "lower-case letters, digits, - and ., a letter or digit first and last",
+					"%s: %s is not a name", path, quote(name))
+				return
+			}
+			policy.Source = p.source(n)
+			policy.Source.Name = name
+		},
+	}, []string{"name"}, nil)
+}
+
+func (p *parser) source(n *yaml.Node) nf.Source {
+	return nf.Source{File: p.found.file, Line: n.Line, Column: n.Column}
+}
+
+// The hints for keys that the other kind of policy has.
+var (
+	notOfNode = map[string]string{
+		"containers": "only a ContainerPolicy selects containers",
+		"restart":    "only a ContainerPolicy has restart: nfsync never restarts a node",
+	}
+	notOfContainer = map[string]string{
+		"modules":           "modules belong to the node, in a NodePolicy",
+		"modulesAboveLevel": "modules belong to the node, in a NodePolicy",
+	}
+	notOfContainerConntrack = map[string]string{
+		"buckets":   "the hash table is the node's, in a NodePolicy",
+		"expectMax": "the limit of expectations is the node's, in a NodePolicy",
+	}
+)
+
+// spec reads the keys of the policy's kind. Of an unknown kind they mean
+// nothing.
+func (p *parser) spec(path string, n *yaml.Node, policy *Policy) {
+	switch policy.Kind {
+	case nf.KindNodePolicy:
+		p.nodeSpec(path, n, policy)
+	case nf.KindContainerPolicy:
+		p.containerSpec(path, n, policy)
+	default:
+		p.isMapping(path, n)
+	}
+}
+
+func (p *parser) nodeSpec(path string, n *yaml.Node, policy *Policy) {
+	want := p.commonSpec(policy)
+	want["modulesAboveLevel"] = func(path string, n *yaml.Node) {
+		if word, ok := p.oneOf(path, "value of modulesAboveLevel", n, []string{"keep", "unload"}); ok {
+			p.wish(policy, nf.KeyAboveLevel, nf.Exactly(nf.Text(word)), n)
+		}
+	}
+	want["modules"] = func(path string, n *yaml.Node) { p.modules(path, n, policy) }
+	want["conntrack"] = func(path string, n *yaml.Node) {
+		p.mapping(path, n, p.conntrack(policy, map[string]nf.Key{
+			"max": nf.KeyMax, "buckets": nf.KeyBuckets, "expectMax": nf.KeyExpectMax,
+		}), nil, nil)
+	}
+	p.mapping(path, n, want, nil, notOfNode)
+}
+
+func (p *parser) containerSpec(path string, n *yaml.Node, policy *Policy) {
+	var restart *yaml.Node
+	want := p.commonSpec(policy)
+	want["containers"] = func(path string, n *yaml.Node) { p.containers(path, n, &policy.Containers) }
+	want["restart"] = func(path string, n *yaml.Node) {
+		words := []string{string(nf.RestartRefuse), string(nf.RestartStage), string(nf.RestartAllow)}
+		if word, ok := p.oneOf(path, "value of restart", n, words); ok {
+			policy.Restart, restart = nf.Restart(word), n
+		}
+	}
+	want["conntrack"] = func(path string, n *yaml.Node) {
+		p.mapping(path, n, p.conntrack(policy, map[string]nf.Key{"max": nf.KeyMax}), nil, notOfContainerConntrack)
+	}
+	p.mapping(path, n, want, nil, notOfContainer)
+	if policy.Restart != nf.RestartRefuse && policy.Containers.onlyNetns() {
+		p.report(restart, "write refuse, or select containers of vz too",
+			"restart: %s has no meaning for containers of netns: nfsync cannot restart a network namespace", policy.Restart)
+	}
+}
+
+// commonSpec are the keys that both kinds have.
+func (p *parser) commonSpec(policy *Policy) fields {
+	return fields{
+		"priority": func(path string, n *yaml.Node) {
+			priority, _ := p.integer(path, n, math.MinInt32, math.MaxInt32)
+			policy.Priority = int(priority)
+		},
+		"nodes": func(path string, n *yaml.Node) { p.nodes(path, n, &policy.Nodes) },
+		"level": func(path string, n *yaml.Node) {
+			if level, ok := p.oneOf(path, "level", n, nf.LevelNames()); ok {
+				p.wish(policy, nf.KeyLevel, nf.Exactly(nf.Text(level)), n)
+			}
+		},
+	}
+}
+
+func (p *parser) nodes(path string, n *yaml.Node, nodes *NodeSelector) {
+	p.mapping(path, n, fields{
+		"names":  func(path string, n *yaml.Node) { nodes.Names = p.texts(path, n, p.glob) },
+		"labels": func(path string, n *yaml.Node) { nodes.Labels = p.labels(path, n) },
+	}, nil, nil)
+}
+
+func (p *parser) containers(path string, n *yaml.Node, containers *ContainerSelector) {
+	p.mapping(path, n, fields{
+		"names": func(path string, n *yaml.Node) { containers.Names = p.texts(path, n, p.glob) },
+		"ids":   func(path string, n *yaml.Node) { containers.IDs = p.texts(path, n, p.text) },
+		"runtimes": func(path string, n *yaml.Node) {
+			containers.Runtimes = p.texts(path, n, func(path string, n *yaml.Node) (string, bool) {
+				return p.oneOf(path, "runtime", n, []string{nf.RuntimeVZ, nf.RuntimeNetns})
+			})
+		},
+	}, nil, map[string]string{"labels": "containers have no labels: select them by names, ids or runtimes"})
+}
+
+func (p *parser) glob(where string, n *yaml.Node) (string, bool) {
+	pattern, ok := p.text(where, n)
+	if !ok {
+		return "", false
+	}
+	if _, err := path.Match(pattern, ""); err != nil {
+		p.report(n, `*, ? and [a-z] are patterns; \ takes the next character as it is`, "%s: malformed glob %s", where, quote(pattern))
+		return "", false
+	}
+	return pattern, true
+}
+
+func (p *parser) labels(path string, n *yaml.Node) map[string]string {
+	if !p.isMapping(path, n) {
+		return nil
+	}
+	if len(n.Content) == 0 {
+		p.report(n, "name at least one label, or remove the key", "%s must not be empty", path)
+	}
+	labels := map[string]string{}
+	p.pairs(n, func(key, value *yaml.Node) {
+		if key.Value == "" {
+			p.report(key, "", "%s: a label must have a name", path)
+			return
+		}
+		if p.bad[value] {
+			return
+		}
+		if text, ok := p.text(below(path, key.Value), value); ok {
+			labels[key.Value] = text
+		}
+	})
+	return labels
+}
+
+func (p *parser) wish(policy *Policy, key nf.Key, wish nf.Wish, n *yaml.Node) {
+	policy.Wishes = append(policy.Wishes, KeyWish{Key: key, Wish: wish, Source: p.source(n)})
+}

@@ -1,0 +1,149 @@
+package spec
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// Resolve says what the policies want of one node. Of the snapshot it needs
+// the node's name and labels and the identities of its containers.
+//
+// A target's want for a key is that of the policy with the highest priority
+// that sets it. Where several of that priority do, the first in the order of
+// file and line speaks, and those that wish something else are its rivals.
+func (p Policies) Resolve(s *nf.Snapshot) nf.Wants {
+	var node, containers []*Policy
+	for i := range p.List {
+		policy := &p.List[i]
+		switch {
+		case !policy.Nodes.Match(s.Node):
+		case policy.Kind == nf.KindNodePolicy:
+			node = append(node, policy)
+		default:
+			containers = append(containers, policy)
+		}
+	}
+	wants := nf.Wants{List: []nf.Want{}, Warnings: []nf.Warning{}}
+	if len(node)+len(containers) == 0 {
+		wants.Warnings = append(wants.Warnings, nf.Warning{Code: nf.WarnNoPolicy, Target: nf.Node,
+			Message: fmt.Sprintf("no policy is for this node, %s: nothing is wanted of it", s.Node.Name)})
+	}
+	wants.List = appendWants(wants.List, nf.Node, resolve(node))
+	selecting := map[*Policy]bool{}
+	wants.List = append(wants.List, containerWants(containers, s.Containers, selecting)...)
+	for _, policy := range containers {
+		if !selecting[policy] {
+			source := policy.Source
+			wants.Warnings = append(wants.Warnings, nf.Warning{Code: nf.WarnSelectsNothing, Target: nf.Node, Source: &source,
+				Message: fmt.Sprintf("the ContainerPolicy %q selects no container of this node", source.Name)})
+		}
+	}
+	return wants
+}
+
+// containerWants resolves once for all containers that the same policies
+// select, of which a node has few kinds and many of each. It notes the
+// policies that select one.
+func containerWants(policies []*Policy, containers []nf.Container, selecting map[*Policy]bool) []nf.Want {
+	var list []nf.Want
+	resolved := map[string][]nf.Want{}
+	for i := range containers {
+		c := &containers[i]
+		var selected []*Policy
+		set := make([]byte, len(policies))
+		for j, policy := range policies {
+			if policy.Containers.Match(c) {
+				selected = append(selected, policy)
+				selecting[policy] = true
+				set[j] = 1
+			}
+		}
+		wants, known := resolved[string(set)]
+		if !known {
+			wants = resolve(selected)
+			resolved[string(set)] = wants
+		}
+		list = appendWants(list, c.Target(), wants)
+	}
+	slices.SortStableFunc(list, func(a, b nf.Want) int { return a.Target.Compare(b.Target) })
+	return list
+}
+
+func appendWants(list []nf.Want, target nf.Target, wants []nf.Want) []nf.Want {
+	for _, want := range wants {
+		want.Target = target
+		want.Rivals = slices.Clone(want.Rivals)
+		list = append(list, want)
+	}
+	return list
+}
+
+// resolve is what these policies want together of any one target, sorted by
+// key.
+func resolve(policies []*Policy) []nf.Want {
+	policies = slices.Clone(policies)
+	slices.SortStableFunc(policies, byPriority)
+	type winner struct {
+		want     nf.Want
+		priority int
+	}
+	winners := map[nf.Key]*winner{}
+	for _, policy := range policies {
+		for _, w := range policy.Wishes {
+			first := winners[w.Key]
+			switch {
+			case first == nil:
+				want := nf.Want{Key: w.Key, Wish: w.Wish, Source: w.Source}
+				if w.Key == nf.KeyLevel {
+					want.Restart = policy.Restart
+				}
+				winners[w.Key] = &winner{want, policy.Priority}
+			case first.priority == policy.Priority && first.want.Wish != w.Wish:
+				first.want.Rivals = append(first.want.Rivals, nf.Rival{Wish: w.Wish, Source: w.Source})
+			}
+		}
+	}
+	var wants []nf.Want
+	for _, key := range slices.Sorted(maps.Keys(winners)) {
+		wants = append(wants, winners[key].want)
+	}
+	return wants
+}
+
+func byPriority(a, b *Policy) int {
+	return cmp.Or(cmp.Compare(b.Priority, a.Priority), compareSources(a.Source, b.Source))
+}
+
+func compareSources(a, b nf.Source) int {
+	return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+}
+
+// Conflicts are the contradictions that can be told without a node: policies
+// of one kind with equal priority and the same selectors that want different
+// things of one key, each beside the first that sets it. Where another policy
+// with these selectors has a higher priority for the key, there is none.
+func (p Policies) Conflicts() []Conflict {
+	groups := map[string][]*Policy{}
+	for i := range p.List {
+		policy := &p.List[i]
+		group := policy.Kind + "\x00" + policy.canonical()
+		groups[group] = append(groups[group], policy)
+	}
+	conflicts := []Conflict{}
+	for _, group := range groups {
+		for _, want := range resolve(group) {
+			for _, rival := range want.Rivals {
+				conflicts = append(conflicts, Conflict{Kind: group[0].Kind, Key: want.Key,
+					First: nf.Rival{Wish: want.Wish, Source: want.Source}, Second: rival})
+			}
+		}
+	}
+	slices.SortFunc(conflicts, func(a, b Conflict) int {
+		return cmp.Or(compareSources(a.Second.Source, b.Second.Source), compareSources(a.First.Source, b.First.Source))
+	})
+	return conflicts
+}

@@ -1,0 +1,97 @@
+package spec
+
+import (
+	"cmp"
+	"fmt"
+	"reflect"
+	"slices"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// ParseSnapshot reads a NodeSnapshot, as JSON or YAML. Keys that this version
+// does not know are left out; a value of the wrong kind is an error.
+func ParseSnapshot(f File) (nf.Snapshot, []Diagnostic) {
+	var s nf.Snapshot
+	found := &diagnostics{file: f.Name}
+	root := readDocument(f, found)
+	if root == nil || !isKind(root, nf.KindNodeSnapshot, found) {
+		return nf.Snapshot{}, found.sorted()
+	}
+	b := newBinder(found)
+	b.bind("", root, reflect.ValueOf(&s).Elem())
+	checkSnapshot(b, root, &s)
+	if found.count() > 0 {
+		return nf.Snapshot{}, found.sorted()
+	}
+	normalize(&s)
+	return s, nil
+}
+
+// isKind looks at apiVersion and kind before all else: of another document
+// nothing more need be told.
+func isKind(root *node, kind string, found *diagnostics) bool {
+	if root.kind != nodeMapping {
+		found.add(root.line, root.column, fmt.Sprintf("not a %s but %s", kind, root), "")
+		return false
+	}
+	for _, want := range []struct{ key, text string }{{"apiVersion", nf.APIVersion}, {"kind", kind}} {
+		switch value := root.get(want.key); {
+		case value == nil:
+			found.add(root.line, root.column, fmt.Sprintf("missing key %q: this is not a %s", want.key, kind), "")
+		case value.kind != nodeText || value.text != want.text:
+			found.add(value.line, value.column, fmt.Sprintf("%s must be %s, not %s", want.key, want.text, value), "")
+		}
+	}
+	return found.count() == 0
+}
+
+// checkSnapshot holds names to be there, and to be there once.
+func checkSnapshot(b *binder, root *node, s *nf.Snapshot) {
+	if name := root.get("node").get("name"); name != nil && s.Node.Name == "" && name.kind == nodeText {
+		b.wrong(name, "node.name", "the name of a node")
+	}
+	b.unique("modules.list", root.get("modules").get("list"), "name")
+	b.unique("host.facts", root.get("host").get("facts"), "key")
+	containers := root.get("containers")
+	b.unique("containers", containers, "runtime", "id")
+	if containers == nil {
+		return
+	}
+	for i := range containers.items {
+		c := &containers.items[i]
+		b.unique(fmt.Sprintf("containers[%d].facts", i), c.get("facts"), "key")
+		if id := c.get("id"); id != nil && id.kind == nodeText && id.text == "" {
+			b.wrong(id, fmt.Sprintf("containers[%d].id", i), "the id of a container")
+		}
+	}
+}
+
+// normalize brings a snapshot that a person may have edited into the order
+// that nf promises, and the values of modules into their own kind.
+func normalize(s *nf.Snapshot) {
+	slices.SortFunc(s.Modules.List, func(a, b nf.ModuleFact) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(s.Containers, func(a, b nf.Container) int {
+		return cmp.Or(cmp.Compare(a.Runtime, b.Runtime), cmp.Compare(a.ID, b.ID))
+	})
+	normalizeFacts(s.Host.Facts)
+	for i := range s.Containers {
+		normalizeFacts(s.Containers[i].Facts)
+	}
+	for i := range s.Memory.Keys {
+		k := &s.Memory.Keys[i]
+		k.Applied = k.Applied.As(k.Key)
+	}
+}
+
+func normalizeFacts(facts []nf.Fact) {
+	slices.SortFunc(facts, func(a, b nf.Fact) int { return cmp.Compare(a.Key, b.Key) })
+	for i := range facts {
+		f := &facts[i]
+		f.Live = f.Live.As(f.Key)
+		if f.Boot != nil {
+			boot := f.Boot.As(f.Key)
+			f.Boot = &boot
+		}
+	}
+}

@@ -1,0 +1,58 @@
+package spec
+
+import (
+	"fmt"
+	"strings"
+)
+
+// didYouMean is `: did you mean "stateful"?` for what looks like one of the
+// known words, or nothing.
+func didYouMean(word string, known []string) string {
+	if guess, ok := closest(word, known); ok {
+		return fmt.Sprintf(": did you mean %q?", guess)
+	}
+	return ""
+}
+
+// closest is the known word that the fewest single edits make of word: no more
+// than a third of its letters, two at least where it is longer than that.
+func closest(word string, known []string) (string, bool) {
+	word = strings.ToLower(word)
+	guess, fewest := "", max(2, len(word)/3)+1
+	for _, k := range known {
+		if abs(len(k)-len(word)) >= fewest {
+			continue
+		}
+		if edits := distance(word, strings.ToLower(k)); edits < fewest && edits < len(k) && edits < len(word) {
+			guess, fewest = k, edits
+		}
+	}
+	return guess, guess != ""
+}
+
+func abs(n int) int { return max(n, -n) }
+
+// distance is the number of letters to insert, remove, replace or exchange with
+// their neighbour (the optimal string alignment distance).
+func distance(a, b string) int {
+	before, last := make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range last {
+		last[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		row := make([]int, len(b)+1)
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
+		}
+		before, last = last, row
+	}
+	return last[len(b)]
+}

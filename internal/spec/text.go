@@ -1,0 +1,67 @@
+package spec
+
+import (
+	"bytes"
+	"fmt"
+	"unicode/utf8"
+)
+
+var byteOrderMark = []byte("\uFEFF")
+
+// checkText says what is wrong with a file before anything else is read of it:
+// its size, an encoding that is not UTF-8, and characters that YAML forbids or
+// that readers do not agree about. It is the guard before every parser. The
+// text is returned without its byte order mark.
+func checkText(data []byte, limit int, found *diagnostics) (text []byte, ok bool) {
+	if len(data) > limit {
+		found.add(1, 1, tooLarge(limit), "split it into several files")
+		return nil, false
+	}
+	text = bytes.TrimPrefix(data, byteOrderMark)
+	line, column := 1, 1
+	for i := 0; i < len(text); {
+		r, size := utf8.DecodeRune(text[i:])
+		if message := wrongCharacter(r, size, text[i+size:]); message != "" {
+			found.add(line, column, message, "save the file as plain UTF-8 text")
+			return nil, false
+		}
+		i += size
+		column++
+		if r == '\n' {
+			line, column = line+1, 1
+		}
+	}
+	return text, true
+}
+
+// wrongCharacter says why r may not stand in a text. YAML 1.1 takes a carriage
+// return alone, U+0085, U+2028 and U+2029 for the end of a line, where editors
+// and reviews show none: what looks like a comment would be read as a key.
+func wrongCharacter(r rune, size int, next []byte) string {
+	switch {
+	case r == utf8.RuneError && size == 1:
+		return "the text is not UTF-8 from here on"
+	case r == '\t', r == '\n', r >= ' ' && r <= '~':
+		return ""
+	case r == '\r' && len(next) > 0 && next[0] == '\n':
+		return ""
+	case r == '\r', r == 0x85, r == 0x2028, r == 0x2029:
+		return fmt.Sprintf("the character %U ends a line for YAML, but not for people", r)
+	case r == 0xFEFF:
+		return "a byte order mark is allowed at the start of a file only"
+	case r < 0xA0, r == 0xFFFE, r == 0xFFFF:
+		return fmt.Sprintf("the character %U is not allowed in a text", r)
+	}
+	return ""
+}
+
+// clampPosition moves a position to the last character if it lies behind it.
+func clampPosition(text []byte, line, column int) (int, int) {
+	text = bytes.TrimSuffix(text, []byte("\n"))
+	lines := bytes.Count(text, []byte("\n")) + 1
+	if line >= 1 && line <= lines {
+		return line, max(column, 1)
+	}
+	last := text[bytes.LastIndexByte(text, '\n')+1:]
+	return lines, max(utf8.RuneCount(bytes.TrimSuffix(last, []byte("\r"))), 1)
+}

@@ -1,0 +1,238 @@
+package spec
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"gopkg.in/yaml.v3"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// maxTimeout is the longest timeout in seconds.
+const maxTimeout = 8589934
+
+// conntrack are the keys of a conntrack mapping that has these limits.
+func (p *parser) conntrack(policy *Policy, limits map[string]nf.Key) fields {
+	want := fields{
+		"timeouts": func(path string, n *yaml.Node) { p.timeouts(path, n, policy) },
+		"sysctls":  func(path string, n *yaml.Node) { p.sysctls(path, n, policy) },
+	}
+	for name, key := range limits {
+		want[name] = func(path string, n *yaml.Node) {
+			if wish, ok := p.limit(path, n); ok {
+				p.wish(policy, key, wish, n)
+			}
+		}
+	}
+	return want
+}
+
+// limit reads a number, or a range of numbers.
+func (p *parser) limit(path string, n *yaml.Node) (nf.Wish, bool) {
+	if n.Kind != yaml.MappingNode {
+		number, ok := p.integer(path, n, 1, math.MaxInt32)
+		return nf.Exactly(nf.Number(number)), ok
+	}
+	var wish nf.Wish
+	before := p.found.count()
+	bound := func(to *int64) func(string, *yaml.Node) {
+		return func(path string, n *yaml.Node) { *to, _ = p.integer(path, n, 1, math.MaxInt32) }
+	}
+	p.mapping(path, n, fields{"atLeast": bound(&wish.AtLeast), "atMost": bound(&wish.AtMost)}, nil, nil)
+	switch {
+	case len(n.Content) == 0:
+		p.report(n, "write a number, or atLeast, atMost or both", "%s is an empty range", path)
+	case wish.AtLeast != 0 && wish.AtMost != 0 && wish.AtLeast > wish.AtMost:
+		p.report(n, "", "%s is an empty range: atLeast %d is more than atMost %d", path, wish.AtLeast, wish.AtMost)
+	}
+	return wish, p.found.count() == before
+}
+
+func (p *parser) timeouts(path string, n *yaml.Node, policy *Policy) {
+	if !p.isMapping(path, n) {
+		return
+	}
+	p.pairs(n, func(key, value *yaml.Node) {
+		timeout := nf.TimeoutKey(key.Value)
+		if _, known := timeout.Sysctl(); !known {
+			p.report(key, "nfsync schema NodePolicy lists them", "unknown timeout %s in %s%s", quote(key.Value), path, guessTimeout(key.Value))
+			return
+		}
+		if p.bad[value] {
+			return
+		}
+		if seconds, ok := p.timeout(below(path, key.Value), value); ok {
+			p.wish(policy, timeout, nf.Exactly(nf.Number(seconds)), value)
+		}
+	})
+}
+
+// guessTimeout knows the kernel's names as well.
+func guessTimeout(name string) string {
+	file := "nf_conntrack_" + strings.TrimPrefix(name, "nf_conntrack_")
+	if key, ok := nf.SysctlFileKey(file); ok {
+		if timeout, ok := key.Timeout(); ok {
+			return fmt.Sprintf(": did you mean %q?", timeout)
+		}
+	}
+	return didYouMean(name, nf.TimeoutNames())
+}
+
+// timeout reads whole seconds, as a number or as 2h, 90s or 1h30m.
+func (p *parser) timeout(path string, n *yaml.Node) (int64, bool) {
+	const hint = "write it as 2h, 90s or 1h30m, or as a number of seconds without quotes"
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!str" {
+		if n.Kind == yaml.ScalarNode && (n.Tag == "!!int" || n.Tag == "!!float") {
+			return p.integer(path, n, 1, maxTimeout)
+		}
+		p.report(n, hint, "%s must be a duration, not %s", path, describe(n))
+		return 0, false
+	}
+	duration, err := time.ParseDuration(n.Value)
+	switch {
+	case err != nil || strings.ContainsAny(n.Value, "+-"):
+		p.report(n, hint, "%s: %s is not a duration", path, quote(n.Value))
+	case duration%time.Second != 0:
+		p.report(n, hint, "%s must be whole seconds, not %s", path, quote(n.Value))
+	case duration < time.Second || duration > maxTimeout*time.Second:
+		p.report(n, hint, "%s must be 1 to %d seconds, not %s", path, maxTimeout, quote(n.Value))
+	default:
+		return int64(duration / time.Second), true
+	}
+	return 0, false
+}
+
+// validWord is the spelling of the names of modules, parameters and sysctls.
+var validWord = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+
+func (p *parser) sysctls(path string, n *yaml.Node, policy *Policy) {
+	if !p.isMapping(path, n) {
+		return
+	}
+	p.pairs(n, func(key, value *yaml.Node) {
+		if !p.isSysctl(path, key) || p.bad[value] {
+			return
+		}
+		if number, ok := p.integer(below(path, key.Value), value, 0, math.MaxInt32); ok {
+			p.wish(policy, nf.SysctlKey(key.Value), nf.Exactly(nf.Number(number)), value)
+		}
+	})
+}
+
+func (p *parser) isSysctl(path string, key *yaml.Node) bool {
+	name := key.Value
+	if !validWord.MatchString(name) || !strings.HasPrefix(name, "nf_conntrack_") {
+		p.report(key, "the name of a file below /proc/sys/net/netfilter: nf_conntrack_tcp_loose, say",
+			"%s: %s is not the name of a nf_conntrack_* sysctl", path, quote(name))
+		return false
+	}
+	known, _ := nf.SysctlFileKey(name)
+	if known != nf.SysctlKey(name) {
+		p.report(key, "write it as "+string(known), "%s: %s has a field of its own, %s", path, quote(name), known)
+		return false
+	}
+	return true
+}
+
+func (p *parser) modules(path string, n *yaml.Node, policy *Policy) {
+	if !p.isMapping(path, n) {
+		return
+	}
+	p.words(path, "module", n, func(name string, value *yaml.Node) {
+		if wish, ok := p.module(below(path, name), value); ok {
+			p.wish(policy, nf.ModuleKey(name), nf.Exactly(wish), value)
+		}
+	})
+}
+
+// words goes through a mapping of names that take - and _ for the same, as
+// the kernel does for modules and their parameters.
+func (p *parser) words(path, noun string, n *yaml.Node, f func(name string, value *yaml.Node)) {
+	first := map[string]*yaml.Node{}
+	p.pairs(n, func(key, value *yaml.Node) {
+		if !validWord.MatchString(key.Value) {
+			p.report(key, "letters, digits, - and _", "%s: %s is not the name of a %s", path, quote(key.Value), noun)
+			return
+		}
+		name := nf.NormalizeModule(key.Value)
+		if other := first[name]; other != nil {
+			p.report(key, "remove one of the two", "duplicate %s %s: %s in line %d is the same", noun, quote(key.Value), quote(other.Value), other.Line)
+			return
+		}
+		first[name] = key
+		if !p.bad[value] {
+			f(key.Value, value)
+		}
+	})
+}
+
+var moduleStates = []string{nf.ModuleLoaded, nf.ModuleUnloaded}
+
+// module reads a state, or a mapping of a state and parameters.
+func (p *parser) module(path string, n *yaml.Node) (nf.Value, bool) {
+	if n.Kind != yaml.MappingNode {
+		state, ok := p.oneOf(path, "state of a module", n, moduleStates)
+		return nf.Module(state, nil), ok
+	}
+	var state string
+	var parameters map[string]string
+	before := p.found.count()
+	p.mapping(path, n, fields{
+		"state":      func(path string, n *yaml.Node) { state, _ = p.oneOf(path, "state of a module", n, moduleStates) },
+		"parameters": func(path string, n *yaml.Node) { parameters = p.parameters(path, n) },
+	}, []string{"state"}, nil)
+	if state == nf.ModuleUnloaded && parameters != nil {
+		at := valueOf(n, "parameters")
+		p.report(at, "remove the parameters, or write state: loaded", "%s: a module that is to be unloaded takes no parameters", path)
+	}
+	return nf.Module(state, parameters), p.found.count() == before
+}
+
+func valueOf(n *yaml.Node, key string) *yaml.Node {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			return n.Content[i+1]
+		}
+	}
+	return n
+}
+
+func (p *parser) parameters(path string, n *yaml.Node) map[string]string {
+	parameters := map[string]string{}
+	if !p.isMapping(path, n) {
+		return parameters
+	}
+	p.words(path, "parameter", n, func(name string, value *yaml.Node) {
+		if text, ok := p.parameter(below(path, name), value); ok {
+			parameters[nf.NormalizeModule(name)] = text
+		}
+	})
+	return parameters
+}
+
+// parameter reads a text without white space, or a whole number.
+func (p *parser) parameter(path string, n *yaml.Node) (string, bool) {
+	if n.Kind == yaml.ScalarNode && (n.Tag == "!!int" || n.Tag == "!!float") {
+		number, ok := p.integer(path, n, math.MinInt64, math.MaxInt64)
+		return strconv.FormatInt(number, 10), ok
+	}
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!str" {
+		hint := ""
+		if n.Tag == "!!bool" {
+			hint = `write "Y" or "N", which every kernel understands`
+		}
+		p.report(n, hint, "%s must be a text or a whole number, not %s", path, describe(n))
+		return "", false
+	}
+	if strings.ContainsFunc(n.Value, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
+		p.report(n, "", "%s: a parameter cannot hold white space or control characters, as %s does", path, quote(n.Value))
+		return "", false
+	}
+	return n.Value, true
+}

@@ -1,0 +1,355 @@
+package spec
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"gopkg.in/yaml.v3"
+)
+
+// The messages that more than one place gives.
+const (
+	messageAlias   = "an alias is not allowed"
+	messageNesting = "nested too deeply: at most 32 mappings and lists may stand in one another"
+	hintAlias      = "write the value out; a text that begins with * needs quotes"
+)
+
+// parser walks the nodes of one file. It goes on after an error, to tell all
+// of them at once.
+type parser struct {
+	found *diagnostics
+	chars cursor
+	// bad are the nodes that have their error already: keys that are ignored
+	// with their values, and values that are not looked at any more.
+	bad map[*yaml.Node]bool
+	// nulls are allowed in what nfsync itself has written, never in a policy.
+	nulls bool
+}
+
+func newParser(text []byte, found *diagnostics) *parser {
+	return &parser{found: found, chars: newCursor(text), bad: map[*yaml.Node]bool{}}
+}
+
+func (p *parser) report(n *yaml.Node, hint, format string, args ...any) {
+	p.found.add(n.Line, n.Column, fmt.Sprintf(format, args...), hint)
+}
+
+func (p *parser) reject(n *yaml.Node, hint, format string, args ...any) {
+	p.report(n, hint, format, args...)
+	p.bad[n] = true
+}
+
+// vet finds what is forbidden anywhere in a document: anchors, aliases, tags,
+// merge keys, nulls, duplicate keys, and too deep a nesting.
+func (p *parser) vet(n *yaml.Node, depth int) {
+	if depth > maxNesting && n.Kind != yaml.ScalarNode {
+		p.reject(n, "", messageNesting)
+		return
+	}
+	if n.Kind == yaml.AliasNode {
+		p.reject(n, hintAlias, messageAlias)
+		return
+	}
+	if n.Anchor != "" {
+		p.report(n, "write the value out wherever it is needed; a text that begins with & needs quotes", "an anchor is not allowed")
+	}
+	if p.isTagged(n) {
+		p.report(n, "remove the tag; a text that begins with ! needs quotes", "a tag is not allowed")
+		p.bad[n] = n.Kind == yaml.ScalarNode
+	}
+	switch n.Kind {
+	case yaml.MappingNode:
+		p.vetMapping(n, depth)
+	case yaml.SequenceNode:
+		for _, entry := range n.Content {
+			p.vet(entry, depth+1)
+			if !p.nulls && isNull(entry) && !p.bad[entry] {
+				p.reject(entry, "remove the entry, or give it a value", "an entry of the list has no value")
+			}
+		}
+	}
+}
+
+func (p *parser) vetMapping(n *yaml.Node, depth int) {
+	lines := make(map[string]int, len(n.Content)/2)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		if !p.vetKey(key) {
+			continue
+		}
+		if line, twice := lines[key.Value]; twice {
+			p.reject(key, "remove one of the two", "duplicate key %s: it stands in line %d already", quote(key.Value), line)
+			continue
+		}
+		lines[key.Value] = key.Line
+		p.vet(value, depth+1)
+		if !p.nulls && isNull(value) && !p.bad[value] {
+			p.reject(value, "give it a value, or remove the key", "%s has no value", quote(key.Value))
+		}
+	}
+}
+
+func (p *parser) vetKey(key *yaml.Node) bool {
+	switch {
+	case key.Kind == yaml.AliasNode:
+		p.reject(key, hintAlias, messageAlias)
+	case key.Kind != yaml.ScalarNode:
+		p.reject(key, "", "a key must be a text, not %s", describe(key))
+	case key.Anchor != "":
+		p.reject(key, "", "an anchor is not allowed")
+	case p.isTagged(key):
+		p.reject(key, "", "a tag is not allowed")
+	case key.Tag == "!!merge":
+		p.reject(key, "write the keys out", "a merge key is not allowed")
+	case isNull(key):
+		p.reject(key, "", "a key is missing before the colon")
+	}
+	return !p.bad[key]
+}
+
+// isTagged looks at the text as well: yaml.v3 forgets the tag ! of a plain
+// scalar.
+func (p *parser) isTagged(n *yaml.Node) bool {
+	return n.Style&yaml.TaggedStyle != 0 || p.chars.at(n.Line, n.Column) == '!'
+}
+
+func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
+
+// fields says how the value of each key of a mapping is read.
+type fields map[string]func(path string, value *yaml.Node)
+
+// mapping reads a mapping with known keys. Path is where it stands, in the
+// words of its keys; foreign are hints for keys that belong elsewhere.
+func (p *parser) mapping(path string, n *yaml.Node, want fields, required []string, foreign map[string]string) {
+	if !p.isMapping(path, n) {
+		return
+	}
+	seen := map[string]bool{}
+	p.pairs(n, func(key, value *yaml.Node) {
+		seen[key.Value] = true
+		read, ok := want[key.Value]
+		if !ok {
+			p.unknownKey(path, key, slices.Sorted(maps.Keys(want)), foreign)
+			return
+		}
+		if !p.bad[value] {
+			read(below(path, key.Value), value)
+		}
+	})
+	for _, key := range required {
+		if !seen[key] && !p.hasKey(n, key) {
+			p.report(n, "", "missing key %q in %s", key, place(path))
+		}
+	}
+}
+
+// pairs calls f with the keys and values of a mapping that have no error yet
+// in the key.
+func (p *parser) pairs(n *yaml.Node, f func(key, value *yaml.Node)) {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if key := n.Content[i]; !p.bad[key] {
+			f(key, n.Content[i+1])
+		}
+	}
+}
+
+// hasKey tells whether the key is there, even with an error: it is not missing.
+func (p *parser) hasKey(n *yaml.Node, name string) bool {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == name {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *parser) unknownKey(path string, key *yaml.Node, known []string, foreign map[string]string) {
+	if hint, ok := foreign[key.Value]; ok {
+		p.report(key, hint, "unknown key %s in %s: %s", quote(key.Value), place(path), hint)
+		return
+	}
+	p.report(key, "known keys: "+strings.Join(known, ", "), "unknown key %s in %s%s",
+		quote(key.Value), place(path), didYouMean(key.Value, known))
+}
+
+func place(path string) string {
+	if path == "" {
+		return "the document"
+	}
+	return path
+}
+
+func below(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
+func (p *parser) isMapping(path string, n *yaml.Node) bool {
+	if n.Kind != yaml.MappingNode {
+		p.report(n, "", "%s must be a mapping, not %s", place(path), describe(n))
+		return false
+	}
+	return true
+}
+
+// texts reads a list of at least one text, each as valid says. With an error in
+// it there is no list: half a selector selects something else.
+func (p *parser) texts(path string, n *yaml.Node, valid func(path string, n *yaml.Node) (string, bool)) []string {
+	if n.Kind != yaml.SequenceNode {
+		p.report(n, "write it as a list: [a, b]", "%s must be a list, not %s", path, describe(n))
+		return nil
+	}
+	if len(n.Content) == 0 {
+		p.report(n, "name at least one, or remove the key", "%s must not be empty", path)
+	}
+	var list []string
+	for i, entry := range n.Content {
+		if p.bad[entry] {
+			continue
+		}
+		if s, ok := valid(path+"["+strconv.Itoa(i)+"]", entry); ok {
+			list = append(list, s)
+		}
+	}
+	if len(list) < len(n.Content) {
+		return nil
+	}
+	return list
+}
+
+// text reads a text that is not empty.
+func (p *parser) text(path string, n *yaml.Node) (string, bool) {
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!str" {
+		hint := ""
+		if n.Kind == yaml.ScalarNode {
+			hint = "put it in quotes: " + strconv.Quote(n.Value)
+		}
+		p.report(n, hint, "%s must be a text, not %s", path, describe(n))
+		return "", false
+	}
+	if n.Value == "" {
+		p.report(n, "", "%s must not be empty", path)
+		return "", false
+	}
+	return n.Value, true
+}
+
+// oneOf reads one of a few words.
+func (p *parser) oneOf(path, noun string, n *yaml.Node, words []string) (string, bool) {
+	list := strings.Join(words, ", ")
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!str" {
+		p.report(n, "", "%s must be one of %s, not %s", path, list, describe(n))
+		return "", false
+	}
+	if !slices.Contains(words, n.Value) {
+		p.report(n, "one of "+list, "unknown %s %s%s", noun, quote(n.Value), didYouMean(n.Value, words))
+		return "", false
+	}
+	return n.Value, true
+}
+
+var decimal = regexp.MustCompile(`^(0|-?[1-9][0-9]*)$`)
+
+// integer reads a whole number in plain decimal digits.
+func (p *parser) integer(path string, n *yaml.Node, least, most int64) (int64, bool) {
+	isPlain := n.Kind == yaml.ScalarNode && n.Style == 0
+	switch {
+	case isPlain && decimal.MatchString(n.Value):
+	case isPlain && (n.Tag == "!!int" || n.Tag == "!!float"):
+		p.report(n, "write it as 1000, without sign, point, exponent, underscores or leading zeros",
+			"%s must be a plain decimal whole number, not %s", path, brief(n.Value))
+		return 0, false
+	default:
+		hint := ""
+		if n.Kind == yaml.ScalarNode && decimal.MatchString(n.Value) {
+			hint = "remove the quotes"
+		}
+		p.report(n, hint, "%s must be a whole number, not %s", path, describe(n))
+		return 0, false
+	}
+	number, err := strconv.ParseInt(n.Value, 10, 64)
+	if err != nil || number < least || number > most {
+		p.report(n, "", "%s must be %d to %d, not %s", path, least, most, brief(n.Value))
+		return 0, false
+	}
+	return number, true
+}
+
+// describe says what a value is instead of what it should be.
+func describe(n *yaml.Node) string {
+	switch n.Kind {
+	case yaml.MappingNode:
+		return "a mapping"
+	case yaml.SequenceNode:
+		return "a list"
+	}
+	switch n.Tag {
+	case "!!int", "!!float":
+		return "the number " + brief(n.Value)
+	case "!!bool":
+		return "the boolean " + brief(n.Value)
+	case "!!timestamp":
+		return "the date " + brief(n.Value)
+	case "!!null":
+		return "nothing"
+	}
+	return "the text " + quote(n.Value)
+}
+
+// quote quotes what a file says for a message: short and printable.
+func quote(s string) string { return strconv.Quote(brief(s)) }
+
+const maxQuoted = 60
+
+func brief(s string) string {
+	if utf8.RuneCountInString(s) <= maxQuoted {
+		return s
+	}
+	return string([]rune(s)[:maxQuoted]) + "…"
+}
+
+// cursor finds characters by line and column. It goes forward only at each
+// step, so that a walk in the order of the text costs the text once.
+type cursor struct {
+	text         []byte
+	offset       int
+	line, column int
+}
+
+func newCursor(text []byte) cursor { return cursor{text: text, line: 1, column: 1} }
+
+func (c *cursor) at(line, column int) rune {
+	if line < c.line || line == c.line && column < c.column {
+		*c = newCursor(c.text)
+	}
+	if line > c.line {
+		c.toLine(line)
+	}
+	for c.column < column && c.offset < len(c.text) {
+		_, size := utf8.DecodeRune(c.text[c.offset:])
+		c.offset += size
+		c.column++
+	}
+	r, _ := utf8.DecodeRune(c.text[c.offset:])
+	return r
+}
+
+func (c *cursor) toLine(line int) {
+	for c.line < line {
+		next := bytes.IndexByte(c.text[c.offset:], '\n')
+		if next < 0 {
+			c.offset = len(c.text)
+			return
+		}
+		c.offset += next + 1
+		c.line, c.column = c.line+1, 1
+	}
+}

@@ -1,0 +1,141 @@
+package spec
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// maxNesting is how deep mappings and lists may stand in one another.
+const maxNesting = 32
+
+// decodeYAML returns the documents of a text that checkText has passed. An
+// error of syntax ends it: nothing behind it can be told, what stands before
+// it is returned. Documents that hold nothing but comments are left out.
+//
+// Only nodes are asked of yaml.v3. Decoding into Go values would be quadratic
+// in the keys of a mapping, follow aliases, and take 1e3 or 0777 for numbers.
+func decodeYAML(text []byte, found *diagnostics) []*yaml.Node {
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	var documents []*yaml.Node
+	for {
+		document := new(yaml.Node)
+		err := decodeNode(decoder, document)
+		if errors.Is(err, io.EOF) {
+			return documents
+		}
+		if err != nil {
+			message, hint, line, column := syntaxError(decoder, err)
+			line, column = clampPosition(text, line, column)
+			found.add(line, column, message, hint)
+			return documents
+		}
+		if len(document.Content) == 1 && !isNothing(document.Content[0]) {
+			documents = append(documents, document.Content[0])
+		}
+	}
+}
+
+// decodeNode turns a panic of yaml.v3, which hostile texts have caused before
+// (CVE-2022-28948), into an error.
+func decodeNode(decoder *yaml.Decoder, n *yaml.Node) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("yaml: %v", r)
+		}
+	}()
+	return decoder.Decode(n)
+}
+
+func isNothing(n *yaml.Node) bool {
+	return n.Kind == yaml.ScalarNode && n.Value == "" && n.Style == 0 && n.Anchor == ""
+}
+
+// syntaxHints are what usually lies behind the errors of yaml.v3.
+var syntaxHints = map[string]string{
+	"found character that cannot start any token":           "indent with spaces; put a value that begins with one of @ ` % in quotes",
+	"found a tab character that violates indentation":       "indent with spaces",
+	"mapping values are not allowed in this context":        "either the indentation of this line is wrong, or a value that holds a colon needs quotes",
+	"could not find expected ':'":                           "a key is followed by a colon and a space",
+	"did not find expected key":                             "the indentation of this line fits none of the lines above",
+	"did not find expected '-' indicator":                   "the indentation of this line fits none of the lines above",
+	"did not find expected ',' or ']'":                      "close the list with ], or put a comma between its entries",
+	"did not find expected ',' or '}'":                      "close the mapping with }, or put a comma between its entries",
+	"found unexpected end of stream":                        "the quotes that begin here are never closed",
+	"found unexpected document indicator":                   "the quotes that begin here are never closed",
+	"did not find expected alphabetic or numeric character": "put a value that begins with & or * in quotes",
+}
+
+// syntaxError is the message and the place of an error of yaml.v3. Its own
+// texts name at best a line, often that of the enclosing mapping; the exact
+// places stand in fields that are not exported. Where those are not found (in
+// another version, say) the place is the start of the file.
+func syntaxError(decoder *yaml.Decoder, err error) (message, hint string, line, column int) {
+	state := reflect.ValueOf(decoder).Elem().FieldByName("parser")
+	if state.Kind() != reflect.Pointer || state.Elem().Kind() != reflect.Struct {
+		return "not YAML: " + plainMessage(err), "", 1, 1
+	}
+	event, parser := state.Elem().FieldByName("event"), state.Elem().FieldByName("parser")
+	if strings.Contains(err.Error(), "unknown anchor") {
+		line, column = readMark(event, "start_mark")
+		return messageAlias, hintAlias, line, column
+	}
+	problem := plainMessage(err)
+	if strings.HasPrefix(problem, "exceeded max depth") {
+		line, column = readMark(parser, "problem_mark")
+		return messageNesting, "", line, column
+	}
+	line, column = readMark(parser, "problem_mark")
+	if beginsAtContext(parser, line) {
+		line, column = readMark(parser, "context_mark")
+	}
+	return "not YAML: " + problem, syntaxHints[problem], line, column
+}
+
+// plainMessage is the error without "yaml: line 3: ".
+func plainMessage(err error) string {
+	message := strings.TrimPrefix(err.Error(), "yaml: ")
+	if rest, ok := strings.CutPrefix(message, "line "); ok {
+		if _, after, ok := strings.Cut(rest, ": "); ok {
+			return after
+		}
+	}
+	return message
+}
+
+// beginsAtContext tells that the start of what was being read is the better
+// place: of what is never closed, and of a key without a colon.
+func beginsAtContext(parser reflect.Value, problemLine int) bool {
+	context := parser.FieldByName("context")
+	if context.Kind() != reflect.String {
+		return false
+	}
+	switch context.String() {
+	case "while scanning a quoted scalar", "while scanning a simple key":
+		return true
+	case "while parsing a flow sequence", "while parsing a flow mapping":
+		line, _ := readMark(parser, "context_mark")
+		return line != problemLine
+	}
+	return false
+}
+
+func readMark(v reflect.Value, name string) (line, column int) {
+	if v.Kind() != reflect.Struct {
+		return 1, 1
+	}
+	mark := v.FieldByName(name)
+	if mark.Kind() != reflect.Struct {
+		return 1, 1
+	}
+	l, c := mark.FieldByName("line"), mark.FieldByName("column")
+	if !l.CanInt() || !c.CanInt() {
+		return 1, 1
+	}
+	return int(l.Int()) + 1, int(c.Int()) + 1
+}
