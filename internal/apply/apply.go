@@ -3,6 +3,8 @@ package apply
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"time"
 
 	"nfsync.dev/nfsync/internal/nf"
@@ -42,15 +44,18 @@ type Input struct {
 	Revision string // the policies' commit, or empty
 	// PlanID, where set, is the id of the saved plan: any other is ErrStale.
 	PlanID   string
-	Progress func(Event)      // nil: nobody listens
-	Now      func() time.Time // the clock, for the receipt only
+	Progress func(Event) // nil: nobody listens
+	// Timeout bounds one change with the looks before and after it, so that a
+	// kernel file which never answers ends in an error; 0 is a minute.
+	Timeout time.Duration
+	Now     func() time.Time // the clock, for the receipt only
 }
 
 // The kinds of events.
 const (
 	EventPlanned = "planned" // Total changes will be tried
 	EventStarted = "started" // change Index is under way
-	EventDone    = "done"    // change Index has an outcome, for the time being: a later failure may undo it
+	EventDone    = "done"    // change Index has an outcome; another one follows if it is undone later
 )
 
 // Event is a step of a run, for the command line.
@@ -62,53 +67,47 @@ type Event struct {
 	Outcome Outcome
 }
 
-// Run brings the node to what is wanted.
+// Run brings the node to what is wanted, and says what became of each change.
+//
+// An error without a receipt (its ID is empty) means that nothing was changed,
+// or that an earlier run has left what must be settled first. With a receipt it
+// means that the run was stopped before its last change, or that what it did
+// could not be written down. Changes that fail are no error: Receipt.ExitCode
+// tells of them.
 func Run(ctx context.Context, in Input) (Receipt, error) {
-	return Receipt{}, errors.New("cannot apply: not built yet")
-}
-
-// RecoverInput is what a recovery works with.
-type RecoverInput struct {
-	Machine Machine
-	State   *state.Dir
-	RunDir  string // where the lock is
-	Accept  bool   // take the present state as it is
-}
-
-// Report is what earlier runs have left.
-type Report struct {
-	// Run is the id of the run that left it; empty where nothing is left.
-	Run      string     `json:"run"`
-	Left     []Leftover `json:"left"` // never nil
-	Accepted bool       `json:"accepted"`
-}
-
-// Leftover is a change that was neither made nor undone, as far as is known.
-type Leftover struct {
-	Target nf.Target `json:"target"`
-	Key    nf.Key    `json:"key"`
-	Layer  nf.Layer  `json:"layer"`
-	From   nf.Value  `json:"from"`
-	To     nf.Value  `json:"to"`
-	Reads  nf.Value  `json:"reads"` // now
-	// Stuck tells that undoing it failed. Otherwise the run was interrupted,
-	// and the next apply will look after it.
-	Stuck bool   `json:"stuck"`
-	Why   string `json:"why"`
-}
-
-// ExitCode is 6 where something is stuck and not accepted, else 0.
-func (r Report) ExitCode() int {
-	for _, l := range r.Left {
-		if l.Stuck && !r.Accepted {
-			return exitStuck
-		}
+	if in.State == nil {
+		return look(ctx, in, errors.New("cannot open the state directory"))
 	}
-	return exitOK
+	unlock, err := lock(in.RunDir)
+	if errors.Is(err, fs.ErrPermission) {
+		return look(ctx, in, err)
+	}
+	if err != nil {
+		return Receipt{}, err
+	}
+	defer unlock()
+	if err := refuseStuck(in.State); err != nil {
+		return Receipt{}, err
+	}
+	r := &run{in: in, started: in.Now()}
+	if err := r.prepare(ctx); err != nil {
+		return Receipt{}, err
+	}
+	if err := r.begin(); err != nil {
+		return Receipt{}, err
+	}
+	return r.finish(r.execute(ctx))
 }
 
-// Recover reports what is left of earlier runs and, where accepted, takes the
-// present state as it is.
-func Recover(ctx context.Context, in RecoverInput) (Report, error) {
-	return Report{Left: []Leftover{}}, errors.New("cannot recover: not built yet")
+// look plans only, for a user who may not change anything: nothing to be
+// changed is a receipt, anything else an error.
+func look(ctx context.Context, in Input, why error) (Receipt, error) {
+	r := &run{in: in, started: in.Now()}
+	if err := r.plan(ctx); err != nil {
+		return Receipt{}, err
+	}
+	if len(r.planned.Changes) > 0 {
+		return Receipt{}, fmt.Errorf("cannot make %d changes as this user: %w", len(r.planned.Changes), why)
+	}
+	return r.receipt(), nil
 }

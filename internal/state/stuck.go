@@ -10,8 +10,9 @@ const recoverRemedy = "look at the node with `nfsync plan`; `nfsync recover --ac
 
 // Stuck is what failed undos of one run have left, until a person accepts it.
 type Stuck struct {
-	Run  string       `json:"run"`
-	Left []StuckValue `json:"left"`
+	Run    string       `json:"run"`
+	BootID string       `json:"bootID"` // of that run
+	Left   []StuckValue `json:"left"`
 }
 
 // StuckValue is one value that could not be put back to Intent.From.

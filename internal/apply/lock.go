@@ -1,0 +1,45 @@
+package apply
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// lock takes the lock of this node and returns what gives it back. The kernel
+// gives it back too when the process ends, however it ends (flock(2)).
+func lock(dir string) (unlock func(), err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("cannot lock: %w", err)
+	}
+	path := filepath.Join(dir, "lock")
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("cannot lock: %w", err)
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = fmt.Errorf("%w: process %s holds %s; wait until it is done, or stop it, and try again", ErrLocked, holder(f), path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	// The number is only for the message of another process that finds the
+	// lock taken: failing to write it does no harm.
+	_ = f.Truncate(0)
+	_, _ = fmt.Fprintf(f, "%d\n", os.Getpid())
+	return func() { _ = f.Close() }, nil
+}
+
+func holder(f *os.File) string {
+	pid := make([]byte, 32)
+	n, _ := f.ReadAt(pid, 0)
+	if pid = bytes.TrimSpace(pid[:n]); len(pid) > 0 {
+		return string(pid)
+	}
+	return "(unknown)"
+}

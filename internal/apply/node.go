@@ -1,0 +1,186 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"nfsync.dev/nfsync/internal/diff"
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// changeTimeout bounds one change with the looks before and after it. Loading a
+// module is the slowest of them.
+const changeTimeout = time.Minute
+
+// node is the machine and what is known of it.
+type node struct {
+	machine Machine
+	snap    *nf.Snapshot
+	world   *diff.World
+	ask     nf.Ask
+	// instances are the targets' when the run began: another instance of the
+	// same name is another target.
+	instances map[nf.Target]string
+	timeout   time.Duration
+}
+
+// observe looks at the machine for the first time.
+func observe(ctx context.Context, m Machine, ask nf.Ask, memory nf.Memory, timeout time.Duration) (*node, error) {
+	if timeout == 0 {
+		timeout = changeTimeout
+	}
+	n := &node{machine: m, ask: ask, timeout: timeout}
+	if err := n.look(ctx, memory); err != nil {
+		return nil, err
+	}
+	n.instances = map[nf.Target]string{nf.Node: n.snap.BootID}
+	for i := range n.snap.Containers {
+		n.instances[n.snap.Containers[i].Target()] = n.snap.Containers[i].Instance
+	}
+	return n, nil
+}
+
+// look observes what was asked.
+func (n *node) look(ctx context.Context, memory nf.Memory) error {
+	s, err := n.machine.Observe(ctx, n.ask)
+	if err != nil {
+		return fmt.Errorf("cannot observe the node: %w", err)
+	}
+	s.Memory = memory
+	n.snap, n.world = &s, diff.NewWorld(nf.Wants{}, &s)
+	return nil
+}
+
+// instance is that of a target now; empty where it has vanished.
+func (n *node) instance(t nf.Target) string {
+	if t.IsNode() {
+		return n.snap.BootID
+	}
+	if _, c, ok := n.snap.Find(t); ok {
+		return c.Instance
+	}
+	return ""
+}
+
+// here is nf.ErrGone where the target is not what it was when the run began.
+func (n *node) here(t nf.Target) error {
+	if was, ok := n.instances[t]; !ok || was != n.instance(t) {
+		return nf.ErrGone
+	}
+	return nil
+}
+
+// refresh re-reads what a change is about. The rules for the node look at every
+// container: where they cannot be answered for, because one has appeared since,
+// all is observed anew.
+func (n *node) refresh(ctx context.Context, c nf.Change) error {
+	if err := n.here(c.Target); err != nil {
+		return err
+	}
+	err := n.machine.Refresh(ctx, n.snap, c)
+	if err == nil || errors.Is(err, nf.ErrGone) || !c.Target.IsNode() {
+		return err
+	}
+	if err := n.look(ctx, n.snap.Memory); err != nil {
+		return err
+	}
+	return n.machine.Refresh(ctx, n.snap, c)
+}
+
+// refused is a rule's no at the last moment.
+type refused struct{ refusal nf.Refusal }
+
+func (r *refused) Error() string {
+	return fmt.Sprintf("%s: %s", r.refusal.Code, r.refusal.Reason)
+}
+
+// make makes one change, or nothing where the value reads as wanted already. It
+// is touched from the moment on where the machine was told. Where it is exact,
+// the value must be the one that the change starts from.
+func (n *node) make(ctx context.Context, c nf.Change, exact bool) (touched bool, err error) {
+	// A change that is under way is finished even if the run is to stop.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.timeout)
+	defer cancel()
+	if err := n.refresh(ctx, c); err != nil {
+		return false, err
+	}
+	if n.world.InSync(c) {
+		return false, nil
+	}
+	if r := n.world.Check(c); r != nil {
+		return false, &refused{*r}
+	}
+	if !hasFrom(c) {
+		return false, errors.New("its value before cannot be read, so that it could not be put back")
+	}
+	if exact && !n.reads(c, c.From) {
+		return false, fmt.Errorf("changed meanwhile: it reads %s, and was to be changed from %s", n.value(c), c.From)
+	}
+	if err := n.machine.Set(ctx, c); err != nil {
+		return true, err
+	}
+	if err := n.refresh(ctx, c); err != nil {
+		return true, err
+	}
+	if !n.world.InSync(c) {
+		return true, fmt.Errorf("the kernel took the write and kept %s", n.value(c))
+	}
+	return true, nil
+}
+
+// read re-reads what a change's key is now; false where that cannot be told.
+func (n *node) read(ctx context.Context, c nf.Change) (nf.Value, bool) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.timeout)
+	defer cancel()
+	if err := n.refresh(ctx, c); err != nil {
+		return nf.Value{}, false
+	}
+	c.From = n.value(c)
+	return c.From, hasFrom(c)
+}
+
+// reads tells whether a value reads as another, as the snapshot has it.
+func (n *node) reads(c nf.Change, v nf.Value) bool {
+	return n.world.Reads(c, v) || n.value(c) == v
+}
+
+// value is what the snapshot has of a change's key.
+func (n *node) value(c nf.Change) nf.Value {
+	if name, ok := c.Key.Module(); ok && c.Layer != nf.LayerBoot {
+		return n.module(name, c)
+	}
+	ns, _, ok := n.snap.Find(c.Target)
+	if !ok {
+		return nf.Unknown("the target is gone")
+	}
+	f := ns.Fact(c.Key)
+	switch {
+	case c.Layer != nf.LayerBoot:
+		return f.Live
+	case f.Boot != nil:
+		return *f.Boot
+	}
+	return nf.Absent()
+}
+
+// module is a module's state, with the parameters that the change names.
+func (n *node) module(name string, c nf.Change) nf.Value {
+	m, ok := n.snap.Modules.Find(name)
+	if !ok {
+		return nf.Absent()
+	}
+	var names []string
+	_, params, _ := c.To.Module()
+	for p := range params {
+		names = append(names, p)
+	}
+	return m.Value(names)
+}
+
+// inverse is the change that undoes c.
+func inverse(c nf.Change) nf.Change {
+	c.From, c.To = c.To, c.From
+	return c
+}

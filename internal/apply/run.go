@@ -1,0 +1,316 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-multierror"
+
+	"nfsync.dev/nfsync/internal/diff"
+	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/state"
+)
+
+// run is one run under way.
+type run struct {
+	in        Input
+	id        string // of the receipt
+	started   time.Time
+	memory    nf.Memory // as it was when the run began
+	recovered []*attempt
+	planned   nf.Plan
+	node      *node
+	attempts  []*attempt // one for each change of the plan
+	units     []*unit
+	unitOf    map[nf.Target]*unit
+	journal   state.Run
+	stopped   bool // before the last change
+	stuck     state.Stuck
+	unsaved   bool   // what is stuck is not on the disk
+	learned   string // conntrack.max of a container is own or node
+}
+
+// prepare settles what an earlier run has left, and plans.
+func (r *run) prepare(ctx context.Context) (err error) {
+	if r.memory, err = r.in.State.Memory(); err != nil {
+		return err
+	}
+	if r.id, err = r.in.State.NextReceipt(r.started); err != nil {
+		return err
+	}
+	if err := r.recover(ctx); err != nil {
+		return err
+	}
+	return r.plan(ctx)
+}
+
+// plan observes what the wants need, and plans.
+func (r *run) plan(ctx context.Context) error {
+	listed, err := r.in.Machine.List(ctx)
+	if err != nil {
+		return fmt.Errorf("cannot list the node's containers: %w", err)
+	}
+	wants := r.in.Wants(&listed)
+	if r.node, err = observe(ctx, r.in.Machine, diff.Ask(wants), r.memory, r.in.Timeout); err != nil {
+		return err
+	}
+	r.planned = diff.Plan(wants, r.node.snap)
+	r.planned.Revision = r.in.Revision
+	if r.in.PlanID != "" && r.in.PlanID != r.planned.ID {
+		return fmt.Errorf("%w: the node or the policies have changed since it was made; nothing was applied, make a new plan", ErrStale)
+	}
+	for i, c := range r.planned.Changes {
+		r.attempts = append(r.attempts, &attempt{Change: c, result: Result{Change: c}, notify: r.done(i)})
+	}
+	r.units, r.unitOf = unitsOf(r.attempts)
+	return nil
+}
+
+func (r *run) tell(e Event) {
+	if r.in.Progress != nil {
+		e.Total = len(r.attempts)
+		r.in.Progress(e)
+	}
+}
+
+func (r *run) done(i int) func(*attempt) {
+	return func(a *attempt) {
+		r.tell(Event{Kind: EventDone, Index: i, Change: a.result.Change, Outcome: a.result.Outcome})
+	}
+}
+
+// execute makes the changes in the plan's order. Its error is why it stopped
+// before the last one.
+func (r *run) execute(ctx context.Context) error {
+	r.tell(Event{Kind: EventPlanned})
+	for i := 0; i < len(r.attempts); {
+		if ctx.Err() != nil {
+			return r.stop(ctx, fmt.Errorf("interrupted before change %d of %d: %w", i+1, len(r.attempts), context.Cause(ctx)))
+		}
+		next, err := r.intend(ctx, i)
+		if err != nil {
+			return r.stop(ctx, err)
+		}
+		for ; i < next && ctx.Err() == nil; i++ {
+			if err := r.step(ctx, i); err != nil {
+				return r.stop(ctx, err)
+			}
+		}
+	}
+	return nil
+}
+
+// intend looks at the next changes, up to the first whose value nobody can read
+// yet because a change before it brings it, and makes durable what has become
+// clear of their intents.
+func (r *run) intend(ctx context.Context, first int) (next int, err error) {
+	var clearer []*attempt
+	var intents []state.Intent
+	for next = first; next < len(r.attempts); next++ {
+		a := r.attempts[next]
+		if hasFrom(a.Change) || r.unitOf[a.Target].stopped != "" {
+			continue
+		}
+		v, ok := r.node.read(ctx, a.Change)
+		if !ok && next > first {
+			break
+		}
+		if ok {
+			intent := r.intent(a)
+			intent.From = v
+			clearer, intents = append(clearer, a), append(intents, intent)
+		}
+	}
+	if len(intents) > 0 {
+		err = r.in.State.Intend(intents)
+	}
+	for i, a := range clearer {
+		if err == nil {
+			a.From = intents[i].From
+		}
+	}
+	return next, err
+}
+
+// begin makes all intents durable; those whose value cannot be read yet have no
+// from, and so are not made.
+func (r *run) begin() error {
+	if len(r.attempts) == 0 {
+		return nil
+	}
+	intents := make([]state.Intent, len(r.attempts))
+	for i, a := range r.attempts {
+		intents[i] = r.intent(a)
+	}
+	r.journal = state.Run{ID: r.id, BootID: r.node.snap.BootID, Intents: intents}
+	return r.in.State.Begin(r.journal)
+}
+
+func (r *run) intent(a *attempt) state.Intent {
+	return state.Intent{Change: a.Change, Asked: a.Asked, Instance: r.node.instances[a.Target]}
+}
+
+// step makes one change. Its error is why nothing can follow it.
+func (r *run) step(ctx context.Context, i int) error {
+	a := r.attempts[i]
+	u := r.unitOf[a.Target]
+	if u.stopped != "" {
+		a.end(u.stopped, nil, u.why)
+		return nil
+	}
+	r.tell(Event{Kind: EventStarted, Index: i, Change: a.result.Change})
+	var err error
+	a.touched, err = r.node.make(ctx, a.Change, true)
+	var no *refused
+	switch {
+	case err == nil:
+		r.applied(a)
+	case errors.Is(err, nf.ErrGone):
+		a.end(Gone, nil, goneReason)
+		u.stop(Gone, goneReason)
+	case errors.As(err, &no):
+		a.end(Refused, nil, err.Error())
+	default:
+		a.end(Failed, err, "")
+		if errors.Is(err, nf.ErrNodeScope) {
+			r.learned = nf.ScopeNode
+		}
+		why := fmt.Sprintf("%s of the same target failed", a.Key)
+		u.stop(Skipped, why)
+		r.node.back(ctx, u, why)
+		return r.saveStuck(r.journal, u)
+	}
+	return nil
+}
+
+func (r *run) applied(a *attempt) {
+	reason := ""
+	if !a.touched {
+		reason = "it read so already"
+	}
+	// package host looks at the node's value after it has written a
+	// container's: it did not move.
+	if a.touched && a.Key == nf.KeyMax && !a.Target.IsNode() && r.learned == "" {
+		r.learned = nf.ScopeOwn
+	}
+	a.end(Applied, nil, reason)
+}
+
+// stop settles the targets that are half done: they are undone or, where other
+// targets rely on what was done, finished. Nothing else is begun.
+func (r *run) stop(ctx context.Context, err error) error {
+	r.stopped = true
+	for _, u := range slices.Backward(r.units) {
+		if u.stopped != "" || !u.halfDone() {
+			continue
+		}
+		const why = "the run was stopped"
+		r.node.back(ctx, u, why)
+		if len(u.stuck()) > 0 {
+			r.node.forth(ctx, u, why)
+		}
+		if stuckErr := r.saveStuck(r.journal, u); stuckErr != nil {
+			err = flat(multierror.Append(err, stuckErr))
+		}
+	}
+	for _, a := range r.attempts {
+		if a.result.Outcome == "" {
+			a.end(Skipped, nil, "the run was stopped before it")
+		}
+	}
+	return err
+}
+
+// halfDone tells whether some of a unit was made and some was not tried.
+func (u *unit) halfDone() bool {
+	var made, left bool
+	for _, a := range u.attempts {
+		made = made || a.touched
+		left = left || a.result.Outcome == ""
+	}
+	return made && left
+}
+
+// saveStuck keeps what of a unit could not be undone: until a person has looked
+// no other run starts.
+func (r *run) saveStuck(run state.Run, u *unit) error {
+	list := u.stuck()
+	if len(list) == 0 {
+		return nil
+	}
+	r.stuck.Run, r.stuck.BootID = run.ID, run.BootID
+	for _, a := range list {
+		r.stuck.Left = append(r.stuck.Left, state.StuckValue{
+			Intent: r.intent(a),
+			Reads:  r.node.value(a.Change),
+			Why:    a.result.Error,
+		})
+	}
+	if err := r.in.State.SaveStuck(r.stuck); err != nil {
+		r.unsaved = true
+		return err
+	}
+	return nil
+}
+
+// finish writes down what the run did. The journal ends last, and only if all
+// else is on the disk: otherwise the next run looks at the machine again.
+func (r *run) finish(stopped error) (Receipt, error) {
+	receipt := r.receipt()
+	var errs *multierror.Error
+	errs = multierror.Append(errs, r.in.State.Finishing(), r.saveMemory(r.memory, r.remember()), r.in.State.SaveReceipt(r.id, receipt))
+	if errs.ErrorOrNil() == nil && len(r.attempts) > 0 && !r.unsaved {
+		errs = multierror.Append(errs, r.in.State.End())
+	}
+	if stopped != nil {
+		errs = multierror.Append(errs, stopped)
+	}
+	return receipt, flat(errs)
+}
+
+// flat is the failures in one line.
+func flat(errs *multierror.Error) error {
+	if errs != nil {
+		errs.ErrorFormat = func(list []error) string {
+			texts := make([]string, len(list))
+			for i, err := range list {
+				texts[i] = err.Error()
+			}
+			return strings.Join(texts, "; ")
+		}
+	}
+	return errs.ErrorOrNil()
+}
+
+// saveMemory saves a memory unless it holds nothing new.
+func (r *run) saveMemory(was, is nf.Memory) error {
+	if reflect.DeepEqual(was, is) {
+		return nil
+	}
+	return r.in.State.SaveMemory(is)
+}
+
+func (r *run) receipt() Receipt {
+	p := r.planned
+	out := Receipt{APIVersion: nf.APIVersion, Kind: nf.KindReceipt, ID: r.id, Node: p.Node, Revision: p.Revision, Plan: p.ID,
+		StartedAt: r.started, FinishedAt: r.in.Now(), Interrupted: r.stopped, Recovered: results(r.recovered), Results: results(r.attempts),
+		Refusals: p.Refusals, Pending: p.Pending, Warnings: p.Warnings,
+		Summary: Summary{Refusals: p.Summary.Refusals, Pending: p.Summary.Pending, InSync: p.Summary.InSync}}
+	for _, a := range r.attempts {
+		out.Summary.count(a.result.Outcome)
+	}
+	return out
+}
+
+func results(attempts []*attempt) []Result {
+	list := make([]Result, len(attempts))
+	for i, a := range attempts {
+		list[i] = a.result
+	}
+	return list
+}
