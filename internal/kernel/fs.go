@@ -5,6 +5,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // FS is where the kernel's files are. The zero value is not useful: give all
@@ -39,4 +42,23 @@ func readFile(path string) ([]byte, error) {
 		return nil, fmt.Errorf("cannot read %s: it is longer than %d MiB", path, maxFile>>20)
 	}
 	return data, nil
+}
+
+// readString reads a file of one line.
+func readString(path string) (string, error) {
+	data, err := readFile(path)
+	return strings.TrimSpace(string(data)), err
+}
+
+// release is the running kernel's release, as uname(2) and the directories of
+// lib/modules have it.
+func (fs FS) release() string {
+	if release, err := readString(fs.proc("sys/kernel/osrelease")); err == nil && release != "" {
+		return release
+	}
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return ""
+	}
+	return unix.ByteSliceToString(u.Release[:])
 }

@@ -3,17 +3,253 @@ package kernel
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pmorjan/kmod"
+	"golang.org/x/sys/unix"
+
+	"nfsync.dev/nfsync/internal/nf"
 )
 
-// LoadModule loads exactly the named module.
+// compressedFile tells finit_module(2) to decompress the file itself
+// (MODULE_INIT_COMPRESSED_FILE of include/uapi/linux/module.h, Linux 5.17).
+const compressedFile = 4
+
+// settleTime is how long a module that something else is loading is given to
+// become ready.
+const settleTime = 5 * time.Second
+
+// LoadModule loads exactly the named module, with these parameters and those
+// that modprobe.d(5) and the kernel's command line set for it. What it needs
+// must be loaded already: each module is a change of its own. A module that is
+// there already, loaded by whomever, is no error; its parameters are then what
+// they were. LoadModule returns once the module is ready.
 func (fs FS) LoadModule(ctx context.Context, name string, params map[string]string) error {
-	return errors.New("cannot load modules yet")
+	name = nf.NormalizeModule(name)
+	if err := fs.load(ctx, name, params); err != nil {
+		return fmt.Errorf("cannot load module %s: %w", name, err)
+	}
+	return nil
 }
 
-// UnloadModule unloads exactly the named module.
-func (fs FS) UnloadModule(name string) error { return errors.New("cannot unload modules yet") }
+func (fs FS) load(ctx context.Context, name string, params map[string]string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	tree := fs.modulesTree()
+	live, err := fs.procModules()
+	if err != nil {
+		return fs.explainLive(err)
+	}
+	if live[name].ready() {
+		return nil
+	}
+	path, err := loadable(&tree, live, name)
+	if err != nil {
+		return err
+	}
+	rules := fs.modprobeRules()
+	if rule, forbidden := modprobeForbids(rules, name); forbidden {
+		return fmt.Errorf("%s", rule)
+	}
+	asked, err := parameterString(path, params)
+	if err != nil {
+		return err
+	}
+	text := strings.TrimSpace(modprobeOptions(rules, name) + " " + asked)
+	if err := fs.initModule(name, path, text); err != nil && !errors.Is(err, unix.EEXIST) {
+		return fs.explainInit(name, err)
+	}
+	return fs.awaitReady(ctx, name)
+}
 
-// SetParameter writes a parameter of a loaded or built-in module.
+// loadable returns the module's file, if all that it needs is loaded.
+func loadable(t *tree, live map[string]procModule, name string) (string, error) {
+	if t.builtin[name] {
+		return "", errors.New("it is built into the kernel")
+	}
+	file, ok := t.files[name]
+	if !ok {
+		if t.depErr != nil {
+			return "", t.depErr
+		}
+		return "", fmt.Errorf("%s does not have it: %w", t.file("modules.dep"), os.ErrNotExist)
+	}
+	var missing []string
+	for _, dep := range file.deps() {
+		if !live[dep].ready() && !t.builtin[dep] {
+			missing = append(missing, dep)
+		}
+	}
+	if len(missing) > 0 {
+		return "", fmt.Errorf("it needs %s, not loaded", strings.Join(missing, ", "))
+	}
+	return t.path(file), nil
+}
+
+// parameterString is what the kernel parses (parse_args in kernel/params.c).
+// It knows no escape for a quotation mark, and takes names that the module
+// does not have without an error: neither is let through.
+func parameterString(path string, params map[string]string) (string, error) {
+	if len(params) == 0 {
+		return "", nil
+	}
+	data, err := readModule(path)
+	if err != nil {
+		return "", err
+	}
+	known, err := moduleParameters(data)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", path, err)
+	}
+	var words []string
+	for _, name := range slices.Sorted(maps.Keys(params)) {
+		if !known[nf.NormalizeModule(name)] {
+			return "", fmt.Errorf("it has no parameter %s", name)
+		}
+		value := params[name]
+		if strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r == '"' || r == 0x7f }) {
+			return "", fmt.Errorf("the value of parameter %s holds white space, a quotation mark or a control character", name)
+		}
+		words = append(words, name+"="+value)
+	}
+	return strings.Join(words, " "), nil
+}
+
+// initModule hands the module to the kernel through kmod. kmod is kept to
+// this one file: aliases and configuration are done here (its own take an
+// alias before a real name, and know only /etc/modprobe.conf), and what it
+// would load besides is let pass, since it is loaded already. Its reader of
+// modules.dep panics at a blank line: where it does not find its way to the
+// file, that is loaded without it.
+func (fs FS) initModule(name, path, params string) error {
+	done := false
+	var result error
+	init := func(file, params string, _ int) error {
+		if base, _ := moduleName(file); base != name {
+			return nil
+		}
+		done, result = true, fs.initFile(path, strings.TrimSpace(params))
+		return result
+	}
+	kmodLoad(fs.root("lib/modules"), name, params, init)
+	if !done {
+		return fs.initFile(path, params)
+	}
+	return result
+}
+
+// kmodLoad has kmod load a module. What it reports is less than what init saw.
+func kmodLoad(dir, name, params string, init kmod.InitFunc) {
+	defer func() { _ = recover() }()
+	k, err := kmod.New(kmod.SetRootDir(dir), kmod.SetConfigFile(""), kmod.SetIgnoreAlias(),
+		kmod.SetIgnoreBuiltin(), kmod.SetIgnoreStatus(), kmod.SetInitFunc(init))
+	if err == nil {
+		_ = k.Load(name, params, 0)
+	}
+}
+
+// initFile loads one file: as it is where the kernel can read it, else
+// decompressed here.
+func (fs FS) initFile(path, params string) error {
+	suffix := compression(path)
+	algorithm, _ := readString(fs.sys("module/compression"))
+	if suffix == "" || algorithms[suffix] == algorithm {
+		flags := 0
+		if suffix != "" {
+			flags = compressedFile
+		}
+		err := finitModule(path, params, flags)
+		// A kernel that decompresses still knows only part of each format:
+		// xz with CRC32, say, which it tells by EINVAL.
+		if suffix == "" || !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EOPNOTSUPP) {
+			return err
+		}
+	}
+	data, err := readModule(path)
+	if err != nil {
+		return err
+	}
+	return unix.InitModule(data, params)
+}
+
+func finitModule(path, params string, flags int) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return unix.FinitModule(int(f.Fd()), params, flags)
+}
+
+// awaitReady waits until /proc/modules has the module as Live.
+func (fs FS) awaitReady(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		live, err := fs.procModules()
+		if err != nil {
+			return err
+		}
+		m, listed := live[name]
+		switch {
+		case m.ready():
+			return nil
+		case !listed:
+			return fmt.Errorf("the kernel reported success, but %s does not list it", fs.proc("modules"))
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("it is still %s: %w", strings.ToLower(m.state), ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
+
+// UnloadModule unloads exactly the named module, and does not wait for one
+// that is in use: delete_module(2) with O_NONBLOCK. A module that is not
+// loaded is no error.
+func (fs FS) UnloadModule(name string) error {
+	name = nf.NormalizeModule(name)
+	err := unix.DeleteModule(name, unix.O_NONBLOCK)
+	if errors.Is(err, unix.ENOENT) {
+		fact, _, factErr := fs.Module(name)
+		switch {
+		case factErr != nil:
+			err = factErr
+		case fact.State == nf.ModuleBuiltin:
+			err = errors.New("it is built into the kernel")
+		default:
+			return nil
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("cannot unload module %s: %w", name, fs.explainDelete(name, err))
+	}
+	return nil
+}
+
+// SetParameter writes /sys/module/MODULE/parameters/NAME. The kernel may take
+// the value differently (hashsize is rounded): read it back.
 func (fs FS) SetParameter(module, name, value string) error {
-	return errors.New("cannot set parameters yet")
+	module = nf.NormalizeModule(module)
+	if !isName(module) || !isName(name) {
+		return fmt.Errorf("cannot set parameter %q of module %q: not a name", name, module)
+	}
+	f, err := os.OpenFile(fs.sys("module", module, "parameters", name), os.O_WRONLY, 0)
+	if err != nil {
+		return fmt.Errorf("cannot set parameter %s of module %s: %w", name, module, err)
+	}
+	_, err = f.WriteString(value)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("cannot set parameter %s of module %s to %q: %w", name, module, value, err)
+	}
+	return nil
 }

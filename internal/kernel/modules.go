@@ -1,9 +1,105 @@
 package kernel
 
-import "nfsync.dev/nfsync/internal/nf"
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 
-// Modules lists the kernel's modules.
-func (fs FS) Modules(ask []string, all bool) nf.Modules { return nf.Modules{} }
+	"nfsync.dev/nfsync/internal/nf"
+)
 
-// Module reads one module again.
-func (fs FS) Module(name string) (nf.ModuleFact, bool, error) { return nf.ModuleFact{}, false, nil }
+// Modules lists every module of this kernel, with the parameters of those that
+// are asked for by name or alias, or of all. The list does not depend on what
+// is asked.
+//
+// The first of these that knows a module tells its state, and is its Evidence:
+// /proc/modules, /sys/module/X/initstate, modules.builtin, modules.dep,
+// /sys/module/X without initstate (built in). Where modules.builtin cannot be
+// read the kernel's configuration stands in for it, and where that cannot be
+// read either, /proc/kallsyms and the files that some modules register below
+// /proc. A kernel without module support has only these.
+//
+// A module that is still loading or already unloading counts as unloaded: it
+// can be neither used nor changed, and the next look will find it settled.
+//
+// On a kernel without module support only the names of kconfigModules, which
+// are netfilter's, and those with a directory in /sys/module are known.
+func (fs FS) Modules(ask []string, all bool) nf.Modules {
+	inv := fs.inventory()
+	m := nf.Modules{Aliases: map[string]string{}}
+	m.Support, m.Reason = inv.support()
+	problems := inv.problems()
+	aliases, err := inv.tree.readAliases()
+	if err != nil && !inv.none {
+		problems = append(problems, err.Error())
+	}
+	m.Complete, m.Unknown = len(problems) == 0, strings.Join(problems, "; ")
+	for _, name := range inv.names() {
+		if fact, ok := inv.fact(name); ok {
+			m.List = append(m.List, fact)
+		}
+	}
+	for alias, name := range aliases {
+		if _, ok := m.Find(name); ok {
+			m.Aliases[alias] = name
+		}
+	}
+	if all {
+		for i := range m.List {
+			m.List[i].Parameters = fs.parameters(m.List[i].Name)
+		}
+		return m
+	}
+	for _, name := range ask {
+		if fact, ok := m.Find(name); ok {
+			fact.Parameters = fs.parameters(fact.Name)
+		}
+	}
+	return m
+}
+
+// Module reads one module again, by its own name, with its parameters. It is
+// false where the kernel has no such module; an error says that this cannot be
+// told.
+func (fs FS) Module(name string) (nf.ModuleFact, bool, error) {
+	name = nf.NormalizeModule(name)
+	inv := fs.inventory()
+	if fact, ok := inv.fact(name); ok {
+		fact.Parameters = fs.parameters(name)
+		return fact, true, nil
+	}
+	if problems := inv.problems(); len(problems) > 0 {
+		return nf.ModuleFact{}, false, fmt.Errorf("cannot tell whether there is a module %s: %s", name, strings.Join(problems, "; "))
+	}
+	return nf.ModuleFact{}, false, nil
+}
+
+// parameters are those of a module that can be read, nil if there are none. A
+// parameter without a readable file is left out: many are write-only, or not
+// in sysfs at all.
+func (fs FS) parameters(module string) map[string]nf.Parameter {
+	dir := fs.sys("module", module, "parameters")
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil
+	}
+	params := map[string]nf.Parameter{}
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		info, err := os.Stat(path)
+		if err != nil || info.Mode().Perm()&0o444 == 0 {
+			continue
+		}
+		data, err := readFile(path)
+		if err != nil {
+			continue
+		}
+		value := strings.ToValidUTF8(strings.TrimSuffix(string(data), "\n"), "\uFFFD")
+		params[e.Name()] = nf.Parameter{Value: value, Writable: info.Mode().Perm()&0o222 != 0}
+	}
+	if len(params) == 0 {
+		return nil
+	}
+	return params
+}

@@ -1,0 +1,191 @@
+package kernel
+
+import (
+	"errors"
+	"maps"
+	"os"
+	"slices"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// inventory is all evidence of modules, read once.
+type inventory struct {
+	fs       FS
+	live     map[string]procModule // /proc/modules
+	liveErr  error
+	none     bool            // the kernel has no module support
+	tree     tree            // lib/modules/RELEASE
+	sysfs    map[string]bool // the directories of /sys/module
+	sysfsErr error
+	// builtin is what stands in for modules.builtin: the file that told, by
+	// module.
+	builtin    map[string]string
+	kconfigErr error // the configuration was needed and could not be read
+}
+
+func (fs FS) inventory() *inventory {
+	inv := &inventory{fs: fs, tree: fs.modulesTree(), builtin: map[string]string{}}
+	inv.live, inv.liveErr = fs.procModules()
+	inv.sysfs, inv.sysfsErr = fs.sysfsModules()
+	if errors.Is(inv.liveErr, os.ErrNotExist) {
+		// A procfs that is not mounted, or with subset=pid, has neither file.
+		_, err := os.Stat(fs.proc("sys/kernel/osrelease"))
+		inv.none = err == nil
+	}
+	if inv.none || inv.tree.builtinErr != nil {
+		inv.standIn()
+	}
+	return inv
+}
+
+func (fs FS) sysfsModules() (map[string]bool, error) {
+	entries, err := os.ReadDir(fs.sys("module"))
+	names := map[string]bool{}
+	for _, e := range entries {
+		names[e.Name()] = true
+	}
+	return names, err
+}
+
+// standIn finds modules that are built in without modules.builtin.
+func (inv *inventory) standIn() {
+	config, path, err := inv.fs.readKconfig()
+	if err == nil {
+		for name := range config.modules('y') {
+			inv.builtin[name] = path
+		}
+		return
+	}
+	inv.kconfigErr = err
+	for name := range inv.fs.kallsymsBuiltin() {
+		inv.isThere(name, inv.fs.proc("kallsyms"))
+	}
+	for file, name := range functionalEvidence {
+		if _, err := os.Stat(inv.fs.proc(file)); err == nil {
+			inv.isThere(name, inv.fs.proc(file))
+		}
+	}
+}
+
+// isThere takes a module that is there for one that is built in, unless it has
+// a file: then it may have been loaded a moment ago.
+func (inv *inventory) isThere(name, evidence string) {
+	_, hasFile := inv.tree.files[name]
+	if _, known := inv.builtin[name]; !known && !hasFile {
+		inv.builtin[name] = evidence
+	}
+}
+
+// functionalEvidence are files below /proc that are in every network namespace
+// once the module is there.
+var functionalEvidence = map[string]string{
+	"net/ip_tables_names":                     "ip_tables",
+	"net/ip6_tables_names":                    "ip6_tables",
+	"net/arp_tables_names":                    "arp_tables",
+	"net/stat/nf_conntrack":                   "nf_conntrack",
+	"net/ip_vs":                               "ip_vs",
+	"sys/net/bridge/bridge-nf-call-arptables": "br_netfilter",
+}
+
+// problems says why a module that is not in the inventory may exist
+// nevertheless.
+func (inv *inventory) problems() []string {
+	var problems []string
+	if !inv.none {
+		for _, err := range []error{inv.liveErr, inv.tree.depErr} {
+			if err != nil {
+				problems = append(problems, err.Error())
+			}
+		}
+	}
+	if inv.tree.builtinErr != nil && inv.kconfigErr != nil {
+		problems = append(problems, inv.tree.builtinErr.Error(), inv.kconfigErr.Error())
+	}
+	return problems
+}
+
+// names lists every name that any evidence has, sorted.
+func (inv *inventory) names() []string {
+	names := maps.Clone(inv.sysfs)
+	for name := range inv.live {
+		names[name] = true
+	}
+	for name := range inv.tree.files {
+		names[name] = true
+	}
+	for name := range inv.tree.builtin {
+		names[name] = true
+	}
+	for name := range inv.builtin {
+		names[name] = true
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// fact is what the evidence says of one module; false if it says nothing.
+func (inv *inventory) fact(name string) (nf.ModuleFact, bool) {
+	fact := nf.ModuleFact{Name: name}
+	fact.State, fact.Evidence = inv.state(name)
+	if fact.State == nf.ModuleBuiltin || fact.State == "" {
+		return fact, fact.State != ""
+	}
+	fact.Deps = inv.tree.deps(name)
+	if fact.State == nf.ModuleLoaded {
+		fact.Refs = -1
+		if m, listed := inv.live[name]; listed {
+			fact.Refs, fact.Holders, fact.Permanent = m.refs, m.holders, m.permanent
+		}
+	}
+	return fact, true
+}
+
+// state goes down the ladder of evidence.
+func (inv *inventory) state(name string) (state, evidence string) {
+	if m, listed := inv.live[name]; listed {
+		if m.ready() {
+			return nf.ModuleLoaded, inv.fs.proc("modules")
+		}
+		return nf.ModuleUnloaded, inv.fs.proc("modules")
+	}
+	initstate, err := inv.initstate(name)
+	if err == nil {
+		if initstate == "live" {
+			return nf.ModuleLoaded, inv.fs.sys("module", name, "initstate")
+		}
+		return nf.ModuleUnloaded, inv.fs.sys("module", name, "initstate")
+	}
+	if inv.tree.builtin[name] {
+		return nf.ModuleBuiltin, inv.tree.file("modules.builtin")
+	}
+	if path, ok := inv.builtin[name]; ok {
+		return nf.ModuleBuiltin, path
+	}
+	if _, hasFile := inv.tree.files[name]; hasFile {
+		if inv.liveErr == nil || inv.none || inv.sysfsErr == nil && !inv.sysfs[name] {
+			return nf.ModuleUnloaded, inv.tree.file("modules.dep")
+		}
+		return "", "" // it may be loaded: neither file that would tell can be read
+	}
+	if inv.sysfs[name] && errors.Is(err, os.ErrNotExist) {
+		return nf.ModuleBuiltin, inv.fs.sys("module", name)
+	}
+	return "", ""
+}
+
+// initstate reads /sys/module/NAME/initstate, which modules that are built in
+// do not have: those have a directory at all only for their parameters or
+// version.
+func (inv *inventory) initstate(name string) (string, error) {
+	if !inv.sysfs[name] {
+		return "", os.ErrNotExist
+	}
+	state, err := readString(inv.fs.sys("module", name, "initstate"))
+	if errors.Is(err, os.ErrNotExist) {
+		// Not one that has been unloaded since /sys/module was listed?
+		if _, err := os.Stat(inv.fs.sys("module", name)); err != nil {
+			delete(inv.sysfs, name)
+		}
+	}
+	return state, err
+}

@@ -1,0 +1,108 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// explained is an error of a system call with what it means here.
+func explained(meaning string, err error) error { return fmt.Errorf("%s: %w", meaning, err) }
+
+// explainLive says what a /proc/modules that cannot be read means.
+func (fs FS) explainLive(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return explained("the kernel has no module support", unix.ENOSYS)
+	}
+	return err
+}
+
+// explainInit says what an error of finit_module(2) means: the manual page,
+// and load_module in kernel/module/main.c.
+func (fs FS) explainInit(module string, err error) error {
+	var path *os.PathError
+	if errors.As(err, &path) {
+		return err // the file, not the kernel
+	}
+	for _, e := range []struct {
+		errno   unix.Errno
+		meaning string
+	}{
+		{unix.ENOEXEC, "its file is damaged, or was built for another kernel"},
+		{unix.ENOKEY, "it is signed with a key that the kernel does not know, or not signed at all"},
+		{unix.EKEYREJECTED, "the kernel rejects its signature"},
+		{unix.EKEYEXPIRED, "the key of its signature has expired"},
+		{unix.EKEYREVOKED, "the key of its signature is revoked"},
+		{unix.EBADMSG, "its signature is damaged"},
+		{unix.ENOENT, "it uses a symbol that no loaded module offers, the kernel's log names it"},
+		{unix.ENOSYS, "the kernel has no module support"},
+		{unix.EINVAL, "the kernel refuses a parameter's value, or the file"},
+		{unix.ERANGE, "the kernel refuses a parameter's value"},
+		{unix.ENODEV, "it finds no device that it is for"},
+		{unix.EBUSY, "it is being loaded or unloaded at this moment"},
+		{unix.ENOMEM, "the kernel has no memory for it"},
+	} {
+		if errors.Is(err, e.errno) {
+			return explained(e.meaning, err)
+		}
+	}
+	if errors.Is(err, unix.EPERM) {
+		return explained(fs.whyNotPermitted(module), err)
+	}
+	return err
+}
+
+// explainDelete says what an error of delete_module(2) means.
+func (fs FS) explainDelete(module string, err error) error {
+	switch {
+	case errors.Is(err, unix.EWOULDBLOCK):
+		if m := fs.user(module); m != "" {
+			return explained("it is in use by "+m, err)
+		}
+		return explained("it is in use", err)
+	case errors.Is(err, unix.EBUSY):
+		return explained("it cannot be unloaded: it has no exit function, or is being loaded or unloaded at this moment", err)
+	case errors.Is(err, unix.ENOSYS):
+		return explained("the kernel cannot unload modules", err)
+	case errors.Is(err, unix.EPERM):
+		return explained(fs.whyNotPermitted(module), err)
+	}
+	return err
+}
+
+// user names who uses a module: the modules that hold it, or a count.
+func (fs FS) user(module string) string {
+	live, err := fs.procModules()
+	m := live[module]
+	switch {
+	case err != nil || m.refs <= 0:
+		return ""
+	case len(m.holders) > 0:
+		return strings.Join(m.holders, ", ")
+	}
+	return fmt.Sprintf("%d references", m.refs)
+}
+
+// whyNotPermitted finds out which of the reasons for EPERM holds: the kernel
+// does not tell.
+func (fs FS) whyNotPermitted(module string) string {
+	if why := fs.deniedModules(); why != "" {
+		return why
+	}
+	if fs.modulesDisabled() {
+		return "kernel.modules_disabled is 1"
+	}
+	data, _ := readFile(fs.proc("cmdline"))
+	for _, r := range parseCmdline(data, fs.proc("cmdline")) {
+		if r.command == "blacklist" && r.module == module {
+			return r.String()
+		}
+	}
+	if why := fs.signaturesRequired(); why != "" {
+		return why
+	}
+	return "the kernel does not permit it"
+}

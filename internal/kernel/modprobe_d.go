@@ -1,0 +1,156 @@
+package kernel
+
+import (
+	"maps"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// modprobeDirs hold the machine's wishes about modules, as modprobe.d(5) has
+// them: a file of an earlier directory replaces one of the same name in a
+// later.
+var modprobeDirs = []string{"etc/modprobe.d", "run/modprobe.d", "usr/local/lib/modprobe.d", "usr/lib/modprobe.d", "lib/modprobe.d"}
+
+// modprobeRule is one line of modprobe.d or one word of the kernel's command
+// line about a module.
+type modprobeRule struct {
+	command string // options, blacklist or install
+	module  string // install: a pattern
+	rest    string
+	where   string // the file
+}
+
+// modprobeRules reads every rule, in the order in which modprobe(8) takes
+// them: files by name, the command line last.
+func (fs FS) modprobeRules() []modprobeRule {
+	files := map[string]string{}
+	for _, dir := range modprobeDirs {
+		entries, _ := os.ReadDir(fs.root(dir))
+		for _, e := range entries {
+			if _, replaced := files[e.Name()]; !replaced && strings.HasSuffix(e.Name(), ".conf") {
+				files[e.Name()] = fs.root(dir, e.Name())
+			}
+		}
+	}
+	var rules []modprobeRule
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		// A file that cannot be read asks for nothing, as with modprobe(8).
+		if data, err := readFile(files[name]); err == nil {
+			rules = append(rules, parseModprobeConf(data, files[name])...)
+		}
+	}
+	if data, err := readFile(fs.proc("cmdline")); err == nil {
+		rules = append(rules, parseCmdline(data, fs.proc("cmdline"))...)
+	}
+	return rules
+}
+
+// parseModprobeConf reads options, blacklist and install lines. A line that
+// ends with a backslash goes on in the next one.
+func parseModprobeConf(data []byte, file string) []modprobeRule {
+	var rules []modprobeRule
+	text := strings.ReplaceAll(string(data), "\\\n", " ")
+	for line := range strings.Lines(text) {
+		fields := strings.Fields(line)
+		if len(fields) < 2 {
+			continue
+		}
+		switch fields[0] {
+		case "options", "blacklist", "install":
+			rules = append(rules, modprobeRule{
+				command: fields[0],
+				module:  nf.NormalizeModule(fields[1]),
+				rest:    strings.Join(fields[2:], " "),
+				where:   file,
+			})
+		}
+	}
+	return rules
+}
+
+// parseCmdline reads the words of the kernel's command line that concern
+// modules: MODULE.PARAMETER[=VALUE] and modprobe.blacklist=A,B for modprobe(8),
+// module_blacklist=A,B for the kernel itself (kernel/module/main.c).
+func parseCmdline(data []byte, file string) []modprobeRule {
+	var rules []modprobeRule
+	for _, word := range cmdlineWords(string(data)) {
+		name, value, _ := strings.Cut(word, "=")
+		if name == "modprobe.blacklist" || name == "module_blacklist" {
+			for module := range strings.SplitSeq(value, ",") {
+				rules = append(rules, modprobeRule{command: "blacklist", module: nf.NormalizeModule(module), where: file})
+			}
+			continue
+		}
+		if module, _, ok := strings.Cut(name, "."); ok && isName(module) {
+			rules = append(rules, modprobeRule{command: "options", module: nf.NormalizeModule(module), rest: word[len(module)+1:], where: file})
+		}
+	}
+	return rules
+}
+
+// cmdlineWords splits the kernel's command line: at white space that is not
+// between quotation marks, up to "--", behind which init's own words are
+// (next_arg in lib/cmdline.c).
+func cmdlineWords(text string) []string {
+	var words []string
+	start, quoted := 0, false
+	for i := range len(text) + 1 {
+		switch {
+		case i < len(text) && text[i] == '"':
+			quoted = !quoted
+		case i == len(text) || !quoted && strings.IndexByte(" \t\n", text[i]) >= 0:
+			if word := text[start:i]; word == "--" {
+				return words
+			} else if word != "" {
+				words = append(words, word)
+			}
+			start = i + 1
+		}
+	}
+	return words
+}
+
+// modprobeOptions are the parameters that the machine wants a module loaded
+// with.
+func modprobeOptions(rules []modprobeRule, module string) string {
+	var options []string
+	for _, r := range rules {
+		if r.command == "options" && r.module == module && r.rest != "" {
+			options = append(options, r.rest)
+		}
+	}
+	return strings.Join(options, " ")
+}
+
+// modprobeForbids returns the rule by which the machine's administrator wants
+// a module not loaded, or loaded by a command of their own, which nfsync does
+// not run. (modprobe(8) lets a module that is named itself pass a blacklist;
+// one that nfsync wants was seldom named by that administrator, so it does
+// not.)
+func modprobeForbids(rules []modprobeRule, module string) (modprobeRule, bool) {
+	for _, r := range rules {
+		switch r.command {
+		case "blacklist":
+			if r.module == module {
+				return r, true
+			}
+		case "install":
+			if match, _ := path.Match(r.module, module); match {
+				return r, true
+			}
+		}
+	}
+	return modprobeRule{}, false
+}
+
+func (r modprobeRule) String() string {
+	text := r.command + " " + r.module
+	if r.rest != "" {
+		text += " " + r.rest
+	}
+	return r.where + " says \"" + text + "\""
+}

@@ -1,0 +1,245 @@
+package kernel
+
+import (
+	"bytes"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// tree is what depmod(8) and the kernel's build wrote below
+// lib/modules/RELEASE.
+type tree struct {
+	dir     string
+	files   map[string]moduleFile // modules.dep
+	builtin map[string]bool       // modules.builtin
+	pre     map[string][]string   // modules.softdep: what is better loaded before
+	// Why a file does not say what is not there: it could not be read, or is
+	// damaged.
+	depErr, builtinErr error
+}
+
+// moduleFile is one line of modules.dep.
+type moduleFile struct {
+	path  string // absolute, or relative to lib/modules/RELEASE
+	needs string // the paths of what it needs, as the line has them
+}
+
+func (t *tree) path(f moduleFile) string {
+	if filepath.IsAbs(f.path) {
+		return f.path
+	}
+	return filepath.Join(t.dir, f.path)
+}
+
+// modulesTree reads the tree of the running kernel.
+func (fs FS) modulesTree() tree {
+	t := tree{dir: fs.root("lib/modules", fs.release())}
+	if data, err := readFile(t.file("modules.dep")); err != nil {
+		t.depErr = err
+	} else {
+		var damaged int
+		t.files, damaged = parseDep(data)
+		if damaged > 0 {
+			t.depErr = fmt.Errorf("%s is damaged at line %d", t.file("modules.dep"), damaged)
+		}
+	}
+	if data, err := readFile(t.file("modules.builtin")); err != nil {
+		t.builtinErr = err
+	} else {
+		t.builtin = parseBuiltin(data)
+	}
+	// It may be missing: depmod(8) of old did not write it.
+	if data, err := readFile(t.file("modules.softdep")); err == nil {
+		t.pre = parseSoftdep(data)
+	}
+	return t
+}
+
+// readAliases returns the exact aliases of all modules of the tree: those with
+// a file, and those that are built in, where Linux since 5.2 tells them.
+func (t *tree) readAliases() (map[string]string, error) {
+	aliases := map[string]string{}
+	data, err := readFile(t.file("modules.alias"))
+	parseAlias(data, aliases)
+	if data, err := readFile(t.file("modules.builtin.modinfo")); err == nil {
+		parseBuiltinAlias(data, aliases)
+	}
+	return aliases, err
+}
+
+func (t *tree) file(name string) string { return filepath.Join(t.dir, name) }
+
+// parseDep reads modules.dep (modules.dep(5)): "path: path path", the module
+// and what it needs. Blank lines and comments are skipped. damaged is the
+// number of the first line that is neither, 0 if there is none: a module whose
+// line is lost cannot be told from one that does not exist. A file that does
+// not end with a line feed was cut off.
+func parseDep(data []byte) (files map[string]moduleFile, damaged int) {
+	files = map[string]moduleFile{}
+	number := 0
+	for line := range strings.Lines(string(data)) {
+		number++
+		text := strings.TrimSpace(line)
+		if text == "" || text[0] == '#' {
+			continue
+		}
+		path, needs, ok := strings.Cut(text, ":")
+		name, isModule := moduleName(path)
+		if !ok || !isModule || line[len(line)-1] != '\n' {
+			if damaged == 0 {
+				damaged = number
+			}
+			continue
+		}
+		if _, dup := files[name]; !dup {
+			files[name] = moduleFile{path: path, needs: needs}
+		}
+	}
+	return files, damaged
+}
+
+// deps lists the modules that this one needs, direct and indirect ones, in the
+// order in which they are to be loaded: modules.dep has them the other way
+// round.
+func (f moduleFile) deps() []string {
+	fields := strings.Fields(f.needs)
+	slices.Reverse(fields)
+	deps := fields[:0]
+	for _, path := range fields {
+		if name, ok := moduleName(path); ok {
+			deps = append(deps, name)
+		}
+	}
+	return deps
+}
+
+// moduleName is the name of the module in that file: kernel/net/8021q.ko.xz
+// is 8021q.
+func moduleName(path string) (string, bool) {
+	base := path[strings.LastIndexByte(path, '/')+1:]
+	name, suffix, ok := strings.Cut(base, ".ko")
+	if _, known := algorithms[suffix]; !ok || !isName(name) || suffix != "" && !known {
+		return "", false
+	}
+	return nf.NormalizeModule(name), true
+}
+
+// isName tells whether s can be the name of a module in a policy.
+func isName(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '-') {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// parseBuiltin reads modules.builtin: a path a line, as if the module had a
+// file.
+func parseBuiltin(data []byte) map[string]bool {
+	names := map[string]bool{}
+	for line := range bytes.Lines(data) {
+		if name, ok := moduleName(strings.TrimSpace(string(line))); ok {
+			names[name] = true
+		}
+	}
+	return names
+}
+
+// parseAlias adds the exact aliases of modules.alias (modules.alias(5)):
+// "alias NAME MODULE". Patterns, and names that no policy can hold
+// (pci:v00001234…), are left out. The first line of a name wins: modprobe(8)
+// would load all of them, but a key is one module.
+func parseAlias(data []byte, aliases map[string]string) {
+	for line := range strings.Lines(string(data)) {
+		rest, ok := strings.CutPrefix(line, "alias ")
+		if !ok {
+			continue
+		}
+		alias, module, _ := strings.Cut(strings.TrimSpace(rest), " ")
+		addAlias(aliases, alias, strings.TrimSpace(module))
+	}
+}
+
+// parseBuiltinAlias adds the aliases of modules that are built in, from
+// modules.builtin.modinfo: "MODULE.TAG=VALUE", each ended by a NUL
+// (Documentation/kbuild/kbuild.rst, since Linux 5.2).
+func parseBuiltinAlias(data []byte, aliases map[string]string) {
+	for record := range bytes.SplitSeq(data, []byte{0}) {
+		key, value, _ := bytes.Cut(record, []byte("="))
+		if module, ok := bytes.CutSuffix(key, []byte(".alias")); ok {
+			addAlias(aliases, string(value), string(module))
+		}
+	}
+}
+
+func addAlias(aliases map[string]string, alias, module string) {
+	if !isName(alias) || !isName(module) {
+		return
+	}
+	alias, module = nf.NormalizeModule(alias), nf.NormalizeModule(module)
+	if _, dup := aliases[alias]; !dup && alias != module {
+		aliases[alias] = module
+	}
+}
+
+// parseSoftdep reads the lines "softdep MODULE pre: A B post: C" of
+// modules.softdep (modprobe.d(5)) and keeps what is to be loaded before.
+func parseSoftdep(data []byte) map[string][]string {
+	pre := map[string][]string{}
+	for line := range bytes.Lines(data) {
+		fields := strings.Fields(string(line))
+		if len(fields) < 3 || fields[0] != "softdep" || !isName(fields[1]) {
+			continue
+		}
+		before := false
+		for _, f := range fields[2:] {
+			switch {
+			case f == "pre:" || f == "post:":
+				before = f == "pre:"
+			case before && isName(f):
+				name := nf.NormalizeModule(fields[1])
+				pre[name] = append(pre[name], nf.NormalizeModule(f))
+			}
+		}
+	}
+	return pre
+}
+
+// deps lists the modules to be loaded before the named one, in order: what
+// modules.dep says, and before each of these what modules.softdep names as
+// "pre", where such a module exists. An alias in a softdep is left out: it may
+// stand for several modules, some for hardware that is not there. Modules that
+// are built in need no loading and are not listed.
+func (t *tree) deps(name string) []string {
+	var order []string
+	seen := map[string]bool{name: true} // softdeps can go in circles
+	var add func(string)
+	before := func(name string) {
+		for _, soft := range t.pre[name] {
+			if _, exists := t.files[soft]; exists {
+				add(soft)
+			}
+		}
+		for _, dep := range t.files[name].deps() {
+			add(dep)
+		}
+	}
+	add = func(name string) {
+		if seen[name] {
+			return
+		}
+		seen[name] = true
+		before(name)
+		if !t.builtin[name] {
+			order = append(order, name)
+		}
+	}
+	before(name)
+	return order
+}
