@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+
+	"nfsync.dev/nfsync/internal/view"
+)
+
+// app is one run of the command: its options, and how it speaks.
+type app struct {
+	system
+	options
+}
+
+// explain says on stderr why the command ends as it does. An outcome says
+// nothing: its reason is in the output.
+func (a *app) explain(err error, command string) {
+	if _, quiet := errors.AsType[outcome](err); quiet {
+		return
+	}
+	a.say(slog.LevelError, err.Error(), hintFor(err, command))
+}
+
+// say writes one message to stderr, in the format that --log-format asks for.
+func (a *app) say(level slog.Level, message, hint string) {
+	if a.logFormat == logJSON {
+		log := slog.New(slog.NewJSONHandler(a.stderr, nil))
+		var attrs []any
+		if hint != "" {
+			attrs = append(attrs, "hint", hint)
+		}
+		log.Log(context.Background(), level, message, attrs...)
+		return
+	}
+	text := "nfsync: " + message + "\n"
+	if hint != "" {
+		text += "  " + hint + "\n"
+	}
+	// Where even stderr is gone there is nobody to tell.
+	_, _ = io.WriteString(a.stderr, text)
+}
+
+// viewOptions lays out text for where it goes: colour and width are for
+// terminals.
+func (a *app) viewOptions(w io.Writer) view.Options {
+	fd, ok := terminal(w)
+	if !ok {
+		return view.Options{}
+	}
+	opt := view.Options{Color: a.getenv("NO_COLOR") == "" && a.getenv("TERM") != "dumb"}
+	if width, _, err := term.GetSize(fd); err == nil {
+		opt.Width = width
+	}
+	return opt
+}
+
+// terminal returns the descriptor of a reader or writer that is a terminal.
+func terminal(stream any) (int, bool) {
+	f, ok := stream.(*os.File)
+	if !ok {
+		return 0, false
+	}
+	fd := int(f.Fd())
+	return fd, term.IsTerminal(fd)
+}
+
+// typed joins a command line for people to type again.
+func typed(words ...string) string {
+	for i, w := range words {
+		if w == "" || strings.ContainsAny(w, " \t\n'\"\\$&|;<>*?[](){}~#!`") {
+			words[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(words, " ")
+}

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"nfsync.dev/nfsync/internal/apply"
+	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/spec"
+	"nfsync.dev/nfsync/internal/state"
+	"nfsync.dev/nfsync/internal/view"
+)
+
+func applyCommand(a *app) *cobra.Command {
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "apply PATH|PLAN",
+		Short: "Make the changes, read them back, and say what became of each",
+		Long: `Apply makes this node equal to the policies below PATH, or makes the changes of
+a saved plan (plan --out), if the node and the policies still give that plan.
+
+On a terminal it shows the plan and asks first; without a terminal it needs
+--yes. Where a change fails, everything done to its target is undone; the other
+targets are not touched by that. What is refused is left as it is.`,
+		Example: `  nfsync apply policies/
+  nfsync apply policies/ --yes -o json
+  nfsync apply today.plan`,
+		Args: args(cobra.MaximumNArgs(1)),
+		RunE: verb(func(ctx context.Context, args []string) error { return a.apply(ctx, yes, args) }),
+	}
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return cmd
+}
+
+// order is what an apply was told to do.
+type order struct {
+	policies spec.Policies
+	planID   string // of the plan that was saved or shown; any other is stale
+	revision string
+}
+
+func (a *app) apply(ctx context.Context, yes bool, args []string) error {
+	if len(args) == 0 {
+		return errNoPath
+	}
+	todo, err := a.order(args[0])
+	if err != nil {
+		return err
+	}
+	if !yes {
+		if err := a.ask(ctx, &todo, args[0]); err != nil {
+			return err
+		}
+	}
+	dir, err := a.openState()
+	if err != nil {
+		return err
+	}
+	progress := a.progress()
+	receipt, err := apply.Run(ctx, apply.Input{
+		Machine:  a.machine(a.host()),
+		State:    dir,
+		RunDir:   a.runDir,
+		Wants:    todo.policies.Resolve,
+		Revision: todo.revision,
+		PlanID:   todo.planID,
+		Progress: progress.event,
+		Now:      time.Now,
+	})
+	progress.end()
+	return a.applied(receipt, err)
+}
+
+// applied writes the receipt, if there is one. A run that was stopped has one
+// and an error.
+func (a *app) applied(receipt apply.Receipt, err error) error {
+	if receipt.Kind == "" {
+		return err
+	}
+	code := receipt.ExitCode()
+	written := view.Receipt(a.stdout, a.format, receipt, a.viewOptions(a.stdout))
+	if err != nil && code != exitStuck {
+		return err
+	}
+	return errors.Join(err, finish(code, written))
+}
+
+// order reads what is to be applied: policies, or a saved plan.
+func (a *app) order(path string) (order, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return order{}, fmt.Errorf("cannot read policies or a plan: %w", err)
+	}
+	if info.IsDir() || isPolicyFile(filepath.Ext(path)) {
+		p, err := a.readPolicies(path)
+		return order{policies: p.Policies}, err
+	}
+	file, err := readDocument(path)
+	if err != nil {
+		return order{}, fmt.Errorf("cannot read the plan: %w", err)
+	}
+	saved, diagnostics := spec.ParseSavedPlan(file)
+	if len(diagnostics) > 0 {
+		return order{}, invalidDocument("the saved plan", diagnostics)
+	}
+	parsed, diagnostics := spec.Parse(saved.Files)
+	if err := a.refuseInvalid(diagnostics); err != nil {
+		return order{}, err
+	}
+	return order{parsed, saved.ID, saved.Revision}, nil
+}
+
+// openState opens the state directory. A user who may not is told by the
+// plan's refusals what is missing.
+func (a *app) openState() (*state.Dir, error) {
+	dir, err := state.Open(a.stateDir)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, nil
+	}
+	return dir, err
+}
+
+var errNoTerminal = hinted{errors.New("nobody to ask: this is not a terminal"),
+	"look at the plan first, nfsync plan, then say --yes"}
+
+// ask shows the plan on a terminal and waits for a yes. What is applied then is
+// what was shown, or nothing.
+func (a *app) ask(ctx context.Context, todo *order, path string) error {
+	_, in := terminal(a.stdin)
+	_, out := terminal(a.stderr)
+	if !in || !out {
+		return errNoTerminal
+	}
+	plan, err := a.planLive(ctx, todo.policies)
+	if err != nil {
+		return err
+	}
+	if todo.planID != "" && todo.planID != plan.ID {
+		return apply.ErrStale
+	}
+	todo.planID = plan.ID
+	opt := a.viewOptions(a.stderr)
+	opt.Apply = typed("nfsync", "apply", path)
+	if err := view.Plan(a.stderr, view.FormatText, plan, opt); err != nil {
+		return err
+	}
+	if plan.Summary.Changes == 0 {
+		return nil
+	}
+	fmt.Fprintf(a.stderr, "\nMake %s now? [y/N] ", changes(plan))
+	return a.answer(ctx)
+}
+
+func changes(p nf.Plan) string {
+	if p.Summary.Changes == 1 {
+		return "this change"
+	}
+	return fmt.Sprintf("these %d changes", p.Summary.Changes)
+}
+
+var errNotConfirmed = errors.New("not confirmed: nothing was applied")
+
+func (a *app) answer(ctx context.Context) error {
+	read := make(chan string, 1)
+	go func() { // reading a terminal cannot be cancelled; the process ends soon after
+		line, _ := bufio.NewReader(io.LimitReader(a.stdin, 64)).ReadString('\n')
+		read <- line
+	}()
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(a.stderr)
+		return errNotConfirmed
+	case line := <-read:
+		switch strings.ToLower(strings.TrimSpace(line)) {
+		case "y", "yes":
+			return nil
+		}
+		return errNotConfirmed
+	}
+}

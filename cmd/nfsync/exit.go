@@ -1,0 +1,95 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+
+	"nfsync.dev/nfsync/internal/apply"
+)
+
+// The exit codes. They are a contract with scripts and CI jobs.
+const (
+	exitOK      = 0 // in sync, or changes planned or applied, nothing refused
+	exitError   = 1 // nothing could be planned or started
+	exitChanges = 2 // changes planned, with --detailed-exitcode only
+	exitRefused = 3 // something was refused; the rest, where asked, was applied
+	exitInvalid = 4 // the policies are invalid: nothing was applied
+	exitUndone  = 5 // an apply failed and was rolled back, for one target at least
+	exitStuck   = 6 // an apply failed and could not be rolled back
+	exitStale   = 7 // the saved plan is stale: nothing was applied
+)
+
+// outcome is an exit code whose reason is in the output already. It is no
+// error where it is zero.
+type outcome int
+
+func (o outcome) Error() string { return fmt.Sprintf("exit code %d", int(o)) }
+
+// usageError is a command line that nfsync does not understand.
+type usageError struct{ err error }
+
+func (e usageError) Error() string { return e.err.Error() }
+func (e usageError) Unwrap() error { return e.err }
+
+// hinted is an error with the command that helps.
+type hinted struct {
+	err  error
+	hint string
+}
+
+func (e hinted) Error() string { return e.err.Error() }
+func (e hinted) Unwrap() error { return e.err }
+
+// exitCode is the one place that turns an error into an exit code.
+func exitCode(err error) int {
+	var o outcome
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, apply.ErrStuck):
+		return exitStuck
+	case errors.Is(err, apply.ErrStale):
+		return exitStale
+	case errors.As(err, &o):
+		return int(o)
+	}
+	return exitError
+}
+
+// finish is how a verb ends: with the code that its result asks for, unless
+// the result could not be written. A reader that went away is no error: it has
+// seen what it wanted. Nothing hides that a person is needed.
+func finish(code int, written error) error {
+	if written != nil && !errors.Is(written, syscall.EPIPE) && code != exitStuck {
+		return written
+	}
+	if code == exitOK {
+		return nil
+	}
+	return outcome(code)
+}
+
+// hintFor is the command that helps against an error, or empty.
+func hintFor(err error, command string) string {
+	var (
+		h     hinted
+		usage usageError
+	)
+	switch {
+	case errors.As(err, &h):
+		return h.hint
+	case errors.As(err, &usage):
+		return "see '" + command + " --help'"
+	case errors.Is(err, apply.ErrStale):
+		return "nothing was applied: look at a new plan, nfsync plan --out FILE PATH"
+	case errors.Is(err, apply.ErrStuck):
+		return "nothing is applied until a person has looked: nfsync recover shows what is left"
+	case errors.Is(err, apply.ErrLocked):
+		return "wait for it to end; nfsync doctor shows who holds the lock"
+	case errors.Is(err, fs.ErrPermission):
+		return "run it as root, or see nfsync doctor"
+	}
+	return ""
+}

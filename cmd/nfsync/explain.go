@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"nfsync.dev/nfsync/internal/diff"
+	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/view"
+)
+
+func explainCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "explain CODE|KEY",
+		Short: "Explain a refusal's code, or a key that policies can set",
+		Long: `Explain prints what a refusal's code means, what causes it and what to do, or
+what a key is, in which unit, and where the kernel keeps it.
+
+The codes: ` + strings.Join(codes(), ", ") + `.`,
+		Example: `  nfsync explain level-in-use
+  nfsync explain conntrack.max
+  nfsync explain conntrack.timeouts.tcpEstablished`,
+		Args:      args(cobra.ExactArgs(1)),
+		ValidArgs: codes(),
+		RunE:      verb(a.explainWord),
+	}
+}
+
+func (a *app) explainWord(_ context.Context, args []string) error {
+	opt := a.viewOptions(a.stdout)
+	if e, ok := diff.Explain(nf.Code(args[0])); ok {
+		return finish(exitOK, view.Explanation(a.stdout, a.format, e, opt))
+	}
+	if e, ok := diff.ExplainKey(args[0]); ok {
+		return finish(exitOK, view.KeyExplanation(a.stdout, a.format, e, opt))
+	}
+	return usageError{fmt.Errorf("%q is neither a refusal's code nor a key", args[0])}
+}
+
+func codes() []string {
+	var list []string
+	for _, c := range nf.Codes() {
+		list = append(list, string(c))
+	}
+	return list
+}

@@ -1,0 +1,207 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
+
+	"nfsync.dev/nfsync/internal/apply"
+	"nfsync.dev/nfsync/internal/host"
+)
+
+// insideVariable tells a test process that it is in namespaces of its own.
+const insideVariable = "NFSYNC_TEST_INSIDE"
+
+// TestMain runs the tests in a mount and a network namespace of their own: no
+// mount that a test makes can be left behind, and no value of this machine is
+// in their reach. Both need root.
+func TestMain(m *testing.M) {
+	commands := map[string]func(){
+		"nfsync": func() { os.Exit(withFaults(os.Args[1:])) },
+		"hn-1":   func() { os.Exit(withFaults(onNode(os.Args[2:]))) },
+	}
+	if _, isCommand := commands[filepath.Base(os.Args[0])]; !isCommand && os.Getenv(insideVariable) == "" {
+		os.Exit(isolated())
+	}
+	testscript.Main(m, commands)
+}
+
+// isolated runs this test binary again, in namespaces of its own.
+func isolated() int {
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Args[0] = os.Args[0]
+	cmd.Env = append(os.Environ(), insideVariable+"=1")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:   unix.CLONE_NEWNET,
+		Unshareflags: unix.CLONE_NEWNS, // makes / private too
+		Pdeathsig:    syscall.SIGKILL,
+	}
+	err := runBound(cmd)
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &exit):
+		return exit.ExitCode()
+	}
+	fmt.Fprintln(os.Stderr, "these tests make namespaces, which needs root:", err)
+	return 1
+}
+
+// onNode is a command line for the node of a script: hn-1 nfsync plan …
+func onNode(args []string) []string {
+	work := os.Getenv("WORK")
+	return append(args, "--node", "hn-1", "--label", "role=edge",
+		"--node-netns", filepath.Join(work, "node"), "--netns-dir", filepath.Join(work, "netns"))
+}
+
+// withFaults is nfsync, on a machine that does what FAULT says.
+func withFaults(args []string) int {
+	return run(context.Background(), system{
+		args: args, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv,
+		machine: func(c host.Config) apply.Machine {
+			return &faulty{Machine: host.New(c), fault: os.Getenv("FAULT")}
+		},
+	})
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireUniqueNames:  true,
+		RequireExplicitExec: false,
+		Setup:               prepareNode,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits":        exits,
+			"netns":        netnsCommand,
+			"in":           in,
+			"lock":         lock,
+			"unprivileged": unprivileged,
+			"mount":        mount,
+		},
+	})
+}
+
+// prepareNode gives a script a node with no containers: a network namespace
+// of its own, and directories below $WORK.
+func prepareNode(env *testscript.Env) error {
+	env.Setenv("STATE_DIRECTORY", filepath.Join(env.WorkDir, "state"))
+	env.Setenv("RUNTIME_DIRECTORY", filepath.Join(env.WorkDir, "run"))
+	env.Setenv("NO_COLOR", "1")
+	env.Setenv("FAULT", "")
+	if err := os.MkdirAll(filepath.Join(env.WorkDir, "netns"), 0o755); err != nil {
+		return err
+	}
+	node := filepath.Join(env.WorkDir, "node")
+	env.Defer(func() { unix.Unmount(node, unix.MNT_DETACH) })
+	return newNamespace(node)
+}
+
+// exits runs a command and fails unless it ends with that code:
+// exits 3 hn-1 nfsync plan policies.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits code command [args...]")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+// netnsCommand makes and removes containers: netns add web-1, netns del web-1.
+func netnsCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: netns add|del name...")
+	}
+	for _, name := range args[1:] {
+		path := ts.MkAbs(filepath.Join("netns", name))
+		if args[0] == "del" {
+			ts.Check(errors.Join(unix.Unmount(path, unix.MNT_DETACH), os.Remove(path)))
+			continue
+		}
+		ts.Check(newNamespace(path))
+		ts.Defer(func() { unix.Unmount(path, unix.MNT_DETACH) })
+	}
+}
+
+// in runs a program in the node's namespace or a container's: in web-1 nft …
+func in(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) < 2 {
+		ts.Fatalf("usage: in node|container command [args...]")
+	}
+	path := ts.MkAbs(filepath.Join("netns", args[0]))
+	if args[0] == "node" {
+		path = ts.MkAbs("node")
+	}
+	err := ts.Exec("nsenter", append([]string{"--net=" + path}, args[1:]...)...)
+	if neg && err == nil {
+		ts.Fatalf("unexpected success")
+	}
+	if !neg {
+		ts.Check(err)
+	}
+}
+
+// lock holds nfsync's lock until the script ends.
+func lock(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(os.MkdirAll(filepath.Dir(ts.MkAbs(args[0])), 0o755))
+	f, err := os.OpenFile(ts.MkAbs(args[0]), os.O_CREATE|os.O_RDWR, 0o644)
+	ts.Check(err)
+	ts.Defer(func() { f.Close() })
+	ts.Check(unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB))
+	_, err = f.WriteString("4711\n")
+	ts.Check(err)
+}
+
+// mount makes a directory read-only: mount ro DIR.
+func mount(ts *testscript.TestScript, _ bool, args []string) {
+	path := ts.MkAbs(args[1])
+	ts.Check(unix.Mount(path, path, "", unix.MS_BIND, ""))
+	ts.Defer(func() { unix.Unmount(path, unix.MNT_DETACH) })
+	ts.Check(unix.Mount("", path, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""))
+}
+
+// nobody is a user without privileges.
+const nobody = 65534
+
+// unprivileged runs a command as nobody and fails unless it ends with that
+// code: unprivileged 3 hn-1 nfsync plan policies.
+func unprivileged(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	// The script's directory is below one that only its owner may enter.
+	for dir := ts.MkAbs("."); dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
+		ts.Check(os.Chmod(dir, 0o755))
+	}
+	err = ts.Exec("setpriv", append([]string{"--reuid", strconv.Itoa(nobody), "--regid", strconv.Itoa(nobody), "--clear-groups"}, args[1:]...)...)
+	got := 0
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/spec"
+	"nfsync.dev/nfsync/internal/view"
+)
+
+type planOptions struct {
+	snapshots []string
+	out       string
+	detailed  bool
+}
+
+func planCommand(a *app) *cobra.Command {
+	var o planOptions
+	cmd := &cobra.Command{
+		Use:   "plan PATH",
+		Short: "Show what apply would do; changes nothing",
+		Long: `Plan compares the policies below PATH with this node, or with the snapshot of
+another one, and prints the changes in the order in which apply would make
+them, what is refused and why, and what is pending.
+
+It changes nothing: no module is loaded, no packet is sent, no file is written
+but --out.`,
+		Example: `  nfsync plan policies/
+  nfsync plan policies/ --detailed-exitcode -o json
+  nfsync plan policies/ --out today.plan && nfsync apply today.plan
+  nfsync plan policies/ --snapshot hn-1.yaml`,
+		Args: args(cobra.MaximumNArgs(1)),
+		RunE: verb(func(ctx context.Context, args []string) error { return a.plan(ctx, o, args) }),
+	}
+	f := cmd.Flags()
+	f.StringArrayVar(&o.snapshots, "snapshot", nil, "plan for the node of this NodeSnapshot `file` instead of this one")
+	f.StringVar(&o.out, "out", "", "write the plan to this `file` too, for apply")
+	f.BoolVar(&o.detailed, "detailed-exitcode", false, "exit with 2 where changes are planned")
+	return cmd
+}
+
+func (a *app) plan(ctx context.Context, o planOptions, args []string) error {
+	if len(args) == 0 {
+		return errNoPath
+	}
+	if err := o.check(); err != nil {
+		return err
+	}
+	policies, err := a.readPolicies(args[0])
+	if err != nil {
+		return err
+	}
+	plan, err := a.makePlan(ctx, o, policies.Policies)
+	if err != nil {
+		return err
+	}
+	if o.out != "" {
+		if err := savePlan(o.out, plan, policies.files); err != nil {
+			return err
+		}
+	}
+	opt := a.viewOptions(a.stdout)
+	opt.Apply = applyLine(o, args[0])
+	return finish(planCode(plan, o.detailed), view.Plan(a.stdout, a.format, plan, opt))
+}
+
+func (o planOptions) check() error {
+	if len(o.snapshots) > 1 {
+		return usageError{errors.New("--snapshot is given twice: this version plans for one node at a time")}
+	}
+	if ext := filepath.Ext(o.out); isPolicyFile(ext) {
+		return usageError{fmt.Errorf("a saved plan cannot be named *%s: apply would take it for a policy", ext)}
+	}
+	return nil
+}
+
+func (a *app) makePlan(ctx context.Context, o planOptions, p spec.Policies) (nf.Plan, error) {
+	if len(o.snapshots) == 0 {
+		return a.planLive(ctx, p)
+	}
+	file, err := readDocument(o.snapshots[0])
+	if err != nil {
+		return nf.Plan{}, fmt.Errorf("cannot read the snapshot: %w", err)
+	}
+	s, diagnostics := spec.ParseSnapshot(file)
+	if len(diagnostics) > 0 {
+		return nf.Plan{}, invalidDocument("the snapshot", diagnostics)
+	}
+	return planSnapshot(p, &s), nil
+}
+
+// invalidDocument is the error for a snapshot or a saved plan that nfsync did
+// not write like that: unlike a policy it is no person's to mend.
+func invalidDocument(what string, list []spec.Diagnostic) error {
+	err := fmt.Errorf("%s is not valid: %s", what, list[0])
+	if more := len(list) - 1; more > 0 {
+		err = fmt.Errorf("%w (and %d more errors)", err, more)
+	}
+	return err
+}
+
+// planCode is the exit code of a plan: a refusal weighs more than a change.
+func planCode(p nf.Plan, detailed bool) int {
+	switch {
+	case p.Summary.Refusals > 0:
+		return exitRefused
+	case detailed && p.Summary.Changes > 0:
+		return exitChanges
+	}
+	return exitOK
+}
+
+// applyLine is what to type to make the changes of a plan.
+func applyLine(o planOptions, path string) string {
+	if o.out != "" {
+		path = o.out
+	}
+	return typed("nfsync", "apply", path)
+}
+
+// savePlan writes the plan for apply, whole or not at all.
+func savePlan(path string, p nf.Plan, files []spec.File) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("cannot save the plan: %w", err)
+		}
+	}()
+	f, err := os.CreateTemp(filepath.Dir(path), ".nfsync-plan-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	if err := errors.Join(view.SavedPlan(f, p, files), f.Chmod(0o644), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+func isPolicyFile(ext string) bool { return ext == ".yaml" || ext == ".yml" }

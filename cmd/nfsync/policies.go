@@ -1,0 +1,96 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"nfsync.dev/nfsync/internal/spec"
+	"nfsync.dev/nfsync/internal/view"
+)
+
+// policies are what a command was told to want, with the files that say so.
+type policies struct {
+	spec.Policies
+	files []spec.File
+}
+
+var errNoPath = hinted{errors.New("no policies named"), "name the directory that holds them: nfsync plan DIR"}
+
+// readPolicies reads the policies of one path. Invalid ones are told on stderr
+// and are the outcome 4.
+func (a *app) readPolicies(path string) (policies, error) {
+	files, diagnostics, err := spec.ReadDir(path)
+	if err != nil {
+		return policies{}, err
+	}
+	parsed, more := spec.Parse(files)
+	if err := a.refuseInvalid(append(diagnostics, more...)); err != nil {
+		return policies{}, err
+	}
+	return policies{parsed, files}, nil
+}
+
+// refuseInvalid tells the errors of policy files on stderr, if there are any.
+func (a *app) refuseInvalid(list []spec.Diagnostic) error {
+	if len(list) == 0 {
+		return nil
+	}
+	if err := view.Diagnostics(a.stderr, view.FormatText, sorted(list), nil, 0); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.stderr, "nfsync: the policies are invalid: nothing was planned or applied\n")
+	return outcome(exitInvalid)
+}
+
+// readAll reads the files of several paths, each file once.
+func readAll(paths []string) (files []spec.File, diagnostics []spec.Diagnostic, err error) {
+	seen := map[string]bool{}
+	for _, path := range paths {
+		read, found, err := spec.ReadDir(path)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, f := range read {
+			if name := filepath.Clean(f.Name); !seen[name] {
+				seen[name] = true
+				files = append(files, f)
+			}
+		}
+		diagnostics = append(diagnostics, found...)
+	}
+	return files, diagnostics, nil
+}
+
+// sorted orders diagnostics by their place, each once.
+func sorted(list []spec.Diagnostic) []spec.Diagnostic {
+	slices.SortStableFunc(list, func(a, b spec.Diagnostic) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	return slices.Compact(list)
+}
+
+// maxDocument is the most that a snapshot or a saved plan may hold, in bytes:
+// many times what a node with 10,000 containers gives.
+const maxDocument = 256 << 20
+
+// readDocument reads a snapshot or a saved plan.
+func readDocument(path string) (f spec.File, err error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return spec.File{}, err
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, maxDocument+1))
+	if err != nil {
+		return spec.File{}, err
+	}
+	if len(data) > maxDocument {
+		return spec.File{}, fmt.Errorf("%s is larger than %d MiB", path, maxDocument>>20)
+	}
+	return spec.File{Name: path, Data: data}, nil
+}

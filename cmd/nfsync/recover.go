@@ -1,0 +1,44 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"nfsync.dev/nfsync/internal/apply"
+	"nfsync.dev/nfsync/internal/state"
+	"nfsync.dev/nfsync/internal/view"
+)
+
+func recoverCommand(a *app) *cobra.Command {
+	var accept bool
+	cmd := &cobra.Command{
+		Use:   "recover",
+		Short: "Show what a failed undo has left, and take it as it is",
+		Long: `Recover shows the changes of earlier runs that could be neither finished nor
+undone, with what each reads now. While there are any, nothing is applied.
+
+Put right by hand what has to be, then take the state that is there with
+--accept. It ends with 6 while something is left and not accepted.`,
+		Example: `  nfsync recover
+  nfsync recover --accept`,
+		Args: args(cobra.NoArgs),
+		RunE: verb(func(ctx context.Context, _ []string) error { return a.recover(ctx, accept) }),
+	}
+	cmd.Flags().BoolVar(&accept, "accept", false, "take the present state as it is")
+	return cmd
+}
+
+func (a *app) recover(ctx context.Context, accept bool) error {
+	dir, err := state.Open(a.stateDir)
+	if err != nil {
+		return err
+	}
+	report, err := apply.Recover(ctx, apply.RecoverInput{
+		Machine: a.machine(a.host()), State: dir, RunDir: a.runDir, Accept: accept,
+	})
+	if err != nil {
+		return err
+	}
+	return finish(report.ExitCode(), view.Report(a.stdout, a.format, report, a.viewOptions(a.stdout)))
+}

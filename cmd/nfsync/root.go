@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"nfsync.dev/nfsync/internal/host"
+	"nfsync.dev/nfsync/internal/kernel"
+	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/view"
+)
+
+// Where nfsync keeps its things unless told otherwise.
+const (
+	defaultStateDir = "/var/lib/nfsync"
+	defaultRunDir   = "/run/nfsync"
+	defaultNetnsDir = "/run/netns"
+)
+
+// The formats of messages on stderr.
+const (
+	logText = "text"
+	logJSON = "json"
+)
+
+// options are the flags that every verb has.
+type options struct {
+	format    string
+	node      string
+	labels    map[string]string
+	stateDir  string
+	runDir    string
+	root      string
+	runtimes  []string
+	netnsDir  string
+	nodeNetns string
+	logFormat string
+}
+
+func (o *options) register(f *pflag.FlagSet, getenv func(string) string) {
+	f.StringVarP(&o.format, "output", "o", view.FormatText, "format of the result: "+strings.Join(view.Formats(), ", "))
+	f.StringVar(&o.node, "node", "", "name of the node (default: the kernel's node name)")
+	f.StringToStringVar(&o.labels, "label", nil, "label `key=value` of the node, for node selectors; may be repeated")
+	f.StringVar(&o.stateDir, "state-dir", systemdDir(getenv, "STATE_DIRECTORY", defaultStateDir), "`directory` of what nfsync remembers")
+	f.StringVar(&o.runDir, "run-dir", systemdDir(getenv, "RUNTIME_DIRECTORY", defaultRunDir), "`directory` of the lock")
+	f.StringVar(&o.root, "root", "/", "`directory` below which /lib/modules and the boot files are")
+	f.StringSliceVar(&o.runtimes, "runtime", []string{nf.RuntimeNetns}, "container `runtimes` to look for")
+	f.StringVar(&o.netnsDir, "netns-dir", defaultNetnsDir, "`directory` of the named network namespaces")
+	f.StringVar(&o.nodeNetns, "node-netns", "", "`path` of the node's network namespace, where nfsync itself is not in it")
+	f.StringVar(&o.logFormat, "log-format", logText, "format of messages on stderr: text, json")
+}
+
+// systemdDir is the first of the directories that systemd.exec(5) hands to a
+// service by that variable, or the default.
+func systemdDir(getenv func(string) string, variable, otherwise string) string {
+	if first, _, _ := strings.Cut(getenv(variable), ":"); first != "" {
+		return first
+	}
+	return otherwise
+}
+
+// check is an error for an option that no verb could work with.
+func (o *options) check() error {
+	if err := view.CheckFormat(o.format); err != nil {
+		return usageError{err}
+	}
+	if o.logFormat != logText && o.logFormat != logJSON {
+		return usageError{fmt.Errorf("unknown log format %q: must be text or json", o.logFormat)}
+	}
+	for _, r := range o.runtimes {
+		if r != nf.RuntimeNetns {
+			return usageError{fmt.Errorf("unknown runtime %q: this version knows %s", r, nf.RuntimeNetns)}
+		}
+	}
+	return nil
+}
+
+// host is the machine that the options describe.
+func (o *options) host() host.Config {
+	return host.Config{
+		NodeName:  o.node,
+		Labels:    o.labels,
+		FS:        o.kernel(),
+		Runtimes:  slices.Clone(o.runtimes),
+		NetnsDir:  o.netnsDir,
+		NodeNetns: o.nodeNetns,
+	}
+}
+
+func (o *options) kernel() kernel.FS { return kernel.FS{Proc: "/proc", Sys: "/sys", Root: o.root} }
+
+// command is the root of the verbs.
+func (a *app) command() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "nfsync",
+		Short: "Keep the netfilter configuration of a node and its containers equal to policies",
+		Long: `nfsync keeps the netfilter configuration of a Linux node, and of every container
+on it, equal to policies written in YAML: levels (disabled, stateless, stateful,
+full), kernel modules, conntrack limits and timeouts.
+
+It observes the live kernel, plans the smallest safe set of changes, applies
+them so that a crash at any point can be made good, reads every one back, and
+refuses what the kernel cannot do, with the reason and the remedy.
+
+Results go to standard output, everything else to standard error.
+
+Exit codes:
+  0  in sync, or changes planned or applied, nothing refused
+  1  an error: nothing could be planned or started
+  2  changes planned (plan --detailed-exitcode only)
+  3  something was refused; the rest, where asked, was applied
+  4  the policies are invalid: nothing was applied
+  5  an apply failed and was rolled back, for one target at least
+  6  an apply failed and could not be rolled back: needs a person
+  7  the saved plan is stale: nothing was applied`,
+		Example: `  nfsync validate policies/
+  nfsync plan policies/
+  nfsync apply policies/`,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		Args:              unknownVerb,
+		PersistentPreRunE: func(*cobra.Command, []string) error { return a.check() },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return usageError{errors.New("name a command")}
+		},
+	}
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	a.register(root.PersistentFlags(), a.getenv)
+	root.CompletionOptions.HiddenDefaultCmd = false
+	root.AddCommand(
+		validateCommand(a), planCommand(a), applyCommand(a), recoverCommand(a), snapshotCommand(a),
+		explainCommand(a), schemaCommand(a), doctorCommand(a), versionCommand(a), demoCommand(a),
+	)
+	return root
+}
+
+// unknownVerb is a usage error where anything follows nfsync that is no verb.
+func unknownVerb(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	err := fmt.Errorf("unknown command %q", args[0])
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		err = fmt.Errorf("%w: did you mean %s?", err, strings.Join(near, " or "))
+	}
+	return usageError{err}
+}
+
+// args makes a wrong number of arguments a usage error.
+func args(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return usageError{err}
+		}
+		return nil
+	}
+}
+
+// verb adapts a run function to cobra.
+func verb(run func(context.Context, []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error { return run(cmd.Context(), args) }
+}

@@ -1,0 +1,37 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"nfsync.dev/nfsync/schemas"
+)
+
+func schemaCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "schema [KIND]",
+		Short: "Print the JSON Schema of a document, or list the kinds",
+		Long: `Schema prints the JSON Schema (draft-07) of a kind of document, for editors and
+for programs that read what nfsync prints. Without a kind it lists them.`,
+		Example: `  nfsync schema
+  nfsync schema Policy > policy.schema.json`,
+		Args:      args(cobra.MaximumNArgs(1)),
+		ValidArgs: schemas.Kinds(),
+		RunE:      verb(a.schema),
+	}
+}
+
+func (a *app) schema(_ context.Context, args []string) error {
+	text := []byte(strings.Join(schemas.Kinds(), "\n") + "\n")
+	if len(args) == 1 {
+		found := false
+		if text, found = schemas.Get(args[0]); !found {
+			return usageError{fmt.Errorf("no schema for %q: there is one for %s", args[0], strings.Join(schemas.Kinds(), ", "))}
+		}
+	}
+	_, err := a.stdout.Write(text)
+	return finish(exitOK, err)
+}

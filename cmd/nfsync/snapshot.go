@@ -1,0 +1,42 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/view"
+)
+
+func snapshotCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "snapshot",
+		Short: "Print all facts of this node",
+		Long: `Snapshot prints everything that nfsync can observe of this node and its
+containers as a NodeSnapshot document, as YAML unless -o says otherwise. A plan
+made from it equals the plan made on the node.`,
+		Example: `  nfsync snapshot > hn-1.yaml
+  nfsync plan policies/ --snapshot hn-1.yaml`,
+		Args: args(cobra.NoArgs),
+	}
+	cmd.RunE = verb(func(ctx context.Context, _ []string) error {
+		format := a.format
+		if !cmd.Flags().Changed("output") {
+			format = view.FormatYAML
+		}
+		return a.snapshot(ctx, format)
+	})
+	return cmd
+}
+
+func (a *app) snapshot(ctx context.Context, format string) error {
+	s, err := a.machine(a.host()).Observe(ctx, nf.Ask{All: true})
+	if err != nil {
+		return err
+	}
+	if err := a.remember(&s); err != nil {
+		return err
+	}
+	return finish(exitOK, view.Snapshot(a.stdout, format, s, a.viewOptions(a.stdout)))
+}

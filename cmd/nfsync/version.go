@@ -1,0 +1,44 @@
+package main
+
+import (
+	"context"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+
+	"nfsync.dev/nfsync/internal/view"
+)
+
+func versionCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:     "version",
+		Short:   "Print which nfsync this is",
+		Example: `  nfsync version -o json`,
+		Args:    args(cobra.NoArgs),
+		RunE: verb(func(context.Context, []string) error {
+			return finish(exitOK, view.Version(a.stdout, a.format, build(), a.viewOptions(a.stdout)))
+		}),
+	}
+}
+
+// build is what the linker was told, completed by what the compiler recorded.
+func build() view.Build {
+	b := view.Build{Version: version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return b
+	}
+	if b.Version == "" {
+		b.Version = info.Main.Version
+	}
+	for _, s := range info.Settings {
+		switch s.Key {
+		case "vcs.revision":
+			b.Commit = s.Value
+		case "vcs.time":
+			b.Date = s.Value
+		}
+	}
+	return b
+}
