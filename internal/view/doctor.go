@@ -3,6 +3,7 @@ package view
 import (
 	"fmt"
 	"io"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -47,7 +48,7 @@ func (p *page) doctor(checks []Check) {
 		look := statusLooks[c.Status]
 		p.hanging(2+wide+2, p.paint(look.style, look.text)+" "+pad(clean(c.Name), wide), c.Detail)
 		if c.Remedy != "" {
-			p.prose(4, dim, "remedy:", c.Remedy)
+			p.hanging(2+wide+2, strings.Repeat(" ", 2+wide), "→ "+c.Remedy)
 		}
 	}
 	p.line()

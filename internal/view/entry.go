@@ -39,8 +39,14 @@ func (c cell) width() int {
 	return n
 }
 
-// note is prose below an entry's line, with a label.
+// note is prose below an entry's line, with a label of at most noteLabel
+// columns.
 type note struct{ style, label, text string }
+
+const (
+	noteIndent = 6
+	noteLabel  = 6
+)
 
 // entry is one key of one target: a line of columns, and notes below it.
 type entry struct {
@@ -119,39 +125,37 @@ func merge(list []group, same []int) group {
 	return g
 }
 
-// Columns are aligned over a whole section, but one long value must not push
+// Columns are aligned within a group, but one long value must not push
 // everything else to the right.
 const maxColumn = 44
 
-// table writes the groups, each with its heading, the columns aligned over all
-// of them.
+// table writes the groups, each with its heading and its columns aligned.
 func (p *page) table(list []group) {
-	widths := columnWidths(list)
 	for i, g := range list {
 		if i > 0 {
 			p.line()
 		}
 		p.heading(g)
+		widths := columnWidths(g.entries)
 		for _, e := range g.entries {
 			p.line("  ", p.columns(e.cells, widths))
 			for _, n := range e.notes {
-				p.prose(6, n.style, n.label, n.text)
+				label := strings.Repeat(" ", noteIndent) + p.paint(n.style, pad(n.label, noteLabel))
+				p.hanging(noteIndent+noteLabel+2, label, n.text)
 			}
 		}
 	}
 }
 
-func columnWidths(list []group) []int {
+func columnWidths(entries []entry) []int {
 	var widths []int
-	for _, g := range list {
-		for _, e := range g.entries {
-			for i, c := range e.cells {
-				if i == len(widths) {
-					widths = append(widths, 0)
-				}
-				if n := c.width(); n <= maxColumn {
-					widths[i] = max(widths[i], n)
-				}
+	for _, e := range entries {
+		for i, c := range e.cells {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			if n := c.width(); n <= maxColumn {
+				widths[i] = max(widths[i], n)
 			}
 		}
 	}
@@ -164,9 +168,6 @@ func (p *page) columns(cells []cell, widths []int) string {
 	var b strings.Builder
 	gap := 0
 	for i, c := range cells {
-		if widths[i] == 0 {
-			continue
-		}
 		if c.width() > 0 {
 			b.WriteString(strings.Repeat(" ", gap))
 			gap = 0
@@ -174,7 +175,9 @@ func (p *page) columns(cells []cell, widths []int) string {
 		for _, s := range c {
 			b.WriteString(p.paint(s.style, s.text))
 		}
-		gap += max(widths[i]-c.width(), 0) + gapAfter(i)
+		if widths[i] > 0 || c.width() > 0 {
+			gap += max(widths[i]-c.width(), 0) + gapAfter(i)
+		}
 	}
 	return b.String()
 }
@@ -207,19 +210,23 @@ func (p *page) heading(g group) {
 	for _, t := range g.targets[:foldNames] {
 		names = append(names, strings.TrimPrefix(clean(t.String()), nf.TargetContainer+" "))
 	}
-	p.line(p.paint(bold, count(len(g.targets), nf.TargetContainer)), ", each the same: ",
-		strings.Join(names, ", "), fmt.Sprintf(" and %d more", len(g.targets)-foldNames))
+	p.line(p.paint(bold, count(len(g.targets), nf.TargetContainer)+" alike"),
+		fmt.Sprintf(" (%s and %d more)", strings.Join(names, ", "), len(g.targets)-foldNames))
 	if g.differ {
-		p.line(p.paint(dim, "  in words for the first of them:"))
+		p.line(p.paint(dim, "  what is said below is about "+names[0]))
 	}
 }
 
-// difference is the first columns of an entry: the glyph, the key and the two
-// values.
-func difference(glyph span, t nf.Target, k nf.Key, from, to nf.Value) []cell {
+// difference is the first columns of an entry: the glyph, the key with its
+// layer where that is not the kernel's present value, and the two values.
+func difference(glyph span, t nf.Target, k nf.Key, layer nf.Layer, from, to nf.Value) []cell {
+	var boot span
+	if layer == nf.LayerBoot {
+		boot = span{yellow, " (boot)"}
+	}
 	return []cell{
 		columnGlyph: {glyph},
-		columnKey:   {{plain, clean(string(k))}},
+		columnKey:   {{plain, clean(string(k))}, boot},
 		columnFrom:  {{plain, value(t, k, from)}},
 		columnArrow: {{dim, "→"}},
 		columnTo:    {{plain, value(t, k, to)}},

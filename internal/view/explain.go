@@ -4,55 +4,49 @@ import (
 	"io"
 
 	"nfsync.dev/nfsync/internal/diff"
-	"nfsync.dev/nfsync/internal/nf"
 )
-
-type explanation struct {
-	Code    nf.Code    `json:"code"`
-	Until   []nf.Until `json:"until"`
-	Meaning string     `json:"meaning"`
-	Cause   string     `json:"cause"`
-	Remedy  string     `json:"remedy"`
-	Sources []string   `json:"sources"`
-}
 
 // Explanation writes what a refusal's code means.
 func Explanation(w io.Writer, format string, e diff.Explanation, opt Options) error {
-	doc := explanation{e.Code, filled(e.Until), e.Meaning, e.Cause, e.Remedy, filled(e.Sources)}
-	return render(w, format, opt, doc, func(p *page) { p.explanation(doc) })
+	e.Until, e.Sources = filled(e.Until), filled(e.Sources)
+	return render(w, format, opt, e, func(p *page) {
+		p.line(p.paint(bold, clean(string(e.Code))))
+		p.line()
+		p.paragraph("Meaning", e.Meaning)
+		p.paragraph("Cause", e.Cause)
+		p.paragraph("Remedy", e.Remedy)
+		var events []string
+		for _, u := range e.Until {
+			events = append(events, until(u)+" ("+string(u)+")")
+		}
+		p.paragraph("Until", events...)
+		p.paragraph("Sources", e.Sources...)
+	})
 }
 
-func (p *page) explanation(e explanation) {
-	p.line(p.paint(bold, string(e.Code)))
-	p.line()
-	p.paragraph("Meaning", e.Meaning)
-	p.paragraph("Cause", e.Cause)
-	p.paragraph("Remedy", e.Remedy)
-	for i, u := range e.Until {
-		label := "Until"
-		if i > 0 {
-			label = ""
-		}
-		p.paragraph(label, until(u)+" ("+string(u)+")")
-	}
-	p.sources(e.Sources)
+// KeyExplanation writes what a key is.
+func KeyExplanation(w io.Writer, format string, e diff.KeyExplanation, opt Options) error {
+	return render(w, format, opt, e, func(p *page) {
+		p.line(p.paint(bold, clean(e.Key)))
+		p.line()
+		p.paragraph("Meaning", e.Meaning)
+		p.paragraph("Unit", e.Unit)
+		p.paragraph("Where", e.Where)
+		p.paragraph("Belongs to", e.Scope)
+	})
 }
 
 // labelWidth is the column where the text beside a paragraph's label starts.
-const labelWidth = 11
+const labelWidth = 12
 
-func (p *page) paragraph(label, text string) {
-	if text != "" {
-		p.hanging(labelWidth, p.paint(dim, pad(label, labelWidth-2)), text)
-	}
-}
-
-func (p *page) sources(list []string) {
-	for i, s := range list {
-		label := "Sources"
-		if i > 0 {
-			label = ""
+// paragraph writes texts beside a label, each on lines of its own; nothing
+// where there are none.
+func (p *page) paragraph(label string, texts ...string) {
+	for _, text := range texts {
+		if text == "" {
+			continue
 		}
-		p.paragraph(label, s)
+		p.hanging(labelWidth, p.paint(dim, pad(label, labelWidth-2)), text)
+		label = ""
 	}
 }

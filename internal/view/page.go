@@ -29,7 +29,7 @@ const (
 )
 
 // page collects text. Its methods take texts that are clean already, but for
-// those that say that they clean.
+// hanging.
 type page struct {
 	buf bytes.Buffer
 	opt Options
@@ -59,18 +59,6 @@ func (p *page) proseWidth() int {
 	return max(min(p.opt.Width, maxProse), minProse)
 }
 
-// prose writes a text, cleaned and wrapped, each line indented by indent
-// spaces. The first line starts with the label, in its style.
-func (p *page) prose(indent int, style, label, text string) {
-	margin := strings.Repeat(" ", indent)
-	for i, line := range wrap(label+" "+clean(text), p.proseWidth()-indent) {
-		if rest, ok := strings.CutPrefix(line, label); ok && i == 0 {
-			line = p.paint(style, label) + rest
-		}
-		p.line(margin, line)
-	}
-}
-
 // hanging writes a label that takes indent columns, and beside it a text,
 // cleaned and wrapped.
 func (p *page) hanging(indent int, label, text string) {
@@ -90,7 +78,11 @@ func (p *page) commands(lines [][2]string) {
 		wide = max(wide, utf8.RuneCountInString(clean(l[0])))
 	}
 	for _, l := range lines {
-		p.line("  ", p.paint(cyan, pad(clean(l[0]), wide)), "  ", p.paint(dim, l[1]))
+		line := "  " + p.paint(cyan, clean(l[0]))
+		if l[1] != "" {
+			line += strings.Repeat(" ", wide-utf8.RuneCountInString(clean(l[0]))+2) + p.paint(dim, l[1])
+		}
+		p.line(line)
 	}
 }
 

@@ -45,6 +45,10 @@ func filledPlan(p nf.Plan) nf.Plan {
 }
 
 func (p *page) plan(doc nf.Plan) {
+	if quiet := len(doc.Changes)+len(doc.Refusals)+len(doc.Pending)+len(doc.Warnings) == 0; quiet {
+		p.planSummary(doc)
+		return
+	}
 	p.title("Plan for node ", doc.Node, doc.Revision)
 	if len(doc.Changes) > 0 {
 		var entries []entry
@@ -78,11 +82,11 @@ func (p *page) section(style, title string) {
 }
 
 func changeEntry(c nf.Change) entry {
-	e := entry{target: c.Target, cells: difference(glyph(c.From, c.To), c.Target, c.Key, c.From, c.To)}
-	e.cells[columnTo] = append(e.cells[columnTo], bounds(c.Asked), marks(c))
-	e.cells = append(e.cells, origin(c.Source), cell{{dim, string(c.Cause)}})
+	e := entry{target: c.Target, cells: difference(glyph(c.From, c.To), c.Target, c.Key, c.Layer, c.From, c.To)}
+	e.cells[columnTo] = append(e.cells[columnTo], bounds(c.Asked))
+	e.cells = append(e.cells, origin(c.Source), cell{{dim, string(c.Cause)}}, marks(c))
 	if why := c.From.Why(); why != "" {
-		e.notes = []note{{dim, "unknown now:", why}}
+		e.notes = []note{{dim, "now", "unknown: " + why}}
 	}
 	return e
 }
@@ -101,11 +105,8 @@ func bounds(asked string) span {
 }
 
 // marks are what is special about a change.
-func marks(c nf.Change) span {
+func marks(c nf.Change) cell {
 	var words []string
-	if c.Layer == nf.LayerBoot {
-		words = append(words, "at next start")
-	}
 	if c.OneWay {
 		words = append(words, "one-way")
 	}
@@ -113,9 +114,9 @@ func marks(c nf.Change) span {
 		words = append(words, "disruptive")
 	}
 	if words == nil {
-		return span{}
+		return nil
 	}
-	return span{yellow, " [" + strings.Join(words, ", ") + "]"}
+	return cell{{yellow, "[" + strings.Join(words, ", ") + "]"}}
 }
 
 func (p *page) refusals(list []nf.Refusal) {
@@ -131,18 +132,12 @@ func (p *page) refusals(list []nf.Refusal) {
 }
 
 func refusalEntry(r nf.Refusal) entry {
-	e := entry{target: r.Target, cells: difference(span{red, "!"}, r.Target, r.Key, r.From, r.To)}
-	if r.Layer == nf.LayerBoot {
-		e.cells[columnTo] = append(e.cells[columnTo], span{yellow, " [at next start]"})
-	}
+	e := entry{target: r.Target, cells: difference(span{red, "!"}, r.Target, r.Key, r.Layer, r.From, r.To)}
 	e.cells = append(e.cells, cell{{red, string(r.Code)}}, origin(r.Source))
-	if why := r.From.Why(); why != "" {
-		e.notes = append(e.notes, note{dim, "unknown now:", why})
-	}
 	for _, rival := range r.Rivals {
-		e.notes = append(e.notes, note{dim, "also asked:", wish(r.Target, r.Key, rival.Wish) + ", by " + origin(rival.Source).plain()})
+		e.notes = append(e.notes, note{dim, "also", wish(r.Target, r.Key, rival.Wish) + " by " + origin(rival.Source).plain()})
 	}
-	for _, n := range []note{{dim, "why:", r.Reason}, {dim, "remedy:", r.Remedy}, {dim, "until:", until(r.Until)}} {
+	for _, n := range []note{{dim, "why", r.Reason}, {dim, "remedy", r.Remedy}, {dim, "until", until(r.Until)}} {
 		if n.text != "" {
 			e.notes = append(e.notes, n)
 		}
@@ -164,10 +159,10 @@ func (p *page) pending(list []nf.Pending) {
 	p.section(yellow, "Pending")
 	var entries []entry
 	for _, d := range list {
-		e := entry{target: d.Target, cells: difference(span{yellow, "…"}, d.Target, d.Key, d.From, d.To)}
+		e := entry{target: d.Target, cells: difference(span{yellow, "…"}, d.Target, d.Key, nf.LayerLive, d.From, d.To)}
 		e.cells = append(e.cells, cell{{yellow, "until " + until(d.Until)}}, origin(d.Source))
 		if d.Reason != "" {
-			e.notes = []note{{dim, "why:", d.Reason}}
+			e.notes = []note{{dim, "why", d.Reason}}
 		}
 		entries = append(entries, e)
 	}
@@ -179,7 +174,7 @@ var untils = map[nf.Until]string{
 	nf.UntilPrivilege:        "nfsync may do it",
 	nf.UntilObservable:       "it can be observed",
 	nf.UntilPolicyChange:     "the policies change",
-	nf.UntilNever:            "never on this node",
+	nf.UntilNever:            "never, on this node",
 	nf.UntilContainerStart:   "the container starts",
 	nf.UntilContainerRestart: "the container restarts",
 	nf.UntilNodeRestart:      "the node restarts",
@@ -198,8 +193,13 @@ func (p *page) warnings(list []nf.Warning) {
 		return
 	}
 	p.section(yellow, "Warnings")
-	for _, g := range alikeWarnings(list) {
-		p.warning(g)
+	wide := 0
+	for _, w := range list {
+		wide = max(wide, len(clean(w.Code)))
+	}
+	for _, same := range alikeWarnings(list) {
+		label := "  " + p.paint(yellow, pad(clean(same[0].Code), wide))
+		p.hanging(wide+4, label, warningText(same))
 	}
 }
 
@@ -224,26 +224,28 @@ func alikeWarnings(list []nf.Warning) [][]nf.Warning {
 	return folded
 }
 
-func (p *page) warning(same []nf.Warning) {
+// warningText is the message, with what it is about where that is not just the
+// node, and the policy line.
+func warningText(same []nf.Warning) string {
 	w := same[0]
-	about := w.Target.String()
-	if w.Target.Kind == "" {
-		about = ""
-	}
-	if len(same) > 1 {
-		about += " and " + count(len(same)-1, "other")
+	var about []string
+	switch {
+	case len(same) > 1:
+		about = append(about, w.Target.String()+" and "+count(len(same)-1, "other"))
+	case w.Target.Kind == nf.TargetContainer:
+		about = append(about, w.Target.String())
 	}
 	if w.Key != "" {
-		about = strings.TrimSpace(about + " " + string(w.Key))
+		about = append(about, string(w.Key))
 	}
 	text := w.Message
-	if about != "" {
-		text = about + ": " + text
+	if about != nil {
+		text = strings.Join(about, ", ") + ": " + text
 	}
 	if w.Source != nil && w.Source.File != "" {
 		text += " (" + origin(*w.Source).plain() + ")"
 	}
-	p.prose(2, yellow, clean(w.Code), text)
+	return text
 }
 
 // planSummary is one line. A plan without a difference is one calm sentence.
@@ -254,9 +256,9 @@ func (p *page) planSummary(doc nf.Plan) {
 		p.line(p.paint(bold, count(s.Changes, "change")), ", ", countOf(s.Refusals, "refused"), ", ",
 			countOf(s.Pending, "pending"), ", ", countOf(s.InSync, "in sync"))
 	case s.InSync == 0:
-		p.line("Nothing is asked of this node.")
+		p.line("Nothing is asked of node ", clean(doc.Node), ".")
 	default:
-		p.line(p.paint(green, "In sync"), ": ", count(s.InSync, "key"), " as asked, nothing to change.")
+		p.line("Node ", clean(doc.Node), " is ", p.paint(green, "in sync"), ": ", count(s.InSync, "key"), " as asked, nothing to change.")
 	}
 }
 
@@ -266,14 +268,19 @@ func (p *page) next(apply bool, refused []nf.Code) {
 	if apply {
 		lines = append(lines, [2]string{cmp.Or(p.opt.Apply, "nfsync apply"), "makes the changes"})
 	}
-	for _, c := range refused {
-		lines = append(lines, explainCommand(c))
-	}
-	p.commands(lines)
+	p.commands(append(lines, explainCommands(refused)...))
 }
 
-func explainCommand(c nf.Code) [2]string {
-	return [2]string{"nfsync explain " + string(c), "says more about a refusal"}
+// explainCommands are the commands that say more about refusals; what they do
+// is said once.
+func explainCommands(refused []nf.Code) [][2]string {
+	var lines [][2]string
+	does := "says more about this refusal"
+	for _, c := range refused {
+		lines = append(lines, [2]string{"nfsync explain " + string(c), does})
+		does = ""
+	}
+	return lines
 }
 
 // codes are the codes of the refusals, each once, in the order of the rules.

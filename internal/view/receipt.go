@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"nfsync.dev/nfsync/internal/apply"
-	"nfsync.dev/nfsync/internal/nf"
 )
 
 // Receipt writes what an apply did.
@@ -20,6 +19,10 @@ func Receipt(w io.Writer, format string, r apply.Receipt, opt Options) error {
 }
 
 func (p *page) receipt(r apply.Receipt) {
+	if quiet := len(r.Results)+len(r.Recovered)+len(r.Refusals)+len(r.Pending)+len(r.Warnings) == 0; quiet {
+		p.receiptSummary(r)
+		return
+	}
 	p.title("Apply on node ", r.Node, r.Revision)
 	if len(r.Recovered) > 0 {
 		p.section(yellow, "Left by an interrupted run")
@@ -57,14 +60,13 @@ func resultEntries(results []apply.Result) []entry {
 		if !known {
 			look = span{plain, "?"}
 		}
-		e := entry{target: r.Target, cells: difference(look, r.Target, r.Key, r.From, r.To)}
-		e.cells[columnTo] = append(e.cells[columnTo], marks(r.Change))
-		e.cells = append(e.cells, cell{{look.style, clean(string(r.Outcome))}}, origin(r.Source))
+		e := entry{target: r.Target, cells: difference(look, r.Target, r.Key, r.Layer, r.From, r.To)}
+		e.cells = append(e.cells, cell{{look.style, clean(string(r.Outcome))}}, origin(r.Source), marks(r.Change))
 		if r.Error != "" {
-			e.notes = append(e.notes, note{red, "error:", r.Error})
+			e.notes = append(e.notes, note{red, "error", r.Error})
 		}
 		if r.Reason != "" {
-			e.notes = append(e.notes, note{dim, "why:", r.Reason})
+			e.notes = append(e.notes, note{dim, "why", r.Reason})
 		}
 		entries = append(entries, e)
 	}
@@ -75,7 +77,11 @@ func resultEntries(results []apply.Result) []entry {
 func (p *page) receiptSummary(r apply.Receipt) {
 	s := r.Summary
 	if len(r.Results)+len(r.Refusals)+len(r.Pending) == 0 {
-		p.line(p.paint(green, "In sync"), ": ", count(s.InSync, "key"), " as asked, nothing was changed.")
+		if s.InSync == 0 {
+			p.line("Nothing is asked of node ", clean(r.Node), ".")
+			return
+		}
+		p.line("Node ", clean(r.Node), " is ", p.paint(green, "in sync"), ": ", count(s.InSync, "key"), " as asked, nothing was changed.")
 		return
 	}
 	parts := []string{p.paint(bold, countOf(s.Applied, "applied"))}
@@ -90,7 +96,7 @@ func (p *page) receiptSummary(r apply.Receipt) {
 	parts = append(parts, countOf(s.Refusals+s.Refused, "refused"), countOf(s.Pending, "pending"), countOf(s.InSync, "in sync"))
 	line := strings.Join(parts, ", ")
 	if took := r.FinishedAt.Sub(r.StartedAt); took > 0 {
-		line += p.paint(dim, " in "+took.Round(time.Millisecond).String())
+		line += p.paint(dim, " ("+took.Round(time.Millisecond).String()+")")
 	}
 	if r.Interrupted {
 		line += ", " + p.paint(yellow, "interrupted")
@@ -103,10 +109,7 @@ func (p *page) receiptNext(r apply.Receipt) {
 	if r.Summary.Stuck > 0 {
 		lines = append(lines, [2]string{"nfsync recover", "shows what could not be undone; nothing is applied until then"})
 	}
-	for _, c := range codes(r.Refusals) {
-		lines = append(lines, explainCommand(c))
-	}
-	p.commands(lines)
+	p.commands(append(lines, explainCommands(codes(r.Refusals))...))
 }
 
 // Report writes what earlier runs have left.
@@ -140,14 +143,13 @@ func leftEntry(l apply.Leftover) entry {
 	if l.Stuck {
 		look, word = outcomes[apply.Stuck], string(apply.Stuck)
 	}
-	e := entry{target: l.Target, cells: difference(look, l.Target, l.Key, l.From, l.To)}
-	e.cells[columnTo] = append(e.cells[columnTo], marks(nf.Change{Layer: l.Layer}))
+	e := entry{target: l.Target, cells: difference(look, l.Target, l.Key, l.Layer, l.From, l.To)}
 	e.cells = append(e.cells, cell{{look.style, word}}, cell{{plain, "now " + value(l.Target, l.Key, l.Reads)}})
 	if why := l.Reads.Why(); why != "" {
-		e.notes = append(e.notes, note{dim, "unknown now:", why})
+		e.notes = append(e.notes, note{dim, "now", "unknown: " + why})
 	}
 	if l.Why != "" {
-		e.notes = append(e.notes, note{dim, "why:", l.Why})
+		e.notes = append(e.notes, note{dim, "why", l.Why})
 	}
 	return e
 }

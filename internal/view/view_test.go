@@ -1,0 +1,227 @@
+package view
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"nfsync.dev/nfsync/internal/apply"
+	"nfsync.dev/nfsync/internal/diff"
+	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/spec"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// document is one value that this package can write.
+type document struct {
+	name   string
+	schema string // the kind whose schema it must match; empty where it has none
+	write  func(w io.Writer, format string, opt Options) error
+}
+
+func planDocument(name string, p nf.Plan) document {
+	return document{name, nf.KindPlan, func(w io.Writer, format string, opt Options) error { return Plan(w, format, p, opt) }}
+}
+
+func receiptDocument(name string, r apply.Receipt) document {
+	return document{name, nf.KindReceipt, func(w io.Writer, format string, opt Options) error { return Receipt(w, format, r, opt) }}
+}
+
+func reportDocument(name string, r apply.Report) document {
+	return document{name, "", func(w io.Writer, format string, opt Options) error { return Report(w, format, r, opt) }}
+}
+
+func snapshotDocument(name string, s nf.Snapshot) document {
+	return document{name, nf.KindNodeSnapshot, func(w io.Writer, format string, opt Options) error { return Snapshot(w, format, s, opt) }}
+}
+
+func diagnosticsDocument(name string, list []spec.Diagnostic, conflicts []spec.Conflict, policies int) document {
+	return document{name, "", func(w io.Writer, format string, opt Options) error {
+		return Diagnostics(w, format, list, conflicts, policies)
+	}}
+}
+
+func documents() []document {
+	accepted := leftReport()
+	accepted.Accepted = true
+	interrupted := leftReport()
+	interrupted.Left = interrupted.Left[1:]
+	return []document{
+		planDocument("plan-rich", richPlan()),
+		planDocument("plan-plain", plainPlan()),
+		planDocument("plan-in-sync", inSyncPlan()),
+		planDocument("plan-nothing-asked", nothingAskedPlan()),
+		planDocument("plan-refused", refusedPlan()),
+		planDocument("plan-thousand", thousandPlan()),
+		receiptDocument("receipt-nothing-asked", emptyReceipt()),
+		receiptDocument("receipt-in-sync", inSyncReceipt()),
+		receiptDocument("receipt-applied", appliedReceipt()),
+		receiptDocument("receipt-failed", failedReceipt()),
+		reportDocument("report-nothing", apply.Report{}),
+		reportDocument("report-stuck", leftReport()),
+		reportDocument("report-interrupted", interrupted),
+		reportDocument("report-accepted", accepted),
+		snapshotDocument("snapshot-rich", richSnapshot()),
+		diagnosticsDocument("validate-errors", []spec.Diagnostic{
+			{File: "policies/a.yaml", Line: 3, Column: 5, Message: `unknown key "levle"`, Hint: `did you mean "level"?`},
+			{File: "policies/\x1b[2J.yaml", Line: 1, Column: 1, Message: "the text is not UTF-8\nforged.yaml:1:1: ok"},
+		}, []spec.Conflict{{Kind: nf.KindContainerPolicy, Key: nf.KeyMax,
+			First:  nf.Rival{Wish: nf.Exactly(nf.Number(50000)), Source: webPolicy(12)},
+			Second: nf.Rival{Wish: nf.Wish{AtMost: 40000}, Source: nf.Source{Name: "web-2", File: "policies/web.yaml", Line: 30, Column: 24}}}}, 2),
+		diagnosticsDocument("validate-valid", nil, nil, 3),
+		{"explain-code", "", func(w io.Writer, format string, opt Options) error {
+			return Explanation(w, format, diff.Explanation{Code: nf.ConntrackLatched,
+				Until:   []nf.Until{nf.UntilContainerRestart, nf.UntilNodeRestart},
+				Meaning: "The want drops conntrack where tracking is on.",
+				Cause:   "This kernel keeps tracking on in a namespace, once it was on, until the namespace ends: taking the bits out of the mask of a running container is not offered.",
+				Remedy:  "restart the container", Sources: []string{"kernel/ve/ve.c, VZ7_ve_write_u64"}}, opt)
+		}},
+		{"explain-key", "", func(w io.Writer, format string, opt Options) error {
+			return KeyExplanation(w, format, diff.KeyExplanation{Key: "conntrack.max",
+				Meaning: "The most connections that are tracked at one time. Over it new connections are dropped.",
+				Unit:    "entries", Where: "/proc/sys/net/netfilter/nf_conntrack_max",
+				Scope: "the node; in a container Linux 5.13 and later show the node's value read-only"}, opt)
+		}},
+		{"doctor", "", func(w io.Writer, format string, opt Options) error {
+			return Doctor(w, format, []Check{
+				{Name: "privileges", Status: OK, Detail: "root, with CAP_NET_ADMIN and CAP_SYS_MODULE"},
+				{Name: "modules", Status: Warn, Detail: "this kernel has no module support: what is built in is all there is, and what a policy wants beyond it is refused",
+					Remedy: "none on this kernel; leave spec.modules out of the policies for this node"},
+				{Name: "state directory", Status: Fail, Detail: "/var/lib/nfsync: read-only file system", Remedy: "mount it writable, or name another with --state-dir"},
+			}, opt)
+		}},
+		{"version", "", func(w io.Writer, format string, opt Options) error {
+			return Version(w, format, Build{Version: "0.1.0", Commit: "3f2a9c4", Go: "go1.26", Platform: "linux/amd64"}, opt)
+		}},
+	}
+}
+
+// wide are documents whose JSON and YAML are long and say nothing that
+// plan-rich does not: the folding is the text's alone.
+var wide = map[string]bool{"plan-thousand": true}
+
+// TestGolden compares every document in every format, and in colour, with its
+// file below testdata. Read the files when you write them anew.
+func TestGolden(t *testing.T) {
+	for _, d := range documents() {
+		check := func(name, format string, opt Options) {
+			t.Run(name, func(t *testing.T) {
+				golden(t, name, written(t, d, format, opt))
+			})
+		}
+		check(d.name+".txt", FormatText, Options{Apply: "nfsync apply policies"})
+		check(d.name+".color.txt", FormatText, Options{Color: true, Width: 100})
+		if !wide[d.name] {
+			check(d.name+".json", FormatJSON, Options{})
+			check(d.name+".yaml", FormatYAML, Options{})
+		}
+	}
+}
+
+func written(t *testing.T, d document, format string, opt Options) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	if err := d.write(&buf, format, opt); err != nil {
+		t.Fatal(err)
+	}
+	return buf.Bytes()
+}
+
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s differs; go test -update writes it anew\n--- got ---\n%s\n--- want ---\n%s", path, got, want)
+	}
+}
+
+func TestFormats(t *testing.T) {
+	for _, f := range Formats() {
+		if err := CheckFormat(f); err != nil {
+			t.Error(err)
+		}
+	}
+	const want = `unknown output format "xml": must be one of text, json, yaml`
+	if err := Plan(io.Discard, "xml", emptyPlan(), Options{}); err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+type fullDisk struct{}
+
+var errFull = errors.New("no space left on device")
+
+func (fullDisk) Write([]byte) (int, error) { return 0, errFull }
+
+func TestWriteError(t *testing.T) {
+	for _, f := range Formats() {
+		if err := Plan(fullDisk{}, f, richPlan(), Options{}); !errors.Is(err, errFull) {
+			t.Errorf("%s: got %v, want %v", f, err, errFull)
+		}
+	}
+}
+
+// TestNothingObeyed holds every byte of every document to the rule that a
+// terminal is never handed anything to obey, but for our own colours.
+func TestNothingObeyed(t *testing.T) {
+	for _, d := range documents() {
+		for _, f := range Formats() {
+			out := string(written(t, d, f, Options{}))
+			if i := strings.IndexFunc(out, unprintable); i >= 0 {
+				t.Errorf("%s as %s holds %q", d.name, f, out[i:min(i+8, len(out))])
+			}
+			if !strings.HasSuffix(out, "\n") || strings.HasSuffix(out, "\n\n") {
+				t.Errorf("%s as %s does not end with one newline", d.name, f)
+			}
+		}
+	}
+}
+
+// TestNoColorLost holds coloured text to the words of the plain one.
+func TestNoColorLost(t *testing.T) {
+	for _, d := range documents() {
+		coloured := string(written(t, d, FormatText, Options{Color: true}))
+		for {
+			before, after, ok := strings.Cut(coloured, "\x1b[")
+			if !ok {
+				break
+			}
+			_, after, _ = strings.Cut(after, "m")
+			coloured = before + after
+		}
+		if want := string(written(t, d, FormatText, Options{})); coloured != want {
+			t.Errorf("%s: without its colours it reads\n%s\nnot\n%s", d.name, coloured, want)
+		}
+	}
+}
+
+// TestWidth holds prose to the width, but never a table.
+func TestWidth(t *testing.T) {
+	for _, width := range []int{40, 60, 100} {
+		var buf bytes.Buffer
+		if err := Plan(&buf, FormatText, refusedPlan(), Options{Width: width}); err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(buf.String()) {
+			if strings.HasPrefix(line, "      ") && len(strings.TrimRight(line, "\n")) > width {
+				t.Errorf("wider than %d: %q", width, line)
+			}
+		}
+	}
+}
