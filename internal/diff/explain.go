@@ -3,6 +3,7 @@ package diff
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"nfsync.dev/nfsync/internal/nf"
 )
@@ -182,7 +183,7 @@ func explainNamed(k nf.Key, e KeyExplanation, isSysctl bool) (KeyExplanation, bo
 		e.Unit, e.Scope = "whole seconds", scopeEach
 		return e, true
 	}
-	if k.Conntrack() && isSysctl {
+	if k.Conntrack() && isSysctl && strings.HasPrefix(e.Where, "/proc/sys/net/netfilter/nf_conntrack_") {
 		if _, ok := k.Timeout(); !ok {
 			e.Meaning = "A value of connection tracking, by its kernel name (Documentation/networking/nf_conntrack-sysctl.rst)."
 			e.Unit, e.Scope = "a whole number", scopeEach

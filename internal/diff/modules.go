@@ -79,10 +79,14 @@ func (e *expansion) addExplicit(name string, want nf.Want) {
 func (e *expansion) addLoaded(name string, source nf.Source) {
 	wish := nf.Exactly(nf.Module(nf.ModuleLoaded, nil))
 	if want, ok := e.modules[name]; ok {
-		if state, _, _ := want.Wish.Value.Module(); state == nf.ModuleUnloaded && e.explicit[name] {
-			want.Rivals = appendRival(want.Rivals, nf.Rival{Wish: wish, Source: source})
+		state, _, _ := want.Wish.Value.Module()
+		if state != nf.ModuleUnloaded {
+			return
 		}
-		return
+		if e.explicit[name] {
+			want.Rivals = appendRival(want.Rivals, nf.Rival{Wish: wish, Source: source})
+			return
+		}
 	}
 	e.modules[name] = &nf.Want{Target: nf.Node, Key: nf.ModuleKey(name), Wish: wish, Source: source}
 }

@@ -180,7 +180,7 @@ func restoreKeepsLevel(w *World, d *difference) *verdict {
 // conntrackLatched: the Virtuozzo 7 kernel never clears net->ct.can_alloc, so
 // tracking ends with the namespace only.
 func conntrackLatched(w *World, d *difference) *verdict {
-	if !isLevel(d) || d.layer != nf.LayerLive || !w.latches() {
+	if !isLevel(d) || d.layer != nf.LayerLive || !w.latching() {
 		return nil
 	}
 	to, _ := d.to.Level()
@@ -279,8 +279,13 @@ func missing(w *World, d *difference) *verdict {
 	if !isSysctl {
 		return nil
 	}
-	if owner := w.owner(file); owner == "" || w.has(owner) {
+	owner := w.owner(file)
+	if owner == "" {
 		return no("this kernel has no net.netfilter.%s here", file)
+	}
+	// What a module brings that the plan is going to load shows only then.
+	if m, _ := w.snap.Modules.Find(owner); m.State != nf.ModuleUnloaded {
+		return no("this kernel has no net.netfilter.%s here, although %s is there", file, owner)
 	}
 	return nil
 }

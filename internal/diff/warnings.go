@@ -71,7 +71,7 @@ func (w *World) leftover(want nf.Want) []nf.Warning {
 	ceiling, _ := want.Wish.Value.Level()
 	have, ok := w.fact(want.Target, nf.KeyLevel).Live.Level()
 	n, counted := w.places[want.Target].Count.Number()
-	if w.latches() || !ok || !counted || n == 0 || have >= nf.LevelStateful || ceiling >= nf.LevelStateful {
+	if w.latching() || !ok || !counted || n == 0 || have >= nf.LevelStateful || ceiling >= nf.LevelStateful {
 		return nil
 	}
 	return []nf.Warning{{Code: nf.WarnLeftoverEntries, Target: want.Target, Key: nf.KeyLevel, Source: &want.Source,
@@ -111,19 +111,17 @@ func (w *World) otherUsers(wants []nf.Want) []nf.Warning {
 // forgotten: a key that nfsync has set and that no policy names any more is
 // left as it is.
 func (w *World) forgotten(wanted map[ref]bool) []nf.Warning {
+	exists := map[nf.Target]bool{nf.Node: true}
+	for _, t := range w.order {
+		exists[nameless(t)] = true
+	}
 	var list []nf.Warning
 	for _, m := range w.snap.Memory.Keys {
-		if !m.Set || wanted[memoryRef(m.Target, m.Key)] || !w.exists(m.Target) {
+		if !m.Set || wanted[memoryRef(m.Target, m.Key)] || !exists[nameless(m.Target)] {
 			continue
 		}
 		list = append(list, nf.Warning{Code: nf.WarnNoLongerWanted, Target: m.Target, Key: m.Key,
 			Message: fmt.Sprintf("nfsync set this to %s, and no policy names it any more: it is left as it is", m.Applied)})
 	}
 	return list
-}
-
-// exists compares without names: memory may have an older one.
-func (w *World) exists(t nf.Target) bool {
-	_, _, ok := w.snap.Find(t)
-	return ok
 }

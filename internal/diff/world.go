@@ -30,12 +30,14 @@ type World struct {
 	// open are the differences that are not decided yet.
 	open map[ref]*difference
 	mem  map[ref]nf.MemoryKey
+	// latches are the instances in which tracking was once seen on.
+	latches map[nf.Latch]bool
 }
 
 // NewWorld arranges the snapshot for the rules.
 func NewWorld(_ nf.Wants, s *nf.Snapshot) *World {
 	w := &World{snap: s, places: map[nf.Target]place{nf.Node: {Namespace: &s.Host}}, reach: map[ref]nf.Value{},
-		open: map[ref]*difference{}, mem: map[ref]nf.MemoryKey{}}
+		open: map[ref]*difference{}, mem: map[ref]nf.MemoryKey{}, latches: map[nf.Latch]bool{}}
 	for i := range s.Containers {
 		c := &s.Containers[i]
 		w.places[c.Target()] = place{&c.Namespace, c}
@@ -44,14 +46,20 @@ func NewWorld(_ nf.Wants, s *nf.Snapshot) *World {
 	for _, m := range s.Memory.Keys {
 		w.mem[memoryRef(m.Target, m.Key)] = m
 	}
+	for _, l := range s.Memory.Latches {
+		w.latches[nf.Latch{Target: nameless(l.Target), Instance: l.Instance}] = true
+	}
 	return w
 }
 
-// memoryRef leaves the name out: a container that was renamed is the same one.
-func memoryRef(t nf.Target, k nf.Key) ref {
+// nameless leaves the name out: to memory a container that was renamed is the
+// same one.
+func nameless(t nf.Target) nf.Target {
 	t.Name = ""
-	return ref{t, k}
+	return t
 }
+
+func memoryRef(t nf.Target, k nf.Key) ref { return ref{nameless(t), k} }
 
 // fact is what was observed of a key, or what the plan so far has made of it.
 func (w *World) fact(t nf.Target, k nf.Key) nf.Fact {
@@ -91,7 +99,7 @@ func (w *World) levelValue(p place, live nf.Value) nf.Value {
 		live = rulesLevel(p.Rules)
 	}
 	level, ok := live.Level()
-	if ok && p.container == nil && w.latches() && level < nf.LevelStateful && w.tracking(nf.Node) == nf.TrackingOn {
+	if ok && p.container == nil && w.latching() && level < nf.LevelStateful && w.tracking(nf.Node) == nf.TrackingOn {
 		return nf.LevelStateful.Value()
 	}
 	return live
@@ -107,7 +115,7 @@ func rulesLevel(r *nf.Rules) nf.Value {
 	return r.Level().Value()
 }
 
-func (w *World) latches() bool { return w.snap.Capabilities.Latches == nf.Yes }
+func (w *World) latching() bool { return w.snap.Capabilities.Latches == nf.Yes }
 
 // tracking is whether a target tracks connections. On a kernel that latches,
 // tracking once seen on for an instance is on until it ends, and nothing but a
@@ -119,19 +127,14 @@ func (w *World) tracking(t nf.Target) string {
 	if p.Namespace != nil && p.Tracking != nil {
 		seen = p.Tracking.State
 	}
-	if w.latches() && seen != nf.TrackingOn && w.latched(t) {
+	if w.latching() && seen != nf.TrackingOn && w.latched(t) {
 		return nf.TrackingOn
 	}
 	return seen
 }
 
 func (w *World) latched(t nf.Target) bool {
-	for _, l := range w.snap.Memory.Latches {
-		if memoryRef(l.Target, "") == memoryRef(t, "") && l.Instance == w.instance(t) {
-			return true
-		}
-	}
-	return false
+	return w.latches[nf.Latch{Target: nameless(t), Instance: w.instance(t)}]
 }
 
 // instance is the identity that ends with a restart of the target.

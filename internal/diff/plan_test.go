@@ -1,0 +1,572 @@
+package diff
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"nfsync.dev/nfsync/internal/nf"
+	"pgregory.net/rapid"
+)
+
+// clone is a deep copy, by way of the public format.
+func clone(t interface{ Fatal(...any) }, s *nf.Snapshot) *nf.Snapshot {
+	data, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c nf.Snapshot
+	if err := json.Unmarshal(data, &c); err != nil {
+		t.Fatal(err)
+	}
+	return &c
+}
+
+// randomNode draws a node with a few modules that need each other, and
+// containers whose limits are their own, the node's, or not known to be either.
+func randomNode(t *rapid.T) *nf.Snapshot {
+	s := mainline()
+	if rapid.Bool().Draw(t, "virtuozzo") {
+		s = virtuozzo()
+	}
+	s.Capabilities.LegacyTables = rapid.Bool().Draw(t, "legacy")
+	node := rapid.Int64Range(0, 6).Draw(t, "node max") * 100
+	live(&s.Host, nf.KeyMax, nf.Number(node))
+	live(&s.Host, nf.KeyBuckets, nf.Number(512*rapid.Int64Range(1, 4).Draw(t, "buckets")))
+	s.Host.Count = nf.Number(rapid.Int64Range(0, 3).Draw(t, "node count") * 100)
+	base := s.Containers[0]
+	s.Containers = nil
+	for i := range rapid.IntRange(0, 4).Draw(t, "containers") {
+		c := base
+		c.ID, c.Name, c.Instance = fmt.Sprintf("c%d", i), fmt.Sprintf("c%d", i), fmt.Sprintf("boot-1/c%d", i)
+		c.Facts = slices.Clone(base.Facts)
+		c.Rules, c.Tracking = &nf.Rules{}, &nf.Tracking{State: nf.TrackingOff}
+		c.MaxScope = rapid.SampledFrom([]string{nf.ScopeOwn, nf.ScopeNode, nf.ScopeUnknown}).Draw(t, "scope")
+		max := node
+		if c.MaxScope == nf.ScopeOwn {
+			max = rapid.Int64Range(0, 7).Draw(t, "max") * 100
+		}
+		setFact(&c.Namespace, nf.KeyMax, func(f *nf.Fact) { f.Live, f.ReadOnly = nf.Number(max), c.MaxScope == nf.ScopeNode })
+		c.Count = nf.Number(rapid.Int64Range(0, 3).Draw(t, "count") * 100)
+		if rapid.IntRange(0, 9).Draw(t, "blind") == 0 {
+			c.Unobservable = "going away"
+		}
+		s.Containers = append(s.Containers, c)
+	}
+	randomModules(t, s)
+	return s
+}
+
+// randomModules makes a consistent state: what a loaded module needs is loaded.
+func randomModules(t *rapid.T, s *nf.Snapshot) {
+	list := s.Modules.List
+	for i := range list {
+		m := &list[i]
+		m.Holders, m.Refs = nil, rapid.SampledFrom([]int{0, 0, 0, 1}).Draw(t, "refs")
+		if m.State != nf.ModuleBuiltin {
+			m.State = rapid.SampledFrom([]string{nf.ModuleLoaded, nf.ModuleUnloaded}).Draw(t, "state")
+		}
+	}
+	for i := range list {
+		for _, dep := range list[i].Deps {
+			if d := module(s, dep); list[i].State == nf.ModuleLoaded {
+				d.State = nf.ModuleLoaded
+			}
+		}
+	}
+	for i := range list {
+		if list[i].State == nf.ModuleUnloaded {
+			list[i].Refs = 0
+			continue
+		}
+		for _, dep := range list[i].Deps {
+			d := module(s, dep)
+			d.Holders = append(d.Holders, list[i].Name)
+			d.Refs++
+		}
+	}
+	if module(s, "nf_conntrack").State == nf.ModuleUnloaded {
+		dropConntrack(&s.Host)
+		for i := range s.Containers {
+			// What own limits they will have when it is loaded cannot be known.
+			s.Containers[i].MaxScope = nf.ScopeNode
+			dropConntrack(&s.Containers[i].Namespace)
+		}
+	}
+}
+
+func dropConntrack(n *nf.Namespace) {
+	n.Facts = slices.DeleteFunc(slices.Clone(n.Facts), func(f nf.Fact) bool { return f.Key.Conntrack() })
+	n.Count = nf.Absent()
+}
+
+func randomWants(t *rapid.T, s *nf.Snapshot) nf.Wants {
+	var list []nf.Want
+	add := func(w nf.Want) {
+		if rapid.Bool().Draw(t, "wanted") {
+			list = append(list, w)
+		}
+	}
+	number := func(label string, most int64) nf.Value {
+		return nf.Number(rapid.Int64Range(1, most).Draw(t, label) * 100)
+	}
+	level := func() nf.Value {
+		return nf.Level(rapid.IntRange(int(nf.LevelDisabled), int(nf.LevelFull)).Draw(t, "level")).Value()
+	}
+	add(want(nf.Node, nf.KeyMax, number("want node max", 8)))
+	add(want(nf.Node, nf.KeyBuckets, nf.Number(rapid.Int64Range(1, 3000).Draw(t, "want buckets"))))
+	add(want(nf.Node, nf.KeyLevel, level()))
+	add(want(nf.Node, nf.KeyAboveLevel, nf.Text(rapid.SampledFrom([]string{"keep", "unload"}).Draw(t, "above"))))
+	for _, name := range []string{"ip_set", "iptable_filter", "ip_tables", "nf_conntrack", "nf_nat", "nft_ct", "nf_tables", "nfnetlink", "x_tables", "xt_u32"} {
+		if rapid.IntRange(0, 3).Draw(t, "module") == 0 {
+			add(wantModule(name, rapid.SampledFrom([]string{nf.ModuleLoaded, nf.ModuleUnloaded}).Draw(t, "want state"), nil))
+		}
+	}
+	for i := range s.Containers {
+		target := s.Containers[i].Target()
+		if rapid.Bool().Draw(t, "range") {
+			atLeast := rapid.Int64Range(1, 4).Draw(t, "at least") * 100
+			add(wantRange(target, nf.KeyMax, atLeast, atLeast+rapid.Int64Range(0, 3).Draw(t, "width")*100))
+		} else {
+			add(want(target, nf.KeyMax, number("want max", 8)))
+		}
+		add(want(target, nf.TimeoutKey("udp"), number("want udp", 3)))
+		w := want(target, nf.KeyLevel, level())
+		w.Restart = rapid.SampledFrom([]nf.Restart{nf.RestartRefuse, nf.RestartStage}).Draw(t, "restart")
+		add(w)
+	}
+	slices.SortStableFunc(list, func(a, b nf.Want) int { return a.Target.Compare(b.Target) })
+	return nf.Wants{List: list}
+}
+
+// kernel is the oracle: a little machine that knows what a kernel does and
+// nothing of the rules.
+type oracle struct {
+	*nf.Snapshot
+}
+
+// take makes one change and says what a kernel, or a careful operator, has
+// against it.
+func (o oracle) take(c nf.Change) error {
+	if name, ok := c.Key.Module(); ok {
+		return o.takeModule(name, c)
+	}
+	n, ct, ok := o.Find(c.Target)
+	switch {
+	case !ok:
+		return fmt.Errorf("no target %s", c.Target)
+	case ct != nil && ct.Unobservable != "":
+		return fmt.Errorf("a blind change in %s", c.Target)
+	case c.Layer == nf.LayerBoot:
+		setFact(n, c.Key, func(f *nf.Fact) { f.Boot = &c.To })
+		return nil
+	case c.Key.Conntrack() && module(o.Snapshot, "nf_conntrack").State == nf.ModuleUnloaded:
+		return fmt.Errorf("%s has no file before its module is loaded", c.Key)
+	case n.Fact(c.Key).ReadOnly:
+		return fmt.Errorf("%s is read-only", c.Key)
+	}
+	if c.Key == nf.KeyMax {
+		if err := o.takeMax(n, ct, c); err != nil {
+			return err
+		}
+	}
+	to := c.To
+	if v, ok := to.Number(); ok && c.Key == nf.KeyBuckets {
+		to = nf.Number((v + 511) / 512 * 512)
+	}
+	live(n, c.Key, to)
+	if ct == nil && c.Key == nf.KeyMax { // where the limit is the node's, containers show it
+		for i := range o.Containers {
+			if o.Containers[i].MaxScope == nf.ScopeNode && !o.Containers[i].Fact(nf.KeyMax).Live.IsAbsent() {
+				live(&o.Containers[i].Namespace, nf.KeyMax, c.To)
+			}
+		}
+	}
+	return nil
+}
+
+// takeMax: nobody ends below the entries that he has, no container above the
+// node.
+func (o oracle) takeMax(n *nf.Namespace, ct *nf.Container, c nf.Change) error {
+	to, _ := c.To.Number()
+	from, known := n.Fact(nf.KeyMax).Live.Number()
+	lower := known && (from == 0 || to < from)
+	if count, ok := n.Count.Number(); ok && lower && count > to {
+		return fmt.Errorf("%s below its own %d entries", c.Target, count)
+	}
+	if ct != nil {
+		node, ok := o.Host.Fact(nf.KeyMax).Live.Number()
+		if ok && (node != 0 && to > node || node == 0 && ct.Runtime == nf.RuntimeVZ) {
+			return fmt.Errorf("%s at %d above the node's %d", c.Target, to, node)
+		}
+		return nil
+	}
+	for i := range o.Containers {
+		other := &o.Containers[i]
+		max, ok := other.Fact(nf.KeyMax).Live.Number()
+		if lower && ok && other.MaxScope != nf.ScopeNode && max > to {
+			return fmt.Errorf("the node at %d below %s at %d", to, other.ID, max)
+		}
+		if count, ok := other.Count.Number(); ok && lower && other.MaxScope != nf.ScopeOwn && count > to {
+			return fmt.Errorf("the node at %d below the %d entries of %s", to, count, other.ID)
+		}
+	}
+	return nil
+}
+
+func (o oracle) takeModule(name string, c nf.Change) error {
+	m := module(o.Snapshot, name)
+	to, _, _ := c.To.Module()
+	if to == nf.ModuleLoaded {
+		for _, dep := range m.Deps {
+			if module(o.Snapshot, dep).State == nf.ModuleUnloaded {
+				return fmt.Errorf("%s before %s, which it needs", name, dep)
+			}
+		}
+		m.State = nf.ModuleLoaded
+		for _, dep := range m.Deps {
+			d := module(o.Snapshot, dep)
+			d.Holders, d.Refs = append(slices.Clone(d.Holders), name), d.Refs+1
+		}
+		if name == "nf_conntrack" {
+			o.conntrackAppears()
+		}
+		return nil
+	}
+	if m.State == nf.ModuleBuiltin || m.Refs > 0 {
+		return fmt.Errorf("%s is %s with %d references", name, m.State, m.Refs)
+	}
+	if name == "nf_conntrack" {
+		if err := o.conntrackGoes(); err != nil {
+			return err
+		}
+	}
+	o.unload(m)
+	return nil
+}
+
+func (o oracle) unload(m *nf.ModuleFact) {
+	m.State = nf.ModuleUnloaded
+	for _, dep := range m.Deps {
+		d := module(o.Snapshot, dep)
+		d.Refs--
+		d.Holders = slices.DeleteFunc(slices.Clone(d.Holders), func(h string) bool { return h == m.Name })
+	}
+}
+
+func (o oracle) conntrackAppears() {
+	appear := func(n *nf.Namespace) {
+		live(n, nf.KeyMax, nf.Number(65536))
+		live(n, nf.KeyBuckets, nf.Number(65536))
+		live(n, nf.TimeoutKey("udp"), nf.Number(30))
+		n.Count = nf.Number(0)
+	}
+	appear(&o.Host)
+	for i := range o.Containers {
+		appear(&o.Containers[i].Namespace)
+	}
+}
+
+func (o oracle) conntrackGoes() error {
+	spaces := []*nf.Namespace{&o.Host}
+	for i := range o.Containers {
+		if o.Containers[i].Unobservable != "" {
+			return fmt.Errorf("nobody knows what %s tracks", o.Containers[i].ID)
+		}
+		spaces = append(spaces, &o.Containers[i].Namespace)
+	}
+	for _, n := range spaces {
+		if count, ok := n.Count.Number(); ok && count > 0 {
+			return fmt.Errorf("%d live entries", count)
+		}
+		dropConntrack(n)
+	}
+	return nil
+}
+
+// settled marshals without what nobody wants back: the order of holders.
+func settled(t *rapid.T, s *nf.Snapshot) string {
+	for i := range s.Modules.List {
+		slices.Sort(s.Modules.List[i].Holders)
+	}
+	data, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+func TestPlanProperties(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := randomNode(t)
+		w := randomWants(t, s)
+		before := settled(t, s)
+		p := Plan(w, s)
+		if again := Plan(w, clone(t, s)); !reflect.DeepEqual(p, again) {
+			t.Fatalf("not deterministic:\n%+v\n%+v", p, again)
+		}
+		if settled(t, s) != before {
+			t.Fatal("planning changed its input")
+		}
+		checkAnsweredOnce(t, w, s, p)
+		after := checkPrefixes(t, s, p)
+		if next := Plan(w, after.Snapshot); len(next.Changes) > 0 {
+			t.Fatalf("the plan is not empty after it was applied: %v\nfirst: %v", answers(next), answers(p))
+		}
+		checkUndo(t, s, p)
+	})
+}
+
+// checkAnsweredOnce: each want is in sync, a change, a refusal or pending, and
+// no key of a layer is answered twice.
+func checkAnsweredOnce(t *rapid.T, w nf.Wants, s *nf.Snapshot, p nf.Plan) {
+	type answer struct {
+		ref
+		layer nf.Layer
+	}
+	seen := map[answer]int{}
+	answered := map[ref]bool{}
+	note := func(t nf.Target, k nf.Key, l nf.Layer) {
+		seen[answer{ref{t, k}, l}]++
+		answered[ref{t, k}] = true
+	}
+	for _, c := range p.Changes {
+		note(c.Target, c.Key, c.Layer)
+	}
+	for _, r := range p.Refusals {
+		note(r.Target, r.Key, r.Layer)
+	}
+	for _, q := range p.Pending {
+		note(q.Target, q.Key, "pending")
+	}
+	for _, i := range p.InSync {
+		note(i.Target, i.Key, nf.LayerLive)
+	}
+	for a, n := range seen {
+		if n != 1 {
+			t.Fatalf("%v is answered %d times", a, n)
+		}
+	}
+	for _, want := range w.List {
+		if want.Key != nf.KeyAboveLevel && !answered[ref{want.Target, want.Key}] {
+			t.Fatalf("%s of %s is not answered", want.Key, want.Target)
+		}
+	}
+}
+
+func checkPrefixes(t *rapid.T, s *nf.Snapshot, p nf.Plan) oracle {
+	o := oracle{clone(t, s)}
+	world := NewWorld(nf.Wants{}, o.Snapshot)
+	for i, c := range p.Changes {
+		if r := world.Check(c); r != nil {
+			t.Fatalf("change %d (%s of %s) is not allowed any more: %s %s", i, c.Key, c.Target, r.Code, r.Reason)
+		}
+		if err := o.take(c); err != nil {
+			t.Fatalf("change %d of %v is not safe: %v", i, answers(p), err)
+		}
+		if !world.InSync(c) {
+			t.Fatalf("change %d (%s to %s) does not read back as made", i, c.Key, c.To)
+		}
+	}
+	return o
+}
+
+// checkUndo: taking back all that can be taken back restores the machine.
+func checkUndo(t *rapid.T, s *nf.Snapshot, p nf.Plan) {
+	o := oracle{clone(t, s)}
+	var done []nf.Change
+	for _, c := range p.Changes {
+		if c.OneWay || c.Disruptive {
+			continue
+		}
+		if err := o.take(c); err != nil {
+			t.Fatal(err)
+		}
+		done = append(done, c)
+	}
+	for _, c := range slices.Backward(done) {
+		if c.From.IsAbsent() {
+			continue // the key goes with its module
+		}
+		c.From, c.To = c.To, c.From
+		if name, ok := c.Key.Module(); ok {
+			if name == "nf_conntrack" {
+				dropConntrack(&o.Host)
+				for i := range o.Containers {
+					dropConntrack(&o.Containers[i].Namespace)
+				}
+			}
+			o.unload(module(o.Snapshot, name))
+			continue
+		}
+		n, _, _ := o.Find(c.Target)
+		if c.Layer == nf.LayerBoot {
+			setFact(n, c.Key, func(f *nf.Fact) { f.Boot = &c.To })
+			continue
+		}
+		live(n, c.Key, c.To)
+		if c.Target.IsNode() && c.Key == nf.KeyMax {
+			for i := range o.Containers {
+				if o.Containers[i].MaxScope == nf.ScopeNode {
+					live(&o.Containers[i].Namespace, nf.KeyMax, c.To)
+				}
+			}
+		}
+	}
+	if got, want := settled(t, o.Snapshot), settled(t, clone(t, s)); got != want {
+		t.Fatalf("undo does not restore\n got %s\nwant %s", got, want)
+	}
+}
+
+func TestPlanID(t *testing.T) {
+	base := func(edits ...edit) string {
+		return Plan(wants(want(nf.Node, nf.KeyMax, nf.Number(300000)), want(netns("web"), nf.KeyMax, nf.Number(5))), mainline(edits...)).ID
+	}
+	moved := want(nf.Node, nf.KeyMax, nf.Number(300000))
+	moved.Source.Line = 99
+	if got := Plan(wants(moved, want(netns("web"), nf.KeyMax, nf.Number(5))), mainline()).ID; got != base() {
+		t.Error("the line of a policy counts")
+	}
+	for name, e := range map[string]edit{
+		"the number of entries": func(s *nf.Snapshot) { container(s, "web").Count = nf.Number(7) },
+		"the time":              func(s *nf.Snapshot) { s.TakenAt = time.Unix(1, 0) },
+		"another value":         func(s *nf.Snapshot) { live(&s.Host, nf.KeyExpectMax, nf.Number(7)) },
+	} {
+		if base(e) != base() {
+			t.Errorf("%s counts", name)
+		}
+	}
+	for name, e := range map[string]edit{
+		"a from value":       func(s *nf.Snapshot) { live(&s.Host, nf.KeyMax, nf.Number(7)) },
+		"a container's life": func(s *nf.Snapshot) { container(s, "web").Instance = "boot-1/web-again" },
+		"the node's life":    func(s *nf.Snapshot) { s.BootID = "boot-2" },
+		"a verdict":          func(s *nf.Snapshot) { s.Capabilities.Denied = map[string]string{nf.AbilityNode: "no"} },
+	} {
+		if base(e) == base() {
+			t.Errorf("%s does not count", name)
+		}
+	}
+}
+
+func TestCause(t *testing.T) {
+	wanted := want(netns("web"), nf.TimeoutKey("udp"), nf.Number(60))
+	remember := func(asked, instance string) edit {
+		return func(s *nf.Snapshot) {
+			s.Memory.Keys = []nf.MemoryKey{{Target: nf.Target{Kind: nf.TargetContainer, Runtime: nf.RuntimeNetns, ID: "web", Name: "old-name"},
+				Key: wanted.Key, Asked: asked, Instance: instance}}
+		}
+	}
+	for _, test := range []struct {
+		edit  edit
+		cause nf.Cause
+	}{
+		{func(*nf.Snapshot) {}, nf.CauseNew},
+		{remember("30", "boot-0/web"), nf.CausePolicy},
+		{remember("60", "boot-0/web"), nf.CauseRestart},
+		{remember("60", "boot-1/web"), nf.CauseDrift},
+	} {
+		p := Plan(wants(wanted), mainline(test.edit))
+		if len(p.Changes) != 1 || p.Changes[0].Cause != test.cause {
+			t.Errorf("cause %v, want %s", p.Changes, test.cause)
+		}
+	}
+}
+
+func TestModulesAboveLevel(t *testing.T) {
+	above := want(nf.Node, nf.KeyAboveLevel, nf.Text("unload"))
+	stateless := want(nf.Node, nf.KeyLevel, nf.LevelStateless.Value())
+	unloads := []string{"change node module/nft_ct", "change node module/nf_conntrack"}
+	for _, test := range []struct {
+		name   string
+		edit   edit
+		wants  []nf.Want
+		expect []string
+	}{
+		{"nobody needs more", func(*nf.Snapshot) {}, []nf.Want{stateless, above}, unloads},
+		{"a container wants more", func(*nf.Snapshot) {}, []nf.Want{stateless, above, want(netns("web"), nf.KeyLevel, nf.LevelStateful.Value())}, nil},
+		{"a container has more", withRules("web", nf.LevelStateful), []nf.Want{stateless, above}, nil},
+		{"what a container has is unknown", func(s *nf.Snapshot) { live(&s.Containers[0].Namespace, nf.KeyLevel, nf.Unknown("EPERM")) }, []nf.Want{stateless, above}, nil},
+		{"keep", func(*nf.Snapshot) {}, []nf.Want{stateless, want(nf.Node, nf.KeyAboveLevel, nf.Text("keep"))}, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := answers(Plan(wants(test.wants...), mainline(test.edit))); !slices.Equal(got, test.expect) {
+				t.Errorf("got %q, want %q", got, test.expect)
+			}
+		})
+	}
+}
+
+func TestRanges(t *testing.T) {
+	for _, test := range []struct {
+		key             nf.Key
+		have            int64
+		atLeast, atMost int64
+		to              nf.Value // absent: in sync
+	}{
+		{nf.KeyExpectMax, 100, 200, 300, nf.Number(200)},
+		{nf.KeyExpectMax, 400, 200, 300, nf.Number(300)},
+		{nf.KeyExpectMax, 250, 200, 300, nf.Absent()},
+		{nf.KeyExpectMax, 400, 200, 0, nf.Absent()},
+		{nf.KeyExpectMax, 100, 0, 300, nf.Absent()},
+		{nf.KeyMax, 0, 200, 0, nf.Absent()},         // no limit is at least anything
+		{nf.KeyMax, 0, 0, 300, nf.Number(300)},      // and not at most anything
+		{nf.KeyBuckets, 1024, 0, 1000, nf.Absent()}, // 1000 is kept as 1024
+		{nf.KeyBuckets, 1024, 1025, 0, nf.Number(1025)},
+	} {
+		s := mainline(func(s *nf.Snapshot) { live(&s.Host, test.key, nf.Number(test.have)) })
+		p := Plan(wants(wantRange(nf.Node, test.key, test.atLeast, test.atMost)), s)
+		got := nf.Absent()
+		if len(p.Changes) == 1 {
+			got = p.Changes[0].To
+		}
+		if got != test.to || len(p.Refusals) > 0 {
+			t.Errorf("%s %d in %d..%d: to %s, want %s (%v)", test.key, test.have, test.atLeast, test.atMost, got, test.to, p.Refusals)
+		}
+	}
+}
+
+// Ten times the containers must not take anything like a hundred times the
+// time; only the ratio is looked at, of the best of some runs.
+func TestPlanIsNearLinear(t *testing.T) {
+	cost := func(n int) time.Duration {
+		s, list := fleet(n)
+		best := time.Hour
+		for range 7 {
+			start := time.Now()
+			Plan(nf.Wants{List: list}, s)
+			best = min(best, time.Since(start))
+		}
+		return best
+	}
+	if small, large := cost(300), cost(3000); large > 40*small {
+		t.Errorf("300 containers take %s, 3000 take %s", small, large)
+	}
+}
+
+// fleet is a Virtuozzo node whose containers are all to be lowered before it.
+func fleet(n int) (*nf.Snapshot, []nf.Want) {
+	s := virtuozzo()
+	base := s.Containers[0]
+	s.Containers = nil
+	list := []nf.Want{want(nf.Node, nf.KeyMax, nf.Number(1000))}
+	for i := range n {
+		c := base
+		c.ID = fmt.Sprintf("%06d", i)
+		c.Facts = slices.Clone(base.Facts)
+		s.Containers = append(s.Containers, c)
+		s.Memory.Keys = append(s.Memory.Keys, nf.MemoryKey{Target: c.Target(), Key: nf.TimeoutKey("udp"), Set: true})
+		s.Memory.Latches = append(s.Memory.Latches, nf.Latch{Target: c.Target(), Instance: c.Instance})
+		list = append(list, want(c.Target(), nf.KeyMax, nf.Number(500)), want(c.Target(), nf.TimeoutKey("udp"), nf.Number(60)))
+	}
+	return s, list
+}
+
+func BenchmarkPlan1000(b *testing.B) {
+	s, list := fleet(1000)
+	for b.Loop() {
+		Plan(nf.Wants{List: list}, s)
+	}
+}

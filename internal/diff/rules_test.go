@@ -1,0 +1,351 @@
+package diff
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// Each row is one rule at work, or just not: the facts, the wants, and every
+// answer of the plan. The source says where the kernel or the vendor has it.
+var ruleTests = []struct {
+	name   string
+	source string
+	snap   *nf.Snapshot
+	wants  []nf.Want
+	expect []string
+}{
+	// not-permitted
+	{"an unprivileged user changes nothing of the node", "net/sysctl_net.c, net_ctl_permissions",
+		mainline(denied(nf.AbilityNode)), []nf.Want{want(nf.Node, nf.KeyMax, nf.Number(5))}, []string{"not-permitted node conntrack.max"}},
+	{"nor loads modules", "kernel/module/main.c, may_init_module",
+		mainline(denied(nf.AbilityModules)), []nf.Want{wantModule("ip_set", nf.ModuleLoaded, nil)}, []string{"not-permitted node module/ip_set"}},
+	{"nor enters containers, even where it cannot see", "setns(2)",
+		mainline(denied(nf.AbilityContainers), func(s *nf.Snapshot) { live(&s.Containers[1].Namespace, nf.TimeoutKey("udp"), nf.Unknown("EPERM")) }),
+		[]nf.Want{want(netns("web"), nf.TimeoutKey("udp"), nf.Number(5))}, []string{"not-permitted web conntrack.timeouts.udp"}},
+	{"what is in sync needs no privilege", "the definition of a difference",
+		mainline(denied(nf.AbilityNode)), []nf.Want{want(nf.Node, nf.KeyMax, nf.Number(262144))}, nil},
+
+	// unobservable
+	{"an unknown value is not changed", "absence of evidence",
+		mainline(func(s *nf.Snapshot) { live(&s.Host, nf.KeyMax, nf.Unknown("EIO")) }),
+		[]nf.Want{want(nf.Node, nf.KeyMax, nf.Number(5))}, []string{"unobservable node conntrack.max"}},
+	{"nor anything in a container that cannot be looked into", "namespaces(7)",
+		mainline(func(s *nf.Snapshot) { container(s, "web").Unobservable = "no network namespace of its own" }),
+		[]nf.Want{want(netns("web"), nf.TimeoutKey("udp"), nf.Number(5))}, []string{"unobservable web conntrack.timeouts.udp"}},
+	{"lowering the node needs every container's limit", "nf_conntrack_core.c: the container keeps its own",
+		mainline(func(s *nf.Snapshot) { live(&container(s, "web").Namespace, nf.KeyMax, nf.Unknown("EACCES")) }),
+		[]nf.Want{want(nf.Node, nf.KeyMax, nf.Number(1000))}, []string{"unobservable node conntrack.max"}},
+	{"lowering the node needs every container's count", "nf_conntrack_core.c: the count is per namespace",
+		mainline(func(s *nf.Snapshot) { container(s, "web").Count = nf.Unknown("EACCES") }),
+		[]nf.Want{want(nf.Node, nf.KeyMax, nf.Number(1000))}, []string{"unobservable node conntrack.max"}},
+	{"raising the node does not", "nf_conntrack_core.c",
+		mainline(func(s *nf.Snapshot) { container(s, "web").Count = nf.Unknown("EACCES") }),
+		[]nf.Want{want(nf.Node, nf.KeyMax, nf.Number(300000))}, []string{"change node conntrack.max"}},
+	{"a module that may or may not exist", "modules.dep(5) unreadable",
+		mainline(func(s *nf.Snapshot) { s.Modules.Complete, s.Modules.Unknown = false, "no evidence" }),
+		[]nf.Want{wantModule("xt_u32", nf.ModuleLoaded, nil)}, []string{"unobservable node module/xt_u32"}},
+
+	// conflict
+	{"equal priority, different wishes", "the policy format",
+		mainline(), []nf.Want{rival(want(nf.Node, nf.KeyMax, nf.Number(5)), nf.Number(6))}, []string{"conflict node conntrack.max"}},
+	{"even where one of them is met", "the policy format",
+		mainline(), []nf.Want{rival(want(nf.Node, nf.KeyMax, nf.Number(262144)), nf.Number(6))}, []string{"conflict node conntrack.max"}},
+	{"an explicit unloaded against a level that needs it", "net/netfilter/nft_ct.c needs nf_conntrack",
+		mainline(), []nf.Want{want(nf.Node, nf.KeyLevel, nf.LevelStateful.Value()), wantModule("nft_ct", nf.ModuleUnloaded, nil)}, []string{"conflict node module/nft_ct"}},
+	{"an explicit unloaded against what a module needs", "modules.dep(5)",
+		mainline(), []nf.Want{wantModule("ip_set", nf.ModuleLoaded, nil), wantModule("nfnetlink", nf.ModuleUnloaded, nil), wantModule("nft_ct", nf.ModuleUnloaded, nil)},
+		[]string{"change node module/ip_set", "change node module/nft_ct", "conflict node module/nfnetlink"}},
+	{"an alias is its module", "modules.alias: nf_conntrack_ipv4 merged in 4.19",
+		mainline(), []nf.Want{want(nf.Node, nf.KeyLevel, nf.LevelStateful.Value()), wantModule("nf_conntrack_ipv4", nf.ModuleUnloaded, nil)}, []string{"conflict node module/nf_conntrack"}},
+
+	// level-unsupported
+	{"no mask file, no levels", "kernel/ve/ve.c of Virtuozzo 9",
+		virtuozzo(func(s *nf.Snapshot) {
+			s.Capabilities.Masks, s.Capabilities.Latches = false, nf.No
+			live(&s.Containers[0].Namespace, nf.KeyLevel, nf.Absent())
+		}),
+		[]nf.Want{want(vz101, nf.KeyLevel, nf.LevelStateless.Value())}, []string{"level-unsupported 101 level"}},
+
+	// restore-keeps-level
+	{"a suspended container comes back with its mask", "vz-rst-action.in of libvzctl",
+		virtuozzo(state("suspended")), []nf.Want{want(vz101, nf.KeyLevel, nf.LevelStateless.Value())}, []string{"restore-keeps-level 101 level"}},
+	{"staged, it is also saved for the cold start", "vz-rst-action.in of libvzctl",
+		virtuozzo(state("suspended")), []nf.Want{restart(want(vz101, nf.KeyLevel, nf.LevelStateless.Value()), nf.RestartStage)},
+		[]string{"boot change 101 level", "restore-keeps-level 101 level"}},
+
+	// conntrack-latched
+	{"conntrack is not taken from a running container", "net->ct.can_alloc, vzkernel nf_conntrack_core.c",
+		virtuozzo(tracking(nf.TrackingOn)), []nf.Want{want(vz101, nf.KeyLevel, nf.LevelStateless.Value())}, []string{"conntrack-latched 101 level"}},
+	{"nor where tracking is unknown", "net->ct.can_alloc is not exported",
+		virtuozzo(), []nf.Want{want(vz101, nf.KeyLevel, nf.LevelStateless.Value())}, []string{"conntrack-latched 101 level"}},
+	{"nor where it was seen on earlier in this instance", "nothing clears can_alloc",
+		virtuozzo(tracking(nf.TrackingOff), func(s *nf.Snapshot) { s.Memory.Latches = []nf.Latch{{Target: vz101, Instance: "boot-1/101/4711"}} }),
+		[]nf.Want{want(vz101, nf.KeyLevel, nf.LevelStateless.Value())}, []string{"conntrack-latched 101 level"}},
+	{"a latch of an earlier instance is over", "can_alloc is per namespace",
+		virtuozzo(tracking(nf.TrackingOff), func(s *nf.Snapshot) { s.Memory.Latches = []nf.Latch{{Target: vz101, Instance: "boot-0/101/1"}} }),
+		[]nf.Want{want(vz101, nf.KeyLevel, nf.LevelStateless.Value())}, []string{"restart-required 101 level"}},
+	{"a custom mask may have the conntrack bits", "vziptable_defs.h",
+		virtuozzo(func(s *nf.Snapshot) { live(&s.Containers[0].Namespace, nf.KeyLevel, nf.Text("custom(0x4c004003)")) }),
+		[]nf.Want{want(vz101, nf.KeyLevel, nf.LevelStateless.Value())}, []string{"conntrack-latched 101 level"}},
+	{"on the node, where it was seen on", "init_net.ct.can_alloc",
+		virtuozzo(func(s *nf.Snapshot) { s.Host.Tracking.State = nf.TrackingOn }),
+		[]nf.Want{want(nf.Node, nf.KeyLevel, nf.LevelStateless.Value())}, []string{"conntrack-latched node level"}},
+	{"on the node unknown alone only warns", "init_net.ct.can_alloc is not exported",
+		virtuozzo(), []nf.Want{want(nf.Node, nf.KeyLevel, nf.LevelDisabled.Value())}, nil},
+
+	// restart-required
+	{"raising a running container's level", "ve.iptables_mask: EBUSY, kernel/ve/ve.c",
+		virtuozzo(levels(nf.LevelStateless, nf.LevelStateless)), []nf.Want{want(vz101, nf.KeyLevel, nf.LevelDisabled.Value())}, []string{"restart-required 101 level"}},
+	{"refuse, even where it is saved already", "the policy format: restart",
+		virtuozzo(levels(nf.LevelStateless, nf.LevelDisabled)), []nf.Want{want(vz101, nf.KeyLevel, nf.LevelDisabled.Value())}, []string{"restart-required 101 level"}},
+	{"stage saves and waits", "vzctl(8): set --save",
+		virtuozzo(levels(nf.LevelStateless, nf.LevelStateless)), []nf.Want{restart(want(vz101, nf.KeyLevel, nf.LevelDisabled.Value()), nf.RestartStage)},
+		[]string{"boot change 101 level", "pending 101 level"}},
+	{"staged already", "vzctl(8): set --save",
+		virtuozzo(levels(nf.LevelStateless, nf.LevelDisabled)), []nf.Want{restart(want(vz101, nf.KeyLevel, nf.LevelDisabled.Value()), nf.RestartStage)}, []string{"pending 101 level"}},
+	{"live right, saved wrong", "ve.conf is what the next start takes",
+		virtuozzo(levels(nf.LevelStateless, nf.LevelFull)), []nf.Want{want(vz101, nf.KeyLevel, nf.LevelStateless.Value())}, []string{"boot change 101 level"}},
+	{"a stopped container has only a saved level", "ve.conf",
+		virtuozzo(state("stopped"), levels(nf.LevelStateless, nf.LevelFull)), []nf.Want{want(vz101, nf.KeyLevel, nf.LevelStateless.Value()), want(vz101, nf.KeyMax, nf.Number(5))},
+		[]string{"boot change 101 level", "pending 101 conntrack.max"}},
+	{"one on its way is left alone", "prlctl(8) states",
+		virtuozzo(state("migrating")), []nf.Want{want(vz101, nf.KeyLevel, nf.LevelStateless.Value())}, []string{"unobservable 101 level"}},
+
+	// level-in-use
+	{"the rules use more", "nf_ct_netns_get, nf_conntrack_proto.c",
+		mainline(withRules("web", nf.LevelStateful)), []nf.Want{want(netns("web"), nf.KeyLevel, nf.LevelStateless.Value())}, []string{"level-in-use web level"}},
+	{"the rules use as much", "a level is a ceiling",
+		mainline(withRules("web", nf.LevelStateful)), []nf.Want{want(netns("web"), nf.KeyLevel, nf.LevelStateful.Value())}, nil},
+
+	// modules-locked
+	{"a kernel without modules", "CONFIG_MODULES=n",
+		mainline(support(nf.SupportNone)), []nf.Want{wantModule("ip_set", nf.ModuleLoaded, nil)}, []string{"modules-locked node module/ip_set"}},
+	{"modules_disabled", "kernel/module/main.c",
+		mainline(support(nf.SupportLocked)), []nf.Want{wantModule("ip_set", nf.ModuleLoaded, nil)}, []string{"modules-locked node module/ip_set"}},
+	{"a writable parameter is still written", "kernel/params.c, param_attr_store",
+		mainline(support(nf.SupportLocked)), []nf.Want{wantModule("nf_conntrack", nf.ModuleLoaded, map[string]string{"hashsize": "1024"})}, []string{"change node module/nf_conntrack"}},
+
+	// builtin
+	{"a built-in module is loaded", "modules.builtin", mainline(), []nf.Want{wantModule("ipv6", nf.ModuleLoaded, nil)}, nil},
+	{"and cannot be unloaded", "delete_module(2)", mainline(), []nf.Want{wantModule("ipv6", nf.ModuleUnloaded, nil)}, []string{"builtin node module/ipv6"}},
+	{"nor be given parameters", "kernel-parameters.rst",
+		mainline(func(s *nf.Snapshot) { module(s, "ipv6").Parameters = map[string]nf.Parameter{"disable": {Value: "0"}} }),
+		[]nf.Want{wantModule("ipv6", nf.ModuleLoaded, map[string]string{"disable": "1"})}, []string{"builtin node module/ipv6"}},
+
+	// missing
+	{"no such module", "modules.dep(5)", mainline(), []nf.Want{wantModule("xt_u32", nf.ModuleLoaded, nil)}, []string{"missing node module/xt_u32"}},
+	{"no such module to unload is as good as unloaded", "modules.dep(5)", mainline(), []nf.Want{wantModule("xt_u32", nf.ModuleUnloaded, nil)}, nil},
+	{"no such key", "nf_conntrack_standalone.c", mainline(), []nf.Want{want(nf.Node, nf.TimeoutKey("dccpOpen"), nf.Number(5))}, []string{"missing node conntrack.timeouts.dccpOpen"}},
+
+	// not-loaded
+	{"a key of a module that nothing loads", "nf_conntrack_standalone_init_sysctl",
+		mainline(noConntrack), []nf.Want{want(nf.Node, nf.KeyMax, nf.Number(5))}, []string{"not-loaded node conntrack.max"}},
+	{"a key of a module that the plan loads", "nf_conntrack_standalone_init_sysctl",
+		mainline(noConntrack), []nf.Want{want(nf.Node, nf.KeyMax, nf.Number(5)), wantModule("nf_conntrack", nf.ModuleLoaded, nil)},
+		[]string{"change node module/nf_conntrack", "change node conntrack.max"}},
+	{"what a module needs is loaded before it", "modules.dep(5)",
+		mainline(func(s *nf.Snapshot) { s.Capabilities.LegacyTables = true }), []nf.Want{wantModule("iptable_filter", nf.ModuleLoaded, nil)},
+		[]string{"change node module/x_tables", "change node module/ip_tables", "change node module/iptable_filter"}},
+	{"a module whose need is refused", "modules.dep(5)",
+		mainline(), []nf.Want{wantModule("iptable_filter", nf.ModuleLoaded, nil), wantModule("ip_tables", nf.ModuleUnloaded, nil)},
+		[]string{"change node module/x_tables", "conflict node module/ip_tables", "not-loaded node module/iptable_filter"}},
+
+	// in-use
+	{"holders", "delete_module(2)", mainline(), []nf.Want{wantModule("nf_tables", nf.ModuleUnloaded, nil)}, []string{"in-use node module/nf_tables"}},
+	{"holders go first", "delete_module(2)", mainline(), []nf.Want{wantModule("nf_tables", nf.ModuleUnloaded, nil), wantModule("nft_ct", nf.ModuleUnloaded, nil)},
+		[]string{"change node module/nft_ct", "change node module/nf_tables"}},
+	{"references", "delete_module(2)", mainline(func(s *nf.Snapshot) { module(s, "nft_ct").Refs = 2 }), []nf.Want{wantModule("nft_ct", nf.ModuleUnloaded, nil)}, []string{"in-use node module/nft_ct"}},
+	{"a table with rules in any namespace", "nf_tables_api.c: rules hold nft_ct, not nf_tables",
+		mainline(withRules("web", nf.LevelStateless), func(s *nf.Snapshot) { isolate(s, "nf_tables") }),
+		[]nf.Want{wantModule("nf_tables", nf.ModuleUnloaded, nil)}, []string{"in-use node module/nf_tables"}},
+	{"a policy without a rule", "iptable_filter.c: the table goes, and with it the policy",
+		mainline(func(s *nf.Snapshot) {
+			module(s, "iptable_filter").State = nf.ModuleLoaded
+			s.Host.Rules.Tables = []nf.Table{{Backend: nf.BackendLegacy, Family: "ip", Name: "filter", Guards: []string{"INPUT"}}}
+		}), []nf.Want{wantModule("iptable_filter", nf.ModuleUnloaded, nil)}, []string{"in-use node module/iptable_filter"}},
+	{"another table's rules", "iptable_filter.c",
+		mainline(func(s *nf.Snapshot) {
+			module(s, "iptable_filter").State = nf.ModuleLoaded
+			s.Host.Rules.Tables = []nf.Table{{Backend: nf.BackendLegacy, Family: "ip", Name: "mangle", Rules: 1}}
+		}), []nf.Want{wantModule("iptable_filter", nf.ModuleUnloaded, nil)}, []string{"change node module/iptable_filter"}},
+	{"live entries", "nf_conntrack_cleanup_net_list drops them",
+		mainline(func(s *nf.Snapshot) { isolate(s, "nf_conntrack"); container(s, "db").Count = nf.Number(3) }),
+		[]nf.Want{wantModule("nf_conntrack", nf.ModuleUnloaded, nil)}, []string{"in-use node module/nf_conntrack"}},
+	{"a namespace that nfsync cannot look into", "absence of evidence",
+		mainline(func(s *nf.Snapshot) { isolate(s, "nf_conntrack"); container(s, "db").Unobservable = "EIO" }),
+		[]nf.Want{wantModule("nf_conntrack", nf.ModuleUnloaded, nil)}, []string{"in-use node module/nf_conntrack"}},
+	{"nothing in use", "delete_module(2)",
+		mainline(func(s *nf.Snapshot) { isolate(s, "nf_conntrack") }), []nf.Want{wantModule("nf_conntrack", nf.ModuleUnloaded, nil)}, []string{"change node module/nf_conntrack"}},
+
+	// reload-required
+	{"a parameter that is set at load only", "kernel/params.c",
+		mainline(), []nf.Want{wantModule("nf_conntrack", nf.ModuleLoaded, map[string]string{"acct": "1"})}, []string{"reload-required node module/nf_conntrack"}},
+	{"a boolean is printed as Y or N", "kernel/params.c, param_get_bool",
+		mainline(), []nf.Want{wantModule("nf_conntrack", nf.ModuleLoaded, map[string]string{"acct": "0"})}, nil},
+	{"a writable one is set", "nf_conntrack_set_hashsize",
+		mainline(), []nf.Want{wantModule("nf_conntrack", nf.ModuleLoaded, map[string]string{"hashsize": "1024"})}, []string{"change node module/nf_conntrack"}},
+	{"one of a module to be loaded", "finit_module(2)",
+		mainline(), []nf.Want{wantModule("ip_set", nf.ModuleLoaded, map[string]string{"max_sets": "512"})}, []string{"change node module/ip_set"}},
+
+	// read-only
+	{"the node's limit, shown in a container", "nf_conntrack_standalone.c: 0444 outside init_net",
+		mainline(), []nf.Want{want(netns("web"), nf.KeyMax, nf.Number(5))}, []string{"read-only web conntrack.max"}},
+	{"a want that the node's value meets", "nf_conntrack_standalone.c",
+		mainline(), []nf.Want{wantRange(netns("web"), nf.KeyMax, 1000, 0)}, nil},
+	{"a want that the node's value will meet", "nf_conntrack_standalone.c",
+		mainline(), []nf.Want{want(nf.Node, nf.KeyMax, nf.Number(300000)), want(netns("web"), nf.KeyMax, nf.Number(300000))}, []string{"change node conntrack.max"}},
+	{"a want that the node's value will not meet any more", "nf_conntrack_standalone.c",
+		mainline(), []nf.Want{want(nf.Node, nf.KeyMax, nf.Number(300000)), want(netns("web"), nf.KeyMax, nf.Number(262144))},
+		[]string{"change node conntrack.max", "read-only web conntrack.max"}},
+	{"a file without write permission", "nf_conntrack_standalone.c",
+		mainline(func(s *nf.Snapshot) { setFact(&s.Host, nf.KeyBuckets, func(f *nf.Fact) { f.ReadOnly = true }) }),
+		[]nf.Want{want(nf.Node, nf.KeyBuckets, nf.Number(1024))}, []string{"read-only node conntrack.buckets"}},
+	{"as remembered of this kernel", "memory.maxScope",
+		mainline(ownMax("web", nf.ScopeUnknown), func(s *nf.Snapshot) { s.Memory.MaxScope = map[string]string{"6.12.0": nf.ScopeNode} }),
+		[]nf.Want{want(netns("web"), nf.KeyMax, nf.Number(5))}, []string{"read-only web conntrack.max"}},
+	{"unknown is planned as own", "nf_conntrack_standalone.c before 5.13",
+		mainline(ownMax("web", nf.ScopeUnknown)), []nf.Want{want(netns("web"), nf.KeyMax, nf.Number(5))}, []string{"change web conntrack.max"}},
+
+	// above-node
+	{"a container above the node", "extra2 is init_net.ct.max: EINVAL",
+		virtuozzo(), []nf.Want{want(vz101, nf.KeyMax, nf.Number(300000))}, []string{"above-node 101 conntrack.max"}},
+	{"raise the node before its container", "extra2 is init_net.ct.max, as it is at the write",
+		virtuozzo(), []nf.Want{want(nf.Node, nf.KeyMax, nf.Number(300000)), want(vz101, nf.KeyMax, nf.Number(300000))},
+		[]string{"change node conntrack.max", "change 101 conntrack.max"}},
+	{"a node without a limit takes none for a container", "0 is the maximum then",
+		virtuozzo(func(s *nf.Snapshot) { live(&s.Host, nf.KeyMax, nf.Number(0)) }),
+		[]nf.Want{want(vz101, nf.KeyMax, nf.Number(5))}, []string{"above-node 101 conntrack.max"}},
+	{"a container above the node as it will be", "extra2 is init_net.ct.max",
+		virtuozzo(func(s *nf.Snapshot) { live(&s.Containers[0].Namespace, nf.KeyMax, nf.Number(50)) }),
+		[]nf.Want{want(nf.Node, nf.KeyMax, nf.Number(100)), want(vz101, nf.KeyMax, nf.Number(200))},
+		[]string{"change node conntrack.max", "above-node 101 conntrack.max"}},
+
+	// below-container
+	{"the node below a container", "checked at the container's write only",
+		virtuozzo(), []nf.Want{want(nf.Node, nf.KeyMax, nf.Number(1000))}, []string{"below-container node conntrack.max"}},
+	{"lower the container before the node", "checked at the container's write only",
+		virtuozzo(), []nf.Want{want(nf.Node, nf.KeyMax, nf.Number(1000)), want(vz101, nf.KeyMax, nf.Number(500))},
+		[]string{"change 101 conntrack.max", "change node conntrack.max"}},
+	{"one that stays above holds the node back, not itself", "checked at the container's write only",
+		virtuozzo(), []nf.Want{want(nf.Node, nf.KeyMax, nf.Number(1000)), want(vz101, nf.KeyMax, nf.Number(2000))},
+		[]string{"change 101 conntrack.max", "below-container node conntrack.max"}},
+	{"a container's 0 is the node's value", "ct_max = net->ct.max ? net->ct.max : init_net.ct.max",
+		virtuozzo(func(s *nf.Snapshot) { live(&s.Containers[0].Namespace, nf.KeyMax, nf.Number(0)) }),
+		[]nf.Want{want(nf.Node, nf.KeyMax, nf.Number(1000)), want(vz101, nf.KeyMax, nf.Number(1000))}, []string{"change node conntrack.max"}},
+
+	// below-count
+	{"a limit below a container's own entries", "__nf_conntrack_alloc",
+		virtuozzo(func(s *nf.Snapshot) { s.Containers[0].Count = nf.Number(700) }),
+		[]nf.Want{want(vz101, nf.KeyMax, nf.Number(500))}, []string{"below-count 101 conntrack.max"}},
+	{"the node's limit caps every namespace of mainline", "the count is per namespace, the limit is global",
+		mainline(func(s *nf.Snapshot) { container(s, "db").Count = nf.Number(700) }),
+		[]nf.Want{want(nf.Node, nf.KeyMax, nf.Number(500))}, []string{"below-count node conntrack.max"}},
+	{"raising is always possible", "__nf_conntrack_alloc",
+		mainline(func(s *nf.Snapshot) { live(&s.Host, nf.KeyMax, nf.Number(100)); s.Host.Count = nf.Number(700) }),
+		[]nf.Want{want(nf.Node, nf.KeyMax, nf.Number(500))}, []string{"change node conntrack.max"}},
+}
+
+func denied(ability string) edit {
+	return func(s *nf.Snapshot) { s.Capabilities.Denied = map[string]string{ability: "no CAP_NET_ADMIN"} }
+}
+
+func state(name string) edit { return func(s *nf.Snapshot) { s.Containers[0].State = name } }
+
+func tracking(state string) edit {
+	return func(s *nf.Snapshot) { s.Containers[0].Tracking = &nf.Tracking{State: state} }
+}
+
+func support(kind string) edit {
+	return func(s *nf.Snapshot) { s.Modules.Support, s.Modules.Reason = kind, "because" }
+}
+
+func levels(now, saved nf.Level) edit {
+	return func(s *nf.Snapshot) {
+		live(&s.Containers[0].Namespace, nf.KeyLevel, now.Value())
+		boot(&s.Containers[0].Namespace, nf.KeyLevel, saved.Value())
+	}
+}
+
+func withRules(name string, l nf.Level) edit {
+	return func(s *nf.Snapshot) {
+		c := container(s, name)
+		c.Rules = &nf.Rules{Tables: []nf.Table{{Backend: nf.BackendNft, Family: "inet", Name: "t", Rules: 1, Uses: []nf.Use{{Level: l.String(), Chain: "input", What: "ct state", Count: 1}}}}}
+		live(&c.Namespace, nf.KeyLevel, l.Value())
+	}
+}
+
+func noConntrack(s *nf.Snapshot) {
+	module(s, "nf_conntrack").State = nf.ModuleUnloaded
+	module(s, "nft_ct").State = nf.ModuleUnloaded
+	s.Host.Facts = s.Host.Facts[len(s.Host.Facts)-1:]
+}
+
+func ownMax(name, scope string) edit {
+	return func(s *nf.Snapshot) {
+		container(s, name).MaxScope = scope
+		setFact(&container(s, name).Namespace, nf.KeyMax, func(f *nf.Fact) { f.ReadOnly = false })
+	}
+}
+
+func TestRules(t *testing.T) {
+	seen := map[nf.Code]bool{}
+	for _, test := range ruleTests {
+		t.Run(test.name, func(t *testing.T) {
+			p := Plan(wants(test.wants...), test.snap)
+			if got := answers(p); !slices.Equal(got, test.expect) {
+				t.Errorf("answers (source: %s)\n got %q\nwant %q\n%+v", test.source, got, test.expect, p.Refusals)
+			}
+			for _, r := range p.Refusals {
+				seen[r.Code] = true
+				if r.Reason == "" || r.Remedy == "" || r.Until == "" {
+					t.Errorf("a refusal needs reason, remedy and until: %+v", r)
+				}
+			}
+		})
+	}
+	for _, code := range nf.Codes() {
+		if !seen[code] {
+			t.Errorf("no row shows %s", code)
+		}
+	}
+}
+
+func TestEveryCodeIsExplained(t *testing.T) {
+	if len(rules) != len(nf.Codes()) {
+		t.Fatalf("%d rules for %d codes", len(rules), len(nf.Codes()))
+	}
+	for i, code := range nf.Codes() {
+		if rules[i].Code != code || rules[i].forbids == nil {
+			t.Errorf("rule %d is %s, want %s", i, rules[i].Code, code)
+		}
+		e, ok := Explain(code)
+		if !ok || e.Meaning == "" || e.Cause == "" || e.Remedy == "" || len(e.Sources) == 0 || len(e.Until) == 0 {
+			t.Errorf("%s is not explained: %+v", code, e)
+		}
+	}
+	if _, ok := Explain("no-such-code"); ok {
+		t.Error("an unknown code is explained")
+	}
+}
+
+func TestReasonsNameTheCulprit(t *testing.T) {
+	for _, test := range []struct {
+		snap  *nf.Snapshot
+		want  nf.Want
+		named string
+	}{
+		{mainline(withRules("web", nf.LevelStateful)), want(netns("web"), nf.KeyLevel, nf.LevelStateless.Value()), "nft table inet t chain input: ct state"},
+		{mainline(), wantModule("nf_tables", nf.ModuleUnloaded, nil), "nft_ct"},
+		{mainline(), rival(want(nf.Node, nf.KeyMax, nf.Number(5)), nf.Number(6)), "p.yaml:1:1 (5) and q.yaml:2:1 (6)"},
+		{virtuozzo(), want(nf.Node, nf.KeyMax, nf.Number(1000)), "vz/101"},
+		{virtuozzo(), want(vz101, nf.KeyMax, nf.Number(300000)), "262144"},
+	} {
+		p := Plan(wants(test.want), test.snap)
+		if len(p.Refusals) != 1 || !strings.Contains(p.Refusals[0].Reason, test.named) {
+			t.Errorf("the reason does not name %q: %+v", test.named, p.Refusals)
+		}
+	}
+}

@@ -1,0 +1,94 @@
+package diff
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+func TestWarnings(t *testing.T) {
+	stateless := want(netns("web"), nf.KeyLevel, nf.LevelStateless.Value())
+	for _, test := range []struct {
+		name   string
+		snap   *nf.Snapshot
+		wants  []nf.Want
+		expect []string // code and target, in order
+	}{
+		{"a node that may track", mainline(), []nf.Want{want(nf.Node, nf.KeyLevel, nf.LevelStateful.Value())},
+			[]string{"node-tracking node", "level-not-enforced node"}},
+		{"a node that tracks although nobody asked", mainline(func(s *nf.Snapshot) { s.Host.Tracking = &nf.Tracking{State: nf.TrackingOn, Evidence: "a hook"} }), nil,
+			[]string{"node-tracking node"}},
+		{"a node that was seen tracking, on a kernel that latches",
+			virtuozzo(func(s *nf.Snapshot) { s.Memory.Latches = []nf.Latch{{Target: nf.Node, Instance: "boot-1"}} }), nil, []string{"node-tracking node"}},
+		{"one warning for all levels that nothing enforces", mainline(),
+			[]nf.Want{want(netns("db"), nf.KeyLevel, nf.LevelStateless.Value()), stateless}, []string{"level-not-enforced container netns/db"}},
+		{"a mask enforces", virtuozzo(levels(nf.LevelStateless, nf.LevelStateless)), []nf.Want{want(vz101, nf.KeyLevel, nf.LevelStateless.Value())}, nil},
+		{"entries that no rule explains", mainline(func(s *nf.Snapshot) { container(s, "web").Count = nf.Number(3) }), []nf.Want{stateless},
+			[]string{"leftover-entries container netns/web", "level-not-enforced container netns/web"}},
+		{"a module that is not there to be unloaded", mainline(), []nf.Want{wantModule("xt_u32", nf.ModuleUnloaded, nil)}, []string{"module-absent node"}},
+		{"a level's module that may or may not exist", mainline(func(s *nf.Snapshot) { s.Modules.Complete, s.Modules.Unknown = false, "no evidence" }),
+			[]nf.Want{want(nf.Node, nf.KeyLevel, nf.LevelFull.Value())},
+			[]string{"module-unknown node", "node-tracking node", "level-not-enforced node"}},
+		{"another user of conntrack", mainline(func(s *nf.Snapshot) {
+			s.Modules.List = append(s.Modules.List[:len(s.Modules.List)-1:len(s.Modules.List)-1], nf.ModuleFact{Name: "openvswitch", State: nf.ModuleLoaded})
+			slices.SortFunc(s.Modules.List, func(a, b nf.ModuleFact) int { return strings.Compare(a.Name, b.Name) })
+		}), []nf.Want{stateless}, []string{"level-not-enforced container netns/web", "conntrack-user node"}},
+		{"a key that nobody wants any more", mainline(func(s *nf.Snapshot) {
+			s.Memory.Keys = []nf.MemoryKey{
+				{Target: nf.Node, Key: nf.KeyMax, Set: true, Applied: nf.Number(5)},
+				{Target: nf.Node, Key: nf.KeyExpectMax},
+				{Target: netns("gone"), Key: nf.KeyMax, Set: true},
+				{Target: nf.Node, Key: nf.KeyBuckets, Set: true},
+			}
+		}), []nf.Want{want(nf.Node, nf.KeyBuckets, nf.Number(65536))}, []string{"no-longer-wanted node"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var got []string
+			for _, w := range Plan(wants(test.wants...), test.snap).Warnings {
+				if w.Code == nf.WarnModuleUnknown && slices.Contains(got, w.Code+" "+w.Target.String()) {
+					continue // one a module
+				}
+				got = append(got, w.Code+" "+w.Target.String())
+				if w.Message == "" {
+					t.Errorf("%s says nothing", w.Code)
+				}
+			}
+			if !slices.Equal(got, test.expect) {
+				t.Errorf("got %q, want %q", got, test.expect)
+			}
+		})
+	}
+}
+
+func TestAsk(t *testing.T) {
+	ask := Ask(wants(want(nf.Node, nf.KeyMax, nf.Number(5)), want(netns("web"), nf.KeyLevel, nf.LevelFull.Value()),
+		want(netns("web"), nf.KeyMax, nf.Number(5)), wantModule("ip_set", nf.ModuleLoaded, map[string]string{"max_sets": "1"})))
+	if got := ask.Keys[netns("web")]; !slices.Equal(got, []nf.Key{nf.KeyLevel, nf.KeyMax}) || len(ask.Keys) != 1 {
+		t.Errorf("keys %v", ask.Keys)
+	}
+	if !ask.Limits || ask.Rules || ask.All || !slices.Equal(ask.Modules, []string{"ip_set"}) {
+		t.Errorf("ask %+v", ask)
+	}
+	for _, w := range []nf.Want{wantModule("ip_set", nf.ModuleUnloaded, nil), want(nf.Node, nf.KeyAboveLevel, nf.Text("unload"))} {
+		if !Ask(wants(w)).Rules {
+			t.Errorf("unloading by %s does not ask for the rules", w.Key)
+		}
+	}
+}
+
+func TestExplainKey(t *testing.T) {
+	for _, key := range []string{"level", "modulesAboveLevel", "restart", "conntrack.max", "conntrack.buckets", "conntrack.expectMax",
+		"module/nf_conntrack", "conntrack.timeouts.tcpEstablished", "conntrack.sysctls.nf_conntrack_tcp_loose"} {
+		e, ok := ExplainKey(key)
+		if !ok || e.Key != key || e.Meaning == "" || e.Unit == "" || e.Where == "" || e.Scope == "" {
+			t.Errorf("%s: %+v", key, e)
+		}
+	}
+	for _, key := range []string{"", "module/", "conntrack", "conntrack.timeouts.tcpestablished", "conntrack.sysctls.", "max"} {
+		if e, ok := ExplainKey(key); ok {
+			t.Errorf("%q is explained: %+v", key, e)
+		}
+	}
+}
