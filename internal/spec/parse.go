@@ -136,7 +136,7 @@ func (p *parser) metadata(path string, n *yaml.Node, policy *Policy) {
 			}
 			if !validName.MatchString(name) {
 				p.report(n, "lower-case letters, digits, - and ., a letter or digit first and last",
-					"%s: %s is not a name", path, quote(name))
+					"%s: %s is not a valid name", path, quote(name))
 				return
 			}
 			policy.Source = p.source(n)
@@ -149,19 +149,25 @@ func (p *parser) source(n *yaml.Node) nf.Source {
 	return nf.Source{File: p.found.file, Line: n.Line, Column: n.Column}
 }
 
-// The hints for keys that the other kind of policy has.
+// foreign says of a key that belongs elsewhere why it is not known here, and
+// how to mend it.
+type foreign struct{ why, hint string }
+
 var (
-	notOfNode = map[string]string{
-		"containers": "only a ContainerPolicy selects containers",
-		"restart":    "only a ContainerPolicy has restart: nfsync never restarts a node",
+	notOfNode = map[string]foreign{
+		"containers": {"it selects the node itself", "containers are selected by a ContainerPolicy"},
+		"restart":    {"a node is never restarted", "restart belongs to the level of a ContainerPolicy"},
 	}
-	notOfContainer = map[string]string{
-		"modules":           "modules belong to the node, in a NodePolicy",
-		"modulesAboveLevel": "modules belong to the node, in a NodePolicy",
+	notOfContainer = map[string]foreign{
+		"modules":           {"modules are the node's", "put it in a NodePolicy"},
+		"modulesAboveLevel": {"modules are the node's", "put it in a NodePolicy"},
 	}
-	notOfContainerConntrack = map[string]string{
-		"buckets":   "the hash table is the node's, in a NodePolicy",
-		"expectMax": "the limit of expectations is the node's, in a NodePolicy",
+	notOfContainerConntrack = map[string]foreign{
+		"buckets":   {"the hash table is the node's", "put it in a NodePolicy"},
+		"expectMax": {"the limit of expectations is the node's", "put it in a NodePolicy"},
+	}
+	notOfContainers = map[string]foreign{
+		"labels": {"containers have no labels", "select them by names, ids or runtimes"},
 	}
 )
 
@@ -246,7 +252,7 @@ func (p *parser) containers(path string, n *yaml.Node, containers *ContainerSele
 				return p.oneOf(path, "runtime", n, []string{nf.RuntimeVZ, nf.RuntimeNetns})
 			})
 		},
-	}, nil, map[string]string{"labels": "containers have no labels: select them by names, ids or runtimes"})
+	}, nil, notOfContainers)
 }
 
 func (p *parser) glob(where string, n *yaml.Node) (string, bool) {

@@ -14,10 +14,13 @@ func didYouMean(word string, known []string) string {
 	return ""
 }
 
-// closest is the known word that the fewest single edits make of word: no more
-// than a third of its letters, two at least where it is longer than that.
+// closest is the one known word that begins with word, or that the fewest single
+// edits make of it: two, or a third of its letters, but never all of them.
 func closest(word string, known []string) (string, bool) {
 	word = strings.ToLower(word)
+	if guess, ok := completed(word, known); ok {
+		return guess, true
+	}
 	guess, fewest := "", max(2, len(word)/3)+1
 	for _, k := range known {
 		if abs(len(k)-len(word)) >= fewest {
@@ -28,6 +31,19 @@ func closest(word string, known []string) (string, bool) {
 		}
 	}
 	return guess, guess != ""
+}
+
+func completed(word string, known []string) (guess string, ok bool) {
+	for _, k := range known {
+		if len(word) < 3 || !strings.HasPrefix(strings.ToLower(k), word) {
+			continue
+		}
+		if ok {
+			return "", false
+		}
+		guess, ok = k, true
+	}
+	return guess, ok
 }
 
 func abs(n int) int { return max(n, -n) }

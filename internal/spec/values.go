@@ -84,6 +84,10 @@ func guessTimeout(name string) string {
 	return didYouMean(name, nf.TimeoutNames())
 }
 
+// validDuration is what time.ParseDuration takes, without signs, units too small
+// for whole seconds, and numbers that lack a digit.
+var validDuration = regexp.MustCompile(`^([0-9]+(\.[0-9]+)?(h|m|s|ms))+$`)
+
 // timeout reads whole seconds, as a number or as 2h, 90s or 1h30m.
 func (p *parser) timeout(path string, n *yaml.Node) (int64, bool) {
 	const hint = "write it as 2h, 90s or 1h30m, or as a number of seconds without quotes"
@@ -96,7 +100,7 @@ func (p *parser) timeout(path string, n *yaml.Node) (int64, bool) {
 	}
 	duration, err := time.ParseDuration(n.Value)
 	switch {
-	case err != nil || strings.ContainsAny(n.Value, "+-"):
+	case err != nil || !validDuration.MatchString(n.Value):
 		p.report(n, hint, "%s: %s is not a duration", path, quote(n.Value))
 	case duration%time.Second != 0:
 		p.report(n, hint, "%s must be whole seconds, not %s", path, quote(n.Value))
@@ -108,8 +112,11 @@ func (p *parser) timeout(path string, n *yaml.Node) (int64, bool) {
 	return 0, false
 }
 
-// validWord is the spelling of the names of modules, parameters and sysctls.
-var validWord = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+// The spelling of names: of sysctls, and of modules and their parameters.
+var (
+	validSysctl = regexp.MustCompile(`^nf_conntrack_[A-Za-z0-9_-]+$`)
+	validWord   = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+)
 
 func (p *parser) sysctls(path string, n *yaml.Node, policy *Policy) {
 	if !p.isMapping(path, n) {
@@ -127,7 +134,7 @@ func (p *parser) sysctls(path string, n *yaml.Node, policy *Policy) {
 
 func (p *parser) isSysctl(path string, key *yaml.Node) bool {
 	name := key.Value
-	if !validWord.MatchString(name) || !strings.HasPrefix(name, "nf_conntrack_") {
+	if !validSysctl.MatchString(name) {
 		p.report(key, "the name of a file below /proc/sys/net/netfilter: nf_conntrack_tcp_loose, say",
 			"%s: %s is not the name of a nf_conntrack_* sysctl", path, quote(name))
 		return false

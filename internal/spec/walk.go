@@ -11,12 +11,16 @@ import (
 	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
+
+	"nfsync.dev/nfsync/internal/nf"
 )
 
 // The messages that more than one place gives.
 const (
 	messageAlias   = "an alias is not allowed"
 	messageNesting = "nested too deeply: at most 32 mappings and lists may stand in one another"
+	hintAnchor     = "write the value out wherever it is needed; a text that begins with & needs quotes"
+	hintTag        = "remove the tag; a text that begins with ! needs quotes"
 	hintAlias      = "write the value out; a text that begins with * needs quotes"
 )
 
@@ -57,10 +61,10 @@ func (p *parser) vet(n *yaml.Node, depth int) {
 		return
 	}
 	if n.Anchor != "" {
-		p.report(n, "write the value out wherever it is needed; a text that begins with & needs quotes", "an anchor is not allowed")
+		p.report(n, hintAnchor, "an anchor is not allowed")
 	}
 	if p.isTagged(n) {
-		p.report(n, "remove the tag; a text that begins with ! needs quotes", "a tag is not allowed")
+		p.report(n, hintTag, "a tag is not allowed")
 		p.bad[n] = n.Kind == yaml.ScalarNode
 	}
 	switch n.Kind {
@@ -99,16 +103,14 @@ func (p *parser) vetKey(key *yaml.Node) bool {
 	switch {
 	case key.Kind == yaml.AliasNode:
 		p.reject(key, hintAlias, messageAlias)
-	case key.Kind != yaml.ScalarNode:
+	case key.Kind != yaml.ScalarNode, isNull(key):
 		p.reject(key, "", "a key must be a text, not %s", describe(key))
 	case key.Anchor != "":
-		p.reject(key, "", "an anchor is not allowed")
+		p.reject(key, hintAnchor, "an anchor is not allowed")
 	case p.isTagged(key):
-		p.reject(key, "", "a tag is not allowed")
+		p.reject(key, hintTag, "a tag is not allowed")
 	case key.Tag == "!!merge":
 		p.reject(key, "write the keys out", "a merge key is not allowed")
-	case isNull(key):
-		p.reject(key, "", "a key is missing before the colon")
 	}
 	return !p.bad[key]
 }
@@ -121,12 +123,22 @@ func (p *parser) isTagged(n *yaml.Node) bool {
 
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
 
+// missingHints say what to write for a key that is required.
+var missingHints = map[string]string{
+	"apiVersion": "apiVersion: " + nf.APIVersion,
+	"kind":       "kind: NodePolicy, or kind: ContainerPolicy",
+	"metadata":   "metadata: {name: a-name-of-its-own}",
+	"name":       "name: a-name-of-its-own",
+	"spec":       "spec: {…}",
+	"state":      "state: loaded, or state: unloaded",
+}
+
 // fields says how the value of each key of a mapping is read.
 type fields map[string]func(path string, value *yaml.Node)
 
 // mapping reads a mapping with known keys. Path is where it stands, in the
-// words of its keys; foreign are hints for keys that belong elsewhere.
-func (p *parser) mapping(path string, n *yaml.Node, want fields, required []string, foreign map[string]string) {
+// words of its keys; elsewhere are keys that people look for here in vain.
+func (p *parser) mapping(path string, n *yaml.Node, want fields, required []string, elsewhere map[string]foreign) {
 	if !p.isMapping(path, n) {
 		return
 	}
@@ -135,7 +147,7 @@ func (p *parser) mapping(path string, n *yaml.Node, want fields, required []stri
 		seen[key.Value] = true
 		read, ok := want[key.Value]
 		if !ok {
-			p.unknownKey(path, key, slices.Sorted(maps.Keys(want)), foreign)
+			p.unknownKey(path, key, slices.Sorted(maps.Keys(want)), elsewhere)
 			return
 		}
 		if !p.bad[value] {
@@ -144,7 +156,7 @@ func (p *parser) mapping(path string, n *yaml.Node, want fields, required []stri
 	})
 	for _, key := range required {
 		if !seen[key] && !p.hasKey(n, key) {
-			p.report(n, "", "missing key %q in %s", key, place(path))
+			p.report(n, missingHints[key], "missing key %q in %s", key, place(path))
 		}
 	}
 }
@@ -169,9 +181,9 @@ func (p *parser) hasKey(n *yaml.Node, name string) bool {
 	return false
 }
 
-func (p *parser) unknownKey(path string, key *yaml.Node, known []string, foreign map[string]string) {
-	if hint, ok := foreign[key.Value]; ok {
-		p.report(key, hint, "unknown key %s in %s: %s", quote(key.Value), place(path), hint)
+func (p *parser) unknownKey(path string, key *yaml.Node, known []string, elsewhere map[string]foreign) {
+	if f, ok := elsewhere[key.Value]; ok {
+		p.report(key, f.hint, "unknown key %s in %s: %s", quote(key.Value), place(path), f.why)
 		return
 	}
 	p.report(key, "known keys: "+strings.Join(known, ", "), "unknown key %s in %s%s",
@@ -264,7 +276,7 @@ func (p *parser) integer(path string, n *yaml.Node, least, most int64) (int64, b
 	switch {
 	case isPlain && decimal.MatchString(n.Value):
 	case isPlain && (n.Tag == "!!int" || n.Tag == "!!float"):
-		p.report(n, "write it as 1000, without sign, point, exponent, underscores or leading zeros",
+		p.report(n, "write plain digits only, as in 1000",
 			"%s must be a plain decimal whole number, not %s", path, brief(n.Value))
 		return 0, false
 	default:

@@ -60,9 +60,10 @@ func isNothing(n *yaml.Node) bool {
 var syntaxHints = map[string]string{
 	"found character that cannot start any token":           "indent with spaces; put a value that begins with one of @ ` % in quotes",
 	"found a tab character that violates indentation":       "indent with spaces",
-	"mapping values are not allowed in this context":        "either the indentation of this line is wrong, or a value that holds a colon needs quotes",
+	"mapping values are not allowed in this context":        "the indentation of this line is wrong, the line above lacks a colon, or a value that holds a colon needs quotes",
 	"could not find expected ':'":                           "a key is followed by a colon and a space",
-	"did not find expected key":                             "the indentation of this line fits none of the lines above",
+	"did not find expected key":                             "the indentation of this line fits none of the lines above, or a bracket is one too many",
+	"did not find expected <document start>":                "a further document begins with ---",
 	"did not find expected '-' indicator":                   "the indentation of this line fits none of the lines above",
 	"did not find expected ',' or ']'":                      "close the list with ], or put a comma between its entries",
 	"did not find expected ',' or '}'":                      "close the mapping with }, or put a comma between its entries",
