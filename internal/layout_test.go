@@ -22,16 +22,17 @@ const module = "nfsync.dev/nfsync/"
 // everything; deciding (spec, diff) and doing (kernel, netns, host) do not know
 // each other and meet in apply and in the command.
 var rooms = map[string][]string{
-	"internal/nf":            {},
-	"internal/spec":          {"internal/nf"},
-	"internal/diff":          {"internal/nf"},
-	"internal/state":         {"internal/nf"},
-	"internal/kernel":        {"internal/nf"},
-	"internal/netns":         {"internal/nf", "internal/kernel"},
-	"internal/host":          {"internal/nf", "internal/kernel", "internal/netns"},
-	"internal/host/hosttest": {"internal/nf"},
-	"internal/apply":         {"internal/nf", "internal/diff", "internal/state"},
-	"internal/view":          {"internal/nf", "internal/spec", "internal/diff", "internal/apply"},
+	"internal/nf":              {},
+	"internal/spec":            {"internal/nf"},
+	"internal/diff":            {"internal/nf"},
+	"internal/state":           {"internal/nf"},
+	"internal/state/statetest": {},
+	"internal/kernel":          {"internal/nf"},
+	"internal/netns":           {"internal/nf", "internal/kernel"},
+	"internal/host":            {"internal/nf", "internal/kernel", "internal/netns"},
+	"internal/host/hosttest":   {"internal/nf"},
+	"internal/apply":           {"internal/nf", "internal/diff", "internal/state"},
+	"internal/view":            {"internal/nf", "internal/spec", "internal/diff", "internal/apply"},
 	"cmd/nfsync": {"internal/nf", "internal/spec", "internal/diff", "internal/state", "internal/kernel", "internal/netns",
 		"internal/host", "internal/apply", "internal/view", "examples", "schemas"},
 	"examples": {},
@@ -44,7 +45,8 @@ var testRooms = map[string][]string{
 	"internal/diff":          {"internal/host/hosttest", "internal/spec"},                                                 // plans against the in-memory machine
 	"internal/host":          {"internal/host/hosttest"},                                                                  // the conformance suite
 	"internal/host/hosttest": {"internal/diff"},                                                                           // the in-memory machine keeps what the rules promise
-	"internal/apply":         {"internal/host/hosttest", "internal/spec"},                                                 // crashes and faults on the in-memory machine
+	"internal/state":         {"internal/state/statetest"},                                                                // a disk that loses power
+	"internal/apply":         {"internal/host/hosttest", "internal/spec", "internal/state/statetest"},                     // crashes and faults on the in-memory machine
 	"internal/view":          {"internal/host/hosttest", "internal/state", "internal/kernel", "schemas", "internal/host"}, // real documents against the schemas
 }
 

@@ -103,11 +103,22 @@ func Run(ctx context.Context, in Input) (Receipt, error) {
 // changed is a receipt, anything else an error.
 func look(ctx context.Context, in Input, why error) (Receipt, error) {
 	r := &run{in: in, started: in.Now()}
+	memoryErr := fs.ErrPermission
+	if in.State != nil {
+		r.memory, memoryErr = in.State.Memory()
+	}
+	if memoryErr != nil && !errors.Is(memoryErr, fs.ErrPermission) {
+		return Receipt{}, memoryErr
+	}
 	if err := r.plan(ctx); err != nil {
 		return Receipt{}, err
 	}
 	if len(r.planned.Changes) > 0 {
 		return Receipt{}, fmt.Errorf("cannot make %d changes as this user: %w", len(r.planned.Changes), why)
+	}
+	if memoryErr != nil {
+		r.planned.Warnings = append(r.planned.Warnings, nf.Warning{Code: nf.WarnMemoryUnreadable, Target: nf.Node,
+			Message: "this user may not read what nfsync remembers of earlier runs"})
 	}
 	return r.receipt(), nil
 }

@@ -16,7 +16,8 @@ const (
 	Rename = "rename"
 )
 
-// Disk is a state.Disk on real files that remembers what is not yet durable.
+// Disk is a state.Disk on real files that remembers what is not yet durable,
+// and spares itself the waiting for the real disk.
 type Disk struct {
 	// Before and After are called around each call, with the path that it is
 	// about; an error of Before is the call's own. They may panic: that is a
@@ -49,7 +50,7 @@ func (d *Disk) Sync(f *os.File) error {
 		d.Syncs++
 		delete(d.synced, inode(f))
 		d.keep(func(r rename) bool { return filepath.Dir(r.path) != f.Name() })
-		return f.Sync()
+		return nil
 	}, nil)
 }
 

@@ -1,0 +1,155 @@
+package apply_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"nfsync.dev/nfsync/internal/apply"
+	"nfsync.dev/nfsync/internal/host/hosttest"
+	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/state"
+	"nfsync.dev/nfsync/internal/state/statetest"
+)
+
+var (
+	udp      = nf.TimeoutKey("udp")
+	icmp     = nf.TimeoutKey("icmp")
+	generic  = nf.TimeoutKey("generic")
+	ct       = nf.ModuleKey("nf_conntrack")
+	loaded   = nf.Module(nf.ModuleLoaded, nil)
+	unloaded = nf.Module(nf.ModuleUnloaded, nil)
+)
+
+// bench is one node with a state directory, and what is wanted of it.
+type bench struct {
+	t       testing.TB
+	machine *hosttest.Machine
+	wrapped apply.Machine // what apply is given; nil is machine
+	wants   []nf.Want
+	disk    *statetest.Disk
+	state   *state.Dir
+	path    string // of the state directory
+	runDir  string
+	now     time.Time
+	tick    time.Duration // the clock's step with each look at it
+	events  []apply.Event
+	on      func(apply.Event)
+	plan    string
+}
+
+func newBench(t testing.TB) *bench {
+	b := &bench{t: t, machine: hosttest.New(), disk: &statetest.Disk{}, path: t.TempDir(), runDir: t.TempDir(),
+		now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), tick: time.Second}
+	b.open()
+	return b
+}
+
+func (b *bench) open() {
+	b.t.Helper()
+	d, err := state.OpenOn(b.path, b.disk)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.state = d
+}
+
+func (b *bench) container(name string, scope hosttest.Scope) nf.Target {
+	t := b.machine.AddContainer(name)
+	b.machine.SetScope(t, scope)
+	return t
+}
+
+func (b *bench) want(t nf.Target, k nf.Key, v nf.Value) {
+	b.wants = append(b.wants, nf.Want{Target: t, Key: k, Wish: nf.Exactly(v),
+		Source: nf.Source{Name: "p", File: "p.yaml", Line: len(b.wants) + 1, Column: 1}})
+}
+
+func (b *bench) wantNumber(t nf.Target, k nf.Key, n int64) { b.want(t, k, nf.Number(n)) }
+
+func (b *bench) input() apply.Input {
+	m := b.wrapped
+	if m == nil {
+		m = b.machine
+	}
+	return apply.Input{Machine: m, State: b.state, RunDir: b.runDir, Revision: "rev", PlanID: b.plan,
+		Wants: func(*nf.Snapshot) nf.Wants {
+			list := slices.Clone(b.wants)
+			slices.SortFunc(list, func(a, b nf.Want) int {
+				if d := a.Target.Compare(b.Target); d != 0 {
+					return d
+				}
+				return slices.Compare([]byte(a.Key), []byte(b.Key))
+			})
+			return nf.Wants{List: list}
+		},
+		Progress: func(e apply.Event) {
+			b.events = append(b.events, e)
+			if b.on != nil {
+				b.on(e)
+			}
+		},
+		Now: func() time.Time {
+			b.now = b.now.Add(b.tick)
+			return b.now
+		},
+		Timeout: time.Second,
+	}
+}
+
+func (b *bench) run() (apply.Receipt, error) { return apply.Run(context.Background(), b.input()) }
+
+// ok runs, and fails the test on an error or another exit code.
+func (b *bench) ok(code int) apply.Receipt {
+	b.t.Helper()
+	r, err := b.run()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if r.ExitCode() != code {
+		b.t.Fatalf("exit code %d, want %d: %+v", r.ExitCode(), code, r.Results)
+	}
+	return r
+}
+
+func (b *bench) recover(accept bool) apply.Report {
+	b.t.Helper()
+	r, err := apply.Recover(context.Background(), apply.RecoverInput{Machine: b.machine, State: b.state, RunDir: b.runDir, Accept: accept})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return r
+}
+
+// reads fails the test unless the target's key has that value.
+func (b *bench) reads(t nf.Target, k nf.Key, n int64) {
+	b.t.Helper()
+	if v := b.machine.Value(t, k); v != nf.Number(n) {
+		b.t.Errorf("%s of %s is %s, want %d", k, t, v, n)
+	}
+}
+
+func (b *bench) outcome(r apply.Receipt, t nf.Target, k nf.Key, want apply.Outcome) apply.Result {
+	b.t.Helper()
+	for _, result := range r.Results {
+		if result.Target == t && result.Key == k {
+			if result.Outcome != want {
+				b.t.Errorf("%s of %s is %s (%s%s), want %s", k, t, result.Outcome, result.Error, result.Reason, want)
+			}
+			return result
+		}
+	}
+	b.t.Errorf("%s of %s has no result", k, t)
+	return apply.Result{}
+}
+
+// when does something once, as soon as the change of that target and key is
+// about to be made.
+func (b *bench) when(t nf.Target, k nf.Key, do func()) {
+	b.on = func(e apply.Event) {
+		if e.Kind == apply.EventStarted && e.Change.Target == t && e.Change.Key == k {
+			do()
+		}
+	}
+}
