@@ -82,13 +82,19 @@ func modules(names ...string) *nf.Modules {
 // netfilter are the modules that the tests of rules need, sorted.
 var netfilter = modules("nf_conntrack", "nf_tables")
 
-// withoutPrivileges takes all capabilities and the user root from the calling
-// thread alone.
+// withoutPrivileges makes the calling thread, and it alone, nobody's: the
+// functions of package syscall would change all threads.
 func withoutPrivileges(t testing.TB) {
 	t.Helper()
 	const nobody = 65534
-	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, nobody, nobody, nobody); errno != 0 {
-		t.Fatalf("setresuid: %v", errno)
+	for _, call := range []struct{ number, a, b, c uintptr }{
+		{unix.SYS_SETGROUPS, 0, 0, 0},
+		{unix.SYS_SETRESGID, nobody, nobody, nobody},
+		{unix.SYS_SETRESUID, nobody, nobody, nobody},
+	} {
+		if _, _, errno := unix.RawSyscall(call.number, call.a, call.b, call.c); errno != 0 {
+			t.Fatalf("system call %d: %v", call.number, errno)
+		}
 	}
 }
 

@@ -61,6 +61,10 @@ func (n nfnetlink) execute(flags netlink.HeaderFlags, subsystem, message, family
 	if err != nil {
 		return nil, err
 	}
+	return parseAnswers(answers)
+}
+
+func parseAnswers(answers []netlink.Message) ([]nfMessage, error) {
 	list := make([]nfMessage, 0, len(answers))
 	for _, a := range answers {
 		if a.Header.Flags&netlink.DumpInterrupted != 0 {
