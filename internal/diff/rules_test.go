@@ -236,6 +236,25 @@ var ruleTests = []struct {
 		virtuozzo(func(s *nf.Snapshot) { live(&s.Containers[0].Namespace, nf.KeyMax, nf.Number(0)) }),
 		[]nf.Want{want(nf.Node, nf.KeyMax, nf.Number(1000)), want(vz101, nf.KeyMax, nf.Number(1000))}, []string{"change node conntrack.max"}},
 
+	{"a container at the node's new limit is not above it", "ct_max is compared with >",
+		virtuozzo(func(s *nf.Snapshot) { live(&s.Containers[0].Namespace, nf.KeyMax, nf.Number(1000)) }),
+		[]nf.Want{want(nf.Node, nf.KeyMax, nf.Number(1000))}, []string{"change node conntrack.max"}},
+	{"a raise waits for the node that is on its way down", "extra2 is init_net.ct.max, as it will be",
+		virtuozzo(func(s *nf.Snapshot) {
+			low := s.Containers[0]
+			low.ID, low.Name, low.Facts = "100", "low", slices.Clone(low.Facts)
+			live(&low.Namespace, nf.KeyMax, nf.Number(50))
+			s.Containers = append([]nf.Container{low}, s.Containers...)
+		}), []nf.Want{want(nf.Node, nf.KeyMax, nf.Number(100)),
+			want(nf.Target{Kind: nf.TargetContainer, Runtime: nf.RuntimeVZ, ID: "100", Name: "low"}, nf.KeyMax, nf.Number(200)), want(vz101, nf.KeyMax, nf.Number(50))},
+		[]string{"change 101 conntrack.max", "change node conntrack.max", "above-node 100 conntrack.max"}},
+	{"a bigger table before a higher limit", "nf_conntrack-sysctl.rst: the limit is sized by the buckets",
+		mainline(), []nf.Want{want(nf.Node, nf.KeyMax, nf.Number(524288)), want(nf.Node, nf.KeyBuckets, nf.Number(131072))},
+		[]string{"change node conntrack.buckets", "change node conntrack.max"}},
+	{"a lower limit before a smaller table", "nf_conntrack-sysctl.rst",
+		mainline(), []nf.Want{want(nf.Node, nf.KeyMax, nf.Number(1000)), want(nf.Node, nf.KeyBuckets, nf.Number(512))},
+		[]string{"change node conntrack.max", "change node conntrack.buckets"}},
+
 	// below-count
 	{"a limit below a container's own entries", "__nf_conntrack_alloc",
 		virtuozzo(func(s *nf.Snapshot) { s.Containers[0].Count = nf.Number(700) }),
