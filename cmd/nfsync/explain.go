@@ -19,7 +19,8 @@ func explainCommand(a *app) *cobra.Command {
 		Long: `Explain prints what a refusal's code means, what causes it and what to do, or
 what a key is, in which unit, and where the kernel keeps it.
 
-The codes: ` + strings.Join(codes(), ", ") + `.`,
+The codes:
+` + columns(codes()),
 		Example: `  nfsync explain level-in-use
   nfsync explain conntrack.max
   nfsync explain conntrack.timeouts.tcpEstablished`,
@@ -46,4 +47,18 @@ func codes() []string {
 		list = append(list, string(c))
 	}
 	return list
+}
+
+// columns lists words below each other, three in a row.
+func columns(words []string) string {
+	var b strings.Builder
+	for i, w := range words {
+		switch {
+		case i%3 == 2 || i == len(words)-1:
+			fmt.Fprintf(&b, "  %s\n", w)
+		default:
+			fmt.Fprintf(&b, "  %-22s", w)
+		}
+	}
+	return strings.TrimSuffix(b.String(), "\n")
 }

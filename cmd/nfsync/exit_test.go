@@ -1,0 +1,59 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"testing"
+
+	"nfsync.dev/nfsync/internal/apply"
+)
+
+func TestExitCode(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		err  error
+		want int
+	}{
+		{"nothing", nil, 0},
+		{"any error", errors.New("x"), 1},
+		{"usage", usageError{errors.New("x")}, 1},
+		{"locked", fmt.Errorf("x: %w", apply.ErrLocked), 1},
+		{"changes", outcome(exitChanges), 2},
+		{"refused", outcome(exitRefused), 3},
+		{"invalid", outcome(exitInvalid), 4},
+		{"undone", fmt.Errorf("x: %w", outcome(exitUndone)), 5},
+		{"stuck outcome", outcome(exitStuck), 6},
+		{"stuck", fmt.Errorf("x: %w", apply.ErrStuck), 6},
+		{"stopped, and something stuck", errors.Join(errors.New("stopped"), outcome(exitStuck)), 6},
+		{"stale", fmt.Errorf("x: %w", apply.ErrStale), 7},
+	} {
+		if got := exitCode(test.err); got != test.want {
+			t.Errorf("%s: exit code %d, want %d", test.name, got, test.want)
+		}
+	}
+}
+
+func TestFinish(t *testing.T) {
+	full := fmt.Errorf("cannot write: %w", syscall.ENOSPC)
+	gone := fmt.Errorf("cannot write: %w", &os.PathError{Op: "write", Err: syscall.EPIPE})
+	for _, test := range []struct {
+		name    string
+		code    int
+		written error
+		want    int
+	}{
+		{"well", exitOK, nil, 0},
+		{"refused", exitRefused, nil, 3},
+		{"the reader went away", exitRefused, gone, 3},
+		{"the reader went away, all well", exitOK, gone, 0},
+		{"the disk is full", exitOK, full, 1},
+		{"the disk is full, which weighs more than a refusal", exitRefused, full, 1},
+		{"nothing weighs more than a person's being needed", exitStuck, full, 6},
+	} {
+		if got := exitCode(finish(test.code, test.written)); got != test.want {
+			t.Errorf("%s: exit code %d, want %d", test.name, got, test.want)
+		}
+	}
+}
