@@ -1,0 +1,110 @@
+package netns
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// Enter runs f inside the network namespace that the file at path names, and
+// returns f's error. f runs on an operating system thread that is locked to
+// it, in a goroutine of its own, so the caller's thread stays where it is.
+// Goroutines that f starts are not inside.
+//
+// The thread is put back afterwards; if that fails it ends with the goroutine,
+// so no goroutine ever runs on a thread that was left in another namespace.
+// The main thread is never used: Go cannot end it. A panic in f goes on in the
+// caller, and so does runtime.Goexit.
+func Enter(path string, f func() error) error {
+	fd, err := openFile(path)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return enterFD(fd, f)
+}
+
+// visit is one run of a function inside a namespace, and how it ended.
+type visit struct {
+	err      error
+	panicked any
+	returned bool // neither panic nor Goexit
+}
+
+func enterFD(fd int, f func() error) error {
+	var v visit
+	onThread(func() { v.run(fd, f) })
+	switch {
+	case v.returned:
+		return v.err
+	case v.panicked != nil:
+		panic(v.panicked)
+	}
+	runtime.Goexit()
+	return nil
+}
+
+// onThread runs a function in a new goroutine that is locked to a thread other
+// than the main one, and waits for it. The function unlocks the thread where
+// that is still fit for others.
+func onThread(run func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		if unix.Gettid() != unix.Getpid() {
+			run()
+			return
+		}
+		// As long as this goroutine holds the main thread, the next one is on
+		// another.
+		defer runtime.UnlockOSThread()
+		onThread(run)
+	}()
+	<-done
+}
+
+// run enters the namespace, calls f and leaves again. The deferred calls also
+// run on a panic and on Goexit.
+func (v *visit) run(fd int, f func() error) {
+	home, err := openOwn()
+	if err != nil {
+		runtime.UnlockOSThread()
+		v.err, v.returned = err, true
+		return
+	}
+	defer unix.Close(home)
+	defer func() { v.panicked = recover() }()
+	if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
+		runtime.UnlockOSThread()
+		v.err, v.returned = fmt.Errorf("cannot enter the network namespace: %w", err), true
+		return
+	}
+	defer func() {
+		if unix.Setns(home, unix.CLONE_NEWNET) == nil {
+			runtime.UnlockOSThread()
+		}
+	}()
+	v.err = f()
+	v.returned = true
+}
+
+// ownPath is the file of the calling thread's network namespace. proc(5) has
+// thread-self only since Linux 3.17.
+func ownPath() string { return fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()) }
+
+// openOwn opens the network namespace of the calling thread, which must be
+// locked.
+func openOwn() (int, error) { return openFile(ownPath()) }
+
+// openFile opens a namespace's file. Whatever else it may be, opening does not
+// block.
+func openFile(path string) (int, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	if err != nil {
+		return -1, &os.PathError{Op: "cannot open", Path: path, Err: err}
+	}
+	return fd, nil
+}

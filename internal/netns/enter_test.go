@@ -1,0 +1,222 @@
+package netns
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// inode is that of the calling thread's network namespace. The thread is
+// locked by its caller.
+func inode(t testing.TB) string {
+	link, err := os.Readlink(ownPath())
+	if err != nil {
+		t.Error(err)
+	}
+	return link
+}
+
+// noStrays checks that no thread of this process is in another network
+// namespace than its first. One that must end does so soon after its
+// goroutine: it is waited for.
+func noStrays(t testing.TB) {
+	t.Helper()
+	var left []string
+	for start := time.Now(); time.Since(start) < 10*time.Second; runtime.Gosched() {
+		if left = strays(t); len(left) == 0 {
+			return
+		}
+	}
+	t.Errorf("threads left behind: %s", strings.Join(left, ", "))
+}
+
+func strays(t testing.TB) []string {
+	t.Helper()
+	home, err := os.Readlink("/proc/self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tasks, err := filepath.Glob("/proc/self/task/*/ns/net")
+	if err != nil || len(tasks) == 0 {
+		t.Fatal(tasks, err)
+	}
+	var strays []string
+	for _, task := range tasks {
+		link, err := os.Readlink(task)
+		if err == nil && link != home { // a thread may have ended
+			strays = append(strays, task+" "+link)
+		}
+	}
+	return strays
+}
+
+func TestEnterRunsInside(t *testing.T) {
+	path := addNamespace(t, t.TempDir(), "a", unix.CLONE_NEWNET)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	home := inode(t)
+	want := errors.New("of f")
+	var inside string
+	err := Enter(path, func() error {
+		inside = inode(t)
+		if inode(t) == home {
+			t.Error("f ran outside")
+		}
+		return want
+	})
+	var st unix.Stat_t
+	if e := unix.Stat(path, &st); e != nil || inside != fmt.Sprintf("net:[%d]", st.Ino) {
+		t.Errorf("f ran in %s, not in %d, %v", inside, st.Ino, e)
+	}
+	if err != want {
+		t.Errorf("error %v, want %v", err, want)
+	}
+	if inode(t) != home {
+		t.Error("the caller's thread was moved")
+	}
+}
+
+// Nothing of the process may stay in a namespace that it entered, whatever the
+// functions did there: an error, a panic, the end of the goroutine.
+func TestEnterLeavesNoThreadBehind(t *testing.T) {
+	dir := t.TempDir()
+	var paths []string
+	for i := range 8 {
+		paths = append(paths, addNamespace(t, dir, fmt.Sprint(i), unix.CLONE_NEWNET))
+	}
+	endings := []func() error{
+		func() error { return nil },
+		func() error { return errors.New("an error") },
+		func() error { panic("a panic") },
+		func() error { runtime.Goexit(); return nil },
+		func() error { return dropPrivileges() },
+	}
+	var all sync.WaitGroup
+	for i := range 40 {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			for j := range 25 {
+				hammer(t, paths[(i+j)%len(paths)], endings[(i+j)%len(endings)])
+			}
+		}()
+	}
+	all.Wait()
+	noStrays(t)
+}
+
+// hammer enters once, in a goroutine of its own for those that end it.
+func hammer(t *testing.T, path string, ending func() error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() { _ = recover() }()
+		_ = Enter(path, func() error {
+			if strings.HasSuffix(inode(t), "[0]") {
+				t.Error("no namespace")
+			}
+			return ending()
+		})
+	}()
+	<-done
+}
+
+// dropPrivileges takes the thread's capabilities, so that setns(2) back fails.
+func dropPrivileges() error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var none [2]unix.CapUserData
+	return unix.Capset(&header, &none[0])
+}
+
+func TestEnterThreadThatCannotReturnEnds(t *testing.T) {
+	path := addNamespace(t, t.TempDir(), "a", unix.CLONE_NEWNET)
+	home, err := os.Readlink("/proc/self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var thread int
+	err = Enter(path, func() error {
+		thread = unix.Gettid()
+		return dropPrivileges()
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	for { // the thread ends soon after its goroutine
+		link, err := os.Readlink(fmt.Sprintf("/proc/self/task/%d/ns/net", thread))
+		if err != nil {
+			return
+		}
+		if link == home {
+			t.Fatal("the thread was put back without the privilege to")
+		}
+		runtime.Gosched()
+	}
+}
+
+func TestEnterPassesPanicOn(t *testing.T) {
+	path := addNamespace(t, t.TempDir(), "a", unix.CLONE_NEWNET)
+	defer func() {
+		if got := recover(); got != "a panic" {
+			t.Errorf("recovered %v", got)
+		}
+		noStrays(t)
+	}()
+	_ = Enter(path, func() error { panic("a panic") })
+	t.Error("the panic was lost")
+}
+
+func TestEnterPassesGoexitOn(t *testing.T) {
+	path := addNamespace(t, t.TempDir(), "a", unix.CLONE_NEWNET)
+	ended := make(chan bool)
+	go func() {
+		returned := false
+		defer func() { ended <- !returned }()
+		_ = Enter(path, func() error { runtime.Goexit(); return nil })
+		returned = true
+	}()
+	if !<-ended {
+		t.Error("the caller went on")
+	}
+}
+
+func TestEnterErrors(t *testing.T) {
+	dir := t.TempDir()
+	plain := filepath.Join(dir, "plain")
+	writeFile(t, plain)
+	for path, want := range map[string]error{
+		filepath.Join(dir, "none"): os.ErrNotExist,
+		plain:                      unix.EINVAL,
+		addNamespace(t, dir, "u", unix.CLONE_NEWUTS): unix.EINVAL,
+	} {
+		err := Enter(path, func() error { t.Error("f was run"); return nil })
+		if !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", path, err, want)
+		}
+	}
+}
+
+// Goroutines that are locked to a thread of their own, as main's may be, keep
+// theirs.
+func TestEnterFromTheMainThread(t *testing.T) {
+	path := addNamespace(t, t.TempDir(), "a", unix.CLONE_NEWNET)
+	for range 200 {
+		err := Enter(path, func() error {
+			if unix.Gettid() == unix.Getpid() {
+				t.Error("the main thread was taken along")
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,97 @@
+package netns
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Identity tells one network namespace from every other of the same boot. The
+// kernel gives the inode number of a namespace that has ended to the next one,
+// so where it has more to say Cookie is used beside it. Identities are
+// comparable.
+type Identity struct {
+	Device, Inode uint64
+	// Cookie is never used twice: the namespace's id (ioctl NS_GET_ID), or
+	// its cookie (SO_NETNS_COOKIE, Linux 5.14); 0 where the kernel has
+	// neither, or does not let this user in.
+	Cookie uint64
+}
+
+// String is device:inode:cookie.
+func (i Identity) String() string { return fmt.Sprintf("%x:%d:%d", i.Device, i.Inode, i.Cookie) }
+
+// Identify identifies the network namespace that a file names.
+func Identify(path string) (Identity, error) {
+	fd, err := openFile(path)
+	if err != nil {
+		return Identity{}, err
+	}
+	defer unix.Close(fd)
+	return identifyFD(fd)
+}
+
+// Own identifies the network namespace that nfsync itself is in.
+func Own() (Identity, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	return Identify(ownPath())
+}
+
+// IsInitial tells whether the calling thread is in the kernel's first network
+// namespace: only there is net.core.netdev_max_backlog registered
+// (net/core/sysctl_net_core.c). proc is where procfs is.
+func IsInitial(proc string) bool {
+	_, err := os.Stat(filepath.Join(proc, "sys/net/core/netdev_max_backlog"))
+	return err == nil
+}
+
+func identifyFD(fd int) (Identity, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return Identity{}, fmt.Errorf("cannot identify the network namespace: %w", err)
+	}
+	id := Identity{Device: uint64(st.Dev), Inode: st.Ino}
+	if number, err := namespaceID(fd); err == nil {
+		id.Cookie = number
+		return id, nil
+	}
+	err := enterFD(fd, func() error {
+		id.Cookie = cookie()
+		return nil
+	})
+	if errors.Is(err, unix.EPERM) {
+		return id, nil
+	}
+	return id, err
+}
+
+// namespaceID is the id of an open namespace: ioctl_nsfs(2), Linux 6.18.
+func namespaceID(fd int) (uint64, error) {
+	var id uint64
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.NS_GET_ID, uintptr(unsafe.Pointer(&id)))
+	if errno != 0 {
+		return 0, errno
+	}
+	return id, nil
+}
+
+// cookie is that of the calling thread's network namespace; 0 where the kernel
+// has none. A socket of the local family loads no module.
+func cookie() uint64 {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0
+	}
+	defer unix.Close(fd)
+	n, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+	if err != nil {
+		return 0
+	}
+	return n
+}

@@ -1,0 +1,245 @@
+package netns
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// DefaultDir is where ip-netns(8) keeps named network namespaces.
+const DefaultDir = "/run/netns"
+
+// Runtime is the containers that the files of one directory name.
+type Runtime struct {
+	Dir    string
+	BootID string // of this start of the kernel: part of every instance
+}
+
+// List lists the containers in the order of their names, without any facts. A
+// directory that does not exist has none.
+//
+// Several names of one namespace are one container: the first in order is its
+// id and name, the others are aliases. The excluded namespaces are the node's:
+// files that name them are warned about, and so are files that are no network
+// namespace. A file that vanishes meanwhile is left out.
+func (r Runtime) List(ctx context.Context, exclude []Identity) ([]nf.Container, []nf.Warning, error) {
+	entries, err := os.ReadDir(r.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return []nf.Container{}, nil, nil
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot list network namespaces: %w", err)
+	}
+	found, err := r.lookAll(ctx, entries)
+	if err != nil {
+		return nil, nil, err
+	}
+	containers, warnings := r.fold(found, exclude)
+	return containers, warnings, nil
+}
+
+// entry is one file of the directory and what it turned out to be.
+type entry struct {
+	name string
+	id   Identity
+	err  error // why it cannot be identified; notANamespace if it is none
+}
+
+// notANamespace is why a file is no network namespace. One that is not even on
+// a file system of namespaces may become one.
+type notANamespace struct {
+	why   string
+	plain bool
+}
+
+func (e notANamespace) Error() string { return e.why }
+
+// A file that ip-netns(8) has just created is a plain one until the namespace
+// is mounted on it, about a millisecond later. So files that are no namespace
+// and were made less than fresh ago are looked at again, all together and for
+// no longer than patience.
+const (
+	fresh    = 2 * time.Second
+	patience = 50 * time.Millisecond
+	pause    = time.Millisecond
+)
+
+func (r Runtime) lookAll(ctx context.Context, files []fs.DirEntry) ([]entry, error) {
+	found := make([]entry, len(files))
+	var again []int
+	for i, f := range files {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		found[i] = r.look(f.Name())
+		if found[i].isPlain() && r.isFresh(f.Name()) {
+			again = append(again, i)
+		}
+	}
+	for start := time.Now(); len(again) > 0 && time.Since(start) < patience; {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(pause):
+		}
+		again = slices.DeleteFunc(again, func(i int) bool {
+			found[i] = r.look(found[i].name)
+			return !found[i].isPlain()
+		})
+	}
+	return found, nil
+}
+
+func (e entry) isNone() bool {
+	var none notANamespace
+	return errors.As(e.err, &none)
+}
+
+func (e entry) isPlain() bool {
+	var none notANamespace
+	return errors.As(e.err, &none) && none.plain
+}
+
+// isFresh tells whether a file was made or changed just now.
+func (r Runtime) isFresh(name string) bool {
+	info, err := os.Lstat(filepath.Join(r.Dir, name))
+	return err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()).Abs() < fresh
+}
+
+// look identifies the namespace that a file of the directory names.
+func (r Runtime) look(name string) entry {
+	e := entry{name: name}
+	path := filepath.Join(r.Dir, name)
+	fd, err := openNamespace(path)
+	if err != nil {
+		e.err = err
+		return e
+	}
+	defer unix.Close(fd)
+	e.id, e.err = identifyFD(fd)
+	return e
+}
+
+// openNamespace opens the file of a network namespace. Nothing but a namespace
+// is opened: it could be a device.
+func openNamespace(path string) (int, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(path, &st); err != nil {
+		return -1, notThere(path, err)
+	}
+	// Until Linux 3.19 the files of namespaces were procfs's.
+	if st.Type != unix.NSFS_MAGIC && st.Type != unix.PROC_SUPER_MAGIC {
+		return -1, notANamespace{why: "is not a network namespace", plain: true}
+	}
+	fd, err := openFile(path)
+	if err != nil {
+		return -1, err
+	}
+	if err := checkType(fd); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// notThere tells a link that leads nowhere from a file that has vanished.
+func notThere(path string, err error) error {
+	_, lost := os.Lstat(path)
+	if lost != nil || err != unix.ENOENT && err != unix.ELOOP && err != unix.ENOTDIR {
+		return &os.PathError{Op: "cannot look at", Path: path, Err: err}
+	}
+	return notANamespace{why: "is a symbolic link that leads nowhere"}
+}
+
+// checkType tells whether an open file is a network namespace. Before Linux
+// 4.11, which has an ioctl for it, only setns(2) knows: it looks at the type
+// before it looks at privileges.
+func checkType(fd int) error {
+	kind, err := unix.IoctlRetInt(fd, unix.NS_GET_NSTYPE)
+	if err == nil && kind == unix.CLONE_NEWNET {
+		return nil
+	}
+	if err == nil {
+		return notANamespace{why: "is a namespace of another type"}
+	}
+	if err := enterFD(fd, func() error { return nil }); errors.Is(err, unix.EINVAL) {
+		return notANamespace{why: "is not a network namespace"}
+	}
+	return nil
+}
+
+// fold makes containers of the files that name a network namespace.
+func (r Runtime) fold(found []entry, exclude []Identity) ([]nf.Container, []nf.Warning) {
+	containers := []nf.Container{}
+	var warnings []nf.Warning
+	first := map[Identity]int{}
+	warn := func(code string, e entry, what string) {
+		warnings = append(warnings, nf.Warning{Code: code, Target: nf.Node, Message: filepath.Join(r.Dir, e.name) + " " + what})
+	}
+	for _, e := range found {
+		i, known := first[e.id]
+		switch {
+		case errors.Is(e.err, fs.ErrNotExist):
+		case e.isNone():
+			warn(nf.WarnNotANamespace, e, e.err.Error()+": it is left alone")
+		case e.err != nil:
+			containers = append(containers, r.container(e))
+		case slices.Contains(exclude, e.id):
+			warn(nf.WarnNodeNamespace, e, "names the node's own network namespace: it is no container")
+		case known:
+			containers[i].Aliases = append(containers[i].Aliases, e.name)
+		default:
+			first[e.id] = len(containers)
+			containers = append(containers, r.container(e))
+		}
+	}
+	return containers, warnings
+}
+
+func (r Runtime) container(e entry) nf.Container {
+	c := nf.Container{Runtime: nf.RuntimeNetns, ID: e.name, Name: e.name, State: nf.StateRunning, Namespace: nf.Namespace{Facts: []nf.Fact{}}}
+	if e.err != nil {
+		c.Unobservable = e.err.Error()
+		return c
+	}
+	c.Instance = r.instance(e.id)
+	return c
+}
+
+func (r Runtime) instance(id Identity) string { return r.BootID + "/" + id.String() }
+
+// Enter runs f inside the container of that id, as package-level Enter does.
+// It returns nf.ErrGone where the file no longer names the namespace that the
+// instance stands for.
+func (r Runtime) Enter(id, instance string, f func() error) error {
+	if id != filepath.Base(id) {
+		return fmt.Errorf("cannot enter %q, which is no file's name: %w", id, nf.ErrGone)
+	}
+	path := filepath.Join(r.Dir, id)
+	fd, err := openNamespace(path)
+	var none notANamespace
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.As(err, &none):
+		return fmt.Errorf("cannot enter %s: %w", path, nf.ErrGone)
+	case err != nil:
+		return err
+	}
+	defer unix.Close(fd)
+	now, err := identifyFD(fd)
+	if err != nil {
+		return err
+	}
+	if r.instance(now) != instance {
+		return fmt.Errorf("cannot enter %s, which names another network namespace now: %w", path, nf.ErrGone)
+	}
+	return enterFD(fd, f)
+}
