@@ -93,9 +93,6 @@ func groups(entries []entry) []group {
 
 // fold merges groups that look alike, at the place of the first of them.
 func fold(list []group) []group {
-	if len(list) <= foldAbove {
-		return list
-	}
 	alike := map[string][]int{}
 	for i, g := range list {
 		look := g.look()

@@ -246,9 +246,9 @@ func richSnapshot() nf.Snapshot {
 			Aliases: map[string]string{"nf_conntrack_ipv4": "nf_conntrack"}},
 		Host: nf.Namespace{
 			Facts: []nf.Fact{
-				{Key: nf.KeyLevel, Live: nf.Text("stateful")},
 				{Key: nf.KeyMax, Live: nf.Number(262144), Boot: ptr(nf.Number(131072))},
 				{Key: nf.SysctlKey("nf_conntrack_acct"), Live: nf.Unknown("permission denied"), ReadOnly: true},
+				{Key: nf.KeyLevel, Live: nf.Text("stateful")},
 			},
 			Rules: &nf.Rules{Unknown: "table nat: operation not permitted", Tables: []nf.Table{
 				{Backend: nf.BackendNft, Family: "inet", Name: "filter: \"main\"\n# not a comment", Rules: 3, Guards: []string{"input"},

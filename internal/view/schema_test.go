@@ -306,3 +306,30 @@ func flat(n *yaml.Node) []string {
 	}
 	return append(list, "end")
 }
+
+// enum is the list of a definition's words, or of those of its property.
+func enum(t *testing.T, kind, definition, property string) []string {
+	t.Helper()
+	text, _ := schemas.Get(kind)
+	type words struct {
+		Enum []string `json:"enum"`
+	}
+	var root struct {
+		Definitions map[string]struct {
+			words
+			Properties map[string]json.RawMessage `json:"properties"`
+		} `json:"definitions"`
+	}
+	if err := json.Unmarshal(text, &root); err != nil {
+		t.Fatal(err)
+	}
+	d := root.Definitions[definition]
+	if property == "" {
+		return d.Enum
+	}
+	var w words
+	if err := json.Unmarshal(d.Properties[property], &w); err != nil {
+		t.Fatal(err)
+	}
+	return w.Enum
+}
