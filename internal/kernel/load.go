@@ -103,13 +103,13 @@ func parameterString(path string, params map[string]string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	known, err := moduleParameters(data)
+	offers, err := moduleParameters(data)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", path, err)
 	}
 	var words []string
 	for _, name := range slices.Sorted(maps.Keys(params)) {
-		if !known[nf.NormalizeModule(name)] {
+		if !offers(name) {
 			return "", fmt.Errorf("it has no parameter %s", name)
 		}
 		value := params[name]

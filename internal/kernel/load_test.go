@@ -6,6 +6,7 @@ import (
 	"debug/elf"
 	"encoding/binary"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,24 +48,48 @@ func TestModprobeRules(t *testing.T) {
 	}
 }
 
-// moduleELF is an ELF file that has nothing but a section .modinfo.
-func moduleELF(t *testing.T, modinfo string) []byte {
+// moduleELF is an ELF file with a section .modinfo and, where symbols are
+// given, a symbol table.
+func moduleELF(t *testing.T, modinfo string, symbols ...string) []byte {
 	t.Helper()
-	names := "\x00.modinfo\x00.shstrtab\x00"
 	const header = 64
-	modAt, namesAt := uint64(header), uint64(header+len(modinfo))
-	sectionsAt := namesAt + uint64(len(names))
-	var b bytes.Buffer
-	h := elf.Header64{Type: uint16(elf.ET_REL), Machine: uint16(elf.EM_X86_64), Version: 1, Shoff: sectionsAt, Ehsize: header, Shentsize: 64, Shnum: 3, Shstrndx: 2}
-	copy(h.Ident[:], "\x7fELF\x02\x01\x01")
-	for _, part := range []any{h, []byte(modinfo), []byte(names), []elf.Section64{{},
-		{Name: 1, Type: uint32(elf.SHT_PROGBITS), Off: modAt, Size: uint64(len(modinfo))},
-		{Name: 10, Type: uint32(elf.SHT_STRTAB), Off: namesAt, Size: uint64(len(names))}}} {
-		if err := binary.Write(&b, binary.LittleEndian, part); err != nil {
-			t.Fatal(err)
-		}
+	strs := "\x00"
+	table := []elf.Sym64{{}}
+	for _, s := range symbols {
+		table = append(table, elf.Sym64{Name: uint32(len(strs)), Info: uint8(elf.STT_OBJECT), Shndx: 1})
+		strs += s + "\x00"
 	}
-	return b.Bytes()
+	var syms bytes.Buffer
+	mustWrite(t, &syms, table)
+	names := "\x00.modinfo\x00.shstrtab\x00.strtab\x00.symtab\x00"
+	sections := []elf.Section64{{}}
+	var body bytes.Buffer
+	add := func(name string, kind elf.SectionType, data []byte, link uint32, entry uint64) {
+		sections = append(sections, elf.Section64{Name: uint32(strings.Index(names, name)), Type: uint32(kind),
+			Off: header + uint64(body.Len()), Size: uint64(len(data)), Link: link, Entsize: entry})
+		body.Write(data)
+	}
+	add(".modinfo", elf.SHT_PROGBITS, []byte(modinfo), 0, 0)
+	add(".shstrtab", elf.SHT_STRTAB, []byte(names), 0, 0)
+	if len(symbols) > 0 {
+		add(".strtab", elf.SHT_STRTAB, []byte(strs), 0, 0)
+		add(".symtab", elf.SHT_SYMTAB, syms.Bytes(), 3, 24)
+	}
+	h := elf.Header64{Type: uint16(elf.ET_REL), Machine: uint16(elf.EM_X86_64), Version: 1, Shoff: header + uint64(body.Len()),
+		Ehsize: header, Shentsize: 64, Shnum: uint16(len(sections)), Shstrndx: 2}
+	copy(h.Ident[:], "\x7fELF\x02\x01\x01")
+	var out bytes.Buffer
+	mustWrite(t, &out, h)
+	out.Write(body.Bytes())
+	mustWrite(t, &out, sections)
+	return out.Bytes()
+}
+
+func mustWrite(t *testing.T, w io.Writer, v any) {
+	t.Helper()
+	if err := binary.Write(w, binary.LittleEndian, v); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Names that a module does not have are swallowed by the kernel, and a
@@ -72,7 +97,7 @@ func moduleELF(t *testing.T, modinfo string) []byte {
 // neither gets there.
 func TestParameterString(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ip_set.ko.zst")
-	writeFile(t, path, compress(t, ".zst", moduleELF(t, "license=GPL\x00parmtype=max_sets:uint\x00parm=max_sets:how many\x00parmtype=other-one:int\x00")))
+	writeFile(t, path, compress(t, ".zst", moduleELF(t, "license=GPL\x00parmtype=max_sets:uint\x00parm=max_sets:how many\x00parmtype=other-one:int\x00", "__param_hashsize", "__param_str_hashsize", "init_module")))
 	for _, c := range []struct {
 		params map[string]string
 		want   string
@@ -81,6 +106,8 @@ func TestParameterString(t *testing.T) {
 		{nil, "", ""},
 		{map[string]string{"max_sets": "512"}, "max_sets=512", ""},
 		{map[string]string{"max_sets": "512", "other_one": "1,2"}, "max_sets=512 other_one=1,2", ""},
+		// module_param_call leaves no parmtype: hashsize of nf_conntrack, seen on Debian's 6.1 and 6.12.
+		{map[string]string{"hashsize": "512"}, "hashsize=512", ""},
 		{map[string]string{"max_set": "512"}, "", "it has no parameter max_set"},
 		{map[string]string{"max_sets": "5 12"}, "", "white space"},
 		{map[string]string{"max_sets": `"512`}, "", "quotation mark"},
@@ -90,6 +117,11 @@ func TestParameterString(t *testing.T) {
 		if got != c.want || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
 			t.Errorf("%v: %q, %v; want %q, %q", c.params, got, err, c.want, c.err)
 		}
+	}
+	stripped := filepath.Join(t.TempDir(), "a.ko")
+	writeFile(t, stripped, moduleELF(t, "parmtype=a:int\x00"))
+	if got, err := parameterString(stripped, map[string]string{"b": "1"}); got != "b=1" || err != nil {
+		t.Errorf("a module without symbols: %q, %v", got, err)
 	}
 	for _, file := range [][]byte{nil, []byte("garbage"), moduleELF(t, "")[:80]} {
 		if _, err := moduleParameters(file); err == nil {

@@ -3,19 +3,23 @@ package kernel
 import (
 	"bytes"
 	"debug/elf"
+	"errors"
 	"fmt"
+	"strings"
 
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// moduleParameters lists the parameters that a module's file offers, by their
-// normalised names: "parmtype=NAME:TYPE" in the section .modinfo
-// (include/linux/moduleparam.h). The kernel takes an unknown parameter without
-// an error, so they have to be known before the load.
-func moduleParameters(file []byte) (known map[string]bool, err error) {
+// moduleParameters tells whether a module's file offers a parameter, by its
+// normalised name. The kernel takes an unknown one without an error, so it has
+// to be known before the load. Most parameters are "parmtype=NAME:TYPE" in the
+// section .modinfo, but not those with a setter of their own, as nf_conntrack's
+// hashsize; all have a symbol __param_NAME (include/linux/moduleparam.h). Of a
+// module without symbols nothing can be said: every name is let through.
+func moduleParameters(file []byte) (offers func(name string) bool, err error) {
 	defer func() { // debug/elf is not meant for hostile input
 		if r := recover(); r != nil {
-			known, err = nil, fmt.Errorf("cannot read its ELF sections: %v", r)
+			offers, err = nil, fmt.Errorf("cannot read its ELF sections: %v", r)
 		}
 	}()
 	f, err := elf.NewFile(bytes.NewReader(file))
@@ -24,13 +28,23 @@ func moduleParameters(file []byte) (known map[string]bool, err error) {
 	}
 	section := f.Section(".modinfo")
 	if section == nil {
-		return nil, fmt.Errorf("it has no section .modinfo")
+		return nil, errors.New("it has no section .modinfo")
 	}
 	data, err := section.Data()
 	if err != nil {
 		return nil, fmt.Errorf("cannot read its section .modinfo: %w", err)
 	}
-	return parseModinfo(data), nil
+	known := parseModinfo(data)
+	symbols, err := f.Symbols()
+	if err != nil {
+		return func(string) bool { return true }, nil
+	}
+	for _, s := range symbols {
+		if name, ok := strings.CutPrefix(s.Name, "__param_"); ok {
+			known[nf.NormalizeModule(name)] = true
+		}
+	}
+	return func(name string) bool { return known[nf.NormalizeModule(name)] }, nil
 }
 
 func parseModinfo(data []byte) map[string]bool {

@@ -57,15 +57,17 @@ func lockdownMode(text string) string {
 	return mode
 }
 
-// signed tells whether the kernel's own modules are signed, by looking at one.
+// signed tells whether the kernel's own modules are signed, by looking at the
+// first of modules.dep that can be read.
 func (inv *inventory) signed() bool {
 	for _, name := range slices.Sorted(maps.Keys(inv.tree.files)) {
 		file := inv.tree.files[name]
 		if !strings.HasPrefix(file.path, "kernel/") {
-			continue
+			continue // not the kernel's own: of DKMS, say
 		}
-		data, err := readModule(inv.tree.path(file))
-		return err == nil && isSigned(data)
+		if data, err := readModule(inv.tree.path(file)); err == nil {
+			return isSigned(data)
+		}
 	}
 	return false
 }
