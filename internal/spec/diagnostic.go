@@ -34,30 +34,42 @@ const maxDiagnostics = 100
 type diagnostics struct {
 	file string
 	list []Diagnostic
-	more int // errors that were counted only
+	more int // errors that were counted only: those behind last
+	last Diagnostic
 }
 
 func (d *diagnostics) add(line, column int, message, hint string) {
-	// The walk is nearly in the order of the lines; what is kept beyond the
-	// maximum makes the sorted head right.
-	if len(d.list) >= 10*maxDiagnostics {
+	if d.countsOnly(line, column) {
 		d.more++
 		return
 	}
 	d.list = append(d.list, Diagnostic{File: d.file, Line: line, Column: column, Message: message, Hint: hint})
+	if len(d.list) >= 10*maxDiagnostics {
+		d.sort()
+		d.more += len(d.list) - maxDiagnostics - 1
+		d.list = d.list[:maxDiagnostics+1]
+		d.last = d.list[maxDiagnostics]
+	}
 }
+
+// countsOnly tells that an error at this place would not be told.
+func (d *diagnostics) countsOnly(line, column int) bool {
+	return d.more > 0 && (line > d.last.Line || line == d.last.Line && column > d.last.Column)
+}
+
+func (d *diagnostics) count() int { return len(d.list) + d.more }
+
+func (d *diagnostics) sort() { slices.SortStableFunc(d.list, compareDiagnostics) }
 
 // sorted returns the errors in the order of the file, the last one saying how
 // many more there are.
 func (d *diagnostics) sorted() []Diagnostic {
-	slices.SortStableFunc(d.list, compareDiagnostics)
+	d.sort()
 	if len(d.list) <= maxDiagnostics {
 		return d.list
 	}
 	last := d.list[maxDiagnostics]
-	more := len(d.list) - maxDiagnostics + d.more
-	last.Message, last.Hint = fmt.Sprintf("and %d more errors from here on", more), "mend the errors above first"
+	last.Message = fmt.Sprintf("and %d more errors from here on", d.count()-maxDiagnostics)
+	last.Hint = "mend the errors above first"
 	return append(d.list[:maxDiagnostics:maxDiagnostics], last)
 }
-
-func (d *diagnostics) count() int { return len(d.list) + d.more }

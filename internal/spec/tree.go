@@ -13,7 +13,7 @@ import (
 // what JSON and YAML have in common.
 type node struct {
 	kind         nodeKind
-	line, column int
+	line, column int32
 	text         string  // of a text as it is, of a number as it is written, true or false
 	keys         []label // of a mapping: items are its values
 	items        []node
@@ -22,7 +22,7 @@ type node struct {
 // label is a key of a mapping.
 type label struct {
 	name         string
-	line, column int
+	line, column int32
 }
 
 type nodeKind uint8
@@ -69,7 +69,7 @@ func (n *node) String() string {
 const (
 	maxJSONDocument = 64 << 20
 	maxYAMLDocument = 16 << 20
-	maxValues       = 4 << 20
+	maxValues       = 2 << 20
 )
 
 // readDocument reads the one document of a file, JSON or YAML. It is nil where
@@ -120,13 +120,13 @@ func yamlTree(text []byte, found *diagnostics) *node {
 }
 
 func fromYAML(y *yaml.Node) node {
-	n := node{line: y.Line, column: y.Column, text: y.Value}
+	n := node{line: int32(y.Line), column: int32(y.Column), text: y.Value}
 	switch y.Kind {
 	case yaml.MappingNode:
 		n.kind = nodeMapping
 		for i := 0; i+1 < len(y.Content); i += 2 {
 			key := y.Content[i]
-			n.keys = append(n.keys, label{key.Value, key.Line, key.Column})
+			n.keys = append(n.keys, label{key.Value, int32(key.Line), int32(key.Column)})
 			n.items = append(n.items, fromYAML(y.Content[i+1]))
 		}
 	case yaml.SequenceNode:
@@ -164,8 +164,8 @@ func jsonTree(text []byte, found *diagnostics) *node {
 		if errors.As(err, &syntax) {
 			r.offset = max(int(syntax.Offset)-1, 0)
 		}
-		line, column := r.position()
-		line, column = clampPosition(text, line, column)
+		r.position()
+		line, column := clampPosition(text, int(r.line), int(r.column))
 		found.add(line, column, "not JSON: "+err.Error(), "")
 		return nil
 	}
@@ -181,11 +181,12 @@ type jsonReader struct {
 	found  *diagnostics
 	failed bool // the text holds more than is taken: the reader stops
 	// line and column are those of the byte at counted.
-	counted, line, column int
+	counted      int
+	line, column int32
 }
 
 // position is the line and column of the offset, which only grows.
-func (r *jsonReader) position() (line, column int) {
+func (r *jsonReader) position() (line, column int32) {
 	for ; r.counted < min(r.offset, len(r.text)); r.counted++ {
 		switch b := r.text[r.counted]; {
 		case b == '\n':
@@ -229,12 +230,12 @@ func (r *jsonReader) fail(depth int) {
 	if depth <= maxNesting {
 		message = fmt.Sprintf("the file holds more than %d values", maxValues)
 	}
-	r.found.add(r.line, r.column, message, "")
+	r.found.add(int(r.line), int(r.column), message, "")
 	r.failed = true
 }
 
 func (r *jsonReader) mapping(n *node, depth int) {
-	seen := map[string]int{}
+	seen := map[string]int32{}
 	for !r.closed('}') {
 		var key label
 		key.line, key.column = r.position()
@@ -242,7 +243,7 @@ func (r *jsonReader) mapping(n *node, depth int) {
 		r.space()
 		r.offset++ // the colon
 		if line, twice := seen[key.name]; twice {
-			r.found.add(key.line, key.column, fmt.Sprintf("duplicate key %s: it stands in line %d already", quote(key.name), line), "")
+			r.found.add(int(key.line), int(key.column), fmt.Sprintf("duplicate key %s: it stands in line %d already", quote(key.name), line), "")
 		}
 		seen[key.name] = key.line
 		n.keys = append(n.keys, key)

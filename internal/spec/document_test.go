@@ -1,0 +1,225 @@
+package spec
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// snapshotOfAll has a value in every field.
+func snapshotOfAll() nf.Snapshot {
+	boot, absent := nf.Text("full"), nf.Absent()
+	node := nf.Namespace{
+		Facts: []nf.Fact{
+			{Key: nf.KeyMax, Live: nf.Number(262144), Boot: &absent},
+			{Key: nf.TimeoutKey("udp"), Live: nf.Unknown("cannot read: \"denied\" ü"), ReadOnly: true},
+			{Key: nf.KeyLevel, Live: nf.Text("stateful"), Boot: &boot},
+		},
+		Rules: &nf.Rules{Tables: []nf.Table{{Backend: nf.BackendNft, Family: "inet", Name: "f", Rules: 3, Guards: []string{"input"},
+			Uses: []nf.Use{{Level: "stateful", Chain: "input", What: "ct", Count: 2}}}}, Unknown: "table x"},
+		Tracking: &nf.Tracking{State: nf.TrackingOn, Evidence: "rules"},
+		Count:    nf.Number(5),
+	}
+	bare := nf.Namespace{Facts: []nf.Fact{}, Count: nf.Absent()}
+	web := nf.Target{Kind: nf.TargetContainer, Runtime: nf.RuntimeNetns, ID: "web-1", Name: "web-1"}
+	return nf.Snapshot{
+		APIVersion: nf.APIVersion, Kind: nf.KindNodeSnapshot,
+		Node:    nf.NodeIdentity{Name: "hn-1", Labels: map[string]string{"role": "edge", "number": "12"}},
+		TakenAt: time.Date(2026, 1, 31, 12, 30, 1, 123456789, time.UTC), BootID: "2f7c", Kernel: nf.Kernel{Release: "6.1.0", Machine: "x86_64"},
+		Capabilities: nf.Capabilities{Denied: map[string]string{nf.AbilityNode: "why"}, Latches: nf.No, Masks: true, BucketStep: 512, LegacyTables: true},
+		Modules: nf.Modules{Support: nf.SupportLocked, Reason: "lockdown", Complete: true, Unknown: "x",
+			List: []nf.ModuleFact{
+				{Name: "ip_set", State: "loaded", Evidence: "/proc/modules", Refs: -1, Holders: []string{"xt_set"}, Deps: []string{"nfnetlink"},
+					Parameters: map[string]nf.Parameter{"max_sets": {Value: "256", Writable: true}}, Permanent: true},
+				{Name: "nf_nat", State: "unloaded"},
+			},
+			Aliases: map[string]string{"nf_conntrack_ipv4": "nf_conntrack"}},
+		Host: node,
+		Containers: []nf.Container{
+			{Runtime: nf.RuntimeNetns, ID: "web-1", Name: "web-1", Aliases: []string{"w"}, State: nf.StateRunning, Instance: "4:4026532", MaxScope: nf.ScopeNode, Namespace: node},
+			{Runtime: nf.RuntimeVZ, ID: "132694", Name: "db", State: "stopped", Unobservable: "stopped", Namespace: bare},
+		},
+		Warnings: []nf.Warning{{Code: nf.WarnRuntimeBroken, Target: web, Key: nf.KeyMax, Message: "m", Source: &nf.Source{Name: "n", File: "f", Line: 1, Column: 2}}},
+		Memory: nf.Memory{Revision: "abc", MaxScope: map[string]string{"6.1.0": nf.ScopeNode},
+			Keys: []nf.MemoryKey{
+				{Target: nf.Node, Key: nf.ModuleKey("ip_set"), Asked: "loaded", Applied: nf.Module("loaded", nil), Instance: "2f7c", Set: true},
+				{Target: nf.Node, Key: nf.ModuleKey("nf_nat"), Asked: "loaded", Applied: nf.Module("loaded", map[string]string{"a": "1"}), Instance: "2f7c"},
+			},
+			Latches:  []nf.Latch{{Target: web, Instance: "4:4026532", Evidence: "rules"}},
+			Restarts: []nf.RestartDone{{Target: web, Asked: "full", Instance: "4:4026532"}}},
+	}
+}
+
+var compareValues = cmp.Comparer(func(a, b nf.Value) bool { return a == b })
+
+// TestSnapshotRoundTrip reads back what is printed, as JSON and as the same
+// text taken for YAML, of which JSON is a part.
+func TestSnapshotRoundTrip(t *testing.T) {
+	want := snapshotOfAll()
+	normalize(&want)
+	text, err := json.MarshalIndent(want, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string][]byte{"JSON": text, "YAML": append([]byte("# taken for YAML\n"), text...), "byte order mark": append([]byte("\uFEFF"), text...)} {
+		got, found := ParseSnapshot(File{Name: "s.json", Data: data})
+		if len(found) > 0 {
+			t.Fatalf("%s: refused:\n%s", name, format(found))
+		}
+		if diff := cmp.Diff(want, got, compareValues); diff != "" {
+			t.Errorf("%s: what was read is not what was written:\n%s", name, diff)
+		}
+	}
+	golden(t, "testdata/snapshot.json", string(text)+"\n")
+}
+
+// TestSnapshotYAML reads a snapshot as a person writes one, in any order.
+func TestSnapshotYAML(t *testing.T) {
+	s, found := ParseSnapshot(File{Name: "s.yaml", Data: read(t, "testdata/snapshot.yaml")})
+	if len(found) > 0 {
+		t.Fatalf("refused:\n%s", format(found))
+	}
+	if s.Node.Name != "hn-1" || s.TakenAt.Year() != 2026 || len(s.Containers) != 2 || s.Containers[0].ID != "a" {
+		t.Errorf("got %+v", s)
+	}
+	if got := s.Containers[1].Fact(nf.KeyMax).Live; got != nf.Number(5) {
+		t.Errorf("conntrack.max is %v", got)
+	}
+	if _, ok := s.Modules.Find("ip_set"); !ok {
+		t.Error("the modules are not in order")
+	}
+	if state, _, ok := s.Memory.Keys[0].Applied.Module(); !ok || state != "loaded" {
+		t.Errorf("memory has %v", s.Memory.Keys[0].Applied)
+	}
+	if s.Host.Facts[0].Live.Why() != "denied" || s.Host.Facts[1].Boot == nil || !s.Host.Facts[1].Boot.IsAbsent() {
+		t.Errorf("the node has %v", s.Host.Facts)
+	}
+}
+
+// edit changes the printed snapshot at one place.
+func edit(t *testing.T, old, new string) []byte {
+	t.Helper()
+	text := string(read(t, "testdata/snapshot.json"))
+	if !strings.Contains(text, old) {
+		t.Fatalf("no %s in the snapshot", old)
+	}
+	return []byte(strings.Replace(text, old, new, 1))
+}
+
+func TestSnapshotErrors(t *testing.T) {
+	tests := []struct {
+		name string
+		text []byte
+		want string
+	}{
+		{"unknown keys", edit(t, `"bootID"`, `"sinceThen": [{"x": 1.5}], "bootID"`), ""},
+		{"empty", nil, "s:1:1: the file holds no document"},
+		{"a list", []byte("[]"), "s:1:1: not a NodeSnapshot but a list"},
+		{"another kind", edit(t, `"NodeSnapshot"`, `"Plan"`), `s:3:11: kind must be NodeSnapshot, not the text "Plan"`},
+		{"another version", edit(t, `v1alpha1`, `v2`), `s:2:17: apiVersion must be nfsync.dev/v1alpha1, not the text "nfsync.dev/v2"`},
+		{"no kind", []byte(`{"apiVersion": "nfsync.dev/v1alpha1"}`), `s:1:1: missing key "kind": this is not a NodeSnapshot`},
+		{"cut off", edit(t, `"takenAt"`, "\x00")[:100], "s:6:1: not JSON: unexpected end of JSON input"},
+		{"not JSON", edit(t, `"takenAt":`, `"takenAt"`), `s:11:13: not JSON: invalid character '"' after object key`},
+		{"text for a number", edit(t, `"rules": 3`, `"rules": "3"`), `s:86:20: host.rules.tables[0].rules must be a whole number, not the text "3"`},
+		{"fraction", edit(t, `"rules": 3`, `"rules": 3.5`), "s:86:20: host.rules.tables[0].rules must be a whole number, not 3.5"},
+		{"huge number", edit(t, `"live": 262144`, `"live": 99999999999999999999`), "s:64:17: host.facts[0].live must be a whole number, not 99999999999999999999"},
+		{"number for a text", edit(t, `"release": "6.1.0"`, `"release": 6.1`), "s:14:16: kernel.release must be a text, not 6.1"},
+		{"text for a boolean", edit(t, `"masks": true`, `"masks": "yes"`), `s:22:14: capabilities.masks must be true or false, not the text "yes"`},
+		{"text for a list", edit(t, `"holders": [`, `"holders": "xt_set", "x": [`), `s:37:20: modules.list[0].holders must be a list, not the text "xt_set"`},
+		{"list for a mapping", edit(t, `"kernel": {`, `"kernel": [], "x": {`), "s:13:13: kernel must be a mapping, not a list"},
+		{"null for a text", edit(t, `"bootID": "2f7c"`, `"bootID": null`), "s:12:13: bootID must be a text, not null"},
+		{"no time", edit(t, `2026-01-31T`, `31.1.2026 `), `s:11:14: takenAt must be a time such as 2026-01-31T12:00:00Z, not the text "31.1.2026 12:30:01.123456789Z"`},
+		{"list for a value", edit(t, `"live": 262144`, `"live": [1]`), "s:64:17: host.facts[0].live must be a number, a text, null, {unknown: why} or {state: …}, not a list"},
+		{"empty mapping for a value", edit(t, `"live": 262144`, `"live": {}`), "s:64:17: host.facts[0].live must be a number, a text, null, {unknown: why} or {state: …}, not a mapping"},
+		{"a fact without a value", edit(t, `"live": 262144`, `"alive": 262144`), `s:62:7: missing key "live" in host.facts[0]`},
+		{"no name", edit(t, `"name": "hn-1"`, `"name": ""`), `s:5:13: node.name must be the name of a node, not the text ""`},
+		{"unknown state of tracking", edit(t, `"state": "on"`, `"state": "perhaps"`), `s:103:16: host.tracking.state must be one of on, off, unknown, not the text "perhaps"`},
+		{"the same container twice", edit(t, "\"runtime\": \"vz\",\n      \"id\": \"132694\"", "\"runtime\": \"netns\", \"id\": \"web-1\""), `s:166:5: containers: "netns/web-1" stands in line 109 already`},
+		{"the same fact twice", edit(t, `"level"`, `"conntrack.max"`), `s:74:7: host.facts: "conntrack.max" stands in line 62 already`},
+		{"the same module twice", edit(t, `"nf_nat"`, `"ip_set"`), `s:51:7: modules.list: "ip_set" stands in line 32 already`},
+		{"duplicate key", edit(t, `"masks": true`, `"latches": "yes"`), `s:22:5: duplicate key "latches": it stands in line 21 already`},
+		{"too deep", edit(t, `"bootID"`, `"x": `+strings.Repeat("[", 40)+strings.Repeat("]", 40)+`, "bootID"`), "s:12:39: " + messageNesting},
+		{"deeper than JSON goes", edit(t, `"bootID"`, `"x": `+strings.Repeat("[", 200000)), "s:12:10007: not JSON: invalid character '[' exceeded max depth"},
+		{"not UTF-8", edit(t, `hn-1`, "hn\xff"), "s:5:16: the text is not UTF-8 from here on"},
+		{"second document", []byte("a: b\n---\nc: d\n"), "s:3:1: the file holds a second document"},
+		{"alias", []byte("a: &b c\nd: *b\n"), "s:1:4: an anchor is not allowed"},
+		{"YAML syntax", []byte("a: b: c\n"), "s:1:5: not YAML: mapping values are not allowed in this context"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got := ""
+			if _, found := ParseSnapshot(File{Name: "s", Data: test.text}); len(found) > 0 {
+				got = found[0].String()
+			}
+			if got != test.want {
+				t.Errorf("got  %s\nwant %s", got, test.want)
+			}
+		})
+	}
+}
+
+// TestSnapshotMissing holds every key without which a snapshot says something
+// else to be named.
+func TestSnapshotMissing(t *testing.T) {
+	_, found := ParseSnapshot(File{Name: "s", Data: []byte(`{"apiVersion": "nfsync.dev/v1alpha1", "kind": "NodeSnapshot", "node": {}, "host": {}}`)})
+	want := []string{
+		`s:1:1: missing key "bootID" in the document`, `s:1:1: missing key "capabilities" in the document`,
+		`s:1:1: missing key "containers" in the document`, `s:1:1: missing key "kernel" in the document`,
+		`s:1:1: missing key "modules" in the document`,
+		`s:1:71: missing key "name" in node`, `s:1:83: missing key "facts" in host`,
+	}
+	if diff := cmp.Diff(want, texts(found)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestSnapshotLarge holds a document of many values to end soon, and one of too
+// many to be refused.
+func TestSnapshotLarge(t *testing.T) {
+	_, found := ParseSnapshot(File{Name: "s", Data: []byte(`{"x":[` + strings.Repeat("0,", maxValues+1) + `0]}`)})
+	if len(found) != 1 || found[0].Message != "the file holds more than 2097152 values" {
+		t.Errorf("got %v", found)
+	}
+	_, found = ParseSnapshot(File{Name: "s", Data: make([]byte, maxJSONDocument+1)})
+	if len(found) != 1 || found[0].Message != "the file is larger than 64 MiB" {
+		t.Errorf("got %v", found)
+	}
+	_, found = ParseSnapshot(File{Name: "s", Data: []byte(strings.Repeat("#\n", maxYAMLDocument/2+1))})
+	if len(found) != 1 || found[0].Message != "the file is larger than 16 MiB" {
+		t.Errorf("got %v", found)
+	}
+}
+
+const someID = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+const savedPlan = `{"apiVersion": "nfsync.dev/v1alpha1", "kind": "Plan", "id": "` + someID + `", "node": "hn-1", "revision": "abc",
+ "changes": [{"key": "x"}], "policies": [{"file": "p/a.yaml", "text": "a\n\u00e9\ud83d\ude00"}, {"file": "p/b.yaml", "text": ""}]}
+`
+
+func TestSavedPlan(t *testing.T) {
+	got, found := ParseSavedPlan(File{Name: "p", Data: []byte(savedPlan)})
+	want := SavedPlan{ID: someID, Node: "hn-1", Revision: "abc",
+		Files: []File{{Name: "p/a.yaml", Data: []byte("a\né😀")}, {Name: "p/b.yaml", Data: []byte{}}}}
+	if diff := cmp.Diff(want, got); diff != "" || len(found) > 0 {
+		t.Errorf("%v\n%s", found, diff)
+	}
+	for _, test := range []struct{ old, new, want string }{
+		{`"Plan"`, `"Receipt"`, `p:1:47: kind must be Plan, not the text "Receipt"`},
+		{`"policies"`, `"x"`, "p:1:1: this plan holds no policies: it was printed, not saved"},
+		{`"hn-1"`, `5`, "p:1:144: node must be a text, not 5"},
+		{someID, "sha256:1", `p:1:61: id must be sha256: and 64 hexadecimal digits, not the text "sha256:1"`},
+		{`p/b.yaml`, `p/a.yaml`, `p:2:97: policies: "p/a.yaml" stands in line 2 already`},
+		{`"text": ""`, `"txt": ""`, `p:2:97: missing key "text" in policies[1]`},
+		{`[{"file"`, `["x", {"file"`, `p:2:42: policies[0] must be a mapping, not the text "x"`},
+	} {
+		_, found := ParseSavedPlan(File{Name: "p", Data: []byte(strings.Replace(savedPlan, test.old, test.new, 1))})
+		if len(found) != 1 || found[0].String() != test.want {
+			t.Errorf("%s: got %v, want %s", test.new, found, test.want)
+		}
+	}
+}
