@@ -53,6 +53,9 @@ type entry struct {
 	target nf.Target
 	cells  []cell
 	notes  []note
+	// advice are notes that are left out where the entry above, of the same
+	// target, has the same.
+	advice []note
 }
 
 // group is the entries of one target, or of many targets that look alike.
@@ -116,7 +119,8 @@ func merge(list []group, same []int) group {
 	for _, i := range same[1:] {
 		g.targets = append(g.targets, list[i].targets...)
 		for j, e := range list[i].entries {
-			g.differ = g.differ || !slices.Equal(e.notes, g.entries[j].notes)
+			same := slices.Equal(e.notes, g.entries[j].notes) && slices.Equal(e.advice, g.entries[j].advice)
+			g.differ = g.differ || !same
 		}
 	}
 	return g
@@ -134,12 +138,21 @@ func (p *page) table(list []group) {
 		}
 		p.heading(g)
 		widths := columnWidths(g.entries)
-		for _, e := range g.entries {
+		for j, e := range g.entries {
 			p.line("  ", p.columns(e.cells, widths))
-			for _, n := range e.notes {
-				label := strings.Repeat(" ", noteIndent) + p.paint(n.style, pad(n.label, noteLabel))
-				p.hanging(noteIndent+noteLabel+2, label, n.text)
+			p.notes(e.notes)
+			if j == 0 || !slices.Equal(e.advice, g.entries[j-1].advice) {
+				p.notes(e.advice)
 			}
+		}
+	}
+}
+
+func (p *page) notes(list []note) {
+	for _, n := range list {
+		if n.text != "" {
+			label := strings.Repeat(" ", noteIndent) + p.paint(n.style, pad(n.label, noteLabel))
+			p.hanging(noteIndent+noteLabel+2, label, n.text)
 		}
 	}
 }
@@ -239,7 +252,7 @@ func origin(s nf.Source) cell {
 }
 
 // value is a value as people read it, in its unit: a timeout is whole seconds,
-// with the days and hours that they make.
+// with the hours and minutes that they make.
 func value(t nf.Target, k nf.Key, v nf.Value) string {
 	n, isNumber := v.Number()
 	_, isTimeout := k.Timeout()
@@ -254,20 +267,16 @@ func value(t nf.Target, k nf.Key, v nf.Value) string {
 	return clean(v.String())
 }
 
-// duration is a number of seconds in days, hours, minutes and seconds.
+// duration is a number of seconds in the notation of the policies, which know
+// no days: 5400 is 1h30m.
 func duration(seconds int64) string {
-	const day = 24 * 60 * 60
-	s := ""
-	if days := seconds / day; days > 0 {
-		s = fmt.Sprintf("%dd", days)
+	s := (time.Duration(seconds) * time.Second).String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if rest, ok := strings.CutSuffix(s, zero); ok {
+			s = rest + zero[:1]
+		}
 	}
-	rest := (time.Duration(seconds%day) * time.Second).String()
-	rest = strings.TrimSuffix(rest, "m0s") + map[bool]string{true: "m"}[strings.HasSuffix(rest, "m0s")]
-	rest = strings.TrimSuffix(rest, "h0m") + map[bool]string{true: "h"}[strings.HasSuffix(rest, "h0m")]
-	if rest == "0s" && s != "" {
-		return s
-	}
-	return s + rest
+	return s
 }
 
 // glyph is + for what appears, - for a module that goes, ~ for the rest.

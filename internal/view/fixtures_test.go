@@ -77,10 +77,20 @@ func richRefusals() []nf.Refusal {
 			Reason: `the rules use more than stateful: nft table ip "nat\u202e", chain postrouting: masquerade (2 rules)` + "\x1b[31m",
 			Remedy: "remove the rules that the reason names, or want the level that they need",
 			Until:  nf.UntilRulesRemoved, Source: nf.Source{Name: "dns", File: "policies/dns.yaml", Line: 8, Column: 10}},
+		missing("nf_conntrack_frag6_timeout", 18), missing("nf_conntrack_helper", 19),
 		{Target: nf.Node, Key: nf.ModuleKey("nf_tables"), Layer: nf.LayerLive, From: nf.Unknown("/proc/modules: permission denied"),
 			To: nf.Module(nf.ModuleUnloaded, nil), Code: nf.Unobservable, Reason: "whether the module is loaded could not be read",
 			Remedy: "see what the reason names (nfsync doctor checks the usual causes), then plan again", Until: nf.UntilObservable, Source: edge(10)},
 	}
+}
+
+// missing are refusals that differ in their reason only: the remedy is said
+// once.
+func missing(name string, line int) nf.Refusal {
+	return nf.Refusal{Target: nf.Node, Key: nf.SysctlKey(name), Layer: nf.LayerLive, From: nf.Absent(), To: nf.Number(1), Code: nf.Missing,
+		Reason: "this kernel has no net.netfilter." + name + " here, although nf_conntrack is there",
+		Remedy: "check the name, take it out of the policy for this node, or boot a kernel that has it",
+		Until:  nf.UntilKernelChange, Source: edge(line)}
 }
 
 func richPending() []nf.Pending {

@@ -85,10 +85,16 @@ func changeEntry(c nf.Change) entry {
 	e := entry{target: c.Target, cells: difference(glyph(c.From, c.To), c.Target, c.Key, c.Layer, c.From, c.To)}
 	e.cells[columnTo] = append(e.cells[columnTo], bounds(c.Asked))
 	e.cells = append(e.cells, origin(c.Source), cell{{dim, string(c.Cause)}}, marks(c))
-	if why := c.From.Why(); why != "" {
-		e.notes = []note{{dim, "now", "unknown: " + why}}
-	}
+	e.notes = unknownNow(c.From)
 	return e
+}
+
+// unknownNow says why a present value is unknown, if it is.
+func unknownNow(v nf.Value) []note {
+	if !v.IsUnknown() {
+		return nil
+	}
+	return []note{{dim, "now", "unknown: " + v.Why()}}
 }
 
 // bounds tells that the value is the nearest bound of a range that was asked.
@@ -137,11 +143,8 @@ func refusalEntry(r nf.Refusal) entry {
 	for _, rival := range r.Rivals {
 		e.notes = append(e.notes, note{dim, "also", wish(r.Target, r.Key, rival.Wish) + " by " + origin(rival.Source).plain()})
 	}
-	for _, n := range []note{{dim, "why", r.Reason}, {dim, "remedy", r.Remedy}, {dim, "until", until(r.Until)}} {
-		if n.text != "" {
-			e.notes = append(e.notes, n)
-		}
-	}
+	e.notes = append(e.notes, note{dim, "why", r.Reason})
+	e.advice = []note{{dim, "remedy", r.Remedy}, {dim, "until", until(r.Until)}}
 	return e
 }
 
@@ -161,9 +164,7 @@ func (p *page) pending(list []nf.Pending) {
 	for _, d := range list {
 		e := entry{target: d.Target, cells: difference(span{yellow, "…"}, d.Target, d.Key, nf.LayerLive, d.From, d.To)}
 		e.cells = append(e.cells, cell{{yellow, "until " + until(d.Until)}}, origin(d.Source))
-		if d.Reason != "" {
-			e.notes = []note{{dim, "why", d.Reason}}
-		}
+		e.notes = []note{{dim, "why", d.Reason}}
 		entries = append(entries, e)
 	}
 	p.table(groups(entries))

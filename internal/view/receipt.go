@@ -62,12 +62,7 @@ func resultEntries(results []apply.Result) []entry {
 		}
 		e := entry{target: r.Target, cells: difference(look, r.Target, r.Key, r.Layer, r.From, r.To)}
 		e.cells = append(e.cells, cell{{look.style, clean(string(r.Outcome))}}, origin(r.Source), marks(r.Change))
-		if r.Error != "" {
-			e.notes = append(e.notes, note{red, "error", r.Error})
-		}
-		if r.Reason != "" {
-			e.notes = append(e.notes, note{dim, "why", r.Reason})
-		}
+		e.notes = []note{{red, "error", r.Error}, {dim, "why", r.Reason}}
 		entries = append(entries, e)
 	}
 	return entries
@@ -145,12 +140,7 @@ func leftEntry(l apply.Leftover) entry {
 	}
 	e := entry{target: l.Target, cells: difference(look, l.Target, l.Key, l.Layer, l.From, l.To)}
 	e.cells = append(e.cells, cell{{look.style, word}}, cell{{plain, "now " + value(l.Target, l.Key, l.Reads)}})
-	if why := l.Reads.Why(); why != "" {
-		e.notes = append(e.notes, note{dim, "now", "unknown: " + why})
-	}
-	if l.Why != "" {
-		e.notes = append(e.notes, note{dim, "why", l.Why})
-	}
+	e.notes = append(unknownNow(l.Reads), note{dim, "why", l.Why})
 	return e
 }
 

@@ -126,7 +126,7 @@ func TestEnumsAreTheConstants(t *testing.T) {
 
 func TestDuration(t *testing.T) {
 	for seconds, want := range map[int64]string{60: "1m", 90: "1m30s", 3600: "1h", 3601: "1h0m1s", 7200: "2h", 7260: "2h1m",
-		86399: "23h59m59s", 86400: "1d", 86401: "1d1s", 432000: "5d", 436500: "5d1h15m", 8589934: "99d10h5m34s"} {
+		86399: "23h59m59s", 432000: "120h", 436500: "121h15m", 8589934: "2386h5m34s"} {
 		if got := duration(seconds); got != want {
 			t.Errorf("%d seconds are %s, want %s", seconds, got, want)
 		}
