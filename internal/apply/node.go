@@ -98,7 +98,8 @@ func (r *refused) Error() string {
 
 // make makes one change, or nothing where the value reads as wanted already. It
 // is touched from the moment on where the machine was told. Where it is exact,
-// the value must be the one that the change starts from.
+// the value must be the one that the change starts from; an undo is not, and
+// has nothing to do where there is no value any more.
 func (n *node) make(ctx context.Context, c nf.Change, exact bool) (touched bool, err error) {
 	// A change that is under way is finished even if the run is to stop.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.timeout)
@@ -106,7 +107,7 @@ func (n *node) make(ctx context.Context, c nf.Change, exact bool) (touched bool,
 	if err := n.refresh(ctx, c); err != nil {
 		return false, err
 	}
-	if n.world.InSync(c) {
+	if n.world.InSync(c) || !exact && n.vanished(c) {
 		return false, nil
 	}
 	if r := n.world.Check(c); r != nil {
@@ -144,6 +145,12 @@ func (n *node) read(ctx context.Context, c nf.Change) (nf.Value, bool) {
 // reads tells whether a value reads as another, as the snapshot has it.
 func (n *node) reads(c nf.Change, v nf.Value) bool {
 	return n.world.Reads(c, v) || n.value(c) == v
+}
+
+// vanished tells whether a kernel value is not there any more: its module was
+// unloaded, and nothing is left of what was done to it.
+func (n *node) vanished(c nf.Change) bool {
+	return c.Layer == nf.LayerLive && c.Key.Conntrack() && n.world.Reads(c, nf.Absent())
 }
 
 // value is what the snapshot has of a change's key.

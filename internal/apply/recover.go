@@ -71,7 +71,7 @@ func survey(ctx context.Context, m Machine, left state.Run, timeout time.Duratio
 		if why := n.outlived(intent, left.BootID); why != "" {
 			a.end(Gone, nil, why)
 		} else {
-			a.touched = hasFrom(a.Change) && !n.reads(a.Change, a.From)
+			a.touched = hasFrom(a.Change) && !n.reads(a.Change, a.From) && !n.vanished(a.Change)
 		}
 		attempts = append(attempts, a)
 	}

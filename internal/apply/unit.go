@@ -128,7 +128,8 @@ func (n *node) forth(ctx context.Context, u *unit, why string) {
 		if o := a.result.Outcome; o == Kept || o == Gone || o == Applied || !hasFrom(a.Change) {
 			continue
 		}
-		_, err := n.make(ctx, a.Change, true)
+		touched, err := n.make(ctx, a.Change, true)
+		a.touched = a.touched || touched
 		var no *refused
 		switch {
 		case err == nil:

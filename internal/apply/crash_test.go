@@ -1,0 +1,462 @@
+package apply_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"syscall"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"nfsync.dev/nfsync/internal/apply"
+	"nfsync.dev/nfsync/internal/host/hosttest"
+	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/state/statetest"
+)
+
+// crash is the panic that stands for kill -9.
+type crash struct{}
+
+// bomb crashes at one step: before or after any call of the machine or the
+// disk.
+type bomb struct{ at, steps int }
+
+func (b *bomb) step() {
+	if b.steps++; b.steps == b.at {
+		panic(crash{})
+	}
+}
+
+func (b *bomb) disk(string, string) error {
+	b.step()
+	return nil
+}
+
+// mined is a machine with a bomb before and after the effect of each call.
+type mined struct {
+	*hosttest.Machine
+	bomb *bomb
+}
+
+func (m mined) List(ctx context.Context) (nf.Snapshot, error) {
+	m.bomb.step()
+	return m.Machine.List(ctx)
+}
+
+func (m mined) Observe(ctx context.Context, ask nf.Ask) (nf.Snapshot, error) {
+	m.bomb.step()
+	return m.Machine.Observe(ctx, ask)
+}
+
+func (m mined) Refresh(ctx context.Context, s *nf.Snapshot, c nf.Change) error {
+	m.bomb.step()
+	return m.Machine.Refresh(ctx, s, c)
+}
+
+func (m mined) Set(ctx context.Context, c nf.Change) error {
+	m.bomb.step()
+	err := m.Machine.Set(ctx, c)
+	m.bomb.step()
+	return err
+}
+
+// blast runs until the bomb goes off at that step, or the run ends. It tells
+// how many steps there were.
+func (b *bench) blast(at int) (steps int, crashed bool, r apply.Receipt, err error) {
+	m := &bomb{at: at}
+	b.wrapped = mined{b.machine, m}
+	b.disk.Before, b.disk.After = m.disk, m.disk
+	defer func() {
+		b.wrapped, b.disk.Before, b.disk.After = nil, nil, nil
+		steps = m.steps
+		if p := recover(); p != nil {
+			if p != (crash{}) {
+				panic(p)
+			}
+			crashed = true
+		}
+	}()
+	r, err = b.run()
+	return steps, false, r, err
+}
+
+// scenario prepares a node and says what is wanted of it.
+type scenario struct {
+	name    string
+	prepare func(*bench)
+	code    int // of a run that does not crash
+}
+
+func scenarios() []scenario {
+	conntrackUnloaded := func(b *bench) {
+		b.machine.SetModule(nf.ModuleFact{Name: "nf_conntrack", State: nf.ModuleUnloaded, Deps: []string{"nf_defrag_ipv4", "nf_defrag_ipv6"}})
+	}
+	return []scenario{
+		{"raise", func(b *bench) {
+			b.wantNumber(nf.Node, nf.KeyMax, 300000)
+			b.wantNumber(nf.Node, udp, 60)
+			for _, name := range []string{"db", "web"} {
+				c := b.container(name, hosttest.Own)
+				b.wantNumber(c, nf.KeyMax, 290000)
+				b.wantNumber(c, udp, 60)
+			}
+		}, 0},
+		{"raise, then a one-way change", func(b *bench) {
+			b.wantNumber(nf.Node, nf.KeyMax, 300000)
+			c := b.container("web", hosttest.Own)
+			b.wantNumber(c, nf.KeyMax, 290000)
+			b.wantNumber(c, udp, 60)
+			b.machine.SetModule(nf.ModuleFact{Name: "xt_extra", State: nf.ModuleLoaded})
+			b.want(nf.Node, nf.ModuleKey("xt_extra"), unloaded)
+		}, 0},
+		{"lower", func(b *bench) {
+			b.wantNumber(nf.Node, nf.KeyMax, 1000)
+			b.wantNumber(nf.Node, nf.KeyBuckets, 1000)
+			b.wantNumber(nf.Node, udp, 60)
+			for _, name := range []string{"db", "web"} {
+				c := b.container(name, hosttest.Own)
+				b.wantNumber(c, nf.KeyMax, 900)
+				b.wantNumber(c, udp, 60)
+			}
+		}, 0},
+		{"modules that bring values", func(b *bench) {
+			conntrackUnloaded(b)
+			b.want(nf.Node, ct, loaded)
+			b.want(nf.Node, nf.ModuleKey("nf_conntrack_ftp"), loaded)
+			b.wantNumber(nf.Node, icmp, 20)
+			b.wantNumber(nf.Node, udp, 60)
+			c := b.container("web", hosttest.ReadOnly)
+			b.wantNumber(c, icmp, 20)
+			b.wantNumber(c, udp, 60)
+		}, 0},
+		{"a failure", func(b *bench) {
+			c := b.container("web", hosttest.ReadOnly)
+			b.wantNumber(nf.Node, udp, 60)
+			b.wantNumber(c, generic, 500)
+			b.wantNumber(c, icmp, 20)
+			b.wantNumber(c, udp, 60)
+			b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Target: c, Key: udp, Kind: hosttest.Fail, Err: syscall.EINVAL})
+		}, 5},
+		{"a failure after its effect", func(b *bench) {
+			c := b.container("web", hosttest.ReadOnly)
+			b.wantNumber(c, icmp, 20)
+			b.wantNumber(c, udp, 60)
+			b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Target: c, Key: udp, Kind: hosttest.FailAfter, Times: 1})
+		}, 5},
+		{"a failure that cannot be undone", func(b *bench) {
+			c := b.container("web", hosttest.ReadOnly)
+			b.wantNumber(nf.Node, udp, 60)
+			b.wantNumber(c, icmp, 20)
+			b.wantNumber(c, udp, 60)
+			b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Target: c, Key: udp, Err: syscall.EINVAL})
+			b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Target: c, Key: icmp, Skip: 1, Err: syscall.EPERM})
+		}, 6},
+	}
+}
+
+// values are what the wants are about.
+func (b *bench) values() map[place]nf.Value {
+	found := map[place]nf.Value{}
+	for _, w := range b.wants {
+		found[key(w)] = b.machine.Value(w.Target, w.Key)
+	}
+	return found
+}
+
+type place struct {
+	target nf.Target
+	key    nf.Key
+}
+
+func key(w nf.Want) place { return place{w.Target, w.Key} }
+
+// settled is an error unless each target is wholly as before, or wholly as
+// wanted. One-way changes may stand by themselves. The defaults that a module
+// brings are as good as absent.
+func (b *bench) settled(before map[place]nf.Value) error {
+	fresh := hosttest.New()
+	c := fresh.AddContainer("any")
+	was, is := map[nf.Target]bool{}, map[nf.Target]bool{}
+	for _, w := range b.wants {
+		now, old := b.machine.Value(w.Target, w.Key), before[key(w)]
+		if old.IsAbsent() && now == fresh.Value(c, w.Key) {
+			now = old
+		}
+		if w.Wish.Value == unloaded {
+			continue
+		}
+		was[w.Target] = was[w.Target] || now == old
+		is[w.Target] = is[w.Target] || now != old
+		if now != old && !same(w, now) {
+			return fmt.Errorf("%s of %s is %s, neither %s nor %s", w.Key, w.Target, now, old, w.Wish)
+		}
+	}
+	for t := range was {
+		if was[t] && is[t] {
+			return fmt.Errorf("%s is half done: %v", t, b.values())
+		}
+	}
+	return nil
+}
+
+func same(w nf.Want, v nf.Value) bool {
+	if w.Key == nf.KeyBuckets {
+		return v == nf.Number(1024) // 1000, as the kernel rounds it
+	}
+	if state, _, ok := v.Module(); ok {
+		want, _, _ := w.Wish.Value.Module()
+		return state == want
+	}
+	return v == w.Wish.Value
+}
+
+// afterwards checks what the contract promises of a crash: the next run brings
+// each target to before or to after, or says stuck and goes on saying so.
+func (b *bench) afterwards(before map[place]nf.Value, faulty bool) error {
+	b.open()
+	wants := b.wants
+	b.wants = nil // the next run only recovers
+	_, err := b.run()
+	b.wants = wants
+	if errors.Is(err, apply.ErrStuck) {
+		return b.staysStuck(before, faulty)
+	}
+	if err != nil {
+		return err
+	}
+	if err := b.settled(before); err != nil {
+		return err
+	}
+	if faulty {
+		return nil
+	}
+	r, err := b.run()
+	if err != nil || r.ExitCode() != 0 {
+		return fmt.Errorf("the run after the recovery: exit %d, %w, %+v", r.ExitCode(), err, r.Results)
+	}
+	for _, w := range wants {
+		if v := b.machine.Value(w.Target, w.Key); !same(w, v) {
+			return fmt.Errorf("%s of %s is %s in the end, want %s", w.Key, w.Target, v, w.Wish)
+		}
+	}
+	return b.remembers()
+}
+
+// remembers is an error unless memory knows that nfsync itself has set all.
+func (b *bench) remembers() error {
+	m, err := b.state.Memory()
+	if err != nil {
+		return err
+	}
+	for _, w := range b.wants {
+		if !slices.ContainsFunc(m.Keys, func(k nf.MemoryKey) bool { return k.Set && k.Target == w.Target && k.Key == w.Key }) {
+			return fmt.Errorf("memory is %+v", m.Keys)
+		}
+	}
+	return nil
+}
+
+func (b *bench) staysStuck(before map[place]nf.Value, faulty bool) error {
+	if !faulty {
+		return errors.New("stuck, although nothing fails")
+	}
+	calls := len(b.machine.Calls())
+	for range 2 {
+		b.open()
+		if _, err := b.run(); !errors.Is(err, apply.ErrStuck) {
+			return fmt.Errorf("it did not stay stuck: %w", err)
+		}
+	}
+	report, err := apply.Recover(context.Background(), apply.RecoverInput{Machine: b.machine, State: b.state, RunDir: b.runDir})
+	if err != nil || report.ExitCode() != 6 || len(report.Left) == 0 {
+		return fmt.Errorf("the report is %+v, %w", report, err)
+	}
+	if len(b.machine.Calls()) != calls {
+		return errors.New("something was changed although a value is stuck")
+	}
+	stuck := map[nf.Target]bool{}
+	for _, l := range report.Left {
+		stuck[l.Target] = true
+	}
+	all := b.wants
+	defer func() { b.wants = all }()
+	b.wants = slices.DeleteFunc(slices.Clone(all), func(w nf.Want) bool { return stuck[w.Target] })
+	return b.settled(before)
+}
+
+// TestCrashAnywhere crashes a run at each of its steps, and the recovery after
+// it at each of its steps again.
+func TestCrashAnywhere(t *testing.T) {
+	for _, s := range scenarios() {
+		t.Run(s.name, func(t *testing.T) {
+			probe := newBench(t)
+			s.prepare(probe)
+			steps, _, r, err := probe.blast(0)
+			if err != nil || r.ExitCode() != s.code {
+				t.Fatalf("without a crash: exit %d, %v", r.ExitCode(), err)
+			}
+			for at := 1; at <= steps; at++ {
+				for again := 0; again >= 0; {
+					again = crashTwice(t, s, at, again)
+				}
+			}
+		})
+	}
+}
+
+// crashTwice crashes a run at one step and the next run at another; it returns
+// the step for the next time, or -1 where the second run had fewer steps. A
+// recovery has few steps in which something happens: every fifth is tried.
+func crashTwice(t *testing.T, s scenario, at, again int) int {
+	t.Helper()
+	b := newCrashBench(t)
+	defer b.close()
+	s.prepare(b)
+	before := b.values()
+	if _, crashed, _, err := b.blast(at); !crashed {
+		t.Fatalf("step %d: no crash, %v", at, err)
+	}
+	next := -1
+	if again > 0 {
+		if _, crashed, _, _ := b.blast(again); crashed {
+			next = again + 5
+		}
+	} else {
+		next = 1 + at%5
+	}
+	if err := b.afterwards(before, s.code != 0); err != nil {
+		t.Fatalf("crash at step %d, then at %d: %v", at, again, err)
+	}
+	return next
+}
+
+// newCrashBench is newBench with directories that go before the test ends, in
+// memory where that is possible.
+func newCrashBench(t testing.TB) *bench {
+	b := &bench{t: t, machine: hosttest.New(), disk: &statetest.Disk{}}
+	parent := "/dev/shm"
+	if _, err := os.Stat(parent); err != nil {
+		parent = ""
+	}
+	for _, dir := range []*string{&b.path, &b.runDir} {
+		var err error
+		if *dir, err = os.MkdirTemp(parent, "nfsync-crash"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.open()
+	return b
+}
+
+func (b *bench) close() {
+	_ = os.RemoveAll(b.path)
+	_ = os.RemoveAll(b.runDir)
+}
+
+// TestCrashProperty crashes random runs again and again, with and without the
+// loss of what was not fsynced.
+func TestCrashProperty(t *testing.T) {
+	all := scenarios()
+	rapid.Check(t, func(rt *rapid.T) {
+		s := rapid.SampledFrom(all).Draw(rt, "scenario")
+		b := newCrashBench(t)
+		defer b.close()
+		s.prepare(b)
+		b.wants = slices.DeleteFunc(b.wants, func(w nf.Want) bool {
+			_, free := w.Key.Timeout() // no other want needs it
+			return free && rapid.Bool().Draw(rt, "less")
+		})
+		before := b.values()
+		faulty := s.code != 0
+		for range rapid.IntRange(1, 5).Draw(rt, "crashes") {
+			b.blast(rapid.IntRange(1, 120).Draw(rt, "step"))
+			if rapid.Bool().Draw(rt, "power cut") {
+				if err := b.disk.PowerCut(b.path, func(n int) int { return rapid.IntRange(0, n).Draw(rt, "survives") }); err != nil {
+					rt.Fatal(err)
+				}
+			}
+			b.open()
+		}
+		if err := b.afterwards(before, faulty); err != nil {
+			rt.Fatal(err)
+		}
+	})
+}
+
+// Nothing is left of what was done to an instance that is no more: neither
+// after a restart of the node nor of the container.
+func TestRestartSettles(t *testing.T) {
+	for name, restart := range map[string]func(*bench, nf.Target){
+		"node":      func(b *bench, _ nf.Target) { b.machine.Reboot() },
+		"container": func(b *bench, c nf.Target) { b.machine.Recreate(c) },
+		"gone":      func(b *bench, c nf.Target) { b.machine.Remove(c) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			c := b.container("web", hosttest.ReadOnly)
+			b.wantNumber(c, icmp, 20)
+			b.wantNumber(c, udp, 60)
+			at := 1
+			for len(b.machine.Calls()) == 0 {
+				b.blast(at)
+				at++
+			}
+			restart(b, c)
+			calls := len(b.machine.Calls())
+			b.wants = nil
+			r := b.ok(0)
+			if len(b.machine.Calls()) != calls || len(r.Recovered) != 2 {
+				t.Errorf("changed %v, recovered %+v", b.machine.Calls()[calls:], r.Recovered)
+			}
+			for _, result := range r.Recovered {
+				if result.Outcome != apply.Gone {
+					t.Errorf("%+v", result)
+				}
+			}
+		})
+	}
+}
+
+// A value that is neither as before nor as wanted is undone.
+func TestRecoveryUndoesAnotherValue(t *testing.T) {
+	b := newBench(t)
+	b.wantNumber(nf.Node, udp, 60)
+	at := 1
+	for len(b.machine.Calls()) == 0 {
+		b.blast(at)
+		at++
+	}
+	b.machine.Put(nf.Node, udp, 45)
+	report := b.recover(false)
+	if len(report.Left) != 1 || report.Left[0].Reads != nf.Number(45) || report.Left[0].Stuck || report.ExitCode() != 0 {
+		t.Errorf("report %+v", report)
+	}
+	b.reads(nf.Node, udp, 45)
+	b.wants = nil
+	r := b.ok(0)
+	b.reads(nf.Node, udp, 30)
+	if len(r.Recovered) != 1 || r.Recovered[0].Outcome != apply.Undone {
+		t.Errorf("recovered %+v", r.Recovered)
+	}
+}
+
+// Accepting takes an interrupted run's values as they are.
+func TestAcceptInterrupted(t *testing.T) {
+	b := newBench(t)
+	b.wantNumber(nf.Node, icmp, 20)
+	b.wantNumber(nf.Node, udp, 60)
+	at := 1
+	for len(b.machine.Calls()) == 0 {
+		b.blast(at)
+		at++
+	}
+	b.recover(true)
+	b.wants = nil
+	if r := b.ok(0); len(r.Recovered) != 0 {
+		t.Errorf("recovered %+v", r.Recovered)
+	}
+	b.reads(nf.Node, icmp, 20)
+}
