@@ -153,10 +153,17 @@ func (m *Machine) Refresh(ctx context.Context, s *nf.Snapshot, c nf.Change) erro
 		return m.refreshContainer(s, c)
 	}
 	m.refreshNode(s, c.Key)
-	if c.Key == nf.KeyMax {
+	if c.Key == nf.KeyMax && lowers(c) {
 		return m.refreshAll(s, need{keys: []nf.Key{nf.KeyMax}, count: true})
 	}
 	return nil
+}
+
+// lowers tells whether a change may leave less room: 0 is unlimited.
+func lowers(c nf.Change) bool {
+	from, known := c.From.Number()
+	to, ok := c.To.Number()
+	return !known || !ok || to != 0 && (from == 0 || to < from)
 }
 
 func (m *Machine) refreshNode(s *nf.Snapshot, k nf.Key) {

@@ -1,0 +1,170 @@
+package host
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// need is what is to be read of one namespace.
+type need struct {
+	keys              []nf.Key
+	all, rules, count bool
+}
+
+func (n need) nothing() bool { return len(n.keys) == 0 && !n.all && !n.rules && !n.count }
+
+// needOf is what an Ask means for a container of which these keys are asked. A
+// limit is judged with the entries that it caps, and so are rules, which tell
+// whether a module can go.
+func needOf(ask nf.Ask, keys []nf.Key) need {
+	n := need{keys: slices.Clone(keys), all: ask.All}
+	n.rules = ask.All || ask.Rules || slices.Contains(keys, nf.KeyLevel)
+	if ask.Limits {
+		n.keys = append(n.keys, nf.KeyMax)
+	}
+	n.count = n.rules || slices.Contains(n.keys, nf.KeyMax)
+	return n
+}
+
+// Observe observes the node's own facts, and of the containers what is asked.
+// A container that cannot be read, or that vanished meanwhile, is unobservable
+// with the reason; the others are not touched by that.
+func (m *Machine) Observe(ctx context.Context, ask nf.Ask) (nf.Snapshot, error) {
+	s, denied, err := m.list(ctx)
+	if err != nil {
+		return nf.Snapshot{}, err
+	}
+	s.Modules = m.cfg.FS.Modules(ask.Modules, ask.All)
+	if s.Modules.List == nil {
+		s.Modules.List = []nf.ModuleFact{}
+	}
+	m.observeNode(&s)
+	deny(&s.Capabilities, denied)
+	keys := map[containerID][]nf.Key{}
+	for t, list := range ask.Keys {
+		keys[idOf(t)] = append(keys[idOf(t)], list...)
+	}
+	m.each(ctx, s.Containers, func(c *nf.Container) {
+		m.observeContainer(&s, c, needOf(ask, keys[idOf(c.Target())]))
+	})
+	if err := ctx.Err(); err != nil {
+		return nf.Snapshot{}, err
+	}
+	return s, nil
+}
+
+// workers is how many namespaces are read at the same time: more gain nothing,
+// the kernel has one lock for all sysctls.
+const workers = 2
+
+// each calls f for every container, until the context is done.
+func (m *Machine) each(ctx context.Context, containers []nf.Container, f func(*nf.Container)) {
+	next := make(chan *nf.Container)
+	var all sync.WaitGroup
+	for range min(workers, len(containers)) {
+		all.Go(func() {
+			for c := range next {
+				f(c)
+			}
+		})
+	}
+	for i := range containers {
+		if ctx.Err() != nil {
+			break
+		}
+		next <- &containers[i]
+	}
+	close(next)
+	all.Wait()
+}
+
+func (m *Machine) observeNode(s *nf.Snapshot) {
+	err := m.inNode(func() error {
+		s.Capabilities = m.cfg.FS.Capabilities(&s.Modules)
+		s.Host = m.look(&s.Modules, need{all: true, rules: true, count: true})
+		return nil
+	})
+	if err != nil {
+		s.Capabilities = m.cfg.FS.Capabilities(&s.Modules)
+		deny(&s.Capabilities, err.Error())
+		s.Host = unread(err.Error())
+	}
+}
+
+// deny takes the privilege for every kind of change away, if there is a reason
+// to.
+func deny(c *nf.Capabilities, why string) {
+	if why != "" {
+		c.Denied = map[string]string{nf.AbilityModules: why, nf.AbilityNode: why, nf.AbilityContainers: why}
+	}
+}
+
+// unread is a namespace of which nothing could be read.
+func unread(why string) nf.Namespace {
+	keys := []nf.Key{nf.KeyLevel, nf.KeyMax, nf.KeyBuckets, nf.KeyExpectMax}
+	for _, name := range nf.TimeoutNames() {
+		keys = append(keys, nf.TimeoutKey(name))
+	}
+	ns := nf.Namespace{Facts: []nf.Fact{}, Rules: &nf.Rules{Tables: []nf.Table{}, Unknown: why},
+		Tracking: &nf.Tracking{State: nf.TrackingUnknown, Evidence: why}, Count: nf.Unknown(why)}
+	for _, k := range keys {
+		ns.SetFact(nf.Fact{Key: k, Live: nf.Unknown(why)})
+	}
+	return ns
+}
+
+// look reads what is needed of the calling thread's network namespace.
+func (m *Machine) look(modules *nf.Modules, n need) nf.Namespace {
+	ns := nf.Namespace{Facts: m.cfg.FS.Sysctls(n.keys, n.all)}
+	if n.rules {
+		rules := m.cfg.FS.Rules(modules)
+		tracking := m.cfg.FS.Tracking(modules, &rules)
+		ns.Rules, ns.Tracking = &rules, &tracking
+		ns.SetFact(nf.Fact{Key: nf.KeyLevel, Live: rules.Value()})
+	}
+	if n.count {
+		ns.Count = m.cfg.FS.Count()
+	}
+	return ns
+}
+
+// observeContainer reads what is needed of a container and keeps what was read
+// of it before.
+func (m *Machine) observeContainer(s *nf.Snapshot, c *nf.Container, n need) {
+	if n.nothing() || c.Instance == "" { // without an instance it could not even be identified
+		return
+	}
+	var fresh nf.Namespace
+	err := m.inContainer(s.BootID, idOf(c.Target()), c.Instance, func() error {
+		fresh = m.look(&s.Modules, n)
+		return nil
+	})
+	switch {
+	case gone(err):
+		c.Unobservable = "it vanished while it was observed"
+	case err != nil:
+		c.Unobservable = err.Error()
+	default:
+		c.Unobservable = ""
+		merge(&c.Namespace, fresh, n)
+		if f := c.Fact(nf.KeyMax); !f.Live.IsAbsent() {
+			c.MaxScope = nf.MaxScope(f, s.Host.Fact(nf.KeyMax).Live)
+		}
+	}
+}
+
+// merge puts what was read now over what was read before.
+func merge(ns *nf.Namespace, fresh nf.Namespace, n need) {
+	for _, f := range fresh.Facts {
+		ns.SetFact(f)
+	}
+	if n.rules {
+		ns.Rules, ns.Tracking = fresh.Rules, fresh.Tracking
+	}
+	if n.count {
+		ns.Count = fresh.Count
+	}
+}
