@@ -22,7 +22,7 @@ func (fs FS) Capabilities(m *nf.Modules) nf.Capabilities {
 		BucketStep: int64(os.Getpagesize() / (strconv.IntSize / 8)),
 	}
 	if f, ok := m.Find("ip_tables"); ok {
-		c.LegacyTables = f.Name == "ip_tables" && f.State != nf.ModuleUnloaded
+		c.LegacyTables = f.State != nf.ModuleUnloaded
 	}
 	for ability, why := range map[string]string{
 		nf.AbilityModules:    fs.deniedModules(),

@@ -50,13 +50,11 @@ func (fs FS) kallsymsBuiltin() map[string]bool {
 }
 
 // parseKallsyms reads "ADDRESS TYPE SYMBOL", followed by "[MODULE]" where the
-// symbol belongs to a module that was loaded (s_show in kernel/kallsyms.c).
+// symbol belongs to a module that was loaded (s_show in kernel/kallsyms.c): a
+// tab is between these two, so that they do not look like a symbol.
 func parseKallsyms(data []byte) map[string]bool {
 	found := map[string]bool{}
 	for line := range bytes.Lines(data) {
-		if bytes.IndexByte(line, '[') >= 0 {
-			continue
-		}
 		symbol := strings.TrimSpace(string(line[bytes.LastIndexByte(bytes.TrimSpace(line), ' ')+1:]))
 		if module, ok := kallsymsModules[symbol]; ok {
 			found[module] = true

@@ -156,6 +156,11 @@ func agreeWithModule(t *testing.T, fs FS, m *nf.Modules) {
 			t.Errorf("Module(%s) = %v, %v, %v, the list has %v", f.Name, again, ok, err, f)
 		}
 	}
+	for alias, name := range m.Aliases {
+		if _, ok := m.Find(name); !ok {
+			t.Errorf("the alias %s is of %s, not in the list", alias, name)
+		}
+	}
 	_, ok, err := fs.Module("no_such_module")
 	if ok || m.Complete != (err == nil) {
 		t.Errorf("Module(no_such_module) = %v, %v; the list is complete: %v", ok, err, m.Complete)
