@@ -55,13 +55,20 @@ func wrongCharacter(r rune, size int, next []byte) string {
 	return ""
 }
 
-// clampPosition moves a position to the last character if it lies behind it.
-func clampPosition(text []byte, line, column int) (int, int) {
-	text = bytes.TrimSuffix(text, []byte("\n"))
-	lines := bytes.Count(text, []byte("\n")) + 1
-	if line >= 1 && line <= lines {
-		return line, max(column, 1)
-	}
+// extent is where a text ends: its last line, and the last character there.
+type extent struct{ line, column int }
+
+func extentOf(text []byte) extent {
+	text = bytes.TrimSuffix(bytes.TrimSuffix(text, []byte("\n")), []byte("\r"))
 	last := text[bytes.LastIndexByte(text, '\n')+1:]
-	return lines, max(utf8.RuneCount(bytes.TrimSuffix(last, []byte("\r"))), 1)
+	return extent{bytes.Count(text, []byte("\n")) + 1, max(utf8.RuneCount(last), 1)}
+}
+
+// clamp moves a place behind the last line, where YAML sees what is missing, to
+// the last character.
+func (e extent) clamp(line, column int) (int, int) {
+	if line > e.line {
+		return e.line, e.column
+	}
+	return line, column
 }

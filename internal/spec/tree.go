@@ -165,7 +165,7 @@ func jsonTree(text []byte, found *diagnostics) *node {
 			r.offset = max(int(syntax.Offset)-1, 0)
 		}
 		r.position()
-		line, column := clampPosition(text, int(r.line), int(r.column))
+		line, column := extentOf(text).clamp(int(r.line), int(r.column))
 		found.add(line, column, "not JSON: "+err.Error(), "")
 		return nil
 	}

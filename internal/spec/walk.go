@@ -28,6 +28,7 @@ const (
 // of them at once.
 type parser struct {
 	found *diagnostics
+	end   extent
 	chars cursor
 	// bad are the nodes that have their error already: keys that are ignored
 	// with their values, and values that are not looked at any more.
@@ -37,15 +38,16 @@ type parser struct {
 }
 
 func newParser(text []byte, found *diagnostics) *parser {
-	return &parser{found: found, chars: newCursor(text), bad: map[*yaml.Node]bool{}}
+	return &parser{found: found, end: extentOf(text), chars: newCursor(text), bad: map[*yaml.Node]bool{}}
 }
 
 func (p *parser) report(n *yaml.Node, hint, format string, args ...any) {
-	if p.found.countsOnly(n.Line, n.Column) {
+	line, column := p.end.clamp(n.Line, n.Column)
+	if p.found.countsOnly(line, column) {
 		p.found.more++
 		return
 	}
-	p.found.add(n.Line, n.Column, fmt.Sprintf(format, args...), hint)
+	p.found.add(line, column, fmt.Sprintf(format, args...), hint)
 }
 
 func (p *parser) reject(n *yaml.Node, hint, format string, args ...any) {

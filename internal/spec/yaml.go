@@ -31,7 +31,7 @@ func decodeYAML(text []byte, found *diagnostics) []*yaml.Node {
 		}
 		if err != nil {
 			message, hint, line, column := syntaxError(decoder, err)
-			line, column = clampPosition(text, line, column)
+			line, column = extentOf(text).clamp(line, column)
 			found.add(line, column, message, hint)
 			return documents
 		}
