@@ -102,7 +102,7 @@ func dumpNftables() (nftDump, error) {
 		if part.later && errors.Is(err, unix.EINVAL) {
 			err = nil // nfnetlink knows no such message: there are none of these
 		}
-		if err != nil {
+		if err != nil || len(d.tables) == 0 { // without a table there is nothing else
 			return d, err
 		}
 	}

@@ -173,3 +173,21 @@ func TestParseEnableHooks(t *testing.T) {
 		}
 	}
 }
+
+// The modules as the kernel of the tests shows them are enough to read its
+// rules and to tell that it does not track.
+func TestTrackingWithTheKernelsModules(t *testing.T) {
+	m := live.Modules(nil, false)
+	inNetns(t, func() {
+		r := live.Rules(&m)
+		if got := live.Tracking(&m, &r); got.State != nf.TrackingOff || r.Unknown != "" {
+			t.Errorf("a new namespace: %+v, %+v", got, r)
+		}
+		nft(t, "add table inet t; add chain inet t c; add rule inet t c ct state new")
+		run(t, "iptables-legacy -t nat -A POSTROUTING -j MASQUERADE")
+		r = live.Rules(&m)
+		if got := live.Tracking(&m, &r); got.State != nf.TrackingOn || len(r.Tables) != 2 || r.Level() != nf.LevelFull {
+			t.Errorf("with rules: %+v, %+v", got, r)
+		}
+	})
+}
