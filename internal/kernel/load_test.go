@@ -26,7 +26,7 @@ func TestModprobeRules(t *testing.T) {
 		"etc/modprobe.d/b.conf":     "# options nf_conntrack no=1\noptions nf-conntrack hashsize=1024 \\\n  expect_hashsize=64\n",
 		"usr/lib/modprobe.d/a.conf": "options nf_conntrack acct=1\nblacklist evil\n",
 		"usr/lib/modprobe.d/b.conf": "options nf_conntrack replaced=1\n",
-		"run/modprobe.d/c.conf":     "install usb-* /bin/false\noptions\noptions nf_conntrack\n\n",
+		"run/modprobe.d/c.conf":     "install usb-* /bin/false\noptions nf_conntrack\noptions\n\n",
 		"etc/modprobe.d/README":     "options nf_conntrack readme=1\n",
 		"proc/cmdline":              "root=/dev/a.b nf_conntrack.hashsize=2048 other.x=1 modprobe.blacklist=one,two-b module_blacklist=three quiet.q=\"a b\" -- nf_conntrack.init=1\n",
 	} {
