@@ -31,8 +31,8 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// FuzzParseDocument holds the same of documents that nfsync itself has written.
-func FuzzParseDocument(f *testing.F) {
+// FuzzDocument holds the same of documents that nfsync itself has written.
+func FuzzDocument(f *testing.F) {
 	f.Add(read(f, "testdata/snapshot.json"))
 	f.Add(read(f, "testdata/snapshot.yaml"))
 	f.Add([]byte(savedPlan))
