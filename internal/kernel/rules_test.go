@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"os"
 	"os/exec"
 	"runtime"
 	"slices"
@@ -39,7 +40,7 @@ func TestLevelOfNftRules(t *testing.T) {
 		level        nf.Level
 		uses         []string
 	}{
-		// domain facts, part 7: an empty table or chain makes nothing track.
+		// Without a rule nothing calls nf_ct_netns_get: nothing is used.
 		{"nothing", "", nf.LevelDisabled, nil},
 		{"an empty table", "add table inet t", nf.LevelDisabled, nil},
 		{"an empty base chain", input, nf.LevelDisabled, nil},
@@ -345,6 +346,21 @@ func TestModulesDecideWhatIsAsked(t *testing.T) {
 		}
 		if r := (FS{Proc: t.TempDir()}).Rules(modules()); !strings.HasPrefix(r.Unknown, "cannot list the legacy tables") {
 			t.Errorf("without procfs: %+v", r)
+		}
+	})
+}
+
+// Before Linux 3.17 there is no /proc/thread-self.
+func TestRulesWithoutThreadSelf(t *testing.T) {
+	root := t.TempDir()
+	if err := os.Symlink("/proc/self", root+"/self"); err != nil {
+		t.Fatal(err)
+	}
+	inNetns(t, func() {
+		run(t, "ip6tables-legacy -N x")
+		r := FS{Proc: root}.Rules(modules())
+		if len(r.Tables) != 1 || r.Tables[0].Family != "ip6" || r.Unknown != "" {
+			t.Errorf("%+v, want the table of this thread's namespace", r)
 		}
 	})
 }

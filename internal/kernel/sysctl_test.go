@@ -54,7 +54,8 @@ func TestSysctlsOfANamespace(t *testing.T) {
 		if len(byKey) != len(facts) {
 			t.Error("a key is there twice")
 		}
-		// domain facts, part 7: 0444 outside of the first namespace.
+		// 0444 outside of the first namespace since Linux 5.13,
+		// nf_conntrack_standalone_init_sysctl.
 		for _, k := range []nf.Key{nf.KeyMax, nf.KeyBuckets, nf.KeyExpectMax} {
 			if n, ok := byKey[k].Live.Number(); !ok || n <= 0 || !byKey[k].ReadOnly {
 				t.Errorf("%s is %+v, want a positive number, read-only", k, byKey[k])
