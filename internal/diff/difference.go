@@ -79,11 +79,29 @@ func moduleMet(want, have nf.Value) bool {
 	return running && len(differing(wantParams, params)) == 0
 }
 
-// differing lists the wanted parameters that have another value, sorted.
+// differing lists the wanted parameters that show another value, sorted. One
+// that the kernel does not show (permission 0 in module_param) cannot differ.
 func differing(want, have map[string]string) []string {
 	var names []string
 	for _, name := range slices.Sorted(maps.Keys(want)) {
-		if !sameParameter(want[name], have[name]) {
+		if value, shown := have[name]; shown && !sameParameter(want[name], value) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// hidden lists the wanted parameters of a running module that the kernel does
+// not show, sorted.
+func hidden(want, have nf.Value) []string {
+	state, params, ok := have.Module()
+	if !ok || state == nf.ModuleUnloaded {
+		return nil
+	}
+	_, wanted, _ := want.Module()
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(wanted)) {
+		if _, shown := params[name]; !shown {
 			names = append(names, name)
 		}
 	}

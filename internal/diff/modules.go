@@ -31,7 +31,8 @@ type expansion struct {
 	world    *World
 	modules  map[string]*nf.Want // by real name
 	explicit map[string]bool
-	warnings []nf.Warning
+	// unknown are the modules of levels that may or may not exist.
+	unknown []string
 }
 
 // expand returns the wants for modules, sorted by key, and the warnings that
@@ -50,7 +51,7 @@ func expand(w *World, wants []nf.Want) ([]nf.Want, []nf.Warning) {
 		list = append(list, *want)
 	}
 	slices.SortFunc(list, func(a, b nf.Want) int { return strings.Compare(string(a.Key), string(b.Key)) })
-	return list, e.warnings
+	return list, e.warnings()
 }
 
 // real is the name that a module's key has: an alias is replaced by its module.
@@ -137,10 +138,18 @@ func (e *expansion) addTier(names []string, source nf.Source) {
 		case found:
 			e.addLoaded(m.Name, source)
 		case !e.world.snap.Modules.Complete:
-			e.warnings = append(e.warnings, nf.Warning{Code: nf.WarnModuleUnknown, Target: nf.Node, Key: nf.ModuleKey(name), Source: &source,
-				Message: fmt.Sprintf("cannot tell whether this kernel has the module %s: %s", name, e.world.snap.Modules.Unknown)})
+			e.unknown = append(e.unknown, name)
 		}
 	}
+}
+
+// warnings names the modules of the levels that cannot be said to exist.
+func (e *expansion) warnings() []nf.Warning {
+	if len(e.unknown) == 0 {
+		return nil
+	}
+	return []nf.Warning{{Code: nf.WarnModuleUnknown, Target: nf.Node,
+		Message: fmt.Sprintf("cannot tell whether this kernel has %s: %s", strings.Join(e.unknown, ", "), e.world.snap.Modules.Unknown)}}
 }
 
 // ceiling is the highest level that the node or any container wants or has;

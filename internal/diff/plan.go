@@ -3,6 +3,7 @@ package diff
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"nfsync.dev/nfsync/internal/nf"
 )
@@ -70,6 +71,9 @@ func (p *planner) stopped(want nf.Want) bool {
 func (p *planner) considerLive(want nf.Want) {
 	w := p.world
 	from := w.fact(want.Target, want.Key).Live
+	if names := hidden(want.Wish.Value, from); len(names) > 0 {
+		from = nf.Unknown("the kernel does not show the parameter " + strings.Join(names, ", "))
+	}
 	met, to := w.meets(want, from)
 	from = shown(from, want.Wish.Value)
 	if met && len(want.Rivals) == 0 && !w.followsNode(want) {

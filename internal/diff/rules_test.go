@@ -48,6 +48,9 @@ var ruleTests = []struct {
 		mainline(func(s *nf.Snapshot) { s.Modules.Complete, s.Modules.Unknown = false, "no evidence" }),
 		[]nf.Want{wantModule("xt_u32", nf.ModuleLoaded, nil)}, []string{"unobservable node module/xt_u32"}},
 
+	{"a parameter that the kernel does not show", "include/linux/moduleparam.h: permission 0",
+		mainline(), []nf.Want{wantModule("nf_conntrack", nf.ModuleLoaded, map[string]string{"enable_hooks": "1"})}, []string{"unobservable node module/nf_conntrack"}},
+
 	// conflict
 	{"equal priority, different wishes", "the policy format",
 		mainline(), []nf.Want{rival(want(nf.Node, nf.KeyMax, nf.Number(5)), nf.Number(6))}, []string{"conflict node conntrack.max"}},
