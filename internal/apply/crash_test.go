@@ -443,6 +443,42 @@ func TestRecoveryUndoesAnotherValue(t *testing.T) {
 	}
 }
 
+// Targets are settled in reverse, so that the node can be undone after the
+// containers that rely on it.
+func TestRecoveryGoesBackwards(t *testing.T) {
+	b := newBench(t)
+	web := b.container("web", hosttest.Own)
+	b.wantNumber(nf.Node, nf.KeyMax, 300000)
+	b.wantNumber(web, nf.KeyMax, 290000)
+	b.wantNumber(web, udp, 60)
+	b.machine.SetModule(nf.ModuleFact{Name: "xt_extra", State: nf.ModuleLoaded})
+	b.want(nf.Node, nf.ModuleKey("xt_extra"), unloaded)
+	b.when(web, udp, func() { panic(crash{}) })
+	b.blast(0)
+	b.reads(web, nf.KeyMax, 290000)
+	b.on, b.wants = nil, nil
+	b.ok(0)
+	b.reads(web, nf.KeyMax, 262144)
+	b.reads(nf.Node, nf.KeyMax, 262144)
+	if v := b.machine.Value(nf.Node, nf.ModuleKey("xt_extra")); v != loaded {
+		t.Errorf("xt_extra is %s", v)
+	}
+}
+
+// A node that cannot be observed does not keep a person from accepting.
+func TestAcceptUnobserved(t *testing.T) {
+	b, db, _ := stuckBench(t)
+	b.ok(6)
+	b.machine.Heal()
+	b.machine.Inject(hosttest.Fault{Op: hosttest.OpObserve, Times: 1})
+	report := b.recover(true)
+	if len(report.Left) != 1 || !report.Left[0].Reads.IsUnknown() {
+		t.Errorf("report %+v", report)
+	}
+	b.ok(0)
+	b.reads(db, udp, 90)
+}
+
 // Accepting takes an interrupted run's values as they are.
 func TestAcceptInterrupted(t *testing.T) {
 	b := newBench(t)

@@ -158,9 +158,12 @@ func (n *node) value(c nf.Change) nf.Value {
 	if name, ok := c.Key.Module(); ok && c.Layer != nf.LayerBoot {
 		return n.module(name, c)
 	}
-	ns, _, ok := n.snap.Find(c.Target)
-	if !ok {
+	ns, container, ok := n.snap.Find(c.Target)
+	switch {
+	case !ok:
 		return nf.Unknown("the target is gone")
+	case container != nil && container.Unobservable != "":
+		return nf.Unknown(container.Unobservable)
 	}
 	f := ns.Fact(c.Key)
 	switch {

@@ -225,53 +225,51 @@ func report(ctx context.Context, in RecoverInput) (Report, error) {
 		return Report{}, err
 	}
 	r := Report{Left: []Leftover{}}
-	var list []Leftover
 	switch {
 	case len(stuck.Left) > 0:
-		list, err = reportStuck(ctx, in, stuck)
 		r.Run = stuck.Run
+		r.addStuck(ctx, in, stuck)
 	case unfinished:
-		list, err = reportUnfinished(ctx, in, left)
 		r.Run = left.ID
+		r.addUnfinished(ctx, in, left)
 	}
-	r.Left = append(r.Left, list...)
-	return r, err
+	return r, nil
 }
 
-func reportStuck(ctx context.Context, in RecoverInput, stuck state.Stuck) ([]Leftover, error) {
+func (r *Report) addStuck(ctx context.Context, in RecoverInput, stuck state.Stuck) {
 	run := state.Run{BootID: stuck.BootID}
 	for _, s := range stuck.Left {
 		run.Intents = append(run.Intents, s.Intent)
 	}
-	n, attempts, _, err := survey(ctx, in.Machine, run, in.Timeout)
-	if err != nil {
-		return nil, err
+	n, _, _, err := survey(ctx, in.Machine, run, in.Timeout)
+	for _, s := range stuck.Left {
+		l := leftover(s.Intent, n, err)
+		l.Stuck, l.Why = true, s.Why
+		r.Left = append(r.Left, l)
 	}
-	var list []Leftover
-	for i, a := range attempts {
-		l := leftover(n, a)
-		l.Stuck, l.Why = true, stuck.Left[i].Why
-		list = append(list, l)
-	}
-	return list, nil
 }
 
-func reportUnfinished(ctx context.Context, in RecoverInput, left state.Run) ([]Leftover, error) {
+// addUnfinished reports what an interrupted run has made or may have made.
+func (r *Report) addUnfinished(ctx context.Context, in RecoverInput, left state.Run) {
 	n, attempts, _, err := survey(ctx, in.Machine, left, in.Timeout)
-	if err != nil {
-		return nil, err
-	}
-	var list []Leftover
-	for _, a := range attempts {
-		if a.touched {
-			l := leftover(n, a)
-			l.Why = "the run was interrupted; the next apply looks after it"
-			list = append(list, l)
+	for i, intent := range left.Intents {
+		if err == nil && !attempts[i].touched {
+			continue
 		}
+		l := leftover(intent, n, err)
+		l.Why = "the run was interrupted; the next apply looks after it"
+		r.Left = append(r.Left, l)
 	}
-	return list, nil
 }
 
-func leftover(n *node, a *attempt) Leftover {
-	return Leftover{Target: a.Target, Key: a.Key, Layer: a.Layer, From: a.From, To: a.To, Reads: n.value(a.Change)}
+// leftover is an intent with what its key reads now. A node that cannot be
+// observed keeps nobody from accepting what is left.
+func leftover(i state.Intent, n *node, unread error) Leftover {
+	l := Leftover{Target: i.Target, Key: i.Key, Layer: i.Layer, From: i.From, To: i.To}
+	if unread != nil {
+		l.Reads = nf.Unknown(unread.Error())
+	} else {
+		l.Reads = n.value(i.Change)
+	}
+	return l
 }
