@@ -88,6 +88,8 @@ func TestScripts(t *testing.T) {
 			"lock":         lock,
 			"unprivileged": unprivileged,
 			"mount":        mount,
+			"bind":         bind,
+			"look":         look,
 		},
 	})
 }
@@ -179,6 +181,30 @@ func mount(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(unix.Mount(path, path, "", unix.MS_BIND, ""))
 	ts.Defer(func() { unix.Unmount(path, unix.MNT_DETACH) })
 	ts.Check(unix.Mount("", path, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""))
+}
+
+// bind gives a namespace a second name: bind node netns/host.
+func bind(ts *testscript.TestScript, _ bool, args []string) {
+	path := ts.MkAbs(args[1])
+	ts.Check(pin(ts.MkAbs(args[0]), path))
+	ts.Defer(func() { unix.Unmount(path, unix.MNT_DETACH) })
+}
+
+// look prints what a plan must leave as it is: modules, and the tables and
+// values of every namespace of the script.
+func look(ts *testscript.TestScript, _ bool, _ []string) {
+	const script = `
+cat /proc/modules 2>/dev/null
+ls /sys/module
+for ns in node netns/*; do
+	echo "== $ns"
+	nsenter --net=$ns sh -c '
+		nft list ruleset
+		cat /proc/self/net/ip_tables_names /proc/self/net/ip6_tables_names /proc/self/net/ip_tables_matches
+		cd /proc/sys/net/netfilter && grep . nf_conntrack_*
+		ls /proc/self/net'
+done`
+	ts.Check(ts.Exec("sh", "-c", script))
 }
 
 // nobody is a user without privileges.

@@ -122,10 +122,11 @@ Exit codes:
 		Example: `  nfsync validate policies/
   nfsync plan policies/
   nfsync apply policies/`,
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		Args:              unknownVerb,
-		PersistentPreRunE: func(*cobra.Command, []string) error { return a.check() },
+		SuggestionsMinimumDistance: 2,
+		SilenceErrors:              true,
+		SilenceUsage:               true,
+		Args:                       unknownVerb,
+		PersistentPreRunE:          func(*cobra.Command, []string) error { return a.check() },
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return usageError{errors.New("name a command")}
 		},
