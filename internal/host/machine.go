@@ -60,9 +60,18 @@ func (m *Machine) List(ctx context.Context) (nf.Snapshot, error) {
 	return s, err
 }
 
-// list also says why nfsync may change nothing, because the namespace that it
-// is in is not the node's.
+// list takes what it lists as what the caller speaks of from then on.
 func (m *Machine) list(ctx context.Context) (s nf.Snapshot, denied string, err error) {
+	s, denied, err = m.identify(ctx)
+	if err == nil {
+		m.remember(s.Containers)
+	}
+	return s, denied, err
+}
+
+// identify observes identities, and says why nfsync may change nothing where
+// the namespace that it is in is not the node's.
+func (m *Machine) identify(ctx context.Context) (s nf.Snapshot, denied string, err error) {
 	if err := ctx.Err(); err != nil {
 		return nf.Snapshot{}, "", err
 	}
@@ -86,7 +95,6 @@ func (m *Machine) list(ctx context.Context) (s nf.Snapshot, denied string, err e
 			return nf.Snapshot{}, "", err
 		}
 	}
-	m.remember(s.Containers)
 	return s, denied, nil
 }
 

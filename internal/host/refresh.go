@@ -97,7 +97,7 @@ func (m *Machine) refreshContainer(s *nf.Snapshot, c nf.Change) error {
 
 // refreshAll re-reads every container.
 func (m *Machine) refreshAll(ctx context.Context, s *nf.Snapshot, n need) error {
-	now, _, err := m.list(ctx)
+	now, _, err := m.identify(ctx)
 	if err != nil {
 		return err
 	}
@@ -105,6 +105,7 @@ func (m *Machine) refreshAll(ctx context.Context, s *nf.Snapshot, n need) error 
 	for _, c := range now.Containers {
 		lives[idOf(c.Target())] = c.Instance
 	}
+	ended := map[containerID]bool{}
 	for i := range s.Containers {
 		c := &s.Containers[i]
 		id := idOf(c.Target())
@@ -112,12 +113,17 @@ func (m *Machine) refreshAll(ctx context.Context, s *nf.Snapshot, n need) error 
 			delete(lives, id)
 			continue
 		}
+		ended[id] = true
 		c.Unobservable = ""
 		c.Namespace = nf.Namespace{Facts: []nf.Fact{}, Rules: &nf.Rules{Tables: []nf.Table{}}}
 	}
 	for id := range lives {
 		return fmt.Errorf("cannot answer for every namespace: container %s/%s has appeared since", id.runtime, id.id)
 	}
-	m.each(ctx, s.Containers, func(c *nf.Container) { m.observeContainer(s, c, n) })
+	m.each(ctx, s.Containers, func(c *nf.Container) {
+		if !ended[idOf(c.Target())] {
+			m.observeContainer(s, c, n)
+		}
+	})
 	return ctx.Err()
 }

@@ -1,0 +1,136 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"nfsync.dev/nfsync/internal/kernel"
+	"nfsync.dev/nfsync/internal/netns"
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+var realFS = kernel.FS{Proc: "/proc", Sys: "/sys", Root: "/"}
+
+// inside is set where the tests run in a mount namespace of their own, so that
+// no mount of theirs is left, whatever happens to them.
+const inside = "NFSYNC_TEST_INSIDE"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(inside) != "" {
+		os.Exit(m.Run())
+	}
+	err := again(syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}, inside+"=1", os.Args[1:]...)
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		os.Exit(exit.ExitCode())
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "cannot run the tests in a mount namespace:", err)
+		os.Exit(1)
+	}
+}
+
+// again runs this test program in another process.
+func again(attr syscall.SysProcAttr, env string, args ...string) error {
+	runtime.LockOSThread() // Pdeathsig is about the thread
+	defer runtime.UnlockOSThread()
+	cmd := exec.Command("/proc/self/exe", args...)
+	cmd.Env = append(os.Environ(), env)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	attr.Pdeathsig = syscall.SIGKILL
+	cmd.SysProcAttr = &attr
+	return cmd.Run()
+}
+
+// role is set in the processes that a test starts of itself.
+const role = "NFSYNC_TEST_ROLE"
+
+// as runs the calling test again, in a process with these attributes, and
+// tells it that it is there.
+func as(t *testing.T, attr syscall.SysProcAttr) (there bool) {
+	t.Helper()
+	if os.Getenv(role) == t.Name() {
+		return true
+	}
+	if err := again(attr, role+"="+t.Name(), "-test.run=^"+t.Name()+"$", "-test.v"); err != nil {
+		t.Errorf("in the other process: %v", err)
+	}
+	return false
+}
+
+// addNamespace mounts a new network namespace on a file of the directory.
+func addNamespace(t testing.TB, dir, name string) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	made := make(chan error)
+	go newNamespace(path, made)
+	if err := <-made; err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(path, unix.MNT_DETACH) })
+	return path
+}
+
+// newNamespace ends its thread, unless that is the main one, which Go cannot
+// end: then it holds that one while another does it.
+func newNamespace(path string, made chan<- error) {
+	runtime.LockOSThread() // and not unlocked: the thread ends
+	if unix.Gettid() == unix.Getpid() {
+		defer runtime.UnlockOSThread()
+		other := make(chan error)
+		go newNamespace(path, other)
+		made <- <-other
+		return
+	}
+	err := unix.Unshare(unix.CLONE_NEWNET)
+	if err == nil {
+		err = unix.Mount(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()), path, "", unix.MS_BIND, "")
+	}
+	made <- err
+}
+
+func removeNamespace(t testing.TB, path string) {
+	t.Helper()
+	if err := errors.Join(unix.Unmount(path, unix.MNT_DETACH), os.Remove(path)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// run runs a program inside a namespace.
+func run(t *testing.T, path, name string, args ...string) string {
+	t.Helper()
+	var out []byte
+	err := netns.Enter(path, func() (err error) {
+		out, err = exec.Command(name, args...).CombinedOutput()
+		return err
+	})
+	if err != nil {
+		t.Fatalf("%s %v: %v: %s", name, args, err, out)
+	}
+	return string(out)
+}
+
+func target(name string) nf.Target {
+	return nf.Target{Kind: nf.TargetContainer, Runtime: nf.RuntimeNetns, ID: name, Name: name}
+}
+
+func observe(t testing.TB, m *Machine, ask nf.Ask) nf.Snapshot {
+	t.Helper()
+	s, err := m.Observe(context.Background(), ask)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
