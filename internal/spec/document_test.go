@@ -146,6 +146,7 @@ func TestSnapshotErrors(t *testing.T) {
 		{"too deep", edit(t, `"bootID"`, `"x": `+strings.Repeat("[", 40)+strings.Repeat("]", 40)+`, "bootID"`), "s:12:39: " + messageNesting},
 		{"deeper than JSON goes", edit(t, `"bootID"`, `"x": `+strings.Repeat("[", 200000)), "s:12:10007: not JSON: invalid character '[' exceeded max depth"},
 		{"not UTF-8", edit(t, `hn-1`, "hn\xff"), "s:5:16: the text is not UTF-8 from here on"},
+		{"behind wide characters", []byte(`{"ä": "日本😀", "apiVersion": 5, "kind": "NodeSnapshot"}`), "s:1:28: apiVersion must be nfsync.dev/v1alpha1, not 5"},
 		{"second document", []byte("a: b\n---\nc: d\n"), "s:3:1: the file holds a second document"},
 		{"alias", []byte("a: &b c\nd: *b\n"), "s:1:4: an anchor is not allowed"},
 		{"YAML syntax", []byte("a: b: c\n"), "s:1:5: not YAML: mapping values are not allowed in this context"},

@@ -214,6 +214,7 @@ func TestSyntaxPlaces(t *testing.T) {
 		"a: 1\n\nb: %c\n":           "x:3:4: ",
 		"ä: \"ö\" é\n":              "x:1:8: ",
 		"a: *b\n":                   "x:1:4: ",
+		"a: [\"b\" c]\n":            "x:1:9: ",
 		"a: [":                      "x:1:4: ",
 	} {
 		_, found := Parse([]File{{Name: "x", Data: []byte(text)}})

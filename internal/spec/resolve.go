@@ -76,7 +76,6 @@ func containerWants(policies []*Policy, containers []nf.Container, selecting map
 func appendWants(list []nf.Want, target nf.Target, wants []nf.Want) []nf.Want {
 	for _, want := range wants {
 		want.Target = target
-		want.Rivals = slices.Clone(want.Rivals)
 		list = append(list, want)
 	}
 	return list

@@ -143,6 +143,7 @@ func TestContainerSelector(t *testing.T) {
 		{"{ids: ['132694']}", false, true},
 		{"{ids: ['13*']}", false, false},
 		{"{ids: [web-1]}", true, false},
+		{"{ids: [shop]}", false, false},
 		{"{ids: [a], names: [shop]}", true, true},
 		{"{runtimes: [vz]}", false, true},
 		{"{runtimes: [netns], names: ['web-*'], ids: ['132694']}", true, false},

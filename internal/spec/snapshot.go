@@ -68,15 +68,16 @@ func checkSnapshot(b *binder, root *node, s *nf.Snapshot) {
 }
 
 // normalize brings a snapshot that a person may have edited into the order
-// that nf promises, and the values of modules into their own kind.
+// that nf promises, and the values of modules into their own kind. Only memory has
+// such: among the facts of a namespace there are no modules.
 func normalize(s *nf.Snapshot) {
 	slices.SortFunc(s.Modules.List, func(a, b nf.ModuleFact) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(s.Containers, func(a, b nf.Container) int {
 		return cmp.Or(cmp.Compare(a.Runtime, b.Runtime), cmp.Compare(a.ID, b.ID))
 	})
-	normalizeFacts(s.Host.Facts)
+	sortFacts(s.Host.Facts)
 	for i := range s.Containers {
-		normalizeFacts(s.Containers[i].Facts)
+		sortFacts(s.Containers[i].Facts)
 	}
 	for i := range s.Memory.Keys {
 		k := &s.Memory.Keys[i]
@@ -84,14 +85,6 @@ func normalize(s *nf.Snapshot) {
 	}
 }
 
-func normalizeFacts(facts []nf.Fact) {
+func sortFacts(facts []nf.Fact) {
 	slices.SortFunc(facts, func(a, b nf.Fact) int { return cmp.Compare(a.Key, b.Key) })
-	for i := range facts {
-		f := &facts[i]
-		f.Live = f.Live.As(f.Key)
-		if f.Boot != nil {
-			boot := f.Boot.As(f.Key)
-			f.Boot = &boot
-		}
-	}
 }

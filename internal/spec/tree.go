@@ -187,7 +187,7 @@ type jsonReader struct {
 
 // position is the line and column of the offset, which only grows.
 func (r *jsonReader) position() (line, column int32) {
-	for ; r.counted < min(r.offset, len(r.text)); r.counted++ {
+	for ; r.counted < r.offset; r.counted++ {
 		switch b := r.text[r.counted]; {
 		case b == '\n':
 			r.line, r.column = r.line+1, 1
