@@ -87,12 +87,16 @@ func furnish() error {
 			return err
 		}
 	}
-	if err := pin("/proc/self/ns/net", demoNode); err != nil {
-		return err
-	}
+	// The node too is a namespace made here: the one that came with the user
+	// namespace is older than its map of users, so that some of its files
+	// belong to nobody who could read them (proc_net_ns_init in fs/proc/proc_net.c).
+	spaces := []string{demoNode}
 	for _, name := range demoContainers {
-		if err := newNamespace(filepath.Join(defaultNetnsDir, name)); err != nil {
-			return fmt.Errorf("cannot make the container %s: %w", name, err)
+		spaces = append(spaces, filepath.Join(defaultNetnsDir, name))
+	}
+	for _, path := range spaces {
+		if err := newNamespace(path); err != nil {
+			return fmt.Errorf("cannot make the network namespace %s: %w", path, err)
 		}
 	}
 	policies, err := fs.Sub(examples.Policies, demoPolicies)

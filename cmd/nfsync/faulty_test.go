@@ -2,11 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/nf"
@@ -17,11 +21,18 @@ import (
 //	kill:N        the process is killed just before it
 //	killed:N      the process is killed just after it
 //	term:N        the process is asked to stop, just before it
+//	vanish:N      the container of it vanishes just before it
 //	fail:N        it and everything after it fails: nothing can be undone
 type faulty struct {
 	apply.Machine
 	fault string
 	sets  int
+	run   context.Context // of the whole run; that of a change is not cancelled
+}
+
+func (f *faulty) List(ctx context.Context) (nf.Snapshot, error) {
+	f.run = ctx
+	return f.Machine.List(ctx)
 }
 
 func (f *faulty) Set(ctx context.Context, c nf.Change) error {
@@ -35,7 +46,12 @@ func (f *faulty) Set(ctx context.Context, c nf.Change) error {
 		if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
 			return err
 		}
-		<-ctx.Done()
+		<-f.run.Done()
+	case kind == "vanish" && f.sets == n:
+		name := filepath.Join(os.Getenv("WORK"), "netns", c.Target.ID)
+		if err := errors.Join(unix.Unmount(name, unix.MNT_DETACH), os.Remove(name)); err != nil {
+			return err
+		}
 	case kind == "fail" && f.sets >= n:
 		return fmt.Errorf("change %d: %w", f.sets, syscall.EIO)
 	}
