@@ -20,7 +20,7 @@ func (w *World) warnings(wants []nf.Want) []nf.Warning {
 			continue
 		}
 		list = append(list, w.leftover(want)...)
-		if met, _ := w.meets(want, w.fact(want.Target, nf.KeyLevel).Live); met && !w.masked(want.Target) {
+		if met, _ := w.meets(want, w.fact(want.Target, nf.KeyLevel).Live); met && !w.masked(want.Target) && len(want.Rivals) == 0 {
 			unenforced = append(unenforced, want)
 		}
 	}
