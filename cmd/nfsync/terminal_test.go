@@ -28,7 +28,7 @@ func TestQuestion(t *testing.T) {
 		{"\n", exitError, "30", "not confirmed: nothing was applied"},
 		{"no\n", exitError, "30", "not confirmed: nothing was applied"},
 		{"\x04", exitError, "30", "not confirmed: nothing was applied"}, // end of file
-		{"\x03", exitError, "30", ""}, // Ctrl-C, which makes the terminal drop what is on its way
+		{"\x03", exitError, "30", ""},                                   // Ctrl-C, which makes the terminal drop what is on its way
 	} {
 		t.Run(fmt.Sprintf("%q", test.answer), func(t *testing.T) {
 			n := newNode(t)
