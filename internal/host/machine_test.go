@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"nfsync.dev/nfsync/internal/host/hosttest"
+	"nfsync.dev/nfsync/internal/kernel"
 	"nfsync.dev/nfsync/internal/nf"
 )
 
@@ -143,6 +145,29 @@ func TestLevelOfRules(t *testing.T) {
 	}
 }
 
+// However many there are, each container is read as the first is.
+func TestManyContainers(t *testing.T) {
+	dir := t.TempDir()
+	m := New(Config{FS: realFS, NetnsDir: dir})
+	for i := range 100 {
+		path := addNamespace(t, dir, fmt.Sprintf("c%03d", i))
+		run(t, path, "sh", "-c", fmt.Sprintf("echo %d >/proc/sys/net/netfilter/nf_conntrack_udp_timeout; iptables-legacy -t mangle -A INPUT -j ACCEPT", i+1))
+	}
+	s := observe(t, m, nf.Ask{All: true})
+	for i, c := range s.Containers {
+		if v := c.Fact(nf.TimeoutKey("udp")).Live; v != nf.Number(int64(i+1)) {
+			t.Errorf("%s: udp is %v", c.ID, v)
+		}
+		c.SetFact(s.Containers[0].Fact(nf.TimeoutKey("udp")))
+		if !reflect.DeepEqual(c.Namespace, s.Containers[0].Namespace) || c.MaxScope != nf.ScopeNode || len(c.Rules.Tables) != 1 {
+			t.Errorf("%s: %+v", c.ID, c)
+		}
+	}
+	if len(s.Containers) != 100 {
+		t.Errorf("%d containers", len(s.Containers))
+	}
+}
+
 // A container that cannot be read is unobservable, and no other is.
 func TestContainerVanishesWhileObserved(t *testing.T) {
 	dir := t.TempDir()
@@ -155,7 +180,7 @@ func TestContainerVanishesWhileObserved(t *testing.T) {
 		t.Fatal(err)
 	}
 	removeNamespace(t, filepath.Join(dir, "b"))
-	m.each(context.Background(), s.Containers, func(c *nf.Container) { m.observeContainer(&s, c, need{keys: []nf.Key{nf.KeyMax}}) })
+	m.each(context.Background(), s.Containers, func(fs kernel.FS, c *nf.Container) { m.observeContainer(fs, &s, c, need{keys: []nf.Key{nf.KeyMax}}) })
 	for _, c := range s.Containers {
 		if gone := c.ID == "b"; gone != (c.Unobservable != "") || gone == (len(c.Facts) == 1) {
 			t.Errorf("container %+v", c)

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 
+	"nfsync.dev/nfsync/internal/kernel"
+	"nfsync.dev/nfsync/internal/netns"
 	"nfsync.dev/nfsync/internal/nf"
 )
 
@@ -47,8 +49,8 @@ func (m *Machine) Observe(ctx context.Context, ask nf.Ask) (nf.Snapshot, error) 
 	for t, list := range ask.Keys {
 		keys[idOf(t)] = append(keys[idOf(t)], list...)
 	}
-	m.each(ctx, s.Containers, func(c *nf.Container) {
-		m.observeContainer(&s, c, needOf(ask, keys[idOf(c.Target())]))
+	m.each(ctx, s.Containers, func(fs kernel.FS, c *nf.Container) {
+		m.observeContainer(fs, &s, c, needOf(ask, keys[idOf(c.Target())]))
 	})
 	if err := ctx.Err(); err != nil {
 		return nf.Snapshot{}, err
@@ -60,14 +62,19 @@ func (m *Machine) Observe(ctx context.Context, ask nf.Ask) (nf.Snapshot, error) 
 // the kernel has one lock for all sysctls.
 const workers = 2
 
-// each calls f for every container, until the context is done.
-func (m *Machine) each(ctx context.Context, containers []nf.Container, f func(*nf.Container)) {
+// each calls f for every container, with where to read it from, until the
+// context is done.
+func (m *Machine) each(ctx context.Context, containers []nf.Container, f func(kernel.FS, *nf.Container)) {
 	next := make(chan *nf.Container)
 	var all sync.WaitGroup
 	for range min(workers, len(containers)) {
 		all.Go(func() {
+			proc := netns.NewProc(m.cfg.FS.Proc)
+			defer proc.Close()
+			fs := m.cfg.FS
 			for c := range next {
-				f(c)
+				fs.Proc = proc.Path()
+				f(fs, c)
 			}
 		})
 	}
@@ -84,7 +91,7 @@ func (m *Machine) each(ctx context.Context, containers []nf.Container, f func(*n
 func (m *Machine) observeNode(s *nf.Snapshot) {
 	err := m.inNode(func() error {
 		s.Capabilities = m.cfg.FS.Capabilities(&s.Modules)
-		s.Host = m.look(&s.Modules, need{all: true, rules: true, count: true})
+		s.Host = look(m.cfg.FS, &s.Modules, need{all: true, rules: true, count: true})
 		return nil
 	})
 	if err != nil {
@@ -117,29 +124,29 @@ func unread(why string) nf.Namespace {
 }
 
 // look reads what is needed of the calling thread's network namespace.
-func (m *Machine) look(modules *nf.Modules, n need) nf.Namespace {
-	ns := nf.Namespace{Facts: m.cfg.FS.Sysctls(n.keys, n.all)}
+func look(fs kernel.FS, modules *nf.Modules, n need) nf.Namespace {
+	ns := nf.Namespace{Facts: fs.Sysctls(n.keys, n.all)}
 	if n.rules {
-		rules := m.cfg.FS.Rules(modules)
-		tracking := m.cfg.FS.Tracking(modules, &rules)
+		rules := fs.Rules(modules)
+		tracking := fs.Tracking(modules, &rules)
 		ns.Rules, ns.Tracking = &rules, &tracking
 		ns.SetFact(nf.Fact{Key: nf.KeyLevel, Live: rules.Value()})
 	}
 	if n.count {
-		ns.Count = m.cfg.FS.Count()
+		ns.Count = fs.Count()
 	}
 	return ns
 }
 
 // observeContainer reads what is needed of a container and keeps what was read
 // of it before.
-func (m *Machine) observeContainer(s *nf.Snapshot, c *nf.Container, n need) {
+func (m *Machine) observeContainer(fs kernel.FS, s *nf.Snapshot, c *nf.Container, n need) {
 	if n.nothing() || c.Instance == "" { // without an instance it could not even be identified
 		return
 	}
 	var fresh nf.Namespace
 	err := m.inContainer(s.BootID, idOf(c.Target()), c.Instance, func() error {
-		fresh = m.look(&s.Modules, n)
+		fresh = look(fs, &s.Modules, n)
 		return nil
 	})
 	switch {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"nfsync.dev/nfsync/internal/kernel"
 	"nfsync.dev/nfsync/internal/nf"
 )
 
@@ -72,7 +73,7 @@ func (m *Machine) refreshModule(ctx context.Context, s *nf.Snapshot, c nf.Change
 
 func (m *Machine) refreshNode(s *nf.Snapshot, n need) error {
 	return m.inNode(func() error {
-		merge(&s.Host, m.look(&s.Modules, n), n)
+		merge(&s.Host, look(m.cfg.FS, &s.Modules, n), n)
 		return nil
 	})
 }
@@ -90,7 +91,7 @@ func (m *Machine) refreshContainer(s *nf.Snapshot, c nf.Change) error {
 	if err := m.inContainer(s.BootID, idOf(c.Target), at.Instance, func() error { return nil }); gone(err) {
 		return err
 	}
-	m.observeContainer(s, at, needOf(nf.Ask{}, []nf.Key{c.Key}))
+	m.observeContainer(m.cfg.FS, s, at, needOf(nf.Ask{}, []nf.Key{c.Key}))
 	m.confirm(at)
 	return nil
 }
@@ -120,9 +121,9 @@ func (m *Machine) refreshAll(ctx context.Context, s *nf.Snapshot, n need) error 
 	for id := range lives {
 		return fmt.Errorf("cannot answer for every namespace: container %s/%s has appeared since", id.runtime, id.id)
 	}
-	m.each(ctx, s.Containers, func(c *nf.Container) {
+	m.each(ctx, s.Containers, func(fs kernel.FS, c *nf.Container) {
 		if !ended[idOf(c.Target())] {
-			m.observeContainer(s, c, n)
+			m.observeContainer(fs, s, c, n)
 		}
 	})
 	return ctx.Err()

@@ -76,7 +76,7 @@ func TestEnterRunsInside(t *testing.T) {
 	if e := unix.Stat(path, &st); e != nil || inside != fmt.Sprintf("net:[%d]", st.Ino) {
 		t.Errorf("f ran in %s, not in %d, %v", inside, st.Ino, e)
 	}
-	if err != want {
+	if !errors.Is(err, want) {
 		t.Errorf("error %v, want %v", err, want)
 	}
 	if inode(t) != home {

@@ -154,7 +154,8 @@ func openNamespace(path string) (int, error) {
 // notThere tells a link that leads nowhere from a file that has vanished.
 func notThere(path string, err error) error {
 	_, lost := os.Lstat(path)
-	if lost != nil || err != unix.ENOENT && err != unix.ELOOP && err != unix.ENOTDIR {
+	nowhere := errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR)
+	if lost != nil || !nowhere {
 		return &os.PathError{Op: "cannot look at", Path: path, Err: err}
 	}
 	return notANamespace{why: "is a symbolic link that leads nowhere"}

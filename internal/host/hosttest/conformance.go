@@ -475,6 +475,15 @@ func testEveryNamespace(t *testing.T, st Stage) {
 			t.Errorf("%s: a container that appeared since: %v", c.Key, err)
 		}
 	}
+	st.Remove("c")
+	if err := m.Refresh(ctx, &s, unload); err != nil {
+		t.Error(err)
+	}
+	st.Remove("b")
+	st.Add("b")
+	if err := m.Refresh(ctx, &s, unload); err == nil || errors.Is(err, nf.ErrGone) {
+		t.Errorf("a container that was made anew: %v", err)
+	}
 	lower.From, lower.To = lower.To, lower.From
 	if err := m.Refresh(ctx, &s, lower); err != nil {
 		t.Errorf("to raise needs no namespace: %v", err)

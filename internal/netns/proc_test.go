@@ -1,0 +1,85 @@
+package netns
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// Every procfs shows the values of the namespace that the thread is in.
+func TestProcShowsTheNamespace(t *testing.T) {
+	dir := t.TempDir()
+	const file = "sys/net/ipv4/ip_default_ttl"
+	want := func(i int) string { return fmt.Sprint(10 + i) }
+	paths := []string{addNamespace(t, dir, "0", unix.CLONE_NEWNET), addNamespace(t, dir, "1", unix.CLONE_NEWNET)}
+	for i, path := range paths {
+		err := Enter(path, func() error { return os.WriteFile("/proc/"+file, []byte(want(i)), 0) })
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	open := openFiles(t)
+	p := NewProc("/proc")
+	seen := map[string]bool{}
+	for i := range 3 * perProc {
+		path := p.Path()
+		seen[path] = true
+		err := Enter(paths[i%2], func() error {
+			got, err := os.ReadFile(filepath.Join(path, file))
+			if s := strings.TrimSpace(string(got)); s != want(i%2) {
+				t.Errorf("%s: namespace %d has %q", path, i%2, s)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(seen) < 2 || !seen["/proc"] {
+		t.Errorf("used %v", seen)
+	}
+	p.Close()
+	if now := openFiles(t); now != open {
+		t.Errorf("%d files were open, now %d", open, now)
+	}
+}
+
+func openFiles(t *testing.T) int {
+	t.Helper()
+	files, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(files)
+}
+
+func TestProcOfATreeIsKept(t *testing.T) {
+	dir := t.TempDir()
+	p := NewProc(dir)
+	defer p.Close()
+	for range 2 * perProc {
+		if path := p.Path(); path != dir {
+			t.Fatalf("path %s", path)
+		}
+	}
+}
+
+// Without the privilege to mount it is the shared procfs all along.
+func TestProcWithoutPrivileges(t *testing.T) {
+	onThread(func() { // and never unlocked: the thread ends
+		if err := dropPrivileges(); err != nil {
+			t.Error(err)
+		}
+		p := NewProc("/proc")
+		defer p.Close()
+		for range 2 * perProc {
+			if path := p.Path(); path != "/proc" {
+				t.Errorf("path %s", path)
+			}
+		}
+	})
+}
