@@ -182,6 +182,22 @@ func TestInstanceIsNeverUsedAgain(t *testing.T) {
 	}
 }
 
+// The inode number alone would not do, and it depends on what else the kernel
+// does whether it is used again.
+func TestIdentityHasMoreThanTheInode(t *testing.T) {
+	dir := t.TempDir()
+	seen := map[uint64]bool{0: true}
+	for i := range 3 {
+		path := addNamespace(t, dir, fmt.Sprint(i), unix.CLONE_NEWNET)
+		first, err := Identify(path)
+		second, again := Identify(path)
+		if err != nil || again != nil || first != second || seen[first.Cookie] {
+			t.Errorf("identified as %v and %v, %v, %v", first, second, err, again)
+		}
+		seen[first.Cookie] = true
+	}
+}
+
 // Kernels without the ioctl have the socket's cookie, and both are the same
 // for every way into the namespace.
 func TestCookie(t *testing.T) {
