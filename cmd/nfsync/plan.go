@@ -135,7 +135,7 @@ func savePlan(path string, p nf.Plan, files []spec.File) (err error) {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name())
+	defer func() { _ = os.Remove(f.Name()) }() // where it could not be put in its place
 	if err := errors.Join(view.SavedPlan(f, p, files), f.Chmod(0o644), f.Close()); err != nil {
 		return err
 	}

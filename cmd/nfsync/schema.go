@@ -27,10 +27,11 @@ for programs that read what nfsync prints. Without a kind it lists them.`,
 func (a *app) schema(_ context.Context, args []string) error {
 	text := []byte(strings.Join(schemas.Kinds(), "\n") + "\n")
 	if len(args) == 1 {
-		found := false
-		if text, found = schemas.Get(args[0]); !found {
+		schema, ok := schemas.Get(args[0])
+		if !ok {
 			return usageError{fmt.Errorf("no schema for %q: there is one for %s", args[0], strings.Join(schemas.Kinds(), ", "))}
 		}
+		text = schema
 	}
 	_, err := a.stdout.Write(text)
 	return finish(exitOK, err)
