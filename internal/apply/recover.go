@@ -31,7 +31,7 @@ func (r *run) recover(ctx context.Context) error {
 		return err
 	}
 	var units []*unit
-	if r.node, r.recovered, units, err = survey(ctx, r.in.Machine, left, r.in.Timeout); err != nil {
+	if r.node, r.recovered, units, err = survey(ctx, r.in.Machine, left, r.memory, r.in.Timeout); err != nil {
 		return fmt.Errorf("cannot settle what the interrupted run %s has left: %w", left.ID, err)
 	}
 	for _, u := range slices.Backward(units) {
@@ -60,8 +60,8 @@ func (r *run) rememberRecovered() error {
 }
 
 // survey looks at what the intents of a run are about.
-func survey(ctx context.Context, m Machine, left state.Run, timeout time.Duration) (*node, []*attempt, []*unit, error) {
-	n, err := observe(ctx, m, askAgain(left), nf.Memory{}, timeout)
+func survey(ctx context.Context, m Machine, left state.Run, memory nf.Memory, timeout time.Duration) (*node, []*attempt, []*unit, error) {
+	n, err := observe(ctx, m, askAgain(left), memory, timeout)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -241,7 +241,7 @@ func (r *Report) addStuck(ctx context.Context, in RecoverInput, stuck state.Stuc
 	for _, s := range stuck.Left {
 		run.Intents = append(run.Intents, s.Intent)
 	}
-	n, _, _, err := survey(ctx, in.Machine, run, in.Timeout)
+	n, _, _, err := survey(ctx, in.Machine, run, nf.Memory{}, in.Timeout)
 	for _, s := range stuck.Left {
 		l := leftover(s.Intent, n, err)
 		l.Stuck, l.Why = true, s.Why
@@ -251,7 +251,7 @@ func (r *Report) addStuck(ctx context.Context, in RecoverInput, stuck state.Stuc
 
 // addUnfinished reports what an interrupted run has made or may have made.
 func (r *Report) addUnfinished(ctx context.Context, in RecoverInput, left state.Run) {
-	n, attempts, _, err := survey(ctx, in.Machine, left, in.Timeout)
+	n, attempts, _, err := survey(ctx, in.Machine, left, nf.Memory{}, in.Timeout)
 	for i, intent := range left.Intents {
 		if err == nil && !attempts[i].touched {
 			continue
