@@ -49,7 +49,7 @@ func (n *node) look(ctx context.Context, memory nf.Memory) error {
 		return fmt.Errorf("cannot observe the node: %w", err)
 	}
 	s.Memory = memory
-	n.snap, n.world = &s, diff.NewWorld(nf.Wants{}, &s)
+	n.snap, n.world = &s, diff.NewWorld(&s)
 	return nil
 }
 

@@ -10,7 +10,7 @@ import (
 
 // Plan sets the wants against a snapshot. Its revision is left to the caller.
 func Plan(wants nf.Wants, s *nf.Snapshot) nf.Plan {
-	w := NewWorld(wants, s)
+	w := NewWorld(s)
 	p := planner{world: w, plan: nf.Plan{
 		APIVersion: nf.APIVersion, Kind: nf.KindPlan, Node: s.Node.Name,
 		Changes: []nf.Change{}, Refusals: []nf.Refusal{}, Pending: []nf.Pending{}, Warnings: []nf.Warning{}, InSync: []nf.Settled{},

@@ -359,7 +359,7 @@ func checkAnsweredOnce(t *rapid.T, w nf.Wants, s *nf.Snapshot, p nf.Plan) {
 
 func checkPrefixes(t *rapid.T, s *nf.Snapshot, p nf.Plan) oracle {
 	o := oracle{clone(t, s)}
-	world := NewWorld(nf.Wants{}, o.Snapshot)
+	world := NewWorld(o.Snapshot)
 	for i, c := range p.Changes {
 		if r := world.Check(c); r != nil {
 			t.Fatalf("change %d (%s of %s) is not allowed any more: %s %s", i, c.Key, c.Target, r.Code, r.Reason)

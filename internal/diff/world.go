@@ -35,7 +35,7 @@ type World struct {
 }
 
 // NewWorld arranges the snapshot for the rules.
-func NewWorld(_ nf.Wants, s *nf.Snapshot) *World {
+func NewWorld(s *nf.Snapshot) *World {
 	w := &World{snap: s, places: map[nf.Target]place{nf.Node: {Namespace: &s.Host}}, reach: map[ref]nf.Value{},
 		open: map[ref]*difference{}, mem: map[ref]nf.MemoryKey{}, latches: map[nf.Latch]bool{}}
 	for i := range s.Containers {
