@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Installs the programs that the tests run, by apt and only those that are
-# missing: they make tables, sets and namespaces that nfsync then reads.
+# missing: they make tables, sets and namespaces that nfsync then reads, and
+# repositories that it fetches.
 set -euo pipefail
 
 # program:package
-needs=(ip:iproute2 nft:nftables iptables:iptables ip6tables-legacy:iptables conntrack:conntrack ipset:ipset)
+needs=(ip:iproute2 nft:nftables iptables:iptables ip6tables-legacy:iptables conntrack:conntrack ipset:ipset
+	git:git sshd:openssh-server ssh-keygen:openssh-client)
 
 PATH=$PATH:/usr/sbin:/sbin
 packages=()
