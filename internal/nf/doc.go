@@ -15,4 +15,5 @@ const (
 	KindNodeSnapshot    = "NodeSnapshot"
 	KindPlan            = "Plan"
 	KindReceipt         = "Receipt"
+	KindAgentConfig     = "AgentConfig"
 )

@@ -120,6 +120,8 @@ func (p *parser) kind(path string, n *yaml.Node) {
 	case !ok || slices.Contains(policyKinds, kind):
 	case slices.Contains([]string{nf.KindNodeSnapshot, nf.KindPlan, nf.KindReceipt}, kind):
 		p.report(n, "keep it outside of the policy directory", "a %s is not a policy", kind)
+	case kind == nf.KindAgentConfig:
+		p.report(n, "keep it outside of the policy directory; nfsync reads it with --config", "an AgentConfig is not a policy")
 	default:
 		p.report(n, "one of ContainerPolicy, NodePolicy", "unknown kind %s%s", quote(kind), didYouMean(kind, policyKinds))
 	}
@@ -248,9 +250,7 @@ func (p *parser) containers(path string, n *yaml.Node, containers *ContainerSele
 		"names": func(path string, n *yaml.Node) { containers.Names = p.texts(path, n, p.glob) },
 		"ids":   func(path string, n *yaml.Node) { containers.IDs = p.texts(path, n, p.text) },
 		"runtimes": func(path string, n *yaml.Node) {
-			containers.Runtimes = p.texts(path, n, func(path string, n *yaml.Node) (string, bool) {
-				return p.oneOf(path, "runtime", n, []string{nf.RuntimeVZ, nf.RuntimeNetns})
-			})
+			containers.Runtimes = p.texts(path, n, p.word("runtime", nf.RuntimeVZ, nf.RuntimeNetns))
 		},
 	}, nil, notOfContainers)
 }

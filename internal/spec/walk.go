@@ -137,6 +137,16 @@ var missingHints = map[string]string{
 	"name":       "name: a-name-of-its-own",
 	"spec":       "spec: {…}",
 	"state":      "state: loaded, or state: unloaded",
+
+	"certFile":     "certFile: /etc/nfsync/client.crt",
+	"end":          `end: "04:00"`,
+	"keyFile":      "keyFile: /etc/nfsync/client.key",
+	"mode":         "mode: none, mode: tip, or mode: all",
+	"passwordFile": "passwordFile: /etc/nfsync/password",
+	"start":        `start: "02:00"`,
+	"url":          "url: https://git.example.com/nodes.git",
+	"urls":         "urls: [https://git.example.com/policies.git]",
+	"user":         "user: name; many servers take any name beside a token",
 }
 
 // fields says how the value of each key of a mapping is read.

@@ -1,0 +1,149 @@
+package spec
+
+import (
+	"time"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// AgentConfig is what the agent is told by its configuration file. Values that
+// the file does not name have their defaults; flags override them.
+type AgentConfig struct {
+	// Node is who this node is for the selectors of policies. An empty name is
+	// the kernel's node name.
+	Node nf.NodeIdentity
+	// Source is where the policies are. Without URLs the file names no source,
+	// and flags must.
+	Source GitSource
+	Verify Verification
+	// Runtimes are those whose containers are looked for; empty: all that this
+	// nfsync knows.
+	Runtimes []string
+	Mode     string // ModeEnforce or ModeObserve
+	Drift    Drift
+	Restart  Restarts
+	// Listen is host:port of metrics, status page and webhook. The host may be
+	// empty: every address.
+	Listen string
+	// WebhookSecretFile holds the secret that webhooks are signed with; empty:
+	// no webhook is taken.
+	WebhookSecretFile string
+	// Publish is where the node's snapshots go; nil: nowhere.
+	Publish *Publish
+}
+
+// What the agent does about a difference.
+const (
+	ModeEnforce = "enforce" // change the machine
+	ModeObserve = "observe" // plan and report, change nothing
+)
+
+// GitSource is the git repository that is followed.
+type GitSource struct {
+	URLs []string // tried in order; none holds a password
+	// At most one of Branch, Tag and Commit is set; none: the branch that the
+	// repository's HEAD names.
+	Branch, Tag string
+	Commit      string // 40 lower-case hexadecimal digits
+	Path        string // of the policies in the repository, clean and without a leading slash; "" is its root
+	// Interval is the time between two fetches, Timeout the most that one fetch
+	// of one URL may take. Both are whole seconds.
+	Interval, Timeout time.Duration
+	Auth              GitAuth
+}
+
+// GitAuth is how a repository is reached: absolute names of files, never
+// secrets. What is empty is not used.
+type GitAuth struct {
+	SSHKeyFile     string // private key, for ssh
+	KnownHostsFile string // host keys, for ssh; empty: ssh's own files
+	User           string // with PasswordFile, for https and http
+	PasswordFile   string
+	TokenFile      string // bearer token, instead of User and PasswordFile
+	CAFile         string // certificate authorities, instead of the system's
+	ClientCertFile string // client certificate, with ClientKeyFile
+	ClientKeyFile  string
+	Proxy          string // URL without a password; empty: as the environment says
+}
+
+// Verification says whose commits are taken.
+type Verification struct {
+	Mode           string   // VerifyNone, VerifyTip or VerifyAll; with the latter two there is at least one file
+	Keyrings       []string // files of OpenPGP public keys, armored or binary
+	AllowedSigners []string // files as ssh-keygen(1) describes them under ALLOWED SIGNERS
+}
+
+// Which commits must be signed.
+const (
+	VerifyNone = "none" // none
+	VerifyTip  = "tip"  // the one that is applied
+	VerifyAll  = "all"  // all since the one that was applied last
+)
+
+// Drift is about what changes on the machine without a policy.
+type Drift struct {
+	Interval time.Duration // whole seconds between two looks at the machine
+	Heal     bool          // change it back; else report it
+}
+
+// Restarts limits the restarts of containers that policies allow.
+type Restarts struct {
+	Window      *Window // nil: at any time
+	MaxRestarts int     // in one lap, at least 1
+}
+
+// Window is a time of the day, on some days of the week, in the node's local
+// time. It may pass midnight: End is then before Start, and Days are those on
+// which it starts.
+type Window struct {
+	Days       []time.Weekday // sorted from Sunday, each once; empty: every day
+	Start, End time.Duration  // since midnight, whole minutes, below 24 hours, never equal
+}
+
+// Publish is the repository that the node's snapshots are pushed to. Its
+// credentials are its own.
+type Publish struct {
+	URL    string
+	Branch string // "" is the branch that the repository's HEAD names
+	Path   string // directory in the repository, as GitSource.Path
+	Auth   GitAuth
+}
+
+// The defaults of a configuration file.
+const (
+	DefaultInterval      = time.Minute
+	DefaultTimeout       = time.Minute
+	DefaultDriftInterval = 5 * time.Minute
+	DefaultListen        = "127.0.0.1:9469"
+	DefaultMaxRestarts   = 1
+)
+
+// DefaultAgentConfig is what holds where there is no configuration file.
+func DefaultAgentConfig() AgentConfig {
+	return AgentConfig{
+		Source:  GitSource{Interval: DefaultInterval, Timeout: DefaultTimeout},
+		Verify:  Verification{Mode: VerifyNone},
+		Mode:    ModeEnforce,
+		Drift:   Drift{Interval: DefaultDriftInterval, Heal: true},
+		Restart: Restarts{MaxRestarts: DefaultMaxRestarts},
+		Listen:  DefaultListen,
+	}
+}
+
+// ParseAgentConfig reads the agent's configuration file: one AgentConfig
+// document, held as strictly as policies are. With a diagnostic there is no
+// configuration.
+func ParseAgentConfig(f File) (AgentConfig, []Diagnostic) {
+	found := &diagnostics{file: f.Name}
+	text, ok := checkText(f.Data, maxPolicyFile, found)
+	if !ok {
+		return AgentConfig{}, found.sorted()
+	}
+	p := newParser(text, found)
+	config := DefaultAgentConfig()
+	p.agentDocument(decodeYAML(text, found), &config)
+	if found.count() > 0 {
+		return AgentConfig{}, found.sorted()
+	}
+	return config, nil
+}

@@ -1,0 +1,251 @@
+package spec
+
+import (
+	"slices"
+	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// Keys that people look for in a configuration file in vain.
+var (
+	notOfAgent = map[string]foreign{
+		"metadata":      {"it is the name of a policy", "the node's name is node.name"},
+		"spec":          {"the settings stand at the top", "remove spec, and move its keys to the left"},
+		"webhookSecret": {"no secret stands here", "write it to a file, and name that as webhookSecretFile"},
+	}
+	notOfSource = map[string]foreign{
+		"dir":   {"a directory is named on the command line", "nfsync agent DIR"},
+		"proxy": {"it belongs to http", "write it as http: {proxy: URL}"},
+		"ref":   {"what is followed has a key of its own", "one of branch, tag, commit"},
+		"url":   {"several are tried in order", "write it as urls: [URL]"},
+	}
+	notOfHTTP = map[string]foreign{
+		"password": {"no secret stands here", "write it to a file, and name that as passwordFile"},
+		"token":    {"no secret stands here", "write it to a file, and name that as tokenFile"},
+	}
+	notOfSSH = map[string]foreign{
+		"key":      {"no secret stands here", "write it to a file, and name that as keyFile"},
+		"password": {"ssh takes a key only", "make one with ssh-keygen, and name it as keyFile"},
+		"user":     {"it stands in the URL", "write it as in ssh://git@git.example.com/policies.git"},
+	}
+)
+
+// agentDocument reads the one document of a configuration file.
+func (p *parser) agentDocument(documents []*yaml.Node, config *AgentConfig) {
+	switch {
+	case len(documents) == 0 && p.found.count() > 0: // an error of syntax
+		return
+	case len(documents) == 0:
+		p.found.add(1, 1, "the file holds no document", "it begins with apiVersion: "+nf.APIVersion)
+		return
+	case len(documents) > 1:
+		p.report(documents[1], "one document a file", "the file holds a second document")
+	}
+	root := documents[0]
+	p.vet(root, 1)
+	if p.bad[root] || !p.isMapping("", root) || !p.isAgentConfig(root) {
+		return
+	}
+	var published *yaml.Node
+	p.mapping("", root, fields{
+		"apiVersion": p.apiVersion,
+		"kind":       func(string, *yaml.Node) {}, // isAgentConfig has read it
+		"node":       func(path string, n *yaml.Node) { p.agentNode(path, n, &config.Node) },
+		"source":     func(path string, n *yaml.Node) { p.gitSource(path, n, &config.Source) },
+		"verify":     func(path string, n *yaml.Node) { p.verification(path, n, &config.Verify) },
+		"runtimes": func(path string, n *yaml.Node) {
+			config.Runtimes = p.texts(path, n, p.word("runtime", nf.RuntimeVZ, nf.RuntimeNetns))
+		},
+		"mode":              keep(&config.Mode, p.word("mode", ModeEnforce, ModeObserve)),
+		"drift":             func(path string, n *yaml.Node) { p.drift(path, n, &config.Drift) },
+		"restart":           func(path string, n *yaml.Node) { p.restarts(path, n, &config.Restart) },
+		"listen":            keep(&config.Listen, p.listenAddress),
+		"webhookSecretFile": keep(&config.WebhookSecretFile, p.fileName),
+		"publish": func(path string, n *yaml.Node) {
+			config.Publish = new(Publish)
+			published = p.publish(path, n, config.Publish)
+		},
+	}, []string{"apiVersion", "kind"}, notOfAgent)
+	if published != nil && slices.Contains(config.Source.URLs, config.Publish.URL) {
+		p.report(published, "publish to a repository of its own",
+			"publish.url is a repository of source.urls: each snapshot would be a new commit to follow")
+	}
+}
+
+// isAgentConfig looks at the kind before all else: of another document nothing
+// more need be told.
+func (p *parser) isAgentConfig(root *yaml.Node) bool {
+	is := true
+	p.pairs(root, func(key, value *yaml.Node) {
+		if key.Value != "kind" || p.bad[value] {
+			return
+		}
+		kind, ok := p.text("kind", value)
+		is = ok && kind == nf.KindAgentConfig
+		switch {
+		case is || !ok:
+		case slices.Contains(policyKinds, kind):
+			p.report(value, "policies stand in the repository that the agent follows", "a %s is not an %s", kind, nf.KindAgentConfig)
+		default:
+			p.report(value, "write "+nf.KindAgentConfig, "kind must be %s, not %s", nf.KindAgentConfig, quote(kind))
+		}
+	})
+	return is
+}
+
+// reader reads the value of a key. It is not ok where there is an error.
+type reader[T any] = func(path string, n *yaml.Node) (value T, ok bool)
+
+// keep keeps what is read; where there is an error, what it was before.
+func keep[T any](to *T, read reader[T]) func(string, *yaml.Node) {
+	return func(path string, n *yaml.Node) {
+		if value, ok := read(path, n); ok {
+			*to = value
+		}
+	}
+}
+
+func (p *parser) agentNode(path string, n *yaml.Node, node *nf.NodeIdentity) {
+	p.mapping(path, n, fields{
+		"name":   keep(&node.Name, p.nodeName),
+		"labels": func(path string, n *yaml.Node) { node.Labels = p.labels(path, n) },
+	}, nil, nil)
+}
+
+func (p *parser) gitSource(path string, n *yaml.Node, source *GitSource) {
+	var revision string // the key that names what is followed
+	only := func(key string, to *string, read reader[string]) func(string, *yaml.Node) {
+		return func(path string, n *yaml.Node) {
+			if revision != "" {
+				p.report(n, "keep one of branch, tag, commit", "%s: %s is set as well", path, revision)
+				return
+			}
+			revision = key
+			keep(to, read)(path, n)
+		}
+	}
+	want := p.gitAuth(n, &source.Auth)
+	want["urls"] = func(path string, n *yaml.Node) { source.URLs = p.texts(path, n, p.gitURL) }
+	want["branch"] = only("branch", &source.Branch, p.refName)
+	want["tag"] = only("tag", &source.Tag, p.refName)
+	want["commit"] = only("commit", &source.Commit, p.commitID)
+	want["path"] = keep(&source.Path, p.repositoryPath)
+	want["interval"] = keep(&source.Interval, p.duration)
+	want["timeout"] = keep(&source.Timeout, p.duration)
+	p.mapping(path, n, want, []string{"urls"}, notOfSource)
+}
+
+func (p *parser) publish(path string, n *yaml.Node, publish *Publish) (url *yaml.Node) {
+	want := p.gitAuth(n, &publish.Auth)
+	want["url"] = func(path string, n *yaml.Node) {
+		keep(&publish.URL, p.gitURL)(path, n)
+		url = n
+	}
+	want["branch"] = keep(&publish.Branch, p.refName)
+	want["path"] = keep(&publish.Path, p.repositoryPath)
+	p.mapping(path, n, want, []string{"url"}, nil)
+	return url
+}
+
+// gitAuth are the keys of a mapping n that says how a repository is reached.
+func (p *parser) gitAuth(n *yaml.Node, auth *GitAuth) fields {
+	return fields{
+		"ssh": func(path string, n *yaml.Node) {
+			p.mapping(path, n, fields{
+				"keyFile":        keep(&auth.SSHKeyFile, p.fileName),
+				"knownHostsFile": keep(&auth.KnownHostsFile, p.fileName),
+			}, nil, notOfSSH)
+		},
+		"http": func(path string, n *yaml.Node) { p.httpAuth(path, n, auth) },
+	}
+}
+
+func (p *parser) httpAuth(path string, n *yaml.Node, auth *GitAuth) {
+	p.mapping(path, n, fields{
+		"user":         keep(&auth.User, p.userName),
+		"passwordFile": keep(&auth.PasswordFile, p.fileName),
+		"tokenFile":    keep(&auth.TokenFile, p.fileName),
+		"caFile":       keep(&auth.CAFile, p.fileName),
+		"certFile":     keep(&auth.ClientCertFile, p.fileName),
+		"keyFile":      keep(&auth.ClientKeyFile, p.fileName),
+		"proxy":        keep(&auth.Proxy, p.proxyURL),
+	}, nil, notOfHTTP)
+	if n.Kind != yaml.MappingNode {
+		return
+	}
+	for _, pair := range [][2]string{{"user", "passwordFile"}, {"certFile", "keyFile"}} {
+		p.together(path, n, pair[0], pair[1])
+		p.together(path, n, pair[1], pair[0])
+	}
+	if p.hasKey(n, "tokenFile") && (p.hasKey(n, "user") || p.hasKey(n, "passwordFile")) {
+		p.report(valueOf(n, "tokenFile"), "keep the token, or user and passwordFile",
+			"%s: user or passwordFile is set as well", below(path, "tokenFile"))
+	}
+}
+
+// together holds a key of a mapping not to be there without another.
+func (p *parser) together(path string, n *yaml.Node, key, needs string) {
+	if p.hasKey(n, key) && !p.hasKey(n, needs) {
+		p.report(n, missingHints[needs], "missing key %q in %s: %s is set", needs, path, key)
+	}
+}
+
+func (p *parser) verification(path string, n *yaml.Node, verify *Verification) {
+	p.mapping(path, n, fields{
+		"mode":           keep(&verify.Mode, p.word("mode of verification", VerifyNone, VerifyTip, VerifyAll)),
+		"keyrings":       func(path string, n *yaml.Node) { verify.Keyrings = p.texts(path, n, p.fileName) },
+		"allowedSigners": func(path string, n *yaml.Node) { verify.AllowedSigners = p.texts(path, n, p.fileName) },
+	}, []string{"mode"}, nil)
+	if verify.Mode != VerifyNone && !p.hasKey(n, "keyrings") && !p.hasKey(n, "allowedSigners") {
+		p.report(n, "name the files of the keys that are trusted", "missing key %q or %q in %s: mode is %s",
+			"allowedSigners", "keyrings", path, verify.Mode)
+	}
+}
+
+func (p *parser) drift(path string, n *yaml.Node, drift *Drift) {
+	p.mapping(path, n, fields{
+		"interval": keep(&drift.Interval, p.duration),
+		"heal":     keep(&drift.Heal, p.boolean),
+	}, nil, nil)
+}
+
+func (p *parser) restarts(path string, n *yaml.Node, restarts *Restarts) {
+	const most = 1000
+	p.mapping(path, n, fields{
+		"maxRestarts": func(path string, n *yaml.Node) {
+			if number, ok := p.integer(path, n, 1, most); ok {
+				restarts.MaxRestarts = int(number)
+			}
+		},
+		"window": func(path string, n *yaml.Node) {
+			restarts.Window = new(Window)
+			p.window(path, n, restarts.Window)
+		},
+	}, nil, nil)
+}
+
+func (p *parser) window(path string, n *yaml.Node, window *Window) {
+	before := p.found.count()
+	p.mapping(path, n, fields{
+		"days":  func(path string, n *yaml.Node) { window.Days = p.days(path, n) },
+		"start": keep(&window.Start, p.clock),
+		"end":   keep(&window.End, p.clock),
+	}, []string{"start", "end"}, nil)
+	if p.found.count() == before && window.Start == window.End {
+		p.report(valueOf(n, "end"), "for any time, remove the window", "%s is empty: it ends when it starts", path)
+	}
+}
+
+var dayNames = []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
+
+func (p *parser) days(path string, n *yaml.Node) []time.Weekday {
+	var days []time.Weekday
+	for _, name := range p.texts(path, n, p.word("day", dayNames...)) {
+		days = append(days, time.Weekday(slices.Index(dayNames, name)))
+	}
+	slices.Sort(days)
+	return slices.Compact(days)
+}
