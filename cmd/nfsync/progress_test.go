@@ -1,0 +1,42 @@
+package main
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"nfsync.dev/nfsync/internal/apply"
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+func TestProgress(t *testing.T) {
+	change := nf.Change{Target: nf.Target{Kind: nf.TargetContainer, Runtime: nf.RuntimeNetns, ID: "web\x1b[2J"}, Key: nf.KeyMax, To: nf.Number(5)}
+	events := []apply.Event{
+		{Kind: apply.EventPlanned, Total: 2},
+		{Kind: apply.EventStarted, Total: 2, Change: change},
+		{Kind: apply.EventDone, Total: 2, Change: change, Outcome: apply.Applied},
+	}
+	show := func(p *progress, w *bytes.Buffer) string {
+		p.w = w
+		for _, e := range events {
+			p.event(e)
+		}
+		p.end()
+		return w.String()
+	}
+
+	var quiet, line, log bytes.Buffer
+	if got := show(&progress{}, &quiet); got != "" {
+		t.Errorf("without a terminal %q is said", got)
+	}
+	// What a name holds is shown, not obeyed; at the end the line is empty.
+	if got, want := show(&progress{terminal: true}, &line),
+		"\r\x1b[K"+`1 of 2: "container netns/web\x1b[2J" "conntrack.max"`+"\r\x1b[K"; got != want {
+		t.Errorf("on a terminal %q, want %q", got, want)
+	}
+	got := show(&progress{log: slog.New(slog.NewJSONHandler(&log, nil))}, &log)
+	if strings.Count(got, "\n") != 1 || !strings.Contains(got, `"msg":"change applied"`) || !strings.Contains(got, `"to":"5"`) {
+		t.Errorf("as JSON %s", got)
+	}
+}
