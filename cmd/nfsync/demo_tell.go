@@ -48,7 +48,7 @@ func (a *app) tell(ctx context.Context) error {
 	d.run([]int{exitOK}, "explain", string(nf.LevelInUse))
 
 	d.say("That was it. The namespaces vanish with this process; nothing of this machine was changed.")
-	return d.err
+	return finish(exitOK, d.err)
 }
 
 // drift is a value that somebody changes behind nfsync's back.

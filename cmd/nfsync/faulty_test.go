@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -21,6 +22,7 @@ import (
 //	kill:N        the process is killed just before it
 //	killed:N      the process is killed just after it
 //	term:N        the process is asked to stop, just before it
+//	hang:N        it never ends, and the process is asked to stop until it does
 //	vanish:N      the container of it vanishes just before it
 //	fail:N        it and everything after it fails: nothing can be undone
 type faulty struct {
@@ -47,6 +49,10 @@ func (f *faulty) Set(ctx context.Context, c nf.Change) error {
 			return err
 		}
 		<-f.run.Done()
+	case kind == "hang" && f.sets == n:
+		for range time.Tick(time.Millisecond) {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGTERM)
+		}
 	case kind == "vanish" && f.sets == n:
 		name := filepath.Join(os.Getenv("WORK"), "netns", c.Target.ID)
 		if err := errors.Join(unix.Unmount(name, unix.MNT_DETACH), os.Remove(name)); err != nil {
