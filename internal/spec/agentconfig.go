@@ -140,6 +140,7 @@ func ParseAgentConfig(f File) (AgentConfig, []Diagnostic) {
 		return AgentConfig{}, found.sorted()
 	}
 	p := newParser(text, found)
+	p.discreet = true
 	config := DefaultAgentConfig()
 	p.agentDocument(decodeYAML(text, found), &config)
 	if found.count() > 0 {

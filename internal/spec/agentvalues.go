@@ -77,12 +77,11 @@ func (p *parser) userName(path string, n *yaml.Node) (string, bool) {
 }
 
 func (p *parser) fileName(path string, n *yaml.Node) (string, bool) {
-	name, ok := p.text(path, n)
-	if ok && (!strings.HasPrefix(name, "/") || !printable.MatchString(name)) {
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!str" || !strings.HasPrefix(n.Value, "/") || !printable.MatchString(n.Value) {
 		p.report(n, "a name such as /etc/nfsync/file; what is in the file does not belong here", "%s must be the absolute name of a file", path)
 		return "", false
 	}
-	return name, ok
+	return n.Value, true
 }
 
 // Names of branches and tags, see git-check-ref-format(1).
@@ -144,7 +143,7 @@ func (p *parser) repositoryPath(where string, n *yaml.Node) (string, bool) {
 // git@host:path, and of a directory.
 var (
 	httpURL      = regexp.MustCompile(`^https?://[^/?#@\s\x00-\x1f\x7f]+(/[^#\s\x00-\x1f\x7f]*)?$`)
-	sshURL       = regexp.MustCompile(`^ssh://([A-Za-z0-9._-]+@)?[^/?#@\s\x00-\x1f\x7f]+/[^\s\x00-\x1f\x7f]+$`)
+	sshURL       = regexp.MustCompile(`^ssh://([A-Za-z0-9._-]+@)?[^/?#@\s\x00-\x1f\x7f]+/[^#\s\x00-\x1f\x7f]+$`)
 	scpURL       = regexp.MustCompile(`^([A-Za-z0-9._-]+@)?[A-Za-z0-9._-]+:/?[^:/@\s\x00-\x1f\x7f][^:@\s\x00-\x1f\x7f]*$`)
 	directoryURL = regexp.MustCompile(`^(file://)?/[^\x00-\x1f\x7f]+$`)
 	passwordURL  = regexp.MustCompile(`^ssh://[^/?#@]*:[^/?#]*@`)

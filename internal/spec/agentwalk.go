@@ -68,7 +68,7 @@ func (p *parser) agentDocument(documents []*yaml.Node, config *AgentConfig) {
 			config.Publish = new(Publish)
 			published = p.publish(path, n, config.Publish)
 		},
-	}, []string{"apiVersion", "kind"}, notOfAgent)
+	}, []string{"apiVersion"}, notOfAgent)
 	if published != nil && slices.Contains(config.Source.URLs, config.Publish.URL) {
 		p.report(published, "publish to a repository of its own",
 			"publish.url is a repository of source.urls: each snapshot would be a new commit to follow")
@@ -78,6 +78,9 @@ func (p *parser) agentDocument(documents []*yaml.Node, config *AgentConfig) {
 // isAgentConfig looks at the kind before all else: of another document nothing
 // more need be told.
 func (p *parser) isAgentConfig(root *yaml.Node) bool {
+	if !p.hasKey(root, "kind") {
+		p.report(root, "kind: "+nf.KindAgentConfig, "missing key %q in %s", "kind", place(""))
+	}
 	is := true
 	p.pairs(root, func(key, value *yaml.Node) {
 		if key.Value != "kind" || p.bad[value] {

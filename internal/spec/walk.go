@@ -35,6 +35,9 @@ type parser struct {
 	bad map[*yaml.Node]bool
 	// nulls are allowed in what nfsync itself has written, never in a policy.
 	nulls bool
+	// discreet keeps to itself what stands where a list or mapping should: in a
+	// configuration file it may be a secret, and messages go to logs.
+	discreet bool
 }
 
 func newParser(text []byte, found *diagnostics) *parser {
@@ -226,7 +229,7 @@ func below(path, key string) string {
 
 func (p *parser) isMapping(path string, n *yaml.Node) bool {
 	if n.Kind != yaml.MappingNode {
-		p.report(n, "", "%s must be a mapping, not %s", place(path), describe(n))
+		p.report(n, "", "%s must be a mapping, not %s", place(path), p.describe(n))
 		return false
 	}
 	return true
@@ -236,7 +239,7 @@ func (p *parser) isMapping(path string, n *yaml.Node) bool {
 // it there is no list: half a selector selects something else.
 func (p *parser) texts(path string, n *yaml.Node, valid func(path string, n *yaml.Node) (string, bool)) []string {
 	if n.Kind != yaml.SequenceNode {
-		p.report(n, "write it as a list: [a, b]", "%s must be a list, not %s", path, describe(n))
+		p.report(n, "write it as a list: [a, b]", "%s must be a list, not %s", path, p.describe(n))
 		return nil
 	}
 	if len(n.Content) == 0 {
@@ -313,6 +316,13 @@ func (p *parser) integer(path string, n *yaml.Node, least, most int64) (int64, b
 		return 0, false
 	}
 	return number, true
+}
+
+func (p *parser) describe(n *yaml.Node) string {
+	if p.discreet && n.Kind == yaml.ScalarNode {
+		return "a single value"
+	}
+	return describe(n)
 }
 
 // describe says what a value is instead of what it should be.
