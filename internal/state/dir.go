@@ -12,13 +12,15 @@ import (
 
 // The names within the directory.
 const (
-	memoryName   = "memory"
-	stuckName    = "stuck"
-	journalName  = "journal"
-	receiptsName = "receipts"
-	reserveName  = "reserve"
-	probeName    = "probe"
-	tempSuffix   = ".new"
+	memoryName    = "memory"
+	stuckName     = "stuck"
+	journalName   = "journal"
+	lastGoodName  = "lastgood"
+	positionsName = "positions"
+	receiptsName  = "receipts"
+	reserveName   = "reserve"
+	probeName     = "probe"
+	tempSuffix    = ".new"
 )
 
 // probeSize is what must fit on the disk for the directory to be opened: more

@@ -1,9 +1,12 @@
 // Package state keeps what must not be lost, in one directory: the memory of
-// earlier runs, the journal of the run under way, what a failed undo left, and
-// the last receipts.
+// earlier runs, the journal of the run under way, what a failed undo left, the
+// last receipts, and of git the last good revision and what was applied of each
+// branch.
 //
 //	memory     nf.Memory: what was last asked and applied
 //	stuck      what a failed undo left, until a person accepts it
+//	lastgood   the last good revision, with its policies
+//	positions  the commit that was applied last, of each URL and branch
 //	receipts/  what the last runs did, the newest hundred
 //	journal    the intents of the last run, and whether it came to its end
 //

@@ -126,12 +126,16 @@ func TestRoundTrip(t *testing.T) {
 // do, or gives what was written. A journal whose run has ended may read as not
 // ended, since its end is looked at the machine again.
 func TestDamage(t *testing.T) {
-	for _, name := range []string{"memory", "stuck", "journal"} {
+	for _, name := range []string{"memory", "stuck", "journal", "lastgood", "positions"} {
 		path := t.TempDir()
 		d := open(t, path, &statetest.Disk{})
 		must(t, d.SaveMemory(someMemory()))
 		must(t, d.SaveStuck(someStuck()))
 		must(t, d.Begin(someRun()))
+		must(t, d.SaveLastGood(someLastGood()))
+		for _, p := range somePositions() {
+			must(t, d.SavePosition(p))
+		}
 		file := filepath.Join(path, name)
 		good, err := os.ReadFile(file)
 		must(t, err)
@@ -152,6 +156,14 @@ func TestDamage(t *testing.T) {
 				var unfinished bool
 				r, unfinished, err = d.Unfinished()
 				same = unfinished && cmp.Equal(r, someRun(), compare)
+			case "lastgood":
+				var g state.LastGood
+				g, err = d.LastGood()
+				same = cmp.Equal(g, someLastGood())
+			case "positions":
+				var list []state.Position
+				list, err = d.Positions()
+				same = cmp.Equal(list, somePositions())
 			}
 			if err == nil && !same {
 				t.Errorf("%s, %s: it was read as something else", name, what)
@@ -310,13 +322,15 @@ func TestSetAside(t *testing.T) {
 func TestUnreadable(t *testing.T) {
 	path := t.TempDir()
 	d := open(t, path, &statetest.Disk{})
-	for _, name := range []string{"memory", "stuck", "journal"} {
+	for _, name := range []string{"memory", "stuck", "journal", "lastgood", "positions"} {
 		must(t, os.Mkdir(filepath.Join(path, name), 0o700)) // reading it is EISDIR
 	}
 	_, memoryErr := d.Memory()
 	_, stuckErr := d.Stuck()
 	_, _, journalErr := d.Unfinished()
-	for name, err := range map[string]error{"memory": memoryErr, "stuck": stuckErr, "journal": journalErr} {
+	_, lastGoodErr := d.LastGood()
+	_, positionsErr := d.Positions()
+	for name, err := range map[string]error{"memory": memoryErr, "stuck": stuckErr, "journal": journalErr, "lastgood": lastGoodErr, "positions": positionsErr} {
 		if err == nil || !strings.Contains(err.Error(), filepath.Join(path, name)) {
 			t.Errorf("%s: %v", name, err)
 		}
