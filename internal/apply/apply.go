@@ -39,6 +39,8 @@ type Input struct {
 	// not open it, and then nothing can be changed.
 	State  *state.Dir
 	RunDir string // where the lock is
+	// Locked tells that the caller holds the lock, and keeps it.
+	Locked bool
 	// Wants resolves the policies for the node that was listed.
 	Wants    func(*nf.Snapshot) nf.Wants
 	Revision string // the policies' commit, or empty
@@ -78,14 +80,16 @@ func Run(ctx context.Context, in Input) (Receipt, error) {
 	if in.State == nil {
 		return look(ctx, in, errors.New("cannot open the state directory"))
 	}
-	unlock, err := lock(in.RunDir)
-	if errors.Is(err, fs.ErrPermission) {
-		return look(ctx, in, err)
+	if !in.Locked {
+		unlock, err := Lock(in.RunDir)
+		if errors.Is(err, fs.ErrPermission) {
+			return look(ctx, in, err)
+		}
+		if err != nil {
+			return Receipt{}, err
+		}
+		defer unlock()
 	}
-	if err != nil {
-		return Receipt{}, err
-	}
-	defer unlock()
 	if err := refuseStuck(in.State); err != nil {
 		return Receipt{}, err
 	}

@@ -44,6 +44,26 @@ func TestTwoAtOnce(t *testing.T) {
 	b.ok(0) // the lock is free again
 }
 
+// Who holds the lock runs within it, and keeps it afterwards.
+func TestRunWithinALock(t *testing.T) {
+	b := newBench(t)
+	b.wantNumber(nf.Node, udp, 60)
+	unlock, err := apply.Lock(b.runDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := b.input()
+	in.Locked = true
+	if r, err := apply.Run(context.Background(), in); err != nil || r.Summary.Applied != 1 {
+		t.Errorf("within the lock: %+v, %v", r.Summary, err)
+	}
+	if _, err := apply.Lock(b.runDir); !errors.Is(err, apply.ErrLocked) {
+		t.Errorf("the run has given the lock back: %v", err)
+	}
+	unlock()
+	b.ok(0)
+}
+
 // A file that is damaged or unreadable stops the run before it changes
 // anything, and names the file; what the journal and the stuck record were can
 // be accepted.

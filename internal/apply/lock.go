@@ -10,9 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lock takes the lock of this node and returns what gives it back. The kernel
+// Lock takes the lock of this node and returns what gives it back. It is for
+// who has more to write than a run does; Input.Locked then tells Run that the
+// lock is held. Its error is ErrLocked where another process has it. The kernel
 // gives it back too when the process ends, however it ends (flock(2)).
-func lock(dir string) (unlock func(), err error) {
+func Lock(dir string) (unlock func(), err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("cannot lock: %w", err)
 	}

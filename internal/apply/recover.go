@@ -179,7 +179,7 @@ func (r Report) ExitCode() int {
 // Recover reports what is left of earlier runs and, where accepted, takes the
 // present state as it is. It changes nothing on the machine.
 func Recover(ctx context.Context, in RecoverInput) (Report, error) {
-	unlock, err := lock(in.RunDir)
+	unlock, err := Lock(in.RunDir)
 	switch {
 	case err == nil:
 		defer unlock()
