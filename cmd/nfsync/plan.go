@@ -124,13 +124,21 @@ func applyLine(o planOptions, path string) string {
 	return typed("nfsync", "apply", path)
 }
 
-// savePlan writes the plan for apply, whole or not at all.
+// savePlan writes the plan for apply, whole or not at all. A link keeps leading
+// where it led, and a device or pipe is written to: putting a file in its place
+// would take it away from everybody else.
 func savePlan(path string, p nf.Plan, files []spec.File) (err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("cannot save the plan: %w", err)
 		}
 	}()
+	if fi, err := os.Stat(path); err == nil && !fi.Mode().IsRegular() {
+		return writePlan(path, p, files)
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
 	f, err := os.CreateTemp(filepath.Dir(path), ".nfsync-plan-*")
 	if err != nil {
 		return err
@@ -140,6 +148,15 @@ func savePlan(path string, p nf.Plan, files []spec.File) (err error) {
 		return err
 	}
 	return os.Rename(f.Name(), path)
+}
+
+// writePlan writes the plan to what is there already and is no regular file.
+func writePlan(path string, p nf.Plan, files []spec.File) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(view.SavedPlan(f, p, files), f.Close())
 }
 
 func isPolicyFile(ext string) bool { return ext == ".yaml" || ext == ".yml" }
