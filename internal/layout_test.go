@@ -107,7 +107,7 @@ var libraries = map[string]struct {
 	"github.com/skeema/knownhosts": {rooms: []string{"internal/source"},
 		reason: "keys of hosts, several kinds a host"},
 	"os/exec": {rooms: []string{"cmd/nfsync", "internal/source"},
-		tests:  []string{"internal/kernel", "internal/netns", "internal/host", "internal/apply", "internal/state"},
+		tests:  []string{"internal/kernel", "internal/netns", "internal/host", "internal/apply", "internal/state", "vm"},
 		reason: "nfsync asks the kernel itself; the demo and the fetch run a program, and it is nfsync"},
 	"net/http": {rooms: []string{"internal/source"},
 		reason: "only what fetches speaks to a network"},

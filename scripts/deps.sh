@@ -2,11 +2,13 @@
 # Installs the programs that the tests run, by apt and only those that are
 # missing: they make tables, sets and namespaces that nfsync then reads, and
 # repositories that it fetches.
+#
+# usage: deps.sh [PROGRAM:PACKAGE ...]      more that are needed
 set -euo pipefail
 
 # program:package
 needs=(ip:iproute2 nft:nftables iptables:iptables ip6tables-legacy:iptables conntrack:conntrack ipset:ipset
-	git:git sshd:openssh-server ssh-keygen:openssh-client)
+	git:git sshd:openssh-server ssh-keygen:openssh-client "$@")
 
 PATH=$PATH:/usr/sbin:/sbin
 packages=()

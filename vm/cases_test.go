@@ -1,0 +1,68 @@
+//go:build vm
+
+package vm_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// vmCase is one file of testdata/cases.
+type vmCase struct {
+	name   string
+	own    bool
+	boots  int
+	append string
+}
+
+// readCases reads all cases, in the order of their names.
+func readCases(t *testing.T) []vmCase {
+	t.Helper()
+	files, err := filepath.Glob("testdata/cases/*.sh")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("there are no cases: %v", err)
+	}
+	var cases []vmCase
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := parseCase(strings.TrimSuffix(filepath.Base(file), ".sh"), string(data))
+		if err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		cases = append(cases, c)
+	}
+	return cases
+}
+
+func parseCase(name, text string) (vmCase, error) {
+	c := vmCase{name: name, boots: 1}
+	for line := range strings.Lines(text) {
+		need, ok := strings.CutPrefix(line, "# vm: ")
+		if !ok {
+			continue
+		}
+		word, value, _ := strings.Cut(strings.TrimSpace(need), "=")
+		switch word {
+		case "boot":
+			c.own = true
+		case "boots":
+			n, err := strconv.Atoi(value)
+			if err != nil {
+				return c, err
+			}
+			c.own, c.boots = true, n
+		case "append":
+			c.own, c.append = true, c.append+" "+value
+		default:
+			return c, fmt.Errorf("unknown need %q", word)
+		}
+	}
+	return c, nil
+}

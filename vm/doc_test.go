@@ -1,0 +1,18 @@
+//go:build vm
+
+// Package vm_test runs nfsync on kernels that load modules: Debian's cloud
+// kernels, booted by qemu without KVM, with the real ip, nft, iptables,
+// conntrack, ipset and kmod. `make test-vm` runs it.
+//
+// Each file of testdata/cases is a case: a script for dash that does something
+// to the machine, runs nfsync, and says what is expected, with the words of
+// testdata/lib.sh. Lines of the form "# vm: WORD=VALUE" say what it needs:
+//
+//	# vm: boot=own         a boot of its own
+//	# vm: boots=N          N boots with one disk; BOOT tells the script which
+//	# vm: append=WORD      on the kernel's command line; implies boot=own
+//
+// All other cases share one boot of a kernel, and must leave it as they found
+// it: the modules that they load are unloaded after each, and one that stays
+// fails the case.
+package vm_test

@@ -1,0 +1,117 @@
+//go:build vm
+
+package vm_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// bootTimeout bounds one boot with all its cases.
+const bootTimeout = 4 * time.Minute
+
+// The marks by which the machine's init talks to this test, each a line of its
+// own on the serial console.
+const (
+	markBegin = "@@ begin "
+	markEnd   = "@@ end " // CASE STATUS
+	markCut   = "@@ cut"  // pull the plug now
+)
+
+// outcome is what became of one case in one boot.
+type outcome struct {
+	output string
+	ended  bool
+	status string
+	cut    bool
+}
+
+// boot runs one machine to its end and returns what became of its cases. There
+// is never more than one at a time.
+func boot(t *testing.T, kernel, initramfs, disk, words string) map[string]outcome {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), bootTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "qemu-system-x86_64",
+		"-accel", "tcg", "-cpu", "max", "-m", "1024", "-nographic", "-nodefaults", "-no-reboot", "-serial", "stdio",
+		"-kernel", kernel, "-initrd", initramfs,
+		"-drive", "file="+disk+",format=raw,if=none,id=d", "-device", "nvme,serial=d,drive=d",
+		"-append", "console=ttyS0 panic=-1 quiet loglevel=1 "+words)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("cannot start the machine: %v", err)
+	}
+	results, tail := follow(out, func() { _ = cmd.Process.Kill() })
+	err = cmd.Wait()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) || len(results) == 0 {
+		t.Fatalf("the machine did not run: %v\n%s\n%s", err, stderr.String(), tail)
+	}
+	if ctx.Err() != nil {
+		t.Errorf("the machine was not done after %v", bootTimeout)
+	}
+	return results
+}
+
+// follow reads what the machine says until it ends. It returns the last of it
+// that belongs to no case, too.
+func follow(r io.Reader, cut func()) (results map[string]outcome, tail string) {
+	results = map[string]outcome{}
+	var name string
+	var current outcome
+	var rest strings.Builder
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		line := strings.TrimRight(lines.Text(), "\r")
+		if at := strings.Index(line, "@@ "); at > 0 { // behind what the firmware did to the screen
+			line = line[at:]
+		}
+		switch {
+		case strings.HasPrefix(line, markBegin):
+			name, current = strings.TrimPrefix(line, markBegin), outcome{}
+		case strings.HasPrefix(line, markEnd):
+			var ended string
+			_, _ = fmt.Sscan(strings.TrimPrefix(line, markEnd), &ended, &current.status)
+			current.ended = true
+			results[ended], name = current, ""
+		case line == markCut:
+			current.cut = true
+			results[name] = current
+			cut()
+		case name != "":
+			current.output += line + "\n"
+			results[name] = current
+		default:
+			rest.WriteString(line + "\n")
+		}
+	}
+	return results, rest.String()
+}
+
+// judge fails the test unless the case came to its end, or to the cut that it
+// asked for before its last boot.
+func (o outcome) judge(t *testing.T, last bool) {
+	t.Helper()
+	switch {
+	case o.cut && !last:
+		return
+	case !o.ended:
+		t.Errorf("the machine ended before the case did\n%s", o.output)
+	case o.status != "0":
+		t.Errorf("it failed\n%s", o.output)
+	case testing.Verbose():
+		t.Logf("\n%s", o.output)
+	}
+}

@@ -1,0 +1,63 @@
+# A chain with the policy drop and no rule holds traffic back. The kernel would
+# let its module go, and the firewall with it; nfsync does not, and no packet
+# gets through meanwhile.
+
+# rmmod NAME, by somebody else, opens the firewall: this is what is at stake.
+nft add table ip fw
+nft add chain ip fw input '{ type filter hook input priority 0; policy drop; }'
+[ "$(pkt reach 3)" = 0 ] || fail "the firewall is open"
+if rmmod nf_tables; then
+	[ "$(pkt reach 3)" = 3 ] || fail "nobody is left to hold the packets back"
+	echo "rmmod nf_tables takes the table along"
+fi
+nft list ruleset >/dev/null
+nft flush ruleset
+
+for backend in nft legacy; do
+	case $backend in
+	nft)
+		nft add table ip fw
+		nft add chain ip fw input '{ type filter hook input priority 0; policy drop; }'
+		module=nf_tables
+		said='the policy of chain input in the nft table ip fw of node: the firewall would be open'
+		;;
+	legacy)
+		iptables-legacy -P INPUT DROP
+		module=iptable_filter
+		said='the policy of chain INPUT in the legacy table ip filter of node: the firewall would be open'
+		;;
+	esac
+	pkt pump >/tmp/pump &
+	pump=$!
+	policy <<P
+modules: {$module: unloaded}
+P
+	plan 3
+	has "^refusal node module/$module in-use: unloading $module would lose $said"
+	apply 3
+	loaded $module
+
+	# Nor by way of the level.
+	policy <<P
+level: disabled
+modulesAboveLevel: unload
+P
+	apply 3
+	has '^refusal node level level-in-use: its own rules use stateless: .*the policy of chain'
+	loaded $module
+	kill -TERM $pump
+	wait $pump
+	read -r sent arrived </tmp/pump
+	[ "$sent" -gt 10 ] || fail "only $sent packets were tried"
+	[ "$arrived" = 0 ] || fail "$arrived of $sent packets got through"
+	case $backend in
+	nft) nft flush ruleset ;;
+	legacy) iptables-legacy -P INPUT ACCEPT ;;
+	esac
+	policy <<P
+modules: {$module: unloaded}
+P
+	apply 0
+	unloaded $module
+done
+[ "$(pkt reach 3)" = 3 ] || fail "the loopback is closed"

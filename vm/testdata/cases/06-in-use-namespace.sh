@@ -1,0 +1,60 @@
+# A container's rules hold a module as the node's own do, and it is named.
+# Tracking is each namespace's own: on in the one that needs it, off beside it.
+
+ip netns add c1
+ip netns add c2
+ip -n c1 link set lo up
+ip netns exec c1 nft add table inet fw
+ip netns exec c1 nft add chain inet fw input '{ type filter hook input priority 0; policy drop; }'
+policy <<P
+modules: {nf_tables: unloaded}
+P
+plan 3
+has '^refusal node module/nf_tables in-use: .*the policy of chain input in the nft table inet fw of container netns/c1: the firewall would be open'
+apply 3
+ip netns exec c1 nft list chain inet fw input >/tmp/out
+has 'policy drop'
+[ "$(ip netns exec c1 pkt reach 3)" = 0 ] || fail "the container's firewall is open"
+
+# One tracks, the other is free.
+ip netns exec c1 nft flush chain inet fw input
+ip netns exec c1 nft 'add chain inet fw input { policy accept; }'
+ip netns exec c1 nft add rule inet fw input ct state new,established accept
+ip netns exec c1 pkt reach 4 >/tmp/out
+is <<O
+4
+O
+ip netns exec c2 ip link set lo up
+ip netns exec c2 pkt reach 4 >/tmp/out
+nfsync snapshot -o json >/tmp/snapshot
+jq -r '.containers[] | "\(.name) \(.tracking.state) \(.count)"' /tmp/snapshot >/tmp/out
+has '^c1 on [1-9]'
+has '^c2 off 0'
+
+policy <<P
+level: stateless
+P
+containers <<P
+level: stateless
+P
+plan 3
+has '^refusal c1 level level-in-use: its own rules use stateful: nft table inet fw chain input: ct'
+hasnt '^refusal (c2|node)'
+
+# The module cannot go for c1's sake, named or by level.
+policy <<P
+level: disabled
+modulesAboveLevel: unload
+modules: {nf_conntrack: unloaded}
+P
+rm /policy/containers.yaml
+before=$(netfilter)
+apply 3
+has '^refusal node module/nf_conntrack in-use: nf_conntrack is used by the module .*nft_ct'
+[ "$(netfilter)" = "$before" ] || fail "loaded: $(netfilter)"
+
+# When the container has ended, all can go.
+ip netns del c1
+sleep 1
+apply 0
+unloaded nf_conntrack nf_tables nft_ct

@@ -1,0 +1,29 @@
+# What the machine's administrator has written into modprobe.d.
+
+cat >/etc/modprobe.d/local.conf <<C
+options ip_set max_sets=77
+blacklist xt_recent
+install xt_LOG /bin/false
+C
+policy <<P
+modules: {ip_set: loaded}
+P
+apply 0
+reads /sys/module/ip_set/parameters/max_sets 77
+
+# A want that says otherwise wins.
+modprobe -r ip_set
+policy <<P
+modules: {ip_set: {state: loaded, parameters: {max_sets: 300}}}
+P
+apply 0
+reads /sys/module/ip_set/parameters/max_sets 300
+
+for module in xt_recent xt_LOG; do
+	policy <<P
+modules: {$module: loaded}
+P
+	apply 5
+	has "^failed node module/$module unloaded -> loaded: .*/etc/modprobe.d/local.conf says"
+	unloaded $module x_tables
+done

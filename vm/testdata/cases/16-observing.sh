@@ -1,0 +1,29 @@
+# Looking loads nothing: with nothing loaded, and with everything.
+
+ip netns add c1
+policy <<P
+level: full
+conntrack: {max: 1000}
+modules: {ip_set: unloaded, nf_tables: unloaded}
+P
+containers <<P
+level: stateful
+conntrack: {timeouts: {udp: 20s}}
+P
+look() {
+	cut -d' ' -f1,3,4,5 /proc/modules | sort >/tmp/before
+	nfsync plan /policy -o json >/dev/null || true
+	nfsync snapshot -o json >/tmp/snapshot
+	nfsync doctor >/dev/null || true
+	cut -d' ' -f1,3,4,5 /proc/modules | sort >/tmp/after
+	diff /tmp/before /tmp/after || fail "looking has changed the modules"
+}
+look
+[ -z "$(netfilter)" ] || fail "loaded: $(netfilter)"
+jq -r '.host.tracking.state' /tmp/snapshot >/tmp/out
+is <<O
+off
+O
+modprobe -a nf_tables iptable_filter ip6table_nat nf_conntrack nft_ct
+look
+unloaded nf_conntrack_netlink iptable_nat ip6table_filter arp_tables

@@ -1,0 +1,39 @@
+# The table of one namespace is flooded past its limit: that namespace drops,
+# another goes on, and nfsync tells what is full.
+
+for ns in c1 c2; do
+	ip netns add $ns
+	ip -n $ns link set lo up
+	ip netns exec $ns nft add table ip fw
+	ip netns exec $ns nft add chain ip fw output '{ type filter hook output priority 0; }'
+	ip netns exec $ns nft add rule ip fw output ct state new accept
+done
+policy <<P
+conntrack: {max: 500}
+P
+containers <<P
+level: stateful
+P
+apply 0
+reads ${conntrack}_max 500
+refused=$(ip netns exec c1 pkt flood 2000)
+[ "$refused" -gt 1000 ] || fail "only $refused of 2000 datagrams were refused"
+[ "$(ip netns exec c1 pkt reach 3)" = 0 ] || fail "a full table lets new connections through"
+[ "$(ip netns exec c2 pkt reach 10)" = 10 ] || fail "the other namespace does not go on"
+
+nfsync snapshot -o json >/tmp/snapshot
+jq -r '.containers[] | "\(.name) \(.count) \(.facts[] | select(.key == "conntrack.max") | .live) \(.tracking.state)"' /tmp/snapshot >/tmp/out
+has '^c1 (49[0-9]|5[0-9][0-9]) 500 on$'
+has '^c2 [12]?[0-9] 500 on$'
+
+# Lower yet, and below what is there, is refused; more room is made.
+policy <<P
+conntrack: {max: 100}
+P
+plan 3
+has '^refusal node conntrack.max below-count: 100 is below the [45][0-9][0-9] live entries of container netns/c1'
+policy <<P
+conntrack: {max: {atLeast: 5000}}
+P
+apply 0
+[ "$(ip netns exec c1 pkt reach 3)" = 3 ] || fail "there is room, and new connections are dropped"

@@ -1,0 +1,81 @@
+# vm: boots=5
+# The power fails in the middle of an apply: before its first change, after
+# some, and after the last. At the next boot the node has nothing of it, and
+# the next apply makes it whole.
+
+policy <<P
+level: full
+conntrack:
+  max: 40000
+  timeouts: {udp: 20s}
+  sysctls: {nf_conntrack_acct: 1}
+modules: {ip_set: {state: loaded, parameters: {max_sets: 300}}}
+P
+
+# stop N: stops the apply behind its Nth change, and has the plug pulled.
+stop() {
+	mkfifo /tmp/progress
+	nfsync apply /policy --yes --log-format json >/dev/null 2>/tmp/progress &
+	apply=$!
+	exec 3</tmp/progress
+	seen=0
+	while [ $seen -lt "$1" ] && read -r line <&3; do
+		case $line in *'"msg":"change applied'*) seen=$((seen + 1)) ;; *) echo "$line" ;; esac
+	done
+	kill -STOP $apply
+	[ $seen = "$1" ] || fail "only $seen changes were made"
+	echo "stopped behind change $seen, with $(netfilter)"
+	echo "@@ cut"
+	sleep 600
+}
+
+# interrupted: the disk has the run that was cut off, and the machine nothing of it.
+interrupted() {
+	[ -z "$(netfilter)" ] || fail "loaded: $(netfilter)"
+	exits 0 nfsync doctor -o json
+	has 'has not come to its end'
+	exits 0 nfsync recover
+	has 'Nothing is left'
+}
+
+# whole: an apply makes the node whole, and ends the run before.
+whole() {
+	apply 0
+	has '^recovered gone node .*it was restarted since'
+	hasnt '^(failed|undone)'
+	reads ${conntrack}_max 40000
+	reads ${conntrack}_udp_timeout 20
+	reads ${conntrack}_acct 1
+	reads /sys/module/ip_set/parameters/max_sets 300
+	loaded nf_nat xt_MASQUERADE
+	insync
+}
+
+case $BOOT in
+1)
+	stop 1
+	;;
+2)
+	interrupted
+	stop 6
+	;;
+3)
+	interrupted
+	plan 0
+	stop $(sed -n 's/^summary \([0-9]*\) .*/\1/p' /tmp/out)
+	;;
+4)
+	[ -z "$(netfilter)" ] || fail "loaded: $(netfilter)"
+	apply 0
+	hasnt '^(failed|undone)'
+	insync
+	# What is already in force is put right, and cut again.
+	echo 30 >${conntrack}_udp_timeout
+	echo 50000 >${conntrack}_max
+	stop 1
+	;;
+5)
+	interrupted
+	whole
+	;;
+esac

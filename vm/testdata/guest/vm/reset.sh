@@ -1,0 +1,43 @@
+# What makes the machine as it was when it started: sourced by init.
+
+# modules lists the loaded modules, sorted.
+modules() { cut -d' ' -f1 /proc/modules | sort; }
+
+# loaded tells whether a module is.
+loaded() { grep -q "^$1 " /proc/modules; }
+
+# reset takes everything away that a case has made, and unloads what it loaded.
+# It fails where something stays.
+reset() {
+	for ns in $(ls /run/netns 2>/dev/null); do ip netns del "$ns"; done
+	! loaded nf_tables || nft flush ruleset
+	for family in ip ip6; do
+		[ -e /proc/net/${family}_tables_names ] || continue
+		for table in $(cat /proc/net/${family}_tables_names); do
+			for chain in INPUT FORWARD OUTPUT; do
+				[ "$table" != filter ] || ${family}tables-legacy -P $chain ACCEPT
+			done
+			${family}tables-legacy -t "$table" -F
+			${family}tables-legacy -t "$table" -X
+		done
+	done
+	! loaded ip_set || ipset destroy
+	for link in dummy0 dummy1 dummy2 veth0; do ip link del $link 2>/dev/null; done
+	rm -rf /tmp/* /policy /run/nfsync
+	for dir in /etc/modprobe.d /etc/modules-load.d /etc/sysctl.d /var/lib/nfsync; do rm -rf $dir/*; done
+	# A namespace is taken apart in the background, and some modules wait for it.
+	for round in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+		modules >/run/modules
+		! cmp -s /vm/modules /run/modules || return 0
+		rmmod $(unused) 2>/dev/null || sleep 0.2
+	done
+	echo "these modules stay loaded:" $(diff /vm/modules /run/modules | sed -n 's/^[<>]//p')
+	return 1
+}
+
+# unused lists the loaded modules that nothing uses.
+unused() {
+	while read -r name _ refs _; do
+		[ "$refs" != 0 ] || echo "$name"
+	done </proc/modules
+}

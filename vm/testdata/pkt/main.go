@@ -1,0 +1,120 @@
+// Pkt sends packets inside the machines of the VM set.
+//
+//	pkt reach N            sends N datagrams over the loopback, each from a port of its own, and prints how many arrive
+//	pkt pump               goes on with that until it is told to stop (SIGTERM), then prints how many were sent and arrived
+//	pkt flood N            sends a datagram to each of N ports, and prints how many the kernel did not let out
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "pkt:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	n := 0
+	if len(args) == 2 {
+		n, _ = strconv.Atoi(args[1])
+	}
+	switch {
+	case len(args) == 2 && args[0] == "reach":
+		return reach(n)
+	case len(args) == 1 && args[0] == "pump":
+		return pump()
+	case len(args) == 2 && args[0] == "flood":
+		return flood(n)
+	}
+	return errors.New("usage: pkt reach N | pump | flood N")
+}
+
+// loopback is a receiver, and what it hears.
+type loopback struct {
+	receiver *net.UDPConn
+}
+
+func listen() (loopback, error) {
+	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	return loopback{c}, err
+}
+
+// once sends one datagram from a new port and tells whether it arrives: on the
+// loopback that takes no time.
+func (l loopback) once() bool {
+	c, err := net.DialUDP("udp4", nil, l.receiver.LocalAddr().(*net.UDPAddr))
+	if err != nil {
+		return false
+	}
+	defer c.Close()
+	if _, err := c.Write([]byte("x")); err != nil {
+		return false
+	}
+	_ = l.receiver.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+	_, err = l.receiver.Read(make([]byte, 8))
+	return err == nil
+}
+
+func reach(n int) error {
+	l, err := listen()
+	if err != nil {
+		return err
+	}
+	arrived := 0
+	for range n {
+		if l.once() {
+			arrived++
+		}
+	}
+	fmt.Println(arrived)
+	return nil
+}
+
+func pump() error {
+	l, err := listen()
+	if err != nil {
+		return err
+	}
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM)
+	for sent, arrived := 0, 0; ; sent++ {
+		select {
+		case <-stop:
+			fmt.Println(sent, arrived)
+			return nil
+		default:
+		}
+		if l.once() {
+			arrived++
+		}
+	}
+}
+
+func flood(n int) error {
+	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		return err
+	}
+	refused := 0
+	for i := range n {
+		_, err := c.WriteToUDP([]byte("x"), &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1024 + i})
+		switch {
+		case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.ENOBUFS):
+			refused++
+		case err != nil && !errors.Is(err, syscall.ECONNREFUSED):
+			return err
+		}
+	}
+	fmt.Println(refused)
+	return nil
+}

@@ -1,0 +1,132 @@
+//go:build vm
+
+package vm_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// series are the kernels that the cases run on.
+var series = []string{"6.1", "6.12"}
+
+// cache is where kernels stay from run to run.
+const cache = "../.cache/vm"
+
+// TestCases runs every case on every kernel.
+func TestCases(t *testing.T) {
+	cases := readCases(t)
+	tools := filepath.Join(cache, "tools")
+	run(t, "../scripts/vm-tools.sh", tools)
+	programs := build(t)
+	for _, s := range series {
+		t.Run("linux-"+s, func(t *testing.T) {
+			dir := filepath.Join(cache, s)
+			run(t, "../scripts/vm-kernel.sh", s, dir)
+			m := machine{kernel: filepath.Join(dir, "vmlinuz"), trees: []string{tools, filepath.Join(dir, "root"), programs}}
+			m.runShared(t, cases)
+			for _, c := range cases {
+				if c.own {
+					t.Run(c.name, func(t *testing.T) { m.runOwn(t, c) })
+				}
+			}
+		})
+	}
+}
+
+// run runs a program of this machine, and fails with all that it said.
+func run(t *testing.T, name string, args ...string) {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", name, err, out)
+	}
+}
+
+// build compiles what runs inside, without a C library.
+func build(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	bin := filepath.Join(dir, "usr", "bin")
+	if err := os.MkdirAll(bin, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("CGO_ENABLED", "0")
+	run(t, "go", "build", "-trimpath", "-ldflags", "-s -w -X main.version=vm", "-o", bin+"/nfsync", "../cmd/nfsync")
+	run(t, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", bin+"/pkt", "./testdata/pkt")
+	return dir
+}
+
+// machine is what all boots of one kernel have in common.
+type machine struct {
+	kernel string
+	trees  []string
+}
+
+// runShared runs the cases that need no boot of their own in one.
+func (m machine) runShared(t *testing.T, cases []vmCase) {
+	var names []string
+	for _, c := range cases {
+		if !c.own {
+			names = append(names, c.name)
+		}
+	}
+	results := boot(t, m.kernel, m.initramfs(t, names, 1), newDisk(t), "")
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) { results[name].judge(t, true) })
+	}
+}
+
+// runOwn runs a case in boots of its own, the disk staying the same.
+func (m machine) runOwn(t *testing.T, c vmCase) {
+	disk := newDisk(t)
+	for n := 1; n <= c.boots && !t.Failed(); n++ {
+		results := boot(t, m.kernel, m.initramfs(t, []string{c.name}, n), disk, c.append)
+		results[c.name].judge(t, n == c.boots)
+	}
+}
+
+// initramfs puts together the programs, the modules and the cases of one boot.
+func (m machine) initramfs(t *testing.T, names []string, bootNumber int) string {
+	t.Helper()
+	var b bytes.Buffer
+	a := &archive{w: &b}
+	for _, dir := range []string{"dev", "proc", "sys", "run", "tmp", "etc", "disk", "vm"} {
+		a.dir(dir)
+	}
+	a.entry("dev/console", typeDevice|0o600, 5, 1, nil)
+	for _, tree := range m.trees {
+		a.tree(tree)
+	}
+	a.tree("testdata/guest")
+	a.file("vm/list", 0o644, []byte(strings.Join(names, "\n")+"\n"))
+	a.file("vm/boot", 0o644, fmt.Appendln(nil, bootNumber))
+	for _, name := range names {
+		data, err := os.ReadFile(filepath.Join("testdata/cases", name+".sh"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.file("vm/"+name+".sh", 0o644, data)
+	}
+	if err := a.end(); err != nil {
+		t.Fatalf("cannot make the initramfs: %v", err)
+	}
+	path := filepath.Join(t.TempDir(), "initramfs")
+	if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// newDisk makes an empty disk with a file system.
+func newDisk(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "disk")
+	run(t, "mke2fs", "-q", "-t", "ext4", path, "16M")
+	return path
+}
