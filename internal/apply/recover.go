@@ -49,14 +49,16 @@ func (r *run) recover(ctx context.Context) error {
 	return refuseStuck(r.in.State)
 }
 
+// rememberRecovered saves also what memory seems to know already: the
+// interrupted run may have got no further than the rename, which a power cut
+// after the journal's end would take back.
 func (r *run) rememberRecovered() error {
 	m := newMemory(r.memory)
 	for _, a := range r.recovered {
 		m.applied(r.node, a)
 	}
-	before := r.memory
 	r.memory = m.sorted()
-	return r.saveMemory(before, r.memory)
+	return r.in.State.SaveMemory(r.memory)
 }
 
 // survey looks at what the intents of a run are about.
