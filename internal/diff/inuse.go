@@ -71,6 +71,9 @@ func (w *World) loses(name string) []string {
 		}
 		found = append(found, lost(t, p)...)
 	}
+	if w.broken != "" {
+		found = append(found, "what containers may have that cannot be read: "+w.broken)
+	}
 	return found
 }
 

@@ -155,6 +155,9 @@ func (e *expansion) warnings() []nf.Warning {
 // ceiling is the highest level that the node or any container wants or has;
 // what is not known counts as full.
 func (e *expansion) ceiling(wants []nf.Want) nf.Level {
+	if e.world.broken != "" {
+		return nf.LevelFull
+	}
 	top := e.world.hasLevel(nf.Node)
 	for _, t := range e.world.order {
 		top = max(top, e.world.hasLevel(t))

@@ -2,6 +2,7 @@ package diff
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -15,9 +16,10 @@ func Plan(wants nf.Wants, s *nf.Snapshot) nf.Plan {
 		APIVersion: nf.APIVersion, Kind: nf.KindPlan, Node: s.Node.Name,
 		Changes: []nf.Change{}, Refusals: []nf.Refusal{}, Pending: []nf.Pending{}, Warnings: []nf.Warning{}, InSync: []nf.Settled{},
 	}}
-	modules, moduleWarnings := expand(w, wants.List)
+	present, absent := w.present(wants.List)
+	modules, moduleWarnings := expand(w, present)
 	all := slices.Clone(modules)
-	for _, want := range wants.List {
+	for _, want := range present {
 		if _, ok := want.Key.Module(); !ok {
 			all = append(all, want)
 		}
@@ -26,10 +28,29 @@ func Plan(wants nf.Wants, s *nf.Snapshot) nf.Plan {
 		p.consider(want)
 	}
 	p.decide()
-	p.plan.Warnings = slices.Concat(p.plan.Warnings, wants.Warnings, s.Warnings, moduleWarnings, w.warnings(all))
+	p.plan.Warnings = slices.Concat(p.plan.Warnings, wants.Warnings, s.Warnings, absent, moduleWarnings, w.warnings(all))
 	p.finish()
 	p.plan.ID = w.id(all, &p.plan)
 	return p.plan
+}
+
+// present are the wants whose target the snapshot has. One that it does not
+// have went away between the listing of the containers and the look at them:
+// nothing can differ there, and nothing can be refused.
+func (w *World) present(wants []nf.Want) (list []nf.Want, warnings []nf.Warning) {
+	told := map[nf.Target]bool{}
+	for _, want := range wants {
+		if _, ok := w.places[want.Target]; ok {
+			list = append(list, want)
+			continue
+		}
+		if !told[want.Target] {
+			told[want.Target] = true
+			warnings = append(warnings, nf.Warning{Code: nf.WarnVanished, Target: want.Target,
+				Message: fmt.Sprintf("%s vanished before it could be observed: it is left out", want.Target)})
+		}
+	}
+	return list, warnings
 }
 
 // planner collects the differences and decides each of them once.

@@ -489,6 +489,7 @@ func TestModulesAboveLevel(t *testing.T) {
 		{"a container wants more", func(*nf.Snapshot) {}, []nf.Want{stateless, above, want(netns("web"), nf.KeyLevel, nf.LevelStateful.Value())}, nil},
 		{"a container has more", withRules("web", nf.LevelStateful), []nf.Want{stateless, above}, nil},
 		{"what a container has is unknown", func(s *nf.Snapshot) { live(&s.Containers[0].Namespace, nf.KeyLevel, nf.Unknown("EPERM")) }, []nf.Want{stateless, above}, nil},
+		{"a broken runtime hides what containers have", broken, []nf.Want{stateless, above}, nil},
 		{"keep", func(*nf.Snapshot) {}, []nf.Want{stateless, want(nf.Node, nf.KeyAboveLevel, nf.Text("keep"))}, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -113,6 +113,9 @@ func unobservable(w *World, d *difference) *verdict {
 	if !d.lowersNode(w) {
 		return nil
 	}
+	if w.broken != "" {
+		return no("lowering the node's limit may go below a container that cannot be read: %s", w.broken)
+	}
 	for _, t := range w.order {
 		p := w.places[t]
 		if why := p.container.Unobservable; why != "" {

@@ -41,6 +41,11 @@ var ruleTests = []struct {
 	{"lowering the node needs every container's count", "nf_conntrack_core.c: the count is per namespace",
 		mainline(func(s *nf.Snapshot) { container(s, "web").Count = nf.Unknown("EACCES") }),
 		[]nf.Want{want(nf.Node, nf.KeyMax, nf.Number(1000))}, []string{"unobservable node conntrack.max"}},
+	{"lowering the node needs every container, also those that a broken runtime hides", "nf_conntrack_core.c: the count is per namespace",
+		mainline(broken), []nf.Want{want(nf.Node, nf.KeyMax, nf.Number(1000))}, []string{"unobservable node conntrack.max"}},
+	{"nor is a module unloaded while a broken runtime hides containers", "the definition of in-use",
+		mainline(func(s *nf.Snapshot) { isolate(s, "nf_conntrack") }, broken),
+		[]nf.Want{wantModule("nf_conntrack", nf.ModuleUnloaded, nil)}, []string{"in-use node module/nf_conntrack"}},
 	{"raising the node does not", "nf_conntrack_core.c",
 		mainline(func(s *nf.Snapshot) { container(s, "web").Count = nf.Unknown("EACCES") }),
 		[]nf.Want{want(nf.Node, nf.KeyMax, nf.Number(300000))}, []string{"change node conntrack.max"}},
@@ -310,6 +315,11 @@ func ownMax(name, scope string) edit {
 		container(s, name).MaxScope = scope
 		setFact(&container(s, name).Namespace, nf.KeyMax, func(f *nf.Fact) { f.ReadOnly = false })
 	}
+}
+
+// broken is a runtime that is there and cannot be read.
+func broken(s *nf.Snapshot) {
+	s.Warnings = []nf.Warning{{Code: nf.WarnRuntimeBroken, Target: nf.Node, Message: "cannot list network namespaces: EIO"}}
 }
 
 func TestRules(t *testing.T) {

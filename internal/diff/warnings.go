@@ -108,6 +108,13 @@ func (w *World) otherUsers(wants []nf.Want) []nf.Warning {
 	return list
 }
 
+// endedWith tells whether what was set has ended with the container's instance
+// that it was set in: a namespace made anew starts with the kernel's values.
+func (w *World) endedWith(m nf.MemoryKey) bool {
+	now := w.instance(m.Target)
+	return !m.Target.IsNode() && m.Key.Conntrack() && now != "" && m.Instance != now
+}
+
 // forgotten: a key that nfsync has set and that no policy names any more is
 // left as it is.
 func (w *World) forgotten(wanted map[ref]bool) []nf.Warning {
@@ -117,7 +124,7 @@ func (w *World) forgotten(wanted map[ref]bool) []nf.Warning {
 	}
 	var list []nf.Warning
 	for _, m := range w.snap.Memory.Keys {
-		if !m.Set || wanted[memoryRef(m.Target, m.Key)] || !exists[nameless(m.Target)] {
+		if !m.Set || wanted[memoryRef(m.Target, m.Key)] || !exists[nameless(m.Target)] || w.endedWith(m) {
 			continue
 		}
 		list = append(list, nf.Warning{Code: nf.WarnNoLongerWanted, Target: m.Target, Key: m.Key,

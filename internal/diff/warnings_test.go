@@ -43,6 +43,14 @@ func TestWarnings(t *testing.T) {
 				{Target: nf.Node, Key: nf.KeyBuckets, Set: true},
 			}
 		}), []nf.Want{want(nf.Node, nf.KeyBuckets, nf.Number(65536))}, []string{"no-longer-wanted node"}},
+		{"a key that ended with the namespace that it was set in", mainline(func(s *nf.Snapshot) {
+			s.Memory.Keys = []nf.MemoryKey{
+				{Target: netns("web"), Key: nf.TimeoutKey("udp"), Set: true, Instance: "boot-1/an-older-one"},
+				{Target: netns("db"), Key: nf.TimeoutKey("udp"), Set: true, Instance: container(s, "db").Instance},
+			}
+		}), nil, []string{"no-longer-wanted container netns/db"}},
+		{"a container that went away before it was observed", mainline(),
+			[]nf.Want{want(netns("left"), nf.KeyMax, nf.Number(5)), want(netns("left"), nf.TimeoutKey("udp"), nf.Number(5))}, []string{"vanished container netns/left"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var got []string

@@ -32,6 +32,9 @@ type World struct {
 	mem  map[ref]nf.MemoryKey
 	// latches are the instances in which tracking was once seen on.
 	latches map[nf.Latch]bool
+	// broken says why a runtime could not be read, so that there may be
+	// containers that the snapshot does not have.
+	broken string
 }
 
 // NewWorld arranges the snapshot for the rules.
@@ -42,6 +45,11 @@ func NewWorld(s *nf.Snapshot) *World {
 		c := &s.Containers[i]
 		w.places[c.Target()] = place{&c.Namespace, c}
 		w.order = append(w.order, c.Target())
+	}
+	for _, warning := range s.Warnings {
+		if warning.Code == nf.WarnRuntimeBroken {
+			w.broken = warning.Message
+		}
 	}
 	for _, m := range s.Memory.Keys {
 		w.mem[memoryRef(m.Target, m.Key)] = m

@@ -168,11 +168,12 @@ func TestManyContainers(t *testing.T) {
 	}
 }
 
-// A container that cannot be read is unobservable, and no other is.
+// A container that has vanished is told from one that was made anew, and no
+// other is touched.
 func TestContainerVanishesWhileObserved(t *testing.T) {
 	dir := t.TempDir()
 	m := New(Config{FS: realFS, NetnsDir: dir})
-	for _, name := range []string{"a", "b", "c"} {
+	for _, name := range []string{"a", "b", "c", "d"} {
 		addNamespace(t, dir, name)
 	}
 	s, _, err := m.list(context.Background())
@@ -180,11 +181,36 @@ func TestContainerVanishesWhileObserved(t *testing.T) {
 		t.Fatal(err)
 	}
 	removeNamespace(t, filepath.Join(dir, "b"))
+	removeNamespace(t, filepath.Join(dir, "d"))
+	addNamespace(t, dir, "d")
+	expect := map[string]string{"b": vanished, "d": "it was made anew while it was observed"}
 	m.each(context.Background(), s.Containers, func(fs kernel.FS, c *nf.Container) { m.observeContainer(fs, &s, c, need{keys: []nf.Key{nf.KeyMax}}) })
 	for _, c := range s.Containers {
-		if gone := c.ID == "b"; gone != (c.Unobservable != "") || gone == (len(c.Facts) == 1) {
+		if c.Unobservable != expect[c.ID] || (c.Unobservable == "") != (len(c.Facts) == 1) {
 			t.Errorf("container %+v", c)
 		}
+	}
+}
+
+// A runtime that breaks on the way answers for none of its containers.
+func TestRefreshOfBrokenRuntime(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "netns")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	addNamespace(t, dir, "a")
+	m := New(Config{FS: realFS, NetnsDir: dir})
+	s, err := m.Observe(context.Background(), nf.Ask{All: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	removeNamespace(t, filepath.Join(dir, "a"))
+	if err := errors.Join(os.Remove(dir), os.WriteFile(dir, nil, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	lower := nf.Change{Target: nf.Node, Key: nf.KeyMax, From: nf.Number(1000), To: nf.Number(10)}
+	if err := m.Refresh(context.Background(), &s, lower); err == nil || errors.Is(err, nf.ErrGone) {
+		t.Errorf("Refresh: %v", err)
 	}
 }
 

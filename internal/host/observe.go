@@ -2,6 +2,8 @@ package host
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"slices"
 	"sync"
 
@@ -32,8 +34,8 @@ func needOf(ask nf.Ask, keys []nf.Key) need {
 }
 
 // Observe observes the node's own facts, and of the containers what is asked.
-// A container that cannot be read, or that vanished meanwhile, is unobservable
-// with the reason; the others are not touched by that.
+// A container that cannot be read is unobservable with the reason, and one that
+// has vanished meanwhile is left out; the others are not touched by that.
 func (m *Machine) Observe(ctx context.Context, ask nf.Ask) (nf.Snapshot, error) {
 	s, denied, err := m.list(ctx)
 	if err != nil {
@@ -49,14 +51,18 @@ func (m *Machine) Observe(ctx context.Context, ask nf.Ask) (nf.Snapshot, error) 
 	for t, list := range ask.Keys {
 		keys[idOf(t)] = append(keys[idOf(t)], list...)
 	}
-	m.each(ctx, s.Containers, func(fs kernel.FS, c *nf.Container) {
-		m.observeContainer(fs, &s, c, needOf(ask, keys[idOf(c.Target())]))
+	m.each(ctx, s.Containers, func(at kernel.FS, c *nf.Container) {
+		m.observeContainer(at, &s, c, needOf(ask, keys[idOf(c.Target())]))
 	})
 	if err := ctx.Err(); err != nil {
 		return nf.Snapshot{}, err
 	}
+	s.Containers = slices.DeleteFunc(s.Containers, func(c nf.Container) bool { return c.Unobservable == vanished })
 	return s, nil
 }
+
+// vanished is why a container that does not exist any more is unobservable.
+const vanished = "it vanished while it was observed"
 
 // workers is how many namespaces are read at the same time: more gain nothing,
 // the kernel has one lock for all sysctls.
@@ -140,18 +146,20 @@ func look(fs kernel.FS, modules *nf.Modules, n need) nf.Namespace {
 
 // observeContainer reads what is needed of a container and keeps what was read
 // of it before.
-func (m *Machine) observeContainer(fs kernel.FS, s *nf.Snapshot, c *nf.Container, n need) {
+func (m *Machine) observeContainer(at kernel.FS, s *nf.Snapshot, c *nf.Container, n need) {
 	if n.nothing() || c.Instance == "" { // without an instance it could not even be identified
 		return
 	}
 	var fresh nf.Namespace
 	err := m.inContainer(s.BootID, idOf(c.Target()), c.Instance, func() error {
-		fresh = look(fs, &s.Modules, n)
+		fresh = look(at, &s.Modules, n)
 		return nil
 	})
 	switch {
+	case gone(err) && errors.Is(err, fs.ErrNotExist):
+		c.Unobservable = vanished
 	case gone(err):
-		c.Unobservable = "it vanished while it was observed"
+		c.Unobservable = "it was made anew while it was observed"
 	case err != nil:
 		c.Unobservable = err.Error()
 	default:

@@ -102,6 +102,11 @@ func (m *Machine) refreshAll(ctx context.Context, s *nf.Snapshot, n need) error 
 	if err != nil {
 		return err
 	}
+	for _, w := range now.Warnings {
+		if w.Code == nf.WarnRuntimeBroken {
+			return fmt.Errorf("cannot answer for every namespace: %s", w.Message)
+		}
+	}
 	lives := map[containerID]string{}
 	for _, c := range now.Containers {
 		lives[idOf(c.Target())] = c.Instance

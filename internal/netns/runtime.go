@@ -220,7 +220,7 @@ func (r Runtime) instance(id Identity) string { return r.BootID + "/" + id.Strin
 
 // Enter runs f inside the container of that id, as package-level Enter does.
 // It returns nf.ErrGone where the file no longer names the namespace that the
-// instance stands for.
+// instance stands for, and fs.ErrNotExist with it where it names none at all.
 func (r Runtime) Enter(id, instance string, f func() error) error {
 	if id != filepath.Base(id) {
 		return fmt.Errorf("cannot enter %q, which is no file's name: %w", id, nf.ErrGone)
@@ -230,7 +230,7 @@ func (r Runtime) Enter(id, instance string, f func() error) error {
 	var none notANamespace
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.As(err, &none):
-		return fmt.Errorf("cannot enter %s: %w", path, nf.ErrGone)
+		return fmt.Errorf("cannot enter %s: %w: %w", path, nf.ErrGone, fs.ErrNotExist)
 	case err != nil:
 		return err
 	}
