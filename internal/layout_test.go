@@ -34,8 +34,9 @@ var rooms = map[string][]string{
 	"internal/host/hosttest":   {"internal/nf"},
 	"internal/apply":           {"internal/nf", "internal/diff", "internal/state"},
 	"internal/view":            {"internal/nf", "internal/spec", "internal/diff", "internal/apply"},
+	"internal/agent":           {"internal/nf", "internal/spec", "internal/diff", "internal/state", "internal/apply", "internal/source"},
 	"cmd/nfsync": {"internal/nf", "internal/spec", "internal/diff", "internal/state", "internal/kernel", "internal/netns",
-		"internal/host", "internal/apply", "internal/view", "examples", "schemas"},
+		"internal/host", "internal/apply", "internal/view", "internal/source", "internal/agent", "examples", "schemas"},
 	"examples": {},
 	"schemas":  {},
 }
@@ -48,6 +49,7 @@ var testRooms = map[string][]string{
 	"internal/host/hosttest": {"internal/diff"},                                                                           // the in-memory machine keeps what the rules promise
 	"internal/state":         {"internal/state/statetest"},                                                                // a disk that loses power
 	"internal/apply":         {"internal/host/hosttest", "internal/spec", "internal/state/statetest"},                     // crashes and faults on the in-memory machine
+	"internal/agent":         {"internal/host/hosttest", "internal/state/statetest"},                                      // laps of the in-memory machine
 	"internal/view":          {"internal/host/hosttest", "internal/state", "internal/kernel", "schemas", "internal/host"}, // real documents against the schemas
 }
 
@@ -88,7 +90,7 @@ var libraries = map[string]struct {
 	"pgregory.net/rapid": {tests: []string{"internal/diff", "internal/apply", "internal/spec", "internal/host/hosttest"},
 		reason: "properties are for what decides and for what must survive a crash"},
 	"github.com/google/go-cmp": {tests: []string{"internal/nf", "internal/spec", "internal/diff", "internal/state", "internal/kernel",
-		"internal/netns", "internal/host", "internal/host/hosttest", "internal/apply", "internal/view", "cmd/nfsync"},
+		"internal/netns", "internal/host", "internal/host/hosttest", "internal/apply", "internal/agent", "internal/view", "cmd/nfsync"},
 		reason: "a difference that a person can read"},
 	"go.uber.org/goleak": {tests: []string{"internal/netns", "internal/host", "internal/kernel", "internal/apply"},
 		reason: "a goroutine that is left behind can hold a thread in a foreign namespace"},

@@ -1,6 +1,12 @@
 package source
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"unicode"
+)
 
 // FetchError tells why one URL delivered nothing.
 type FetchError struct {
@@ -36,8 +42,63 @@ func (e *RewrittenError) Error() string {
 
 // TreeError tells what in the commit's tree nfsync does not read.
 type TreeError struct {
-	Path string
-	Why  string
+	// Commit is the one that holds at Path what must not be there; empty where
+	// it is the policy path that cannot be read.
+	Commit string
+	Path   string
+	Why    string
 }
 
 func (e *TreeError) Error() string { return fmt.Sprintf("cannot read %s: %s", e.Path, e.Why) }
+
+// errTimeout marks a fetch that the deadline of its URL ended.
+var errTimeout = errors.New("no complete answer in time")
+
+// fetchErrors are those of all URLs, in the order of trying.
+type fetchErrors []error
+
+func (e fetchErrors) Error() string {
+	texts := make([]string, len(e))
+	for i, err := range e {
+		texts[i] = err.Error()
+	}
+	return strings.Join(texts, "; ")
+}
+
+// Unwrap gives each URL's error.
+func (e fetchErrors) Unwrap() []error { return e }
+
+// orNil is the error of none, one or several.
+func (e fetchErrors) orNil() error {
+	switch len(e) {
+	case 0:
+		return nil
+	case 1:
+		return e[0]
+	}
+	return e
+}
+
+// longestMessage bounds what a server may put into an error.
+const longestMessage = 2000
+
+// userinfo is the part of a URL in which a password can be.
+var userinfo = regexp.MustCompile(`//[^/@\s"']*:[^/\s"']*@`)
+
+// clean makes one line without control characters of a text that a server may
+// have had a hand in, and takes every secret out of it.
+func clean(text string, secrets ...string) string {
+	for _, s := range secrets {
+		if s != "" {
+			text = strings.ReplaceAll(text, s, "***")
+		}
+	}
+	text = userinfo.ReplaceAllString(text, "//***@")
+	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool {
+		return unicode.IsSpace(r) || unicode.IsControl(r) || r == unicode.ReplacementChar
+	}), " ")
+	if len(text) > longestMessage {
+		text = strings.ToValidUTF8(text[:longestMessage], "") + " …"
+	}
+	return strings.TrimRight(text, " :")
+}

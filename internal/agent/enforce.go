@@ -1,0 +1,123 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"reflect"
+	"time"
+
+	"nfsync.dev/nfsync/internal/apply"
+	"nfsync.dev/nfsync/internal/source"
+	"nfsync.dev/nfsync/internal/state"
+)
+
+// ErrOvertaken says that another nfsync has moved the branch on while this one
+// fetched.
+var ErrOvertaken = errors.New("another nfsync was faster")
+
+// Enforce applies a revision that Fetch has brought. It is the last good one
+// from now on; its branch is followed from it once the run has come to its end.
+// in.Wants, Revision and Locked are filled here.
+//
+// Its errors are those of apply.Run and of the state directory, and
+// ErrOvertaken.
+func Enforce(ctx context.Context, in apply.Input, r Revision) (apply.Receipt, error) {
+	in.Wants, in.Revision = r.Policies.Resolve, r.Commit
+	unlock, err := lock(in)
+	if errors.Is(err, fs.ErrPermission) {
+		in.State = nil // Run only looks then
+		return apply.Run(ctx, in)
+	}
+	if err != nil {
+		return apply.Receipt{}, err
+	}
+	defer unlock()
+	if err := checkPosition(in.State, r); err != nil {
+		return apply.Receipt{}, err
+	}
+	if err := saveLastGood(in.State, r, in.Now()); err != nil {
+		return apply.Receipt{}, err
+	}
+	in.Locked = true
+	receipt, err := apply.Run(ctx, in)
+	if receipt.Kind != "" && !receipt.Interrupted && r.Branch != "" {
+		err = errors.Join(err, in.State.SavePosition(state.Position{URL: r.URL, Branch: r.Branch, Commit: r.Commit}))
+	}
+	return receipt, err
+}
+
+// keep makes the revision the last good one without applying it.
+func keep(in apply.Input, r Revision) error {
+	unlock, err := lock(in)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil // who may write nothing has nothing to keep
+	}
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return saveLastGood(in.State, r, in.Now())
+}
+
+// lock takes the node's lock. It is fs.ErrPermission for who may not.
+func lock(in apply.Input) (unlock func(), err error) {
+	if in.State == nil {
+		return nil, fs.ErrPermission
+	}
+	return apply.Lock(in.RunDir)
+}
+
+// checkPosition looks whether the revision still follows what was applied last:
+// when it was fetched nobody held the lock.
+func checkPosition(d *state.Dir, r Revision) error {
+	list, err := d.Positions()
+	if err != nil {
+		return err
+	}
+	if now := positionOf(list, r.Revision); now != r.follows && now != r.Commit {
+		return fmt.Errorf("%w: it has applied %s of branch %s while %s was fetched", ErrOvertaken, now, r.Branch, r.Commit)
+	}
+	return nil
+}
+
+// saveLastGood keeps the revision, unless it is what is kept already.
+func saveLastGood(d *state.Dir, r Revision, now time.Time) error {
+	good := state.LastGood{Revision: r.Commit, URL: r.URL, Branch: r.Branch, Tag: r.Tag, Signer: r.Signer}
+	for _, f := range r.Files {
+		good.Files = append(good.Files, state.PolicyFile{Name: f.Name, Text: string(f.Data)})
+	}
+	old, err := d.LastGood()
+	if err != nil {
+		return err
+	}
+	good.Since = old.Since
+	if reflect.DeepEqual(old, good) {
+		return nil
+	}
+	good.Since = now
+	return d.SaveLastGood(good)
+}
+
+// lastGood is the last good revision, its policies parsed again. It is false
+// where there is none.
+func lastGood(d *state.Dir) (Revision, bool, error) {
+	if d == nil {
+		return Revision{}, false, nil
+	}
+	good, err := d.LastGood()
+	if err != nil || good.Revision == "" {
+		return Revision{}, false, err
+	}
+	r := Revision{Revision: source.Revision{Commit: good.Revision, URL: good.URL, Branch: good.Branch, Tag: good.Tag, Signer: good.Signer}}
+	for _, f := range good.Files {
+		r.Files = append(r.Files, source.File{Name: f.Name, Data: []byte(f.Text)})
+	}
+	r.Policies, err = parse(r.Revision)
+	if err != nil {
+		// An older nfsync has found them valid.
+		return Revision{}, false, fmt.Errorf("the last good revision cannot be enforced: %w", err)
+	}
+	return r, true, nil
+}

@@ -1,0 +1,90 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"nfsync.dev/nfsync/internal/source"
+	"nfsync.dev/nfsync/internal/spec"
+	"nfsync.dev/nfsync/internal/state"
+)
+
+// Fetcher brings the revision that is to be applied, and has verified it:
+// source.Fetch with its configuration.
+type Fetcher func(ctx context.Context, last []source.Position, accept string) (source.Revision, error)
+
+// Revision is a good revision: fetched, verified, and its policies are valid.
+type Revision struct {
+	source.Revision
+	Policies spec.Policies
+	follows  string // the commit of its branch that was applied last when it was fetched
+}
+
+// InvalidError is a revision whose policies are not valid.
+type InvalidError struct {
+	Commit      string
+	Diagnostics []spec.Diagnostic
+}
+
+func (e *InvalidError) Error() string {
+	text := fmt.Sprintf("the policies of commit %s are invalid: %s", e.Commit, e.Diagnostics[0])
+	if more := len(e.Diagnostics) - 1; more > 0 {
+		text += fmt.Sprintf(" (and %d more)", more)
+	}
+	return text
+}
+
+// Fetch brings a revision that may be applied after last, the positions so far.
+// accept is the commit of a rewritten branch that is taken all the same. Its
+// errors are those of source.Fetch, and *InvalidError.
+func Fetch(ctx context.Context, fetch Fetcher, last []state.Position, accept string) (Revision, error) {
+	positions := make([]source.Position, len(last))
+	for i, p := range last {
+		positions[i] = source.Position(p)
+	}
+	fetched, err := fetch(ctx, positions, accept)
+	if err != nil {
+		return Revision{}, invalidTree(err)
+	}
+	policies, err := parse(fetched)
+	return Revision{fetched, policies, positionOf(last, fetched)}, err
+}
+
+func parse(r source.Revision) (spec.Policies, error) {
+	files := SpecFiles(r)
+	policies, diagnostics := spec.Parse(files)
+	if len(diagnostics) > 0 {
+		return spec.Policies{}, &InvalidError{r.Commit, diagnostics}
+	}
+	return policies, nil
+}
+
+// SpecFiles are the revision's policy files as package spec takes them.
+func SpecFiles(r source.Revision) []spec.File {
+	files := make([]spec.File, len(r.Files))
+	for i, f := range r.Files {
+		files[i] = spec.File(f)
+	}
+	return files
+}
+
+// invalidTree makes of what must not be in a commit's tree what it is in a
+// directory too: an error in that file.
+func invalidTree(err error) error {
+	tree, ok := errors.AsType[*source.TreeError](err)
+	if !ok || tree.Commit == "" {
+		return err
+	}
+	return &InvalidError{tree.Commit, []spec.Diagnostic{{File: tree.Path, Line: 1, Column: 1, Message: tree.Why}}}
+}
+
+// positionOf is the commit of the revision's branch that was applied last.
+func positionOf(list []state.Position, r source.Revision) string {
+	i := slices.IndexFunc(list, func(p state.Position) bool { return p.URL == r.URL && p.Branch == r.Branch })
+	if r.Branch == "" || i < 0 {
+		return ""
+	}
+	return list[i].Commit
+}
