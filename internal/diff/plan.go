@@ -28,7 +28,7 @@ func Plan(wants nf.Wants, s *nf.Snapshot) nf.Plan {
 		p.consider(want)
 	}
 	p.decide()
-	p.plan.Warnings = slices.Concat(p.plan.Warnings, wants.Warnings, s.Warnings, absent, moduleWarnings, w.warnings(all))
+	p.plan.Warnings = append(p.plan.Warnings, slices.Concat(wants.Warnings, s.Warnings, absent, moduleWarnings, w.warnings(all))...)
 	p.finish()
 	p.plan.ID = w.id(all, &p.plan)
 	return p.plan

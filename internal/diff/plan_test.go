@@ -421,6 +421,15 @@ func checkUndo(t *rapid.T, s *nf.Snapshot, p nf.Plan) {
 	}
 }
 
+// Every list of a plan is a list, however little there is to say: a receipt
+// and a saved plan are read by others.
+func TestEmptyPlanHasItsLists(t *testing.T) {
+	p := Plan(nf.Wants{}, mainline())
+	if p.Changes == nil || p.Refusals == nil || p.Pending == nil || p.Warnings == nil {
+		t.Errorf("%+v", p)
+	}
+}
+
 func TestPlanID(t *testing.T) {
 	base := func(edits ...edit) string {
 		return Plan(wants(want(nf.Node, nf.KeyMax, nf.Number(300000)), want(netns("web"), nf.KeyMax, nf.Number(5))), mainline(edits...)).ID

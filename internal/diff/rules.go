@@ -110,6 +110,9 @@ func unobservable(w *World, d *difference) *verdict {
 	if d.from.IsUnknown() {
 		return no("its value cannot be read: %s", d.from.Why())
 	}
+	if own := w.places[d.want.Target]; d.want.Key == nf.KeyMax && d.layer == nf.LayerLive && lowers(d.from, d.to) && own.Count.IsUnknown() {
+		return no("lowering the limit may go below the number of live entries, which cannot be read: %s", own.Count.Why())
+	}
 	if !d.lowersNode(w) {
 		return nil
 	}
