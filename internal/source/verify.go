@@ -2,14 +2,152 @@ package source
 
 import (
 	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
 
+	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
 // verifyCommits checks the signature of each commit against the keys that v
-// names. commits are the fetched one and then, in mode all, every other one that it has
-// and the last applied one has not. It is called in the child, for modes other than none; signer is that of the
-// first commit. Its error is a *VerifyError for a commit that is not trusted, and a plain one for keys that cannot be read.
+// names. commits are the one that was fetched and then, in mode all, every other one that
+// it has and the last applied one has not, merges and what they brought
+// included. Where there is no last applied one (the first fetch, or a rewritten
+// branch that a person has accepted) mode all is given the fetched one alone:
+// its signature vouches for the history that its hash covers, and a
+// repository may begin with commits that nobody signed.
+//
+// It is called for modes other than none; signer is that of the first commit. Its error is a
+// *VerifyError for a commit that is not trusted, and a plain one for keys that
+// cannot be read. warnings are about keys that are left out.
 func verifyCommits(v Verify, commits []*object.Commit) (signer string, warnings []string, err error) {
-	return "", nil, errors.New("cannot verify: not implemented")
+	return verifyAt(v, commits, time.Now())
+}
+
+func verifyAt(v Verify, commits []*object.Commit, now time.Time) (signer string, warnings []string, err error) {
+	if len(commits) == 0 {
+		return "", nil, errors.New("cannot verify: there is no commit")
+	}
+	trust, warnings, err := readTrust(v)
+	if err != nil {
+		return "", warnings, err
+	}
+	for i, commit := range commits {
+		who, err := trust.check(commit, now)
+		if err != nil {
+			why := err.Error()
+			if i > 0 {
+				why += fmt.Sprintf(" (the mode of verification is %s: each commit since the one that was applied last must be signed)", VerifyAll)
+			}
+			return "", warnings, &VerifyError{Commit: commit.Hash.String(), Why: why}
+		}
+		if i == 0 {
+			signer = who
+		}
+	}
+	return signer, warnings, nil
+}
+
+// trust are the keys whose signatures are good.
+type trust struct {
+	pgp pgpKeys
+	ssh allowedSigners
+}
+
+func readTrust(v Verify) (t trust, warnings []string, err error) {
+	if len(v.Keyrings)+len(v.AllowedSigners) == 0 {
+		return trust{}, nil, errors.New("cannot verify: neither a keyring nor a file of allowed signers is named")
+	}
+	var more []string
+	if t.pgp, warnings, err = readKeyrings(v.Keyrings); err != nil {
+		return trust{}, warnings, err
+	}
+	t.ssh, more, err = readAllowedSigners(v.AllowedSigners)
+	return t, append(warnings, more...), err
+}
+
+// The first lines of the signatures that git knows (gpg-interface.c).
+const (
+	beginPGP        = "-----BEGIN PGP SIGNATURE-----"
+	beginPGPMessage = "-----BEGIN PGP MESSAGE-----"
+	beginSSH        = "-----BEGIN SSH SIGNATURE-----"
+	beginX509       = "-----BEGIN SIGNED MESSAGE-----"
+)
+
+// longestSignature bounds what is looked at, in bytes. A signature by the
+// largest key that gpg makes, RSA with 16384 bits, takes 3 KiB.
+const longestSignature = 32 << 10
+
+// remedyUnsigned and the other remedies end the reasons why a commit is not trusted.
+const (
+	remedyUnsigned = "sign it with git commit --amend --no-edit -S and push it again"
+	remedyOwnKey   = "sign the commit anew with a key that is trusted"
+)
+
+// check says who signed a commit, or why it is not trusted.
+func (t trust) check(c *object.Commit, now time.Time) (signer string, err error) {
+	// What is checked was written by whoever can push. A panic in a library is
+	// not a signature.
+	defer func() {
+		if r := recover(); r != nil {
+			signer, err = "", fmt.Errorf("its signature cannot be read: %v; %s", r, remedyOwnKey)
+		}
+	}()
+	signature := strings.TrimSpace(c.PGPSignature)
+	switch {
+	case signature == "":
+		return "", errors.New("it is not signed; " + remedyUnsigned)
+	case len(signature) > longestSignature:
+		return "", fmt.Errorf("its signature is longer than %d bytes; %s", longestSignature, remedyOwnKey)
+	case strings.Count("\n"+signature, "\n-----BEGIN ") != 1:
+		// Which of several is meant cannot be told: git refuses them as well.
+		return "", errors.New("it has several signatures, or none that can be read; " + remedyOwnKey)
+	}
+	message, err := signedText(c)
+	if err != nil {
+		return "", err
+	}
+	switch {
+	case strings.HasPrefix(signature, beginSSH):
+		return t.ssh.check(message, signature, c.Committer)
+	case strings.HasPrefix(signature, beginPGP), strings.HasPrefix(signature, beginPGPMessage):
+		return t.pgp.check(message, signature, now)
+	case strings.HasPrefix(signature, beginX509):
+		return "", errors.New("it is signed with an X.509 certificate, which nfsync does not verify; sign it with an OpenPGP or SSH key")
+	}
+	return "", errors.New("its signature is of no known kind; sign it with an OpenPGP or SSH key")
+}
+
+// signedText is what the signature of a commit covers: the whole commit as it
+// is stored, without the signature itself.
+func signedText(c *object.Commit) ([]byte, error) {
+	text := &plumbing.MemoryObject{}
+	if err := c.EncodeWithoutSignature(text); err != nil {
+		return nil, fmt.Errorf("it cannot be read: %w", err)
+	}
+	r, err := text.Reader()
+	if err != nil {
+		return nil, fmt.Errorf("it cannot be read: %w", err)
+	}
+	defer r.Close()
+	return io.ReadAll(r)
+}
+
+// largestKeyFile is the most that a file of keys may hold, in bytes.
+const largestKeyFile = 16 << 20
+
+func readKeyFile(name string) ([]byte, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, largestKeyFile+1))
+	if err == nil && len(data) > largestKeyFile {
+		err = fmt.Errorf("%s is larger than %d MiB", name, largestKeyFile>>20)
+	}
+	return data, err
 }

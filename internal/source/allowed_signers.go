@@ -1,0 +1,389 @@
+package source
+
+import (
+	"bytes"
+	"crypto/rsa"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hiddeco/sshsig"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/go-git/go-git/v5/plumbing/object"
+)
+
+// allowedSigners are the SSH keys that are trusted, see ssh-keygen(1) under
+// ALLOWED SIGNERS.
+type allowedSigners struct {
+	files []string
+	list  []allowedSigner
+}
+
+// allowedSigner is one line of such a file.
+type allowedSigner struct {
+	place      string // file:line
+	principals string // patterns, of which one must match the committer's e-mail address
+	key        ssh.PublicKey
+	namespaces *string   // patterns; nil: any namespace
+	after      time.Time // zero: no limit
+	before     time.Time
+}
+
+// readAllowedSigners reads files of SSH keys. A line that cannot be read is an error:
+// half a list would be trusted for the whole. Certificate authorities are left
+// out with a warning.
+func readAllowedSigners(files []string) (signers allowedSigners, warnings []string, err error) {
+	signers.files = files
+	for _, name := range files {
+		data, err := readKeyFile(name)
+		if err != nil {
+			return allowedSigners{}, warnings, fmt.Errorf("cannot read allowed signers: %w", err)
+		}
+		list, more, err := parseAllowedSigners(name, data)
+		if err != nil {
+			return allowedSigners{}, warnings, fmt.Errorf("cannot read allowed signers: %w", err)
+		}
+		signers.list, warnings = append(signers.list, list...), append(warnings, more...)
+	}
+	return signers, warnings, nil
+}
+
+func parseAllowedSigners(name string, data []byte) (list []allowedSigner, warnings []string, err error) {
+	for number, line := range strings.Split(string(data), "\n") {
+		line = strings.Trim(line, " \t\r")
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		place := fmt.Sprintf("%s:%d", name, number+1)
+		signer, err := parseSigner(line)
+		switch {
+		case errors.Is(err, errAuthority):
+			warnings = append(warnings, fmt.Sprintf("%s: %v", place, err))
+			continue
+		case err != nil:
+			return nil, nil, fmt.Errorf("%s: %w", place, err)
+		}
+		signer.place = place
+		list = append(list, signer)
+	}
+	if len(list) == 0 {
+		if len(warnings) > 0 {
+			return nil, nil, errors.New(strings.Join(warnings, "; "))
+		}
+		return nil, nil, fmt.Errorf("%s names nobody; a line is: EMAIL ssh-ed25519 AAAA…", name)
+	}
+	return list, warnings, nil
+}
+
+var errAuthority = errors.New("cert-authority is not supported: no key that it certifies is trusted; name the keys themselves, a line each")
+
+// parseSigner reads "principals [options] type key [comment]".
+func parseSigner(line string) (s allowedSigner, err error) {
+	if s.principals, line, err = cutPrincipals(line); err != nil {
+		return allowedSigner{}, err
+	}
+	word, rest := cutWord(line)
+	authority := false
+	if !slices.Contains(keyTypes, word) {
+		if authority, err = s.options(word); err != nil {
+			return allowedSigner{}, err
+		}
+		word, rest = cutWord(rest)
+	}
+	encoded, _ := cutWord(rest)
+	if s.key, err = parseKey(word, encoded); err != nil {
+		return allowedSigner{}, err
+	}
+	if authority {
+		return allowedSigner{}, errAuthority
+	}
+	return s, nil
+}
+
+// cutPrincipals takes the first word off, which may stand in quotes.
+func cutPrincipals(line string) (principals, rest string, err error) {
+	if quoted, ok := strings.CutPrefix(line, `"`); ok {
+		principals, rest, ok = strings.Cut(quoted, `"`)
+		if !ok {
+			return "", "", errors.New("a quote is not closed")
+		}
+	} else {
+		principals, rest = cutWord(line)
+	}
+	if principals == "" || strings.Contains(principals, `"`) {
+		return "", "", errors.New("the line must begin with whose key it is: EMAIL, or a pattern of it")
+	}
+	return principals, strings.TrimLeft(rest, " \t"), nil
+}
+
+// cutWord takes the text before the first white space off that is not between quotes;
+// a backslash takes a quote's meaning.
+func cutWord(line string) (word, rest string) {
+	quoted := false
+	for i := 0; i < len(line); i++ {
+		switch {
+		case line[i] == '\\' && i+1 < len(line) && line[i+1] == '"':
+			i++
+		case line[i] == '"':
+			quoted = !quoted
+		case (line[i] == ' ' || line[i] == '\t') && !quoted:
+			return line[:i], strings.TrimLeft(line[i:], " \t")
+		}
+	}
+	return line, ""
+}
+
+// options reads the options of a line. Each but cert-authority may stand once,
+// with its value in quotes.
+func (s *allowedSigner) options(text string) (authority bool, err error) {
+	for _, option := range splitOptions(text) {
+		name, value, _ := strings.Cut(option, "=")
+		name = strings.ToLower(name)
+		if name == "cert-authority" {
+			authority = true
+			continue
+		}
+		if value, err = unquote(name, value); err != nil {
+			return false, err
+		}
+		switch {
+		case name == "namespaces" && s.namespaces == nil:
+			s.namespaces = &value
+		case name == "valid-after" && s.after.IsZero():
+			s.after, err = parseMoment(value)
+		case name == "valid-before" && s.before.IsZero():
+			s.before, err = parseMoment(value)
+		default:
+			return false, fmt.Errorf("the option %s stands twice", name)
+		}
+		if err != nil {
+			return false, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	if !s.after.IsZero() && !s.before.IsZero() && !s.before.After(s.after) {
+		return false, errors.New("valid-before is not after valid-after: the key is never valid")
+	}
+	return authority, nil
+}
+
+// splitOptions splits at the commas that are not between quotes.
+func splitOptions(text string) []string {
+	var options []string
+	quoted, start := false, 0
+	for i := 0; i < len(text); i++ {
+		switch {
+		case text[i] == '\\' && i+1 < len(text) && text[i+1] == '"':
+			i++
+		case text[i] == '"':
+			quoted = !quoted
+		case text[i] == ',' && !quoted:
+			options = append(options, text[start:i])
+			start = i + 1
+		}
+	}
+	return append(options, text[start:])
+}
+
+var optionNames = []string{"cert-authority", "namespaces", "valid-after", "valid-before"}
+
+// unquote reads the value of an option with that name.
+func unquote(name, value string) (string, error) {
+	if !slices.Contains(optionNames, name) {
+		return "", fmt.Errorf("%q is neither a type of SSH keys nor an option; the options are %s", clean(name), strings.Join(optionNames, ", "))
+	}
+	inner, opened := strings.CutPrefix(value, `"`)
+	inner, closed := strings.CutSuffix(inner, `"`)
+	if !opened || !closed || strings.HasSuffix(inner, `\`) {
+		return "", fmt.Errorf("the value of %s must stand in quotes: %s=\"…\"", name, name)
+	}
+	return strings.ReplaceAll(inner, `\"`, `"`), nil
+}
+
+// parseMoment reads a time as ssh-keygen does: in the local time zone, or in
+// UTC if it ends in Z.
+func parseMoment(text string) (time.Time, error) {
+	digits, zone := text, time.Local
+	if rest, ok := strings.CutSuffix(strings.ToUpper(text), "Z"); ok {
+		digits, zone = rest, time.UTC
+	}
+	for _, layout := range []string{"20060102", "200601021504", "20060102150405"} {
+		if len(digits) != len(layout) {
+			continue
+		}
+		if t, err := time.ParseInLocation(layout, digits, zone); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("%q is not a time such as 20260131, 202601311200 or 20260131120000Z", clean(text))
+}
+
+// keyTypes are the types of keys that can stand in a file of allowed signers.
+var keyTypes = []string{
+	ssh.KeyAlgoED25519, ssh.KeyAlgoSKED25519, ssh.KeyAlgoRSA,
+	ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521, ssh.KeyAlgoSKECDSA256,
+}
+
+func parseKey(keyType, encoded string) (ssh.PublicKey, error) {
+	if keyType == "" {
+		return nil, errors.New("the line has no key")
+	}
+	if !slices.Contains(keyTypes, keyType) {
+		return nil, fmt.Errorf("%q is not a type of keys that can be trusted: one of %s", clean(keyType), strings.Join(keyTypes, ", "))
+	}
+	data, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil {
+		return nil, fmt.Errorf("the key is damaged: %w", err)
+	}
+	key, err := ssh.ParsePublicKey(data)
+	if err != nil {
+		return nil, fmt.Errorf("the key is damaged: %w", err)
+	}
+	if key.Type() != keyType {
+		return nil, fmt.Errorf("the key is of type %s, not %s", clean(key.Type()), keyType)
+	}
+	return key, nil
+}
+
+// gitNamespace is what git signs commits for.
+const gitNamespace = "git"
+
+// check says who made a signature, or why it is not accepted. As git has
+// ssh-keygen do it, the validity of a key is that at the committer's date; unlike git,
+// the committer must be a principal of the key.
+func (s allowedSigners) check(message []byte, armored string, committer object.Signature) (signer string, err error) {
+	signature, err := readSSHSignature(armored)
+	if err != nil {
+		return "", fmt.Errorf("its SSH signature cannot be read: %s; %s", clean(err.Error()), remedyOwnKey)
+	}
+	by := "SSH key " + ssh.FingerprintSHA256(signature.PublicKey)
+	lines := s.of(signature.PublicKey)
+	if len(lines) == 0 {
+		return "", s.unknown(by, signature.PublicKey)
+	}
+	if signature.Namespace != gitNamespace {
+		return "", fmt.Errorf("it has a signature by %s that is not for git but for %q; %s", by, clean(signature.Namespace), remedyUnsigned)
+	}
+	if bits := rsaBits(signature.PublicKey); bits > 0 && bits < leastRSA {
+		return "", fmt.Errorf("it is signed with %s, an RSA key of %d bits, which is too short to be trusted; %s", by, bits, remedyOwnKey)
+	}
+	if err := sshsig.Verify(bytes.NewReader(message), signature, signature.PublicKey, signature.HashAlgorithm, gitNamespace); err != nil {
+		return "", fmt.Errorf("its signature by %s is wrong, so what it says is not what was signed; do not use it, and ask who pushed it", by)
+	}
+	var refusals []string
+	for _, line := range lines {
+		why := line.refusal(committer)
+		if why == "" {
+			return fmt.Sprintf("%s of %s", by, clean(committer.Email)), nil
+		}
+		refusals = append(refusals, why)
+	}
+	return "", fmt.Errorf("it is signed with %s, %s", by, strings.Join(refusals, "; "))
+}
+
+func readSSHSignature(armored string) (*sshsig.Signature, error) {
+	block, rest := pem.Decode([]byte(armored))
+	switch {
+	case block == nil || block.Type != sshsig.PEMType:
+		return nil, errors.New("not an armored block")
+	case len(bytes.TrimSpace(rest)) > 0:
+		return nil, errors.New("something stands behind it")
+	}
+	return sshsig.ParseSignature(block.Bytes)
+}
+
+func (s allowedSigners) of(key ssh.PublicKey) []allowedSigner {
+	var lines []allowedSigner
+	for _, line := range s.list {
+		if bytes.Equal(line.key.Marshal(), key.Marshal()) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// longestLine is the longest line that a message tells to add. Elliptic keys fit, RSA keys
+// do not.
+const longestLine = 240
+
+func (s allowedSigners) unknown(by string, key ssh.PublicKey) error {
+	if certificate, ok := key.(*ssh.Certificate); ok {
+		return fmt.Errorf("it is signed with a certificate (%q) for SSH key %s, and nfsync does not support certificates; sign it with a key that is named itself",
+			clean(certificate.KeyId), ssh.FingerprintSHA256(certificate.Key))
+	}
+	line := "EMAIL " + strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
+	if len(line) > longestLine {
+		line = "EMAIL " + key.Type() + " AAAA…"
+	}
+	if len(s.files) == 0 {
+		return fmt.Errorf("it is signed with %s, and no file of allowed signers is configured; name one, with the line: %s", by, line)
+	}
+	return fmt.Errorf("it is signed with %s, which is in none of %s; if that key is to be trusted, add the line: %s",
+		by, strings.Join(s.files, ", "), line)
+}
+
+func rsaBits(key ssh.PublicKey) int {
+	if holder, ok := key.(ssh.CryptoPublicKey); ok {
+		if public, ok := holder.CryptoPublicKey().(*rsa.PublicKey); ok {
+			return public.N.BitLen()
+		}
+	}
+	return 0
+}
+
+// refusal says why a line does not make its key good for a commit; it is empty if it does.
+func (s allowedSigner) refusal(committer object.Signature) string {
+	at := committer.When
+	switch {
+	case !matchList(s.principals, committer.Email):
+		return fmt.Sprintf("which %s allows for %q and not for the committer, %q; commit with the right user.email, or add the address there", s.place, clean(s.principals), clean(committer.Email))
+	case s.namespaces != nil && !matchList(*s.namespaces, gitNamespace):
+		return fmt.Sprintf("which %s allows for namespaces %q and not for git; add git there, or %s", s.place, clean(*s.namespaces), remedyOwnKey)
+	case !s.after.IsZero() && at.Before(s.after):
+		return fmt.Sprintf("which %s allows from %s on, and the commit is of %s; %s", s.place, moment(s.after), moment(at), remedyOwnKey)
+	case !s.before.IsZero() && at.After(s.before):
+		return fmt.Sprintf("which %s allows until %s, and the commit is of %s; %s", s.place, moment(s.before), moment(at), remedyOwnKey)
+	}
+	return ""
+}
+
+// matchList tells whether a list of patterns separated by commas matches: one
+// of them does, and none that begins with ! (PATTERNS in ssh_config(5)).
+func matchList(patterns, text string) bool {
+	matches := false
+	for pattern := range strings.SplitSeq(patterns, ",") {
+		pattern, not := strings.CutPrefix(pattern, "!")
+		if matchPattern(pattern, text) {
+			if not {
+				return false
+			}
+			matches = true
+		}
+	}
+	return matches
+}
+
+// matchPattern matches a whole text: * stands for any characters, ? for one.
+// It goes back to the last * only, so that no pattern takes long.
+func matchPattern(pattern, text string) bool {
+	p, t, star, resume := 0, 0, -1, 0
+	for t < len(text) {
+		switch {
+		case p < len(pattern) && pattern[p] == '*':
+			star, resume = p, t
+			p++
+		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == text[t]):
+			p, t = p+1, t+1
+		case star >= 0:
+			resume++
+			p, t = star+1, resume
+		default:
+			return false
+		}
+	}
+	return strings.Trim(pattern[p:], "*") == ""
+}

@@ -1,0 +1,416 @@
+package source
+
+import (
+	"bytes"
+	"crypto"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ProtonMail/go-crypto/openpgp"
+	"github.com/ProtonMail/go-crypto/openpgp/armor"
+	pgperrors "github.com/ProtonMail/go-crypto/openpgp/errors"
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
+)
+
+// pgpKeys are the OpenPGP keys that are trusted. A key that stands in several
+// files, or several times in one, is one key with all its revocations.
+type pgpKeys struct {
+	files []string
+	list  []*openpgp.Entity
+}
+
+// readKeyrings reads files of public keys as gpg --export prints them, armored
+// or not. A file that is damaged or has no usable key is an error; single keys
+// that this version cannot use are warnings.
+func readKeyrings(files []string) (keys pgpKeys, warnings []string, err error) {
+	keys.files = files
+	for _, name := range files {
+		data, err := readKeyFile(name)
+		if err != nil {
+			return pgpKeys{}, warnings, fmt.Errorf("cannot read keyring: %w", err)
+		}
+		list, skipped, err := parseKeyring(data)
+		if err != nil {
+			return pgpKeys{}, warnings, fmt.Errorf("cannot read keyring %s: %w", name, err)
+		}
+		for _, why := range skipped {
+			warnings = append(warnings, fmt.Sprintf("keyring %s: %s", name, why))
+		}
+		for _, key := range list {
+			keys.add(key)
+		}
+	}
+	return keys, warnings, nil
+}
+
+func (k *pgpKeys) add(key *openpgp.Entity) {
+	for _, known := range k.list {
+		if bytes.Equal(known.PrimaryKey.Fingerprint, key.PrimaryKey.Fingerprint) {
+			mergeKey(known, key)
+			return
+		}
+	}
+	k.list = append(k.list, key)
+}
+
+// mergeKey adds what another copy of a key knows: revocations of either count,
+// and of the key's signatures about itself, which hold its expiry, the newer.
+func mergeKey(key, other *openpgp.Entity) {
+	key.Revocations = append(key.Revocations, other.Revocations...)
+	key.SelfSignature = newer(key.SelfSignature, other.SelfSignature)
+	for name, identity := range other.Identities {
+		known := key.Identities[name]
+		if known == nil {
+			key.Identities[name] = identity
+			continue
+		}
+		known.Revocations = append(known.Revocations, identity.Revocations...)
+		known.SelfSignature = newer(known.SelfSignature, identity.SelfSignature)
+	}
+	for _, subkey := range other.Subkeys {
+		i := slices.IndexFunc(key.Subkeys, func(known openpgp.Subkey) bool {
+			return bytes.Equal(known.PublicKey.Fingerprint, subkey.PublicKey.Fingerprint)
+		})
+		if i < 0 {
+			key.Subkeys = append(key.Subkeys, subkey)
+			continue
+		}
+		key.Subkeys[i].Revocations = append(key.Subkeys[i].Revocations, subkey.Revocations...)
+		key.Subkeys[i].Sig = newer(key.Subkeys[i].Sig, subkey.Sig)
+	}
+}
+
+func newer(a, b *packet.Signature) *packet.Signature {
+	if a == nil || b != nil && b.CreationTime.After(a.CreationTime) {
+		return b
+	}
+	return a
+}
+
+const remedyKeyring = "export it anew with gpg --export --armor KEY"
+
+// parseKeyring reads the keys of one file. The texts of skipped say which keys
+// are not used, and why.
+func parseKeyring(data []byte) (keys []*openpgp.Entity, skipped []string, err error) {
+	defer func() { // the file may be anything
+		if r := recover(); r != nil {
+			keys, skipped, err = nil, nil, fmt.Errorf("it is damaged: %v; %s", r, remedyKeyring)
+		}
+	}()
+	if len(data) > 12 && string(data[8:12]) == "KBXf" {
+		return nil, nil, errors.New("it is a keybox, gpg's own store; " + remedyKeyring)
+	}
+	blocks, err := dearmor(data)
+	if err != nil {
+		return nil, nil, fmt.Errorf("it is damaged: %w; %s", err, remedyKeyring)
+	}
+	for _, block := range blocks {
+		list, more, err := readKeys(block)
+		if err != nil {
+			return nil, nil, fmt.Errorf("it is damaged: %w; %s", err, remedyKeyring)
+		}
+		keys, skipped = append(keys, list...), append(skipped, more...)
+	}
+	if slices.ContainsFunc(keys, func(key *openpgp.Entity) bool { return key.PrivateKey != nil }) {
+		return nil, nil, errors.New("it holds a private key, which nfsync never needs; export the public one with gpg --export --armor KEY")
+	}
+	switch {
+	case len(keys) > 0:
+		return keys, skipped, nil
+	case len(skipped) > 0:
+		return nil, nil, fmt.Errorf("it holds no key that can be used: %s; %s", strings.Join(skipped, "; "), remedyKeyring)
+	}
+	return nil, nil, errors.New("it holds no key; " + remedyKeyring)
+}
+
+// dearmor returns the contents of the armored blocks of a file, or the file
+// itself if it has none.
+func dearmor(data []byte) (blocks [][]byte, err error) {
+	const begin, end = "-----BEGIN PGP ", "-----END PGP "
+	text := data
+	if !bytes.HasPrefix(text, []byte(begin)) {
+		i := bytes.Index(text, []byte("\n"+begin))
+		if i < 0 {
+			return [][]byte{data}, nil
+		}
+		text = text[i+1:]
+	}
+	for len(text) > 0 {
+		next := bytes.Index(text[1:], []byte("\n"+begin)) + 2
+		if next < 2 {
+			next = len(text)
+		}
+		part := text[:next]
+		text = text[next:]
+		if !bytes.Contains(part, []byte("\n"+end)) {
+			return nil, errors.New("a block has no end")
+		}
+		block, err := armor.Decode(bytes.NewReader(part))
+		if err != nil {
+			return nil, fmt.Errorf("a block cannot be read: %w", err)
+		}
+		if block.Type != openpgp.PublicKeyType && block.Type != openpgp.PrivateKeyType {
+			return nil, fmt.Errorf("it holds a %s, not a %s", clean(block.Type), openpgp.PublicKeyType)
+		}
+		content, err := io.ReadAll(block.Body)
+		if err != nil {
+			return nil, fmt.Errorf("a block cannot be read: %w", err)
+		}
+		blocks = append(blocks, content)
+	}
+	return blocks, nil
+}
+
+// readKeys reads keys until the end. One that is malformed, or of a kind that the
+// library does not know, is skipped as a whole: with it its revocations, and
+// so every signature that it could make.
+func readKeys(data []byte) (keys []*openpgp.Entity, skipped []string, err error) {
+	packets := packet.NewReader(bytes.NewReader(data))
+	for number := 1; ; number++ {
+		key, err := openpgp.ReadEntity(packets)
+		switch {
+		case err == nil:
+			keys = append(keys, key)
+			continue
+		case errors.Is(err, io.EOF):
+			return keys, skipped, nil
+		case !isAboutKey(err):
+			return nil, nil, err
+		}
+		skipped = append(skipped, fmt.Sprintf("key number %d is not used: %s", number, clean(err.Error())))
+		if err := skipToKey(packets); errors.Is(err, io.EOF) {
+			return keys, skipped, nil
+		} else if err != nil {
+			return nil, nil, err
+		}
+	}
+}
+
+// isAboutKey tells an error about one key from one about the file.
+func isAboutKey(err error) bool {
+	var malformed pgperrors.StructuralError
+	var unsupported pgperrors.UnsupportedError
+	return errors.As(err, &malformed) || errors.As(err, &unsupported)
+}
+
+func skipToKey(packets *packet.Reader) error {
+	for {
+		p, err := packets.Next()
+		if err != nil && !isAboutKey(err) {
+			return err
+		}
+		switch key := p.(type) {
+		case *packet.PublicKey:
+			if !key.IsSubkey {
+				packets.Unread(p)
+				return nil
+			}
+		case *packet.PrivateKey:
+			if !key.IsSubkey {
+				packets.Unread(p)
+				return nil
+			}
+		}
+	}
+}
+
+// check says who made a signature, or why it is not accepted. As gpg does, and
+// git with it, a key is judged as of now: a signature that a key made while it
+// was good is refused once the key has expired or is revoked, since whoever
+// has the key can give a signature any date.
+func (k pgpKeys) check(message []byte, armored string, now time.Time) (signer string, err error) {
+	signature, err := readSignature(armored)
+	if err != nil {
+		return "", fmt.Errorf("its OpenPGP signature cannot be read: %s; %s", clean(err.Error()), remedyOwnKey)
+	}
+	key, ok := k.find(signature)
+	if !ok {
+		return "", k.unknown(signature)
+	}
+	if err := key.verify(message, signature); err != nil {
+		return "", fmt.Errorf("its signature by %s is wrong, so what it says is not what was signed; do not use it, and ask who pushed it", key)
+	}
+	if why := key.refusal(signature, atLeast(now, signature.CreationTime)); why != "" {
+		return "", fmt.Errorf("it is signed with %s, %s", key, why)
+	}
+	return key.String(), nil
+}
+
+// clockSkew is how far behind the signer's a node's clock may be.
+const clockSkew = 5 * time.Minute
+
+func atLeast(now, made time.Time) time.Time {
+	if made.After(now) && made.Before(now.Add(clockSkew)) {
+		return made
+	}
+	return now
+}
+
+func (k pgpKeys) unknown(signature *packet.Signature) error {
+	id := fmt.Sprintf("%016X", *signature.IssuerKeyId)
+	if len(signature.IssuerFingerprint) > 0 {
+		id = fmt.Sprintf("%X", signature.IssuerFingerprint)
+	}
+	if len(k.files) == 0 {
+		return fmt.Errorf("it is signed with OpenPGP key %s, and no keyring is configured; name one, made with gpg --export --armor %s", id, id)
+	}
+	return fmt.Errorf("it is signed with OpenPGP key %s, which is in none of %s; if that key is to be trusted, add what gpg --export --armor %s prints",
+		id, strings.Join(k.files, ", "), id)
+}
+
+// readSignature reads an armored block that holds one signature and nothing else.
+func readSignature(armored string) (*packet.Signature, error) {
+	block, err := armor.Decode(strings.NewReader(armored))
+	if err != nil {
+		return nil, fmt.Errorf("not an armored block: %w", err)
+	}
+	packets := packet.NewReader(block.Body)
+	p, err := packets.Next()
+	if err != nil {
+		return nil, err
+	}
+	signature, ok := p.(*packet.Signature)
+	switch {
+	case !ok:
+		return nil, errors.New("not a signature")
+	case signature.IssuerKeyId == nil:
+		return nil, errors.New("it does not say which key made it")
+	case signature.SigType != packet.SigTypeBinary:
+		return nil, errors.New("it is not a signature of a document")
+	}
+	if _, err := packets.Next(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("there is more than one signature, or something else behind it")
+	}
+	return signature, nil
+}
+
+// pgpKey is one key that can sign: a primary key, or a subkey of it.
+type pgpKey struct {
+	*packet.PublicKey
+	owner       *openpgp.Entity
+	about       *packet.Signature // what the owner says about the key: its use and expiry
+	revocations []*packet.Signature
+}
+
+// find returns the key that a signature names.
+func (k pgpKeys) find(signature *packet.Signature) (pgpKey, bool) {
+	for _, owner := range k.list {
+		if signature.CheckKeyIdOrFingerprint(owner.PrimaryKey) {
+			about, _ := owner.PrimarySelfSignature()
+			return pgpKey{owner.PrimaryKey, owner, about, nil}, true
+		}
+		for _, subkey := range owner.Subkeys {
+			if signature.CheckKeyIdOrFingerprint(subkey.PublicKey) {
+				return pgpKey{subkey.PublicKey, owner, subkey.Sig, subkey.Revocations}, true
+			}
+		}
+	}
+	return pgpKey{}, false
+}
+
+// String is the key's fingerprint and whose it is.
+func (k pgpKey) String() string {
+	name := ""
+	if identity := k.owner.PrimaryIdentity(); identity != nil {
+		name = " of " + clean(identity.Name)
+	}
+	return fmt.Sprintf("OpenPGP key %X%s", k.Fingerprint, name)
+}
+
+func (k pgpKey) verify(message []byte, signature *packet.Signature) error {
+	hash, err := signature.PrepareVerify()
+	if err != nil {
+		return err
+	}
+	if _, err := hash.Write(message); err != nil {
+		return err
+	}
+	return k.VerifySignature(hash, signature)
+}
+
+// refusal says why a signature that the key has made is not accepted at a time;
+// it is empty if it is.
+func (k pgpKey) refusal(signature *packet.Signature, at time.Time) string {
+	primary, _ := k.owner.PrimarySelfSignature()
+	if primary == nil || k.about == nil {
+		return "which says nothing of its use; " + remedyKeyring
+	}
+	if why := weakness(k.PublicKey, signature); why != "" {
+		return why
+	}
+	if why := k.revoked(); why != "" {
+		return why
+	}
+	const extend = "extend it and export it anew, or " + remedyOwnKey
+	switch {
+	case signature.CreationTime.After(at):
+		return fmt.Sprintf("at %s, which has not come yet: this node's clock says %s; set the wrong one of the two clocks", moment(signature.CreationTime), moment(at))
+	case signature.CreationTime.Before(k.CreationTime):
+		return "before that key was made; " + remedyOwnKey
+	case !k.about.FlagsValid || !k.about.FlagSign:
+		return "which is not meant for signing; " + remedyOwnKey
+	case k.owner.PrimaryKey.KeyExpired(primary, at), primary.SigExpired(at):
+		return fmt.Sprintf("which has expired%s; %s", expiry(k.owner.PrimaryKey, primary), extend)
+	case k.KeyExpired(k.about, at), k.about.SigExpired(at):
+		return fmt.Sprintf("which has expired%s; %s", expiry(k.PublicKey, k.about), extend)
+	case signature.SigExpired(at):
+		return "and that signature has expired; " + remedyUnsigned
+	case slices.ContainsFunc(signature.Notations, func(n *packet.Notation) bool { return n.IsCritical }):
+		return "under a condition that nfsync does not know (a critical notation); " + remedyOwnKey
+	}
+	return ""
+}
+
+// expiry is when a key expired, or empty if it is not the key that did but what it says of itself.
+func expiry(key *packet.PublicKey, about *packet.Signature) string {
+	if about.KeyLifetimeSecs == nil || *about.KeyLifetimeSecs == 0 {
+		return ""
+	}
+	return " at " + moment(key.CreationTime.Add(time.Duration(*about.KeyLifetimeSecs)*time.Second))
+}
+
+func moment(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// revoked says whether the key, its owner's primary key or every name of the
+// owner is revoked, no matter when and why: whoever has the key can date a
+// signature before the revocation.
+func (k pgpKey) revoked() string {
+	revocations := slices.Concat(k.owner.Revocations, k.revocations)
+	if identity := k.owner.PrimaryIdentity(); identity != nil {
+		revocations = append(revocations, identity.Revocations...)
+	}
+	if len(revocations) == 0 {
+		return ""
+	}
+	why := ""
+	if text := clean(revocations[0].RevocationReasonText); text != "" {
+		why = fmt.Sprintf(" (%q)", text)
+	}
+	return fmt.Sprintf("which was revoked at %s%s; %s", moment(revocations[0].CreationTime), why, remedyOwnKey)
+}
+
+// leastRSA is the least length of an RSA key in bits, as NIST SP 800-131A
+// has it.
+const leastRSA = 2048
+
+// weakness says why a signature could have been made by somebody without the
+// key.
+func weakness(key *packet.PublicKey, signature *packet.Signature) string {
+	switch key.PubKeyAlgo {
+	case packet.PubKeyAlgoRSA, packet.PubKeyAlgoRSASignOnly:
+		if bits, err := key.BitLength(); err != nil || bits < leastRSA {
+			return fmt.Sprintf("an RSA key of %d bits, which is too short to be trusted; %s", bits, remedyOwnKey)
+		}
+	case packet.PubKeyAlgoDSA:
+		return "a DSA key, a kind that is not trusted any more; " + remedyOwnKey
+	}
+	switch signature.Hash {
+	case crypto.SHA224, crypto.SHA256, crypto.SHA384, crypto.SHA512, crypto.SHA3_256, crypto.SHA3_512:
+		return ""
+	}
+	return fmt.Sprintf("by way of %s, in which collisions can be made; set personal-digest-preferences SHA512 in gpg.conf, and %s", signature.Hash, remedyUnsigned)
+}
