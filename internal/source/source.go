@@ -1,10 +1,6 @@
 package source
 
-import (
-	"context"
-	"errors"
-	"time"
-)
+import "time"
 
 // Config says where the policies are and how to get at them.
 type Config struct {
@@ -34,7 +30,7 @@ type Auth struct {
 	User           string // of http basic authentication, with PasswordFile
 	PasswordFile   string
 	TokenFile      string // bearer token
-	CAFile         string // PEM, in addition to the system's
+	CAFile         string // PEM, instead of the system's
 	ClientCertFile string // PEM, with ClientKeyFile
 	ClientKeyFile  string
 	Proxy          string // URL of a proxy; empty: as HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY say
@@ -83,18 +79,3 @@ type File struct {
 	Name string // slash-separated, from the root of the repository
 	Data []byte
 }
-
-// Fetch brings the revision that cfg names and verifies it. last are the
-// positions applied so far: a branch moves only forward from the one of its URL
-// and name, except to the commit accept.
-//
-// The errors are *FetchError, *VerifyError, *RewrittenError and *TreeError,
-// wrapped or not.
-func Fetch(ctx context.Context, cfg Config, last []Position, accept string) (Revision, error) {
-	return Revision{}, errors.New("cannot fetch: not implemented")
-}
-
-// RunChild runs the fetch and exits if this process was started to be one, and
-// returns otherwise. It must be the first call of main, and of TestMain in
-// packages whose tests call Fetch.
-func RunChild() {}

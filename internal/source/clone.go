@@ -1,0 +1,252 @@
+package source
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/go-git/go-billy/v5/osfs"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/storage/filesystem"
+	"golang.org/x/sys/unix"
+)
+
+// When a clone has grown so far, a new one is cheaper to keep.
+const (
+	wornPacks = 40        // each fetch of something new leaves one
+	wornBytes = 512 << 20 // of all packs
+)
+
+// cacheDir is where the clone of a URL is kept.
+func cacheDir(dir, u string) string {
+	sum := sha256.Sum256([]byte(u))
+	return filepath.Join(dir, hex.EncodeToString(sum[:16]))
+}
+
+// lock keeps other processes away from the clone of a URL, until the file is
+// closed or the process ends.
+func (j *job) lock(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		j.phase("waiting for another nfsync that fetches from the same URL")
+		for {
+			if err = unix.Flock(int(f.Fd()), unix.LOCK_EX); !errors.Is(err, unix.EINTR) {
+				break
+			}
+		}
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("cannot lock %s: %w", name, err)
+	}
+	return f, nil
+}
+
+// clone is a copy of what was fetched from one URL: a bare repository that git
+// itself could read.
+type clone struct {
+	dir string
+	s   *filesystem.Storage
+	objects
+}
+
+// openClone opens a clone and looks whether it can be used.
+func openClone(dir string) (c *clone, err error) {
+	err = catch(func() error {
+		info, err := os.Lstat(dir)
+		if err != nil {
+			return err
+		}
+		if !info.IsDir() {
+			return fmt.Errorf("%s is no directory", dir)
+		}
+		c = newClone(dir)
+		return c.check()
+	})
+	return c, err
+}
+
+func newClone(dir string) *clone {
+	s := openStorage(osfs.New(dir, osfs.WithBoundOS()), nil)
+	return &clone{dir: dir, s: s, objects: objects{s}}
+}
+
+// createClone makes an empty clone beside the place where it will be.
+func createClone(beside string) (*clone, error) {
+	dir, err := os.MkdirTemp(filepath.Dir(beside), filepath.Base(beside)+".new-")
+	if err != nil {
+		return nil, err
+	}
+	c := newClone(dir)
+	if err := c.s.Init(); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "config"), []byte("[core]\n\trepositoryformatversion = 0\n\tbare = true\n"), 0o600); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(c.packs(), 0o700); err != nil {
+		return nil, err
+	}
+	return c, c.s.SetReference(plumbing.NewSymbolicReference(plumbing.HEAD, "refs/heads/main"))
+}
+
+func (c *clone) packs() string { return filepath.Join(c.dir, "objects", "pack") }
+
+// check reads what the clone consists of beside its objects: these are checked
+// as they are read.
+func (c *clone) check() error {
+	if _, err := c.tips(); err != nil {
+		return err
+	}
+	shallow, err := c.shallow()
+	if err != nil {
+		return err
+	}
+	for h := range shallow {
+		if !c.has(h) {
+			return fmt.Errorf("its history ends at %s, which it does not have", h)
+		}
+	}
+	return nil
+}
+
+// worn reports whether the clone has grown so much that it is given up.
+func (c *clone) worn() bool {
+	entries, err := os.ReadDir(c.packs())
+	if err != nil {
+		return true
+	}
+	var packs, bytes int64
+	for _, e := range entries {
+		if filepath.Ext(e.Name()) == ".pack" {
+			packs++
+		}
+		if info, err := e.Info(); err == nil {
+			bytes += info.Size()
+		}
+	}
+	return packs >= wornPacks || bytes > wornBytes
+}
+
+// tips are the commits and tags that were fetched completely.
+func (c *clone) tips() ([]plumbing.Hash, error) {
+	refs, err := c.s.IterReferences()
+	if err != nil {
+		return nil, err
+	}
+	var tips []plumbing.Hash
+	err = refs.ForEach(func(r *plumbing.Reference) error {
+		if r.Type() != plumbing.HashReference {
+			return nil
+		}
+		if !c.has(r.Hash()) {
+			return fmt.Errorf("its reference %s names %s, which it does not have", r.Name(), r.Hash())
+		}
+		tips = append(tips, r.Hash())
+		return nil
+	})
+	return tips, err
+}
+
+// shallow are the commits whose parents were not fetched.
+func (c *clone) shallow() (map[plumbing.Hash]bool, error) {
+	list, err := c.s.Shallow()
+	if err != nil {
+		return nil, err
+	}
+	set := map[plumbing.Hash]bool{}
+	for _, h := range list {
+		set[h] = true
+	}
+	return set, nil
+}
+
+// remembered is what a name stood for when it was fetched last, or zero.
+func (c *clone) remembered(name plumbing.ReferenceName) plumbing.Hash {
+	r, err := c.s.Reference(name)
+	if err != nil {
+		return plumbing.ZeroHash
+	}
+	return r.Hash()
+}
+
+// remember keeps what a name stands for, all of which is there.
+func (c *clone) remember(name plumbing.ReferenceName, h plumbing.Hash) error {
+	return c.s.SetReference(plumbing.NewHashReference(name, h))
+}
+
+// replace puts this clone where the old one was. The two renames are under the
+// lock; what a crash between them leaves behind, sweep removes.
+func (c *clone) replace(at string) error {
+	_ = c.s.Close()
+	if err := os.Rename(at, c.dir+".old"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Rename(c.dir, at); err != nil {
+		return err
+	}
+	return os.RemoveAll(c.dir + ".old")
+}
+
+func (c *clone) remove() {
+	_ = c.s.Close()
+	_ = os.RemoveAll(c.dir)
+}
+
+// sweep removes what fetches that were killed have left beside the clone and in it.
+func sweep(at string) error {
+	leftovers, err := filepath.Glob(at + ".new-*")
+	if err != nil {
+		return err
+	}
+	received, err := filepath.Glob(filepath.Join(at, "objects", "pack", receivedPrefix+"*"))
+	if err != nil {
+		return err
+	}
+	for _, name := range append(leftovers, received...) {
+		if err := os.RemoveAll(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// receivedPrefix names files of packs that are being received.
+const receivedPrefix = "receiving-"
+
+// receive makes a file for a pack that is being received.
+func (c *clone) receive() (*os.File, error) {
+	return os.CreateTemp(c.packs(), receivedPrefix)
+}
+
+// setShallow takes over where the server says that its packs end.
+func (c *clone) setShallow(add, remove []plumbing.Hash) error {
+	set, err := c.shallow()
+	if err != nil {
+		return err
+	}
+	for _, h := range add {
+		set[h] = true
+	}
+	for _, h := range remove {
+		delete(set, h)
+	}
+	var lines strings.Builder
+	for h := range set {
+		lines.WriteString(h.String() + "\n")
+	}
+	name := filepath.Join(c.dir, "shallow")
+	if err := os.WriteFile(name+".new", []byte(lines.String()), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(name+".new", name)
+}

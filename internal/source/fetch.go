@@ -1,0 +1,92 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+)
+
+// Fetch brings the revision that cfg names and verifies it. last are the
+// positions applied so far: a branch moves only forward from the one of its URL
+// and name, except to the commit accept.
+//
+// The URLs are tried in order until one answers. One that answers with what
+// must not be applied ends the search: what it says is not put right by
+// another server that knows less.
+//
+// The errors are *FetchError (several URLs: one each, found by errors.As),
+// *VerifyError, *RewrittenError and *TreeError; that of a cancelled ctx is its own.
+func Fetch(ctx context.Context, cfg Config, last []Position, accept string) (Revision, error) {
+	if err := check(cfg, accept); err != nil {
+		return Revision{}, err
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = DefaultTimeout
+	}
+	var failed fetchErrors
+	for _, u := range cfg.URLs {
+		r, err := fetchOne(ctx, cfg, u, last, accept)
+		if err == nil {
+			for _, f := range failed {
+				r.Warnings = append(r.Warnings, f.Error())
+			}
+			return r, nil
+		}
+		if ctx.Err() != nil {
+			return Revision{}, fmt.Errorf("the fetch of %s was stopped: %w", clean(u), context.Cause(ctx))
+		}
+		if fe := (*FetchError)(nil); !errors.As(err, &fe) {
+			return Revision{}, err
+		}
+		failed = append(failed, err)
+	}
+	return Revision{}, failed.orNil()
+}
+
+var fullHash = regexp.MustCompile(`^[0-9a-f]{40}$`)
+
+// check finds what is wrong with a configuration without asking anybody.
+func check(cfg Config, accept string) error {
+	if len(cfg.URLs) == 0 {
+		return errors.New("cannot fetch: no URL is given")
+	}
+	for _, u := range cfg.URLs {
+		if _, err := endpoint(u); err != nil {
+			return &FetchError{URL: clean(u), Err: err}
+		}
+	}
+	given := slices.DeleteFunc([]string{cfg.Branch, cfg.Tag, cfg.Commit}, func(s string) bool { return s == "" })
+	if len(given) > 1 {
+		return errors.New("cannot fetch: of branch, tag and commit only one can be followed")
+	}
+	for what, hash := range map[string]string{"commit": cfg.Commit, "accepted commit": accept} {
+		if hash != "" && !fullHash.MatchString(hash) {
+			return fmt.Errorf("cannot fetch: the %s %q is not a full hash of 40 lower-case hexadecimal digits", what, hash)
+		}
+	}
+	for _, name := range []plumbing.ReferenceName{plumbing.NewBranchReferenceName(cfg.Branch), plumbing.NewTagReferenceName(cfg.Tag)} {
+		if !strings.HasSuffix(name.String(), "/") && name.Validate() != nil {
+			return fmt.Errorf("cannot fetch: %q is no name of a branch or tag", name.Short())
+		}
+	}
+	if _, err := cleanPath(cfg.Path); err != nil {
+		return err
+	}
+	if cfg.Dir == "" {
+		return errors.New("cannot fetch: no directory for the clone is given")
+	}
+	if cfg.Timeout < 0 {
+		return fmt.Errorf("cannot fetch: a timeout of %s", cfg.Timeout)
+	}
+	return nil
+}
+
+// positionsAt are the positions of one URL.
+func positionsAt(last []Position, u string) []Position {
+	return slices.DeleteFunc(slices.Clone(last), func(p Position) bool { return p.URL != u })
+}

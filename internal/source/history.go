@@ -1,0 +1,145 @@
+package source
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/object"
+)
+
+// errShallow tells that the history ends before an answer is found.
+var errShallow = errors.New("the history ends before that can be told")
+
+// maxNewCommits bounds the commits whose signatures are checked at once.
+const maxNewCommits = 10_000
+
+// history answers questions about ancestry, with more of the history where
+// what is there does not tell.
+type history struct {
+	objects objects
+	// shallow are the commits whose parents are not there.
+	shallow func() (map[plumbing.Hash]bool, error)
+	// deepen brings that many commits below the tip; nil where nobody can.
+	deepen func(depth int) error
+}
+
+// depths are those that are asked for in turn: a few commits prove most moves.
+var depths = []int{32, 256, 2048, math.MaxInt32}
+
+// deepening asks the question until the history suffices.
+func (h *history) deepening(question func() error) error {
+	err := question()
+	for _, depth := range depths {
+		if !errors.Is(err, errShallow) || h.deepen == nil {
+			return err
+		}
+		if err := h.deepen(depth); err != nil {
+			return err
+		}
+		err = question()
+	}
+	return err
+}
+
+// descends reports whether tip has last among its ancestors.
+func (h *history) descends(tip, last plumbing.Hash) (bool, error) {
+	found := false
+	err := h.deepening(func() error {
+		seen, cut, err := h.reach(tip, func(c plumbing.Hash) bool { return c == last })
+		if err != nil {
+			return err
+		}
+		if found = seen[last]; !found && cut {
+			return errShallow
+		}
+		return nil
+	})
+	return found, err
+}
+
+// since lists tip and the commits that it has and last has not; last is an
+// ancestor of tip.
+func (h *history) since(tip, last plumbing.Hash) ([]*object.Commit, error) {
+	var list []plumbing.Hash
+	err := h.deepening(func() (err error) {
+		list, err = h.sinceHere(tip, last)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	commits := make([]*object.Commit, 0, len(list))
+	for _, hash := range list {
+		c, err := h.objects.commit(hash)
+		if err != nil {
+			return nil, err
+		}
+		commits = append(commits, c)
+	}
+	return commits, nil
+}
+
+func (h *history) sinceHere(tip, last plumbing.Hash) ([]plumbing.Hash, error) {
+	old, oldCut, err := h.reach(last, nil)
+	if err != nil {
+		return nil, err
+	}
+	seen, cut, err := h.reach(tip, func(c plumbing.Hash) bool { return old[c] })
+	if err != nil {
+		return nil, err
+	}
+	list := []plumbing.Hash{tip}
+	root := false
+	for c := range seen {
+		if c == tip || old[c] {
+			continue
+		}
+		list = append(list, c)
+		if commit, err := h.objects.commit(c); err == nil && commit.NumParents() == 0 {
+			root = true
+		}
+		if len(list) > maxNewCommits {
+			return nil, fmt.Errorf("more than %d commits are new since %s: too many to verify at once", maxNewCommits, last)
+		}
+	}
+	// A way from tip that did not end at what last has may have gone past it,
+	// where last's own history is cut off.
+	if cut || oldCut && root {
+		return nil, errShallow
+	}
+	return list, nil
+}
+
+// reach collects the commits that can be reached from one; those for which stop
+// holds are in it, their parents are not. cut tells that it met the end of a shallow history.
+func (h *history) reach(from plumbing.Hash, stop func(plumbing.Hash) bool) (seen map[plumbing.Hash]bool, cut bool, err error) {
+	shallow, err := h.shallow()
+	if err != nil {
+		return nil, false, err
+	}
+	seen = map[plumbing.Hash]bool{from: true}
+	for queue := []plumbing.Hash{from}; len(queue) > 0; {
+		at := queue[len(queue)-1]
+		queue = queue[:len(queue)-1]
+		if stop != nil && stop(at) {
+			continue
+		}
+		if shallow[at] {
+			cut = true
+			continue
+		}
+		c, err := h.objects.commit(at)
+		if err != nil {
+			return nil, false, err
+		}
+		for _, p := range c.ParentHashes {
+			if !seen[p] {
+				seen[p] = true
+				queue = append(queue, p)
+			}
+		}
+	}
+	return seen, cut, nil
+}

@@ -1,0 +1,172 @@
+package source
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing/transport"
+	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
+)
+
+// maxRefusal is how much is read of an answer that is not what was asked for.
+const maxRefusal = 1 << 10
+
+// httpRemote speaks http and https as the configuration says.
+func (j *job) httpRemote() (*remote, error) {
+	base, err := j.httpTransport()
+	if err != nil {
+		return nil, err
+	}
+	auth, err := j.httpAuth()
+	if err != nil {
+		return nil, err
+	}
+	c := &http.Client{Transport: &guard{base: base, budget: &j.budget}, CheckRedirect: sameHost}
+	ep := *j.ep
+	ep.User = "" // it is in auth
+	return &remote{job: j, ep: ep, client: githttp.NewClient(c), auth: auth}, nil
+}
+
+func (j *job) httpTransport() (*http.Transport, error) {
+	a := j.config().Auth
+	t := &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            (&net.Dialer{Timeout: j.config().Timeout}).DialContext,
+		TLSHandshakeTimeout:    j.config().Timeout,
+		ExpectContinueTimeout:  time.Second,
+		MaxResponseHeaderBytes: 64 << 10,
+		ForceAttemptHTTP2:      true,
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
+	}
+	if a.Proxy != "" {
+		u, err := proxyURL(a.Proxy)
+		if err != nil {
+			return nil, err
+		}
+		t.Proxy = http.ProxyURL(u)
+	}
+	if a.CAFile != "" {
+		pem, err := publicFile("CA file", a.CAFile)
+		if err != nil {
+			return nil, err
+		}
+		t.TLSClientConfig.RootCAs = x509.NewCertPool()
+		if !t.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("the CA file %s holds no certificate in PEM", a.CAFile)
+		}
+	}
+	if a.ClientCertFile != "" {
+		cert, err := j.clientCertificate(a)
+		if err != nil {
+			return nil, err
+		}
+		t.TLSClientConfig.Certificates = []tls.Certificate{cert}
+	}
+	return t, nil
+}
+
+func (j *job) clientCertificate(a Auth) (tls.Certificate, error) {
+	pem, err := publicFile("client certificate", a.ClientCertFile)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	key, err := j.secretFile("client key", a.ClientKeyFile)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	cert, err := tls.X509KeyPair(pem, key)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("cannot use the client certificate %s with %s: %w", a.ClientCertFile, a.ClientKeyFile, err)
+	}
+	return cert, nil
+}
+
+// httpAuth is what is sent with each request to the host of the URL.
+func (j *job) httpAuth() (transport.AuthMethod, error) {
+	a := j.config().Auth
+	switch {
+	case a.TokenFile != "":
+		token, err := j.secretLine("token file", a.TokenFile)
+		if err != nil {
+			return nil, err
+		}
+		return &githttp.TokenAuth{Token: token}, nil
+	case a.PasswordFile != "":
+		password, err := j.secretLine("password file", a.PasswordFile)
+		if err != nil {
+			return nil, err
+		}
+		user := a.User
+		if user == "" {
+			user = j.ep.User
+		}
+		if user == "" {
+			return nil, errors.New("a password file is given without a user")
+		}
+		j.secrets = append(j.secrets, base64.StdEncoding.EncodeToString([]byte(user+":"+password)))
+		return &githttp.BasicAuth{Username: user, Password: password}, nil
+	}
+	return nil, nil
+}
+
+// redirectError tells that a server sends us to another one.
+type redirectError struct{ from, to string }
+
+func (e *redirectError) Error() string {
+	return fmt.Sprintf("it redirects to %s, which is not on %s and is not followed (no credential was sent there): name that URL if it is the right one", e.to, e.from)
+}
+
+// sameHost follows a redirect to the same host and port, and to https on the
+// same host; any other would let a server send us, with what we trust it for,
+// to a place that nobody has named.
+func sameHost(req *http.Request, via []*http.Request) error {
+	from, to := via[0].URL, req.URL
+	upgrade := from.Scheme == "http" && to.Scheme == "https" && from.Port() == "" && (to.Port() == "" || to.Port() == "443")
+	if strings.EqualFold(from.Hostname(), to.Hostname()) && (from.Scheme == to.Scheme && from.Port() == to.Port() || upgrade) {
+		return nil
+	}
+	return &redirectError{from: from.Host, to: (&url.URL{Scheme: to.Scheme, Host: to.Host, Path: to.Path}).String()}
+}
+
+// guard bounds what the answers may hold and recognizes those that no git
+// server gives.
+type guard struct {
+	base   http.RoundTripper
+	budget *budget
+}
+
+func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
+	res, err := g.base.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	if res.StatusCode < 200 || res.StatusCode > 299 {
+		res.Body = &wrapped{Reader: io.LimitReader(res.Body, maxRefusal), Closer: res.Body}
+		return res, nil
+	}
+	kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type"))
+	if !strings.HasPrefix(kind, "application/x-git-upload-pack-") {
+		_ = res.Body.Close()
+		if kind == "" {
+			kind = "something without a type"
+		}
+		return nil, fmt.Errorf("it answers with %s, not as a git server that speaks the smart protocol does: is this the URL to clone from?", kind)
+	}
+	res.Body = &wrapped{Reader: g.budget.reader(res.Body), Closer: res.Body}
+	return res, nil
+}
+
+type wrapped struct {
+	io.Reader
+	io.Closer
+}

@@ -1,0 +1,223 @@
+package source
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// childVerb is the one argument of a process that fetches.
+const childVerb = "fetch-child"
+
+// The memory that a fetch may take.
+const (
+	// maxResident ends a child whose resident memory is seen above it.
+	maxResident = 140 << 20
+	// maxData is the child's RLIMIT_DATA. Go's heap grows by arenas of 64 MiB, so
+	// that this leaves room for two of them. Before Linux 4.7 it does not count
+	// what Go allocates; there only maxResident holds.
+	maxData = 200 << 20
+	// softMemory makes the child's collector work harder instead of growing.
+	softMemory = 90 << 20
+	// watchInterval is short: what inflates grows by some hundred MiB a second.
+	watchInterval = 10 * time.Millisecond
+)
+
+// maxAnswer bounds what a child may write, far above what it has reason to.
+const maxAnswer = 2 * maxPolicies
+
+// fetchOne fetches from one URL within its time.
+func fetchOne(ctx context.Context, cfg Config, u string, last []Position, accept string) (Revision, error) {
+	limited, cancel := context.WithTimeoutCause(ctx, cfg.Timeout, errTimeout)
+	defer cancel()
+	cfg.URLs = []string{u}
+	req := request{Config: cfg, Last: positionsAt(last, u), Accept: accept}
+	_, err := os.Lstat(cacheDir(cfg.Dir, u))
+	cached := err == nil
+
+	c, err := runChild(limited, req)
+	if died := (*deathError)(nil); errors.As(err, &died) && cached && limited.Err() == nil {
+		// What is in the cache may be what killed it.
+		req.Fresh = true
+		c, err = runChild(limited, req)
+	}
+	if limited.Err() != nil && !c.ended {
+		err = fmt.Errorf("%w: nothing final within %s (while %s)", errTimeout, cfg.Timeout, c.phase)
+	}
+	switch {
+	case err != nil:
+		return Revision{}, &FetchError{URL: u, Err: err}
+	case c.failure != nil:
+		return Revision{}, c.failure.err(u)
+	}
+	slices.SortFunc(c.revision.Files, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
+	return c.revision, nil
+}
+
+// deathError tells that the child ended without an answer.
+type deathError struct{ why string }
+
+func (e *deathError) Error() string { return e.why }
+
+// answer is what a child has said.
+type answer struct {
+	phase    string
+	revision Revision
+	failure  *failure
+	ended    bool // it said all it had to say
+}
+
+// runChild starts a child, has it do the request, and sees to it that it ends:
+// with ctx, or when it takes too much memory.
+func runChild(ctx context.Context, req request) (answer, error) {
+	a := answer{phase: "starting"}
+	// /proc/self/exe stays this program when its file is replaced by an update.
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", childVerb)
+	cmd.Args[0] = os.Args[0]
+	// Its own process group: an interrupt typed at the terminal is for the parent to handle.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.WaitDelay = time.Second
+	var said noise
+	cmd.Stderr = &said
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return a, err
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return a, err
+	}
+	if err := cmd.Start(); err != nil {
+		return a, fmt.Errorf("cannot start the process that fetches: %w", err)
+	}
+	w := watch(cmd.Process)
+	// The pipe stays open as long as this process lives: its end tells the child to end.
+	sent := json.NewEncoder(stdin).Encode(req)
+	heard := a.listen(stdout)
+	if heard != nil {
+		_ = cmd.Process.Kill()
+	}
+	w.stop()
+	_ = stdin.Close()
+	ended := cmd.Wait()
+	switch {
+	case a.ended:
+		return a, nil
+	case w.exceeded.Load() || said.outOfMemory():
+		return a, &deathError{fmt.Sprintf("it takes more than %d MiB of memory to hold what the server sends, and was stopped (while %s)", maxResident>>20, a.phase)}
+	case ended == nil || heard != nil:
+		return a, &deathError{fmt.Sprintf("the process that fetches ended without an answer (while %s): %v", a.phase, errors.Join(sent, heard))}
+	}
+	return a, &deathError{clean(fmt.Sprintf("the process that fetches ended (while %s): %v: %s", a.phase, ended, said.first()))}
+}
+
+// listen reads what the child says until it has said all.
+func (a *answer) listen(r io.Reader) error {
+	d := json.NewDecoder(io.LimitReader(r, maxAnswer))
+	for !a.ended {
+		var m message
+		err := d.Decode(&m)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		switch {
+		case m.Revision != nil: // it begins, or begins anew after a cache that turned out to be broken
+			a.revision = *m.Revision
+		case m.File != nil:
+			a.revision.Files = append(a.revision.Files, *m.File)
+		case m.Error != nil:
+			a.failure, a.ended = m.Error, true
+		case m.End:
+			a.ended = true
+		default:
+			a.phase = m.Phase
+		}
+	}
+	return nil
+}
+
+// watcher kills a process whose resident memory grows too large.
+type watcher struct {
+	exceeded   atomic.Bool
+	done, over chan struct{}
+}
+
+func watch(p *os.Process) *watcher {
+	w := &watcher{done: make(chan struct{}), over: make(chan struct{})}
+	go func() {
+		defer close(w.over)
+		tick := time.NewTicker(watchInterval)
+		defer tick.Stop()
+		for {
+			select {
+			case <-w.done:
+				return
+			case <-tick.C:
+			}
+			if resident(p.Pid) > maxResident {
+				w.exceeded.Store(true)
+				_ = p.Kill()
+				return
+			}
+		}
+	}()
+	return w
+}
+
+func (w *watcher) stop() {
+	close(w.done)
+	<-w.over
+}
+
+// resident is the resident memory of a process in bytes, 0 if it is gone: the
+// second number of proc(5)'s statm, in pages.
+func resident(pid int) int64 {
+	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "statm"))
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(b))
+	if len(fields) < 2 {
+		return 0
+	}
+	pages, err := strconv.ParseInt(fields[1], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return pages * int64(os.Getpagesize())
+}
+
+// noise keeps the beginning of what a child writes to its standard error: Go
+// tells there why a process dies.
+type noise struct{ b bytes.Buffer }
+
+func (n *noise) Write(p []byte) (int, error) {
+	n.b.Write(p[:min(len(p), 4096-min(n.b.Len(), 4096))])
+	return len(p), nil
+}
+
+func (n *noise) first() string {
+	line, _, _ := strings.Cut(strings.TrimSpace(n.b.String()), "\n")
+	return line
+}
+
+// outOfMemory recognizes how the Go runtime says that the kernel gives it no more.
+func (n *noise) outOfMemory() bool {
+	s := n.b.String()
+	return strings.Contains(s, "out of memory") || strings.Contains(s, "cannot allocate memory") || strings.Contains(s, "failed to create new OS thread")
+}

@@ -1,0 +1,89 @@
+package source
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+)
+
+// maxSecret bounds the files of keys, passwords and certificates.
+const maxSecret = 1 << 20
+
+// readBounded reads a file of the configuration.
+func readBounded(name string) ([]byte, os.FileInfo, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, nil, fmt.Errorf("%s is not a regular file", name)
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
+	if err == nil && len(b) > maxSecret {
+		err = fmt.Errorf("%s is larger than %d bytes", name, maxSecret)
+	}
+	return b, info, err
+}
+
+// secretFile reads a file that nobody else may read. That is an error and not
+// a warning, as it is for ssh: what others could read must be replaced, not
+// only hidden.
+func (j *job) secretFile(what, name string) ([]byte, error) {
+	b, info, err := readBounded(name)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the %s: %w", what, err)
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return nil, fmt.Errorf("the %s %s can be read by others (mode %04o): run 'chmod 600 %s', and replace it if they might have", what, name, mode, name)
+	}
+	return b, nil
+}
+
+// secretLine reads a secret that is the one line of a file. A newline at its
+// end belongs to the file, not to the secret.
+func (j *job) secretLine(what, name string) (string, error) {
+	b, err := j.secretFile(what, name)
+	if err != nil {
+		return "", err
+	}
+	s := strings.TrimRight(string(b), "\r\n")
+	switch {
+	case s == "":
+		return "", fmt.Errorf("the %s %s is empty", what, name)
+	case strings.ContainsAny(s, "\r\n\x00"):
+		return "", fmt.Errorf("the %s %s has more than one line", what, name)
+	}
+	j.secrets = append(j.secrets, s)
+	return s, nil
+}
+
+// publicFile reads a file that holds no secret.
+func publicFile(what, name string) ([]byte, error) {
+	b, _, err := readBounded(name)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the %s: %w", what, err)
+	}
+	return b, nil
+}
+
+// checkAuth finds contradictions among the files that are named.
+func checkAuth(a Auth) error {
+	switch {
+	case a.PasswordFile != "" && a.TokenFile != "":
+		return errors.New("a password file and a token file are given: only one of them can be sent")
+	case a.User != "" && a.TokenFile != "":
+		return errors.New("a user is given with a bearer token, which has none: give the password file instead if the server wants the token as a password")
+	case a.User != "" && a.PasswordFile == "":
+		return errors.New("a user is given without a password file")
+	case (a.ClientCertFile == "") != (a.ClientKeyFile == ""):
+		return errors.New("a client certificate needs both its certificate file and its key file")
+	}
+	return nil
+}

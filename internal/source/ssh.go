@@ -1,0 +1,203 @@
+package source
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing/transport"
+	gitssh "github.com/go-git/go-git/v5/plumbing/transport/ssh"
+	"github.com/skeema/knownhosts"
+	"golang.org/x/crypto/ssh"
+	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
+)
+
+// defaultSSHUser is who logs in where the URL names nobody, as all forges have it.
+const defaultSSHUser = "git"
+
+// sshRemote speaks ssh as the configuration says.
+func (j *job) sshRemote() (*remote, error) {
+	if err := j.registerDialers(); err != nil {
+		return nil, err
+	}
+	signer, err := j.sshKey()
+	if err != nil {
+		return nil, err
+	}
+	hosts, err := j.knownHosts()
+	if err != nil {
+		return nil, err
+	}
+	ep := *j.ep
+	ep.Host = strings.Trim(ep.Host, "[]") // go-git joins it with the port itself
+	ep.Proxy = transport.ProxyOptions{URL: boundedScheme + "://" + "dialer"}
+	user := ep.User
+	if user == "" {
+		user = defaultSSHUser
+	}
+	auth := &sshAuth{hosts: hosts, config: ssh.ClientConfig{
+		User:              user,
+		Auth:              []ssh.AuthMethod{ssh.PublicKeys(signer)},
+		HostKeyCallback:   hosts.check,
+		HostKeyAlgorithms: hosts.db.HostKeyAlgorithms(hosts.addr),
+		Timeout:           j.config().Timeout, // of the connecting; the parent watches the rest
+	}}
+	r := &remote{job: j, ep: ep, client: gitssh.NewClient(nil), auth: auth}
+	r.explain = func(err error) error {
+		switch {
+		case hosts.refused != nil:
+			return hosts.refused
+		case strings.Contains(err.Error(), "unable to authenticate"):
+			return fmt.Errorf("%w: it does not let %s in with the key %s (%s)", err, user, j.config().Auth.SSHKeyFile, ssh.FingerprintSHA256(signer.PublicKey()))
+		}
+		return err
+	}
+	r.again = auth.anyHostKey
+	return r, nil
+}
+
+func (j *job) sshKey() (ssh.Signer, error) {
+	name := j.config().Auth.SSHKeyFile
+	if name == "" {
+		return nil, errors.New("ssh needs a private key: name its file")
+	}
+	pem, err := j.secretFile("ssh key", name)
+	if err != nil {
+		return nil, err
+	}
+	signer, err := ssh.ParsePrivateKey(pem)
+	if missing := (*ssh.PassphraseMissingError)(nil); errors.As(err, &missing) {
+		return nil, fmt.Errorf("the ssh key %s has a passphrase, and there is nobody to ask for it: make a key without one for this node ('ssh-keygen -t ed25519 -N \"\"')", name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot use the ssh key %s: %w", name, err)
+	}
+	return signer, nil
+}
+
+// sshAuth hands go-git our configuration of ssh.
+type sshAuth struct {
+	config ssh.ClientConfig
+	hosts  *knownHosts
+}
+
+func (a *sshAuth) Name() string { return gitssh.PublicKeysName }
+
+func (a *sshAuth) String() string { return a.Name() }
+
+func (a *sshAuth) ClientConfig() (*ssh.ClientConfig, error) {
+	c := a.config
+	return &c, nil
+}
+
+// anyHostKey prepares for a second attempt after one that failed because the
+// server has no key of the types that we know of it: it will be refused too, but the
+// refusal can then name the key that the server has.
+func (a *sshAuth) anyHostKey(err error) bool {
+	var n *ssh.AlgorithmNegotiationError
+	if !errors.As(err, &n) || a.config.HostKeyAlgorithms == nil {
+		return false
+	}
+	if !slices.ContainsFunc(n.RequestedAlgorithms, func(s string) bool { return slices.Contains(ssh.SupportedAlgorithms().HostKeys, s) }) {
+		return false
+	}
+	a.config.HostKeyAlgorithms = nil
+	return true
+}
+
+// knownHosts checks a server's key, and explains what to do where it refuses.
+type knownHosts struct {
+	db      *knownhosts.HostKeyDB
+	addr    string // host:port
+	files   []string
+	refused error
+}
+
+// knownHosts reads the configured file, or those that ssh reads. A file that
+// does not exist is an empty one: the refusal then says what to write into it.
+func (j *job) knownHosts() (*knownHosts, error) {
+	k := &knownHosts{addr: hostPort(j.ep), files: []string{j.config().Auth.KnownHostsFile}}
+	if k.files[0] == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return nil, fmt.Errorf("cannot tell where known_hosts is: %w", err)
+		}
+		k.files = []string{filepath.Join(home, ".ssh", "known_hosts"), "/etc/ssh/ssh_known_hosts"}
+	}
+	var present []string
+	for _, name := range k.files {
+		switch _, err := publicFile("known_hosts file", name); {
+		case err == nil:
+			present = append(present, name)
+		case !errors.Is(err, fs.ErrNotExist):
+			return nil, err
+		}
+	}
+	var err error
+	if len(present) > 0 {
+		k.db, err = gitssh.NewKnownHostsDb(present...)
+	} else {
+		k.db, err = knownhosts.NewDB()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the known_hosts file: %w", err)
+	}
+	return k, nil
+}
+
+// check is the ssh.HostKeyCallback.
+func (k *knownHosts) check(host string, remote net.Addr, key ssh.PublicKey) error {
+	err := k.db.HostKeyCallback()(host, remote, key)
+	if err == nil {
+		return nil
+	}
+	k.refused = k.refusal(err, key)
+	return k.refused
+}
+
+func (k *knownHosts) refusal(err error, key ssh.PublicKey) error {
+	host, port, splitErr := net.SplitHostPort(k.addr)
+	if splitErr != nil {
+		return err
+	}
+	offered := key.Type() + " " + ssh.FingerprintSHA256(key)
+	entry := knownhosts.Normalize(k.addr)
+	add := fmt.Sprintf("add this line to %s (as 'ssh-keyscan -p %s -t %s %s' prints it): %s",
+		k.files[0], port, scanType(key.Type()), host, knownhosts.Line([]string{k.addr}, key))
+	var revoked *xknownhosts.RevokedError
+	if errors.As(err, &revoked) {
+		return fmt.Errorf("the server's key %s is revoked by %s:%d", offered, revoked.Revoked.Filename, revoked.Revoked.Line)
+	}
+	var known *xknownhosts.KeyError
+	if !errors.As(err, &known) {
+		return fmt.Errorf("the server's key %s is refused: %w", offered, err)
+	}
+	if len(known.Want) == 0 {
+		return fmt.Errorf("the key of %s is not known: it offers %s, and %s has no line for it. Compare the fingerprint with what the server's administrator publishes, then %s",
+			entry, offered, strings.Join(k.files, " and "), add)
+	}
+	for _, want := range known.Want {
+		if want.Key.Type() == key.Type() {
+			return fmt.Errorf("the key of %s has changed: %s:%d expects %s, the server offers %s. Either it has a new key or another machine answers in its place. If its administrator confirms the new fingerprint, remove the old line ('ssh-keygen -f %s -R %q') and %s",
+				entry, want.Filename, want.Line, ssh.FingerprintSHA256(want.Key), offered, want.Filename, entry, add)
+		}
+	}
+	return fmt.Errorf("the key of %s is not known: %s:%d has one of type %s, the server offers %s. Compare the fingerprint with what its administrator publishes, then %s",
+		entry, known.Want[0].Filename, known.Want[0].Line, known.Want[0].Key.Type(), offered, add)
+}
+
+// scanType is what ssh-keyscan calls a type of key.
+func scanType(t string) string {
+	switch {
+	case t == ssh.KeyAlgoED25519:
+		return "ed25519"
+	case strings.HasPrefix(t, "ecdsa"):
+		return "ecdsa"
+	}
+	return "rsa"
+}

@@ -1,0 +1,426 @@
+package source
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+)
+
+const policy = "kind: NodePolicy\n"
+
+func basic(user, password string) string {
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
+}
+
+func TestHTTP(t *testing.T) {
+	r := newRepo(t)
+	r.write("README.md", "no policy")
+	head := r.commit("policies/a.yaml", policy)
+	u := serve(t, r)
+	got := mustFetch(t, config(t, u))
+	if got.Commit != head || got.Branch != "main" || got.URL != u {
+		t.Errorf("got commit %s of branch %q at %s", got.Commit, got.Branch, got.URL)
+	}
+	wantFiles(t, got, "policies/a.yaml", policy)
+	wantWarnings(t, got)
+}
+
+func TestHTTPCredentials(t *testing.T) {
+	r := newRepo(t)
+	head := r.commit("a.yaml", policy)
+	const password = "s3cret:pässword"
+	for name, c := range map[string]struct {
+		want string
+		auth func() Auth
+		user string // in the URL
+	}{
+		"basic":       {want: basic("deploy", password), auth: func() Auth { return Auth{User: "deploy", PasswordFile: secret(t, password+"\n")} }},
+		"user in URL": {want: basic("deploy", password), auth: func() Auth { return Auth{PasswordFile: secret(t, password+"\r\n")} }, user: "deploy@"},
+		"bearer":      {want: "Bearer " + password, auth: func() Auth { return Auth{TokenFile: secret(t, password)} }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := &keeper{next: backend(t, r), want: c.want}
+			u := strings.Replace(start(t, k), "http://", "http://"+c.user, 1) + "/policies"
+			cfg := config(t, u)
+			cfg.Auth = c.auth()
+			if got := mustFetch(t, cfg); got.Commit != head {
+				t.Errorf("commit %s", got.Commit)
+			}
+			cfg.Auth = Auth{}
+			fails(t, cfg, nil, "name a user and password file, or a token file")
+			cfg.Auth = Auth{User: "deploy", PasswordFile: secret(t, "wr0ng-passw0rd")}
+			err := fails(t, cfg, nil, "does not accept the credentials", "who are you?")
+			noSecret(t, err.Error(), "wr0ng-passw0rd", basic("deploy", "wr0ng-passw0rd"))
+		})
+	}
+}
+
+func noSecret(t *testing.T, text string, secrets ...string) {
+	t.Helper()
+	for _, s := range secrets {
+		if strings.Contains(text, s) {
+			t.Errorf("the secret %q is in %q", s, text)
+		}
+	}
+}
+
+// TestCredentialsAnew changes a password between two fetches.
+func TestCredentialsAnew(t *testing.T) {
+	r := newRepo(t)
+	r.commit("a.yaml", policy)
+	k := &keeper{next: backend(t, r), want: basic("deploy", "old")}
+	cfg := config(t, start(t, k)+"/policies")
+	cfg.Auth = Auth{User: "deploy", PasswordFile: secret(t, "old")}
+	mustFetch(t, cfg)
+	k.want = basic("deploy", "new")
+	fails(t, cfg, nil, "does not accept the credentials")
+	if err := os.WriteFile(cfg.Auth.PasswordFile, []byte("new\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mustFetch(t, cfg)
+}
+
+func TestTLS(t *testing.T) {
+	r := newRepo(t)
+	head := r.commit("a.yaml", policy)
+	ca := newAuthority(t)
+	u := ca.startTLS(backend(t, r), tls.NoClientCert) + "/policies"
+	cfg := config(t, u)
+	fails(t, cfg, nil, "certificate signed by unknown authority")
+	cfg.Auth.CAFile = ca.file()
+	if got := mustFetch(t, cfg); got.Commit != head {
+		t.Errorf("commit %s", got.Commit)
+	}
+	cfg.Auth.CAFile = newAuthority(t).file()
+	fails(t, cfg, nil, "certificate signed by unknown authority")
+	cfg.Auth.CAFile = secret(t, "garbage")
+	fails(t, cfg, nil, "holds no certificate in PEM")
+	cfg.Auth.CAFile = "/nonexistent/ca.pem"
+	fails(t, cfg, nil, "cannot read the CA file", "/nonexistent/ca.pem")
+}
+
+func TestClientCertificate(t *testing.T) {
+	r := newRepo(t)
+	head := r.commit("a.yaml", policy)
+	ca := newAuthority(t)
+	cert, key := ca.issue()
+	cfg := config(t, ca.startTLS(backend(t, r), tls.RequireAndVerifyClientCert)+"/policies")
+	cfg.Auth.CAFile = ca.file()
+	fails(t, cfg, nil, "certificate required")
+	cfg.Auth.ClientCertFile, cfg.Auth.ClientKeyFile = secretMode(t, cert, 0o644), secret(t, key)
+	if got := mustFetch(t, cfg); got.Commit != head {
+		t.Errorf("commit %s", got.Commit)
+	}
+	foreign, foreignKey := newAuthority(t).issue()
+	cfg.Auth.ClientCertFile, cfg.Auth.ClientKeyFile = secret(t, foreign), secret(t, foreignKey)
+	fails(t, cfg, nil, "tls: ")
+	cfg.Auth.ClientKeyFile = secret(t, key)
+	fails(t, cfg, nil, "cannot use the client certificate")
+	cfg.Auth.ClientKeyFile = ""
+	fails(t, cfg, nil, "needs both")
+}
+
+// TestHTTPProxy goes through a proxy that alone knows where git.example.test is.
+func TestHTTPProxy(t *testing.T) {
+	r := newRepo(t)
+	head := r.commit("a.yaml", policy)
+	ca := newAuthority(t)
+	u := ca.startTLS(backend(t, r), tls.NoClientCert)
+	p := &tunnelProxy{to: strings.TrimPrefix(u, "https://")}
+	proxy := start(t, p)
+	for name, set := range map[string]func(*testing.T, *Config){
+		"configuration": func(_ *testing.T, c *Config) { c.Auth.Proxy = proxy },
+		"environment":   func(t *testing.T, _ *Config) { t.Setenv("HTTPS_PROXY", proxy) },
+		"environment with a password": func(t *testing.T, _ *Config) {
+			p.want = basic("me", "pr0xy-secret")
+			t.Setenv("HTTPS_PROXY", strings.Replace(proxy, "//", "//me:pr0xy-secret@", 1))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p.want, p.seen = "", nil
+			cfg := config(t, "https://git.example.test/policies")
+			cfg.Auth.CAFile = ca.file()
+			set(t, &cfg)
+			if got := mustFetch(t, cfg); got.Commit != head {
+				t.Errorf("commit %s", got.Commit)
+			}
+			if seen := p.requests(); len(seen) == 0 || seen[0] != "CONNECT git.example.test:443" {
+				t.Errorf("the proxy was asked for %q", seen)
+			}
+		})
+	}
+	t.Run("refuses", func(t *testing.T) {
+		p.want = "something else"
+		t.Setenv("HTTPS_PROXY", strings.Replace(proxy, "//", "//me:pr0xy-secret@", 1))
+		err := fails(t, config(t, "https://git.example.test/policies"), nil, "Proxy Authentication Required")
+		noSecret(t, err.Error(), "pr0xy-secret")
+	})
+	t.Run("password in the configuration", func(t *testing.T) {
+		cfg := config(t, "https://git.example.test/policies")
+		cfg.Auth.Proxy = "http://me:pr0xy-secret@127.0.0.1:1"
+		err := fails(t, cfg, nil, "the proxy's URL holds a password", "HTTPS_PROXY")
+		noSecret(t, err.Error(), "pr0xy-secret")
+	})
+}
+
+func TestSSH(t *testing.T) {
+	r := newRepo(t)
+	head := r.commit("policies/a.yaml", policy)
+	s, key := startSSH(t, "ed25519", "rsa", "ecdsa")
+	cfg := config(t, s.url(r))
+	cfg.Auth = Auth{SSHKeyFile: key}
+	// Every one of the server's keys is enough, whichever the server would rather use.
+	for _, known := range [][]string{{"ed25519"}, {"rsa"}, {"ecdsa"}, {"rsa", "ed25519"}} {
+		cfg.Auth.KnownHostsFile = s.known(known...)
+		got := mustFetch(t, cfg)
+		if got.Commit != head {
+			t.Errorf("%q: commit %s", known, got.Commit)
+		}
+		wantFiles(t, got, "policies/a.yaml", policy)
+	}
+	second := r.commit("policies/b.yaml", policy)
+	if got := mustFetch(t, cfg, at(s.url(r), "main", head)); got.Commit != second {
+		t.Errorf("commit %s after another one", got.Commit)
+	}
+	t.Run("scp-like", func(t *testing.T) {
+		// It has no place for a port in ssh's own syntax; go-git takes it before the path.
+		cfg := cfg
+		cfg.URLs = []string{s.user + "@" + strings.Replace(s.addr, ":", ":", 1) + ":" + r.dir}
+		if got := mustFetch(t, cfg); got.Commit != second {
+			t.Errorf("commit %s", got.Commit)
+		}
+	})
+	t.Run("no such repository", func(t *testing.T) {
+		cfg := cfg
+		cfg.URLs = []string{s.url(r) + "-other"}
+		fails(t, cfg, nil, "no such repository")
+	})
+}
+
+func TestSSHKeys(t *testing.T) {
+	r := newRepo(t)
+	r.commit("a.yaml", policy)
+	s, key := startSSH(t, "ed25519")
+	cfg := config(t, s.url(r))
+	cfg.Auth = Auth{KnownHostsFile: s.known("ed25519")}
+	fails(t, cfg, nil, "ssh needs a private key")
+	cfg.Auth.SSHKeyFile = keygen(t, t.TempDir()+"/other", "ed25519")
+	fails(t, cfg, nil, "does not let", cfg.Auth.SSHKeyFile, fingerprint(t, cfg.Auth.SSHKeyFile))
+	cfg.Auth.SSHKeyFile = keygen(t, t.TempDir()+"/locked", "ed25519", "-N", "passphrase")
+	fails(t, cfg, nil, "has a passphrase")
+	cfg.Auth.SSHKeyFile = secret(t, "garbage")
+	fails(t, cfg, nil, "cannot use the ssh key")
+	cfg.Auth.SSHKeyFile = key
+	if err := os.Chmod(key, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	fails(t, cfg, nil, "chmod 600 "+key, "mode 0640")
+}
+
+func TestSSHHostKeys(t *testing.T) {
+	r := newRepo(t)
+	r.commit("a.yaml", policy)
+	s, key := startSSH(t, "ed25519")
+	other, _ := startSSH(t, "ed25519", "rsa")
+	host := fingerprint(t, s.dir+"/host_ed25519.pub")
+	line := func(t *testing.T, of *sshServer, kind string) string {
+		t.Helper()
+		b, err := os.ReadFile(of.dir + "/host_" + kind + ".pub")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.host() + " " + strings.Join(strings.Fields(string(b))[:2], " ")
+	}
+	cfg := config(t, s.url(r))
+	cfg.Auth = Auth{SSHKeyFile: key}
+	scan := "ssh-keyscan -p " + s.addr[strings.LastIndex(s.addr, ":")+1:] + " -t ed25519 127.0.0.1"
+
+	// The line that each message says to add makes the next fetch succeed.
+	adding := func(t *testing.T, err error, name string) {
+		t.Helper()
+		contains(t, err.Error(), line(t, s, "ed25519"), "ssh-ed25519 "+host, scan)
+		_, add, _ := strings.Cut(err.Error(), "prints it): ")
+		if e := os.WriteFile(name, []byte(add+"\n"), 0o600); e != nil {
+			t.Fatal(e)
+		}
+		mustFetch(t, cfg)
+	}
+	t.Run("no file", func(t *testing.T) {
+		cfg.Auth.KnownHostsFile = t.TempDir() + "/known_hosts"
+		adding(t, fails(t, cfg, nil, "is not known"), cfg.Auth.KnownHostsFile)
+	})
+	t.Run("unknown", func(t *testing.T) {
+		cfg.Auth.KnownHostsFile = other.known("ed25519")
+		adding(t, fails(t, cfg, nil, "is not known", "has no line for it"), cfg.Auth.KnownHostsFile)
+	})
+	t.Run("changed", func(t *testing.T) {
+		cfg.Auth.KnownHostsFile = secret(t, "\n"+line(t, other, "ed25519")+"\n")
+		old := fingerprint(t, other.dir+"/host_ed25519.pub")
+		adding(t, fails(t, cfg, nil, "has changed", cfg.Auth.KnownHostsFile+":2", old, "ssh-keygen -f "+cfg.Auth.KnownHostsFile+` -R "`+s.host()+`"`), cfg.Auth.KnownHostsFile)
+	})
+	t.Run("other type", func(t *testing.T) {
+		cfg.Auth.KnownHostsFile = secret(t, line(t, other, "rsa")+"\n")
+		adding(t, fails(t, cfg, nil, "has one of type ssh-rsa, the server offers ssh-ed25519"), cfg.Auth.KnownHostsFile)
+	})
+	t.Run("revoked", func(t *testing.T) {
+		cfg.Auth.KnownHostsFile = secret(t, line(t, s, "ed25519")+"\n@revoked "+line(t, s, "ed25519")+"\n")
+		fails(t, cfg, nil, "is revoked by")
+	})
+	t.Run("hashed", func(t *testing.T) {
+		cfg.Auth.KnownHostsFile = s.known("ed25519")
+		mustFetch(t, cfg)
+	})
+	t.Run("garbage", func(t *testing.T) {
+		cfg.Auth.KnownHostsFile = secret(t, "garbage\n")
+		fails(t, cfg, nil, "known_hosts")
+	})
+}
+
+func TestSSHProxy(t *testing.T) {
+	r := newRepo(t)
+	head := r.commit("a.yaml", policy)
+	s, key := startSSH(t, "ed25519")
+	p := &tunnelProxy{to: s.addr}
+	proxy := start(t, p)
+	public, err := os.ReadFile(s.dir + "/host_ed25519.pub")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := config(t, "ssh://"+s.user+"@git.example.test"+r.dir)
+	cfg.Auth = Auth{SSHKeyFile: key, KnownHostsFile: secret(t, "git.example.test "+string(public))}
+	for name, set := range map[string]func(*testing.T, *Config){
+		"configuration": func(_ *testing.T, c *Config) { c.Auth.Proxy = proxy },
+		"environment":   func(t *testing.T, _ *Config) { t.Setenv("ALL_PROXY", proxy) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p.seen = nil
+			cfg := cfg
+			cfg.Dir = t.TempDir()
+			set(t, &cfg)
+			if got := mustFetch(t, cfg); got.Commit != head {
+				t.Errorf("commit %s", got.Commit)
+			}
+			if seen := p.requests(); len(seen) == 0 || seen[0] != "CONNECT git.example.test:22" {
+				t.Errorf("the proxy was asked for %q", seen)
+			}
+		})
+	}
+	t.Run("refuses", func(t *testing.T) {
+		p.want = "something"
+		cfg := cfg
+		cfg.Auth.Proxy = proxy
+		fails(t, cfg, nil, "the proxy", "407 Proxy Authentication Required")
+	})
+}
+
+func TestLocal(t *testing.T) {
+	r := newRepo(t)
+	first := r.commit("policies/a.yaml", policy)
+	r.git("tag", "-m", "one", "v1")
+	second := r.commit("policies/b.yaml", policy)
+	// Neither git nor anything else is run for a repository of this machine.
+	t.Setenv("PATH", "/nonexistent")
+	for name, u := range map[string]string{"path": r.dir, "bare": r.dir + "/.git", "file": "file://" + r.dir} {
+		t.Run(name, func(t *testing.T) {
+			cfg := config(t, u)
+			got := mustFetch(t, cfg, at(u, "main", first))
+			if got.Commit != second || got.Branch != "main" {
+				t.Errorf("commit %s of %q", got.Commit, got.Branch)
+			}
+			wantFiles(t, got, "policies/a.yaml", policy, "policies/b.yaml", policy)
+			cfg.Tag = "v1"
+			if got := mustFetch(t, cfg); got.Commit != first || got.Tag != "v1" || got.Branch != "" {
+				t.Errorf("tag v1 is %+v", got)
+			}
+			cfg.Tag, cfg.Commit = "", first
+			wantFiles(t, mustFetch(t, cfg), "policies/a.yaml", policy)
+			if _, err := os.Stat(cfg.Dir); !os.IsNotExist(err) {
+				t.Errorf("a clone was made: %v", err)
+			}
+		})
+	}
+	cfg := config(t, r.dir)
+	cfg.Commit = strings.Repeat("1", 40)
+	fails(t, cfg, nil, "it has no commit "+cfg.Commit)
+	cfg = config(t, r.dir)
+	cfg.Branch = "other"
+	fails(t, cfg, nil, "it has no branch other; it has main")
+	fails(t, config(t, t.TempDir()), nil, "there is no git repository")
+	fails(t, config(t, "/nonexistent/policies"), nil, "no such file")
+}
+
+// TestLocalForms reads repositories that git has arranged in other ways.
+func TestLocalForms(t *testing.T) {
+	r := newRepo(t)
+	head := r.commit("policies/a.yaml", policy)
+	dir := t.TempDir()
+	r.git("worktree", "add", "-q", "-b", "side", dir+"/worktree")
+	r.git("clone", "-q", "--shared", r.dir, dir+"/shared")
+	r.git("clone", "-q", "--bare", r.dir, dir+"/bare.git")
+	r.git("-C", dir+"/bare.git", "pack-refs", "--all")
+	for _, name := range []string{"worktree", "shared", "bare.git"} {
+		t.Run(name, func(t *testing.T) {
+			got := mustFetch(t, config(t, dir+"/"+name))
+			if got.Commit != head {
+				t.Errorf("commit %s", got.Commit)
+			}
+			wantFiles(t, got, "policies/a.yaml", policy)
+		})
+	}
+}
+
+func TestURLsInOrder(t *testing.T) {
+	r := newRepo(t)
+	head := r.commit("a.yaml", policy)
+	nobody := start(t, http.NotFoundHandler())
+	good := serve(t, r)
+	got := mustFetch(t, config(t, nobody, "/nonexistent/x", good))
+	if got.Commit != head || got.URL != good {
+		t.Errorf("commit %s from %s", got.Commit, got.URL)
+	}
+	wantWarnings(t, got, "cannot fetch "+nobody+":", "cannot fetch /nonexistent/x:")
+
+	err := fails(t, config(t, nobody, "/nonexistent/x"), nil, nobody, "no such repository", "/nonexistent/x", "no such file")
+	if e := asError[*FetchError](t, err); e.URL != nobody {
+		t.Errorf("the first error is of %s", e.URL)
+	}
+}
+
+func TestBadConfig(t *testing.T) {
+	for name, c := range map[string]struct {
+		cfg  Config
+		want string
+	}{
+		"no URL":             {Config{}, "no URL"},
+		"password":           {Config{URLs: []string{"https://me:h0rse@example.org/x"}}, "holds a password"},
+		"unreadable":         {Config{URLs: []string{"https://me:h0rse@example.org:port/x"}}, "no URL that can be read"},
+		"scheme":             {Config{URLs: []string{"git://example.org/x"}}, `does not speak "git"`},
+		"control":            {Config{URLs: []string{"https://example.org/\nx"}}, "control characters"},
+		"no host":            {Config{URLs: []string{"https:///x"}}, "names no host"},
+		"two":                {Config{URLs: []string{"/x"}, Branch: "a", Tag: "b"}, "only one"},
+		"short commit":       {Config{URLs: []string{"/x"}, Commit: "abc123"}, "not a full hash"},
+		"branch name":        {Config{URLs: []string{"/x"}, Branch: "a..b"}, "no name of a branch"},
+		"path":               {Config{URLs: []string{"/x"}, Path: "a/../../b"}, "leaves the repository"},
+		"user without file":  {Config{URLs: []string{"https://127.0.0.1:1/x"}, Auth: Auth{User: "a"}}, "without a password file"},
+		"file without user":  {Config{URLs: []string{"https://127.0.0.1:1/x"}, Auth: Auth{PasswordFile: secret(t, "x")}}, "without a user"},
+		"token and password": {Config{URLs: []string{"https://127.0.0.1:1/x"}, Auth: Auth{TokenFile: "a", PasswordFile: "b"}}, "only one of them"},
+		"open password file": {Config{URLs: []string{"https://u@127.0.0.1:1/x"}, Auth: Auth{PasswordFile: secretMode(t, "x", 0o644)}}, "chmod 600"},
+		"empty token":        {Config{URLs: []string{"https://127.0.0.1:1/x"}, Auth: Auth{TokenFile: secret(t, "\n")}}, "is empty"},
+		"long token":         {Config{URLs: []string{"https://127.0.0.1:1/x"}, Auth: Auth{TokenFile: secret(t, "a\nb\n")}}, "more than one line"},
+		"missing token":      {Config{URLs: []string{"https://127.0.0.1:1/x"}, Auth: Auth{TokenFile: "/nonexistent/t"}}, "/nonexistent/t"},
+		"proxy":              {Config{URLs: []string{"https://127.0.0.1:1/x"}, Auth: Auth{Proxy: "ftp://x"}}, `proxies of the kind "ftp"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.cfg.Dir, c.cfg.Timeout = t.TempDir(), fetchTimeout
+			err := fails(t, c.cfg, nil, c.want)
+			noSecret(t, err.Error(), "h0rse")
+		})
+	}
+	if _, err := Fetch(context.Background(), config(t, "/x"), nil, "main"); err == nil || !strings.Contains(err.Error(), "accepted commit") {
+		t.Errorf("accept main: %v", err)
+	}
+}

@@ -1,0 +1,169 @@
+package source
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+	"unicode"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/go-git/go-git/v5/plumbing/object"
+)
+
+// What the policy path may hold.
+const (
+	maxEntries  = 100_000
+	maxPolicies = 32 << 20 // bytes of all policy files together
+	maxDepth    = 64       // directories
+)
+
+// cleanPath is the policy path as the tree has it: "" is the root.
+func cleanPath(p string) (string, error) {
+	clean := path.Clean("/" + p)
+	for part := range strings.SplitSeq(p, "/") {
+		if part == ".." {
+			return "", &TreeError{Path: p, Why: "the policy path leaves the repository"}
+		}
+	}
+	return strings.TrimPrefix(clean, "/"), nil
+}
+
+// treeReader reads the policy files of a commit.
+type treeReader struct {
+	objects objects
+	emit    func(File) error
+	entries int
+	bytes   int64
+}
+
+// read hands the files below a path of the commit's tree to emit.
+func (r *treeReader) read(c *object.Commit, below string) error {
+	dir, err := r.find(c, below)
+	if err != nil {
+		return err
+	}
+	err = r.walk(dir, below, 0)
+	if bad := (*TreeError)(nil); errors.As(err, &bad) {
+		bad.Commit = c.Hash.String()
+	}
+	return err
+}
+
+// find walks down to the policy path.
+func (r *treeReader) find(c *object.Commit, below string) (plumbing.Hash, error) {
+	at := c.TreeHash
+	if below == "" {
+		return at, nil
+	}
+	parts := strings.Split(below, "/")
+	for i, part := range parts {
+		here := path.Join(parts[:i+1]...)
+		t, err := r.objects.tree(at)
+		if err != nil {
+			return at, err
+		}
+		e := entry(t, part)
+		if e == nil {
+			return at, &TreeError{Path: here, Why: fmt.Sprintf("commit %s has no such directory", c.Hash)}
+		}
+		if e.Mode != filemode.Dir {
+			return at, &TreeError{Path: here, Why: "it is no directory but " + kind(e.Mode)}
+		}
+		at = e.Hash
+	}
+	return at, nil
+}
+
+func entry(t *object.Tree, name string) *object.TreeEntry {
+	for i := range t.Entries {
+		if t.Entries[i].Name == name {
+			return &t.Entries[i]
+		}
+	}
+	return nil
+}
+
+func (r *treeReader) walk(h plumbing.Hash, dir string, depth int) error {
+	if depth > maxDepth {
+		return &TreeError{Path: dir, Why: fmt.Sprintf("more than %d directories deep", maxDepth)}
+	}
+	t, err := r.objects.tree(h)
+	if err != nil {
+		return err
+	}
+	for i := range t.Entries {
+		e := &t.Entries[i]
+		// A tree may hold the same tree many times: entries are counted as they are met.
+		if r.entries++; r.entries > maxEntries {
+			return &TreeError{Path: dir, Why: fmt.Sprintf("the policy path holds more than %d files and directories", maxEntries)}
+		}
+		name := path.Join(dir, e.Name)
+		if why := badName(e.Name); why != "" {
+			return &TreeError{Path: name, Why: why}
+		}
+		if err := r.visit(e, name, depth); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *treeReader) visit(e *object.TreeEntry, name string, depth int) error {
+	switch e.Mode {
+	case filemode.Dir:
+		return r.walk(e.Hash, name, depth+1)
+	case filemode.Regular, filemode.Executable, filemode.Deprecated:
+		if ext := path.Ext(name); ext != ".yaml" && ext != ".yml" {
+			return nil
+		}
+		return r.file(e.Hash, name)
+	}
+	return &TreeError{Path: name, Why: fmt.Sprintf("it is %s; nfsync reads only files and directories", kind(e.Mode))}
+}
+
+func (r *treeReader) file(h plumbing.Hash, name string) error {
+	size, err := r.objects.size(h)
+	if err != nil {
+		return err
+	}
+	if size > maxFile {
+		return &TreeError{Path: name, Why: fmt.Sprintf("it has %d bytes; a policy file has at most %d", size, maxFile)}
+	}
+	if r.bytes += size; r.bytes > maxPolicies {
+		return &TreeError{Path: name, Why: fmt.Sprintf("with it the policy files take more than %d MiB", maxPolicies>>20)}
+	}
+	b, err := r.objects.blob(h)
+	if err != nil {
+		return err
+	}
+	return r.emit(File{Name: name, Data: b})
+}
+
+// badName says what is wrong with a name that git itself would not write.
+func badName(name string) string {
+	switch {
+	case name == "" || name == "." || name == ".." || strings.ContainsRune(name, '/'):
+		return "it is no name of a file"
+	case strings.ContainsFunc(name, unicode.IsControl):
+		return "its name has control characters"
+	case strings.ToValidUTF8(name, "") != name:
+		return "its name is not UTF-8"
+	}
+	return ""
+}
+
+func kind(m filemode.FileMode) string {
+	switch m {
+	case filemode.Symlink:
+		return "a symbolic link"
+	case filemode.Submodule:
+		return "a submodule"
+	case filemode.Dir:
+		return "a directory"
+	case filemode.Regular, filemode.Executable, filemode.Deprecated:
+		return "a file"
+	}
+	return fmt.Sprintf("an entry of mode %s", m)
+}

@@ -1,0 +1,50 @@
+package source
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/go-git/go-git/v5/plumbing/transport"
+)
+
+// endpoint parses a URL, an scp-like user@host:path or a path. Its errors do
+// not repeat a password.
+func endpoint(raw string) (*transport.Endpoint, error) {
+	if raw == "" {
+		return nil, errors.New("the URL is empty")
+	}
+	if strings.ContainsFunc(raw, unicode.IsControl) {
+		return nil, errors.New("the URL has control characters")
+	}
+	ep, err := transport.NewEndpoint(raw)
+	if err != nil {
+		return nil, errors.New("it is no URL that can be read (a space, a bad port or a bad escape)")
+	}
+	if ep.Password != "" {
+		return nil, errors.New("the URL holds a password, which would be seen by everybody who sees the URL: " +
+			"take it out and name a file that holds it (password file or token file)")
+	}
+	switch ep.Protocol {
+	case "http", "https", "ssh":
+		if ep.Host == "" {
+			return nil, errors.New("the URL names no host")
+		}
+	case "file":
+	default:
+		return nil, fmt.Errorf("nfsync does not speak %q: use https, http, ssh, file or a path", ep.Protocol)
+	}
+	return ep, nil
+}
+
+// hostPort is the address of a network endpoint.
+func hostPort(ep *transport.Endpoint) string {
+	port := ep.Port
+	if port == 0 {
+		port = map[string]int{"http": 80, "https": 443, "ssh": 22}[ep.Protocol]
+	}
+	return net.JoinHostPort(strings.Trim(ep.Host, "[]"), strconv.Itoa(port))
+}
