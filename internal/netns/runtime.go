@@ -8,7 +8,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
@@ -178,7 +181,9 @@ func checkType(fd int) error {
 	return nil
 }
 
-// fold makes containers of the files that name a network namespace.
+// fold makes containers of the files that name a network namespace. A name that
+// is not UTF-8 cannot be written in any document, and so neither be found again
+// nor told from another: a namespace that has no other name is unobservable.
 func (r Runtime) fold(found []entry, exclude []Identity) ([]nf.Container, []nf.Warning) {
 	containers := []nf.Container{}
 	var warnings []nf.Warning
@@ -186,16 +191,21 @@ func (r Runtime) fold(found []entry, exclude []Identity) ([]nf.Container, []nf.W
 	warn := func(code string, e entry, what string) {
 		warnings = append(warnings, nf.Warning{Code: code, Target: nf.Node, Message: filepath.Join(r.Dir, e.name) + " " + what})
 	}
-	for _, e := range found {
+	for _, e := range unwritableLast(found) {
 		i, known := first[e.id]
 		switch {
 		case errors.Is(e.err, fs.ErrNotExist):
 		case e.isNone():
 			warn(nf.WarnNotANamespace, e, e.err.Error()+": it is left alone")
-		case e.err != nil:
+		case e.err != nil && e.writable():
 			containers = append(containers, r.container(e))
 		case slices.Contains(exclude, e.id):
 			warn(nf.WarnNodeNamespace, e, "names the node's own network namespace: it is no container")
+		case known && !e.writable():
+		case !e.writable():
+			e.err = errors.New("its name is not UTF-8")
+			e.name = strings.Trim(strconv.Quote(e.name), `"`)
+			containers = append(containers, r.container(e))
 		case known:
 			containers[i].Aliases = append(containers[i].Aliases, e.name)
 		default:
@@ -204,6 +214,21 @@ func (r Runtime) fold(found []entry, exclude []Identity) ([]nf.Container, []nf.W
 		}
 	}
 	return containers, warnings
+}
+
+func (e entry) writable() bool { return utf8.ValidString(e.name) }
+
+// unwritableLast has the names that are not UTF-8 behind those that are.
+func unwritableLast(all []entry) []entry {
+	var list, last []entry
+	for _, e := range all {
+		if e.writable() {
+			list = append(list, e)
+		} else {
+			last = append(last, e)
+		}
+	}
+	return append(list, last...)
 }
 
 func (r Runtime) container(e entry) nf.Container {

@@ -95,6 +95,24 @@ not-a-namespace uts is a namespace of another type: it is left alone
 	noStrays(t)
 }
 
+// What no document can hold is shown and left alone, unless the namespace has
+// another name.
+func TestListNamesThatAreNotUTF8(t *testing.T) {
+	r := Runtime{Dir: t.TempDir(), BootID: "boot"}
+	addNamespace(t, r.Dir, "a\xff", unix.CLONE_NEWNET)
+	b := addNamespace(t, r.Dir, "b", unix.CLONE_NEWNET)
+	if err := os.Symlink(b, filepath.Join(r.Dir, "a\xfe")); err != nil {
+		t.Fatal(err)
+	}
+	containers, warnings := list(t, r)
+	if got, want := summary(r, containers, warnings), "b b []\na\\xff a\\xff []\n"; got != want {
+		t.Fatalf("listed\n%s\nwant\n%s", got, want)
+	}
+	if b, a := containers[0], containers[1]; b.Unobservable != "" || a.Unobservable != "its name is not UTF-8" || a.Instance != "" {
+		t.Errorf("containers %+v", containers)
+	}
+}
+
 func TestListWithoutDirectory(t *testing.T) {
 	r := Runtime{Dir: filepath.Join(t.TempDir(), "none")}
 	containers, warnings, err := r.List(context.Background(), nil)
