@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/term"
 
+	"nfsync.dev/nfsync/internal/spec"
 	"nfsync.dev/nfsync/internal/view"
 )
 
@@ -17,6 +18,7 @@ import (
 type app struct {
 	system
 	options
+	config spec.AgentConfig // what its file says, or the defaults
 }
 
 // explain says on stderr why the command ends as it does. An outcome says

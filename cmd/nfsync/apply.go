@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"nfsync.dev/nfsync/internal/agent"
 	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/spec"
@@ -21,24 +22,32 @@ import (
 	"nfsync.dev/nfsync/internal/view"
 )
 
+type applyOptions struct {
+	git gitOptions
+	yes bool
+}
+
 func applyCommand(a *app) *cobra.Command {
-	var yes bool
+	var o applyOptions
 	cmd := &cobra.Command{
-		Use:   "apply PATH|PLAN",
+		Use:   "apply PATH|PLAN | apply --git URL",
 		Short: "Make the changes, read them back, and say what became of each",
-		Long: `Apply makes this node equal to the policies below PATH, or makes the changes of
-a saved plan (plan --out), if the node and the policies still give that plan.
+		Long: `Apply makes this node equal to the policies below PATH, or to those of a git
+repository, or makes the changes of a saved plan (plan --out), if the node and
+the policies still give that plan.
 
 On a terminal it shows the plan and asks first; without a terminal it needs
 --yes. Where a change fails, everything done to its target is undone; the other
 targets are not touched by that. What is refused is left as it is.`,
 		Example: `  nfsync apply policies/
   nfsync apply policies/ --yes -o json
-  nfsync apply today.plan`,
+  nfsync apply today.plan
+  nfsync apply --git https://git.example.com/policies.git --tag v1`,
 		Args: args(cobra.MaximumNArgs(1)),
-		RunE: verb(func(ctx context.Context, args []string) error { return a.apply(ctx, yes, args) }),
+		RunE: verb(func(ctx context.Context, args []string) error { return a.apply(ctx, &o, args) }),
 	}
-	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	cmd.Flags().BoolVar(&o.yes, "yes", false, "do not ask")
+	o.git.register(cmd.Flags())
 	return cmd
 }
 
@@ -47,18 +56,20 @@ type order struct {
 	policies spec.Policies
 	planID   string // of the plan that was saved or shown; any other is stale
 	revision string
+	git      *agent.Revision // the same, where it comes from git
 }
 
-func (a *app) apply(ctx context.Context, yes bool, args []string) error {
-	if len(args) == 0 {
-		return errNoPath
-	}
-	todo, err := a.order(args[0])
+func (a *app) apply(ctx context.Context, o *applyOptions, args []string) error {
+	path, err := a.where(&o.git, args)
 	if err != nil {
 		return err
 	}
-	if !yes {
-		if err := a.ask(ctx, &todo, args[0]); err != nil {
+	todo, err := a.order(ctx, &o.git, path)
+	if err != nil {
+		return err
+	}
+	if !o.yes {
+		if err := a.ask(ctx, &todo, a.applyLine(&o.git, path)); err != nil {
 			return err
 		}
 	}
@@ -67,18 +78,26 @@ func (a *app) apply(ctx context.Context, yes bool, args []string) error {
 		return err
 	}
 	progress := a.progress()
-	receipt, err := apply.Run(ctx, apply.Input{
+	receipt, err := todo.run(ctx, apply.Input{
 		Machine:  a.machine(a.host()),
 		State:    dir,
 		RunDir:   a.runDir,
-		Wants:    todo.policies.Resolve,
-		Revision: todo.revision,
 		PlanID:   todo.planID,
 		Progress: progress.event,
 		Now:      time.Now,
 	})
 	progress.end()
 	return a.applied(receipt, err)
+}
+
+// run applies what is to be applied. A revision from git becomes the last good
+// one by that.
+func (todo *order) run(ctx context.Context, in apply.Input) (apply.Receipt, error) {
+	if todo.git != nil {
+		return agent.Enforce(ctx, in, *todo.git)
+	}
+	in.Wants, in.Revision = todo.policies.Resolve, todo.revision
+	return apply.Run(ctx, in)
 }
 
 // applied writes the receipt, if there is one. A run that was stopped has one
@@ -95,8 +114,13 @@ func (a *app) applied(receipt apply.Receipt, err error) error {
 	return errors.Join(err, finish(code, written))
 }
 
-// order reads what is to be applied: policies, or a saved plan.
-func (a *app) order(path string) (order, error) {
+// order reads what is to be applied: policies, a saved plan or, where the path
+// is empty, a revision from git.
+func (a *app) order(ctx context.Context, o *gitOptions, path string) (order, error) {
+	if path == "" {
+		r, err := a.fetchRevision(ctx, o)
+		return order{policies: r.Policies, revision: r.Commit, git: &r}, err
+	}
 	info, err := os.Stat(path)
 	if err != nil {
 		return order{}, fmt.Errorf("cannot read policies or a plan: %w", err)
@@ -117,7 +141,7 @@ func (a *app) order(path string) (order, error) {
 	if err := a.refuseInvalid(diagnostics); err != nil {
 		return order{}, err
 	}
-	return order{parsed, saved.ID, saved.Revision}, nil
+	return order{policies: parsed, planID: saved.ID, revision: saved.Revision}, nil
 }
 
 // openState opens the state directory. A user who may not is told by the
@@ -135,7 +159,7 @@ var errNoTerminal = hinted{errors.New("nobody to ask: this is not a terminal"),
 
 // ask shows the plan on a terminal and waits for a yes. What is applied then is
 // what was shown, or nothing.
-func (a *app) ask(ctx context.Context, todo *order, path string) error {
+func (a *app) ask(ctx context.Context, todo *order, again string) error {
 	_, in := terminal(a.stdin)
 	_, out := terminal(a.stderr)
 	if !in || !out {
@@ -148,9 +172,9 @@ func (a *app) ask(ctx context.Context, todo *order, path string) error {
 	if todo.planID != "" && todo.planID != plan.ID {
 		return apply.ErrStale
 	}
-	todo.planID = plan.ID
+	todo.planID, plan.Revision = plan.ID, todo.revision
 	opt := a.viewOptions(a.stderr)
-	opt.Apply = typed("nfsync", "apply", path)
+	opt.Apply = again
 	if err := view.Plan(a.stderr, view.FormatText, plan, opt); err != nil {
 		return err
 	}

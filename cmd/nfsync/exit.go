@@ -4,15 +4,17 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"syscall"
 
+	"nfsync.dev/nfsync/internal/agent"
 	"nfsync.dev/nfsync/internal/apply"
 )
 
 // The exit codes. They are a contract with scripts and CI jobs.
 const (
 	exitOK      = 0 // in sync, or changes planned or applied, nothing refused
-	exitError   = 1 // nothing could be planned or started
+	exitError   = 1 // nothing could be planned or started, or only the last good revision could be enforced
 	exitChanges = 2 // changes planned, with --detailed-exitcode only
 	exitRefused = 3 // something was refused; the rest, where asked, was applied
 	exitInvalid = 4 // the policies are invalid: nothing was applied
@@ -44,7 +46,10 @@ func (e hinted) Unwrap() error { return e.err }
 
 // exitCode is the one place that turns an error into an exit code.
 func exitCode(err error) int {
-	var o outcome
+	var (
+		o       outcome
+		invalid *agent.InvalidError
+	)
 	switch {
 	case err == nil:
 		return exitOK
@@ -54,8 +59,20 @@ func exitCode(err error) int {
 		return exitStale
 	case errors.As(err, &o):
 		return int(o)
+	case errors.As(err, &invalid):
+		return exitInvalid
 	}
 	return exitError
+}
+
+// severest is the one of several exit codes that is told.
+func severest(codes ...int) int {
+	for _, c := range []int{exitStuck, exitError, exitInvalid, exitUndone, exitStale, exitRefused, exitChanges} {
+		if slices.Contains(codes, c) {
+			return c
+		}
+	}
+	return exitOK
 }
 
 // finish is how a verb ends: with the code that its result asks for, unless

@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"testing"
 
+	"nfsync.dev/nfsync/internal/agent"
 	"nfsync.dev/nfsync/internal/apply"
 )
 
@@ -24,6 +25,7 @@ func TestExitCode(t *testing.T) {
 		{"refused", outcome(exitRefused), 3},
 		{"invalid", outcome(exitInvalid), 4},
 		{"undone", fmt.Errorf("x: %w", outcome(exitUndone)), 5},
+		{"invalid revision", fmt.Errorf("x: %w", &agent.InvalidError{}), 4},
 		{"stuck outcome", outcome(exitStuck), 6},
 		{"stuck", fmt.Errorf("x: %w", apply.ErrStuck), 6},
 		{"stopped, and something stuck", errors.Join(errors.New("stopped"), outcome(exitStuck)), 6},
@@ -32,6 +34,24 @@ func TestExitCode(t *testing.T) {
 		if got := exitCode(test.err); got != test.want {
 			t.Errorf("%s: exit code %d, want %d", test.name, got, test.want)
 		}
+	}
+}
+
+// Of several outcomes the most severe is told: 6 1 4 5 7 3 2 0.
+func TestSeverest(t *testing.T) {
+	order := []int{6, 1, 4, 5, 7, 3, 2, 0}
+	for i, worse := range order {
+		for _, better := range order[i:] {
+			if got := severest(better, worse); got != worse {
+				t.Errorf("of %d and %d %d is told", worse, better, got)
+			}
+			if got := severest(worse, better); got != worse {
+				t.Errorf("of %d and %d %d is told", worse, better, got)
+			}
+		}
+	}
+	if got := severest(); got != 0 {
+		t.Errorf("of nothing %d is told", got)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/host"
+	"nfsync.dev/nfsync/internal/source"
 )
 
 // version is set by the linker, see Makefile; buildVersion knows what to say
@@ -21,6 +22,7 @@ import (
 var version string
 
 func main() {
+	source.RunChild()
 	os.Exit(run(context.Background(), system{
 		args:    os.Args[1:],
 		stdin:   os.Stdin,

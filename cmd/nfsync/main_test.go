@@ -16,6 +16,7 @@ import (
 
 	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/host"
+	"nfsync.dev/nfsync/internal/source"
 )
 
 // insideVariable tells a test process that it is in namespaces of its own.
@@ -25,6 +26,7 @@ const insideVariable = "NFSYNC_TEST_INSIDE"
 // mount that a test makes can be left behind, and no value of this machine is
 // in their reach. Both need root.
 func TestMain(m *testing.M) {
+	source.RunChild()
 	commands := map[string]func(){
 		"nfsync": func() { os.Exit(withFaults(os.Args[1:])) },
 		"hn-1":   func() { os.Exit(withFaults(onNode(os.Args[2:]))) },

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,12 +10,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"nfsync.dev/nfsync/internal/agent"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/spec"
 	"nfsync.dev/nfsync/internal/view"
 )
 
 type planOptions struct {
+	git       gitOptions
 	snapshots []string
 	out       string
 	detailed  bool
@@ -23,36 +26,39 @@ type planOptions struct {
 func planCommand(a *app) *cobra.Command {
 	var o planOptions
 	cmd := &cobra.Command{
-		Use:   "plan PATH",
+		Use:   "plan PATH | plan --git URL",
 		Short: "Show what apply would do; changes nothing",
-		Long: `Plan compares the policies below PATH with this node, or with the snapshot of
-another one, and prints the changes in the order in which apply would make
-them, what is refused and why, and what is pending.
+		Long: `Plan compares the policies below PATH, or those of a git repository, with this
+node, or with the snapshot of another one, and prints the changes in the order
+in which apply would make them, what is refused and why, and what is pending.
 
 It changes nothing: no module is loaded, no packet is sent, no file is written
 but --out.`,
 		Example: `  nfsync plan policies/
   nfsync plan policies/ --detailed-exitcode -o json
   nfsync plan policies/ --out today.plan && nfsync apply today.plan
-  nfsync plan policies/ --snapshot hn-1.yaml`,
+  nfsync plan policies/ --snapshot hn-1.yaml
+  nfsync plan --git https://git.example.com/policies.git --branch main`,
 		Args: args(cobra.MaximumNArgs(1)),
-		RunE: verb(func(ctx context.Context, args []string) error { return a.plan(ctx, o, args) }),
+		RunE: verb(func(ctx context.Context, args []string) error { return a.plan(ctx, &o, args) }),
 	}
 	f := cmd.Flags()
 	f.StringArrayVar(&o.snapshots, "snapshot", nil, "plan for the node of this NodeSnapshot `file` instead of this one")
 	f.StringVar(&o.out, "out", "", "write the plan to this `file` too, for apply")
+	o.git.register(f)
 	f.BoolVar(&o.detailed, "detailed-exitcode", false, "exit with 2 where changes are planned")
 	return cmd
 }
 
-func (a *app) plan(ctx context.Context, o planOptions, args []string) error {
-	if len(args) == 0 {
-		return errNoPath
+func (a *app) plan(ctx context.Context, o *planOptions, args []string) error {
+	path, err := a.where(&o.git, args)
+	if err != nil {
+		return err
 	}
 	if err := o.check(); err != nil {
 		return err
 	}
-	policies, err := a.readPolicies(args[0])
+	policies, err := a.policies(ctx, &o.git, path)
 	if err != nil {
 		return err
 	}
@@ -60,17 +66,27 @@ func (a *app) plan(ctx context.Context, o planOptions, args []string) error {
 	if err != nil {
 		return err
 	}
+	plan.Revision = policies.revision
 	if o.out != "" {
 		if err := savePlan(o.out, plan, policies.files); err != nil {
 			return err
 		}
 	}
 	opt := a.viewOptions(a.stdout)
-	opt.Apply = applyLine(o, args[0])
+	opt.Apply = a.applyLine(&o.git, cmp.Or(o.out, path))
 	return finish(planCode(plan, o.detailed), view.Plan(a.stdout, a.format, plan, opt))
 }
 
-func (o planOptions) check() error {
+// policies reads the policies of a path or, where that is empty, from git.
+func (a *app) policies(ctx context.Context, o *gitOptions, path string) (policies, error) {
+	if path != "" {
+		return a.readPolicies(path)
+	}
+	r, err := a.fetchRevision(ctx, o)
+	return policies{r.Policies, agent.SpecFiles(r.Revision), r.Commit}, err
+}
+
+func (o *planOptions) check() error {
 	if len(o.snapshots) > 1 {
 		return usageError{errors.New("--snapshot is given twice: this version plans for one node at a time")}
 	}
@@ -80,7 +96,7 @@ func (o planOptions) check() error {
 	return nil
 }
 
-func (a *app) makePlan(ctx context.Context, o planOptions, p spec.Policies) (nf.Plan, error) {
+func (a *app) makePlan(ctx context.Context, o *planOptions, p spec.Policies) (nf.Plan, error) {
 	if len(o.snapshots) == 0 {
 		return a.planLive(ctx, p)
 	}
@@ -116,12 +132,17 @@ func planCode(p nf.Plan, detailed bool) int {
 	return exitOK
 }
 
-// applyLine is what to type to make the changes of a plan.
-func applyLine(o planOptions, path string) string {
-	if o.out != "" {
-		path = o.out
+// applyLine is what to type to make the changes of a plan: of a path or, where
+// that is empty, from git.
+func (a *app) applyLine(o *gitOptions, path string) string {
+	words := []string{"nfsync", "apply"}
+	if path != "" {
+		return typed(append(words, path)...)
 	}
-	return typed("nfsync", "apply", path)
+	if a.configFile != defaultConfig {
+		words = append(words, "--config", a.configFile)
+	}
+	return typed(append(words, o.words()...)...)
 }
 
 // savePlan writes the plan for apply, whole or not at all. A link keeps leading

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,10 +15,9 @@ import (
 // policies are what a command was told to want, with the files that say so.
 type policies struct {
 	spec.Policies
-	files []spec.File
+	files    []spec.File
+	revision string // the commit that they are of, or empty
 }
-
-var errNoPath = hinted{errors.New("no policies named"), "name the directory that holds them: nfsync plan DIR"}
 
 // readPolicies reads the policies of one path. Invalid ones are told on stderr
 // and are the outcome 4.
@@ -32,7 +30,7 @@ func (a *app) readPolicies(path string) (policies, error) {
 	if err := a.refuseInvalid(append(diagnostics, more...)); err != nil {
 		return policies{}, err
 	}
-	return policies{parsed, files}, nil
+	return policies{Policies: parsed, files: files}, nil
 }
 
 // refuseInvalid tells the errors of policy files on stderr, if there are any.

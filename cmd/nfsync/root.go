@@ -31,20 +31,22 @@ const (
 
 // options are the flags that every verb has.
 type options struct {
-	format    string
-	node      string
-	labels    map[string]string
-	stateDir  string
-	runDir    string
-	root      string
-	runtimes  []string
-	netnsDir  string
-	nodeNetns string
-	logFormat string
+	format     string
+	configFile string
+	node       string
+	labels     map[string]string
+	stateDir   string
+	runDir     string
+	root       string
+	runtimes   []string
+	netnsDir   string
+	nodeNetns  string
+	logFormat  string
 }
 
 func (o *options) register(f *pflag.FlagSet, getenv func(string) string) {
 	f.StringVarP(&o.format, "output", "o", view.FormatText, "format of the result: "+strings.Join(view.Formats(), ", "))
+	f.StringVar(&o.configFile, "config", defaultConfig, "configuration `file`; unless it is named only agent and doctor read it")
 	f.StringVar(&o.node, "node", "", "name of the node (default: the kernel's node name)")
 	f.StringToStringVar(&o.labels, "label", nil, "label `key=value` of the node, for node selectors; may be repeated")
 	f.StringVar(&o.stateDir, "state-dir", systemdDir(getenv, "STATE_DIRECTORY", defaultStateDir), "`directory` of what nfsync remembers")
@@ -112,7 +114,8 @@ Results go to standard output, everything else to standard error.
 
 Exit codes:
   0  in sync, or changes planned or applied, nothing refused
-  1  an error: nothing could be planned or started
+  1  an error: nothing could be planned or started, or only the last good
+     revision could be enforced
   2  changes planned (plan --detailed-exitcode only)
   3  something was refused; the rest, where asked, was applied
   4  the policies are invalid: nothing was applied
@@ -121,12 +124,18 @@ Exit codes:
   7  the saved plan is stale: nothing was applied`,
 		Example: `  nfsync validate policies/
   nfsync plan policies/
-  nfsync apply policies/`,
+  nfsync apply policies/
+  nfsync agent --once --git https://git.example.com/policies.git`,
 		SuggestionsMinimumDistance: 2,
 		SilenceErrors:              true,
 		SilenceUsage:               true,
 		Args:                       unknownVerb,
-		PersistentPreRunE:          func(*cobra.Command, []string) error { return a.check() },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := a.check(); err != nil {
+				return err
+			}
+			return a.configure(cmd.Flags())
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return usageError{errors.New("name a command")}
 		},
@@ -138,7 +147,7 @@ Exit codes:
 	a.register(root.PersistentFlags(), a.getenv)
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddCommand(
-		validateCommand(a), planCommand(a), applyCommand(a), recoverCommand(a), snapshotCommand(a),
+		validateCommand(a), planCommand(a), applyCommand(a), agentCommand(a), recoverCommand(a), snapshotCommand(a),
 		explainCommand(a), schemaCommand(a), doctorCommand(a), versionCommand(a), demoCommand(a),
 	)
 	return root

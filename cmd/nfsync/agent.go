@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"nfsync.dev/nfsync/internal/agent"
+	"nfsync.dev/nfsync/internal/apply"
+	"nfsync.dev/nfsync/internal/spec"
+	"nfsync.dev/nfsync/internal/view"
+)
+
+type agentOptions struct {
+	once bool
+	git  gitOptions
+}
+
+func agentCommand(a *app) *cobra.Command {
+	var o agentOptions
+	cmd := &cobra.Command{
+		Use:   "agent --once [PATH]",
+		Short: "Bring the newest good revision of a repository into force",
+		Long: `Agent makes one lap and exits as apply does: it fetches the policies from git,
+verifies the commit, checks the policies, and applies them. It asks nobody.
+
+Where the new revision cannot be fetched, verified, followed (the branch was
+rewritten) or is invalid, the last good one stays in force: it is applied
+instead, from what nfsync has kept of it, and the exit code is 1, or 4 for
+invalid policies, unless applying it ends worse.
+
+What the flags do not say is as the configuration file says: --config, or
+` + defaultConfig + ` if there is one.`,
+		Example: `  nfsync agent --once
+  nfsync agent --once --git https://git.example.com/policies.git --branch main
+  nfsync agent --once --accept 4b825dc642cb6eb9a060e54bf8d69288fbee4904`,
+		Args: args(cobra.MaximumNArgs(1)),
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := a.configureAgent(cmd.Flags()); err != nil {
+			return err
+		}
+		return a.agent(cmd.Context(), &o, args)
+	}
+	cmd.Flags().BoolVar(&o.once, "once", false, "make one lap and exit")
+	o.git.register(cmd.Flags())
+	return cmd
+}
+
+var errNoLoop = hinted{errors.New("the loop is not there yet: this version makes one lap at a time"),
+	"run nfsync agent --once, from a timer for instance"}
+
+func (a *app) agent(ctx context.Context, o *agentOptions, args []string) error {
+	if !o.once {
+		return errNoLoop
+	}
+	path, err := a.where(&o.git, args)
+	if err != nil {
+		return err
+	}
+	if path != "" {
+		return a.directoryLap(ctx, o, path)
+	}
+	dir, err := a.openState()
+	if err != nil {
+		return err
+	}
+	fetch, done, err := a.fetcher(&o.git)
+	if err != nil {
+		return err
+	}
+	defer done()
+	progress := a.progress()
+	res, err := agent.Lap(ctx, agent.In{
+		Fetch:   fetch,
+		Accept:  o.git.accept,
+		Observe: a.config.Mode == spec.ModeObserve,
+		Apply: apply.Input{Machine: a.machine(a.host()), State: dir, RunDir: a.runDir,
+			Progress: progress.event, Now: time.Now},
+	})
+	progress.end()
+	return a.lapped(res, err)
+}
+
+// lapped tells what a lap has missed and done. The worst of it is the exit code.
+func (a *app) lapped(res agent.Result, err error) error {
+	a.sayWarnings(res.Revision)
+	codes := []int{a.sayMissed(res, err)}
+	if err != nil {
+		a.explain(err, "nfsync agent")
+		codes = append(codes, exitCode(err))
+	}
+	var written error
+	switch {
+	case res.Plan != nil:
+		codes = append(codes, planCode(*res.Plan, false))
+		written = view.Plan(a.stdout, a.format, *res.Plan, a.viewOptions(a.stdout))
+	case res.Receipt.Kind != "":
+		codes = append(codes, res.Receipt.ExitCode())
+		written = view.Receipt(a.stdout, a.format, res.Receipt, a.viewOptions(a.stdout))
+	}
+	return finish(severest(codes...), written)
+}
+
+// sayMissed tells why the new revision is not in force and which one is, and
+// returns the exit code for that.
+func (a *app) sayMissed(res agent.Result, err error) int {
+	now := "nothing was applied"
+	switch good := res.Revision; {
+	case res.Missed == nil:
+		return exitOK
+	case good.Commit != "":
+		now = fmt.Sprintf("the last good revision stays in force: %s of %s", good.Commit, good.URL)
+	case err == nil:
+		now = "there is no last good revision: nothing was applied"
+	}
+	if invalid, ok := errors.AsType[*agent.InvalidError](res.Missed); ok {
+		return exitCode(a.refuseRevision(invalid, now))
+	}
+	a.say(slog.LevelError, res.Missed.Error(), "")
+	a.say(slog.LevelWarn, now, "")
+	return exitError
+}
+
+// directoryLap is a lap from a directory: there is no revision to fall back on.
+func (a *app) directoryLap(ctx context.Context, o *agentOptions, path string) error {
+	if a.config.Mode == spec.ModeObserve {
+		return a.plan(ctx, &planOptions{git: o.git}, []string{path})
+	}
+	return a.apply(ctx, &applyOptions{git: o.git, yes: true}, []string{path})
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+
+	"github.com/spf13/pflag"
+
+	"nfsync.dev/nfsync/internal/spec"
+	"nfsync.dev/nfsync/internal/view"
+)
+
+// defaultConfig is the agent's configuration file unless --config names one.
+const defaultConfig = "/etc/nfsync/agent.yaml"
+
+// configure reads the configuration file that --config names and takes from it
+// what the flags do not say.
+func (a *app) configure(flags *pflag.FlagSet) error {
+	a.config = spec.DefaultAgentConfig()
+	if !flags.Changed("config") {
+		return nil
+	}
+	return a.readConfig(flags)
+}
+
+// configureAgent does the same where the configuration is the agent's: the
+// default file is read too, if there is one.
+func (a *app) configureAgent(flags *pflag.FlagSet) error {
+	if flags.Changed("config") {
+		return nil // it has been read
+	}
+	err := a.readConfig(flags)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+func (a *app) readConfig(flags *pflag.FlagSet) error {
+	config, diagnostics, err := loadConfig(a.configFile)
+	if err != nil {
+		return err
+	}
+	if len(diagnostics) > 0 {
+		if err := view.Diagnostics(a.stderr, view.FormatText, diagnostics, nil, 0); err != nil {
+			return err
+		}
+		return fmt.Errorf("the configuration %s is not valid: nothing was done", a.configFile)
+	}
+	a.config = config
+	if !flags.Changed("node") {
+		a.node = config.Node.Name
+	}
+	labels := maps.Clone(config.Node.Labels)
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	maps.Copy(labels, a.labels)
+	a.labels = labels
+	if !flags.Changed("runtime") && len(config.Runtimes) > 0 {
+		a.runtimes = config.Runtimes
+	}
+	return a.check()
+}
+
+// loadConfig reads and parses a configuration file.
+func loadConfig(path string) (spec.AgentConfig, []spec.Diagnostic, error) {
+	file, err := readDocument(path)
+	if err != nil {
+		return spec.AgentConfig{}, nil, fmt.Errorf("cannot read the configuration: %w", err)
+	}
+	config, diagnostics := spec.ParseAgentConfig(file)
+	return config, diagnostics, nil
+}
