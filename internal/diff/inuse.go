@@ -51,7 +51,7 @@ func (w *World) held(name string, m *nf.ModuleFact) *verdict {
 	case refs < 0:
 		return no("how often %s is used cannot be told", name)
 	case refs > 0:
-		return no("%s is in use: %d references (rules, sockets or sets)", name, refs)
+		return no("%s is in use: %s (rules, sockets or sets)", name, count(refs, "reference"))
 	}
 	return nil
 }
@@ -133,7 +133,7 @@ func guarded(t nf.Target, all []nf.Table, match func(nf.Table) bool) []string {
 		case len(table.Guards) > 0:
 			found = append(found, fmt.Sprintf("the policy of chain %s in the %s: the firewall would be open", table.Guards[0], where))
 		case table.Rules > 0:
-			found = append(found, fmt.Sprintf("%d rules of the %s", table.Rules, where))
+			found = append(found, fmt.Sprintf("%s of the %s", count(table.Rules, "rule"), where))
 		}
 	}
 	return found
@@ -170,10 +170,18 @@ func levelUsers(r *nf.Rules, ceiling nf.Level) []string {
 			users = append(users, fmt.Sprintf("%s: the policy of chain %s", where, guard))
 		}
 		if table.Rules > 0 {
-			users = append(users, fmt.Sprintf("%s: %d rules", where, table.Rules))
+			users = append(users, fmt.Sprintf("%s: %s", where, count(table.Rules, "rule")))
 		}
 	}
 	return users
+}
+
+// count is a number of things.
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // list joins the first of some texts, and counts the rest.

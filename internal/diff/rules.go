@@ -399,7 +399,11 @@ func readOnly(w *World, d *difference) *verdict {
 			mend("set conntrack.max in a NodePolicy: it holds for each container alike")
 	}
 	if w.fact(d.want.Target, d.want.Key).ReadOnly {
-		return no("the kernel offers net.netfilter.%s read-only here", file)
+		v := no("the kernel offers net.netfilter.%s read-only here", file)
+		if d.want.Target.IsNode() {
+			v.mend("run nfsync in the node's initial network namespace, where the value can be written, or take it out of the policy")
+		}
+		return v
 	}
 	return nil
 }
