@@ -80,6 +80,8 @@ func parseAllowedSigners(name string, data []byte) (list []allowedSigner, warnin
 	return list, warnings, nil
 }
 
+var errNoKey = errors.New("the line has no key")
+
 var errAuthority = errors.New("cert-authority is not supported: no key that it certifies is trusted; name the keys themselves, a line each")
 
 // parseSigner reads "principals [options] type key [comment]".
@@ -88,6 +90,9 @@ func parseSigner(line string) (s allowedSigner, err error) {
 		return allowedSigner{}, err
 	}
 	word, rest := cutWord(line)
+	if word == "" {
+		return allowedSigner{}, errNoKey
+	}
 	authority := false
 	if !slices.Contains(keyTypes, word) {
 		if authority, err = s.options(word); err != nil {
@@ -230,18 +235,18 @@ var keyTypes = []string{
 
 func parseKey(keyType, encoded string) (ssh.PublicKey, error) {
 	if keyType == "" {
-		return nil, errors.New("the line has no key")
+		return nil, errNoKey
 	}
 	if !slices.Contains(keyTypes, keyType) {
 		return nil, fmt.Errorf("%q is not a type of keys that can be trusted: one of %s", clean(keyType), strings.Join(keyTypes, ", "))
 	}
 	data, err := base64.StdEncoding.DecodeString(encoded)
 	if err != nil {
-		return nil, fmt.Errorf("the key is damaged: %w", err)
+		return nil, fmt.Errorf("the key is damaged: %s", clean(err.Error()))
 	}
 	key, err := ssh.ParsePublicKey(data)
 	if err != nil {
-		return nil, fmt.Errorf("the key is damaged: %w", err)
+		return nil, fmt.Errorf("the key is damaged: %s", clean(err.Error()))
 	}
 	if key.Type() != keyType {
 		return nil, fmt.Errorf("the key is of type %s, not %s", clean(key.Type()), keyType)

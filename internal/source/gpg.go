@@ -21,13 +21,16 @@ import (
 type pgpKeys struct {
 	files []string
 	list  []*openpgp.Entity
+	// unusable are the fingerprints of keys of which a copy cannot be read,
+	// with the reason. It may be the copy that revokes the key.
+	unusable map[string]string
 }
 
 // readKeyrings reads files of public keys as gpg --export prints them, armored
 // or not. A file that is damaged or has no usable key is an error; single keys
 // that this version cannot use are warnings.
 func readKeyrings(files []string) (keys pgpKeys, warnings []string, err error) {
-	keys.files = files
+	keys.files, keys.unusable = files, map[string]string{}
 	for _, name := range files {
 		data, err := readKeyFile(name)
 		if err != nil {
@@ -37,8 +40,9 @@ func readKeyrings(files []string) (keys pgpKeys, warnings []string, err error) {
 		if err != nil {
 			return pgpKeys{}, warnings, fmt.Errorf("cannot read keyring %s: %w", name, err)
 		}
-		for _, why := range skipped {
-			warnings = append(warnings, fmt.Sprintf("keyring %s: %s", name, why))
+		for _, key := range skipped {
+			keys.unusable[key.fingerprint] = fmt.Sprintf("a copy of it in %s cannot be read: %s", name, key.why)
+			warnings = append(warnings, fmt.Sprintf("keyring %s: %s", name, key))
 		}
 		for _, key := range list {
 			keys.add(key)
@@ -93,12 +97,18 @@ func newer(a, b *packet.Signature) *packet.Signature {
 
 const remedyKeyring = "export it anew with gpg --export --armor KEY"
 
-// parseKeyring reads the keys of one file. The texts of skipped say which keys
-// are not used, and why.
-func parseKeyring(data []byte) (keys []*openpgp.Entity, skipped []string, err error) {
+// skippedKey is a key that cannot be used.
+type skippedKey struct{ fingerprint, why string }
+
+func (s skippedKey) String() string {
+	return fmt.Sprintf("OpenPGP key %s is not used: %s", s.fingerprint, s.why)
+}
+
+// parseKeyring reads the keys of one file.
+func parseKeyring(data []byte) (keys []*openpgp.Entity, skipped []skippedKey, err error) {
 	defer func() { // the file may be anything
 		if r := recover(); r != nil {
-			keys, skipped, err = nil, nil, fmt.Errorf("it is damaged: %v; %s", r, remedyKeyring)
+			keys, skipped, err = nil, nil, fmt.Errorf("it is damaged: %s; %s", clean(fmt.Sprint(r)), remedyKeyring)
 		}
 	}()
 	if len(data) > 12 && string(data[8:12]) == "KBXf" {
@@ -106,12 +116,12 @@ func parseKeyring(data []byte) (keys []*openpgp.Entity, skipped []string, err er
 	}
 	blocks, err := dearmor(data)
 	if err != nil {
-		return nil, nil, fmt.Errorf("it is damaged: %w; %s", err, remedyKeyring)
+		return nil, nil, fmt.Errorf("it is damaged: %s; %s", clean(err.Error()), remedyKeyring)
 	}
 	for _, block := range blocks {
 		list, more, err := readKeys(block)
 		if err != nil {
-			return nil, nil, fmt.Errorf("it is damaged: %w; %s", err, remedyKeyring)
+			return nil, nil, fmt.Errorf("it is damaged: %s; %s", clean(err.Error()), remedyKeyring)
 		}
 		keys, skipped = append(keys, list...), append(skipped, more...)
 	}
@@ -122,7 +132,7 @@ func parseKeyring(data []byte) (keys []*openpgp.Entity, skipped []string, err er
 	case len(keys) > 0:
 		return keys, skipped, nil
 	case len(skipped) > 0:
-		return nil, nil, fmt.Errorf("it holds no key that can be used: %s; %s", strings.Join(skipped, "; "), remedyKeyring)
+		return nil, nil, fmt.Errorf("it holds no key that can be used: %s; %s", skipped[0], remedyKeyring)
 	}
 	return nil, nil, errors.New("it holds no key; " + remedyKeyring)
 }
@@ -134,7 +144,13 @@ func dearmor(data []byte) (blocks [][]byte, err error) {
 	text := data
 	if !bytes.HasPrefix(text, []byte(begin)) {
 		i := bytes.Index(text, []byte("\n"+begin))
-		if i < 0 {
+		switch {
+		case i >= 0:
+		case len(bytes.TrimSpace(data)) == 0:
+			return nil, nil
+		case data[0]&0x80 == 0: // every packet has this bit (RFC 9580, section 4.2)
+			return nil, errors.New("neither an armored block nor binary packets")
+		default:
 			return [][]byte{data}, nil
 		}
 		text = text[i+1:]
@@ -166,25 +182,24 @@ func dearmor(data []byte) (blocks [][]byte, err error) {
 }
 
 // readKeys reads keys until the end. One that is malformed, or of a kind that the
-// library does not know, is skipped as a whole: with it its revocations, and
-// so every signature that it could make.
-func readKeys(data []byte) (keys []*openpgp.Entity, skipped []string, err error) {
+// library does not know, is skipped as a whole.
+func readKeys(data []byte) (keys []*openpgp.Entity, skipped []skippedKey, err error) {
 	packets := packet.NewReader(bytes.NewReader(data))
-	for number := 1; ; number++ {
+	for {
+		fingerprint, err := nextKey(packets)
+		if errors.Is(err, io.EOF) {
+			return keys, skipped, nil
+		}
+		if err != nil {
+			return nil, nil, err
+		}
 		key, err := openpgp.ReadEntity(packets)
 		switch {
 		case err == nil:
 			keys = append(keys, key)
-			continue
-		case errors.Is(err, io.EOF):
-			return keys, skipped, nil
-		case !isAboutKey(err):
-			return nil, nil, err
-		}
-		skipped = append(skipped, fmt.Sprintf("key number %d is not used: %s", number, clean(err.Error())))
-		if err := skipToKey(packets); errors.Is(err, io.EOF) {
-			return keys, skipped, nil
-		} else if err != nil {
+		case isAboutKey(err):
+			skipped = append(skipped, skippedKey{fingerprint, clean(err.Error())})
+		default:
 			return nil, nil, err
 		}
 	}
@@ -197,23 +212,20 @@ func isAboutKey(err error) bool {
 	return errors.As(err, &malformed) || errors.As(err, &unsupported)
 }
 
-func skipToKey(packets *packet.Reader) error {
+// nextKey goes to the next primary key, past what belongs to none, and returns its fingerprint.
+func nextKey(packets *packet.Reader) (fingerprint string, err error) {
 	for {
 		p, err := packets.Next()
 		if err != nil && !isAboutKey(err) {
-			return err
+			return "", err
 		}
-		switch key := p.(type) {
-		case *packet.PublicKey:
-			if !key.IsSubkey {
-				packets.Unread(p)
-				return nil
-			}
-		case *packet.PrivateKey:
-			if !key.IsSubkey {
-				packets.Unread(p)
-				return nil
-			}
+		key, isPublic := p.(*packet.PublicKey)
+		if private, ok := p.(*packet.PrivateKey); ok {
+			key, isPublic = &private.PublicKey, true
+		}
+		if isPublic && !key.IsSubkey {
+			packets.Unread(p)
+			return fmt.Sprintf("%X", key.Fingerprint), nil
 		}
 	}
 }
@@ -234,21 +246,17 @@ func (k pgpKeys) check(message []byte, armored string, now time.Time) (signer st
 	if err := key.verify(message, signature); err != nil {
 		return "", fmt.Errorf("its signature by %s is wrong, so what it says is not what was signed; do not use it, and ask who pushed it", key)
 	}
-	if why := key.refusal(signature, atLeast(now, signature.CreationTime)); why != "" {
+	if why, ok := k.unusable[fmt.Sprintf("%X", key.owner.PrimaryKey.Fingerprint)]; ok {
+		return "", fmt.Errorf("it is signed with %s, and %s; %s", key, why, remedyKeyring)
+	}
+	if why := key.refusal(signature, now); why != "" {
 		return "", fmt.Errorf("it is signed with %s, %s", key, why)
 	}
 	return key.String(), nil
 }
 
-// clockSkew is how far behind the signer's a node's clock may be.
+// clockSkew is how far behind the signers' a node's clock may be.
 const clockSkew = 5 * time.Minute
-
-func atLeast(now, made time.Time) time.Time {
-	if made.After(now) && made.Before(now.Add(clockSkew)) {
-		return made
-	}
-	return now
-}
 
 func (k pgpKeys) unknown(signature *packet.Signature) error {
 	id := fmt.Sprintf("%016X", *signature.IssuerKeyId)
@@ -334,7 +342,7 @@ func (k pgpKey) verify(message []byte, signature *packet.Signature) error {
 
 // refusal says why a signature that the key has made is not accepted at a time;
 // it is empty if it is.
-func (k pgpKey) refusal(signature *packet.Signature, at time.Time) string {
+func (k pgpKey) refusal(signature *packet.Signature, now time.Time) string {
 	primary, _ := k.owner.PrimarySelfSignature()
 	if primary == nil || k.about == nil {
 		return "which says nothing of its use; " + remedyKeyring
@@ -345,10 +353,17 @@ func (k pgpKey) refusal(signature *packet.Signature, at time.Time) string {
 	if why := k.revoked(); why != "" {
 		return why
 	}
+	at := now
+	for _, made := range []time.Time{signature.CreationTime, primary.CreationTime, k.about.CreationTime} {
+		if made.After(now.Add(clockSkew)) {
+			return fmt.Sprintf("with a date that has not come yet, %s: this node's clock says %s; set the one that is wrong", moment(made), moment(now))
+		}
+		if made.After(at) {
+			at = made
+		}
+	}
 	const extend = "extend it and export it anew, or " + remedyOwnKey
 	switch {
-	case signature.CreationTime.After(at):
-		return fmt.Sprintf("at %s, which has not come yet: this node's clock says %s; set the wrong one of the two clocks", moment(signature.CreationTime), moment(at))
 	case signature.CreationTime.Before(k.CreationTime):
 		return "before that key was made; " + remedyOwnKey
 	case !k.about.FlagsValid || !k.about.FlagSign:

@@ -93,7 +93,7 @@ func (t trust) check(c *object.Commit, now time.Time) (signer string, err error)
 	// not a signature.
 	defer func() {
 		if r := recover(); r != nil {
-			signer, err = "", fmt.Errorf("its signature cannot be read: %v; %s", r, remedyOwnKey)
+			signer, err = "", fmt.Errorf("its signature cannot be read: %s; %s", clean(fmt.Sprint(r)), remedyOwnKey)
 		}
 	}()
 	signature := strings.TrimSpace(c.PGPSignature)

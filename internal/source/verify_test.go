@@ -1,0 +1,111 @@
+package source
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing/object"
+)
+
+// TestBothKinds holds keyrings and allowed signers to be taken side by side, in a history
+// with merges.
+func TestBothKinds(t *testing.T) {
+	s := newSigning(t)
+	now := time.Now()
+	alice := s.pgpKey("alice", "ed25519", "sign", "", "")
+	bob := s.sshKey("bob", "-t", "ed25519")
+	v := Verify{Mode: VerifyAll, Keyrings: []string{s.export("alice.asc", alice)},
+		AllowedSigners: []string{s.write("signers", "*@example.com "+bob)}}
+	base := s.commit(pgp(alice)...)
+	s.run("git", "-C", s.repo, "switch", "-q", "-c", "side")
+	side := s.commit(s.ssh("bob")...)
+	s.run("git", "-C", s.repo, "switch", "-q", "main")
+	other := s.commit(pgp(alice)...)
+	s.run("git", "-C", s.repo, "-c", "gpg.program="+s.path("gpg.sh"), "-c", "user.signingKey="+alice, "merge", "-q", "-S", "--no-ff", "-m", "merge", "side")
+	merge := s.read("HEAD")
+	if merge.NumParents() != 2 {
+		t.Fatal("not a merge")
+	}
+	verified(t, v, now, alice, merge, side, other, base)
+	verified(t, v, now, "SSH key SHA256:", side, merge)
+
+	s.run("git", "-C", s.repo, "reset", "-q", "--hard", other.Hash.String())
+	s.run("git", "-C", s.repo, "merge", "-q", "--no-ff", "-m", "merge", "side")
+	unsigned := s.read("HEAD")
+	refused(t, v, now, unsigned, []*object.Commit{unsigned, side, other}, "not signed")
+	refused(t, v, now, unsigned, []*object.Commit{merge, side, unsigned}, "not signed", "each commit since")
+
+	// A keyring that cannot be read is an error even for a commit that an SSH key has signed.
+	v.Keyrings = append(v.Keyrings, s.path("missing.asc"))
+	if _, _, err := verifyAt(v, only(side), now); err == nil || !strings.Contains(err.Error(), "missing.asc") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+// FuzzAllowedSigners holds the parser to end without a panic, and a line that it
+// takes to be complete.
+func FuzzAllowedSigners(f *testing.F) {
+	const key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINNwMHM8lLcve+HMdKmjaanRnkdOE0Sm3ZUxkjv5LTgg"
+	for _, line := range []string{"a@b " + key, `"a@b,*" namespaces="git,\"x",valid-after="20200101Z",valid-before="203001011200" ` + key + " c\r\n# d\n",
+		"a@b cert-authority " + key, "0 ssh-ed25519 AAAAC3NzaC1lZDI1NTEb000000000000", `a "`, `a \"`, `a ="`, `a namespaces="\`, "\x00 \x00 \x00"} {
+		f.Add(line)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		list, _, err := parseAllowedSigners("f", []byte(text))
+		if (err == nil) != (len(list) > 0) {
+			t.Errorf("%d signers beside %v", len(list), err)
+		}
+		if err != nil && strings.ContainsAny(err.Error(), "\n\x1b") {
+			t.Errorf("more than a line: %q", err)
+		}
+		for _, signer := range list {
+			if signer.key == nil || signer.principals == "" || !strings.HasPrefix(signer.place, "f:") {
+				t.Errorf("half a signer: %+v", signer)
+			}
+			signer.refusal(object.Signature{Email: "a@b", When: time.Unix(1700000000, 0)})
+		}
+	})
+}
+
+// FuzzSignature holds a signature of another commit, changed in any way, never
+// to be good, and never to end the program.
+func FuzzSignature(f *testing.F) {
+	s := newSigning(f)
+	alice := s.pgpKey("alice", "ed25519", "sign", "", "")
+	bob := s.pgpKey("bob", "rsa3072", "sign", "", "")
+	carol := s.sshKey("carol", "-t", "ecdsa")
+	trust, _, err := readTrust(Verify{Keyrings: []string{s.export("keys.gpg", alice, bob)},
+		AllowedSigners: []string{s.write("signers", "* "+carol)}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, settings := range [][]string{pgp(alice), pgp(bob), s.ssh("carol")} {
+		f.Add(s.commit(settings...).PGPSignature)
+	}
+	f.Fuzz(func(t *testing.T, signature string) {
+		c := &object.Commit{Message: "never signed", PGPSignature: signature, Committer: object.Signature{Email: "c@example.com", When: time.Now()}}
+		if who, err := trust.check(c, time.Now()); err == nil {
+			t.Errorf("signed by %s", who)
+		}
+	})
+}
+
+// FuzzKeyring holds any file to give keys or an error.
+func FuzzKeyring(f *testing.F) {
+	s := newSigning(f)
+	alice := s.pgpKey("alice", "ed25519", "sign", "", "")
+	f.Add(readFile(f, s.export("a.asc", alice)))
+	f.Add(readFile(f, s.export("a.gpg", alice)))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		keys, _, err := parseKeyring(data)
+		if (err == nil) != (len(keys) > 0) {
+			t.Errorf("%d keys beside %v", len(keys), err)
+		}
+		for _, key := range keys {
+			if key.PrimaryKey == nil {
+				t.Error("half a key")
+			}
+		}
+	})
+}
