@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -72,24 +74,26 @@ func TestDemoInterrupted(t *testing.T) {
 		t.Run(signal.String(), func(t *testing.T) {
 			before := machine(t)
 			cmd := exec.Command("nfsync", "demo")
-			out, err := cmd.StdoutPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
+			out := smallPipe(t, cmd)
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			// The pipe ends when the last process of the demo has let go of it.
-			readUntil(t, out, "nfsync apply")
+			cmd.Stdout.(*os.File).Close()
+			readUntil(t, out, "nfsync plan")
 			if err := cmd.Process.Signal(signal); err != nil {
 				t.Fatal(err)
 			}
 			finished := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() })
-			if _, err := io.Copy(io.Discard, out); err != nil {
-				t.Fatal(err)
-			}
 			if err := cmd.Wait(); err == nil {
 				t.Error("an interrupted demo ended well")
+			}
+			// The pipe ends when the last process of the demo has let go of it.
+			rest, err := io.ReadAll(out)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if bytes.Contains(rest, []byte("drift")) {
+				t.Error("the demo went on after it was interrupted")
 			}
 			if !finished.Stop() {
 				t.Error("the demo did not end by itself")
@@ -98,6 +102,42 @@ func TestDemoInterrupted(t *testing.T) {
 				t.Errorf("something is left:\n%s", diff)
 			}
 		})
+	}
+}
+
+// smallPipe is the output of a command that goes no further than it is read.
+func smallPipe(t *testing.T, cmd *exec.Cmd) *os.File {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close() })
+	if _, err := unix.FcntlInt(w.Fd(), unix.F_SETPIPE_SZ, os.Getpagesize()); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdout = w
+	return r
+}
+
+// TestPrivateMounts: in the demo's mounts even root cannot reach the
+// parameters of modules.
+func TestPrivateMounts(t *testing.T) {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		if err := errors.Join(unix.Unshare(unix.CLONE_NEWNS), privateMounts()); err != nil {
+			done <- err
+			return
+		}
+		f, err := os.OpenFile("/sys/module/nf_conntrack/parameters/hashsize", os.O_WRONLY, 0)
+		if err == nil {
+			f.Close()
+		}
+		done <- err
+	}()
+	if err := <-done; !errors.Is(err, unix.EROFS) {
+		t.Errorf("opening hashsize for writing: %v, want a read-only file system", err)
 	}
 }
 

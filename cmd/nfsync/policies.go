@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 
 	"nfsync.dev/nfsync/internal/spec"
@@ -45,20 +44,15 @@ func (a *app) refuseInvalid(list []spec.Diagnostic) error {
 	return outcome(exitInvalid)
 }
 
-// readAll reads the files of several paths, each file once.
+// readAll reads the files of several paths; a file that two of them name is
+// parsed once all the same.
 func readAll(paths []string) (files []spec.File, diagnostics []spec.Diagnostic, err error) {
-	seen := map[string]bool{}
 	for _, path := range paths {
 		read, found, err := spec.ReadDir(path)
 		if err != nil {
 			return nil, nil, err
 		}
-		for _, f := range read {
-			if name := filepath.Clean(f.Name); !seen[name] {
-				seen[name] = true
-				files = append(files, f)
-			}
-		}
+		files = append(files, read...)
 		diagnostics = append(diagnostics, found...)
 	}
 	return files, diagnostics, nil

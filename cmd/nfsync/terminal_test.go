@@ -61,6 +61,31 @@ func TestQuestionNotNeeded(t *testing.T) {
 	}
 }
 
+// TestQuestionStale: what is applied is what was shown, or nothing.
+func TestQuestionStale(t *testing.T) {
+	n := newNode(t)
+	said, code := n.answerWith(t, n.path("policy.yaml"), func() string {
+		n.write(t, "nf_conntrack_udp_timeout", "77")
+		return "y\n"
+	})
+	if value := n.read(t, "nf_conntrack_udp_timeout"); code != exitStale || value != "77" {
+		t.Errorf("exit code %d, the value is %s\n%s", code, value, said)
+	}
+}
+
+// TestQuestionSaved: a saved plan that is stale is not even asked about.
+func TestQuestionSaved(t *testing.T) {
+	n := newNode(t)
+	if out, err := exec.Command("nfsync", append(n.flags(), "plan", n.path("policy.yaml"), "--out", n.path("plan"))...).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	n.write(t, "nf_conntrack_udp_timeout", "77")
+	said, code := n.answerWith(t, n.path("plan"), func() string { return "y\n" })
+	if code != exitStale || strings.Contains(said, "[y/N]") {
+		t.Errorf("exit code %d\n%s", code, said)
+	}
+}
+
 // node is a node of its own with one policy.
 type node struct{ dir string }
 
@@ -99,13 +124,22 @@ func (n node) write(t *testing.T, file, value string) {
 	n.sh(t, "echo "+value+" > /proc/sys/net/netfilter/"+file)
 }
 
-// answer runs apply on a terminal, types the answer when it is asked for, and
-// returns everything that the terminal showed.
+func (n node) flags() []string {
+	return []string{"--node-netns", n.path("node"), "--netns-dir", n.path("netns"),
+		"--state-dir", n.path("state"), "--run-dir", n.path("run")}
+}
+
 func (n node) answer(t *testing.T, typed string) (string, int) {
 	t.Helper()
+	return n.answerWith(t, n.path("policy.yaml"), func() string { return typed })
+}
+
+// answerWith runs apply on a terminal, types the answer when it is asked for,
+// and returns everything that the terminal showed.
+func (n node) answerWith(t *testing.T, path string, answer func() string) (string, int) {
+	t.Helper()
 	master, slave := terminalPair(t)
-	cmd := exec.Command("nfsync", "apply", n.path("policy.yaml"), "--node-netns", n.path("node"), "--netns-dir", n.path("netns"),
-		"--state-dir", n.path("state"), "--run-dir", n.path("run"))
+	cmd := exec.Command("nfsync", append(n.flags(), "apply", path)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
@@ -114,14 +148,14 @@ func (n node) answer(t *testing.T, typed string) (string, int) {
 	slave.Close()
 	var said bytes.Buffer
 	buf := make([]byte, 4096)
-	for {
+	for answered := false; ; {
 		k, err := master.Read(buf)
 		said.Write(buf[:k])
-		if typed != "" && strings.Contains(said.String(), "[y/N]") {
-			if _, err := io.WriteString(master, typed); err != nil {
+		if !answered && strings.Contains(said.String(), "[y/N]") {
+			answered = true
+			if _, err := io.WriteString(master, answer()); err != nil {
 				t.Fatal(err)
 			}
-			typed = ""
 		}
 		if errors.Is(err, syscall.EIO) { // the other side is closed
 			break
