@@ -180,8 +180,11 @@ func absolute(u string) (string, error) {
 // inRepository is a path as git has it: clean, without a leading slash, empty
 // for the root.
 func inRepository(p string) (string, error) {
-	clean := strings.TrimPrefix(path.Clean("/"+p), "/")
-	if clean != "" && !fs.ValidPath(strings.Trim(path.Clean(p), "/")) {
+	clean := path.Clean(strings.TrimLeft(p, "/"))
+	switch {
+	case clean == ".":
+		return "", nil
+	case !fs.ValidPath(clean):
 		return "", usageError{fmt.Errorf("--path %s leaves the repository", p)}
 	}
 	return clean, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -83,7 +84,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		RequireExplicitExec: false,
 		Setup:               prepareNode,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+		Cmds: with(gitCommands, map[string]func(*testscript.TestScript, bool, []string){
 			"exits":        exits,
 			"netns":        netnsCommand,
 			"in":           in,
@@ -92,8 +93,14 @@ func TestScripts(t *testing.T) {
 			"mount":        mount,
 			"bind":         bind,
 			"look":         look,
-		},
+		}),
 	})
+}
+
+// with is both maps together.
+func with[K comparable, V any](a, b map[K]V) map[K]V {
+	maps.Copy(b, a)
+	return b
 }
 
 // prepareNode gives a script a node with no containers: a network namespace
@@ -103,6 +110,8 @@ func prepareNode(env *testscript.Env) error {
 	env.Setenv("RUNTIME_DIRECTORY", filepath.Join(env.WorkDir, "run"))
 	env.Setenv("NO_COLOR", "1")
 	env.Setenv("FAULT", "")
+	gitEnvironment(env)
+	env.Values[serverKey{}] = &server{}
 	if err := os.MkdirAll(filepath.Join(env.WorkDir, "netns"), 0o755); err != nil {
 		return err
 	}

@@ -68,11 +68,15 @@ func (p *page) plan(doc nf.Plan) {
 
 // title is the first line: what this is, of which node, of which revision.
 func (p *page) title(what, node, revision string) {
-	parts := []string{p.paint(bold, what+clean(node))}
-	if revision != "" {
-		parts = append(parts, p.paint(dim, " at revision "+clean(revision)))
+	p.line(p.paint(bold, what+clean(node)), p.atRevision(revision))
+}
+
+// atRevision tells the commit, where the policies are of one.
+func (p *page) atRevision(revision string) string {
+	if revision == "" {
+		return ""
 	}
-	p.line(parts...)
+	return p.paint(dim, " at revision "+clean(revision))
 }
 
 // section starts a part of the page with a heading.
@@ -259,7 +263,7 @@ func (p *page) planSummary(doc nf.Plan) {
 	case s.InSync == 0:
 		p.line("Nothing is asked of node ", clean(doc.Node), ".")
 	default:
-		p.line("Node ", clean(doc.Node), " is ", p.paint(green, "in sync"), ": ", count(s.InSync, "key"), " as asked, nothing to change.")
+		p.line("Node ", clean(doc.Node), " is ", p.paint(green, "in sync"), p.atRevision(doc.Revision), ": ", count(s.InSync, "key"), " as asked, nothing to change.")
 	}
 }
 

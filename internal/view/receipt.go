@@ -76,7 +76,7 @@ func (p *page) receiptSummary(r apply.Receipt) {
 			p.line("Nothing is asked of node ", clean(r.Node), ".")
 			return
 		}
-		p.line("Node ", clean(r.Node), " is ", p.paint(green, "in sync"), ": ", count(s.InSync, "key"), " as asked, nothing was changed.")
+		p.line("Node ", clean(r.Node), " is ", p.paint(green, "in sync"), p.atRevision(r.Revision), ": ", count(s.InSync, "key"), " as asked, nothing was changed.")
 		return
 	}
 	parts := []string{p.paint(bold, countOf(s.Applied, "applied"))}

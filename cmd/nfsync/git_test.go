@@ -1,0 +1,137 @@
+package main
+
+import (
+	"io"
+	"net/http/cgi"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// gitCommands are what scripts about git repositories say.
+var gitCommands = map[string]func(*testscript.TestScript, bool, []string){
+	"repository": repository,
+	"commit":     commit,
+	"serve":      serve,
+}
+
+// gitEnvironment keeps the git of a script from this machine's configuration.
+func gitEnvironment(env *testscript.Env) {
+	for _, v := range []string{"GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1", "GIT_AUTHOR_NAME=Ada", "GIT_AUTHOR_EMAIL=ada@example.org",
+		"GIT_COMMITTER_NAME=Ada", "GIT_COMMITTER_EMAIL=ada@example.org", "http_proxy=", "https_proxy=", "HTTP_PROXY=", "HTTPS_PROXY=", "ALL_PROXY="} {
+		name, value, _ := strings.Cut(v, "=")
+		env.Setenv(name, value)
+	}
+}
+
+// repository makes the bare repository repo.git, and work to commit to it from.
+func repository(ts *testscript.TestScript, _ bool, _ []string) {
+	ts.Check(ts.Exec("git", "init", "-q", "--bare", "-b", "main", "repo.git"))
+	ts.Check(ts.Exec("git", "init", "-q", "-b", "main", "work"))
+	ts.Check(ts.Exec("git", "-C", "work", "remote", "add", "origin", ts.MkAbs("repo.git")))
+	ts.Setenv("REPO", ts.MkAbs("repo.git"))
+}
+
+// commit commits all of work, with the arguments given, pushes it even where
+// that rewrites the branch, and sets $TIP to the commit and $LAST to the one
+// that $TIP was.
+func commit(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(ts.Exec("git", "-C", "work", "add", "-A"))
+	ts.Check(ts.Exec("git", append([]string{"-C", "work", "commit", "-q", "--allow-empty", "-m", "policies"}, args...)...))
+	ts.Check(ts.Exec("git", "-C", "work", "push", "-q", "--force", "origin", "HEAD:main"))
+	out, err := exec.Command("git", "-C", ts.MkAbs("work"), "rev-parse", "HEAD").Output()
+	ts.Check(err)
+	ts.Setenv("LAST", ts.Getenv("TIP"))
+	ts.Setenv("TIP", strings.TrimSpace(string(out)))
+}
+
+// serve starts git's own server over http for repo.git, and sets $URL. Without
+// an argument it runs until the script ends; "serve stop" ends it.
+func serve(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) > 0 {
+		ts.Value(serverKey{}).(*server).stop()
+		return
+	}
+	ts.Check(ts.Exec("ip", "link", "set", "lo", "up")) // of the tests' own namespace
+	path, err := exec.Command("git", "--exec-path").Output()
+	ts.Check(err)
+	s := httptest.NewServer(&cgi.Handler{
+		Path: filepath.Join(strings.TrimSpace(string(path)), "git-http-backend"),
+		Env: []string{"GIT_PROJECT_ROOT=" + ts.MkAbs("."), "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_GLOBAL=/dev/null",
+			"GIT_CONFIG_NOSYSTEM=1", "PATH=" + os.Getenv("PATH")},
+		Stderr: io.Discard,
+	})
+	ts.Value(serverKey{}).(*server).stop = s.Close
+	ts.Defer(s.Close)
+	ts.Setenv("URL", s.URL+"/repo.git")
+}
+
+type serverKey struct{}
+
+// server is the one that a script has started.
+type server struct{ stop func() }
+
+// A fetch that takes its time is told on a terminal, over and over on one line
+// that is gone at last; one that does not is not.
+func TestFetching(t *testing.T) {
+	var out strings.Builder
+	stop := tick(&out, time.Hour, func(time.Duration) string { return "fetching" })
+	stop()
+	if out.String() != "" {
+		t.Errorf("a short fetch is told: %q", out.String())
+	}
+	shown := make(chan bool, 100)
+	stop = tick(&out, time.Millisecond, func(time.Duration) string {
+		shown <- true
+		return "fetching"
+	})
+	<-shown
+	<-shown
+	stop()
+	if got := out.String(); !strings.HasPrefix(got, "\r\x1b[Kfetching\r\x1b[Kfetching") || !strings.HasSuffix(got, "\r\x1b[K") {
+		t.Errorf("the terminal got %q", got)
+	}
+}
+
+func TestAbsolute(t *testing.T) {
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for given, want := range map[string]string{
+		"":                        "",
+		"policies.git":            here + "/policies.git",
+		"./a/../policies.git/":    here + "/policies.git",
+		"/srv/policies.git":       "/srv/policies.git",
+		"/srv/odd:name.git":       "/srv/odd:name.git",
+		"https://h.example/p.git": "https://h.example/p.git",
+		"file:///srv/p.git":       "file:///srv/p.git",
+		"git@h.example:p.git":     "git@h.example:p.git",
+		"h.example:a/p.git":       "h.example:a/p.git",
+	} {
+		if got, err := absolute(given); got != want || err != nil {
+			t.Errorf("%q is %q, %v; want %q", given, got, err, want)
+		}
+	}
+}
+
+func TestInRepository(t *testing.T) {
+	for given, want := range map[string]string{
+		"": "", ".": "", "/": "", "./": "", "policies": "policies", "/policies/": "policies", "a//b/./c": "a/b/c", "a/../b": "b",
+	} {
+		if got, err := inRepository(given); got != want || err != nil {
+			t.Errorf("%q is %q, %v; want %q", given, got, err, want)
+		}
+	}
+	for _, given := range []string{"..", "../x", "a/../../b", "/../b"} {
+		if got, err := inRepository(given); err == nil {
+			t.Errorf("%q is %q", given, got)
+		}
+	}
+}
