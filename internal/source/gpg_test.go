@@ -219,12 +219,31 @@ func TestPGPKeysThatEnded(t *testing.T) {
 			refused(t, Verify{Keyrings: files}, now, c, only(c), "revoked at", "subgone <subgone@example.com>")
 		}
 	})
+	t.Run("expired primary key", func(t *testing.T) {
+		key := s.pgpKey("primary", "ed25519", "cert", "20200101T000000", "20210101T000000")
+		s.run("GPG_TIME=20200101T000000", s.path("gpg.sh"), "--batch", "--passphrase", "", "--pinentry-mode", "loopback",
+			"--quick-add-key", key, "ed25519", "sign", "never")
+		c := s.commit("GPG_TIME=20200601T000000", "commit.gpgSign=true", "user.signingKey="+key)
+		v := Verify{Keyrings: []string{s.export("primary.asc", key)}}
+		refused(t, v, now, c, only(c), "expired at 2021-01-01T", "primary <primary@example.com>")
+		verified(t, v, time.Date(2020, 7, 1, 0, 0, 0, 0, time.UTC), "primary@example.com", c)
+	})
+	t.Run("signature older than its key", func(t *testing.T) {
+		key := s.pgpKey("young", "ed25519", "sign", "20210101T000000", "")
+		c := s.commit(append([]string{"GPG_TIME=20200601T000000", "GPG_OPTIONS=--ignore-time-conflict --ignore-valid-from"}, pgp(key)...)...)
+		refused(t, Verify{Keyrings: []string{s.export("young.asc", key)}}, now, c, only(c), "before that key was made", key)
+	})
 	t.Run("revoked name", func(t *testing.T) {
 		key := s.pgpKey("renamed", "ed25519", "sign", "", "")
 		c := s.commit(pgp(key)...)
+		before := s.export("renamed-before.asc", key)
 		s.run("gpg", "--batch", "--passphrase", "", "--pinentry-mode", "loopback", "--quick-add-uid", key, "New Name <new@example.com>")
 		s.run("gpg", "--batch", "--passphrase", "", "--pinentry-mode", "loopback", "--quick-revoke-uid", key, "renamed <renamed@example.com>")
 		verified(t, Verify{Keyrings: []string{s.export("renamed.asc", key)}}, now, "New Name", c)
+		alone := s.write("old-name.asc", s.run("gpg", "--armor", "--export-filter", "keep-uid=uid =~ renamed", "--export", key))
+		for _, files := range [][]string{{alone}, {before, alone}, {alone, before}} {
+			refused(t, Verify{Keyrings: files}, now, c, only(c), "revoked at", "renamed <renamed@example.com>")
+		}
 	})
 	t.Run("not for signing", func(t *testing.T) {
 		key := s.pgpKey("flags", "ed25519", "sign", "", "")
