@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"runtime/debug"
 
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
@@ -67,6 +68,8 @@ func endWithParent(in io.Reader) {
 // keeps in variables: this process does nothing else.
 func confine() error {
 	debug.SetMemoryLimit(softMemory)
+	// Each thread takes memory: on a machine of many processors the collector would start as many.
+	runtime.GOMAXPROCS(2)
 	if err := unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: maxData, Max: maxData}); err != nil {
 		return fmt.Errorf("cannot bound the memory of the fetch: %w", err)
 	}

@@ -12,7 +12,6 @@ import (
 
 	"github.com/go-git/go-billy/v5/osfs"
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/storage/filesystem"
 	"golang.org/x/sys/unix"
 )
 
@@ -55,8 +54,7 @@ func (j *job) lock(name string) (*os.File, error) {
 // itself could read.
 type clone struct {
 	dir string
-	s   *filesystem.Storage
-	objects
+	*objects
 }
 
 // openClone opens a clone and looks whether it can be used.
@@ -76,8 +74,7 @@ func openClone(dir string) (c *clone, err error) {
 }
 
 func newClone(dir string) *clone {
-	s := openStorage(osfs.New(dir, osfs.WithBoundOS()), nil)
-	return &clone{dir: dir, s: s, objects: objects{s}}
+	return &clone{dir: dir, objects: &objects{openStorage(osfs.New(dir), nil)}}
 }
 
 // createClone makes an empty clone beside the place where it will be.
@@ -104,6 +101,11 @@ func (c *clone) packs() string { return filepath.Join(c.dir, "objects", "pack") 
 // check reads what the clone consists of beside its objects: these are checked
 // as they are read.
 func (c *clone) check() error {
+	if info, err := os.Stat(c.packs()); err != nil {
+		return errors.New("it has no packs")
+	} else if !info.IsDir() {
+		return fmt.Errorf("%s is no directory", c.packs())
+	}
 	if _, err := c.tips(); err != nil {
 		return err
 	}
@@ -155,19 +157,6 @@ func (c *clone) tips() ([]plumbing.Hash, error) {
 		return nil
 	})
 	return tips, err
-}
-
-// shallow are the commits whose parents were not fetched.
-func (c *clone) shallow() (map[plumbing.Hash]bool, error) {
-	list, err := c.s.Shallow()
-	if err != nil {
-		return nil, err
-	}
-	set := map[plumbing.Hash]bool{}
-	for _, h := range list {
-		set[h] = true
-	}
-	return set, nil
 }
 
 // remembered is what a name stood for when it was fetched last, or zero.

@@ -53,7 +53,7 @@ func (j *job) fromClone(r *remote, at string) error {
 	if err != nil {
 		return &damageError{err}
 	}
-	defer c.s.Close()
+	defer func() { _ = c.s.Close() }()
 	return catch((&delivery{job: j, remote: r, clone: c}).deliver)
 }
 
@@ -101,7 +101,7 @@ func (d *delivery) deliver() error {
 	if err != nil {
 		return err
 	}
-	h := &history{objects: d.clone.objects, shallow: d.clone.shallow, deepen: func(depth int) error {
+	h := &history{objects: d.clone.objects, deepen: func(depth int) error {
 		return d.deepen(ctx, t, depth)
 	}}
 	return d.hand(h, t, commit, d.warnings)

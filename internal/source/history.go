@@ -18,9 +18,7 @@ const maxNewCommits = 10_000
 // history answers questions about ancestry, with more of the history where
 // what is there does not tell.
 type history struct {
-	objects objects
-	// shallow are the commits whose parents are not there.
-	shallow func() (map[plumbing.Hash]bool, error)
+	objects *objects
 	// deepen brings that many commits below the tip; nil where nobody can.
 	deepen func(depth int) error
 }
@@ -115,7 +113,7 @@ func (h *history) sinceHere(tip, last plumbing.Hash) ([]plumbing.Hash, error) {
 // reach collects the commits that can be reached from one; those for which stop
 // holds are in it, their parents are not. cut tells that it met the end of a shallow history.
 func (h *history) reach(from plumbing.Hash, stop func(plumbing.Hash) bool) (seen map[plumbing.Hash]bool, cut bool, err error) {
-	shallow, err := h.shallow()
+	shallow, err := h.objects.shallow()
 	if err != nil {
 		return nil, false, err
 	}

@@ -40,15 +40,11 @@ func (j *job) readLocal() error {
 	if err != nil {
 		return err
 	}
-	h := &history{objects: l.objects, shallow: (&clone{s: l.s}).shallow}
-	return j.hand(h, t, commit, nil)
+	return j.hand(&history{objects: l.objects}, t, commit, nil)
 }
 
 // local is a repository of this machine.
-type local struct {
-	s *filesystem.Storage
-	objects
-}
+type local struct{ *objects }
 
 func openLocal(path string) (*local, error) {
 	if _, err := os.Stat(path); err != nil {
@@ -66,7 +62,7 @@ func openLocal(path string) (*local, error) {
 		return nil, fmt.Errorf("cannot read a repository of the kind %T", repo.Storer)
 	}
 	s := openStorage(opened.Filesystem(), osfs.New("/"))
-	return &local{s: s, objects: objects{s}}, nil
+	return &local{&objects{s}}, nil
 }
 
 // resolve looks up what the configuration names.

@@ -1,7 +1,6 @@
 package source
 
 import (
-	"errors"
 	"fmt"
 	"io"
 
@@ -9,7 +8,6 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/cache"
 	"github.com/go-git/go-git/v5/plumbing/object"
-	"github.com/go-git/go-git/v5/plumbing/storer"
 	"github.com/go-git/go-git/v5/storage/filesystem"
 )
 
@@ -25,77 +23,83 @@ const objectCacheSize = 16 * cache.MiByte
 
 // objects are those of a repository on disk. Whatever the disk holds, each
 // object that is handed out hashes to its name.
-type objects struct{ s storer.EncodedObjectStorer }
+type objects struct{ s *filesystem.Storage }
 
 // openStorage opens the repository in fs; other repositories whose objects it
-// borrows are looked up in alternates.
+// borrows are looked up in alternates. What is larger than anything that is read
+// here, go-git does not bring into memory before its size is looked at.
 func openStorage(fs, alternates billy.Filesystem) *filesystem.Storage {
-	return filesystem.NewStorageWithOptions(fs, cache.NewObjectLRU(objectCacheSize), filesystem.Options{KeepDescriptors: true, AlternatesFS: alternates})
+	return filesystem.NewStorageWithOptions(fs, cache.NewObjectLRU(objectCacheSize), filesystem.Options{
+		KeepDescriptors: true, LargeObjectThreshold: maxTree, AlternatesFS: alternates,
+	})
 }
 
 // has reports whether the object is there, not whether what it names is.
-func (o objects) has(h plumbing.Hash) bool { return o.s.HasEncodedObject(h) == nil }
+func (o *objects) has(h plumbing.Hash) bool { return o.s.HasEncodedObject(h) == nil }
 
-// size is that of an object, without reading it.
-func (o objects) size(h plumbing.Hash) (int64, error) {
-	n, err := o.s.EncodedObjectSize(h)
-	if errors.Is(err, plumbing.ErrObjectNotFound) {
-		// go-git does not look for the size where a repository borrows its objects.
-		var borrowed plumbing.EncodedObject
-		if borrowed, err = o.s.EncodedObject(plumbing.AnyObject, h); err == nil {
-			n = borrowed.Size()
-		}
-	}
-	if err != nil {
-		return 0, &damageError{fmt.Errorf("object %s: %w", h, err)}
-	}
-	return n, nil
-}
-
-// load reads an object of at most so many bytes.
-func (o objects) load(t plumbing.ObjectType, h plumbing.Hash, most int64) (*plumbing.MemoryObject, error) {
-	size, err := o.size(h)
+// shallow are the commits whose parents are not there.
+func (o *objects) shallow() (map[plumbing.Hash]bool, error) {
+	list, err := o.s.Shallow()
 	if err != nil {
 		return nil, err
 	}
-	if size > most {
-		return nil, &boundError{fmt.Sprintf("%s %s has %d bytes; nfsync reads %d", t, h, size, most)}
+	set := map[plumbing.Hash]bool{}
+	for _, h := range list {
+		set[h] = true
 	}
-	m := &plumbing.MemoryObject{}
-	if err := o.copy(m, t, h, most); err != nil {
+	return set, nil
+}
+
+// sizeError tells that an object is larger than one of its kind may be.
+type sizeError struct {
+	kind       plumbing.ObjectType
+	hash       plumbing.Hash
+	size, most int64
+}
+
+func (e *sizeError) Error() string {
+	return fmt.Sprintf("the %s %s has %d bytes; nfsync reads at most %d", e.kind, e.hash, e.size, e.most)
+}
+
+// load reads an object of at most so many bytes.
+func (o *objects) load(t plumbing.ObjectType, h plumbing.Hash, most int64) (*plumbing.MemoryObject, error) {
+	stored, err := o.s.EncodedObject(plumbing.AnyObject, h)
+	if err != nil {
+		return nil, &damageError{fmt.Errorf("%s %s: %w", t, h, err)}
+	}
+	if stored.Type() == t && stored.Size() > most {
+		return nil, &sizeError{t, h, stored.Size(), most}
+	}
+	m, err := copyOf(stored, most)
+	if err == nil && m.Hash() != h {
+		err = fmt.Errorf("what is stored hashes to %s", m.Hash())
+	}
+	if err == nil && m.Type() != t {
+		err = fmt.Errorf("it is a %s", m.Type())
+	}
+	if err != nil {
 		return nil, &damageError{fmt.Errorf("%s %s: %w", t, h, err)}
 	}
 	return m, nil
 }
 
-func (o objects) copy(m *plumbing.MemoryObject, t plumbing.ObjectType, h plumbing.Hash, most int64) error {
-	stored, err := o.s.EncodedObject(plumbing.AnyObject, h)
-	if err != nil {
-		return err
-	}
-	if stored.Type() != t {
-		return fmt.Errorf("it is a %s", stored.Type())
-	}
+func copyOf(stored plumbing.EncodedObject, most int64) (*plumbing.MemoryObject, error) {
 	r, err := stored.Reader()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer r.Close()
 	b, err := io.ReadAll(io.LimitReader(r, most+1))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	m.SetType(t)
-	if _, err := m.Write(b); err != nil {
-		return err
-	}
-	if got := m.Hash(); got != h {
-		return fmt.Errorf("what is stored hashes to %s", got)
-	}
-	return nil
+	m := &plumbing.MemoryObject{}
+	m.SetType(stored.Type())
+	_, err = m.Write(b)
+	return m, err
 }
 
-func (o objects) commit(h plumbing.Hash) (*object.Commit, error) {
+func (o *objects) commit(h plumbing.Hash) (*object.Commit, error) {
 	m, err := o.load(plumbing.CommitObject, h, maxCommit)
 	if err != nil {
 		return nil, err
@@ -107,7 +111,7 @@ func (o objects) commit(h plumbing.Hash) (*object.Commit, error) {
 	return c, nil
 }
 
-func (o objects) tree(h plumbing.Hash) (*object.Tree, error) {
+func (o *objects) tree(h plumbing.Hash) (*object.Tree, error) {
 	m, err := o.load(plumbing.TreeObject, h, maxTree)
 	if err != nil {
 		return nil, err
@@ -119,7 +123,7 @@ func (o objects) tree(h plumbing.Hash) (*object.Tree, error) {
 	return t, nil
 }
 
-func (o objects) blob(h plumbing.Hash) ([]byte, error) {
+func (o *objects) blob(h plumbing.Hash) ([]byte, error) {
 	m, err := o.load(plumbing.BlobObject, h, maxFile)
 	if err != nil {
 		return nil, err
@@ -135,7 +139,7 @@ func (o objects) blob(h plumbing.Hash) ([]byte, error) {
 const maxTagDepth = 5
 
 // peel follows annotated tags to the commit.
-func (o objects) peel(h plumbing.Hash) (plumbing.Hash, error) {
+func (o *objects) peel(h plumbing.Hash) (plumbing.Hash, error) {
 	for range maxTagDepth {
 		stored, err := o.s.EncodedObject(plumbing.AnyObject, h)
 		if err != nil {

@@ -18,7 +18,7 @@ import (
 const (
 	maxObjects  = 150_000
 	maxObject   = 16 << 20 // bytes of one object, inflated
-	maxInflated = 2 << 30  // bytes of all objects: deltas count as what they are, not as what they make
+	maxInflated = 1 << 30  // bytes of all objects: deltas count as what they are, not as what they make
 )
 
 // checkPack reads a pack without keeping anything of it and refuses what could

@@ -79,6 +79,10 @@ type answer struct {
 	ended    bool // it said all it had to say
 }
 
+// childEnded is told of every child that has ended. Tests look there at the
+// memory that it took.
+var childEnded = func(*os.ProcessState) {}
+
 // runChild starts a child, has it do the request, and sees to it that it ends:
 // with ctx, or when it takes too much memory.
 func runChild(ctx context.Context, req request) (answer, error) {
@@ -112,6 +116,7 @@ func runChild(ctx context.Context, req request) (answer, error) {
 	w.stop()
 	_ = stdin.Close()
 	ended := cmd.Wait()
+	childEnded(cmd.ProcessState)
 	switch {
 	case a.ended:
 		return a, nil
@@ -218,6 +223,7 @@ func (n *noise) first() string {
 
 // outOfMemory recognizes how the Go runtime says that the kernel gives it no more.
 func (n *noise) outOfMemory() bool {
-	s := n.b.String()
-	return strings.Contains(s, "out of memory") || strings.Contains(s, "cannot allocate memory") || strings.Contains(s, "failed to create new OS thread")
+	said := n.b.String()
+	return slices.ContainsFunc([]string{"out of memory", "cannot allocate memory", "failed to create new OS thread", "pthread_create failed"},
+		func(s string) bool { return strings.Contains(said, s) })
 }

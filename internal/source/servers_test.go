@@ -351,3 +351,36 @@ func fingerprint(t *testing.T, name string) string {
 	}
 	return string(bytes.Fields(out)[1])
 }
+
+// stubborn refuses to serve a client that does not know multi_ack, and keeps
+// to itself what Azure DevOps does not have.
+type stubborn struct {
+	t    *testing.T
+	next http.Handler
+}
+
+func (s *stubborn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodPost {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			s.t.Error(err)
+		}
+		if !bytes.Contains(body, []byte("multi_ack")) {
+			w.Header().Set("Content-Type", "application/x-git-upload-pack-result")
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		r.ContentLength = int64(len(body))
+		s.next.ServeHTTP(w, r)
+		return
+	}
+	answer := httptest.NewRecorder()
+	s.next.ServeHTTP(answer, r)
+	w.Header().Set("Content-Type", answer.Header().Get("Content-Type"))
+	text := answer.Body.String()
+	// The same length, or the lengths of the lines would be wrong.
+	for _, name := range []string{"ofs-delta", "symref=", "agent="} {
+		text = strings.ReplaceAll(text, name, "x-"+strings.Repeat("x", len(name)-2))
+	}
+	_, _ = io.WriteString(w, text)
+}

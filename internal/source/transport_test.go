@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"net/http"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 )
@@ -272,6 +273,9 @@ func TestSSHHostKeys(t *testing.T) {
 	})
 	t.Run("hashed", func(t *testing.T) {
 		cfg.Auth.KnownHostsFile = s.known("ed25519")
+		if out, err := exec.Command("ssh-keygen", "-q", "-H", "-f", cfg.Auth.KnownHostsFile).CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
 		mustFetch(t, cfg)
 	})
 	t.Run("garbage", func(t *testing.T) {

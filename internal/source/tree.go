@@ -32,23 +32,44 @@ func cleanPath(p string) (string, error) {
 
 // treeReader reads the policy files of a commit.
 type treeReader struct {
-	objects objects
+	objects *objects
 	emit    func(File) error
 	entries int
+	found   []found
 	bytes   int64
 }
 
-// read hands the files below a path of the commit's tree to emit.
+// found is a policy file that was met in the tree.
+type found struct {
+	name string
+	hash plumbing.Hash
+}
+
+// read hands the files below a path of the commit's tree to emit, once it has
+// seen that there is nothing there that it does not read: that is a TreeError
+// with the commit, unlike a path that is not there.
 func (r *treeReader) read(c *object.Commit, below string) error {
 	dir, err := r.find(c, below)
 	if err != nil {
 		return err
 	}
-	err = r.walk(dir, below, 0)
+	err = r.readAll(dir, below)
 	if bad := (*TreeError)(nil); errors.As(err, &bad) {
 		bad.Commit = c.Hash.String()
 	}
 	return err
+}
+
+func (r *treeReader) readAll(dir plumbing.Hash, below string) error {
+	if err := r.walk(dir, below, 0); err != nil {
+		return err
+	}
+	for _, f := range r.found {
+		if err := r.file(f); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // find walks down to the policy path.
@@ -99,10 +120,10 @@ func (r *treeReader) walk(h plumbing.Hash, dir string, depth int) error {
 		if r.entries++; r.entries > maxEntries {
 			return &TreeError{Path: dir, Why: fmt.Sprintf("the policy path holds more than %d files and directories", maxEntries)}
 		}
-		name := path.Join(dir, e.Name)
 		if why := badName(e.Name); why != "" {
-			return &TreeError{Path: name, Why: why}
+			return &TreeError{Path: path.Join(dir, printable(e.Name)), Why: why}
 		}
+		name := path.Join(dir, e.Name)
 		if err := r.visit(e, name, depth); err != nil {
 			return err
 		}
@@ -115,30 +136,26 @@ func (r *treeReader) visit(e *object.TreeEntry, name string, depth int) error {
 	case filemode.Dir:
 		return r.walk(e.Hash, name, depth+1)
 	case filemode.Regular, filemode.Executable, filemode.Deprecated:
-		if ext := path.Ext(name); ext != ".yaml" && ext != ".yml" {
-			return nil
+		if ext := path.Ext(name); ext == ".yaml" || ext == ".yml" {
+			r.found = append(r.found, found{name, e.Hash})
 		}
-		return r.file(e.Hash, name)
+		return nil
 	}
 	return &TreeError{Path: name, Why: fmt.Sprintf("it is %s; nfsync reads only files and directories", kind(e.Mode))}
 }
 
-func (r *treeReader) file(h plumbing.Hash, name string) error {
-	size, err := r.objects.size(h)
+func (r *treeReader) file(f found) error {
+	b, err := r.objects.blob(f.hash)
+	if large := (*sizeError)(nil); errors.As(err, &large) {
+		return &TreeError{Path: f.name, Why: fmt.Sprintf("it has %d bytes; a policy file has at most %d", large.size, maxFile)}
+	}
 	if err != nil {
 		return err
 	}
-	if size > maxFile {
-		return &TreeError{Path: name, Why: fmt.Sprintf("it has %d bytes; a policy file has at most %d", size, maxFile)}
+	if r.bytes += int64(len(b)); r.bytes > maxPolicies {
+		return &TreeError{Path: f.name, Why: fmt.Sprintf("with it the policy files take more than %d MiB", maxPolicies>>20)}
 	}
-	if r.bytes += size; r.bytes > maxPolicies {
-		return &TreeError{Path: name, Why: fmt.Sprintf("with it the policy files take more than %d MiB", maxPolicies>>20)}
-	}
-	b, err := r.objects.blob(h)
-	if err != nil {
-		return err
-	}
-	return r.emit(File{Name: name, Data: b})
+	return r.emit(File{Name: f.name, Data: b})
 }
 
 // badName says what is wrong with a name that git itself would not write.
@@ -152,6 +169,16 @@ func badName(name string) string {
 		return "its name is not UTF-8"
 	}
 	return ""
+}
+
+// printable is a name as it can be shown.
+func printable(name string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(name, "?"))
 }
 
 func kind(m filemode.FileMode) string {

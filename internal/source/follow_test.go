@@ -1,0 +1,302 @@
+package source
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+// bothWays runs a test over http, through a clone, and on the repository itself.
+func bothWays(t *testing.T, test func(t *testing.T, r *repo, u string)) {
+	t.Helper()
+	t.Run("http", func(t *testing.T) {
+		r := newRepo(t)
+		test(t, r, serve(t, r))
+	})
+	t.Run("local", func(t *testing.T) {
+		r := newRepo(t)
+		test(t, r, r.dir)
+	})
+}
+
+func TestFastForward(t *testing.T) {
+	bothWays(t, func(t *testing.T, r *repo, u string) {
+		cfg := config(t, u)
+		last := r.commit("a.yaml", policy)
+		for i := range 3 {
+			if got := mustFetch(t, cfg, at(u, "main", last)); got.Commit != last {
+				t.Errorf("nothing new: commit %s, want %s", got.Commit, last)
+			}
+			next := r.commit("a.yaml", fmt.Sprintf("%s# %d\n", policy, i))
+			got := mustFetch(t, cfg, at(u, "main", last))
+			if got.Commit != next {
+				t.Fatalf("commit %s, want %s", got.Commit, next)
+			}
+			wantFiles(t, got, "a.yaml", fmt.Sprintf("%s# %d\n", policy, i))
+			last = next
+		}
+		// A revert needs blobs that only the past has, from before the clone was made.
+		r.git("revert", "--no-edit", "HEAD", "HEAD~1", "HEAD~2")
+		got := mustFetch(t, cfg, at(u, "main", last))
+		wantFiles(t, got, "a.yaml", policy)
+	})
+}
+
+// TestProofNeedsHistory loses the clone between two fetches: the new one has to
+// find out that the branch still goes forward.
+func TestProofNeedsHistory(t *testing.T) {
+	for _, commits := range []int{1, 40, 300} {
+		t.Run(fmt.Sprint(commits), func(t *testing.T) {
+			r := newRepo(t)
+			first := r.commit("a.yaml", policy)
+			r.grow(commits)
+			u := serve(t, r)
+			if got := mustFetch(t, config(t, u), at(u, "main", first)); got.Commit != r.head() {
+				t.Errorf("commit %s", got.Commit)
+			}
+			elsewhere := strings.Repeat("1", 40)
+			asError[*RewrittenError](t, fails(t, config(t, u), []Position{at(u, "main", elsewhere)}, elsewhere))
+		})
+	}
+}
+
+// grow adds commits quickly.
+func (r *repo) grow(commits int) {
+	r.t.Helper()
+	var in strings.Builder
+	for i := range commits {
+		fmt.Fprintf(&in, "commit refs/heads/main\ncommitter c <c@example.org> %d +0000\ndata 1\nx\n", 1700000000+i)
+		if i == 0 {
+			fmt.Fprintf(&in, "from %s\n", r.head())
+		}
+		fmt.Fprintf(&in, "M 100644 inline a.yaml\ndata <<E\n# %d\nE\n\n", i)
+	}
+	r.gitInput(in.String(), "fast-import", "--quiet")
+	r.git("reset", "-q", "--hard")
+}
+
+func TestRewritten(t *testing.T) {
+	rewrites := map[string]func(r *repo){
+		"amended":       func(r *repo) { r.git("commit", "-q", "--amend", "-m", "other") },
+		"gone back":     func(r *repo) { r.git("reset", "-q", "--hard", "HEAD~1") },
+		"other history": func(r *repo) { r.git("reset", "-q", "--hard", "HEAD~2"); r.commit("c.yaml", policy) },
+		"orphan history": func(r *repo) {
+			r.git("checkout", "-q", "--orphan", "o")
+			r.commitAll("o")
+			r.git("branch", "-M", "main")
+		},
+	}
+	for name, rewrite := range rewrites {
+		t.Run(name, func(t *testing.T) {
+			bothWays(t, func(t *testing.T, r *repo, u string) {
+				r.commit("0.yaml", policy)
+				r.commit("a.yaml", policy)
+				last := r.commit("b.yaml", policy)
+				cfg := config(t, u)
+				mustFetch(t, cfg)
+				rewrite(r)
+				position := []Position{at("elsewhere", "main", r.head()), at(u, "other", r.head()), at(u, "main", last)}
+				for range 2 { // the second finds the commit in the clone
+					e := asError[*RewrittenError](t, fails(t, cfg, position, "--accept "+r.head()))
+					if e.Branch != "main" || e.Last != last || e.New != r.head() {
+						t.Errorf("%+v", e)
+					}
+				}
+				if _, err := Fetch(context.Background(), cfg, position, last); err == nil {
+					t.Error("the last commit was accepted in place of the new one")
+				}
+				got, err := Fetch(context.Background(), cfg, position, r.head())
+				if err != nil || got.Commit != r.head() {
+					t.Errorf("accepted: commit %s, %v", got.Commit, err)
+				}
+				// Once the caller has applied it, it is what the branch is followed from.
+				next := r.commit("d.yaml", policy)
+				if got := mustFetch(t, cfg, at(u, "main", r.git("rev-parse", "HEAD~1"))); got.Commit != next {
+					t.Errorf("commit %s", got.Commit)
+				}
+			})
+		})
+	}
+}
+
+func TestBranchesComeAndGo(t *testing.T) {
+	bothWays(t, func(t *testing.T, r *repo, u string) {
+		first := r.commit("a.yaml", policy)
+		r.git("branch", "stable")
+		cfg := config(t, u)
+		mustFetch(t, cfg)
+
+		// The remote's HEAD names another branch: that one has its own position.
+		r.git("branch", "-m", "main", "trunk")
+		second := r.commit("b.yaml", policy)
+		got := mustFetch(t, cfg, at(u, "main", strings.Repeat("1", 40)))
+		if got.Branch != "trunk" || got.Commit != second {
+			t.Errorf("after the renaming: commit %s of %q", got.Commit, got.Branch)
+		}
+		cfg.Branch = "main"
+		fails(t, cfg, nil, "it has no branch main; it has stable, trunk")
+		cfg.Branch = "stable"
+		if got := mustFetch(t, cfg); got.Commit != first {
+			t.Errorf("stable: commit %s", got.Commit)
+		}
+		r.git("branch", "-D", "stable")
+		fails(t, cfg, nil, "it has no branch stable; it has trunk")
+	})
+}
+
+func TestTags(t *testing.T) {
+	bothWays(t, func(t *testing.T, r *repo, u string) {
+		first := r.commit("a.yaml", policy)
+		r.git("tag", "light")
+		r.git("tag", "-m", "annotated", "heavy")
+		r.git("tag", "-m", "twice", "double", "heavy")
+		second := r.commit("b.yaml", policy)
+		for _, tag := range []string{"light", "heavy", "double"} {
+			cfg := config(t, u)
+			cfg.Tag = tag
+			got := mustFetch(t, cfg)
+			if got.Commit != first || got.Tag != tag || got.Branch != "" {
+				t.Errorf("%s: %+v", tag, got)
+			}
+			r.git("tag", "-f", "-m", "moved", tag, second)
+			got = mustFetch(t, cfg)
+			if got.Commit != second {
+				t.Errorf("%s moved: commit %s", tag, got.Commit)
+			}
+			if strings.HasPrefix(u, "http") {
+				wantWarnings(t, got, "the tag "+tag+" was moved")
+			}
+			wantWarnings(t, mustFetch(t, cfg))
+		}
+		r.git("tag", "tree", "HEAD^{tree}")
+		cfg := config(t, u)
+		cfg.Tag = "tree"
+		fails(t, cfg, nil, "not a commit")
+		cfg.Tag = "none"
+		fails(t, cfg, nil, "it has no tag none; it has double, heavy, light, tree")
+	})
+}
+
+func TestCommit(t *testing.T) {
+	r := newRepo(t)
+	first := r.commit("a.yaml", policy)
+	r.commit("b.yaml", policy)
+	u := serve(t, r)
+	cfg := config(t, u)
+	mustFetch(t, cfg)
+	cfg.Commit = first
+	got := mustFetch(t, cfg)
+	if got.Commit != first || got.Branch != "" || got.Tag != "" {
+		t.Errorf("%+v", got)
+	}
+	wantFiles(t, got, "a.yaml", policy)
+	// A commit that is here needs nobody to ask.
+	r.git("config", "http.uploadpack", "false")
+	if got := mustFetch(t, cfg); got.Commit != first {
+		t.Errorf("commit %s", got.Commit)
+	}
+	r.git("config", "http.uploadpack", "true")
+	r.git("config", "uploadpack.allowReachableSHA1InWant", "false")
+	cfg.Commit = r.head()
+	if got := mustFetch(t, cfg); got.Commit != r.head() {
+		t.Errorf("the tip of a branch as a commit: %s", got.Commit)
+	}
+	cfg.Commit = r.git("commit-tree", "-m", "of no branch", "HEAD^{tree}")
+	fails(t, cfg, nil, "does not hand out commit "+cfg.Commit, "allowReachableSHA1InWant")
+}
+
+func TestEmptyRepository(t *testing.T) {
+	bothWays(t, func(t *testing.T, r *repo, u string) {
+		fails(t, config(t, u), nil, "the repository is empty")
+	})
+}
+
+func TestDetachedHead(t *testing.T) {
+	bothWays(t, func(t *testing.T, r *repo, u string) {
+		r.commit("a.yaml", policy)
+		r.git("checkout", "-q", "--detach")
+		fails(t, config(t, u), nil, "branch", "name")
+		cfg := config(t, u)
+		cfg.Branch = "main"
+		mustFetch(t, cfg)
+	})
+}
+
+// TestMerged verifies all that a merge has brought in, and nothing older,
+// though the clone's own history begins after the fork.
+func TestMerged(t *testing.T) {
+	r := newRepo(t)
+	r.commit("a.yaml", policy) // nobody has signed the beginning
+	r.signing()
+	r.git("checkout", "-q", "-b", "side")
+	r.commit("side.yaml", policy)
+	r.git("checkout", "-q", "main")
+	last := r.commit("b.yaml", policy)
+	u := serve(t, r)
+	cfg := config(t, u)
+	cfg.Verify = Verify{Mode: VerifyAll, AllowedSigners: []string{r.dir + "-signers"}}
+	mustFetch(t, cfg)
+	r.git("merge", "-q", "--no-edit", "side")
+	lost := cfg
+	lost.Dir = t.TempDir()
+	for name, cfg := range map[string]Config{"incremental": cfg, "from nothing": lost} {
+		t.Run(name, func(t *testing.T) {
+			if got := mustFetch(t, cfg, at(u, "main", last)); got.Signer == "" {
+				t.Error("no signer")
+			}
+		})
+	}
+	last = r.head()
+	r.git("checkout", "-q", "side")
+	r.git("config", "commit.gpgSign", "false")
+	unsigned := r.commit("c.yaml", policy)
+	r.git("config", "commit.gpgSign", "true")
+	r.git("checkout", "-q", "main")
+	r.git("merge", "-q", "--no-ff", "--no-edit", "side")
+	e := asError[*VerifyError](t, fails(t, cfg, []Position{at(u, "main", last)}))
+	if e.Commit != unsigned {
+		t.Errorf("refused for %s, want %s", e.Commit, unsigned)
+	}
+	cfg.Verify.Mode = VerifyTip
+	mustFetch(t, cfg, at(u, "main", last))
+}
+
+// signing has git sign all further commits; the signer is in DIR-signers.
+func (r *repo) signing() {
+	r.t.Helper()
+	key := keygen(r.t, r.dir+"-key", "ed25519")
+	public, err := os.ReadFile(key + ".pub")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if err := os.WriteFile(r.dir+"-signers", []byte("c@example.org "+string(public)), 0o644); err != nil {
+		r.t.Fatal(err)
+	}
+	r.git("config", "gpg.format", "ssh")
+	r.git("config", "user.signingKey", key)
+	r.git("config", "commit.gpgSign", "true")
+}
+
+// TestMultiAck fetches from a server that does as Azure DevOps: it wants to
+// hear multi_ack, and offers neither ofs-delta nor symref.
+func TestMultiAck(t *testing.T) {
+	r := newRepo(t)
+	first := r.commit("a.yaml", policy)
+	u := start(t, &stubborn{t: t, next: backend(t, r)}) + "/policies"
+	cfg := config(t, u)
+	cfg.Branch = "main"
+	mustFetch(t, cfg)
+	second := r.commit("b.yaml", policy)
+	if got := mustFetch(t, cfg, at(u, "main", first)); got.Commit != second {
+		t.Errorf("commit %s", got.Commit)
+	}
+	r.grow(50)
+	cfg.Dir = t.TempDir()
+	if got := mustFetch(t, cfg, at(u, "main", first)); got.Commit != r.head() {
+		t.Errorf("commit %s", got.Commit)
+	}
+	cfg.Branch = ""
+	fails(t, cfg, nil, "it does not say which branch is its main one: name one of main")
+}

@@ -1,0 +1,625 @@
+package source
+
+import (
+	"bytes"
+	"compress/zlib"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha1"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// shortTimeout is for servers that never give a whole answer.
+const shortTimeout = 600 * time.Millisecond
+
+// gate is a server that can be out of order.
+type gate struct {
+	next   http.Handler
+	closed bool
+}
+
+func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if g.closed {
+		http.Error(w, "later", http.StatusServiceUnavailable)
+		return
+	}
+	g.next.ServeHTTP(w, r)
+}
+
+// pkt is a line of git's protocol.
+func pkt(format string, args ...any) string {
+	text := fmt.Sprintf(format, args...)
+	return fmt.Sprintf("%04x%s", len(text)+4, text)
+}
+
+const flush = "0000"
+
+// tip is the commit that hostile servers pretend to have.
+var tip = strings.Repeat("ab", 20)
+
+const caps = "side-band-64k shallow symref=HEAD:refs/heads/main"
+
+// advertisement is a list of one branch.
+func advertisement() string {
+	return pkt("%s HEAD\x00%s\n", tip, caps) + pkt("%s refs/heads/main\n", tip) + flush
+}
+
+// liar answers as a git server over http would, with what its functions write.
+type liar struct {
+	refs func(w io.Writer)
+	pack func(w io.Writer)
+	gone chan struct{} // closed at the end of the test
+}
+
+func newLiar() *liar {
+	return &liar{gone: make(chan struct{}), refs: func(w io.Writer) { _, _ = io.WriteString(w, advertisement()) }}
+}
+
+// start serves the liar and returns its URL.
+func (l *liar) start(t *testing.T) string {
+	t.Helper()
+	u := start(t, l)
+	t.Cleanup(func() { close(l.gone) }) // before the server is closed, which waits for its handlers
+	return u + "/policies"
+}
+
+func (l *liar) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	out := &flusher{w: w}
+	if r.Method == http.MethodGet {
+		w.Header().Set("Content-Type", "application/x-git-upload-pack-advertisement")
+		_, _ = io.WriteString(out, pkt("# service=git-upload-pack\n")+flush)
+		l.refs(out)
+		return
+	}
+	_, _ = io.Copy(io.Discard, r.Body)
+	w.Header().Set("Content-Type", "application/x-git-upload-pack-result")
+	l.pack(out)
+}
+
+// flusher sends at once what is written.
+type flusher struct{ w http.ResponseWriter }
+
+func (f *flusher) Write(p []byte) (int, error) {
+	n, err := f.w.Write(p)
+	if err == nil {
+		err = http.NewResponseController(f.w).Flush()
+	}
+	return n, err
+}
+
+// silent keeps a connection open without a word until the test ends.
+func (l *liar) silent() { <-l.gone }
+
+// preamble is what precedes the pack for a request of depth 1.
+func preamble() string { return pkt("shallow %s", tip) + flush + pkt("NAK\n") }
+
+// band sends data on the channel of the pack.
+type band struct{ w io.Writer }
+
+func (b band) Write(p []byte) (int, error) {
+	sent := 0
+	for len(p) > 0 {
+		n := min(len(p), 65515)
+		if _, err := fmt.Fprintf(b.w, "%04x\x01%s", n+5, p[:n]); err != nil {
+			return sent, err
+		}
+		p, sent = p[n:], sent+n
+	}
+	return sent, nil
+}
+
+// packer writes a pack object by object.
+type packer struct {
+	w   io.Writer
+	sum interface {
+		io.Writer
+		Sum([]byte) []byte
+	}
+}
+
+func newPacker(w io.Writer, objects uint32) *packer {
+	h := sha1.New()
+	p := &packer{w: io.MultiWriter(w, h), sum: h}
+	_, _ = p.w.Write(binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32([]byte("PACK"), 2), objects))
+	return p
+}
+
+// object writes an object that says it has so many bytes.
+func (p *packer) object(kind byte, says int64, content io.Reader) {
+	_, _ = p.w.Write(objectHead(kind, says))
+	z, _ := zlib.NewWriterLevel(p.w, zlib.BestSpeed)
+	_, _ = io.Copy(z, content)
+	_ = z.Close()
+}
+
+func (p *packer) end(w io.Writer) { _, _ = w.Write(p.sum.Sum(nil)) }
+
+// zeros are so many bytes of nothing.
+func zeros(n int64) io.Reader { return io.LimitReader(nothing{}, n) }
+
+type nothing struct{}
+
+func (nothing) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+const (
+	blobObject = 3
+	refDelta   = 7
+)
+
+// timed fails where a fetch took much longer than it may.
+func timed(t *testing.T, cfg Config, words ...string) error {
+	t.Helper()
+	begin := time.Now()
+	err := fails(t, cfg, nil, words...)
+	// Generous: other tests share the machine. What matters is that it ends.
+	if took := time.Since(begin); took > cfg.Timeout+10*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	return err
+}
+
+func TestHostileHTTP(t *testing.T) {
+	refuses := func(t *testing.T) string {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		return "http://" + l.Addr().String() + "/policies"
+	}
+	type server func(t *testing.T) string
+	lies := func(change func(l *liar)) server {
+		return func(t *testing.T) string {
+			l := newLiar()
+			change(l)
+			return l.start(t)
+		}
+	}
+	const inTime = "no complete answer in time"
+	for name, c := range map[string]struct {
+		server server
+		words  []string
+		slow   bool // it ends by the timeout
+	}{
+		"refuses": {refuses, []string{"connection refused"}, false},
+		"accepts and is silent": {func(t *testing.T) string {
+			return "http://" + listen(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }) + "/policies"
+		}, []string{inTime, "waiting for 127.0.0.1:", "to list its references"}, true},
+		"silent before the references": {lies(func(l *liar) { l.refs = func(io.Writer) { l.silent() } }), []string{inTime, "to list its references"}, true},
+		"silent before the pack":       {lies(func(l *liar) { l.pack = func(io.Writer) { l.silent() } }), []string{inTime, "to pack the commit"}, true},
+		"silent in the pack": {lies(func(l *liar) {
+			l.pack = func(w io.Writer) {
+				_, _ = io.WriteString(w, preamble())
+				_ = newPacker(band{w}, 3)
+				l.silent()
+			}
+		}), []string{inTime, "receiving the pack"}, true},
+		"slow": {lies(func(l *liar) {
+			l.pack = func(w io.Writer) {
+				_, _ = io.WriteString(w, preamble())
+				_ = newPacker(band{w}, 3)
+				for {
+					if _, err := (band{w}).Write([]byte{0}); err != nil {
+						return
+					}
+					select {
+					case <-l.gone:
+						return
+					case <-time.After(20 * time.Millisecond):
+					}
+				}
+			}
+		}), []string{inTime, "receiving the pack"}, true},
+		"truncated pack": {lies(func(l *liar) {
+			l.pack = func(w io.Writer) {
+				_, _ = io.WriteString(w, preamble())
+				newPacker(band{w}, 3).object(blobObject, 10, zeros(10))
+				_, _ = io.WriteString(w, flush)
+			}
+		}), []string{"the pack is not whole"}, false},
+		"connection broken in the pack": {lies(func(l *liar) {
+			l.pack = func(w io.Writer) {
+				_, _ = io.WriteString(w, preamble())
+				newPacker(band{w}, 3).object(blobObject, 10, zeros(10))
+				panic(http.ErrAbortHandler)
+			}
+		}), []string{"the pack is not whole"}, false},
+		"wrong checksum": {lies(func(l *liar) {
+			l.pack = func(w io.Writer) {
+				_, _ = io.WriteString(w, preamble())
+				newPacker(band{w}, 1).object(blobObject, 10, zeros(10))
+				_, _ = band{w}.Write(make([]byte, 20))
+				_, _ = io.WriteString(w, flush)
+			}
+		}), []string{"the pack is not whole", "checksum"}, false},
+		"other objects": {lies(func(l *liar) {
+			l.pack = packOf(func(p *packer) { p.object(blobObject, 10, zeros(10)) }, 1)
+		}), []string{"it did not send " + tip}, false},
+		"no objects":   {lies(func(l *liar) { l.pack = packOf(func(*packer) {}, 0) }), []string{"it did not send " + tip}, false},
+		"no pack":      {lies(func(l *liar) { l.pack = func(w io.Writer) { _, _ = io.WriteString(w, preamble()+flush) } }), []string{"the pack is not whole"}, false},
+		"empty answer": {lies(func(l *liar) { l.pack = func(io.Writer) {} }), []string{"the pack is not whole"}, false},
+		"server's own error": {lies(func(l *liar) {
+			l.pack = func(w io.Writer) { _, _ = io.WriteString(w, preamble()+pkt("\x03out of\x1b[31m cheese\n")) }
+		}), []string{"out of", "cheese"}, false},
+		"endless references": {lies(func(l *liar) {
+			l.refs = func(w io.Writer) {
+				_, _ = io.WriteString(w, pkt("%s HEAD\x00%s\n", tip, caps))
+				for i := 0; ; i++ {
+					if _, err := io.WriteString(w, pkt("%s refs/heads/%d\n", tip, i)); err != nil {
+						return
+					}
+				}
+			}
+		}), []string{"more than 16 MiB as its list of references"}, false},
+		"endless line": {lies(func(l *liar) {
+			l.refs = func(w io.Writer) { _, _ = io.Copy(w, nothing{}) }
+		}), []string{"cannot fetch"}, false},
+		"endless pack": {lies(func(l *liar) {
+			l.pack = func(w io.Writer) {
+				_, _ = io.WriteString(w, preamble())
+				_, _ = io.Copy(band{w}, nothing{})
+			}
+		}), []string{"more than 256 MiB as a pack"}, false},
+		"endless progress": {lies(func(l *liar) {
+			l.pack = func(w io.Writer) {
+				_, _ = io.WriteString(w, preamble())
+				line := pkt("\x02%s", strings.Repeat("x", 60000))
+				for {
+					if _, err := io.WriteString(w, line); err != nil {
+						return
+					}
+				}
+			}
+		}), []string{"more than 256 MiB as a pack"}, false},
+		"many objects": {lies(func(l *liar) {
+			l.pack = packOf(func(*packer) {}, 1<<31)
+		}), []string{"it sends 2147483648 objects"}, false},
+		"large object": {lies(func(l *liar) {
+			l.pack = packOf(func(p *packer) { p.object(blobObject, 1<<30, zeros(1<<20)) }, 1)
+		}), []string{"an object of 1073741824 bytes"}, false},
+		"object larger than it says": {lies(func(l *liar) {
+			l.pack = packOf(func(p *packer) { p.object(blobObject, 100, zeros(256<<20)) }, 1)
+		}), []string{"the pack is not whole", "exceeds declared size"}, false},
+		"large delta": {lies(func(l *liar) {
+			l.pack = packOf(func(p *packer) {
+				p.object(blobObject, 10, zeros(10))
+				p.delta(10, 1<<30)
+			}, 2)
+		}), []string{"an object of 1073741824 bytes"}, false},
+		"much in many objects": {lies(func(l *liar) {
+			l.pack = packOf(func(p *packer) {
+				var packed bytes.Buffer // one object, as it is in a pack
+				(&packer{w: &packed}).object(blobObject, 16<<20, zeros(16<<20))
+				for range 65 {
+					_, _ = p.w.Write(packed.Bytes())
+				}
+			}, 65)
+		}), []string{"more than 1024 MiB"}, false},
+		"redirects": {func(t *testing.T) string {
+			other := start(t, http.NotFoundHandler())
+			return start(t, http.RedirectHandler(other+"/policies/info/refs", http.StatusFound)) + "/policies"
+		}, []string{"it redirects to http://127.0.0.1:", "is not followed"}, false},
+		"a web page": {func(t *testing.T) string {
+			return start(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "text/html; charset=utf-8")
+				_, _ = io.WriteString(w, "<html>Please log in</html>")
+			}))
+		}, []string{"it answers with text/html", "is this the URL to clone from"}, false},
+		"not found": {func(t *testing.T) string { return start(t, http.NotFoundHandler()) + "/policies" }, []string{"no such repository"}, false},
+		"endless refusal": {func(t *testing.T) string {
+			return start(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(http.StatusForbidden)
+				_, _ = io.Copy(w, nothing{})
+			}))
+		}, []string{"may not read the repository"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := config(t, c.server(t))
+			if c.slow {
+				cfg.Timeout = shortTimeout
+			}
+			err := timed(t, cfg, c.words...)
+			if e := asError[*FetchError](t, err); e.URL != cfg.URLs[0] || !strings.Contains(err.Error(), cfg.URLs[0]) {
+				t.Errorf("the error does not name the server: %v", err)
+			}
+			if strings.ContainsAny(err.Error(), "\x1b\n") || len(err.Error()) > 2*longestMessage {
+				t.Errorf("the error can be shown to nobody: %q", err)
+			}
+			if entries, _ := filepath.Glob(cfg.Dir + "/*.new-*/objects/pack/*"); len(entries) > 0 && !c.slow {
+				t.Errorf("left are %q", entries)
+			}
+		})
+	}
+}
+
+// packOf answers with a pack of so many objects.
+func packOf(write func(p *packer), objects uint32) func(io.Writer) {
+	return func(w io.Writer) {
+		_, _ = io.WriteString(w, preamble())
+		p := newPacker(band{w}, objects)
+		write(p)
+		p.end(band{w})
+		_, _ = io.WriteString(w, flush)
+	}
+}
+
+// delta writes a delta of an object that nobody has, which says that it makes so many bytes.
+func (p *packer) delta(base, makes int64) {
+	var b bytes.Buffer
+	for _, n := range []int64{base, makes} {
+		b.Write(binary.AppendUvarint(nil, uint64(n)))
+	}
+	b.WriteString("\x90\x0a") // copy ten bytes from the start
+	p.reference(make([]byte, 20), b.Bytes())
+}
+
+// reference writes a delta of the object of that name.
+func (p *packer) reference(name, delta []byte) {
+	_, _ = p.w.Write(append(objectHead(refDelta, int64(len(delta))), name...))
+	z := zlib.NewWriter(p.w)
+	_, _ = z.Write(delta)
+	_ = z.Close()
+}
+
+// objectHead is the type and size that precede an object.
+func objectHead(kind byte, says int64) []byte {
+	head := []byte{kind<<4 | byte(says&15)}
+	for says >>= 4; says > 0; says >>= 7 {
+		head[len(head)-1] |= 0x80
+		head = append(head, byte(says&0x7f))
+	}
+	return head
+}
+
+// TestMemory takes as much as a server can make nfsync take that keeps to every
+// single bound: the process that fetches is ended, this one does not grow.
+func TestMemory(t *testing.T) {
+	l := newLiar()
+	l.pack = packOf(func(p *packer) {
+		// go-git keeps up to 96 MiB of the objects that deltas are made from.
+		for i := range 12 {
+			content := append(bytes.Repeat([]byte{byte(i)}, 16<<20-1), 0)
+			p.object(blobObject, int64(len(content)), bytes.NewReader(content))
+			sum := sha1.Sum(append(fmt.Appendf(nil, "blob %d\x00", len(content)), content...))
+			p.deltaOf(sum[:], int64(len(content)))
+		}
+	}, 24)
+	cfg := config(t, l.start(t))
+	used := childPeak(func() { timed(t, cfg, "MiB of memory", "was stopped") })
+	if used > 150 {
+		t.Errorf("it took %d MiB", used)
+	}
+}
+
+// deltaOf writes a delta of an object with that name which makes the same again.
+func (p *packer) deltaOf(name []byte, size int64) {
+	var b bytes.Buffer
+	b.Write(binary.AppendUvarint(binary.AppendUvarint(nil, uint64(size)), uint64(size)))
+	for left := size; left > 0; left -= 0x10000 { // copy 0x10000 from an offset
+		at := size - left
+		b.Write([]byte{0x80 | 0x0f, byte(at), byte(at >> 8), byte(at >> 16), byte(at >> 24)})
+	}
+	p.reference(name, b.Bytes())
+}
+
+// TestRedirectKeepsCredentials sends credentials to a server that redirects to another one.
+func TestRedirectKeepsCredentials(t *testing.T) {
+	r := newRepo(t)
+	r.commit("a.yaml", policy)
+	thief := &keeper{next: backend(t, r), want: "anything"}
+	other := start(t, thief)
+	for name, to := range map[string]string{"other port": other, "other name": strings.Replace(other, "127.0.0.1", "localhost", 1)} {
+		t.Run(name, func(t *testing.T) {
+			u := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				http.Redirect(w, r, to+r.URL.RequestURI(), http.StatusTemporaryRedirect)
+			})) + "/policies"
+			cfg := config(t, u)
+			for _, auth := range []Auth{{User: "me", PasswordFile: secret(t, "h0rse")}, {TokenFile: secret(t, "h0rse")}} {
+				cfg.Auth = auth
+				noSecret(t, fails(t, cfg, nil, "it redirects to "+to, "is not followed").Error(), "h0rse")
+			}
+		})
+	}
+	if len(thief.given) > 0 {
+		t.Errorf("the other server was asked, with %q", thief.given)
+	}
+	t.Run("same host", func(t *testing.T) {
+		k := &keeper{next: backend(t, r), want: basic("me", "h0rse")}
+		u := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasPrefix(r.URL.Path, "/old/") {
+				http.Redirect(w, r, strings.TrimPrefix(r.URL.RequestURI(), "/old"), http.StatusMovedPermanently)
+				return
+			}
+			k.ServeHTTP(w, r)
+		}))
+		cfg := config(t, u+"/old/policies")
+		cfg.Auth = Auth{User: "me", PasswordFile: secret(t, "h0rse")}
+		mustFetch(t, cfg)
+	})
+}
+
+// TestNothingShowsSecrets looks at a process that fetches while a server keeps it waiting.
+func TestNothingShowsSecrets(t *testing.T) {
+	asked := make(chan struct{})
+	var once sync.Once
+	l := newLiar()
+	l.refs = func(io.Writer) {
+		once.Do(func() { close(asked) })
+		l.silent()
+	}
+	cfg := config(t, l.start(t))
+	cfg.Auth = Auth{User: "me", PasswordFile: secret(t, "h0rse-battery")}
+	ctx, cancel := context.WithCancel(context.Background())
+	var shown string
+	var all sync.WaitGroup
+	all.Go(func() {
+		defer cancel()
+		<-asked
+		names, _ := filepath.Glob("/proc/self/task/*/children")
+		for _, name := range names {
+			b, _ := os.ReadFile(name)
+			for _, pid := range strings.Fields(string(b)) {
+				line, _ := os.ReadFile("/proc/" + pid + "/cmdline")
+				env, _ := os.ReadFile("/proc/" + pid + "/environ")
+				shown += string(line) + string(env)
+			}
+		}
+	})
+	_, err := Fetch(ctx, cfg, nil, "")
+	all.Wait()
+	if err == nil {
+		t.Fatal("no error")
+	}
+	contains(t, shown, childVerb)
+	noSecret(t, shown+err.Error(), "h0rse-battery", basic("me", "h0rse-battery"))
+}
+
+// fakeSSH is an ssh server whose only command is what the test makes of it.
+func fakeSSH(t *testing.T, serve func(ch ssh.Channel, closed <-chan struct{})) Config {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := ssh.NewSignerFromKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &ssh.ServerConfig{PublicKeyCallback: func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) { return nil, nil }}
+	server.AddHostKey(signer)
+	addr := listen(t, func(c net.Conn) {
+		_, channels, requests, err := ssh.NewServerConn(c, server)
+		if err != nil {
+			return
+		}
+		go ssh.DiscardRequests(requests)
+		for offered := range channels {
+			ch, requests, err := offered.Accept()
+			if err != nil {
+				return
+			}
+			closed := make(chan struct{})
+			go func() {
+				defer close(closed)
+				for r := range requests {
+					_ = r.Reply(r.Type == "exec", nil)
+				}
+			}()
+			serve(ch, closed)
+		}
+	})
+	_, port, _ := net.SplitHostPort(addr)
+	cfg := config(t, "ssh://git@"+addr+"/policies")
+	cfg.Auth = Auth{SSHKeyFile: keygen(t, t.TempDir()+"/key", "ed25519"),
+		KnownHostsFile: secret(t, fmt.Sprintf("[127.0.0.1]:%s %s", port, ssh.MarshalAuthorizedKey(signer.PublicKey())))}
+	return cfg
+}
+
+func TestHostileSSH(t *testing.T) {
+	t.Run("refuses", func(t *testing.T) {
+		cfg := fakeSSH(t, func(ssh.Channel, <-chan struct{}) {})
+		cfg.URLs = []string{"ssh://git@127.0.0.1:1/policies"}
+		timed(t, cfg, "connection refused")
+	})
+	t.Run("accepts and is silent", func(t *testing.T) {
+		t.Parallel()
+		cfg := fakeSSH(t, func(ssh.Channel, <-chan struct{}) {})
+		cfg.URLs = []string{"ssh://git@" + listen(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }) + "/policies"}
+		cfg.Timeout = shortTimeout
+		timed(t, cfg, cfg.URLs[0], "no complete answer in time", "connecting to")
+	})
+	t.Run("silent after the login", func(t *testing.T) {
+		t.Parallel()
+		cfg := fakeSSH(t, func(ch ssh.Channel, closed <-chan struct{}) { <-closed })
+		cfg.Timeout = 2 * time.Second
+		timed(t, cfg, cfg.URLs[0], "no complete answer in time", "to list its references")
+	})
+	t.Run("stalls in the pack", func(t *testing.T) {
+		t.Parallel()
+		cfg := fakeSSH(t, func(ch ssh.Channel, closed <-chan struct{}) {
+			_, _ = io.WriteString(ch, advertisement()+preamble())
+			_ = newPacker(band{ch}, 3)
+			<-closed
+		})
+		cfg.Timeout = 2 * time.Second
+		timed(t, cfg, cfg.URLs[0], "no complete answer in time", "receiving the pack")
+	})
+	t.Run("endless references", func(t *testing.T) {
+		t.Parallel()
+		cfg := fakeSSH(t, func(ch ssh.Channel, closed <-chan struct{}) {
+			_, _ = io.WriteString(ch, pkt("%s HEAD\x00%s\n", tip, caps))
+			for i := 0; ; i++ {
+				if _, err := io.WriteString(ch, pkt("%s refs/heads/%d\n", tip, i)); err != nil {
+					return
+				}
+			}
+		})
+		timed(t, cfg, cfg.URLs[0], "more than 16 MiB as its list of references")
+	})
+	t.Run("closes", func(t *testing.T) {
+		t.Parallel()
+		cfg := fakeSSH(t, func(ch ssh.Channel, closed <-chan struct{}) { _ = ch.Close() })
+		timed(t, cfg, cfg.URLs[0])
+	})
+}
+
+// TestChildEndsWithParent closes the pipe that tells a child that its parent lives.
+func TestChildEndsWithParent(t *testing.T) {
+	asked := make(chan struct{})
+	l := newLiar()
+	l.refs = func(io.Writer) {
+		close(asked)
+		l.silent()
+	}
+	cmd := exec.Command("/proc/self/exe", childVerb)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Process.Kill() }()
+	if err := json.NewEncoder(in).Encode(request{Config: config(t, l.start(t))}); err != nil {
+		t.Fatal(err)
+	}
+	<-asked
+	_ = in.Close()
+	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != 1 {
+		t.Errorf("the child ended with %v", err)
+	}
+}
+
+// TestStopped stops a fetch before its time.
+func TestStopped(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	l := newLiar()
+	l.refs = func(io.Writer) {
+		cancel()
+		l.silent()
+	}
+	_, err := Fetch(ctx, config(t, l.start(t), "/never/tried"), nil, "")
+	if !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), "/never/tried") {
+		t.Errorf("the error is %v", err)
+	}
+}

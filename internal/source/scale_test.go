@@ -1,0 +1,107 @@
+package source
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestScale prints what the first fetch and the next ones of a repository of
+// 10,000 files take, beside git's own. How long is too long is not for a test to say.
+func TestScale(t *testing.T) {
+	const files = 10_000
+	r := newRepo(t)
+	r.many(files, 50)
+	last := r.head()
+	counted := &counter{next: backend(t, r)}
+	u := start(t, counted) + "/policies"
+
+	gitTime, gitPeak := r.clones(t, u)
+	fmt.Printf("%d files, first fetch: git clone --bare --depth 1 %v, %d MiB, %d KiB received (git leaves the files packed)\n",
+		files, gitTime.Round(time.Millisecond), gitPeak, counted.taken()>>10)
+	cfg := config(t, u)
+	fetch := func(what string) {
+		t.Helper()
+		begin := time.Now()
+		var got Revision
+		used := childPeak(func() { got = mustFetch(t, cfg, at(u, "main", last)) })
+		fmt.Printf("%d files, %s: nfsync %v, %d MiB, %d KiB received\n", files, what, time.Since(begin).Round(time.Millisecond), used, counted.taken()>>10)
+		if len(got.Files) != files || got.Commit != r.head() {
+			t.Errorf("%d files of commit %s", len(got.Files), got.Commit)
+		}
+		last = got.Commit
+	}
+	fetch("first fetch with all files read")
+	fetch("nothing new")
+	r.git("reset", "-q", "--hard")
+	r.commit("p/00/00000.yaml", policy)
+	fetch("one new commit")
+	if n := counted.before; n > 64<<10 {
+		t.Errorf("one new commit took %d bytes: it was not fetched incrementally", n)
+	}
+	cfg = config(t, r.dir)
+	begin := time.Now()
+	used := childPeak(func() { mustFetch(t, cfg) })
+	fmt.Printf("%d files, as a path: nfsync %v, %d MiB\n", files, time.Since(begin).Round(time.Millisecond), used)
+}
+
+// many makes a repository of so many files and commits.
+func (r *repo) many(files, commits int) {
+	r.t.Helper()
+	var in strings.Builder
+	for c := range commits {
+		fmt.Fprintf(&in, "commit refs/heads/main\ncommitter c <c@example.org> %d +0000\ndata 1\nx\n", 1700000000+c)
+		for f := range files {
+			if c == 0 || f == c {
+				text := fmt.Sprintf("apiVersion: nfsync.dev/v1alpha1\nkind: ContainerPolicy\nmetadata: {name: p%d}\nspec:\n  containers: {names: [\"web-%d-*\"]}\n  conntrack: {max: %d}\n  level: stateful # %d\n", f, f, 1000+f*7919%100000, c)
+				fmt.Fprintf(&in, "M 100644 inline p/%02d/%05d.yaml\ndata %d\n%s\n", f%100, f, len(text), text)
+			}
+		}
+		in.WriteString("\n")
+	}
+	r.gitInput(in.String(), "fast-import", "--quiet")
+	r.git("repack", "-adq")
+}
+
+// clones measures git's own clone.
+func (r *repo) clones(t *testing.T, u string) (time.Duration, int64) {
+	t.Helper()
+	cmd := exec.Command("git", "clone", "-q", "--bare", "--depth", "1", "--single-branch", u, t.TempDir()+"/clone")
+	cmd.Env, cmd.Stderr = gitEnv(), os.Stderr
+	begin := time.Now()
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	return time.Since(begin), cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss >> 10
+}
+
+// counter counts what a server sends.
+type counter struct {
+	next          http.Handler
+	bytes, before int64
+}
+
+func (c *counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c.next.ServeHTTP(&countingWriter{w, c}, r)
+}
+
+// taken is what was sent since it was asked last.
+func (c *counter) taken() int64 {
+	c.before, c.bytes = c.bytes, 0
+	return c.before
+}
+
+type countingWriter struct {
+	http.ResponseWriter
+	c *counter
+}
+
+func (w *countingWriter) Write(p []byte) (int, error) {
+	w.c.bytes += int64(len(p))
+	return w.ResponseWriter.Write(p)
+}
