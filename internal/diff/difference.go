@@ -65,12 +65,14 @@ func (w *World) rounded(k nf.Key, n int64) int64 {
 }
 
 // moduleMet tells whether a module is in the wanted state, with the wanted
-// parameters: one that is built in counts as loaded.
+// parameters: one that is built in counts as loaded, one that is absent as
+// unloaded: a module whose file is gone, after an upgrade say, is absent once it
+// is unloaded.
 func moduleMet(want, have nf.Value) bool {
 	wantState, wantParams, _ := want.Module()
 	state, params, ok := have.Module()
 	if !ok {
-		return false
+		return wantState == nf.ModuleUnloaded && have.IsAbsent()
 	}
 	running := state == nf.ModuleLoaded || state == nf.ModuleBuiltin
 	if wantState == nf.ModuleUnloaded {

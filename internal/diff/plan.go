@@ -115,18 +115,14 @@ func (w *World) followsNode(want nf.Want) bool {
 }
 
 // meets tells whether a value meets a want. A level is a ceiling where no mask
-// keeps it; a module that does not exist is as good as unloaded.
+// keeps it.
 func (w *World) meets(want nf.Want, v nf.Value) (bool, nf.Value) {
 	if want.Key == nf.KeyLevel && !w.masked(want.Target) {
 		ceiling, _ := want.Wish.Value.Level()
 		have, ok := v.Level()
 		return ok && have <= ceiling, want.Wish.Value
 	}
-	met, to := w.compare(want.Key, want.Wish, v)
-	if state, _, ok := to.Module(); ok && state == nf.ModuleUnloaded && v.IsAbsent() {
-		met = true
-	}
-	return met, to
+	return w.compare(want.Key, want.Wish, v)
 }
 
 func (p *planner) settle(want nf.Want, v nf.Value) {
