@@ -49,6 +49,11 @@ func (a *app) readConfig(flags *pflag.FlagSet) error {
 		}
 		return fmt.Errorf("the configuration %s is not valid: nothing was done", a.configFile)
 	}
+	return a.takeConfig(flags, config)
+}
+
+// takeConfig takes from the configuration what the flags do not say.
+func (a *app) takeConfig(flags *pflag.FlagSet, config spec.AgentConfig) error {
 	a.config = config
 	if !flags.Changed("node") {
 		a.node = config.Node.Name

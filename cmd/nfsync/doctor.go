@@ -8,9 +8,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
 	"nfsync.dev/nfsync/internal/nf"
@@ -19,20 +21,27 @@ import (
 )
 
 func doctorCommand(a *app) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Check whether nfsync can do its work here",
 		Long: `Doctor looks at what nfsync needs: the kernel's conntrack and modules, the
 privileges, the node's network namespace, the containers, the state directory
-and the lock. It changes nothing, and ends with 1 where something fails.`,
+and the lock. Of the agent's configuration, if there is one, it checks the file,
+the keys and secrets that it names, and whether each repository delivers a good
+revision. It changes nothing, and ends with 1 where something fails.`,
 		Example: `  nfsync doctor
+  nfsync doctor --config agent.yaml
   nfsync doctor -o json`,
 		Args: args(cobra.NoArgs),
-		RunE: verb(func(ctx context.Context, _ []string) error { return a.doctor(ctx) }),
+		// A configuration that is not valid is a finding here.
+		PersistentPreRunE: func(*cobra.Command, []string) error { return a.check() },
 	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return a.doctor(cmd.Context(), cmd.Flags()) }
+	return cmd
 }
 
-func (a *app) doctor(ctx context.Context) error {
+func (a *app) doctor(ctx context.Context, flags *pflag.FlagSet) error {
+	config := a.checkConfig(ctx, flags)
 	s, err := a.machine(a.host()).Observe(ctx, nf.Ask{})
 	if err != nil {
 		return err
@@ -42,6 +51,7 @@ func (a *app) doctor(ctx context.Context) error {
 		a.checkNode(&s), checkModulePrivilege(&s), a.checkContainers(&s),
 		a.checkMemory(), a.checkState(), a.checkLock(),
 	}
+	checks = slices.Concat(checks, config, a.checkLastGood())
 	code := exitOK
 	for _, c := range checks {
 		if c.Status == view.Fail {
