@@ -4,4 +4,4 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-exec ./deps.sh qemu-system-x86_64:qemu-system-x86 depmod:kmod jq:jq mke2fs:e2fsprogs xz:xz-utils zstd:zstd
+exec ./deps.sh qemu-system-x86_64:qemu-system-x86 depmod:kmod mke2fs:e2fsprogs xz:xz-utils zstd:zstd

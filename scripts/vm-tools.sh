@@ -9,11 +9,12 @@ PATH=$PATH:/usr/sbin:/sbin
 programs=(
 	dash cat chmod cmp cp cut diff dmesg dd echo false grep head kill ln ls mkdir mkfifo mount mv od ps readlink rm rmdir sed seq
 	sleep sort stat sync tail timeout touch tr true uname uniq umount wc
-	jq ip nft xtables-nft-multi xtables-legacy-multi conntrack ipset kmod sysctl
+	ip nft xtables-nft-multi xtables-legacy-multi conntrack ipset kmod sysctl
 )
 
 rm -rf "$dir"
-mkdir -p "$dir"/usr/{bin,sbin,lib,lib64}
+mkdir -p "$dir"/usr/{bin,lib,lib64}
+ln -s bin "$dir/usr/sbin"
 for merged in bin sbin lib lib64; do
 	ln -s "usr/$merged" "$dir/$merged"
 done

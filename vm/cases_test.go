@@ -3,13 +3,18 @@
 package vm_test
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
 )
+
+// only leaves out the cases whose names it does not match.
+var only = flag.String("cases", "", "run only the cases whose names match this `regexp`")
 
 // vmCase is one file of testdata/cases.
 type vmCase struct {
@@ -26,8 +31,15 @@ func readCases(t *testing.T) []vmCase {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("there are no cases: %v", err)
 	}
+	wanted, err := regexp.Compile(*only)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var cases []vmCase
 	for _, file := range files {
+		if !wanted.MatchString(filepath.Base(file)) {
+			continue
+		}
 		data, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -15,7 +15,7 @@ import (
 )
 
 // bootTimeout bounds one boot with all its cases.
-const bootTimeout = 4 * time.Minute
+const bootTimeout = 8 * time.Minute
 
 // The marks by which the machine's init talks to this test, each a line of its
 // own on the serial console.
@@ -31,6 +31,7 @@ type outcome struct {
 	ended  bool
 	status string
 	cut    bool
+	took   time.Duration
 }
 
 // boot runs one machine to its end and returns what became of its cases. There
@@ -43,7 +44,7 @@ func boot(t *testing.T, kernel, initramfs, disk, words string) map[string]outcom
 		"-accel", "tcg", "-cpu", "max", "-m", "1024", "-nographic", "-nodefaults", "-no-reboot", "-serial", "stdio",
 		"-kernel", kernel, "-initrd", initramfs,
 		"-drive", "file="+disk+",format=raw,if=none,id=d", "-device", "nvme,serial=d,drive=d",
-		"-append", "console=ttyS0 panic=-1 quiet loglevel=1 "+words)
+		"-append", "console=ttyS0 panic=-1 quiet loglevel=1 mitigations=off "+words)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -71,6 +72,7 @@ func follow(r io.Reader, cut func()) (results map[string]outcome, tail string) {
 	results = map[string]outcome{}
 	var name string
 	var current outcome
+	var began time.Time
 	var rest strings.Builder
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
@@ -80,11 +82,11 @@ func follow(r io.Reader, cut func()) (results map[string]outcome, tail string) {
 		}
 		switch {
 		case strings.HasPrefix(line, markBegin):
-			name, current = strings.TrimPrefix(line, markBegin), outcome{}
+			name, current, began = strings.TrimPrefix(line, markBegin), outcome{}, time.Now()
 		case strings.HasPrefix(line, markEnd):
 			var ended string
 			_, _ = fmt.Sscan(strings.TrimPrefix(line, markEnd), &ended, &current.status)
-			current.ended = true
+			current.ended, current.took = true, time.Since(began)
 			results[ended], name = current, ""
 		case line == markCut:
 			current.cut = true
@@ -112,6 +114,6 @@ func (o outcome) judge(t *testing.T, last bool) {
 	case o.status != "0":
 		t.Errorf("it failed\n%s", o.output)
 	case testing.Verbose():
-		t.Logf("\n%s", o.output)
+		t.Logf("%v\n%s", o.took.Round(time.Second/10), o.output)
 	}
 }

@@ -58,7 +58,9 @@ func build(t *testing.T) string {
 	}
 	t.Setenv("CGO_ENABLED", "0")
 	run(t, "go", "build", "-trimpath", "-ldflags", "-s -w -X main.version=vm", "-o", bin+"/nfsync", "../cmd/nfsync")
-	run(t, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", bin+"/pkt", "./testdata/pkt")
+	for _, tool := range []string{"pkt", "told"} {
+		run(t, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(bin, tool), "./testdata/"+tool)
+	}
 	return dir
 }
 
@@ -75,6 +77,9 @@ func (m machine) runShared(t *testing.T, cases []vmCase) {
 		if !c.own {
 			names = append(names, c.name)
 		}
+	}
+	if len(names) == 0 {
+		return
 	}
 	results := boot(t, m.kernel, m.initramfs(t, names, 1), newDisk(t), "")
 	for _, name := range names {

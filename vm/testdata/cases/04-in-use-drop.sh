@@ -19,12 +19,12 @@ for backend in nft legacy; do
 		nft add table ip fw
 		nft add chain ip fw input '{ type filter hook input priority 0; policy drop; }'
 		module=nf_tables
-		said='the policy of chain input in the nft table ip fw of node: the firewall would be open'
+		said='the policy of chain input \(input\) in the nft table ip fw of node: the firewall would be open'
 		;;
 	legacy)
 		iptables-legacy -P INPUT DROP
 		module=iptable_filter
-		said='the policy of chain INPUT in the legacy table ip filter of node: the firewall would be open'
+		said='the policy of chain INPUT \(input\) in the legacy table ip filter of node: the firewall would be open'
 		;;
 	esac
 	pkt pump >/tmp/pump &

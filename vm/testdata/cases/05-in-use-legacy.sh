@@ -3,11 +3,11 @@
 iptables-legacy -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT
 iptables-legacy -t nat -A POSTROUTING -o dummy9 -j MASQUERADE
 policy <<P
-modules: {xt_conntrack: unloaded, nf_conntrack: unloaded, iptable_filter: unloaded, iptable_nat: unloaded, xt_MASQUERADE: unloaded, ip_tables: unloaded}
+modules: {xt_conntrack: unloaded, nf_conntrack: unloaded, nf_nat: unloaded, iptable_filter: unloaded, iptable_nat: unloaded, xt_MASQUERADE: unloaded, ip_tables: unloaded}
 P
 before=$(netfilter)
 plan 3
-count 6 '^refusal node module/.* in-use: '
+count 7 '^refusal node module/.* in-use: '
 has '^refusal node module/xt_conntrack in-use: xt_conntrack is in use: 1 references'
 has '^refusal node module/xt_MASQUERADE in-use: xt_MASQUERADE is in use: 1 references'
 has '^refusal node module/iptable_filter in-use: .*(1 rules of the legacy table ip filter of node|references)'

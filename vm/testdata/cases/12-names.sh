@@ -34,12 +34,11 @@ apply 0
 loaded nf_conntrack_ftp nf_nat
 insync
 
-# A soft dependency (modules.softdep: xt_LOG pre: nf_log_syslog) is none: what
-# is not in the plan is not loaded.
+# A soft dependency is none: what is not in the plan is not loaded.
+echo "softdep xt_recent pre: xt_mark" >/etc/modprobe.d/soft.conf
 policy <<P
-modules: {xt_LOG: loaded}
+modules: {xt_recent: loaded}
 P
 apply 0
-loaded xt_LOG
-echo "with xt_LOG: $(netfilter)"
-unloaded nf_log_syslog
+loaded xt_recent
+unloaded xt_mark

@@ -13,17 +13,14 @@ P
 look() {
 	cut -d' ' -f1,3,4,5 /proc/modules | sort >/tmp/before
 	nfsync plan /policy -o json >/dev/null || true
-	nfsync snapshot -o json >/tmp/snapshot
+	snapshot
 	nfsync doctor >/dev/null || true
 	cut -d' ' -f1,3,4,5 /proc/modules | sort >/tmp/after
 	diff /tmp/before /tmp/after || fail "looking has changed the modules"
 }
 look
 [ -z "$(netfilter)" ] || fail "loaded: $(netfilter)"
-jq -r '.host.tracking.state' /tmp/snapshot >/tmp/out
-is <<O
-off
-O
+has '^tracking node off '
 modprobe -a nf_tables iptable_filter ip6table_nat nf_conntrack nft_ct
 look
 unloaded nf_conntrack_netlink iptable_nat ip6table_filter arp_tables

@@ -3,11 +3,11 @@
 policy <<P
 level: full
 P
-for round in 1 2 3; do
+for round in 1 2; do
 	for module in nft_ct xt_MASQUERADE nf_conntrack nft_redir; do
 		(
 			tries=0
-			while [ $tries -lt 20 ]; do
+			while [ $tries -lt 10 ]; do
 				modprobe $module || true
 				tries=$((tries + 1))
 			done

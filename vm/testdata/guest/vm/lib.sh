@@ -4,7 +4,12 @@
 # fail ends the case.
 fail() {
 	echo "FAILED: $*"
-	cat /tmp/out /tmp/err 2>/dev/null
+	if head -n 1 /tmp/out 2>/dev/null | grep -q '^{'; then
+		told </tmp/out
+	else
+		cat /tmp/out 2>/dev/null
+	fi
+	cat /tmp/err 2>/dev/null
 	exit 1
 }
 
@@ -36,42 +41,30 @@ containers() {
 	} >/policy/containers.yaml
 }
 
-target='(.target | if .kind == "node" then "node" else .name end)'
-value='def value: if type == "object" then tojson else tostring end;'
-
-# plan CODE [FLAG...]: plans the policies. /tmp/out has then a line for each entry:
-#   change TARGET KEY FROM -> TO[ one-way] (CAUSE)
-#   refusal TARGET KEY CODE: REASON | REMEDY
-#   pending TARGET KEY REASON
-#   warning TARGET CODE: MESSAGE
-#   summary CHANGES REFUSALS PENDING INSYNC
+# plan CODE [FLAG...]: plans the policies. /tmp/out then has a line for each
+# entry, as told writes them (testdata/told).
 plan() {
 	wanted=$1
 	shift
 	exits "$wanted" nfsync plan /policy -o json "$@"
-	mv /tmp/out /tmp/plan
-	jq -r "$value"'
-		(.changes[] | "change \('"$target"') \(.key) \(.from | value) -> \(.to | value)\(if .oneWay then " one-way" else "" end) (\(.cause))"),
-		(.refusals[] | "refusal \('"$target"') \(.key) \(.code): \(.reason) | \(.remedy)"),
-		(.pending[] | "pending \('"$target"') \(.key) \(.reason)"),
-		(.warnings[] | "warning \('"$target"') \(.code): \(.message)"),
-		(.summary | "summary \(.changes) \(.refusals) \(.pending) \(.inSync)")' /tmp/plan >/tmp/out
+	told </tmp/out >/tmp/lines
+	mv /tmp/lines /tmp/out
 }
 
-# apply CODE [FLAG...]: applies the policies. /tmp/out has then a line for each entry:
-#   OUTCOME TARGET KEY FROM -> TO[: ERROR][ | REASON]
-#   refusal and warning as plan has them
-#   recovered OUTCOME TARGET KEY[: REASON]
+# apply CODE [FLAG...]: applies the policies, and is like plan.
 apply() {
 	wanted=$1
 	shift
 	exits "$wanted" nfsync apply /policy --yes -o json "$@"
-	mv /tmp/out /tmp/receipt
-	jq -r "$value"'
-		(.recovered // [] | .[] | "recovered \(.outcome) \('"$target"') \(.key): \(.reason // "")"),
-		(.results[] | "\(.outcome) \('"$target"') \(.key) \(.from | value) -> \(.to | value)\(if (.error // "") != "" then ": " + .error else "" end)\(if (.reason // "") != "" then " | " + .reason else "" end)"),
-		(.refusals[] | "refusal \('"$target"') \(.key) \(.code): \(.reason) | \(.remedy)"),
-		(.warnings[] | "warning \('"$target"') \(.code): \(.message)")' /tmp/receipt >/tmp/out
+	told </tmp/out >/tmp/lines
+	mv /tmp/lines /tmp/out
+}
+
+# snapshot: takes one; /tmp/out has the tracking of each namespace.
+snapshot() {
+	exits 0 nfsync snapshot -o json
+	told </tmp/out >/tmp/lines
+	mv /tmp/lines /tmp/out
 }
 
 # has PATTERN: a line of the output matches this extended regular expression.

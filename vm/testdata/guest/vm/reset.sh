@@ -23,6 +23,8 @@ reset() {
 	done
 	! loaded ip_set || ipset destroy
 	for link in dummy0 dummy1 dummy2 veth0; do ip link del $link 2>/dev/null; done
+	rm -rf /lib/modules/$(uname -r)/extra
+	cp /vm/modules.* /lib/modules/$(uname -r)/
 	rm -rf /tmp/* /policy /run/nfsync
 	for dir in /etc/modprobe.d /etc/modules-load.d /etc/sysctl.d /var/lib/nfsync; do rm -rf $dir/*; done
 	# A namespace is taken apart in the background, and some modules wait for it.
