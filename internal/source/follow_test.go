@@ -263,6 +263,30 @@ func TestMerged(t *testing.T) {
 	mustFetch(t, cfg, at(u, "main", last))
 }
 
+// TestTagVerified verifies all that is new in a tag, and a tag that went back
+// for itself.
+func TestTagVerified(t *testing.T) {
+	bothWays(t, func(t *testing.T, r *repo, u string) {
+		first := r.commit("a.yaml", policy)
+		r.signing()
+		r.commit("b.yaml", policy)
+		r.git("-c", "commit.gpgSign=false", "commit", "-q", "--allow-empty", "-m", "unsigned")
+		unsigned := r.head()
+		last := r.commit("c.yaml", policy)
+		r.git("tag", "v1")
+		cfg := config(t, u)
+		cfg.Tag = "v1"
+		cfg.Verify = Verify{Mode: VerifyAll, AllowedSigners: []string{r.dir + "-signers"}}
+		if e := asError[*VerifyError](t, fails(t, cfg, []Position{at(u, "", first)})); e.Commit != unsigned {
+			t.Errorf("refused for %s, want %s", e.Commit, unsigned)
+		}
+		mustFetch(t, cfg, at(u, "", unsigned))
+		mustFetch(t, cfg, at(u, "", last))
+		r.git("tag", "-f", "v1", "HEAD~2")
+		mustFetch(t, cfg, at(u, "", last))
+	})
+}
+
 // signing has git sign all further commits; the signer is in DIR-signers.
 func (r *repo) signing() {
 	r.t.Helper()

@@ -49,9 +49,10 @@ func fetchOne(ctx context.Context, cfg Config, u string, last []Position, accept
 
 	c, err := runChild(limited, req)
 	if died := (*deathError)(nil); errors.As(err, &died) && cached && limited.Err() == nil {
-		// What is in the cache may be what killed it.
+		// What is in the clone may be what killed it.
 		req.Fresh = true
 		c, err = runChild(limited, req)
+		c.revision.Warnings = append(c.revision.Warnings, remade+died.why)
 	}
 	if limited.Err() != nil && !c.ended {
 		err = fmt.Errorf("%w: nothing final within %s (while %s)", errTimeout, cfg.Timeout, c.phase)
@@ -66,6 +67,9 @@ func fetchOne(ctx context.Context, cfg Config, u string, last []Position, accept
 	return c.revision, nil
 }
 
+// remade begins the warning that a clone could not be used.
+const remade = "the clone was made anew: "
+
 // deathError tells that the child ended without an answer.
 type deathError struct{ why string }
 
@@ -79,9 +83,9 @@ type answer struct {
 	ended    bool // it said all it had to say
 }
 
-// childEnded is told of every child that has ended. Tests look there at the
-// memory that it took.
-var childEnded = func(*os.ProcessState) {}
+// childEnded is told of the most memory in bytes that a child that has ended was seen to
+// take. It is for tests.
+var childEnded = func(int64) {}
 
 // runChild starts a child, has it do the request, and sees to it that it ends:
 // with ctx, or when it takes too much memory.
@@ -116,7 +120,7 @@ func runChild(ctx context.Context, req request) (answer, error) {
 	w.stop()
 	_ = stdin.Close()
 	ended := cmd.Wait()
-	childEnded(cmd.ProcessState)
+	childEnded(w.peak.Load())
 	switch {
 	case a.ended:
 		return a, nil
@@ -158,6 +162,7 @@ func (a *answer) listen(r io.Reader) error {
 
 // watcher kills a process whose resident memory grows too large.
 type watcher struct {
+	peak       atomic.Int64 // bytes
 	exceeded   atomic.Bool
 	done, over chan struct{}
 }
@@ -174,7 +179,7 @@ func watch(p *os.Process) *watcher {
 				return
 			case <-tick.C:
 			}
-			if resident(p.Pid) > maxResident {
+			if w.look(p.Pid); w.peak.Load() > maxResident {
 				w.exceeded.Store(true)
 				_ = p.Kill()
 				return
@@ -184,27 +189,31 @@ func watch(p *os.Process) *watcher {
 	return w
 }
 
+// stop must come before the process is waited for: until then its number is its own.
 func (w *watcher) stop() {
 	close(w.done)
 	<-w.over
 }
 
-// resident is the resident memory of a process in bytes, 0 if it is gone: the
-// second number of proc(5)'s statm, in pages.
-func resident(pid int) int64 {
-	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "statm"))
+// look reads the most resident memory that a process has had: VmHWM of proc(5)'s
+// status. (The maximum that wait4 tells includes that of the process that
+// forked it.)
+func (w *watcher) look(pid int) {
+	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
 	if err != nil {
-		return 0
+		return
 	}
-	fields := strings.Fields(string(b))
-	if len(fields) < 2 {
-		return 0
+	_, after, ok := strings.Cut(string(b), "\nVmHWM:")
+	if !ok {
+		return // it has ended
 	}
-	pages, err := strconv.ParseInt(fields[1], 10, 64)
-	if err != nil {
-		return 0
+	fields := strings.Fields(after)
+	if len(fields) < 2 || fields[1] != "kB" {
+		return
 	}
-	return pages * int64(os.Getpagesize())
+	if kib, err := strconv.ParseInt(fields[0], 10, 64); err == nil {
+		w.peak.Store(max(w.peak.Load(), kib<<10))
+	}
 }
 
 // noise keeps the beginning of what a child writes to its standard error: Go
