@@ -118,12 +118,14 @@ func (a *app) sayMissed(res agent.Result, err error) int {
 	case err == nil:
 		now = "there is no last good revision: nothing was applied"
 	}
+	code := exitError
 	if invalid, ok := errors.AsType[*agent.InvalidError](res.Missed); ok {
-		return exitCode(a.refuseRevision(invalid, now))
+		code = exitCode(a.refuseRevision(invalid))
+	} else {
+		a.say(slog.LevelError, res.Missed.Error(), "")
 	}
-	a.say(slog.LevelError, res.Missed.Error(), "")
 	a.say(slog.LevelWarn, now, "")
-	return exitError
+	return code
 }
 
 // directoryLap is a lap from a directory: there is no revision to fall back on.

@@ -18,8 +18,9 @@ func demoCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Show nfsync at work on this kernel, in namespaces of its own",
-		Long: `Demo walks through validate, plan, apply, drift, heal and a refusal with the
-example policies, on the real kernel.
+		Long: `Demo walks through validate, a commit, plan, the agent's lap, drift, heal, a
+commit with a mistake and a refusal, with the example policies, on the real
+kernel.
 
 It works in a user, mount and network namespace of its own, with four network
 namespaces inside that stand for containers. It can change nothing of this

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/source"
 )
 
 // The change that somebody makes by hand.
@@ -30,14 +31,19 @@ func (a *app) tell(ctx context.Context) error {
 	d.step("The policies say what is wanted. Are they valid?")
 	d.run([]int{exitOK}, "validate", demoPolicies)
 
+	d.step("They are committed to a git repository, which the node follows.")
+	d.create()
+	d.commit("The edge nodes and their containers")
+
 	d.step("What would change here? A plan only looks. What the kernel cannot do is refused, with the reason.")
-	d.run([]int{exitOK, exitRefused}, "plan", demoPolicies)
+	d.run([]int{exitOK, exitRefused}, follow("plan")...)
 
 	d.step("Make the changes. Each is read back; what is refused is left as it is.")
-	d.run([]int{exitOK, exitRefused}, "apply", demoPolicies, "--yes")
+	d.run([]int{exitOK, exitRefused}, follow("agent", "--once")...)
 
 	if conntrackHere() {
 		d.drift()
+		d.mistake()
 		d.refusals()
 	} else {
 		d.say("The kernel has not loaded nf_conntrack, and the demo does not load it, as that would change",
@@ -58,9 +64,26 @@ func (d *demo) drift() {
 		return os.WriteFile("/proc/sys/net/netfilter/"+driftFile, []byte(driftValue), 0)
 	})
 	d.step("... which the next plan sees as drift ...")
-	d.run([]int{exitOK, exitRefused}, "plan", demoPolicies)
-	d.step("... and the next apply heals.")
-	d.run([]int{exitOK, exitRefused}, "apply", demoPolicies, "--yes")
+	d.run([]int{exitOK, exitRefused}, follow("plan")...)
+	d.step("... and the agent's next lap heals.")
+	d.run([]int{exitOK, exitRefused}, follow("agent", "--once")...)
+}
+
+// mistakenPolicy misspells a level.
+const mistakenPolicy = `apiVersion: nfsync.dev/v1alpha1
+kind: ContainerPolicy
+metadata: {name: db}
+spec:
+  containers: {names: ["db-*"]}
+  level: statefull
+`
+
+// mistake is a commit that nobody has validated.
+func (d *demo) mistake() {
+	d.step("Somebody commits a policy with a mistake in it. The last good revision stays in force.")
+	d.file(filepath.Join(demoPolicies, "db.yaml"), mistakenPolicy)
+	d.commit("The databases, in a hurry")
+	d.run([]int{exitInvalid}, follow("agent", "--once")...)
 }
 
 // limitPolicy wants what a kernel without limits of a container's own cannot do.
@@ -78,10 +101,11 @@ spec:
 func (d *demo) refusals() {
 	d.step("The policy of db-1 says stateless. Its own firewall begins to track connections ...")
 	d.byHand("db-1", "nft add rule inet demo input ct state established,related accept", addTrackingRule)
-	d.step("... and a new policy wants a limit for it.")
+	d.step("... and its new policy, the mistake mended, wants a limit for it.")
 	d.file(filepath.Join(demoPolicies, "db.yaml"), limitPolicy)
+	d.commit("The databases have a limit")
 	d.step("Neither can be had without harm: both are refused. The rule is named, and so is the way out.")
-	d.run([]int{exitRefused}, "plan", demoPolicies)
+	d.run([]int{exitRefused}, follow("agent", "--once")...)
 }
 
 // conntrackHere tells whether the kernel has what the middle of the demo needs.
@@ -93,9 +117,10 @@ func conntrackHere() bool {
 
 // demo tells the story; after the first step that goes wrong it is silent.
 type demo struct {
-	app *app
-	ctx context.Context
-	err error
+	app  *app
+	ctx  context.Context
+	repo *source.Repository
+	err  error
 }
 
 func (d *demo) say(lines ...string) {
@@ -146,7 +171,8 @@ func (d *demo) run(codes []int, words ...string) {
 		"--node", "edge-1", "--label", "role=edge", "--node-netns", demoNode, "--state-dir", demoState,
 		"--run-dir", defaultRunDir, "--netns-dir", defaultNetnsDir,
 	})...)
-	cmd.Stdout, cmd.Stderr = d.app.stdout, d.app.stderr
+	// What it says on stderr is a part of the story, and has its place there.
+	cmd.Stdout, cmd.Stderr = d.app.stdout, d.app.stdout
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	err := runBound(cmd)
 	var exit *exec.ExitError

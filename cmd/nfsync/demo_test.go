@@ -58,7 +58,7 @@ func TestDemoTouchesNothing(t *testing.T) {
 	if diff := cmp.Diff(before, machine(t)); diff != "" {
 		t.Errorf("the demo changed this machine:\n%s", diff)
 	}
-	for _, want := range []string{"$ nfsync validate", "$ nfsync plan", "$ nfsync apply", "drift", "refused", "level-in-use", "read-only"} {
+	for _, want := range []string{"$ nfsync validate", "$ nfsync plan --git", "$ nfsync agent --once", "drift", "last good revision stays in force", "refused", "level-in-use", "read-only"} {
 		if !bytes.Contains(out, []byte(want)) {
 			t.Errorf("the demo does not show %q", want)
 		}

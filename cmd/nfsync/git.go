@@ -281,7 +281,9 @@ func (a *app) fetchRevision(ctx context.Context, o *gitOptions) (agent.Revision,
 	}
 	r, err := agent.Fetch(ctx, fetch, last, o.accept)
 	if invalid, ok := errors.AsType[*agent.InvalidError](err); ok {
-		return r, a.refuseRevision(invalid, "nothing was planned or applied")
+		err := a.refuseRevision(invalid)
+		a.say(slog.LevelWarn, "nothing was planned or applied", "")
+		return r, err
 	}
 	a.sayWarnings(r)
 	return r, err
@@ -294,13 +296,12 @@ func (a *app) sayWarnings(r agent.Revision) {
 	}
 }
 
-// refuseRevision tells the errors of a commit's policies on stderr, and what
-// follows from them.
-func (a *app) refuseRevision(e *agent.InvalidError, so string) error {
+// refuseRevision tells the errors of a commit's policies on stderr.
+func (a *app) refuseRevision(e *agent.InvalidError) error {
 	if err := view.Diagnostics(a.stderr, view.FormatText, sorted(e.Diagnostics), nil, 0); err != nil {
 		return err
 	}
-	a.say(slog.LevelError, fmt.Sprintf("the policies of commit %s are invalid: %s", e.Commit, so), "")
+	a.say(slog.LevelError, fmt.Sprintf("the policies of commit %s are invalid", e.Commit), "")
 	return outcome(exitInvalid)
 }
 
