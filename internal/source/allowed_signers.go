@@ -203,7 +203,7 @@ func unquote(name, value string) (string, error) {
 	}
 	inner, opened := strings.CutPrefix(value, `"`)
 	inner, closed := strings.CutSuffix(inner, `"`)
-	if !opened || !closed || strings.HasSuffix(inner, `\`) {
+	if !opened || !closed || strings.Contains(strings.ReplaceAll(inner, `\"`, ""), `"`) {
 		return "", fmt.Errorf("the value of %s must stand in quotes: %s=\"…\"", name, name)
 	}
 	return strings.ReplaceAll(inner, `\"`, `"`), nil

@@ -213,6 +213,7 @@ func TestAllowedSignersErrors(t *testing.T) {
 		"no quotes":                {"a@b namespaces=git " + key, `f:1: the value of namespaces must stand in quotes`},
 		"no value":                 {"a@b namespaces " + key, `f:1: the value of namespaces must stand in quotes`},
 		"open quotes":              {`a@b namespaces="git ` + key, `f:1: `},
+		"quotes within quotes":     {`a@b namespaces="g"i"t" ` + key, `f:1: the value of namespaces must stand in quotes`},
 		"escaped end":              {`a@b namespaces="git\" ` + key, `f:1: `},
 		"twice":                    {`a@b namespaces="git",namespaces="file" ` + key, "f:1: the option namespaces stands twice"},
 		"time":                     {`a@b valid-after="tomorrow" ` + key, `f:1: valid-after: "tomorrow" is not a time`},
