@@ -186,7 +186,7 @@ func (d *delivery) fetch(ctx context.Context, c *conversation, t target, depth i
 	if err != nil {
 		return fmt.Errorf("cannot write to the clone: %w", err)
 	}
-	defer os.Remove(f.Name())
+	defer func() { _ = os.Remove(f.Name()) }() // unless it was installed
 	update, err := c.fetch(ctx, ask, f)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err

@@ -31,7 +31,7 @@ func (j *job) readLocal() error {
 	if err != nil {
 		return err
 	}
-	defer l.s.Close()
+	defer func() { _ = l.s.Close() }()
 	t, err := l.resolve(j.config())
 	if err != nil {
 		return err

@@ -88,7 +88,7 @@ func copyOf(stored plumbing.EncodedObject, most int64) (*plumbing.MemoryObject, 
 	if err != nil {
 		return nil, err
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	b, err := io.ReadAll(io.LimitReader(r, most+1))
 	if err != nil {
 		return nil, err

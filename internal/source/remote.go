@@ -249,7 +249,7 @@ func (c *conversation) fetch(ctx context.Context, ask wish, w io.Writer) (packp.
 	if err != nil {
 		return packp.ShallowUpdate{}, c.failed(err, ask)
 	}
-	defer res.Close()
+	defer func() { _ = res.Close() }()
 	c.job.phase("receiving the pack from %s", hostPort(c.job.ep))
 	var pack io.Reader = res
 	switch {
