@@ -244,4 +244,3 @@ func fakeSSH(t *testing.T, serve func(ch ssh.Channel, closed <-chan struct{})) C
 		KnownHostsFile: secret(t, fmt.Sprintf("[127.0.0.1]:%s %s", port, ssh.MarshalAuthorizedKey(signer.PublicKey())))}
 	return cfg
 }
-
