@@ -54,19 +54,20 @@ const (
 
 // The codes of warnings.
 const (
-	WarnNodeTracking     = "node-tracking"      // the node itself tracks connections, or may
-	WarnNotEnforced      = "level-not-enforced" // nothing but nfsync's look keeps a level
-	WarnLeftoverEntries  = "leftover-entries"   // conntrack entries remain although no rule tracks
-	WarnOtherUser        = "conntrack-user"     // OVS, IPVS or tc may use conntrack without a rule
-	WarnModuleAbsent     = "module-absent"      // wanted unloaded, and not there at all
-	WarnModuleUnknown    = "module-unknown"     // a level's module cannot be said to exist or not
-	WarnNoLongerWanted   = "no-longer-wanted"   // nfsync set the key, no policy names it any more
-	WarnSelectsNothing   = "selects-nothing"    // a policy matches no container of this node
-	WarnNoPolicy         = "no-policy"          // no policy is for this node
-	WarnNodeNamespace    = "node-namespace"     // a file under the netns directory names the node's own namespace
-	WarnNotANamespace    = "not-a-namespace"    // a file under the netns directory is no namespace, or dangles
-	WarnRulesUnread      = "rules-unread"       // some tables could not be read
-	WarnRuntimeBroken    = "runtime-broken"     // a runtime is there and cannot be read
-	WarnVanished         = "vanished"           // a container went away before it could be observed
-	WarnMemoryUnreadable = "memory-unreadable"  // nfsync's own memory may not be read by this user
+	WarnNodeTracking      = "node-tracking"      // the node itself tracks connections, or may
+	WarnNotEnforced       = "level-not-enforced" // nothing but nfsync's look keeps a level
+	WarnLeftoverEntries   = "leftover-entries"   // conntrack entries remain although no rule tracks
+	WarnOtherUser         = "conntrack-user"     // OVS, IPVS or tc may use conntrack without a rule
+	WarnModuleAbsent      = "module-absent"      // wanted unloaded, and not there at all
+	WarnModuleUnknown     = "module-unknown"     // a level's module cannot be said to exist or not
+	WarnNoLongerWanted    = "no-longer-wanted"   // nfsync set the key, no policy names it any more
+	WarnSelectsNothing    = "selects-nothing"    // a policy matches no container of this node
+	WarnNoPolicy          = "no-policy"          // no policy is for this node
+	WarnNodeNamespace     = "node-namespace"     // a file under the netns directory names the node's own namespace
+	WarnNotANamespace     = "not-a-namespace"    // a file under the netns directory is no namespace, or dangles
+	WarnRulesUnread       = "rules-unread"       // some tables could not be read
+	WarnRuntimeBroken     = "runtime-broken"     // a runtime is there and cannot be read
+	WarnVanished          = "vanished"           // a container went away before it could be observed
+	WarnMemoryUnreadable  = "memory-unreadable"  // nfsync's own memory may not be read by this user
+	WarnDeclaredElsewhere = "declared-elsewhere" // another boot file sets a wanted key to something else
 )

@@ -25,6 +25,17 @@ type Fact struct {
 	// ReadOnly tells that the kernel offers the value read-only here: its file
 	// has no write permission for anybody.
 	ReadOnly bool `json:"readOnly,omitempty"`
+	// Declared are lines of files that are not nfsync's and set the key at the
+	// next start as well.
+	Declared []Declaration `json:"declared,omitempty"`
+}
+
+// Declaration is a line of a configuration file that is not nfsync's:
+// sysctl.d(5), modules-load.d(5) or modprobe.d(5).
+type Declaration struct {
+	File  string `json:"file"`
+	Line  int    `json:"line"`
+	Value Value  `json:"value"` // of the key that it sets, as the next start brings it
 }
 
 // Tracking tells whether a network namespace tracks connections, and how that

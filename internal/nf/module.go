@@ -46,6 +46,11 @@ type ModuleFact struct {
 	Parameters map[string]Parameter `json:"parameters,omitempty"`
 	// Permanent tells that the module can never be unloaded.
 	Permanent bool `json:"permanent,omitempty"`
+	// Boot is what nfsync's own boot files make of the module at the next
+	// start; nil where they do not name it.
+	Boot *Value `json:"boot,omitempty"`
+	// Declared are lines of other boot files that name the module.
+	Declared []Declaration `json:"declared,omitempty"`
 }
 
 // Parameter is a module's parameter. A writable one can be set while the

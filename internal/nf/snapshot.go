@@ -51,6 +51,12 @@ type Capabilities struct {
 	BucketStep int64 `json:"bucketStep"`
 	// LegacyTables tells that ip_tables is loaded or built in.
 	LegacyTables bool `json:"legacyTables"`
+	// BootFiles tells that the node's values have a boot layer: nfsync's own
+	// files below /etc, which the next start reads for the initial network
+	// namespace. Where nfsync keeps another namespace they are not its to write.
+	BootFiles bool `json:"bootFiles,omitempty"`
+	// BootUnknown says why nfsync's own boot files could not be read.
+	BootUnknown string `json:"bootUnknown,omitempty"`
 }
 
 // The kinds of changes that privileges decide about.
