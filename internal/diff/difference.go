@@ -150,17 +150,24 @@ func (w *World) InSync(c nf.Change) bool {
 
 // Reads tells whether the snapshot now holds that value for the change's key.
 func (w *World) Reads(c nf.Change, v nf.Value) bool {
-	f := w.fact(c.Target, c.Key)
-	have := f.Live
-	if c.Layer == nf.LayerBoot {
-		have = nf.Absent()
-		if f.Boot != nil {
-			have = *f.Boot
-		}
-	}
-	if v.IsAbsent() || v.IsUnknown() {
-		return have.IsAbsent() && v.IsAbsent()
+	have := w.value(c)
+	if c.Layer == nf.LayerBoot || v.IsAbsent() || v.IsUnknown() {
+		return have == v
 	}
 	met, _ := w.compare(c.Key, nf.Exactly(v), have)
 	return met
+}
+
+// value is what the snapshot holds of a change's key, in its layer.
+func (w *World) value(c nf.Change) nf.Value {
+	switch {
+	case c.Layer != nf.LayerBoot:
+		return w.fact(c.Target, c.Key).Live
+	case c.Target.IsNode():
+		return w.bootValue(c.Key)
+	}
+	if boot := w.fact(c.Target, c.Key).Boot; boot != nil {
+		return *boot
+	}
+	return nf.Absent()
 }

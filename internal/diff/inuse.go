@@ -13,8 +13,11 @@ import (
 // traffic back, live connections.
 func inUse(w *World, d *difference) *verdict {
 	name, ok := d.want.Key.Module()
-	if want, _, _ := d.to.Module(); !ok || want != nf.ModuleUnloaded || d.layer != nf.LayerLive {
+	if want, _, _ := d.to.Module(); !ok || want != nf.ModuleUnloaded {
 		return nil
+	}
+	if d.keepsOut() {
+		return w.notYetUnloaded(name)
 	}
 	m, found := w.snap.Modules.Find(name)
 	if !found {
@@ -28,6 +31,15 @@ func inUse(w *World, d *difference) *verdict {
 		return nil
 	}
 	return no("unloading %s would lose %s", name, list(loss, 3))
+}
+
+// notYetUnloaded: a module that stays loaded now may hold a firewall, which the
+// next start would be without.
+func (w *World) notYetUnloaded(name string) *verdict {
+	if w.moduleState(name) != nf.ModuleLoaded {
+		return nil
+	}
+	return no("%s stays loaded now, so the next start is not kept from loading it", name).waitFor(ref{nf.Node, nf.ModuleKey(name)})
 }
 
 // held: holders and references, less the holders that the plan unloads before.

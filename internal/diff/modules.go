@@ -218,7 +218,9 @@ func (e *expansion) addDependencies() {
 			continue
 		}
 		for _, dep := range m.Deps {
-			e.addLoaded(e.real(dep), want.Source)
+			dep = e.real(dep)
+			e.world.dependency[dep] = e.modules[dep] == nil || e.world.dependency[dep]
+			e.addLoaded(dep, want.Source)
 		}
 	}
 }

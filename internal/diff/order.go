@@ -13,8 +13,10 @@ const (
 	rankRaise          // a bigger table before a higher limit
 	rankSet            // any other key
 	rankLower          // a smaller table after a lower limit
+	rankBoot           // what the next start brings
 	rankOneWay         // what is never undone comes last
 	rankRestart        // what interrupts comes after everything
+	rankKeepOut        // keeping a module out at the next start: after its unloading
 )
 
 func (d *difference) rank() int {
@@ -22,6 +24,10 @@ func (d *difference) rank() int {
 	switch {
 	case d.want.Key == nf.KeyRestart:
 		return rankRestart
+	case d.keepsOut():
+		return rankKeepOut
+	case d.layer == nf.LayerBoot:
+		return rankBoot
 	case d.oneWay():
 		return rankOneWay
 	case isModule:
@@ -32,6 +38,13 @@ func (d *difference) rank() int {
 		return rankRaise
 	}
 	return rankSet
+}
+
+// keepsOut tells whether the difference is a boot file that keeps a module from
+// being loaded at the next start.
+func (d *difference) keepsOut() bool {
+	state, _, ok := d.to.Module()
+	return ok && d.layer == nf.LayerBoot && state == nf.ModuleUnloaded
 }
 
 // oneWay tells whether the change is never undone: a module that is unloaded

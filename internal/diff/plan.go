@@ -96,6 +96,7 @@ func (p *planner) considerLive(want nf.Want) {
 		from = nf.Unknown("the kernel does not show the parameter " + strings.Join(names, ", "))
 	}
 	met, to := w.meets(want, from)
+	p.considerBoot(want, from)
 	from = shown(from, want.Wish.Value)
 	if met && len(want.Rivals) == 0 && !w.followsNode(want) {
 		p.settle(want, from)
@@ -156,7 +157,7 @@ func (p *planner) change(d *difference) {
 // in the order of targets and keys.
 func (p *planner) finish() {
 	slices.SortStableFunc(p.plan.Refusals, func(a, b nf.Refusal) int {
-		return cmp.Or(a.Target.Compare(b.Target), cmp.Compare(a.Key, b.Key), cmp.Compare(a.Layer, b.Layer))
+		return cmp.Or(a.Target.Compare(b.Target), cmp.Compare(a.Key, b.Key), cmp.Compare(b.Layer, a.Layer)) // live first
 	})
 	slices.SortStableFunc(p.plan.Pending, func(a, b nf.Pending) int {
 		return cmp.Or(a.Target.Compare(b.Target), cmp.Compare(a.Key, b.Key))

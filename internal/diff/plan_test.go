@@ -33,6 +33,7 @@ func randomNode(t *rapid.T) *nf.Snapshot {
 		s = virtuozzo()
 	}
 	s.Capabilities.LegacyTables = rapid.Bool().Draw(t, "legacy")
+	s.Capabilities.BootFiles = rapid.Bool().Draw(t, "boot files")
 	node := rapid.Int64Range(0, 6).Draw(t, "node max") * 100
 	live(&s.Host, nf.KeyMax, nf.Number(node))
 	live(&s.Host, nf.KeyBuckets, nf.Number(512*rapid.Int64Range(1, 4).Draw(t, "buckets")))
@@ -151,7 +152,9 @@ type oracle struct {
 // take makes one change and says what a kernel, or a careful operator, has
 // against it.
 func (o oracle) take(c nf.Change) error {
-	if name, ok := c.Key.Module(); ok {
+	if name, ok := c.Key.Module(); ok && c.Layer == nf.LayerBoot {
+		return o.takeBootModule(name, c)
+	} else if ok {
 		return o.takeModule(name, c)
 	}
 	n, ct, ok := o.Find(c.Target)
@@ -161,7 +164,7 @@ func (o oracle) take(c nf.Change) error {
 	case ct != nil && ct.Unobservable != "":
 		return fmt.Errorf("a blind change in %s", c.Target)
 	case c.Layer == nf.LayerBoot:
-		setFact(n, c.Key, func(f *nf.Fact) { f.Boot = &c.To })
+		setFact(n, c.Key, func(f *nf.Fact) { f.Boot = bootPointer(c.To) })
 		return nil
 	case c.Key.Conntrack() && module(o.Snapshot, "nf_conntrack").State == nf.ModuleUnloaded:
 		return fmt.Errorf("%s has no file before its module is loaded", c.Key)
@@ -186,6 +189,24 @@ func (o oracle) take(c nf.Change) error {
 		}
 	}
 	return nil
+}
+
+// takeBootModule: nothing may keep a module from the next start that holds
+// something now.
+func (o oracle) takeBootModule(name string, c nf.Change) error {
+	m := module(o.Snapshot, name)
+	if state, _, _ := c.To.Module(); state == nf.ModuleUnloaded && m.State == nf.ModuleLoaded {
+		return fmt.Errorf("%s is loaded, and kept from the next start", name)
+	}
+	m.Boot = bootPointer(c.To)
+	return nil
+}
+
+func bootPointer(v nf.Value) *nf.Value {
+	if v.IsAbsent() {
+		return nil
+	}
+	return &v
 }
 
 // takeMax: nobody ends below the entries that he has, no container above the
@@ -287,8 +308,10 @@ func (o oracle) conntrackGoes() error {
 	return nil
 }
 
-// settled marshals without what nobody wants back: the order of holders.
+// settled marshals without what nobody wants back: the order of holders, and
+// facts that say nothing.
 func settled(t *rapid.T, s *nf.Snapshot) string {
+	s.Host.Facts = slices.DeleteFunc(s.Host.Facts, func(f nf.Fact) bool { return f.Live.IsAbsent() && f.Boot == nil })
 	for i := range s.Modules.List {
 		slices.Sort(s.Modules.List[i].Holders)
 	}
@@ -379,8 +402,8 @@ func checkUndo(t *rapid.T, s *nf.Snapshot, p nf.Plan) {
 	o := oracle{clone(t, s)}
 	var done []nf.Change
 	for _, c := range p.Changes {
-		if c.OneWay || c.Disruptive {
-			continue
+		if state, _, _ := c.To.Module(); c.OneWay || c.Disruptive || c.Layer == nf.LayerBoot && state == nf.ModuleUnloaded {
+			continue // what is kept, and what is saved after it
 		}
 		if err := o.take(c); err != nil {
 			t.Fatal(err)
@@ -388,11 +411,14 @@ func checkUndo(t *rapid.T, s *nf.Snapshot, p nf.Plan) {
 		done = append(done, c)
 	}
 	for _, c := range slices.Backward(done) {
-		if c.From.IsAbsent() {
+		if c.From.IsAbsent() && c.Layer == nf.LayerLive {
 			continue // the key goes with its module
 		}
 		c.From, c.To = c.To, c.From
-		if name, ok := c.Key.Module(); ok {
+		if name, ok := c.Key.Module(); ok && c.Layer == nf.LayerBoot {
+			module(o.Snapshot, name).Boot = bootPointer(c.To)
+			continue
+		} else if ok {
 			if name == "nf_conntrack" {
 				dropConntrack(&o.Host)
 				for i := range o.Containers {
@@ -404,7 +430,7 @@ func checkUndo(t *rapid.T, s *nf.Snapshot, p nf.Plan) {
 		}
 		n, _, _ := o.Find(c.Target)
 		if c.Layer == nf.LayerBoot {
-			setFact(n, c.Key, func(f *nf.Fact) { f.Boot = &c.To })
+			setFact(n, c.Key, func(f *nf.Fact) { f.Boot = bootPointer(c.To) })
 			continue
 		}
 		live(n, c.Key, c.To)

@@ -375,7 +375,7 @@ func (w *World) fixed(d *difference) []string {
 // reloadRequired: module_param with no write permission is set at load only
 // (kernel/params.c).
 func reloadRequired(w *World, d *difference) *verdict {
-	if _, ok := d.want.Key.Module(); !ok || stateDiffers(d) {
+	if _, ok := d.want.Key.Module(); !ok || d.layer != nf.LayerLive || stateDiffers(d) {
 		return nil
 	}
 	fixed := w.fixed(d)

@@ -8,6 +8,13 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
+// bootFiles is the edit that gives the node a boot layer.
+func bootFiles(s *nf.Snapshot) { s.Capabilities.BootFiles = true }
+
+func bootModule(name string, v nf.Value) edit {
+	return func(s *nf.Snapshot) { bootFiles(s); module(s, name).Boot = &v }
+}
+
 // Each row is one rule at work, or just not: the facts, the wants, and every
 // answer of the plan. The source says where the kernel or the vendor has it.
 var ruleTests = []struct {
@@ -265,6 +272,31 @@ var ruleTests = []struct {
 	{"a lower limit before a smaller table", "nf_conntrack-sysctl.rst",
 		mainline(), []nf.Want{want(nf.Node, nf.KeyMax, nf.Number(1000)), want(nf.Node, nf.KeyBuckets, nf.Number(512))},
 		[]string{"change node conntrack.max", "change node conntrack.buckets"}},
+
+	// the boot layer
+	{"what the next start brings is saved too", "sysctl.d(5)",
+		mainline(bootFiles), []nf.Want{want(nf.Node, nf.KeyMax, nf.Number(300000))}, []string{"change node conntrack.max", "boot change node conntrack.max"}},
+	{"also where the live value is right", "sysctl.d(5)",
+		mainline(bootFiles), []nf.Want{want(nf.Node, nf.KeyMax, nf.Number(262144))}, []string{"boot change node conntrack.max"}},
+	{"saved already", "sysctl.d(5)",
+		mainline(bootFiles, func(s *nf.Snapshot) { boot(&s.Host, nf.KeyMax, nf.Number(262144)) }), []nf.Want{want(nf.Node, nf.KeyMax, nf.Number(262144))}, nil},
+	{"a range is saved as the live value that meets it", "sysctl.d(5)",
+		mainline(bootFiles, func(s *nf.Snapshot) { boot(&s.Host, nf.KeyMax, nf.Number(262000)) }), []nf.Want{wantRange(nf.Node, nf.KeyMax, 200000, 0)}, nil},
+	{"a module to be loaded, not what it needs", "modules-load.d(5), modprobe(8)",
+		mainline(bootFiles), []nf.Want{wantModule("iptable_filter", nf.ModuleLoaded, nil)},
+		[]string{"change node module/x_tables", "boot change node module/iptable_filter", "change node module/ip_tables", "change node module/iptable_filter"}},
+	{"parameters of a loaded module wait for the reload, and are saved", "modprobe.d(5)",
+		mainline(bootModule("nf_conntrack", nf.Module(nf.ModuleLoaded, nil))), []nf.Want{wantModule("nf_conntrack", nf.ModuleLoaded, map[string]string{"acct": "1"})},
+		[]string{"boot change node module/nf_conntrack", "reload-required node module/nf_conntrack"}},
+	{"nothing to save of a built-in module", "modules.builtin", mainline(bootFiles), []nf.Want{wantModule("ipv6", nf.ModuleLoaded, nil)}, nil},
+	{"a module is kept out after it was unloaded", "modprobe.d(5): install",
+		mainline(bootFiles), []nf.Want{wantModule("nft_ct", nf.ModuleUnloaded, nil)}, []string{"change node module/nft_ct", "boot change node module/nft_ct"}},
+	{"one that stays loaded is not kept out", "the next start would lose the firewall",
+		mainline(bootFiles), []nf.Want{wantModule("nf_tables", nf.ModuleUnloaded, nil)}, []string{"in-use node module/nf_tables", "boot in-use node module/nf_tables"}},
+	{"boot files that cannot be read", "absence of evidence",
+		mainline(bootFiles, func(s *nf.Snapshot) { s.Capabilities.BootUnknown = "EIO" }), []nf.Want{want(nf.Node, nf.KeyMax, nf.Number(262144))}, []string{"boot unobservable node conntrack.max"}},
+	{"not for a namespace that is not the initial one", "sysctl.d(5) is for the initial one",
+		mainline(), []nf.Want{want(nf.Node, nf.KeyMax, nf.Number(262144))}, nil},
 
 	// below-count
 	{"a limit below a container's own entries", "__nf_conntrack_alloc",

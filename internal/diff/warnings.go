@@ -13,6 +13,7 @@ func (w *World) warnings(wants []nf.Want) []nf.Warning {
 	var unenforced []nf.Want
 	for _, want := range wants {
 		wanted[memoryRef(want.Target, want.Key)] = true
+		list = append(list, w.declaredElsewhere(want)...)
 		if name, ok := want.Key.Module(); ok {
 			list = append(list, w.moduleWarning(name, want)...)
 		}

@@ -27,6 +27,17 @@ func TestWarnings(t *testing.T) {
 		{"a mask enforces", virtuozzo(levels(nf.LevelStateless, nf.LevelStateless)), []nf.Want{want(vz101, nf.KeyLevel, nf.LevelStateless.Value())}, nil},
 		{"entries that no rule explains", mainline(func(s *nf.Snapshot) { container(s, "web").Count = nf.Number(3) }), []nf.Want{stateless},
 			[]string{"leftover-entries container netns/web", "level-not-enforced container netns/web"}},
+		{"another file that says otherwise", mainline(func(s *nf.Snapshot) {
+			bootFiles(s)
+			boot(&s.Host, nf.KeyMax, nf.Number(262144))
+			setFact(&s.Host, nf.KeyMax, func(f *nf.Fact) {
+				f.Declared = []nf.Declaration{{File: "/etc/sysctl.conf", Line: 3, Value: nf.Number(65536)}, {File: "/etc/sysctl.d/10-same.conf", Line: 1, Value: nf.Number(262144)}}
+			})
+			module(s, "nf_conntrack").Boot = new(nf.Value)
+			*module(s, "nf_conntrack").Boot = nf.Module(nf.ModuleLoaded, nil)
+			module(s, "nf_conntrack").Declared = []nf.Declaration{{File: "/etc/modprobe.d/x.conf", Line: 1, Value: nf.Module(nf.ModuleUnloaded, nil)}}
+		}), []nf.Want{want(nf.Node, nf.KeyMax, nf.Number(262144)), wantModule("nf_conntrack", nf.ModuleLoaded, nil)},
+			[]string{"declared-elsewhere node", "declared-elsewhere node"}},
 		{"a module that is not there to be unloaded", mainline(), []nf.Want{wantModule("xt_u32", nf.ModuleUnloaded, nil)}, []string{"module-absent node"}},
 		{"a level's module that may or may not exist", mainline(func(s *nf.Snapshot) { s.Modules.Complete, s.Modules.Unknown = false, "no evidence" }),
 			[]nf.Want{want(nf.Node, nf.KeyLevel, nf.LevelFull.Value())},

@@ -35,12 +35,15 @@ type World struct {
 	// broken says why a runtime could not be read, so that there may be
 	// containers that the snapshot does not have.
 	broken string
+	// dependency are the modules that are wanted only because another one to
+	// be loaded needs them: modprobe(8) brings them at the next start.
+	dependency map[string]bool
 }
 
 // NewWorld arranges the snapshot for the rules.
 func NewWorld(s *nf.Snapshot) *World {
 	w := &World{snap: s, places: map[nf.Target]place{nf.Node: {Namespace: &s.Host}}, reach: map[ref]nf.Value{},
-		open: map[ref]*difference{}, mem: map[ref]nf.MemoryKey{}, latches: map[nf.Latch]bool{}}
+		open: map[ref]*difference{}, mem: map[ref]nf.MemoryKey{}, latches: map[nf.Latch]bool{}, dependency: map[string]bool{}}
 	for i := range s.Containers {
 		c := &s.Containers[i]
 		w.places[c.Target()] = place{&c.Namespace, c}

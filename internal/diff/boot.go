@@ -1,0 +1,98 @@
+package diff
+
+import (
+	"fmt"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// considerBoot compares what nfsync's own boot files bring at the next start
+// with a want of the node. live is what the key has now.
+func (p *planner) considerBoot(want nf.Want, live nf.Value) {
+	w := p.world
+	if !w.snap.Capabilities.BootFiles || !want.Target.IsNode() || len(want.Rivals) > 0 || !w.boots(want.Key, live) {
+		return
+	}
+	from := w.bootValue(want.Key)
+	if met, to := w.bootMeets(want, from, live); !met {
+		p.differ(want, nf.LayerBoot, from, to)
+	}
+}
+
+// boots tells whether a boot file is to bring the key: not a module that is
+// built in or not there, nor a value that this kernel does not have.
+func (w *World) boots(k nf.Key, live nf.Value) bool {
+	if name, ok := k.Module(); ok {
+		m, found := w.snap.Modules.Find(name)
+		return found && m.State != nf.ModuleBuiltin && !w.dependency[m.Name] && w.snap.Modules.Support != nf.SupportNone
+	}
+	file, ok := k.Sysctl()
+	if !ok || live.IsUnknown() {
+		return false
+	}
+	if !live.IsAbsent() {
+		return !w.fact(nf.Node, k).ReadOnly
+	}
+	m, found := w.snap.Modules.Find(w.owner(file))
+	return found && m.State == nf.ModuleUnloaded
+}
+
+// bootValue is what the boot files hold of a key of the node.
+func (w *World) bootValue(k nf.Key) nf.Value {
+	if why := w.snap.Capabilities.BootUnknown; why != "" {
+		return nf.Unknown(why)
+	}
+	var v *nf.Value
+	if name, ok := k.Module(); ok {
+		if m, found := w.snap.Modules.Find(name); found {
+			v = m.Boot
+		}
+	} else {
+		v = w.snap.Host.Fact(k).Boot
+	}
+	if v == nil {
+		return nf.Absent()
+	}
+	return *v
+}
+
+// bootMeets tells whether a boot value meets a want, and which value would. A
+// range that the live value meets is saved as that value: the next start then
+// changes nothing.
+func (w *World) bootMeets(want nf.Want, boot, live nf.Value) (bool, nf.Value) {
+	if _, isModule := want.Key.Module(); isModule {
+		return boot == want.Wish.Value, want.Wish.Value
+	}
+	if met, to := w.compare(want.Key, want.Wish, live); !met {
+		live = to
+	}
+	if !want.Wish.Value.IsAbsent() {
+		return boot == want.Wish.Value, want.Wish.Value
+	}
+	met, _ := w.compare(want.Key, want.Wish, boot)
+	return met, live
+}
+
+// declaredElsewhere names the lines of other boot files that set a wanted key
+// of the node to something else.
+func (w *World) declaredElsewhere(want nf.Want) []nf.Warning {
+	if !w.snap.Capabilities.BootFiles || !want.Target.IsNode() || len(want.Rivals) > 0 {
+		return nil
+	}
+	lines := w.snap.Host.Fact(want.Key).Declared
+	if name, ok := want.Key.Module(); ok {
+		lines = nil
+		if m, found := w.snap.Modules.Find(name); found {
+			lines = m.Declared
+		}
+	}
+	var list []nf.Warning
+	for _, d := range lines {
+		if met, _ := w.compare(want.Key, want.Wish, d.Value); met {
+			continue
+		}
+		list = append(list, nf.Warning{Code: nf.WarnDeclaredElsewhere, Target: nf.Node, Key: want.Key, Source: &want.Source,
+			Message: fmt.Sprintf("%s:%d says %s, against the policy's %s: nfsync does not edit it, and the next start may follow it", d.File, d.Line, d.Value, want.Wish)})
+	}
+	return list
+}
