@@ -1,19 +1,12 @@
 package kernel
 
 import (
-	"maps"
-	"os"
 	"path"
 	"slices"
 	"strings"
 
 	"nfsync.dev/nfsync/internal/nf"
 )
-
-// modprobeDirs hold the machine's wishes about modules, as modprobe.d(5) has
-// them: a file of an earlier directory replaces one of the same name in a
-// later.
-var modprobeDirs = []string{"etc/modprobe.d", "run/modprobe.d", "usr/local/lib/modprobe.d", "usr/lib/modprobe.d", "lib/modprobe.d"}
 
 // modprobeRule is one line of modprobe.d or one word of the kernel's command
 // line about a module.
@@ -22,25 +15,19 @@ type modprobeRule struct {
 	module  string // install: a pattern
 	rest    string
 	where   string // the file
+	line    int    // in it, from 1; 0 of the command line
 }
 
-// modprobeRules reads every rule, in the order in which modprobe(8) takes
-// them: files by name, the command line last.
+// modprobeRules reads every rule of modprobe.d(5) that is not nfsync's own, in
+// the order in which modprobe(8) takes them: files by name, the command line
+// last. nfsync's own file is for the next start only: what it holds may be what
+// was wanted before.
 func (fs FS) modprobeRules() []modprobeRule {
-	files := map[string]string{}
-	for _, dir := range modprobeDirs {
-		entries, _ := os.ReadDir(fs.root(dir))
-		for _, e := range entries {
-			if _, replaced := files[e.Name()]; !replaced && strings.HasSuffix(e.Name(), ".conf") {
-				files[e.Name()] = fs.root(dir, e.Name())
-			}
-		}
-	}
 	var rules []modprobeRule
-	for _, name := range slices.Sorted(maps.Keys(files)) {
+	for _, file := range fs.confFiles("modprobe.d") {
 		// A file that cannot be read asks for nothing, as with modprobe(8).
-		if data, err := readFile(files[name]); err == nil {
-			rules = append(rules, parseModprobeConf(data, files[name])...)
+		if data, err := fs.readConf(file); err == nil && file != modprobeConf {
+			rules = append(rules, parseModprobeConf(data, fs.root(file))...)
 		}
 	}
 	if data, err := readFile(fs.proc("cmdline")); err == nil {
@@ -53,23 +40,29 @@ func (fs FS) modprobeRules() []modprobeRule {
 // ends with a backslash goes on in the next one.
 func parseModprobeConf(data []byte, file string) []modprobeRule {
 	var rules []modprobeRule
-	text := strings.ReplaceAll(string(data), "\\\n", " ")
-	for line := range strings.Lines(text) {
-		fields := strings.Fields(line)
-		if len(fields) < 2 {
+	var text string
+	first, n := 1, 0
+	for line := range strings.Lines(string(data) + "\n") {
+		n++
+		if part, goesOn := strings.CutSuffix(line, "\\\n"); goesOn {
+			text += part + " "
 			continue
 		}
-		switch fields[0] {
-		case "options", "blacklist", "install":
-			rules = append(rules, modprobeRule{
-				command: fields[0],
-				module:  nf.NormalizeModule(fields[1]),
-				rest:    strings.Join(fields[2:], " "),
-				where:   file,
-			})
+		if r, ok := parseModprobeLine(text + line); ok {
+			r.where, r.line = file, first
+			rules = append(rules, r)
 		}
+		text, first = "", n+1
 	}
 	return rules
+}
+
+func parseModprobeLine(line string) (modprobeRule, bool) {
+	fields := strings.Fields(line)
+	if len(fields) < 2 || !slices.Contains([]string{"options", "blacklist", "install"}, fields[0]) {
+		return modprobeRule{}, false
+	}
+	return modprobeRule{command: fields[0], module: nf.NormalizeModule(fields[1]), rest: strings.Join(fields[2:], " ")}, true
 }
 
 // parseCmdline reads the words of the kernel's command line that concern

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -32,7 +33,7 @@ func TestSysctlIsTheThreadsOwn(t *testing.T) {
 			}
 		})
 	})
-	if f := live.Sysctls([]nf.Key{established}, false)[0]; f != host {
+	if f := live.Sysctls([]nf.Key{established}, false)[0]; !reflect.DeepEqual(f, host) {
 		t.Errorf("the host's value moved from %+v to %+v", host, f)
 	}
 }
@@ -131,7 +132,7 @@ func TestSetSysctlOfTheNode(t *testing.T) {
 		if err := live.SetSysctl(f.Key, n); err != nil {
 			t.Error(err)
 		}
-		if again := live.Sysctls([]nf.Key{f.Key}, false)[0]; again != f {
+		if again := live.Sysctls([]nf.Key{f.Key}, false)[0]; !reflect.DeepEqual(again, f) {
 			t.Errorf("%+v became %+v", f, again)
 		}
 	}

@@ -1,0 +1,287 @@
+package kernel
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// nfsync's own boot files, below FS.Root. Nobody else writes to them, and they
+// are written whole. Nothing overrides a file in /etc of the same name; of the
+// sysctl.d files those with a name after 90-nfsync.conf have the last word.
+const (
+	loadConf     = "etc/modules-load.d/nfsync.conf"
+	modprobeConf = "etc/modprobe.d/nfsync.conf"
+	sysctlConf   = "etc/sysctl.d/90-nfsync.conf"
+)
+
+// bootHeader stands at the top of each of them.
+const bootHeader = `# nfsync wrote this file and owns it: it replaces it whole, and removes it when
+# nothing is left to say. Do not edit it, change the policies.
+`
+
+// barCommand is what modprobe(8) is told to run instead of loading a module.
+const barCommand = "/bin/false"
+
+// BootValues is what nfsync's own boot files bring at the next start of the
+// node, by key:
+//
+//   - a module that etc/modules-load.d/nfsync.conf lists is loaded, with the
+//     parameters of its options line in etc/modprobe.d/nfsync.conf
+//     (modules-load.d(5), modprobe.d(5))
+//   - a module with a line "install NAME /bin/false" there is unloaded, also
+//     where it is listed: the listing then runs that command
+//   - a line "net.netfilter.NAME = N" of etc/sysctl.d/90-nfsync.conf is that
+//     number (sysctl.d(5)); systemd-sysctl sets it after the listed modules are
+//     loaded. net.netfilter.nf_conntrack_buckets is writable so since Linux 4.7
+//     (3183ab8997a4 "netfilter: conntrack: allow increasing bucket size via
+//     sysctl too"); before, the line does nothing.
+//
+// A file that is absent says nothing. One that cannot be read, that is not a
+// plain file, or that holds a line nfsync would not have written is an error
+// with file and line: what the next start brings is then unknown.
+func (fs FS) BootValues() (map[nf.Key]nf.Value, error) {
+	own, err := fs.readBoot()
+	if err != nil {
+		return nil, err
+	}
+	return own.values(), nil
+}
+
+// SetBoot makes nfsync's own boot files hold a value for a key: a module's
+// state, with parameters if it is to be loaded, or a number. An absent value
+// takes the key out of them.
+//
+// Each file is replaced whole and atomically, and one that has nothing left to
+// say is removed. A module that is in two files is listed in modules-load.d
+// last and taken off that list first: a crash in between leaves files that say
+// nothing of it.
+func (fs FS) SetBoot(k nf.Key, v nf.Value) error {
+	own, err := fs.readBoot()
+	if err != nil {
+		return fmt.Errorf("cannot save %s for the next start: %w", k, err)
+	}
+	files, err := own.set(k, v)
+	for _, file := range files {
+		if err == nil {
+			err = fs.writeBoot(file, own.render(file))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("cannot save %s for the next start: %w", k, err)
+	}
+	return nil
+}
+
+// ownBoot is what nfsync's own boot files say.
+type ownBoot struct {
+	listed  map[string]bool              // modules-load.d
+	options map[string]map[string]string // modprobe.d: parameters by module
+	barred  map[string]bool              // modprobe.d: install NAME /bin/false
+	sysctls map[string]int64             // by name of the file below net/netfilter
+}
+
+func (o *ownBoot) values() map[nf.Key]nf.Value {
+	values := map[nf.Key]nf.Value{}
+	for name := range o.listed {
+		values[nf.ModuleKey(name)] = nf.Module(nf.ModuleLoaded, o.options[name])
+	}
+	for name := range o.barred {
+		values[nf.ModuleKey(name)] = nf.Module(nf.ModuleUnloaded, nil)
+	}
+	for file, n := range o.sysctls {
+		if k, ok := nf.SysctlFileKey(file); ok {
+			values[k] = nf.Number(n)
+		}
+	}
+	return values
+}
+
+// set changes one key, and returns the files that say so, in the order in
+// which they are to be written.
+func (o *ownBoot) set(k nf.Key, v nf.Value) ([]string, error) {
+	if name, ok := k.Module(); ok {
+		return o.setModule(name, v)
+	}
+	file, ok := sysctlFile(k)
+	n, number := v.Number()
+	switch {
+	case !ok || !isName(file):
+		return nil, errors.New("no boot file keeps such a key")
+	case v.IsAbsent():
+		delete(o.sysctls, file)
+	case !number || n < 0:
+		return nil, fmt.Errorf("%s is not a number of zero or more", v)
+	default:
+		o.sysctls[file] = n
+	}
+	return []string{sysctlConf}, nil
+}
+
+func (o *ownBoot) setModule(name string, v nf.Value) ([]string, error) {
+	state, params, _ := v.Module()
+	if !isName(name) || !v.IsAbsent() && state != nf.ModuleLoaded && state != nf.ModuleUnloaded {
+		return nil, fmt.Errorf("no boot file makes a module %s", v)
+	}
+	for p, value := range params {
+		// libkmod takes backslashes away, and the kernel quotation marks.
+		if !isName(p) || strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r == '"' || r == '\\' || r == 0x7f }) {
+			return nil, fmt.Errorf("the value of parameter %s cannot be written to a modprobe.d file", p)
+		}
+	}
+	delete(o.listed, name)
+	delete(o.barred, name)
+	delete(o.options, name)
+	switch state {
+	case nf.ModuleUnloaded:
+		o.barred[name] = true
+	case nf.ModuleLoaded:
+		o.listed[name] = true
+		if len(params) > 0 {
+			o.options[name] = params
+		}
+		return []string{modprobeConf, loadConf}, nil
+	}
+	return []string{loadConf, modprobeConf}, nil
+}
+
+// render is the content of one of the files; empty where it has nothing to say.
+func (o *ownBoot) render(file string) []byte {
+	var lines []string
+	switch file {
+	case loadConf:
+		lines = slices.Sorted(maps.Keys(o.listed))
+	case modprobeConf:
+		for _, name := range slices.Sorted(maps.Keys(o.barred)) {
+			lines = append(lines, "install "+name+" "+barCommand)
+		}
+		for _, name := range slices.Sorted(maps.Keys(o.options)) {
+			line := "options " + name
+			for _, p := range slices.Sorted(maps.Keys(o.options[name])) {
+				line += " " + p + "=" + o.options[name][p]
+			}
+			lines = append(lines, line)
+		}
+	case sysctlConf:
+		for _, name := range slices.Sorted(maps.Keys(o.sysctls)) {
+			lines = append(lines, fmt.Sprintf("net.netfilter.%s = %d", name, o.sysctls[name]))
+		}
+	}
+	if len(lines) == 0 {
+		return nil
+	}
+	return []byte(bootHeader + strings.Join(lines, "\n") + "\n")
+}
+
+func (fs FS) readBoot() (*ownBoot, error) {
+	own := &ownBoot{listed: map[string]bool{}, options: map[string]map[string]string{}, barred: map[string]bool{}, sysctls: map[string]int64{}}
+	for _, file := range []struct {
+		name string
+		line func(string) error
+	}{{loadConf, own.parseListed}, {modprobeConf, own.parseModprobe}, {sysctlConf, own.parseSysctl}} {
+		data, err := fs.readOwn(file.name)
+		if err == nil {
+			err = parseOwn(data, "/"+file.name, file.line)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	// Parameters of a module that is not listed are what a crash has left
+	// between two files. The next write drops them.
+	maps.DeleteFunc(own.options, func(name string, _ map[string]string) bool { return !own.listed[name] })
+	return own, nil
+}
+
+// readOwn reads one of nfsync's own files; nothing where it is absent.
+func (fs FS) readOwn(name string) ([]byte, error) {
+	path := fs.root(name)
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("/%s is not a plain file, so nfsync has not written it: move it away", name)
+	}
+	return readFile(path)
+}
+
+// parseOwn hands each line that is neither empty nor a comment to parse, and
+// adds file and line to its error.
+func parseOwn(data []byte, file string, parse func(string) error) error {
+	for i, line := range bytes.Split(data, []byte("\n")) {
+		text := strings.TrimSpace(string(line))
+		if text == "" || text[0] == '#' {
+			continue
+		}
+		if err := parse(text); err != nil {
+			return fmt.Errorf("%s:%d: %w in %q: nfsync has not written this; correct the line, or remove the file", file, i+1, err, text)
+		}
+	}
+	return nil
+}
+
+func (o *ownBoot) parseListed(line string) error {
+	name := nf.NormalizeModule(line)
+	switch {
+	case !isName(name):
+		return errors.New("no module's name")
+	case o.listed[name]:
+		return errors.New("a module is named again")
+	}
+	o.listed[name] = true
+	return nil
+}
+
+func (o *ownBoot) parseModprobe(line string) error {
+	fields := strings.Fields(line)
+	if len(fields) < 3 || !isName(fields[1]) {
+		return errors.New("neither options nor install")
+	}
+	name := nf.NormalizeModule(fields[1])
+	_, again := o.options[name]
+	switch {
+	case fields[0] == "install" && len(fields) == 3 && fields[2] == barCommand && !o.barred[name]:
+		o.barred[name] = true
+		return nil
+	case fields[0] != "options" || again:
+		return errors.New("neither options nor install, or once more for a module")
+	}
+	params := map[string]string{}
+	for _, word := range fields[2:] {
+		p, value, ok := strings.Cut(word, "=")
+		if _, twice := params[p]; !ok || twice || !isName(p) || strings.Contains(value, "\\") {
+			return fmt.Errorf("no single parameter: %q", word)
+		}
+		params[p] = value
+	}
+	o.options[name] = params
+	return nil
+}
+
+func (o *ownBoot) parseSysctl(line string) error {
+	key, value, ok := strings.Cut(line, "=")
+	name, below := strings.CutPrefix(strings.TrimSpace(key), "net.netfilter.")
+	if _, known := nf.SysctlFileKey(name); !ok || !below || !known || !isName(name) {
+		return errors.New("no value of net.netfilter")
+	}
+	text := strings.TrimSpace(value)
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 0 || strconv.FormatInt(n, 10) != text {
+		return errors.New("no plain decimal number")
+	}
+	if _, twice := o.sysctls[name]; twice {
+		return errors.New("a value is named again")
+	}
+	o.sysctls[name] = n
+	return nil
+}

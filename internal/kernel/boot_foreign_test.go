@@ -1,0 +1,116 @@
+package kernel
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// said is each line about a key as FILE:LINE VALUE.
+func said(d Declarations, k nf.Key) []string {
+	var lines []string
+	for _, l := range d.Of(k) {
+		lines = append(lines, fmt.Sprintf("%s:%d %s", l.File, l.Line, l.Value))
+	}
+	return lines
+}
+
+func TestDeclared(t *testing.T) {
+	sysctl := func(text string) map[string]string { return map[string]string{"etc/sysctl.d/a.conf": text} }
+	modprobe := func(text string) map[string]string { return map[string]string{"etc/modprobe.d/a.conf": text} }
+	for _, test := range []struct {
+		name, source string
+		files        map[string]string
+		key          nf.Key
+		want         []string
+	}{
+		{"an assignment", "sysctl.d(5)", sysctl("# c\n; c\n\nnet.netfilter.nf_conntrack_max=010\n"), nf.KeyMax, []string{"/etc/sysctl.d/a.conf:4 8"}},
+		{"with slashes, may fail", "sysctl.d(5)", sysctl("  -net/netfilter/nf_conntrack_udp_timeout = 0x10 \n"), nf.TimeoutKey("udp"), []string{"/etc/sysctl.d/a.conf:1 16"}},
+		{"the other name", "nf_conntrack_standalone.c", sysctl("net.nf_conntrack_max = 5\n"), nf.KeyMax, []string{"/etc/sysctl.d/a.conf:1 5"}},
+		{"no number", "proc_dointvec", sysctl("net.netfilter.nf_conntrack_max = lots\n"), nf.KeyMax, []string{"/etc/sysctl.d/a.conf:1 lots"}},
+		{"negative", "proc_dointvec", sysctl("net.netfilter.nf_conntrack_udp_timeout = -1\n"), nf.TimeoutKey("udp"), []string{"/etc/sysctl.d/a.conf:1 -1"}},
+		{"no assignment", "sysctl.d(5)", sysctl("net.netfilter.nf_conntrack_max\nnet.netfilter.nf_conntrack_max =\n= 5\n"), nf.KeyMax, nil},
+		{"something else", "sysctl.d(5)", sysctl("net.ipv4.conf.all.nf_conntrack_max = 1\nnet.netfilter.nf_log.1 = x\n"), nf.KeyMax, nil},
+		{"a pattern", "sysctl.d(5)", sysctl("net.netfilter.nf_conntrack_* = 7\n"), nf.KeyMax, []string{"/etc/sysctl.d/a.conf:1 7"}},
+		{"a pattern stops at a slash", "glob(7)", sysctl("net.* = 7\n"), nf.KeyMax, nil},
+		{"excluded from a pattern", "sysctl.d(5)", sysctl("net.netfilter.* = 7\n-net.netfilter.nf_conntrack_max\n"), nf.KeyMax, nil},
+		{"a name before a pattern", "sysctl.d(5)", sysctl("net.netfilter.nf_conntrack_max = 5\nnet.netfilter.* = 7\n"), nf.KeyMax, []string{"/etc/sysctl.d/a.conf:1 5"}},
+		{"by name of the files", "sysctl.d(5)", map[string]string{"usr/lib/sysctl.d/10.conf": "net.netfilter.nf_conntrack_max = 1", "etc/sysctl.d/20.conf": "net.netfilter.nf_conntrack_max = 2", "lib/sysctl.d/15.conf": "net.netfilter.nf_conntrack_max = 3"},
+			nf.KeyMax, []string{"/usr/lib/sysctl.d/10.conf:1 1", "/lib/sysctl.d/15.conf:1 3", "/etc/sysctl.d/20.conf:1 2"}},
+		{"replaced by name", "sysctl.d(5)", map[string]string{"usr/lib/sysctl.d/10.conf": "net.netfilter.nf_conntrack_max = 1", "run/sysctl.d/10.conf": "net.netfilter.nf_conntrack_max = 2"},
+			nf.KeyMax, []string{"/run/sysctl.d/10.conf:1 2"}},
+		{"another suffix", "sysctl.d(5)", map[string]string{"etc/sysctl.d/README": "net.netfilter.nf_conntrack_max = 1"}, nf.KeyMax, nil},
+		{"sysctl.conf, last of all", "sysctl(8)", map[string]string{"etc/sysctl.conf": "net.netfilter.nf_conntrack_max = 1", "etc/sysctl.d/z.conf": "net.netfilter.nf_conntrack_max = 2"},
+			nf.KeyMax, []string{"/etc/sysctl.d/z.conf:1 2", "/etc/sysctl.conf:1 1"}},
+		{"nfsync's own", "", map[string]string{sysctlConf: "net.netfilter.nf_conntrack_max = 1"}, nf.KeyMax, nil},
+		{"masked by nfsync's own", "sysctl.d(5)", map[string]string{sysctlConf: "", "usr/lib/sysctl.d/90-nfsync.conf": "net.netfilter.nf_conntrack_max = 1"}, nf.KeyMax, nil},
+
+		{"a listed module", "modules-load.d(5)", map[string]string{"etc/modules-load.d/a.conf": "; c\n# ip_set\n ip-set\nip_set x\n"}, ipset, []string{"/etc/modules-load.d/a.conf:3 loaded"}},
+		{"options", "modprobe.d(5)", modprobe("options ip-set max_sets=5 flag q=\"a b\"\noptions ip_set\n"), ipset, []string{"/etc/modprobe.d/a.conf:1 loaded (max_sets=5)"}},
+		{"options that go on", "modprobe.d(5)", modprobe("options other a=1 \\\n  b=2\n\noptions ip_set \\\nmax_sets=5"), ipset, []string{"/etc/modprobe.d/a.conf:4 loaded (max_sets=5)"}},
+		{"hashsize is the buckets", "nf_conntrack_core.c", modprobe("options nf_conntrack hashsize=4096\n"), nf.KeyBuckets, []string{"/etc/modprobe.d/a.conf:1 4096"}},
+		{"a blacklist", "modprobe.d(5)", modprobe("blacklist ip_set # c\n"), ipset, []string{"/etc/modprobe.d/a.conf:1 unloaded"}},
+		{"kept out", "modprobe.d(5)", modprobe("install ip_set /bin/true\ninstall ip_* /bin/false\n"), ipset, []string{"/etc/modprobe.d/a.conf:1 unloaded", "/etc/modprobe.d/a.conf:2 unloaded"}},
+		{"another command", "modprobe.d(5)", modprobe("install ip_set /sbin/modprobe -i ip_set; true\n"), ipset, nil},
+		{"what nothing is read from", "modprobe.d(5)", modprobe("alias x ip_set\nsoftdep ip_set pre: x\nremove ip_set /bin/false\ninstall\nblacklist\n"), ipset, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			fs, _ := bootOf(t, test.files)
+			if got := said(fs.Declared(), test.key); !slices.Equal(got, test.want) {
+				t.Errorf("%q, want %q (%s)", got, test.want, test.source)
+			}
+		})
+	}
+}
+
+// Links: to /dev/null they mask, and etc/sysctl.conf under another name is
+// read once.
+func TestDeclaredLinks(t *testing.T) {
+	fs, dir := bootOf(t, map[string]string{
+		"usr/lib/sysctl.d/10.conf": "net.netfilter.nf_conntrack_max = 1",
+		"etc/sysctl.conf":          "net.netfilter.nf_conntrack_max = 2",
+		"etc/elsewhere":            "net.netfilter.nf_conntrack_max = 3",
+		"etc/sysctl.d/x":           "",
+	})
+	for name, to := range map[string]string{"10.conf": "/dev/null", "99-sysctl.conf": "../sysctl.conf", "20.conf": "/etc/elsewhere", "30.conf": "/nowhere", "40.conf": "40.conf"} {
+		if err := os.Symlink(to, filepath.Join(dir, "etc/sysctl.d", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []string{"/etc/sysctl.d/20.conf:1 3", "/etc/sysctl.conf:1 2"}
+	if got := said(fs.Declared(), nf.KeyMax); !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// Whatever is in a file, reading it ends, and what it declares is a key.
+func FuzzDeclared(f *testing.F) {
+	for _, seed := range []string{"", "-", "=", "-*=1\n-*", "[=1", "net/netfilter/[=1", "net.netfilter.nf_conntrack_max=0x", "options a \\", "options a b=\"", "install * /bin/false", "\\\n\\\n", "\xff\x00", "a.b/c"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		d := Declarations{exact: map[nf.Key][]nf.Declaration{}}
+		d.parseLoad(data, "a")
+		d.parseModprobe(data, "a")
+		d.parseSysctl(data, "a")
+		for _, k := range append(d.Keys(), nf.KeyMax, ipset) {
+			_, module := k.Module()
+			if _, sysctl := k.Sysctl(); !module && !sysctl {
+				t.Errorf("%q is no key", k)
+			}
+			for _, l := range d.Of(k) {
+				if l.Line < 1 || l.Value.IsAbsent() {
+					t.Errorf("%+v", l)
+				}
+			}
+		}
+		own := ownBoot{listed: map[string]bool{}, options: map[string]map[string]string{}, barred: map[string]bool{}, sysctls: map[string]int64{}}
+		for _, parse := range []func(string) error{own.parseListed, own.parseModprobe, own.parseSysctl} {
+			_ = parseOwn(data, "a", parse) // an error is fine, a panic is not
+		}
+	})
+}
