@@ -46,6 +46,7 @@ func (m *Machine) Observe(ctx context.Context, ask nf.Ask) (nf.Snapshot, error) 
 		s.Modules.List = []nf.ModuleFact{}
 	}
 	m.observeNode(&s)
+	m.observeBoot(&s)
 	deny(&s.Capabilities, denied)
 	keys := map[containerID][]nf.Key{}
 	for t, list := range ask.Keys {

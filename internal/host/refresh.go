@@ -17,6 +17,10 @@ import (
 //     and entries of all containers
 //   - a module: its fact; for its unloading also the rules and entries of every
 //     namespace
+//   - in the boot layer of the node: its fact, with what nfsync's own boot files
+//     hold now
+//
+// What boot files hold, nfsync's and others', is otherwise kept as observed.
 //
 // It returns nf.ErrGone where the target has vanished. Where every namespace
 // must be answered for, one that has vanished holds nothing any more, and one
@@ -25,6 +29,13 @@ func (m *Machine) Refresh(ctx context.Context, s *nf.Snapshot, c nf.Change) erro
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if err := m.refreshLive(ctx, s, c); err != nil || c.Layer != nf.LayerBoot || !c.Target.IsNode() {
+		return err
+	}
+	return m.refreshBoot(s, c.Key)
+}
+
+func (m *Machine) refreshLive(ctx context.Context, s *nf.Snapshot, c nf.Change) error {
 	if name, ok := c.Key.Module(); ok {
 		return m.refreshModule(ctx, s, c, name)
 	}
@@ -35,7 +46,7 @@ func (m *Machine) Refresh(ctx context.Context, s *nf.Snapshot, c nf.Change) erro
 	if err := m.refreshNode(s, n); err != nil {
 		return err
 	}
-	if c.Key == nf.KeyMax && lowers(c) {
+	if c.Key == nf.KeyMax && lowers(c) && c.Layer != nf.LayerBoot {
 		return m.refreshAll(ctx, s, n)
 	}
 	return nil
@@ -57,11 +68,14 @@ func (m *Machine) refreshModule(ctx context.Context, s *nf.Snapshot, c nf.Change
 	case err != nil:
 		return err
 	case ok:
+		if was, known := s.Modules.Find(name); known {
+			fact.Boot, fact.Declared = was.Boot, was.Declared
+		}
 		s.Modules.Set(fact)
 	default:
 		s.Modules.Remove(name)
 	}
-	if state, _, _ := c.To.Module(); state != nf.ModuleUnloaded {
+	if state, _, _ := c.To.Module(); state != nf.ModuleUnloaded || c.Layer == nf.LayerBoot {
 		return nil
 	}
 	n := need{rules: true, count: true}
@@ -73,7 +87,13 @@ func (m *Machine) refreshModule(ctx context.Context, s *nf.Snapshot, c nf.Change
 
 func (m *Machine) refreshNode(s *nf.Snapshot, n need) error {
 	return m.inNode(func() error {
-		merge(&s.Host, look(m.cfg.FS, &s.Modules, n), n)
+		fresh := look(m.cfg.FS, &s.Modules, n)
+		for i := range fresh.Facts {
+			f := &fresh.Facts[i]
+			was := s.Host.Fact(f.Key)
+			f.Boot, f.Declared = was.Boot, was.Declared
+		}
+		merge(&s.Host, fresh, n)
 		return nil
 	})
 }

@@ -24,6 +24,8 @@ func (m *Machine) Set(ctx context.Context, c nf.Change) error {
 	name, module := c.Key.Module()
 	n, number := c.To.Number()
 	switch {
+	case c.Layer == nf.LayerBoot && c.Target.IsNode():
+		return m.setNextStart(c)
 	case c.Layer == nf.LayerBoot:
 		return fmt.Errorf("cannot save %s of %s: nothing keeps it for the next start", c.Key, c.Target)
 	case module && c.Target.IsNode():

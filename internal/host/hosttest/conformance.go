@@ -58,6 +58,22 @@ func Run(t *testing.T, open func(t *testing.T) Stage) {
 	}
 }
 
+// RunBoot tries the machines that open makes, whose node has boot files that
+// say nothing yet, on what every machine with a boot layer must do. No live
+// value is changed.
+func RunBoot(t *testing.T, open func(t *testing.T) Stage) {
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T, Stage)
+	}{
+		{"save a value", testBootValue},
+		{"save a module", testBootModule},
+		{"save what cannot be", testBootNoSuchChange},
+	} {
+		t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })
+	}
+}
+
 func target(name string) nf.Target {
 	return nf.Target{Kind: nf.TargetContainer, Runtime: nf.RuntimeNetns, ID: name, Name: name}
 }
@@ -167,6 +183,9 @@ func testObserveNothing(t *testing.T, st Stage) {
 	}
 	if m, ok := s.Modules.Find("nf-conntrack"); !ok || m.State == nf.ModuleUnloaded {
 		t.Errorf("nf_conntrack: %+v", m)
+	}
+	if s.Capabilities.BootFiles {
+		t.Error("this node has boot files")
 	}
 	if s.Capabilities.Latches == "" || s.Capabilities.BucketStep <= 0 {
 		t.Errorf("capabilities %+v", s.Capabilities)
@@ -367,13 +386,15 @@ func testNoSuchChange(t *testing.T, st Stage) {
 	listed(t, st.Machine)
 	boot := change("a", udp, 1, 2)
 	boot.Layer = nf.LayerBoot
+	node := boot // this one has no boot files
+	node.Target = nf.Node
 	module := change("a", nf.ModuleKey("nf_conntrack"), 0, 0)
 	module.To = nf.Module(nf.ModuleUnloaded, nil)
 	level := change("a", nf.KeyLevel, 0, 0)
 	level.To = nf.LevelDisabled.Value()
 	word := change("a", udp, 1, 2)
 	word.To = nf.Unknown("unreadable")
-	for _, c := range []nf.Change{boot, module, level, word} {
+	for _, c := range []nf.Change{boot, node, module, level, word} {
 		if err := st.Machine.Set(context.Background(), c); err == nil || errors.Is(err, nf.ErrGone) {
 			t.Errorf("%s %s: %v", c.Layer, c.Key, err)
 		}

@@ -31,11 +31,12 @@ const (
 	Vanish                // the container is gone just before
 )
 
-// Fault makes calls go wrong. The zero Target and Key are any.
+// Fault makes calls go wrong. The zero Target, Key and Layer are any.
 type Fault struct {
 	Op     Op
 	Target nf.Target
 	Key    nf.Key
+	Layer  nf.Layer
 	Kind   Kind
 	Err    error // of Fail and FailAfter; nil is EIO
 	Skip   int   // that many matching calls go well first
@@ -92,7 +93,7 @@ func (m *Machine) fault(ctx context.Context, op Op, c nf.Change) (effect bool, e
 // hit finds the fault that a call meets, and counts it.
 func (m *Machine) hit(op Op, c nf.Change) *Fault {
 	for i, f := range m.faults {
-		if f.Op != op || f.Target != (nf.Target{}) && f.Target != c.Target || f.Key != "" && f.Key != c.Key {
+		if f.Op != op || f.Target != (nf.Target{}) && f.Target != c.Target || f.Key != "" && f.Key != c.Key || f.Layer != "" && f.Layer != c.Layer {
 			continue
 		}
 		if f.Skip > 0 {

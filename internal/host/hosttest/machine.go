@@ -42,6 +42,7 @@ type Machine struct {
 	containers []*namespace // sorted by id
 	made       int          // namespaces ever made
 	warnings   []nf.Warning
+	boot       *bootFiles        // nil: the node has none
 	known      map[string]string // the instance of each container as last seen by the caller, by id
 	faults     []*Fault
 	calls      []Call

@@ -28,6 +28,14 @@ func TestConformance(t *testing.T) {
 	}
 }
 
+func TestConformanceBoot(t *testing.T) {
+	hosttest.RunBoot(t, func(*testing.T) hosttest.Stage {
+		m := hosttest.New()
+		m.SetBootFiles()
+		return hosttest.Stage{Machine: m, Add: func(name string, _ ...string) { m.AddContainer(name) }}
+	})
+}
+
 func set(t *testing.T, m *hosttest.Machine, target nf.Target, k nf.Key, to nf.Value) error {
 	t.Helper()
 	if _, err := m.List(context.Background()); err != nil {

@@ -32,6 +32,7 @@ func (m *Machine) Observe(ctx context.Context, ask nf.Ask) (nf.Snapshot, error) 
 	s.Capabilities = m.capabilities()
 	s.Modules = m.facts(ask.Modules, ask.All)
 	m.look(&s.Host, m.host, need{all: true, rules: true, count: true})
+	m.observeBoot(&s)
 	keys := map[string][]nf.Key{}
 	for t, list := range ask.Keys {
 		keys[t.ID] = append(keys[t.ID], list...)
@@ -142,9 +143,18 @@ func (m *Machine) Refresh(ctx context.Context, s *nf.Snapshot, c nf.Change) erro
 	if effect, err := m.fault(ctx, OpRefresh, c); !effect || err != nil {
 		return err
 	}
+	err := m.refreshLive(s, c)
+	if err == nil && c.Layer == nf.LayerBoot && c.Target.IsNode() && m.boot != nil {
+		s.Capabilities.BootUnknown = m.boot.unknown
+		m.markBoot(s, c.Key)
+	}
+	return err
+}
+
+func (m *Machine) refreshLive(s *nf.Snapshot, c nf.Change) error {
 	if name, ok := c.Key.Module(); ok {
 		m.refreshModule(s, name)
-		if state, _, _ := c.To.Module(); state == nf.ModuleUnloaded {
+		if state, _, _ := c.To.Module(); state == nf.ModuleUnloaded && c.Layer != nf.LayerBoot {
 			return m.refreshAll(s, need{rules: true, count: true})
 		}
 		return nil
@@ -153,7 +163,7 @@ func (m *Machine) Refresh(ctx context.Context, s *nf.Snapshot, c nf.Change) erro
 		return m.refreshContainer(s, c)
 	}
 	m.refreshNode(s, c.Key)
-	if c.Key == nf.KeyMax && lowers(c) {
+	if c.Key == nf.KeyMax && lowers(c) && c.Layer != nf.LayerBoot {
 		return m.refreshAll(s, need{keys: []nf.Key{nf.KeyMax}, count: true})
 	}
 	return nil
@@ -172,7 +182,7 @@ func (m *Machine) refreshNode(s *nf.Snapshot, k nf.Key) {
 		s.Host.SetFact(nf.Fact{Key: k, Live: s.Host.Rules.Value()})
 		return
 	}
-	s.Host.SetFact(m.sysctl(m.host, k))
+	s.Host.SetFact(keepBoot(s, m.sysctl(m.host, k)))
 	s.Host.Count = m.count(m.host)
 }
 
@@ -216,7 +226,7 @@ func (m *Machine) refreshAll(s *nf.Snapshot, n need) error {
 	var fresh nf.Namespace
 	m.look(&fresh, m.host, n)
 	for _, f := range fresh.Facts {
-		s.Host.SetFact(f)
+		s.Host.SetFact(keepBoot(s, f))
 	}
 	s.Host.Count = fresh.Count
 	if n.rules {
@@ -244,5 +254,9 @@ func (m *Machine) refreshModule(s *nf.Snapshot, name string) {
 		s.Modules.Remove(name)
 		return
 	}
-	s.Modules.Set(m.fact(mod, true))
+	f := m.fact(mod, true)
+	if was, known := s.Modules.Find(f.Name); known {
+		f.Boot, f.Declared = was.Boot, was.Declared
+	}
+	s.Modules.Set(f)
 }

@@ -48,7 +48,7 @@ func (m *Machine) set(c nf.Change) error {
 	n, number := c.To.Number()
 	switch {
 	case c.Layer == nf.LayerBoot:
-		return fmt.Errorf("cannot save %s of %s: nothing keeps it for the next start", c.Key, c.Target)
+		return m.setBoot(c)
 	case module && c.Target.IsNode():
 		return m.setModule(name, state, params)
 	case c.Key.Conntrack() && number:

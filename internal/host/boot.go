@@ -1,0 +1,101 @@
+package host
+
+import (
+	"fmt"
+
+	"nfsync.dev/nfsync/internal/netns"
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// hasBootFiles tells whether boot files are the node's: what reads them at the
+// next start sets values of the initial network namespace, so the node's must
+// be proved to be that one, looked at from inside.
+func (m *Machine) hasBootFiles() (initial bool, err error) {
+	err = m.inNode(func() error {
+		initial = netns.IsInitial(m.cfg.FS.Proc)
+		return nil
+	})
+	return initial, err
+}
+
+// observeBoot adds what boot files say to the facts of the node. A value that
+// only they know becomes a fact that is absent live. Where they are not the
+// node's nothing of them is read.
+func (m *Machine) observeBoot(s *nf.Snapshot) {
+	initial, err := m.hasBootFiles()
+	if err != nil || !initial {
+		return // observeNode says why the namespace cannot be entered
+	}
+	s.Capabilities.BootFiles = true
+	values, err := m.cfg.FS.BootValues()
+	if err != nil {
+		s.Capabilities.BootUnknown = err.Error()
+	}
+	for k, v := range values {
+		setBoot(s, k, &v)
+	}
+	declared := m.cfg.FS.Declared()
+	for _, k := range declared.Keys() {
+		if _, isModule := k.Module(); !isModule {
+			s.Host.SetFact(s.Host.Fact(k))
+		}
+	}
+	for i := range s.Host.Facts {
+		f := &s.Host.Facts[i]
+		f.Declared = declared.Of(f.Key)
+	}
+	for i := range s.Modules.List {
+		f := &s.Modules.List[i]
+		f.Declared = declared.Of(nf.ModuleKey(f.Name))
+	}
+	for _, k := range declared.Keys() {
+		name, isModule := k.Module()
+		if f, ok := s.Modules.Find(name); isModule && ok && f.Name != name { // an alias
+			f.Declared = append(f.Declared, declared.Of(k)...)
+		}
+	}
+}
+
+// setBoot gives a key of the node its boot value; nil where the files do not
+// name it. One of a module that does not exist has no place.
+func setBoot(s *nf.Snapshot, k nf.Key, v *nf.Value) {
+	if name, ok := k.Module(); ok {
+		if f, found := s.Modules.Find(name); found && f.Name == name {
+			f.Boot = v
+		}
+		return
+	}
+	f := s.Host.Fact(k)
+	f.Boot = v
+	s.Host.SetFact(f)
+}
+
+// refreshBoot reads again what nfsync's own boot files bring of one key.
+func (m *Machine) refreshBoot(s *nf.Snapshot, k nf.Key) error {
+	initial, err := m.hasBootFiles()
+	if err != nil || !initial {
+		return err
+	}
+	values, err := m.cfg.FS.BootValues()
+	s.Capabilities.BootUnknown = ""
+	if err != nil {
+		s.Capabilities.BootUnknown = err.Error()
+	}
+	setBoot(s, k, nil)
+	if v, ok := values[k]; ok {
+		setBoot(s, k, &v)
+	}
+	return nil
+}
+
+// setNextStart saves a key of the node for the next start.
+func (m *Machine) setNextStart(c nf.Change) error {
+	initial, err := m.hasBootFiles()
+	switch {
+	case err != nil:
+		return err
+	case !initial:
+		return fmt.Errorf("cannot save %s of %s: boot files are about the initial network namespace, and this is another", c.Key, c.Target)
+	}
+	return m.cfg.FS.SetBoot(c.Key, c.To)
+}

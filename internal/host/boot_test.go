@@ -1,0 +1,127 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+
+	"nfsync.dev/nfsync/internal/host/hosttest"
+	"nfsync.dev/nfsync/internal/kernel"
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// rooted is this kernel with other boot files.
+func rooted(t *testing.T, files map[string]string) kernel.FS {
+	t.Helper()
+	fs := realFS
+	fs.Root = t.TempDir()
+	for name, text := range files {
+		path := filepath.Join(fs.Root, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return fs
+}
+
+// The real machine in the initial namespace, with boot files elsewhere.
+func TestConformanceBoot(t *testing.T) {
+	hosttest.RunBoot(t, func(t *testing.T) hosttest.Stage {
+		dir := t.TempDir()
+		return hosttest.Stage{
+			Machine: New(Config{FS: rooted(t, nil), NetnsDir: dir}),
+			Add:     func(name string, _ ...string) { addNamespace(t, dir, name) },
+		}
+	})
+}
+
+// The node's namespace is proved initial from inside, whatever names it.
+func TestNamedInitialNamespaceBoots(t *testing.T) {
+	if !as(t, syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNET}) {
+		return
+	}
+	initial := fmt.Sprintf("/proc/%d/ns/net", os.Getppid())
+	fs := rooted(t, map[string]string{"etc/sysctl.d/90-nfsync.conf": "net.netfilter.nf_conntrack_max = 5\n"})
+	for named, want := range map[string]bool{initial: true, "/proc/self/ns/net": false, "": false} {
+		m := New(Config{FS: fs, NetnsDir: t.TempDir(), NodeNetns: named})
+		s := observe(t, m, nf.Ask{})
+		if s.Capabilities.BootFiles != want || (s.Host.Fact(nf.KeyMax).Boot != nil) != want {
+			t.Errorf("%q: %v, %+v", named, s.Capabilities.BootFiles, s.Host.Fact(nf.KeyMax))
+		}
+		c := nf.Change{Target: nf.Node, Key: nf.KeyMax, Layer: nf.LayerBoot, To: nf.Number(5)}
+		if err := m.Set(context.Background(), c); (err == nil) != want {
+			t.Errorf("%q: %v", named, err)
+		}
+	}
+}
+
+// What boot files say becomes part of the node's facts: also of values that
+// the kernel does not have now.
+func TestBootFacts(t *testing.T) {
+	fs := rooted(t, map[string]string{
+		"etc/sysctl.d/90-nfsync.conf":    "net.netfilter.nf_conntrack_gone = 5\n",
+		"etc/sysctl.d/99-other.conf":     "net.netfilter.nf_conntrack_max = 7\nnet.netfilter.nf_conntrack_away = 1\n",
+		"etc/modules-load.d/nfsync.conf": "nf_conntrack\nno_such_module\n",
+		"etc/modprobe.d/other.conf":      "blacklist nf-conntrack\ninstall nf_conn* /bin/false\n",
+	})
+	m := New(Config{FS: fs, NetnsDir: t.TempDir()})
+	s := observe(t, m, nf.Ask{})
+	gone, away, limit := s.Host.Fact(nf.SysctlKey("nf_conntrack_gone")), s.Host.Fact(nf.SysctlKey("nf_conntrack_away")), s.Host.Fact(nf.KeyMax)
+	if !gone.Live.IsAbsent() || gone.Boot == nil || *gone.Boot != nf.Number(5) || gone.Declared != nil {
+		t.Errorf("a value that only nfsync's file has: %+v", gone)
+	}
+	if !away.Live.IsAbsent() || away.Boot != nil || len(away.Declared) != 1 {
+		t.Errorf("a value that only another file has: %+v", away)
+	}
+	if want := []nf.Declaration{{File: "/etc/sysctl.d/99-other.conf", Line: 1, Value: nf.Number(7)}}; limit.Live.IsAbsent() || limit.Boot != nil || !slices.Equal(limit.Declared, want) {
+		t.Errorf("a value that another file sets: %+v", limit)
+	}
+	ct, _ := s.Modules.Find("nf_conntrack")
+	if ct.Boot == nil || *ct.Boot != nf.Module(nf.ModuleLoaded, nil) || len(ct.Declared) != 2 {
+		t.Errorf("a module: %+v", ct)
+	}
+	keys := make([]nf.Key, 0, len(s.Host.Facts))
+	for _, f := range s.Host.Facts {
+		keys = append(keys, f.Key)
+	}
+	if _, ok := s.Modules.Find("no_such_module"); ok || !slices.IsSorted(keys) {
+		t.Errorf("a boot file made a module, or keys %v", keys)
+	}
+	// A look at what is live keeps all that.
+	for _, k := range []nf.Key{nf.KeyMax, nf.ModuleKey("nf_conntrack")} {
+		if err := m.Refresh(context.Background(), &s, nf.Change{Target: nf.Node, Key: k, Layer: nf.LayerLive}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if ct, _ := s.Modules.Find("nf_conntrack"); ct.Boot == nil || len(ct.Declared) != 2 || len(s.Host.Fact(nf.KeyMax).Declared) != 1 {
+		t.Errorf("after a refresh: %+v, %+v", ct, s.Host.Fact(nf.KeyMax))
+	}
+}
+
+// A file of nfsync's that is not understood makes what the next start brings
+// unknown, and is not written over.
+func TestBootFilesThatAreNotUnderstood(t *testing.T) {
+	fs := rooted(t, map[string]string{"etc/sysctl.d/90-nfsync.conf": "net.netfilter.nf_conntrack_max = 5\nrubbish\n"})
+	m := New(Config{FS: fs, NetnsDir: t.TempDir()})
+	s := observe(t, m, nf.Ask{})
+	why := s.Capabilities.BootUnknown
+	if !s.Capabilities.BootFiles || why == "" || s.Host.Fact(nf.KeyMax).Boot != nil {
+		t.Errorf("%+v, %+v", s.Capabilities, s.Host.Fact(nf.KeyMax))
+	}
+	c := nf.Change{Target: nf.Node, Key: nf.KeyMax, Layer: nf.LayerBoot, To: nf.Number(6)}
+	if err := m.Set(context.Background(), c); err == nil {
+		t.Error("it was written over")
+	}
+	path := filepath.Join(fs.Root, "etc/sysctl.d/90-nfsync.conf")
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Refresh(context.Background(), &s, c); err != nil || s.Capabilities.BootUnknown != "" {
+		t.Errorf("after it was removed: %q, %v", s.Capabilities.BootUnknown, err)
+	}
+}
