@@ -132,6 +132,30 @@ func scenarios() []scenario {
 			b.wantNumber(c, icmp, 20)
 			b.wantNumber(c, udp, 60)
 		}, 0},
+		{"both layers", func(b *bench) {
+			b.bootFiles()
+			b.machine.PutBoot(nf.KeyMax, nf.Number(100))
+			b.machine.PutBoot(nf.ModuleKey("nf_conntrack_ftp"), unloaded)
+			b.want(nf.Node, nf.ModuleKey("nf_conntrack_ftp"), loaded)
+			b.wantNumber(nf.Node, nf.KeyMax, 300000)
+			b.wantNumber(nf.Node, udp, 60)
+			c := b.container("web", hosttest.ReadOnly)
+			b.wantNumber(c, udp, 60)
+		}, 0},
+		{"a module that is kept out", func(b *bench) {
+			b.bootFiles()
+			b.machine.SetModule(nf.ModuleFact{Name: "xt_extra", State: nf.ModuleLoaded})
+			b.machine.PutBoot(nf.ModuleKey("xt_extra"), loaded)
+			b.want(nf.Node, nf.ModuleKey("xt_extra"), unloaded)
+			b.wantNumber(nf.Node, udp, 60)
+		}, 0},
+		{"a boot file that cannot be written", func(b *bench) {
+			b.bootFiles()
+			b.wantNumber(nf.Node, nf.KeyMax, 300000)
+			b.wantNumber(nf.Node, udp, 60)
+			b.wantNumber(b.container("web", hosttest.ReadOnly), udp, 60)
+			b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Key: udp, Layer: nf.LayerBoot, Err: syscall.EROFS})
+		}, 5},
 		{"a failure", func(b *bench) {
 			c := b.container("web", hosttest.ReadOnly)
 			b.wantNumber(nf.Node, udp, 60)
@@ -161,7 +185,9 @@ func scenarios() []scenario {
 func (b *bench) values() map[place]nf.Value {
 	found := map[place]nf.Value{}
 	for _, w := range b.wants {
-		found[key(w)] = b.machine.Value(w.Target, w.Key)
+		for _, l := range b.layers(w) {
+			found[key(w, l)] = b.value(w, l)
+		}
 	}
 	return found
 }
@@ -169,9 +195,30 @@ func (b *bench) values() map[place]nf.Value {
 type place struct {
 	target nf.Target
 	key    nf.Key
+	layer  nf.Layer
 }
 
-func key(w nf.Want) place { return place{w.Target, w.Key} }
+func key(w nf.Want, l nf.Layer) place { return place{w.Target, w.Key, l} }
+
+// bootFiles gives the node a boot layer, in which the wants are to be met too.
+func (b *bench) bootFiles() {
+	b.boots = true
+	b.machine.SetBootFiles()
+}
+
+func (b *bench) layers(w nf.Want) []nf.Layer {
+	if b.boots && w.Target.IsNode() {
+		return []nf.Layer{nf.LayerLive, nf.LayerBoot}
+	}
+	return []nf.Layer{nf.LayerLive}
+}
+
+func (b *bench) value(w nf.Want, l nf.Layer) nf.Value {
+	if l == nf.LayerBoot {
+		return b.machine.BootValue(w.Key)
+	}
+	return b.machine.Value(w.Target, w.Key)
+}
 
 // settled is an error unless each target is wholly as before, or wholly as
 // wanted. One-way changes may stand by themselves. The defaults that a module
@@ -181,17 +228,19 @@ func (b *bench) settled(before map[place]nf.Value) error {
 	c := fresh.AddContainer("any")
 	was, is := map[nf.Target]bool{}, map[nf.Target]bool{}
 	for _, w := range b.wants {
-		now, old := b.machine.Value(w.Target, w.Key), before[key(w)]
-		if old.IsAbsent() && now == fresh.Value(c, w.Key) {
-			now = old
-		}
-		if w.Wish.Value == unloaded {
-			continue
-		}
-		was[w.Target] = was[w.Target] || now == old
-		is[w.Target] = is[w.Target] || now != old
-		if now != old && !same(w, now) {
-			return fmt.Errorf("%s of %s is %s, neither %s nor %s", w.Key, w.Target, now, old, w.Wish)
+		for _, l := range b.layers(w) {
+			now, old := b.value(w, l), before[key(w, l)]
+			if l == nf.LayerLive && old.IsAbsent() && now == fresh.Value(c, w.Key) {
+				now = old
+			}
+			if now != old && !same(w, l, now) {
+				return fmt.Errorf("%s of %s is %s, neither %s nor %s", w.Key, w.Target, now, old, w.Wish)
+			}
+			if w.Wish.Value == unloaded {
+				continue
+			}
+			was[w.Target] = was[w.Target] || now == old
+			is[w.Target] = is[w.Target] || now != old
 		}
 	}
 	for t := range was {
@@ -202,7 +251,10 @@ func (b *bench) settled(before map[place]nf.Value) error {
 	return nil
 }
 
-func same(w nf.Want, v nf.Value) bool {
+func same(w nf.Want, l nf.Layer, v nf.Value) bool {
+	if l == nf.LayerBoot {
+		return v == w.Wish.Value
+	}
 	if w.Key == nf.KeyBuckets {
 		return v == nf.Number(1024) // 1000, as the kernel rounds it
 	}
@@ -238,8 +290,10 @@ func (b *bench) afterwards(before map[place]nf.Value, faulty bool) error {
 		return fmt.Errorf("the run after the recovery: exit %d, %w, %+v", r.ExitCode(), err, r.Results)
 	}
 	for _, w := range wants {
-		if v := b.machine.Value(w.Target, w.Key); !same(w, v) {
-			return fmt.Errorf("%s of %s is %s in the end, want %s", w.Key, w.Target, v, w.Wish)
+		for _, l := range b.layers(w) {
+			if v := b.value(w, l); !same(w, l, v) {
+				return fmt.Errorf("%s: %s of %s is %s in the end, want %s", l, w.Key, w.Target, v, w.Wish)
+			}
 		}
 	}
 	return b.remembers()

@@ -37,6 +37,7 @@ type bench struct {
 	events  []apply.Event
 	on      func(apply.Event)
 	plan    string
+	boots   bool // the node has a boot layer
 }
 
 func newBench(t testing.TB) *bench {

@@ -70,6 +70,12 @@ func (m *memory) applied(n *node, a *attempt) {
 	if a.result.Outcome != Applied && (a.result.Outcome != Kept || !n.world.InSync(a.Change)) {
 		return
 	}
+	// One want is met in both layers: what it is now counts, not what it will be.
+	if was, known := m.keys[placeOf(a.Target, a.Key)]; known && a.Layer == nf.LayerBoot && was.Asked == a.Asked && was.Instance == n.instances[a.Target] {
+		was.Set = was.Set || a.touched
+		m.put(was)
+		return
+	}
 	m.put(nf.MemoryKey{Target: a.Target, Key: a.Key, Asked: a.Asked, Applied: n.value(a.Change), Instance: n.instances[a.Target], Set: a.touched})
 }
 

@@ -155,7 +155,10 @@ func (n *node) vanished(c nf.Change) bool {
 
 // value is what the snapshot has of a change's key.
 func (n *node) value(c nf.Change) nf.Value {
-	if name, ok := c.Key.Module(); ok && c.Layer != nf.LayerBoot {
+	if c.Layer == nf.LayerBoot && c.Target.IsNode() {
+		return n.boot(c.Key)
+	}
+	if name, ok := c.Key.Module(); ok {
 		return n.module(name, c)
 	}
 	ns, container, ok := n.snap.Find(c.Target)
@@ -173,6 +176,24 @@ func (n *node) value(c nf.Change) nf.Value {
 		return *f.Boot
 	}
 	return nf.Absent()
+}
+
+// boot is what nfsync's own boot files hold of a key of the node.
+func (n *node) boot(k nf.Key) nf.Value {
+	if why := n.snap.Capabilities.BootUnknown; why != "" {
+		return nf.Unknown(why)
+	}
+	boot := n.snap.Host.Fact(k).Boot
+	if name, ok := k.Module(); ok {
+		boot = nil
+		if m, ok := n.snap.Modules.Find(name); ok {
+			boot = m.Boot
+		}
+	}
+	if boot == nil {
+		return nf.Absent()
+	}
+	return *boot
 }
 
 // module is a module's state, with the parameters that the change names.
