@@ -31,6 +31,7 @@ func TestMain(m *testing.M) {
 	commands := map[string]func(){
 		"nfsync": func() { os.Exit(withFaults(os.Args[1:])) },
 		"hn-1":   func() { os.Exit(withFaults(onNode(os.Args[2:]))) },
+		"hn-0":   func() { os.Exit(withFaults(onInitial(os.Args[2:]))) },
 	}
 	if _, isCommand := commands[filepath.Base(os.Args[0])]; !isCommand && os.Getenv(insideVariable) == "" {
 		os.Exit(isolated())
@@ -66,6 +67,15 @@ func onNode(args []string) []string {
 	work := os.Getenv("WORK")
 	return append(args, "--node", "hn-1", "--label", "role=edge",
 		"--node-netns", filepath.Join(work, "node"), "--netns-dir", filepath.Join(work, "netns"))
+}
+
+// onInitial is a command line for the node that the tests run on, whose boot
+// files are those below $WORK/root: hn-0 nfsync plan …. Its live values are not
+// the script's to change.
+func onInitial(args []string) []string {
+	work := os.Getenv("WORK")
+	return append(args, "--node", "hn-0", "--node-netns", os.Getenv("INITIAL"),
+		"--netns-dir", filepath.Join(work, "netns"), "--root", filepath.Join(work, "root"))
 }
 
 // withFaults is nfsync, on a machine that does what FAULT says.
@@ -112,6 +122,8 @@ func prepareNode(env *testscript.Env) error {
 	env.Setenv("FAULT", "")
 	gitEnvironment(env)
 	env.Values[serverKey{}] = &server{}
+	// The process that waits for this one is where the tests were started.
+	env.Setenv("INITIAL", fmt.Sprintf("/proc/%d/ns/net", os.Getppid()))
 	if err := os.MkdirAll(filepath.Join(env.WorkDir, "netns"), 0o755); err != nil {
 		return err
 	}
