@@ -137,6 +137,7 @@ func scenarios() []scenario {
 			b.machine.PutBoot(nf.KeyMax, nf.Number(100))
 			b.machine.PutBoot(nf.ModuleKey("nf_conntrack_ftp"), unloaded)
 			b.want(nf.Node, nf.ModuleKey("nf_conntrack_ftp"), loaded)
+			b.want(nf.Node, nf.ModuleKey("nf_nat"), loaded)
 			b.wantNumber(nf.Node, nf.KeyMax, 300000)
 			b.wantNumber(nf.Node, udp, 60)
 			c := b.container("web", hosttest.ReadOnly)
