@@ -88,11 +88,19 @@ func (w *World) declaredElsewhere(want nf.Want) []nf.Warning {
 	}
 	var list []nf.Warning
 	for _, d := range lines {
-		if met, _ := w.compare(want.Key, want.Wish, d.Value); met {
+		if met, _ := w.compare(want.Key, want.Wish, d.Value); met || optionsOnly(want, d) {
 			continue
 		}
 		list = append(list, nf.Warning{Code: nf.WarnDeclaredElsewhere, Target: nf.Node, Key: want.Key, Source: &want.Source,
 			Message: fmt.Sprintf("%s:%d says %s, against the policy's %s: nfsync does not edit it, and the next start may follow it", d.File, d.Line, d.Value, want.Wish)})
 	}
 	return list
+}
+
+// optionsOnly tells whether a line only gives parameters to a module that is
+// wanted unloaded: modprobe.d(5), options loads nothing.
+func optionsOnly(want nf.Want, d nf.Declaration) bool {
+	wanted, _, _ := want.Wish.Value.Module()
+	_, params, ok := d.Value.Module()
+	return ok && len(params) > 0 && wanted == nf.ModuleUnloaded
 }
