@@ -128,11 +128,10 @@ func signedText(c *object.Commit) ([]byte, error) {
 	if err := c.EncodeWithoutSignature(text); err != nil {
 		return nil, fmt.Errorf("it cannot be read: %w", err)
 	}
-	r, err := text.Reader()
+	r, err := text.Reader() // of memory: there is nothing to close
 	if err != nil {
 		return nil, fmt.Errorf("it cannot be read: %w", err)
 	}
-	defer r.Close()
 	return io.ReadAll(r)
 }
 
