@@ -109,6 +109,7 @@ var libraries = map[string]struct {
 		tests:  []string{"internal/kernel", "internal/netns", "internal/host", "internal/apply", "internal/state", "vm"},
 		reason: "nfsync asks the kernel itself; the demo and the fetch run a program, and it is nfsync"},
 	"net/http": {rooms: []string{"internal/source"},
+		tests:  []string{"cmd/nfsync"},
 		reason: "only what fetches speaks to a network"},
 }
 
