@@ -94,11 +94,11 @@ func (a *app) checkReach(ctx context.Context) []view.Check {
 
 func (a *app) checkURL(ctx context.Context, u string) view.Check {
 	const name = "repository"
-	dir, err := os.MkdirTemp("", "nfsync-git-")
+	dir, done, err := passingClones()
 	if err != nil {
-		return view.Check{Name: name, Status: view.Fail, Detail: "cannot keep a clone: " + err.Error(), Remedy: "make room below " + os.TempDir()}
+		return view.Check{Name: name, Status: view.Fail, Detail: err.Error(), Remedy: "make room below " + os.TempDir()}
 	}
-	defer os.RemoveAll(dir)
+	defer done()
 	cfg := configured(a.config)
 	cfg.URLs, cfg.Dir, cfg.Timeout = []string{u}, dir, min(cfg.Timeout, reachTimeout)
 	last, err := state.ReadPositions(a.stateDir)

@@ -239,11 +239,17 @@ func (a *app) clones() (dir string, done func(), err error) {
 	if unix.Access(a.stateDir, unix.W_OK|unix.X_OK) == nil {
 		return filepath.Join(a.stateDir, "git"), func() {}, nil
 	}
+	return passingClones()
+}
+
+// passingClones is a temporary directory for clones. done removes it.
+func passingClones() (dir string, done func(), err error) {
 	dir, err = os.MkdirTemp("", "nfsync-git-")
 	if err != nil {
 		return "", nil, fmt.Errorf("cannot keep a clone: %w", err)
 	}
-	return dir, func() { os.RemoveAll(dir) }, nil
+	// What cannot be removed is the temporary directory's to clean.
+	return dir, func() { _ = os.RemoveAll(dir) }, nil
 }
 
 // fetcher fetches from the repository of the flags and the configuration, and

@@ -204,7 +204,9 @@ func TestLastGoodStaysInForce(t *testing.T) {
 				return errors.As(err, &invalid) && invalid.Commit == "c2" && strings.HasPrefix(invalid.Diagnostics[0].String(), file+":5:") &&
 					strings.Contains(err.Error(), "commit c2")
 			}},
-		"a link in its tree": {func(r *repository) { r.err = &source.TreeError{Commit: "c2", Path: "policies/x", Why: "it is a symbolic link"} },
+		"a link in its tree": {func(r *repository) {
+			r.err = &source.TreeError{Commit: "c2", Path: "policies/x", Why: "it is a symbolic link"}
+		},
 			func(err error) bool {
 				var invalid *agent.InvalidError
 				return errors.As(err, &invalid) && invalid.Commit == "c2" && invalid.Diagnostics[0].String() == "policies/x:1:1: it is a symbolic link"
