@@ -6,7 +6,7 @@ modules: {ip_set: unloaded, ip_set_hash_ip: unloaded}
 P
 plan 3
 has '^refusal node module/ip_set in-use: ip_set is used by the module ip_set_hash_ip'
-has '^refusal node module/ip_set_hash_ip in-use: ip_set_hash_ip is in use: 1 references \(rules, sockets or sets\)'
+has '^refusal node module/ip_set_hash_ip in-use: ip_set_hash_ip is in use: 1 references? \(rules, sockets or sets\)'
 apply 3
 ipset list -n >/tmp/out
 is <<O

@@ -15,8 +15,8 @@ conntrack:
   max: 40000
   buckets: 1000
   expectMax: 512
-  timeouts: {tcpEstablished: 2h, udp: 20s, icmpv6: 10s}
-  sysctls: {nf_conntrack_tcp_loose: 0, nf_conntrack_acct: 1, nf_conntrack_frag6_timeout: 30}
+  timeouts: {tcpEstablished: 2h, udp: 20s, icmpv6: 10s, frag6: 30s}
+  sysctls: {nf_conntrack_tcp_loose: 0, nf_conntrack_acct: 1}
 P
 plan 0
 cp /tmp/out /tmp/plan.lines
