@@ -340,7 +340,7 @@ func TestCancelledFetch(t *testing.T) {
 	b.machine.Put(nf.Node, udp, 99)
 	ctx, cancel := context.WithCancel(context.Background())
 	b.repo.meet = cancel
-	if res, err := agent.Lap(ctx, b.in); !errors.Is(err, context.Canceled) || res.Receipt.Kind != "" {
+	if res, err := agent.Lap(ctx, b.in); !errors.Is(err, context.Canceled) || res.Missed != nil || res.Receipt.Kind != "" {
 		t.Errorf("%+v, %v", res, err)
 	}
 	b.reads(99)
@@ -404,6 +404,19 @@ func TestOvertaken(t *testing.T) {
 		t.Errorf("%+v, %v", res, err)
 	}
 	b.kept("c4", "c4")
+}
+
+// What another nfsync applies of other repositories and branches overtakes nobody.
+func TestOtherPositions(t *testing.T) {
+	b := newBench(t)
+	b.repo.meet = func() {
+		for _, p := range []state.Position{{URL: "https://example.org/another.git", Branch: branch, Commit: "x"}, {URL: url, Branch: "another", Commit: "x"}} {
+			if err := b.state.SavePosition(p); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	b.good()
 }
 
 func TestOvertakenLastGood(t *testing.T) {
