@@ -35,12 +35,12 @@ func keys(n int) string {
 	return b.String()
 }
 
-// TestHostile holds texts that are made to take time or memory to end soon, in
-// a few errors of which the first says what is wrong.
 // hang is far from what any of these takes on any machine, and far from the
 // minutes of a decoder that compares each key with all others.
 const hang = 30 * time.Second
 
+// TestHostile holds texts that are made to take time or memory to end soon, in
+// a few errors of which the first says what is wrong.
 func TestHostile(t *testing.T) {
 	tests := []struct {
 		name, text  string
