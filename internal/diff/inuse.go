@@ -23,14 +23,20 @@ func inUse(w *World, d *difference) *verdict {
 	if !found {
 		return nil
 	}
-	if v := w.held(name, m); v != nil {
+	v := w.held(name, m)
+	if v != nil && len(v.waits) > 0 { // by modules, which tell more
 		return v
 	}
 	loss := w.loses(name)
-	if len(loss) == 0 {
+	switch {
+	case v == nil && len(loss) == 0:
 		return nil
+	case v == nil:
+		return no("unloading %s would lose %s", name, list(loss, 3))
+	case len(loss) > 0: // the kernel counts references, the tables tell whose they are
+		v.reason += ": " + list(loss, 3)
 	}
-	return no("unloading %s would lose %s", name, list(loss, 3))
+	return v
 }
 
 // notYetUnloaded: a module that stays loaded now may hold a firewall, which the

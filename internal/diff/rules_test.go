@@ -406,6 +406,12 @@ func TestReasonsNameTheCulprit(t *testing.T) {
 	}{
 		{mainline(withRules("web", nf.LevelStateful)), want(netns("web"), nf.KeyLevel, nf.LevelStateless.Value()), "nft table inet t chain input: ct state"},
 		{mainline(), wantModule("nf_tables", nf.ModuleUnloaded, nil), "nft_ct"},
+		// What the kernel counts for iptable_filter on Linux 6.12 are the rules of its table.
+		{mainline(func(s *nf.Snapshot) {
+			m := module(s, "iptable_filter")
+			m.State, m.Refs = nf.ModuleLoaded, 1
+			s.Host.Rules = &nf.Rules{Tables: []nf.Table{{Family: "ip", Name: "filter", Backend: nf.BackendLegacy, Rules: 1}}}
+		}), wantModule("iptable_filter", nf.ModuleUnloaded, nil), "1 rule of the legacy table ip filter of node"},
 		{mainline(), rival(want(nf.Node, nf.KeyMax, nf.Number(5)), nf.Number(6)), "p.yaml:1:1 (5) and q.yaml:2:1 (6)"},
 		{virtuozzo(), want(nf.Node, nf.KeyMax, nf.Number(1000)), "vz/101"},
 		{virtuozzo(), want(vz101, nf.KeyMax, nf.Number(300000)), "262144"},
