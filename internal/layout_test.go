@@ -89,7 +89,6 @@ var libraries = map[string]struct {
 		reason: "the program checks with its own parser; tests hold the published schemas against it"},
 	"pgregory.net/rapid": {tests: []string{"internal/diff", "internal/apply", "internal/spec", "internal/host/hosttest"},
 		reason: "properties are for what decides and for what must survive a crash"},
-		reason: "a goroutine that is left behind can hold a thread in a foreign namespace"},
 	"github.com/go-git/go-git": {rooms: []string{"internal/source"},
 		reason: "it follows what a server says: one room holds the bounds that it lacks"},
 	"github.com/go-git/go-billy": {rooms: []string{"internal/source"},
