@@ -15,7 +15,7 @@ import (
 // What the policy path may hold.
 const (
 	maxEntries  = 100_000
-	maxPolicies = 32 << 20 // bytes of all policy files together
+	maxPolicies = 16 << 20 // bytes of all policy files together: who takes them holds several copies for a while
 	maxDepth    = 64       // directories
 )
 

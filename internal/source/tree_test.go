@@ -50,7 +50,7 @@ func TestTree(t *testing.T) {
 			for i := range 33 {
 				r.write(fmt.Sprintf("p/%d.yaml", i), strings.Repeat("#\n", 1<<19))
 			}
-		}, "p/", "more than 32 MiB"},
+		}, "p/", "more than 16 MiB"},
 		"deep":    {func(r *repo) { r.write("p/"+strings.Repeat("d/", 66)+"x.yaml", "") }, "p/d/d", "directories deep"},
 		"control": {func(r *repo) { r.write("p/a\x1b[31m.yaml", "") }, "p/a", "control characters"},
 		"latin":   {func(r *repo) { r.write("p/\xe4.yaml", "") }, "p/", "not UTF-8"},

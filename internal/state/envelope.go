@@ -14,6 +14,10 @@ import (
 // format is the version of every file here.
 const format = 1
 
+// readable is the most, in bytes, that is laid out for people: what is larger
+// nobody reads, and laying it out takes memory.
+const readable = 1 << 20
+
 // ErrDamaged says that a file of the state directory is not what nfsync wrote.
 var ErrDamaged = errors.New("damaged")
 
@@ -31,7 +35,13 @@ func seal(kind string, doc any) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := json.MarshalIndent(envelope{format, kind, checksum(data), data}, "", "  ")
+	e := envelope{format, kind, checksum(data), data}
+	var out []byte
+	if len(data) > readable {
+		out, err = json.Marshal(e)
+	} else {
+		out, err = json.MarshalIndent(e, "", "  ")
+	}
 	return append(out, '\n'), err
 }
 

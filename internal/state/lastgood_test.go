@@ -1,6 +1,7 @@
 package state_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,6 +44,24 @@ func TestLastGood(t *testing.T) {
 	must(t, err)
 	if diff := cmp.Diff(someLastGood(), got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// What is too large to be laid out for people is whole all the same.
+func TestLargeLastGood(t *testing.T) {
+	path := t.TempDir()
+	d := open(t, path, &statetest.Disk{})
+	large := someLastGood()
+	large.Files[1].Text = strings.Repeat("# é <&>\n", 1<<17)
+	must(t, d.SaveLastGood(large))
+	if got, err := d.LastGood(); err != nil || !cmp.Equal(large, got) {
+		t.Errorf("it is not what was saved: %v", err)
+	}
+	text, err := os.ReadFile(filepath.Join(path, "lastgood"))
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(path, "lastgood"), text[:len(text)/2], 0o600))
+	if _, err := d.LastGood(); !errors.Is(err, state.ErrDamaged) {
+		t.Errorf("cut off: %v", err)
 	}
 }
 
