@@ -13,7 +13,7 @@ policy <<P
 level: stateless
 P
 plan 0
-grep '^change' /tmp/out >/tmp/changes
+grep '^change node module/' /tmp/out >/tmp/changes
 mv /tmp/changes /tmp/out
 is <<O
 change node module/libcrc32c unloaded -> loaded (new)
@@ -21,7 +21,7 @@ change node module/nfnetlink unloaded -> loaded (new)
 change node module/nf_tables unloaded -> loaded (new)
 O
 apply 0
-count 3 '^applied'
+count 3 '^applied node module/'
 [ "$(netfilter)" = "libcrc32c nf_tables nfnetlink " ] || fail "loaded: $(netfilter)"
 insync
 

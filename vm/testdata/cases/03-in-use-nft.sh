@@ -14,7 +14,7 @@ modulesAboveLevel: unload
 P
 plan 3
 has '^refusal node level level-in-use: its own rules use full: .*nft table ip nat chain post: masq'
-hasnt '^change'
+hasnt '^change node module/'
 before=$(netfilter)
 apply 3
 [ "$(netfilter)" = "$before" ] || fail "loaded: $(netfilter)"

@@ -10,7 +10,7 @@ plan 3
 count 7 '^refusal node module/.* in-use: '
 has '^refusal node module/xt_conntrack in-use: xt_conntrack is in use: 1 references?'
 has '^refusal node module/xt_MASQUERADE in-use: xt_MASQUERADE is in use: 1 references?'
-has '^refusal node module/iptable_filter in-use: .*(1 rules? of the legacy table ip filter of node|references?)'
+has '^refusal node module/iptable_filter in-use: iptable_filter is in use: 1 reference .*: 1 rule of the legacy table ip filter of node'
 has '^refusal node module/ip_tables in-use: ip_tables is used by the module .*iptable_filter'
 has '^refusal node module/nf_conntrack in-use: nf_conntrack is used by the module .*xt_conntrack'
 apply 3

@@ -7,11 +7,10 @@ policy <<P
 modules: {xt_conntrack: unloaded}
 P
 plan 0
-count 1 '^change'
+count 1 '^change node module/'
 apply 0
-is <<O
-applied node module/xt_conntrack loaded -> unloaded
-O
+count 1 '^applied node module/xt_conntrack loaded -> unloaded$'
+hasnt 'node module/(nf|x_)'
 unloaded xt_conntrack
 loaded nf_conntrack x_tables nf_defrag_ipv4 nf_defrag_ipv6 libcrc32c
 reads ${conntrack}_max 12345

@@ -1,11 +1,16 @@
-# An iptables rule loads nf_conntrack behind nfsync's back: that is drift. As
-# long as the rule is there it is refused; then it is healed.
+# A module that is not to be loaded is kept out of modprobe's reach too. Loaded
+# all the same, behind nfsync's back, it is drift: refused as long as an iptables
+# rule uses it, then healed.
 
 policy <<P
 modules: {nf_conntrack: unloaded, xt_conntrack: unloaded}
 P
 apply 0
 insync
+exits 1 iptables-legacy -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT
+unloaded nf_conntrack xt_conntrack
+modprobe -i nf_conntrack
+modprobe -i xt_conntrack
 iptables-legacy -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT
 loaded nf_conntrack xt_conntrack
 plan 3

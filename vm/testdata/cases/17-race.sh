@@ -8,7 +8,7 @@ for round in 1 2; do
 		(
 			tries=0
 			while [ $tries -lt 10 ]; do
-				modprobe $module || true
+				modprobe $module 2>/dev/null || true
 				tries=$((tries + 1))
 			done
 		) &

@@ -29,13 +29,14 @@ stop() {
 	sleep 600
 }
 
-# interrupted: the disk has the run that was cut off, and the machine nothing of it.
+# interrupted: the disk has the run that was cut off, and what it saved for the
+# next start; the machine has nothing else of it.
 interrupted() {
 	[ -z "$(netfilter)" ] || fail "loaded: $(netfilter)"
 	exits 0 nfsync doctor -o json
 	has 'has not come to its end'
 	exits 0 nfsync recover
-	has 'Nothing is left'
+	hasnt 'stuck'
 }
 
 # whole: an apply makes the node whole, and ends the run before.

@@ -9,6 +9,8 @@
 //	recovered OUTCOME TARGET KEY: REASON
 //	OUTCOME TARGET KEY FROM -> TO[: ERROR][ | REASON]
 //	tracking TARGET STATE COUNT MAX                 (of a snapshot)
+//
+// A KEY of the boot layer, what is saved for the next start, has boot: before it.
 package main
 
 import (
@@ -28,11 +30,11 @@ func (t target) String() string {
 }
 
 type entry struct {
-	Target                                             target
-	Key, Code, Reason, Remedy, Message, Outcome, Error string
-	Cause                                              string
-	From, To                                           json.RawMessage
-	OneWay                                             bool
+	Target                                                    target
+	Key, Layer, Code, Reason, Remedy, Message, Outcome, Error string
+	Cause                                                     string
+	From, To                                                  json.RawMessage
+	OneWay                                                    bool
 }
 
 type namespace struct {
@@ -60,19 +62,19 @@ func main() {
 		os.Exit(1)
 	}
 	for _, e := range d.Recovered {
-		fmt.Printf("recovered %s %s %s: %s\n", e.Outcome, e.Target, e.Key, e.Reason)
+		fmt.Printf("recovered %s %s %s: %s\n", e.Outcome, e.Target, e.key(), e.Reason)
 	}
 	for _, e := range d.Changes {
-		fmt.Printf("change %s %s %s%s (%s)\n", e.Target, e.Key, e.values(), map[bool]string{true: " one-way"}[e.OneWay], e.Cause)
+		fmt.Printf("change %s %s %s%s (%s)\n", e.Target, e.key(), e.values(), map[bool]string{true: " one-way"}[e.OneWay], e.Cause)
 	}
 	for _, e := range d.Results {
-		fmt.Println(e.Outcome, e.Target, e.Key, e.values()+before(": ", e.Error)+before(" | ", e.Reason))
+		fmt.Println(e.Outcome, e.Target, e.key(), e.values()+before(": ", e.Error)+before(" | ", e.Reason))
 	}
 	for _, e := range d.Refusals {
-		fmt.Printf("refusal %s %s %s: %s | %s\n", e.Target, e.Key, e.Code, e.Reason, e.Remedy)
+		fmt.Printf("refusal %s %s %s: %s | %s\n", e.Target, e.key(), e.Code, e.Reason, e.Remedy)
 	}
 	for _, e := range d.Pending {
-		fmt.Println("pending", e.Target, e.Key, e.Reason)
+		fmt.Println("pending", e.Target, e.key(), e.Reason)
 	}
 	for _, e := range d.Warnings {
 		fmt.Printf("warning %s %s: %s\n", e.Target, e.Code, e.Message)
@@ -99,6 +101,13 @@ func (n namespace) print() {
 		}
 	}
 	fmt.Println("tracking", n.Name, state, text(n.Count), limit)
+}
+
+func (e entry) key() string {
+	if e.Layer == "boot" {
+		return "boot:" + e.Key
+	}
+	return e.Key
 }
 
 func (e entry) values() string { return text(e.From) + " -> " + text(e.To) }
