@@ -1,10 +1,7 @@
 package source
 
 import (
-	"bytes"
-	"compress/zlib"
 	"context"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -67,34 +64,6 @@ func TestDamagedClone(t *testing.T) {
 			})
 		}
 	}
-}
-
-// TestDeadlyClone finds an object in the clone that no process of its bounds can read.
-func TestDeadlyClone(t *testing.T) {
-	r := newRepo(t)
-	last := r.commit("a.yaml", policy)
-	u := serve(t, r)
-	cfg := config(t, u)
-	mustFetch(t, cfg)
-	dir := cacheDir(cfg.Dir, u)
-	remove(t, one(t, dir, "*.pack"))
-	var bomb bytes.Buffer
-	z := zlib.NewWriter(&bomb)
-	if _, err := io.Copy(z, io.MultiReader(strings.NewReader("commit 100\x00"), zeros(512<<20))); err != nil {
-		t.Fatal(err)
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	mkdir(t, filepath.Join(dir, "objects", last[:2]))
-	put(t, filepath.Join(dir, "objects", last[:2], last[2:]), bomb.String())
-	got := mustFetch(t, cfg, at(u, "main", last))
-	if got.Commit != last {
-		t.Errorf("commit %s", got.Commit)
-	}
-	wantWarnings(t, got, "the clone was made anew: it takes more than")
-	wantWarnings(t, mustFetch(t, cfg, at(u, "main", last)))
-	tidy(t, cfg.Dir, u)
 }
 
 // TestFlippedBits flips each of a good many bits of the pack and of its index,

@@ -21,19 +21,8 @@ import (
 // childVerb is the one argument of a process that fetches.
 const childVerb = "fetch-child"
 
-// The memory that a fetch may take.
-const (
-	// maxResident ends a child whose resident memory is seen above it.
-	maxResident = 140 << 20
-	// maxData is the child's RLIMIT_DATA. Go's heap grows by arenas of 64 MiB, so
-	// that this leaves room for two of them. Before Linux 4.7 it does not count
-	// what Go allocates; there only maxResident holds.
-	maxData = 200 << 20
-	// softMemory makes the child's collector work harder instead of growing.
-	softMemory = 90 << 20
-	// watchInterval is short: what inflates grows by some hundred MiB a second.
-	watchInterval = 10 * time.Millisecond
-)
+// watchInterval is short: what inflates grows by some hundred MiB a second.
+const watchInterval = 10 * time.Millisecond
 
 // maxAnswer bounds what a child may write, far above what it has reason to.
 const maxAnswer = 2 * maxPolicies

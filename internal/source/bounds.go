@@ -1,0 +1,15 @@
+//go:build !race
+
+package source
+
+// The memory that a fetch may take.
+const (
+	// maxResident ends a child whose resident memory is seen above it.
+	maxResident = 140 << 20
+	// maxData is the child's RLIMIT_DATA. Go's heap grows by arenas of 64 MiB, so
+	// that this leaves room for two of them. Before Linux 4.7 it does not count
+	// what Go allocates; there only maxResident holds.
+	maxData = 200 << 20
+	// softMemory makes the child's collector work harder instead of growing.
+	softMemory = 90 << 20
+)
