@@ -40,7 +40,7 @@ func (a *app) checkConfig(ctx context.Context, flags *pflag.FlagSet) []view.Chec
 		return checks
 	}
 	if err := a.takeConfig(flags, config); err != nil {
-		return []view.Check{{Name: name, Status: view.Fail, Detail: a.configFile + ": " + err.Error(), Remedy: "name only runtimes that this version knows"}}
+		return []view.Check{{Name: name, Status: view.Fail, Detail: a.configFile + ": " + err.Error(), Remedy: "name only runtimes that nfsync knows"}}
 	}
 	checks := []view.Check{a.checkConfigFile(name)}
 	checks = append(checks, a.checkFiles()...)

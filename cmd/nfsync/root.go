@@ -52,7 +52,7 @@ func (o *options) register(f *pflag.FlagSet, getenv func(string) string) {
 	f.StringVar(&o.stateDir, "state-dir", systemdDir(getenv, "STATE_DIRECTORY", defaultStateDir), "`directory` of what nfsync remembers")
 	f.StringVar(&o.runDir, "run-dir", systemdDir(getenv, "RUNTIME_DIRECTORY", defaultRunDir), "`directory` of the lock")
 	f.StringVar(&o.root, "root", "/", "`directory` below which /lib/modules and the boot files are")
-	f.StringSliceVar(&o.runtimes, "runtime", []string{nf.RuntimeNetns}, "container `runtimes` to look for")
+	f.StringSliceVar(&o.runtimes, "runtime", []string{nf.RuntimeNetns}, "container `runtimes` to look for: netns; vz is taken, and not looked for by this version")
 	f.StringVar(&o.netnsDir, "netns-dir", defaultNetnsDir, "`directory` of the named network namespaces")
 	f.StringVar(&o.nodeNetns, "node-netns", "", "`path` of the node's network namespace, where nfsync itself is not in it")
 	f.StringVar(&o.logFormat, "log-format", logText, "format of messages on stderr: text, json")
@@ -76,8 +76,8 @@ func (o *options) check() error {
 		return usageError{fmt.Errorf("unknown log format %q: must be text or json", o.logFormat)}
 	}
 	for _, r := range o.runtimes {
-		if r != nf.RuntimeNetns {
-			return usageError{fmt.Errorf("unknown runtime %q: this version knows %s", r, nf.RuntimeNetns)}
+		if r != nf.RuntimeNetns && r != nf.RuntimeVZ {
+			return usageError{fmt.Errorf("unknown runtime %q: must be %s or %s", r, nf.RuntimeNetns, nf.RuntimeVZ)}
 		}
 	}
 	return nil
@@ -150,7 +150,18 @@ Exit codes:
 		validateCommand(a), planCommand(a), applyCommand(a), agentCommand(a), recoverCommand(a), snapshotCommand(a),
 		explainCommand(a), schemaCommand(a), doctorCommand(a), versionCommand(a), demoCommand(a),
 	)
+	addCompletion(root)
 	return root
+}
+
+// addCompletion gives cobra's own verb an example, as all others have one.
+func addCompletion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			c.Example = "  nfsync completion bash > /etc/bash_completion.d/nfsync\n  source <(nfsync completion zsh)"
+		}
+	}
 }
 
 // unknownVerb is a usage error where anything follows nfsync that is no verb.
