@@ -30,6 +30,7 @@ var damages = map[string]func(t *testing.T, dir string){
 	"all gone inside":     func(t *testing.T, dir string) { remove(t, dir); mkdir(t, dir) },
 	"a file":              func(t *testing.T, dir string) { remove(t, dir); put(t, dir, "") },
 	"a link to itself":    func(t *testing.T, dir string) { remove(t, dir); link(t, filepath.Base(dir), dir) },
+	"another file":        forge,
 	"HEAD garbage":        func(t *testing.T, dir string) { put(t, dir+"/HEAD", "\x00garbage") },
 	"config garbage":      func(t *testing.T, dir string) { put(t, dir+"/config", "[\x00") },
 }
@@ -219,6 +220,27 @@ func TestSweepAndShallow(t *testing.T) {
 				t.Errorf("%s is missing in %v", h, got)
 			}
 		}
+	}
+}
+
+// forge puts another text in the place of the policy, whole but for its name.
+func forge(t *testing.T, dir string) {
+	t.Helper()
+	r := &repo{t, dir}
+	pack := one(t, dir, "*.pack")
+	content, err := os.ReadFile(pack)
+	if err != nil {
+		t.Fatal(err)
+	}
+	remove(t, pack)
+	remove(t, one(t, dir, "*.idx"))
+	r.gitInput(string(content), "unpack-objects", "-q")
+	path := func(text string) string {
+		h := r.gitInput(text, "hash-object", "-w", "--stdin")
+		return filepath.Join(dir, "objects", h[:2], h[2:])
+	}
+	if err := os.Rename(path("kind: Forgery\n"), path(policy)); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -121,6 +121,16 @@ func TestRewritten(t *testing.T) {
 	}
 }
 
+// TestAnswerEndsSearch does not ask another server where one has answered with
+// what must not be followed.
+func TestAnswerEndsSearch(t *testing.T) {
+	r := newRepo(t)
+	last := r.commit("a.yaml", policy)
+	r.git("commit", "-q", "--amend", "-m", "other")
+	u := serve(t, r)
+	asError[*RewrittenError](t, fails(t, config(t, u, r.dir), []Position{at(u, "main", last)}))
+}
+
 func TestBranchesComeAndGo(t *testing.T) {
 	bothWays(t, func(t *testing.T, r *repo, u string) {
 		first := r.commit("a.yaml", policy)

@@ -8,6 +8,7 @@ import (
 	"crypto/sha1"
 	"fmt"
 	"io"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -59,4 +60,19 @@ func TestDeadlyClone(t *testing.T) {
 	wantWarnings(t, got, "the clone was made anew: it takes more than")
 	wantWarnings(t, mustFetch(t, cfg, at(u, "main", last)))
 	tidy(t, cfg.Dir, u)
+}
+
+// TestWatch watches a process that has no other bound.
+func TestWatch(t *testing.T) {
+	// The shell keeps the text in memory and goes on for ever.
+	cmd := exec.Command("sh", "-c", "x=$(head -c 300000000 /dev/zero | tr '\\0' x); while :; do sleep 1; done")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w := watch(cmd.Process)
+	err := cmd.Wait()
+	w.stop()
+	if err == nil || !w.exceeded.Load() || w.peak.Load() < maxResident {
+		t.Errorf("the process ended with %v, having taken %d MiB", err, w.peak.Load()>>20)
+	}
 }
