@@ -26,4 +26,16 @@ if [ "$(id -u)" != 0 ]; then
 fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -q
+
+# The tests start servers of their own: installing sshd must not start one that
+# the machine did not have.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+	printf '#!/bin/sh\nexit 101\n' >"$policy"
+	chmod +x "$policy"
+	trap 'rm -f "$policy"' EXIT
+fi
 apt-get install -q -y --no-install-recommends "${packages[@]}"
+case " ${packages[*]} " in
+*" openssh-server "*) systemctl disable --quiet ssh.service ssh.socket 2>/dev/null || true ;;
+esac
