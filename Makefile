@@ -28,7 +28,7 @@ test-vm:
 	go vet -tags vm ./vm ./vm/testdata/pkt ./vm/testdata/told
 	go test -tags vm -count=1 -timeout 30m ./vm $(VMFLAGS)
 
-test-all: test lint
+test-all: test lint test-vm
 
 lint:
 	scripts/lint.sh
