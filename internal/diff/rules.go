@@ -58,11 +58,11 @@ func (w *World) judge(d *difference) *verdict {
 	return nil
 }
 
-// rules is the table, in the order in which the rules are tried. It is filled
-// by init, because the rules ask judge about each other's keys.
-var rules []rule
+// rules is the table, in the order in which the rules are tried.
+var rules = table()
 
-func init() {
+// table sets each rule beside its explanation.
+func table() []rule {
 	forbids := map[nf.Code]func(*World, *difference) *verdict{
 		nf.NotPermitted:      notPermitted,
 		nf.Unobservable:      unobservable,
@@ -83,9 +83,11 @@ func init() {
 		nf.BelowContainer:    belowContainer,
 		nf.BelowCount:        belowCount,
 	}
+	list := make([]rule, 0, len(explanations))
 	for _, e := range explanations {
-		rules = append(rules, rule{e, forbids[e.Code]})
+		list = append(list, rule{e, forbids[e.Code]})
 	}
+	return list
 }
 
 // notPermitted: capabilities(7). finit_module and delete_module want

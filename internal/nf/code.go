@@ -65,7 +65,6 @@ const (
 	WarnNoPolicy          = "no-policy"          // no policy is for this node
 	WarnNodeNamespace     = "node-namespace"     // a file under the netns directory names the node's own namespace
 	WarnNotANamespace     = "not-a-namespace"    // a file under the netns directory is no namespace, or dangles
-	WarnRulesUnread       = "rules-unread"       // some tables could not be read
 	WarnRuntimeBroken     = "runtime-broken"     // a runtime is there and cannot be read
 	WarnVanished          = "vanished"           // a container went away before it could be observed
 	WarnMemoryUnreadable  = "memory-unreadable"  // nfsync's own memory may not be read by this user
