@@ -184,7 +184,7 @@ func TestContainerVanishesWhileObserved(t *testing.T) {
 	removeNamespace(t, filepath.Join(dir, "d"))
 	addNamespace(t, dir, "d")
 	expect := map[string]string{"b": vanished, "d": "it was made anew while it was observed"}
-	m.each(context.Background(), s.Containers, func(fs kernel.FS, c *nf.Container) { m.observeContainer(fs, &s, c, need{keys: []nf.Key{nf.KeyMax}}) })
+	m.each(context.Background(), s.Containers, func(fs kernel.FS, c *nf.Container) { m.observeContainer(fs, &s, c, nf.Need{Keys: []nf.Key{nf.KeyMax}}) })
 	for _, c := range s.Containers {
 		if c.Unobservable != expect[c.ID] || (c.Unobservable == "") != (len(c.Facts) == 1) {
 			t.Errorf("container %+v", c)

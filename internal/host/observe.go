@@ -12,27 +12,6 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// need is what is to be read of one namespace.
-type need struct {
-	keys              []nf.Key
-	all, rules, count bool
-}
-
-func (n need) nothing() bool { return len(n.keys) == 0 && !n.all && !n.rules && !n.count }
-
-// needOf is what an Ask means for a container of which these keys are asked. A
-// limit is judged with the entries that it caps, and so are rules, which tell
-// whether a module can go.
-func needOf(ask nf.Ask, keys []nf.Key) need {
-	n := need{keys: slices.Clone(keys), all: ask.All}
-	n.rules = ask.All || ask.Rules || slices.Contains(keys, nf.KeyLevel)
-	if ask.Limits {
-		n.keys = append(n.keys, nf.KeyMax)
-	}
-	n.count = n.rules || slices.Contains(n.keys, nf.KeyMax)
-	return n
-}
-
 // Observe observes the node's own facts, and of the containers what is asked.
 // A container that cannot be read is unobservable with the reason, and one that
 // has vanished meanwhile is left out; the others are not touched by that.
@@ -53,7 +32,7 @@ func (m *Machine) Observe(ctx context.Context, ask nf.Ask) (nf.Snapshot, error) 
 		keys[idOf(t)] = append(keys[idOf(t)], list...)
 	}
 	m.each(ctx, s.Containers, func(at kernel.FS, c *nf.Container) {
-		m.observeContainer(at, &s, c, needOf(ask, keys[idOf(c.Target())]))
+		m.observeContainer(at, &s, c, ask.Need(keys[idOf(c.Target())]))
 	})
 	if err := ctx.Err(); err != nil {
 		return nf.Snapshot{}, err
@@ -98,7 +77,7 @@ func (m *Machine) each(ctx context.Context, containers []nf.Container, f func(ke
 func (m *Machine) observeNode(s *nf.Snapshot) {
 	err := m.inNode(func() error {
 		s.Capabilities = m.cfg.FS.Capabilities(&s.Modules)
-		s.Host = look(m.cfg.FS, &s.Modules, need{all: true, rules: true, count: true})
+		s.Host = look(m.cfg.FS, &s.Modules, nf.Need{All: true, Rules: true, Count: true})
 		return nil
 	})
 	if err != nil {
@@ -131,15 +110,15 @@ func unread(why string) nf.Namespace {
 }
 
 // look reads what is needed of the calling thread's network namespace.
-func look(fs kernel.FS, modules *nf.Modules, n need) nf.Namespace {
-	ns := nf.Namespace{Facts: fs.Sysctls(n.keys, n.all)}
-	if n.rules {
+func look(fs kernel.FS, modules *nf.Modules, n nf.Need) nf.Namespace {
+	ns := nf.Namespace{Facts: fs.Sysctls(n.Keys, n.All)}
+	if n.Rules {
 		rules := fs.Rules(modules)
 		tracking := fs.Tracking(modules, &rules)
 		ns.Rules, ns.Tracking = &rules, &tracking
 		ns.SetFact(nf.Fact{Key: nf.KeyLevel, Live: rules.Value()})
 	}
-	if n.count {
+	if n.Count {
 		ns.Count = fs.Count()
 	}
 	return ns
@@ -147,8 +126,8 @@ func look(fs kernel.FS, modules *nf.Modules, n need) nf.Namespace {
 
 // observeContainer reads what is needed of a container and keeps what was read
 // of it before.
-func (m *Machine) observeContainer(at kernel.FS, s *nf.Snapshot, c *nf.Container, n need) {
-	if n.nothing() || c.Instance == "" { // without an instance it could not even be identified
+func (m *Machine) observeContainer(at kernel.FS, s *nf.Snapshot, c *nf.Container, n nf.Need) {
+	if n.Nothing() || c.Instance == "" { // without an instance it could not even be identified
 		return
 	}
 	var fresh nf.Namespace
@@ -173,14 +152,14 @@ func (m *Machine) observeContainer(at kernel.FS, s *nf.Snapshot, c *nf.Container
 }
 
 // merge puts what was read now over what was read before.
-func merge(ns *nf.Namespace, fresh nf.Namespace, n need) {
+func merge(ns *nf.Namespace, fresh nf.Namespace, n nf.Need) {
 	for _, f := range fresh.Facts {
 		ns.SetFact(f)
 	}
-	if n.rules {
+	if n.Rules {
 		ns.Rules, ns.Tracking = fresh.Rules, fresh.Tracking
 	}
-	if n.count {
+	if n.Count {
 		ns.Count = fresh.Count
 	}
 }

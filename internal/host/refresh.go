@@ -42,7 +42,7 @@ func (m *Machine) refreshLive(ctx context.Context, s *nf.Snapshot, c nf.Change) 
 	if !c.Target.IsNode() {
 		return m.refreshContainer(s, c)
 	}
-	n := needOf(nf.Ask{}, []nf.Key{c.Key})
+	n := nf.Ask{}.Need([]nf.Key{c.Key})
 	if err := m.refreshNode(s, n); err != nil {
 		return err
 	}
@@ -78,14 +78,14 @@ func (m *Machine) refreshModule(ctx context.Context, s *nf.Snapshot, c nf.Change
 	if state, _, _ := c.To.Module(); state != nf.ModuleUnloaded || c.Layer == nf.LayerBoot {
 		return nil
 	}
-	n := need{rules: true, count: true}
+	n := nf.Need{Rules: true, Count: true}
 	if err := m.refreshNode(s, n); err != nil {
 		return err
 	}
 	return m.refreshAll(ctx, s, n)
 }
 
-func (m *Machine) refreshNode(s *nf.Snapshot, n need) error {
+func (m *Machine) refreshNode(s *nf.Snapshot, n nf.Need) error {
 	return m.inNode(func() error {
 		fresh := look(m.cfg.FS, &s.Modules, n)
 		for i := range fresh.Facts {
@@ -104,20 +104,20 @@ func (m *Machine) refreshContainer(s *nf.Snapshot, c nf.Change) error {
 		return fmt.Errorf("cannot find %s: %w", c.Target, nf.ErrGone)
 	}
 	if c.Key == nf.KeyMax {
-		if err := m.refreshNode(s, need{keys: []nf.Key{nf.KeyMax}}); err != nil {
+		if err := m.refreshNode(s, nf.Need{Keys: []nf.Key{nf.KeyMax}}); err != nil {
 			return err
 		}
 	}
 	if err := m.inContainer(s.BootID, idOf(c.Target), at.Instance, func() error { return nil }); gone(err) {
 		return err
 	}
-	m.observeContainer(m.cfg.FS, s, at, needOf(nf.Ask{}, []nf.Key{c.Key}))
+	m.observeContainer(m.cfg.FS, s, at, nf.Ask{}.Need([]nf.Key{c.Key}))
 	m.confirm(at)
 	return nil
 }
 
 // refreshAll re-reads every container.
-func (m *Machine) refreshAll(ctx context.Context, s *nf.Snapshot, n need) error {
+func (m *Machine) refreshAll(ctx context.Context, s *nf.Snapshot, n nf.Need) error {
 	now, _, err := m.identify(ctx)
 	if err != nil {
 		return err

@@ -1,5 +1,7 @@
 package nf
 
+import "slices"
+
 // Ask says what an observation must hold. The node's own facts and the
 // identity of every container are always observed.
 type Ask struct {
@@ -16,4 +18,27 @@ type Ask struct {
 	// Limits asks for conntrack.max and the number of live entries of every
 	// container: lowering the node's limit must not go below any.
 	Limits bool
+}
+
+// Need is what is to be read of one network namespace. With All every key is,
+// whatever Keys says.
+type Need struct {
+	Keys              []Key
+	All, Rules, Count bool
+}
+
+// Nothing tells whether nothing is to be read.
+func (n Need) Nothing() bool { return len(n.Keys) == 0 && !n.All && !n.Rules && !n.Count }
+
+// Need is what the Ask means for a container of which these keys are asked. A
+// limit is judged with the entries that it caps, and so are rules, which tell
+// whether a module can go.
+func (a Ask) Need(keys []Key) Need {
+	n := Need{Keys: slices.Clone(keys), All: a.All}
+	n.Rules = a.All || a.Rules || slices.Contains(keys, KeyLevel)
+	if a.Limits {
+		n.Keys = append(n.Keys, KeyMax)
+	}
+	n.Count = n.Rules || slices.Contains(n.Keys, KeyMax)
+	return n
 }

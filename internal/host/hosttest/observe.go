@@ -31,7 +31,7 @@ func (m *Machine) Observe(ctx context.Context, ask nf.Ask) (nf.Snapshot, error) 
 	s := m.list()
 	s.Capabilities = m.capabilities()
 	s.Modules = m.facts(ask.Modules, ask.All)
-	m.look(&s.Host, m.host, need{all: true, rules: true, count: true})
+	m.look(&s.Host, m.host, nf.Need{All: true, Rules: true, Count: true})
 	m.observeBoot(&s)
 	keys := map[string][]nf.Key{}
 	for t, list := range ask.Keys {
@@ -39,28 +39,9 @@ func (m *Machine) Observe(ctx context.Context, ask nf.Ask) (nf.Snapshot, error) 
 	}
 	for i := range s.Containers {
 		c := &s.Containers[i]
-		m.container(c, asked(ask, keys[c.ID]))
+		m.container(c, ask.Need(keys[c.ID]))
 	}
 	return s, err
-}
-
-// need is what is to be observed of one namespace.
-type need struct {
-	keys              []nf.Key
-	all, rules, count bool
-}
-
-func (n need) nothing() bool { return len(n.keys) == 0 && !n.all && !n.rules && !n.count }
-
-// asked is what an Ask means for a container of which these keys are asked.
-func asked(ask nf.Ask, keys []nf.Key) need {
-	n := need{keys: slices.Clone(keys), all: ask.All}
-	n.rules = ask.All || ask.Rules || slices.Contains(keys, nf.KeyLevel)
-	if ask.Limits {
-		n.keys = append(n.keys, nf.KeyMax)
-	}
-	n.count = n.rules || slices.Contains(n.keys, nf.KeyMax)
-	return n
 }
 
 func (m *Machine) list() nf.Snapshot {
@@ -83,10 +64,10 @@ func (m *Machine) capabilities() nf.Capabilities {
 }
 
 // container observes what is needed of a container.
-func (m *Machine) container(c *nf.Container, n need) {
+func (m *Machine) container(c *nf.Container, n nf.Need) {
 	ns, ok := m.find(c.Target())
 	switch {
-	case n.nothing():
+	case n.Nothing():
 		return
 	case !ok || ns.instance != c.Instance:
 		c.Unobservable = "the namespace is gone"
@@ -102,13 +83,13 @@ func (m *Machine) container(c *nf.Container, n need) {
 }
 
 // look observes a namespace.
-func (m *Machine) look(out *nf.Namespace, ns *namespace, n need) {
-	out.Facts = m.sysctls(ns, n.keys, n.all)
-	if n.rules {
+func (m *Machine) look(out *nf.Namespace, ns *namespace, n nf.Need) {
+	out.Facts = m.sysctls(ns, n.Keys, n.All)
+	if n.Rules {
 		m.lookRules(out, ns)
 		out.SetFact(nf.Fact{Key: nf.KeyLevel, Live: out.Rules.Value()})
 	}
-	if n.count {
+	if n.Count {
 		out.Count = m.count(ns)
 	}
 }
@@ -155,7 +136,7 @@ func (m *Machine) refreshLive(s *nf.Snapshot, c nf.Change) error {
 	if name, ok := c.Key.Module(); ok {
 		m.refreshModule(s, name)
 		if state, _, _ := c.To.Module(); state == nf.ModuleUnloaded && c.Layer != nf.LayerBoot {
-			return m.refreshAll(s, need{rules: true, count: true})
+			return m.refreshAll(s, nf.Need{Rules: true, Count: true})
 		}
 		return nil
 	}
@@ -164,7 +145,7 @@ func (m *Machine) refreshLive(s *nf.Snapshot, c nf.Change) error {
 	}
 	m.refreshNode(s, c.Key)
 	if c.Key == nf.KeyMax && lowers(c) && c.Layer != nf.LayerBoot {
-		return m.refreshAll(s, need{keys: []nf.Key{nf.KeyMax}, count: true})
+		return m.refreshAll(s, nf.Need{Keys: []nf.Key{nf.KeyMax}, Count: true})
 	}
 	return nil
 }
@@ -192,7 +173,7 @@ func (m *Machine) refreshContainer(s *nf.Snapshot, c nf.Change) error {
 	if !ok || !lives || ns.instance != at.Instance {
 		return fmt.Errorf("cannot read %s: %w", c.Target, nf.ErrGone)
 	}
-	n := asked(nf.Ask{}, []nf.Key{c.Key})
+	n := nf.Ask{}.Need([]nf.Key{c.Key})
 	m.merge(at, n)
 	if c.Key == nf.KeyMax {
 		m.refreshNode(s, nf.KeyMax)
@@ -202,7 +183,7 @@ func (m *Machine) refreshContainer(s *nf.Snapshot, c nf.Change) error {
 }
 
 // merge re-reads a container and keeps what was read of it before.
-func (m *Machine) merge(at *nf.Container, n need) {
+func (m *Machine) merge(at *nf.Container, n nf.Need) {
 	fresh := nf.Container{Runtime: at.Runtime, ID: at.ID, Name: at.Name, Instance: at.Instance}
 	m.container(&fresh, n)
 	at.Unobservable = fresh.Unobservable
@@ -212,24 +193,24 @@ func (m *Machine) merge(at *nf.Container, n need) {
 	if fresh.MaxScope != "" {
 		at.MaxScope = fresh.MaxScope
 	}
-	if n.rules {
+	if n.Rules {
 		at.Rules, at.Tracking = fresh.Rules, fresh.Tracking
 	}
-	if n.count {
+	if n.Count {
 		at.Count = fresh.Count
 	}
 }
 
 // refreshAll re-reads every namespace: what has vanished holds nothing any
 // more, and nothing is known of what is new.
-func (m *Machine) refreshAll(s *nf.Snapshot, n need) error {
+func (m *Machine) refreshAll(s *nf.Snapshot, n nf.Need) error {
 	var fresh nf.Namespace
 	m.look(&fresh, m.host, n)
 	for _, f := range fresh.Facts {
 		s.Host.SetFact(keepBoot(s, f))
 	}
 	s.Host.Count = fresh.Count
-	if n.rules {
+	if n.Rules {
 		s.Host.Rules, s.Host.Tracking = fresh.Rules, fresh.Tracking
 	}
 	for i := range s.Containers {
