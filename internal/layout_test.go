@@ -30,7 +30,9 @@ var rooms = map[string][]string{
 	"internal/source":          {},
 	"internal/kernel":          {"internal/nf"},
 	"internal/netns":           {"internal/nf", "internal/kernel"},
-	"internal/host":            {"internal/nf", "internal/kernel", "internal/netns"},
+	"internal/vz":              {"internal/nf", "internal/kernel", "internal/netns"},
+	"internal/vz/vztest":       {"internal/nf"},
+	"internal/host":            {"internal/nf", "internal/kernel", "internal/netns", "internal/vz"},
 	"internal/host/hosttest":   {"internal/nf"},
 	"internal/apply":           {"internal/nf", "internal/diff", "internal/state"},
 	"internal/view":            {"internal/nf", "internal/spec", "internal/diff", "internal/apply"},
@@ -45,7 +47,9 @@ var rooms = map[string][]string{
 var testRooms = map[string][]string{
 	"internal/spec":          {"examples", "schemas"},                                                                     // the examples are valid; the schemas accept what the parser accepts
 	"internal/diff":          {"internal/host/hosttest", "internal/spec"},                                                 // plans against the in-memory machine
-	"internal/host":          {"internal/host/hosttest"},                                                                  // the conformance suite
+	"internal/vz":            {"internal/vz/vztest"},                                                                      // a Virtuozzo node, simulated
+	"cmd/nfsync":             {"internal/vz/vztest"},                                                                      // the same, driven by scripts
+	"internal/host":          {"internal/host/hosttest", "internal/vz/vztest"},                                            // the conformance suite
 	"internal/host/hosttest": {"internal/diff"},                                                                           // the in-memory machine keeps what the rules promise
 	"internal/state":         {"internal/state/statetest"},                                                                // a disk that loses power
 	"internal/apply":         {"internal/host/hosttest", "internal/spec", "internal/state/statetest"},                     // crashes and faults on the in-memory machine
@@ -66,7 +70,7 @@ var libraries = map[string]struct {
 		reason: "its nil proves nothing and its Unload takes too much: one room knows"},
 	"github.com/mdlayher/netlink": {rooms: []string{"internal/kernel"},
 		reason: "a socket belongs to the namespace of the thread that opened it: one room keeps that straight"},
-	"golang.org/x/sys/unix": {rooms: []string{"internal/kernel", "internal/netns", "internal/apply", "internal/state", "internal/source", "cmd/nfsync"},
+	"golang.org/x/sys/unix": {rooms: []string{"internal/kernel", "internal/netns", "internal/apply", "internal/state", "internal/source", "internal/vz", "internal/vz/vztest", "cmd/nfsync"},
 		tests:  []string{"internal/host"},
 		reason: "system calls stay at the edges; in the command they are the demo's namespaces, in source locks and limits"},
 	"golang.org/x/term": {rooms: []string{"cmd/nfsync"},
@@ -103,9 +107,9 @@ var libraries = map[string]struct {
 		reason: "signatures of commits"},
 	"github.com/skeema/knownhosts": {rooms: []string{"internal/source"},
 		reason: "keys of hosts, several kinds a host"},
-	"os/exec": {rooms: []string{"cmd/nfsync", "internal/source"},
+	"os/exec": {rooms: []string{"cmd/nfsync", "internal/source", "internal/vz", "internal/vz/vztest"},
 		tests:  []string{"internal/kernel", "internal/netns", "internal/host", "internal/apply", "internal/state", "vm"},
-		reason: "nfsync asks the kernel itself; the demo and the fetch run a program, and it is nfsync"},
+		reason: "nfsync asks the kernel itself; the demo and the fetch run a program, and it is nfsync; Virtuozzo has its tools"},
 	"net/http": {rooms: []string{"internal/source"},
 		tests:  []string{"cmd/nfsync"},
 		reason: "only what fetches speaks to a network"},

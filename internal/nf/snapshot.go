@@ -80,8 +80,12 @@ type Container struct {
 	ID      string   `json:"id"`
 	Name    string   `json:"name"`
 	Aliases []string `json:"aliases,omitempty"`
-	State   string   `json:"state"`
-	// Instance changes when the container is restarted or made anew.
+	// UUID is by what Virtuozzo's dispatcher knows the container; ID is its
+	// CTID then, which can be the same.
+	UUID  string `json:"uuid,omitempty"`
+	State string `json:"state"`
+	// Instance changes when the container is restarted or made anew. One that
+	// does not run has none of its own: InstanceStopped, InstanceSuspended.
 	Instance string `json:"instance"`
 	// Unobservable says why nothing in the container can be read or changed.
 	Unobservable string `json:"unobservable,omitempty"`
@@ -91,9 +95,22 @@ type Container struct {
 	Namespace
 }
 
-// StateRunning is the state of a container that runs; a named network
-// namespace always does.
-const StateRunning = "running"
+// The states of a container, of those that prlctl(8) and vzlist(8) name: any
+// other is on its way from one to the next. A named network namespace always
+// runs.
+const (
+	StateRunning   = "running"
+	StatePaused    = "paused"
+	StateStopped   = "stopped"
+	StateMounted   = "mounted"
+	StateSuspended = "suspended"
+)
+
+// The instances of containers that have no namespace now.
+const (
+	InstanceStopped   = "stopped"
+	InstanceSuspended = "suspended"
+)
 
 // Target is the container as a target.
 func (c *Container) Target() Target {

@@ -71,4 +71,13 @@ type Rival struct {
 type Wants struct {
 	List     []Want    `json:"list"`
 	Warnings []Warning `json:"warnings"`
+	Restarts Restarts  `json:"restarts,omitzero"`
+}
+
+// Restarts bounds the restarts of containers that one run may make.
+type Restarts struct {
+	Max int `json:"max,omitempty"` // 0 is one
+	// Held says why none may be made now: outside the agent's restart window,
+	// say. Empty where they may.
+	Held string `json:"held,omitempty"`
 }

@@ -1,0 +1,58 @@
+package nf
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// The masks by which the Virtuozzo 7 kernel keeps the level of a container
+// (ve.iptables_mask; the levels are VE_NF_STATELESS, VE_NF_STATEFUL and their
+// IPv6 twins in lib/iptables.c of libvzctl, full is VE_IP_ALL).
+var levelMasks = map[Level]uint64{
+	LevelDisabled:  0,
+	LevelStateless: 0x1c000007,
+	LevelStateful:  0x5c01c007,
+	LevelFull:      0xffffffffffffffff,
+}
+
+// conntrackBits are VE_IP_CONNTRACK_MOD and VE_NF_CONNTRACK_MOD
+// (include/linux/vziptable_defs.h of libvzctl): a mask with neither keeps
+// connections from being tracked.
+const conntrackBits = 1<<14 | 1<<30
+
+const customPrefix, customSuffix = "custom(0x", ")"
+
+// MaskValue is a mask as the value of a level: the name of the level that has
+// it, or custom(0x...) for any other, which IPTABLES= lines bring about.
+func MaskValue(mask uint64) Value {
+	for level, m := range levelMasks {
+		if m == mask {
+			return level.Value()
+		}
+	}
+	return Text(fmt.Sprintf("%s%x%s", customPrefix, mask, customSuffix))
+}
+
+// Mask is the mask that a level's value stands for; false where it stands for
+// none.
+func (v Value) Mask() (uint64, bool) {
+	if level, ok := v.Level(); ok {
+		return levelMasks[level], true
+	}
+	hex, custom := strings.CutPrefix(v.text, customPrefix)
+	hex, closed := strings.CutSuffix(hex, customSuffix)
+	if v.kind != kindText || !custom || !closed {
+		return 0, false
+	}
+	mask, err := strconv.ParseUint(hex, 16, 64)
+	return mask, err == nil
+}
+
+// MaskTracks tells whether a level's value lets connections be tracked where the
+// kernel keeps levels in masks. It is true for what stands for no mask: unknown
+// never reads as off.
+func (v Value) MaskTracks() bool {
+	mask, ok := v.Mask()
+	return !ok || mask&conntrackBits != 0
+}
