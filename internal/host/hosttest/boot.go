@@ -112,7 +112,7 @@ func (m *Machine) setBoot(c nf.Change) error {
 	n, number := c.To.Number()
 	_, module := c.Key.Module()
 	switch {
-	case m.boot == nil || !c.Target.IsNode():
+	case m.boot == nil:
 		return fmt.Errorf("cannot save %s of %s: nothing keeps it for the next start", c.Key, c.Target)
 	case m.boot.unknown != "":
 		return fmt.Errorf("cannot save %s: %s", c.Key, m.boot.unknown)

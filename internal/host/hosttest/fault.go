@@ -29,6 +29,7 @@ const (
 	Swallow               // nothing happens, and no error says so
 	Block                 // nothing happens until the context is done, whose error is returned
 	Vanish                // the container is gone just before
+	Halt                  // a container of the vz runtime is stopped, and an error is returned: a restart that fails half-way
 )
 
 // Fault makes calls go wrong. The zero Target, Key and Layer are any.
@@ -38,7 +39,7 @@ type Fault struct {
 	Key    nf.Key
 	Layer  nf.Layer
 	Kind   Kind
-	Err    error // of Fail and FailAfter; nil is EIO
+	Err    error // of Fail, FailAfter and Halt; nil is EIO
 	Skip   int   // that many matching calls go well first
 	Times  int   // how many calls go wrong then; 0 is all
 }
@@ -84,6 +85,9 @@ func (m *Machine) fault(ctx context.Context, op Op, c nf.Change) (effect bool, e
 		<-ctx.Done()
 		m.mu.Lock()
 		return false, ctx.Err()
+	case Halt:
+		m.must(c.Target).halt()
+		return false, err
 	default:
 		m.remove(c.Target)
 		return true, nil

@@ -39,18 +39,20 @@ type Machine struct {
 	support    nf.Modules // without List
 	modules    map[string]*module
 	host       *namespace
-	containers []*namespace // sorted by id
+	containers []*namespace // sorted by runtime and id
 	made       int          // namespaces ever made
 	warnings   []nf.Warning
-	boot       *bootFiles        // nil: the node has none
-	known      map[string]string // the instance of each container as last seen by the caller, by id
+	boot       *bootFiles           // nil: the node has none
+	known      map[nf.Target]string // the instance of each container as last seen by the caller, by its nameless target
+	masks      bool                 // nf.Capabilities
+	latches    string
 	faults     []*Fault
 	calls      []Call
 }
 
 // namespace is one network namespace: the node's, or a container.
 type namespace struct {
-	id           string // empty for the node's
+	runtime, id  string // empty for the node's
 	aliases      []string
 	instance     string
 	unobservable string
@@ -59,6 +61,7 @@ type namespace struct {
 	rules        nf.Rules
 	tracking     *nf.Tracking // nil: by its rules
 	count        int64
+	vz           *virtuozzo // nil: no container of that runtime
 }
 
 // New is a node named node-1 with no containers: a present-day kernel with
@@ -72,7 +75,8 @@ func New() *Machine {
 		denied:  map[string]string{},
 		support: nf.Modules{Support: nf.SupportLoadable, Complete: true, Aliases: map[string]string{"ip_conntrack": "nf_conntrack"}},
 		modules: map[string]*module{},
-		known:   map[string]string{},
+		known:   map[nf.Target]string{},
+		latches: nf.No,
 	}
 	m.host = m.namespace("")
 	m.host.values[nf.KeyMax] = 262144
@@ -118,11 +122,15 @@ func (m *Machine) AddContainer(name string, aliases ...string) nf.Target {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	ns := m.namespace(name)
-	ns.aliases = aliases
+	ns.runtime, ns.aliases = nf.RuntimeNetns, aliases
 	ns.values[nf.KeyMax], _ = m.read(m.host, nf.KeyMax).Number()
+	m.add(ns)
+	return ns2target(ns)
+}
+
+func (m *Machine) add(ns *namespace) {
 	m.containers = append(m.containers, ns)
 	slices.SortFunc(m.containers, func(a, b *namespace) int { return ns2target(a).Compare(ns2target(b)) })
-	return ns2target(ns)
 }
 
 // Remove ends a container.
@@ -133,28 +141,42 @@ func (m *Machine) Remove(t nf.Target) {
 }
 
 func (m *Machine) remove(t nf.Target) {
-	m.containers = slices.DeleteFunc(m.containers, func(ns *namespace) bool { return ns.id == t.ID })
+	m.containers = slices.DeleteFunc(m.containers, func(ns *namespace) bool { return ns.is(t) })
 }
 
 // Recreate replaces a container by a new one of the same name: another
-// instance, with default values and no rules.
+// instance, with default values and no rules. One of the vz runtime gets a cold
+// start.
 func (m *Machine) Recreate(t nf.Target) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	old := m.must(t)
+	if old.vz != nil {
+		old.halt()
+		m.start(old)
+		return
+	}
 	ns := m.namespace(old.id)
-	ns.aliases, ns.scope = old.aliases, old.scope
+	ns.runtime, ns.aliases, ns.scope = old.runtime, old.aliases, old.scope
 	ns.values[nf.KeyMax], _ = m.read(m.host, nf.KeyMax).Number()
 	*old = *ns
 }
 
 // Reboot restarts the node: another boot id, every container a new instance.
-// The values stay, as if something had set them again.
+// The values stay, as if something had set them again; those of the vz runtime
+// that ran get a cold start.
 func (m *Machine) Reboot() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.bootID += "'"
 	for _, ns := range m.containers {
+		if ns.vz != nil {
+			if ns.runs() {
+				ns.halt()
+				m.start(ns)
+			}
+			continue
+		}
 		m.made++
 		ns.instance = fmt.Sprintf("%s/ns-%d", m.bootID, m.made)
 	}
@@ -248,18 +270,30 @@ func (m *Machine) find(t nf.Target) (*namespace, bool) {
 		return m.host, true
 	}
 	for _, ns := range m.containers {
-		if ns.id == t.ID && t.Runtime == nf.RuntimeNetns {
+		if ns.is(t) {
 			return ns, true
 		}
 	}
 	return nil, false
 }
 
+func (ns *namespace) is(t nf.Target) bool { return ns.id == t.ID && ns.runtime == t.Runtime }
+
 func ns2target(ns *namespace) nf.Target {
 	if ns.id == "" {
 		return nf.Node
 	}
-	return nf.Target{Kind: nf.TargetContainer, Runtime: nf.RuntimeNetns, ID: ns.id, Name: ns.id}
+	t := nf.Target{Kind: nf.TargetContainer, Runtime: ns.runtime, ID: ns.id, Name: ns.id}
+	if ns.vz != nil {
+		t.Name = ns.vz.name
+	}
+	return t
+}
+
+// nameless is what stays of a target when it is renamed.
+func nameless(t nf.Target) nf.Target {
+	t.Name = ""
+	return t
 }
 
 // takenAt is the time of every snapshot: a machine in memory has no clock.

@@ -33,13 +33,13 @@ func (m *Machine) Observe(ctx context.Context, ask nf.Ask) (nf.Snapshot, error) 
 	s.Modules = m.facts(ask.Modules, ask.All)
 	m.look(&s.Host, m.host, nf.Need{All: true, Rules: true, Count: true})
 	m.observeBoot(&s)
-	keys := map[string][]nf.Key{}
+	keys := map[nf.Target][]nf.Key{}
 	for t, list := range ask.Keys {
-		keys[t.ID] = append(keys[t.ID], list...)
+		keys[nameless(t)] = append(keys[nameless(t)], list...)
 	}
 	for i := range s.Containers {
 		c := &s.Containers[i]
-		m.container(c, ask.Need(keys[c.ID]))
+		m.container(c, ask.Need(keys[nameless(c.Target())]))
 	}
 	return s, err
 }
@@ -49,18 +49,20 @@ func (m *Machine) list() nf.Snapshot {
 		Node: nf.NodeIdentity{Name: m.node.Name, Labels: maps.Clone(m.node.Labels)}, Host: nf.Namespace{Facts: []nf.Fact{}},
 		Containers: []nf.Container{}, Warnings: append([]nf.Warning{}, m.warnings...)}
 	s.Modules.List = []nf.ModuleFact{}
-	m.known = map[string]string{}
+	m.known = map[nf.Target]string{}
 	for _, ns := range m.containers {
-		s.Containers = append(s.Containers, nf.Container{Runtime: nf.RuntimeNetns, ID: ns.id, Name: ns.id, Aliases: slices.Clone(ns.aliases),
-			State: nf.StateRunning, Instance: ns.instance, Namespace: nf.Namespace{Facts: []nf.Fact{}}})
-		m.known[ns.id] = ns.instance
+		t := ns2target(ns)
+		c := nf.Container{Runtime: t.Runtime, ID: t.ID, Name: t.Name, Aliases: slices.Clone(ns.aliases), Namespace: nf.Namespace{Facts: []nf.Fact{}}}
+		ns.identify(&c)
+		s.Containers = append(s.Containers, c)
+		m.known[nameless(t)] = ns.instance
 	}
 	return s
 }
 
 func (m *Machine) capabilities() nf.Capabilities {
 	mod, ok := m.modules["ip_tables"]
-	return nf.Capabilities{Denied: maps.Clone(m.denied), Latches: nf.No, BucketStep: bucketStep, LegacyTables: ok && mod.State != nf.ModuleUnloaded}
+	return nf.Capabilities{Denied: maps.Clone(m.denied), Masks: m.masks, Latches: m.latches, BucketStep: bucketStep, LegacyTables: ok && mod.State != nf.ModuleUnloaded}
 }
 
 // container observes what is needed of a container.
@@ -75,6 +77,8 @@ func (m *Machine) container(c *nf.Container, n nf.Need) {
 	case ns.unobservable != "":
 		c.Unobservable = ns.unobservable
 		return
+	case !ns.runs():
+		return
 	}
 	m.look(&c.Namespace, ns, n)
 	if f := c.Fact(nf.KeyMax); !f.Live.IsAbsent() {
@@ -85,9 +89,11 @@ func (m *Machine) container(c *nf.Container, n nf.Need) {
 // look observes a namespace.
 func (m *Machine) look(out *nf.Namespace, ns *namespace, n nf.Need) {
 	out.Facts = m.sysctls(ns, n.Keys, n.All)
+	if ns.vz != nil {
+		out.SetFact(ns.level())
+	}
 	if n.Rules {
 		m.lookRules(out, ns)
-		out.SetFact(nf.Fact{Key: nf.KeyLevel, Live: out.Rules.Value()})
 	}
 	if n.Count {
 		out.Count = m.count(ns)
@@ -97,16 +103,35 @@ func (m *Machine) look(out *nf.Namespace, ns *namespace, n nf.Need) {
 func (m *Machine) lookRules(out *nf.Namespace, ns *namespace) {
 	rules := nf.Rules{Tables: slices.Clone(ns.rules.Tables), Unknown: ns.rules.Unknown}
 	out.Rules = &rules
+	if ns.vz == nil { // no mask keeps its level
+		out.SetFact(nf.Fact{Key: nf.KeyLevel, Live: rules.Value()})
+	}
 	tracking := nf.Tracking{State: nf.TrackingOff, Evidence: "no rule needs it"}
 	switch {
 	case ns.tracking != nil:
 		tracking = *ns.tracking
 	case rules.Level() >= nf.LevelStateful:
 		tracking = nf.Tracking{State: nf.TrackingOn, Evidence: "rules need it"}
+	case m.latches != nf.No:
+		tracking = m.latchTracking(ns)
 	case rules.Unknown != "":
 		tracking = nf.Tracking{State: nf.TrackingUnknown, Evidence: rules.Unknown}
 	}
 	out.Tracking = &tracking
+}
+
+// latchTracking is that of a namespace of a kernel that latches, whose rules
+// need no tracking now: they may have done before.
+func (m *Machine) latchTracking(ns *namespace) nf.Tracking {
+	switch {
+	case !m.conntrack():
+		return nf.Tracking{State: nf.TrackingOff, Evidence: "nf_conntrack is not loaded"}
+	case ns.count > 0:
+		return nf.Tracking{State: nf.TrackingOn, Evidence: "there are live entries"}
+	case ns.vz != nil && !ns.vz.live.MaskTracks():
+		return nf.Tracking{State: nf.TrackingOff, Evidence: "the mask has no bits for conntrack"}
+	}
+	return nf.Tracking{State: nf.TrackingUnknown, Evidence: "a rule that is gone may have turned it on"}
 }
 
 func (m *Machine) count(ns *namespace) nf.Value {
@@ -160,25 +185,29 @@ func lowers(c nf.Change) bool {
 func (m *Machine) refreshNode(s *nf.Snapshot, k nf.Key) {
 	if k == nf.KeyLevel {
 		m.lookRules(&s.Host, m.host)
-		s.Host.SetFact(nf.Fact{Key: k, Live: s.Host.Rules.Value()})
-		return
+	} else {
+		s.Host.SetFact(keepBoot(s, m.sysctl(m.host, k)))
 	}
-	s.Host.SetFact(keepBoot(s, m.sysctl(m.host, k)))
 	s.Host.Count = m.count(m.host)
 }
 
 func (m *Machine) refreshContainer(s *nf.Snapshot, c nf.Change) error {
 	_, at, ok := s.Find(c.Target)
 	ns, lives := m.find(c.Target)
+	if ok && lives && ns.vz != nil && c.Key == nf.KeyRestart {
+		m.refreshRestart(at, ns)
+		return nil
+	}
 	if !ok || !lives || ns.instance != at.Instance {
 		return fmt.Errorf("cannot read %s: %w", c.Target, nf.ErrGone)
 	}
+	ns.identify(at)
 	n := nf.Ask{}.Need([]nf.Key{c.Key})
 	m.merge(at, n)
 	if c.Key == nf.KeyMax {
 		m.refreshNode(s, nf.KeyMax)
 	}
-	m.known[ns.id] = ns.instance
+	m.known[nameless(c.Target)] = ns.instance
 	return nil
 }
 

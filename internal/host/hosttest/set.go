@@ -37,7 +37,7 @@ func (m *Machine) Set(ctx context.Context, c nf.Change) error {
 
 func (m *Machine) set(c nf.Change) error {
 	ns, ok := m.find(c.Target)
-	if !ok || !c.Target.IsNode() && m.known[ns.id] != ns.instance {
+	if !ok || !c.Target.IsNode() && m.known[nameless(c.Target)] != ns.instance {
 		return fmt.Errorf("cannot change %s: %w", c.Target, nf.ErrGone)
 	}
 	name, module := c.Key.Module()
@@ -47,8 +47,14 @@ func (m *Machine) set(c nf.Change) error {
 	state, params, _ := c.To.Module()
 	n, number := c.To.Number()
 	switch {
+	case c.Layer == nf.LayerBoot && !c.Target.IsNode():
+		return ns.saveLevel(c)
 	case c.Layer == nf.LayerBoot:
 		return m.setBoot(c)
+	case c.Key == nf.KeyRestart:
+		return m.restart(ns)
+	case !ns.runs():
+		return fmt.Errorf("cannot enter %s, which is %s: %w", c.Target, ns.vz.state, nf.ErrGone)
 	case module && c.Target.IsNode():
 		return m.setModule(name, state, params)
 	case c.Key.Conntrack() && number:
