@@ -36,6 +36,9 @@ type Declaration struct {
 	File  string `json:"file"`
 	Line  int    `json:"line"`
 	Value Value  `json:"value"` // of the key that it sets, as the next start brings it
+	// Overruled tells that by sysctl.d(5) another line has the last word: that of
+	// nfsync, were the key in its own file, or a later one.
+	Overruled bool `json:"overruled,omitempty"`
 }
 
 // Tracking tells whether a network namespace tracks connections, and how that

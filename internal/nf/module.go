@@ -2,6 +2,7 @@ package nf
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 )
 
@@ -44,6 +45,13 @@ type ModuleFact struct {
 	// Parameters are those of /sys/module/NAME/parameters that could be read,
 	// where they were asked for.
 	Parameters map[string]Parameter `json:"parameters,omitempty"`
+	// Takes are the names of the parameters that the module's file offers, with
+	// _ for -, sorted; nil where that is not known. They are read of modules that
+	// were asked for by name.
+	Takes []string `json:"takes,omitzero"`
+	// Barred is what keeps an unloaded module from being loaded; zero where
+	// nothing does.
+	Barred Bar `json:"barred,omitzero"`
 	// Permanent tells that the module can never be unloaded.
 	Permanent bool `json:"permanent,omitempty"`
 	// Boot is what nfsync's own boot files make of the module at the next
@@ -51,6 +59,22 @@ type ModuleFact struct {
 	Boot *Value `json:"boot,omitempty"`
 	// Declared are lines of other boot files that name the module.
 	Declared []Declaration `json:"declared,omitempty"`
+}
+
+// Bar is a line of modprobe.d(5) that is not nfsync's, or a word of the kernel's
+// command line, that keeps a module from being loaded.
+type Bar struct {
+	File string `json:"file"`
+	Line int    `json:"line,omitempty"` // from 1; 0 of the kernel's command line
+	Says string `json:"says"`
+}
+
+// String names the place, and what it says.
+func (b Bar) String() string {
+	if b.Line == 0 {
+		return fmt.Sprintf("%s says %q", b.File, b.Says)
+	}
+	return fmt.Sprintf("%s:%d says %q", b.File, b.Line, b.Says)
 }
 
 // Parameter is a module's parameter. A writable one can be set while the
