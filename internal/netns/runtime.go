@@ -25,6 +25,11 @@ const DefaultDir = "/run/netns"
 type Runtime struct {
 	Dir    string
 	BootID string // of this start of the kernel: part of every instance
+	// Claimed are the namespaces of another runtime, and ClaimedLinks the names
+	// of the symbolic links that it keeps here, whatever they lead to now. Files
+	// that name them are no containers of this runtime, and no aliases.
+	Claimed      []Identity
+	ClaimedLinks []string
 }
 
 // List lists the containers in the order of their names, without any facts. A
@@ -42,12 +47,18 @@ func (r Runtime) List(ctx context.Context, exclude []Identity) ([]nf.Container, 
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot list network namespaces: %w", err)
 	}
+	entries = slices.DeleteFunc(entries, r.claims)
 	found, err := r.lookAll(ctx, entries)
 	if err != nil {
 		return nil, nil, err
 	}
 	containers, warnings := r.fold(found, exclude)
 	return containers, warnings, nil
+}
+
+// claims tells whether a file is another runtime's link.
+func (r Runtime) claims(file fs.DirEntry) bool {
+	return file.Type() == fs.ModeSymlink && slices.Contains(r.ClaimedLinks, file.Name())
 }
 
 // entry is one file of the directory and what it turned out to be.
@@ -201,6 +212,7 @@ func (r Runtime) fold(found []entry, exclude []Identity) ([]nf.Container, []nf.W
 			containers = append(containers, r.container(e))
 		case slices.Contains(exclude, e.id):
 			warn(nf.WarnNodeNamespace, e, "names the node's own network namespace: it is no container")
+		case slices.Contains(r.Claimed, e.id):
 		case known && !e.writable():
 		case !e.writable():
 			e.err = errors.New("its name is not UTF-8")

@@ -291,3 +291,27 @@ func BenchmarkList1000(b *testing.B) {
 		list(b, r)
 	}
 }
+
+// What another runtime has is neither a container nor an alias, and nothing is
+// said about it: its namespaces under every name, and its links wherever they
+// lead. A file that only has the name of a link is no link of it.
+func TestListLeavesOutWhatIsClaimed(t *testing.T) {
+	r := Runtime{Dir: t.TempDir(), BootID: "boot"}
+	claimed := addNamespace(t, r.Dir, "a", unix.CLONE_NEWNET)
+	addNamespace(t, r.Dir, "b", unix.CLONE_NEWNET)
+	addNamespace(t, r.Dir, "101", unix.CLONE_NEWNET)
+	for name, to := range map[string]string{"102": "a", "103": "b", "104": "/proc/0/ns/net", "z": "a", "y": "b"} {
+		if err := os.Symlink(to, filepath.Join(r.Dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	id, err := Identify(claimed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Claimed, r.ClaimedLinks = []Identity{id}, []string{"101", "102", "103", "104"}
+	containers, warnings := list(t, r)
+	if got, want := summary(r, containers, warnings), "101 101 []\nb b [y]\n"; got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
