@@ -46,7 +46,7 @@ func snapshotOfAll() nf.Snapshot {
 		Host: node,
 		Containers: []nf.Container{
 			{Runtime: nf.RuntimeNetns, ID: "web-1", Name: "web-1", Aliases: []string{"w"}, State: nf.StateRunning, Instance: "4:4026532", MaxScope: nf.ScopeNode, Namespace: node},
-			{Runtime: nf.RuntimeVZ, ID: "132694", Name: "db", State: "stopped", Unobservable: "stopped", Namespace: bare},
+			{Runtime: nf.RuntimeVZ, ID: "132694", UUID: "ccefa40c-5c72-4e17-94c7-d68034a1c1a5", Name: "db", State: nf.StateStopped, Instance: nf.InstanceStopped, Unobservable: "stopped", Namespace: bare},
 		},
 		Warnings: []nf.Warning{{Code: nf.WarnRuntimeBroken, Target: web, Key: nf.KeyMax, Message: "m", Source: &nf.Source{Name: "n", File: "f", Line: 1, Column: 2}}},
 		Memory: nf.Memory{Revision: "abc", MaxScope: map[string]string{"6.1.0": nf.ScopeNode},

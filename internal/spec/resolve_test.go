@@ -130,7 +130,7 @@ func TestNodeSelector(t *testing.T) {
 
 func TestContainerSelector(t *testing.T) {
 	netns := nf.Container{Runtime: nf.RuntimeNetns, ID: "a", Name: "a", Aliases: []string{"web-1", "web.old"}}
-	vz := nf.Container{Runtime: nf.RuntimeVZ, ID: "132694", Name: "web-1", Aliases: []string{"shop"}}
+	vz := nf.Container{Runtime: nf.RuntimeVZ, ID: "132694", UUID: "ccefa40c-5c72-4e17-94c7-d68034a1c1a5", Name: "web-1", Aliases: []string{"shop"}}
 	tests := []struct {
 		containers string
 		netns, vz  bool
@@ -141,6 +141,8 @@ func TestContainerSelector(t *testing.T) {
 		{"{names: [shop]}", false, true},
 		{"{names: ['132694']}", false, false},
 		{"{ids: ['132694']}", false, true},
+		{"{ids: ['ccefa40c-5c72-4e17-94c7-d68034a1c1a5']}", false, true},
+		{"{names: ['ccefa40c-*']}", false, false},
 		{"{ids: ['13*']}", false, false},
 		{"{ids: [web-1]}", true, false},
 		{"{ids: [shop]}", false, false},

@@ -18,8 +18,9 @@ func (s NodeSelector) Match(node nf.NodeIdentity) bool {
 	return len(s.Names) == 0 || matchAny(s.Names, node.Name)
 }
 
-// Match tells whether the policy is for that container of its nodes. In netns
-// an alias is a file name as good as the first, and so an id.
+// Match tells whether the policy is for that container of its nodes. A Virtuozzo
+// container has two ids, its CTID and its UUID. In netns an alias is a file name
+// as good as the first, and so an id.
 func (s ContainerSelector) Match(c *nf.Container) bool {
 	if len(s.Runtimes) > 0 && !slices.Contains(s.Runtimes, c.Runtime) {
 		return false
@@ -28,6 +29,9 @@ func (s ContainerSelector) Match(c *nf.Container) bool {
 		return true
 	}
 	if slices.Contains(s.IDs, c.ID) || matchAny(s.Names, c.Name) {
+		return true
+	}
+	if c.UUID != "" && slices.Contains(s.IDs, c.UUID) {
 		return true
 	}
 	for _, alias := range c.Aliases {
