@@ -4,8 +4,11 @@
 package schemas
 
 import (
+	"bytes"
 	"embed"
 	"encoding/json"
+	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -15,8 +18,9 @@ var files embed.FS
 
 const suffix = ".schema.json"
 
-// Get returns the schema of that kind of document. Capitals do not matter, and
-// the file's name without .schema.json will do as well.
+// Get returns the schema of that kind of document, whole: what it refers to is
+// in it. Capitals do not matter, and the file's name without .schema.json will
+// do as well.
 func Get(kind string) ([]byte, bool) {
 	for _, name := range names() {
 		data, err := files.ReadFile(name)
@@ -24,10 +28,39 @@ func Get(kind string) ([]byte, bool) {
 			return nil, false
 		}
 		if strings.EqualFold(kind, title(data)) || strings.EqualFold(kind, strings.TrimSuffix(name, suffix)) {
-			return data, true
+			whole, err := bundle(data)
+			return whole, err == nil
 		}
 	}
 	return nil, false
+}
+
+// sibling is a reference to another file of this directory.
+var sibling = regexp.MustCompile(`"\$ref": "([a-z]+)\.schema\.json"`)
+
+// bundle takes the files that a schema refers to into its definitions, so that
+// it can be used wherever it is put.
+func bundle(schema []byte) ([]byte, error) {
+	refs := sibling.FindAllSubmatch(schema, -1)
+	if refs == nil {
+		return schema, nil
+	}
+	definitions := map[string]json.RawMessage{}
+	for _, ref := range refs {
+		data, err := files.ReadFile(string(ref[1]) + suffix)
+		if err != nil {
+			return nil, err
+		}
+		inside := fmt.Sprintf(`"#/definitions/%s/definitions/`, ref[1])
+		definitions[string(ref[1])] = bytes.ReplaceAll(data, []byte(`"#/definitions/`), []byte(inside))
+	}
+	var whole map[string]any
+	if err := json.Unmarshal(sibling.ReplaceAll(schema, []byte(`"$$ref": "#/definitions/$1"`)), &whole); err != nil {
+		return nil, err
+	}
+	whole["definitions"] = definitions
+	text, err := json.MarshalIndent(whole, "", "  ")
+	return append(text, '\n'), err
 }
 
 // Kinds lists the kinds of documents that have a schema, sorted.

@@ -44,3 +44,36 @@ func TestGet(t *testing.T) {
 		t.Error("a schema of nothing")
 	}
 }
+
+// TestWhole holds every schema to be usable by itself, as a person has it who
+// keeps what `nfsync schema KIND` prints.
+func TestWhole(t *testing.T) {
+	for _, kind := range Kinds() {
+		text, _ := Get(kind)
+		document, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+		if err != nil {
+			t.Fatalf("%s: %v", kind, err)
+		}
+		compiler := jsonschema.NewCompiler()
+		if err := compiler.AddResource("file:///nowhere/"+kind+".json", document); err != nil {
+			t.Fatal(err)
+		}
+		schema, err := compiler.Compile("file:///nowhere/" + kind + ".json")
+		if err != nil {
+			t.Errorf("%s: %v", kind, err)
+			continue
+		}
+		if kind != "Policy" {
+			continue
+		}
+		for _, test := range []struct {
+			spec  map[string]any
+			valid bool
+		}{{map[string]any{"level": "full"}, true}, {map[string]any{"level": "half"}, false}} {
+			policy := map[string]any{"apiVersion": "nfsync.dev/v1alpha1", "kind": "NodePolicy", "metadata": map[string]any{"name": "n"}, "spec": test.spec}
+			if err := schema.Validate(policy); (err == nil) != test.valid {
+				t.Errorf("%v: %v", test.spec, err)
+			}
+		}
+	}
+}
