@@ -47,10 +47,17 @@ type Input struct {
 	// PlanID, where set, is the id of the saved plan: any other is ErrStale.
 	PlanID   string
 	Progress func(Event) // nil: nobody listens
+	// Restarts bounds the restarts of containers that the run may make.
+	Restarts nf.Restarts
+	// Runtimes are those whose containers the machine looks for; empty: all.
+	// What is remembered of the others' is kept.
+	Runtimes []string
 	// Timeout bounds one change with the looks before and after it, so that a
 	// kernel file which never answers ends in an error; 0 is a minute.
 	Timeout time.Duration
-	Now     func() time.Time // the clock, for the receipt only
+	// RestartTimeout bounds the restart of one container; 0 is ten minutes.
+	RestartTimeout time.Duration
+	Now            func() time.Time // the clock, for the receipt only
 }
 
 // The kinds of events.

@@ -12,9 +12,10 @@ import (
 // nothing any more of containers that no longer exist.
 func (r *run) remember() nf.Memory {
 	m := newMemory(r.memory)
-	m.forget(r.node.snap)
+	there := r.present()
+	m.forget(there)
 	for _, s := range r.planned.InSync {
-		m.put(nf.MemoryKey{Target: s.Target, Key: s.Key, Asked: s.Asked, Applied: s.Value, Instance: r.node.instances[s.Target]})
+		m.put(nf.MemoryKey{Target: s.Target, Key: s.Key, Asked: s.Asked, Applied: s.Value, Instance: r.node.planned(s.Target)})
 	}
 	for _, a := range r.attempts {
 		m.applied(r.node, a)
@@ -22,6 +23,8 @@ func (r *run) remember() nf.Memory {
 	if r.learned != "" {
 		m.learn(r.node.snap.Kernel.Release, r.learned)
 	}
+	m.latch(r.node, there)
+	m.dropRestarts(r.wants)
 	if !r.stopped && !slices.ContainsFunc(r.attempts, func(a *attempt) bool { return a.bad() }) {
 		m.Revision = r.in.Revision
 	}
@@ -52,6 +55,8 @@ func placeOf(t nf.Target, k nf.Key) memoryPlace { return memoryPlace{t.Kind, t.R
 func newMemory(old nf.Memory) *memory {
 	m := &memory{old, map[memoryPlace]nf.MemoryKey{}}
 	m.MaxScope = maps.Clone(old.MaxScope)
+	m.Latches = slices.Clone(old.Latches)
+	m.Restarts = slices.Clone(old.Restarts)
 	for _, k := range old.Keys {
 		m.keys[placeOf(k.Target, k.Key)] = k
 	}
@@ -65,18 +70,24 @@ func (m *memory) put(k nf.MemoryKey) {
 	m.keys[at] = k
 }
 
-// applied remembers a change that was made and stays.
+// applied remembers a change that was made and stays. A restart is remembered
+// as the level that it has brought.
 func (m *memory) applied(n *node, a *attempt) {
-	if a.result.Outcome != Applied && (a.result.Outcome != Kept || !n.world.InSync(a.Change)) {
+	if a.result.Outcome != Applied && (a.result.Outcome != Kept || !n.world.InSync(subject(a.Change))) {
 		return
 	}
+	if n.endedWithInstance(a.Change) && a.Key != nf.KeyRestart {
+		m.put(nf.MemoryKey{Target: a.Target, Key: a.Key, Asked: a.Asked, Applied: a.To, Instance: n.planned(a.Target), Set: a.touched})
+		return
+	}
+	key := subject(a.Change).Key
 	// One want is met in both layers: what it is now counts, not what it will be.
-	if was, known := m.keys[placeOf(a.Target, a.Key)]; known && a.Layer == nf.LayerBoot && was.Asked == a.Asked && was.Instance == n.instances[a.Target] {
+	if was, known := m.keys[placeOf(a.Target, key)]; known && a.Layer == nf.LayerBoot && was.Asked == a.Asked && was.Instance == n.instances[a.Target] {
 		was.Set = was.Set || a.touched
 		m.put(was)
 		return
 	}
-	m.put(nf.MemoryKey{Target: a.Target, Key: a.Key, Asked: a.Asked, Applied: n.value(a.Change), Instance: n.instances[a.Target], Set: a.touched})
+	m.put(nf.MemoryKey{Target: a.Target, Key: key, Asked: a.Asked, Applied: n.value(a.Change), Instance: n.instances[a.Target], Set: a.touched})
 }
 
 func (m *memory) learn(kernel, scope string) {
@@ -86,19 +97,55 @@ func (m *memory) learn(kernel, scope string) {
 	m.MaxScope[kernel] = scope
 }
 
-// forget drops the keys of containers that no longer exist. A runtime that is
-// broken names none of its containers, and then nothing is dropped.
-func (m *memory) forget(s *nf.Snapshot) {
-	if slices.ContainsFunc(s.Warnings, func(w nf.Warning) bool { return w.Code == nf.WarnRuntimeBroken }) {
-		return
-	}
-	lives := map[memoryPlace]bool{placeOf(nf.Node, ""): true}
+// present is who is there, as far as the run can tell.
+type present struct {
+	instances map[nf.Target]string // of targets without their names
+	broken    bool                 // a runtime, which then names none of its containers
+	runtimes  []string             // those that were looked for; empty: all
+}
+
+func (r *run) present() present {
+	s := r.node.snap
+	p := present{map[nf.Target]string{nf.Node: s.BootID}, false, r.in.Runtimes}
 	for i := range s.Containers {
-		lives[placeOf(s.Containers[i].Target(), "")] = true
+		p.instances[nameless(s.Containers[i].Target())] = s.Containers[i].Instance
 	}
-	maps.DeleteFunc(m.keys, func(at memoryPlace, _ nf.MemoryKey) bool {
-		at.key = ""
-		return !lives[at]
+	p.broken = slices.ContainsFunc(s.Warnings, func(w nf.Warning) bool { return w.Code == nf.WarnRuntimeBroken })
+	return p
+}
+
+// gone tells whether it is certain that a target no longer exists.
+func (p present) gone(t nf.Target) bool {
+	looked := len(p.runtimes) == 0 || slices.Contains(p.runtimes, t.Runtime)
+	_, lives := p.instances[nameless(t)]
+	return looked && !p.broken && !lives
+}
+
+// ended tells whether it is certain that an instance of a target has ended.
+func (p present) ended(t nf.Target, instance string) bool {
+	now, lives := p.instances[nameless(t)]
+	return lives && now != "" && now != instance || p.gone(t)
+}
+
+// forget drops what is remembered of containers that are gone.
+func (m *memory) forget(there present) {
+	maps.DeleteFunc(m.keys, func(_ memoryPlace, k nf.MemoryKey) bool { return there.gone(k.Target) })
+	m.Restarts = slices.DeleteFunc(m.Restarts, func(d nf.RestartDone) bool { return there.gone(d.Target) })
+}
+
+// dropRestarts drops the restarts that were made for another level than is asked
+// now. Where none is asked, or policies do not agree on one, they stay: a policy
+// that comes and goes is no reason for a second restart.
+func (m *memory) dropRestarts(wants nf.Wants) {
+	asked := map[nf.Target]string{}
+	for _, w := range wants.List {
+		if w.Key == nf.KeyLevel && len(w.Rivals) == 0 {
+			asked[nameless(w.Target)] = w.Wish.String()
+		}
+	}
+	m.Restarts = slices.DeleteFunc(m.Restarts, func(d nf.RestartDone) bool {
+		now, ok := asked[nameless(d.Target)]
+		return ok && now != d.Asked
 	})
 }
 

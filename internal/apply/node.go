@@ -23,7 +23,11 @@ type node struct {
 	// instances are the targets' when the run began: another instance of the
 	// same name is another target.
 	instances map[nf.Target]string
-	timeout   time.Duration
+	// ended are the instances that a restart by this run has ended.
+	ended map[nf.Target]string
+	// latches are where tracking was seen on, in any of the looks.
+	latches map[nf.Target]nf.Latch
+	timeout time.Duration
 }
 
 // observe looks at the machine for the first time.
@@ -31,7 +35,7 @@ func observe(ctx context.Context, m Machine, ask nf.Ask, memory nf.Memory, timeo
 	if timeout == 0 {
 		timeout = changeTimeout
 	}
-	n := &node{machine: m, ask: ask, timeout: timeout}
+	n := &node{machine: m, ask: ask, timeout: timeout, ended: map[nf.Target]string{}, latches: map[nf.Target]nf.Latch{}}
 	if err := n.look(ctx, memory); err != nil {
 		return nil, err
 	}
@@ -50,6 +54,7 @@ func (n *node) look(ctx context.Context, memory nf.Memory) error {
 	}
 	s.Memory = memory
 	n.snap, n.world = &s, diff.NewWorld(&s)
+	n.noteTracking()
 	return nil
 }
 
@@ -144,6 +149,7 @@ func (n *node) read(ctx context.Context, c nf.Change) (nf.Value, bool) {
 
 // reads tells whether a value reads as another, as the snapshot has it.
 func (n *node) reads(c nf.Change, v nf.Value) bool {
+	c = subject(c)
 	return n.world.Reads(c, v) || n.value(c) == v
 }
 
@@ -155,6 +161,7 @@ func (n *node) vanished(c nf.Change) bool {
 
 // value is what the snapshot has of a change's key.
 func (n *node) value(c nf.Change) nf.Value {
+	c = subject(c)
 	if c.Layer == nf.LayerBoot && c.Target.IsNode() {
 		return n.boot(c.Key)
 	}

@@ -57,6 +57,7 @@ func (r *run) rememberRecovered() error {
 	for _, a := range r.recovered {
 		m.applied(r.node, a)
 	}
+	m.latch(r.node, r.present())
 	r.memory = m.sorted()
 	return r.in.State.SaveMemory(r.memory)
 }
@@ -70,9 +71,12 @@ func survey(ctx context.Context, m Machine, left state.Run, memory nf.Memory, ti
 	var attempts []*attempt
 	for _, intent := range left.Intents {
 		a := &attempt{Change: intent.Change, result: Result{Change: intent.Change}}
-		if why := n.outlived(intent, left.BootID); why != "" {
+		switch why := n.outlived(intent, left.BootID); {
+		case why != "" && n.begun(memory, intent.Change, intent.Asked, intent.Instance):
+			a.touched = true
+		case why != "":
 			a.end(Gone, nil, why)
-		} else {
+		case a.Key != nf.KeyRestart:
 			a.touched = hasFrom(a.Change) && !n.reads(a.Change, a.From) && !n.vanished(a.Change)
 		}
 		attempts = append(attempts, a)
@@ -85,6 +89,7 @@ func survey(ctx context.Context, m Machine, left state.Run, memory nf.Memory, ti
 func askAgain(left state.Run) nf.Ask {
 	var wants nf.Wants
 	for _, i := range left.Intents {
+		i.Change = subject(i.Change)
 		wants.List = append(wants.List, nf.Want{Target: i.Target, Key: i.Key, Wish: nf.Exactly(i.From)})
 		if _, isModule := i.Key.Module(); isModule {
 			wants.List = append(wants.List, nf.Want{Target: i.Target, Key: i.Key, Wish: nf.Exactly(i.To)})
@@ -112,7 +117,8 @@ func (n *node) outlived(i state.Intent, bootID string) string {
 func (n *node) settle(ctx context.Context, u *unit) {
 	const why = "the run was interrupted"
 	switch {
-	case n.all(u, func(a *attempt) bool { return a.touched && n.world.InSync(a.Change) }):
+	case n.all(u, func(a *attempt) bool { return a.touched && (a.Key == nf.KeyRestart || n.world.InSync(a.Change)) }):
+		n.endRestarts(u)
 		u.rest(Applied, "it reads as wanted")
 	case n.all(u, func(a *attempt) bool { return !a.touched }):
 		u.rest(Skipped, "it had not been made")
@@ -226,24 +232,30 @@ func report(ctx context.Context, in RecoverInput) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
+	// What memory adds is whose restart it was. A person can accept what is left
+	// without that.
+	memory, err := in.State.Memory()
+	if err != nil {
+		memory = nf.Memory{}
+	}
 	r := Report{Left: []Leftover{}}
 	switch {
 	case len(stuck.Left) > 0:
 		r.Run = stuck.Run
-		r.addStuck(ctx, in, stuck)
+		r.addStuck(ctx, in, stuck, memory)
 	case unfinished:
 		r.Run = left.ID
-		r.addUnfinished(ctx, in, left)
+		r.addUnfinished(ctx, in, left, memory)
 	}
 	return r, nil
 }
 
-func (r *Report) addStuck(ctx context.Context, in RecoverInput, stuck state.Stuck) {
+func (r *Report) addStuck(ctx context.Context, in RecoverInput, stuck state.Stuck, memory nf.Memory) {
 	run := state.Run{BootID: stuck.BootID}
 	for _, s := range stuck.Left {
 		run.Intents = append(run.Intents, s.Intent)
 	}
-	n, _, _, err := survey(ctx, in.Machine, run, nf.Memory{}, in.Timeout)
+	n, _, _, err := survey(ctx, in.Machine, run, memory, in.Timeout)
 	for _, s := range stuck.Left {
 		l := leftover(s.Intent, n, err)
 		l.Stuck, l.Why = true, s.Why
@@ -252,8 +264,8 @@ func (r *Report) addStuck(ctx context.Context, in RecoverInput, stuck state.Stuc
 }
 
 // addUnfinished reports what an interrupted run has made or may have made.
-func (r *Report) addUnfinished(ctx context.Context, in RecoverInput, left state.Run) {
-	n, attempts, _, err := survey(ctx, in.Machine, left, nf.Memory{}, in.Timeout)
+func (r *Report) addUnfinished(ctx context.Context, in RecoverInput, left state.Run, memory nf.Memory) {
+	n, attempts, _, err := survey(ctx, in.Machine, left, memory, in.Timeout)
 	for i, intent := range left.Intents {
 		if err == nil && !attempts[i].touched {
 			continue

@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,8 +32,10 @@ type run struct {
 	journal   state.Run
 	stopped   bool // before the last change
 	stuck     state.Stuck
-	unsaved   bool   // what is stuck is not on the disk
-	learned   string // conntrack.max of a container is own or node
+	unsaved   bool         // what is stuck is not on the disk
+	learned   string       // conntrack.max of a container is own or node
+	late      []nf.Refusal // what restarts that were made have not brought
+	wants     nf.Wants
 }
 
 // prepare settles what an earlier run has left, and plans.
@@ -55,11 +58,12 @@ func (r *run) plan(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("cannot list the node's containers: %w", err)
 	}
-	wants := r.in.Wants(&listed)
-	if r.node, err = observe(ctx, r.in.Machine, diff.Ask(wants), r.memory, r.in.Timeout); err != nil {
+	r.wants = r.in.Wants(&listed)
+	r.wants.Restarts = r.in.Restarts
+	if r.node, err = observe(ctx, r.in.Machine, diff.Ask(r.wants), r.memory, r.in.Timeout); err != nil {
 		return err
 	}
-	r.planned = diff.Plan(wants, r.node.snap)
+	r.planned = diff.Plan(r.wants, r.node.snap)
 	r.planned.Revision = r.in.Revision
 	if r.in.PlanID != "" && r.in.PlanID != r.planned.ID {
 		return fmt.Errorf("%w: the node or the policies have changed since it was made; nothing was applied, make a new plan", ErrStale)
@@ -164,8 +168,7 @@ func (r *run) step(ctx context.Context, i int) error {
 		return nil
 	}
 	r.tell(Event{Kind: EventStarted, Index: i, Change: a.result.Change})
-	var err error
-	a.touched, err = r.node.make(ctx, a.Change, true)
+	err := r.change(ctx, a)
 	var no *refused
 	switch {
 	case err == nil:
@@ -188,8 +191,16 @@ func (r *run) step(ctx context.Context, i int) error {
 	return nil
 }
 
+func (r *run) change(ctx context.Context, a *attempt) (err error) {
+	if a.Key == nf.KeyRestart {
+		return r.restart(ctx, a)
+	}
+	a.touched, err = r.node.make(ctx, a.Change, true)
+	return err
+}
+
 func (r *run) applied(a *attempt) {
-	reason := ""
+	reason := a.note
 	if !a.touched {
 		reason = "it read so already"
 	}
@@ -299,8 +310,11 @@ func (r *run) receipt() Receipt {
 	p := r.planned
 	out := Receipt{APIVersion: nf.APIVersion, Kind: nf.KindReceipt, ID: r.id, Node: p.Node, Revision: p.Revision, Plan: p.ID,
 		StartedAt: r.started, FinishedAt: r.in.Now(), Interrupted: r.stopped, Recovered: results(r.recovered), Results: results(r.attempts),
-		Refusals: p.Refusals, Pending: p.Pending, Warnings: p.Warnings,
-		Summary: Summary{Refusals: p.Summary.Refusals, Pending: p.Summary.Pending, InSync: p.Summary.InSync}}
+		Refusals: append(slices.Clone(p.Refusals), r.late...), Pending: p.Pending, Warnings: p.Warnings,
+		Summary: Summary{Refusals: p.Summary.Refusals + len(r.late), Pending: p.Summary.Pending, InSync: p.Summary.InSync}}
+	slices.SortStableFunc(out.Refusals, func(a, b nf.Refusal) int {
+		return cmp.Or(a.Target.Compare(b.Target), cmp.Compare(a.Key, b.Key))
+	})
 	for _, a := range r.attempts {
 		out.Summary.count(a.result.Outcome)
 	}

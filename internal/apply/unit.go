@@ -18,6 +18,7 @@ type attempt struct {
 	// touched tells that the machine was told to make it, or may have been by
 	// a run that did not come to its end.
 	touched bool
+	note    string         // what is to be said of it although it was applied
 	notify  func(*attempt) // after an outcome; may be nil
 }
 
@@ -88,6 +89,14 @@ func (n *node) back(ctx context.Context, u *unit, why string) {
 }
 
 func (n *node) takeBack(ctx context.Context, a *attempt, why string) {
+	if a.Key == nf.KeyRestart {
+		keepRestart(a, why)
+		return
+	}
+	if n.endedWithInstance(a.Change) {
+		a.end(Gone, nil, endedReason)
+		return
+	}
 	if a.lasting() {
 		n.keep(ctx, a, why)
 		return
@@ -125,8 +134,8 @@ func (n *node) keep(ctx context.Context, a *attempt, why string) {
 // was.
 func (n *node) forth(ctx context.Context, u *unit, why string) {
 	for _, a := range u.attempts {
-		if o := a.result.Outcome; o == Kept || o == Gone || o == Applied || !hasFrom(a.Change) {
-			continue
+		if o := a.result.Outcome; o == Kept || o == Gone || o == Applied || !hasFrom(a.Change) || a.Key == nf.KeyRestart {
+			continue // a restart is made where it was planned, and never to finish something
 		}
 		touched, err := n.make(ctx, a.Change, true)
 		a.touched = a.touched || touched

@@ -1,0 +1,234 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"nfsync.dev/nfsync/internal/diff"
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// restartTimeout bounds the restart of one container: its services are given
+// minutes to end, and its start loads a whole system.
+const restartTimeout = 10 * time.Minute
+
+// endedReason is for live values of an instance that a restart has ended.
+const endedReason = "the restart of its container has ended it: nothing of it is left"
+
+// subject is the change whose value tells about c: of a restart, the level that
+// it was to bring.
+func subject(c nf.Change) nf.Change {
+	if c.Key == nf.KeyRestart {
+		c.Key = nf.KeyLevel
+	}
+	return c
+}
+
+// restart makes a change whose key is nf.KeyRestart. That the restart is about to
+// be made is durable before it is: after a crash memory forbids another one for
+// the same want, whatever has come of this one.
+func (r *run) restart(ctx context.Context, a *attempt) error {
+	n := r.node
+	if there, err := n.beforeRestart(ctx, a.Change); err != nil || there {
+		return err
+	}
+	before := r.memory.Restarts
+	done := nf.RestartDone{Target: a.Target, Asked: a.Asked, Instance: n.instances[a.Target]}
+	if err := r.saveRestarts(withRestart(before, done)); err != nil {
+		return err
+	}
+	a.touched = true
+	err := n.setRestart(ctx, a.Change, r.in.RestartTimeout)
+	if errors.Is(err, nf.ErrGone) { // it was another instance, which was not touched
+		return errors.Join(err, r.saveRestarts(before))
+	}
+	if err := n.afterRestart(ctx, a, err); err != nil {
+		return err
+	}
+	if late := n.notBrought(a.Change); late != nil {
+		r.late = append(r.late, *late)
+		a.note = joined(late.Reason, a.note)
+	}
+	for _, other := range r.unitOf[a.Target].attempts {
+		if other.touched && other.Layer == nf.LayerLive && other != a {
+			other.result.Reason = endedReason + "; the next run makes it again"
+		}
+	}
+	return nil
+}
+
+// saveRestarts makes the list of restarts durable at once.
+func (r *run) saveRestarts(list []nf.RestartDone) error {
+	m := r.memory
+	m.Restarts = list
+	if err := r.in.State.SaveMemory(m); err != nil {
+		return err
+	}
+	r.memory = m
+	return nil
+}
+
+// beforeRestart looks once more whether the restart is to be made: of this
+// instance, which runs at the level that was planned, to bring the level that
+// is saved. It is there already where the level is live.
+func (n *node) beforeRestart(ctx context.Context, c nf.Change) (there bool, err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.timeout)
+	defer cancel()
+	level := subject(c)
+	if err := n.refresh(ctx, level); err != nil {
+		return false, err
+	}
+	if n.world.InSync(level) {
+		return true, nil
+	}
+	if r := n.world.Check(c); r != nil {
+		return false, &refused{*r}
+	}
+	saved := level
+	saved.Layer = nf.LayerBoot
+	switch state := n.state(c.Target); {
+	case state != nf.StateRunning:
+		return false, fmt.Errorf("changed meanwhile: the container is %s, and only one that runs is restarted", state)
+	case !n.reads(level, c.From):
+		return false, fmt.Errorf("changed meanwhile: its level reads %s, and was %s", n.value(level), c.From)
+	case !n.reads(saved, c.To):
+		return false, fmt.Errorf("the level %s is saved, so that a restart would not bring %s", n.value(saved), c.To)
+	}
+	return false, nil
+}
+
+func (n *node) setRestart(ctx context.Context, c nf.Change, timeout time.Duration) error {
+	if timeout == 0 {
+		timeout = restartTimeout
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	defer cancel()
+	return n.machine.Set(ctx, c)
+}
+
+// afterRestart looks what has come of a restart. The machine decides, not what
+// the restart returned: a new instance that runs is a restart, and anything
+// else is none.
+func (n *node) afterRestart(ctx context.Context, a *attempt, returned error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.timeout)
+	defer cancel()
+	if err := n.machine.Refresh(ctx, n.snap, a.Change); err != nil {
+		return errors.Join(returned, err)
+	}
+	was, now := n.instances[a.Target], n.instance(a.Target)
+	if now == was {
+		return errors.Join(returned, errors.New("the container was not restarted: it is the same instance still"))
+	}
+	n.ended[a.Target], n.instances[a.Target] = was, now
+	if state := n.state(a.Target); state != nf.StateRunning {
+		return errors.Join(returned, fmt.Errorf("the container is %s after its restart was begun", state))
+	}
+	if returned != nil {
+		a.note = "it runs again, although the restart ended with an error: " + returned.Error()
+	}
+	return nil
+}
+
+// notBrought is the refusal for a restart that was made and has not brought the
+// level; nil where it has.
+func (n *node) notBrought(c nf.Change) *nf.Refusal {
+	level := subject(c)
+	if n.world.InSync(level) {
+		return nil
+	}
+	about, _ := diff.Explain(nf.RestartRequired)
+	return &nf.Refusal{Target: c.Target, Key: nf.KeyLevel, Layer: nf.LayerLive, From: n.value(level), To: c.To, Code: nf.RestartRequired,
+		Reason: fmt.Sprintf("the container was restarted, and its level is %s all the same", n.value(level)),
+		Remedy: about.Remedy, Until: about.Until[0], Source: c.Source}
+}
+
+// planned is the instance of a target that the plan was made for.
+func (n *node) planned(t nf.Target) string {
+	if was, ended := n.ended[t]; ended {
+		return was
+	}
+	return n.instances[t]
+}
+
+func (n *node) state(t nf.Target) string {
+	if _, c, ok := n.snap.Find(t); ok && c != nil {
+		return c.State
+	}
+	return ""
+}
+
+// endedWithInstance tells whether a change was of an instance that a restart by
+// this run has ended.
+func (n *node) endedWithInstance(c nf.Change) bool {
+	_, ended := n.ended[c.Target]
+	return ended && c.Layer == nf.LayerLive
+}
+
+// keepRestart names a restart that was made, or may have been, although its
+// target failed or the run was stopped.
+func keepRestart(a *attempt, why string) {
+	if a.result.Outcome != Failed {
+		a.end(Kept, nil, joined(a.note, "a restart is never undone; "+why))
+	}
+}
+
+// begun tells whether an interrupted run had begun a restart: its instance is not
+// there any more, and the restart was as good as made when the run was cut.
+func (n *node) begun(memory nf.Memory, c nf.Change, asked, instance string) bool {
+	return c.Key == nf.KeyRestart && n.instance(c.Target) != instance &&
+		slices.Contains(withoutNames(memory.Restarts), nf.RestartDone{Target: nameless(c.Target), Asked: asked, Instance: instance})
+}
+
+// endRestarts says what has come of a restart in the middle of which, or after
+// which, a run was cut.
+func (n *node) endRestarts(u *unit) {
+	for _, a := range u.attempts {
+		if a.Key == nf.KeyRestart && a.result.Outcome == "" {
+			n.endRestart(a)
+		}
+	}
+}
+
+func (n *node) endRestart(a *attempt) {
+	switch state := n.state(a.Target); {
+	case state != nf.StateRunning:
+		a.end(Kept, nil, fmt.Sprintf("the run was interrupted after it had begun to restart the container, which is %s now; nfsync starts no container", state))
+	case n.world.InSync(subject(a.Change)):
+		a.end(Applied, nil, "it was restarted, and its level reads as wanted")
+	default:
+		a.end(Applied, nil, fmt.Sprintf("it was restarted, and its level is %s all the same", n.value(a.Change)))
+	}
+}
+
+// withRestart is the list with an entry in the place of those of its target.
+func withRestart(list []nf.RestartDone, done nf.RestartDone) []nf.RestartDone {
+	list = slices.DeleteFunc(slices.Clone(list), func(d nf.RestartDone) bool { return nameless(d.Target) == nameless(done.Target) })
+	list = append(list, done)
+	slices.SortFunc(list, func(a, b nf.RestartDone) int { return a.Target.Compare(b.Target) })
+	return list
+}
+
+func withoutNames(list []nf.RestartDone) []nf.RestartDone {
+	list = slices.Clone(list)
+	for i := range list {
+		list[i].Target = nameless(list[i].Target)
+	}
+	return list
+}
+
+// nameless leaves the name out: a container that was renamed is the same one.
+func nameless(t nf.Target) nf.Target {
+	t.Name = ""
+	return t
+}
+
+// joined is both texts, of which either may be empty.
+func joined(a, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	return a + "; " + b
+}
