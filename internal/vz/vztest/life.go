@@ -1,0 +1,169 @@
+package vztest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+var (
+	errRunning    = errors.New("the container is running")
+	errNotRunning = errors.New("the container is not running")
+	errNoDump     = errors.New("there is no dump to resume from")
+	errCannot     = errors.New("cannot start the container")
+)
+
+// start starts a container: a suspended one is resumed, and started cold only if
+// that fails (ACTION_START, src/vzctl.c of vzctl).
+func (n *Node) start(c *container) error {
+	if c.status == nf.StateSuspended && n.resume(c) == nil {
+		return nil
+	}
+	return n.coldStart(c)
+}
+
+func (n *Node) coldStart(c *container) error {
+	if c.pid != 0 {
+		return errRunning
+	}
+	if c.unable {
+		return errCannot
+	}
+	if err := os.RemoveAll(n.path(privDir, c.ID, "dump")); err != nil {
+		return err
+	}
+	mask := n.confMask(c)
+	if c.swallow {
+		mask = ^uint64(0)
+	}
+	return n.launch(c, mask)
+}
+
+// launch gives a container its init, its ve cgroup with a mask and the files
+// that tell of both.
+func (n *Node) launch(c *container, mask uint64) error {
+	pid, err := n.birth(c.SharedNet)
+	if err != nil {
+		return err
+	}
+	c.pid, c.status = pid, nf.StateRunning
+	if err := os.MkdirAll(n.path(cgroupDir, c.ID), 0o755); err != nil {
+		return err
+	}
+	files := map[string]string{
+		n.path(pidDir, c.ID+".init.pid"):       strconv.Itoa(pid), // "%d", lib/common.c of libvzctl
+		n.path(cgroupDir, c.ID, "ve.state"):    "RUNNING\n",
+		n.path(cgroupDir, c.ID, "ve.features"): "0\n",
+	}
+	if !n.noMasks {
+		files[n.maskFile(c)] = strconv.FormatUint(normalize(mask), 10) + "\n"
+	}
+	for path, text := range files {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	return os.Symlink(fmt.Sprintf("/proc/%d/ns/net", pid), n.path(netnsDir, c.ID)) // lib/env_nsops.c
+}
+
+// halt ends a container's init and takes away what told of it: the ve cgroup
+// goes with it.
+func (n *Node) halt(c *container) error {
+	n.death(c.pid)
+	c.pid, c.way = 0, ""
+	return errors.Join(
+		os.Remove(n.path(pidDir, c.ID+".init.pid")),
+		os.Remove(n.path(netnsDir, c.ID)),
+		os.RemoveAll(n.path(cgroupDir, c.ID)),
+	)
+}
+
+func (n *Node) stop(c *container) error {
+	if c.pid == 0 {
+		return errNotRunning
+	}
+	c.status = nf.StateStopped
+	return n.halt(c)
+}
+
+// restart stops and starts, cold: what a suspended container had in memory is
+// dropped.
+func (n *Node) restart(c *container) error {
+	if c.pid != 0 {
+		if err := n.stop(c); err != nil {
+			return err
+		}
+	}
+	c.status = nf.StateStopped
+	return n.coldStart(c)
+}
+
+// dumpFile is where vz-cpt saves the mask of a container that is suspended,
+// with the rest of the dump (scripts/vz-cpt.in of libvzctl).
+func (n *Node) dumpFile(c *container) string {
+	return n.path(privDir, c.ID, "dump/Dump/vz_iptables_mask.img")
+}
+
+func (n *Node) maskFile(c *container) string { return n.path(cgroupDir, c.ID, "ve.iptables_mask") }
+
+// suspend writes a container's memory to disk and ends it. Its mask goes along.
+func (n *Node) suspend(c *container) error {
+	if c.pid == 0 {
+		return errNotRunning
+	}
+	if err := os.MkdirAll(filepath.Dir(n.dumpFile(c)), 0o755); err != nil {
+		return err
+	}
+	if !n.noMasks {
+		mask, err := os.ReadFile(n.maskFile(c))
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(n.dumpFile(c), mask, 0o600); err != nil {
+			return err
+		}
+	}
+	c.status = nf.StateSuspended
+	return n.halt(c)
+}
+
+// resume brings a container's memory back, with the mask that it had, in new
+// namespaces (scripts/vz-rst.in and vz-rst-action.in of libvzctl).
+func (n *Node) resume(c *container) error {
+	if c.status != nf.StateSuspended {
+		return errNoDump
+	}
+	var mask uint64
+	if !n.noMasks {
+		text, err := os.ReadFile(n.dumpFile(c))
+		if err != nil {
+			return err
+		}
+		if _, err := fmt.Sscan(string(text), &mask); err != nil {
+			return err
+		}
+	}
+	if err := os.RemoveAll(n.path(privDir, c.ID, "dump")); err != nil {
+		return err
+	}
+	return n.launch(c, mask)
+}
+
+func (n *Node) remove(c *container) error {
+	if c.pid != 0 {
+		if err := n.stop(c); err != nil {
+			return err
+		}
+	}
+	for i, o := range n.containers {
+		if o == c {
+			n.containers = append(n.containers[:i:i], n.containers[i+1:]...)
+			break
+		}
+	}
+	return errors.Join(os.RemoveAll(n.path(privDir, c.ID)), os.RemoveAll(n.path(confDir, c.ID+".conf")))
+}

@@ -1,0 +1,252 @@
+package vztest
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+)
+
+// Node is a node of Virtuozzo 7. Its methods may be called while programs run.
+type Node struct {
+	t      testing.TB
+	root   string
+	socket *net.UnixListener
+	nursery
+
+	mu         sync.Mutex
+	containers []*container
+	made       int // containers ever added, for their UUIDs
+	noMasks    bool
+	down       bool // the dispatcher
+	faults     []*Fault
+	calls      [][]string
+	hung       map[net.Conn]chan struct{} // closed when the call does not hang any more
+	ended      bool
+}
+
+// New makes a node without containers. It ends with the test, and so does every
+// process on it, even one of a test that panics.
+func New(t testing.TB) *Node {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "vz") // short: a socket's path has at most 107 bytes
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	n := &Node{t: t, root: filepath.Join(dir, "root"), hung: map[net.Conn]chan struct{}{}}
+	n.must(n.makeRoot())
+	n.nursery.open()
+	t.Cleanup(n.nursery.close)
+	n.socket, err = net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "socket"), Net: "unix"})
+	n.must(err)
+	n.must(os.WriteFile(filepath.Join(n.root, socketFile), []byte(filepath.Join(dir, "socket")), 0o600))
+	var served sync.WaitGroup
+	served.Go(func() { n.serve(&served) })
+	t.Cleanup(func() {
+		_ = n.socket.Close()
+		n.endHung()
+		served.Wait()
+	})
+	return n
+}
+
+// Root is below what everything of Virtuozzo is, as --vz-root has it.
+func (n *Node) Root() string { return n.root }
+
+// Calls are the command lines of the programs that ran so far, in order of their
+// start; the first word of each is the program's name without a directory.
+func (n *Node) Calls() [][]string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.calls)
+}
+
+// ForgetCalls makes Calls begin anew.
+func (n *Node) ForgetCalls() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.calls = nil
+}
+
+// Run runs a program as an admin would, which is no call that Calls has and
+// nothing that Misbehave is about.
+func (n *Node) Run(program string, args ...string) (stdout, stderr string, exit int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	r := n.perform(program, args)
+	return r.Stdout, r.Stderr, r.Exit
+}
+
+// WaitHung waits until no call hangs any more: each was killed, and so was the
+// child that it had. It is false if the context ends first.
+func (n *Node) WaitHung(ctx context.Context) bool {
+	n.mu.Lock()
+	hung := slices.Collect(maps.Values(n.hung))
+	n.mu.Unlock()
+	for _, done := range hung {
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}
+
+func (n *Node) must(err error) {
+	n.t.Helper()
+	if err != nil {
+		n.t.Fatalf("vztest: %v", err)
+	}
+}
+
+// path is a path of the node's, below the root.
+func (n *Node) path(elements ...string) string {
+	return filepath.Join(n.root, filepath.Join(elements...))
+}
+
+// The places of the node's files: VZ_ENV_CONF_DIR, VZCTL_VE_RUN_DIR and the
+// others are in include/vztypes.h of libvzctl, the links to the namespaces in
+// lib/env_nsops.c.
+const (
+	confDir   = "etc/vz/conf"
+	privDir   = "vz/private"
+	pidDir    = "var/run/ve"
+	netnsDir  = "var/run/netns"
+	cgroupDir = "sys/fs/cgroup/ve"
+)
+
+// cgroupMounts is /proc/mounts, with the ve hierarchy among others: cgroup v1,
+// which libvzctl finds by its option (lib/cgroup.c).
+const cgroupMounts = `rootfs / rootfs rw 0 0
+proc /proc proc rw,nosuid,nodev,noexec,relatime 0 0
+tmpfs /sys/fs/cgroup tmpfs ro,nosuid,nodev,noexec,mode=755 0 0
+cgroup /sys/fs/cgroup/systemd cgroup rw,nosuid,nodev,noexec,relatime,xattr,name=systemd 0 0
+cgroup /sys/fs/cgroup/beancounter cgroup rw,nosuid,nodev,noexec,relatime,beancounter 0 0
+cgroup /sys/fs/cgroup/ve cgroup rw,nosuid,nodev,noexec,relatime,ve 0 0
+cgroup /sys/fs/cgroup/memory cgroup rw,nosuid,nodev,noexec,relatime,memory 0 0
+`
+
+// tools are the programs and where Virtuozzo's packages install them.
+var tools = map[string]string{
+	"prlctl": "usr/bin",
+	"vzctl":  "usr/sbin",
+	"vzlist": "usr/sbin",
+}
+
+func (n *Node) makeRoot() error {
+	for _, dir := range []string{confDir, privDir, pidDir, netnsDir, cgroupDir, "usr/bin", "usr/sbin", "proc"} {
+		if err := os.MkdirAll(n.path(dir), 0o755); err != nil {
+			return err
+		}
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	for tool, dir := range tools {
+		if err := os.Symlink(self, n.path(dir, tool)); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(n.path("proc/mounts"), []byte(cgroupMounts), 0o644)
+}
+
+// serve answers the programs until the socket is closed.
+func (n *Node) serve(served *sync.WaitGroup) {
+	for {
+		conn, err := n.socket.Accept()
+		if err != nil {
+			return
+		}
+		served.Go(func() { n.answer(conn) })
+	}
+}
+
+func (n *Node) answer(conn net.Conn) {
+	defer conn.Close()
+	var q request
+	if err := json.NewDecoder(conn).Decode(&q); err != nil || len(q.Args) == 0 {
+		n.t.Errorf("vztest: a program said %v, %v", q.Args, err)
+		return
+	}
+	r := n.call(filepath.Base(q.Args[0]), q.Args[1:])
+	if r.Hang {
+		n.hold(conn, r)
+		return
+	}
+	// A program that was killed meanwhile hears nothing.
+	_ = json.NewEncoder(conn).Encode(r)
+}
+
+// hold keeps a connection until nobody is at its other end.
+func (n *Node) hold(conn net.Conn, r reply) {
+	done := make(chan struct{})
+	defer close(done)
+	n.mu.Lock()
+	if n.ended {
+		n.mu.Unlock()
+		return
+	}
+	n.hung[conn] = done
+	n.mu.Unlock()
+	if json.NewEncoder(conn).Encode(r) == nil {
+		_, _ = conn.Read(make([]byte, 1))
+	}
+	n.mu.Lock()
+	delete(n.hung, conn)
+	n.mu.Unlock()
+}
+
+// endHung lets every call that still hangs end.
+func (n *Node) endHung() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.ended = true
+	for conn := range n.hung {
+		_ = conn.Close()
+	}
+}
+
+// call is one run of a program, with whatever is made to go wrong with it.
+func (n *Node) call(program string, args []string) reply {
+	n.mu.Lock()
+	n.calls = append(n.calls, append([]string{program}, args...))
+	fault := n.fault(program, args)
+	n.mu.Unlock()
+	if fault.Before != nil {
+		fault.Before()
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if fault.Hang {
+		return reply{Hang: true}
+	}
+	var r reply
+	if !fault.Skip {
+		r = n.perform(program, args)
+	}
+	return fault.spoil(r)
+}
+
+// perform does what the program does.
+func (n *Node) perform(program string, args []string) reply {
+	var r reply
+	var out, errs output
+	switch program {
+	case "prlctl":
+		r.Exit = n.prlctl(&out, &errs, args)
+	case "vzctl":
+		r.Exit = n.vzctl(&out, &errs, args)
+	case "vzlist":
+		r.Exit = n.vzlist(&out, &errs, args)
+	}
+	r.Stdout, r.Stderr = out.String(), errs.String()
+	return r
+}
