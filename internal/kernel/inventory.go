@@ -22,10 +22,11 @@ type inventory struct {
 	// module.
 	builtin    map[string]string
 	kconfigErr error // the configuration was needed and could not be read
+	rules      []modprobeRule
 }
 
 func (fs FS) inventory() *inventory {
-	inv := &inventory{fs: fs, tree: fs.modulesTree(), builtin: map[string]string{}}
+	inv := &inventory{fs: fs, tree: fs.modulesTree(), builtin: map[string]string{}, rules: fs.modprobeRules()}
 	inv.live, inv.liveErr = fs.procModules()
 	inv.sysfs, inv.sysfsErr = fs.sysfsModules()
 	if errors.Is(inv.liveErr, os.ErrNotExist) {
@@ -130,15 +131,19 @@ func (inv *inventory) fact(name string) (nf.ModuleFact, bool) {
 	if fact.State == nf.ModuleBuiltin || fact.State == "" {
 		return fact, fact.State != ""
 	}
-	fact.Deps = inv.tree.deps(name)
+	fact.Deps = inv.tree.deps(name, inv.barred)
 	if fact.State == nf.ModuleLoaded {
 		fact.Refs = -1
 		if m, listed := inv.live[name]; listed {
 			fact.Refs, fact.Holders, fact.Permanent = m.refs, m.holders, m.permanent
 		}
+		return fact, true
 	}
+	fact.Barred = modprobeBar(inv.rules, name)
 	return fact, true
 }
+
+func (inv *inventory) barred(name string) bool { return modprobeBar(inv.rules, name) != (nf.Bar{}) }
 
 // state goes down the ladder of evidence.
 func (inv *inventory) state(name string) (state, evidence string) {

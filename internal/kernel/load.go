@@ -54,8 +54,8 @@ func (fs FS) load(ctx context.Context, name string, params map[string]string) er
 		return err
 	}
 	rules := fs.modprobeRules()
-	if rule, forbidden := modprobeForbids(rules, name); forbidden {
-		return fmt.Errorf("%s", rule)
+	if bar := modprobeBar(rules, name); bar != (nf.Bar{}) {
+		return errors.New(bar.String())
 	}
 	asked, err := parameterString(path, params)
 	if err != nil {
@@ -109,7 +109,7 @@ func parameterString(path string, params map[string]string) (string, error) {
 	}
 	var words []string
 	for _, name := range slices.Sorted(maps.Keys(params)) {
-		if !offers(name) {
+		if offers != nil && !slices.Contains(offers, nf.NormalizeModule(name)) {
 			return "", fmt.Errorf("it has no parameter %s", name)
 		}
 		value := params[name]

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"nfsync.dev/nfsync/internal/nf"
 )
 
 // explained is an error of a system call with what it means here.
@@ -96,10 +98,8 @@ func (fs FS) whyNotPermitted(module string) string {
 		return "kernel.modules_disabled is 1"
 	}
 	data, _ := readFile(fs.proc("cmdline"))
-	for _, r := range parseCmdline(data, fs.proc("cmdline")) {
-		if r.command == "blacklist" && r.module == module {
-			return r.String()
-		}
+	if bar := modprobeBar(parseCmdline(data), module); bar != (nf.Bar{}) {
+		return bar.String()
 	}
 	if why := fs.signaturesRequired(); why != "" {
 		return why

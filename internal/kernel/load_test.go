@@ -40,10 +40,16 @@ func TestModprobeRules(t *testing.T) {
 	if got := modprobeOptions(rules, "quiet"); got != `q="a b"` {
 		t.Errorf("options of a quoted word: %q", got)
 	}
-	for module, where := range map[string]string{"evil": "a.conf", "one": "cmdline", "two_b": "cmdline", "three": "cmdline", "usb_storage": "c.conf", "nf_conntrack": "", "b": ""} {
-		rule, forbidden := modprobeForbids(rules, module)
-		if forbidden != (where != "") || !strings.Contains(rule.String(), where) {
-			t.Errorf("%s: forbidden %v by %s, want %q", module, forbidden, rule, where)
+	for module, where := range map[string]string{
+		"evil":         `/usr/lib/modprobe.d/a.conf:2 says "blacklist evil"`,
+		"one":          `/proc/cmdline says "modprobe.blacklist=one"`,
+		"two_b":        `/proc/cmdline says "modprobe.blacklist=two_b"`,
+		"three":        `/proc/cmdline says "module_blacklist=three"`,
+		"usb_storage":  `/run/modprobe.d/c.conf:1 says "install usb_* /bin/false"`,
+		"nf_conntrack": "", "b": "",
+	} {
+		if bar := modprobeBar(rules, module); bar != (nf.Bar{}) != (where != "") || where != "" && bar.String() != where {
+			t.Errorf("%s: barred by %v, want %q", module, bar, where)
 		}
 	}
 }
@@ -139,7 +145,7 @@ func TestLoadModuleRefuses(t *testing.T) {
 		"ext4":     "cannot load module ext4: it is built into the kernel",
 		"nonsense": "modules.dep does not have it",
 		"nft-ct":   "cannot load module nft_ct: it needs nfnetlink, nf_tables, not loaded",
-		"x_tables": `site.conf says "install x_tables /bin/false"`,
+		"x_tables": `/etc/modprobe.d/site.conf:2 says "install x_tables /bin/false"`,
 		// The file is in modules.dep and not on the disk.
 		"nfnetlink": "no such file or directory",
 	} {

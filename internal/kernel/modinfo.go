@@ -5,21 +5,22 @@ import (
 	"debug/elf"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// moduleParameters tells whether a module's file offers a parameter, by its
-// normalised name. The kernel takes an unknown one without an error, so it has
-// to be known before the load. Most parameters are "parmtype=NAME:TYPE" in the
-// section .modinfo, but not those with a setter of their own, as nf_conntrack's
+// moduleParameters lists the parameters that a module's file offers, with _ for
+// -, sorted. The kernel takes an unknown one without an error, so it has to be
+// known before the load. Most parameters are "parmtype=NAME:TYPE" in the section
+// .modinfo, but not those with a setter of their own, as nf_conntrack's
 // hashsize; all have a symbol __param_NAME (include/linux/moduleparam.h). Of a
-// module without symbols nothing can be said: every name is let through.
-func moduleParameters(file []byte) (offers func(name string) bool, err error) {
+// module without symbols nothing can be said: the list is nil.
+func moduleParameters(file []byte) (names []string, err error) {
 	defer func() { // debug/elf is not meant for hostile input
 		if r := recover(); r != nil {
-			offers, err = nil, fmt.Errorf("cannot read its ELF sections: %v", r)
+			names, err = nil, fmt.Errorf("cannot read its ELF sections: %v", r)
 		}
 	}()
 	f, err := elf.NewFile(bytes.NewReader(file))
@@ -34,17 +35,42 @@ func moduleParameters(file []byte) (offers func(name string) bool, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read its section .modinfo: %w", err)
 	}
-	known := parseModinfo(data)
 	symbols, err := f.Symbols()
 	if err != nil {
-		return func(string) bool { return true }, nil
+		return nil, nil // stripped: .modinfo alone does not name all
 	}
+	known := parseModinfo(data)
 	for _, s := range symbols {
 		if name, ok := strings.CutPrefix(s.Name, "__param_"); ok {
 			known[nf.NormalizeModule(name)] = true
 		}
 	}
-	return func(name string) bool { return known[nf.NormalizeModule(name)] }, nil
+	names = []string{} // a module without parameters is known to take none
+	for name := range known {
+		if isName(name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// takes lists the parameters that the file of a module offers; nil where that
+// cannot be told.
+func (inv *inventory) takes(name string) []string {
+	file, ok := inv.tree.files[name]
+	if !ok {
+		return nil
+	}
+	data, err := readModule(inv.tree.path(file))
+	if err != nil {
+		return nil
+	}
+	names, err := moduleParameters(data)
+	if err != nil {
+		return nil
+	}
+	return names
 }
 
 func parseModinfo(data []byte) map[string]bool {

@@ -11,10 +11,10 @@ import (
 // modprobeRule is one line of modprobe.d or one word of the kernel's command
 // line about a module.
 type modprobeRule struct {
-	command string // options, blacklist or install
+	command string // options, blacklist or install; of the command line also modprobeBlacklist and kernelBlacklist
 	module  string // install: a pattern
 	rest    string
-	where   string // the file
+	where   string // the file, as on the node: without Root
 	line    int    // in it, from 1; 0 of the command line
 }
 
@@ -27,11 +27,11 @@ func (fs FS) modprobeRules() []modprobeRule {
 	for _, file := range fs.confFiles("modprobe.d") {
 		// A file that cannot be read asks for nothing, as with modprobe(8).
 		if data, err := fs.readConf(file); err == nil && file != modprobeConf {
-			rules = append(rules, parseModprobeConf(data, fs.root(file))...)
+			rules = append(rules, parseModprobeConf(data, "/"+file)...)
 		}
 	}
 	if data, err := readFile(fs.proc("cmdline")); err == nil {
-		rules = append(rules, parseCmdline(data, fs.proc("cmdline"))...)
+		rules = append(rules, parseCmdline(data)...)
 	}
 	return rules
 }
@@ -65,21 +65,30 @@ func parseModprobeLine(line string) (modprobeRule, bool) {
 	return modprobeRule{command: fields[0], module: nf.NormalizeModule(fields[1]), rest: strings.Join(fields[2:], " ")}, true
 }
 
+// The words of the kernel's command line that keep modules out.
+const (
+	modprobeBlacklist = "modprobe.blacklist"
+	kernelBlacklist   = "module_blacklist"
+)
+
+// cmdlineFile is where the kernel shows its command line.
+const cmdlineFile = "/proc/cmdline"
+
 // parseCmdline reads the words of the kernel's command line that concern
 // modules: MODULE.PARAMETER[=VALUE] and modprobe.blacklist=A,B for modprobe(8),
 // module_blacklist=A,B for the kernel itself (kernel/module/main.c).
-func parseCmdline(data []byte, file string) []modprobeRule {
+func parseCmdline(data []byte) []modprobeRule {
 	var rules []modprobeRule
 	for _, word := range cmdlineWords(string(data)) {
 		name, value, _ := strings.Cut(word, "=")
-		if name == "modprobe.blacklist" || name == "module_blacklist" {
+		if name == modprobeBlacklist || name == kernelBlacklist {
 			for module := range strings.SplitSeq(value, ",") {
-				rules = append(rules, modprobeRule{command: "blacklist", module: nf.NormalizeModule(module), where: file})
+				rules = append(rules, modprobeRule{command: name, module: nf.NormalizeModule(module), where: cmdlineFile})
 			}
 			continue
 		}
 		if module, _, ok := strings.Cut(name, "."); ok && isName(module) {
-			rules = append(rules, modprobeRule{command: "options", module: nf.NormalizeModule(module), rest: word[len(module)+1:], where: file})
+			rules = append(rules, modprobeRule{command: "options", module: nf.NormalizeModule(module), rest: word[len(module)+1:], where: cmdlineFile})
 		}
 	}
 	return rules
@@ -119,31 +128,38 @@ func modprobeOptions(rules []modprobeRule, module string) string {
 	return strings.Join(options, " ")
 }
 
-// modprobeForbids returns the rule by which the machine's administrator wants
-// a module not loaded, or loaded by a command of their own, which nfsync does
-// not run. (modprobe(8) lets a module that is named itself pass a blacklist;
-// one that nfsync wants was seldom named by that administrator, so it does
-// not.)
-func modprobeForbids(rules []modprobeRule, module string) (modprobeRule, bool) {
+// modprobeBar is the rule by which the machine's administrator wants a module
+// not loaded, or loaded by a command of their own, which nfsync does not run;
+// zero where there is none. (modprobe(8) lets a module that is named itself pass
+// a blacklist; one that nfsync wants was seldom named by that administrator, so
+// it does not.)
+func modprobeBar(rules []modprobeRule, module string) nf.Bar {
 	for _, r := range rules {
-		switch r.command {
-		case "blacklist":
-			if r.module == module {
-				return r, true
-			}
-		case "install":
-			if match, _ := path.Match(r.module, module); match {
-				return r, true
-			}
+		if r.bars(module) {
+			return nf.Bar{File: r.where, Line: r.line, Says: strings.ToValidUTF8(r.String(), "\uFFFD")}
 		}
 	}
-	return modprobeRule{}, false
+	return nf.Bar{}
 }
 
-func (r modprobeRule) String() string {
-	text := r.command + " " + r.module
-	if r.rest != "" {
-		text += " " + r.rest
+func (r modprobeRule) bars(module string) bool {
+	switch r.command {
+	case "blacklist", modprobeBlacklist, kernelBlacklist:
+		return r.module == module
+	case "install":
+		match, _ := path.Match(r.module, module)
+		return match
 	}
-	return r.where + " says \"" + text + "\""
+	return false
+}
+
+// String is what the rule says, of a list of modules only the one.
+func (r modprobeRule) String() string {
+	switch {
+	case r.line == 0 && r.command != "options":
+		return r.command + "=" + r.module
+	case r.rest == "":
+		return r.command + " " + r.module
+	}
+	return r.command + " " + r.module + " " + r.rest
 }

@@ -10,8 +10,8 @@ import (
 )
 
 // Modules lists every module of this kernel, with the parameters of those that
-// are asked for by name or alias, or of all. The list does not depend on what
-// is asked.
+// are asked for by name or alias, or of all, and what the files of the former
+// say that these take. The list does not depend on what is asked.
 //
 // The first of these that knows a module tells its state, and is its Evidence:
 // /proc/modules, /sys/module/X/initstate, modules.builtin, modules.dep,
@@ -49,17 +49,18 @@ func (fs FS) Modules(ask []string, all bool) nf.Modules {
 		for i := range m.List {
 			m.List[i].Parameters = fs.parameters(m.List[i].Name)
 		}
-		return m
 	}
 	for _, name := range ask {
 		if fact, ok := m.Find(name); ok {
 			fact.Parameters = fs.parameters(fact.Name)
+			fact.Takes = inv.takes(fact.Name)
 		}
 	}
 	return m
 }
 
-// Module reads one module again, by its own name, with its parameters. It is
+// Module reads one module again, by its own name, with its parameters but not
+// what its file says. It is
 // false where the kernel has no such module; an error says that this cannot be
 // told.
 func (fs FS) Module(name string) (nf.ModuleFact, bool, error) {

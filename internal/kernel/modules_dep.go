@@ -217,14 +217,15 @@ func parseSoftdep(data []byte) map[string][]string {
 // modules.dep says, and before each of these what modules.softdep names as
 // "pre", where such a module exists. An alias in a softdep is left out: it may
 // stand for several modules, some for hardware that is not there. Modules that
-// are built in need no loading and are not listed.
-func (t *tree) deps(name string) []string {
+// are built in need no loading and are not listed, nor is what is only better
+// loaded before and barred: modprobe(8) goes on without it.
+func (t *tree) deps(name string, barred func(string) bool) []string {
 	var order []string
 	seen := map[string]bool{name: true} // softdeps can go in circles
 	var add func(string)
 	before := func(name string) {
 		for _, soft := range t.pre[name] {
-			if _, exists := t.files[soft]; exists {
+			if _, exists := t.files[soft]; exists && !barred(soft) {
 				add(soft)
 			}
 		}

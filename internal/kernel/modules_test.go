@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -137,6 +138,9 @@ func renderModule(fs FS, m *nf.Modules, name string) string {
 	if len(f.Deps) > 0 {
 		words = append(words, "deps="+strings.Join(f.Deps, ","))
 	}
+	if f.Barred != (nf.Bar{}) {
+		words = append(words, "barred:", f.Barred.String())
+	}
 	for name, p := range f.Parameters {
 		words = append(words, name+"="+p.Value)
 	}
@@ -185,6 +189,36 @@ func TestModulesListDoesNotDependOnAsk(t *testing.T) {
 	}
 	if fmt.Sprint(none) != fmt.Sprint(asked) {
 		t.Errorf("the list depends on what is asked:\n%v\n%v", none, asked)
+	}
+}
+
+// The parameters that a module takes are told by its file, if it was asked for
+// by name and its file names them all (include/linux/moduleparam.h).
+func TestTakes(t *testing.T) {
+	fs, _ := fixture(t, "testdata/modules/debian-6.12.txtar")
+	file := func(path string, data []byte) {
+		writeFile(t, fs.root("lib/modules/6.12.117+deb12-cloud-amd64/kernel/net", path), compress(t, ".xz", data))
+	}
+	file("netfilter/nf_conntrack.ko.xz", moduleELF(t, "parmtype=acct:bool\x00", "__param_hashsize", "__param_expect-hashsize"))
+	file("netfilter/x_tables.ko.xz", moduleELF(t, "license=GPL\x00", "init_module"))
+	file("netfilter/nf_tables.ko.xz", moduleELF(t, "parmtype=a:int\x00"))
+	file("netfilter/nf_nat.ko.xz", []byte("damaged"))
+	file("8021q/8021q.ko.xz", moduleELF(t, "license=GPL\x00", "__param_a"))
+	for _, all := range []bool{false, true} {
+		m := fs.Modules([]string{"ip-conntrack", "x_tables", "nf_tables", "nf_nat", "nft_ct", "ext4", "nonsense"}, all)
+		for name, want := range map[string][]string{
+			"nf_conntrack": {"acct", "expect_hashsize", "hashsize"},
+			"x_tables":     {},
+			"nf_tables":    nil, // stripped
+			"nf_nat":       nil, // damaged
+			"nft_ct":       nil, // no such file
+			"ext4":         nil, // built in
+			"8021q":        nil, // not asked for
+		} {
+			if f, _ := m.Find(name); !reflect.DeepEqual(f.Takes, want) {
+				t.Errorf("%s takes %#v, want %#v", name, f.Takes, want)
+			}
+		}
 	}
 }
 
@@ -315,7 +349,7 @@ func FuzzModuleFiles(f *testing.F) {
 		}
 		tree := tree{files: files, builtin: parseBuiltin(data), pre: parseSoftdep(data)}
 		for name := range files {
-			if slices.Contains(tree.deps(name), name) {
+			if slices.Contains(tree.deps(name, func(string) bool { return false }), name) {
 				t.Errorf("%s needs itself", name)
 			}
 		}
@@ -330,7 +364,7 @@ func FuzzModuleFiles(f *testing.F) {
 		parseKconfig(data).modules('y')
 		parseKallsyms(data)
 		parseModprobeConf(data, "x")
-		parseCmdline(data, "x")
+		parseCmdline(data)
 		parseModinfo(data)
 		_, _ = moduleParameters(data)
 		lockdownMode(string(data))

@@ -222,7 +222,7 @@ func jsonFields(goType reflect.Type) []jsonField {
 		if !tagged || name == "-" {
 			continue
 		}
-		list = append(list, jsonField{name, rest == "omitempty", f.Type})
+		list = append(list, jsonField{name, rest == "omitempty" || rest == "omitzero", f.Type})
 	}
 	return list
 }
