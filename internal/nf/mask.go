@@ -21,6 +21,10 @@ var levelMasks = map[Level]uint64{
 // connections from being tracked.
 const conntrackBits = 1<<14 | 1<<30
 
+// natBits are VE_IP_NAT_MOD, those of its FTP and IRC helpers and of REDIRECT,
+// and VE_IP_IPTABLE_NAT_MOD.
+const natBits = 1<<20 | 1<<21 | 1<<22 | 1<<23 | 1<<29
+
 const customPrefix, customSuffix = "custom(0x", ")"
 
 // MaskValue is a mask as the value of a level: the name of the level that has
@@ -55,4 +59,21 @@ func (v Value) Mask() (uint64, bool) {
 func (v Value) MaskTracks() bool {
 	mask, ok := v.Mask()
 	return !ok || mask&conntrackBits != 0
+}
+
+// MaskLevel is the highest level of whose own bits a level's value has some: one
+// that is no mask has none.
+func (v Value) MaskLevel() (Level, bool) {
+	mask, ok := v.Mask()
+	switch {
+	case !ok:
+		return LevelUnset, false
+	case mask&natBits != 0:
+		return LevelFull, true
+	case mask&conntrackBits != 0:
+		return LevelStateful, true
+	case mask != 0:
+		return LevelStateless, true
+	}
+	return LevelDisabled, true
 }
