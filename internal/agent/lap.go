@@ -21,7 +21,8 @@ type In struct {
 	// position moves.
 	Observe bool
 	// Apply is what runs work with. Its State is nil for who may not open it.
-	// Its Wants, Revision, PlanID and Locked are the lap's.
+	// Its Wants, Revision, PlanID and Locked are the lap's. Its Restarts bound
+	// what is only planned too.
 	Apply apply.Input
 }
 
@@ -129,6 +130,7 @@ func (in In) observe(ctx context.Context, r Revision) (*nf.Plan, error) {
 		return nil, fmt.Errorf("cannot list the node's containers: %w", err)
 	}
 	wants := r.Policies.Resolve(&listed)
+	wants.Restarts = in.Apply.Restarts
 	s, err := in.Apply.Machine.Observe(ctx, diff.Ask(wants))
 	if err != nil {
 		return nil, err

@@ -119,6 +119,9 @@ func (n *node) afterRestart(ctx context.Context, a *attempt, returned error) err
 		return errors.Join(returned, err)
 	}
 	was, now := n.instances[a.Target], n.instance(a.Target)
+	if why := n.unobservable(a.Target); why != "" {
+		return &unseen{errors.Join(returned, fmt.Errorf("what has come of it cannot be read: %s", why))}
+	}
 	if now == was {
 		return errors.Join(returned, errors.New("the container was not restarted: it is the same instance still"))
 	}
@@ -131,6 +134,10 @@ func (n *node) afterRestart(ctx context.Context, a *attempt, returned error) err
 	}
 	return nil
 }
+
+// unseen is a restart that was made, or may have been, and nobody can say. Its
+// target is left as it is: what the next start brings is what is wanted.
+type unseen struct{ error }
 
 // notBrought is the refusal for a restart that was made and has not brought the
 // level; nil where it has.
@@ -151,6 +158,13 @@ func (n *node) planned(t nf.Target) string {
 		return was
 	}
 	return n.instances[t]
+}
+
+func (n *node) unobservable(t nf.Target) string {
+	if _, c, ok := n.snap.Find(t); ok && c != nil {
+		return c.Unobservable
+	}
+	return ""
 }
 
 func (n *node) state(t nf.Target) string {

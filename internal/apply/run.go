@@ -170,9 +170,12 @@ func (r *run) step(ctx context.Context, i int) error {
 	r.tell(Event{Kind: EventStarted, Index: i, Change: a.result.Change})
 	err := r.change(ctx, a)
 	var no *refused
+	var lost *unseen
 	switch {
 	case err == nil:
 		r.applied(a)
+	case errors.As(err, &lost):
+		a.end(Kept, lost.error, "a restart is never undone")
 	case errors.Is(err, nf.ErrGone):
 		a.end(Gone, nil, goneReason)
 		u.stop(Gone, goneReason)

@@ -1,0 +1,60 @@
+package agent_test
+
+import (
+	"testing"
+	"time"
+
+	"nfsync.dev/nfsync/internal/agent"
+	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/spec"
+)
+
+// A window is a time of the day in the node's own time; one that passes midnight
+// belongs to the day on which it begins. 2026-03-01 is a Sunday.
+func TestRestartWindow(t *testing.T) {
+	const outside = "outside the restart window "
+	clock := func(hours, minutes int) time.Duration {
+		return time.Duration(hours)*time.Hour + time.Duration(minutes)*time.Minute
+	}
+	weekend := &spec.Window{Days: []time.Weekday{time.Sunday, time.Saturday}, Start: clock(2, 0), End: clock(4, 0)}
+	night := &spec.Window{Days: []time.Weekday{time.Friday, time.Saturday}, Start: clock(22, 30), End: clock(1, 15)}
+	daily := &spec.Window{Start: clock(0, 0), End: clock(6, 0)}
+	toMidnight := &spec.Window{Days: []time.Weekday{time.Saturday}, Start: clock(23, 0), End: 0}
+	for _, test := range []struct {
+		name   string
+		window *spec.Window
+		now    string
+		held   string
+	}{
+		{"no window", nil, "2026-03-04 12:00:00", ""},
+		{"just before it", weekend, "2026-03-01 01:59:59", outside + "Sat,Sun 02:00–04:00"},
+		{"its first second", weekend, "2026-03-01 02:00:00", ""},
+		{"its last second", weekend, "2026-03-01 03:59:59", ""},
+		{"its end", weekend, "2026-03-01 04:00:00", outside + "Sat,Sun 02:00–04:00"},
+		{"its other day", weekend, "2026-03-07 03:00:00", ""},
+		{"a day that it does not name", weekend, "2026-03-02 03:00:00", outside + "Sat,Sun 02:00–04:00"},
+		{"before midnight of its day", night, "2026-03-06 22:30:00", ""},
+		{"before midnight of the day after its last", night, "2026-03-01 23:00:00", outside + "Fri,Sat 22:30–01:15"},
+		{"after midnight, begun the day before", night, "2026-03-01 01:14:59", ""},
+		{"after midnight, not begun the day before", night, "2026-03-06 01:00:00", outside + "Fri,Sat 22:30–01:15"},
+		{"its end after midnight", night, "2026-03-07 01:15:00", outside + "Fri,Sat 22:30–01:15"},
+		{"over the week's end: Saturday night is Sunday's", night, "2026-03-08 00:30:00", ""},
+		{"every day", daily, "2026-03-04 05:59:00", ""},
+		{"every day, outside", daily, "2026-03-04 06:00:00", outside + "00:00–06:00"},
+		{"to midnight", toMidnight, "2026-03-07 23:59:59", ""},
+		{"at midnight", toMidnight, "2026-03-08 00:00:00", outside + "Sat 23:00–00:00"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			// Noon in Greenwich is another day and hour in this zone: what counts
+			// is what the node's clock shows.
+			now, err := time.ParseInLocation(time.DateTime, test.now, time.FixedZone("far", 13*3600))
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := nf.Restarts{Max: 3, Held: test.held}
+			if got := agent.Restarts(spec.Restarts{Window: test.window, MaxRestarts: 3}, now); got != want {
+				t.Errorf("%+v, want %+v", got, want)
+			}
+		})
+	}
+}
