@@ -227,7 +227,7 @@ func (n *Node) Lock(id string, locked bool) {
 
 // SwallowMask makes the kernel refuse the mask that is written at a container's
 // starts, which libvzctl says to nobody (set_features, lib/env_nsops.c): the
-// container then has the mask of a new ve cgroup, that of full.
+// container then has the mask of a new ve cgroup, which is that of stateless.
 func (n *Node) SwallowMask(id string, swallow bool) {
 	n.t.Helper()
 	n.on(id, func(c *container) error { c.swallow = swallow; return nil })

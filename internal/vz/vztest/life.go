@@ -38,7 +38,7 @@ func (n *Node) coldStart(c *container) error {
 	}
 	mask := n.confMask(c)
 	if c.swallow {
-		mask = ^uint64(0)
+		mask = maskDefault // of a new ve cgroup: ve_create, kernel/ve/ve.c
 	}
 	return n.launch(c, mask)
 }

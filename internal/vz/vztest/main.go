@@ -96,10 +96,7 @@ func hang(conn *net.UnixConn) error {
 	if err := child.Start(); err != nil {
 		return err
 	}
-	if err := file.Close(); err != nil {
-		return err
-	}
-	if err := conn.Close(); err != nil {
+	if _, err := conn.Write([]byte{0}); err != nil { // says that both are there
 		return err
 	}
 	return child.Wait()

@@ -27,6 +27,7 @@ type Node struct {
 	faults     []*Fault
 	calls      [][]string
 	hung       map[net.Conn]chan struct{} // closed when the call does not hang any more
+	hangs      chan struct{}              // one for each that began to hang
 	ended      bool
 }
 
@@ -39,7 +40,7 @@ func New(t testing.TB) *Node {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	n := &Node{t: t, root: filepath.Join(dir, "root"), hung: map[net.Conn]chan struct{}{}}
+	n := &Node{t: t, root: filepath.Join(dir, "root"), hung: map[net.Conn]chan struct{}{}, hangs: make(chan struct{}, 1000)}
 	n.must(n.makeRoot())
 	n.nursery.open()
 	t.Cleanup(n.nursery.close)
@@ -81,6 +82,17 @@ func (n *Node) Run(program string, args ...string) (stdout, stderr string, exit 
 	defer n.mu.Unlock()
 	r := n.perform(program, args)
 	return r.Stdout, r.Stderr, r.Exit
+}
+
+// WaitHang waits until one more call hangs, with its child. It is false if the
+// context ends first.
+func (n *Node) WaitHang(ctx context.Context) bool {
+	select {
+	case <-n.hangs:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // WaitHung waits until no call hangs any more: each was killed, and so was the
@@ -197,7 +209,10 @@ func (n *Node) hold(conn net.Conn, r reply) {
 	n.hung[conn] = done
 	n.mu.Unlock()
 	if json.NewEncoder(conn).Encode(r) == nil {
-		_, _ = conn.Read(make([]byte, 1))
+		if _, err := conn.Read(make([]byte, 1)); err == nil { // the program has its child
+			n.hangs <- struct{}{}
+			_, _ = conn.Read(make([]byte, 1))
+		}
 	}
 	n.mu.Lock()
 	delete(n.hung, conn)
