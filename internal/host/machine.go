@@ -28,6 +28,7 @@ type Config struct {
 	FS       kernel.FS
 	Runtimes []string // the nf.Runtime constants; empty: all. One that this node lacks is no error.
 	NetnsDir string   // empty: netns.DefaultDir
+	VZRoot   string   // below which Virtuozzo is; empty: /
 	// NodeNetns is the file of the node's network namespace. Empty, it is
 	// nfsync's own, if that is the kernel's first.
 	NodeNetns string
@@ -38,7 +39,8 @@ type Machine struct {
 	cfg Config
 
 	mu    sync.Mutex
-	known map[containerID]string // the instance of each container as last seen by the caller
+	known map[containerID]nf.Container // as last seen by the caller, without facts
+	own   []netns.Identity             // the node's namespaces, as last seen
 }
 
 // containerID is what stays of a target when it is renamed.
@@ -51,7 +53,10 @@ func New(cfg Config) *Machine {
 	if cfg.NetnsDir == "" {
 		cfg.NetnsDir = netns.DefaultDir
 	}
-	return &Machine{cfg: cfg, known: map[containerID]string{}}
+	if cfg.VZRoot == "" {
+		cfg.VZRoot = "/"
+	}
+	return &Machine{cfg: cfg, known: map[containerID]nf.Container{}}
 }
 
 // List observes identities only: the node, and its containers without facts.
@@ -90,16 +95,27 @@ func (m *Machine) identify(ctx context.Context) (s nf.Snapshot, denied string, e
 	if err != nil {
 		return nf.Snapshot{}, "", err
 	}
-	if m.has(nf.RuntimeNetns) {
-		if err := m.listNetns(ctx, &s, own); err != nil {
-			return nf.Snapshot{}, "", err
-		}
+	m.setOwn(own)
+	s.Capabilities.Latches = nf.No
+	claimed, err := m.listVZ(ctx, &s)
+	if err != nil {
+		return nf.Snapshot{}, "", err
+	}
+	if err := m.listNetns(ctx, &s, own, claimed); err != nil {
+		return nf.Snapshot{}, "", err
 	}
 	return s, denied, nil
 }
 
-func (m *Machine) listNetns(ctx context.Context, s *nf.Snapshot, own []netns.Identity) error {
-	containers, warnings, err := m.netns(s.BootID).List(ctx, own)
+// listNetns lists the named namespaces that no other runtime has. They are the
+// first, as the containers are sorted by runtime.
+func (m *Machine) listNetns(ctx context.Context, s *nf.Snapshot, own []netns.Identity, claimed claims) error {
+	if !m.has(nf.RuntimeNetns) {
+		return nil
+	}
+	runtime := m.netns(s.BootID)
+	runtime.Claimed, runtime.ClaimedLinks = claimed.namespaces, claimed.links
+	containers, warnings, err := runtime.List(ctx, own)
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
@@ -107,7 +123,7 @@ func (m *Machine) listNetns(ctx context.Context, s *nf.Snapshot, own []netns.Ide
 		s.Warnings = append(s.Warnings, nf.Warning{Code: nf.WarnRuntimeBroken, Target: nf.Node, Message: err.Error()})
 		return nil
 	}
-	s.Containers = append(s.Containers, containers...)
+	s.Containers = append(containers, s.Containers...)
 	s.Warnings = append(s.Warnings, warnings...)
 	return nil
 }
@@ -144,6 +160,12 @@ func (m *Machine) nodeNamespaces() (own []netns.Identity, denied string, err err
 	return own, denied, nil
 }
 
+func (m *Machine) setOwn(own []netns.Identity) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.own = own
+}
+
 func (m *Machine) initial() bool {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -167,10 +189,13 @@ func (m *Machine) inNode(f func() error) error {
 // inContainer runs f in a container's network namespace; nf.ErrGone where the
 // instance is not there any more.
 func (m *Machine) inContainer(bootID string, id containerID, instance string, f func() error) error {
-	if id.runtime != nf.RuntimeNetns {
-		return fmt.Errorf("cannot enter %s/%s: no such runtime here: %w", id.runtime, id.id, nf.ErrGone)
+	switch id.runtime {
+	case nf.RuntimeNetns:
+		return m.netns(bootID).Enter(id.id, instance, f)
+	case nf.RuntimeVZ:
+		return m.vz(bootID).Enter(id.id, instance, f)
 	}
-	return m.netns(bootID).Enter(id.id, instance, f)
+	return fmt.Errorf("cannot enter %s/%s: no such runtime here: %w", id.runtime, id.id, nf.ErrGone)
 }
 
 // remember takes the containers that the caller was told of as those that it
@@ -180,24 +205,31 @@ func (m *Machine) remember(containers []nf.Container) {
 	defer m.mu.Unlock()
 	clear(m.known)
 	for _, c := range containers {
-		m.known[idOf(c.Target())] = c.Instance
+		m.know(c)
 	}
+}
+
+// know takes a container without its facts; m.mu is held.
+func (m *Machine) know(c nf.Container) {
+	c.Namespace = nf.Namespace{}
+	m.known[idOf(c.Target())] = c
 }
 
 // confirm takes an instance as the one that the caller speaks of.
 func (m *Machine) confirm(c *nf.Container) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.known[idOf(c.Target())] = c.Instance
+	m.know(*c)
 }
 
-func (m *Machine) instance(t nf.Target) (string, error) {
+// spokenOf is the container that the caller means by a target.
+func (m *Machine) spokenOf(t nf.Target) (nf.Container, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if instance, ok := m.known[idOf(t)]; ok {
-		return instance, nil
+	if c, ok := m.known[idOf(t)]; ok {
+		return c, nil
 	}
-	return "", fmt.Errorf("cannot find %s: %w", t, nf.ErrGone)
+	return nf.Container{}, fmt.Errorf("cannot find %s: %w", t, nf.ErrGone)
 }
 
 // gone tells whether a target has vanished, as opposed to one that cannot be

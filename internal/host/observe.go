@@ -74,14 +74,21 @@ func (m *Machine) each(ctx context.Context, containers []nf.Container, f func(ke
 	all.Wait()
 }
 
+// observeNode adds what the kernel can do to what the runtimes tell of it, and
+// reads the node's own namespace.
 func (m *Machine) observeNode(s *nf.Snapshot) {
-	err := m.inNode(func() error {
+	runtimes := s.Capabilities
+	probe := func() {
 		s.Capabilities = m.cfg.FS.Capabilities(&s.Modules)
-		s.Host = look(m.cfg.FS, &s.Modules, nf.Need{All: true, Rules: true, Count: true})
+		s.Capabilities.Masks, s.Capabilities.Latches = runtimes.Masks, runtimes.Latches
+	}
+	err := m.inNode(func() error {
+		probe()
+		s.Host = look(m.cfg.FS, s, nf.Need{All: true, Rules: true, Count: true}, nil)
 		return nil
 	})
 	if err != nil {
-		s.Capabilities = m.cfg.FS.Capabilities(&s.Modules)
+		probe()
 		deny(&s.Capabilities, err.Error())
 		s.Host = unread(err.Error())
 	}
@@ -109,17 +116,22 @@ func unread(why string) nf.Namespace {
 	return ns
 }
 
-// look reads what is needed of the calling thread's network namespace.
-func look(fs kernel.FS, modules *nf.Modules, n nf.Need) nf.Namespace {
+// look reads what is needed of the calling thread's network namespace. Where a
+// mask keeps its level, that is not what its rules use.
+func look(fs kernel.FS, s *nf.Snapshot, n nf.Need, mask *nf.Value) nf.Namespace {
 	ns := nf.Namespace{Facts: fs.Sysctls(n.Keys, n.All)}
-	if n.Rules {
-		rules := fs.Rules(modules)
-		tracking := fs.Tracking(modules, &rules)
-		ns.Rules, ns.Tracking = &rules, &tracking
-		ns.SetFact(nf.Fact{Key: nf.KeyLevel, Live: rules.Value()})
-	}
 	if n.Count {
 		ns.Count = fs.Count()
+	}
+	if !n.Rules {
+		return ns
+	}
+	rules := fs.Rules(&s.Modules)
+	tracking := fs.Tracking(&s.Modules, &rules)
+	ns.Rules, ns.Tracking = &rules, &tracking
+	tracking = latched(s, &ns, mask)
+	if mask == nil {
+		ns.SetFact(nf.Fact{Key: nf.KeyLevel, Live: rules.Value()})
 	}
 	return ns
 }
@@ -127,15 +139,17 @@ func look(fs kernel.FS, modules *nf.Modules, n nf.Need) nf.Namespace {
 // observeContainer reads what is needed of a container and keeps what was read
 // of it before.
 func (m *Machine) observeContainer(at kernel.FS, s *nf.Snapshot, c *nf.Container, n nf.Need) {
-	if n.Nothing() || c.Instance == "" { // without an instance it could not even be identified
+	if n.Nothing() || !open(c, n) {
 		return
 	}
 	var fresh nf.Namespace
 	err := m.inContainer(s.BootID, idOf(c.Target()), c.Instance, func() error {
-		fresh = look(at, &s.Modules, n)
+		fresh = look(at, s, n, maskOf(c))
 		return nil
 	})
 	switch {
+	case gone(err) && c.Runtime == nf.RuntimeVZ:
+		c.Unobservable = "it was stopped or started while it was observed"
 	case gone(err) && errors.Is(err, fs.ErrNotExist):
 		c.Unobservable = vanished
 	case gone(err):
@@ -149,6 +163,22 @@ func (m *Machine) observeContainer(at kernel.FS, s *nf.Snapshot, c *nf.Container
 			c.MaxScope = nf.MaxScope(f, s.Host.Fact(nf.KeyMax).Live)
 		}
 	}
+}
+
+// open tells whether the container can be looked into, and says what is known
+// where not: one that does not run has no rules, and one that is on its way
+// somewhere cannot be answered for.
+func open(c *nf.Container, n nf.Need) bool {
+	has, settled := hasNamespace(c)
+	switch {
+	case c.Instance == "", c.Runtime == nf.RuntimeVZ && c.Unobservable != "": // as the list found it
+		return false
+	case !settled:
+		c.Unobservable = "it is " + c.State
+	case !has && n.Rules:
+		c.Rules = &nf.Rules{Tables: []nf.Table{}}
+	}
+	return has
 }
 
 // merge puts what was read now over what was read before.

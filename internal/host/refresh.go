@@ -12,7 +12,11 @@ import (
 // key, and nothing else:
 //
 //   - a key of a container: its fact; for conntrack.max also the container's
-//     entries and the node's value
+//     entries and the node's value; of one of Virtuozzo also its state, and the
+//     level that is saved and that its mask keeps
+//   - a container's restart: its instance, its state and its level. Another
+//     instance than before is accepted here and nowhere else, and everything else
+//     that the snapshot had of it is gone
 //   - a key of the node: its fact; for lowering conntrack.max also the limits
 //     and entries of all containers
 //   - a module: its fact; for its unloading also the rules and entries of every
@@ -22,7 +26,8 @@ import (
 //
 // What boot files hold, nfsync's and others', is otherwise kept as observed.
 //
-// It returns nf.ErrGone where the target has vanished. Where every namespace
+// It returns nf.ErrGone where the target has vanished, or is another instance
+// than before. Where every namespace
 // must be answered for, one that has vanished holds nothing any more, and one
 // that the snapshot does not have is an error: observe again.
 func (m *Machine) Refresh(ctx context.Context, s *nf.Snapshot, c nf.Change) error {
@@ -69,7 +74,7 @@ func (m *Machine) refreshModule(ctx context.Context, s *nf.Snapshot, c nf.Change
 		return err
 	case ok:
 		if was, known := s.Modules.Find(name); known {
-			fact.Boot, fact.Declared = was.Boot, was.Declared
+			fact.Takes, fact.Boot, fact.Declared = was.Takes, was.Boot, was.Declared
 		}
 		s.Modules.Set(fact)
 	default:
@@ -87,7 +92,7 @@ func (m *Machine) refreshModule(ctx context.Context, s *nf.Snapshot, c nf.Change
 
 func (m *Machine) refreshNode(s *nf.Snapshot, n nf.Need) error {
 	return m.inNode(func() error {
-		fresh := look(m.cfg.FS, &s.Modules, n)
+		fresh := look(m.cfg.FS, s, n, nil)
 		for i := range fresh.Facts {
 			f := &fresh.Facts[i]
 			was := s.Host.Fact(f.Key)
@@ -108,12 +113,26 @@ func (m *Machine) refreshContainer(s *nf.Snapshot, c nf.Change) error {
 			return err
 		}
 	}
-	if err := m.inContainer(s.BootID, idOf(c.Target), at.Instance, func() error { return nil }); gone(err) {
+	if err := m.refreshIdentity(s, at, c.Key); err != nil {
 		return err
 	}
-	m.observeContainer(m.cfg.FS, s, at, nf.Ask{}.Need([]nf.Key{c.Key}))
+	if c.Key != nf.KeyRestart {
+		m.observeContainer(m.cfg.FS, s, at, nf.Ask{}.Need([]nf.Key{c.Key}))
+	}
 	m.confirm(at)
 	return nil
+}
+
+// refreshIdentity makes sure that the container is the one that was observed.
+func (m *Machine) refreshIdentity(s *nf.Snapshot, at *nf.Container, k nf.Key) error {
+	if at.Runtime == nf.RuntimeVZ {
+		return m.refreshVZ(s.BootID, at, k)
+	}
+	err := m.inContainer(s.BootID, idOf(at.Target()), at.Instance, func() error { return nil })
+	if gone(err) {
+		return err
+	}
+	return nil // what else is wrong, observing tells
 }
 
 // refreshAll re-reads every container.
@@ -127,24 +146,28 @@ func (m *Machine) refreshAll(ctx context.Context, s *nf.Snapshot, n nf.Need) err
 			return fmt.Errorf("cannot answer for every namespace: %s", w.Message)
 		}
 	}
-	lives := map[containerID]string{}
-	for _, c := range now.Containers {
-		lives[idOf(c.Target())] = c.Instance
+	lives := map[containerID]*nf.Container{}
+	for i := range now.Containers {
+		c := &now.Containers[i]
+		lives[idOf(c.Target())] = c
 	}
 	ended := map[containerID]bool{}
 	for i := range s.Containers {
 		c := &s.Containers[i]
 		id := idOf(c.Target())
-		if lives[id] == c.Instance {
+		listed := lives[id]
+		if listed != nil && listed.Instance == c.Instance {
 			delete(lives, id)
-			continue
+		} else {
+			ended[id] = true
+			c.Namespace = nf.Namespace{Facts: []nf.Fact{}, Rules: &nf.Rules{Tables: []nf.Table{}}}
 		}
-		ended[id] = true
-		c.Unobservable = ""
-		c.Namespace = nf.Namespace{Facts: []nf.Fact{}, Rules: &nf.Rules{Tables: []nf.Table{}}}
+		renew(c, listed)
 	}
-	for id := range lives {
-		return fmt.Errorf("cannot answer for every namespace: container %s/%s has appeared since", id.runtime, id.id)
+	for id, c := range lives {
+		if has, settled := hasNamespace(c); has || !settled {
+			return fmt.Errorf("cannot answer for every namespace: container %s/%s has appeared since", id.runtime, id.id)
+		}
 	}
 	m.each(ctx, s.Containers, func(fs kernel.FS, c *nf.Container) {
 		if !ended[idOf(c.Target())] {
@@ -152,4 +175,17 @@ func (m *Machine) refreshAll(ctx context.Context, s *nf.Snapshot, n nf.Need) err
 		}
 	})
 	return ctx.Err()
+}
+
+// renew puts what a list shows of a container over what was known of it; nil
+// where it shows none.
+func renew(c, listed *nf.Container) {
+	if listed == nil {
+		c.Unobservable = ""
+		return
+	}
+	c.State, c.Unobservable = listed.State, listed.Unobservable
+	for _, f := range listed.Facts {
+		c.SetFact(f)
+	}
 }

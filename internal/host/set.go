@@ -23,13 +23,18 @@ func (m *Machine) Set(ctx context.Context, c nf.Change) error {
 	}
 	name, module := c.Key.Module()
 	n, number := c.To.Number()
+	to, level := c.To.Level()
 	switch {
 	case c.Layer == nf.LayerBoot && c.Target.IsNode():
 		return m.setNextStart(c)
+	case c.Layer == nf.LayerBoot && c.Target.Runtime == nf.RuntimeVZ && c.Key == nf.KeyLevel && level:
+		return m.saveLevel(ctx, c, to)
 	case c.Layer == nf.LayerBoot:
 		return fmt.Errorf("cannot save %s of %s: nothing keeps it for the next start", c.Key, c.Target)
 	case module && c.Target.IsNode():
 		return m.setModule(ctx, name, c.To)
+	case c.Key == nf.KeyRestart && c.Target.Runtime == nf.RuntimeVZ:
+		return m.restart(ctx, c.Target)
 	case c.Key.Conntrack() && number && c.Target.IsNode():
 		return m.inNode(func() error { return m.cfg.FS.SetSysctl(c.Key, n) })
 	case c.Key.Conntrack() && number:
@@ -68,7 +73,7 @@ func (m *Machine) setModule(ctx context.Context, name string, to nf.Value) error
 }
 
 func (m *Machine) setContainer(c nf.Change, n int64) error {
-	instance, err := m.instance(c.Target)
+	at, err := m.spokenOf(c.Target)
 	if err != nil {
 		return err
 	}
@@ -76,7 +81,7 @@ func (m *Machine) setContainer(c nf.Change, n int64) error {
 	if err != nil {
 		return err
 	}
-	in := func(f func() error) error { return m.inContainer(bootID, idOf(c.Target), instance, f) }
+	in := func(f func() error) error { return m.inContainer(bootID, idOf(c.Target), at.Instance, f) }
 	if c.Key != nf.KeyMax {
 		return in(func() error { return m.cfg.FS.SetSysctl(c.Key, n) })
 	}

@@ -49,6 +49,7 @@ func (m *Machine) list() nf.Snapshot {
 		Node: nf.NodeIdentity{Name: m.node.Name, Labels: maps.Clone(m.node.Labels)}, Host: nf.Namespace{Facts: []nf.Fact{}},
 		Containers: []nf.Container{}, Warnings: append([]nf.Warning{}, m.warnings...)}
 	s.Modules.List = []nf.ModuleFact{}
+	s.Capabilities.Masks, s.Capabilities.Latches = m.masks, m.latches
 	m.known = map[nf.Target]string{}
 	for _, ns := range m.containers {
 		t := ns2target(ns)
@@ -77,7 +78,7 @@ func (m *Machine) container(c *nf.Container, n nf.Need) {
 	case ns.unobservable != "":
 		c.Unobservable = ns.unobservable
 		return
-	case !ns.runs():
+	case ns.vz != nil && !ns.open(c, n):
 		return
 	}
 	m.look(&c.Namespace, ns, n)
@@ -112,7 +113,7 @@ func (m *Machine) lookRules(out *nf.Namespace, ns *namespace) {
 		tracking = *ns.tracking
 	case rules.Level() >= nf.LevelStateful:
 		tracking = nf.Tracking{State: nf.TrackingOn, Evidence: "rules need it"}
-	case m.latches != nf.No:
+	case m.latches == nf.Yes || m.latches == nf.MaybeUnknown:
 		tracking = m.latchTracking(ns)
 	case rules.Unknown != "":
 		tracking = nf.Tracking{State: nf.TrackingUnknown, Evidence: rules.Unknown}
@@ -126,9 +127,9 @@ func (m *Machine) latchTracking(ns *namespace) nf.Tracking {
 	switch {
 	case !m.conntrack():
 		return nf.Tracking{State: nf.TrackingOff, Evidence: "nf_conntrack is not loaded"}
-	case ns.count > 0:
+	case m.latches == nf.Yes && ns.count > 0:
 		return nf.Tracking{State: nf.TrackingOn, Evidence: "there are live entries"}
-	case ns.vz != nil && !ns.vz.live.MaskTracks():
+	case m.latches == nf.Yes && ns.vz != nil && !ns.vz.live.MaskTracks():
 		return nf.Tracking{State: nf.TrackingOff, Evidence: "the mask has no bits for conntrack"}
 	}
 	return nf.Tracking{State: nf.TrackingUnknown, Evidence: "a rule that is gone may have turned it on"}
@@ -244,13 +245,24 @@ func (m *Machine) refreshAll(s *nf.Snapshot, n nf.Need) error {
 	}
 	for i := range s.Containers {
 		c := &s.Containers[i]
-		if ns, ok := m.find(c.Target()); !ok || ns.instance != c.Instance {
+		ns, ok := m.find(c.Target())
+		same := ok && ns.instance == c.Instance
+		if !same {
 			c.Namespace = nf.Namespace{Facts: []nf.Fact{}, Rules: &nf.Rules{Tables: []nf.Table{}}}
-			continue
 		}
-		m.merge(c, n)
+		c.Unobservable = ""
+		if ok && ns.vz != nil {
+			c.State, c.Unobservable = ns.vz.state, ns.unobservable
+			c.SetFact(ns.level())
+		}
+		if same {
+			m.merge(c, n)
+		}
 	}
 	for _, ns := range m.containers {
+		if ns.vz != nil && ns.vz.rests() {
+			continue
+		}
 		if _, c, ok := s.Find(ns2target(ns)); !ok || c.Instance != ns.instance {
 			return fmt.Errorf("cannot answer for every namespace: %s has appeared since", ns2target(ns))
 		}
@@ -266,7 +278,7 @@ func (m *Machine) refreshModule(s *nf.Snapshot, name string) {
 	}
 	f := m.fact(mod, true)
 	if was, known := s.Modules.Find(f.Name); known {
-		f.Boot, f.Declared = was.Boot, was.Declared
+		f.Takes, f.Boot, f.Declared = was.Takes, was.Boot, was.Declared
 	}
 	s.Modules.Set(f)
 }

@@ -182,6 +182,25 @@ func (ns *namespace) runs() bool {
 	return ns.vz == nil || ns.vz.state == nf.StateRunning || ns.vz.state == nf.StatePaused
 }
 
+// rests tells whether there is none, and none can come at any moment.
+func (v *virtuozzo) rests() bool {
+	return v.state == nf.StateStopped || v.state == nf.StateMounted || v.state == nf.StateSuspended
+}
+
+// open tells whether there is a namespace to look into, and says what is known
+// where not.
+func (ns *namespace) open(c *nf.Container, n nf.Need) bool {
+	switch {
+	case ns.runs():
+		return true
+	case !ns.vz.rests():
+		c.Unobservable = "it is " + ns.vz.state
+	case n.Rules:
+		c.Rules = &nf.Rules{Tables: []nf.Table{}}
+	}
+	return false
+}
+
 // identify puts what a list shows of a namespace into the container.
 func (ns *namespace) identify(c *nf.Container) {
 	c.Instance, c.State = ns.instance, nf.StateRunning
