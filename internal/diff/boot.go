@@ -10,7 +10,7 @@ import (
 // with a want of the node. live is what the key has now.
 func (p *planner) considerBoot(want nf.Want, live nf.Value) {
 	w := p.world
-	if !w.snap.Capabilities.BootFiles || !want.Target.IsNode() || len(want.Rivals) > 0 || !w.boots(want.Key, live) {
+	if !w.snap.Capabilities.BootFiles || !want.Target.IsNode() || len(want.Rivals) > 0 || !w.boots(want, live) {
 		return
 	}
 	from := w.bootValue(want.Key)
@@ -20,11 +20,13 @@ func (p *planner) considerBoot(want nf.Want, live nf.Value) {
 }
 
 // boots tells whether a boot file is to bring the key: not a module that is
-// built in or not there, nor a value that this kernel does not have.
-func (w *World) boots(k nf.Key, live nf.Value) bool {
+// built in, not there or cannot be loaded as it is wanted, nor a value that this
+// kernel does not have.
+func (w *World) boots(want nf.Want, live nf.Value) bool {
+	k := want.Key
 	if name, ok := k.Module(); ok {
 		m, found := w.snap.Modules.Find(name)
-		return found && m.State != nf.ModuleBuiltin && !w.dependency[m.Name] && w.snap.Modules.Support != nf.SupportNone
+		return found && m.State != nf.ModuleBuiltin && !w.dependency[m.Name] && w.snap.Modules.Support != nf.SupportNone && w.loadable(m, want)
 	}
 	file, ok := k.Sysctl()
 	if !ok || live.IsUnknown() {
@@ -35,6 +37,20 @@ func (w *World) boots(k nf.Key, live nf.Value) bool {
 	}
 	m, found := w.snap.Modules.Find(w.owner(file))
 	return found && m.State == nf.ModuleUnloaded
+}
+
+// loadable tells whether a listing in modules-load.d could load the module as it
+// is wanted; one that is wanted unloaded needs none.
+func (w *World) loadable(m *nf.ModuleFact, want nf.Want) bool {
+	if state, _, _ := want.Wish.Value.Module(); state == nf.ModuleUnloaded {
+		return true
+	}
+	for _, dep := range m.Deps {
+		if d, ok := w.snap.Modules.Find(dep); ok && d.Barred != (nf.Bar{}) {
+			return false
+		}
+	}
+	return m.Barred == (nf.Bar{}) && len(w.lacking(want.Key, want.Wish.Value)) == 0
 }
 
 // bootValue is what the boot files hold of a key of the node.
@@ -80,15 +96,17 @@ func (w *World) declaredElsewhere(want nf.Want) []nf.Warning {
 		return nil
 	}
 	lines := w.snap.Host.Fact(want.Key).Declared
+	var bar nf.Bar // the refusal names it
 	if name, ok := want.Key.Module(); ok {
 		lines = nil
 		if m, found := w.snap.Modules.Find(name); found {
-			lines = m.Declared
+			lines, bar = m.Declared, m.Barred
 		}
 	}
 	var list []nf.Warning
 	for _, d := range lines {
-		if met, _ := w.compare(want.Key, want.Wish, d.Value); met || optionsOnly(want, d) {
+		met, _ := w.compare(want.Key, want.Wish, d.Value)
+		if met || d.Overruled || optionsOnly(want, d) || d.File == bar.File && d.Line == bar.Line {
 			continue
 		}
 		list = append(list, nf.Warning{Code: nf.WarnDeclaredElsewhere, Target: nf.Node, Key: want.Key, Source: &want.Source,

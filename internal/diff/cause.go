@@ -4,7 +4,11 @@ import "nfsync.dev/nfsync/internal/nf"
 
 // cause is why a change is needed: the first that fits.
 func (w *World) cause(want nf.Want) nf.Cause {
-	m, known := w.mem[memoryRef(want.Target, want.Key)]
+	key := want.Key
+	if key == nf.KeyRestart { // made for the level
+		key = nf.KeyLevel
+	}
+	m, known := w.mem[memoryRef(want.Target, key)]
 	switch {
 	case !known:
 		return nf.CauseNew

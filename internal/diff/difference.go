@@ -3,6 +3,7 @@ package diff
 import (
 	"maps"
 	"slices"
+	"strconv"
 
 	"nfsync.dev/nfsync/internal/nf"
 )
@@ -18,6 +19,9 @@ type difference struct {
 	// this one.
 	waiting int
 	verdict *verdict
+	// restarted tells that nfsync has made the one restart that the want may
+	// have, and that it has not brought the level.
+	restarted bool
 }
 
 func (d *difference) ref() ref { return ref{d.want.Target, d.want.Key} }
@@ -25,7 +29,7 @@ func (d *difference) ref() ref { return ref{d.want.Target, d.want.Key} }
 // compare tells whether a value meets a wish, and which value would.
 func (w *World) compare(k nf.Key, wish nf.Wish, v nf.Value) (met bool, to nf.Value) {
 	if _, isModule := k.Module(); isModule {
-		return moduleMet(wish.Value, v), wish.Value
+		return w.moduleMet(k, wish.Value, v), wish.Value
 	}
 	to = nearest(wish, v)
 	n, isNumber := v.Number()
@@ -68,7 +72,7 @@ func (w *World) rounded(k nf.Key, n int64) int64 {
 // parameters: one that is built in counts as loaded, one that is absent as
 // unloaded: a module whose file is gone, after an upgrade say, is absent once it
 // is unloaded.
-func moduleMet(want, have nf.Value) bool {
+func (w *World) moduleMet(k nf.Key, want, have nf.Value) bool {
 	wantState, wantParams, _ := want.Module()
 	state, params, ok := have.Module()
 	if !ok {
@@ -78,16 +82,46 @@ func moduleMet(want, have nf.Value) bool {
 	if wantState == nf.ModuleUnloaded {
 		return !running
 	}
-	return running && len(differing(wantParams, params)) == 0
+	return running && len(w.differing(k, wantParams, params)) == 0
 }
 
 // differing lists the wanted parameters that show another value, sorted. One
 // that the kernel does not show (permission 0 in module_param) cannot differ.
-func differing(want, have map[string]string) []string {
+func (w *World) differing(k nf.Key, want, have map[string]string) []string {
 	var names []string
 	for _, name := range slices.Sorted(maps.Keys(want)) {
-		if value, shown := have[name]; shown && !sameParameter(want[name], value) {
+		if value, shown := have[name]; shown && !sameParameter(want[name], value) && !w.sameTable(k, name, want[name], value) {
 			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// sameTable compares the sizes of conntrack's hash tables, which the kernel
+// rounds up as parameters too (nf_ct_alloc_hashtable is given a pointer to
+// each, nf_conntrack_core.c and nf_conntrack_expect.c).
+func (w *World) sameTable(k nf.Key, param, want, have string) bool {
+	if k != nf.ModuleKey("nf_conntrack") || param != "hashsize" && param != "expect_hashsize" {
+		return false
+	}
+	size, err := strconv.ParseInt(want, 0, 64) // kstrtouint with base 0
+	return err == nil && strconv.FormatInt(w.rounded(nf.KeyBuckets, size), 10) == have
+}
+
+// lacking lists the parameters of a wanted module that it does not have, sorted:
+// neither does its file name them, nor does the kernel show them. The kernel
+// would only log them (unknown_module_param_cb, kernel/module/main.c).
+func (w *World) lacking(k nf.Key, want nf.Value) []string {
+	name, _ := k.Module()
+	m, ok := w.snap.Modules.Find(name)
+	if !ok || m.Takes == nil {
+		return nil
+	}
+	_, params, _ := want.Module()
+	var names []string
+	for _, p := range slices.Sorted(maps.Keys(params)) {
+		if _, shown := m.Parameters[p]; !shown && !slices.Contains(m.Takes, nf.NormalizeModule(p)) {
+			names = append(names, p)
 		}
 	}
 	return names

@@ -1,6 +1,10 @@
 package diff
 
-import "nfsync.dev/nfsync/internal/nf"
+import (
+	"fmt"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
 
 // stateClass is what a container's state means for changing it.
 type stateClass int
@@ -16,73 +20,205 @@ const (
 // stopped, a paused one runs.
 func classOf(state string) stateClass {
 	switch state {
-	case nf.StateRunning, "paused":
+	case nf.StateRunning, nf.StatePaused:
 		return stateRunning
-	case "stopped", "mounted":
+	case nf.StateStopped, nf.StateMounted:
 		return stateStopped
-	case "suspended":
+	case nf.StateSuspended:
 		return stateSuspended
 	}
 	return stateOther
 }
 
-func (w *World) state(d *difference) stateClass {
-	if c := w.places[d.want.Target].container; c != nil {
+func (w *World) state(t nf.Target) stateClass {
+	if c := w.places[t].container; c != nil {
 		return classOf(c.State)
 	}
 	return stateRunning
 }
 
+// unseen says why nothing in a container can be read or changed this time;
+// empty where that is no reason.
+func unseen(c *nf.Container) string {
+	switch {
+	case c == nil:
+		return ""
+	case c.Unobservable != "":
+		return c.Unobservable
+	case classOf(c.State) == stateOther:
+		return "the container is " + c.State
+	}
+	return ""
+}
+
+// asleep tells whether a container has no network namespace now: it holds no
+// rules, no entries and no limit in the kernel, and gets fresh ones, or those of
+// its dump, with its start.
+func asleep(c *nf.Container) bool {
+	if c == nil {
+		return false
+	}
+	class := classOf(c.State)
+	return class == stateStopped || class == stateSuspended
+}
+
 // considerMask compares the level of a container whose kernel keeps it in a
 // mask that is written at a cold start only: the saved level, which the next
-// start brings, and the live one.
+// start brings, and the live one, which of a suspended container is that of its
+// dump.
 func (p *planner) considerMask(want nf.Want) {
-	f := p.world.fact(want.Target, nf.KeyLevel)
-	c := p.world.places[want.Target].container
+	w := p.world
+	c := w.places[want.Target].container
+	f := w.fact(want.Target, nf.KeyLevel)
 	saved := nf.Unknown("its configuration was not read")
 	if f.Boot != nil {
 		saved = *f.Boot
 	}
-	if c == nil || c.Unobservable != "" || classOf(c.State) == stateOther {
-		if !f.Live.IsUnknown() {
-			f.Live = nf.Unknown("the container is " + c.State)
-		}
+	switch {
+	case unseen(c) != "":
 		p.differ(want, nf.LayerLive, f.Live, want.Wish.Value)
-		return
-	}
-	if classOf(c.State) == stateStopped {
-		p.considerSaved(want, saved, true)
-		return
-	}
-	if f.Live == want.Wish.Value {
-		p.considerSaved(want, saved, true)
-		return
-	}
-	p.considerRestart(want, f.Live, saved)
-}
-
-// considerSaved brings the saved level to the want.
-func (p *planner) considerSaved(want nf.Want, saved nf.Value, settles bool) {
-	if saved != want.Wish.Value {
+	case !w.snap.Capabilities.Masks:
+		p.differ(want, nf.LayerLive, w.unmasked(f.Live), want.Wish.Value)
+	case classOf(c.State) == stateStopped || f.Live == want.Wish.Value:
+		if saved == want.Wish.Value {
+			p.settle(want, saved)
+			return
+		}
 		p.differ(want, nf.LayerBoot, saved, want.Wish.Value)
-	} else if settles {
-		p.settle(want, saved)
+	default:
+		p.considerRestart(want, f.Live, saved)
 	}
 }
 
-// considerRestart decides about a live level that only a cold start changes.
+// unmasked is the level of a container where no mask was seen: none, or unknown
+// where that may be for want of a container that runs.
+func (w *World) unmasked(live nf.Value) nf.Value {
+	switch {
+	case w.snap.Capabilities.Latches == nf.MaybeUnknown:
+		return nf.Unknown("it cannot be told whether this kernel keeps levels, as long as no container runs")
+	case live.IsUnknown():
+		return nf.Absent()
+	}
+	return live
+}
+
+// considerRestart decides about a live level that only a cold start changes, as
+// the policy has it: refused, saved for the next start, or brought by a restart
+// that nfsync makes. What cannot be saved no start can bring.
 func (p *planner) considerRestart(want nf.Want, live, saved nf.Value) {
-	suspended := classOf(p.world.places[want.Target].container.State) == stateSuspended
+	d := &difference{want: want, layer: nf.LayerLive, from: live, to: want.Wish.Value}
 	staged := want.Restart == nf.RestartStage || want.Restart == nf.RestartAllow
-	if suspended || !staged || live.IsUnknown() {
-		p.differ(want, nf.LayerLive, live, want.Wish.Value)
-	}
-	if !staged || live.IsUnknown() {
+	savable := staged && p.save(want, saved)
+	if !savable || live.IsUnknown() || p.world.state(want.Target) == stateSuspended {
+		p.todo = append(p.todo, d)
 		return
 	}
-	p.considerSaved(want, saved, false)
-	if suspended {
+	if want.Restart == nf.RestartStage {
+		p.pend(want, live, nf.UntilContainerRestart, p.world.staged(want, live, saved))
 		return
 	}
-	p.pend(want, live, nf.UntilContainerRestart, "a cold start of the container brings the saved level live")
+	d.restarted = p.world.restarted(want.Target, want.Wish.String())
+	if d.restarted || notPermitted(p.world, d) != nil {
+		p.todo = append(p.todo, d)
+		return
+	}
+	if why := p.noRestart(want.Target); why != "" {
+		p.pend(want, live, nf.UntilContainerRestart, why)
+		return
+	}
+	p.restarts++
+	want.Key = nf.KeyRestart
+	p.differ(want, nf.LayerLive, live, want.Wish.Value)
+}
+
+// save saves the wanted level for the next start, where it is not saved already,
+// and tells whether it will be.
+func (p *planner) save(want nf.Want, saved nf.Value) bool {
+	if saved == want.Wish.Value {
+		return true
+	}
+	d := &difference{want: want, layer: nf.LayerBoot, from: saved, to: want.Wish.Value}
+	p.todo = append(p.todo, d)
+	return p.world.judge(d) == nil
+}
+
+// staged says what a saved level waits for. One that nfsync has saved for an
+// earlier instance should be live by now: a container that was suspended comes
+// back with the mask of its dump, and libvzctl starts one whose mask it could not
+// write without a word.
+func (w *World) staged(want nf.Want, live, saved nf.Value) string {
+	m, known := w.mem[memoryRef(want.Target, nf.KeyLevel)]
+	if known && m.Set && saved == want.Wish.Value && m.Asked == want.Wish.String() && m.Instance != w.instance(want.Target) {
+		return fmt.Sprintf("the level was saved before the container last came up, and that did not bring it live: it is %s. "+
+			"It was resumed from a dump, or its cold start has not set the saved level; another cold start may", live)
+	}
+	return "a cold start of the container brings the saved level live"
+}
+
+// noRestart says why a container that may be restarted is not in this run; empty
+// where it is.
+func (p *planner) noRestart(t nf.Target) string {
+	most := max(p.bounds.Max, 1)
+	switch state := p.world.places[t].container.State; {
+	case state != nf.StateRunning:
+		return fmt.Sprintf("the level is saved, and the container is %s: nfsync restarts only one that is running", state)
+	case p.bounds.Held != "":
+		return "the level is saved, and no container may be restarted now: " + p.bounds.Held
+	case p.restarts >= most:
+		return fmt.Sprintf("the level is saved, and others are restarted first: one run restarts no more than %s", count(most, "container"))
+	}
+	return ""
+}
+
+// restarted tells whether nfsync has restarted the container for this want
+// before. An entry for the instance that still runs is of a restart that was
+// never made.
+func (w *World) restarted(t nf.Target, asked string) bool {
+	for _, done := range w.restarts[nameless(t)] {
+		if done.Asked == asked && done.Instance != w.instance(t) {
+			return true
+		}
+	}
+	return false
+}
+
+// mayNotRestart: a restart is made of a container that runs, once for a want,
+// and only to bring the level that is saved.
+func (w *World) mayNotRestart(d *difference) *verdict {
+	c := w.places[d.want.Target].container
+	saved := w.fact(d.want.Target, nf.KeyRestart).Boot
+	switch {
+	case c == nil || c.State != nf.StateRunning:
+		return no("only a container that is running is restarted")
+	case saved == nil || *saved != d.to:
+		return no("a restart would not bring the level %s, which is not the saved one", d.to)
+	case w.restarted(d.want.Target, d.want.Wish.String()):
+		return restartedOnce(d.from)
+	}
+	return nil
+}
+
+// restartedOnce: a restart that has not brought the level is not tried again
+// (set_features of libvzctl ignores that the mask could not be written, so that
+// the next start may end the same).
+func restartedOnce(live nf.Value) *verdict {
+	return no("nfsync has restarted the container once for this want, and its level is %s: it is not restarted again until the want changes", live).
+		mend("find out why the start does not bring the saved level live (the logs of vzctl and of the kernel), and restart the container by hand; or want another level for it")
+}
+
+// NotBrought is the refusal for a restart that was made, and after which the
+// level is not the one that it was to bring but live.
+func NotBrought(c nf.Change, live nf.Value) nf.Refusal {
+	code, v := nf.RestartRequired, restartedOnce(live)
+	if live.IsUnknown() {
+		code, v = nf.Unobservable, no("nfsync has restarted the container, and its level cannot be read now: %s", live.Why())
+	}
+	want := nf.Want{Target: c.Target, Key: nf.KeyLevel, Source: c.Source}
+	d := &difference{want: want, layer: nf.LayerLive, from: live, to: c.To}
+	for i := range rules {
+		if rules[i].Code == code {
+			rules[i].complete(v)
+		}
+	}
+	return d.refusal(v)
 }

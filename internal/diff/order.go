@@ -26,7 +26,7 @@ func (d *difference) rank() int {
 		return rankRestart
 	case d.keepsOut():
 		return rankKeepOut
-	case d.layer == nf.LayerBoot:
+	case d.layer == nf.LayerBoot && !d.oneWay():
 		return rankBoot
 	case d.oneWay():
 		return rankOneWay
@@ -48,10 +48,15 @@ func (d *difference) keepsOut() bool {
 }
 
 // oneWay tells whether the change is never undone: a module that is unloaded
-// loses what it held, a parameter what it was.
+// loses what it held, a parameter what it was, and a saved level that has no name
+// (of IPTABLES= lines) cannot be saved again.
 func (d *difference) oneWay() bool {
-	if d.want.Key == nf.KeyRestart {
+	switch d.want.Key {
+	case nf.KeyRestart:
 		return true
+	case nf.KeyLevel:
+		_, named := d.from.Level()
+		return !named && d.layer == nf.LayerBoot
 	}
 	if _, ok := d.want.Key.Module(); !ok || d.layer != nf.LayerLive {
 		return false
@@ -179,8 +184,12 @@ func (p *planner) decided(d *difference) []*difference {
 func (w *World) Check(c nf.Change) *nf.Refusal {
 	want := nf.Want{Target: c.Target, Key: c.Key, Wish: nf.Exactly(c.To), Source: c.Source}
 	d := &difference{want: want, layer: c.Layer, from: c.From, to: c.To}
-	if c.Layer == nf.LayerLive && c.Key != nf.KeyRestart {
+	switch {
+	case c.Key == nf.KeyRestart:
+	case c.Layer == nf.LayerLive:
 		d.from = shown(w.fact(c.Target, c.Key).Live, c.To)
+	default:
+		d.from = w.value(c)
 	}
 	v := w.judge(d)
 	if v == nil {

@@ -12,7 +12,7 @@ import (
 // Plan sets the wants against a snapshot. Its revision is left to the caller.
 func Plan(wants nf.Wants, s *nf.Snapshot) nf.Plan {
 	w := NewWorld(s)
-	p := planner{world: w, plan: nf.Plan{
+	p := planner{world: w, bounds: wants.Restarts, plan: nf.Plan{
 		APIVersion: nf.APIVersion, Kind: nf.KindPlan, Node: s.Node.Name,
 		Changes: []nf.Change{}, Refusals: []nf.Refusal{}, Pending: []nf.Pending{}, Warnings: []nf.Warning{}, InSync: []nf.Settled{},
 	}}
@@ -57,6 +57,10 @@ func (w *World) present(wants []nf.Want) (list []nf.Want, warnings []nf.Warning)
 type planner struct {
 	world *World
 	plan  nf.Plan
+	// bounds are those of the restarts that one run may make, and restarts are
+	// those planned so far.
+	bounds   nf.Restarts
+	restarts int
 	// todo are the differences in the order in which they are tried.
 	todo []*difference
 	// waiters are the differences to be tried again when one is decided.
@@ -70,10 +74,10 @@ func (p *planner) consider(want nf.Want) {
 		if len(want.Rivals) > 0 {
 			p.differ(want, nf.LayerLive, nf.Absent(), want.Wish.Value)
 		}
-	case want.Key == nf.KeyLevel && p.world.masked(want.Target) && len(want.Rivals) == 0:
+	case want.Key == nf.KeyLevel && want.Target.Runtime == nf.RuntimeVZ && len(want.Rivals) == 0:
 		p.considerMask(want)
 	case p.stopped(want):
-		p.pend(want, p.world.fact(want.Target, want.Key).Live, nf.UntilContainerStart, "the container is not running")
+		p.pend(want, p.world.fact(want.Target, want.Key).Live, nf.UntilContainerStart, "the container is "+p.world.places[want.Target].container.State)
 	default:
 		p.considerLive(want)
 	}
@@ -86,16 +90,18 @@ func (p *planner) differ(want nf.Want, layer nf.Layer, from, to nf.Value) {
 // stopped tells whether the want has to wait for its container to start.
 func (p *planner) stopped(want nf.Want) bool {
 	c := p.world.places[want.Target].container
-	return c != nil && c.Unobservable == "" && want.Key.Conntrack() && classOf(c.State) == stateStopped && len(want.Rivals) == 0
+	return asleep(c) && c.Unobservable == "" && want.Key.Conntrack() && len(want.Rivals) == 0
 }
 
 func (p *planner) considerLive(want nf.Want) {
 	w := p.world
 	from := w.fact(want.Target, want.Key).Live
-	if names := hidden(want.Wish.Value, from); len(names) > 0 {
+	lacking := w.lacking(want.Key, want.Wish.Value)
+	if names := hidden(want.Wish.Value, from); len(names) > 0 && len(lacking) == 0 {
 		from = nf.Unknown("the kernel does not show the parameter " + strings.Join(names, ", "))
 	}
 	met, to := w.meets(want, from)
+	met = met && len(lacking) == 0
 	p.considerBoot(want, from)
 	from = shown(from, want.Wish.Value)
 	if met && len(want.Rivals) == 0 && !w.followsNode(want) {
@@ -146,8 +152,11 @@ func (d *difference) refusal(v *verdict) nf.Refusal {
 }
 
 func (p *planner) change(d *difference) {
-	if d.layer == nf.LayerLive {
+	switch {
+	case d.layer == nf.LayerLive:
 		p.world.reach[d.ref()] = d.to
+	case d.want.Key == nf.KeyLevel:
+		p.world.saves[d.want.Target] = d.to
 	}
 	p.plan.Changes = append(p.plan.Changes, nf.Change{Target: d.want.Target, Key: d.want.Key, Layer: d.layer, From: d.from, To: d.to,
 		OneWay: d.oneWay(), Disruptive: d.want.Key == nf.KeyRestart, Cause: p.world.cause(d.want), Source: d.want.Source, Asked: d.want.Wish.String()})

@@ -46,16 +46,21 @@ func (w *World) judge(d *difference) *verdict {
 		if v == nil {
 			continue
 		}
-		v.code = r.Code
-		if v.remedy == "" {
-			v.remedy = r.Remedy
-		}
-		if v.until == "" {
-			v.until = r.Until[0]
-		}
+		r.complete(v)
 		return v
 	}
 	return nil
+}
+
+// complete gives a verdict what it does not say itself.
+func (r *rule) complete(v *verdict) {
+	v.code = r.Code
+	if v.remedy == "" {
+		v.remedy = r.Remedy
+	}
+	if v.until == "" {
+		v.until = r.Until[0]
+	}
 }
 
 // rules is the table, in the order in which the rules are tried.
@@ -112,6 +117,9 @@ func unobservable(w *World, d *difference) *verdict {
 	if d.from.IsUnknown() {
 		return no("its value cannot be read: %s", d.from.Why())
 	}
+	if why := unseen(w.places[d.want.Target].container); why != "" {
+		return no("it cannot be changed: %s", why)
+	}
 	if own := w.places[d.want.Target]; d.want.Key == nf.KeyMax && d.layer == nf.LayerLive && lowers(d.from, d.to) && own.Count.IsUnknown() {
 		return no("lowering the limit may go below the number of live entries, which cannot be read: %s", own.Count.Why())
 	}
@@ -123,7 +131,10 @@ func unobservable(w *World, d *difference) *verdict {
 	}
 	for _, t := range w.order {
 		p := w.places[t]
-		if why := p.container.Unobservable; why != "" {
+		if asleep(p.container) {
+			continue
+		}
+		if why := unseen(p.container); why != "" {
 			return no("lowering the node's limit may go below %s, which cannot be read: %s", t, why)
 		}
 		if max := w.fact(t, nf.KeyMax).Live; max.IsUnknown() {
@@ -179,21 +190,20 @@ func levelUnsupported(w *World, d *difference) *verdict {
 // restoreKeepsLevel: resuming writes the mask of the dump back (vz-cpt,
 // vz-rst-action of libvzctl), whatever the configuration says.
 func restoreKeepsLevel(w *World, d *difference) *verdict {
-	if isLevel(d) && d.layer == nf.LayerLive && w.masked(d.want.Target) && w.state(d) == stateSuspended {
+	if isLevel(d) && d.layer == nf.LayerLive && w.masked(d.want.Target) && w.state(d.want.Target) == stateSuspended {
 		return no("the container is suspended with the level %s in its dump, and resuming brings that back", d.from)
 	}
 	return nil
 }
 
 // conntrackLatched: the Virtuozzo 7 kernel never clears net->ct.can_alloc, so
-// tracking ends with the namespace only.
+// tracking ends with the namespace only. What a restart was made for and has not
+// brought is told by restartRequired.
 func conntrackLatched(w *World, d *difference) *verdict {
-	if !isLevel(d) || d.layer != nf.LayerLive || !w.latching() {
+	if !isLevel(d) || d.layer != nf.LayerLive || !w.latching() || d.restarted {
 		return nil
 	}
-	to, _ := d.to.Level()
-	from, known := d.from.Level()
-	if to >= nf.LevelStateful || known && from < nf.LevelStateful {
+	if to, _ := d.to.Level(); to >= nf.LevelStateful || !d.from.MaskTracks() {
 		return nil
 	}
 	tracking := w.tracking(d.want.Target)
@@ -205,16 +215,31 @@ func conntrackLatched(w *World, d *difference) *verdict {
 		v.until = nf.UntilNodeRestart
 		return v.mend("remove the rules that track, and restart the node; or want the level stateful for it")
 	}
-	if !w.masked(d.want.Target) || tracking == nf.TrackingOff {
+	if tracking == nf.TrackingOff {
 		return nil
 	}
-	return no("connection tracking is %s in the container, and this kernel keeps it on until the container restarts", tracking)
+	reason := "connection tracking is on in the container, and this kernel keeps it on until the container restarts"
+	if tracking != nf.TrackingOn {
+		reason = "connection tracking may be on in the container, as nothing shows that it never was, and this kernel keeps it on until the container restarts"
+	}
+	v := no("%s", reason)
+	if !w.masked(d.want.Target) {
+		v.mend("remove the rules that track, and make the network namespace anew; or want the level %s for it", d.from)
+	}
+	return v
 }
 
 // restartRequired: ve.iptables_mask answers EBUSY while the container runs
 // (kernel/ve/ve.c of the Virtuozzo 7 kernel).
 func restartRequired(w *World, d *difference) *verdict {
-	if isLevel(d) && d.layer == nf.LayerLive && w.masked(d.want.Target) && w.state(d) == stateRunning {
+	switch {
+	case d.want.Key == nf.KeyRestart:
+		return w.mayNotRestart(d)
+	case !isLevel(d) || d.layer != nf.LayerLive || !w.masked(d.want.Target):
+		return nil
+	case d.restarted:
+		return restartedOnce(d.from)
+	case w.state(d.want.Target) == stateRunning:
 		return no("the level of a running container cannot be changed: it is %s until the container restarts", d.from)
 	}
 	return nil
@@ -223,7 +248,7 @@ func restartRequired(w *World, d *difference) *verdict {
 // levelInUse: without a mask nothing but the rules themselves decides what a
 // namespace uses (nf_ct_netns_get, net/netfilter/nf_conntrack_proto.c).
 func levelInUse(w *World, d *difference) *verdict {
-	if !isLevel(d) || d.layer != nf.LayerLive {
+	if !isLevel(d) || d.layer != nf.LayerLive || w.masked(d.want.Target) {
 		return nil
 	}
 	to, _ := d.to.Level()
@@ -249,7 +274,24 @@ func modulesLocked(w *World, d *difference) *verdict {
 	if m.Support == nf.SupportLocked && (stateDiffers(d) || len(w.fixed(d)) > 0) {
 		return no("modules cannot be loaded or unloaded any more: %s", m.Reason)
 	}
-	return nil
+	return w.barred(d)
+}
+
+// barred: modprobe.d(5), blacklist and install; modprobe.blacklist= and
+// module_blacklist= on the kernel's command line (kernel/module/main.c). What
+// is loaded all the same is loaded.
+func (w *World) barred(d *difference) *verdict {
+	name, _ := d.want.Key.Module()
+	m, ok := w.snap.Modules.Find(name)
+	if want, _, _ := d.to.Module(); !ok || m.Barred == (nf.Bar{}) || want != nf.ModuleLoaded || !stateDiffers(d) {
+		return nil
+	}
+	v := no("%s is kept from being loaded: %s", name, m.Barred)
+	if m.Barred.Line == 0 {
+		return v.mend("take that word off the kernel's command line and restart the node, or want %s unloaded", name)
+	}
+	v.until = nf.UntilModuleLoad
+	return v.mend("remove line %d of %s, or want %s unloaded", m.Barred.Line, m.Barred.File, name)
 }
 
 // stateDiffers tells a load or an unload from a mere parameter.
@@ -262,21 +304,29 @@ func stateDiffers(d *difference) bool {
 
 // builtin: a module in the kernel image has no delete_module, and takes its
 // parameters from the kernel command line.
-func builtin(_ *World, d *difference) *verdict {
+func builtin(w *World, d *difference) *verdict {
 	if state, _, _ := d.from.Module(); state != nf.ModuleBuiltin {
 		return nil
 	}
 	name, _ := d.want.Key.Module()
 	if want, params, _ := d.to.Module(); want == nf.ModuleLoaded {
 		_, have, _ := d.from.Module()
-		return no("%s is built into this kernel, which takes %s from its command line only", name, strings.Join(differing(params, have), ", ")).
+		return no("%s is built into this kernel, which takes %s from its command line only", name, strings.Join(w.differing(d.want.Key, params, have), ", ")).
 			mend("set it on the kernel command line as %s.PARAMETER=VALUE and restart, or take it out of the policy", name)
 	}
 	return no("%s is built into this kernel and cannot be unloaded", name)
 }
 
 func missing(w *World, d *difference) *verdict {
-	if d.layer != nf.LayerLive || !d.from.IsAbsent() {
+	if d.layer != nf.LayerLive {
+		return nil
+	}
+	if lacking := w.lacking(d.want.Key, d.to); len(lacking) > 0 {
+		name, _ := d.want.Key.Module()
+		return no("%s has no parameter %s", name, strings.Join(lacking, ", ")).
+			mend("check the name with modinfo -p %s, or take it out of the policy", name)
+	}
+	if !d.from.IsAbsent() {
 		return nil
 	}
 	if name, ok := d.want.Key.Module(); ok {
@@ -329,10 +379,21 @@ func (w *World) needsLoaded(name string, d *difference) *verdict {
 	}
 	for _, dep := range m.Deps {
 		if !w.has(dep) && w.moduleState(dep) != "" {
-			return no("%s needs the module %s, which is not loaded", name, dep).waitFor(ref{nf.Node, nf.ModuleKey(dep)})
+			return w.unmet(name, dep).waitFor(ref{nf.Node, nf.ModuleKey(dep)})
 		}
 	}
 	return nil
+}
+
+// unmet is the verdict on a module that needs another one. One that is barred
+// cannot be had by wanting it.
+func (w *World) unmet(name, dep string) *verdict {
+	v := no("%s needs the module %s, which is not loaded", name, dep)
+	if m, ok := w.snap.Modules.Find(dep); ok && m.Barred != (nf.Bar{}) {
+		v.reason += ": " + m.Barred.String()
+		v.mend("let %s be loaded, or take %s out of the policy", dep, name)
+	}
+	return v
 }
 
 // owner is the module that brings a file below /proc/sys/net/netfilter: the
@@ -366,7 +427,7 @@ func (w *World) fixed(d *difference) []string {
 	}
 	_, have, _ := d.from.Module()
 	var fixed []string
-	for _, p := range differing(want, have) {
+	for _, p := range w.differing(d.want.Key, want, have) {
 		if !m.Parameters[p].Writable {
 			fixed = append(fixed, p)
 		}
@@ -427,7 +488,7 @@ func aboveNode(w *World, d *difference) *verdict {
 			limit = will
 		}
 	}
-	if limit == 0 && d.want.Target.Runtime == nf.RuntimeVZ {
+	if limit == 0 && (d.want.Target.Runtime == nf.RuntimeVZ || w.latching()) {
 		return no("the node's own limit is 0, and the kernel then takes no limit for a container").waitFor(node)
 	}
 	if limit == 0 || to <= limit {
@@ -447,7 +508,7 @@ func belowContainer(w *World, d *difference) *verdict {
 	var highest int64
 	for _, t := range w.order {
 		n, ok := w.fact(t, nf.KeyMax).Live.Number()
-		if !ok || n <= to || w.maxScope(t) == nf.ScopeNode {
+		if !ok || n <= to || w.maxScope(t) == nf.ScopeNode || asleep(w.places[t].container) {
 			continue
 		}
 		above = append(above, ref{t, nf.KeyMax})
@@ -472,7 +533,7 @@ func belowCount(w *World, d *difference) *verdict {
 	capped := []nf.Target{d.want.Target}
 	if d.want.Target.IsNode() {
 		for _, t := range w.order {
-			if w.maxScope(t) != nf.ScopeOwn {
+			if w.capped(t) {
 				capped = append(capped, t)
 			}
 		}
@@ -483,4 +544,14 @@ func belowCount(w *World, d *difference) *verdict {
 		}
 	}
 	return nil
+}
+
+// capped tells whether the node's limit may hold for a container's entries: where
+// its limit is the node's, or is 0, which stands for the node's, or nobody knows.
+func (w *World) capped(t nf.Target) bool {
+	if asleep(w.places[t].container) {
+		return false
+	}
+	n, ok := w.fact(t, nf.KeyMax).Live.Number()
+	return w.maxScope(t) != nf.ScopeOwn || ok && n == 0
 }

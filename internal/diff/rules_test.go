@@ -146,6 +146,22 @@ var ruleTests = []struct {
 	{"a writable parameter is still written", "kernel/params.c, param_attr_store",
 		mainline(support(nf.SupportLocked)), []nf.Want{wantModule("nf_conntrack", nf.ModuleLoaded, map[string]string{"hashsize": "1024"})}, []string{"change node module/nf_conntrack"}},
 
+	{"a line of modprobe.d", "modprobe.d(5), blacklist",
+		mainline(barred("ip_set", localConf)), []nf.Want{wantModule("ip_set", nf.ModuleLoaded, nil)}, []string{"modules-locked node module/ip_set"}},
+	{"nothing is saved that could not be loaded", "systemd-modules-load.service(8) fails then",
+		mainline(bootFiles, barred("x_tables", localConf)), []nf.Want{wantModule("iptable_filter", nf.ModuleLoaded, nil)},
+		[]string{"not-loaded node module/ip_tables", "not-loaded node module/iptable_filter", "modules-locked node module/x_tables"}},
+	{"what needs a barred module waits for it", "modules.dep(5)",
+		mainline(barred("x_tables", nf.Bar{File: "/proc/cmdline", Says: "module_blacklist=x_tables"})), []nf.Want{wantModule("ip_tables", nf.ModuleLoaded, nil)},
+		[]string{"not-loaded node module/ip_tables", "modules-locked node module/x_tables"}},
+	{"barred, and loaded all the same", "modprobe(8) of a module that is named itself",
+		mainline(barred("nf_tables", localConf)), []nf.Want{wantModule("nf_tables", nf.ModuleLoaded, nil)}, nil},
+	{"barred and wanted unloaded", "modprobe.d(5)",
+		mainline(bootFiles, barred("ip_set", localConf)), []nf.Want{wantModule("ip_set", nf.ModuleUnloaded, nil)}, []string{"boot change node module/ip_set"}},
+	{"what nfsync itself keeps out can be wanted again", "modprobe.d(5), install",
+		mainline(bootModule("ip_set", nf.Module(nf.ModuleUnloaded, nil))), []nf.Want{wantModule("ip_set", nf.ModuleLoaded, nil)},
+		[]string{"change node module/ip_set", "boot change node module/ip_set"}},
+
 	// builtin
 	{"a built-in module is loaded", "modules.builtin", mainline(), []nf.Want{wantModule("ipv6", nf.ModuleLoaded, nil)}, nil},
 	{"and cannot be unloaded", "delete_module(2)", mainline(), []nf.Want{wantModule("ipv6", nf.ModuleUnloaded, nil)}, []string{"builtin node module/ipv6"}},
@@ -157,6 +173,22 @@ var ruleTests = []struct {
 	{"no such module", "modules.dep(5)", mainline(), []nf.Want{wantModule("xt_u32", nf.ModuleLoaded, nil)}, []string{"missing node module/xt_u32"}},
 	{"no such module to unload is as good as unloaded", "modules.dep(5)", mainline(), []nf.Want{wantModule("xt_u32", nf.ModuleUnloaded, nil)}, nil},
 	{"no such key", "nf_conntrack_standalone.c", mainline(), []nf.Want{want(nf.Node, nf.TimeoutKey("dccpOpen"), nf.Number(5))}, []string{"missing node conntrack.timeouts.dccpOpen"}},
+
+	{"no such parameter of a module to be loaded", "unknown_module_param_cb, kernel/module/main.c: it is only logged",
+		mainline(bootFiles, takes("ip_set", "max_sets")), []nf.Want{wantModule("ip_set", nf.ModuleLoaded, map[string]string{"max_set": "5", "max_sets": "512"})},
+		[]string{"missing node module/ip_set"}},
+	{"no such parameter of a loaded module", "include/linux/moduleparam.h",
+		mainline(takes("nf_conntrack", "acct", "hashsize")), []nf.Want{wantModule("nf_conntrack", nf.ModuleLoaded, map[string]string{"enable_hooks": "1"})},
+		[]string{"missing node module/nf_conntrack"}},
+	{"one that the kernel shows is there whatever the file says", "a newer file",
+		mainline(takes("nf_conntrack", "acct")), []nf.Want{wantModule("nf_conntrack", nf.ModuleLoaded, map[string]string{"hashsize": "65536"})}, nil},
+	{"one that the module has and the kernel does not show", "include/linux/moduleparam.h: permission 0",
+		mainline(takes("nf_conntrack", "enable_hooks")), []nf.Want{wantModule("nf_conntrack", nf.ModuleLoaded, map[string]string{"enable-hooks": "1"})},
+		[]string{"unobservable node module/nf_conntrack"}},
+	{"- and _ are the same", "kernel/params.c, parameqn",
+		mainline(takes("ip_set", "max_sets")), []nf.Want{wantModule("ip_set", nf.ModuleLoaded, map[string]string{"max-sets": "512"})}, []string{"change node module/ip_set"}},
+	{"a module without any parameter", "include/linux/moduleparam.h",
+		mainline(takes("ip_set")), []nf.Want{wantModule("ip_set", nf.ModuleLoaded, map[string]string{"max_sets": "512"})}, []string{"missing node module/ip_set"}},
 
 	// not-loaded
 	{"a key of a module that nothing loads", "nf_conntrack_standalone_init_sysctl",
@@ -203,6 +235,16 @@ var ruleTests = []struct {
 		mainline(), []nf.Want{wantModule("nf_conntrack", nf.ModuleLoaded, map[string]string{"acct": "1"})}, []string{"reload-required node module/nf_conntrack"}},
 	{"a boolean is printed as Y or N", "kernel/params.c, param_get_bool",
 		mainline(), []nf.Want{wantModule("nf_conntrack", nf.ModuleLoaded, map[string]string{"acct": "0"})}, nil},
+	{"the size of the table is rounded", "nf_ct_alloc_hashtable, nf_conntrack_core.c",
+		mainline(parameter("hashsize", "1024")), []nf.Want{wantModule("nf_conntrack", nf.ModuleLoaded, map[string]string{"hashsize": "1000"})}, nil},
+	{"in any base", "kstrtouint, nf_conntrack_set_hashsize",
+		mainline(parameter("hashsize", "1024")), []nf.Want{wantModule("nf_conntrack", nf.ModuleLoaded, map[string]string{"hashsize": "0x3e8"})}, nil},
+	{"that of expectations too", "nf_conntrack_expect_init, nf_conntrack_expect.c",
+		mainline(parameter("expect_hashsize", "512")), []nf.Want{wantModule("nf_conntrack", nf.ModuleLoaded, map[string]string{"expect_hashsize": "256"})}, nil},
+	{"no other number", "kernel/params.c",
+		mainline(parameter("nat_cache", "1024")), []nf.Want{wantModule("nf_conntrack", nf.ModuleLoaded, map[string]string{"nat_cache": "1000"})}, []string{"reload-required node module/nf_conntrack"}},
+	{"nor a smaller table", "nf_conntrack_core.c",
+		mainline(parameter("hashsize", "1024")), []nf.Want{wantModule("nf_conntrack", nf.ModuleLoaded, map[string]string{"hashsize": "500"})}, []string{"reload-required node module/nf_conntrack"}},
 	{"a writable one is set", "nf_conntrack_set_hashsize",
 		mainline(), []nf.Want{wantModule("nf_conntrack", nf.ModuleLoaded, map[string]string{"hashsize": "1024"})}, []string{"change node module/nf_conntrack"}},
 	{"one of a module to be loaded", "finit_module(2)",
@@ -310,6 +352,26 @@ var ruleTests = []struct {
 		[]nf.Want{want(nf.Node, nf.KeyMax, nf.Number(500))}, []string{"change node conntrack.max"}},
 }
 
+var localConf = nf.Bar{File: "/etc/modprobe.d/local.conf", Line: 3, Says: "blacklist it"}
+
+func barred(name string, by nf.Bar) edit {
+	return func(s *nf.Snapshot) {
+		if m := module(s, name); m.State == nf.ModuleUnloaded {
+			m.Barred = by
+		}
+	}
+}
+
+func takes(name string, params ...string) edit {
+	return func(s *nf.Snapshot) { module(s, name).Takes = append([]string{}, params...) }
+}
+
+func parameter(name, value string) edit {
+	return func(s *nf.Snapshot) {
+		module(s, "nf_conntrack").Parameters = map[string]nf.Parameter{name: {Value: value}}
+	}
+}
+
 func denied(ability string) edit {
 	return func(s *nf.Snapshot) { s.Capabilities.Denied = map[string]string{ability: "no CAP_NET_ADMIN"} }
 }
@@ -413,6 +475,8 @@ func TestReasonsNameTheCulprit(t *testing.T) {
 			s.Host.Rules = &nf.Rules{Tables: []nf.Table{{Family: "ip", Name: "filter", Backend: nf.BackendLegacy, Rules: 1}}}
 		}), wantModule("iptable_filter", nf.ModuleUnloaded, nil), "1 rule of the legacy table ip filter of node"},
 		{mainline(), rival(want(nf.Node, nf.KeyMax, nf.Number(5)), nf.Number(6)), "p.yaml:1:1 (5) and q.yaml:2:1 (6)"},
+		{mainline(barred("ip_set", localConf)), wantModule("ip_set", nf.ModuleLoaded, nil), `/etc/modprobe.d/local.conf:3 says "blacklist it"`},
+		{mainline(takes("ip_set", "max_sets")), wantModule("ip_set", nf.ModuleLoaded, map[string]string{"max_set": "1"}), "no parameter max_set"},
 		{virtuozzo(), want(nf.Node, nf.KeyMax, nf.Number(1000)), "vz/101"},
 		{virtuozzo(), want(vz101, nf.KeyMax, nf.Number(300000)), "262144"},
 	} {

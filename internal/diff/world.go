@@ -27,11 +27,15 @@ type World struct {
 	// reach is what the changes planned so far have made of a key; the
 	// snapshot tells the rest.
 	reach map[ref]nf.Value
+	// saves are the levels that the changes planned so far save for containers.
+	saves map[nf.Target]nf.Value
 	// open are the differences that are not decided yet.
 	open map[ref]*difference
 	mem  map[ref]nf.MemoryKey
 	// latches are the instances in which tracking was once seen on.
 	latches map[nf.Latch]bool
+	// restarts are those that nfsync has made, or was about to make.
+	restarts map[nf.Target][]nf.RestartDone
 	// broken says why a runtime could not be read, so that there may be
 	// containers that the snapshot does not have.
 	broken string
@@ -42,7 +46,7 @@ type World struct {
 
 // NewWorld arranges the snapshot for the rules.
 func NewWorld(s *nf.Snapshot) *World {
-	w := &World{snap: s, places: map[nf.Target]place{nf.Node: {Namespace: &s.Host}}, reach: map[ref]nf.Value{},
+	w := &World{snap: s, places: map[nf.Target]place{nf.Node: {Namespace: &s.Host}}, reach: map[ref]nf.Value{}, saves: map[nf.Target]nf.Value{}, restarts: map[nf.Target][]nf.RestartDone{},
 		open: map[ref]*difference{}, mem: map[ref]nf.MemoryKey{}, latches: map[nf.Latch]bool{}, dependency: map[string]bool{}}
 	for i := range s.Containers {
 		c := &s.Containers[i]
@@ -59,6 +63,10 @@ func NewWorld(s *nf.Snapshot) *World {
 	}
 	for _, l := range s.Memory.Latches {
 		w.latches[nf.Latch{Target: nameless(l.Target), Instance: l.Instance}] = true
+	}
+	for _, done := range s.Memory.Restarts {
+		t := nameless(done.Target)
+		w.restarts[t] = append(w.restarts[t], done)
 	}
 	return w
 }
@@ -78,12 +86,15 @@ func (w *World) fact(t nf.Target, k nf.Key) nf.Fact {
 	if !ok {
 		return nf.Fact{Key: k, Live: nf.Unknown("this node has no such container")}
 	}
-	if p.container != nil && p.container.Unobservable != "" {
-		return nf.Fact{Key: k, Live: nf.Unknown(p.container.Unobservable)}
+	if why := unseen(p.container); why != "" {
+		return nf.Fact{Key: k, Live: nf.Unknown(why)}
 	}
 	f := w.observed(p, k)
 	if v, ok := w.reach[ref{t, k}]; ok {
 		f.Live = v
+	}
+	if v, ok := w.saves[t]; ok && (k == nf.KeyLevel || k == nf.KeyRestart) {
+		f.Boot = &v
 	}
 	return f
 }
@@ -91,6 +102,11 @@ func (w *World) fact(t nf.Target, k nf.Key) nf.Fact {
 func (w *World) observed(p place, k nf.Key) nf.Fact {
 	if name, ok := k.Module(); ok {
 		return nf.Fact{Key: k, Live: w.moduleValue(name)}
+	}
+	if k == nf.KeyRestart { // what it changes is the level
+		f := w.observed(p, nf.KeyLevel)
+		f.Key = k
+		return f
 	}
 	f := p.Fact(k)
 	if k == nf.KeyLevel {
