@@ -16,6 +16,8 @@ type Fault struct {
 	// Hang leaves the program without an answer, with a child of its own that
 	// holds its output. Both ignore SIGTERM.
 	Hang bool
+	// Linger lets the program end and leaves a child of it that holds its output.
+	Linger bool
 	// Skip leaves the work undone; the program then says nothing and exits with
 	// 0, if no other field says otherwise.
 	Skip bool
@@ -64,6 +66,7 @@ func (f *Fault) fits(program string, args []string) bool {
 
 // spoil is what the program says instead of its own answer.
 func (f *Fault) spoil(r reply) reply {
+	r.Linger = f.Linger
 	if f.Exit != 0 {
 		r.Exit = f.Exit
 	}

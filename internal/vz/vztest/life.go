@@ -51,6 +51,9 @@ func (n *Node) launch(c *container, mask uint64) error {
 		return err
 	}
 	c.pid, c.status = pid, nf.StateRunning
+	if err := n.showProcess(c); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(n.path(cgroupDir, c.ID), 0o755); err != nil {
 		return err
 	}
@@ -70,12 +73,31 @@ func (n *Node) launch(c *container, mask uint64) error {
 	return os.Symlink(fmt.Sprintf("/proc/%d/ns/net", pid), n.path(netnsDir, c.ID)) // lib/env_nsops.c
 }
 
+// showProcess shows a container's init in Proc (task_state in fs/proc/array.c of
+// the Virtuozzo 7 kernel prints the line).
+func (n *Node) showProcess(c *container) error {
+	pid := strconv.Itoa(c.pid)
+	status, err := os.ReadFile(filepath.Join("/proc", pid, "status"))
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(n.Proc(), pid)
+	return errors.Join(
+		os.MkdirAll(dir, 0o755),
+		os.WriteFile(filepath.Join(dir, "status"), append(status, "envID:\t"+c.ID+"\n"...), 0o444),
+		os.Symlink(filepath.Join("/proc", pid, "stat"), filepath.Join(dir, "stat")),
+		os.Symlink(filepath.Join("/proc", pid, "ns"), filepath.Join(dir, "ns")),
+	)
+}
+
 // halt ends a container's init and takes away what told of it: the ve cgroup
 // goes with it.
 func (n *Node) halt(c *container) error {
 	n.death(c.pid)
+	shown := filepath.Join(n.Proc(), strconv.Itoa(c.pid))
 	c.pid, c.way = 0, ""
 	return errors.Join(
+		os.RemoveAll(shown),
 		os.Remove(n.path(pidDir, c.ID+".init.pid")),
 		os.Remove(n.path(netnsDir, c.ID)),
 		os.RemoveAll(n.path(cgroupDir, c.ID)),

@@ -39,6 +39,7 @@ type reply struct {
 	Stdout, Stderr string
 	Exit           int
 	Hang           bool // with a child of its own, until somebody ends both
+	Linger         bool // ends, without such a child
 }
 
 func runTool(args []string) (int, error) {
@@ -54,8 +55,15 @@ func runTool(args []string) (int, error) {
 	if err := json.NewDecoder(conn).Decode(&r); err != nil {
 		return 0, err
 	}
-	if r.Hang {
-		return 0, hang(conn)
+	if r.Hang || r.Linger {
+		signal.Ignore(syscall.SIGTERM, syscall.SIGINT)
+		child, err := bear(conn)
+		if err != nil {
+			return 0, err
+		}
+		if r.Hang {
+			return 0, child.Wait()
+		}
 	}
 	_, outErr := io.WriteString(os.Stdout, r.Stdout)
 	_, errErr := io.WriteString(os.Stderr, r.Stderr)
@@ -82,22 +90,20 @@ func dial(program string) (*net.UnixConn, error) {
 	}
 }
 
-// hang does nothing until it is killed, and neither does a child that holds the
-// same output, as programs do that have started others. Both end with the node
-// at the latest, when the other end of the connection is closed.
-func hang(conn *net.UnixConn) error {
-	signal.Ignore(syscall.SIGTERM, syscall.SIGINT)
+// bear starts a child that holds the program's output and does nothing until it
+// is killed, as of programs that have started others. It ends with the node at
+// the latest, when the other end of the connection is closed.
+func bear(conn *net.UnixConn) (*exec.Cmd, error) {
 	file, err := conn.File()
 	if err != nil {
-		return err
+		return nil, err
 	}
+	defer file.Close()
 	child := exec.CommandContext(context.Background(), "/bin/cat")
 	child.Stdin, child.Stdout, child.Stderr = file, os.Stdout, os.Stderr
 	if err := child.Start(); err != nil {
-		return err
+		return nil, err
 	}
-	if _, err := conn.Write([]byte{0}); err != nil { // says that both are there
-		return err
-	}
-	return child.Wait()
+	_, err = conn.Write([]byte{0}) // says that both are there
+	return child, err
 }

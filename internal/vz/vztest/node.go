@@ -60,6 +60,11 @@ func New(t testing.TB) *Node {
 // Root is below what everything of Virtuozzo is, as --vz-root has it.
 func (n *Node) Root() string { return n.root }
 
+// Proc is a procfs with the init processes as the Virtuozzo kernel shows them:
+// their status says which container they are in (envID). Everything else there
+// is the real one's.
+func (n *Node) Proc() string { return filepath.Join(filepath.Dir(n.root), "proc") }
+
 // Calls are the command lines of the programs that ran so far, in order of their
 // start; the first word of each is the program's name without a directory.
 func (n *Node) Calls() [][]string {
@@ -84,8 +89,8 @@ func (n *Node) Run(program string, args ...string) (stdout, stderr string, exit 
 	return r.Stdout, r.Stderr, r.Exit
 }
 
-// WaitHang waits until one more call hangs, with its child. It is false if the
-// context ends first.
+// WaitHang waits until one more call hangs, or lingers, with its child. It is
+// false if the context ends first.
 func (n *Node) WaitHang(ctx context.Context) bool {
 	select {
 	case <-n.hangs:
@@ -95,8 +100,8 @@ func (n *Node) WaitHang(ctx context.Context) bool {
 	}
 }
 
-// WaitHung waits until no call hangs any more: each was killed, and so was the
-// child that it had. It is false if the context ends first.
+// WaitHung waits until no call hangs or lingers any more: each was killed, and
+// so was the child that it had. It is false if the context ends first.
 func (n *Node) WaitHung(ctx context.Context) bool {
 	n.mu.Lock()
 	hung := slices.Collect(maps.Values(n.hung))
@@ -189,7 +194,7 @@ func (n *Node) answer(conn net.Conn) {
 		return
 	}
 	r := n.call(filepath.Base(q.Args[0]), q.Args[1:])
-	if r.Hang {
+	if r.Hang || r.Linger {
 		n.hold(conn, r)
 		return
 	}

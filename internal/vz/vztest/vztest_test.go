@@ -498,3 +498,35 @@ func TestNothingSurvivesAPanic(t *testing.T) {
 		}
 	}
 }
+
+func TestLinger(t *testing.T) {
+	n := New(t)
+	n.Misbehave(Fault{Program: "vzlist", Linger: true})
+	cmd := exec.CommandContext(t.Context(), n.path(tools["vzlist"], "vzlist"), "-a", "-j")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Run(); err != nil || !n.WaitHang(t.Context()) {
+		t.Fatal(err)
+	}
+	soon, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if n.WaitHung(soon) {
+		t.Error("its child ended with it")
+	}
+}
+
+func TestProcShowsEnvID(t *testing.T) {
+	n := New(t)
+	n.Add(Container{ID: "101", State: nf.StateRunning})
+	dir := filepath.Join(n.Proc(), fmt.Sprint(n.Pid("101")))
+	if status, err := os.ReadFile(filepath.Join(dir, "status")); err != nil || !bytes.HasSuffix(status, []byte("\nenvID:\t101\n")) {
+		t.Errorf("%s, %v", status, err)
+	}
+	shown, err := os.Readlink(filepath.Join(dir, "ns/net"))
+	if err != nil || shown != namespace(t, n, "101") {
+		t.Error(shown, err)
+	}
+	n.Stop("101")
+	if _, err := os.Stat(dir); err == nil {
+		t.Error("the process is shown although it ended")
+	}
+}
