@@ -26,6 +26,25 @@ func Enter(path string, f func() error) error {
 	return enterFD(fd, f)
 }
 
+// EnterIf is Enter where check has nothing against the namespace: it is told of
+// the very one that is entered, whatever the path names by then. Its error is
+// returned as it is.
+func EnterIf(path string, check func(Identity) error, f func() error) error {
+	fd, err := openFile(path)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	id, err := identifyFD(fd)
+	if err == nil {
+		err = check(id)
+	}
+	if err != nil {
+		return err
+	}
+	return enterFD(fd, f)
+}
+
 // visit is one run of a function inside a namespace, and how it ended.
 type visit struct {
 	err      error

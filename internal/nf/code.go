@@ -66,6 +66,8 @@ const (
 	WarnNodeNamespace     = "node-namespace"     // a file under the netns directory names the node's own namespace
 	WarnNotANamespace     = "not-a-namespace"    // a file under the netns directory is no namespace, or dangles
 	WarnRuntimeBroken     = "runtime-broken"     // a runtime is there and cannot be read
+	WarnRuntimeDegraded   = "runtime-degraded"   // one of the programs that list a runtime's containers cannot be used
+	WarnUnusableEntry     = "unusable-entry"     // a container that a program lists has no usable id
 	WarnVanished          = "vanished"           // a container went away before it could be observed
 	WarnMemoryUnreadable  = "memory-unreadable"  // nfsync's own memory may not be read by this user
 	WarnDeclaredElsewhere = "declared-elsewhere" // another boot file sets a wanted key to something else

@@ -1,8 +1,13 @@
 package vz
 
 import (
+	"cmp"
 	"context"
-	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
 
 	"nfsync.dev/nfsync/internal/netns"
 	"nfsync.dev/nfsync/internal/nf"
@@ -10,10 +15,11 @@ import (
 
 // Runtime is the containers of Virtuozzo on this node.
 type Runtime struct {
-	Root   string           // below which Virtuozzo's files and programs are
-	Proc   string           // nfsync's own procfs
-	BootID string           // of this start of the kernel: part of every instance
-	Own    []netns.Identity // the node's network namespaces, which are no container's
+	Root     string           // below which Virtuozzo's files and programs are; empty: /
+	Proc     string           // nfsync's own procfs; empty: /proc
+	BootID   string           // of this start of the kernel: part of every instance
+	Own      []netns.Identity // the node's network namespaces, which are no container's
+	Timeouts Timeouts
 }
 
 // Node is what List finds.
@@ -21,7 +27,8 @@ type Node struct {
 	// Containers are sorted by id: identity, state, and the fact of their level,
 	// live and saved. Without a namespace of its own one is unobservable.
 	Containers []nf.Container
-	// Namespaces are those of the containers, which no other runtime has.
+	// Namespaces are those of the containers, which no other runtime has. Those
+	// that files tell of are there even where the containers cannot be listed.
 	Namespaces []netns.Identity
 	// Masks and Latches are those of nf.Capabilities.
 	Masks    bool
@@ -30,26 +37,232 @@ type Node struct {
 }
 
 // List lists the containers: one run of each program that lists them, and files
-// for the rest. A node without Virtuozzo has none, and latches not.
+// for the rest. A node without Virtuozzo has none, and latches not. Where
+// neither program tells, that is an error, and Namespaces is all that there is.
 func (r Runtime) List(ctx context.Context) (Node, error) {
-	return Node{Latches: nf.No}, ctx.Err()
+	if err := ctx.Err(); err != nil {
+		return Node{}, err
+	}
+	n := r.node()
+	if !n.virtuozzo() {
+		return Node{Containers: []nf.Container{}, Latches: nf.No}, nil
+	}
+	entries, warnings, err := r.listed(ctx, n)
+	if err != nil {
+		return Node{Containers: []nf.Container{}, Latches: nf.MaybeUnknown, Namespaces: r.claims(n, nil)},
+			fmt.Errorf("cannot list Virtuozzo's containers: %w", err)
+	}
+	l := lister{r: r, n: n, lives: map[string]life{}}
+	for _, e := range entries {
+		if err := ctx.Err(); err != nil {
+			return Node{}, err
+		}
+		l.add(e)
+	}
+	l.unshare()
+	found := Node{Containers: l.containers, Namespaces: r.claims(n, l.lives), Warnings: warnings}
+	found.Masks, found.Latches = r.capabilities(ctx, n, l.containers)
+	if found.Masks {
+		l.demandMasks()
+	}
+	return found, ctx.Err()
+}
+
+// lister makes containers of what the programs list.
+type lister struct {
+	r          Runtime
+	n          *node
+	containers []nf.Container
+	lives      map[string]life // by CTID
+}
+
+func (l *lister) add(e entry) {
+	c, err := l.n.conf(e.ctid)
+	if c[confType] == "template" { // nothing that starts (VE_TYPE in lib/env_config.c of libvzctl)
+		return
+	}
+	life := l.r.life(l.n, e.ctid)
+	l.lives[e.ctid] = life
+	found := nf.Container{Runtime: nf.RuntimeVZ, ID: e.ctid, UUID: e.uuid, Name: e.name, State: e.state()}
+	if found.UUID == "" {
+		found.UUID = bareUUID(c[confUUID])
+	}
+	if found.Name == "" {
+		found.Name = c[confName]
+	}
+	if found.Name == "" {
+		found.Name = e.ctid
+	}
+	found.Instance, found.Unobservable = identify(found.State, life)
+	found.Facts = []nf.Fact{l.n.level(e.ctid, found.State, c, err)}
+	l.containers = append(l.containers, found)
+}
+
+// identify is the instance of a container in a state that the programs say, and
+// why it cannot be worked with, if so.
+func identify(state string, l life) (instance, unobservable string) {
+	switch state {
+	case nf.StateRunning, nf.StatePaused:
+		return l.instance, l.why
+	case nf.StateStopped, nf.StateMounted, nf.StateSuspended:
+		if l.kind == lifeOn {
+			return l.instance, fmt.Sprintf("it is said to be %s, and files tell of an init process: it is on its way", state)
+		}
+		if state == nf.StateSuspended {
+			return nf.InstanceSuspended, ""
+		}
+		return nf.InstanceStopped, ""
+	}
+	return l.instance, fmt.Sprintf("its state is %q", state)
+}
+
+// unshare makes containers unobservable that have one network namespace
+// together: what is done in one is done in the other.
+func (l *lister) unshare() {
+	owners := map[netns.Identity][]string{}
+	for ctid, life := range l.lives {
+		if life.instance != "" {
+			owners[life.ns] = append(owners[life.ns], ctid)
+		}
+	}
+	for i := range l.containers {
+		c := &l.containers[i]
+		life := l.lives[c.ID]
+		if same := owners[life.ns]; life.instance != "" && len(same) > 1 {
+			slices.Sort(same)
+			c.Unobservable = fmt.Sprintf("the containers %q have the same network namespace", same)
+		}
+	}
+}
+
+// demandMasks makes unknown what is not there of a running container where
+// others have it.
+func (l *lister) demandMasks() {
+	for i := range l.containers {
+		c := &l.containers[i]
+		f := c.Fact(nf.KeyLevel)
+		if f.Live.IsAbsent() && (c.State == nf.StateRunning || c.State == nf.StatePaused) {
+			f.Live = nf.Unknown("its ve cgroup has no mask, and those of other containers do")
+			c.SetFact(f)
+		}
+	}
+}
+
+// claims are the namespaces of all containers that files tell of, listed or
+// not.
+func (r Runtime) claims(n *node, lives map[string]life) []netns.Identity {
+	var all []netns.Identity
+	claim := func(l life) { all = append(all, l.claims...) }
+	for _, l := range lives {
+		claim(l)
+	}
+	seen := map[string]bool{}
+	for _, ctid := range slices.Concat(n.configured(), ctidsIn(n.pidDir, ".init.pid")) {
+		if _, known := lives[ctid]; !known && !seen[ctid] {
+			seen[ctid] = true
+			claim(r.life(n, ctid))
+		}
+	}
+	slices.SortFunc(all, func(a, b netns.Identity) int { return cmp.Compare(a.String(), b.String()) })
+	return slices.Compact(all)
+}
+
+// capabilities tells whether the kernel keeps levels in masks, and so latches,
+// from the containers that show it, else from the programs.
+func (r Runtime) capabilities(ctx context.Context, n *node, containers []nf.Container) (masks bool, latches string) {
+	running, without := false, false
+	for i := range containers {
+		c := &containers[i]
+		if c.State != nf.StateRunning && c.State != nf.StatePaused {
+			continue
+		}
+		running = true
+		live := c.Fact(nf.KeyLevel).Live
+		if _, ok := live.Mask(); ok {
+			return true, nf.Yes
+		}
+		without = without || live.IsAbsent()
+	}
+	switch {
+	case without:
+		return false, nf.No
+	case running:
+		return false, nf.MaybeUnknown
+	}
+	return r.masksByTool(ctx, n)
 }
 
 // Refresh reads the container's instance and the fact of its level again, from
 // files only. A container that has none any more is nf.ErrGone. One that was
 // started, stopped or restarted meanwhile has another instance than before, and
-// its state follows from the files then.
-func (r Runtime) Refresh(c *nf.Container) error { return nf.ErrGone }
-
-// Enter runs f inside the network namespace of a running container, as
-// netns.Enter does; nf.ErrGone where the instance is not there any more.
-func (r Runtime) Enter(id, instance string, f func() error) error { return nf.ErrGone }
-
-// SaveLevel saves a level for the container's next cold start. That it returns
-// nil is proof: the saved level was read back.
-func (r Runtime) SaveLevel(ctx context.Context, c *nf.Container, level string) error {
-	return errors.ErrUnsupported
+// its state follows from the files then. That a namespace is shared with
+// another container only a List tells.
+func (r Runtime) Refresh(c *nf.Container) error {
+	if !usableCTID(c.ID) {
+		return fmt.Errorf("cannot find a container %q: %w", c.ID, nf.ErrGone)
+	}
+	n := r.node()
+	l := r.life(n, c.ID)
+	settings, err := n.conf(c.ID)
+	if missing(err) && l.kind != lifeOn {
+		return fmt.Errorf("container %s has neither a configuration nor an init process: %w", c.ID, nf.ErrGone)
+	}
+	refreshState(c, l, func() bool { return n.dumped(c.ID, settings) })
+	c.SetFact(n.level(c.ID, c.State, settings, err))
+	return nil
 }
 
-// Restart restarts a running container, and returns when it runs again.
-func (r Runtime) Restart(ctx context.Context, c *nf.Container) error { return errors.ErrUnsupported }
+// refreshState makes the state and the instance of a container follow its init.
+func refreshState(c *nf.Container, l life, dumped func() bool) {
+	had := c.Instance == nf.InstanceStopped || c.Instance == nf.InstanceSuspended
+	switch {
+	case l.kind == lifeOn && l.instance != "" && l.instance == c.Instance:
+		return // what a listing said of it still holds
+	case l.kind == lifeOn:
+		c.Instance, c.Unobservable = l.instance, l.why
+		if l.pid != 0 {
+			c.State = nf.StateRunning
+		}
+	case had && (c.State != nf.StateSuspended || dumped()):
+		c.Unobservable = ""
+	case l.kind == lifeLost && !had:
+		c.Instance, c.Unobservable = "", l.why
+	case dumped():
+		c.State, c.Instance, c.Unobservable = nf.StateSuspended, nf.InstanceSuspended, ""
+	default:
+		c.State, c.Instance, c.Unobservable = nf.StateStopped, nf.InstanceStopped, ""
+	}
+}
+
+// Enter runs f inside the network namespace of a running container, as
+// netns.Enter does; nf.ErrGone where the instance is not there any more, and
+// fs.ErrNotExist with it where the container does not run at all.
+func (r Runtime) Enter(id, instance string, f func() error) error {
+	if !usableCTID(id) || instance == "" {
+		return fmt.Errorf("cannot enter %q: no such container runs: %w", id, nf.ErrGone)
+	}
+	l := r.life(r.node(), id)
+	switch {
+	case l.kind != lifeOn:
+		return fmt.Errorf("cannot enter container %s: %s: %w: %w", id, l.why, nf.ErrGone, fs.ErrNotExist)
+	case l.instance == "":
+		return fmt.Errorf("cannot enter container %s: %s", id, l.why)
+	case l.instance != instance:
+		return fmt.Errorf("cannot enter container %s, which was restarted: %w", id, nf.ErrGone)
+	}
+	dir := filepath.Join(r.proc(), strconv.Itoa(l.pid))
+	looked := false
+	same := func(ns netns.Identity) error {
+		looked = true
+		start, err := startTime(dir)
+		if err == nil && r.instance(id, process{pid: l.pid, start: start, ns: ns}) == instance {
+			return nil
+		}
+		return fmt.Errorf("cannot enter container %s, whose init process has just ended: %w", id, nf.ErrGone)
+	}
+	err := netns.EnterIf(filepath.Join(dir, "ns/net"), same, f)
+	if !looked && missing(err) {
+		return fmt.Errorf("cannot enter container %s: %w: %w", id, nf.ErrGone, err)
+	}
+	return err
+}

@@ -1,0 +1,129 @@
+package vz
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// SaveLevel saves a level for the container's next cold start. That it returns
+// nil is proof: the saved level was read back. A container without a
+// configuration is nf.ErrGone, for vzctl would make one.
+//
+// prlctl refuses a running container, and tells the dispatcher of one that is
+// not; vzctl saves the level of a running one and exits with 32 all the same
+// (check_setmode in libvzctl).
+func (r Runtime) SaveLevel(ctx context.Context, c *nf.Container, level string) error {
+	if err := r.saveLevel(ctx, c, level); err != nil {
+		return fmt.Errorf("cannot save the level of container %s: %w", c.ID, err)
+	}
+	return nil
+}
+
+func (r Runtime) saveLevel(ctx context.Context, c *nf.Container, level string) error {
+	want, ok := nf.ParseLevel(level)
+	if !ok {
+		return fmt.Errorf("%q is no level that can be saved by name", level)
+	}
+	n := r.node()
+	saved, err := n.saved(c)
+	if err != nil || saved == want.Value() {
+		return err
+	}
+	path, args, err := r.saver(n, c, level)
+	if err != nil {
+		return err
+	}
+	_, failed := run(ctx, orDefault(r.Timeouts.Set, setTimeout), path, args...)
+	saved, err = n.saved(c)
+	switch {
+	case err != nil:
+		return errors.Join(failed, err)
+	case saved == want.Value():
+		return nil
+	case failed != nil:
+		return failed
+	}
+	return fmt.Errorf("%s %s exited with 0, and the saved level is %s", filepath.Base(path), args[0], describe(saved))
+}
+
+func describe(v nf.Value) string {
+	if v.IsUnknown() {
+		return v.Why()
+	}
+	return v.String()
+}
+
+// saved is the level that the container's configuration holds now.
+func (n *node) saved(c *nf.Container) (nf.Value, error) {
+	if !usableCTID(c.ID) {
+		return nf.Value{}, fmt.Errorf("%q is no CTID: %w", c.ID, nf.ErrGone)
+	}
+	settings, err := n.conf(c.ID)
+	if missing(err) {
+		return nf.Value{}, fmt.Errorf("it has no configuration: %w: %w", nf.ErrGone, err)
+	}
+	if err != nil {
+		return nf.Value{}, err
+	}
+	if uuid := bareUUID(settings[confUUID]); c.UUID != "" && uuid != "" && !strings.EqualFold(uuid, c.UUID) {
+		return nf.Value{}, fmt.Errorf("its configuration is that of %s now: %w", uuid, nf.ErrGone)
+	}
+	return settings.over(n.global).savedLevel(), nil
+}
+
+// saver is the program that saves a level, with its arguments.
+func (r Runtime) saver(n *node, c *nf.Container, level string) (path string, args []string, err error) {
+	prl, vz := n.tree.program(prlctl), n.tree.program(vzctl)
+	name := c.UUID
+	if name == "" && !strings.HasPrefix(c.Name, "-") {
+		name = c.Name
+	}
+	runs := r.life(n, c.ID).kind == lifeOn
+	switch {
+	case !runs && prl != "" && name != "":
+		return prl, []string{"set", name, "--netfilter", level}, nil
+	case vz != "":
+		return vz, []string{"set", c.ID, "--netfilter", level, "--save"}, nil
+	}
+	return "", nil, fmt.Errorf("%s is not there", vzctl)
+}
+
+// Restart restarts a running container, and returns when it runs again: as
+// another instance, whatever the program says of it. nf.ErrGone where the
+// instance has ended already.
+func (r Runtime) Restart(ctx context.Context, c *nf.Container) error {
+	if err := r.restart(ctx, c); err != nil {
+		return fmt.Errorf("cannot restart container %s: %w", c.ID, err)
+	}
+	return nil
+}
+
+func (r Runtime) restart(ctx context.Context, c *nf.Container) error {
+	n := r.node()
+	if _, err := n.saved(c); err != nil {
+		return err
+	}
+	if l := r.life(n, c.ID); l.instance == "" || l.instance != c.Instance {
+		return fmt.Errorf("it does not run as the instance that is to end: %w", nf.ErrGone)
+	}
+	path := n.tree.program(vzctl)
+	if path == "" {
+		return fmt.Errorf("%s is not there", vzctl)
+	}
+	_, failed := run(ctx, orDefault(r.Timeouts.Restart, restartTimeout), path, "restart", c.ID)
+	now := r.life(r.node(), c.ID)
+	switch {
+	case now.kind == lifeOn && now.instance != c.Instance:
+		return nil
+	case failed != nil:
+		return failed
+	case now.kind == lifeOn:
+		return errors.New("vzctl restart exited with 0, and it runs on as it did")
+	}
+	return fmt.Errorf("vzctl restart exited with 0, and it does not run: %s", now.why)
+}

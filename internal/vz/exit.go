@@ -1,0 +1,48 @@
+package vz
+
+// exitUnknownField is that of prlctl list for a field that it does not know
+// (src/PrlList.cpp of prlctl).
+const exitUnknownField = 1
+
+// vzctlExits are what the exit statuses of vzctl mean (lib/vzerror.h of
+// libvzctl, vzctl(8)). prlctl passes them on.
+var vzctlExits = map[int]string{
+	3:   "a system call failed",
+	5:   "the kernel does not support it",
+	8:   "a command in the container failed",
+	9:   "locked: another operation on the container is under way; the next lap tries again",
+	10:  "the node's configuration /etc/vz/vz.conf cannot be read",
+	14:  "the container has no configuration file",
+	15:  "a command in the container took too long",
+	20:  "a bad option",
+	21:  "a bad value",
+	31:  "the container does not run",
+	32:  "the container runs",
+	40:  "the container is not mounted",
+	105: "starting the container is disabled",
+	106: "the netfilter level could not be set",
+	139: "the configuration could not be saved",
+	141: "the container belongs to another node",
+	203: "an unknown parameter",
+}
+
+// prlctlExits are what its own exit statuses mean (prlerr2exitcode in
+// src/Utils.cpp of prlctl).
+var prlctlExits = map[int]string{
+	1:   "a bad option or value",
+	253: "the dispatcher is not running: see prl-disp.service",
+	254: "the container is frozen by another operation; the next lap tries again",
+	255: "the dispatcher refused",
+}
+
+// exitMeaning is what an exit status of a program means; empty where that is
+// not known.
+func exitMeaning(program string, code int) string {
+	if meaning, ok := prlctlExits[code]; ok && program == prlctl {
+		return meaning
+	}
+	if program == vzlist {
+		return ""
+	}
+	return vzctlExits[code]
+}

@@ -1,0 +1,134 @@
+package vz
+
+import (
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// The bits of a mask that are modules, and masks that are modules with what
+// they need (include/linux/vziptable_defs.h of libvzctl).
+const (
+	bitIPTables, bitFilter, bitMangle    = 1 << 0, 1 << 1, 1 << 2
+	bitConntrack, bitNAT                 = 1 << 14, 1 << 20
+	bitIPTables6, bitFilter6, bitMangle6 = 1 << 26, 1 << 27, 1 << 28
+	bitIPTableNAT, bitNFConntrack        = 1 << 29, 1 << 30
+
+	maskIPTables     = 0x1
+	maskFilter       = 0x3
+	maskMangle       = 0x5
+	maskConntrack    = 0x4001
+	maskConntrackFTP = 0xc001
+	maskConntrackIRC = 0x14001
+	maskNAT          = 0x104001
+	maskNATFTP       = 0x30c001
+	maskNATIRC       = 0x514001
+
+	// VE_IP_DEFAULT, which a container has whose ve.conf says nothing.
+	maskDefault = 0x1c000007
+)
+
+// iptablesNames are the names that IPTABLES= can have (_g_iptables in
+// lib/iptables.c of libvzctl).
+var iptablesNames = map[string]uint64{
+	"ip_tables": maskIPTables, "iptable_filter": maskFilter, "iptable_mangle": maskMangle,
+	"ipt_limit": maskIPTables, "ipt_multiport": maskIPTables, "ipt_tos": maskIPTables, "ipt_TOS": maskIPTables,
+	"ipt_REJECT": maskIPTables, "ipt_TCPMSS": maskIPTables, "ipt_tcpmss": maskIPTables, "ipt_ttl": maskIPTables,
+	"ipt_LOG": maskIPTables, "ipt_length": maskIPTables, "ipt_owner": maskIPTables,
+	"ip_conntrack": maskConntrack, "ipt_conntrack": maskConntrack, "ipt_state": maskConntrack, "ipt_helper": maskConntrack,
+	"ip_conntrack_ftp": maskConntrackFTP, "ip_conntrack_irc": maskConntrackIRC,
+	"iptable_nat": maskNAT, "ip_nat_ftp": maskNATFTP, "ip_nat_irc": maskNATIRC,
+}
+
+// iptablesMask is the mask that the kernel has of a list of names: unknown ones
+// are skipped, and a list without a known one is no list.
+func iptablesMask(list string) uint64 {
+	var mask uint64
+	for _, name := range strings.FieldsFunc(list, func(c rune) bool { return c == ' ' || c == '\t' || c == ',' }) {
+		mask |= iptablesNames[name]
+	}
+	if mask == 0 {
+		return maskDefault
+	}
+	return normalize(mask)
+}
+
+// normalize is what the kernel makes of a mask that is written: bits 26 to 30
+// follow from their twins (ve_setup_iptables_mask in kernel/ve/ve.c of the
+// Virtuozzo 7 kernel).
+func normalize(mask uint64) uint64 {
+	for twin, bit := range map[uint64]uint64{bitIPTables6: bitIPTables, bitFilter6: bitFilter, bitMangle6: bitMangle,
+		bitIPTableNAT: bitNAT, bitNFConntrack: bitConntrack} {
+		mask &^= twin
+		if mask&bit != 0 {
+			mask |= twin
+		}
+	}
+	return mask
+}
+
+// parseMask reads what ve.iptables_mask holds, and a dump of it: one unsigned
+// number of 64 bits.
+func parseMask(data []byte) (uint64, error) {
+	text := strings.TrimSpace(string(data))
+	mask, err := strconv.ParseUint(text, 0, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%.40q is no mask", text)
+	}
+	return mask, nil
+}
+
+// cgroupMount is where /proc/mounts says that the cgroup hierarchy of ve is
+// mounted; empty where it is not. Blanks in paths are octal there (proc(5)).
+func cgroupMount(mounts []byte) string {
+	for line := range strings.Lines(string(mounts)) {
+		f := strings.Fields(line)
+		if len(f) < 4 || f[2] != "cgroup" {
+			continue
+		}
+		for option := range strings.SplitSeq(f[3], ",") {
+			if option == "ve" {
+				return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(f[1])
+			}
+		}
+	}
+	return ""
+}
+
+// liveMask is the level that the kernel keeps for a container with processes.
+// It is absent where the container has a ve cgroup that holds no mask: such a
+// kernel keeps none.
+func (n *node) liveMask(ctid string) nf.Value {
+	if n.cgroup == "" {
+		return nf.Unknown(n.noCgroup)
+	}
+	dir := filepath.Join(n.cgroup, ctid)
+	data, err := readFile(filepath.Join(dir, "ve.iptables_mask"))
+	if missing(err) {
+		if isDir(dir) {
+			return nf.Absent()
+		}
+		return nf.Unknown(dir + " is not there")
+	}
+	return maskValue(data, err)
+}
+
+// dumpedMask is the level that resuming a suspended container brings back
+// (scripts/vz-cpt.in and vz-rst-action.in of libvzctl).
+func (n *node) dumpedMask(private string) nf.Value {
+	return maskValue(n.tree.read(filepath.Join(private, "dump/Dump/vz_iptables_mask.img")))
+}
+
+func maskValue(data []byte, err error) nf.Value {
+	if err != nil {
+		return nf.Unknown("its mask cannot be read: " + err.Error())
+	}
+	mask, err := parseMask(data)
+	if err != nil {
+		return nf.Unknown("its mask cannot be read: " + err.Error())
+	}
+	return nf.MaskValue(mask)
+}
