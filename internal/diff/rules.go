@@ -283,7 +283,7 @@ func modulesLocked(w *World, d *difference) *verdict {
 func (w *World) barred(d *difference) *verdict {
 	name, _ := d.want.Key.Module()
 	m, ok := w.snap.Modules.Find(name)
-	if want, _, _ := d.to.Module(); !ok || m.Barred == (nf.Bar{}) || want != nf.ModuleLoaded || !stateDiffers(d) {
+	if want, _, _ := d.to.Module(); !ok || m.Barred == (nf.Bar{}) || want != nf.ModuleLoaded {
 		return nil
 	}
 	v := no("%s is kept from being loaded: %s", name, m.Barred)

@@ -108,9 +108,12 @@ func (m *Machine) real(name string) string {
 func (m *Machine) fact(mod *module, params bool) nf.ModuleFact {
 	f := mod.ModuleFact
 	f.Deps = slices.Clone(f.Deps)
-	f.Parameters, f.Holders = nil, nil
+	f.Parameters, f.Holders, f.Takes = nil, nil, nil
 	if params && f.State != nf.ModuleUnloaded {
 		f.Parameters = maps.Clone(mod.Parameters)
+	}
+	if f.State != nf.ModuleUnloaded {
+		f.Barred = nf.Bar{}
 	}
 	if f.State == nf.ModuleLoaded {
 		f.Holders = m.holders(f.Name)
@@ -141,7 +144,11 @@ func (m *Machine) facts(ask []string, all bool) nf.Modules {
 	out.Aliases = maps.Clone(out.Aliases)
 	out.List = make([]nf.ModuleFact, 0, len(m.modules))
 	for _, name := range slices.Sorted(maps.Keys(m.modules)) {
-		out.List = append(out.List, m.fact(m.modules[name], all || asked[name]))
+		f := m.fact(m.modules[name], all || asked[name])
+		if asked[name] {
+			f.Takes = slices.Clone(m.modules[name].Takes)
+		}
+		out.List = append(out.List, f)
 	}
 	return out
 }
@@ -166,6 +173,9 @@ func (m *Machine) setModule(name, state string, params map[string]string) error 
 func (m *Machine) load(mod *module, params map[string]string) error {
 	if m.support.Support != nf.SupportLoadable {
 		return fmt.Errorf("cannot load module %s: %w", mod.Name, syscall.EPERM)
+	}
+	if mod.Barred != (nf.Bar{}) {
+		return fmt.Errorf("cannot load module %s: %s", mod.Name, mod.Barred)
 	}
 	for _, dep := range mod.Deps {
 		if d, ok := m.modules[m.real(dep)]; !ok || d.State == nf.ModuleUnloaded {
