@@ -30,6 +30,9 @@ func Explain(code nf.Code) (Explanation, bool) {
 	return Explanation{}, false
 }
 
+// remedyRestart is what to do about a level that only a cold start brings.
+const remedyRestart = "in the container's policy restart: stage saves the level for its next cold start, restart: allow saves it and restarts the container"
+
 // explanations is the text of the table of rules, in the order in which they
 // are tried.
 var explanations = []Explanation{
@@ -40,9 +43,9 @@ var explanations = []Explanation{
 		[]string{"capabilities(7): CAP_SYS_MODULE, CAP_NET_ADMIN, CAP_SYS_ADMIN", "net/sysctl_net.c, net_ctl_permissions"}},
 	{nf.Unobservable, []nf.Until{nf.UntilObservable},
 		"The present value could not be read, so it is not changed blindly.",
-		"A container is going away or has no network namespace of its own, a runtime is broken, a file is unreadable. What is not known never counts as off.",
+		"A container is on its way from one state to another (starting, migrating) or has no network namespace of its own, a runtime is broken, a file, a Virtuozzo container's configuration or the mask in its dump is unreadable. What is not known never counts as off.",
 		"see what the reason names (nfsync doctor checks the usual causes), then plan again",
-		[]string{"net/netfilter/nf_conntrack_standalone.c", "namespaces(7)"}},
+		[]string{"net/netfilter/nf_conntrack_standalone.c", "namespaces(7)", "prlctl(8) and vzlist(8): the states", "OpenVZ/libvzctl, branch vz7-u22, scripts/vz-cpt.in: vz_iptables_mask.img"}},
 	{nf.Conflict, []nf.Until{nf.UntilPolicyChange},
 		"Policies of equal standing want different things for one key of one target.",
 		"Two policies of the same priority set the key, or a module is wanted unloaded that a wanted level needs. Neither is applied.",
@@ -50,24 +53,24 @@ var explanations = []Explanation{
 		[]string{"the policy format: the highest priority wins, per key"}},
 	{nf.LevelUnsupported, []nf.Until{nf.UntilNever},
 		"This node keeps no netfilter levels for its containers.",
-		"The kernel has the ve cgroup and no ve.iptables_mask in it, as on Virtuozzo Hybrid Server 9, which dropped levels.",
-		"take level out of the policies for this node; limits and timeouts are still managed",
+		"The kernel has the ve cgroup and no ve.iptables_mask in it, as on Virtuozzo Hybrid Server 9, which dropped levels. A NETFILTER= line in a container's configuration means nothing there.",
+		"take level out of the policies for this node (select nodes by a label); limits and timeouts are still managed",
 		[]string{"kernel/ve/ve.c of Virtuozzo 8 and later has no iptables_mask", "OpenVZ/libvzctl, branch vz7-u22, lib/iptables.c"}},
 	{nf.RestoreKeepsLevel, []nf.Until{nf.UntilContainerRestart},
 		"A suspended container comes back with the level that it had.",
-		"Suspending saves the mask in the dump, and resuming writes it back. Only a cold start takes the configured level.",
-		"stop the container and start it cold; with restart: stage the level is saved for that start already",
-		[]string{"OpenVZ/libvzctl, branch vz7-u22, scripts/vz-cpt.in and vz-rst-action.in"}},
+		"Suspending saves the mask in the dump, and resuming writes it back, as does a migration. Only a cold start takes the configured level.",
+		"start the container cold: vzctl restart drops the dump, or resume it, stop it and start it; restart: stage or allow in its policy saves the level for that start",
+		[]string{"OpenVZ/libvzctl, branch vz7-u22, scripts/vz-cpt.in, vz-rst.in and vz-rst-action.in"}},
 	{nf.ConntrackLatched, []nf.Until{nf.UntilContainerRestart, nf.UntilNodeRestart},
 		"Connection tracking cannot be taken away from what may be tracking.",
-		"On this kernel tracking, once a rule has turned it on in a namespace, stays on until that namespace ends, even when the rule is gone.",
-		"restart the container (restart: stage saves the level for the next start, restart: allow restarts it)",
+		"On this kernel tracking, once a rule has turned it on in a namespace, stays on until that namespace ends, even when the rule is gone. No file shows whether it is on, so that only a mask without conntrack, or no nf_conntrack at all, proves it off.",
+		remedyRestart,
 		[]string{"net->ct.can_alloc in nf_conntrack_core.c of the Virtuozzo 7 kernel: nothing clears it", "Virtuozzo 7 User's Guide, Managing iptables Modules"}},
 	{nf.RestartRequired, []nf.Until{nf.UntilContainerRestart},
 		"A running container's level cannot be changed.",
-		"The kernel keeps the mask locked while the container runs.",
-		"restart the container (restart: stage saves the level for the next start, restart: allow restarts it)",
-		[]string{"kernel/ve/ve.c of the Virtuozzo 7 kernel, ve.iptables_mask: EBUSY while running", "prlctl(8), --netfilter"}},
+		"The kernel keeps the mask locked while the container runs, and only a cold start writes it. nfsync restarts a container for a want once at most: one that then still has another level is not restarted again until the want changes.",
+		remedyRestart,
+		[]string{"kernel/ve/ve.c of the Virtuozzo 7 kernel, ve.iptables_mask: EBUSY while running", "prlctl(8), --netfilter", "OpenVZ/libvzctl, branch vz7-u22: set_features ignores that the mask could not be written"}},
 	{nf.LevelInUse, []nf.Until{nf.UntilRulesRemoved},
 		"The namespace's own rules use more than the level allows.",
 		"No mask keeps a level here: what the rules use is the level. nfsync does not remove anybody's rules.",
@@ -110,7 +113,7 @@ var explanations = []Explanation{
 		[]string{"net/netfilter/nf_conntrack_standalone.c: netfilter: conntrack: Make global sysctls readonly in non-init netns"}},
 	{nf.AboveNode, []nf.Until{nf.UntilPolicyChange},
 		"A container's limit cannot be above the node's.",
-		"The kernel answers EINVAL to a container's value above what the node's is at that moment.",
+		"The kernel answers EINVAL to a container's value above what the node's is at that moment. A node's 0, which is no limit for the node itself, leaves no value for its containers either.",
 		"raise conntrack.max in the NodePolicy (nfsync raises the node first), or lower the container's",
 		[]string{"nf_conntrack_standalone.c of the Virtuozzo 7 kernel: extra2 is init_net.ct.max"}},
 	{nf.BelowContainer, []nf.Until{nf.UntilPolicyChange},
@@ -150,13 +153,13 @@ func ExplainKey(name string) (KeyExplanation, bool) {
 	switch {
 	case k == nf.KeyLevel:
 		e.Meaning = "The netfilter level, a ceiling: disabled (no rules), stateless (any rule that does not track), stateful (connection tracking), full (NAT too)."
-		e.Unit, e.Where, e.Scope = "one of disabled, stateless, stateful, full", "the namespace's own rules; on Virtuozzo 7 a container's ve.iptables_mask", scopeEach
+		e.Unit, e.Where, e.Scope = "one of disabled, stateless, stateful, full", "the namespace's own rules; of a Virtuozzo 7 container ve.iptables_mask in its ve cgroup, and NETFILTER= in its ve.conf for the next start", scopeEach
 	case k == nf.KeyAboveLevel:
 		e.Meaning = "Whether the modules of levels that neither the node nor any container wants or has are left loaded."
 		e.Unit, e.Where, e.Scope = "keep or unload", "/proc/modules", scopeNodeAlways
 	case k == nf.KeyRestart:
-		e.Meaning = "A restart of a container that a plan makes, to bring a saved level live."
-		e.Unit, e.Where, e.Scope = "none", "vzctl restart", "one container"
+		e.Meaning = "A cold start of a Virtuozzo container that nfsync makes to bring its saved level live: only with restart: allow in its policy, only while it is running, after all else, and once for a want. Its values are the live level before and after."
+		e.Unit, e.Where, e.Scope = "one of disabled, stateless, stateful, full, before also custom(0x...)", "vzctl restart", "one container"
 	case k == nf.KeyMax:
 		e.Meaning = "The most connections that are tracked at one time, in each network namespace. Over it new connections are dropped. 0 is no limit."
 		e.Unit, e.Scope = "entries", scopeNodeMostly

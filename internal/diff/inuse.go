@@ -83,6 +83,9 @@ func (w *World) loses(name string) []string {
 	var found []string
 	for _, t := range append([]nf.Target{nf.Node}, w.order...) {
 		p := w.places[t]
+		if w.state(t) == stateStopped { // it has no namespace, and starts with an empty one
+			continue
+		}
 		if why := w.blind(p); why != "" {
 			found = append(found, fmt.Sprintf("what %s may have, which cannot be read: %s", t, why))
 			continue
@@ -98,8 +101,10 @@ func (w *World) loses(name string) []string {
 // blind says why nfsync cannot look into a namespace; empty where it can.
 func (w *World) blind(p place) string {
 	switch {
-	case p.container != nil && p.container.Unobservable != "":
-		return p.container.Unobservable
+	case unseen(p.container) != "":
+		return unseen(p.container)
+	case p.container != nil && classOf(p.container.State) == stateSuspended:
+		return "it is suspended, and nobody looks into its dump"
 	case p.Rules == nil:
 		return "its rules were not read"
 	case p.Rules.Unknown != "":

@@ -175,21 +175,31 @@ func (e *expansion) ceiling(wants []nf.Want) nf.Level {
 	return top
 }
 
-// hasLevel is the highest of what a target has, live or saved.
+// hasLevel is the highest of what a target has, live or saved; of a container
+// that is stopped, what is saved. Where no mask was seen a Virtuozzo container may
+// have any level, whatever its configuration says.
 func (w *World) hasLevel(t nf.Target) nf.Level {
 	f := w.fact(t, nf.KeyLevel)
-	top, ok := f.Live.Level()
-	if !ok {
+	if t.Runtime == nf.RuntimeVZ && (!w.masked(t) || f.Boot == nil) {
 		return nf.LevelFull
 	}
+	top := nf.LevelDisabled
+	if w.state(t) != stateStopped {
+		top = atMost(f.Live)
+	}
 	if f.Boot != nil {
-		saved, ok := f.Boot.Level()
-		if !ok {
-			return nf.LevelFull
-		}
-		top = max(top, saved)
+		top = max(top, atMost(*f.Boot))
 	}
 	return top
+}
+
+// atMost is the highest level that a value may stand for: what is not known
+// counts as full.
+func atMost(v nf.Value) nf.Level {
+	if level, ok := v.MaskLevel(); ok {
+		return level
+	}
+	return nf.LevelFull
 }
 
 func (e *expansion) unloadAbove(ceiling nf.Level, source nf.Source) {

@@ -222,9 +222,16 @@ func conntrackLatched(w *World, d *difference) *verdict {
 	if tracking != nf.TrackingOn {
 		reason = "connection tracking may be on in the container, as nothing shows that it never was, and this kernel keeps it on until the container restarts"
 	}
-	v := no("%s", reason)
 	if !w.masked(d.want.Target) {
-		v.mend("remove the rules that track, and make the network namespace anew; or want the level %s for it", d.from)
+		return no("%s", reason).mend("remove the rules that track, and make the network namespace anew; or want the level %s for it", d.from)
+	}
+	return no("%s", reason).startsAnew(w, d)
+}
+
+// startsAnew mends by a restart alone where the level is saved already.
+func (v *verdict) startsAnew(w *World, d *difference) *verdict {
+	if saved := w.fact(d.want.Target, nf.KeyLevel).Boot; saved != nil && *saved == d.to {
+		return v.mend("the level is saved: restart the container (suspending and resuming brings the old level back), or let nfsync with restart: allow in its policy")
 	}
 	return v
 }
@@ -240,7 +247,7 @@ func restartRequired(w *World, d *difference) *verdict {
 	case d.restarted:
 		return restartedOnce(d.from)
 	case w.state(d.want.Target) == stateRunning:
-		return no("the level of a running container cannot be changed: it is %s until the container restarts", d.from)
+		return no("the level of a running container cannot be changed: it is %s until the container restarts", d.from).startsAnew(w, d)
 	}
 	return nil
 }
