@@ -38,6 +38,9 @@ type bench struct {
 	on      func(apply.Event)
 	plan    string
 	boots   bool // the node has a boot layer
+	bounds  nf.Restarts
+	// runtimes are those that the machine looks for.
+	runtimes []string
 }
 
 func newBench(t testing.TB) *bench {
@@ -95,7 +98,7 @@ func (b *bench) input() apply.Input {
 			b.now = b.now.Add(b.tick)
 			return b.now
 		},
-		Timeout: time.Second,
+		Restarts: b.bounds, Runtimes: b.runtimes, Timeout: time.Second, RestartTimeout: 100 * time.Millisecond,
 	}
 }
 

@@ -71,9 +71,9 @@ func (r *run) saveRestarts(list []nf.RestartDone) error {
 	return nil
 }
 
-// beforeRestart looks once more whether the restart is to be made: of this
-// instance, which runs at the level that was planned, to bring the level that
-// is saved. It is there already where the level is live.
+// beforeRestart looks once more whether the restart is to be made: the rules say
+// whether it would bring the level, and of this instance it must be, at the level
+// that was planned. It is there already where the level is live.
 func (n *node) beforeRestart(ctx context.Context, c nf.Change) (there bool, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.timeout)
 	defer cancel()
@@ -87,15 +87,8 @@ func (n *node) beforeRestart(ctx context.Context, c nf.Change) (there bool, err 
 	if r := n.world.Check(c); r != nil {
 		return false, &refused{*r}
 	}
-	saved := level
-	saved.Layer = nf.LayerBoot
-	switch state := n.state(c.Target); {
-	case state != nf.StateRunning:
-		return false, fmt.Errorf("changed meanwhile: the container is %s, and only one that runs is restarted", state)
-	case !n.reads(level, c.From):
+	if !n.reads(level, c.From) {
 		return false, fmt.Errorf("changed meanwhile: its level reads %s, and was %s", n.value(level), c.From)
-	case !n.reads(saved, c.To):
-		return false, fmt.Errorf("the level %s is saved, so that a restart would not bring %s", n.value(saved), c.To)
 	}
 	return false, nil
 }
@@ -146,10 +139,8 @@ func (n *node) notBrought(c nf.Change) *nf.Refusal {
 	if n.world.InSync(level) {
 		return nil
 	}
-	about, _ := diff.Explain(nf.RestartRequired)
-	return &nf.Refusal{Target: c.Target, Key: nf.KeyLevel, Layer: nf.LayerLive, From: n.value(level), To: c.To, Code: nf.RestartRequired,
-		Reason: fmt.Sprintf("the container was restarted, and its level is %s all the same", n.value(level)),
-		Remedy: about.Remedy, Until: about.Until[0], Source: c.Source}
+	late := diff.NotBrought(c, n.value(level))
+	return &late
 }
 
 // planned is the instance of a target that the plan was made for.

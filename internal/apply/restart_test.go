@@ -1,0 +1,482 @@
+package apply_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"nfsync.dev/nfsync/internal/apply"
+	"nfsync.dev/nfsync/internal/host/hosttest"
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+var (
+	stateless = nf.LevelStateless.Value()
+	stateful  = nf.LevelStateful.Value()
+	full      = nf.LevelFull.Value()
+)
+
+// newVirtuozzo is a bench of a node that keeps levels in masks.
+func newVirtuozzo(t testing.TB) *bench {
+	b := newBench(t)
+	b.virtuozzo()
+	return b
+}
+
+// virtuozzo makes the bench's node one that keeps levels in masks, and has all
+// modules that a level may ask for.
+func (b *bench) virtuozzo() {
+	b.machine = hosttest.NewVirtuozzo()
+	s, err := b.machine.Observe(context.Background(), nf.Ask{})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, f := range s.Modules.List {
+		f.State = nf.ModuleLoaded
+		b.machine.SetModule(f)
+	}
+}
+
+// running makes a container that runs at the level full, which is saved too.
+func (b *bench) running(id string) nf.Target { return b.machine.AddVZ(hosttest.VZ{ID: id, Saved: full}) }
+
+func (b *bench) wantLevel(t nf.Target, v nf.Value, restart nf.Restart) {
+	b.want(t, nf.KeyLevel, v)
+	b.wants[len(b.wants)-1].Restart = restart
+}
+
+// levels fails the test unless the container's level is that, live and saved.
+func (b *bench) levels(t nf.Target, live, saved nf.Value) {
+	b.t.Helper()
+	if l, s := b.machine.Level(t, nf.LayerLive), b.machine.Level(t, nf.LayerBoot); l != live || s != saved {
+		b.t.Errorf("the level of %s is %s, saved %s; want %s, saved %s", t, l, s, live, saved)
+	}
+}
+
+// made are the changes that the machine was told to make, as text.
+func (b *bench) made() []string {
+	var list []string
+	for _, c := range b.machine.Calls() {
+		list = append(list, strings.Join([]string{c.Change.Target.ID, string(c.Change.Key), string(c.Change.Layer), c.Change.To.String()}, " "))
+	}
+	return list
+}
+
+func (b *bench) makes(want ...string) {
+	b.t.Helper()
+	if diff := cmp.Diff(want, b.made()); diff != "" {
+		b.t.Errorf("the machine was told (-want +got):\n%s", diff)
+	}
+}
+
+// restarts is how many times the machine was told to restart a container.
+func (b *bench) restarts(t nf.Target) int {
+	n := 0
+	for _, c := range b.machine.Calls() {
+		if c.Change.Key == nf.KeyRestart && c.Change.Target == t {
+			n++
+		}
+	}
+	return n
+}
+
+// memory is what is remembered, but for the node's modules.
+func (b *bench) memory() nf.Memory {
+	b.t.Helper()
+	m, err := b.state.Memory()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	m.Keys = slices.DeleteFunc(m.Keys, func(k nf.MemoryKey) bool {
+		_, module := k.Key.Module()
+		return module
+	})
+	return m
+}
+
+func (b *bench) instance(t nf.Target) string {
+	_, instance := b.machine.State(t)
+	return instance
+}
+
+// A restart is a change like any other: planned after the saving, made once,
+// read back, remembered with the instance that it has ended.
+func TestRestart(t *testing.T) {
+	b := newVirtuozzo(t)
+	web := b.running("101")
+	was := b.instance(web)
+	b.wantLevel(web, stateful, nf.RestartAllow)
+	r := b.ok(0)
+	b.makes("101 level boot stateful", "101 restart live stateful")
+	b.levels(web, stateful, stateful)
+	if len(r.Results) != 2 || r.Summary.Applied != 2 {
+		t.Errorf("summary %+v", r.Summary)
+	}
+	m := b.memory()
+	if diff := cmp.Diff([]nf.RestartDone{{Target: web, Asked: "stateful", Instance: was}}, m.Restarts); diff != "" {
+		t.Errorf("restarts (-want +got):\n%s", diff)
+	}
+	want := nf.MemoryKey{Target: web, Key: nf.KeyLevel, Asked: "stateful", Applied: stateful, Instance: b.instance(web), Set: true}
+	if len(m.Keys) != 1 || m.Keys[0] != want || want.Instance == was {
+		t.Errorf("keys %+v", m.Keys)
+	}
+	if r := b.ok(0); r.Summary.InSync == 0 || len(r.Results) != 0 {
+		t.Errorf("the second run: %+v", r)
+	}
+	if b.restarts(web) != 1 {
+		t.Error("restarted again")
+	}
+}
+
+// A restart that does not bring the level is refused from then on, not made
+// again: until another level is wanted.
+func TestRestartThatBringsAnotherLevel(t *testing.T) {
+	b := newVirtuozzo(t)
+	web := b.running("101")
+	b.machine.SetStartLevel(web, full)
+	b.wantLevel(web, stateful, nf.RestartAllow)
+	r := b.ok(3)
+	b.levels(web, full, stateful)
+	if got := b.outcome(r, web, nf.KeyRestart, apply.Applied); !strings.Contains(got.Reason, "full") {
+		t.Errorf("%+v", got)
+	}
+	if len(r.Refusals) != 1 || r.Refusals[0].Code != nf.RestartRequired || r.Refusals[0].From != full || r.Refusals[0].Key != nf.KeyLevel || r.Summary.Refusals != 1 {
+		t.Errorf("refusals %+v, %+v", r.Refusals, r.Summary)
+	}
+	m := b.memory()
+	if len(m.Keys) != 1 || m.Keys[0].Applied != full || m.Keys[0].Instance != b.instance(web) {
+		t.Errorf("keys %+v", m.Keys)
+	}
+	for range 2 {
+		if r := b.ok(3); len(r.Results) != 0 || len(r.Refusals) != 1 {
+			t.Errorf("%+v", r)
+		}
+	}
+	b.machine.SetStartLevel(web, nf.Absent())
+	was := b.instance(web)
+	b.wants = nil
+	b.wantLevel(web, stateless, nf.RestartAllow)
+	b.ok(0)
+	b.levels(web, stateless, stateless)
+	if m := b.memory(); len(m.Restarts) != 1 || m.Restarts[0].Asked != "stateless" || m.Restarts[0].Instance != was {
+		t.Errorf("restarts %+v", m.Restarts)
+	}
+}
+
+// The machine tells what has become of a restart that went wrong, not its error.
+func TestRestartFails(t *testing.T) {
+	for name, test := range map[string]struct {
+		fault   hosttest.Fault
+		code    int
+		outcome apply.Outcome
+		says    string
+		saved   nf.Value
+		state   string
+		again   int // restarts in all, after the next run
+	}{
+		"before it":        {hosttest.Fault{Kind: hosttest.Fail}, 5, apply.Failed, "the same instance still", full, nf.StateRunning, 2},
+		"swallowed":        {hosttest.Fault{Kind: hosttest.Swallow}, 5, apply.Failed, "the same instance still", full, nf.StateRunning, 2},
+		"never ends":       {hosttest.Fault{Kind: hosttest.Block}, 5, apply.Failed, "deadline exceeded", full, nf.StateRunning, 2},
+		"half-way":         {hosttest.Fault{Kind: hosttest.Halt}, 5, apply.Failed, "stopped after its restart", full, nf.StateStopped, 1},
+		"after its effect": {hosttest.Fault{Kind: hosttest.FailAfter}, 0, apply.Applied, "ended with an error: input/output error", stateful, nf.StateRunning, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newVirtuozzo(t)
+			web, other := b.running("101"), b.running("102")
+			b.wantLevel(web, stateful, nf.RestartAllow)
+			b.wantLevel(other, stateless, nf.RestartStage)
+			test.fault.Op, test.fault.Key, test.fault.Times = hosttest.OpSet, nf.KeyRestart, 1
+			b.machine.Inject(test.fault)
+			r := b.ok(test.code)
+			got := b.outcome(r, web, nf.KeyRestart, test.outcome)
+			if !strings.Contains(got.Error+got.Reason, test.says) {
+				t.Errorf("%+v", got)
+			}
+			if state, _ := b.machine.State(web); state != test.state {
+				t.Errorf("it is %s", state)
+			}
+			if saved := b.machine.Level(web, nf.LayerBoot); saved != test.saved {
+				t.Errorf("saved is %s", saved)
+			}
+			b.levels(other, full, stateless)
+			if test.state == nf.StateStopped {
+				b.machine.Start(web)
+			}
+			if _, err := b.run(); err != nil {
+				t.Fatal(err)
+			}
+			if n := b.restarts(web); n != test.again {
+				t.Errorf("%d restarts in all, want %d", n, test.again)
+			}
+		})
+	}
+}
+
+// What is no longer what was planned is not restarted.
+func TestRestartLastMoment(t *testing.T) {
+	for name, test := range map[string]struct {
+		meanwhile func(*bench, nf.Target)
+		outcome   apply.Outcome
+	}{
+		"restarted":      {func(b *bench, c nf.Target) { b.machine.Start(c) }, apply.Gone},
+		"stopped":        {func(b *bench, c nf.Target) { b.machine.Stop(c) }, apply.Gone},
+		"removed":        {func(b *bench, c nf.Target) { b.machine.Remove(c) }, apply.Gone},
+		"paused":         {func(b *bench, c nf.Target) { b.machine.SetState(c, nf.StatePaused) }, apply.Refused},
+		"saved again":    {func(b *bench, c nf.Target) { b.machine.PutLevel(c, nf.LayerBoot, full) }, apply.Refused},
+		"as wanted":      {func(b *bench, c nf.Target) { b.machine.PutLevel(c, nf.LayerLive, stateful) }, apply.Applied},
+		"another level":  {func(b *bench, c nf.Target) { b.machine.PutLevel(c, nf.LayerLive, stateless) }, apply.Failed},
+		"not observable": {func(b *bench, c nf.Target) { b.machine.SetUnobservable(c, "its configuration cannot be read") }, apply.Refused},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newVirtuozzo(t)
+			web := b.running("101")
+			b.wantLevel(web, stateful, nf.RestartAllow)
+			b.when(web, nf.KeyRestart, func() { test.meanwhile(b, web) })
+			r, err := b.run()
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.outcome(r, web, nf.KeyRestart, test.outcome)
+			if b.restarts(web) != 0 || len(b.memory().Restarts) != 0 {
+				t.Errorf("made %v, remembered %+v", b.made(), b.memory().Restarts)
+			}
+		})
+	}
+}
+
+// between does something once, when the restart is durable and not yet made.
+type between struct {
+	*hosttest.Machine
+	do func()
+}
+
+func (m between) Set(ctx context.Context, c nf.Change) error {
+	if c.Key == nf.KeyRestart {
+		m.do()
+	}
+	return m.Machine.Set(ctx, c)
+}
+
+// A restart that somebody else was faster with is not taken for nfsync's own.
+func TestRestartOvertaken(t *testing.T) {
+	b := newVirtuozzo(t)
+	web := b.running("101")
+	b.wantLevel(web, stateful, nf.RestartAllow)
+	noted := 0
+	b.wrapped = between{b.machine, func() {
+		noted = len(b.memory().Restarts)
+		b.machine.SetStartLevel(web, full)
+		b.machine.Start(web)
+	}}
+	b.outcome(b.ok(0), web, nf.KeyRestart, apply.Gone)
+	if noted != 1 || len(b.memory().Restarts) != 0 {
+		t.Errorf("noted %d before it, %+v after it", noted, b.memory().Restarts)
+	}
+	b.machine.SetStartLevel(web, nf.Absent())
+	b.wrapped = nil
+	b.ok(0)
+	b.levels(web, stateful, stateful)
+}
+
+// An entry that cannot be made durable forbids the restart.
+func TestRestartNeedsItsEntry(t *testing.T) {
+	b := newVirtuozzo(t)
+	web := b.running("101")
+	b.wantLevel(web, stateful, nf.RestartAllow)
+	b.when(web, nf.KeyRestart, func() {
+		failed := false
+		b.disk.Before = func(_, path string) error {
+			if failed || !strings.Contains(path, "memory") {
+				return nil
+			}
+			failed = true
+			return context.DeadlineExceeded
+		}
+	})
+	r := b.ok(5)
+	b.outcome(r, web, nf.KeyRestart, apply.Failed)
+	b.levels(web, full, full)
+	if b.restarts(web) != 0 {
+		t.Error("restarted")
+	}
+}
+
+// What was set in the container goes with its instance, and comes back in the
+// next run.
+func TestRestartEndsLiveValues(t *testing.T) {
+	b := newVirtuozzo(t)
+	web := b.running("101")
+	was := b.instance(web)
+	b.wantLevel(web, stateful, nf.RestartAllow)
+	b.wantNumber(web, nf.KeyMax, 50000)
+	b.wantNumber(web, icmp, 30) // so already
+	r := b.ok(0)
+	if got := b.outcome(r, web, nf.KeyMax, apply.Applied); !strings.Contains(got.Reason, "the next run makes it again") {
+		t.Errorf("%+v", got)
+	}
+	b.reads(web, nf.KeyMax, 262144)
+	for _, k := range b.memory().Keys {
+		if ended := k.Key != nf.KeyLevel; (k.Instance == was) != ended {
+			t.Errorf("%+v", k)
+		}
+	}
+	r = b.ok(0)
+	if got := b.outcome(r, web, nf.KeyMax, apply.Applied); got.Cause != nf.CauseRestart {
+		t.Errorf("the cause is %s", got.Cause)
+	}
+	b.reads(web, nf.KeyMax, 50000)
+	if b.restarts(web) != 1 {
+		t.Error("restarted again")
+	}
+}
+
+// One run restarts as many containers as it may; one that fails does not keep
+// the others from theirs.
+func TestRestartsAreBounded(t *testing.T) {
+	b := newVirtuozzo(t)
+	var all []nf.Target
+	for _, id := range []string{"101", "102", "103", "104"} {
+		c := b.running(id)
+		b.wantLevel(c, stateful, nf.RestartAllow)
+		all = append(all, c)
+	}
+	b.bounds = nf.Restarts{Held: "outside the restart window"}
+	if r := b.ok(0); len(r.Pending) != 4 || !strings.Contains(r.Pending[0].Reason, "outside the restart window") {
+		t.Errorf("pending %+v", r.Pending)
+	}
+	total := func() (n int) {
+		for _, c := range all {
+			n += b.restarts(c)
+		}
+		return n
+	}
+	if total() != 0 {
+		t.Error("restarted although that is held")
+	}
+	b.bounds = nf.Restarts{}
+	if r := b.ok(0); total() != 1 || len(r.Pending) != 3 {
+		t.Errorf("%d restarts, pending %+v", total(), r.Pending)
+	}
+	b.bounds.Max = 2
+	b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Key: nf.KeyRestart, Times: 1})
+	b.ok(5)
+	if total() != 3 {
+		t.Errorf("%d restarts after one that failed", total())
+	}
+	b.ok(0)
+	b.ok(0)
+	for _, c := range all {
+		b.levels(c, stateful, stateful)
+	}
+	if total() != 5 { // of which one has failed
+		t.Errorf("%d restarts in all", total())
+	}
+}
+
+// What is remembered of restarts goes with its container, and not while nobody
+// can say whether that is there.
+func TestRestartsForgotten(t *testing.T) {
+	b := newVirtuozzo(t)
+	web := b.running("101")
+	b.wantLevel(web, stateful, nf.RestartAllow)
+	b.ok(0)
+	remembered := func(want int) {
+		t.Helper()
+		b.ok(0)
+		if m := b.memory(); len(m.Restarts) != want || len(m.Keys) != want {
+			t.Errorf("restarts %+v, keys %+v", m.Restarts, m.Keys)
+		}
+	}
+	b.wants = nil
+	remembered(1)
+	b.machine.Remove(web)
+	b.runtimes = []string{nf.RuntimeNetns}
+	remembered(1)
+	b.runtimes = []string{nf.RuntimeNetns, nf.RuntimeVZ}
+	remembered(0)
+}
+
+// A run that is asked to stop finishes the restart that is under way.
+func TestRestartUnderWayIsFinished(t *testing.T) {
+	b := newVirtuozzo(t)
+	web := b.running("101")
+	b.wantLevel(web, stateful, nf.RestartAllow)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	b.wrapped = between{b.machine, cancel}
+	r, err := apply.Run(ctx, b.input())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.outcome(r, web, nf.KeyRestart, apply.Applied)
+	b.levels(web, stateful, stateful)
+}
+
+// Asked to stop before the restart, it takes the saved level back.
+func TestStoppedBeforeRestart(t *testing.T) {
+	b := newVirtuozzo(t)
+	web := b.running("101")
+	b.wantLevel(web, stateful, nf.RestartAllow)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	b.on = func(e apply.Event) {
+		if e.Kind == apply.EventDone {
+			cancel()
+		}
+	}
+	if _, err := apply.Run(ctx, b.input()); err == nil {
+		t.Fatal("no error")
+	}
+	b.levels(web, full, full)
+	if b.restarts(web) != 0 {
+		t.Error("restarted")
+	}
+}
+
+// A saved level that is no level by name can be replaced, and not put back.
+func TestCustomSavedLevelIsOneWay(t *testing.T) {
+	b := newVirtuozzo(t)
+	custom := nf.MaskValue(0x4c004003)
+	web := b.machine.AddVZ(hosttest.VZ{ID: "101", Saved: custom})
+	b.wantLevel(web, stateful, nf.RestartAllow)
+	b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Key: nf.KeyRestart})
+	r := b.ok(5)
+	b.outcome(r, web, nf.KeyLevel, apply.Kept)
+	b.outcome(r, web, nf.KeyRestart, apply.Failed)
+	b.levels(web, custom, stateful)
+	if i := slices.IndexFunc(r.Results, func(r apply.Result) bool { return r.Key == nf.KeyLevel }); !r.Results[i].OneWay {
+		t.Errorf("%+v", r.Results[i])
+	}
+}
+
+// A suspended container's saved level is a change like any other, and the level
+// of its dump is refused beside it.
+func TestSavedLevels(t *testing.T) {
+	b := newVirtuozzo(t)
+	asleep := b.machine.AddVZ(hosttest.VZ{ID: "101", Saved: full, State: nf.StateSuspended})
+	stopped := b.machine.AddVZ(hosttest.VZ{ID: "102", Saved: full, State: nf.StateStopped})
+	staged := b.machine.AddVZ(hosttest.VZ{ID: "103", Saved: full})
+	wrong := b.machine.AddVZ(hosttest.VZ{ID: "104", Saved: full, Live: stateful})
+	for _, c := range []nf.Target{asleep, stopped, staged} {
+		b.wantLevel(c, stateful, nf.RestartStage)
+	}
+	b.wantLevel(wrong, stateful, nf.RestartRefuse)
+	r := b.ok(3)
+	b.makes("101 level boot stateful", "102 level boot stateful", "103 level boot stateful", "104 level boot stateful")
+	if len(r.Refusals) != 1 || r.Refusals[0].Code != nf.RestoreKeepsLevel || len(r.Pending) != 1 {
+		t.Errorf("%+v, %+v", r.Refusals, r.Pending)
+	}
+	b.ok(3)
+	if len(b.made()) != 4 {
+		t.Errorf("made again: %v", b.made())
+	}
+	b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Target: stopped, Layer: nf.LayerBoot, Kind: hosttest.Swallow, Times: 1})
+	b.wants = nil
+	b.wantLevel(stopped, full, nf.RestartRefuse)
+	b.outcome(b.ok(5), stopped, nf.KeyLevel, apply.Failed)
+	b.ok(0)
+	b.levels(stopped, nf.Absent(), full)
+}
