@@ -53,9 +53,6 @@ func New(cfg Config) *Machine {
 	if cfg.NetnsDir == "" {
 		cfg.NetnsDir = netns.DefaultDir
 	}
-	if cfg.VZRoot == "" {
-		cfg.VZRoot = "/"
-	}
 	return &Machine{cfg: cfg, known: map[containerID]nf.Container{}}
 }
 

@@ -116,10 +116,10 @@ func (m *Machine) refreshContainer(s *nf.Snapshot, c nf.Change) error {
 	if err := m.refreshIdentity(s, at, c.Key); err != nil {
 		return err
 	}
+	m.confirm(at)
 	if c.Key != nf.KeyRestart {
 		m.observeContainer(m.cfg.FS, s, at, nf.Ask{}.Need([]nf.Key{c.Key}))
 	}
-	m.confirm(at)
 	return nil
 }
 
@@ -165,7 +165,7 @@ func (m *Machine) refreshAll(ctx context.Context, s *nf.Snapshot, n nf.Need) err
 		renew(c, listed)
 	}
 	for id, c := range lives {
-		if has, settled := hasNamespace(c); has || !settled {
+		if has, settled := hasNamespace(c); has || !settled || c.Unobservable != "" {
 			return fmt.Errorf("cannot answer for every namespace: container %s/%s has appeared since", id.runtime, id.id)
 		}
 	}

@@ -23,12 +23,11 @@ func (m *Machine) Set(ctx context.Context, c nf.Change) error {
 	}
 	name, module := c.Key.Module()
 	n, number := c.To.Number()
-	to, level := c.To.Level()
 	switch {
 	case c.Layer == nf.LayerBoot && c.Target.IsNode():
 		return m.setNextStart(c)
-	case c.Layer == nf.LayerBoot && c.Target.Runtime == nf.RuntimeVZ && c.Key == nf.KeyLevel && level:
-		return m.saveLevel(ctx, c, to)
+	case c.Layer == nf.LayerBoot && c.Target.Runtime == nf.RuntimeVZ && c.Key == nf.KeyLevel:
+		return m.saveLevel(ctx, c)
 	case c.Layer == nf.LayerBoot:
 		return fmt.Errorf("cannot save %s of %s: nothing keeps it for the next start", c.Key, c.Target)
 	case module && c.Target.IsNode():

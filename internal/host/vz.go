@@ -27,11 +27,9 @@ func (m *Machine) listVZ(ctx context.Context, s *nf.Snapshot) (claims, error) {
 	case ctx.Err() != nil:
 		return claims{}, ctx.Err()
 	case err != nil:
-		s.Capabilities.Latches = nf.MaybeUnknown
 		s.Warnings = append(s.Warnings, nf.Warning{Code: nf.WarnRuntimeBroken, Target: nf.Node, Message: err.Error()})
-	default:
-		s.Capabilities.Masks, s.Capabilities.Latches = node.Masks, node.Latches
 	}
+	s.Capabilities.Masks, s.Capabilities.Latches = node.Masks, node.Latches
 	s.Containers = append(s.Containers, node.Containers...)
 	s.Warnings = append(s.Warnings, node.Warnings...)
 	c := claims{namespaces: node.Namespaces}
@@ -107,7 +105,12 @@ func maskOf(c *nf.Container) *nf.Value {
 // yet.
 func (m *Machine) refreshVZ(bootID string, at *nf.Container, k nf.Key) error {
 	fresh := *at
-	fresh.Facts, fresh.Unobservable = slices.Clone(at.Facts), ""
+	fresh.Facts = slices.Clone(at.Facts)
+	// A failure to look into it may be over; what the list said holds.
+	fresh.Unobservable = ""
+	if known, err := m.spokenOf(at.Target()); err == nil && known.Instance == at.Instance {
+		fresh.Unobservable = known.Unobservable
+	}
 	err := m.vz(bootID).Refresh(&fresh)
 	switch {
 	case gone(err):
@@ -142,7 +145,7 @@ func (m *Machine) sameVZ(bootID string, t nf.Target) (*nf.Container, error) {
 }
 
 // saveLevel saves the level that a container's next cold start brings.
-func (m *Machine) saveLevel(ctx context.Context, c nf.Change, level nf.Level) error {
+func (m *Machine) saveLevel(ctx context.Context, c nf.Change) error {
 	bootID, _, _, err := m.cfg.FS.Identity()
 	if err != nil {
 		return err
@@ -151,7 +154,7 @@ func (m *Machine) saveLevel(ctx context.Context, c nf.Change, level nf.Level) er
 	if err != nil {
 		return err
 	}
-	return m.vz(bootID).SaveLevel(ctx, at, level.String())
+	return m.vz(bootID).SaveLevel(ctx, at, c.To.String())
 }
 
 // restart restarts a container that runs, and no other.

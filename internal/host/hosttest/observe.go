@@ -54,7 +54,7 @@ func (m *Machine) list() nf.Snapshot {
 	for _, ns := range m.containers {
 		t := ns2target(ns)
 		c := nf.Container{Runtime: t.Runtime, ID: t.ID, Name: t.Name, Aliases: slices.Clone(ns.aliases), Namespace: nf.Namespace{Facts: []nf.Fact{}}}
-		ns.identify(&c)
+		m.identify(&c, ns)
 		s.Containers = append(s.Containers, c)
 		m.known[nameless(t)] = ns.instance
 	}
@@ -91,7 +91,7 @@ func (m *Machine) container(c *nf.Container, n nf.Need) {
 func (m *Machine) look(out *nf.Namespace, ns *namespace, n nf.Need) {
 	out.Facts = m.sysctls(ns, n.Keys, n.All)
 	if ns.vz != nil {
-		out.SetFact(ns.level())
+		out.SetFact(m.level(ns))
 	}
 	if n.Rules {
 		m.lookRules(out, ns)
@@ -202,7 +202,7 @@ func (m *Machine) refreshContainer(s *nf.Snapshot, c nf.Change) error {
 	if !ok || !lives || ns.instance != at.Instance {
 		return fmt.Errorf("cannot read %s: %w", c.Target, nf.ErrGone)
 	}
-	ns.identify(at)
+	m.identify(at, ns)
 	n := nf.Ask{}.Need([]nf.Key{c.Key})
 	m.merge(at, n)
 	if c.Key == nf.KeyMax {
@@ -252,8 +252,10 @@ func (m *Machine) refreshAll(s *nf.Snapshot, n nf.Need) error {
 		}
 		c.Unobservable = ""
 		if ok && ns.vz != nil {
-			c.State, c.Unobservable = ns.vz.state, ns.unobservable
-			c.SetFact(ns.level())
+			fresh := nf.Container{}
+			m.identify(&fresh, ns)
+			c.State, c.Unobservable = fresh.State, fresh.Unobservable
+			c.SetFact(m.level(ns))
 		}
 		if same {
 			m.merge(c, n)

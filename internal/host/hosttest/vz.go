@@ -153,7 +153,7 @@ func (m *Machine) SetStartLevel(t nf.Target, v nf.Value) {
 func (m *Machine) Level(t nf.Target, layer nf.Layer) nf.Value {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	f := m.must(t).level()
+	f := m.level(m.must(t))
 	if layer == nf.LayerBoot {
 		return *f.Boot
 	}
@@ -171,10 +171,15 @@ func (m *Machine) State(t nf.Target) (state, instance string) {
 	return ns.vz.state, ns.instance
 }
 
-// level is the fact of the level that masks keep.
-func (ns *namespace) level() nf.Fact {
-	saved := ns.vz.saved
-	return nf.Fact{Key: nf.KeyLevel, Live: ns.vz.live, Boot: &saved}
+// level is the fact of the level that masks keep: where the kernel has none,
+// nothing is live.
+func (m *Machine) level(ns *namespace) nf.Fact {
+	f := nf.Fact{Key: nf.KeyLevel, Live: ns.vz.live, Boot: new(nf.Value)}
+	*f.Boot = ns.vz.saved
+	if !m.masks && m.latches == nf.No && ns.vz.state != nf.StateSuspended {
+		f.Live = nf.Absent()
+	}
+	return f
 }
 
 // runs tells whether there is a namespace to enter.
@@ -187,27 +192,36 @@ func (v *virtuozzo) rests() bool {
 	return v.state == nf.StateStopped || v.state == nf.StateMounted || v.state == nf.StateSuspended
 }
 
+// onItsWay says why a container in a state that is none of those known is
+// unobservable; empty where it is not.
+func (v *virtuozzo) onItsWay() string {
+	if v.rests() || v.state == nf.StateRunning || v.state == nf.StatePaused {
+		return ""
+	}
+	return fmt.Sprintf("its state is %q", v.state)
+}
+
 // open tells whether there is a namespace to look into, and says what is known
 // where not.
 func (ns *namespace) open(c *nf.Container, n nf.Need) bool {
-	switch {
-	case ns.runs():
-		return true
-	case !ns.vz.rests():
-		c.Unobservable = "it is " + ns.vz.state
-	case n.Rules:
+	c.Unobservable = ns.vz.onItsWay()
+	if n.Rules && ns.vz.rests() {
 		c.Rules = &nf.Rules{Tables: []nf.Table{}}
 	}
-	return false
+	return ns.runs()
 }
 
 // identify puts what a list shows of a namespace into the container.
-func (ns *namespace) identify(c *nf.Container) {
+func (m *Machine) identify(c *nf.Container, ns *namespace) {
 	c.Instance, c.State = ns.instance, nf.StateRunning
-	if ns.vz != nil {
-		c.State, c.UUID, c.Unobservable = ns.vz.state, ns.vz.uuid, ns.unobservable
-		c.SetFact(ns.level())
+	if ns.vz == nil {
+		return
 	}
+	c.State, c.UUID, c.Unobservable = ns.vz.state, ns.vz.uuid, ns.unobservable
+	if why := ns.vz.onItsWay(); why != "" {
+		c.Unobservable = why
+	}
+	c.SetFact(m.level(ns))
 }
 
 // refreshRestart reads the instance, the state and the level again, and accepts
@@ -216,7 +230,7 @@ func (m *Machine) refreshRestart(at *nf.Container, ns *namespace) {
 	if at.Instance != ns.instance {
 		at.Namespace, at.MaxScope = nf.Namespace{Facts: []nf.Fact{}}, ""
 	}
-	ns.identify(at)
+	m.identify(at, ns)
 	m.known[nameless(ns2target(ns))] = ns.instance
 }
 
