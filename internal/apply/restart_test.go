@@ -41,7 +41,9 @@ func (b *bench) virtuozzo() {
 }
 
 // running makes a container that runs at the level full, which is saved too.
-func (b *bench) running(id string) nf.Target { return b.machine.AddVZ(hosttest.VZ{ID: id, Saved: full}) }
+func (b *bench) running(id string) nf.Target {
+	return b.machine.AddVZ(hosttest.VZ{ID: id, Saved: full})
+}
 
 func (b *bench) wantLevel(t nf.Target, v nf.Value, restart nf.Restart) {
 	b.want(t, nf.KeyLevel, v)
