@@ -130,6 +130,9 @@ func (n *Node) writeConf(c *container) error {
 	if c.Name != "" {
 		lines = append(lines, `NAME="`+c.Name+`"`)
 	}
+	if c.Template {
+		lines = append(lines, `VE_TYPE="template"`) // lib/env_config.c of libvzctl
+	}
 	if c.IPTables != "" {
 		lines = append(lines, `IPTABLES="`+c.IPTables+`"`)
 	}

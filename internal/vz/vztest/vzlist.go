@@ -85,14 +85,14 @@ func (n *Node) knownFields() []string {
 
 // vzlistOf is the containers that are listed, sorted by CTID: the running ones,
 // with -S all others, with -a all. A config without a private area, as a set of
-// an unused CTID leaves it, is none (get_ve_list: ENV_STATUS_EXISTS), and of
-// templates vzlist knows nothing.
+// an unused CTID leaves it, is none (get_ve_list: ENV_STATUS_EXISTS); that a
+// container is a template vzlist does not look at.
 func (n *Node) vzlistOf(o *options) ([]*container, bool) {
 	var list []*container
 	for _, c := range n.containers {
 		runs := c.status == nf.StateRunning || c.status == nf.StatePaused
 		switch {
-		case c.VM, c.Template:
+		case c.VM:
 		case len(o.operands) > 0 && !slices.Contains(o.operands, c.ID) && !slices.Contains(o.operands, c.Name):
 		case o.given("-S", "--stopped") && c.status == nf.StateRunning:
 		case runs || len(o.operands) > 0 || o.given("-a", "--all", "-S", "--stopped"):

@@ -274,7 +274,7 @@ func TestStates(t *testing.T) {
 	)
 	stdout, _, exit := n.Run("vzlist", "-a", "-H", "-o", "ctid,status")
 	if got := strings.Join(strings.Fields(stdout), " "); exit != 0 ||
-		got != "1 running 10 stopped 2 paused 3 mounted 4 suspended 5 stopped 6 stopped 7 running" {
+		got != "1 running 10 stopped 2 paused 3 mounted 4 suspended 5 stopped 6 stopped 7 running 9 stopped" {
 		t.Errorf("vzlist says %s", got)
 	}
 	stdout, _, exit = n.Run("prlctl", "list", "-a", "-H", "-o", "name,status,type")
