@@ -16,6 +16,7 @@ import (
 	"nfsync.dev/nfsync/internal/kernel"
 	"nfsync.dev/nfsync/internal/netns"
 	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/vz/vztest"
 )
 
 var realFS = kernel.FS{Proc: "/proc", Sys: "/sys", Root: "/"}
@@ -25,6 +26,7 @@ var realFS = kernel.FS{Proc: "/proc", Sys: "/sys", Root: "/"}
 const inside = "NFSYNC_TEST_INSIDE"
 
 func TestMain(m *testing.M) {
+	vztest.Main()
 	if os.Getenv(inside) != "" {
 		os.Exit(m.Run())
 	}

@@ -166,16 +166,13 @@ func (m *Machine) observeContainer(at kernel.FS, s *nf.Snapshot, c *nf.Container
 }
 
 // open tells whether the container can be looked into, and says what is known
-// where not: one that does not run has no rules, and one that is on its way
-// somewhere cannot be answered for.
+// where not: one that does not run has no rules.
 func open(c *nf.Container, n nf.Need) bool {
 	has, settled := hasNamespace(c)
 	switch {
 	case c.Instance == "", c.Runtime == nf.RuntimeVZ && c.Unobservable != "": // as the list found it
 		return false
-	case !settled:
-		c.Unobservable = "it is " + c.State
-	case !has && n.Rules:
+	case settled && !has && n.Rules:
 		c.Rules = &nf.Rules{Tables: []nf.Table{}}
 	}
 	return has
