@@ -1,0 +1,502 @@
+package vz_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/vz"
+	"nfsync.dev/nfsync/internal/vz/vztest"
+)
+
+// everyState is a node with a container in each state, and with what is none.
+func everyState(t testing.TB) *vztest.Node {
+	t.Helper()
+	n := vztest.New(t)
+	nat := uint64(0x104001) // what iptable_nat needs, before the kernel completes it
+	full := ^uint64(0)
+	n.Add(
+		vztest.Container{ID: "101", UUID: uuid1, Name: "web-1", Saved: "full", State: nf.StateRunning},
+		vztest.Container{ID: "102", Saved: "stateful", State: nf.StatePaused},
+		vztest.Container{ID: "103", Saved: "disabled", State: nf.StateMounted},
+		vztest.Container{ID: "104", Saved: "stateless", State: nf.StateSuspended, Mask: &full},
+		vztest.Container{ID: "105", Saved: "stateful"},
+		vztest.Container{ID: "106", State: nf.StateRunning},
+		vztest.Container{ID: "107", IPTables: "iptable_nat", State: nf.StateRunning, Mask: &nat},
+		vztest.Container{ID: "108", Saved: "full", State: "starting"},
+		vztest.Container{ID: "109", Saved: "full", State: "migrating", Runs: true},
+		vztest.Container{ID: uuid2, Name: "by its uuid", Saved: "stateless", State: nf.StateRunning, Mask: &full},
+		vztest.Container{ID: "111", Saved: "full", State: nf.StateRunning, SharedNet: true},
+		vztest.Container{ID: "112", Name: "not-registered", Saved: "full", State: nf.StateRunning, Unregistered: true},
+		vztest.Container{ID: "200", Name: "windows", VM: true, State: nf.StateRunning},
+		vztest.Container{ID: "201", Name: "golden", Template: true, Saved: "full"},
+	)
+	return n
+}
+
+func TestListEveryState(t *testing.T) {
+	t.Parallel()
+	n := everyState(t)
+	r := runtimeOn(t, n)
+	found := list(t, r)
+	wantCalls(t, n, callVzlist, callPrlctl)
+	type want struct {
+		name, state  string
+		live, saved  nf.Value
+		instance     string // empty: one of its own
+		unobservable string
+	}
+	text, absent := nf.Text, nf.Absent()
+	wants := map[string]want{
+		"101": {"web-1", "running", text("full"), text("full"), "", ""},
+		"102": {"102", "paused", text("stateful"), text("stateful"), "", ""},
+		"103": {"103", "mounted", absent, text("disabled"), nf.InstanceStopped, ""},
+		"104": {"104", "suspended", text("full"), text("stateless"), nf.InstanceSuspended, ""},
+		"105": {"105", "stopped", absent, text("stateful"), nf.InstanceStopped, ""},
+		"106": {"106", "running", text("stateless"), text("stateless"), "", ""},
+		"107": {"107", "running", text("custom(0x64104001)"), text("custom(0x64104001)"), "", ""},
+		"108": {"108", "starting", nf.Unknown(""), text("full"), "none", "starting"},
+		"109": {"109", "migrating", text("full"), text("full"), "", "migrating"},
+		uuid2: {"by its uuid", "running", text("full"), text("stateless"), "", ""},
+		"111": {"111", "running", text("full"), text("full"), "none", "no network namespace of its own"},
+		"112": {"not-registered", "running", text("full"), text("full"), "", ""},
+	}
+	for _, c := range found.Containers {
+		w, ok := wants[c.ID]
+		if !ok {
+			t.Errorf("%s (%s) is no container", c.ID, c.Name)
+			continue
+		}
+		delete(wants, c.ID)
+		live, saved := levels(c)
+		if c.Runtime != nf.RuntimeVZ || c.Name != w.name || c.State != w.state || saved != w.saved || c.UUID == "" {
+			t.Errorf("%s: %+v", c.ID, c)
+		}
+		if live != w.live && !(live.IsUnknown() && w.live.IsUnknown() && live.Why() != "") {
+			t.Errorf("%s: live %v %s, want %v", c.ID, live, live.Why(), w.live)
+		}
+		if !strings.Contains(c.Unobservable, w.unobservable) || (w.unobservable == "") != (c.Unobservable == "") {
+			t.Errorf("%s is unobservable: %q", c.ID, c.Unobservable)
+		}
+		switch w.instance {
+		case "":
+			if !strings.HasPrefix(c.Instance, fmt.Sprintf("boot-1/%s/%d/", c.ID, n.Pid(c.ID))) {
+				t.Errorf("%s: instance %q", c.ID, c.Instance)
+			}
+		case "none":
+			if c.Instance != "" {
+				t.Errorf("%s: instance %q", c.ID, c.Instance)
+			}
+		default:
+			if c.Instance != w.instance {
+				t.Errorf("%s: instance %q", c.ID, c.Instance)
+			}
+		}
+	}
+	for id := range wants {
+		t.Errorf("%s is not listed", id)
+	}
+	if !slices.IsSortedFunc(found.Containers, func(a, b nf.Container) int { return strings.Compare(a.ID, b.ID) }) {
+		t.Error("not sorted")
+	}
+	// Those that run: 101, 102, 106, 107, 109, uuid2 and 112, but not 111, whose
+	// namespace is the node's.
+	if len(found.Namespaces) != 7 || slices.Contains(found.Namespaces, r.Own[0]) {
+		t.Errorf("namespaces %v", found.Namespaces)
+	}
+	if !found.Masks || found.Latches != nf.Yes || len(found.Warnings) != 0 {
+		t.Errorf("masks %v, latches %s, %v", found.Masks, found.Latches, found.Warnings)
+	}
+}
+
+// TestListWithProgramsThatMisbehave: each program alone is enough, and what the
+// other did is said; an answer that is odd but complete is no reason to warn.
+func TestListWithProgramsThatMisbehave(t *testing.T) {
+	const garbage = "Segmentation fault\n"
+	for name, test := range map[string]struct {
+		spoil    func(*vztest.Node)
+		state    string // of 103, which prlctl says is starting
+		warnings string
+		says     string
+		extra    []string // calls beyond the two
+		fails    bool
+		without  string // a program that is not called, for it is not there
+	}{
+		"nothing wrong":         {func(*vztest.Node) {}, "starting", "", "", nil, false, ""},
+		"dispatcher down":       {func(n *vztest.Node) { n.StopDispatcher() }, "stopped", nf.WarnRuntimeDegraded, "exit 253", nil, false, ""},
+		"prlctl hangs":          {fault(vztest.Fault{Program: "prlctl", Hang: true}), "stopped", nf.WarnRuntimeDegraded, "no answer within 1s", nil, false, ""},
+		"vzlist hangs":          {fault(vztest.Fault{Program: "vzlist", Hang: true}), "starting", nf.WarnRuntimeDegraded, "no answer within 1s", nil, false, ""},
+		"both hang":             {fault(vztest.Fault{Hang: true}), "", "", "no answer within 1s", nil, true, ""},
+		"prlctl prints garbage": {fault(vztest.Fault{Program: "prlctl", Stdout: garbage}), "stopped", nf.WarnRuntimeDegraded, "Segmentation fault", nil, false, ""},
+		"vzlist prints garbage": {fault(vztest.Fault{Program: "vzlist", Stdout: garbage}), "starting", nf.WarnRuntimeDegraded, "Segmentation fault", nil, false, ""},
+		"both print garbage":    {fault(vztest.Fault{Stdout: garbage}), "", "", "Segmentation fault", nil, true, ""},
+		"prlctl prints half":    {fault(vztest.Fault{Program: "prlctl", Stdout: "[\n\t{\n\t\t\"uuid\": \"" + uuid1 + "\",\n"}), "stopped", nf.WarnRuntimeDegraded, "no list", nil, false, ""},
+		"vzlist prints nothing": {fault(vztest.Fault{Program: "vzlist", Skip: true}), "starting", nf.WarnRuntimeDegraded, "printed nothing", nil, false, ""},
+		"vzlist fails":          {fault(vztest.Fault{Program: "vzlist", Exit: 1, Stderr: "Unable to open /dev/vzctl\n"}), "starting", nf.WarnRuntimeDegraded, "/dev/vzctl", nil, false, ""},
+		"warnings, exit 0":      {fault(vztest.Fault{Stderr: "WARNING: something is deprecated\n"}), "starting", "", "", nil, false, ""},
+		"prlctl lingers":        {fault(vztest.Fault{Program: "prlctl", Linger: true}), "starting", "", "", nil, false, ""},
+		"old prlctl": {fault(vztest.Fault{Program: "prlctl", Times: 1, Skip: true, Exit: 1, Stderr: "Unknown field: envid\n"}), "starting", "", "",
+			[]string{"prlctl list -a -j"}, false, ""},
+		"no prlctl":       {remove("usr/bin/prlctl"), "stopped", "", "", nil, false, callPrlctl},
+		"no vzlist":       {remove("usr/sbin/vzlist"), "starting", "", "", nil, false, callVzlist},
+		"text before it":  {fault(vztest.Fault{Program: "vzlist", Stdout: "Warning: odd\n[\n  {\n    \"ctid\": \"103\",\n    \"uuid\": \"-\",\n    \"status\": \"stopped\"\n  }\n]\n"}), "starting", "", "", nil, false, ""},
+		"a strange entry": {fault(vztest.Fault{Program: "vzlist", Stdout: "[\n  {\n    \"ctid\": \"../../etc\",\n    \"status\": \"running\"\n  },\n  7,\n  null\n]\n"}), "starting", nf.WarnUnusableEntry, "3 of the containers", nil, false, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := vztest.New(t)
+			n.Add(
+				vztest.Container{ID: "101", UUID: uuid1, Name: "web", Saved: "full", State: nf.StateRunning},
+				vztest.Container{ID: "102", Saved: "stateful"},
+				vztest.Container{ID: "103", Saved: "stateful"},
+			)
+			n.SetWay("103", "starting")
+			test.spoil(n)
+			r := runtimeOn(t, n)
+			r.Timeouts.List = hung
+			started := time.Now()
+			found, err := r.List(t.Context())
+			if time.Since(started) > 5*hung {
+				t.Errorf("took %s", time.Since(started))
+			}
+			ended := func() { ended(t, n) }
+			if strings.Contains(name, "hang") {
+				ended()
+			}
+			wantCalls(t, n, slices.DeleteFunc(append([]string{callVzlist, callPrlctl}, test.extra...), func(c string) bool { return c == test.without })...)
+			if test.fails {
+				if err == nil || !strings.Contains(err.Error(), test.says) || len(found.Namespaces) != 1 || len(found.Containers) != 0 {
+					t.Errorf("%v, %+v", err, found)
+				}
+				return
+			}
+			if err != nil || codes(found.Warnings) != test.warnings || !strings.Contains(fmt.Sprint(found.Warnings), test.says) {
+				t.Errorf("%v, warnings %v", err, found.Warnings)
+			}
+			got := map[string]string{}
+			for _, c := range found.Containers {
+				got[c.ID] = c.State
+			}
+			if len(got) != 3 || got["101"] != "running" || got["102"] != "stopped" || got["103"] != test.state {
+				t.Errorf("states %v", got)
+			}
+			if live, saved := levels(found.Containers[0]); live != nf.Text("full") || saved != nf.Text("full") || found.Containers[0].Name != "web" {
+				t.Errorf("%+v", found.Containers[0])
+			}
+		})
+	}
+}
+
+func fault(f vztest.Fault) func(*vztest.Node) {
+	return func(n *vztest.Node) { n.Misbehave(f) }
+}
+
+func remove(path string) func(*vztest.Node) {
+	return func(n *vztest.Node) {
+		if err := os.Remove(filepath.Join(n.Root(), path)); err != nil {
+			panic(err)
+		}
+	}
+}
+
+// TestListIsCancelled: a listing ends with its context, and so do the programs.
+func TestListIsCancelled(t *testing.T) {
+	t.Parallel()
+	n := vztest.New(t)
+	n.Misbehave(vztest.Fault{Hang: true})
+	ctx, cancel := context.WithCancel(t.Context())
+	failed := make(chan error)
+	go func() {
+		_, err := runtimeOn(t, n).List(ctx)
+		failed <- err
+	}()
+	for range 2 {
+		if !n.WaitHang(t.Context()) {
+			t.Fatal("they do not hang")
+		}
+	}
+	cancel()
+	if err := <-failed; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	ended(t, n)
+}
+
+// TestOneOddContainer: whatever is odd about one container, the node is listed
+// without an error and its neighbours are as they were.
+func TestOneOddContainer(t *testing.T) {
+	at := func(n *vztest.Node, path string) string { return filepath.Join(n.Root(), path) }
+	write := func(t *testing.T, path, text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	unknown := nf.Unknown("")
+	for name, test := range map[string]struct {
+		add          vztest.Container
+		spoil        func(*testing.T, *vztest.Node)
+		live, saved  nf.Value
+		unobservable string
+		boundBy      string // what a value that is unknown says, too
+	}{
+		"quotes in its name":      {odd(`a "b" {[`, ""), nil, nf.Text("full"), nf.Text("full"), "", ""},
+		"backslashes in its name": {odd(`a\b\c\`, ""), nil, nf.Text("full"), nf.Text("full"), "", ""},
+		"control characters":      {odd("a\x01\x1bb\x7f", ""), nil, nf.Text("full"), nf.Text("full"), "", ""},
+		"no UTF-8":                {odd("a\xff\xfeb", ""), nil, nf.Text("full"), nf.Text("full"), "", ""},
+		"an option as its name":   {odd("--help", ""), nil, nf.Text("full"), nf.Text("full"), "", ""},
+		"JSON in its name":        {odd(`", "status": "stopped`, ""), nil, nf.Text("full"), nf.Text("full"), "", ""},
+		"a level that is none": {odd("x", ""), func(t *testing.T, n *vztest.Node) {
+			write(t, at(n, "vz/private/102/ve.conf"), "NETFILTER=\"most\"\n")
+		}, nf.Text("full"), unknown, "", "most"},
+		"no ve.conf": {odd("x", ""), func(t *testing.T, n *vztest.Node) {
+			if err := os.Remove(at(n, "vz/private/102/ve.conf")); err != nil {
+				t.Fatal(err)
+			}
+		}, nf.Text("full"), unknown, "", "no such file"},
+		"a directory as ve.conf": {odd("x", ""), func(t *testing.T, n *vztest.Node) {
+			if err := errors.Join(os.Remove(at(n, "vz/private/102/ve.conf")), os.Mkdir(at(n, "vz/private/102/ve.conf"), 0o755)); err != nil {
+				t.Fatal(err)
+			}
+		}, nf.Text("full"), unknown, "", "no regular file"},
+		"a link in a circle": {odd("x", ""), func(t *testing.T, n *vztest.Node) {
+			link := at(n, "etc/vz/conf/102.conf")
+			if err := errors.Join(os.Remove(link), os.Symlink("/etc/vz/conf/102.conf", link)); err != nil {
+				t.Fatal(err)
+			}
+		}, nf.Text("full"), unknown, "", "too many levels"},
+		"an empty ve.conf": {odd("x", ""), func(t *testing.T, n *vztest.Node) {
+			write(t, at(n, "vz/private/102/ve.conf"), "")
+		}, nf.Text("full"), nf.Text("stateless"), "", ""},
+		"a mask that is none": {odd("x", ""), func(t *testing.T, n *vztest.Node) {
+			write(t, at(n, "sys/fs/cgroup/ve/102/ve.iptables_mask"), "-1\n")
+		}, unknown, nf.Text("full"), "", "no mask"},
+		"a mask that cannot be read": {odd("x", ""), func(t *testing.T, n *vztest.Node) {
+			mask := at(n, "sys/fs/cgroup/ve/102/ve.iptables_mask")
+			if err := errors.Join(os.Remove(mask), os.Mkdir(mask, 0o755)); err != nil {
+				t.Fatal(err)
+			}
+		}, unknown, nf.Text("full"), "", "no regular file"},
+		"no mask, and others have one": {odd("x", ""), func(t *testing.T, n *vztest.Node) {
+			if err := os.Remove(at(n, "sys/fs/cgroup/ve/102/ve.iptables_mask")); err != nil {
+				t.Fatal(err)
+			}
+		}, unknown, nf.Text("full"), "", "no mask"},
+		"no ve cgroup": {odd("x", ""), func(t *testing.T, n *vztest.Node) {
+			if err := os.RemoveAll(at(n, "sys/fs/cgroup/ve/102")); err != nil {
+				t.Fatal(err)
+			}
+		}, unknown, nf.Text("full"), "", "not there"},
+		"no pid in its pid file": {odd("x", ""), func(t *testing.T, n *vztest.Node) {
+			write(t, at(n, "var/run/ve/102.init.pid"), "init")
+		}, nf.Text("full"), nf.Text("full"), "no process id", ""},
+		"pid 0": {odd("x", ""), func(t *testing.T, n *vztest.Node) {
+			write(t, at(n, "var/run/ve/102.init.pid"), "0")
+		}, nf.Text("full"), nf.Text("full"), "no process id", ""},
+		"another's init in its pid file": {odd("x", ""), func(t *testing.T, n *vztest.Node) {
+			write(t, at(n, "var/run/ve/102.init.pid"), fmt.Sprint(n.Pid("103")))
+		}, nf.Text("full"), nf.Text("full"), "its init is process", ""},
+		"its init has ended": {odd("x", ""), func(_ *testing.T, n *vztest.Node) { n.Crash("102") },
+			nf.Text("full"), nf.Text("full"), "is not in /proc", ""},
+		"the node's namespace": {vztest.Container{ID: "102", Name: "x", Saved: "full", State: nf.StateRunning, SharedNet: true}, nil,
+			nf.Text("full"), nf.Text("full"), "would hit the node", ""},
+		"a dump without a mask": {odd("x", nf.StateSuspended), func(t *testing.T, n *vztest.Node) {
+			if err := os.Remove(at(n, "vz/private/102/dump/Dump/vz_iptables_mask.img")); err != nil {
+				t.Fatal(err)
+			}
+		}, unknown, nf.Text("full"), "", "no such file"},
+		"a dump with an odd mask": {odd("x", nf.StateSuspended), func(t *testing.T, n *vztest.Node) {
+			write(t, at(n, "vz/private/102/dump/Dump/vz_iptables_mask.img"), "ve.iptables_mask: full\n")
+		}, unknown, nf.Text("full"), "", "no mask"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := vztest.New(t)
+			n.Add(vztest.Container{ID: "101", UUID: uuid1, Name: "before", Saved: "stateful", State: nf.StateRunning}, test.add,
+				vztest.Container{ID: "103", UUID: uuid2, Name: "behind", Saved: "disabled", State: nf.StateRunning})
+			if test.spoil != nil {
+				test.spoil(t, n)
+			}
+			found := list(t, runtimeOn(t, n))
+			wantCalls(t, n, callVzlist, callPrlctl)
+			if len(found.Containers) != 3 || len(found.Warnings) != 0 {
+				t.Fatalf("%d containers, %v", len(found.Containers), found.Warnings)
+			}
+			neighbour(t, n, found.Containers[0], "before", uuid1, "stateful")
+			neighbour(t, n, found.Containers[2], "behind", uuid2, "disabled")
+			c := found.Containers[1]
+			live, saved := levels(c)
+			same := func(got, want nf.Value) bool {
+				return got == want || got.IsUnknown() && want.IsUnknown() && strings.Contains(got.Why(), test.boundBy)
+			}
+			if c.ID != "102" || c.Name == "" || !same(live, test.live) || !same(saved, test.saved) {
+				t.Errorf("%s (%q): live %v (%s), saved %v (%s)", c.ID, c.Name, live, live.Why(), saved, saved.Why())
+			}
+			if (test.unobservable == "") != (c.Unobservable == "") || !strings.Contains(c.Unobservable, test.unobservable) {
+				t.Errorf("unobservable: %q", c.Unobservable)
+			}
+			if c.Unobservable != "" && c.Instance != "" {
+				t.Errorf("it cannot be looked at and has the instance %s", c.Instance)
+			}
+			if !found.Masks || found.Latches != nf.Yes {
+				t.Errorf("masks %v, latches %s", found.Masks, found.Latches)
+			}
+		})
+	}
+}
+
+// odd is the container that is odd, with a name and in a state, which is running
+// where it is empty.
+func odd(name, state string) vztest.Container {
+	if state == "" {
+		state = nf.StateRunning
+	}
+	return vztest.Container{ID: "102", Name: name, Saved: "full", State: state}
+}
+
+func neighbour(t *testing.T, n *vztest.Node, c nf.Container, name, uuid, level string) {
+	t.Helper()
+	live, saved := levels(c)
+	if c.Name != name || c.UUID != uuid || c.State != nf.StateRunning || c.Unobservable != "" ||
+		live != nf.Text(level) || saved != nf.Text(level) || !strings.Contains(c.Instance, fmt.Sprintf("/%d/", n.Pid(c.ID))) {
+		t.Errorf("its neighbour is %+v", c)
+	}
+}
+
+// TestProcessOfAnotherContainer: where the kernel shows which container a
+// process is in, a number that another process has by now is not believed
+// (cg_env_check_init_pid, lib/cgroup.c of libvzctl).
+func TestProcessOfAnotherContainer(t *testing.T) {
+	t.Parallel()
+	n := vztest.New(t)
+	n.Add(vztest.Container{ID: "101", State: nf.StateRunning}, vztest.Container{ID: "102", State: nf.StateRunning})
+	r := runtimeOn(t, n)
+	r.Proc = n.Proc()
+	if c := listed(t, r, "101"); c.Unobservable != "" || c.Instance == "" {
+		t.Errorf("%+v", c)
+	}
+	pid := fmt.Sprint(n.Pid("102"))
+	link := filepath.Join(n.Root(), "var/run/netns/101")
+	if err := errors.Join(os.WriteFile(filepath.Join(n.Root(), "var/run/ve/101.init.pid"), []byte(pid), 0o644),
+		os.Remove(link), os.Symlink("/proc/"+pid+"/ns/net", link)); err != nil {
+		t.Fatal(err)
+	}
+	if c := listed(t, r, "101"); c.Instance != "" || !strings.Contains(c.Unobservable, "belongs to container 102") {
+		t.Errorf("%+v", c)
+	}
+	if c := listed(t, r, "102"); c.Unobservable != "" {
+		t.Errorf("%+v", c)
+	}
+	// On a kernel that does not show it, both say that they are in one namespace.
+	r.Proc = ""
+	for _, id := range []string{"101", "102"} {
+		if c := listed(t, r, id); !strings.Contains(c.Unobservable, "same network namespace") {
+			t.Errorf("%+v", c)
+		}
+	}
+}
+
+// TestCapabilities: what there is of masks is probed, and a node with nothing
+// running is not mistaken for one without levels.
+func TestCapabilities(t *testing.T) {
+	running := vztest.Container{ID: "101", Saved: "full", State: nf.StateRunning}
+	stopped := vztest.Container{ID: "101", Saved: "full"}
+	for name, test := range map[string]struct {
+		add     []vztest.Container
+		spoil   func(*vztest.Node)
+		masks   bool
+		latches string
+		asks    bool // vzlist what fields it has
+	}{
+		"running":                {[]vztest.Container{running}, nil, true, nf.Yes, false},
+		"nothing running":        {[]vztest.Container{stopped}, nil, true, nf.Yes, true},
+		"no containers":          {nil, nil, true, nf.Yes, true},
+		"VHS 9":                  {[]vztest.Container{running}, (*vztest.Node).RemoveMasks, false, nf.No, false},
+		"VHS 9, nothing running": {[]vztest.Container{stopped}, (*vztest.Node).RemoveMasks, false, nf.No, true},
+		"vzlist -L says nothing": {nil, fault(vztest.Fault{Program: "vzlist", Verb: "-L", Skip: true}), false, nf.MaybeUnknown, true},
+		"vzlist -L fails":        {nil, fault(vztest.Fault{Program: "vzlist", Verb: "-L", Exit: 1}), false, nf.MaybeUnknown, true},
+		"all masks are unreadable": {[]vztest.Container{running}, func(n *vztest.Node) {
+			if err := os.WriteFile(filepath.Join(n.Root(), "sys/fs/cgroup/ve/101/ve.iptables_mask"), nil, 0o600); err != nil {
+				panic(err)
+			}
+		}, false, nf.MaybeUnknown, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := vztest.New(t)
+			n.Add(test.add...)
+			if test.spoil != nil {
+				test.spoil(n)
+			}
+			found := list(t, runtimeOn(t, n))
+			if found.Masks != test.masks || found.Latches != test.latches {
+				t.Errorf("masks %v, latches %s", found.Masks, found.Latches)
+			}
+			calls := []string{callVzlist, callPrlctl}
+			if test.asks {
+				calls = append(calls, callFields)
+			}
+			wantCalls(t, n, calls...)
+		})
+	}
+}
+
+// On VHS 9 a running container has no live level, whatever its configuration,
+// made from a sample, still says.
+func TestVHS9(t *testing.T) {
+	t.Parallel()
+	n := vztest.New(t)
+	n.RemoveMasks()
+	n.Add(vztest.Container{ID: "101", Saved: "full", State: nf.StateRunning})
+	c := listed(t, runtimeOn(t, n), "101")
+	if live, _ := levels(c); !live.IsAbsent() || c.Unobservable != "" || c.Instance == "" {
+		t.Errorf("%+v", c)
+	}
+}
+
+// A machine that has nothing of Virtuozzo is none, and nothing is run there.
+func TestNoVirtuozzo(t *testing.T) {
+	t.Parallel()
+	found, err := vz.Runtime{Root: t.TempDir(), BootID: "boot-1"}.List(t.Context())
+	if err != nil || len(found.Containers) != 0 || found.Masks || found.Latches != nf.No || len(found.Warnings) != 0 {
+		t.Errorf("%+v, %v", found, err)
+	}
+}
+
+// TestThousandContainers: a listing takes two calls, however many containers
+// there are.
+func TestThousandContainers(t *testing.T) {
+	t.Parallel()
+	n := vztest.New(t)
+	for i := range 1000 {
+		c := vztest.Container{ID: fmt.Sprint(1000 + i), Name: fmt.Sprintf("ct-%d", i), Saved: nf.LevelNames()[i%4]}
+		if i%100 == 7 {
+			c.State = nf.StateRunning
+		}
+		n.Add(c)
+	}
+	r := runtimeOn(t, n)
+	started := time.Now()
+	found := list(t, r)
+	took := time.Since(started)
+	wantCalls(t, n, callVzlist, callPrlctl)
+	if took > 10*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	if len(found.Containers) != 1000 || len(found.Namespaces) != 10 {
+		t.Fatalf("%d containers, %d namespaces", len(found.Containers), len(found.Namespaces))
+	}
+	for i, c := range found.Containers {
+		want := nf.Text(nf.LevelNames()[i%4])
+		if _, saved := levels(c); c.Name != fmt.Sprintf("ct-%d", i) || saved != want || (c.State == nf.StateRunning) != (i%100 == 7) {
+			t.Errorf("%d: %+v", i, c)
+		}
+	}
+}
