@@ -106,8 +106,9 @@ func (w *World) unmasked(live nf.Value) nf.Value {
 // the policy has it: refused, saved for the next start, or brought by a restart
 // that nfsync makes. What cannot be saved no start can bring.
 func (p *planner) considerRestart(want nf.Want, live, saved nf.Value) {
-	d := &difference{want: want, layer: nf.LayerLive, from: live, to: want.Wish.Value}
 	staged := want.Restart == nf.RestartStage || want.Restart == nf.RestartAllow
+	d := &difference{want: want, layer: nf.LayerLive, from: live, to: want.Wish.Value,
+		restarted: want.Restart == nf.RestartAllow && p.world.restarted(want.Target, want.Wish.String())}
 	savable := staged && p.save(want, saved)
 	if !savable || live.IsUnknown() || p.world.state(want.Target) == stateSuspended {
 		p.todo = append(p.todo, d)
