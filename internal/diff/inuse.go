@@ -28,6 +28,9 @@ func inUse(w *World, d *difference) *verdict {
 		return v
 	}
 	loss := w.loses(name)
+	if v != nil {
+		loss = append(loss, w.users(name)...)
+	}
 	switch {
 	case v == nil && len(loss) == 0:
 		return nil
@@ -182,7 +185,7 @@ func levelUsers(r *nf.Rules, ceiling nf.Level) []string {
 		where := fmt.Sprintf("%s table %s %s", table.Backend, table.Family, table.Name)
 		named := len(users)
 		for _, u := range table.Uses {
-			if l, ok := nf.ParseLevel(u.Level); ok && l > ceiling {
+			if l, ok := nf.ParseLevel(u.Level); ok && l > max(ceiling, nf.LevelStateless) {
 				users = append(users, fmt.Sprintf("%s chain %s: %s", where, u.Chain, u.What))
 			}
 		}

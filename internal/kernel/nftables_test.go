@@ -171,6 +171,7 @@ func TestParseNftablesByHand(t *testing.T) {
 			{Level: "stateful", Chain: "c", What: "xt target CLUSTERIP", Count: 1},
 			{Level: "stateful", Chain: "c", What: "xt target CT", Count: 1},
 			{Level: "stateful", Chain: "flowtable fast", What: "flowtable", Count: 1},
+			{Level: "stateless", Chain: "c", What: "xt target CT", Count: 1}, // with XT_CT_NOTRACK
 		}},
 	}
 	got, err := d.parse()

@@ -19,7 +19,12 @@ import (
 // use is how a row writes a use: "stateful input: ct x1".
 func use(u nf.Use) string { return fmt.Sprintf("%s %s: %s x%d", u.Level, u.Chain, u.What, u.Count) }
 
+// useList is what makes the level: the uses above stateless.
 func useList(tables []nf.Table) []string {
+	return slices.DeleteFunc(allUses(tables), func(u string) bool { return strings.HasPrefix(u, "stateless ") })
+}
+
+func allUses(tables []nf.Table) []string {
 	var list []string
 	for _, t := range tables {
 		for _, u := range t.Uses {
@@ -186,6 +191,28 @@ func TestLevelOfIptablesRules(t *testing.T) {
 			t.Errorf("DNPT: %+v", r)
 		}
 	})
+}
+
+// Matches and targets of every level are told, as each holds a module
+// (xt_request_find_match and xt_request_find_target, net/netfilter/x_tables.c);
+// what is part of x_tables itself, a verdict or a jump, is not. iptables-nft
+// writes some as expressions of nf_tables instead.
+func TestExtensionsAreUses(t *testing.T) {
+	for line, want := range map[string][]string{
+		"iptables-legacy -A INPUT -p tcp --dport 22 -m limit --limit 3/min -j LOG": {"stateless INPUT: xt match limit x1", "stateless INPUT: xt match tcp x1", "stateless INPUT: xt target LOG x1"},
+		"iptables-nft -A INPUT -m recent --set -j DROP":                            {"stateless INPUT: xt match recent x1"},
+		"iptables-nft -A INPUT -m conntrack --ctstate NEW -m recent --set":         {"stateful INPUT: xt match conntrack x1", "stateless INPUT: xt match recent x1"},
+		"iptables-legacy -t raw -A PREROUTING -j NOTRACK":                          {"stateless PREROUTING: xt target CT x1"},
+		"iptables-legacy -A INPUT -j ACCEPT":                                       nil,
+		"iptables-legacy -N web":                                                   nil,
+	} {
+		inNetns(t, func() {
+			run(t, line)
+			if got := allUses(live.Rules(netfilter).Tables); !slices.Equal(got, want) {
+				t.Errorf("%s: %q, want %q", line, got, want)
+			}
+		})
+	}
 }
 
 // A base chain that does not accept holds traffic back without a rule.

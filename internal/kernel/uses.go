@@ -20,7 +20,9 @@ type need struct {
 	what  string
 }
 
-// uses counts the rules of each chain that need a level above stateless.
+// uses counts the rules of each chain by what they need: the statements above
+// stateless, and all matches and targets of x_tables, each of which holds a
+// module.
 type uses map[chainNeed]int
 
 type chainNeed struct {
@@ -135,6 +137,9 @@ func matchNeeds(name string) []need { return xtNeeds(xtMatches, "match", name) }
 // (xt_ct_tg_check in net/netfilter/xt_CT.c).
 func targetNeeds(name string, info []byte) []need {
 	if name == targetCT && len(info) >= 2 && binary.NativeEndian.Uint16(info)&xtCTNotrack != 0 {
+		return xtNeeds(nil, "target", name)
+	}
+	if name == xtStandard || name == xtError { // of x_tables itself
 		return nil
 	}
 	return xtNeeds(xtTargets, "target", name)
@@ -143,7 +148,7 @@ func targetNeeds(name string, info []byte) []need {
 func xtNeeds(levels map[string]nf.Level, kind, name string) []need {
 	level, ok := levels[name]
 	if !ok {
-		return nil
+		level = nf.LevelStateless
 	}
 	return []need{{level, "xt " + kind + " " + name}}
 }

@@ -56,12 +56,14 @@ func TestParseRecordedXtables(t *testing.T) {
 		{Backend: "legacy", Family: "ip", Name: "filter", Rules: 5, Guards: []string{"INPUT (input)"}, Uses: []nf.Use{
 			{Level: "stateful", Chain: "INPUT", What: "xt match connlimit", Count: 1},
 			{Level: "stateful", Chain: "INPUT", What: "xt match conntrack", Count: 2},
+			{Level: "stateless", Chain: "INPUT", What: "xt match multiport", Count: 1},
 		}},
 		{Backend: "legacy", Family: "ip", Name: "nat", Rules: 1, Uses: []nf.Use{
 			{Level: "full", Chain: "POSTROUTING", What: "xt target MASQUERADE", Count: 1},
 		}},
 		{Backend: "legacy", Family: "ip", Name: "raw", Rules: 2, Uses: []nf.Use{
 			{Level: "stateful", Chain: "OUTPUT", What: "xt target CT", Count: 1},
+			{Level: "stateless", Chain: "PREROUTING", What: "xt target CT", Count: 1},
 		}},
 		{Backend: "legacy", Family: "ip6", Name: "filter"},
 		{Backend: "legacy", Family: "ip6", Name: "mangle", Rules: 1, Guards: []string{"POSTROUTING (postrouting)"}, Uses: []nf.Use{
@@ -206,11 +208,12 @@ func TestParseXtablesByHand(t *testing.T) {
 	swap("connlimit", "cpu")
 	swap("web", "cpu")
 	table, err := r.family.parse("filter", r.info, r.entries)
-	want := []nf.Use{{Level: "stateful", Chain: "INPUT", What: "xt match state", Count: 2}}
+	want := []nf.Use{{Level: "stateful", Chain: "INPUT", What: "xt match state", Count: 2},
+		{Level: "stateless", Chain: "INPUT", What: "xt match cpu", Count: 1}, {Level: "stateless", Chain: "INPUT", What: "xt match multiport", Count: 1}}
 	if err != nil || cmp.Diff(want, table.Uses) != "" || table.Rules != 5 {
 		t.Errorf("%v %+v", err, table)
 	}
-	for name, level := range map[string]nf.Level{"CLUSTERIP": nf.LevelStateful, "SNPT": nf.LevelUnset, "snat": nf.LevelUnset, "NOTRACK": nf.LevelUnset, "NETMAP": nf.LevelFull} {
+	for name, level := range map[string]nf.Level{"CLUSTERIP": nf.LevelStateful, "SNPT": nf.LevelStateless, "snat": nf.LevelStateless, "NOTRACK": nf.LevelStateless, "NETMAP": nf.LevelFull, "": nf.LevelUnset, "ERROR": nf.LevelUnset} {
 		needs := targetNeeds(name, nil)
 		if level == nf.LevelUnset && len(needs) > 0 || level != nf.LevelUnset && (len(needs) != 1 || needs[0].level != level) {
 			t.Errorf("target %s needs %v, want %s", name, needs, level)

@@ -137,11 +137,13 @@ type Table struct {
 	// traffic back even without a rule.
 	Guards []string `json:"guards,omitempty"`
 	// Uses are what the rules use, the highest level first, each statement of
-	// each chain once.
+	// each chain once: all that need more than stateless, then the matches and
+	// targets of x_tables that do not. Of a large table they are the first few.
 	Uses []Use `json:"uses,omitempty"`
 }
 
-// Use is one statement that needs a level: "ct state" needs stateful.
+// Use is one statement of a rule and the level that it needs: "ct state" needs
+// stateful.
 type Use struct {
 	Level string `json:"level"` // the name of the level that it needs
 	Chain string `json:"chain"`
