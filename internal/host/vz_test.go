@@ -1,9 +1,13 @@
 package host
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"nfsync.dev/nfsync/internal/host/hosttest"
@@ -53,5 +57,297 @@ func link(t *testing.T, m *Machine, pid int, name string) {
 	err := os.Symlink(fmt.Sprintf("/proc/%d/ns/net", pid), filepath.Join(m.cfg.NetnsDir, name))
 	if err != nil && !os.IsExist(err) {
 		t.Fatal(err)
+	}
+}
+
+func vzTarget(id string) nf.Target {
+	return nf.Target{Kind: nf.TargetContainer, Runtime: nf.RuntimeVZ, ID: id, Name: id}
+}
+
+func vzContainer(t *testing.T, s *nf.Snapshot, id string) *nf.Container {
+	t.Helper()
+	_, c, ok := s.Find(vzTarget(id))
+	if !ok {
+		t.Fatalf("no container %s", id)
+	}
+	return c
+}
+
+// What is done in a container that shares the node's namespace is done to the
+// node.
+func TestVZWithTheNodesNamespace(t *testing.T) {
+	n := vztest.New(t)
+	n.Add(vztest.Container{ID: "101", Saved: "full", State: nf.StateRunning, SharedNet: true},
+		vztest.Container{ID: "102", Saved: "full", State: nf.StateRunning})
+	m := virtuozzo(n)
+	s := observe(t, m, nf.Ask{All: true})
+	if len(s.Containers) != 2 || len(s.Warnings) != 0 {
+		t.Fatalf("%+v, %v", s.Containers, s.Warnings)
+	}
+	c := vzContainer(t, &s, "101")
+	if c.Unobservable == "" || len(c.Facts) != 1 || c.Rules != nil || vzContainer(t, &s, "102").Unobservable != "" {
+		t.Errorf("%+v", c)
+	}
+	udp := nf.TimeoutKey("udp")
+	same, _ := s.Host.Fact(udp).Live.Number()
+	change := nf.Change{Target: c.Target(), Key: udp, Layer: nf.LayerLive, To: nf.Number(same)}
+	if err := m.Set(context.Background(), change); err == nil {
+		t.Error("the node's value was written")
+	}
+	if err := m.Refresh(context.Background(), &s, change); err != nil || c.Unobservable == "" || len(c.Facts) != 1 {
+		t.Errorf("%v, %+v", err, c)
+	}
+}
+
+// A runtime that is there and cannot be read is said to be broken. Its
+// namespaces are nobody's then, the others' are read as ever, and nothing that
+// needs all of them is answered for.
+func TestVZBroken(t *testing.T) {
+	n := vztest.New(t)
+	n.Add(vztest.Container{ID: "101", Saved: "full", State: nf.StateRunning})
+	m := virtuozzo(n)
+	addNamespace(t, m.cfg.NetnsDir, "web")
+	before := observe(t, m, nf.Ask{Rules: true})
+	n.StopDispatcher()
+	n.Misbehave(vztest.Fault{Program: "vzlist", Exit: 3, Skip: true})
+	unload := nf.Change{Target: nf.Node, Key: nf.ModuleKey("nf_conntrack"), To: nf.Module(nf.ModuleUnloaded, nil)}
+	if err := m.Refresh(context.Background(), &before, unload); err == nil || !strings.Contains(err.Error(), "every namespace") {
+		t.Errorf("error %v", err)
+	}
+	s := observe(t, m, nf.Ask{Rules: true})
+	if len(s.Warnings) != 1 || s.Warnings[0].Code != nf.WarnRuntimeBroken {
+		t.Errorf("warnings %v", s.Warnings)
+	}
+	if len(s.Containers) != 1 || s.Containers[0].Runtime != nf.RuntimeNetns || s.Containers[0].ID != "web" || s.Containers[0].Rules == nil {
+		t.Errorf("containers %+v", s.Containers)
+	}
+	if s.Capabilities.Latches != nf.MaybeUnknown || s.Host.Tracking.State == nf.TrackingOff {
+		t.Errorf("%+v, %+v", s.Capabilities, s.Host.Tracking)
+	}
+}
+
+// Observing runs each program that lists once, for however many containers;
+// looking at one runs none, and a change runs one.
+func TestVZRunsFewPrograms(t *testing.T) {
+	ctx := context.Background()
+	n := vztest.New(t)
+	const many = 12
+	for i := range many {
+		n.Add(vztest.Container{ID: fmt.Sprint(101 + i), Saved: "full", State: nf.StateRunning})
+	}
+	m := virtuozzo(n)
+	level := nf.Change{Target: vzTarget("101"), Key: nf.KeyLevel, Layer: nf.LayerBoot, To: nf.LevelStateless.Value()}
+	restart := nf.Change{Target: vzTarget("101"), Key: nf.KeyRestart, Layer: nf.LayerLive, To: nf.LevelStateless.Value()}
+	unload := nf.Change{Target: nf.Node, Key: nf.ModuleKey("nf_conntrack"), To: nf.Module(nf.ModuleUnloaded, nil)}
+	var s nf.Snapshot
+	for _, test := range []struct {
+		name string
+		act  func() error
+		want []string
+	}{
+		{"observe", func() (err error) { s, err = m.Observe(ctx, nf.Ask{All: true}); return err }, []string{"prlctl", "vzlist"}},
+		{"look at one", func() error { return m.Refresh(ctx, &s, level) }, nil},
+		{"look at all", func() error { return m.Refresh(ctx, &s, unload) }, []string{"prlctl", "vzlist"}},
+		{"save", func() error { return m.Set(ctx, level) }, []string{"vzctl"}},
+		{"save again", func() error { return m.Set(ctx, level) }, nil},
+		{"restart", func() error { return m.Set(ctx, restart) }, []string{"vzctl"}},
+		{"read back", func() error { return m.Refresh(ctx, &s, restart) }, nil},
+	} {
+		n.ForgetCalls()
+		if err := test.act(); err != nil {
+			t.Fatalf("%s: %v", test.name, err)
+		}
+		var got []string
+		for _, call := range n.Calls() {
+			got = append(got, call[0])
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%s: ran %v, want %v", test.name, got, test.want)
+		}
+	}
+	if len(s.Containers) != many {
+		t.Errorf("%d containers", len(s.Containers))
+	}
+}
+
+// An init that was killed leaves files behind that tell of it.
+func TestVZCrash(t *testing.T) {
+	ctx := context.Background()
+	n := vztest.New(t)
+	n.Add(vztest.Container{ID: "101", Saved: "full", State: nf.StateRunning})
+	m := virtuozzo(n)
+	udp := nf.TimeoutKey("udp")
+	s := observe(t, m, nf.Ask{All: true})
+	n.Crash("101")
+	for _, c := range []nf.Change{{Target: vzTarget("101"), Key: udp, Layer: nf.LayerLive, To: nf.Number(5)},
+		{Target: vzTarget("101"), Key: nf.KeyLevel, Layer: nf.LayerBoot, To: nf.LevelStateless.Value()}} {
+		if err := m.Set(ctx, c); !errors.Is(err, nf.ErrGone) {
+			t.Errorf("%s was set: %v", c.Key, err)
+		}
+		if err := m.Refresh(ctx, &s, c); !errors.Is(err, nf.ErrGone) {
+			t.Errorf("%s was read: %v", c.Key, err)
+		}
+	}
+	if n.Saved("101") != "full" {
+		t.Errorf("saved %s", n.Saved("101"))
+	}
+	s = observe(t, m, nf.Ask{All: true})
+	if c := vzContainer(t, &s, "101"); c.Unobservable == "" || len(s.Containers) != 1 || len(s.Warnings) != 0 {
+		t.Errorf("%+v, %v", s.Containers, s.Warnings)
+	}
+}
+
+// A container that ends while it is observed is unobservable this time, and
+// does not hold up the others.
+func TestVZEndsWhileObserved(t *testing.T) {
+	n := vztest.New(t)
+	n.Add(vztest.Container{ID: "101", Saved: "full", State: nf.StateRunning}, vztest.Container{ID: "102", Saved: "full", State: nf.StateRunning})
+	m := virtuozzo(n)
+	s, err := m.List(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Stop("101")
+	for _, id := range []string{"101", "102"} {
+		m.observeContainer(realFS, &s, vzContainer(t, &s, id), nf.Need{All: true})
+	}
+	a, b := vzContainer(t, &s, "101"), vzContainer(t, &s, "102")
+	if a.Unobservable == "" || a.Unobservable == vanished || b.Unobservable != "" || len(b.Facts) < 2 {
+		t.Errorf("%+v\n%+v", a, b)
+	}
+}
+
+// What is on its way somewhere is not looked into, and cannot be answered for.
+func TestVZOnItsWay(t *testing.T) {
+	n := vztest.New(t)
+	n.Add(vztest.Container{ID: "101", Saved: "full", State: nf.StateRunning})
+	m := virtuozzo(n)
+	s := observe(t, m, nf.Ask{Rules: true})
+	n.SetWay("101", "migrating")
+	unload := nf.Change{Target: nf.Node, Key: nf.ModuleKey("nf_conntrack"), To: nf.Module(nf.ModuleUnloaded, nil)}
+	if err := m.Refresh(context.Background(), &s, unload); err != nil {
+		t.Fatal(err)
+	}
+	now := observe(t, m, nf.Ask{All: true})
+	for _, c := range []*nf.Container{vzContainer(t, &s, "101"), vzContainer(t, &now, "101")} {
+		if c.State != "migrating" || c.Unobservable == "" {
+			t.Errorf("%+v", c)
+		}
+	}
+	if c := vzContainer(t, &now, "101"); len(c.Facts) != 1 || c.Rules != nil {
+		t.Errorf("%+v", c)
+	}
+}
+
+// VHS 9 has no masks and does not latch; the rest is as ever.
+func TestVZWithoutMasks(t *testing.T) {
+	n := vztest.New(t)
+	n.Add(vztest.Container{ID: "101", Saved: "stateful", State: nf.StateRunning})
+	n.RemoveMasks()
+	m := virtuozzo(n)
+	s := observe(t, m, nf.Ask{All: true})
+	c := vzContainer(t, &s, "101")
+	if s.Capabilities.Masks || s.Capabilities.Latches != nf.No || !c.Fact(nf.KeyLevel).Live.IsAbsent() {
+		t.Errorf("%+v, %+v", s.Capabilities, c.Fact(nf.KeyLevel))
+	}
+	if _, ok := c.Fact(nf.KeyMax).Live.Number(); !ok || c.Tracking == nil || c.Tracking.State != nf.TrackingOff {
+		t.Errorf("%+v, %+v", c.Fact(nf.KeyMax), c.Tracking)
+	}
+}
+
+// Rules show that a container tracks; its level is the mask's all the same.
+func TestVZRules(t *testing.T) {
+	n := vztest.New(t)
+	n.Add(vztest.Container{ID: "101", Saved: "full", State: nf.StateRunning})
+	m := virtuozzo(n)
+	ns := fmt.Sprintf("/proc/%d/ns/net", n.Pid("101"))
+	run(t, ns, "nft", "add table ip t; add chain ip t c { type filter hook input priority 0; }; add rule ip t c ct state new accept")
+	s := observe(t, m, nf.Ask{Rules: true})
+	c := vzContainer(t, &s, "101")
+	if c.Rules.Level() != nf.LevelStateful || c.Tracking.State != nf.TrackingOn || c.Fact(nf.KeyLevel).Live != nf.LevelFull.Value() {
+		t.Errorf("%+v, %+v, %+v", c.Rules, c.Tracking, c.Fact(nf.KeyLevel))
+	}
+	run(t, ns, "nft", "flush ruleset")
+	s = observe(t, m, nf.Ask{Rules: true})
+	if c := vzContainer(t, &s, "101"); c.Tracking.State != nf.TrackingUnknown {
+		t.Errorf("a rule that is gone proves nothing: %+v", c.Tracking)
+	}
+}
+
+// A restart that fails half-way leaves a container that does not run; one whose
+// mask is swallowed leaves one that runs with another level than was saved.
+func TestVZRestartsThatGoWrong(t *testing.T) {
+	ctx := context.Background()
+	n := vztest.New(t)
+	n.Add(vztest.Container{ID: "101", Saved: "disabled", State: nf.StateRunning}, vztest.Container{ID: "102", Saved: "disabled", State: nf.StateRunning})
+	m := virtuozzo(n)
+	s := observe(t, m, nf.Ask{})
+	n.FailStart("101", true)
+	n.SwallowMask("102", true)
+	for _, test := range []struct {
+		id, state string
+		fails     bool
+		live      nf.Value
+	}{{"101", nf.StateStopped, true, nf.Absent()}, {"102", nf.StateRunning, false, nf.LevelStateless.Value()}} {
+		c := nf.Change{Target: vzTarget(test.id), Key: nf.KeyRestart, Layer: nf.LayerLive, To: nf.LevelDisabled.Value()}
+		if err := m.Set(ctx, c); (err != nil) != test.fails {
+			t.Errorf("%s: %v", test.id, err)
+		}
+		if err := m.Refresh(ctx, &s, c); err != nil {
+			t.Errorf("%s: %v", test.id, err)
+		}
+		if c := vzContainer(t, &s, test.id); c.State != test.state || c.Fact(nf.KeyLevel).Live != test.live {
+			t.Errorf("%+v", c)
+		}
+	}
+}
+
+// A runtime that was not asked for is not looked at: its links are as good as
+// any others then.
+func TestVZNotAskedFor(t *testing.T) {
+	n := vztest.New(t)
+	n.Add(vztest.Container{ID: "101", Saved: "full", State: nf.StateRunning})
+	m := virtuozzo(n)
+	m.cfg.Runtimes = []string{nf.RuntimeNetns}
+	s := observe(t, m, nf.Ask{})
+	if len(s.Containers) != 1 || s.Containers[0].Runtime != nf.RuntimeNetns || len(n.Calls()) != 0 {
+		t.Errorf("%+v, %v", s.Containers, n.Calls())
+	}
+}
+
+// net->ct.can_alloc of the Virtuozzo 7 kernel, once set, is never cleared.
+func TestLatched(t *testing.T) {
+	loaded := nf.Modules{List: []nf.ModuleFact{{Name: "nf_conntrack", State: nf.ModuleLoaded}}}
+	unloaded := nf.Modules{List: []nf.ModuleFact{{Name: "nf_conntrack", State: nf.ModuleUnloaded}}}
+	keepsOut, lets := nf.LevelStateless.Value(), nf.LevelStateful.Value()
+	for _, test := range []struct {
+		name    string
+		latches string
+		modules nf.Modules
+		seen    string
+		count   nf.Value
+		mask    *nf.Value
+		want    string
+	}{
+		{"a rule that tracks", nf.Yes, loaded, nf.TrackingOn, nf.Number(0), &lets, nf.TrackingOn},
+		{"a rule that tracks, whatever the mask says", nf.Yes, loaded, nf.TrackingOn, nf.Number(0), &keepsOut, nf.TrackingOn},
+		{"no rule that tracks", nf.Yes, loaded, nf.TrackingOff, nf.Number(0), &lets, nf.TrackingUnknown},
+		{"no rule that tracks, in the node", nf.Yes, loaded, nf.TrackingOff, nf.Number(0), nil, nf.TrackingUnknown},
+		{"entries", nf.Yes, loaded, nf.TrackingOff, nf.Number(1), &lets, nf.TrackingOn},
+		{"entries, rules unread", nf.Yes, loaded, nf.TrackingUnknown, nf.Number(1), nil, nf.TrackingOn},
+		{"a mask that keeps it out", nf.Yes, loaded, nf.TrackingUnknown, nf.Number(0), &keepsOut, nf.TrackingOff},
+		{"not loaded", nf.Yes, unloaded, nf.TrackingOff, nf.Absent(), &lets, nf.TrackingOff},
+		{"no such module", nf.Yes, nf.Modules{Complete: true}, nf.TrackingOff, nf.Absent(), nil, nf.TrackingOff},
+		{"modules unread", nf.Yes, nf.Modules{}, nf.TrackingOff, nf.Absent(), nil, nf.TrackingUnknown},
+		{"it may latch", nf.MaybeUnknown, loaded, nf.TrackingOff, nf.Number(0), nil, nf.TrackingUnknown},
+		{"it may latch, entries", nf.MaybeUnknown, loaded, nf.TrackingOff, nf.Number(1), nil, nf.TrackingUnknown},
+		{"it does not latch", nf.No, loaded, nf.TrackingOff, nf.Number(1), nil, nf.TrackingOff},
+	} {
+		s := nf.Snapshot{Modules: test.modules, Capabilities: nf.Capabilities{Latches: test.latches}}
+		ns := nf.Namespace{Tracking: &nf.Tracking{State: test.seen, Evidence: "seen"}, Count: test.count}
+		if got := latched(&s, &ns, test.mask); got.State != test.want || got.Evidence == "" {
+			t.Errorf("%s: %+v, want %s", test.name, got, test.want)
+		}
 	}
 }
