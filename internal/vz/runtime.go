@@ -212,21 +212,21 @@ func (r Runtime) Refresh(c *nf.Container) error {
 	return nil
 }
 
-// refreshState makes the state and the instance of a container follow its init.
+// refreshState makes the state and the instance of a container follow its init,
+// and where it has none its dump, as vzctl2_get_env_status in libvzctl does.
 func refreshState(c *nf.Container, l life, dumped func() bool) {
 	had := c.Instance == nf.InstanceStopped || c.Instance == nf.InstanceSuspended
 	switch {
 	case l.kind == lifeOn && l.instance != "" && l.instance == c.Instance:
-		return // what a listing said of it still holds
+		// what a listing said of it still holds
 	case l.kind == lifeOn:
 		c.Instance, c.Unobservable = l.instance, l.why
 		if l.pid != 0 {
 			c.State = nf.StateRunning
 		}
-	case had && (c.State != nf.StateSuspended || dumped()):
-		c.Unobservable = ""
 	case l.kind == lifeLost && !had:
 		c.Instance, c.Unobservable = "", l.why
+	case had && c.State == nf.StateMounted:
 	case dumped():
 		c.State, c.Instance, c.Unobservable = nf.StateSuspended, nf.InstanceSuspended, ""
 	default:
