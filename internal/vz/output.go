@@ -70,9 +70,12 @@ func fromBracket(data []byte) []byte {
 	return data
 }
 
+// put keeps the first value of a key: what follows may be part of a string that
+// was not escaped.
 func (r record) put(key, value string) {
-	if value = strings.TrimSpace(value); value != "" && value != "-" {
-		r[strings.ToLower(key)] = value
+	key = strings.ToLower(key)
+	if value = strings.TrimSpace(value); value != "" && value != "-" && r[key] == "" {
+		r[key] = value
 	}
 }
 

@@ -97,11 +97,11 @@ func run(ctx context.Context, timeout time.Duration, path string, args ...string
 	cause := context.Cause(timed)
 	switch {
 	case err == nil && !errors.Is(cause, errTooMuch):
-		return stdout.Bytes(), nil
+		return stdout.kept.Bytes(), nil
 	case cause != nil:
 		err = cause
 	}
-	return nil, &runError{program: filepath.Base(path), args: args, err: err, said: firstLine(stderr.Bytes())}
+	return nil, &runError{program: filepath.Base(path), args: args, err: err, said: firstLine(stderr.kept.Bytes())}
 }
 
 // isLocale tells whether a variable chooses the language of messages.
@@ -109,9 +109,10 @@ func isLocale(env string) bool {
 	return strings.HasPrefix(env, "LC_") || strings.HasPrefix(env, "LANG")
 }
 
-// bounded keeps the first bytes of what is written to it.
+// bounded keeps the first bytes of what is written to it. Write is all that it
+// has: a buffer's ReadFrom would know no bound.
 type bounded struct {
-	bytes.Buffer
+	kept bytes.Buffer
 	left int
 	full func() // called when there is more; nil: the rest is dropped
 }
@@ -119,7 +120,7 @@ type bounded struct {
 func (b *bounded) Write(p []byte) (int, error) {
 	n := min(len(p), b.left)
 	b.left -= n
-	b.Buffer.Write(p[:n])
+	b.kept.Write(p[:n])
 	if n < len(p) && b.full != nil {
 		b.full()
 	}

@@ -1,0 +1,105 @@
+package vz
+
+import (
+	"strings"
+	"testing"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// Lines as etc/ve-basic.conf-sample of vzctl has them, and what parse_line in
+// lib/util.c of libvzctl takes.
+func TestParseConf(t *testing.T) {
+	for _, test := range []struct{ line, key, want string }{
+		{`NETFILTER="full"`, "NETFILTER", "full"},
+		{`NETFILTER=full`, "NETFILTER", "full"},
+		{`NETFILTER='full'`, "NETFILTER", "full"},
+		{`  NETFILTER="full"  `, "NETFILTER", "full"},
+		{"NETFILTER=\"full\"\r", "NETFILTER", "full"},
+		{`NETFILTER=full # as the manual says`, "NETFILTER", "full"},
+		{`NETFILTER="full" # as the manual says`, "NETFILTER", "full"},
+		{`NETFILTER=""`, "NETFILTER", ""},
+		{`NETFILTER=`, "NETFILTER", ""},
+		{`#NETFILTER="full"`, "NETFILTER", ""},
+		{`# NETFILTER="full"`, "NETFILTER", ""},
+		{`NETFILTER="full`, "NETFILTER", "full"},
+		{"NETFILTER=\"stateless\"\nNETFILTER=\"full\"", "NETFILTER", "full"}, // the last one counts
+		{`NAME="web 1"`, "NAME", "web 1"},
+		{`NAME="a=b#c"`, "NAME", "a=b#c"},
+		{`NAME="a # b"`, "NAME", "a # b"},
+		{`NAME=a#b`, "NAME", "a#b"},
+		{`NAME="say \"hi\""`, "NAME", `say "hi"`},
+		{`NAME='it is "it"'`, "NAME", `it is "it"`},
+		{"NAME=\"\xff\"", "NAME", "\uFFFD"},
+		{`NAME`, "NAME", ""},
+		{`export NAME="x"`, "NAME", ""},
+		{`IPTABLES="ip_tables iptable_filter"`, "IPTABLES", "ip_tables iptable_filter"},
+		{`PHYSPAGES="65536:65536"`, "PHYSPAGES", "65536:65536"},
+	} {
+		if got := parseConf([]byte("VERSION=\"2\"\n" + test.line + "\n"))[test.key]; got != test.want {
+			t.Errorf("%s: %s is %q, want %q", test.line, test.key, got, test.want)
+		}
+	}
+}
+
+// get_ipt_mask in lib/iptables.c of libvzctl: NETFILTER=, else IPTABLES=, else
+// VE_IP_DEFAULT. Of vz.conf NETFILTER= is nobody's (_s_conf_local_param).
+func TestSavedLevel(t *testing.T) {
+	for _, test := range []struct {
+		conf, global string
+		want         nf.Value
+	}{
+		{`NETFILTER="disabled"`, "", nf.Text("disabled")},
+		{`NETFILTER="stateless"`, "", nf.Text("stateless")},
+		{`NETFILTER="stateful"`, "", nf.Text("stateful")},
+		{`NETFILTER="full"`, "", nf.Text("full")},
+		{"NETFILTER=full\nIPTABLES=ip_tables", "", nf.Text("full")},
+		{"", "", nf.Text("stateless")},
+		{`NETFILTER=""`, "", nf.Text("stateless")},
+		{`IPTABLES=""`, "", nf.Text("stateless")},
+		{`IPTABLES="nonsense"`, "", nf.Text("stateless")},
+		{`IPTABLES="iptable_filter iptable_mangle"`, "", nf.Text("stateless")},
+		{`IPTABLES="iptable_filter ipt_state"`, "", nf.Text("custom(0x4c004003)")},
+		{"", `IPTABLES="iptable_filter"`, nf.Text("custom(0xc000003)")},
+		{`IPTABLES="iptable_nat"`, `IPTABLES="iptable_filter"`, nf.Text("custom(0x64104001)")},
+		{"", `NETFILTER="full"`, nf.Text("stateless")},
+		{`NETFILTER="Full"`, "", nf.Unknown(`its configuration has NETFILTER="Full", which is no level`)},
+		{`NETFILTER="custom(0x1)"`, "", nf.Unknown(`its configuration has NETFILTER="custom(0x1)", which is no level`)},
+	} {
+		got := parseConf([]byte(test.conf)).over(parseConf([]byte(test.global))).savedLevel()
+		if got != test.want {
+			t.Errorf("%q over %q: %v %s, want %v", test.conf, test.global, got, got.Why(), test.want)
+		}
+	}
+}
+
+func TestPrivateArea(t *testing.T) {
+	for conf, want := range map[string]string{
+		"":                               "/vz/private/101",
+		`VE_PRIVATE="/vz/private/$VEID"`: "/vz/private/101",
+		`VE_PRIVATE="/a/${VEID}/b"`:      "/a/101/b",
+		`VE_PRIVATE="/b/ct"`:             "/b/ct",
+	} {
+		if got := parseConf([]byte(conf)).private("101"); got != want {
+			t.Errorf("%q: %s, want %s", conf, got, want)
+		}
+	}
+}
+
+// A configuration never stops nfsync, and what it reads of it fits on one line.
+func FuzzParseConf(f *testing.F) {
+	f.Add([]byte("NETFILTER=\"full\"\n# x\nNAME='a\\\n"))
+	f.Add([]byte("IPTABLES=\"ip_tables,\tipt_state\"\nVE_PRIVATE=\"${VEID}\"\n=\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c := parseConf(data)
+		for k, v := range c {
+			if strings.ContainsAny(v, "\n") || !isSetting(k) {
+				t.Errorf("%q=%q", k, v)
+			}
+		}
+		saved := c.savedLevel()
+		if _, ok := saved.Mask(); !ok && !saved.IsUnknown() {
+			t.Errorf("the saved level is %v", saved)
+		}
+	})
+}
