@@ -68,6 +68,11 @@ func (m mined) Set(ctx context.Context, c nf.Change) error {
 func (b *bench) blast(at int) (steps int, crashed bool, r apply.Receipt, err error) {
 	m := &bomb{at: at}
 	b.wrapped = mined{b.machine, m}
+	return b.explode(m)
+}
+
+// explode runs on a machine that is mined, and on a disk that is too.
+func (b *bench) explode(m *bomb) (steps int, crashed bool, r apply.Receipt, err error) {
 	b.disk.Before, b.disk.After = m.disk, m.disk
 	defer func() {
 		b.wrapped, b.disk.Before, b.disk.After = nil, nil, nil

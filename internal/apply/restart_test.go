@@ -482,3 +482,77 @@ func TestSavedLevels(t *testing.T) {
 	b.ok(0)
 	b.levels(stopped, nf.Absent(), full)
 }
+
+// A recovery that cannot take a saved level back finishes what stands, and still
+// restarts nothing.
+func TestRecoveryRestartsNothing(t *testing.T) {
+	b := newVirtuozzo(t)
+	web := b.running("101")
+	b.wantLevel(web, stateful, nf.RestartAllow)
+	b.when(web, nf.KeyRestart, func() { panic(crash{}) })
+	b.blast(0)
+	b.levels(web, full, stateful)
+	b.on = nil
+	report := b.recover(false)
+	if len(report.Left) != 1 || report.Left[0].Key != nf.KeyLevel || report.Left[0].Reads != stateful {
+		t.Errorf("report %+v", report)
+	}
+	b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Layer: nf.LayerBoot})
+	wants := b.wants
+	b.wants = nil
+	r := b.ok(0)
+	if len(r.Recovered) != 2 || r.Recovered[0].Outcome != apply.Applied || r.Recovered[1].Outcome != apply.Skipped || b.restarts(web) != 0 {
+		t.Errorf("recovered %+v, made %v", r.Recovered, b.made())
+	}
+	b.levels(web, full, stateful)
+	b.wants = wants
+	b.ok(0)
+	b.levels(web, stateful, stateful)
+}
+
+// A run that was cut in the middle of a restart says so: what was begun, and
+// what the container is now.
+func TestCutInTheMiddleOfARestart(t *testing.T) {
+	b := newVirtuozzo(t)
+	web := b.running("101")
+	b.wantLevel(web, stateful, nf.RestartAllow)
+	b.wrapped = between{b.machine, func() {
+		b.machine.Stop(web)
+		panic(crash{})
+	}}
+	func() {
+		defer func() { _ = recover() }()
+		_, _ = b.run()
+	}()
+	b.wrapped = nil
+	b.open()
+	report := b.recover(false)
+	if len(report.Left) != 2 || report.Left[1].Key != nf.KeyRestart || report.Left[1].From != full || report.Left[1].To != stateful || !report.Left[1].Reads.IsAbsent() {
+		t.Errorf("report %+v", report)
+	}
+	r := b.ok(0)
+	if len(r.Recovered) != 2 || r.Recovered[0].Outcome != apply.Applied || r.Recovered[1].Outcome != apply.Kept || !strings.Contains(r.Recovered[1].Reason, "stopped now") {
+		t.Errorf("recovered %+v", r.Recovered)
+	}
+	b.levels(web, nf.Absent(), stateful)
+	b.machine.Start(web)
+	b.ok(0)
+	b.levels(web, stateful, stateful)
+	if b.restarts(web) != 0 {
+		t.Error("restarted")
+	}
+}
+
+// What is remembered of a restart goes when another level is asked.
+func TestRestartOfAnotherWant(t *testing.T) {
+	b := newVirtuozzo(t)
+	web := b.running("101")
+	b.wantLevel(web, stateful, nf.RestartAllow)
+	b.ok(0)
+	b.wants = nil
+	b.wantLevel(web, full, nf.RestartRefuse)
+	b.ok(3)
+	if m := b.memory(); len(m.Restarts) != 0 {
+		t.Errorf("restarts %+v", m.Restarts)
+	}
+}
