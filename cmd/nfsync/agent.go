@@ -11,6 +11,7 @@ import (
 
 	"nfsync.dev/nfsync/internal/agent"
 	"nfsync.dev/nfsync/internal/apply"
+	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/spec"
 	"nfsync.dev/nfsync/internal/view"
 )
@@ -80,7 +81,7 @@ func (a *app) agent(ctx context.Context, o *agentOptions, args []string) error {
 		Accept:  o.git.accept,
 		Observe: a.config.Mode == spec.ModeObserve,
 		Apply: apply.Input{Machine: a.machine(a.host()), State: dir, RunDir: a.runDir,
-			Progress: progress.event, Now: time.Now},
+			Restarts: a.restarts(), Runtimes: a.runtimes, Progress: progress.event, Now: time.Now},
 	})
 	progress.end()
 	return a.lapped(res, err)
@@ -131,7 +132,10 @@ func (a *app) sayMissed(res agent.Result, err error) int {
 // directoryLap is a lap from a directory: there is no revision to fall back on.
 func (a *app) directoryLap(ctx context.Context, o *agentOptions, path string) error {
 	if a.config.Mode == spec.ModeObserve {
-		return a.plan(ctx, &planOptions{git: o.git}, []string{path})
+		return a.plan(ctx, &planOptions{git: o.git, restarts: a.restarts()}, []string{path})
 	}
-	return a.apply(ctx, &applyOptions{git: o.git, yes: true}, []string{path})
+	return a.apply(ctx, &applyOptions{git: o.git, yes: true, restarts: a.restarts()}, []string{path})
 }
+
+// restarts bounds the restarts of a lap as the configuration says.
+func (a *app) restarts() nf.Restarts { return agent.Restarts(a.config.Restart, time.Now()) }

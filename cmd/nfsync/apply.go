@@ -23,8 +23,9 @@ import (
 )
 
 type applyOptions struct {
-	git gitOptions
-	yes bool
+	git      gitOptions
+	yes      bool
+	restarts nf.Restarts // the agent's; by hand: one
 }
 
 func applyCommand(a *app) *cobra.Command {
@@ -69,7 +70,7 @@ func (a *app) apply(ctx context.Context, o *applyOptions, args []string) error {
 		return err
 	}
 	if !o.yes {
-		if err := a.ask(ctx, &todo, a.applyLine(&o.git, path)); err != nil {
+		if err := a.ask(ctx, &todo, o.restarts, a.applyLine(&o.git, path)); err != nil {
 			return err
 		}
 	}
@@ -83,6 +84,8 @@ func (a *app) apply(ctx context.Context, o *applyOptions, args []string) error {
 		State:    dir,
 		RunDir:   a.runDir,
 		PlanID:   todo.planID,
+		Restarts: o.restarts,
+		Runtimes: a.runtimes,
 		Progress: progress.event,
 		Now:      time.Now,
 	})
@@ -159,13 +162,13 @@ var errNoTerminal = hinted{errors.New("nobody to ask: this is not a terminal"),
 
 // ask shows the plan on a terminal and waits for a yes. What is applied then is
 // what was shown, or nothing.
-func (a *app) ask(ctx context.Context, todo *order, again string) error {
+func (a *app) ask(ctx context.Context, todo *order, restarts nf.Restarts, again string) error {
 	_, in := terminal(a.stdin)
 	_, out := terminal(a.stderr)
 	if !in || !out {
 		return errNoTerminal
 	}
-	plan, err := a.planLive(ctx, todo.policies)
+	plan, err := a.planLive(ctx, todo.policies, restarts)
 	if err != nil {
 		return err
 	}
@@ -181,8 +184,21 @@ func (a *app) ask(ctx context.Context, todo *order, again string) error {
 	if plan.Summary.Changes == 0 {
 		return nil
 	}
-	fmt.Fprintf(a.stderr, "\nMake %s now? [y/N] ", changes(plan))
+	fmt.Fprint(a.stderr, "\n", restarted(plan))
+	fmt.Fprintf(a.stderr, "Make %s now? [y/N] ", changes(plan))
 	return a.answer(ctx)
+}
+
+// restarted names the containers that the plan restarts; empty where there is
+// none.
+func restarted(p nf.Plan) string {
+	var b strings.Builder
+	for _, c := range p.Changes {
+		if c.Key == nf.KeyRestart {
+			fmt.Fprintf(&b, "This restarts %q: its services stop and start again.\n", c.Target.String())
+		}
+	}
+	return b.String()
 }
 
 func changes(p nf.Plan) string {

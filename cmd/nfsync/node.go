@@ -12,13 +12,14 @@ import (
 )
 
 // planLive plans the policies on this node, which it only looks at.
-func (a *app) planLive(ctx context.Context, p spec.Policies) (nf.Plan, error) {
+func (a *app) planLive(ctx context.Context, p spec.Policies, restarts nf.Restarts) (nf.Plan, error) {
 	m := a.machine(a.host())
 	listed, err := m.List(ctx)
 	if err != nil {
 		return nf.Plan{}, err
 	}
 	wants := p.Resolve(&listed)
+	wants.Restarts = restarts
 	s, err := m.Observe(ctx, diff.Ask(wants))
 	if err != nil {
 		return nf.Plan{}, err

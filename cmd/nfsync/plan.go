@@ -21,6 +21,7 @@ type planOptions struct {
 	snapshots []string
 	out       string
 	detailed  bool
+	restarts  nf.Restarts // the agent's; by hand: one
 }
 
 func planCommand(a *app) *cobra.Command {
@@ -98,7 +99,7 @@ func (o *planOptions) check() error {
 
 func (a *app) makePlan(ctx context.Context, o *planOptions, p spec.Policies) (nf.Plan, error) {
 	if len(o.snapshots) == 0 {
-		return a.planLive(ctx, p)
+		return a.planLive(ctx, p, o.restarts)
 	}
 	file, err := readDocument(o.snapshots[0])
 	if err != nil {

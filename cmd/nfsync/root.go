@@ -41,6 +41,7 @@ type options struct {
 	runtimes   []string
 	netnsDir   string
 	nodeNetns  string
+	vzRoot     string
 	logFormat  string
 }
 
@@ -52,9 +53,10 @@ func (o *options) register(f *pflag.FlagSet, getenv func(string) string) {
 	f.StringVar(&o.stateDir, "state-dir", systemdDir(getenv, "STATE_DIRECTORY", defaultStateDir), "`directory` of what nfsync remembers")
 	f.StringVar(&o.runDir, "run-dir", systemdDir(getenv, "RUNTIME_DIRECTORY", defaultRunDir), "`directory` of the lock")
 	f.StringVar(&o.root, "root", "/", "`directory` below which /lib/modules and the boot files are")
-	f.StringSliceVar(&o.runtimes, "runtime", []string{nf.RuntimeNetns}, "container `runtimes` to look for: netns; vz is taken, and not looked for by this version")
+	f.StringSliceVar(&o.runtimes, "runtime", []string{nf.RuntimeVZ, nf.RuntimeNetns}, "container `runtimes` to look for: vz (Virtuozzo 7), netns (named network namespaces)")
 	f.StringVar(&o.netnsDir, "netns-dir", defaultNetnsDir, "`directory` of the named network namespaces")
 	f.StringVar(&o.nodeNetns, "node-netns", "", "`path` of the node's network namespace, where nfsync itself is not in it")
+	f.StringVar(&o.vzRoot, "vz-root", "/", "`directory` below which everything of Virtuozzo is: programs, configurations, /proc/mounts")
 	f.StringVar(&o.logFormat, "log-format", logText, "format of messages on stderr: text, json")
 }
 
@@ -77,7 +79,7 @@ func (o *options) check() error {
 	}
 	for _, r := range o.runtimes {
 		if r != nf.RuntimeNetns && r != nf.RuntimeVZ {
-			return usageError{fmt.Errorf("unknown runtime %q: must be %s or %s", r, nf.RuntimeNetns, nf.RuntimeVZ)}
+			return usageError{fmt.Errorf("unknown runtime %q: must be %s or %s", r, nf.RuntimeVZ, nf.RuntimeNetns)}
 		}
 	}
 	return nil
@@ -91,6 +93,7 @@ func (o *options) host() host.Config {
 		FS:        o.kernel(),
 		Runtimes:  slices.Clone(o.runtimes),
 		NetnsDir:  o.netnsDir,
+		VZRoot:    o.vzRoot,
 		NodeNetns: o.nodeNetns,
 	}
 }
