@@ -184,12 +184,9 @@ func (p *planner) decided(d *difference) []*difference {
 func (w *World) Check(c nf.Change) *nf.Refusal {
 	want := nf.Want{Target: c.Target, Key: c.Key, Wish: nf.Exactly(c.To), Source: c.Source}
 	d := &difference{want: want, layer: c.Layer, from: c.From, to: c.To}
-	switch {
-	case c.Key == nf.KeyRestart:
-	case c.Layer == nf.LayerLive:
-		d.from = shown(w.fact(c.Target, c.Key).Live, c.To)
-	default:
-		d.from = w.value(c)
+	d.from = w.value(c)
+	if c.Layer == nf.LayerLive {
+		d.from = shown(d.from, c.To)
 	}
 	v := w.judge(d)
 	if v == nil {
