@@ -220,3 +220,41 @@ func TestEnterFromTheMainThread(t *testing.T) {
 		}
 	}
 }
+
+// The namespace that is looked at is the one that is entered, and one that is
+// refused is not.
+func TestEnterIf(t *testing.T) {
+	dir := t.TempDir()
+	path := addNamespace(t, dir, "a", unix.CLONE_NEWNET)
+	want, err := Identify(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entered := errors.New("of f")
+	err = EnterIf(path, func(id Identity) error {
+		if id != want {
+			t.Errorf("looked at %s, want %s", id, want)
+		}
+		// From now on the path names another.
+		removeNamespace(t, path)
+		addNamespace(t, dir, "a", unix.CLONE_NEWNET)
+		return nil
+	}, func() error {
+		if id, err := Identify(ownPath()); id != want {
+			t.Errorf("entered %s, want %s, %v", id, want, err)
+		}
+		return entered
+	})
+	if !errors.Is(err, entered) {
+		t.Error(err)
+	}
+	refused := errors.New("of check")
+	never := func() error { t.Error("entered"); return nil }
+	if err := EnterIf(path, func(Identity) error { return refused }, never); !errors.Is(err, refused) {
+		t.Error(err)
+	}
+	if err := EnterIf(filepath.Join(dir, "none"), func(Identity) error { return nil }, never); !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+	noStrays(t)
+}
