@@ -99,6 +99,31 @@ func TestVZWithTheNodesNamespace(t *testing.T) {
 	}
 }
 
+// What is done in one of two containers that share a namespace is done in the
+// other, whatever is read of either later.
+func TestVZWithAnothersNamespace(t *testing.T) {
+	n := vztest.New(t)
+	n.Add(vztest.Container{ID: "101", Saved: "full", State: nf.StateRunning}, vztest.Container{ID: "102", Saved: "full", State: nf.StateRunning})
+	m := virtuozzo(n)
+	pidFile, nsLink := filepath.Join(n.Root(), "var/run/ve/102.init.pid"), filepath.Join(m.cfg.NetnsDir, "102")
+	if err := errors.Join(os.WriteFile(pidFile, []byte(fmt.Sprint(n.Pid("101"))), 0o644), os.Remove(nsLink)); err != nil {
+		t.Fatal(err)
+	}
+	link(t, m, n.Pid("101"), "102")
+	s := observe(t, m, nf.Ask{All: true})
+	for _, id := range []string{"101", "102"} {
+		c := vzContainer(t, &s, id)
+		for range 2 {
+			if c.Unobservable == "" || len(c.Facts) != 1 || c.Rules != nil {
+				t.Errorf("%+v", c)
+			}
+			if err := m.Refresh(context.Background(), &s, nf.Change{Target: c.Target(), Key: nf.TimeoutKey("udp"), Layer: nf.LayerLive}); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
 // A runtime that is there and cannot be read is said to be broken. Its
 // namespaces are nobody's then, the others' are read as ever, and nothing that
 // needs all of them is answered for.

@@ -66,7 +66,7 @@ func vzContainer(t *testing.T, s *nf.Snapshot, id string) *nf.Container {
 	return c
 }
 
-// askAll asks for what a policy can of one container.
+// askVZ asks for what a policy can of containers.
 func askVZ(ids ...string) nf.Ask {
 	ask := nf.Ask{Keys: map[nf.Target][]nf.Key{}}
 	for _, id := range ids {
@@ -306,6 +306,7 @@ func testVZRestart(t *testing.T, st VZStage) {
 	if c.Instance != first {
 		t.Errorf("what is gone changed the snapshot: %+v", c)
 	}
+	hasLevel(t, c, full, stateless)
 	if err := m.Refresh(ctx, &s, restart); err != nil {
 		t.Fatal(err)
 	}
@@ -422,7 +423,9 @@ func testVZEveryNamespace(t *testing.T, st VZStage) {
 			}
 		}
 		hasLevel(t, vzContainer(t, &s, "101"), full, full)
-		hasLevel(t, vzContainer(t, &s, "103"), nf.Absent(), full)
+		for _, id := range []string{"102", "103"} {
+			hasLevel(t, vzContainer(t, &s, id), nf.Absent(), full)
+		}
 	}
 	st.Start("103")
 	for _, c := range []nf.Change{unload, lower} {

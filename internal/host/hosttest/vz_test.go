@@ -1,6 +1,7 @@
 package hosttest_test
 
 import (
+	"context"
 	"testing"
 
 	"nfsync.dev/nfsync/internal/host/hosttest"
@@ -22,4 +23,110 @@ func TestConformanceVZ(t *testing.T) {
 			Claim: func(string, string) {}, // it has no directory
 		}
 	})
+}
+
+// What becomes of a container that is restarted while something goes wrong.
+func TestRestartFaults(t *testing.T) {
+	stateless, full := nf.LevelStateless.Value(), nf.LevelFull.Value()
+	for _, test := range []struct {
+		name  string
+		wire  func(*hosttest.Machine, nf.Target)
+		fails bool
+		state string
+		same  bool // the instance
+		live  nf.Value
+	}{
+		{"none", func(*hosttest.Machine, nf.Target) {}, false, nf.StateRunning, false, stateless},
+		{"it fails", func(m *hosttest.Machine, _ nf.Target) { m.Inject(hosttest.Fault{Op: hosttest.OpSet}) },
+			true, nf.StateRunning, true, full},
+		{"it fails half-way", func(m *hosttest.Machine, _ nf.Target) {
+			m.Inject(hosttest.Fault{Op: hosttest.OpSet, Kind: hosttest.Halt})
+		},
+			true, nf.StateStopped, false, nf.Absent()},
+		{"it fails, and is made", func(m *hosttest.Machine, _ nf.Target) {
+			m.Inject(hosttest.Fault{Op: hosttest.OpSet, Kind: hosttest.FailAfter})
+		}, true, nf.StateRunning, false, stateless},
+		{"it is not made", func(m *hosttest.Machine, _ nf.Target) {
+			m.Inject(hosttest.Fault{Op: hosttest.OpSet, Kind: hosttest.Swallow})
+		}, false, nf.StateRunning, true, full},
+		{"the mask is swallowed", func(m *hosttest.Machine, web nf.Target) { m.SetStartLevel(web, nf.LevelStateful.Value()) },
+			false, nf.StateRunning, false, nf.LevelStateful.Value()},
+		{"not permitted", func(m *hosttest.Machine, _ nf.Target) { m.Deny(nf.AbilityContainers, "no") },
+			true, nf.StateRunning, true, full},
+	} {
+		m := hosttest.NewVirtuozzo()
+		web := m.AddVZ(hosttest.VZ{ID: "101", Name: "web-1", Saved: stateless, Live: full})
+		test.wire(m, web)
+		_, before := m.State(web)
+		if err := set(t, m, web, nf.KeyRestart, stateless); (err != nil) != test.fails {
+			t.Errorf("%s: %v", test.name, err)
+		}
+		state, after := m.State(web)
+		if state != test.state || (before == after) != test.same || m.Level(web, nf.LayerLive) != test.live || m.Level(web, nf.LayerBoot) != stateless {
+			t.Errorf("%s: %s, %s to %s, %v", test.name, state, before, after, m.Level(web, nf.LayerLive))
+		}
+	}
+}
+
+// A cold start brings the kernel's own values and the node's limit; so does
+// that of the node, of the containers that ran.
+func TestColdStarts(t *testing.T) {
+	for name, start := range map[string]func(*hosttest.Machine, nf.Target){
+		"restart":  (*hosttest.Machine).Recreate,
+		"the node": func(m *hosttest.Machine, _ nf.Target) { m.Reboot() },
+	} {
+		m := hosttest.NewVirtuozzo()
+		web := m.AddVZ(hosttest.VZ{ID: "101", Saved: nf.LevelStateful.Value(), Live: nf.LevelFull.Value()})
+		off := m.AddVZ(hosttest.VZ{ID: "102", State: nf.StateStopped})
+		m.Put(web, nf.KeyMax, 5)
+		m.SetCount(web, 7)
+		m.SetRules(web, nf.Table{Backend: nf.BackendNft, Rules: 1})
+		m.SetTracking(web, nf.Tracking{State: nf.TrackingOn})
+		start(m, web)
+		s, err := m.Observe(context.Background(), nf.Ask{All: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, c, _ := s.Find(web)
+		if m.Value(web, nf.KeyMax) != m.Value(nf.Node, nf.KeyMax) || c.Count != nf.Number(0) || len(c.Rules.Tables) != 0 ||
+			c.Tracking.State != nf.TrackingUnknown || c.Fact(nf.KeyLevel).Live != nf.LevelStateful.Value() {
+			t.Errorf("%s: %+v", name, c)
+		}
+		if state, _ := m.State(off); state != nf.StateStopped {
+			t.Errorf("%s: a stopped container is %s", name, state)
+		}
+	}
+}
+
+// What the kernel is decides what is seen of levels and tracking.
+func TestCapabilities(t *testing.T) {
+	for _, test := range []struct {
+		name          string
+		masks         bool
+		latches       string
+		live          nf.Value
+		node, tracked string // entries, and no rule
+	}{
+		{"Virtuozzo 7", true, nf.Yes, nf.LevelFull.Value(), nf.TrackingUnknown, nf.TrackingOn},
+		{"VHS 9", false, nf.No, nf.Absent(), nf.TrackingOff, nf.TrackingOff},
+		{"cannot be told", false, nf.MaybeUnknown, nf.LevelFull.Value(), nf.TrackingUnknown, nf.TrackingUnknown},
+	} {
+		m := hosttest.New()
+		m.SetCapabilities(test.masks, test.latches)
+		web := m.AddVZ(hosttest.VZ{ID: "101", Saved: nf.LevelFull.Value()})
+		m.SetCount(web, 3)
+		m.SetState(m.AddVZ(hosttest.VZ{ID: "102"}), "starting")
+		s, err := m.Observe(context.Background(), nf.Ask{Rules: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, c, _ := s.Find(web)
+		if s.Capabilities.Masks != test.masks || s.Capabilities.Latches != test.latches || c.Fact(nf.KeyLevel).Live != test.live ||
+			s.Host.Tracking.State != test.node || c.Tracking.State != test.tracked {
+			t.Errorf("%s: %+v, %+v, %+v", test.name, s.Capabilities, s.Host.Tracking, c)
+		}
+		if _, c, _ := s.Find(vzTarget("102")); c.State != "starting" || c.Unobservable == "" || c.Rules != nil {
+			t.Errorf("on its way: %+v", c)
+		}
+	}
 }
