@@ -12,7 +12,8 @@ import (
 
 // Set makes the change's key have the value To on its target; From is not
 // looked at. To undo a change is to set its From. That it returns nil is no
-// proof: Refresh reads back.
+// proof: Refresh reads back. In the boot layer the level of a container is what
+// its next cold start brings; the key restart is such a start, whatever To is.
 //
 // It returns nf.ErrGone where the container is not the one that was last
 // listed, observed or refreshed, and nf.ErrNodeScope where a container's

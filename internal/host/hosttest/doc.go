@@ -4,6 +4,6 @@
 // The machine is a small real thing: it keeps its values, refuses what a kernel
 // refuses, and does what it is told, one call at a time. A test builds the node
 // it needs from New, meddles with it as something else on a node would (Put,
-// SetRules, Remove), makes single calls fail with Inject, and reads the outcome
-// with Value or an observation.
+// SetRules, Stop, Remove), makes single calls fail with Inject, and reads the
+// outcome with Value or an observation.
 package hosttest
