@@ -25,8 +25,8 @@ func doctorCommand(a *app) *cobra.Command {
 		Use:   "doctor",
 		Short: "Check whether nfsync can do its work here",
 		Long: `Doctor looks at what nfsync needs: the kernel's conntrack and modules, the
-privileges, the node's network namespace, the containers, the state directory
-and the lock. Of the agent's configuration, if there is one, it checks the file,
+privileges, the node's network namespace, Virtuozzo, the containers, the state
+directory and the lock. Of the agent's configuration, if there is one, it checks the file,
 the keys and secrets that it names, and whether each repository delivers a good
 revision. It changes nothing, and ends with 1 where something fails.`,
 		Example: `  nfsync doctor
@@ -48,7 +48,7 @@ func (a *app) doctor(ctx context.Context, flags *pflag.FlagSet) error {
 	}
 	checks := []view.Check{
 		checkKernel(&s), checkModules(&s), checkConntrack(&s),
-		a.checkNode(&s), checkModulePrivilege(&s), a.checkContainers(&s),
+		a.checkNode(&s), checkModulePrivilege(&s), a.checkVirtuozzo(&s), a.checkContainers(&s),
 		a.checkMemory(), a.checkState(), a.checkLock(),
 	}
 	checks = slices.Concat(checks, config, a.checkLastGood())
@@ -119,7 +119,16 @@ func checkModulePrivilege(s *nf.Snapshot) view.Check {
 }
 
 func (a *app) checkContainers(s *nf.Snapshot) view.Check {
-	c := passed("containers", fmt.Sprintf("%d in %s", len(s.Containers), a.netnsDir))
+	named := 0
+	for i := range s.Containers {
+		if s.Containers[i].Runtime == nf.RuntimeNetns {
+			named++
+		}
+	}
+	c := passed("containers", fmt.Sprintf("%d in %s", named, a.netnsDir))
+	if n := len(s.Containers) - named; n > 0 {
+		c.Detail += fmt.Sprintf(", %d of Virtuozzo", n)
+	}
 	if why := s.Capabilities.Denied[nf.AbilityContainers]; why != "" {
 		c.Status, c.Detail, c.Remedy = view.Fail, why, "run nfsync as root"
 		return c

@@ -55,7 +55,7 @@ type Input struct {
 	// Timeout bounds one change with the looks before and after it, so that a
 	// kernel file which never answers ends in an error; 0 is a minute.
 	Timeout time.Duration
-	// RestartTimeout bounds the restart of one container; 0 is ten minutes.
+	// RestartTimeout bounds the restart of one container; 0 is eleven minutes.
 	RestartTimeout time.Duration
 	Now            func() time.Time // the clock, for the receipt only
 }

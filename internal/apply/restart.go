@@ -12,8 +12,9 @@ import (
 )
 
 // restartTimeout bounds the restart of one container: its services are given
-// minutes to end, and its start loads a whole system.
-const restartTimeout = 10 * time.Minute
+// minutes to end, and its start loads a whole system. Package vz bounds the
+// program that does it by ten minutes; its answer says more.
+const restartTimeout = 10*time.Minute + changeTimeout
 
 // endedReason is for live values of an instance that a restart has ended.
 const endedReason = "the restart of its container has ended it: nothing of it is left"

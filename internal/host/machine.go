@@ -19,6 +19,7 @@ import (
 	"nfsync.dev/nfsync/internal/kernel"
 	"nfsync.dev/nfsync/internal/netns"
 	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/vz"
 )
 
 // Config says which machine it is. Only FS is required.
@@ -29,6 +30,8 @@ type Config struct {
 	Runtimes []string // the nf.Runtime constants; empty: all. One that this node lacks is no error.
 	NetnsDir string   // empty: netns.DefaultDir
 	VZRoot   string   // below which Virtuozzo is; empty: /
+	// VZTimeouts bound the runs of Virtuozzo's programs; zero: as package vz has it.
+	VZTimeouts vz.Timeouts
 	// NodeNetns is the file of the node's network namespace. Empty, it is
 	// nfsync's own, if that is the kernel's first.
 	NodeNetns string

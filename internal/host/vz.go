@@ -13,8 +13,11 @@ import (
 func (m *Machine) vz(bootID string) vz.Runtime {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return vz.Runtime{Root: m.cfg.VZRoot, Proc: m.cfg.FS.Proc, BootID: bootID, Own: m.own}
+	return vz.Runtime{Root: m.cfg.VZRoot, Proc: m.cfg.FS.Proc, BootID: bootID, Own: m.own, Timeouts: m.cfg.VZTimeouts}
 }
+
+// Virtuozzo looks what of Virtuozzo is on the machine, for doctor.
+func (c Config) Virtuozzo() vz.Found { return vz.Runtime{Root: c.VZRoot, Proc: c.FS.Proc}.Found() }
 
 // listVZ lists the containers of Virtuozzo, and returns what they have that the
 // netns runtime may find too.
