@@ -229,10 +229,21 @@ func (e *expansion) addDependencies() {
 		}
 		for _, dep := range m.Deps {
 			dep = e.real(dep)
-			e.world.dependency[dep] = e.modules[dep] == nil || e.world.dependency[dep]
+			e.world.dependency[dep] = !e.wantsLoaded(dep) || e.world.dependency[dep]
 			e.addLoaded(dep, want.Source)
 		}
 	}
+}
+
+// wantsLoaded tells whether a policy or a level, and not only a module that needs
+// it, has a module loaded.
+func (e *expansion) wantsLoaded(name string) bool {
+	want := e.modules[name]
+	if want == nil {
+		return false
+	}
+	state, _, _ := want.Wish.Value.Module()
+	return state == nf.ModuleLoaded
 }
 
 func sortedNames(m map[string]*nf.Want) []string {
