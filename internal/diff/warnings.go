@@ -2,6 +2,7 @@ package diff
 
 import (
 	"fmt"
+	"slices"
 
 	"nfsync.dev/nfsync/internal/nf"
 )
@@ -117,7 +118,8 @@ func (w *World) endedWith(m nf.MemoryKey) bool {
 }
 
 // forgotten: a key that nfsync has set and that no policy names any more is
-// left as it is.
+// left as it is. A module that something loaded needs, as what loading that has
+// brought, is nobody's to take away.
 func (w *World) forgotten(wanted map[ref]bool) []nf.Warning {
 	exists := map[nf.Target]bool{nf.Node: true}
 	for _, t := range w.order {
@@ -125,11 +127,34 @@ func (w *World) forgotten(wanted map[ref]bool) []nf.Warning {
 	}
 	var list []nf.Warning
 	for _, m := range w.snap.Memory.Keys {
-		if !m.Set || wanted[memoryRef(m.Target, m.Key)] || !exists[nameless(m.Target)] || w.endedWith(m) {
+		if !m.Set || wanted[w.remembered(m)] || !exists[nameless(m.Target)] || w.endedWith(m) || w.needed(m.Key) {
 			continue
 		}
 		list = append(list, nf.Warning{Code: nf.WarnNoLongerWanted, Target: m.Target, Key: m.Key,
 			Message: fmt.Sprintf("nfsync set this to %s, and no policy names it any more: it is left as it is", m.Applied)})
 	}
 	return list
+}
+
+// remembered is what a remembered key is now: a module can have become the alias
+// of another one, as nf_conntrack_ipv4 has in Linux 4.19.
+func (w *World) remembered(m nf.MemoryKey) ref {
+	if name, ok := m.Key.Module(); ok {
+		if f, found := w.snap.Modules.Find(name); found {
+			return memoryRef(m.Target, nf.ModuleKey(f.Name))
+		}
+	}
+	return memoryRef(m.Target, m.Key)
+}
+
+// needed tells whether a key is a loaded module that another loaded one needs.
+func (w *World) needed(k nf.Key) bool {
+	name, _ := k.Module()
+	f, ok := w.snap.Modules.Find(name)
+	if !ok || f.State != nf.ModuleLoaded {
+		return false
+	}
+	return slices.ContainsFunc(w.snap.Modules.List, func(m nf.ModuleFact) bool {
+		return m.State == nf.ModuleLoaded && (slices.Contains(m.Deps, f.Name) || slices.Contains(f.Holders, m.Name))
+	})
 }

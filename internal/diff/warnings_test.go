@@ -38,6 +38,13 @@ func TestWarnings(t *testing.T) {
 			module(s, "nf_conntrack").Declared = []nf.Declaration{{File: "/etc/modprobe.d/x.conf", Line: 1, Value: nf.Module(nf.ModuleUnloaded, nil)}}
 		}), []nf.Want{want(nf.Node, nf.KeyMax, nf.Number(262144)), wantModule("nf_conntrack", nf.ModuleLoaded, nil)},
 			[]string{"declared-elsewhere node", "declared-elsewhere node"}},
+		{"another file that has not the last word", mainline(func(s *nf.Snapshot) {
+			bootFiles(s)
+			boot(&s.Host, nf.KeyMax, nf.Number(262144))
+			setFact(&s.Host, nf.KeyMax, func(f *nf.Fact) {
+				f.Declared = []nf.Declaration{{File: "/etc/sysctl.d/10-x.conf", Line: 3, Value: nf.Number(65536), Overruled: true}}
+			})
+		}), []nf.Want{want(nf.Node, nf.KeyMax, nf.Number(262144))}, nil},
 		{"an options line loads nothing", mainline(bootModule("br_netfilter", nf.Module(nf.ModuleUnloaded, nil)), func(s *nf.Snapshot) {
 			module(s, "br_netfilter").Declared = []nf.Declaration{{File: "/etc/modprobe.d/x.conf", Line: 1, Value: nf.Module(nf.ModuleLoaded, map[string]string{"a": "1"})}}
 		}), []nf.Want{wantModule("br_netfilter", nf.ModuleUnloaded, nil)}, nil},
@@ -57,6 +64,27 @@ func TestWarnings(t *testing.T) {
 				{Target: nf.Node, Key: nf.KeyBuckets, Set: true},
 			}
 		}), []nf.Want{want(nf.Node, nf.KeyBuckets, nf.Number(65536))}, []string{"no-longer-wanted node"}},
+		{"a module that something loaded needs", mainline(func(s *nf.Snapshot) {
+			module(s, "x_tables").State = nf.ModuleLoaded
+			s.Memory.Keys = []nf.MemoryKey{
+				{Target: nf.Node, Key: nf.ModuleKey("nf_conntrack"), Set: true, Applied: nf.Module(nf.ModuleLoaded, nil)},   // of nft_ct
+				{Target: nf.Node, Key: nf.ModuleKey("nf_defrag_ipv4"), Set: true, Applied: nf.Module(nf.ModuleLoaded, nil)}, // of both
+				{Target: nf.Node, Key: nf.ModuleKey("nft_ct"), Set: true, Applied: nf.Module(nf.ModuleLoaded, nil)},         // of none
+				{Target: nf.Node, Key: nf.ModuleKey("x_tables"), Set: true, Applied: nf.Module(nf.ModuleLoaded, nil)},       // of ip_tables, which is not
+			}
+		}), nil, []string{"no-longer-wanted node", "no-longer-wanted node"}},
+		{"what only a softdep brought", mainline(func(s *nf.Snapshot) {
+			module(s, "nft_ct").Deps = append(slices.Clone(module(s, "nft_ct").Deps), "nf_defrag_ipv6")
+			s.Memory.Keys = []nf.MemoryKey{{Target: nf.Node, Key: nf.ModuleKey("nf_defrag_ipv6"), Set: true, Applied: nf.Module(nf.ModuleLoaded, nil)}}
+		}), nil, nil},
+		{"a module that another one needs which its file does not name", mainline(func(s *nf.Snapshot) {
+			module(s, "nf_defrag_ipv6").Holders = []string{"nf_conntrack"}
+			s.Memory.Keys = []nf.MemoryKey{{Target: nf.Node, Key: nf.ModuleKey("nf_defrag_ipv6"), Set: true, Applied: nf.Module(nf.ModuleLoaded, nil)}}
+		}), nil, nil},
+		{"a module that is an alias since", mainline(func(s *nf.Snapshot) {
+			s.Memory.Keys = []nf.MemoryKey{{Target: nf.Node, Key: nf.ModuleKey("ip_conntrack"), Set: true, Applied: nf.Module(nf.ModuleLoaded, nil)}}
+			isolate(s, "nf_conntrack")
+		}), []nf.Want{wantModule("ip_conntrack", nf.ModuleLoaded, nil)}, nil},
 		{"a key that ended with the namespace that it was set in", mainline(func(s *nf.Snapshot) {
 			s.Memory.Keys = []nf.MemoryKey{
 				{Target: netns("web"), Key: nf.TimeoutKey("udp"), Set: true, Instance: "boot-1/an-older-one"},

@@ -112,9 +112,10 @@ func (fs FS) isSysctlConf(name string) bool {
 // alias.
 func (d *Declarations) Keys() []nf.Key { return slices.Sorted(maps.Keys(d.exact)) }
 
-// Of returns the lines that set a key, in the order in which they are read.
+// Of returns the lines that set a key, in the order in which they are read, and
+// of those of sysctl.d which ones are overruled.
 func (d *Declarations) Of(k nf.Key) []nf.Declaration {
-	lines := slices.Clone(d.exact[k])
+	lines := overrule(slices.Clone(d.exact[k]))
 	if name, ok := k.Module(); ok {
 		return append(lines, matching(d.modules, name)...)
 	}
@@ -123,7 +124,30 @@ func (d *Declarations) Of(k nf.Key) []nf.Declaration {
 	if !ok || len(lines) > 0 || slices.ContainsFunc(d.excluded, excludes) {
 		return lines
 	}
-	return matching(d.values, netfilterPath+file)
+	lines = matching(d.values, netfilterPath+file)
+	for i := range lines { // what a line names itself, as nfsync's do, is not taken from patterns
+		lines[i].Overruled = true
+	}
+	return lines
+}
+
+// overrule marks the lines that another one comes after: in files of sysctl.d
+// the last line counts, and the files are read by name, nfsync's among them
+// (sysctl.d(5)). Whether sysctl.conf is read at all depends on who sets the
+// values: sysctl(8) reads it after all others, systemd-sysctl does not.
+func overrule(lines []nf.Declaration) []nf.Declaration {
+	var later, laterOld bool
+	for i, line := range slices.Backward(lines) {
+		switch {
+		case path.Base(path.Dir(line.File)) == "sysctl.d":
+			lines[i].Overruled = later || path.Base(line.File) < path.Base(sysctlConf)
+			later = true
+		case line.File == "/"+oldSysctlConf:
+			lines[i].Overruled = laterOld
+			laterOld = true
+		}
+	}
+	return lines
 }
 
 func matching(patterns []pattern, name string) []nf.Declaration {

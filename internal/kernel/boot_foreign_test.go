@@ -10,11 +10,15 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// said is each line about a key as FILE:LINE VALUE.
+// said is each line about a key as FILE:LINE VALUE, and whether it is overruled.
 func said(d Declarations, k nf.Key) []string {
 	var lines []string
 	for _, l := range d.Of(k) {
-		lines = append(lines, fmt.Sprintf("%s:%d %s", l.File, l.Line, l.Value))
+		text := fmt.Sprintf("%s:%d %s", l.File, l.Line, l.Value)
+		if l.Overruled {
+			text += ", overruled"
+		}
+		lines = append(lines, text)
 	}
 	return lines
 }
@@ -35,14 +39,20 @@ func TestDeclared(t *testing.T) {
 		{"negative", "proc_dointvec", sysctl("net.netfilter.nf_conntrack_udp_timeout = -1\n"), nf.TimeoutKey("udp"), []string{"/etc/sysctl.d/a.conf:1 -1"}},
 		{"no assignment", "sysctl.d(5)", sysctl("net.netfilter.nf_conntrack_max\nnet.netfilter.nf_conntrack_max =\n= 5\n"), nf.KeyMax, nil},
 		{"something else", "sysctl.d(5)", sysctl("net.ipv4.conf.all.nf_conntrack_max = 1\nnet.netfilter.nf_log.1 = x\n"), nf.KeyMax, nil},
-		{"a pattern", "sysctl.d(5)", sysctl("net.netfilter.nf_conntrack_* = 7\n"), nf.KeyMax, []string{"/etc/sysctl.d/a.conf:1 7"}},
+		{"a pattern", "sysctl.d(5)", sysctl("net.netfilter.nf_conntrack_* = 7\n"), nf.KeyMax, []string{"/etc/sysctl.d/a.conf:1 7, overruled"}},
 		{"a pattern stops at a slash", "glob(7)", sysctl("net.* = 7\n"), nf.KeyMax, nil},
 		{"excluded from a pattern", "sysctl.d(5)", sysctl("net.netfilter.* = 7\n-net.netfilter.nf_conntrack_max\n"), nf.KeyMax, nil},
 		{"a name before a pattern", "sysctl.d(5)", sysctl("net.netfilter.nf_conntrack_max = 5\nnet.netfilter.* = 7\n"), nf.KeyMax, []string{"/etc/sysctl.d/a.conf:1 5"}},
 		{"by name of the files", "sysctl.d(5)", map[string]string{"usr/lib/sysctl.d/10.conf": "net.netfilter.nf_conntrack_max = 1", "etc/sysctl.d/20.conf": "net.netfilter.nf_conntrack_max = 2", "lib/sysctl.d/15.conf": "net.netfilter.nf_conntrack_max = 3"},
-			nf.KeyMax, []string{"/usr/lib/sysctl.d/10.conf:1 1", "/lib/sysctl.d/15.conf:1 3", "/etc/sysctl.d/20.conf:1 2"}},
+			nf.KeyMax, []string{"/usr/lib/sysctl.d/10.conf:1 1, overruled", "/lib/sysctl.d/15.conf:1 3, overruled", "/etc/sysctl.d/20.conf:1 2, overruled"}},
 		{"replaced by name", "sysctl.d(5)", map[string]string{"usr/lib/sysctl.d/10.conf": "net.netfilter.nf_conntrack_max = 1", "run/sysctl.d/10.conf": "net.netfilter.nf_conntrack_max = 2"},
-			nf.KeyMax, []string{"/run/sysctl.d/10.conf:1 2"}},
+			nf.KeyMax, []string{"/run/sysctl.d/10.conf:1 2, overruled"}},
+		{"before and after nfsync's own", "sysctl.d(5)", map[string]string{"etc/sysctl.d/90-nfsync.con.conf": "net.netfilter.nf_conntrack_max = 1", "run/sysctl.d/90-nfsyncd.conf": "net.nf_conntrack_max = 2\nnet.netfilter.nf_conntrack_max = 3", "usr/lib/sysctl.d/99.conf": "net.netfilter.nf_conntrack_max = 4"},
+			nf.KeyMax, []string{"/etc/sysctl.d/90-nfsync.con.conf:1 1, overruled", "/run/sysctl.d/90-nfsyncd.conf:1 2, overruled", "/run/sysctl.d/90-nfsyncd.conf:2 3, overruled", "/usr/lib/sysctl.d/99.conf:1 4"}},
+		{"by name, and not by directory", "sysctl.d(5)", map[string]string{"usr/lib/sysctl.d/95.conf": "net.netfilter.nf_conntrack_max = 1", "etc/sysctl.d/50.conf": "net.netfilter.nf_conntrack_max = 2"},
+			nf.KeyMax, []string{"/etc/sysctl.d/50.conf:1 2, overruled", "/usr/lib/sysctl.d/95.conf:1 1"}},
+		{"what only sysctl(8) reads", "sysctl(8)", map[string]string{"etc/sysctl.conf": "net.netfilter.nf_conntrack_max = 1\nnet.netfilter.nf_conntrack_max = 2", "etc/sysctl.d/95.conf": "net.netfilter.nf_conntrack_max = 3"},
+			nf.KeyMax, []string{"/etc/sysctl.d/95.conf:1 3", "/etc/sysctl.conf:1 1, overruled", "/etc/sysctl.conf:2 2"}},
 		{"another suffix", "sysctl.d(5)", map[string]string{"etc/sysctl.d/README": "net.netfilter.nf_conntrack_max = 1"}, nf.KeyMax, nil},
 		{"sysctl.conf, last of all", "sysctl(8)", map[string]string{"etc/sysctl.conf": "net.netfilter.nf_conntrack_max = 1", "etc/sysctl.d/z.conf": "net.netfilter.nf_conntrack_max = 2"},
 			nf.KeyMax, []string{"/etc/sysctl.d/z.conf:1 2", "/etc/sysctl.conf:1 1"}},
@@ -81,7 +91,7 @@ func TestDeclaredLinks(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want := []string{"/etc/sysctl.d/20.conf:1 3", "/etc/sysctl.conf:1 2"}
+	want := []string{"/etc/sysctl.d/20.conf:1 3, overruled", "/etc/sysctl.conf:1 2"}
 	if got := said(fs.Declared(), nf.KeyMax); !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
