@@ -122,6 +122,9 @@ var virtuozzoTests = []struct {
 	// limits
 	{"stopped and suspended containers cap nothing", "net->ct.max is of a namespace",
 		virtuozzo(first(stopped), second(suspended)), []nf.Want{want(nf.Node, nf.KeyMax, nf.Number(1000))}, []string{"change node conntrack.max"}},
+	{"whatever of them cannot be read", "net->ct.max is of a namespace",
+		virtuozzo(first(stopped), func(s *nf.Snapshot) { s.Containers[0].Unobservable = "cannot read its ve.conf" }),
+		[]nf.Want{want(nf.Node, nf.KeyMax, nf.Number(1000))}, []string{"change node conntrack.max"}},
 	{"one that starts may have the node's limit of before", "net->ct.max = init_net.ct.max at creation",
 		virtuozzo(state("starting")), []nf.Want{want(nf.Node, nf.KeyMax, nf.Number(1000))}, []string{"unobservable node conntrack.max"}},
 	{"an unknown limit of one", "the container keeps its own",
@@ -164,9 +167,9 @@ var virtuozzoTests = []struct {
 		virtuozzo(second()), []nf.Want{level(vz101, nf.LevelStateless, nf.RestartAllow), want(vz101, nf.TimeoutKey("udp"), nf.Number(5)), want(vz102, nf.TimeoutKey("udp"), nf.Number(5))},
 		[]string{"change 101 conntrack.timeouts.udp", "boot change 101 level", "change 102 conntrack.timeouts.udp", "change 101 restart"}},
 	{"a mask that cannot be saved again is replaced last before the restart", "IPTABLES=",
-		virtuozzo(func(s *nf.Snapshot) { boot(&s.Containers[0].Namespace, nf.KeyLevel, nf.Text(customPlain)) }),
-		[]nf.Want{level(vz101, nf.LevelStateless, nf.RestartAllow), want(vz101, nf.TimeoutKey("udp"), nf.Number(5))},
-		[]string{"change 101 conntrack.timeouts.udp", "boot change 101 level", "change 101 restart"}},
+		virtuozzo(second(), func(s *nf.Snapshot) { boot(&s.Containers[0].Namespace, nf.KeyLevel, nf.Text(customPlain)) }),
+		[]nf.Want{level(vz101, nf.LevelStateless, nf.RestartAllow), want(vz101, nf.TimeoutKey("udp"), nf.Number(5)), want(vz102, nf.TimeoutKey("udp"), nf.Number(5))},
+		[]string{"change 101 conntrack.timeouts.udp", "change 102 conntrack.timeouts.udp", "boot change 101 level", "change 101 restart"}},
 	{"one a run", "maxRestarts, default 1",
 		virtuozzo(second()), []nf.Want{level(vz101, nf.LevelStateless, nf.RestartAllow), level(vz102, nf.LevelStateless, nf.RestartAllow)},
 		[]string{"boot change 101 level", "boot change 102 level", "change 101 restart", "pending 102 level"}},
@@ -410,13 +413,44 @@ func TestUnloadBesideContainersThatDoNotRun(t *testing.T) {
 	for name, test := range map[string]struct {
 		edit   edit
 		expect string
+		reason string
 	}{
-		"stopped":   {first(stopped), "change node module/iptable_filter"},
-		"suspended": {first(suspended), "in-use node module/iptable_filter"},
-		"starting":  {state("starting"), "in-use node module/iptable_filter"},
+		"stopped":   {first(stopped), "change node module/iptable_filter", ""},
+		"suspended": {first(suspended), "in-use node module/iptable_filter", "its dump"},
+		"starting":  {state("starting"), "in-use node module/iptable_filter", "starting"},
 	} {
-		if got := answers(Plan(wants(unload), virtuozzo(test.edit))); !slices.Equal(got, []string{test.expect}) {
-			t.Errorf("%s: %q", name, got)
+		p := Plan(wants(unload), virtuozzo(test.edit))
+		if got := answers(p); !slices.Equal(got, []string{test.expect}) || test.reason != "" && !strings.Contains(p.Refusals[0].Reason, test.reason) {
+			t.Errorf("%s: %q %+v", name, got, p.Refusals)
 		}
+	}
+}
+
+// TestSavedAtTheLastMoment: vzctl has a container locked that is on its way.
+func TestSavedAtTheLastMoment(t *testing.T) {
+	s := virtuozzo()
+	c := Plan(wants(level(vz101, nf.LevelStateless, nf.RestartStage)), s).Changes[0]
+	w := NewWorld(s)
+	if r := w.Check(c); r != nil {
+		t.Errorf("refused: %+v", r)
+	}
+	state("migrating")(s)
+	if r := w.Check(c); r == nil || r.Code != nf.Unobservable {
+		t.Errorf("one that migrates: %+v", r)
+	}
+}
+
+// TestNeededAboveLevel: a module that only another one needs is no listing's
+// concern, also where it is loaded and above the level.
+func TestNeededAboveLevel(t *testing.T) {
+	s := mainline(bootFiles, func(s *nf.Snapshot) {
+		isolate(s, "nf_conntrack")
+		saved := nf.Module(nf.ModuleLoaded, nil)
+		module(s, "nft_ct").Boot = &saved
+	})
+	list := wants(want(nf.Node, nf.KeyLevel, nf.LevelDisabled.Value()), want(nf.Node, nf.KeyAboveLevel, nf.Text("unload")),
+		wantModule("nft_ct", nf.ModuleLoaded, nil), wantModule("nf_conntrack", nf.ModuleUnloaded, nil))
+	if got, want := answers(Plan(list, s)), []string{"change node module/nft_ct", "conflict node module/nf_conntrack"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
