@@ -18,6 +18,7 @@ import (
 	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/host"
 	"nfsync.dev/nfsync/internal/source"
+	"nfsync.dev/nfsync/internal/vz/vztest"
 )
 
 // insideVariable tells a test process that it is in namespaces of its own.
@@ -27,6 +28,7 @@ const insideVariable = "NFSYNC_TEST_INSIDE"
 // mount that a test makes can be left behind, and no value of this machine is
 // in their reach. Both need root.
 func TestMain(m *testing.M) {
+	vztest.Main()
 	source.RunChild()
 	commands := map[string]func(){
 		"nfsync": func() { os.Exit(withFaults(os.Args[1:])) },
@@ -65,8 +67,9 @@ func isolated() int {
 // onNode is a command line for the node of a script: hn-1 nfsync plan …
 func onNode(args []string) []string {
 	work := os.Getenv("WORK")
-	return append(args, "--node", "hn-1", "--label", "role=edge",
+	args = append(args, "--node", "hn-1", "--label", "role=edge",
 		"--node-netns", filepath.Join(work, "node"), "--netns-dir", filepath.Join(work, "netns"))
+	return append(args, onVirtuozzo()...)
 }
 
 // onInitial is a command line for the node that the tests run on, whose boot
@@ -83,7 +86,7 @@ func withFaults(args []string) int {
 	return run(context.Background(), system{
 		args: args, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv,
 		machine: func(c host.Config) apply.Machine {
-			return &faulty{Machine: host.New(c), fault: os.Getenv("FAULT")}
+			return &faulty{Machine: host.New(impatient(c)), fault: os.Getenv("FAULT")}
 		},
 	})
 }
@@ -103,6 +106,8 @@ func TestScripts(t *testing.T) {
 			"mount":        mount,
 			"bind":         bind,
 			"look":         look,
+			"vznode":       vznode(t),
+			"vzin":         vzin,
 		}),
 	})
 }
@@ -122,6 +127,9 @@ func prepareNode(env *testscript.Env) error {
 	env.Setenv("FAULT", "")
 	gitEnvironment(env)
 	env.Values[serverKey{}] = &server{}
+	env.Values[virtuozzoKey{}] = &virtuozzo{}
+	env.Setenv("VZROOT", "")
+	env.Setenv("PATIENCE", "")
 	// The process that waits for this one is where the tests were started.
 	env.Setenv("INITIAL", fmt.Sprintf("/proc/%d/ns/net", os.Getppid()))
 	if err := os.MkdirAll(filepath.Join(env.WorkDir, "netns"), 0o755); err != nil {
