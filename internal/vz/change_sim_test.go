@@ -49,7 +49,9 @@ func TestSaveLevel(t *testing.T) {
 		"no prlctl":                {web(""), remove("usr/bin/prlctl"), saveVzctl, "stateful", ""},
 		"no vzctl, running":        {web(nf.StateRunning), remove("usr/sbin/vzctl"), "", "full", "vzctl is not there"},
 		"started meanwhile":        {web(""), func(n *vztest.Node) { n.Start("101") }, saveVzctl, "stateful", ""},
-		"started in this moment":   {web(""), fault(vztest.Fault{Verb: "set", Times: 1, Stderr: ""}), savePrlctl, "stateful", ""},
+		"started in this moment": {web(""), func(n *vztest.Node) {
+			n.Misbehave(vztest.Fault{Verb: "set", Before: func() { n.Run("vzctl", "start", "101") }})
+		}, savePrlctl, "full", "for the running Container"},
 		"dispatcher down":          {web(""), func(n *vztest.Node) { n.StopDispatcher() }, savePrlctl, "full", "prl-disp.service"},
 		"dispatcher down, running": {web(nf.StateRunning), func(n *vztest.Node) { n.StopDispatcher() }, saveVzctl, "stateful", ""},
 		"locked, running":          {web(nf.StateRunning), func(n *vztest.Node) { n.Lock("101", true) }, saveVzctl, "full", "exit 9 (locked"},
@@ -70,8 +72,6 @@ func TestSaveLevel(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			n := vztest.New(t)
-			n.Add(web(nf.StateStopped))
-			n.Remove("101")
 			n.Add(test.add, vztest.Container{ID: "102", Saved: "disabled"})
 			r := runtimeOn(t, n)
 			r.Timeouts.Set = hung
@@ -93,8 +93,8 @@ func TestSaveLevel(t *testing.T) {
 				calls = strings.Split(test.calls, "|")
 			}
 			wantCalls(t, n, calls...)
-			if n.Saved("101") != test.saved || n.Saved("102") != "disabled" || n.Pid("101") != pid {
-				t.Errorf("saved %s and %s, restarted %v", n.Saved("101"), n.Saved("102"), n.Pid("101") != pid)
+			if started := n.Pid("101") != pid; n.Saved("101") != test.saved || n.Saved("102") != "disabled" || started != (name == "started in this moment") {
+				t.Errorf("saved %s and %s, started %v", n.Saved("101"), n.Saved("102"), started)
 			}
 		})
 	}

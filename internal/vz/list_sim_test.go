@@ -253,6 +253,9 @@ func TestOneOddContainer(t *testing.T) {
 		"no UTF-8":                {odd("a\xff\xfeb", ""), nil, nf.Text("full"), nf.Text("full"), "", ""},
 		"an option as its name":   {odd("--help", ""), nil, nf.Text("full"), nf.Text("full"), "", ""},
 		"JSON in its name":        {odd(`", "status": "stopped`, ""), nil, nf.Text("full"), nf.Text("full"), "", ""},
+		"quotes in its UUID": {odd("x", ""), func(t *testing.T, n *vztest.Node) {
+			write(t, at(n, "vz/private/102/ve.conf"), "NETFILTER=\"full\"\nUUID=\"a\"b\\c\", {\"\n")
+		}, nf.Text("full"), nf.Text("full"), "", ""},
 		"a level that is none": {odd("x", ""), func(t *testing.T, n *vztest.Node) {
 			write(t, at(n, "vz/private/102/ve.conf"), "NETFILTER=\"most\"\n")
 		}, nf.Text("full"), unknown, "", "most"},
