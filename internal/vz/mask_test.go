@@ -36,6 +36,17 @@ func TestLevelsAreFixpoints(t *testing.T) {
 	}
 }
 
+// Bits 26 to 30 are not the writer's to choose.
+func TestNormalize(t *testing.T) {
+	for mask, want := range map[uint64]uint64{
+		0x7c000000: 0, 0x1: 0x4000001, 0x8000001: 0x4000001, 0x4000: 0x40004000, 0x100000: 0x20100000, ^uint64(0x7): ^uint64(0x1c000007),
+	} {
+		if got := normalize(mask); got != want {
+			t.Errorf("%#x becomes %#x, want %#x", mask, got, want)
+		}
+	}
+}
+
 // ve.iptables_mask is one decimal number (ve_read_u64); cgget prints the same
 // into the dump.
 func TestParseMask(t *testing.T) {

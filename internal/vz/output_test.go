@@ -74,7 +74,7 @@ func TestEntries(t *testing.T) {
 		{"bytes that are no UTF-8", prlctl, "[{\"envid\":\"101\",\"name\":\"caf\xe9\",\"status\":\"running\",\"type\":\"CT\"}]", 0, []entry{
 			{ctid: "101", name: "caf\uFFFD", prlctl: "running", typ: "CT"}}},
 		{"strings that are not escaped", vzlist, "[\n  {\n    \"ctid\": \"101\",\n    \"name\": \"the \"web\" one\",\n    \"description\": \"a\\b\n\"ctid\": no\n\",\n" +
-			"    \"ubc\": {\n      \"held\": 1\n    },\n    \"status\": \"running\"\n  },\n  {\n    \"ctid\": 102,\n    \"name\": null,\n    \"status\": \"stopped\"\n  }\n]\n", 0, []entry{
+			"    \"ubc\": {\n      \"held\": 1,\n      \"status\": \"nested\"\n    },\n    \"status\": \"running\"\n  },\n  {\n    \"ctid\": 102,\n    \"name\": null,\n    \"status\": \"stopped\"\n  }\n]\n", 0, []entry{
 			{ctid: "101", name: `the "web" one`, vzlist: "running"}, {ctid: "102", vzlist: "stopped"}}},
 		{"a name with quotes", prlctl, "[\n\t{\n\t\t\"envid\": \"101\",\n\t\t\"name\": \"the \"web\" {one}\",\n\t\t\"status\": \"running\"\n\t}\n]\n", 0, []entry{
 			{ctid: "101", name: `the "web" {one}`, prlctl: "running"}}},

@@ -59,3 +59,33 @@ func TestRefreshState(t *testing.T) {
 		}
 	}
 }
+
+// One that is said to have no processes, and has an init, was listed in the
+// middle of something; what files say of a process that is not there means
+// nothing then.
+func TestIdentify(t *testing.T) {
+	on := life{kind: lifeOn, pid: 7, instance: "boot/101/7"}
+	lost := life{kind: lifeLost, why: "gone"}
+	for _, test := range []struct {
+		state        string
+		l            life
+		instance     string
+		unobservable string
+	}{
+		{"running", on, on.instance, ""},
+		{"paused", on, on.instance, ""},
+		{"running", lost, "", "gone"},
+		{"stopped", life{why: "none"}, nf.InstanceStopped, ""},
+		{"mounted", lost, nf.InstanceStopped, ""},
+		{"suspended", lost, nf.InstanceSuspended, ""},
+		{"stopped", on, on.instance, "is said to be stopped"},
+		{"suspended", life{kind: lifeOn, why: "two"}, "", "is said to be suspended"},
+		{"migrating", on, on.instance, `its state is "migrating"`},
+		{"invalid", life{}, "", `its state is "invalid"`},
+	} {
+		instance, why := identify(test.state, test.l)
+		if instance != test.instance || !strings.Contains(why, test.unobservable) || (why == "") != (test.unobservable == "") {
+			t.Errorf("%s, %+v: %q, %q", test.state, test.l, instance, why)
+		}
+	}
+}
