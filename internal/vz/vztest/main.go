@@ -3,6 +3,7 @@ package vztest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -47,7 +48,7 @@ func runTool(args []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	if err := json.NewEncoder(conn).Encode(request{args}); err != nil {
 		return 0, err
 	}
@@ -67,10 +68,7 @@ func runTool(args []string) (int, error) {
 	}
 	_, outErr := io.WriteString(os.Stdout, r.Stdout)
 	_, errErr := io.WriteString(os.Stderr, r.Stderr)
-	if outErr != nil || errErr != nil {
-		return 0, fmt.Errorf("cannot print: %v, %v", outErr, errErr)
-	}
-	return r.Exit, nil
+	return r.Exit, errors.Join(outErr, errErr)
 }
 
 // dial connects to the node in whose root the program lies.

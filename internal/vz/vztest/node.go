@@ -187,7 +187,7 @@ func (n *Node) serve(served *sync.WaitGroup) {
 }
 
 func (n *Node) answer(conn net.Conn) {
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	var q request
 	if err := json.NewDecoder(conn).Decode(&q); err != nil || len(q.Args) == 0 {
 		n.t.Errorf("vztest: a program said %v, %v", q.Args, err)
