@@ -191,7 +191,11 @@ func levelUnsupported(w *World, d *difference) *verdict {
 // vz-rst-action of libvzctl), whatever the configuration says.
 func restoreKeepsLevel(w *World, d *difference) *verdict {
 	if isLevel(d) && d.layer == nf.LayerLive && w.masked(d.want.Target) && w.state(d.want.Target) == stateSuspended {
-		return no("the container is suspended with the level %s in its dump, and resuming brings that back", d.from)
+		v := no("the container is suspended with the level %s in its dump, and resuming brings that back", d.from)
+		if saved := w.fact(d.want.Target, nf.KeyLevel).Boot; saved != nil && *saved == d.to {
+			v.mend("the level is saved: start the container cold (vzctl restart drops the dump, or resume it, stop it and start it)")
+		}
+		return v
 	}
 	return nil
 }

@@ -365,6 +365,10 @@ func TestRemedyNamesWhatIsMissing(t *testing.T) {
 		if got := strings.HasPrefix(p.Refusals[0].Remedy, "the level is saved: restart"); got != helps {
 			t.Errorf("saved %s: %s", saved, p.Refusals[0].Remedy)
 		}
+		p = Plan(wants(level(vz101, nf.LevelStateless, nf.RestartRefuse)), virtuozzo(levels(nf.LevelFull, saved), first(suspended)))
+		if got := strings.HasPrefix(p.Refusals[0].Remedy, "the level is saved: start"); got != helps {
+			t.Errorf("suspended, saved %s: %s", saved, p.Refusals[0].Remedy)
+		}
 	}
 }
 
