@@ -34,6 +34,9 @@ func (r *run) recover(ctx context.Context) error {
 	if r.node, r.recovered, units, err = survey(ctx, r.in.Machine, left, r.memory, r.in.Timeout); err != nil {
 		return fmt.Errorf("cannot settle what the interrupted run %s has left: %w", left.ID, err)
 	}
+	if err := r.node.blind(units); err != nil {
+		return fmt.Errorf("cannot settle yet what the interrupted run %s has left: %w; the next run tries again, or nfsync recover --accept takes the present state as it is", left.ID, err)
+	}
 	for _, u := range slices.Backward(units) {
 		r.node.settle(ctx, u)
 		if err := r.saveStuck(left, u); err != nil {
@@ -83,6 +86,28 @@ func survey(ctx context.Context, m Machine, left state.Run, memory nf.Memory, ti
 	}
 	units, _ := unitsOf(attempts)
 	return n, attempts, units, nil
+}
+
+// blind says why it cannot be told what is left in a container: it cannot be read
+// now, or its runtime does not say that it is there. A restart that goes on after
+// its run was cut is such a time, and passes.
+func (n *node) blind(units []*unit) error {
+	broken := ""
+	for _, w := range n.snap.Warnings {
+		if w.Code == nf.WarnRuntimeBroken {
+			broken = w.Message
+		}
+	}
+	for _, u := range units {
+		_, _, there := n.snap.Find(u.target)
+		if why := n.unobservable(u.target); why != "" {
+			return fmt.Errorf("%s cannot be read: %s", u.target, why)
+		}
+		if !there && broken != "" {
+			return fmt.Errorf("%s is not listed: %s", u.target, broken)
+		}
+	}
+	return nil
 }
 
 // askAgain asks for what undoing the intents, or finishing them, needs.

@@ -110,18 +110,18 @@ func (n *node) afterRestart(ctx context.Context, a *attempt, returned error) err
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.timeout)
 	defer cancel()
 	if err := n.machine.Refresh(ctx, n.snap, a.Change); err != nil {
-		return errors.Join(returned, err)
+		return both(returned, err)
 	}
 	was, now := n.instances[a.Target], n.instance(a.Target)
 	if why := n.unobservable(a.Target); why != "" {
-		return &unseen{errors.Join(returned, fmt.Errorf("what has come of it cannot be read: %s", why))}
+		return &unseen{both(returned, fmt.Errorf("what has come of it cannot be read: %s", why))}
 	}
 	if now == was {
-		return errors.Join(returned, errors.New("the container was not restarted: it is the same instance still"))
+		return both(returned, errors.New("the container was not restarted: it is the same instance still"))
 	}
 	n.ended[a.Target], n.instances[a.Target] = was, now
 	if state := n.state(a.Target); state != nf.StateRunning {
-		return errors.Join(returned, fmt.Errorf("the container is %s after its restart was begun", state))
+		return both(returned, fmt.Errorf("the container is %s after its restart was begun", state))
 	}
 	if returned != nil {
 		a.note = "it runs again, although the restart ended with an error: " + returned.Error()
@@ -229,6 +229,14 @@ func withoutNames(list []nf.RestartDone) []nf.RestartDone {
 func nameless(t nf.Target) nf.Target {
 	t.Name = ""
 	return t
+}
+
+// both is the second error, after the first one if there is any, in one line.
+func both(first, second error) error {
+	if first == nil {
+		return second
+	}
+	return fmt.Errorf("%w; %w", first, second)
 }
 
 // joined is both texts, of which either may be empty.

@@ -143,7 +143,7 @@ func TestVZBroken(t *testing.T) {
 	if len(s.Warnings) != 1 || s.Warnings[0].Code != nf.WarnRuntimeBroken {
 		t.Errorf("warnings %v", s.Warnings)
 	}
-	if len(s.Containers) != 1 || s.Containers[0].Runtime != nf.RuntimeNetns || s.Containers[0].ID != "web" || s.Containers[0].Rules == nil {
+	if len(s.Containers) != 2 || s.Containers[1].Unobservable == "" || s.Containers[0].Runtime != nf.RuntimeNetns || s.Containers[0].ID != "web" || s.Containers[0].Rules == nil {
 		t.Errorf("containers %+v", s.Containers)
 	}
 	if s.Capabilities.Latches != nf.MaybeUnknown || s.Host.Tracking.State == nf.TrackingOff {

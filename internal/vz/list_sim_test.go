@@ -172,8 +172,13 @@ func TestListWithProgramsThatMisbehave(t *testing.T) {
 			}
 			wantCalls(t, n, slices.DeleteFunc(append([]string{callVzlist, callPrlctl}, test.extra...), func(c string) bool { return c == test.without })...)
 			if test.fails {
-				if err == nil || !strings.Contains(err.Error(), test.says) || len(found.Namespaces) != 1 || len(found.Containers) != 0 {
+				if err == nil || !strings.Contains(err.Error(), test.says) || len(found.Namespaces) != 1 || len(found.Containers) != 3 {
 					t.Errorf("%v, %+v", err, found)
+				}
+				for _, c := range found.Containers {
+					if c.Unobservable == "" || !c.Fact(nf.KeyLevel).Live.IsUnknown() {
+						t.Errorf("%+v", c)
+					}
 				}
 				return
 			}

@@ -38,7 +38,8 @@ type Node struct {
 
 // List lists the containers: one run of each program that lists them, and files
 // for the rest. A node without Virtuozzo has none, and latches not. Where
-// neither program tells, that is an error, and Namespaces is all that there is.
+// neither program tells, that is an error, and the containers that have a
+// configuration are there, unobservable.
 func (r Runtime) List(ctx context.Context) (Node, error) {
 	if err := ctx.Err(); err != nil {
 		return Node{}, err
@@ -49,7 +50,7 @@ func (r Runtime) List(ctx context.Context) (Node, error) {
 	}
 	entries, warnings, err := r.listed(ctx, n)
 	if err != nil {
-		return Node{Containers: []nf.Container{}, Latches: nf.MaybeUnknown, Namespaces: r.claims(n, nil)},
+		return Node{Containers: r.unlisted(n), Latches: nf.MaybeUnknown, Namespaces: r.claims(n, nil)},
 			fmt.Errorf("cannot list Virtuozzo's containers: %w", err)
 	}
 	l := lister{r: r, n: n, lives: map[string]life{}}
@@ -97,6 +98,30 @@ func (l *lister) add(e entry) {
 	found.Facts = []nf.Fact{l.n.level(e.ctid, found.State, c, err)}
 	l.containers = append(l.containers, found)
 }
+
+// unlisted are the containers that have a configuration, where no program says
+// which ones there are: a policy for one of them is not silently met.
+func (r Runtime) unlisted(n *node) []nf.Container {
+	const why = "no program says which containers there are, or in what state"
+	list := []nf.Container{}
+	for _, ctid := range n.configured() {
+		c, err := n.conf(ctid)
+		if c[confType] == "template" {
+			continue
+		}
+		found := nf.Container{Runtime: nf.RuntimeVZ, ID: ctid, UUID: bareUUID(c[confUUID]), Name: cmp.Or(c[confName], ctid),
+			State: stateUnknown, Instance: r.life(n, ctid).instance, Unobservable: why}
+		found.Facts = []nf.Fact{n.level(ctid, stateUnknown, c, err)}
+		found.Facts[0].Live = nf.Unknown(why)
+		list = append(list, found)
+	}
+	slices.SortFunc(list, func(a, b nf.Container) int { return cmp.Compare(a.ID, b.ID) })
+	return list
+}
+
+// stateUnknown is prlctl's word for the state of a container that nobody knows
+// (vmstate2str in src/Utils.cpp).
+const stateUnknown = "unknown"
 
 // identify is the instance of a container in a state that the programs say, and
 // why it cannot be worked with, if so.
