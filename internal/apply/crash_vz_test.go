@@ -260,10 +260,10 @@ func (s vzScenario) crashTwice(t *testing.T, at, again int) int {
 	if again > 0 {
 		b.open()
 		if _, crashed, _, _ := b.blast(again); crashed {
-			next = again + 11
+			next = again + 23
 		}
 	} else {
-		next = 1 + at%11
+		next = 1 + at%23
 	}
 	if err := b.afterwards(s); err != nil {
 		t.Fatalf("crash at step %d, then at %d: %v", at, again, err)

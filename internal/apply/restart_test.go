@@ -556,3 +556,49 @@ func TestRestartOfAnotherWant(t *testing.T) {
 		t.Errorf("restarts %+v", m.Restarts)
 	}
 }
+
+// What was left in a container that nobody can look into is settled when
+// somebody can, and nothing is applied until then.
+func TestRecoveryWaits(t *testing.T) {
+	for name, test := range map[string]struct{ hide, show func(*bench, nf.Target) }{
+		"unobservable": {func(b *bench, c nf.Target) { b.machine.SetUnobservable(c, "its state is starting") },
+			func(b *bench, c nf.Target) { b.machine.SetUnobservable(c, "") }},
+		"its runtime is broken": {func(b *bench, c nf.Target) {
+			b.wrapped = blinded{b.machine, c}
+		}, func(b *bench, _ nf.Target) { b.wrapped = nil }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newVirtuozzo(t)
+			web := b.running("101")
+			b.wantLevel(web, stateful, nf.RestartAllow)
+			b.when(web, nf.KeyRestart, func() { panic(crash{}) })
+			b.blast(0)
+			b.on = nil
+			test.hide(b, web)
+			for range 2 {
+				made := len(b.made())
+				if _, err := b.run(); err == nil || !strings.Contains(err.Error(), "cannot settle yet") || len(b.made()) != made {
+					t.Errorf("%v, made %v", err, b.made())
+				}
+			}
+			test.show(b, web)
+			b.wants = nil
+			b.ok(0)
+			b.levels(web, full, full)
+		})
+	}
+}
+
+// blinded is a machine whose runtime is broken, so that it does not show a
+// container.
+type blinded struct {
+	*hosttest.Machine
+	hidden nf.Target
+}
+
+func (m blinded) Observe(ctx context.Context, ask nf.Ask) (nf.Snapshot, error) {
+	s, err := m.Machine.Observe(ctx, ask)
+	s.Containers = slices.DeleteFunc(s.Containers, func(c nf.Container) bool { return c.Target() == m.hidden })
+	s.Warnings = append(s.Warnings, nf.Warning{Code: nf.WarnRuntimeBroken, Message: "vz: no program answers"})
+	return s, err
+}
