@@ -71,7 +71,7 @@ var libraries = map[string]struct {
 	"github.com/mdlayher/netlink": {rooms: []string{"internal/kernel"},
 		reason: "a socket belongs to the namespace of the thread that opened it: one room keeps that straight"},
 	"golang.org/x/sys/unix": {rooms: []string{"internal/kernel", "internal/netns", "internal/apply", "internal/state", "internal/source", "internal/vz", "internal/vz/vztest", "cmd/nfsync"},
-		tests:  []string{"internal/host"},
+		tests:  []string{"internal/host", "vm"},
 		reason: "system calls stay at the edges; in the command they are the demo's namespaces, in source locks and limits"},
 	"golang.org/x/term": {rooms: []string{"cmd/nfsync"},
 		reason: "only the command knows whether it talks to a person"},
