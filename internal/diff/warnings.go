@@ -35,14 +35,24 @@ func (w *World) warnings(wants []nf.Want) []nf.Warning {
 // nodeTracking: a node that tracks connections can be filled up from outside.
 func (w *World) nodeTracking(wants []nf.Want) []nf.Warning {
 	const danger = "a flood of connections can then fill its table"
+	tracking := w.tracking(nf.Node)
 	for _, want := range wants {
 		level, ok := want.Wish.Value.Level()
-		if want.Target.IsNode() && want.Key == nf.KeyLevel && ok && level >= nf.LevelStateful {
-			return []nf.Warning{{Code: nf.WarnNodeTracking, Target: nf.Node, Key: nf.KeyLevel, Source: &want.Source,
-				Message: fmt.Sprintf("the policy lets the node itself track connections (%s): %s", level, danger)}}
+		if !want.Target.IsNode() || want.Key != nf.KeyLevel || !ok {
+			continue
 		}
+		message := ""
+		switch {
+		case level >= nf.LevelStateful:
+			message = fmt.Sprintf("the policy lets the node itself track connections (%s): %s", level, danger)
+		case w.latching() && tracking == nf.TrackingUnknown:
+			message = "it cannot be told whether the node itself tracks connections: a rule that is gone may have turned it on until the node restarts, and " + danger
+		default:
+			continue
+		}
+		return []nf.Warning{{Code: nf.WarnNodeTracking, Target: nf.Node, Key: nf.KeyLevel, Source: &want.Source, Message: message}}
 	}
-	if w.tracking(nf.Node) != nf.TrackingOn {
+	if tracking != nf.TrackingOn {
 		return nil
 	}
 	evidence := "seen on in an earlier run"
