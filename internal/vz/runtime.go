@@ -100,17 +100,19 @@ func (l *lister) add(e entry) {
 }
 
 // unlisted are the containers that have a configuration, where no program says
-// which ones there are: a policy for one of them is not silently met.
+// which ones there are: a policy for one of them is not silently met. A link to
+// the configuration of a container that is not there any more is none.
 func (r Runtime) unlisted(n *node) []nf.Container {
 	const why = "no program says which containers there are, or in what state"
 	list := []nf.Container{}
 	for _, ctid := range n.configured() {
 		c, err := n.conf(ctid)
-		if c[confType] == "template" {
+		life := r.life(n, ctid)
+		if c[confType] == "template" || missing(err) && life.kind != lifeOn {
 			continue
 		}
 		found := nf.Container{Runtime: nf.RuntimeVZ, ID: ctid, UUID: bareUUID(c[confUUID]), Name: cmp.Or(c[confName], ctid),
-			State: stateUnknown, Instance: r.life(n, ctid).instance, Unobservable: why}
+			State: stateUnknown, Instance: life.instance, Unobservable: why}
 		found.Facts = []nf.Fact{n.level(ctid, stateUnknown, c, err)}
 		found.Facts[0].Live = nf.Unknown(why)
 		list = append(list, found)
@@ -272,8 +274,6 @@ func (r Runtime) Enter(id, instance string, f func() error) error {
 		return fmt.Errorf("cannot enter container %s: %s: %w: %w", id, l.why, nf.ErrGone, fs.ErrNotExist)
 	case l.instance == "":
 		return fmt.Errorf("cannot enter container %s: %s", id, l.why)
-	case l.instance != instance:
-		return fmt.Errorf("cannot enter container %s, which was restarted: %w", id, nf.ErrGone)
 	}
 	dir := filepath.Join(r.proc(), strconv.Itoa(l.pid))
 	looked := false
@@ -283,7 +283,7 @@ func (r Runtime) Enter(id, instance string, f func() error) error {
 		if err == nil && r.instance(id, process{pid: l.pid, start: start, ns: ns}) == instance {
 			return nil
 		}
-		return fmt.Errorf("cannot enter container %s, whose init process has just ended: %w", id, nf.ErrGone)
+		return fmt.Errorf("cannot enter container %s, which was restarted: %w", id, nf.ErrGone)
 	}
 	err := netns.EnterIf(filepath.Join(dir, "ns/net"), same, f)
 	if !looked && missing(err) {

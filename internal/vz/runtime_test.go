@@ -12,6 +12,7 @@ import (
 func TestNamespacesOfContainersThatAreNotListed(t *testing.T) {
 	root := t.TempDir()
 	write(t, root, "etc/vz/conf/101.conf", "")
+	link(t, root, "etc/vz/conf/103.conf", "/vz/private/103/ve.conf") // of one that was destroyed
 	link(t, root, "var/run/netns/101", "/proc/7/ns/net")
 	write(t, root, "var/run/ve/102.init.pid", "8")
 	link(t, root, "var/run/netns/mine", "/proc/9/ns/net")
@@ -19,6 +20,9 @@ func TestNamespacesOfContainersThatAreNotListed(t *testing.T) {
 	found, err := r.List(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "neither vzlist nor prlctl is there") || len(found.Namespaces) != 1 || found.Latches != nf.MaybeUnknown {
 		t.Errorf("%+v, %v", found, err)
+	}
+	if len(found.Containers) != 1 || found.Containers[0].ID != "101" || found.Containers[0].Unobservable == "" {
+		t.Errorf("containers %+v", found.Containers)
 	}
 	r.Proc = fakeProc(t, map[int]string{7: "102", 8: "101", 9: "0"})
 	if found, _ := r.List(t.Context()); len(found.Namespaces) != 0 {
