@@ -13,6 +13,9 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/vz/vztest"
 )
 
 // TestQuestion answers the question that apply asks on a terminal.
@@ -86,12 +89,34 @@ func TestQuestionSaved(t *testing.T) {
 	}
 }
 
+// TestQuestionRestart: who is asked is told which containers are restarted.
+func TestQuestionRestart(t *testing.T) {
+	v := vztest.New(t)
+	v.Add(vztest.Container{ID: "101", Name: "web-1", Saved: "full", State: nf.StateRunning})
+	n := newNode(t)
+	n.more = []string{"--vz-root", v.Root()}
+	const policy = `{apiVersion: nfsync.dev/v1alpha1, kind: ContainerPolicy, metadata: {name: web}, spec: {level: stateful, restart: allow}}`
+	if err := os.WriteFile(n.path("policy.yaml"), []byte(policy), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	said, code := n.answer(t, "no\n")
+	if code != exitError || !strings.Contains(said, `This restarts "container vz/101 (web-1)": its services stop and start again.`) || !strings.Contains(said, "Make these 2 changes now?") {
+		t.Errorf("exit code %d\n%s", code, said)
+	}
+	if v.Saved("101") != "full" {
+		t.Errorf("saved is %s", v.Saved("101"))
+	}
+}
+
 // node is a node of its own with one policy.
-type node struct{ dir string }
+type node struct {
+	dir  string
+	more []string // flags
+}
 
 func newNode(t *testing.T) node {
 	t.Helper()
-	n := node{t.TempDir()}
+	n := node{dir: t.TempDir()}
 	if err := newNamespace(n.path("node")); err != nil {
 		t.Fatal(err)
 	}
@@ -125,8 +150,8 @@ func (n node) write(t *testing.T, file, value string) {
 }
 
 func (n node) flags() []string {
-	return []string{"--node-netns", n.path("node"), "--netns-dir", n.path("netns"),
-		"--state-dir", n.path("state"), "--run-dir", n.path("run")}
+	return append([]string{"--node-netns", n.path("node"), "--netns-dir", n.path("netns"),
+		"--state-dir", n.path("state"), "--run-dir", n.path("run")}, n.more...)
 }
 
 func (n node) answer(t *testing.T, typed string) (string, int) {

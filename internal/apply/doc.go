@@ -13,7 +13,7 @@
 //
 // All intents of a run are durable before its first change, in one record with
 // one fsync, and its end is one more: a thousand changes cost as many fsyncs as
-// one. Nothing is written between the changes, because after a crash the
+// one. Nothing but restarts is written between the changes, because after a crash the
 // machine itself is asked: a value reads as before, or as wanted, or as
 // something else. That is enough, as it makes no difference which of the
 // changes had been begun:
@@ -30,6 +30,26 @@
 // such values are intents without a from, which means not made; when the module
 // is there they are read, and a second record tells their from before the first
 // of them is changed.
+//
+// # Restarts
+//
+// A restart of a container is never undone, and made at most once for a want,
+// over any number of crashes. Before it is made, memory has an entry that names
+// the want and the instance that is to end. Whether it was made is then seen from
+// the container itself: its instance is the same, and the restart may be made; or
+// it is another, and no restart is made for that want any more, whatever level is
+// live. Where a run was cut after the entry, what it has saved for the restart
+// stays: the program that restarts may have outlived nfsync, and still be at work.
+// A container that is not running then is not started.
+//
+// What was set in the container's namespace ends with its instance. It is
+// remembered as of that, so that the next run makes it again because of the
+// restart.
+//
+// What is left in a container that cannot be read now, as it is on its way, is not
+// settled: the run ends with an error, and the next one tries again.
+//
+// # The end
 //
 // The end of a run is written last: what was stuck, the memory, the receipt, and
 // then that nothing is open any more. A crash before that is a recovery that

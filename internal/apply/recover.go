@@ -75,11 +75,13 @@ func survey(ctx context.Context, m Machine, left state.Run, memory nf.Memory, ti
 	for _, intent := range left.Intents {
 		a := &attempt{Change: intent.Change, result: Result{Change: intent.Change}}
 		switch why := n.outlived(intent, left.BootID); {
-		case why != "" && n.begun(memory, intent.Change, intent.Asked, intent.Instance):
+		case why != "" && begun(memory, intent):
 			a.touched = true
 		case why != "":
 			a.end(Gone, nil, why)
-		case a.Key != nf.KeyRestart:
+		case a.Key == nf.KeyRestart:
+			a.poised = begun(memory, intent)
+		default:
 			a.touched = hasFrom(a.Change) && !n.reads(a.Change, a.From) && !n.vanished(a.Change)
 		}
 		attempts = append(attempts, a)
@@ -142,7 +144,9 @@ func (n *node) outlived(i state.Intent, bootID string) string {
 func (n *node) settle(ctx context.Context, u *unit) {
 	const why = "the run was interrupted"
 	switch {
-	case n.all(u, func(a *attempt) bool { return a.touched && (a.Key == nf.KeyRestart || n.world.InSync(a.Change)) }):
+	case n.all(u, func(a *attempt) bool {
+		return a.poised || a.touched && (a.Key == nf.KeyRestart || n.world.InSync(a.Change))
+	}):
 		n.endRestarts(u)
 		u.rest(Applied, "it reads as wanted")
 	case n.all(u, func(a *attempt) bool { return !a.touched }):

@@ -9,6 +9,7 @@ import (
 
 	"nfsync.dev/nfsync/internal/diff"
 	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/state"
 )
 
 // restartTimeout bounds the restart of one container: its services are given
@@ -120,8 +121,8 @@ func (n *node) afterRestart(ctx context.Context, a *attempt, returned error) err
 		return both(returned, errors.New("the container was not restarted: it is the same instance still"))
 	}
 	n.ended[a.Target], n.instances[a.Target] = was, now
-	if state := n.state(a.Target); state != nf.StateRunning {
-		return both(returned, fmt.Errorf("the container is %s after its restart was begun", state))
+	if now := n.state(a.Target); now != nf.StateRunning {
+		return both(returned, fmt.Errorf("the container is %s after its restart was begun", now))
 	}
 	if returned != nil {
 		a.note = "it runs again, although the restart ended with an error: " + returned.Error()
@@ -181,11 +182,11 @@ func keepRestart(a *attempt, why string) {
 	}
 }
 
-// begun tells whether an interrupted run had begun a restart: its instance is not
-// there any more, and the restart was as good as made when the run was cut.
-func (n *node) begun(memory nf.Memory, c nf.Change, asked, instance string) bool {
-	return c.Key == nf.KeyRestart && n.instance(c.Target) != instance &&
-		slices.Contains(withoutNames(memory.Restarts), nf.RestartDone{Target: nameless(c.Target), Asked: asked, Instance: instance})
+// begun tells whether an interrupted run had begun a restart, or was about to:
+// memory has its entry.
+func begun(memory nf.Memory, i state.Intent) bool {
+	return i.Key == nf.KeyRestart &&
+		slices.Contains(withoutNames(memory.Restarts), nf.RestartDone{Target: nameless(i.Target), Asked: i.Asked, Instance: i.Instance})
 }
 
 // endRestarts says what has come of a restart in the middle of which, or after
@@ -199,9 +200,11 @@ func (n *node) endRestarts(u *unit) {
 }
 
 func (n *node) endRestart(a *attempt) {
-	switch state := n.state(a.Target); {
-	case state != nf.StateRunning:
-		a.end(Kept, nil, fmt.Sprintf("the run was interrupted after it had begun to restart the container, which is %s now; nfsync starts no container", state))
+	switch now := n.state(a.Target); {
+	case a.poised: // what is saved for it stays, and the next plan decides
+		a.end(Skipped, nil, "the container is the same instance still")
+	case now != nf.StateRunning:
+		a.end(Kept, nil, fmt.Sprintf("the run was interrupted after it had begun to restart the container, which is %s now; nfsync starts no container", now))
 	case n.world.InSync(subject(a.Change)):
 		a.end(Applied, nil, "it was restarted, and its level reads as wanted")
 	default:

@@ -602,3 +602,33 @@ func (m blinded) Observe(ctx context.Context, ask nf.Ask) (nf.Snapshot, error) {
 	s.Warnings = append(s.Warnings, nf.Warning{Code: nf.WarnRuntimeBroken, Message: "vz: no program answers"})
 	return s, err
 }
+
+// A program that restarts may outlive nfsync, and hold the container's lock: what
+// is saved for it stays, and nobody is called for that.
+func TestRecoveryBesideARestart(t *testing.T) {
+	b := newVirtuozzo(t)
+	web := b.running("101")
+	b.wantLevel(web, stateful, nf.RestartAllow)
+	b.wrapped = between{b.machine, func() { panic(crash{}) }}
+	func() {
+		defer func() { _ = recover() }()
+		_, _ = b.run()
+	}()
+	b.wrapped = nil
+	b.open()
+	b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Layer: nf.LayerBoot})
+	wants := b.wants
+	b.wants = nil
+	r := b.ok(0)
+	if len(r.Recovered) != 2 || r.Recovered[0].Outcome != apply.Applied || r.Recovered[1].Outcome != apply.Skipped {
+		t.Errorf("recovered %+v", r.Recovered)
+	}
+	b.makes("101 level boot stateful")
+	b.machine.Start(web) // by that program
+	b.wants = wants
+	b.ok(0)
+	b.levels(web, stateful, stateful)
+	if b.restarts(web) != 0 {
+		t.Error("restarted again")
+	}
+}

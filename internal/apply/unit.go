@@ -18,8 +18,11 @@ type attempt struct {
 	// touched tells that the machine was told to make it, or may have been by
 	// a run that did not come to its end.
 	touched bool
-	note    string         // what is to be said of it although it was applied
-	notify  func(*attempt) // after an outcome; may be nil
+	// poised tells that an interrupted run was about to make it, a restart, or
+	// that what it has started still goes on: the instance has not ended.
+	poised bool
+	note   string         // what is to be said of it although it was applied
+	notify func(*attempt) // after an outcome; may be nil
 }
 
 // end gives the attempt its outcome. What went wrong before is still told.
