@@ -130,6 +130,9 @@ func (o oracle) takeModule(name string, c nf.Change) error {
 	m := module(o.Snapshot, name)
 	to, _, _ := c.To.Module()
 	if to == nf.ModuleLoaded {
+		if m.Barred != (nf.Bar{}) {
+			return fmt.Errorf("%s is barred", name)
+		}
 		for _, dep := range m.Deps {
 			if module(o.Snapshot, dep).State == nf.ModuleUnloaded {
 				return fmt.Errorf("%s before %s, which it needs", name, dep)

@@ -76,6 +76,10 @@ func randomModules(t *rapid.T, s *nf.Snapshot) {
 		if m.State != nf.ModuleBuiltin {
 			m.State = rapid.SampledFrom([]string{nf.ModuleLoaded, nf.ModuleUnloaded}).Draw(t, "state")
 		}
+		m.Barred = nf.Bar{}
+		if rapid.IntRange(0, 9).Draw(t, "barred") == 0 {
+			m.Barred = localConf
+		}
 	}
 	for i := range list {
 		for _, dep := range list[i].Deps {
@@ -89,6 +93,7 @@ func randomModules(t *rapid.T, s *nf.Snapshot) {
 			list[i].Refs = 0
 			continue
 		}
+		list[i].Barred = nf.Bar{}
 		for _, dep := range list[i].Deps {
 			d := module(s, dep)
 			d.Holders = append(d.Holders, list[i].Name)

@@ -2,6 +2,8 @@ package host
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"nfsync.dev/nfsync/internal/netns"
 	"nfsync.dev/nfsync/internal/nf"
@@ -31,8 +33,10 @@ func (m *Machine) observeBoot(s *nf.Snapshot) {
 	if err != nil {
 		s.Capabilities.BootUnknown = err.Error()
 	}
-	for k, v := range values {
+	for _, k := range slices.Sorted(maps.Keys(values)) {
+		v := values[k]
 		setBoot(s, k, &v)
+		s.Warnings = append(s.Warnings, leftover(s, k, v)...)
 	}
 	declared := m.cfg.FS.Declared()
 	for _, k := range declared.Keys() {
@@ -54,6 +58,19 @@ func (m *Machine) observeBoot(s *nf.Snapshot) {
 			f.Declared = append(f.Declared, declared.Of(k)...)
 		}
 	}
+}
+
+// leftover warns of a module that is not there any more, after an upgrade of
+// the kernel say, and that nfsync's own boot files still load. Keeping out what
+// is not there does no harm.
+func leftover(s *nf.Snapshot, k nf.Key, v nf.Value) []nf.Warning {
+	name, isModule := k.Module()
+	state, _, _ := v.Module()
+	if _, found := s.Modules.Find(name); !isModule || found || !s.Modules.Complete || state != nf.ModuleLoaded {
+		return nil
+	}
+	return []nf.Warning{{Code: nf.WarnBootLeftover, Target: nf.Node, Key: k,
+		Message: fmt.Sprintf("/etc/modules-load.d/nfsync.conf lists the module %s, which this kernel does not have: take that line out, unless another kernel of this node has it", name)}}
 }
 
 // setBoot gives a key of the node its boot value; nil where the files do not

@@ -67,6 +67,7 @@ func TestBootFacts(t *testing.T) {
 		"etc/sysctl.d/90-nfsync.conf":    "net.netfilter.nf_conntrack_gone = 5\n",
 		"etc/sysctl.d/99-other.conf":     "net.netfilter.nf_conntrack_max = 7\nnet.netfilter.nf_conntrack_away = 1\n",
 		"etc/modules-load.d/nfsync.conf": "nf_conntrack\nno_such_module\n",
+		"etc/modprobe.d/nfsync.conf":     "install kept_out /bin/false\n",
 		"etc/modprobe.d/other.conf":      "blacklist nf-conntrack\ninstall nf_conn* /bin/false\n",
 	})
 	m := New(Config{FS: fs, NetnsDir: t.TempDir()})
@@ -91,6 +92,13 @@ func TestBootFacts(t *testing.T) {
 	}
 	if _, ok := s.Modules.Find("no_such_module"); ok || !slices.IsSorted(keys) {
 		t.Errorf("a boot file made a module, or keys %v", keys)
+	}
+	if s.Modules.Complete != slices.ContainsFunc(s.Warnings, func(w nf.Warning) bool {
+		return w.Code == nf.WarnBootLeftover && w.Key == nf.ModuleKey("no_such_module")
+	}) || slices.ContainsFunc(s.Warnings, func(w nf.Warning) bool {
+		return w.Key == nf.ModuleKey("nf_conntrack") || w.Key == nf.ModuleKey("kept_out")
+	}) {
+		t.Errorf("the modules are complete: %v, and the warnings %+v", s.Modules.Complete, s.Warnings)
 	}
 	// A look at what is live keeps all that.
 	for _, k := range []nf.Key{nf.KeyMax, nf.ModuleKey("nf_conntrack")} {

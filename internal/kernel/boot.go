@@ -44,6 +44,8 @@ const barCommand = "/bin/false"
 //     (3183ab8997a4 "netfilter: conntrack: allow increasing bucket size via
 //     sysctl too"); before, the line does nothing.
 //
+// A module that has become the alias of another one is that other one.
+//
 // A file that is absent says nothing. One that cannot be read, that is not a
 // plain file, or that holds a line nfsync would not have written is an error
 // with file and line: what the next start brings is then unknown.
@@ -197,7 +199,40 @@ func (fs FS) readBoot() (*ownBoot, error) {
 	// Parameters of a module that is not listed are what a crash has left
 	// between two files. The next write drops them.
 	maps.DeleteFunc(own.options, func(name string, _ map[string]string) bool { return !own.listed[name] })
+	fs.renameAliases(own)
 	return own, nil
+}
+
+// renameAliases gives modules that have become an alias since they were written
+// the name that they have now: listing the alias loads that module with the
+// options of the alias. What modprobe(8) is told to run instead of the alias
+// says nothing of that module. The next write has the new names only.
+func (fs FS) renameAliases(own *ownBoot) {
+	tree := fs.modulesTree()
+	var aliases map[string]string
+	for _, name := range slices.Concat(slices.Sorted(maps.Keys(own.listed)), slices.Sorted(maps.Keys(own.barred))) {
+		if _, exists := tree.files[name]; exists || tree.builtin[name] {
+			continue
+		}
+		if aliases == nil {
+			aliases, _ = tree.readAliases() // without them no name is an alias
+		}
+		if real, ok := aliases[name]; ok {
+			own.rename(name, real)
+		}
+	}
+}
+
+func (o *ownBoot) rename(alias, real string) {
+	if o.listed[alias] && !o.listed[real] && !o.barred[real] {
+		o.listed[real] = true
+		if params, ok := o.options[alias]; ok {
+			o.options[real] = params
+		}
+	}
+	delete(o.listed, alias)
+	delete(o.options, alias)
+	delete(o.barred, alias)
 }
 
 // readOwn reads one of nfsync's own files; nothing where it is absent.

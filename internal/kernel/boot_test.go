@@ -94,6 +94,46 @@ func TestSetBoot(t *testing.T) {
 	}
 }
 
+// A module that has become an alias since (modules.alias(5)) is what it is the
+// alias of: it is listed, with options, under the new name from the next write
+// on. A real module's name is none.
+func TestBootOfAliases(t *testing.T) {
+	files := map[string]string{
+		loadConf:     "ip_conntrack\nip_set\nold_nat\nold_nat2\nold_gone\n",
+		modprobeConf: "install old_ct /bin/false\noptions ip_conntrack hashsize=512\noptions ip_set max_sets=5\n",
+	}
+	const dep = "kernel/nf_conntrack.ko:\nkernel/ip_set.ko:\nkernel/nf_nat.ko:\n"
+	modules := "lib/modules/" + live.release() + "/"
+	for name, text := range map[string]string{
+		"modules.dep": dep, "modules.builtin": "kernel/nft_ct.ko\n",
+		"modules.alias": "alias ip_conntrack nf_conntrack\nalias ip_set nf_conntrack\nalias old_nat nf_nat\nalias old_nat2 nf_nat\nalias old_ct nft_ct\n",
+	} {
+		files[modules+name] = text
+	}
+	fs, _ := bootOf(t, files)
+	values, err := fs.BootValues()
+	want := map[nf.Key]nf.Value{
+		nf.ModuleKey("nf_conntrack"): nf.Module(nf.ModuleLoaded, map[string]string{"hashsize": "512"}),
+		ipset:                        nf.Module(nf.ModuleLoaded, map[string]string{"max_sets": "5"}),
+		nf.ModuleKey("nf_nat"):       bootLoaded,
+		nf.ModuleKey("old_gone"):     bootLoaded,
+	}
+	if err != nil || !maps.Equal(values, want) {
+		t.Errorf("%v, %v, want %v", values, err, want)
+	}
+	if err := fs.SetBoot(nf.ModuleKey("nf_nat"), bootUnloaded); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		loadConf:     "ip_set\nnf_conntrack\nold_gone\n",
+		modprobeConf: "install nf_nat /bin/false\noptions ip_set max_sets=5\noptions nf_conntrack hashsize=512\n",
+	} {
+		if data, err := os.ReadFile(fs.root(name)); err != nil || string(data) != bootHeader+want {
+			t.Errorf("%s holds %q, %v, want %q", name, data, err, want)
+		}
+	}
+}
+
 func TestSetBootRefuses(t *testing.T) {
 	fs, dir := bootOf(t, nil)
 	for _, test := range []struct {

@@ -70,5 +70,6 @@ const (
 	WarnUnusableEntry     = "unusable-entry"     // a container that a program lists has no usable id
 	WarnVanished          = "vanished"           // a container went away before it could be observed
 	WarnMemoryUnreadable  = "memory-unreadable"  // nfsync's own memory may not be read by this user
+	WarnBootLeftover      = "boot-leftover"      // nfsync's own boot files load a module that is not there any more
 	WarnDeclaredElsewhere = "declared-elsewhere" // another boot file sets a wanted key to something else
 )

@@ -249,7 +249,8 @@ func richSnapshot() nf.Snapshot {
 			BucketStep: 512, LegacyTables: true},
 		Modules: nf.Modules{Support: nf.SupportLocked, Reason: "kernel.modules_disabled is 1", Unknown: "modules.dep: permission denied",
 			List: []nf.ModuleFact{
-				{Name: "ip_set", State: nf.ModuleUnloaded, Evidence: "modules.dep", Deps: []string{"nfnetlink"}},
+				{Name: "ip_set", State: nf.ModuleUnloaded, Evidence: "modules.dep", Deps: []string{"nfnetlink"}, Takes: []string{},
+					Barred: nf.Bar{File: "/etc/modprobe.d/a.conf", Line: 3, Says: "blacklist ip_set"}},
 				{Name: "nf_conntrack", State: nf.ModuleLoaded, Evidence: "/proc/modules", Refs: 4, Holders: []string{"nf_nat"}, Permanent: true,
 					Parameters: map[string]nf.Parameter{"hashsize": {Value: "65536", Writable: true}, "acct": {Value: "N"}}},
 			},
