@@ -26,9 +26,10 @@ func doctorCommand(a *app) *cobra.Command {
 		Short: "Check whether nfsync can do its work here",
 		Long: `Doctor looks at what nfsync needs: the kernel's conntrack and modules, the
 privileges, the node's network namespace, Virtuozzo, the containers, the state
-directory and the lock. Of the agent's configuration, if there is one, it checks the file,
-the keys and secrets that it names, and whether each repository delivers a good
-revision. It changes nothing, and ends with 1 where something fails.`,
+directory and the lock. Of the agent's configuration, if there is one, it checks
+the file, the keys and secrets that it names, and whether each repository
+delivers a good revision. It changes nothing, and ends with 1 where something
+fails.`,
 		Example: `  nfsync doctor
   nfsync doctor --config agent.yaml
   nfsync doctor -o json`,

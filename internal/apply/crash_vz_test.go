@@ -230,6 +230,7 @@ func (b *vzBench) reached(s vzScenario, r apply.Receipt, stopped map[nf.Target]b
 func TestCrashAroundRestarts(t *testing.T) {
 	for _, s := range vzScenarios() {
 		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
 			probe := s.bench(newBench(t))
 			steps, _, r, err := probe.blast(0)
 			if err != nil || r.ExitCode() != s.code {
