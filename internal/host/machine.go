@@ -44,6 +44,7 @@ type Machine struct {
 	mu    sync.Mutex
 	known map[containerID]nf.Container // as last seen by the caller, without facts
 	own   []netns.Identity             // the node's namespaces, as last seen
+	told  told                         // at the last List, for the Observe behind it
 }
 
 // containerID is what stays of a target when it is renamed.
@@ -61,13 +62,19 @@ func New(cfg Config) *Machine {
 
 // List observes identities only: the node, and its containers without facts.
 func (m *Machine) List(ctx context.Context) (nf.Snapshot, error) {
-	s, _, err := m.list(ctx)
+	at, answer := time.Now(), m.askVZ(ctx)
+	s, _, err := m.list(ctx, answer)
+	if err == nil {
+		m.mu.Lock()
+		m.told = told{answer, at}
+		m.mu.Unlock()
+	}
 	return s, err
 }
 
 // list takes what it lists as what the caller speaks of from then on.
-func (m *Machine) list(ctx context.Context) (s nf.Snapshot, denied string, err error) {
-	s, denied, err = m.identify(ctx)
+func (m *Machine) list(ctx context.Context, answer vz.Answer) (s nf.Snapshot, denied string, err error) {
+	s, denied, err = m.identify(ctx, answer)
 	if err == nil {
 		m.remember(s.Containers)
 	}
@@ -76,7 +83,7 @@ func (m *Machine) list(ctx context.Context) (s nf.Snapshot, denied string, err e
 
 // identify observes identities, and says why nfsync may change nothing where
 // the namespace that it is in is not the node's.
-func (m *Machine) identify(ctx context.Context) (s nf.Snapshot, denied string, err error) {
+func (m *Machine) identify(ctx context.Context, answer vz.Answer) (s nf.Snapshot, denied string, err error) {
 	if err := ctx.Err(); err != nil {
 		return nf.Snapshot{}, "", err
 	}
@@ -97,7 +104,7 @@ func (m *Machine) identify(ctx context.Context) (s nf.Snapshot, denied string, e
 	}
 	m.setOwn(own)
 	s.Capabilities.Latches = nf.No
-	claimed, err := m.listVZ(ctx, &s)
+	claimed, err := m.listVZ(ctx, &s, answer)
 	if err != nil {
 		return nf.Snapshot{}, "", err
 	}

@@ -16,6 +16,7 @@ import (
 	"nfsync.dev/nfsync/internal/host/hosttest"
 	"nfsync.dev/nfsync/internal/kernel"
 	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/vz"
 )
 
 // The real machine, with a new namespace as the node's.
@@ -176,7 +177,7 @@ func TestContainerVanishesWhileObserved(t *testing.T) {
 	for _, name := range []string{"a", "b", "c", "d"} {
 		addNamespace(t, dir, name)
 	}
-	s, _, err := m.list(context.Background())
+	s, _, err := m.list(context.Background(), vz.Answer{})
 	if err != nil {
 		t.Fatal(err)
 	}

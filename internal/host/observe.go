@@ -16,7 +16,7 @@ import (
 // A container that cannot be read is unobservable with the reason, and one that
 // has vanished meanwhile is left out; the others are not touched by that.
 func (m *Machine) Observe(ctx context.Context, ask nf.Ask) (nf.Snapshot, error) {
-	s, denied, err := m.list(ctx)
+	s, denied, err := m.list(ctx, m.askVZOnce(ctx))
 	if err != nil {
 		return nf.Snapshot{}, err
 	}

@@ -137,7 +137,7 @@ func (m *Machine) refreshIdentity(s *nf.Snapshot, at *nf.Container, k nf.Key) er
 
 // refreshAll re-reads every container.
 func (m *Machine) refreshAll(ctx context.Context, s *nf.Snapshot, n nf.Need) error {
-	now, _, err := m.identify(ctx)
+	now, _, err := m.identify(ctx, m.askVZ(ctx))
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"nfsync.dev/nfsync/internal/netns"
 	"nfsync.dev/nfsync/internal/nf"
@@ -19,13 +20,44 @@ func (m *Machine) vz(bootID string) vz.Runtime {
 // Virtuozzo looks what of Virtuozzo is on the machine, for doctor.
 func (c Config) Virtuozzo() vz.Found { return vz.Runtime{Root: c.VZRoot, Proc: c.FS.Proc}.Found() }
 
+// askVZ asks Virtuozzo's programs for its containers.
+func (m *Machine) askVZ(ctx context.Context) vz.Answer {
+	if !m.has(nf.RuntimeVZ) {
+		return vz.Answer{}
+	}
+	return m.vz("").Ask(ctx)
+}
+
+// told is what Virtuozzo's programs have said, and when.
+type told struct {
+	answer vz.Answer
+	at     time.Time
+}
+
+// justNow is how old the programs' answer to a List may be that an Observe right
+// behind it takes too: they are slow, and files tell what has become of each
+// container since.
+const justNow = 5 * time.Second
+
+// askVZOnce takes the answer to the List just before, if there was one.
+func (m *Machine) askVZOnce(ctx context.Context) vz.Answer {
+	m.mu.Lock()
+	last := m.told
+	m.told = told{}
+	m.mu.Unlock()
+	if !last.at.IsZero() && time.Since(last.at) < justNow {
+		return last.answer
+	}
+	return m.askVZ(ctx)
+}
+
 // listVZ lists the containers of Virtuozzo, and returns what they have that the
 // netns runtime may find too.
-func (m *Machine) listVZ(ctx context.Context, s *nf.Snapshot) (claims, error) {
+func (m *Machine) listVZ(ctx context.Context, s *nf.Snapshot, a vz.Answer) (claims, error) {
 	if !m.has(nf.RuntimeVZ) {
 		return claims{}, nil
 	}
-	node, err := m.vz(s.BootID).List(ctx)
+	node, err := m.vz(s.BootID).ListAs(ctx, a)
 	switch {
 	case ctx.Err() != nil:
 		return claims{}, ctx.Err()

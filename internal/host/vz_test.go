@@ -170,6 +170,8 @@ func TestVZRunsFewPrograms(t *testing.T) {
 		act  func() error
 		want []string
 	}{
+		{"list", func() error { _, err := m.List(ctx); return err }, []string{"prlctl", "vzlist"}},
+		{"observe what was just listed", func() (err error) { s, err = m.Observe(ctx, nf.Ask{All: true}); return err }, nil},
 		{"observe", func() (err error) { s, err = m.Observe(ctx, nf.Ask{All: true}); return err }, []string{"prlctl", "vzlist"}},
 		{"look at one", func() error { return m.Refresh(ctx, &s, level) }, nil},
 		{"look at all", func() error { return m.Refresh(ctx, &s, unload) }, []string{"prlctl", "vzlist"}},

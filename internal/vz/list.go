@@ -45,6 +45,37 @@ type listing struct {
 	err     error
 }
 
+// Answer is what the programs say of the containers, all at one time.
+type Answer struct {
+	entries  []entry
+	warnings []nf.Warning
+	err      error // neither program tells
+	// masks and latches are those of nf.Capabilities, where no container runs
+	// that would show them.
+	masks   bool
+	latches string
+}
+
+// Ask asks the programs: each once, however many containers there are, and none
+// on a node without Virtuozzo.
+func (r Runtime) Ask(ctx context.Context) Answer {
+	n := r.node()
+	if !n.virtuozzo() {
+		return Answer{}
+	}
+	var a Answer
+	a.entries, a.warnings, a.err = r.listed(ctx, n)
+	if a.err == nil && !slices.ContainsFunc(a.entries, entry.runs) {
+		a.masks, a.latches = r.masksByTool(ctx, n)
+	}
+	return a
+}
+
+func (e entry) runs() bool {
+	state := e.state()
+	return state == nf.StateRunning || state == nf.StatePaused
+}
+
 // listed are the containers that either program lists. That both do is not
 // needed.
 func (r Runtime) listed(ctx context.Context, n *node) ([]entry, []nf.Warning, error) {

@@ -40,7 +40,11 @@ type Node struct {
 // for the rest. A node without Virtuozzo has none, and latches not. Where
 // neither program tells, that is an error, and the containers that have a
 // configuration are there, unobservable.
-func (r Runtime) List(ctx context.Context) (Node, error) {
+func (r Runtime) List(ctx context.Context) (Node, error) { return r.ListAs(ctx, r.Ask(ctx)) }
+
+// ListAs lists the containers as the programs have told of them: what files tell
+// is read again.
+func (r Runtime) ListAs(ctx context.Context, a Answer) (Node, error) {
 	if err := ctx.Err(); err != nil {
 		return Node{}, err
 	}
@@ -48,21 +52,20 @@ func (r Runtime) List(ctx context.Context) (Node, error) {
 	if !n.virtuozzo() {
 		return Node{Containers: []nf.Container{}, Latches: nf.No}, nil
 	}
-	entries, warnings, err := r.listed(ctx, n)
-	if err != nil {
+	if a.err != nil {
 		return Node{Containers: r.unlisted(n), Latches: nf.MaybeUnknown, Namespaces: r.claims(n, nil)},
-			fmt.Errorf("cannot list Virtuozzo's containers: %w", err)
+			fmt.Errorf("cannot list Virtuozzo's containers: %w", a.err)
 	}
 	l := lister{r: r, n: n, lives: map[string]life{}}
-	for _, e := range entries {
+	for _, e := range a.entries {
 		if err := ctx.Err(); err != nil {
 			return Node{}, err
 		}
 		l.add(e)
 	}
 	l.unshare()
-	found := Node{Containers: l.containers, Namespaces: r.claims(n, l.lives), Warnings: warnings}
-	found.Masks, found.Latches = r.capabilities(ctx, n, l.containers)
+	found := Node{Containers: l.containers, Namespaces: r.claims(n, l.lives), Warnings: a.warnings}
+	found.Masks, found.Latches = a.capabilities(l.containers)
 	if found.Masks {
 		l.demandMasks()
 	}
@@ -196,7 +199,7 @@ func (r Runtime) claims(n *node, lives map[string]life) []netns.Identity {
 
 // capabilities tells whether the kernel keeps levels in masks, and so latches,
 // from the containers that show it, else from the programs.
-func (r Runtime) capabilities(ctx context.Context, n *node, containers []nf.Container) (masks bool, latches string) {
+func (a Answer) capabilities(containers []nf.Container) (masks bool, latches string) {
 	running, without := false, false
 	for i := range containers {
 		c := &containers[i]
@@ -216,7 +219,7 @@ func (r Runtime) capabilities(ctx context.Context, n *node, containers []nf.Cont
 	case running:
 		return false, nf.MaybeUnknown
 	}
-	return r.masksByTool(ctx, n)
+	return a.masks, cmp.Or(a.latches, nf.MaybeUnknown)
 }
 
 // Refresh reads the container's instance and the fact of its level again, from
