@@ -62,7 +62,8 @@ func New(cfg Config) *Machine {
 
 // List observes identities only: the node, and its containers without facts.
 func (m *Machine) List(ctx context.Context) (nf.Snapshot, error) {
-	at, answer := time.Now(), m.askVZ(ctx)
+	answer := m.askVZ(ctx)
+	at := time.Now() // a program that hangs is waited for once
 	s, _, err := m.list(ctx, answer)
 	if err == nil {
 		m.mu.Lock()
