@@ -131,9 +131,9 @@ func TestListWithProgramsThatMisbehave(t *testing.T) {
 	}{
 		"nothing wrong":         {func(*vztest.Node) {}, "starting", "", "", nil, false, ""},
 		"dispatcher down":       {func(n *vztest.Node) { n.StopDispatcher() }, "stopped", nf.WarnRuntimeDegraded, "exit 253", nil, false, ""},
-		"prlctl hangs":          {fault(vztest.Fault{Program: "prlctl", Hang: true}), "stopped", nf.WarnRuntimeDegraded, "no answer within 1s", nil, false, ""},
-		"vzlist hangs":          {fault(vztest.Fault{Program: "vzlist", Hang: true}), "starting", nf.WarnRuntimeDegraded, "no answer within 1s", nil, false, ""},
-		"both hang":             {fault(vztest.Fault{Hang: true}), "", "", "no answer within 1s", nil, true, ""},
+		"prlctl hangs":          {fault(vztest.Fault{Program: "prlctl", Hang: true}), "stopped", nf.WarnRuntimeDegraded, "no answer within", nil, false, ""},
+		"vzlist hangs":          {fault(vztest.Fault{Program: "vzlist", Hang: true}), "starting", nf.WarnRuntimeDegraded, "no answer within", nil, false, ""},
+		"both hang":             {fault(vztest.Fault{Hang: true}), "", "", "no answer within", nil, true, ""},
 		"prlctl prints garbage": {fault(vztest.Fault{Program: "prlctl", Stdout: garbage}), "stopped", nf.WarnRuntimeDegraded, "Segmentation fault", nil, false, ""},
 		"vzlist prints garbage": {fault(vztest.Fault{Program: "vzlist", Stdout: garbage}), "starting", nf.WarnRuntimeDegraded, "Segmentation fault", nil, false, ""},
 		"both print garbage":    {fault(vztest.Fault{Stdout: garbage}), "", "", "Segmentation fault", nil, true, ""},
@@ -158,13 +158,13 @@ func TestListWithProgramsThatMisbehave(t *testing.T) {
 				vztest.Container{ID: "103", Saved: "stateful"},
 			)
 			n.SetWay("103", "starting")
-			test.spoil(n)
 			r := runtimeOn(t, n)
-			r.Timeouts.List = hung
+			r.Timeouts.List = patience(t, n)
+			test.spoil(n)
 			started := time.Now()
 			found, err := r.List(t.Context())
-			if time.Since(started) > 5*hung {
-				t.Errorf("took %s", time.Since(started))
+			if took := time.Since(started); took > 5*r.Timeouts.List {
+				t.Errorf("it took %s", took)
 			}
 			ended := func() { ended(t, n) }
 			if strings.Contains(name, "hang") {
@@ -495,7 +495,7 @@ func TestThousandContainers(t *testing.T) {
 	found := list(t, r)
 	took := time.Since(started)
 	wantCalls(t, n, callVzlist, callPrlctl)
-	if took > 10*time.Second {
+	if took > 30*time.Second { // a fraction of one on an idle machine
 		t.Errorf("it took %s", took)
 	}
 	if len(found.Containers) != 1000 || len(found.Namespaces) != 10 {

@@ -3,6 +3,8 @@ package vz_test
 import (
 	"context"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -32,8 +34,18 @@ const (
 	uuid2 = "0c1e4c3b-6d8c-4c5b-9a6b-3f2d1e0a9b8c"
 )
 
-// hung is how long a program that hangs is waited for.
-const hung = time.Second
+// patience is a timeout that a program keeps that does not hang: many times as
+// long as one takes on this machine at this time.
+func patience(t testing.TB, n *vztest.Node) time.Duration {
+	t.Helper()
+	started := time.Now()
+	if err := exec.CommandContext(t.Context(), filepath.Join(n.Root(), "usr/sbin/vzlist"), "-L").Run(); err != nil {
+		t.Fatal(err)
+	}
+	took := time.Since(started)
+	n.ForgetCalls()
+	return max(time.Second, 20*took)
+}
 
 func runtimeOn(t testing.TB, n *vztest.Node) vz.Runtime {
 	t.Helper()
@@ -102,7 +114,7 @@ func codes(warnings []nf.Warning) string {
 // ended fails the test if a program that hangs, or what it started, goes on.
 func ended(t testing.TB, n *vztest.Node) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if !n.WaitHung(ctx) {
 		t.Error("a program that hung goes on, or its child")
