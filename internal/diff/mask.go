@@ -162,11 +162,11 @@ func (p *planner) noRestart(t nf.Target) string {
 	most := max(p.bounds.Max, 1)
 	switch state := p.world.places[t].container.State; {
 	case state != nf.StateRunning:
-		return fmt.Sprintf("the level is saved, and the container is %s: nfsync restarts only one that is running", state)
+		return fmt.Sprintf("a cold start brings it live, and the container is %s: nfsync restarts only one that is running", state)
 	case p.bounds.Held != "":
-		return "the level is saved, and no container may be restarted now: " + p.bounds.Held
+		return "a cold start brings it live, and no container may be restarted now: " + p.bounds.Held
 	case p.restarts >= most:
-		return fmt.Sprintf("the level is saved, and others are restarted first: one run restarts no more than %s", count(most, "container"))
+		return fmt.Sprintf("a cold start brings it live, and others are restarted first: one run restarts no more than %s", count(most, "container"))
 	}
 	return ""
 }
