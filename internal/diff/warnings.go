@@ -41,7 +41,7 @@ func (w *World) nodeTracking(wants []nf.Want) []nf.Warning {
 		if !want.Target.IsNode() || want.Key != nf.KeyLevel || !ok {
 			continue
 		}
-		message := ""
+		var message string
 		switch {
 		case level >= nf.LevelStateful:
 			message = fmt.Sprintf("the policy lets the node itself track connections (%s): %s", level, danger)
