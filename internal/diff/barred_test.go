@@ -42,10 +42,16 @@ func untils(e Explanation) string {
 
 // A module that needs a barred one names the bar: wanting it is no remedy.
 func TestBarredNeed(t *testing.T) {
-	p := Plan(wants(wantModule("ip_tables", nf.ModuleLoaded, nil)), mainline(barred("x_tables", localConf)))
-	for _, r := range p.Refusals {
-		if r.Code == nf.NotLoaded && (!strings.Contains(r.Reason, "local.conf:3") || !strings.Contains(r.Remedy, "let x_tables be loaded")) {
-			t.Errorf("%+v", r)
+	// iptable_filter needs x_tables, which nothing loads for it, before ip_tables.
+	for needs, barring := range map[string]string{"ip_tables": "x_tables", "iptable_filter": "ip_tables"} {
+		p := Plan(wants(wantModule(needs, nf.ModuleLoaded, nil)), mainline(barred(barring, localConf)))
+		if len(p.Changes) != 0 || len(p.Refusals) != 2 {
+			t.Errorf("%+v", p)
+		}
+		for _, r := range p.Refusals {
+			if r.Code == nf.NotLoaded && (!strings.Contains(r.Reason, "local.conf:3") || !strings.Contains(r.Remedy, "let "+barring+" be loaded")) {
+				t.Errorf("%+v", r)
+			}
 		}
 	}
 }

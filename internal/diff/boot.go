@@ -39,14 +39,14 @@ func (w *World) boots(want nf.Want, live nf.Value) bool {
 	return found && m.State == nf.ModuleUnloaded
 }
 
-// loadable tells whether a listing in modules-load.d could load the module as it
-// is wanted; one that is wanted unloaded needs none.
+// loadable tells whether the module could be loaded as it is wanted, with what
+// it needs; one that is wanted unloaded need not.
 func (w *World) loadable(m *nf.ModuleFact, want nf.Want) bool {
 	if state, _, _ := want.Wish.Value.Module(); state == nf.ModuleUnloaded {
 		return true
 	}
 	for _, dep := range m.Deps {
-		if d, ok := w.snap.Modules.Find(dep); ok && d.Barred != (nf.Bar{}) {
+		if w.bar(dep) != (nf.Bar{}) {
 			return false
 		}
 	}

@@ -216,7 +216,9 @@ func (e *expansion) unloadAbove(ceiling nf.Level, source nf.Source) {
 }
 
 // addDependencies wants what a module to be loaded needs: each is a change of
-// its own, so that nothing is loaded that the plan does not show.
+// its own, so that nothing is loaded that the plan does not show. Of what a
+// module needs that cannot be loaded anyway, only the barred is wanted: it is
+// refused.
 func (e *expansion) addDependencies() {
 	for _, name := range sortedNames(e.modules) {
 		want := e.modules[name]
@@ -227,8 +229,12 @@ func (e *expansion) addDependencies() {
 		if !ok || m.State != nf.ModuleUnloaded {
 			continue
 		}
+		loadable := e.world.loadable(m, *want)
 		for _, dep := range m.Deps {
 			dep = e.real(dep)
+			if !loadable && e.world.bar(dep) == (nf.Bar{}) { // for nothing
+				continue
+			}
 			e.world.dependency[dep] = !e.wantsLoaded(dep) || e.world.dependency[dep]
 			e.addLoaded(dep, want.Source)
 		}

@@ -293,16 +293,16 @@ func modulesLocked(w *World, d *difference) *verdict {
 // is loaded all the same is loaded.
 func (w *World) barred(d *difference) *verdict {
 	name, _ := d.want.Key.Module()
-	m, ok := w.snap.Modules.Find(name)
-	if want, _, _ := d.to.Module(); !ok || m.Barred == (nf.Bar{}) || want != nf.ModuleLoaded {
+	bar := w.bar(name)
+	if want, _, _ := d.to.Module(); bar == (nf.Bar{}) || want != nf.ModuleLoaded {
 		return nil
 	}
-	v := no("%s is kept from being loaded: %s", name, m.Barred)
-	if m.Barred.Line == 0 {
+	v := no("%s is kept from being loaded: %s", name, bar)
+	if bar.Line == 0 {
 		return v.mend("take that word off the kernel's command line and restart the node, or want %s unloaded", name)
 	}
 	v.until = nf.UntilModuleLoad
-	return v.mend("remove line %d of %s, or want %s unloaded", m.Barred.Line, m.Barred.File, name)
+	return v.mend("remove line %d of %s, or want %s unloaded", bar.Line, bar.File, name)
 }
 
 // stateDiffers tells a load or an unload from a mere parameter.
@@ -388,23 +388,38 @@ func (w *World) needsLoaded(name string, d *difference) *verdict {
 	if !ok {
 		return nil
 	}
+	var first string
 	for _, dep := range m.Deps {
-		if !w.has(dep) && w.moduleState(dep) != "" {
-			return w.unmet(name, dep).waitFor(ref{nf.Node, nf.ModuleKey(dep)})
+		if w.has(dep) || w.moduleState(dep) == "" {
+			continue
+		}
+		if first == "" || w.bar(dep) != (nf.Bar{}) && w.bar(first) == (nf.Bar{}) { // what no plan loads tells more
+			first = dep
 		}
 	}
-	return nil
+	if first == "" {
+		return nil
+	}
+	return w.unmet(name, first).waitFor(ref{nf.Node, nf.ModuleKey(first)})
 }
 
 // unmet is the verdict on a module that needs another one. One that is barred
 // cannot be had by wanting it.
 func (w *World) unmet(name, dep string) *verdict {
 	v := no("%s needs the module %s, which is not loaded", name, dep)
-	if m, ok := w.snap.Modules.Find(dep); ok && m.Barred != (nf.Bar{}) {
-		v.reason += ": " + m.Barred.String()
+	if bar := w.bar(dep); bar != (nf.Bar{}) {
+		v.reason += ": " + bar.String()
 		v.mend("let %s be loaded, or take %s out of the policy", dep, name)
 	}
 	return v
+}
+
+// bar is what keeps a module from being loaded; zero where nothing does.
+func (w *World) bar(name string) nf.Bar {
+	if m, ok := w.snap.Modules.Find(name); ok {
+		return m.Barred
+	}
+	return nf.Bar{}
 }
 
 // owner is the module that brings a file below /proc/sys/net/netfilter: the
