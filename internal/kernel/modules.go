@@ -11,7 +11,8 @@ import (
 
 // Modules lists every module of this kernel, with the parameters of those that
 // are asked for by name or alias, or of all, and what the files of the former
-// say that these take. The list does not depend on what is asked.
+// say that these take, with all of netfilter's: to read every file is slow. The
+// list does not depend on what is asked.
 //
 // The first of these that knows a module tells its state, and is its Evidence:
 // /proc/modules, /sys/module/X/initstate, modules.builtin, modules.dep,
@@ -47,7 +48,11 @@ func (fs FS) Modules(ask []string, all bool) nf.Modules {
 	}
 	if all {
 		for i := range m.List {
-			m.List[i].Parameters = fs.parameters(m.List[i].Name)
+			fact := &m.List[i]
+			fact.Parameters = fs.parameters(fact.Name)
+			if inv.tree.isNetfilter(fact.Name) {
+				fact.Takes = inv.takes(fact.Name)
+			}
 		}
 	}
 	for _, name := range ask {

@@ -35,6 +35,12 @@ func (t *tree) path(f moduleFile) string {
 	return filepath.Join(t.dir, f.path)
 }
 
+// isNetfilter tells whether a module's file is in a directory of netfilter's:
+// net/netfilter, net/ipv4/netfilter and the like.
+func (t *tree) isNetfilter(name string) bool {
+	return strings.Contains("/"+t.files[name].path, "/netfilter/")
+}
+
 // modulesTree reads the tree of the running kernel.
 func (fs FS) modulesTree() tree {
 	t := tree{dir: fs.root("lib/modules", fs.release())}

@@ -193,7 +193,8 @@ func TestModulesListDoesNotDependOnAsk(t *testing.T) {
 }
 
 // The parameters that a module takes are told by its file, if it was asked for
-// by name and its file names them all (include/linux/moduleparam.h).
+// by name, or is netfilter's and everything is asked, and its file names them all
+// (include/linux/moduleparam.h).
 func TestTakes(t *testing.T) {
 	fs, _ := fixture(t, "testdata/modules/debian-6.12.txtar")
 	file := func(path string, data []byte) {
@@ -204,8 +205,11 @@ func TestTakes(t *testing.T) {
 	file("netfilter/nf_tables.ko.xz", moduleELF(t, "parmtype=a:int\x00"))
 	file("netfilter/nf_nat.ko.xz", []byte("damaged"))
 	file("8021q/8021q.ko.xz", moduleELF(t, "license=GPL\x00", "__param_a"))
-	for _, all := range []bool{false, true} {
-		m := fs.Modules([]string{"ip-conntrack", "x_tables", "nf_tables", "nf_nat", "nft_ct", "ext4", "nonsense"}, all)
+	for all, ask := range map[bool][]string{
+		false: {"ip-conntrack", "x_tables", "nf_tables", "nf_nat", "nft_ct", "ext4", "nonsense"},
+		true:  nil,
+	} {
+		m := fs.Modules(ask, all)
 		for name, want := range map[string][]string{
 			"nf_conntrack": {"acct", "expect_hashsize", "hashsize"},
 			"x_tables":     {},
@@ -216,7 +220,7 @@ func TestTakes(t *testing.T) {
 			"8021q":        nil, // not asked for
 		} {
 			if f, _ := m.Find(name); !reflect.DeepEqual(f.Takes, want) {
-				t.Errorf("%s takes %#v, want %#v", name, f.Takes, want)
+				t.Errorf("all %v: %s takes %#v, want %#v", all, name, f.Takes, want)
 			}
 		}
 	}

@@ -47,7 +47,7 @@ type ModuleFact struct {
 	Parameters map[string]Parameter `json:"parameters,omitempty"`
 	// Takes are the names of the parameters that the module's file offers, with
 	// _ for -, sorted; nil where that is not known. They are read of modules that
-	// were asked for by name.
+	// were asked for by name and, where everything is asked, of netfilter's.
 	Takes []string `json:"takes,omitzero"`
 	// Barred is what keeps an unloaded module from being loaded; zero where
 	// nothing does.
