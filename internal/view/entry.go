@@ -127,8 +127,18 @@ func merge(list []group, same []int) group {
 }
 
 // Columns are aligned within a group, but one long value must not push
-// everything else to the right.
-const maxColumn = 44
+// everything else to the right. Names are bounded, and always aligned.
+const (
+	maxColumn = 80
+	maxValue  = 44
+)
+
+func widest(column int) int {
+	if column == columnFrom || column == columnTo {
+		return maxValue
+	}
+	return maxColumn
+}
 
 // table writes the groups, each with its heading and its columns aligned.
 func (p *page) table(list []group) {
@@ -164,7 +174,7 @@ func columnWidths(entries []entry) []int {
 			if i == len(widths) {
 				widths = append(widths, 0)
 			}
-			if n := c.width(); n <= maxColumn {
+			if n := c.width(); n <= widest(i) {
 				widths[i] = max(widths[i], n)
 			}
 		}

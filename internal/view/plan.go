@@ -63,7 +63,14 @@ func (p *page) plan(doc nf.Plan) {
 	p.warnings(doc.Warnings)
 	p.line()
 	p.planSummary(doc)
-	p.next(len(doc.Changes) > 0, codes(doc.Refusals))
+	var apply string
+	if len(doc.Changes) > 0 {
+		apply = "makes the changes"
+		if p.opt.Elsewhere {
+			apply += ", on " + clean(doc.Node)
+		}
+	}
+	p.next(apply, codes(doc.Refusals))
 }
 
 // title is the first line: what this is, of which node, of which revision.
@@ -267,11 +274,12 @@ func (p *page) planSummary(doc nf.Plan) {
 	}
 }
 
-// next are the commands that a reader may want to run now.
-func (p *page) next(apply bool, refused []nf.Code) {
+// next are the commands that a reader may want to run now. apply is what
+// applying does, empty where there is nothing to apply.
+func (p *page) next(apply string, refused []nf.Code) {
 	var lines [][2]string
-	if apply {
-		lines = append(lines, [2]string{cmp.Or(p.opt.Apply, "nfsync apply"), "makes the changes"})
+	if apply != "" {
+		lines = append(lines, [2]string{cmp.Or(p.opt.Apply, "nfsync apply"), apply})
 	}
 	p.commands(append(lines, explainCommands(refused)...))
 }

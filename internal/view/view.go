@@ -54,6 +54,9 @@ type Options struct {
 	// Apply is the command line that would make a plan's changes, as the
 	// reader can type it; "nfsync apply" where empty.
 	Apply string
+	// Elsewhere tells that the plan is of another node than this one: Apply is
+	// to be typed there.
+	Elsewhere bool
 }
 
 // render writes doc in the format. Text is laid out by text, on a page.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/diff"
@@ -95,6 +96,9 @@ func documents() []document {
 					Remedy: "none on this kernel; leave spec.modules out of the policies for this node"},
 				{Name: "state directory", Status: Fail, Detail: "/var/lib/nfsync: read-only file system", Remedy: "mount it writable, or name another with --state-dir"},
 			}, opt)
+		}},
+		{"kinds", "", func(w io.Writer, format string, _ Options) error {
+			return Kinds(w, format, []string{"NodePolicy", "Plan"})
 		}},
 		{"version", "", func(w io.Writer, format string, opt Options) error {
 			return Version(w, format, Build{Version: "0.1.0", Commit: "3f2a9c4", Go: "go1.26", Platform: "linux/amd64"}, opt)
@@ -223,5 +227,44 @@ func TestWidth(t *testing.T) {
 				t.Errorf("wider than %d: %q", width, line)
 			}
 		}
+	}
+}
+
+// TestColumns: the columns of a target stay below each other, however long its
+// keys and the names of its policies' files are.
+func TestColumns(t *testing.T) {
+	long := nf.SysctlKey("nf_conntrack_tcp_ignore_invalid_rst")
+	far := nf.Source{Name: "hosting-defaults", File: "examples/policies/all/hosting.yaml", Line: 100, Column: 10}
+	p := emptyPlan()
+	p.Changes = []nf.Change{
+		{Target: nf.Node, Key: long, Layer: nf.LayerLive, From: nf.Number(1), To: nf.Number(0), Cause: nf.CauseNew, Source: edge(1)},
+		{Target: nf.Node, Key: nf.KeyMax, Layer: nf.LayerLive, From: nf.Number(1), To: nf.Number(2), Cause: nf.CauseDrift, Source: far},
+		{Target: nf.Node, Key: long, Layer: nf.LayerBoot, From: nf.Absent(), To: nf.Number(0), Cause: nf.CauseNew, Source: edge(1)},
+	}
+	p.Summary.Changes = 3
+	var b bytes.Buffer
+	if err := Plan(&b, FormatText, p, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	arrows, causes := map[int]bool{}, map[int]bool{}
+	for _, line := range strings.Split(b.String(), "\n") {
+		if before, _, change := strings.Cut(line, "→"); change {
+			arrows[utf8.RuneCountInString(before)] = true
+			causes[utf8.RuneCountInString(line[:strings.LastIndex(line, " ")])] = true
+		}
+	}
+	if len(arrows) != 1 || len(causes) != 1 {
+		t.Errorf("the arrows are at %d columns, the causes at %d:\n%s", len(arrows), len(causes), b.String())
+	}
+}
+
+// TestElsewhere: what to type for another node is said to be of that node.
+func TestElsewhere(t *testing.T) {
+	var b bytes.Buffer
+	if err := Plan(&b, FormatText, richPlan(), Options{Apply: "nfsync apply policies", Elsewhere: true}); err != nil {
+		t.Fatal(err)
+	}
+	if want := "makes the changes, on hn-1\n"; !strings.Contains(b.String(), want) {
+		t.Errorf("no %q in\n%s", want, b.String())
 	}
 }
