@@ -24,10 +24,12 @@ type agentOptions struct {
 func agentCommand(a *app) *cobra.Command {
 	var o agentOptions
 	cmd := &cobra.Command{
-		Use:   "agent --once [PATH]",
+		Use:   "agent --once [PATH | --git URL]",
 		Short: "Bring the newest good revision of a repository into force",
 		Long: `Agent makes one lap and exits as apply does: it fetches the policies from git,
-verifies the commit, checks the policies, and applies them. It asks nobody.
+verifies the commit, checks the policies, and applies them. It asks nobody. With
+a PATH the policies are those of a directory, and there is nothing to fall back
+on.
 
 Where the new revision cannot be fetched, verified, followed (the branch was
 rewritten) or is invalid, the last good one stays in force: it is applied
@@ -38,8 +40,9 @@ What the flags do not say is as the configuration file says: --config, or
 ` + defaultConfig + ` if there is one.`,
 		Example: `  nfsync agent --once
   nfsync agent --once --git https://git.example.com/policies.git --branch main
+  nfsync agent --once policies/
   nfsync agent --once --accept 4b825dc642cb6eb9a060e54bf8d69288fbee4904`,
-		Args: args(cobra.MaximumNArgs(1)),
+		Args: args(0, 1, ""),
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := a.configureAgent(cmd.Flags()); err != nil {
@@ -84,11 +87,11 @@ func (a *app) agent(ctx context.Context, o *agentOptions, args []string) error {
 			Restarts: a.restarts(), Runtimes: a.runtimes, Progress: progress.event, Now: time.Now},
 	})
 	progress.end()
-	return a.lapped(res, err)
+	return a.lapped(&o.git, res, err)
 }
 
 // lapped tells what a lap has missed and done. The worst of it is the exit code.
-func (a *app) lapped(res agent.Result, err error) error {
+func (a *app) lapped(o *gitOptions, res agent.Result, err error) error {
 	a.sayWarnings(res.Revision)
 	codes := []int{a.sayMissed(res, err)}
 	if err != nil {
@@ -99,7 +102,9 @@ func (a *app) lapped(res agent.Result, err error) error {
 	switch {
 	case res.Plan != nil:
 		codes = append(codes, planCode(*res.Plan, false))
-		written = view.Plan(a.stdout, a.format, *res.Plan, a.viewOptions(a.stdout))
+		opt := a.viewOptions(a.stdout)
+		opt.Apply = a.applyLine(o, "", false)
+		written = view.Plan(a.stdout, a.format, *res.Plan, opt)
 	case res.Receipt.Kind != "":
 		codes = append(codes, res.Receipt.ExitCode())
 		written = view.Receipt(a.stdout, a.format, res.Receipt, a.viewOptions(a.stdout))

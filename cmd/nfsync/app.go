@@ -18,7 +18,8 @@ import (
 type app struct {
 	system
 	options
-	config spec.AgentConfig // what its file says, or the defaults
+	config     spec.AgentConfig // what its file says, or the defaults
+	configRead bool             // its file was read
 }
 
 // explain says on stderr why the command ends as it does. An outcome says

@@ -44,7 +44,7 @@ targets are not touched by that. What is refused is left as it is.`,
   nfsync apply policies/ --yes -o json
   nfsync apply today.plan
   nfsync apply --git https://git.example.com/policies.git --tag v1`,
-		Args: args(cobra.MaximumNArgs(1)),
+		Args: args(0, 1, ""),
 		RunE: verb(func(ctx context.Context, args []string) error { return a.apply(ctx, &o, args) }),
 	}
 	cmd.Flags().BoolVar(&o.yes, "yes", false, "do not ask")
@@ -70,7 +70,7 @@ func (a *app) apply(ctx context.Context, o *applyOptions, args []string) error {
 		return err
 	}
 	if !o.yes {
-		if err := a.ask(ctx, &todo, o.restarts, a.applyLine(&o.git, path)); err != nil {
+		if err := a.ask(ctx, &todo, o.restarts, a.applyLine(&o.git, path, false)); err != nil {
 			return err
 		}
 	}

@@ -54,7 +54,7 @@ func (a *app) readConfig(flags *pflag.FlagSet) error {
 
 // takeConfig takes from the configuration what the flags do not say.
 func (a *app) takeConfig(flags *pflag.FlagSet, config spec.AgentConfig) error {
-	a.config = config
+	a.config, a.configRead = config, true
 	if !flags.Changed("node") {
 		a.node = config.Node.Name
 	}

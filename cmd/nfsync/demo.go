@@ -27,7 +27,7 @@ namespaces inside that stand for containers. It can change nothing of this
 machine, needs no root, and leaves nothing behind: everything vanishes with its
 process.`,
 		Example: `  nfsync demo`,
-		Args:    args(cobra.NoArgs),
+		Args:    args(0, 0, ""),
 		RunE: verb(func(ctx context.Context, _ []string) error {
 			if inside {
 				return a.demoInside(ctx)
@@ -39,6 +39,10 @@ process.`,
 	cmd.Flags().Lookup("inside").Hidden = true
 	return cmd
 }
+
+// demoVariable tells nfsync that the demo runs it: what the demo says about its
+// node is not a reader's to type again.
+const demoVariable = "NFSYNC_DEMO"
 
 // errNoNamespaces is told where the kernel lets this user make no namespaces.
 func errNoNamespaces(err error) error {

@@ -171,6 +171,7 @@ func (d *demo) run(codes []int, words ...string) {
 		"--node", "edge-1", "--label", "role=edge", "--node-netns", demoNode, "--state-dir", demoState,
 		"--run-dir", defaultRunDir, "--netns-dir", defaultNetnsDir,
 	})...)
+	cmd.Env = append(os.Environ(), demoVariable+"=1")
 	// What it says on stderr is a part of the story, and has its place there.
 	cmd.Stdout, cmd.Stderr = d.app.stdout, d.app.stdout
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

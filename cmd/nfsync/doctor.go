@@ -33,7 +33,7 @@ fails.`,
 		Example: `  nfsync doctor
   nfsync doctor --config agent.yaml
   nfsync doctor -o json`,
-		Args: args(cobra.NoArgs),
+		Args: args(0, 0, ""),
 		// A configuration that is not valid is a finding here.
 		PersistentPreRunE: func(*cobra.Command, []string) error { return a.check() },
 	}
@@ -70,9 +70,16 @@ func checkKernel(s *nf.Snapshot) view.Check {
 	return passed("kernel", fmt.Sprintf("Linux %s on %s, node %s", s.Kernel.Release, s.Kernel.Machine, s.Node.Name))
 }
 
+// supports are what the modules of a kernel are, in words.
+var supports = map[string]string{
+	nf.SupportLoadable: "loadable",
+	nf.SupportLocked:   "locked",
+	nf.SupportNone:     "built in only",
+}
+
 func checkModules(s *nf.Snapshot) view.Check {
 	m := &s.Modules
-	c := passed("modules", fmt.Sprintf("%s; %d known", m.Support, len(m.List)))
+	c := passed("modules", fmt.Sprintf("%s; %d known", supports[m.Support], len(m.List)))
 	if m.Reason != "" {
 		c.Detail += ": " + m.Reason
 	}
@@ -97,10 +104,11 @@ func checkConntrack(s *nf.Snapshot) view.Check {
 		Remedy: "a policy with level stateful loads it, or modprobe nf_conntrack"}
 }
 
+const nodeRemedy = "run nfsync as root in the node's own network namespace, or name that with --node-netns PATH"
+
 func (a *app) checkNode(s *nf.Snapshot) view.Check {
 	if why := s.Capabilities.Denied[nf.AbilityNode]; why != "" {
-		return view.Check{Name: "node", Status: view.Fail, Detail: why,
-			Remedy: "run nfsync as root in the node's own network namespace, or name that with --node-netns PATH"}
+		return view.Check{Name: "node", Status: view.Fail, Detail: why, Remedy: nodeRemedy}
 	}
 	where := "nfsync is in the node's network namespace"
 	if a.nodeNetns != "" {
@@ -114,7 +122,7 @@ func checkModulePrivilege(s *nf.Snapshot) view.Check {
 		return view.Check{Name: "module loading", Status: view.Warn, Detail: why, Remedy: "run nfsync with CAP_SYS_MODULE"}
 	}
 	if s.Modules.Support != nf.SupportLoadable {
-		return passed("module loading", "not possible on this kernel: "+s.Modules.Support)
+		return passed("module loading", "not possible on this kernel: modules are "+supports[s.Modules.Support])
 	}
 	return passed("module loading", "allowed")
 }
@@ -132,6 +140,9 @@ func (a *app) checkContainers(s *nf.Snapshot) view.Check {
 	}
 	if why := s.Capabilities.Denied[nf.AbilityContainers]; why != "" {
 		c.Status, c.Detail, c.Remedy = view.Fail, why, "run nfsync as root"
+		if why == s.Capabilities.Denied[nf.AbilityNode] {
+			c.Remedy = nodeRemedy
+		}
 		return c
 	}
 	for _, w := range s.Warnings {

@@ -131,6 +131,9 @@ func described(r agent.Revision) string {
 	if r.Signer != "" {
 		text += ", signed by " + r.Signer
 	}
+	if len(r.Files) == 1 {
+		return text + ", with 1 policy file"
+	}
 	return fmt.Sprintf("%s, with %d policy files", text, len(r.Files))
 }
 

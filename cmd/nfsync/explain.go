@@ -20,11 +20,18 @@ func explainCommand(a *app) *cobra.Command {
 what a key is, in which unit, and where the kernel keeps it.
 
 The codes:
-` + columns(codes()),
+` + columns(codes()) + `
+
+The keys, as plans name them:
+  level                   modulesAboveLevel       module/NAME
+  conntrack.max           conntrack.buckets       conntrack.expectMax
+  conntrack.timeouts.NAME                         conntrack.sysctls.NAME
+  restart`,
 		Example: `  nfsync explain level-in-use
   nfsync explain conntrack.max
-  nfsync explain conntrack.timeouts.tcpEstablished`,
-		Args:      args(cobra.ExactArgs(1)),
+  nfsync explain conntrack.timeouts.tcpEstablished
+  nfsync explain module/nf_conntrack`,
+		Args:      args(1, 1, "a refusal's code, or a key"),
 		ValidArgs: codes(),
 		RunE:      verb(a.explainWord),
 	}
@@ -38,7 +45,7 @@ func (a *app) explainWord(_ context.Context, args []string) error {
 	if e, ok := diff.ExplainKey(args[0]); ok {
 		return finish(exitOK, view.KeyExplanation(a.stdout, a.format, e, opt))
 	}
-	return usageError{fmt.Errorf("%q is neither a refusal's code nor a key", args[0])}
+	return usageError{fmt.Errorf("%q is neither a refusal's code nor a key: the help lists both", args[0])}
 }
 
 func codes() []string {

@@ -59,7 +59,7 @@ func (o *gitOptions) register(f *pflag.FlagSet) {
 	f.StringVar(&o.auth.PasswordFile, "password-file", "", "`file` with the password for http")
 	f.StringVar(&o.auth.TokenFile, "token-file", "", "`file` with a bearer token for http")
 	f.StringVar(&o.auth.CAFile, "ca-file", "", "PEM `file` of the authorities that sign https servers (default: the system's)")
-	f.StringVar(&o.verify, "verify", "", "which commits must be signed: none, tip, all since the last applied one")
+	f.StringVar(&o.verify, "verify", "", "which commits must be signed, a `mode`: none; tip, the one that is applied; all, each since the last that was applied")
 	f.StringArrayVar(&o.keyrings, "keyring", nil, "`file` of OpenPGP keys whose signatures are good")
 	f.StringArrayVar(&o.signers, "allowed-signers", nil, "`file` of SSH keys whose signatures are good, see ssh-keygen(1)")
 }

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -40,7 +42,7 @@ but --out.`,
   nfsync plan policies/ --out today.plan && nfsync apply today.plan
   nfsync plan policies/ --snapshot hn-1.yaml
   nfsync plan --git https://git.example.com/policies.git --branch main`,
-		Args: args(cobra.MaximumNArgs(1)),
+		Args: args(0, 1, ""),
 		RunE: verb(func(ctx context.Context, args []string) error { return a.plan(ctx, &o, args) }),
 	}
 	f := cmd.Flags()
@@ -74,7 +76,8 @@ func (a *app) plan(ctx context.Context, o *planOptions, args []string) error {
 		}
 	}
 	opt := a.viewOptions(a.stdout)
-	opt.Apply = a.applyLine(&o.git, cmp.Or(o.out, path))
+	opt.Elsewhere = len(o.snapshots) > 0
+	opt.Apply = a.applyLine(&o.git, cmp.Or(o.out, path), opt.Elsewhere)
 	return finish(planCode(plan, o.detailed), view.Plan(a.stdout, a.format, plan, opt))
 }
 
@@ -90,6 +93,11 @@ func (a *app) policies(ctx context.Context, o *gitOptions, path string) (policie
 func (o *planOptions) check() error {
 	if len(o.snapshots) > 1 {
 		return usageError{errors.New("--snapshot is given twice: this version plans for one node at a time")}
+	}
+	for _, name := range []string{"node", "label"} {
+		if len(o.snapshots) > 0 && o.git.flags.Changed(name) {
+			return usageError{fmt.Errorf("--%s is of no use with --snapshot: the snapshot has the node's name and labels", name)}
+		}
 	}
 	if ext := filepath.Ext(o.out); isPolicyFile(ext) {
 		return usageError{fmt.Errorf("a saved plan cannot be named *%s: apply would take it for a policy", ext)}
@@ -134,16 +142,22 @@ func planCode(p nf.Plan, detailed bool) int {
 }
 
 // applyLine is what to type to make the changes of a plan: of a path or, where
-// that is empty, from git.
-func (a *app) applyLine(o *gitOptions, path string) string {
+// that is empty, from git. What was said about this node has to be said again;
+// of another node it is not known.
+func (a *app) applyLine(o *gitOptions, path string, elsewhere bool) string {
 	words := []string{"nfsync", "apply"}
-	if path != "" {
-		return typed(append(words, path)...)
-	}
-	if a.configFile != defaultConfig {
+	if a.configRead {
 		words = append(words, "--config", a.configFile)
 	}
-	return typed(append(words, o.words()...)...)
+	if path != "" {
+		words = append(words, path)
+	} else {
+		words = append(words, o.words()...)
+	}
+	if !elsewhere && a.getenv(demoVariable) == "" {
+		words = append(words, a.nodeWords()...)
+	}
+	return typed(words...)
 }
 
 // savePlan writes the plan for apply, whole or not at all. A link keeps leading
@@ -158,10 +172,11 @@ func savePlan(path string, p nf.Plan, files []spec.File) (err error) {
 	if fi, err := os.Stat(path); err == nil && !fi.Mode().IsRegular() {
 		return writePlan(path, p, files)
 	}
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
+	if path, err = followed(path); err != nil {
+		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".nfsync-plan-*")
+	dir, _ := filepath.Split(path)
+	f, err := os.CreateTemp(cmp.Or(dir, "."), ".nfsync-plan-*")
 	if err != nil {
 		return err
 	}
@@ -170,6 +185,27 @@ func savePlan(path string, p nf.Plan, files []spec.File) (err error) {
 		return err
 	}
 	return os.Rename(f.Name(), path)
+}
+
+// maxLinks is how many links the kernel follows, path_resolution(7).
+const maxLinks = 40
+
+// followed is where a path leads that is a link, though nothing may be there
+// yet; any other path is itself. Nothing is cleaned: .. is of where a link of
+// the path leads.
+func followed(path string) (string, error) {
+	for range maxLinks {
+		to, err := os.Readlink(path)
+		if err != nil {
+			return path, nil // no link, or not there
+		}
+		if !filepath.IsAbs(to) {
+			dir, _ := filepath.Split(path)
+			to = dir + to
+		}
+		path = to
+	}
+	return "", &fs.PathError{Op: "open", Path: path, Err: syscall.ELOOP}
 }
 
 // writePlan writes the plan to what is there already and is no regular file.

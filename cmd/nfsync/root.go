@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -31,6 +33,7 @@ const (
 
 // options are the flags that every verb has.
 type options struct {
+	flags      *pflag.FlagSet
 	format     string
 	configFile string
 	node       string
@@ -46,18 +49,41 @@ type options struct {
 }
 
 func (o *options) register(f *pflag.FlagSet, getenv func(string) string) {
-	f.StringVarP(&o.format, "output", "o", view.FormatText, "format of the result: "+strings.Join(view.Formats(), ", "))
-	f.StringVar(&o.configFile, "config", defaultConfig, "configuration `file`; unless it is named only agent and doctor read it")
-	f.StringVar(&o.node, "node", "", "name of the node (default: the kernel's node name)")
+	o.flags = f
+	f.StringVarP(&o.format, "output", "o", view.FormatText, "`format` of the result: "+strings.Join(view.Formats(), ", "))
+	f.StringVar(&o.configFile, "config", defaultConfig, "configuration `file`; where it is not named, only agent and doctor read it")
+	f.StringVar(&o.node, "node", "", "`name` of the node (default: the kernel's node name)")
 	f.StringToStringVar(&o.labels, "label", nil, "label `key=value` of the node, for node selectors; may be repeated")
+	f.Lookup("label").DefValue = "" // an empty list need not be shown
 	f.StringVar(&o.stateDir, "state-dir", systemdDir(getenv, "STATE_DIRECTORY", defaultStateDir), "`directory` of what nfsync remembers")
 	f.StringVar(&o.runDir, "run-dir", systemdDir(getenv, "RUNTIME_DIRECTORY", defaultRunDir), "`directory` of the lock")
 	f.StringVar(&o.root, "root", "/", "`directory` below which /lib/modules and the boot files are")
 	f.StringSliceVar(&o.runtimes, "runtime", []string{nf.RuntimeVZ, nf.RuntimeNetns}, "container `runtimes` to look for: vz (Virtuozzo 7), netns (named network namespaces)")
 	f.StringVar(&o.netnsDir, "netns-dir", defaultNetnsDir, "`directory` of the named network namespaces")
-	f.StringVar(&o.nodeNetns, "node-netns", "", "`path` of the node's network namespace, where nfsync itself is not in it")
+	f.StringVar(&o.nodeNetns, "node-netns", "", "`path` of the node's network namespace, where nfsync is not in it")
 	f.StringVar(&o.vzRoot, "vz-root", "/", "`directory` below which everything of Virtuozzo is: programs, configurations, /proc/mounts")
-	f.StringVar(&o.logFormat, "log-format", logText, "format of messages on stderr: text, json")
+	f.StringVar(&o.logFormat, "log-format", logText, "`format` of messages on stderr: text, json")
+}
+
+// nodeWords are the flags about the node that were given, to be typed again.
+func (a *app) nodeWords() []string {
+	var words []string
+	a.flags.VisitAll(func(f *pflag.Flag) {
+		switch {
+		case !f.Changed || slices.Contains([]string{"output", "log-format", "config"}, f.Name):
+		case f.Name == "label":
+			for _, k := range slices.Sorted(maps.Keys(a.labels)) {
+				if a.config.Node.Labels[k] != a.labels[k] {
+					words = append(words, "--label", k+"="+a.labels[k])
+				}
+			}
+		case f.Name == "runtime":
+			words = append(words, "--runtime", strings.Join(a.runtimes, ","))
+		default:
+			words = append(words, "--"+f.Name, f.Value.String())
+		}
+	})
+	return words
 }
 
 // systemdDir is the first of the directories that systemd.exec(5) hands to a
@@ -100,6 +126,9 @@ func (o *options) host() host.Config {
 
 func (o *options) kernel() kernel.FS { return kernel.FS{Proc: "/proc", Sys: "/sys", Root: o.root} }
 
+// helpWidth is the width of help texts, in columns.
+const helpWidth = "80"
+
 // command is the root of the verbs.
 func (a *app) command() *cobra.Command {
 	root := &cobra.Command{
@@ -140,14 +169,18 @@ Exit codes:
 			return a.configure(cmd.Flags())
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return usageError{errors.New("name a command")}
+			cmd.SetOut(a.stderr) // nobody has asked for help: it is no result
+			return errors.Join(cmd.Help(), outcome(exitError))
 		},
 	}
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped "+helpWidth))
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	a.register(root.PersistentFlags(), a.getenv)
+	root.Version = versionText()
+	root.SetVersionTemplate("{{.Version}}")
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddCommand(
 		validateCommand(a), planCommand(a), applyCommand(a), agentCommand(a), recoverCommand(a), snapshotCommand(a),
@@ -157,12 +190,21 @@ Exit codes:
 	return root
 }
 
-// addCompletion gives cobra's own verb an example, as all others have one.
+// addCompletion gives cobra's own verb an example, as all others have one, and
+// makes a shell that it does not know an error.
 func addCompletion(root *cobra.Command) {
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
 		if c.Name() == "completion" {
 			c.Example = "  nfsync completion bash > /etc/bash_completion.d/nfsync\n  source <(nfsync completion zsh)"
+			var shells []string
+			for _, shell := range c.Commands() {
+				shells = append(shells, shell.Name())
+			}
+			c.Args = cobra.ArbitraryArgs
+			c.RunE = func(*cobra.Command, []string) error {
+				return usageError{errors.New("name a shell: " + strings.Join(shells, ", "))}
+			}
 		}
 	}
 }
@@ -179,11 +221,18 @@ func unknownVerb(cmd *cobra.Command, args []string) error {
 	return usageError{err}
 }
 
-// args makes a wrong number of arguments a usage error.
-func args(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return usageError{err}
+// noMore is as many arguments as one likes.
+const noMore = math.MaxInt
+
+// args is a usage error where there are not as many arguments as that. what
+// they are is told where one is missing.
+func args(least, most int, what string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		switch {
+		case len(args) < least:
+			return usageError{errors.New("name " + what)}
+		case len(args) > most:
+			return usageError{fmt.Errorf("unexpected argument %q", args[most])}
 		}
 		return nil
 	}

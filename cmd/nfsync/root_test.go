@@ -4,6 +4,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 )
@@ -23,8 +24,8 @@ func TestHelp(t *testing.T) {
 		if c.Short == "" || c.Example == "" {
 			t.Errorf("%s has no short text or no example", c.CommandPath())
 		}
-		for _, line := range strings.Split(c.Long, "\n") {
-			if len(line) > 80 {
+		for _, line := range strings.Split(c.Long+"\n"+c.UsageString(), "\n") {
+			if utf8.RuneCountInString(line) > 80 {
 				t.Errorf("%s: a line of the help is longer than a terminal: %s", c.CommandPath(), line)
 			}
 		}

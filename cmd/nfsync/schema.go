@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"nfsync.dev/nfsync/internal/view"
 	"nfsync.dev/nfsync/schemas"
 )
 
@@ -18,21 +19,19 @@ func schemaCommand(a *app) *cobra.Command {
 for programs that read what nfsync prints. Without a kind it lists them.`,
 		Example: `  nfsync schema
   nfsync schema Policy > policy.schema.json`,
-		Args:      args(cobra.MaximumNArgs(1)),
+		Args:      args(0, 1, ""),
 		ValidArgs: schemas.Kinds(),
 		RunE:      verb(a.schema),
 	}
 }
 
 func (a *app) schema(_ context.Context, args []string) error {
-	text := []byte(strings.Join(schemas.Kinds(), "\n") + "\n")
-	if len(args) == 1 {
-		schema, ok := schemas.Get(args[0])
-		if !ok {
-			return usageError{fmt.Errorf("no schema for %q: there is one for %s", args[0], strings.Join(schemas.Kinds(), ", "))}
-		}
-		text = schema
+	if len(args) == 0 {
+		return finish(exitOK, view.Kinds(a.stdout, a.format, schemas.Kinds()))
 	}
-	_, err := a.stdout.Write(text)
-	return finish(exitOK, err)
+	schema, ok := schemas.Get(args[0])
+	if !ok {
+		return usageError{fmt.Errorf("no schema for %q: there is one for %s", args[0], strings.Join(schemas.Kinds(), ", "))}
+	}
+	return finish(exitOK, view.Schema(a.stdout, a.format, schema))
 }

@@ -18,7 +18,7 @@ containers as a NodeSnapshot document, as YAML unless -o says otherwise. A plan
 made from it equals the plan made on the node.`,
 		Example: `  nfsync snapshot > hn-1.yaml
   nfsync plan policies/ --snapshot hn-1.yaml`,
-		Args: args(cobra.NoArgs),
+		Args: args(0, 0, ""),
 	}
 	cmd.RunE = verb(func(ctx context.Context, _ []string) error {
 		format := a.format

@@ -20,7 +20,7 @@ It ends with 4 where a file is invalid, and with 3 where all are valid but two
 policies of equal priority and the same selectors want different things.`,
 		Example: `  nfsync validate policies/
   nfsync validate -o json web.yaml db.yaml`,
-		Args: args(cobra.MinimumNArgs(1)),
+		Args: args(1, noMore, "policy files, or directories that hold them"),
 		RunE: verb(a.validate),
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -15,11 +16,20 @@ func versionCommand(a *app) *cobra.Command {
 		Use:     "version",
 		Short:   "Print which nfsync this is",
 		Example: `  nfsync version -o json`,
-		Args:    args(cobra.NoArgs),
+		Args:    args(0, 0, ""),
 		RunE: verb(func(context.Context, []string) error {
 			return finish(exitOK, view.Version(a.stdout, a.format, build(), a.viewOptions(a.stdout)))
 		}),
 	}
+}
+
+// versionText is what version prints; --version prints it too.
+func versionText() string {
+	var b strings.Builder
+	if err := view.Version(&b, view.FormatText, build(), view.Options{}); err != nil {
+		return ""
+	}
+	return b.String()
 }
 
 // build is what the linker was told, completed by what the compiler recorded.

@@ -66,7 +66,7 @@ func (r *run) plan(ctx context.Context) error {
 	r.planned = diff.Plan(r.wants, r.node.snap)
 	r.planned.Revision = r.in.Revision
 	if r.in.PlanID != "" && r.in.PlanID != r.planned.ID {
-		return fmt.Errorf("%w: the node or the policies have changed since it was made; nothing was applied, make a new plan", ErrStale)
+		return fmt.Errorf("%w: the node or the policies have changed since it was made", ErrStale)
 	}
 	for i, c := range r.planned.Changes {
 		r.attempts = append(r.attempts, &attempt{Change: c, result: Result{Change: c}, notify: r.done(i)})

@@ -69,12 +69,16 @@ func notEnforced(wants []nf.Want) []nf.Warning {
 	if len(wants) == 0 {
 		return nil
 	}
-	of := wants[0].Target.String()
-	if len(wants) > 1 {
-		of = fmt.Sprintf("%s and %d more", of, len(wants)-1)
+	others := ""
+	switch n := len(wants) - 1; n {
+	case 0:
+	case 1:
+		others = ", here and in 1 container more"
+	default:
+		others = fmt.Sprintf(", here and in %d containers more", n)
 	}
 	return []nf.Warning{{Code: nf.WarnNotEnforced, Target: wants[0].Target, Key: nf.KeyLevel, Source: &wants[0].Source,
-		Message: "nothing in this kernel enforces the level of " + of + ": nfsync only sees when the rules use more"}}
+		Message: "nothing in this kernel enforces the level" + others + ": nfsync only sees when the rules use more"}}
 }
 
 // leftover: entries stay until they time out when the last rule that tracks is
