@@ -58,9 +58,16 @@ What the flags do not say is as the configuration file says: --config, or
 var errNoLoop = hinted{errors.New("the loop is not there yet: this version makes one lap at a time"),
 	"run nfsync agent --once, from a timer for instance"}
 
+// errNoHeal: a lap that changed back what it was told to leave would do harm.
+var errNoHeal = hinted{errors.New("drift.heal: false is not there yet: a lap of this version changes back what something else has changed"),
+	"take it out of the configuration, or say mode: observe"}
+
 func (a *app) agent(ctx context.Context, o *agentOptions, args []string) error {
-	if !o.once {
+	switch {
+	case !o.once:
 		return errNoLoop
+	case !a.config.Drift.Heal && a.config.Mode != spec.ModeObserve:
+		return errNoHeal
 	}
 	path, err := a.where(&o.git, args)
 	if err != nil {

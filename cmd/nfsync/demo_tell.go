@@ -25,8 +25,9 @@ const (
 // real one, and the demo fails where one does not end as it should.
 func (a *app) tell(ctx context.Context) error {
 	d := &demo{app: a, ctx: ctx}
-	d.say("nfsync at work on the kernel of this machine. Everything below happens in namespaces that",
-		"only this demo has: a node with the containers "+strings.Join(demoContainers, ", ")+", and nothing else.")
+	d.say("nfsync at work on the kernel of this machine. Everything below happens in",
+		"namespaces that only this demo has: a node with the containers",
+		strings.Join(demoContainers, ", ")+", and nothing else.")
 
 	d.step("The policies say what is wanted. Are they valid?")
 	d.run([]int{exitOK}, "validate", demoPolicies)
@@ -35,7 +36,7 @@ func (a *app) tell(ctx context.Context) error {
 	d.create()
 	d.commit("The edge nodes and their containers")
 
-	d.step("What would change here? A plan only looks. What the kernel cannot do is refused, with the reason.")
+	d.step("What would change here? A plan only looks.")
 	d.run([]int{exitOK, exitRefused}, follow("plan")...)
 
 	d.step("Make the changes. Each is read back; what is refused is left as it is.")
@@ -46,14 +47,16 @@ func (a *app) tell(ctx context.Context) error {
 		d.mistake()
 		d.refusals()
 	} else {
-		d.say("The kernel has not loaded nf_conntrack, and the demo does not load it, as that would change",
-			"this machine. After 'modprobe nf_conntrack nft_ct' the demo shows more.")
+		d.say("The kernel has not loaded nf_conntrack, and the demo does not load it, as that",
+			"would change this machine. After 'modprobe -a nf_conntrack nft_ct' the demo",
+			"shows more.")
 	}
 
 	d.step("Every refusal has a code, and every code an explanation.")
 	d.run([]int{exitOK}, "explain", string(nf.LevelInUse))
 
-	d.say("That was it. The namespaces vanish with this process; nothing of this machine was changed.")
+	d.say("That was it. The namespaces vanish with this process; nothing of this machine",
+		"was changed.")
 	return finish(exitOK, d.err)
 }
 
@@ -80,7 +83,7 @@ spec:
 
 // mistake is a commit that nobody has validated.
 func (d *demo) mistake() {
-	d.step("Somebody commits a policy with a mistake in it. The last good revision stays in force.")
+	d.step("Somebody commits a mistake. The last good revision stays in force.")
 	d.file(filepath.Join(demoPolicies, "db.yaml"), mistakenPolicy)
 	d.commit("The databases, in a hurry")
 	d.run([]int{exitInvalid}, follow("agent", "--once")...)
@@ -99,12 +102,12 @@ spec:
 // refusals are a container that uses more than its policy allows, and a policy
 // that wants more than the kernel can do.
 func (d *demo) refusals() {
-	d.step("The policy of db-1 says stateless. Its own firewall begins to track connections ...")
+	d.step("The policy of db-1 says stateless. Its own firewall begins to track ...")
 	d.byHand("db-1", "nft add rule inet demo input ct state established,related accept", addTrackingRule)
 	d.step("... and its new policy, the mistake mended, wants a limit for it.")
 	d.file(filepath.Join(demoPolicies, "db.yaml"), limitPolicy)
 	d.commit("The databases have a limit")
-	d.step("Neither can be had without harm: both are refused. The rule is named, and so is the way out.")
+	d.step("Neither can be had: both are refused, each with the reason and a way out.")
 	d.run([]int{exitRefused}, follow("agent", "--once")...)
 }
 

@@ -155,7 +155,11 @@ func (a *app) checkContainers(s *nf.Snapshot) view.Check {
 func (a *app) checkMemory() view.Check {
 	memory, err := state.ReadMemory(a.stateDir)
 	if err != nil {
-		return view.Check{Name: "memory", Status: view.Fail, Detail: err.Error(), Remedy: "see the file; without memory nfsync starts anew"}
+		remedy := "see the file; without memory nfsync starts anew"
+		if errors.Is(err, fs.ErrPermission) {
+			remedy = "run nfsync as root"
+		}
+		return view.Check{Name: "memory", Status: view.Fail, Detail: err.Error(), Remedy: remedy}
 	}
 	if len(memory.Keys) == 0 {
 		return passed("memory", "empty: nothing has been applied here yet")

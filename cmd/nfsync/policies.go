@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"nfsync.dev/nfsync/internal/spec"
@@ -21,7 +22,7 @@ type policies struct {
 // readPolicies reads the policies of one path. Invalid ones are told on stderr
 // and are the outcome 4.
 func (a *app) readPolicies(path string) (policies, error) {
-	files, diagnostics, err := spec.ReadDir(path)
+	files, diagnostics, err := readPath(path)
 	if err != nil {
 		return policies{}, err
 	}
@@ -30,6 +31,16 @@ func (a *app) readPolicies(path string) (policies, error) {
 		return policies{}, err
 	}
 	return policies{Policies: parsed, files: files}, nil
+}
+
+// readPath reads the policies below a directory, or those of a file. In a
+// directory files of other names are none of nfsync's business; a file that was
+// named is, and passing it over would look as if all were well.
+func readPath(path string) ([]spec.File, []spec.Diagnostic, error) {
+	if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && !isPolicyFile(filepath.Ext(path)) {
+		return nil, nil, fmt.Errorf("cannot read policies: the name of %s does not end in .yaml or .yml", path)
+	}
+	return spec.ReadDir(path)
 }
 
 // refuseInvalid tells the errors of policy files on stderr, if there are any.
@@ -48,7 +59,7 @@ func (a *app) refuseInvalid(list []spec.Diagnostic) error {
 // parsed once all the same.
 func readAll(paths []string) (files []spec.File, diagnostics []spec.Diagnostic, err error) {
 	for _, path := range paths {
-		read, found, err := spec.ReadDir(path)
+		read, found, err := readPath(path)
 		if err != nil {
 			return nil, nil, err
 		}
