@@ -17,7 +17,7 @@ const (
 	exitError   = 1 // nothing could be planned or started, or only the last good revision could be enforced
 	exitChanges = 2 // changes planned, with --detailed-exitcode only
 	exitRefused = 3 // something was refused; the rest, where asked, was applied
-	exitInvalid = 4 // the policies are invalid: nothing was applied
+	exitInvalid = 4 // the policies are invalid: nothing of them was applied
 	exitUndone  = 5 // an apply failed and was rolled back, for one target at least
 	exitStuck   = 6 // an apply failed and could not be rolled back
 	exitStale   = 7 // the saved plan is stale: nothing was applied

@@ -150,7 +150,7 @@ Exit codes:
      revision could be enforced
   2  changes planned (plan --detailed-exitcode only)
   3  something was refused; the rest, where asked, was applied
-  4  the policies are invalid: nothing was applied
+  4  the policies are invalid: nothing of them was applied
   5  an apply failed and was rolled back, for one target at least
   6  an apply failed and could not be rolled back: needs a person
   7  the saved plan is stale: nothing was applied`,
