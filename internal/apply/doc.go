@@ -7,7 +7,9 @@
 // The unit of undo is one target. Where a change fails, those of its target
 // that this run has made are made again with from and to exchanged, in reverse;
 // other targets go on. What is one-way is never undone. What cannot be undone is
-// stuck: that is kept on disk, and no run starts until a person has looked.
+// stuck: that is kept on disk, and no run starts until a person has looked. A
+// container's saved level that is what was wanted is not: it waits for a cold start,
+// and the next run goes on from there.
 //
 // # The journal
 //

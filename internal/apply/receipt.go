@@ -14,7 +14,7 @@ const (
 	Applied Outcome = "applied" // made and read back, or found made already
 	Failed  Outcome = "failed"  // could not be made; its target was rolled back
 	Undone  Outcome = "undone"  // made, and undone because its target failed or the run was stopped
-	Kept    Outcome = "kept"    // one-way or disruptive: made, and not undone although its target failed
+	Kept    Outcome = "kept"    // made, and not undone although its target failed: one-way or disruptive, or a saved level that could not be taken back
 	Gone    Outcome = "gone"    // the target vanished on the way
 	Refused Outcome = "refused" // a rule forbade it at the last moment
 	Skipped Outcome = "skipped" // not tried: its target had failed, or the run was stopped

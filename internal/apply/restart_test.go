@@ -217,6 +217,26 @@ func TestRestartFails(t *testing.T) {
 	}
 }
 
+// Another program that takes the container's lock between the saving and the
+// restart keeps the level from being taken back: it stays saved, as wanted, and
+// the next run goes on. Nobody is called, and other containers are not held up.
+func TestRestartOfALockedContainer(t *testing.T) {
+	b := newVirtuozzo(t)
+	web := b.running("101")
+	b.wantLevel(web, stateful, nf.RestartAllow)
+	b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Target: web, Kind: hosttest.Fail, Skip: 1})
+	r := b.ok(5)
+	b.outcome(r, web, nf.KeyRestart, apply.Failed)
+	if got := b.outcome(r, web, nf.KeyLevel, apply.Kept); !strings.Contains(got.Error, "cannot undo it") {
+		t.Errorf("%+v", got)
+	}
+	b.levels(web, full, stateful)
+	b.ok(5)
+	b.machine.Heal()
+	b.ok(0)
+	b.levels(web, stateful, stateful)
+}
+
 // What is no longer what was planned is not restarted.
 func TestRestartLastMoment(t *testing.T) {
 	for name, test := range map[string]struct {

@@ -189,6 +189,7 @@ func (r *run) step(ctx context.Context, i int) error {
 		why := fmt.Sprintf("%s of the same target failed", a.Key)
 		u.stop(Skipped, why)
 		r.node.back(ctx, u, why)
+		r.node.spare(ctx, u, why)
 		return r.saveStuck(r.journal, u)
 	}
 	return nil

@@ -115,6 +115,25 @@ func (n *node) takeBack(ctx context.Context, a *attempt, why string) {
 	}
 }
 
+// spare keeps saved levels of containers that could not be taken back and read as
+// wanted. They touch nothing until a cold start, which is then to bring them:
+// where another program holds a container's lock for hours, the next run does the
+// rest, and nobody is called for it.
+func (n *node) spare(ctx context.Context, u *unit, why string) {
+	for _, a := range u.stuck() {
+		if a.Key == nf.KeyLevel && a.Layer == nf.LayerBoot && !a.Target.IsNode() && n.finds(ctx, a.Change) {
+			a.end(Kept, nil, "it is what the policy wants saved; "+why)
+		}
+	}
+}
+
+// finds tells whether a value reads as wanted when it is read again.
+func (n *node) finds(ctx context.Context, c nf.Change) bool {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.timeout)
+	defer cancel()
+	return n.refresh(ctx, c) == nil && n.world.InSync(c)
+}
+
 // keep names a change that is never undone, unless it never took effect.
 func (n *node) keep(ctx context.Context, a *attempt, why string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.timeout)
