@@ -18,19 +18,22 @@ type entry struct {
 	typ              string // of prlctl: CT or VM
 }
 
-// state is what vzlist says, but for one on its way, which only prlctl knows.
+// state is what vzlist says, but for one that only prlctl knows, such as that it
+// is on its way.
 func (e entry) state() string {
-	if e.vzlist == "" || onItsWay(e.prlctl) {
+	if e.vzlist == "" || unsettled(e.prlctl) {
 		return e.prlctl
 	}
 	return e.vzlist
 }
 
-// onItsWay tells whether a state of prlctl leads to another by itself
-// (vmstate2str in src/Utils.cpp of prlctl).
-func onItsWay(state string) bool {
+// unsettled tells whether a state of prlctl is one that a container is not to be
+// touched in, whatever vzlist says: on the way to another, or one that the
+// dispatcher cannot tell or has found unusable, so that a restart would end
+// what runs for good (vmstate2str in src/Utils.cpp of prlctl).
+func unsettled(state string) bool {
 	switch state {
-	case "", "unknown", "invalid", nf.StateRunning, nf.StatePaused, nf.StateStopped, nf.StateMounted, nf.StateSuspended:
+	case "", nf.StateRunning, nf.StatePaused, nf.StateStopped, nf.StateMounted, nf.StateSuspended:
 		return false
 	}
 	return true

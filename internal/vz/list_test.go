@@ -7,7 +7,7 @@ import (
 )
 
 // What prlctl lists without a CTID is looked for by its UUID: that of a
-// configuration, or of vzlist. States are vzlist's but for those on their way.
+// configuration, or of vzlist. States are vzlist's but for those that only prlctl knows.
 func TestMerge(t *testing.T) {
 	const a, b, c = "aaaaaaaa-0000-4000-8000-000000000001", "bbbbbbbb-0000-4000-8000-000000000002", "cccccccc-0000-4000-8000-000000000003"
 	root := t.TempDir()
@@ -46,7 +46,7 @@ func TestStates(t *testing.T) {
 	for _, test := range []struct{ vzlist, prlctl, want string }{
 		{"running", "running", "running"}, {"running", "paused", "running"}, {"paused", "", "paused"}, {"", "stopped", "stopped"},
 		{"running", "migrating", "migrating"}, {"stopped", "starting", "starting"}, {"suspended", "resuming", "resuming"},
-		{"running", "invalid", "running"}, {"running", "unknown", "running"}, {"", "invalid", "invalid"}, {"unknown", "running", "unknown"},
+		{"running", "invalid", "invalid"}, {"running", "unknown", "unknown"}, {"", "invalid", "invalid"}, {"unknown", "running", "unknown"},
 	} {
 		if got := (entry{vzlist: test.vzlist, prlctl: test.prlctl}).state(); got != test.want {
 			t.Errorf("vzlist says %q and prlctl %q: %q, want %q", test.vzlist, test.prlctl, got, test.want)
