@@ -70,17 +70,22 @@ func (p *page) hanging(indent int, label, text string) {
 	}
 }
 
+// maxCommand is the widest command line that others are aligned with.
+const maxCommand = 50
+
 // commands writes command lines that the reader may want to run next, each
 // with what it does.
 func (p *page) commands(lines [][2]string) {
 	wide := 0
 	for _, l := range lines {
-		wide = max(wide, utf8.RuneCountInString(clean(l[0])))
+		if n := utf8.RuneCountInString(clean(l[0])); n <= maxCommand {
+			wide = max(wide, n)
+		}
 	}
 	for _, l := range lines {
 		line := "  " + p.paint(cyan, clean(l[0]))
 		if l[1] != "" {
-			line += strings.Repeat(" ", wide-utf8.RuneCountInString(clean(l[0]))+2) + p.paint(dim, l[1])
+			line += strings.Repeat(" ", max(wide-utf8.RuneCountInString(clean(l[0])), 0)+2) + p.paint(dim, l[1])
 		}
 		p.line(line)
 	}

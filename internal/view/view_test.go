@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -266,5 +267,18 @@ func TestElsewhere(t *testing.T) {
 	}
 	if want := "makes the changes, on hn-1\n"; !strings.Contains(b.String(), want) {
 		t.Errorf("no %q in\n%s", want, b.String())
+	}
+}
+
+// TestLongCommand: a long command line does not push what the others do to the
+// right.
+func TestLongCommand(t *testing.T) {
+	var b bytes.Buffer
+	opt := Options{Apply: "nfsync apply policies " + strings.Repeat("--label a=b ", 9)}
+	if err := Plan(&b, FormatText, richPlan(), opt); err != nil {
+		t.Fatal(err)
+	}
+	if regexp.MustCompile(`nfsync explain \S+ {30}`).MatchString(b.String()) {
+		t.Error(b.String())
 	}
 }
