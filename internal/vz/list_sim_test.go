@@ -434,6 +434,18 @@ func TestCapabilities(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(n.Root(), "sys/fs/cgroup/ve/101/ve.iptables_mask"), nil, 0o600); err != nil {
 				panic(err)
 			}
+		}, true, nf.Yes, false},
+		"one mask is unreadable, and the other is not there": {[]vztest.Container{running, {ID: "102", Saved: "full", State: nf.StateRunning}}, func(n *vztest.Node) {
+			mask := filepath.Join(n.Root(), "sys/fs/cgroup/ve/101/ve.iptables_mask")
+			err := errors.Join(os.WriteFile(mask, nil, 0o600), os.Remove(filepath.Join(n.Root(), "sys/fs/cgroup/ve/102/ve.iptables_mask")))
+			if err != nil {
+				panic(err)
+			}
+		}, true, nf.Yes, false},
+		"the ve cgroup of the only one is not there yet": {[]vztest.Container{running}, func(n *vztest.Node) {
+			if err := os.RemoveAll(filepath.Join(n.Root(), "sys/fs/cgroup/ve/101")); err != nil {
+				panic(err)
+			}
 		}, false, nf.MaybeUnknown, false},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package vz
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -105,15 +106,26 @@ func (n *node) liveMask(ctid string) nf.Value {
 	if n.cgroup == "" {
 		return nf.Unknown(n.noCgroup)
 	}
-	dir := filepath.Join(n.cgroup, ctid)
-	data, err := readFile(filepath.Join(dir, "ve.iptables_mask"))
+	data, err := readFile(n.maskFile(ctid))
 	if missing(err) {
+		dir := filepath.Dir(n.maskFile(ctid))
 		if isDir(dir) {
 			return nf.Absent()
 		}
 		return nf.Unknown(dir + " is not there")
 	}
 	return maskValue(data, err)
+}
+
+func (n *node) maskFile(ctid string) string { return filepath.Join(n.cgroup, ctid, "ve.iptables_mask") }
+
+// hasMask tells whether the kernel has a mask for a container, whatever it holds.
+func (n *node) hasMask(ctid string) bool {
+	if n.cgroup == "" {
+		return false
+	}
+	_, err := os.Lstat(n.maskFile(ctid))
+	return err == nil
 }
 
 // dumpedMask is the level that resuming a suspended container brings back

@@ -65,7 +65,7 @@ func (r Runtime) ListAs(ctx context.Context, a Answer) (Node, error) {
 	}
 	l.unshare()
 	found := Node{Containers: l.containers, Namespaces: r.claims(n, l.lives), Warnings: a.warnings}
-	found.Masks, found.Latches = a.capabilities(l.containers)
+	found.Masks, found.Latches = a.capabilities(l.containers, n.hasMask)
 	if found.Masks {
 		l.demandMasks()
 	}
@@ -198,20 +198,20 @@ func (r Runtime) claims(n *node, lives map[string]life) []netns.Identity {
 }
 
 // capabilities tells whether the kernel keeps levels in masks, and so latches,
-// from the containers that show it, else from the programs.
-func (a Answer) capabilities(containers []nf.Container) (masks bool, latches string) {
+// from the containers that show it, else from the programs. A mask that is there
+// and cannot be read shows it too.
+func (a Answer) capabilities(containers []nf.Container, hasMask func(ctid string) bool) (masks bool, latches string) {
 	running, without := false, false
 	for i := range containers {
 		c := &containers[i]
+		if hasMask(c.ID) {
+			return true, nf.Yes
+		}
 		if c.State != nf.StateRunning && c.State != nf.StatePaused {
 			continue
 		}
 		running = true
-		live := c.Fact(nf.KeyLevel).Live
-		if _, ok := live.Mask(); ok {
-			return true, nf.Yes
-		}
-		without = without || live.IsAbsent()
+		without = without || c.Fact(nf.KeyLevel).Live.IsAbsent()
 	}
 	switch {
 	case without:
