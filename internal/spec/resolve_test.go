@@ -142,6 +142,8 @@ func TestContainerSelector(t *testing.T) {
 		{"{names: ['132694']}", false, false},
 		{"{ids: ['132694']}", false, true},
 		{"{ids: ['ccefa40c-5c72-4e17-94c7-d68034a1c1a5']}", false, true},
+		{"{ids: ['CCEFA40C-5C72-4e17-94c7-d68034a1c1a5']}", false, true},
+		{"{ids: [A]}", false, false},
 		{"{names: ['ccefa40c-*']}", false, false},
 		{"{ids: ['13*']}", false, false},
 		{"{ids: [web-1]}", true, false},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strings"
 
 	"nfsync.dev/nfsync/internal/nf"
 )
@@ -19,7 +20,8 @@ func (s NodeSelector) Match(node nf.NodeIdentity) bool {
 }
 
 // Match tells whether the policy is for that container of its nodes. A Virtuozzo
-// container has two ids, its CTID and its UUID. In netns an alias is a file name
+// container has two ids, its CTID and its UUID, of which the letters are the same
+// in upper and lower case (RFC 9562). In netns an alias is a file name
 // as good as the first, and so an id.
 func (s ContainerSelector) Match(c *nf.Container) bool {
 	if len(s.Runtimes) > 0 && !slices.Contains(s.Runtimes, c.Runtime) {
@@ -31,7 +33,7 @@ func (s ContainerSelector) Match(c *nf.Container) bool {
 	if slices.Contains(s.IDs, c.ID) || matchAny(s.Names, c.Name) {
 		return true
 	}
-	if c.UUID != "" && slices.Contains(s.IDs, c.UUID) {
+	if c.UUID != "" && slices.ContainsFunc(s.IDs, func(id string) bool { return strings.EqualFold(id, c.UUID) }) {
 		return true
 	}
 	for _, alias := range c.Aliases {
