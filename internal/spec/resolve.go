@@ -14,7 +14,9 @@ import (
 //
 // A target's want for a key is that of the policy with the highest priority
 // that sets it. Where several of that priority do, the first in the order of
-// file and line speaks, and those that wish something else are its rivals.
+// file and line speaks, and those that wish something else are its rivals. Of
+// those that agree on a level, the one that does least to restart containers
+// speaks: what one of them refuses, the name of another's file does not allow.
 func (p Policies) Resolve(s *nf.Snapshot) nf.Wants {
 	var node, containers []*Policy
 	for i := range p.List {
@@ -103,6 +105,8 @@ func resolve(policies []*Policy) []nf.Want {
 				winners[w.Key] = &winner{want, policy.Priority}
 			case first.priority == policy.Priority && first.want.Wish != w.Wish:
 				first.want.Rivals = append(first.want.Rivals, nf.Rival{Wish: w.Wish, Source: w.Source})
+			case first.priority == policy.Priority && w.Key == nf.KeyLevel && moreCareful(policy.Restart, first.want.Restart):
+				first.want.Restart, first.want.Source = policy.Restart, w.Source
 			}
 		}
 	}
@@ -111,6 +115,13 @@ func resolve(policies []*Policy) []nf.Want {
 		wants = append(wants, winners[key].want)
 	}
 	return wants
+}
+
+// moreCareful tells whether a does less than b for a level that only a restart
+// brings.
+func moreCareful(a, b nf.Restart) bool {
+	order := []nf.Restart{nf.RestartRefuse, nf.RestartStage, nf.RestartAllow}
+	return slices.Index(order, a) < slices.Index(order, b)
 }
 
 func byPriority(a, b *Policy) int {

@@ -209,6 +209,32 @@ func TestPriority(t *testing.T) {
 	}
 }
 
+// TestRestart: what becomes of a level that only a restart brings is said by the
+// policy that wins it, and of those that agree by the most careful one, wherever
+// it is.
+func TestRestart(t *testing.T) {
+	one := nf.Snapshot{Containers: []nf.Container{{Runtime: nf.RuntimeVZ, ID: "101", Name: "c"}}}
+	for want, policies := range map[string][]string{
+		"allow by a, rivals 0":  {"{level: full, restart: allow}", "{level: full, restart: allow}"},
+		"stage by b, rivals 0":  {"{level: full, restart: allow}", "{level: full, restart: stage}"},
+		"refuse by b, rivals 0": {"{level: full, restart: stage}", "{level: full}", "{level: full, restart: allow}"},
+		"refuse by a, rivals 0": {"{level: full, restart: refuse}", "{level: full, restart: allow}", "{level: full}"},
+		"allow by c, rivals 0":  {"{level: full}", "{priority: -1, level: full, restart: stage}", "{priority: 1, level: full, restart: allow}"},
+		"allow by a, rivals 1":  {"{level: full, restart: allow}", "{level: stateful}"},
+		"allow by b, rivals 0":  {"{conntrack: {max: 5}}", "{level: full, restart: allow}"},
+	} {
+		var text strings.Builder
+		for i, spec := range policies {
+			text.WriteString(policy(string(rune('a'+i)), spec))
+		}
+		for _, w := range parsed(t, File{Name: "x", Data: []byte(text.String())}).Resolve(&one).List {
+			if got := fmt.Sprintf("%s by %s, rivals %d", w.Restart, w.Source.Name, len(w.Rivals)); w.Key == nf.KeyLevel && got != want {
+				t.Errorf("%q: got %s, want %s", policies, got, want)
+			}
+		}
+	}
+}
+
 func TestConflicts(t *testing.T) {
 	tests := []struct {
 		name string
