@@ -25,7 +25,7 @@ test:
 
 test-vm:
 	scripts/vm-deps.sh
-	go vet -tags vm ./vm ./vm/testdata/pkt ./vm/testdata/told
+	go vet -tags vm ./vm ./vm/testdata/pkt ./vm/testdata/steps ./vm/testdata/told
 	go test -tags vm -count=1 -timeout 30m ./vm $(VMFLAGS)
 
 test-all: test lint test-vm

@@ -18,10 +18,11 @@ var only = flag.String("cases", "", "run only the cases whose names match this `
 
 // vmCase is one file of testdata/cases.
 type vmCase struct {
-	name   string
-	own    bool
-	boots  int
-	append string
+	name    string
+	own     bool
+	boots   int
+	append  string
+	systemd bool
 }
 
 // readCases reads all cases, in the order of their names.
@@ -70,6 +71,8 @@ func parseCase(name, text string) (vmCase, error) {
 				return c, err
 			}
 			c.own, c.boots = true, n
+		case "systemd":
+			c.own, c.systemd = true, true
 		case "append":
 			c.own, c.append = true, c.append+" "+value
 		default:

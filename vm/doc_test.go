@@ -11,6 +11,13 @@
 //	# vm: boot=own         a boot of its own
 //	# vm: boots=N          N boots with one disk; BOOT tells the script which
 //	# vm: append=WORD      on the kernel's command line; implies boot=own
+//	# vm: systemd          at each boot systemd-modules-load and systemd-sysctl
+//	                       run before the case does; implies boot=own
+//
+// The directories of the boot files and nfsync's state are on the disk, which
+// outlives the boots of a case, and its power cuts. A case that runs nfsync
+// under steps (testdata/steps) has copies of that disk in its next boot, each as
+// a power cut at one step would have left it.
 //
 // All other cases share one boot of a kernel, and must leave it as they found
 // it: the modules that they load are unloaded after each, and one that stays

@@ -21,8 +21,9 @@ const bootTimeout = 8 * time.Minute
 // own on the serial console.
 const (
 	markBegin = "@@ begin "
-	markEnd   = "@@ end " // CASE STATUS
-	markCut   = "@@ cut"  // pull the plug now
+	markEnd   = "@@ end "  // CASE STATUS
+	markCut   = "@@ cut"   // pull the plug now
+	markCopy  = "@@ copy " // NAME: copy the disk as a cut would leave it, then answer with a line
 )
 
 // outcome is what became of one case in one boot.
@@ -34,18 +35,28 @@ type outcome struct {
 	took   time.Duration
 }
 
-// boot runs one machine to its end and returns what became of its cases. There
-// is never more than one at a time.
-func boot(t *testing.T, kernel, initramfs, disk, words string) map[string]outcome {
+// boot runs one machine to its end and returns what became of its cases. The
+// copies of its disk that it asks for are made beside it; those of the boot
+// before are there as more disks.
+func boot(t *testing.T, kernel, initramfs string, disk *disk, words string) map[string]outcome {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), bootTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "qemu-system-x86_64",
+	args := []string{
 		"-accel", "tcg", "-cpu", "max", "-m", "1024", "-nographic", "-nodefaults", "-no-reboot", "-serial", "stdio",
-		"-kernel", kernel, "-initrd", initramfs,
-		"-drive", "file="+disk+",format=raw,if=none,id=d", "-device", "nvme,serial=d,drive=d",
-		"-append", "console=ttyS0 panic=-1 quiet loglevel=1 mitigations=off "+words)
+		"-kernel", kernel, "-initrd", initramfs, "-device", "nvme,serial=d,id=n",
+		"-append", "console=ttyS0 panic=-1 quiet loglevel=1 mitigations=off " + words,
+	}
+	for i, path := range append([]string{disk.path}, disk.take()...) {
+		args = append(args, "-drive", fmt.Sprintf("file=%s,format=raw,if=none,id=d%d", path, i),
+			"-device", fmt.Sprintf("nvme-ns,bus=n,drive=d%d,nsid=%d", i, i+1))
+	}
+	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", args...)
 	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +65,16 @@ func boot(t *testing.T, kernel, initramfs, disk, words string) map[string]outcom
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("cannot start the machine: %v", err)
 	}
-	results, tail := follow(out, func() { _ = cmd.Process.Kill() })
+	plug := plug{
+		cut: func() { _ = cmd.Process.Kill() },
+		copy: func(name string) {
+			if err := disk.copy(cmd.Process, name); err != nil {
+				t.Errorf("cannot copy the disk at %s: %v", name, err)
+			}
+			_, _ = io.WriteString(in, "\n") // a machine that has ended needs no answer
+		},
+	}
+	results, tail := follow(out, plug)
 	err = cmd.Wait()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) || len(results) == 0 {
@@ -66,9 +86,15 @@ func boot(t *testing.T, kernel, initramfs, disk, words string) map[string]outcom
 	return results
 }
 
+// plug is what the machine's console can ask of the one who runs it.
+type plug struct {
+	cut  func()
+	copy func(name string)
+}
+
 // follow reads what the machine says until it ends. It returns the last of it
 // that belongs to no case, too.
-func follow(r io.Reader, cut func()) (results map[string]outcome, tail string) {
+func follow(r io.Reader, plug plug) (results map[string]outcome, tail string) {
 	results = map[string]outcome{}
 	var name string
 	var current outcome
@@ -91,7 +117,9 @@ func follow(r io.Reader, cut func()) (results map[string]outcome, tail string) {
 		case line == markCut:
 			current.cut = true
 			results[name] = current
-			cut()
+			plug.cut()
+		case strings.HasPrefix(line, markCopy):
+			plug.copy(strings.TrimPrefix(line, markCopy))
 		case name != "":
 			current.output += line + "\n"
 			results[name] = current

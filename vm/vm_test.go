@@ -18,16 +18,20 @@ var series = []string{"6.1", "6.12"}
 // cache is where kernels stay from run to run.
 const cache = "../.cache/vm"
 
-// TestCases runs every case on every kernel.
+// TestCases runs every case on every kernel, the kernels beside each other.
 func TestCases(t *testing.T) {
 	cases := readCases(t)
 	tools := filepath.Join(cache, "tools")
-	run(t, "../scripts/vm-tools.sh", tools)
+	run(t, "../scripts/vm-systemd.sh", filepath.Join(cache, "systemd"))
+	run(t, "../scripts/vm-tools.sh", tools, filepath.Join(cache, "systemd"))
+	for _, s := range series {
+		run(t, "../scripts/vm-kernel.sh", s, filepath.Join(cache, s))
+	}
 	programs := build(t)
 	for _, s := range series {
 		t.Run("linux-"+s, func(t *testing.T) {
+			t.Parallel()
 			dir := filepath.Join(cache, s)
-			run(t, "../scripts/vm-kernel.sh", s, dir)
 			m := machine{kernel: filepath.Join(dir, "vmlinuz"), trees: []string{tools, filepath.Join(dir, "root"), programs}}
 			m.runShared(t, cases)
 			for _, c := range cases {
@@ -58,7 +62,7 @@ func build(t *testing.T) string {
 	}
 	t.Setenv("CGO_ENABLED", "0")
 	run(t, "go", "build", "-trimpath", "-ldflags", "-s -w -X main.version=vm", "-o", bin+"/nfsync", "../cmd/nfsync")
-	for _, tool := range []string{"pkt", "told"} {
+	for _, tool := range []string{"pkt", "steps", "told"} {
 		run(t, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(bin, tool), "./testdata/"+tool)
 	}
 	return dir
@@ -81,7 +85,8 @@ func (m machine) runShared(t *testing.T, cases []vmCase) {
 	if len(names) == 0 {
 		return
 	}
-	results := boot(t, m.kernel, m.initramfs(t, names, 1), newDisk(t), "")
+	d := newDisk(t)
+	results := boot(t, m.kernel, m.initramfs(t, names, start{number: 1}), d, "")
 	for _, name := range names {
 		t.Run(name, func(t *testing.T) { results[name].judge(t, true) })
 	}
@@ -89,15 +94,24 @@ func (m machine) runShared(t *testing.T, cases []vmCase) {
 
 // runOwn runs a case in boots of its own, the disk staying the same.
 func (m machine) runOwn(t *testing.T, c vmCase) {
-	disk := newDisk(t)
+	d := newDisk(t)
 	for n := 1; n <= c.boots && !t.Failed(); n++ {
-		results := boot(t, m.kernel, m.initramfs(t, []string{c.name}, n), disk, c.append)
+		initramfs := m.initramfs(t, []string{c.name}, start{number: n, own: true, systemd: c.systemd, copies: d.list()})
+		results := boot(t, m.kernel, initramfs, d, c.append)
 		results[c.name].judge(t, n == c.boots)
 	}
 }
 
+// start is what the machine's init is told.
+type start struct {
+	number  int
+	own     bool   // nothing follows the case in this boot
+	systemd bool   // do what systemd does with boot files
+	copies  []byte // the names of the copies that there are of the disk
+}
+
 // initramfs puts together the programs, the modules and the cases of one boot.
-func (m machine) initramfs(t *testing.T, names []string, bootNumber int) string {
+func (m machine) initramfs(t *testing.T, names []string, s start) string {
 	t.Helper()
 	var b bytes.Buffer
 	a := &archive{w: &b}
@@ -110,7 +124,13 @@ func (m machine) initramfs(t *testing.T, names []string, bootNumber int) string 
 	}
 	a.tree("testdata/guest")
 	a.file("vm/list", 0o644, []byte(strings.Join(names, "\n")+"\n"))
-	a.file("vm/boot", 0o644, fmt.Appendln(nil, bootNumber))
+	a.file("vm/boot", 0o644, fmt.Appendln(nil, s.number))
+	a.file("vm/copies", 0o644, s.copies)
+	for name, is := range map[string]bool{"vm/own": s.own, "vm/systemd": s.systemd} {
+		if is {
+			a.file(name, 0o644, nil)
+		}
+	}
 	for _, name := range names {
 		data, err := os.ReadFile(filepath.Join("testdata/cases", name+".sh"))
 		if err != nil {
@@ -125,13 +145,5 @@ func (m machine) initramfs(t *testing.T, names []string, bootNumber int) string 
 	if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	return path
-}
-
-// newDisk makes an empty disk with a file system.
-func newDisk(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "disk")
-	run(t, "mke2fs", "-q", "-t", "ext4", path, "16M")
 	return path
 }

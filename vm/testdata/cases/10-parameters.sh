@@ -33,14 +33,16 @@ reads /sys/module/nf_conntrack/parameters/acct Y
 reads /sys/module/xt_recent/parameters/ip_list_tot 300
 reads ${conntrack}_buckets 16384
 
-# A parameter that the module does not have is told, where the kernel would
-# only log it; and so is a value that it does not take.
+# A parameter that the module does not have is refused, where the kernel would
+# only log it; a value that it does not take fails.
 policy <<P
 modules:
   xt_hashlimit: {state: loaded, parameters: {nonsense: 1}}
 P
-apply 5
-has '^failed node module/xt_hashlimit .*it has no parameter nonsense'
+plan 3
+has '^refusal node module/xt_hashlimit missing: xt_hashlimit has no parameter nonsense'
+hasnt '^change'
+apply 3
 unloaded xt_hashlimit
 policy <<P
 modules:

@@ -23,7 +23,10 @@ for module in xt_recent xt_LOG; do
 	policy <<P
 modules: {$module: loaded}
 P
-	apply 5
-	has "^failed node module/$module unloaded -> loaded: .*/etc/modprobe.d/local.conf says"
-	unloaded $module x_tables
+	case $module in xt_recent) line=2 ;; *) line=3 ;; esac
+	plan 3
+	has "^refusal node module/$module modules-locked: .*/etc/modprobe.d/local.conf:$line says"
+	hasnt "^change node .*module/$module"
+	apply 3
+	unloaded $module
 done

@@ -1,5 +1,6 @@
 # The table of one namespace is flooded past its limit: that namespace drops,
-# another goes on, and nfsync tells what is full.
+# others go on, and nfsync tells what is full: flooded by itself, or by another
+# namespace that tracks nothing.
 
 for ns in c1 c2; do
 	ip netns add $ns
@@ -37,3 +38,25 @@ conntrack: {max: {atLeast: 5000}}
 P
 apply 0
 [ "$(ip netns exec c1 pkt reach 3)" = 3 ] || fail "there is room, and new connections are dropped"
+
+# From outside: whoever sends has no rule and no entry, whoever is sent to
+# fills up.
+ip netns add c3
+ip link add veth0 netns c3 type veth peer name veth0 netns c2
+for ns in c2 c3; do
+	ip -n $ns address add 10.9.9.${ns#c}/24 dev veth0
+	ip -n $ns link set veth0 up
+done
+ip netns exec c3 pkt flood 8000 10.9.9.2 >/tmp/out
+is <<O
+0
+O
+snapshot
+has '^tracking c2 on (499[0-9]|5[0-9][0-9][0-9]) 5000$'
+has '^tracking c3 off 0 5000$'
+[ "$(pkt reach 3)" = 3 ] || fail "the node does not go on"
+policy <<P
+conntrack: {max: 4000}
+P
+plan 3
+has '^refusal node conntrack.max below-count: 4000 is below the [45][0-9][0-9][0-9] live entries of container netns/c2'

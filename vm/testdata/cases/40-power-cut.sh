@@ -1,7 +1,7 @@
-# vm: boots=5
-# The power fails in the middle of an apply: before its first change, after
-# some, and after the last. At the next boot the node has nothing of it, and
-# the next apply makes it whole.
+# vm: boots=3
+# The plug is pulled in the middle of a node's first apply, behind a change, and
+# behind the last. At the next boot the node has nothing of it, and the next
+# apply makes it whole. (41-each-step has all that lies between.)
 
 policy <<P
 level: full
@@ -58,24 +58,10 @@ case $BOOT in
 	;;
 2)
 	interrupted
-	stop 6
-	;;
-3)
-	interrupted
 	plan 0
 	stop $(sed -n 's/^summary \([0-9]*\) .*/\1/p' /tmp/out)
 	;;
-4)
-	[ -z "$(netfilter)" ] || fail "loaded: $(netfilter)"
-	apply 0
-	hasnt '^(failed|undone)'
-	insync
-	# What is already in force is put right, and cut again.
-	echo 30 >${conntrack}_udp_timeout
-	echo 50000 >${conntrack}_max
-	stop 1
-	;;
-5)
+3)
 	interrupted
 	whole
 	;;

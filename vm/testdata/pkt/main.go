@@ -2,7 +2,7 @@
 //
 //	pkt reach N            sends N datagrams over the loopback, each from a port of its own, and prints how many arrive
 //	pkt pump               goes on with that until it is told to stop (SIGTERM), then prints how many were sent and arrived
-//	pkt flood N            sends a datagram to each of N ports, and prints how many the kernel did not let out
+//	pkt flood N [ADDRESS]  sends a datagram to each of N ports there, 127.0.0.1 if it is not said, and prints how many the kernel did not let out
 package main
 
 import (
@@ -24,19 +24,22 @@ func main() {
 }
 
 func run(args []string) error {
-	n := 0
-	if len(args) == 2 {
+	n, to := 0, net.IPv4(127, 0, 0, 1)
+	if len(args) >= 2 {
 		n, _ = strconv.Atoi(args[1])
+	}
+	if len(args) == 3 {
+		to = net.ParseIP(args[2])
 	}
 	switch {
 	case len(args) == 2 && args[0] == "reach":
 		return reach(n)
 	case len(args) == 1 && args[0] == "pump":
 		return pump()
-	case len(args) == 2 && args[0] == "flood":
-		return flood(n)
+	case (len(args) == 2 || len(args) == 3) && args[0] == "flood" && to != nil:
+		return flood(n, to)
 	}
-	return errors.New("usage: pkt reach N | pump | flood N")
+	return errors.New("usage: pkt reach N | pump | flood N [ADDRESS]")
 }
 
 // loopback is a receiver, and what it hears.
@@ -100,14 +103,14 @@ func pump() error {
 	}
 }
 
-func flood(n int) error {
-	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+func flood(n int, to net.IP) error {
+	c, err := net.ListenUDP("udp4", nil)
 	if err != nil {
 		return err
 	}
 	refused := 0
 	for i := range n {
-		_, err := c.WriteToUDP([]byte("x"), &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1024 + i})
+		_, err := c.WriteToUDP([]byte("x"), &net.UDPAddr{IP: to, Port: 1024 + i})
 		switch {
 		case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.ENOBUFS):
 			refused++

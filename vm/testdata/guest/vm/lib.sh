@@ -1,5 +1,6 @@
 # The words of the cases: sourced before each. What a program said last is in
 # /tmp/out and /tmp/err.
+. /vm/disk.sh
 
 # fail ends the case.
 fail() {
