@@ -35,10 +35,10 @@ func (m *memory) latch(n *node, there present) {
 	n.noteTracking()
 	known := map[nf.Latch]int{}
 	for i, l := range m.Latches {
-		known[nf.Latch{Target: nameless(l.Target), Instance: l.Instance}] = i
+		known[nf.Latch{Target: l.Target.Nameless(), Instance: l.Instance}] = i
 	}
 	for t, seen := range n.latches {
-		if i, ok := known[nf.Latch{Target: nameless(t), Instance: seen.Instance}]; ok {
+		if i, ok := known[nf.Latch{Target: t.Nameless(), Instance: seen.Instance}]; ok {
 			m.Latches[i].Target = t // it may have been renamed
 		} else {
 			m.Latches = append(m.Latches, seen)

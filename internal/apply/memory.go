@@ -43,13 +43,12 @@ type memory struct {
 	keys map[memoryPlace]nf.MemoryKey
 }
 
-// memoryPlace leaves a container's name out: renamed, it is the same one.
 type memoryPlace struct {
-	kind, runtime, id string
-	key               nf.Key
+	target nf.Target // nameless
+	key    nf.Key
 }
 
-func placeOf(t nf.Target, k nf.Key) memoryPlace { return memoryPlace{t.Kind, t.Runtime, t.ID, k} }
+func placeOf(t nf.Target, k nf.Key) memoryPlace { return memoryPlace{t.Nameless(), k} }
 
 // newMemory copies, so that what the run began with can be compared.
 func newMemory(old nf.Memory) *memory {
@@ -99,7 +98,7 @@ func (m *memory) learn(kernel, scope string) {
 
 // present is who is there, as far as the run can tell.
 type present struct {
-	instances map[nf.Target]string // of targets without their names
+	instances map[nf.Target]string // by nameless target
 	broken    bool                 // a runtime, which then names none of its containers
 	runtimes  []string             // those that were looked for; empty: all
 }
@@ -108,7 +107,7 @@ func (r *run) present() present {
 	s := r.node.snap
 	p := present{map[nf.Target]string{nf.Node: s.BootID}, false, r.in.Runtimes}
 	for i := range s.Containers {
-		p.instances[nameless(s.Containers[i].Target())] = s.Containers[i].Instance
+		p.instances[s.Containers[i].Target().Nameless()] = s.Containers[i].Instance
 	}
 	p.broken = slices.ContainsFunc(s.Warnings, func(w nf.Warning) bool { return w.Code == nf.WarnRuntimeBroken })
 	return p
@@ -117,13 +116,13 @@ func (r *run) present() present {
 // gone tells whether it is certain that a target no longer exists.
 func (p present) gone(t nf.Target) bool {
 	looked := len(p.runtimes) == 0 || slices.Contains(p.runtimes, t.Runtime)
-	_, lives := p.instances[nameless(t)]
+	_, lives := p.instances[t.Nameless()]
 	return looked && !p.broken && !lives
 }
 
 // ended tells whether it is certain that an instance of a target has ended.
 func (p present) ended(t nf.Target, instance string) bool {
-	now, lives := p.instances[nameless(t)]
+	now, lives := p.instances[t.Nameless()]
 	return lives && now != "" && now != instance || p.gone(t)
 }
 
@@ -140,11 +139,11 @@ func (m *memory) dropRestarts(wants nf.Wants) {
 	asked := map[nf.Target]string{}
 	for _, w := range wants.List {
 		if w.Key == nf.KeyLevel && len(w.Rivals) == 0 {
-			asked[nameless(w.Target)] = w.Wish.String()
+			asked[w.Target.Nameless()] = w.Wish.String()
 		}
 	}
 	m.Restarts = slices.DeleteFunc(m.Restarts, func(d nf.RestartDone) bool {
-		now, ok := asked[nameless(d.Target)]
+		now, ok := asked[d.Target.Nameless()]
 		return ok && now != d.Asked
 	})
 }

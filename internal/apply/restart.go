@@ -185,8 +185,9 @@ func keepRestart(a *attempt, why string) {
 // begun tells whether an interrupted run had begun a restart, or was about to:
 // memory has its entry.
 func begun(memory nf.Memory, i state.Intent) bool {
-	return i.Key == nf.KeyRestart &&
-		slices.Contains(withoutNames(memory.Restarts), nf.RestartDone{Target: nameless(i.Target), Asked: i.Asked, Instance: i.Instance})
+	return i.Key == nf.KeyRestart && slices.ContainsFunc(memory.Restarts, func(d nf.RestartDone) bool {
+		return d.Target.Nameless() == i.Target.Nameless() && d.Asked == i.Asked && d.Instance == i.Instance
+	})
 }
 
 // endRestarts says what has come of a restart in the middle of which, or after
@@ -214,24 +215,10 @@ func (n *node) endRestart(a *attempt) {
 
 // withRestart is the list with an entry in the place of those of its target.
 func withRestart(list []nf.RestartDone, done nf.RestartDone) []nf.RestartDone {
-	list = slices.DeleteFunc(slices.Clone(list), func(d nf.RestartDone) bool { return nameless(d.Target) == nameless(done.Target) })
+	list = slices.DeleteFunc(slices.Clone(list), func(d nf.RestartDone) bool { return d.Target.Nameless() == done.Target.Nameless() })
 	list = append(list, done)
 	slices.SortFunc(list, func(a, b nf.RestartDone) int { return a.Target.Compare(b.Target) })
 	return list
-}
-
-func withoutNames(list []nf.RestartDone) []nf.RestartDone {
-	list = slices.Clone(list)
-	for i := range list {
-		list[i].Target = nameless(list[i].Target)
-	}
-	return list
-}
-
-// nameless leaves the name out: a container that was renamed is the same one.
-func nameless(t nf.Target) nf.Target {
-	t.Name = ""
-	return t
 }
 
 // both is the second error, after the first one if there is any, in one line.

@@ -126,7 +126,7 @@ func (c levelCase) snapshot() *nf.Snapshot {
 		boot(&ct.Namespace, nf.KeyLevel, levelValue(c.saved))
 		ct.Tracking = &nf.Tracking{State: c.tracking}
 		if c.before == "once" {
-			s.Memory.Restarts = []nf.RestartDone{{Target: nameless(vz101), Asked: c.wanted, Instance: "boot-1/101/17"}}
+			s.Memory.Restarts = []nf.RestartDone{{Target: vz101.Nameless(), Asked: c.wanted, Instance: "boot-1/101/17"}}
 		}
 	})
 }

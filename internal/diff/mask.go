@@ -175,7 +175,7 @@ func (p *planner) noRestart(t nf.Target) string {
 // before. An entry for the instance that still runs is of a restart that was
 // never made.
 func (w *World) restarted(t nf.Target, asked string) bool {
-	for _, done := range w.restarts[nameless(t)] {
+	for _, done := range w.restarts[t.Nameless()] {
 		if done.Asked == asked && done.Instance != w.instance(t) {
 			return true
 		}

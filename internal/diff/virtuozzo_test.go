@@ -104,7 +104,7 @@ var virtuozzoTests = []struct {
 		}), []nf.Want{want(netns("web"), nf.KeyLevel, nf.LevelStateless.Value())}, []string{"conntrack-latched web level"}},
 	{"tracking that was seen on before the rules went", "nothing clears can_alloc",
 		virtuozzo(levels(nf.LevelFull, nf.LevelFull), func(s *nf.Snapshot) {
-			s.Memory.Latches = []nf.Latch{{Target: nameless(vz101), Instance: "boot-1/101/4711"}}
+			s.Memory.Latches = []nf.Latch{{Target: vz101.Nameless(), Instance: "boot-1/101/4711"}}
 		}), []nf.Want{level(vz101, nf.LevelDisabled, nf.RestartRefuse)}, []string{"conntrack-latched 101 level"}},
 	{"raising keeps conntrack", "ve.iptables_mask: EBUSY",
 		virtuozzo(levels(nf.LevelStateful, nf.LevelStateful), tracking(nf.TrackingOn)), []nf.Want{level(vz101, nf.LevelFull, nf.RestartRefuse)},

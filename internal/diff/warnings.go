@@ -137,11 +137,11 @@ func (w *World) endedWith(m nf.MemoryKey) bool {
 func (w *World) forgotten(wanted map[ref]bool) []nf.Warning {
 	exists := map[nf.Target]bool{nf.Node: true}
 	for _, t := range w.order {
-		exists[nameless(t)] = true
+		exists[t.Nameless()] = true
 	}
 	var list []nf.Warning
 	for _, m := range w.snap.Memory.Keys {
-		if !m.Set || wanted[w.remembered(m)] || !exists[nameless(m.Target)] || w.endedWith(m) || w.needed(m.Key) {
+		if !m.Set || wanted[w.remembered(m)] || !exists[m.Target.Nameless()] || w.endedWith(m) || w.needed(m.Key) {
 			continue
 		}
 		list = append(list, nf.Warning{Code: nf.WarnNoLongerWanted, Target: m.Target, Key: m.Key,

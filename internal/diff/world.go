@@ -62,23 +62,16 @@ func NewWorld(s *nf.Snapshot) *World {
 		w.mem[memoryRef(m.Target, m.Key)] = m
 	}
 	for _, l := range s.Memory.Latches {
-		w.latches[nf.Latch{Target: nameless(l.Target), Instance: l.Instance}] = true
+		w.latches[nf.Latch{Target: l.Target.Nameless(), Instance: l.Instance}] = true
 	}
 	for _, done := range s.Memory.Restarts {
-		t := nameless(done.Target)
+		t := done.Target.Nameless()
 		w.restarts[t] = append(w.restarts[t], done)
 	}
 	return w
 }
 
-// nameless leaves the name out: to memory a container that was renamed is the
-// same one.
-func nameless(t nf.Target) nf.Target {
-	t.Name = ""
-	return t
-}
-
-func memoryRef(t nf.Target, k nf.Key) ref { return ref{nameless(t), k} }
+func memoryRef(t nf.Target, k nf.Key) ref { return ref{t.Nameless(), k} }
 
 // fact is what was observed of a key, or what the plan so far has made of it.
 func (w *World) fact(t nf.Target, k nf.Key) nf.Fact {
@@ -161,7 +154,7 @@ func (w *World) tracking(t nf.Target) string {
 }
 
 func (w *World) latched(t nf.Target) bool {
-	return w.latches[nf.Latch{Target: nameless(t), Instance: w.instance(t)}]
+	return w.latches[nf.Latch{Target: t.Nameless(), Instance: w.instance(t)}]
 }
 
 // instance is the identity that ends with a restart of the target.

@@ -42,22 +42,17 @@ type Machine struct {
 	cfg Config
 
 	mu    sync.Mutex
-	known map[containerID]nf.Container // as last seen by the caller, without facts
-	own   []netns.Identity             // the node's namespaces, as last seen
-	told  told                         // at the last List, for the Observe behind it
+	known map[nf.Target]nf.Container // by nameless target: as last seen by the caller, without facts
+	own   []netns.Identity           // the node's namespaces, as last seen
+	told  told                       // at the last List, for the Observe behind it
 }
-
-// containerID is what stays of a target when it is renamed.
-type containerID struct{ runtime, id string }
-
-func idOf(t nf.Target) containerID { return containerID{t.Runtime, t.ID} }
 
 // New is the machine of that configuration. Nothing is read yet.
 func New(cfg Config) *Machine {
 	if cfg.NetnsDir == "" {
 		cfg.NetnsDir = netns.DefaultDir
 	}
-	return &Machine{cfg: cfg, known: map[containerID]nf.Container{}}
+	return &Machine{cfg: cfg, known: map[nf.Target]nf.Container{}}
 }
 
 // List observes identities only: the node, and its containers without facts.
@@ -196,14 +191,14 @@ func (m *Machine) inNode(f func() error) error {
 
 // inContainer runs f in a container's network namespace; nf.ErrGone where the
 // instance is not there any more.
-func (m *Machine) inContainer(bootID string, id containerID, instance string, f func() error) error {
-	switch id.runtime {
+func (m *Machine) inContainer(bootID string, t nf.Target, instance string, f func() error) error {
+	switch t.Runtime {
 	case nf.RuntimeNetns:
-		return m.netns(bootID).Enter(id.id, instance, f)
+		return m.netns(bootID).Enter(t.ID, instance, f)
 	case nf.RuntimeVZ:
-		return m.vz(bootID).Enter(id.id, instance, f)
+		return m.vz(bootID).Enter(t.ID, instance, f)
 	}
-	return fmt.Errorf("cannot enter %s/%s: no such runtime here: %w", id.runtime, id.id, nf.ErrGone)
+	return fmt.Errorf("cannot enter %s: no such runtime here: %w", t, nf.ErrGone)
 }
 
 // remember takes the containers that the caller was told of as those that it
@@ -220,7 +215,7 @@ func (m *Machine) remember(containers []nf.Container) {
 // know takes a container without its facts; m.mu is held.
 func (m *Machine) know(c nf.Container) {
 	c.Namespace = nf.Namespace{}
-	m.known[idOf(c.Target())] = c
+	m.known[c.Target().Nameless()] = c
 }
 
 // confirm takes an instance as the one that the caller speaks of.
@@ -234,7 +229,7 @@ func (m *Machine) confirm(c *nf.Container) {
 func (m *Machine) spokenOf(t nf.Target) (nf.Container, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if c, ok := m.known[idOf(t)]; ok {
+	if c, ok := m.known[t.Nameless()]; ok {
 		return c, nil
 	}
 	return nf.Container{}, fmt.Errorf("cannot find %s: %w", t, nf.ErrGone)

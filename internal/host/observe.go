@@ -27,12 +27,12 @@ func (m *Machine) Observe(ctx context.Context, ask nf.Ask) (nf.Snapshot, error) 
 	m.observeNode(&s)
 	m.observeBoot(&s)
 	deny(&s.Capabilities, denied)
-	keys := map[containerID][]nf.Key{}
+	keys := map[nf.Target][]nf.Key{}
 	for t, list := range ask.Keys {
-		keys[idOf(t)] = append(keys[idOf(t)], list...)
+		keys[t.Nameless()] = append(keys[t.Nameless()], list...)
 	}
 	m.each(ctx, s.Containers, func(at kernel.FS, c *nf.Container) {
-		m.observeContainer(at, &s, c, ask.Need(keys[idOf(c.Target())]))
+		m.observeContainer(at, &s, c, ask.Need(keys[c.Target().Nameless()]))
 	})
 	if err := ctx.Err(); err != nil {
 		return nf.Snapshot{}, err
@@ -143,7 +143,7 @@ func (m *Machine) observeContainer(at kernel.FS, s *nf.Snapshot, c *nf.Container
 		return
 	}
 	var fresh nf.Namespace
-	err := m.inContainer(s.BootID, idOf(c.Target()), c.Instance, func() error {
+	err := m.inContainer(s.BootID, c.Target(), c.Instance, func() error {
 		fresh = look(at, s, n, maskOf(c))
 		return nil
 	})

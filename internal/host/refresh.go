@@ -27,9 +27,9 @@ import (
 // What boot files hold, nfsync's and others', is otherwise kept as observed.
 //
 // It returns nf.ErrGone where the target has vanished, or is another instance
-// than before. Where every namespace
-// must be answered for, one that has vanished holds nothing any more, and one
-// that the snapshot does not have is an error: observe again.
+// than before. Where every namespace must be answered for, one that has vanished
+// holds nothing any more, and one that the snapshot does not have is an error:
+// observe again.
 func (m *Machine) Refresh(ctx context.Context, s *nf.Snapshot, c nf.Change) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -128,7 +128,7 @@ func (m *Machine) refreshIdentity(s *nf.Snapshot, at *nf.Container, k nf.Key) er
 	if at.Runtime == nf.RuntimeVZ {
 		return m.refreshVZ(s.BootID, at, k)
 	}
-	err := m.inContainer(s.BootID, idOf(at.Target()), at.Instance, func() error { return nil })
+	err := m.inContainer(s.BootID, at.Target(), at.Instance, func() error { return nil })
 	if gone(err) {
 		return err
 	}
@@ -146,15 +146,15 @@ func (m *Machine) refreshAll(ctx context.Context, s *nf.Snapshot, n nf.Need) err
 			return fmt.Errorf("cannot answer for every namespace: %s", w.Message)
 		}
 	}
-	lives := map[containerID]*nf.Container{}
+	lives := map[nf.Target]*nf.Container{}
 	for i := range now.Containers {
 		c := &now.Containers[i]
-		lives[idOf(c.Target())] = c
+		lives[c.Target().Nameless()] = c
 	}
-	ended := map[containerID]bool{}
+	ended := map[nf.Target]bool{}
 	for i := range s.Containers {
 		c := &s.Containers[i]
-		id := idOf(c.Target())
+		id := c.Target().Nameless()
 		listed := lives[id]
 		if listed != nil && listed.Instance == c.Instance {
 			delete(lives, id)
@@ -164,13 +164,13 @@ func (m *Machine) refreshAll(ctx context.Context, s *nf.Snapshot, n nf.Need) err
 		}
 		renew(c, listed)
 	}
-	for id, c := range lives {
+	for _, c := range lives {
 		if has, settled := hasNamespace(c); has || !settled || c.Unobservable != "" {
-			return fmt.Errorf("cannot answer for every namespace: container %s/%s has appeared since", id.runtime, id.id)
+			return fmt.Errorf("cannot answer for every namespace: %s has appeared since", c.Target())
 		}
 	}
 	m.each(ctx, s.Containers, func(fs kernel.FS, c *nf.Container) {
-		if !ended[idOf(c.Target())] {
+		if !ended[c.Target().Nameless()] {
 			m.observeContainer(fs, s, c, n)
 		}
 	})

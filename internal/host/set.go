@@ -81,7 +81,7 @@ func (m *Machine) setContainer(c nf.Change, n int64) error {
 	if err != nil {
 		return err
 	}
-	in := func(f func() error) error { return m.inContainer(bootID, idOf(c.Target), at.Instance, f) }
+	in := func(f func() error) error { return m.inContainer(bootID, c.Target, at.Instance, f) }
 	if c.Key != nf.KeyMax {
 		return in(func() error { return m.cfg.FS.SetSysctl(c.Key, n) })
 	}

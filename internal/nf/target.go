@@ -53,6 +53,13 @@ func (t Target) String() string {
 	return s
 }
 
+// Nameless is the target without its name: a container that was renamed is the
+// same one.
+func (t Target) Nameless() Target {
+	t.Name = ""
+	return t
+}
+
 // Compare orders targets: the node first, then containers by runtime and id.
 func (t Target) Compare(o Target) int {
 	if t.IsNode() != o.IsNode() {

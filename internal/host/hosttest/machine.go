@@ -290,11 +290,5 @@ func ns2target(ns *namespace) nf.Target {
 	return t
 }
 
-// nameless is what stays of a target when it is renamed.
-func nameless(t nf.Target) nf.Target {
-	t.Name = ""
-	return t
-}
-
 // takenAt is the time of every snapshot: a machine in memory has no clock.
 var takenAt = time.Date(2026, time.January, 2, 3, 4, 5, 0, time.UTC)

@@ -35,11 +35,11 @@ func (m *Machine) Observe(ctx context.Context, ask nf.Ask) (nf.Snapshot, error) 
 	m.observeBoot(&s)
 	keys := map[nf.Target][]nf.Key{}
 	for t, list := range ask.Keys {
-		keys[nameless(t)] = append(keys[nameless(t)], list...)
+		keys[t.Nameless()] = append(keys[t.Nameless()], list...)
 	}
 	for i := range s.Containers {
 		c := &s.Containers[i]
-		m.container(c, ask.Need(keys[nameless(c.Target())]))
+		m.container(c, ask.Need(keys[c.Target().Nameless()]))
 	}
 	return s, err
 }
@@ -56,7 +56,7 @@ func (m *Machine) list() nf.Snapshot {
 		c := nf.Container{Runtime: t.Runtime, ID: t.ID, Name: t.Name, Aliases: slices.Clone(ns.aliases), Namespace: nf.Namespace{Facts: []nf.Fact{}}}
 		m.identify(&c, ns)
 		s.Containers = append(s.Containers, c)
-		m.known[nameless(t)] = ns.instance
+		m.known[t.Nameless()] = ns.instance
 	}
 	return s
 }
@@ -208,7 +208,7 @@ func (m *Machine) refreshContainer(s *nf.Snapshot, c nf.Change) error {
 	if c.Key == nf.KeyMax {
 		m.refreshNode(s, nf.KeyMax)
 	}
-	m.known[nameless(c.Target)] = ns.instance
+	m.known[c.Target.Nameless()] = ns.instance
 	return nil
 }
 

@@ -37,7 +37,7 @@ func (m *Machine) Set(ctx context.Context, c nf.Change) error {
 
 func (m *Machine) set(c nf.Change) error {
 	ns, ok := m.find(c.Target)
-	if !ok || !c.Target.IsNode() && m.known[nameless(c.Target)] != ns.instance {
+	if !ok || !c.Target.IsNode() && m.known[c.Target.Nameless()] != ns.instance {
 		return fmt.Errorf("cannot change %s: %w", c.Target, nf.ErrGone)
 	}
 	name, module := c.Key.Module()

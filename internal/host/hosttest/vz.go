@@ -231,7 +231,7 @@ func (m *Machine) refreshRestart(at *nf.Container, ns *namespace) {
 		at.Namespace, at.MaxScope = nf.Namespace{Facts: []nf.Fact{}}, ""
 	}
 	m.identify(at, ns)
-	m.known[nameless(ns2target(ns))] = ns.instance
+	m.known[ns2target(ns).Nameless()] = ns.instance
 }
 
 // saveLevel saves a level for the next cold start.
