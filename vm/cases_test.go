@@ -81,3 +81,29 @@ func parseCase(name, text string) (vmCase, error) {
 	}
 	return c, nil
 }
+
+// The table of docs/kernel.md names cases that there are, and all of them.
+func TestDocs(t *testing.T) {
+	text, err := os.ReadFile("../docs/kernel.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := map[string]bool{}
+	for _, match := range regexp.MustCompile("`([0-9]{2}-[a-z-]+)`").FindAllSubmatch(text, -1) {
+		named[string(match[1])] = true
+	}
+	files, err := filepath.Glob("testdata/cases/*.sh")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("there are no cases: %v", err)
+	}
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".sh")
+		if !named[name] {
+			t.Errorf("no row names %s", name)
+		}
+		delete(named, name)
+	}
+	for name := range named {
+		t.Errorf("a row names %s, which is no case", name)
+	}
+}
