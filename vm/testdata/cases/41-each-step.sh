@@ -1,0 +1,100 @@
+# vm: boots=2
+# vm: systemd
+# The power fails at each step of an apply that loads, sets, saves, unloads and
+# keeps out: before each call by which the disk or the modules change, from
+# before the first intent to behind the journal's end. The next start is with
+# what was on the disk then, and one apply makes the node whole.
+
+# A value that is set and not saved leaves nothing on the disk: there is no step
+# between it and the next call.
+
+# clean unloads all, as a machine that starts has nothing loaded.
+clean() {
+	tries=0
+	while [ -n "$(netfilter)" ]; do
+		tries=$((tries + 1))
+		[ $tries -lt 50 ] || fail "still loaded: $(netfilter)"
+		rmmod $(netfilter) 2>/dev/null || true
+	done
+	rm -rf /run/nfsync
+}
+
+# again STEP: what a start with this disk finds is whole, and made whole. A disk
+# that is like one before is left out.
+again() {
+	find /disk/etc /disk/var -type f | sort | xargs cksum | cksum >/tmp/sum
+	! grep -qxFf /tmp/sum /seen || return 0
+	cat /tmp/sum >>/seen
+	echo "= before $1"
+	for file in /etc/*.d/*nfsync.conf; do
+		[ ! -e "$file" ] || ! grep -vxFf /lines "$file" || fail "$file is not whole"
+	done
+	systemd
+	apply 0
+	hasnt '^(failed|undone|stuck|refusal)'
+	loaded nf_conntrack nf_conntrack_ftp
+	unloaded ip_set
+	reads ${conntrack}_max 50000
+	reads ${conntrack}_udp_timeout 20
+	for dir in modprobe.d modules-load.d sysctl.d; do
+		diff -r /after/$dir /etc/$dir || fail "/etc/$dir is not as it would be without the cut"
+	done
+	clean
+}
+
+case $BOOT in
+1)
+	policy <<P
+modules:
+  nf_conntrack: loaded
+  ip_set: {state: loaded, parameters: {max_sets: 300}}
+conntrack: {max: 40000}
+P
+	apply 0
+	cp -r /disk/etc /disk/before
+	policy <<P
+modules:
+  nf_conntrack: loaded
+  nf_conntrack_ftp: {state: loaded, parameters: {ports: "2121"}}
+  ip_set: unloaded
+conntrack: {max: 50000, timeouts: {udp: 20s}}
+P
+	cp -r /policy /disk/policy
+	sync
+	exits 0 steps nfsync apply /policy --yes -o json
+	told </tmp/out >/tmp/lines
+	mv /tmp/lines /tmp/out
+	count 4 '^applied node boot:'
+	has '^applied node module/ip_set loaded -> unloaded'
+	hasnt '^(failed|undone|refusal)'
+	cp -r /disk/etc /disk/after
+	;;
+2)
+	# The steps are those that there are.
+	cp /vm/copies /tmp/out
+	has '^fsync /var/lib/nfsync/journal.new'
+	has '^finit_module .*/nf_conntrack_ftp.ko'
+	has '^renameat /etc/sysctl.d/.90-nfsync.conf.tmp'
+	has '^renameat /etc/modprobe.d/.nfsync.conf.tmp'
+	has '^renameat /etc/modules-load.d/.nfsync.conf.tmp'
+	has '^delete_module ip_set'
+	has '^fsync /var/lib/nfsync/journal$'
+
+	cp -r /disk/policy /disk/before /disk/after /
+	unuse
+	clean # of what this start has brought
+	sort -u /before/*/* /after/*/* >/lines
+	: >/seen
+	n=1
+	while read -r step; do
+		n=$((n + 1))
+		use /dev/nvme0n$n
+		again "$step"
+		unuse
+	done </vm/copies
+	use /dev/nvme0n1
+	again "the end"
+	unuse
+	[ "$(wc -l </seen)" -ge 15 ] || fail "only $(wc -l </seen) steps leave different disks"
+	;;
+esac
