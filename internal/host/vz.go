@@ -55,6 +55,7 @@ func (m *Machine) askVZOnce(ctx context.Context) vz.Answer {
 // netns runtime may find too.
 func (m *Machine) listVZ(ctx context.Context, s *nf.Snapshot, a vz.Answer) (claims, error) {
 	if !m.has(nf.RuntimeVZ) {
+		s.Capabilities.Latches = m.vz(s.BootID).Latches()
 		return claims{}, nil
 	}
 	node, err := m.vz(s.BootID).ListAs(ctx, a)

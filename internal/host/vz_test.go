@@ -283,6 +283,26 @@ func TestVZWithoutMasks(t *testing.T) {
 	}
 }
 
+// A kernel latches whether its containers are looked for or not, and nothing is
+// run to see that.
+func TestLatchesWithoutTheRuntime(t *testing.T) {
+	for want, test := range map[string]func(*vztest.Node){
+		nf.Yes:          func(*vztest.Node) {},
+		nf.No:           (*vztest.Node).RemoveMasks,
+		nf.MaybeUnknown: func(n *vztest.Node) { n.Stop("101") },
+	} {
+		n := vztest.New(t)
+		n.Add(vztest.Container{ID: "101", Saved: "full", State: nf.StateRunning})
+		test(n)
+		m := virtuozzo(n)
+		m.cfg.Runtimes = []string{nf.RuntimeNetns}
+		s := observe(t, m, nf.Ask{All: true})
+		if s.Capabilities.Latches != want || len(n.Calls()) != 0 {
+			t.Errorf("latches %s, want %s; %q", s.Capabilities.Latches, want, n.Calls())
+		}
+	}
+}
+
 // Rules show that a container tracks; its level is the mask's all the same.
 func TestVZRules(t *testing.T) {
 	n := vztest.New(t)

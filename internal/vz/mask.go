@@ -128,6 +128,29 @@ func (n *node) hasMask(ctid string) bool {
 	return err == nil
 }
 
+// Latches is that of nf.Capabilities where nobody looks for the containers: it is
+// the kernel's, and no program is run for it. Where none of them runs it is unknown.
+func (r Runtime) Latches() string {
+	n := r.node()
+	if n.cgroup == "" {
+		return nf.No
+	}
+	entries, err := os.ReadDir(n.cgroup)
+	latches := nf.MaybeUnknown
+	for _, e := range entries {
+		if !e.IsDir() {
+			continue
+		}
+		if n.hasMask(e.Name()) {
+			return nf.Yes
+		}
+		if err == nil {
+			latches = nf.No // a container runs without one
+		}
+	}
+	return latches
+}
+
 // dumpedMask is the level that resuming a suspended container brings back
 // (scripts/vz-cpt.in and vz-rst-action.in of libvzctl).
 func (n *node) dumpedMask(private string) nf.Value {
