@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -94,11 +96,6 @@ func (o *planOptions) check() error {
 	if len(o.snapshots) > 1 {
 		return usageError{errors.New("--snapshot is given twice: this version plans for one node at a time")}
 	}
-	for _, name := range []string{"node", "label"} {
-		if len(o.snapshots) > 0 && o.git.flags.Changed(name) {
-			return usageError{fmt.Errorf("--%s is of no use with --snapshot: the snapshot has the node's name and labels", name)}
-		}
-	}
 	if ext := filepath.Ext(o.out); isPolicyFile(ext) {
 		return usageError{fmt.Errorf("a saved plan cannot be named *%s: apply would take it for a policy", ext)}
 	}
@@ -117,7 +114,25 @@ func (a *app) makePlan(ctx context.Context, o *planOptions, p spec.Policies) (nf
 	if len(diagnostics) > 0 {
 		return nf.Plan{}, invalidDocument("the snapshot", diagnostics)
 	}
+	if err := a.isOf(&s, o.git.flags.Changed); err != nil {
+		return nf.Plan{}, err
+	}
 	return planSnapshot(p, &s), nil
+}
+
+// isOf is an error where the node that was named by flags is not the one of a
+// snapshot, or has other labels: the snapshot decides, and what was said would
+// count for nothing.
+func (a *app) isOf(s *nf.Snapshot, given func(flag string) bool) error {
+	if given("node") && a.node != s.Node.Name {
+		return usageError{fmt.Errorf("--node %s is of no use with --snapshot: the snapshot is of the node %s", a.node, s.Node.Name)}
+	}
+	for _, k := range slices.Sorted(maps.Keys(a.labels)) {
+		if given("label") && s.Node.Labels[k] != a.labels[k] {
+			return usageError{fmt.Errorf("--label %s=%s is of no use with --snapshot: the snapshot has the node's labels, and not that one", k, a.labels[k])}
+		}
+	}
+	return nil
 }
 
 // invalidDocument is the error for a snapshot or a saved plan that nfsync did
