@@ -503,6 +503,35 @@ func TestRecoveryUndoesAnotherValue(t *testing.T) {
 	}
 }
 
+// What was left in a container that has another name since is undone.
+func TestRecoveryOfARenamedContainer(t *testing.T) {
+	b := newVirtuozzo(t)
+	web := b.running("101")
+	b.wantNumber(web, udp, 60)
+	for at := 1; len(b.machine.Calls()) == 0 && at < 100; at++ {
+		b.blast(at)
+	}
+	b.machine.Put(web, udp, 45)
+	renamed := b.machine.Rename(web, "shop")
+	b.wants = nil
+	r := b.ok(0)
+	b.reads(renamed, udp, 30)
+	if len(r.Recovered) != 1 || r.Recovered[0].Outcome != apply.Undone {
+		t.Errorf("recovered %+v", r.Recovered)
+	}
+}
+
+// A container that is renamed while a run looks is the same one.
+func TestRenamedBetweenTwoLooks(t *testing.T) {
+	b := newVirtuozzo(t)
+	web := b.running("101")
+	b.wantNumber(web, udp, 60) // under the name that the list had
+	renamed := b.machine.Rename(web, "shop")
+	r := b.ok(0)
+	b.outcome(r, renamed, udp, apply.Applied)
+	b.reads(renamed, udp, 60)
+}
+
 // Targets are settled in reverse, so that the node can be undone after the
 // containers that rely on it.
 func TestRecoveryGoesBackwards(t *testing.T) {

@@ -23,8 +23,8 @@ func (n *node) noteTrackingOf(t nf.Target, instance string, ns *nf.Namespace) {
 	if ns.Tracking == nil || ns.Tracking.State != nf.TrackingOn {
 		return
 	}
-	if seen, ok := n.latches[t]; !ok || seen.Instance != instance {
-		n.latches[t] = nf.Latch{Target: t, Instance: instance, Evidence: ns.Tracking.Evidence}
+	if seen, ok := n.latches[t.Nameless()]; !ok || seen.Instance != instance {
+		n.latches[t.Nameless()] = nf.Latch{Target: t, Instance: instance, Evidence: ns.Tracking.Evidence}
 	}
 }
 
@@ -37,9 +37,9 @@ func (m *memory) latch(n *node, there present) {
 	for i, l := range m.Latches {
 		known[nf.Latch{Target: l.Target.Nameless(), Instance: l.Instance}] = i
 	}
-	for t, seen := range n.latches {
-		if i, ok := known[nf.Latch{Target: t.Nameless(), Instance: seen.Instance}]; ok {
-			m.Latches[i].Target = t // it may have been renamed
+	for id, seen := range n.latches {
+		if i, ok := known[nf.Latch{Target: id, Instance: seen.Instance}]; ok {
+			m.Latches[i].Target = seen.Target // it may have been renamed
 		} else {
 			m.Latches = append(m.Latches, seen)
 		}

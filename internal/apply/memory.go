@@ -81,12 +81,12 @@ func (m *memory) applied(n *node, a *attempt) {
 	}
 	key := subject(a.Change).Key
 	// One want is met in both layers: what it is now counts, not what it will be.
-	if was, known := m.keys[placeOf(a.Target, key)]; known && a.Layer == nf.LayerBoot && was.Asked == a.Asked && was.Instance == n.instances[a.Target] {
+	if was, known := m.keys[placeOf(a.Target, key)]; known && a.Layer == nf.LayerBoot && was.Asked == a.Asked && was.Instance == n.instances[a.Target.Nameless()] {
 		was.Set = was.Set || a.touched
 		m.put(was)
 		return
 	}
-	m.put(nf.MemoryKey{Target: a.Target, Key: key, Asked: a.Asked, Applied: n.value(a.Change), Instance: n.instances[a.Target], Set: a.touched})
+	m.put(nf.MemoryKey{Target: a.Target, Key: key, Asked: a.Asked, Applied: n.value(a.Change), Instance: n.instances[a.Target.Nameless()], Set: a.touched})
 }
 
 func (m *memory) learn(kernel, scope string) {

@@ -21,7 +21,7 @@ type node struct {
 	world   *diff.World
 	ask     nf.Ask
 	// instances are the targets' when the run began: another instance of the
-	// same name is another target.
+	// same id is another target. This and the maps below are by nameless target.
 	instances map[nf.Target]string
 	// ended are the instances that a restart by this run has ended.
 	ended map[nf.Target]string
@@ -41,7 +41,7 @@ func observe(ctx context.Context, m Machine, ask nf.Ask, memory nf.Memory, timeo
 	}
 	n.instances = map[nf.Target]string{nf.Node: n.snap.BootID}
 	for i := range n.snap.Containers {
-		n.instances[n.snap.Containers[i].Target()] = n.snap.Containers[i].Instance
+		n.instances[n.snap.Containers[i].Target().Nameless()] = n.snap.Containers[i].Instance
 	}
 	return n, nil
 }
@@ -71,7 +71,7 @@ func (n *node) instance(t nf.Target) string {
 
 // here is nf.ErrGone where the target is not what it was when the run began.
 func (n *node) here(t nf.Target) error {
-	if was, ok := n.instances[t]; !ok || was != n.instance(t) {
+	if was, ok := n.instances[t.Nameless()]; !ok || was != n.instance(t) {
 		return nf.ErrGone
 	}
 	return nil

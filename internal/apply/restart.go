@@ -38,7 +38,7 @@ func (r *run) restart(ctx context.Context, a *attempt) error {
 		return err
 	}
 	before := r.memory.Restarts
-	done := nf.RestartDone{Target: a.Target, Asked: a.Asked, Instance: n.instances[a.Target]}
+	done := nf.RestartDone{Target: a.Target, Asked: a.Asked, Instance: n.instances[a.Target.Nameless()]}
 	if err := r.saveRestarts(withRestart(before, done)); err != nil {
 		return err
 	}
@@ -113,14 +113,15 @@ func (n *node) afterRestart(ctx context.Context, a *attempt, returned error) err
 	if err := n.machine.Refresh(ctx, n.snap, a.Change); err != nil {
 		return both(returned, err)
 	}
-	was, now := n.instances[a.Target], n.instance(a.Target)
+	id := a.Target.Nameless()
+	was, now := n.instances[id], n.instance(id)
 	if why := n.unobservable(a.Target); why != "" {
 		return &unseen{both(returned, fmt.Errorf("what has come of it cannot be read: %s", why))}
 	}
 	if now == was {
 		return both(returned, errors.New("the container was not restarted: it is the same instance still"))
 	}
-	n.ended[a.Target], n.instances[a.Target] = was, now
+	n.ended[id], n.instances[id] = was, now
 	if now := n.state(a.Target); now != nf.StateRunning {
 		return both(returned, fmt.Errorf("the container is %s after its restart was begun", now))
 	}
@@ -147,10 +148,10 @@ func (n *node) notBrought(c nf.Change) *nf.Refusal {
 
 // planned is the instance of a target that the plan was made for.
 func (n *node) planned(t nf.Target) string {
-	if was, ended := n.ended[t]; ended {
+	if was, ended := n.ended[t.Nameless()]; ended {
 		return was
 	}
-	return n.instances[t]
+	return n.instances[t.Nameless()]
 }
 
 func (n *node) unobservable(t nf.Target) string {
@@ -170,7 +171,7 @@ func (n *node) state(t nf.Target) string {
 // endedWithInstance tells whether a change was of an instance that a restart by
 // this run has ended.
 func (n *node) endedWithInstance(c nf.Change) bool {
-	_, ended := n.ended[c.Target]
+	_, ended := n.ended[c.Target.Nameless()]
 	return ended && c.Layer == nf.LayerLive
 }
 

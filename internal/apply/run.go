@@ -156,7 +156,7 @@ func (r *run) begin() error {
 }
 
 func (r *run) intent(a *attempt) state.Intent {
-	return state.Intent{Change: a.Change, Asked: a.Asked, Instance: r.node.instances[a.Target]}
+	return state.Intent{Change: a.Change, Asked: a.Asked, Instance: r.node.instances[a.Target.Nameless()]}
 }
 
 // step makes one change. Its error is why nothing can follow it.

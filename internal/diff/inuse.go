@@ -85,7 +85,7 @@ func (w *World) loses(name string) []string {
 	}
 	var found []string
 	for _, t := range append([]nf.Target{nf.Node}, w.order...) {
-		p := w.places[t]
+		p := w.at(t)
 		if w.state(t) == stateStopped { // it has no namespace, and starts with an empty one
 			continue
 		}

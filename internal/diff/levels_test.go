@@ -268,7 +268,7 @@ func checkRestarts(t *testing.T, name string, w *World, p nf.Plan) {
 				t.Errorf("%s: %s after its restart", name, later.Key)
 			}
 		}
-		container := w.places[c.Target].container
+		container := w.at(c.Target).container
 		if saved := *container.Fact(nf.KeyLevel).Boot; saved != c.To && w.Check(c) == nil {
 			t.Errorf("%s: a restart is allowed while %s is saved", name, saved)
 		}

@@ -31,7 +31,7 @@ func classOf(state string) stateClass {
 }
 
 func (w *World) state(t nf.Target) stateClass {
-	if c := w.places[t].container; c != nil {
+	if c := w.at(t).container; c != nil {
 		return classOf(c.State)
 	}
 	return stateRunning
@@ -68,7 +68,7 @@ func asleep(c *nf.Container) bool {
 // dump.
 func (p *planner) considerMask(want nf.Want) {
 	w := p.world
-	c := w.places[want.Target].container
+	c := w.at(want.Target).container
 	f := w.fact(want.Target, nf.KeyLevel)
 	saved := nf.Unknown("its configuration was not read")
 	if f.Boot != nil {
@@ -160,7 +160,7 @@ func (w *World) staged(want nf.Want, live, saved nf.Value) string {
 // where it is.
 func (p *planner) noRestart(t nf.Target) string {
 	most := max(p.bounds.Max, 1)
-	switch state := p.world.places[t].container.State; {
+	switch state := p.world.at(t).container.State; {
 	case state != nf.StateRunning:
 		return fmt.Sprintf("a cold start brings it live, and the container is %s: nfsync restarts only one that is running", state)
 	case p.bounds.Held != "":
@@ -186,7 +186,7 @@ func (w *World) restarted(t nf.Target, asked string) bool {
 // mayNotRestart: a restart is made of a container that runs, once for a want,
 // and only to bring the level that is saved.
 func (w *World) mayNotRestart(d *difference) *verdict {
-	c := w.places[d.want.Target].container
+	c := w.at(d.want.Target).container
 	saved := w.fact(d.want.Target, nf.KeyRestart).Boot
 	switch {
 	case c == nil || c.State != nf.StateRunning:

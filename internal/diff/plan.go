@@ -40,7 +40,10 @@ func Plan(wants nf.Wants, s *nf.Snapshot) nf.Plan {
 func (w *World) present(wants []nf.Want) (list []nf.Want, warnings []nf.Warning) {
 	told := map[nf.Target]bool{}
 	for _, want := range wants {
-		if _, ok := w.places[want.Target]; ok {
+		if p := w.at(want.Target); p.Namespace != nil {
+			if p.container != nil {
+				want.Target = p.container.Target() // under the name that it has by now
+			}
 			list = append(list, want)
 			continue
 		}
@@ -77,7 +80,7 @@ func (p *planner) consider(want nf.Want) {
 	case want.Key == nf.KeyLevel && want.Target.Runtime == nf.RuntimeVZ && len(want.Rivals) == 0:
 		p.considerMask(want)
 	case p.stopped(want):
-		p.pend(want, p.world.fact(want.Target, want.Key).Live, nf.UntilContainerStart, "the container is "+p.world.places[want.Target].container.State)
+		p.pend(want, p.world.fact(want.Target, want.Key).Live, nf.UntilContainerStart, "the container is "+p.world.at(want.Target).container.State)
 	default:
 		p.considerLive(want)
 	}
@@ -89,7 +92,7 @@ func (p *planner) differ(want nf.Want, layer nf.Layer, from, to nf.Value) {
 
 // stopped tells whether the want has to wait for its container to start.
 func (p *planner) stopped(want nf.Want) bool {
-	c := p.world.places[want.Target].container
+	c := p.world.at(want.Target).container
 	return asleep(c) && c.Unobservable == "" && want.Key.Conntrack() && len(want.Rivals) == 0
 }
 

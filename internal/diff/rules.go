@@ -117,10 +117,10 @@ func unobservable(w *World, d *difference) *verdict {
 	if d.from.IsUnknown() {
 		return no("its value cannot be read: %s", d.from.Why())
 	}
-	if why := unseen(w.places[d.want.Target].container); why != "" {
+	if why := unseen(w.at(d.want.Target).container); why != "" {
 		return no("it cannot be changed: %s", why)
 	}
-	if own := w.places[d.want.Target]; d.want.Key == nf.KeyMax && d.layer == nf.LayerLive && lowers(d.from, d.to) && own.Count.IsUnknown() {
+	if own := w.at(d.want.Target); d.want.Key == nf.KeyMax && d.layer == nf.LayerLive && lowers(d.from, d.to) && own.Count.IsUnknown() {
 		return no("lowering the limit may go below the number of live entries, which cannot be read: %s", own.Count.Why())
 	}
 	if !d.lowersNode(w) {
@@ -130,7 +130,7 @@ func unobservable(w *World, d *difference) *verdict {
 		return no("lowering the node's limit may go below a container that cannot be read: %s", w.broken)
 	}
 	for _, t := range w.order {
-		p := w.places[t]
+		p := w.at(t)
 		if asleep(p.container) {
 			continue
 		}
@@ -263,7 +263,7 @@ func levelInUse(w *World, d *difference) *verdict {
 		return nil
 	}
 	to, _ := d.to.Level()
-	users := levelUsers(w.places[d.want.Target].Rules, to)
+	users := levelUsers(w.at(d.want.Target).Rules, to)
 	if len(users) == 0 {
 		return no("the namespace is observed at %s, above %s", d.from, d.to)
 	}
@@ -534,7 +534,7 @@ func belowContainer(w *World, d *difference) *verdict {
 	var highest int64
 	for _, t := range w.order {
 		n, ok := w.fact(t, nf.KeyMax).Live.Number()
-		if !ok || n <= to || w.maxScope(t) == nf.ScopeNode || asleep(w.places[t].container) {
+		if !ok || n <= to || w.maxScope(t) == nf.ScopeNode || asleep(w.at(t).container) {
 			continue
 		}
 		above = append(above, ref{t, nf.KeyMax})
@@ -565,7 +565,7 @@ func belowCount(w *World, d *difference) *verdict {
 		}
 	}
 	for _, t := range capped {
-		if n, ok := w.places[t].Count.Number(); ok && n > to {
+		if n, ok := w.at(t).Count.Number(); ok && n > to {
 			return no("%d is below the %d live entries of %s: new connections would be dropped", to, n, t)
 		}
 	}
@@ -575,7 +575,7 @@ func belowCount(w *World, d *difference) *verdict {
 // capped tells whether the node's limit may hold for a container's entries: where
 // its limit is the node's, or is 0, which stands for the node's, or nobody knows.
 func (w *World) capped(t nf.Target) bool {
-	if asleep(w.places[t].container) {
+	if asleep(w.at(t).container) {
 		return false
 	}
 	n, ok := w.fact(t, nf.KeyMax).Live.Number()

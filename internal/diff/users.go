@@ -18,7 +18,7 @@ func (w *World) users(module string) []string {
 	}
 	var found []string
 	for _, t := range append([]nf.Target{nf.Node}, w.order...) {
-		rules := w.places[t].Rules
+		rules := w.at(t).Rules
 		if rules == nil {
 			continue
 		}

@@ -86,7 +86,7 @@ func notEnforced(wants []nf.Want) []nf.Warning {
 func (w *World) leftover(want nf.Want) []nf.Warning {
 	ceiling, _ := want.Wish.Value.Level()
 	have, ok := w.fact(want.Target, nf.KeyLevel).Live.Level()
-	n, counted := w.places[want.Target].Count.Number()
+	n, counted := w.at(want.Target).Count.Number()
 	if w.latching() || !ok || !counted || n == 0 || have >= nf.LevelStateful || ceiling >= nf.LevelStateful {
 		return nil
 	}

@@ -21,7 +21,7 @@ type place struct {
 // is applied.
 type World struct {
 	snap   *nf.Snapshot
-	places map[nf.Target]place
+	places map[nf.Target]place // by nameless target
 	// order lists the containers' targets as the snapshot has them.
 	order []nf.Target
 	// reach is what the changes planned so far have made of a key; the
@@ -50,7 +50,7 @@ func NewWorld(s *nf.Snapshot) *World {
 		open: map[ref]*difference{}, mem: map[ref]nf.MemoryKey{}, latches: map[nf.Latch]bool{}, dependency: map[string]bool{}}
 	for i := range s.Containers {
 		c := &s.Containers[i]
-		w.places[c.Target()] = place{&c.Namespace, c}
+		w.places[c.Target().Nameless()] = place{&c.Namespace, c}
 		w.order = append(w.order, c.Target())
 	}
 	for _, warning := range s.Warnings {
@@ -71,12 +71,15 @@ func NewWorld(s *nf.Snapshot) *World {
 	return w
 }
 
+// at is the place of a target, under whatever name.
+func (w *World) at(t nf.Target) place { return w.places[t.Nameless()] }
+
 func memoryRef(t nf.Target, k nf.Key) ref { return ref{t.Nameless(), k} }
 
 // fact is what was observed of a key, or what the plan so far has made of it.
 func (w *World) fact(t nf.Target, k nf.Key) nf.Fact {
-	p, ok := w.places[t]
-	if !ok {
+	p := w.at(t)
+	if p.Namespace == nil {
 		return nf.Fact{Key: k, Live: nf.Unknown("this node has no such container")}
 	}
 	if why := unseen(p.container); why != "" {
@@ -142,7 +145,7 @@ func (w *World) latching() bool { return w.snap.Capabilities.Latches == nf.Yes }
 // mask without conntrack, or no nf_conntrack at all, proves it off
 // (net->ct.can_alloc of the Virtuozzo 7 kernel is never cleared).
 func (w *World) tracking(t nf.Target) string {
-	p := w.places[t]
+	p := w.at(t)
 	seen := nf.TrackingUnknown
 	if p.Namespace != nil && p.Tracking != nil {
 		seen = p.Tracking.State
@@ -159,7 +162,7 @@ func (w *World) latched(t nf.Target) bool {
 
 // instance is the identity that ends with a restart of the target.
 func (w *World) instance(t nf.Target) string {
-	if p := w.places[t]; p.container != nil {
+	if p := w.at(t); p.container != nil {
 		return p.container.Instance
 	}
 	return w.snap.BootID
@@ -173,7 +176,7 @@ func (w *World) masked(t nf.Target) bool {
 // maxScope is whose value a container's conntrack.max is: as observed, else as
 // nfsync remembers it of this kernel.
 func (w *World) maxScope(t nf.Target) string {
-	p := w.places[t]
+	p := w.at(t)
 	if p.container == nil {
 		return nf.ScopeOwn
 	}

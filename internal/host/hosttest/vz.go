@@ -128,6 +128,16 @@ func (m *Machine) SetState(t nf.Target, state string) {
 	m.must(t).vz.state = state
 }
 
+// Rename gives a container of the vz runtime another name, under which it is
+// the same one.
+func (m *Machine) Rename(t nf.Target, name string) nf.Target {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	ns := m.must(t)
+	ns.vz.name = name
+	return ns2target(ns)
+}
+
 // PutLevel changes the live or the saved level of a container of the vz runtime
 // behind nfsync's back.
 func (m *Machine) PutLevel(t nf.Target, layer nf.Layer, v nf.Value) {
