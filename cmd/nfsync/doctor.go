@@ -149,7 +149,7 @@ func (a *app) checkContainers(s *nf.Snapshot) view.Check {
 		c.Status = view.Warn
 		c.Detail += "; " + w.Message
 	}
-	if broken(s) {
+	if s.Broken() != "" {
 		c.Status, c.Remedy = view.Fail, "nothing is known of these containers, and nothing done to them, until they can be listed"
 	}
 	return c

@@ -54,18 +54,12 @@ func (a *app) checkVirtuozzo(s *nf.Snapshot) view.Check {
 	return c
 }
 
-// broken tells whether the containers of a runtime that is there cannot be
-// listed.
-func broken(s *nf.Snapshot) bool {
-	return slices.ContainsFunc(s.Warnings, func(w nf.Warning) bool { return w.Code == nf.WarnRuntimeBroken })
-}
-
 // why says why it is not known whether there are masks.
 func why(noCgroup string, s *nf.Snapshot) string {
 	if noCgroup != "" {
 		return ": " + noCgroup
 	}
-	if broken(s) {
+	if s.Broken() != "" {
 		return ": its containers cannot be listed"
 	}
 	for i := range s.Containers {

@@ -105,11 +105,10 @@ type present struct {
 
 func (r *run) present() present {
 	s := r.node.snap
-	p := present{map[nf.Target]string{nf.Node: s.BootID}, false, r.in.Runtimes}
+	p := present{map[nf.Target]string{nf.Node: s.BootID}, s.Broken() != "", r.in.Runtimes}
 	for i := range s.Containers {
 		p.instances[s.Containers[i].Target().Nameless()] = s.Containers[i].Instance
 	}
-	p.broken = slices.ContainsFunc(s.Warnings, func(w nf.Warning) bool { return w.Code == nf.WarnRuntimeBroken })
 	return p
 }
 

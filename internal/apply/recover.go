@@ -94,12 +94,7 @@ func survey(ctx context.Context, m Machine, left state.Run, memory nf.Memory, ti
 // now, or its runtime does not say that it is there. A restart that goes on after
 // its run was cut is such a time, and passes.
 func (n *node) blind(units []*unit) error {
-	broken := ""
-	for _, w := range n.snap.Warnings {
-		if w.Code == nf.WarnRuntimeBroken {
-			broken = w.Message
-		}
-	}
+	broken := n.snap.Broken()
 	for _, u := range units {
 		_, _, there := n.snap.Find(u.target)
 		if why := n.unobservable(u.target); why != "" {

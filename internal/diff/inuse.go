@@ -86,7 +86,7 @@ func (w *World) loses(name string) []string {
 	var found []string
 	for _, t := range append([]nf.Target{nf.Node}, w.order...) {
 		p := w.at(t)
-		if w.state(t) == stateStopped { // it has no namespace, and starts with an empty one
+		if isStopped(p.container) { // it has no namespace, and starts with an empty one
 			continue
 		}
 		if why := w.blind(p); why != "" {
@@ -106,7 +106,7 @@ func (w *World) blind(p place) string {
 	switch {
 	case unseen(p.container) != "":
 		return unseen(p.container)
-	case p.container != nil && classOf(p.container.State) == stateSuspended:
+	case isSuspended(p.container):
 		return "it is suspended, and nobody looks into its dump"
 	case p.Rules == nil:
 		return "its rules were not read"

@@ -6,37 +6,6 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// stateClass is what a container's state means for changing it.
-type stateClass int
-
-const (
-	stateOther stateClass = iota // on its way somewhere: not this time
-	stateRunning
-	stateStopped
-	stateSuspended
-)
-
-// classOf maps the states of prlctl(8) and vzlist(8): a mounted container is
-// stopped, a paused one runs.
-func classOf(state string) stateClass {
-	switch state {
-	case nf.StateRunning, nf.StatePaused:
-		return stateRunning
-	case nf.StateStopped, nf.StateMounted:
-		return stateStopped
-	case nf.StateSuspended:
-		return stateSuspended
-	}
-	return stateOther
-}
-
-func (w *World) state(t nf.Target) stateClass {
-	if c := w.at(t).container; c != nil {
-		return classOf(c.State)
-	}
-	return stateRunning
-}
-
 // unseen says why nothing in a container can be read or changed this time;
 // empty where that is no reason.
 func unseen(c *nf.Container) string {
@@ -45,7 +14,7 @@ func unseen(c *nf.Container) string {
 		return ""
 	case c.Unobservable != "":
 		return c.Unobservable
-	case classOf(c.State) == stateOther:
+	case !nf.Runs(c.State) && !nf.Rests(c.State):
 		return "the container is " + c.State
 	}
 	return ""
@@ -54,13 +23,13 @@ func unseen(c *nf.Container) string {
 // asleep tells whether a container has no network namespace now: it holds no
 // rules, no entries and no limit in the kernel, and gets fresh ones, or those of
 // its dump, with its start.
-func asleep(c *nf.Container) bool {
-	if c == nil {
-		return false
-	}
-	class := classOf(c.State)
-	return class == stateStopped || class == stateSuspended
-}
+func asleep(c *nf.Container) bool { return c != nil && nf.Rests(c.State) }
+
+// isSuspended tells whether a container has a dump, which brings back what it had.
+func isSuspended(c *nf.Container) bool { return c != nil && c.State == nf.StateSuspended }
+
+// isStopped tells whether a container starts with nothing.
+func isStopped(c *nf.Container) bool { return asleep(c) && !isSuspended(c) }
 
 // considerMask compares the level of a container whose kernel keeps it in a
 // mask that is written at a cold start only: the saved level, which the next
@@ -79,7 +48,7 @@ func (p *planner) considerMask(want nf.Want) {
 		p.differ(want, nf.LayerLive, f.Live, want.Wish.Value)
 	case !w.snap.Capabilities.Masks:
 		p.differ(want, nf.LayerLive, w.unmasked(f.Live), want.Wish.Value)
-	case classOf(c.State) == stateStopped || f.Live == want.Wish.Value:
+	case isStopped(c) || f.Live == want.Wish.Value:
 		if saved == want.Wish.Value {
 			p.settle(want, saved)
 			return
@@ -110,7 +79,7 @@ func (p *planner) considerRestart(want nf.Want, live, saved nf.Value) {
 	d := &difference{want: want, layer: nf.LayerLive, from: live, to: want.Wish.Value,
 		restarted: want.Restart == nf.RestartAllow && p.world.restarted(want.Target, want.Wish.String())}
 	savable := staged && p.save(want, saved)
-	if !savable || live.IsUnknown() || p.world.state(want.Target) == stateSuspended {
+	if !savable || live.IsUnknown() || isSuspended(p.world.at(want.Target).container) {
 		p.todo = append(p.todo, d)
 		return
 	}
@@ -118,7 +87,6 @@ func (p *planner) considerRestart(want nf.Want, live, saved nf.Value) {
 		p.pend(want, live, nf.UntilContainerRestart, p.world.staged(want, live, saved))
 		return
 	}
-	d.restarted = p.world.restarted(want.Target, want.Wish.String())
 	if d.restarted || notPermitted(p.world, d) != nil {
 		p.todo = append(p.todo, d)
 		return

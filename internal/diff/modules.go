@@ -184,7 +184,7 @@ func (w *World) hasLevel(t nf.Target) nf.Level {
 		return nf.LevelFull
 	}
 	top := nf.LevelDisabled
-	if w.state(t) != stateStopped {
+	if !isStopped(w.at(t).container) {
 		top = atMost(f.Live)
 	}
 	if f.Boot != nil {

@@ -79,7 +79,7 @@ func (p *planner) consider(want nf.Want) {
 		}
 	case want.Key == nf.KeyLevel && want.Target.Runtime == nf.RuntimeVZ && len(want.Rivals) == 0:
 		p.considerMask(want)
-	case p.stopped(want):
+	case p.waitsForStart(want):
 		p.pend(want, p.world.fact(want.Target, want.Key).Live, nf.UntilContainerStart, "the container is "+p.world.at(want.Target).container.State)
 	default:
 		p.considerLive(want)
@@ -90,8 +90,8 @@ func (p *planner) differ(want nf.Want, layer nf.Layer, from, to nf.Value) {
 	p.todo = append(p.todo, &difference{want: want, layer: layer, from: from, to: to})
 }
 
-// stopped tells whether the want has to wait for its container to start.
-func (p *planner) stopped(want nf.Want) bool {
+// waitsForStart tells whether the want has to wait for its container to start.
+func (p *planner) waitsForStart(want nf.Want) bool {
 	c := p.world.at(want.Target).container
 	return asleep(c) && c.Unobservable == "" && want.Key.Conntrack() && len(want.Rivals) == 0
 }

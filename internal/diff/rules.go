@@ -190,7 +190,7 @@ func levelUnsupported(w *World, d *difference) *verdict {
 // restoreKeepsLevel: resuming writes the mask of the dump back (vz-cpt,
 // vz-rst-action of libvzctl), whatever the configuration says.
 func restoreKeepsLevel(w *World, d *difference) *verdict {
-	if isLevel(d) && d.layer == nf.LayerLive && w.masked(d.want.Target) && w.state(d.want.Target) == stateSuspended {
+	if isLevel(d) && d.layer == nf.LayerLive && w.masked(d.want.Target) && isSuspended(w.at(d.want.Target).container) {
 		v := no("the container is suspended with the level %s in its dump, and resuming brings that back", d.from)
 		if saved := w.fact(d.want.Target, nf.KeyLevel).Boot; saved != nil && *saved == d.to {
 			v.mend("the level is saved: start the container cold (vzctl restart drops the dump, or resume it, stop it and start it)")
@@ -250,7 +250,7 @@ func restartRequired(w *World, d *difference) *verdict {
 		return nil
 	case d.restarted:
 		return restartedOnce(d.from)
-	case w.state(d.want.Target) == stateRunning:
+	case !asleep(w.at(d.want.Target).container):
 		return no("the level of a running container cannot be changed: it is %s until the container restarts", d.from).startsAnew(w, d)
 	}
 	return nil

@@ -46,17 +46,12 @@ type World struct {
 
 // NewWorld arranges the snapshot for the rules.
 func NewWorld(s *nf.Snapshot) *World {
-	w := &World{snap: s, places: map[nf.Target]place{nf.Node: {Namespace: &s.Host}}, reach: map[ref]nf.Value{}, saves: map[nf.Target]nf.Value{}, restarts: map[nf.Target][]nf.RestartDone{},
+	w := &World{snap: s, broken: s.Broken(), places: map[nf.Target]place{nf.Node: {Namespace: &s.Host}}, reach: map[ref]nf.Value{}, saves: map[nf.Target]nf.Value{}, restarts: map[nf.Target][]nf.RestartDone{},
 		open: map[ref]*difference{}, mem: map[ref]nf.MemoryKey{}, latches: map[nf.Latch]bool{}, dependency: map[string]bool{}}
 	for i := range s.Containers {
 		c := &s.Containers[i]
 		w.places[c.Target().Nameless()] = place{&c.Namespace, c}
 		w.order = append(w.order, c.Target())
-	}
-	for _, warning := range s.Warnings {
-		if warning.Code == nf.WarnRuntimeBroken {
-			w.broken = warning.Message
-		}
 	}
 	for _, m := range s.Memory.Keys {
 		w.mem[memoryRef(m.Target, m.Key)] = m

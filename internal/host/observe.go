@@ -168,14 +168,13 @@ func (m *Machine) observeContainer(at kernel.FS, s *nf.Snapshot, c *nf.Container
 // open tells whether the container can be looked into, and says what is known
 // where not: one that does not run has no rules.
 func open(c *nf.Container, n nf.Need) bool {
-	has, settled := hasNamespace(c)
 	switch {
 	case c.Instance == "", c.Runtime == nf.RuntimeVZ && c.Unobservable != "": // as the list found it
 		return false
-	case settled && !has && n.Rules:
+	case nf.Rests(c.State) && n.Rules:
 		c.Rules = &nf.Rules{Tables: []nf.Table{}}
 	}
-	return has
+	return nf.Runs(c.State)
 }
 
 // merge puts what was read now over what was read before.

@@ -141,10 +141,8 @@ func (m *Machine) refreshAll(ctx context.Context, s *nf.Snapshot, n nf.Need) err
 	if err != nil {
 		return err
 	}
-	for _, w := range now.Warnings {
-		if w.Code == nf.WarnRuntimeBroken {
-			return fmt.Errorf("cannot answer for every namespace: %s", w.Message)
-		}
+	if why := now.Broken(); why != "" {
+		return fmt.Errorf("cannot answer for every namespace: %s", why)
 	}
 	lives := map[nf.Target]*nf.Container{}
 	for i := range now.Containers {
@@ -165,7 +163,7 @@ func (m *Machine) refreshAll(ctx context.Context, s *nf.Snapshot, n nf.Need) err
 		renew(c, listed)
 	}
 	for _, c := range lives {
-		if has, settled := hasNamespace(c); has || !settled || c.Unobservable != "" {
+		if !nf.Rests(c.State) || c.Unobservable != "" {
 			return fmt.Errorf("cannot answer for every namespace: %s has appeared since", c.Target())
 		}
 	}

@@ -83,18 +83,6 @@ type claims struct {
 	links      []string
 }
 
-// hasNamespace tells whether there is a namespace to look into now. In a state
-// that is none of those known it may come or go at any moment.
-func hasNamespace(c *nf.Container) (has, settled bool) {
-	switch c.State {
-	case nf.StateRunning, nf.StatePaused:
-		return true, true
-	case nf.StateStopped, nf.StateMounted, nf.StateSuspended:
-		return false, true
-	}
-	return false, false
-}
-
 // latched is what the tracking that was seen in a namespace means where the
 // kernel latches: there net->ct.can_alloc of the Virtuozzo 7 kernel is never
 // cleared, so that no rule needs conntrack now proves nothing. It is on where

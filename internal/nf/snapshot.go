@@ -106,6 +106,17 @@ const (
 	StateSuspended = "suspended"
 )
 
+// Runs tells whether a container in that state has processes, and with them a
+// network namespace.
+func Runs(state string) bool { return state == StateRunning || state == StatePaused }
+
+// Rests tells whether a container in that state has none, and gets them only by
+// being started or resumed. What neither runs nor rests is on its way: it may
+// come or go at any moment.
+func Rests(state string) bool {
+	return state == StateStopped || state == StateMounted || state == StateSuspended
+}
+
 // The instances of containers that have no namespace now.
 const (
 	InstanceStopped   = "stopped"
@@ -130,6 +141,17 @@ func (s *Snapshot) Find(t Target) (*Namespace, *Container, bool) {
 		}
 	}
 	return nil, nil, false
+}
+
+// Broken says why there may be containers that the snapshot does not have: a
+// runtime is there and cannot be read. Empty where it has all.
+func (s *Snapshot) Broken() string {
+	for _, w := range s.Warnings {
+		if w.Code == WarnRuntimeBroken {
+			return w.Message
+		}
+	}
+	return ""
 }
 
 // Memory is what nfsync remembers of earlier runs on this node. Without it

@@ -100,6 +100,10 @@ func (c conf) savedLevel() nf.Value {
 	return level.Value()
 }
 
+// isTemplate tells whether the settings are of nothing that starts (VE_TYPE in
+// lib/env_config.c of libvzctl).
+func (c conf) isTemplate() bool { return c[confType] == "template" }
+
 // private is the container's private area on the node.
 func (c conf) private(ctid string) string {
 	path := c[confPrivate]

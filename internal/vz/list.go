@@ -32,11 +32,7 @@ func (e entry) state() string {
 // dispatcher cannot tell or has found unusable, so that a restart would end
 // what runs for good (vmstate2str in src/Utils.cpp of prlctl).
 func unsettled(state string) bool {
-	switch state {
-	case "", nf.StateRunning, nf.StatePaused, nf.StateStopped, nf.StateMounted, nf.StateSuspended:
-		return false
-	}
-	return true
+	return state != "" && !nf.Runs(state) && !nf.Rests(state)
 }
 
 // listing is what one program lists.
@@ -74,10 +70,7 @@ func (r Runtime) Ask(ctx context.Context) Answer {
 	return a
 }
 
-func (e entry) runs() bool {
-	state := e.state()
-	return state == nf.StateRunning || state == nf.StatePaused
-}
+func (e entry) runs() bool { return nf.Runs(e.state()) }
 
 // listed are the containers that either program lists. That both do is not
 // needed.
@@ -168,9 +161,9 @@ func newEntry(program string, r record) entry {
 	e := entry{uuid: bareUUID(r.first("uuid", "id")), name: r["name"], typ: r["type"]}
 	state := r.first("status", "state")
 	if program == vzlist {
-		e.ctid, e.vzlist = r.first("ctid", "veid"), cmp.Or(state, "unknown")
+		e.ctid, e.vzlist = r.first("ctid", "veid"), cmp.Or(state, stateUnknown)
 	} else {
-		e.ctid, e.prlctl = r["envid"], cmp.Or(state, "unknown")
+		e.ctid, e.prlctl = r["envid"], cmp.Or(state, stateUnknown)
 	}
 	if !usableCTID(e.ctid) {
 		e.ctid = ""

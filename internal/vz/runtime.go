@@ -82,24 +82,23 @@ type lister struct {
 
 func (l *lister) add(e entry) {
 	c, err := l.n.conf(e.ctid)
-	if c[confType] == "template" { // nothing that starts (VE_TYPE in lib/env_config.c of libvzctl)
+	if c.isTemplate() {
 		return
 	}
 	life := l.r.life(l.n, e.ctid)
 	l.lives[e.ctid] = life
-	found := nf.Container{Runtime: nf.RuntimeVZ, ID: e.ctid, UUID: e.uuid, Name: e.name, State: e.state()}
-	if found.UUID == "" {
-		found.UUID = bareUUID(c[confUUID])
-	}
-	if found.Name == "" {
-		found.Name = c[confName]
-	}
-	if found.Name == "" {
-		found.Name = e.ctid
-	}
+	found := l.n.container(e, c, err)
 	found.Instance, found.Unobservable = identify(found.State, life)
-	found.Facts = []nf.Fact{l.n.level(e.ctid, found.State, c, err)}
 	l.containers = append(l.containers, found)
+}
+
+// container is one with the fact of its level, and with what its configuration
+// says where the programs do not.
+func (n *node) container(e entry, c conf, confErr error) nf.Container {
+	found := nf.Container{Runtime: nf.RuntimeVZ, ID: e.ctid, UUID: cmp.Or(e.uuid, bareUUID(c[confUUID])),
+		Name: cmp.Or(e.name, c[confName], e.ctid), State: e.state()}
+	found.Facts = []nf.Fact{n.level(e.ctid, found.State, c, confErr)}
+	return found
 }
 
 // unlisted are the containers that have a configuration, where no program says
@@ -111,12 +110,11 @@ func (r Runtime) unlisted(n *node) []nf.Container {
 	for _, ctid := range n.configured() {
 		c, err := n.conf(ctid)
 		life := r.life(n, ctid)
-		if c[confType] == "template" || missing(err) && life.kind != lifeOn {
+		if c.isTemplate() || missing(err) && life.kind != lifeOn {
 			continue
 		}
-		found := nf.Container{Runtime: nf.RuntimeVZ, ID: ctid, UUID: bareUUID(c[confUUID]), Name: cmp.Or(c[confName], ctid),
-			State: stateUnknown, Instance: life.instance, Unobservable: why}
-		found.Facts = []nf.Fact{n.level(ctid, stateUnknown, c, err)}
+		found := n.container(entry{ctid: ctid, vzlist: stateUnknown}, c, err)
+		found.Instance, found.Unobservable = life.instance, why
 		found.Facts[0].Live = nf.Unknown(why)
 		list = append(list, found)
 	}
@@ -131,19 +129,17 @@ const stateUnknown = "unknown"
 // identify is the instance of a container in a state that the programs say, and
 // why it cannot be worked with, if so.
 func identify(state string, l life) (instance, unobservable string) {
-	switch state {
-	case nf.StateRunning, nf.StatePaused:
+	switch {
+	case nf.Runs(state):
 		return l.instance, l.why
-	case nf.StateStopped, nf.StateMounted, nf.StateSuspended:
-		if l.kind == lifeOn {
-			return l.instance, fmt.Sprintf("it is said to be %s, and files tell of an init process: it is on its way", state)
-		}
-		if state == nf.StateSuspended {
-			return nf.InstanceSuspended, ""
-		}
-		return nf.InstanceStopped, ""
+	case !nf.Rests(state):
+		return l.instance, fmt.Sprintf("its state is %q", state)
+	case l.kind == lifeOn:
+		return l.instance, fmt.Sprintf("it is said to be %s, and files tell of an init process: it is on its way", state)
+	case state == nf.StateSuspended:
+		return nf.InstanceSuspended, ""
 	}
-	return l.instance, fmt.Sprintf("its state is %q", state)
+	return nf.InstanceStopped, ""
 }
 
 // unshare makes containers unobservable that have one network namespace
@@ -171,7 +167,7 @@ func (l *lister) demandMasks() {
 	for i := range l.containers {
 		c := &l.containers[i]
 		f := c.Fact(nf.KeyLevel)
-		if f.Live.IsAbsent() && (c.State == nf.StateRunning || c.State == nf.StatePaused) {
+		if f.Live.IsAbsent() && nf.Runs(c.State) {
 			f.Live = nf.Unknown("its ve cgroup has no mask, and those of other containers do")
 			c.SetFact(f)
 		}
@@ -207,7 +203,7 @@ func (a Answer) capabilities(containers []nf.Container, hasMask func(ctid string
 		if hasMask(c.ID) {
 			return true, nf.Yes
 		}
-		if c.State != nf.StateRunning && c.State != nf.StatePaused {
+		if !nf.Runs(c.State) {
 			continue
 		}
 		running = true

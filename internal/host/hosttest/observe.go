@@ -262,7 +262,7 @@ func (m *Machine) refreshAll(s *nf.Snapshot, n nf.Need) error {
 		}
 	}
 	for _, ns := range m.containers {
-		if ns.vz != nil && ns.vz.rests() {
+		if ns.vz != nil && nf.Rests(ns.vz.state) {
 			continue
 		}
 		if _, c, ok := s.Find(ns2target(ns)); !ok || c.Instance != ns.instance {

@@ -194,18 +194,13 @@ func (m *Machine) level(ns *namespace) nf.Fact {
 
 // runs tells whether there is a namespace to enter.
 func (ns *namespace) runs() bool {
-	return ns.vz == nil || ns.vz.state == nf.StateRunning || ns.vz.state == nf.StatePaused
-}
-
-// rests tells whether there is none, and none can come at any moment.
-func (v *virtuozzo) rests() bool {
-	return v.state == nf.StateStopped || v.state == nf.StateMounted || v.state == nf.StateSuspended
+	return ns.vz == nil || nf.Runs(ns.vz.state)
 }
 
 // onItsWay says why a container in a state that is none of those known is
 // unobservable; empty where it is not.
 func (v *virtuozzo) onItsWay() string {
-	if v.rests() || v.state == nf.StateRunning || v.state == nf.StatePaused {
+	if nf.Rests(v.state) || nf.Runs(v.state) {
 		return ""
 	}
 	return fmt.Sprintf("its state is %q", v.state)
@@ -215,7 +210,7 @@ func (v *virtuozzo) onItsWay() string {
 // where not.
 func (ns *namespace) open(c *nf.Container, n nf.Need) bool {
 	c.Unobservable = ns.vz.onItsWay()
-	if n.Rules && ns.vz.rests() {
+	if n.Rules && nf.Rests(ns.vz.state) {
 		c.Rules = &nf.Rules{Tables: []nf.Table{}}
 	}
 	return ns.runs()
