@@ -58,7 +58,7 @@ func (m *Machine) listVZ(ctx context.Context, s *nf.Snapshot, a vz.Answer) (clai
 		s.Capabilities.Latches = m.vz(s.BootID).Latches()
 		return claims{}, nil
 	}
-	node, err := m.vz(s.BootID).ListAs(ctx, a)
+	node, err := m.vz(s.BootID).List(ctx, a)
 	switch {
 	case ctx.Err() != nil:
 		return claims{}, ctx.Err()

@@ -162,7 +162,7 @@ func TestListWithProgramsThatMisbehave(t *testing.T) {
 			r.Timeouts.List = patience(t, n)
 			test.spoil(n)
 			started := time.Now()
-			found, err := r.List(t.Context())
+			found, err := r.List(t.Context(), r.Ask(t.Context()))
 			if took := time.Since(started); took > 5*r.Timeouts.List {
 				t.Errorf("it took %s", took)
 			}
@@ -219,7 +219,8 @@ func TestListIsCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	failed := make(chan error)
 	go func() {
-		_, err := runtimeOn(t, n).List(ctx)
+		r := runtimeOn(t, n)
+		_, err := r.List(ctx, r.Ask(ctx))
 		failed <- err
 	}()
 	for range 2 {
@@ -484,7 +485,8 @@ func TestVHS9(t *testing.T) {
 // A machine that has nothing of Virtuozzo is none, and nothing is run there.
 func TestNoVirtuozzo(t *testing.T) {
 	t.Parallel()
-	found, err := vz.Runtime{Root: t.TempDir(), BootID: "boot-1"}.List(t.Context())
+	r := vz.Runtime{Root: t.TempDir(), BootID: "boot-1"}
+	found, err := r.List(t.Context(), r.Ask(t.Context()))
 	if err != nil || len(found.Containers) != 0 || found.Masks || found.Latches != nf.No || len(found.Warnings) != 0 {
 		t.Errorf("%+v, %v", found, err)
 	}

@@ -59,7 +59,7 @@ func runtimeOn(t testing.TB, n *vztest.Node) vz.Runtime {
 // list lists, and fails the test if that fails.
 func list(t testing.TB, r vz.Runtime) vz.Node {
 	t.Helper()
-	found, err := r.List(t.Context())
+	found, err := r.List(t.Context(), r.Ask(t.Context()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,15 +36,11 @@ type Node struct {
 	Warnings []nf.Warning
 }
 
-// List lists the containers: one run of each program that lists them, and files
-// for the rest. A node without Virtuozzo has none, and latches not. Where
-// neither program tells, that is an error, and the containers that have a
-// configuration are there, unobservable.
-func (r Runtime) List(ctx context.Context) (Node, error) { return r.ListAs(ctx, r.Ask(ctx)) }
-
-// ListAs lists the containers as the programs have told of them: what files tell
-// is read again.
-func (r Runtime) ListAs(ctx context.Context, a Answer) (Node, error) {
+// List lists the containers as the programs have told of them; what files tell
+// is read now. A node without Virtuozzo has none, and latches not. Where neither
+// program tells, that is an error, and the containers that have a configuration
+// are there, unobservable.
+func (r Runtime) List(ctx context.Context, a Answer) (Node, error) {
 	if err := ctx.Err(); err != nil {
 		return Node{}, err
 	}
