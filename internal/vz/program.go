@@ -57,11 +57,10 @@ var programDirs = []string{"bin", "sbin", "usr/bin", "usr/sbin"}
 // program is the path of a program below the root; empty where it is not there.
 func (t tree) program(name string) string {
 	for _, dir := range programDirs {
-		at, err := t.resolve("/" + dir)
+		path, err := t.resolve("/" + dir + "/" + name)
 		if err != nil {
 			continue
 		}
-		path := filepath.Join(at, name)
 		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
 			return path
 		}

@@ -74,6 +74,26 @@ func TestLinksStayBelowTheRoot(t *testing.T) {
 	}
 }
 
+// A program's link is followed as the node follows it: what has the path outside
+// of the root is another machine's.
+func TestProgramsStayBelowTheRoot(t *testing.T) {
+	outside := t.TempDir()
+	write(t, outside, "vzctl", "outside")
+	root := filepath.Join(outside, "root")
+	write(t, root, "opt/vzlist", "inside")
+	link(t, root, "sbin", "usr/sbin")
+	link(t, root, "usr/sbin/vzctl", filepath.Join(outside, "vzctl"))
+	link(t, root, "usr/sbin/vzlist", "/opt/vzlist")
+	if err := os.MkdirAll(filepath.Join(root, "bin/prlctl"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{vzctl: "", vzlist: filepath.Join(root, "opt/vzlist"), prlctl: ""} {
+		if at := tree(root).program(name); at != want {
+			t.Errorf("%s is at %q, want %q", name, at, want)
+		}
+	}
+}
+
 func TestReadFileOfAnyKind(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "big", strings.Repeat("x", maxFile+1))

@@ -168,11 +168,24 @@ func (n *Node) makeRoot() error {
 		return err
 	}
 	for tool, dir := range tools {
-		if err := os.Symlink(self, n.path(dir, tool)); err != nil {
+		if err := place(self, n.path(dir, tool)); err != nil {
 			return err
 		}
 	}
 	return os.WriteFile(n.path("proc/mounts"), []byte(cgroupMounts), 0o644)
+}
+
+// place makes the program be at a path: a symbolic link would lead out of the
+// node's root.
+func place(program, path string) error {
+	if os.Link(program, path) == nil {
+		return nil
+	}
+	data, err := os.ReadFile(program) // on another file system
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, data, 0o755)
 }
 
 // serve answers the programs until the socket is closed.
