@@ -176,20 +176,17 @@ func parseEnvID(status []byte) string {
 	return ""
 }
 
-func pidFile(ctid string) string   { return "/var/run/ve/" + ctid + ".init.pid" }
-func netnsLink(ctid string) string { return "/var/run/netns/" + ctid }
+func pidFile(ctid string) string   { return pidDir + "/" + ctid + pidExt }
+func netnsLink(ctid string) string { return netnsDir + "/" + ctid }
 
 // initPids are the process ids that a container's files say its init has: none,
 // one, or two that disagree, that of the pid file first.
 func (n *node) initPids(ctid string) ([]int, error) {
-	var pids []int
-	if n.pidDir != "" {
-		pid, err := readPid(filepath.Join(n.pidDir, ctid+".init.pid"))
-		if err != nil {
-			return nil, fmt.Errorf("its init cannot be found: %w", err)
-		}
-		pids = append(pids, pid)
+	pid, err := n.readPid(pidFile(ctid))
+	if err != nil {
+		return nil, fmt.Errorf("its init cannot be found: %w", err)
 	}
+	pids := []int{pid}
 	if n.netnsDir != "" {
 		to, err := os.Readlink(filepath.Join(n.netnsDir, ctid))
 		if err != nil && !missing(err) && !errors.Is(err, unix.EINVAL) { // EINVAL: no link
@@ -202,8 +199,8 @@ func (n *node) initPids(ctid string) ([]int, error) {
 }
 
 // readPid reads a file that holds a process id; 0 where there is none.
-func readPid(path string) (int, error) {
-	data, err := readFile(path)
+func (n *node) readPid(path string) (int, error) {
+	data, err := n.tree.read(path)
 	if missing(err) {
 		return 0, nil
 	}

@@ -24,6 +24,7 @@ const (
 	confExt  = ".conf"
 	vzConf   = "/etc/vz/vz.conf"
 	pidDir   = "/var/run/ve"
+	pidExt   = ".init.pid"
 	netnsDir = "/var/run/netns"
 )
 

@@ -179,7 +179,7 @@ func (r Runtime) claims(n *node, lives map[string]life) []netns.Identity {
 		claim(l)
 	}
 	seen := map[string]bool{}
-	for _, ctid := range slices.Concat(n.configured(), ctidsIn(n.pidDir, ".init.pid")) {
+	for _, ctid := range slices.Concat(n.configured(), ctidsIn(n.pidDir, pidExt)) {
 		if _, known := lives[ctid]; !known && !seen[ctid] {
 			seen[ctid] = true
 			claim(r.life(n, ctid))
