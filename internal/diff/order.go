@@ -32,7 +32,7 @@ func (d *difference) rank() int {
 		return rankOneWay
 	case isModule:
 		return rankModule
-	case d.want.Key == nf.KeyBuckets && lowers(d.from, d.to):
+	case d.want.Key == nf.KeyBuckets && nf.Lowers(d.from, d.to):
 		return rankLower
 	case d.want.Key == nf.KeyBuckets:
 		return rankRaise

@@ -120,7 +120,7 @@ func unobservable(w *World, d *difference) *verdict {
 	if why := unseen(w.at(d.want.Target).container); why != "" {
 		return no("it cannot be changed: %s", why)
 	}
-	if own := w.at(d.want.Target); d.want.Key == nf.KeyMax && d.layer == nf.LayerLive && lowers(d.from, d.to) && own.Count.IsUnknown() {
+	if own := w.at(d.want.Target); d.want.Key == nf.KeyMax && d.layer == nf.LayerLive && nf.Lowers(d.from, d.to) && own.Count.IsUnknown() {
 		return no("lowering the limit may go below the number of live entries, which cannot be read: %s", own.Count.Why())
 	}
 	if !d.lowersNode(w) {
@@ -152,17 +152,7 @@ func (d *difference) lowersNode(w *World) bool {
 	if !d.want.Target.IsNode() || d.want.Key != nf.KeyMax || d.layer != nf.LayerLive {
 		return false
 	}
-	return lowers(d.from, d.to)
-}
-
-// lowers tells whether a limit goes down; 0 is no limit.
-func lowers(from, to nf.Value) bool {
-	was, okWas := from.Number()
-	will, okWill := to.Number()
-	if !okWill || will == 0 {
-		return false
-	}
-	return !okWas || was == 0 || will < was
+	return nf.Lowers(d.from, d.to)
 }
 
 func conflict(_ *World, d *difference) *verdict {
@@ -553,7 +543,7 @@ func belowCount(w *World, d *difference) *verdict {
 		return nil
 	}
 	to, _ := d.to.Number()
-	if to == 0 || !lowers(d.from, d.to) {
+	if to == 0 || !nf.Lowers(d.from, d.to) {
 		return nil
 	}
 	capped := []nf.Target{d.want.Target}

@@ -51,17 +51,10 @@ func (m *Machine) refreshLive(ctx context.Context, s *nf.Snapshot, c nf.Change) 
 	if err := m.refreshNode(s, n); err != nil {
 		return err
 	}
-	if c.Key == nf.KeyMax && lowers(c) && c.Layer != nf.LayerBoot {
+	if c.Key == nf.KeyMax && nf.Lowers(c.From, c.To) && c.Layer != nf.LayerBoot {
 		return m.refreshAll(ctx, s, n)
 	}
 	return nil
-}
-
-// lowers tells whether a change may leave less room: 0 is unlimited.
-func lowers(c nf.Change) bool {
-	from, known := c.From.Number()
-	to, ok := c.To.Number()
-	return !known || !ok || to != 0 && (from == 0 || to < from)
 }
 
 func (m *Machine) refreshModule(ctx context.Context, s *nf.Snapshot, c nf.Change, name string) error {

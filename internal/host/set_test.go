@@ -113,20 +113,3 @@ func TestSetParameters(t *testing.T) {
 		t.Errorf("an equal parameter was written, %v", err)
 	}
 }
-
-func TestLowers(t *testing.T) {
-	for _, test := range []struct {
-		from, to nf.Value
-		want     bool
-	}{
-		{nf.Number(10), nf.Number(9), true},
-		{nf.Number(10), nf.Number(11), false},
-		{nf.Number(0), nf.Number(11), true}, // 0 is unlimited
-		{nf.Number(10), nf.Number(0), false},
-		{nf.Unknown("unreadable"), nf.Number(11), true},
-	} {
-		if got := lowers(nf.Change{From: test.from, To: test.to}); got != test.want {
-			t.Errorf("%v to %v: %v", test.from, test.to, got)
-		}
-	}
-}

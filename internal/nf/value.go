@@ -83,6 +83,14 @@ func (v Value) Why() string {
 // Number returns the number, if v is one.
 func (v Value) Number() (int64, bool) { return v.number, v.kind == kindNumber }
 
+// Lowers tells whether a limit goes down, or may: 0 is no limit, and one that is
+// not known may be any.
+func Lowers(from, to Value) bool {
+	was, known := from.Number()
+	will, ok := to.Number()
+	return ok && will != 0 && (!known || was == 0 || will < was)
+}
+
 // Text returns the text, if v is one.
 func (v Value) Text() (string, bool) {
 	if v.kind != kindText {

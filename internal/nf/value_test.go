@@ -63,3 +63,23 @@ func TestModuleParameters(t *testing.T) {
 		t.Error("a text is no module")
 	}
 }
+
+func TestLowers(t *testing.T) {
+	for _, test := range []struct {
+		from, to Value
+		want     bool
+	}{
+		{Number(10), Number(9), true},
+		{Number(10), Number(11), false},
+		{Number(0), Number(11), true}, // 0 is unlimited
+		{Number(10), Number(0), false},
+		{Unknown("unreadable"), Number(11), true},
+		{Unknown("unreadable"), Number(0), false},
+		{Number(10), Number(10), false},
+		{Number(10), Absent(), false},
+	} {
+		if got := Lowers(test.from, test.to); got != test.want {
+			t.Errorf("%v to %v: %v", test.from, test.to, got)
+		}
+	}
+}

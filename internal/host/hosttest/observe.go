@@ -170,17 +170,10 @@ func (m *Machine) refreshLive(s *nf.Snapshot, c nf.Change) error {
 		return m.refreshContainer(s, c)
 	}
 	m.refreshNode(s, c.Key)
-	if c.Key == nf.KeyMax && lowers(c) && c.Layer != nf.LayerBoot {
+	if c.Key == nf.KeyMax && nf.Lowers(c.From, c.To) && c.Layer != nf.LayerBoot {
 		return m.refreshAll(s, nf.Need{Keys: []nf.Key{nf.KeyMax}, Count: true})
 	}
 	return nil
-}
-
-// lowers tells whether a change may leave less room: 0 is unlimited.
-func lowers(c nf.Change) bool {
-	from, known := c.From.Number()
-	to, ok := c.To.Number()
-	return !known || !ok || to != 0 && (from == 0 || to < from)
 }
 
 func (m *Machine) refreshNode(s *nf.Snapshot, k nf.Key) {
