@@ -76,21 +76,18 @@ func (n *node) saved(c *nf.Container) (nf.Value, error) {
 	return settings.over(n.global).savedLevel(), nil
 }
 
-// saver is the program that saves a level, with its arguments.
+// saver is the program that saves a level, with its arguments. prlctl would take
+// a name for a UUID too, and another container, or a virtual machine, may have it.
 func (r Runtime) saver(n *node, c *nf.Container, level string) (path string, args []string, err error) {
 	prl, vz := n.tree.program(prlctl), n.tree.program(vzctl)
-	name := c.UUID
-	if name == "" && !strings.HasPrefix(c.Name, "-") {
-		name = c.Name
-	}
 	runs := r.life(n, c.ID).kind == lifeOn
 	switch {
-	case !runs && prl != "" && name != "":
-		return prl, []string{"set", name, "--netfilter", level}, nil
+	case !runs && prl != "" && c.UUID != "":
+		return prl, []string{"set", c.UUID, "--netfilter", level}, nil
 	case vz != "":
 		return vz, []string{"set", c.ID, "--netfilter", level, "--save"}, nil
 	}
-	return "", nil, fmt.Errorf("%s is not there", vzctl)
+	return "", nil, n.tree.lacks(vzctl)
 }
 
 // Restart restarts a running container, and returns when it runs again: as
@@ -113,7 +110,7 @@ func (r Runtime) restart(ctx context.Context, c *nf.Container) error {
 	}
 	path := n.tree.program(vzctl)
 	if path == "" {
-		return fmt.Errorf("%s is not there", vzctl)
+		return n.tree.lacks(vzctl)
 	}
 	_, failed := run(ctx, orDefault(r.Timeouts.Restart, restartTimeout), path, "restart", c.ID)
 	now := r.life(r.node(), c.ID)

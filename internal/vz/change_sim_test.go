@@ -47,7 +47,7 @@ func TestSaveLevel(t *testing.T) {
 		"IPTABLES= before":         {vztest.Container{ID: "101", UUID: uuid1, IPTables: "iptable_nat"}, nil, savePrlctl, "stateful", ""},
 		"a name that is an option": {vztest.Container{ID: "101", UUID: uuid1, Name: "--help", Saved: "full"}, nil, savePrlctl, "stateful", ""},
 		"no prlctl":                {web(""), remove("usr/bin/prlctl"), saveVzctl, "stateful", ""},
-		"no vzctl, running":        {web(nf.StateRunning), remove("usr/sbin/vzctl"), "", "full", "vzctl is not there"},
+		"no vzctl, running":        {web(nf.StateRunning), remove("usr/sbin/vzctl"), "", "full", "cannot find vzctl in "},
 		"started meanwhile":        {web(""), func(n *vztest.Node) { n.Start("101") }, saveVzctl, "stateful", ""},
 		"started in this moment": {web(""), func(n *vztest.Node) {
 			n.Misbehave(vztest.Fault{Verb: "set", Before: func() { n.Run("vzctl", "start", "101") }})
@@ -98,6 +98,21 @@ func TestSaveLevel(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestSaveLevelByNoName: another container may have the name.
+func TestSaveLevelByNoName(t *testing.T) {
+	t.Parallel()
+	n := vztest.New(t)
+	n.Add(web(nf.StateStopped), vztest.Container{ID: "102", UUID: uuid2, Name: "shop", Saved: "disabled"})
+	r := runtimeOn(t, n)
+	c := listed(t, r, "101")
+	c.UUID, c.Name = "", "shop"
+	n.ForgetCalls()
+	if err := r.SaveLevel(t.Context(), &c, "stateful"); err != nil || n.Saved("101") != "stateful" || n.Saved("102") != "disabled" {
+		t.Errorf("%v, saved %s and %s", err, n.Saved("101"), n.Saved("102"))
+	}
+	wantCalls(t, n, saveVzctl)
 }
 
 // save saves a level as an admin would.
@@ -193,7 +208,7 @@ func TestRestart(t *testing.T) {
 		}, restartVzctl, nf.StateStopped, "does not run"},
 		"hangs":             {fault(vztest.Fault{Verb: "restart", Hang: true}), restartVzctl, nf.StateRunning, "no answer within"},
 		"its child lingers": {fault(vztest.Fault{Verb: "restart", Linger: true}), restartVzctl, nf.StateRunning, ""},
-		"no vzctl":          {remove("usr/sbin/vzctl"), "", nf.StateRunning, "vzctl is not there"},
+		"no vzctl":          {remove("usr/sbin/vzctl"), "", nf.StateRunning, "cannot find vzctl in "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

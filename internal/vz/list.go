@@ -83,7 +83,7 @@ func (r Runtime) listed(ctx context.Context, n *node) ([]entry, []nf.Warning, er
 	case ctx.Err() != nil:
 		return nil, nil, ctx.Err()
 	case vz.absent && prl.absent:
-		return nil, nil, fmt.Errorf("neither %s nor %s is there", vzlist, prlctl)
+		return nil, nil, n.tree.lacks(vzlist, prlctl)
 	case (vz.absent || vz.err != nil) && (prl.absent || prl.err != nil):
 		return nil, nil, errors.Join(vz.err, prl.err)
 	}

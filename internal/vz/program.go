@@ -68,6 +68,13 @@ func (t tree) program(name string) string {
 	return ""
 }
 
+// lacks says that none of these programs is there, and where they were looked
+// for.
+func (t tree) lacks(names ...string) error {
+	return fmt.Errorf("cannot find %s in %s below %s: install what is missing, or name where it is with --vz-root",
+		strings.Join(names, " or "), strings.Join(programDirs, ", "), string(t))
+}
+
 // errTooMuch ends a program that prints more than any answer is long.
 var errTooMuch = errors.New("it printed too much")
 

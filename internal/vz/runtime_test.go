@@ -18,7 +18,7 @@ func TestNamespacesOfContainersThatAreNotListed(t *testing.T) {
 	link(t, root, "var/run/netns/mine", "/proc/9/ns/net")
 	r := Runtime{Root: root, Proc: fakeProc(t, map[int]string{7: "101", 8: "102", 9: "0"})}
 	found, err := r.List(t.Context(), r.Ask(t.Context()))
-	if err == nil || !strings.Contains(err.Error(), "neither vzlist nor prlctl is there") || len(found.Namespaces) != 1 || found.Latches != nf.MaybeUnknown {
+	if err == nil || !strings.Contains(err.Error(), "cannot find vzlist or prlctl in ") || len(found.Namespaces) != 1 || found.Latches != nf.MaybeUnknown {
 		t.Errorf("%+v, %v", found, err)
 	}
 	if len(found.Containers) != 1 || found.Containers[0].ID != "101" || found.Containers[0].Unobservable == "" {
