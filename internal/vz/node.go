@@ -32,7 +32,11 @@ func (r Runtime) tree() tree {
 	if r.Root == "" {
 		return "/"
 	}
-	return tree(filepath.Clean(r.Root))
+	root, err := filepath.Abs(r.Root)
+	if err != nil { // no working directory
+		root = filepath.Clean(r.Root)
+	}
+	return tree(root)
 }
 
 // node looks for Virtuozzo's directories. One that cannot be looked at is one

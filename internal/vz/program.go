@@ -54,18 +54,32 @@ const (
 
 var programDirs = []string{"bin", "sbin", "usr/bin", "usr/sbin"}
 
-// program is the path of a program below the root; empty where it is not there.
+// program is the path by which to run a program that is below the root; empty
+// where it is not there. A link is followed as the node follows it. One that
+// leads nowhere there is run as it is: a wrapper that was put in the program's
+// place for whoever sees the node from outside.
 func (t tree) program(name string) string {
 	for _, dir := range programDirs {
-		path, err := t.resolve("/" + dir + "/" + name)
-		if err != nil {
-			continue
+		entry := filepath.Join(string(t), dir, name)
+		if inside, err := t.resolve("/" + dir + "/" + name); err == nil && isProgram(inside) && !sameFile(inside, entry) {
+			return inside
 		}
-		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
-			return path
+		if isProgram(entry) {
+			return entry // by its own name, which tells some programs what to be
 		}
 	}
 	return ""
+}
+
+func isProgram(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}
+
+func sameFile(a, b string) bool {
+	infoA, errA := os.Stat(a)
+	infoB, errB := os.Stat(b)
+	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
 }
 
 // lacks says that none of these programs is there, and where they were looked

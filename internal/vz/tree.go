@@ -29,7 +29,7 @@ func (t tree) resolve(path string) (string, error) {
 		_, err := os.Stat(path)
 		return path, err
 	}
-	at, rest := "/", path
+	at, rest := "/", t.below(path)
 	for links := 0; ; {
 		rest = strings.TrimLeft(rest, "/")
 		if rest == "" {
@@ -53,11 +53,15 @@ func (t tree) resolve(path string) (string, error) {
 			return "", err
 		}
 		if filepath.IsAbs(to) {
-			at = "/"
+			at, to = "/", t.below(to)
 		}
 		rest = to + "/" + tail
 	}
 }
+
+// below is a path without the root before it, as somebody writes it who sees the
+// node from outside.
+func (t tree) below(path string) string { return strings.TrimPrefix(path, string(t)+"/") }
 
 // read reads a file of the node.
 func (t tree) read(path string) ([]byte, error) {

@@ -38,6 +38,7 @@ func TestLinksStayBelowTheRoot(t *testing.T) {
 	write(t, root, "run/ve/101.init.pid", "7")
 	write(t, root, "secret", "at the root")
 	link(t, root, "etc/vz/conf/101.conf", "/vz/private/101/ve.conf")
+	link(t, root, "etc/vz/conf/outside.conf", filepath.Join(root, "vz/private/101/ve.conf"))
 	link(t, root, "etc/vz/conf/relative.conf", "../../../vz/private/101/ve.conf")
 	link(t, root, "var/run", "../run")
 	link(t, root, "var/lock", "/run/")
@@ -48,6 +49,7 @@ func TestLinksStayBelowTheRoot(t *testing.T) {
 	for path, want := range map[string]string{
 		"/etc/vz/conf/101.conf":            "inside",
 		"etc/vz/conf/relative.conf":        "inside",
+		"etc/vz/conf/outside.conf":         "inside",
 		"/var/run/ve/101.init.pid":         "7",
 		"/var//lock/ve/../ve/101.init.pid": "7",
 		"/up":                              "at the root",
@@ -74,20 +76,29 @@ func TestLinksStayBelowTheRoot(t *testing.T) {
 	}
 }
 
-// A program's link is followed as the node follows it: what has the path outside
-// of the root is another machine's.
-func TestProgramsStayBelowTheRoot(t *testing.T) {
+// A program's link is followed as the node follows it, and one that leads nowhere
+// there as it is. Where that makes no difference the program keeps its own name.
+func TestPrograms(t *testing.T) {
 	outside := t.TempDir()
-	write(t, outside, "vzctl", "outside")
+	write(t, outside, "wrapper", "outside")
 	root := filepath.Join(outside, "root")
 	write(t, root, "opt/vzlist", "inside")
+	write(t, root, "opt/many", "inside")
 	link(t, root, "sbin", "usr/sbin")
-	link(t, root, "usr/sbin/vzctl", filepath.Join(outside, "vzctl"))
+	link(t, root, "usr/sbin/wrapped", filepath.Join(outside, "wrapper"))
 	link(t, root, "usr/sbin/vzlist", "/opt/vzlist")
+	link(t, root, "usr/sbin/vzctl", "../../opt/many")
+	link(t, root, "usr/sbin/lost", "/opt/none")
 	if err := os.MkdirAll(filepath.Join(root, "bin/prlctl"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{vzctl: "", vzlist: filepath.Join(root, "opt/vzlist"), prlctl: ""} {
+	for name, want := range map[string]string{
+		vzlist:    filepath.Join(root, "opt/vzlist"),
+		vzctl:     filepath.Join(root, "sbin/vzctl"),
+		"wrapped": filepath.Join(root, "sbin/wrapped"),
+		"lost":    "",
+		prlctl:    "", // a directory
+	} {
 		if at := tree(root).program(name); at != want {
 			t.Errorf("%s is at %q, want %q", name, at, want)
 		}
