@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Puts the newest Debian cloud kernel of a series into DIR: vmlinuz, release,
-# the netfilter modules and what these need below root/, and one module in all
-# compressions below root/extra. It comes from Debian's package, which is
-# unpacked and never installed. A DIR that is complete is left as it is.
+# Puts the newest Debian cloud kernel of a series into DIR: vmlinuz, the modules
+# of netfilter, of the machine's disks and its networks and what these need below
+# root/, and one module in all compressions below root/extra. It comes from
+# Debian's package, which is unpacked and never installed. A DIR that this script
+# has completed is left as it is.
 #
 # usage: vm-kernel.sh SERIES DIR      (SERIES: 6.1, say)
 set -euo pipefail
@@ -18,7 +19,7 @@ packages() {
 	apt-cache search --names-only "^linux-image-${series//./\\.}\.[0-9].*-cloud-amd64\$" | cut -d' ' -f1 | sort -V
 }
 
-[ -e "$dir/release" ] && exit 0
+cmp -s "$0" "$dir/made-by" && exit 0
 [ "$(dpkg --print-architecture 2>/dev/null)" = amd64 ] || die "the packages are taken from a Debian for amd64, which this machine is not"
 package=$(packages | tail -n 1)
 if [ -z "$package" ]; then
@@ -44,7 +45,7 @@ cp "$from"/modules.{builtin,builtin.modinfo,order} "$to"
 
 # modules.dep has for each module all that it needs.
 depmod -b "${from%/lib/modules/*}" "$release"
-wanted='^kernel/(net/(netfilter|ipv4/netfilter|ipv6/netfilter|bridge)/|drivers/net/(dummy|veth)\.ko)'
+wanted='^kernel/(net/(netfilter|ipv4/netfilter|ipv6/netfilter|bridge)/|drivers/(net/(dummy|veth)|block/virtio_blk|virtio/virtio_pci)\.ko)'
 awk -F: -v wanted="$wanted" '$1 ~ wanted { print $1 $2 }' "$from/modules.dep" | tr ' ' '\n' | sort -u |
 	tar -C "$from" -cf - -T - | tar -C "$to" -xf -
 ln -s usr/lib "$dir/root/lib"
@@ -65,4 +66,4 @@ xz --check=crc64 -kc "$plain" >"${plain%.ko}-crc64.ko.xz" # what it does not
 head -c -28 "$plain" >"$dir/root/extra/unsigned.ko"
 
 rm -rf "$dir/download" "$dir/package"
-echo "$release" >"$dir/release"
+cp "$0" "$dir/made-by"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Puts what systemd does with boot files, systemd-modules-load and
 # systemd-sysctl, and the library that they share into DIR. They come from
-# Debian's packages, which are unpacked and never installed. A DIR that is
-# complete is left as it is.
+# Debian's packages, which are unpacked and never installed. A DIR that
+# this script has completed is left as it is.
 #
 # usage: vm-systemd.sh DIR
 set -euo pipefail
@@ -13,7 +13,7 @@ die() {
 	exit 1
 }
 
-[ -e "$dir/version" ] && exit 0
+cmp -s "$0" "$dir/made-by" && exit 0
 rm -rf "$dir"
 mkdir -p "$dir/download" "$dir/package"
 download() { (cd "$dir/download" && apt-get download -q -o APT::Sandbox::User=root systemd libsystemd-shared >&2); }
@@ -32,6 +32,5 @@ done
 for program in systemd-modules-load systemd-sysctl; do
 	[ -x "$dir/usr/lib/systemd/$program" ] || die "its package has no $program"
 done
-dpkg-deb -f "$dir"/download/systemd_*.deb Version >"$dir/download/version"
-mv "$dir/download/version" "$dir/version"
 rm -rf "$dir/download" "$dir/package"
+cp "$0" "$dir/made-by"

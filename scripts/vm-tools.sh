@@ -8,8 +8,8 @@ dir=$1 systemd=$2
 PATH=$PATH:/usr/sbin:/sbin
 
 programs=(
-	dash cat chmod cksum cmp cp cut diff dmesg dd echo false find grep head kill ln ls mkdir mkfifo mount mv od ps readlink rm rmdir sed seq
-	sleep sort stat stty sync tail timeout touch tr true uname uniq umount wc xargs
+	dash cat chmod cmp cp cut diff dmesg dd echo false grep head kill ln ls mkdir mkfifo mount mv od ps readlink rm rmdir sed seq
+	sleep sort stat stty sync tail timeout touch tr true uname uniq umount wc
 	ip nft xtables-nft-multi xtables-legacy-multi conntrack ipset kmod sysctl
 )
 

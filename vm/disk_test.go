@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,6 +23,7 @@ type disk struct {
 	path   string
 	copies []string
 	names  []string // of the copies
+	last   []byte   // what was copied last
 	made   int
 }
 
@@ -38,11 +38,12 @@ func newDisk(t *testing.T) *disk {
 // take hands over the copies of the boot before: each is used by one boot.
 func (d *disk) take() []string {
 	copies := d.copies
-	d.copies, d.names = nil, nil
+	d.copies, d.names, d.last = nil, nil, nil
 	return copies
 }
 
-// list names the copies, one a line, in the order of the machine's disks.
+// list names the copies, in the order of the machine's disks, one a line; of
+// copies that are the same there is one, with the names of all.
 func (d *disk) list() []byte { return []byte(strings.Join(append(d.names, ""), "\n")) }
 
 // copy copies the disk while the machine stands still: what has not reached the
@@ -57,38 +58,37 @@ func (d *disk) copy(machine *os.Process, name string) (err error) {
 	if err := unix.Waitid(unix.P_PID, machine.Pid, nil, unix.WSTOPPED, nil); err != nil {
 		return err
 	}
+	data, err := os.ReadFile(d.path)
+	if err != nil {
+		return err
+	}
+	if bytes.Equal(data, d.last) {
+		d.names[len(d.names)-1] += ", " + name
+		return nil
+	}
+	d.last = data
 	d.made++
 	path := fmt.Sprintf("%s.%d", d.path, d.made)
 	d.copies, d.names = append(d.copies, path), append(d.names, name)
-	return copySparse(path, d.path)
+	return writeSparse(path, data)
 }
 
-// copySparse copies a file and leaves out its zeros.
-func copySparse(to, from string) (err error) {
-	in, err := os.Open(from)
+// writeSparse writes a file and leaves out its zeros.
+func writeSparse(path string, data []byte) (err error) {
+	f, err := os.Create(path)
 	if err != nil {
 		return err
 	}
-	defer in.Close()
-	out, err := os.Create(to)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, out.Close()) }()
-	block, zeros := make([]byte, 64<<10), make([]byte, 64<<10)
-	for at := int64(0); ; at += int64(len(block)) {
-		n, err := io.ReadFull(in, block)
-		if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
-			if errors.Is(err, io.EOF) {
-				err = nil
-			}
-			return errors.Join(err, out.Truncate(at))
-		}
-		if bytes.Equal(block[:n], zeros[:n]) {
+	defer func() { err = errors.Join(err, f.Close()) }()
+	zeros := make([]byte, 64<<10)
+	for at := 0; at < len(data); at += len(zeros) {
+		block := data[at:min(at+len(zeros), len(data))]
+		if bytes.Equal(block, zeros[:len(block)]) {
 			continue
 		}
-		if _, err := out.WriteAt(block[:n], at); err != nil {
+		if _, err := f.WriteAt(block, int64(at)); err != nil {
 			return err
 		}
 	}
+	return f.Truncate(int64(len(data)))
 }
