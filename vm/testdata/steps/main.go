@@ -1,7 +1,11 @@
 // Steps runs a program inside the machines of the VM set, and stops it before
-// each system call after which the disk or the loaded modules are others. There
-// it asks for a copy of the machine's disk, as a power cut would leave it: the
-// next boot has the copies.
+// each system call after which a file, a directory or the loaded modules are
+// others. There it asks for a copy of the machine's disk: the next boot has the
+// copies.
+//
+// A copy has all that was done before. What a power cut leaves that comes before
+// the disk has been told to keep something is what an earlier copy has: the
+// machine's file system keeps the order.
 //
 //	steps COMMAND [ARGUMENT...]
 //
@@ -15,6 +19,7 @@ import (
 	"os/exec"
 	"runtime"
 	"slices"
+	"strings"
 	"syscall"
 	"unsafe"
 
@@ -23,6 +28,7 @@ import (
 
 // calls are the system calls before which the program is stopped.
 var calls = map[uint32]string{
+	unix.SYS_WRITE: "write", unix.SYS_PWRITE64: "pwrite64",
 	unix.SYS_FSYNC: "fsync", unix.SYS_FDATASYNC: "fdatasync", unix.SYS_FTRUNCATE: "ftruncate",
 	unix.SYS_RENAME: "rename", unix.SYS_RENAMEAT: "renameat", unix.SYS_RENAMEAT2: "renameat2",
 	unix.SYS_UNLINK: "unlink", unix.SYS_UNLINKAT: "unlinkat",
@@ -176,11 +182,15 @@ func serve(listener int) error {
 		if err := ioctl(listener, unix.SECCOMP_IOCTL_NOTIF_RECV, unsafe.Pointer(&n)); err != nil {
 			return fmt.Errorf("cannot see what is called: %w", err)
 		}
-		if err := copyDisk(console, n.String()); err != nil {
-			return err
+		if n.ofFile() {
+			unix.Sync()
+			if err := copyDisk(console, n.String()); err != nil {
+				return err
+			}
 		}
 		goOn := response{id: n.id, flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE}
-		if err := ioctl(listener, unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&goOn)); err != nil {
+		err = ioctl(listener, unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&goOn))
+		if err != nil && !errors.Is(err, unix.ENOENT) { // ended by a signal, with its thread or to be called again
 			return fmt.Errorf("cannot let %s go on: %w", n, err)
 		}
 	}
@@ -203,12 +213,25 @@ func copyDisk(console *os.File, name string) error {
 	return err
 }
 
+// file is the one that the call's first argument stands for.
+func (n notification) file() string { return fmt.Sprintf("/proc/%d/fd/%d", n.pid, n.args[0]) }
+
+// ofFile is false for what is written to a pipe, say, or an event.
+func (n notification) ofFile() bool {
+	if n.nr != unix.SYS_WRITE && n.nr != unix.SYS_PWRITE64 {
+		return true
+	}
+	name, _ := os.Readlink(n.file())
+	info, err := os.Stat(n.file())
+	return err == nil && info.Mode().IsRegular() && strings.HasPrefix(name, "/")
+}
+
 // String is the call, and the file or the module that it is about.
 func (n notification) String() string {
 	about := ""
 	switch name := calls[n.nr]; name {
-	case "fsync", "fdatasync", "ftruncate", "finit_module":
-		about, _ = os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", n.pid, n.args[0]))
+	case "write", "pwrite64", "fsync", "fdatasync", "ftruncate", "finit_module":
+		about, _ = os.Readlink(n.file())
 	case "rename", "unlink", "delete_module":
 		about = n.text(n.args[0])
 	case "renameat", "renameat2", "unlinkat":
