@@ -17,7 +17,7 @@
 // The directories of the boot files and nfsync's state are on the disk, which
 // outlives the boots of a case, and its power cuts. A case that runs nfsync
 // under steps (testdata/steps) has copies of that disk in its next boot, each as
-// a power cut at one step would have left it.
+// a power cut at one step could have left it.
 //
 // All other cases share one boot of a kernel, and must leave it as they found
 // it: the modules that they load are unloaded after each, and one that stays
