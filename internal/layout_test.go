@@ -49,7 +49,7 @@ var testRooms = map[string][]string{
 	"internal/diff":          {"internal/host/hosttest", "internal/spec"},                                                 // plans against the in-memory machine
 	"internal/vz":            {"internal/vz/vztest"},                                                                      // a Virtuozzo node, simulated
 	"cmd/nfsync":             {"internal/vz/vztest"},                                                                      // the same, driven by scripts
-	"internal/host":          {"internal/host/hosttest", "internal/vz/vztest"},                                            // the conformance suite
+	"internal/host":          {"internal/host/hosttest", "internal/vz/vztest", "internal/diff"},                           // the conformance suite
 	"internal/host/hosttest": {"internal/diff"},                                                                           // the in-memory machine keeps what the rules promise
 	"internal/state":         {"internal/state/statetest"},                                                                // a disk that loses power
 	"internal/apply":         {"internal/host/hosttest", "internal/spec", "internal/state/statetest"},                     // crashes and faults on the in-memory machine

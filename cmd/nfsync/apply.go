@@ -168,14 +168,14 @@ func (a *app) ask(ctx context.Context, todo *order, restarts nf.Restarts, again 
 	if !in || !out {
 		return errNoTerminal
 	}
-	plan, err := a.planLive(ctx, todo.policies, restarts)
+	plan, err := apply.Plan(ctx, apply.Question{Facts: a.facts(), Wants: todo.policies.Resolve, Revision: todo.revision, Restarts: restarts})
 	if err != nil {
 		return err
 	}
 	if todo.planID != "" && todo.planID != plan.ID {
 		return apply.ErrStale
 	}
-	todo.planID, plan.Revision = plan.ID, todo.revision
+	todo.planID = plan.ID
 	opt := a.viewOptions(a.stderr)
 	opt.Apply = again
 	if err := view.Plan(a.stderr, view.FormatText, plan, opt); err != nil {

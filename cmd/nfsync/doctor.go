@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
+	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/state"
 	"nfsync.dev/nfsync/internal/view"
@@ -43,7 +44,8 @@ fails.`,
 
 func (a *app) doctor(ctx context.Context, flags *pflag.FlagSet) error {
 	config := a.checkConfig(ctx, flags)
-	s, err := a.machine(a.host()).Observe(ctx, nf.Ask{})
+	nothing := func() (nf.Memory, error) { return nf.Memory{}, nil } // checkMemory reads it
+	s, err := apply.Observe(ctx, apply.Live(a.machine(a.host()), nothing), func(*nf.Snapshot) nf.Ask { return nf.Ask{} })
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ func (f *faulty) List(ctx context.Context) (nf.Snapshot, error) {
 	return f.Machine.List(ctx)
 }
 
-func (f *faulty) Set(ctx context.Context, c nf.Change) error {
+func (f *faulty) Set(ctx context.Context, s *nf.Snapshot, c nf.Change) error {
 	f.sets++
 	kind, at, _ := strings.Cut(f.fault, ":")
 	n, _ := strconv.Atoi(at)
@@ -61,7 +61,7 @@ func (f *faulty) Set(ctx context.Context, c nf.Change) error {
 	case kind == "fail" && f.sets >= n:
 		return fmt.Errorf("change %d: %w", f.sets, syscall.EIO)
 	}
-	err := f.Machine.Set(ctx, c)
+	err := f.Machine.Set(ctx, s, c)
 	if kind == "killed" && f.sets == n {
 		f.kill()
 	}

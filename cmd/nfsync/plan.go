@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"nfsync.dev/nfsync/internal/agent"
+	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/spec"
 	"nfsync.dev/nfsync/internal/view"
@@ -67,11 +68,14 @@ func (a *app) plan(ctx context.Context, o *planOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	plan, err := a.makePlan(ctx, o, policies.Policies)
+	facts, err := a.factsOf(o)
 	if err != nil {
 		return err
 	}
-	plan.Revision = policies.revision
+	plan, err := apply.Plan(ctx, apply.Question{Facts: facts, Wants: policies.Resolve, Revision: policies.revision, Restarts: o.restarts})
+	if err != nil {
+		return err
+	}
 	if o.out != "" {
 		if err := savePlan(o.out, plan, policies.files); err != nil {
 			return err
@@ -102,22 +106,23 @@ func (o *planOptions) check() error {
 	return nil
 }
 
-func (a *app) makePlan(ctx context.Context, o *planOptions, p spec.Policies) (nf.Plan, error) {
+// factsOf returns the facts of this node, or those of a snapshot.
+func (a *app) factsOf(o *planOptions) (apply.Facts, error) {
 	if len(o.snapshots) == 0 {
-		return a.planLive(ctx, p, o.restarts)
+		return a.facts(), nil
 	}
 	file, err := readDocument(o.snapshots[0])
 	if err != nil {
-		return nf.Plan{}, fmt.Errorf("cannot read the snapshot: %w", err)
+		return nil, fmt.Errorf("cannot read the snapshot: %w", err)
 	}
 	s, diagnostics := spec.ParseSnapshot(file)
 	if len(diagnostics) > 0 {
-		return nf.Plan{}, invalidDocument("the snapshot", diagnostics)
+		return nil, invalidDocument("the snapshot", diagnostics)
 	}
 	if err := a.isOf(&s, o.git.flags.Changed); err != nil {
-		return nf.Plan{}, err
+		return nil, err
 	}
-	return planSnapshot(p, &s), nil
+	return apply.Recorded(s), nil
 }
 
 // isOf is an error where the node that was named by flags is not the one of a

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/view"
 )
@@ -31,11 +32,8 @@ made from it equals the plan made on the node.`,
 }
 
 func (a *app) snapshot(ctx context.Context, format string) error {
-	s, err := a.machine(a.host()).Observe(ctx, nf.Ask{All: true})
+	s, err := apply.Observe(ctx, a.facts(), func(*nf.Snapshot) nf.Ask { return nf.Ask{All: true} })
 	if err != nil {
-		return err
-	}
-	if err := a.remember(&s); err != nil {
 		return err
 	}
 	return finish(exitOK, view.Snapshot(a.stdout, format, s, a.viewOptions(a.stdout)))

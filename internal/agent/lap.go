@@ -3,11 +3,9 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 
 	"nfsync.dev/nfsync/internal/apply"
-	"nfsync.dev/nfsync/internal/diff"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/state"
 )
@@ -123,24 +121,12 @@ func (in In) fallBack(ctx context.Context, res Result) (Result, error) {
 	return res, err
 }
 
-// observe plans the revision on the machine, which it only looks at.
+// observe plans the revision and changes nothing.
 func (in In) observe(ctx context.Context, r Revision) (*nf.Plan, error) {
-	listed, err := in.Apply.Machine.List(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("cannot list the node's containers: %w", err)
-	}
-	wants := r.Policies.Resolve(&listed)
-	wants.Restarts = in.Apply.Restarts
-	s, err := in.Apply.Machine.Observe(ctx, diff.Ask(wants))
+	plan, err := apply.Plan(ctx, apply.Question{Facts: apply.Live(in.Apply.Machine, apply.MemoryOf(in.Apply.State)),
+		Wants: r.Policies.Resolve, Revision: r.Commit, Restarts: in.Apply.Restarts})
 	if err != nil {
 		return nil, err
 	}
-	if in.Apply.State != nil {
-		if s.Memory, err = in.Apply.State.Memory(); err != nil {
-			return nil, err
-		}
-	}
-	plan := diff.Plan(wants, &s)
-	plan.Revision = r.Commit
 	return &plan, nil
 }

@@ -20,16 +20,13 @@ var (
 
 // Machine is what apply reads and changes: package host has the real one.
 type Machine interface {
-	// List observes identities only: the node and its containers.
-	List(ctx context.Context) (nf.Snapshot, error)
-	// Observe observes the facts that are asked.
-	Observe(ctx context.Context, ask nf.Ask) (nf.Snapshot, error)
+	Observer
 	// Refresh re-reads in place what the rules need about the change's target
 	// and key. It returns nf.ErrGone where the target has vanished.
 	Refresh(ctx context.Context, s *nf.Snapshot, c nf.Change) error
-	// Set makes the change's key have the value To. It returns nf.ErrGone where
-	// the target has vanished.
-	Set(ctx context.Context, c nf.Change) error
+	// Set makes the change's key have the value To on the target that the
+	// snapshot has. It returns nf.ErrGone where that has vanished.
+	Set(ctx context.Context, s *nf.Snapshot, c nf.Change) error
 }
 
 // Input is what one run works with.
@@ -85,12 +82,12 @@ type Event struct {
 // tells of them.
 func Run(ctx context.Context, in Input) (Receipt, error) {
 	if in.State == nil {
-		return look(ctx, in, errors.New("cannot open the state directory"))
+		return planOnly(ctx, in, errors.New("cannot open the state directory"))
 	}
 	if !in.Locked {
 		unlock, err := Lock(in.RunDir)
 		if errors.Is(err, fs.ErrPermission) {
-			return look(ctx, in, err)
+			return planOnly(ctx, in, err)
 		}
 		if err != nil {
 			return Receipt{}, err
@@ -110,26 +107,15 @@ func Run(ctx context.Context, in Input) (Receipt, error) {
 	return r.finish(r.execute(ctx))
 }
 
-// look plans only, for a user who may not change anything: nothing to be
-// changed is a receipt, anything else an error.
-func look(ctx context.Context, in Input, why error) (Receipt, error) {
+// planOnly is for a user who may not change anything: nothing to be changed is a
+// receipt, anything else an error.
+func planOnly(ctx context.Context, in Input, why error) (Receipt, error) {
 	r := &run{in: in, started: in.Now()}
-	memoryErr := fs.ErrPermission
-	if in.State != nil {
-		r.memory, memoryErr = in.State.Memory()
-	}
-	if memoryErr != nil && !errors.Is(memoryErr, fs.ErrPermission) {
-		return Receipt{}, memoryErr
-	}
-	if err := r.plan(ctx); err != nil {
+	if err := r.plan(ctx, MemoryOf(in.State)); err != nil {
 		return Receipt{}, err
 	}
 	if len(r.planned.Changes) > 0 {
 		return Receipt{}, fmt.Errorf("cannot make %d changes as this user: %w", len(r.planned.Changes), why)
-	}
-	if memoryErr != nil {
-		r.planned.Warnings = append(r.planned.Warnings, nf.Warning{Code: nf.WarnMemoryUnreadable, Target: nf.Node,
-			Message: "this user may not read what nfsync remembers of earlier runs"})
 	}
 	return r.receipt(), nil
 }

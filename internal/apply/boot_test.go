@@ -1,6 +1,7 @@
 package apply_test
 
 import (
+	"errors"
 	"syscall"
 	"testing"
 
@@ -146,5 +147,25 @@ func TestRecoveryOfBootFilesAfterReboot(t *testing.T) {
 	b.saved(udp, nf.Absent())
 	if len(r.Recovered) != 4 {
 		t.Errorf("recovered %+v", r.Recovered)
+	}
+}
+
+// Boot files that became unreadable do not read as saving nothing: what an
+// interrupted run may have left in them is not settled.
+func TestRecoveryOfUnreadableBootFiles(t *testing.T) {
+	b := newBench(t)
+	b.bootFiles()
+	b.wantNumber(nf.Node, udp, 30)
+	for at := 1; b.machine.BootValue(udp).IsAbsent(); at++ {
+		b.blast(at)
+	}
+	b.wrapped = nil
+	b.machine.SetBootUnknown("EIO")
+	if _, err := b.run(); !errors.Is(err, apply.ErrStuck) {
+		t.Errorf("error %v", err)
+	}
+	left := b.recover(false).Left
+	if len(left) != 1 || !left[0].Stuck || left[0].Reads != nf.Unknown("EIO") {
+		t.Errorf("left %+v", left)
 	}
 }

@@ -46,9 +46,9 @@ func (m mined) List(ctx context.Context) (nf.Snapshot, error) {
 	return m.Machine.List(ctx)
 }
 
-func (m mined) Observe(ctx context.Context, ask nf.Ask) (nf.Snapshot, error) {
+func (m mined) Observe(ctx context.Context, listed nf.Snapshot, ask nf.Ask) (nf.Snapshot, error) {
 	m.bomb.step()
-	return m.Machine.Observe(ctx, ask)
+	return m.Machine.Observe(ctx, listed, ask)
 }
 
 func (m mined) Refresh(ctx context.Context, s *nf.Snapshot, c nf.Change) error {
@@ -56,9 +56,9 @@ func (m mined) Refresh(ctx context.Context, s *nf.Snapshot, c nf.Change) error {
 	return m.Machine.Refresh(ctx, s, c)
 }
 
-func (m mined) Set(ctx context.Context, c nf.Change) error {
+func (m mined) Set(ctx context.Context, s *nf.Snapshot, c nf.Change) error {
 	m.bomb.step()
-	err := m.Machine.Set(ctx, c)
+	err := m.Machine.Set(ctx, s, c)
 	m.bomb.step()
 	return err
 }

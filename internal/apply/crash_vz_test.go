@@ -23,9 +23,9 @@ type halved struct {
 	ended map[nf.Target]int
 }
 
-func (m halved) Set(ctx context.Context, c nf.Change) error {
+func (m halved) Set(ctx context.Context, s *nf.Snapshot, c nf.Change) error {
 	if c.Key != nf.KeyRestart {
-		return m.mined.Set(ctx, c)
+		return m.mined.Set(ctx, s, c)
 	}
 	m.bomb.step()
 	if m.bomb.steps+1 == m.bomb.at {
@@ -34,7 +34,7 @@ func (m halved) Set(ctx context.Context, c nf.Change) error {
 	}
 	m.bomb.step()
 	_, was := m.State(c.Target)
-	err := m.Machine.Set(ctx, c)
+	err := m.Machine.Set(ctx, s, c)
 	if _, is := m.State(c.Target); is != was {
 		m.ended[c.Target]++
 	}

@@ -50,8 +50,8 @@ func newFileMachine(path string) (*fileMachine, []nf.Target, error) {
 
 func placeName(t nf.Target, k nf.Key) string { return t.String() + " " + string(k) }
 
-func (m *fileMachine) Set(ctx context.Context, c nf.Change) error {
-	if err := m.Machine.Set(ctx, c); err != nil {
+func (m *fileMachine) Set(ctx context.Context, s *nf.Snapshot, c nf.Change) error {
+	if err := m.Machine.Set(ctx, s, c); err != nil {
 		return err
 	}
 	m.values[placeName(c.Target, c.Key)], _ = c.To.Number()

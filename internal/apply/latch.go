@@ -3,28 +3,18 @@ package apply
 import (
 	"slices"
 
+	"nfsync.dev/nfsync/internal/diff"
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// noteTracking keeps where tracking was seen on. On a kernel that latches it is
-// on until the instance ends, whatever a later look shows.
-func (n *node) noteTracking() {
-	if n.snap.Capabilities.Latches != nf.Yes {
-		return
-	}
-	n.noteTrackingOf(nf.Node, n.snap.BootID, &n.snap.Host)
-	for i := range n.snap.Containers {
-		c := &n.snap.Containers[i]
-		n.noteTrackingOf(c.Target(), c.Instance, &c.Namespace)
-	}
-}
-
-func (n *node) noteTrackingOf(t nf.Target, instance string, ns *nf.Namespace) {
-	if ns.Tracking == nil || ns.Tracking.State != nf.TrackingOn {
-		return
-	}
-	if seen, ok := n.latches[t.Nameless()]; !ok || seen.Instance != instance {
-		n.latches[t.Nameless()] = nf.Latch{Target: t, Instance: instance, Evidence: ns.Tracking.Evidence}
+// noteLatches notes the instances in which tracking is on: on a kernel that
+// latches it stays on until they end, whatever is observed later.
+func (n *node) noteLatches() {
+	for _, seen := range diff.Latches(n.snap) {
+		t := seen.Target.Nameless()
+		if known, ok := n.latches[t]; !ok || known.Instance != seen.Instance {
+			n.latches[t] = seen
+		}
 	}
 }
 
@@ -32,7 +22,7 @@ func (n *node) noteTrackingOf(t nf.Target, instance string, ns *nf.Namespace) {
 // instances that have ended. What first showed that tracking is on stays as the
 // evidence.
 func (m *memory) latch(n *node, there present) {
-	n.noteTracking()
+	n.noteLatches()
 	known := map[nf.Latch]int{}
 	for i, l := range m.Latches {
 		known[nf.Latch{Target: l.Target.Nameless(), Instance: l.Instance}] = i

@@ -86,7 +86,7 @@ func (m *memory) applied(n *node, a *attempt) {
 		m.put(was)
 		return
 	}
-	m.put(nf.MemoryKey{Target: a.Target, Key: key, Asked: a.Asked, Applied: n.value(a.Change), Instance: n.instances[a.Target.Nameless()], Set: a.touched})
+	m.put(nf.MemoryKey{Target: a.Target, Key: key, Asked: a.Asked, Applied: n.world.Value(a.Change), Instance: n.instances[a.Target.Nameless()], Set: a.touched})
 }
 
 func (m *memory) learn(kernel, scope string) {

@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,32 +31,32 @@ type node struct {
 	timeout time.Duration
 }
 
-// observe looks at the machine for the first time.
-func observe(ctx context.Context, m Machine, ask nf.Ask, memory nf.Memory, timeout time.Duration) (*node, error) {
-	if timeout == 0 {
-		timeout = changeTimeout
+// newNode returns a node that was observed for the first time, with what was
+// asked of it.
+func newNode(m Machine, s nf.Snapshot, ask nf.Ask, timeout time.Duration) *node {
+	n := &node{machine: m, ask: ask, timeout: cmp.Or(timeout, changeTimeout), ended: map[nf.Target]string{}, latches: map[nf.Target]nf.Latch{}}
+	n.hold(s)
+	n.instances = map[nf.Target]string{nf.Node: s.BootID}
+	for i := range s.Containers {
+		n.instances[s.Containers[i].Target().Nameless()] = s.Containers[i].Instance
 	}
-	n := &node{machine: m, ask: ask, timeout: timeout, ended: map[nf.Target]string{}, latches: map[nf.Target]nf.Latch{}}
-	if err := n.look(ctx, memory); err != nil {
-		return nil, err
-	}
-	n.instances = map[nf.Target]string{nf.Node: n.snap.BootID}
-	for i := range n.snap.Containers {
-		n.instances[n.snap.Containers[i].Target().Nameless()] = n.snap.Containers[i].Instance
-	}
-	return n, nil
+	return n
 }
 
-// look observes what was asked.
-func (n *node) look(ctx context.Context, memory nf.Memory) error {
-	s, err := n.machine.Observe(ctx, n.ask)
-	if err != nil {
-		return fmt.Errorf("cannot observe the node: %w", err)
-	}
-	s.Memory = memory
+// hold takes a snapshot as what is known of the machine.
+func (n *node) hold(s nf.Snapshot) {
 	n.snap, n.world = &s, diff.NewWorld(&s)
-	n.noteTracking()
-	return nil
+	n.noteLatches()
+}
+
+// observeAgain observes all that was asked, anew.
+func (n *node) observeAgain(ctx context.Context) error {
+	memory := func() (nf.Memory, error) { return n.snap.Memory, nil }
+	s, err := Observe(ctx, Live(n.machine, memory), func(*nf.Snapshot) nf.Ask { return n.ask })
+	if err == nil {
+		n.hold(s)
+	}
+	return err
 }
 
 // instance is that of a target now; empty where it has vanished.
@@ -84,14 +85,21 @@ func (n *node) refresh(ctx context.Context, c nf.Change) error {
 	if err := n.here(c.Target); err != nil {
 		return err
 	}
-	err := n.machine.Refresh(ctx, n.snap, c)
+	err := n.read(ctx, c)
 	if err == nil || errors.Is(err, nf.ErrGone) || !c.Target.IsNode() {
 		return err
 	}
-	if err := n.look(ctx, n.snap.Memory); err != nil {
+	if err := n.observeAgain(ctx); err != nil {
 		return err
 	}
-	return n.machine.Refresh(ctx, n.snap, c)
+	return n.read(ctx, c)
+}
+
+// read re-reads what a change is about, and judges what was seen of tracking.
+func (n *node) read(ctx context.Context, c nf.Change) error {
+	err := n.machine.Refresh(ctx, n.snap, c)
+	diff.JudgeTracking(n.snap, c.Target)
+	return err
 }
 
 // refused is a rule's no at the last moment.
@@ -121,100 +129,37 @@ func (n *node) make(ctx context.Context, c nf.Change, exact bool) (touched bool,
 	if !hasFrom(c) {
 		return false, errors.New("its value before cannot be read, so that it could not be put back")
 	}
-	if exact && !n.reads(c, c.From) {
-		return false, fmt.Errorf("changed meanwhile: it reads %s, and was to be changed from %s", n.value(c), c.From)
+	if exact && !n.world.Reads(c, c.From) {
+		return false, fmt.Errorf("changed meanwhile: it reads %s, and was to be changed from %s", n.world.Value(c), c.From)
 	}
-	if err := n.machine.Set(ctx, c); err != nil {
+	if err := n.machine.Set(ctx, n.snap, c); err != nil {
 		return true, err
 	}
 	if err := n.refresh(ctx, c); err != nil {
 		return true, err
 	}
 	if !n.world.InSync(c) {
-		return true, fmt.Errorf("the kernel took the write and kept %s", n.value(c))
+		return true, fmt.Errorf("the kernel took the write and kept %s", n.world.Value(c))
 	}
 	return true, nil
 }
 
-// read re-reads what a change's key is now; false where that cannot be told.
-func (n *node) read(ctx context.Context, c nf.Change) (nf.Value, bool) {
+// from re-reads the value of a change's key before the change; false where that
+// cannot be read.
+func (n *node) from(ctx context.Context, c nf.Change) (nf.Value, bool) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.timeout)
 	defer cancel()
 	if err := n.refresh(ctx, c); err != nil {
 		return nf.Value{}, false
 	}
-	c.From = n.value(c)
+	c.From = n.world.Value(c)
 	return c.From, hasFrom(c)
 }
 
-// reads tells whether a value reads as another, as the snapshot has it.
-func (n *node) reads(c nf.Change, v nf.Value) bool {
-	c = subject(c)
-	return n.world.Reads(c, v) || n.value(c) == v
-}
-
-// vanished tells whether a kernel value is not there any more: its module was
+// vanished reports whether a kernel value does not exist any more: its module was
 // unloaded, and nothing is left of what was done to it.
 func (n *node) vanished(c nf.Change) bool {
 	return c.Layer == nf.LayerLive && c.Key.Conntrack() && n.world.Reads(c, nf.Absent())
-}
-
-// value is what the snapshot has of a change's key.
-func (n *node) value(c nf.Change) nf.Value {
-	c = subject(c)
-	if c.Layer == nf.LayerBoot && c.Target.IsNode() {
-		return n.boot(c.Key)
-	}
-	if name, ok := c.Key.Module(); ok {
-		return n.module(name, c)
-	}
-	ns, container, ok := n.snap.Find(c.Target)
-	switch {
-	case !ok:
-		return nf.Unknown("the target is gone")
-	case container != nil && container.Unobservable != "":
-		return nf.Unknown(container.Unobservable)
-	}
-	f := ns.Fact(c.Key)
-	switch {
-	case c.Layer != nf.LayerBoot:
-		return f.Live
-	case f.Boot != nil:
-		return *f.Boot
-	}
-	return nf.Absent()
-}
-
-// boot is what nfsync's own boot files hold of a key of the node.
-func (n *node) boot(k nf.Key) nf.Value {
-	if why := n.snap.Capabilities.BootUnknown; why != "" {
-		return nf.Unknown(why)
-	}
-	boot := n.snap.Host.Fact(k).Boot
-	if name, ok := k.Module(); ok {
-		boot = nil
-		if m, ok := n.snap.Modules.Find(name); ok {
-			boot = m.Boot
-		}
-	}
-	if boot == nil {
-		return nf.Absent()
-	}
-	return *boot
-}
-
-// module is a module's state, with the parameters that the change names.
-func (n *node) module(name string, c nf.Change) nf.Value {
-	m, ok := n.snap.Modules.Find(name)
-	if !ok {
-		return nf.Absent()
-	}
-	var names []string
-	_, params, _ := c.To.Module()
-	for p := range params {
-		names = append(names, p)
-	}
-	return m.Value(names)
 }
 
 // inverse is the change that undoes c.

@@ -67,10 +67,12 @@ func (r *run) rememberRecovered() error {
 
 // survey looks at what the intents of a run are about.
 func survey(ctx context.Context, m Machine, left state.Run, memory nf.Memory, timeout time.Duration) (*node, []*attempt, []*unit, error) {
-	n, err := observe(ctx, m, askAgain(left), memory, timeout)
+	ask := askAgain(left)
+	s, err := Observe(ctx, Live(m, func() (nf.Memory, error) { return memory, nil }), func(*nf.Snapshot) nf.Ask { return ask })
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	n := newNode(m, s, ask, timeout)
 	var attempts []*attempt
 	for _, intent := range left.Intents {
 		a := &attempt{Change: intent.Change, result: Result{Change: intent.Change}}
@@ -82,7 +84,7 @@ func survey(ctx context.Context, m Machine, left state.Run, memory nf.Memory, ti
 		case a.Key == nf.KeyRestart:
 			a.poised = begun(memory, intent)
 		default:
-			a.touched = hasFrom(a.Change) && !n.reads(a.Change, a.From) && !n.vanished(a.Change)
+			a.touched = hasFrom(a.Change) && !n.world.Reads(a.Change, a.From) && !n.vanished(a.Change)
 		}
 		attempts = append(attempts, a)
 	}
@@ -307,7 +309,7 @@ func leftover(i state.Intent, n *node, unread error) Leftover {
 	if unread != nil {
 		l.Reads = nf.Unknown(unread.Error())
 	} else {
-		l.Reads = n.value(i.Change)
+		l.Reads = n.world.Value(i.Change)
 	}
 	return l
 }

@@ -89,8 +89,8 @@ func (n *node) beforeRestart(ctx context.Context, c nf.Change) (there bool, err 
 	if r := n.world.Check(c); r != nil {
 		return false, &refused{*r}
 	}
-	if !n.reads(level, c.From) {
-		return false, fmt.Errorf("changed meanwhile: its level reads %s, and was %s", n.value(level), c.From)
+	if !n.world.Reads(level, c.From) {
+		return false, fmt.Errorf("changed meanwhile: its level reads %s, and was %s", n.world.Value(level), c.From)
 	}
 	return false, nil
 }
@@ -101,7 +101,7 @@ func (n *node) setRestart(ctx context.Context, c nf.Change, timeout time.Duratio
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
-	return n.machine.Set(ctx, c)
+	return n.machine.Set(ctx, n.snap, c)
 }
 
 // afterRestart looks what has come of a restart. The machine decides, not what
@@ -110,7 +110,7 @@ func (n *node) setRestart(ctx context.Context, c nf.Change, timeout time.Duratio
 func (n *node) afterRestart(ctx context.Context, a *attempt, returned error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.timeout)
 	defer cancel()
-	if err := n.machine.Refresh(ctx, n.snap, a.Change); err != nil {
+	if err := n.read(ctx, a.Change); err != nil {
 		return both(returned, err)
 	}
 	id := a.Target.Nameless()
@@ -142,7 +142,7 @@ func (n *node) notBrought(c nf.Change) *nf.Refusal {
 	if n.world.InSync(level) {
 		return nil
 	}
-	late := diff.NotBrought(c, n.value(level))
+	late := diff.NotBrought(c, n.world.Value(level))
 	return &late
 }
 
@@ -210,7 +210,7 @@ func (n *node) endRestart(a *attempt) {
 	case n.world.InSync(subject(a.Change)):
 		a.end(Applied, nil, "it was restarted, and its level reads as wanted")
 	default:
-		a.end(Applied, nil, fmt.Sprintf("it was restarted, and its level is %s all the same", n.value(a.Change)))
+		a.end(Applied, nil, fmt.Sprintf("it was restarted, and its level is %s all the same", n.world.Value(a.Change)))
 	}
 }
 

@@ -110,8 +110,8 @@ type blinded struct {
 	hidden nf.Target
 }
 
-func (m blinded) Observe(ctx context.Context, ask nf.Ask) (nf.Snapshot, error) {
-	s, err := m.Machine.Observe(ctx, ask)
+func (m blinded) Observe(ctx context.Context, listed nf.Snapshot, ask nf.Ask) (nf.Snapshot, error) {
+	s, err := m.Machine.Observe(ctx, listed, ask)
 	s.Containers = slices.DeleteFunc(s.Containers, func(c nf.Container) bool { return c.Target() == m.hidden })
 	s.Warnings = append(s.Warnings, nf.Warning{Code: nf.WarnRuntimeBroken, Message: "vz: no program answers"})
 	return s, err

@@ -30,7 +30,11 @@ func newVirtuozzo(t testing.TB) *bench {
 // modules that a level may ask for.
 func (b *bench) virtuozzo() {
 	b.machine = hosttest.NewVirtuozzo()
-	s, err := b.machine.Observe(context.Background(), nf.Ask{})
+	listed, err := b.machine.List(context.Background())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	s, err := b.machine.Observe(context.Background(), listed, nf.Ask{})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -275,11 +279,11 @@ type between struct {
 	do func()
 }
 
-func (m between) Set(ctx context.Context, c nf.Change) error {
+func (m between) Set(ctx context.Context, s *nf.Snapshot, c nf.Change) error {
 	if c.Key == nf.KeyRestart {
 		m.do()
 	}
-	return m.Machine.Set(ctx, c)
+	return m.Machine.Set(ctx, s, c)
 }
 
 // A restart that somebody else was faster with is not taken for nfsync's own.

@@ -49,25 +49,23 @@ func (r *run) prepare(ctx context.Context) (err error) {
 	if err := r.recover(ctx); err != nil {
 		return err
 	}
-	return r.plan(ctx)
+	return r.plan(ctx, r.remembered)
 }
 
-// plan observes what the wants need, and plans.
-func (r *run) plan(ctx context.Context) error {
-	listed, err := r.in.Machine.List(ctx)
+// remembered returns the memory as this run has it.
+func (r *run) remembered() (nf.Memory, error) { return r.memory, nil }
+
+// plan plans, and prepares the changes.
+func (r *run) plan(ctx context.Context, memory func() (nf.Memory, error)) error {
+	a, err := Question{Live(r.in.Machine, memory), r.in.Wants, r.in.Revision, r.in.Restarts}.answer(ctx)
 	if err != nil {
-		return fmt.Errorf("cannot list the node's containers: %w", err)
-	}
-	r.wants = r.in.Wants(&listed)
-	r.wants.Restarts = r.in.Restarts
-	if r.node, err = observe(ctx, r.in.Machine, diff.Ask(r.wants), r.memory, r.in.Timeout); err != nil {
 		return err
 	}
-	r.planned = diff.Plan(r.wants, r.node.snap)
-	r.planned.Revision = r.in.Revision
-	if r.in.PlanID != "" && r.in.PlanID != r.planned.ID {
+	if r.in.PlanID != "" && r.in.PlanID != a.plan.ID {
 		return fmt.Errorf("%w: the node or the policies have changed since it was made", ErrStale)
 	}
+	r.wants, r.planned = a.wants, a.plan
+	r.node = newNode(r.in.Machine, a.snap, diff.Ask(a.wants), r.in.Timeout)
 	for i, c := range r.planned.Changes {
 		r.attempts = append(r.attempts, &attempt{Change: c, result: Result{Change: c}, notify: r.done(i)})
 	}
@@ -120,7 +118,7 @@ func (r *run) intend(ctx context.Context, first int) (next int, err error) {
 		if hasFrom(a.Change) || r.unitOf[a.Target].stopped != "" {
 			continue
 		}
-		v, ok := r.node.read(ctx, a.Change)
+		v, ok := r.node.from(ctx, a.Change)
 		if !ok && next > first {
 			break
 		}
@@ -262,7 +260,7 @@ func (r *run) saveStuck(run state.Run, u *unit) error {
 	for _, a := range list {
 		r.stuck.Left = append(r.stuck.Left, state.StuckValue{
 			Intent: r.intent(a),
-			Reads:  r.node.value(a.Change),
+			Reads:  r.node.world.Value(a.Change),
 			Why:    a.result.Error,
 		})
 	}

@@ -142,7 +142,7 @@ func (n *node) keep(ctx context.Context, a *attempt, why string) {
 	switch {
 	case errors.Is(err, nf.ErrGone):
 		a.end(Gone, nil, goneReason)
-	case err == nil && n.reads(a.Change, a.From):
+	case err == nil && n.world.Reads(a.Change, a.From):
 		if a.result.Outcome != Failed {
 			a.end(Undone, nil, "it reads as before")
 		}
@@ -168,7 +168,7 @@ func (n *node) forth(ctx context.Context, u *unit, why string) {
 			a.end(Applied, nil, "finished, because it could not be undone: "+why)
 		case errors.Is(err, nf.ErrGone):
 			a.end(Gone, nil, goneReason)
-		case errors.As(err, &no) && n.reads(a.Change, a.From):
+		case errors.As(err, &no) && n.world.Reads(a.Change, a.From):
 			a.end(Refused, nil, err.Error())
 		default:
 			a.end(Stuck, err, why)

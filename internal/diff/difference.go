@@ -175,16 +175,14 @@ func shown(v, want nf.Value) nf.Value {
 	return nf.Module(state, named)
 }
 
-// InSync tells whether the snapshot now holds what the change was to make, as
-// reading back compares: buckets as the kernel rounds them, and only the
-// parameters that the change names.
-func (w *World) InSync(c nf.Change) bool {
-	return w.Reads(c, c.To)
-}
+// InSync reports whether the snapshot now holds what the change is to make.
+func (w *World) InSync(c nf.Change) bool { return w.Reads(c, c.To) }
 
-// Reads tells whether the snapshot now holds that value for the change's key.
+// Reads reports whether the snapshot now holds v for the change's key: a live
+// value as the kernel keeps it, buckets rounded and a module with the parameters
+// that v names; a boot value, and one that is absent or unknown, to the letter.
 func (w *World) Reads(c nf.Change, v nf.Value) bool {
-	have := w.value(c)
+	have := w.Value(c)
 	if c.Layer == nf.LayerBoot || v.IsAbsent() || v.IsUnknown() {
 		return have == v
 	}
@@ -192,16 +190,21 @@ func (w *World) Reads(c nf.Change, v nf.Value) bool {
 	return met
 }
 
-// value is what the snapshot holds of a change's key, in its layer.
-func (w *World) value(c nf.Change) nf.Value {
-	switch {
-	case c.Layer != nf.LayerBoot:
-		return w.fact(c.Target, c.Key).Live
-	case c.Target.IsNode():
+// Value returns what the snapshot now holds of a change's key in its layer. Of a
+// live module only the parameters that the change names are in it; of a restart
+// it is the level.
+func (w *World) Value(c nf.Change) nf.Value {
+	if c.Layer == nf.LayerBoot && c.Target.IsNode() {
 		return w.bootValue(c.Key)
 	}
-	if boot := w.fact(c.Target, c.Key).Boot; boot != nil {
-		return *boot
+	f := w.fact(c.Target, c.Key)
+	switch {
+	case c.Layer != nf.LayerBoot:
+		return shown(f.Live, c.To)
+	case f.Boot != nil:
+		return *f.Boot
+	case unseen(w.at(c.Target).container) != "":
+		return f.Live // unknown, and why
 	}
 	return nf.Absent()
 }

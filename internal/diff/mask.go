@@ -46,8 +46,8 @@ func (p *planner) considerMask(want nf.Want) {
 	switch {
 	case unseen(c) != "":
 		p.differ(want, nf.LayerLive, f.Live, want.Wish.Value)
-	case !w.snap.Capabilities.Masks:
-		p.differ(want, nf.LayerLive, w.unmasked(f.Live), want.Wish.Value)
+	case !w.masked(want.Target):
+		p.differ(want, nf.LayerLive, w.unmasked(want.Target, f.Live), want.Wish.Value)
 	case isStopped(c) || f.Live == want.Wish.Value:
 		if saved == want.Wish.Value {
 			p.settle(want, saved)
@@ -59,12 +59,12 @@ func (p *planner) considerMask(want nf.Want) {
 	}
 }
 
-// unmasked is the level of a container where no mask was seen: none, or unknown
-// where that may be for want of a container that runs.
-func (w *World) unmasked(live nf.Value) nf.Value {
+// unmasked returns the level of a container that no mask keeps: none, or unknown
+// where a mask may keep it and no container runs that would show one.
+func (w *World) unmasked(t nf.Target, live nf.Value) nf.Value {
 	switch {
-	case w.snap.Capabilities.Latches == nf.MaybeUnknown:
-		return nf.Unknown("it cannot be told whether this kernel keeps levels, as long as no container runs")
+	case w.at(t).keepers().Level == nf.KeeperUnknown:
+		return nf.Unknown("cannot determine whether this kernel keeps levels while no container runs")
 	case live.IsUnknown():
 		return nf.Absent()
 	}

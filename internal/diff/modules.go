@@ -175,12 +175,12 @@ func (e *expansion) ceiling(wants []nf.Want) nf.Level {
 	return top
 }
 
-// hasLevel is the highest of what a target has, live or saved; of a container
-// that is stopped, what is saved. Where no mask was seen a Virtuozzo container may
-// have any level, whatever its configuration says.
+// hasLevel returns the highest of what a target has, live or saved; of a container
+// that is stopped, what is saved. Where no mask keeps it, a level that a runtime
+// saves holds nothing back: the container may use any.
 func (w *World) hasLevel(t nf.Target) nf.Level {
 	f := w.fact(t, nf.KeyLevel)
-	if t.Runtime == nf.RuntimeVZ && (!w.masked(t) || f.Boot == nil) {
+	if w.at(t).runtimeLevel() && (!w.masked(t) || f.Boot == nil) {
 		return nf.LevelFull
 	}
 	top := nf.LevelDisabled

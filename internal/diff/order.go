@@ -183,11 +183,7 @@ func (p *planner) decided(d *difference) []*difference {
 // The change is judged from what the snapshot holds now.
 func (w *World) Check(c nf.Change) *nf.Refusal {
 	want := nf.Want{Target: c.Target, Key: c.Key, Wish: nf.Exactly(c.To), Source: c.Source}
-	d := &difference{want: want, layer: c.Layer, from: c.From, to: c.To}
-	d.from = w.value(c)
-	if c.Layer == nf.LayerLive {
-		d.from = shown(d.from, c.To)
-	}
+	d := &difference{want: want, layer: c.Layer, from: w.Value(c), to: c.To}
 	v := w.judge(d)
 	if v == nil {
 		return nil

@@ -77,7 +77,7 @@ func (p *planner) consider(want nf.Want) {
 		if len(want.Rivals) > 0 {
 			p.differ(want, nf.LayerLive, nf.Absent(), want.Wish.Value)
 		}
-	case want.Key == nf.KeyLevel && want.Target.Runtime == nf.RuntimeVZ && len(want.Rivals) == 0:
+	case want.Key == nf.KeyLevel && p.world.at(want.Target).runtimeLevel() && len(want.Rivals) == 0:
 		p.considerMask(want)
 	case p.waitsForStart(want):
 		p.pend(want, p.world.fact(want.Target, want.Key).Live, nf.UntilContainerStart, "the container is "+p.world.at(want.Target).container.State)

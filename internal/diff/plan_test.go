@@ -63,6 +63,10 @@ func randomNode(t *rapid.T) *nf.Snapshot {
 	if latches := rapid.SampledFrom([]string{nf.Yes, nf.Yes, nf.Yes, nf.No, nf.MaybeUnknown}).Draw(t, "latches"); s.Capabilities.Masks {
 		s.Capabilities.Masks, s.Capabilities.Latches = latches == nf.Yes, latches
 	}
+	for i := range s.Containers {
+		s.Containers[i].Keepers = nf.Keepers{}
+	}
+	s.AddKeepers()
 	randomModules(t, s)
 	return s
 }

@@ -171,7 +171,7 @@ func isLevel(d *difference) bool { return d.want.Key == nf.KeyLevel }
 // levelUnsupported: a Virtuozzo node whose kernel has the ve cgroup and no
 // mask file (the mask was dropped in Virtuozzo Hybrid Server 9).
 func levelUnsupported(w *World, d *difference) *verdict {
-	if isLevel(d) && d.want.Target.Runtime == nf.RuntimeVZ && !w.snap.Capabilities.Masks {
+	if isLevel(d) && w.at(d.want.Target).runtimeLevel() && !w.masked(d.want.Target) {
 		return no("this node keeps no netfilter levels for its containers")
 	}
 	return nil
@@ -504,7 +504,7 @@ func aboveNode(w *World, d *difference) *verdict {
 			limit = will
 		}
 	}
-	if limit == 0 && (d.want.Target.Runtime == nf.RuntimeVZ || w.latching()) {
+	if limit == 0 && w.at(d.want.Target).keepers().Limit == nf.KeeperKernel {
 		return no("the node's own limit is 0, and the kernel then takes no limit for a container").waitFor(node)
 	}
 	if limit == 0 || to <= limit {

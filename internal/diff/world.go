@@ -106,11 +106,11 @@ func (w *World) observed(p place, k nf.Key) nf.Fact {
 	return f
 }
 
-// levelValue is the level that a namespace is observed to have. Where no mask
-// keeps it, that is what its rules use; on a node whose kernel latches it is
-// at least stateful once tracking was seen on.
+// levelValue returns the level of a namespace: what the runtime knows of it or,
+// where it knows none, what the rules use. On a node whose kernel latches it is at
+// least stateful once tracking was seen on.
 func (w *World) levelValue(p place, live nf.Value) nf.Value {
-	if p.container != nil && p.container.Runtime == nf.RuntimeVZ {
+	if p.runtimeLevel() {
 		return live
 	}
 	if live.IsAbsent() {
@@ -127,32 +127,23 @@ func rulesLevel(r *nf.Rules) nf.Value {
 	if r == nil {
 		return nf.Unknown("its rules were not read")
 	}
-	if r.Unknown != "" {
-		return nf.Unknown(r.Unknown)
-	}
-	return r.Level().Value()
+	return r.Value()
 }
 
-func (w *World) latching() bool { return w.snap.Capabilities.Latches == nf.Yes }
-
-// tracking is whether a target tracks connections. On a kernel that latches,
-// tracking once seen on for an instance is on until it ends, and nothing but a
-// mask without conntrack, or no nf_conntrack at all, proves it off
-// (net->ct.can_alloc of the Virtuozzo 7 kernel is never cleared).
-func (w *World) tracking(t nf.Target) string {
-	p := w.at(t)
-	seen := nf.TrackingUnknown
-	if p.Namespace != nil && p.Tracking != nil {
-		seen = p.Tracking.State
-	}
-	if w.latching() && seen != nf.TrackingOn && w.latched(t) {
-		return nf.TrackingOn
-	}
-	return seen
+// runtimeLevel reports whether the runtime of a container has a level for it: one
+// that it saves for the next start, or that a mask keeps or may keep. Otherwise
+// what the rules use is the level.
+func (p place) runtimeLevel() bool {
+	return p.keepers().Level == nf.KeeperMask || p.keepers().Level == nf.KeeperUnknown || p.Namespace != nil && p.Fact(nf.KeyLevel).Boot != nil
 }
 
-func (w *World) latched(t nf.Target) bool {
-	return w.latches[nf.Latch{Target: t.Nameless(), Instance: w.instance(t)}]
+// keepers says who keeps a namespace to its level and limit: nobody known of one
+// that the snapshot does not have.
+func (p place) keepers() nf.Keepers {
+	if p.Namespace == nil {
+		return nf.Keepers{}
+	}
+	return p.Keepers
 }
 
 // instance is the identity that ends with a restart of the target.
@@ -163,10 +154,8 @@ func (w *World) instance(t nf.Target) string {
 	return w.snap.BootID
 }
 
-// masked tells whether the kernel itself keeps the target's level.
-func (w *World) masked(t nf.Target) bool {
-	return t.Runtime == nf.RuntimeVZ && w.snap.Capabilities.Masks
-}
+// masked reports whether a mask of the kernel keeps the target's level.
+func (w *World) masked(t nf.Target) bool { return w.at(t).keepers().Level == nf.KeeperMask }
 
 // maxScope is whose value a container's conntrack.max is: as observed, else as
 // nfsync remembers it of this kernel.

@@ -40,6 +40,7 @@ func mainline(edits ...edit) *nf.Snapshot {
 	for _, e := range edits {
 		e(s)
 	}
+	s.AddKeepers()
 	return s
 }
 

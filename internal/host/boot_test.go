@@ -54,7 +54,7 @@ func TestNamedInitialNamespaceBoots(t *testing.T) {
 			t.Errorf("%q: %v, %+v", named, s.Capabilities.BootFiles, s.Host.Fact(nf.KeyMax))
 		}
 		c := nf.Change{Target: nf.Node, Key: nf.KeyMax, Layer: nf.LayerBoot, To: nf.Number(5)}
-		if err := m.Set(context.Background(), c); (err == nil) != want {
+		if err := m.Set(context.Background(), &s, c); (err == nil) != want {
 			t.Errorf("%q: %v", named, err)
 		}
 	}
@@ -122,7 +122,7 @@ func TestBootFilesThatAreNotUnderstood(t *testing.T) {
 		t.Errorf("%+v, %+v", s.Capabilities, s.Host.Fact(nf.KeyMax))
 	}
 	c := nf.Change{Target: nf.Node, Key: nf.KeyMax, Layer: nf.LayerBoot, To: nf.Number(6)}
-	if err := m.Set(context.Background(), c); err == nil {
+	if err := m.Set(context.Background(), &s, c); err == nil {
 		t.Error("it was written over")
 	}
 	path := filepath.Join(fs.Root, "etc/sysctl.d/90-nfsync.conf")

@@ -16,7 +16,6 @@ import (
 	"nfsync.dev/nfsync/internal/host/hosttest"
 	"nfsync.dev/nfsync/internal/kernel"
 	"nfsync.dev/nfsync/internal/nf"
-	"nfsync.dev/nfsync/internal/vz"
 )
 
 // The real machine, with a new namespace as the node's.
@@ -177,14 +176,14 @@ func TestContainerVanishesWhileObserved(t *testing.T) {
 	for _, name := range []string{"a", "b", "c", "d"} {
 		addNamespace(t, dir, name)
 	}
-	s, _, err := m.list(context.Background(), vz.Answer{})
+	s, err := m.List(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
 	removeNamespace(t, filepath.Join(dir, "b"))
 	removeNamespace(t, filepath.Join(dir, "d"))
 	addNamespace(t, dir, "d")
-	expect := map[string]string{"b": vanished, "d": "it was made anew while it was observed"}
+	expect := map[string]string{"b": vanished, "d": "it was recreated while it was observed"}
 	m.each(context.Background(), s.Containers, func(fs kernel.FS, c *nf.Container) { m.observeContainer(fs, &s, c, nf.Need{Keys: []nf.Key{nf.KeyMax}}) })
 	for _, c := range s.Containers {
 		if c.Unobservable != expect[c.ID] || (c.Unobservable == "") != (len(c.Facts) == 1) {
@@ -201,10 +200,7 @@ func TestRefreshOfBrokenRuntime(t *testing.T) {
 	}
 	addNamespace(t, dir, "a")
 	m := New(Config{FS: realFS, NetnsDir: dir})
-	s, err := m.Observe(context.Background(), nf.Ask{All: true})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := observe(t, m, nf.Ask{All: true})
 	removeNamespace(t, filepath.Join(dir, "a"))
 	if err := errors.Join(os.Remove(dir), os.WriteFile(dir, nil, 0o644)); err != nil {
 		t.Fatal(err)

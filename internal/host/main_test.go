@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"nfsync.dev/nfsync/internal/diff"
 	"nfsync.dev/nfsync/internal/kernel"
 	"nfsync.dev/nfsync/internal/netns"
 	"nfsync.dev/nfsync/internal/nf"
@@ -128,11 +129,18 @@ func target(name string) nf.Target {
 	return nf.Target{Kind: nf.TargetContainer, Runtime: nf.RuntimeNetns, ID: name, Name: name}
 }
 
+// observe observes as a run does: what was seen of tracking is judged.
 func observe(t testing.TB, m *Machine, ask nf.Ask) nf.Snapshot {
 	t.Helper()
-	s, err := m.Observe(context.Background(), ask)
+	ctx := context.Background()
+	listed, err := m.List(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
+	s, err := m.Observe(ctx, listed, ask)
+	if err != nil {
+		t.Fatal(err)
+	}
+	diff.JudgeTracking(&s, nf.Node)
 	return s
 }

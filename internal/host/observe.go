@@ -12,21 +12,21 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// Observe observes the node's own facts, and of the containers what is asked.
-// A container that cannot be read is unobservable with the reason, and one that
-// has vanished meanwhile is left out; the others are not touched by that.
-func (m *Machine) Observe(ctx context.Context, ask nf.Ask) (nf.Snapshot, error) {
-	s, denied, err := m.list(ctx, m.askVZOnce(ctx))
-	if err != nil {
+// Observe observes the node's own facts, and what is asked of the containers that
+// a List has returned. A container that cannot be read is unobservable with the
+// reason, and one that has vanished meanwhile is left out; the others are not
+// touched by that.
+func (m *Machine) Observe(ctx context.Context, listed nf.Snapshot, ask nf.Ask) (nf.Snapshot, error) {
+	if err := ctx.Err(); err != nil {
 		return nf.Snapshot{}, err
 	}
+	s := listed.Clone()
 	s.Modules = m.cfg.FS.Modules(ask.Modules, ask.All)
 	if s.Modules.List == nil {
 		s.Modules.List = []nf.ModuleFact{}
 	}
 	m.observeNode(&s)
 	m.observeBoot(&s)
-	deny(&s.Capabilities, denied)
 	keys := map[nf.Target][]nf.Key{}
 	for t, list := range ask.Keys {
 		keys[t.Nameless()] = append(keys[t.Nameless()], list...)
@@ -74,17 +74,21 @@ func (m *Machine) each(ctx context.Context, containers []nf.Container, f func(ke
 	all.Wait()
 }
 
-// observeNode adds what the kernel can do to what the runtimes tell of it, and
+// observeNode adds what the kernel can do to what the listing found out, and
 // reads the node's own namespace.
 func (m *Machine) observeNode(s *nf.Snapshot) {
-	runtimes := s.Capabilities
+	listed := s.Capabilities
 	probe := func() {
 		s.Capabilities = m.cfg.FS.Capabilities(&s.Modules)
-		s.Capabilities.Masks, s.Capabilities.Latches = runtimes.Masks, runtimes.Latches
+		s.Capabilities.Masks, s.Capabilities.Latches = listed.Masks, listed.Latches
+		if listed.Denied != nil {
+			s.Capabilities.Denied = listed.Denied
+		}
 	}
+	keepers := s.Host.Keepers
 	err := m.inNode(func() error {
 		probe()
-		s.Host = look(m.cfg.FS, s, nf.Need{All: true, Rules: true, Count: true}, nil)
+		s.Host = readNamespace(m.cfg.FS, &s.Modules, nf.Need{All: true, Rules: true, Count: true})
 		return nil
 	})
 	if err != nil {
@@ -92,14 +96,12 @@ func (m *Machine) observeNode(s *nf.Snapshot) {
 		deny(&s.Capabilities, err.Error())
 		s.Host = unread(err.Error())
 	}
+	s.Host.Keepers = keepers
 }
 
-// deny takes the privilege for every kind of change away, if there is a reason
-// to.
+// deny takes the privilege for every kind of change away.
 func deny(c *nf.Capabilities, why string) {
-	if why != "" {
-		c.Denied = map[string]string{nf.AbilityModules: why, nf.AbilityNode: why, nf.AbilityContainers: why}
-	}
+	c.Denied = map[string]string{nf.AbilityModules: why, nf.AbilityNode: why, nf.AbilityContainers: why}
 }
 
 // unread is a namespace of which nothing could be read.
@@ -116,21 +118,17 @@ func unread(why string) nf.Namespace {
 	return ns
 }
 
-// look reads what is needed of the calling thread's network namespace. Where a
-// mask keeps its level, that is not what its rules use.
-func look(fs kernel.FS, s *nf.Snapshot, n nf.Need, mask *nf.Value) nf.Namespace {
+// readNamespace reads what is needed of the calling thread's network namespace.
+// Its level is what its rules use; where somebody else keeps it, that is dropped.
+func readNamespace(fs kernel.FS, m *nf.Modules, n nf.Need) nf.Namespace {
 	ns := nf.Namespace{Facts: fs.Sysctls(n.Keys, n.All)}
 	if n.Count {
 		ns.Count = fs.Count()
 	}
-	if !n.Rules {
-		return ns
-	}
-	rules := fs.Rules(&s.Modules)
-	tracking := fs.Tracking(&s.Modules, &rules)
-	ns.Rules, ns.Tracking = &rules, &tracking
-	tracking = latched(s, &ns, mask)
-	if mask == nil {
+	if n.Rules {
+		rules := fs.Rules(m)
+		tracking := fs.Tracking(m, &rules)
+		ns.Rules, ns.Tracking = &rules, &tracking
 		ns.SetFact(nf.Fact{Key: nf.KeyLevel, Live: rules.Value()})
 	}
 	return ns
@@ -139,21 +137,21 @@ func look(fs kernel.FS, s *nf.Snapshot, n nf.Need, mask *nf.Value) nf.Namespace 
 // observeContainer reads what is needed of a container and keeps what was read
 // of it before.
 func (m *Machine) observeContainer(at kernel.FS, s *nf.Snapshot, c *nf.Container, n nf.Need) {
-	if n.Nothing() || !open(c, n) {
+	if n.Nothing() || !canEnter(c, n) {
 		return
 	}
 	var fresh nf.Namespace
-	err := m.inContainer(s.BootID, c.Target(), c.Instance, func() error {
-		fresh = look(at, s, n, maskOf(c))
+	err := m.inContainer(s.BootID, c, func() error {
+		fresh = readNamespace(at, &s.Modules, n)
 		return nil
 	})
 	switch {
-	case gone(err) && c.Runtime == nf.RuntimeVZ:
+	case isGone(err) && c.Runtime == nf.RuntimeVZ:
 		c.Unobservable = "it was stopped or started while it was observed"
-	case gone(err) && errors.Is(err, fs.ErrNotExist):
+	case isGone(err) && errors.Is(err, fs.ErrNotExist):
 		c.Unobservable = vanished
-	case gone(err):
-		c.Unobservable = "it was made anew while it was observed"
+	case isGone(err):
+		c.Unobservable = "it was recreated while it was observed"
 	case err != nil:
 		c.Unobservable = err.Error()
 	default:
@@ -165,11 +163,11 @@ func (m *Machine) observeContainer(at kernel.FS, s *nf.Snapshot, c *nf.Container
 	}
 }
 
-// open tells whether the container can be looked into, and says what is known
-// where not: one that does not run has no rules.
-func open(c *nf.Container, n nf.Need) bool {
+// canEnter reports whether the container has a network namespace to enter. One
+// that does not run has no rules.
+func canEnter(c *nf.Container, n nf.Need) bool {
 	switch {
-	case c.Instance == "", c.Runtime == nf.RuntimeVZ && c.Unobservable != "": // as the list found it
+	case c.Instance == "", c.Excluded != "":
 		return false
 	case nf.Rests(c.State) && n.Rules:
 		c.Rules = &nf.Rules{Tables: []nf.Table{}}
@@ -177,10 +175,14 @@ func open(c *nf.Container, n nf.Need) bool {
 	return nf.Runs(c.State)
 }
 
-// merge puts what was read now over what was read before.
+// merge puts what was read now over what was read before. The level of a
+// container that its runtime knows, the runtime's files say.
 func merge(ns *nf.Namespace, fresh nf.Namespace, n nf.Need) {
+	runtimeLevel := ns.Fact(nf.KeyLevel).Boot != nil
 	for _, f := range fresh.Facts {
-		ns.SetFact(f)
+		if f.Key != nf.KeyLevel || !runtimeLevel {
+			ns.SetFact(f)
+		}
 	}
 	if n.Rules {
 		ns.Rules, ns.Tracking = fresh.Rules, fresh.Tracking

@@ -58,17 +58,11 @@ func (m *Machine) refreshLive(ctx context.Context, s *nf.Snapshot, c nf.Change) 
 }
 
 func (m *Machine) refreshModule(ctx context.Context, s *nf.Snapshot, c nf.Change, name string) error {
-	if real, ok := s.Modules.Find(name); ok {
-		name = real.Name // of an alias
-	}
-	fact, ok, err := m.cfg.FS.Module(name)
+	fact, ok, err := m.moduleNow(&s.Modules, name)
 	switch {
 	case err != nil:
 		return err
 	case ok:
-		if was, known := s.Modules.Find(name); known {
-			fact.Takes, fact.Boot, fact.Declared = was.Takes, was.Boot, was.Declared
-		}
 		s.Modules.Set(fact)
 	default:
 		s.Modules.Remove(name)
@@ -83,9 +77,18 @@ func (m *Machine) refreshModule(ctx context.Context, s *nf.Snapshot, c nf.Change
 	return m.refreshAll(ctx, s, n)
 }
 
+// moduleNow reads again what changes of a module. One that the snapshot does not
+// have is looked up in all evidence.
+func (m *Machine) moduleNow(observed *nf.Modules, name string) (nf.ModuleFact, bool, error) {
+	if was, ok := observed.Find(name); ok {
+		return m.cfg.FS.Refresh(*was)
+	}
+	return m.cfg.FS.Module(name)
+}
+
 func (m *Machine) refreshNode(s *nf.Snapshot, n nf.Need) error {
 	return m.inNode(func() error {
-		fresh := look(m.cfg.FS, s, n, nil)
+		fresh := readNamespace(m.cfg.FS, &s.Modules, n)
 		for i := range fresh.Facts {
 			f := &fresh.Facts[i]
 			was := s.Host.Fact(f.Key)
@@ -97,22 +100,19 @@ func (m *Machine) refreshNode(s *nf.Snapshot, n nf.Need) error {
 }
 
 func (m *Machine) refreshContainer(s *nf.Snapshot, c nf.Change) error {
-	_, at, ok := s.Find(c.Target)
-	if !ok {
-		return fmt.Errorf("cannot find %s: %w", c.Target, nf.ErrGone)
+	at, err := containerOf(s, c.Target)
+	if err != nil {
+		return err
 	}
 	if c.Key == nf.KeyMax {
 		if err := m.refreshNode(s, nf.Need{Keys: []nf.Key{nf.KeyMax}}); err != nil {
 			return err
 		}
 	}
-	if err := m.refreshIdentity(s, at, c.Key); err != nil {
+	if err := m.refreshIdentity(s, at, c.Key); err != nil || c.Key == nf.KeyRestart {
 		return err
 	}
-	m.confirm(at)
-	if c.Key != nf.KeyRestart {
-		m.observeContainer(m.cfg.FS, s, at, nf.Ask{}.Need([]nf.Key{c.Key}))
-	}
+	m.observeContainer(m.cfg.FS, s, at, nf.Ask{}.Need([]nf.Key{c.Key}))
 	return nil
 }
 
@@ -121,16 +121,16 @@ func (m *Machine) refreshIdentity(s *nf.Snapshot, at *nf.Container, k nf.Key) er
 	if at.Runtime == nf.RuntimeVZ {
 		return m.refreshVZ(s.BootID, at, k)
 	}
-	err := m.inContainer(s.BootID, at.Target(), at.Instance, func() error { return nil })
-	if gone(err) {
+	err := m.inContainer(s.BootID, at, func() error { return nil })
+	if isGone(err) {
 		return err
 	}
-	return nil // what else is wrong, observing tells
+	return nil // any other error observeContainer returns too
 }
 
 // refreshAll re-reads every container.
 func (m *Machine) refreshAll(ctx context.Context, s *nf.Snapshot, n nf.Need) error {
-	now, _, err := m.identify(ctx, m.askVZ(ctx))
+	now, err := m.List(ctx)
 	if err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func (m *Machine) refreshAll(ctx context.Context, s *nf.Snapshot, n nf.Need) err
 			delete(lives, id)
 		} else {
 			ended[id] = true
-			c.Namespace = nf.Namespace{Facts: []nf.Fact{}, Rules: &nf.Rules{Tables: []nf.Table{}}}
+			c.Namespace = nf.Namespace{Keepers: c.Keepers, Facts: []nf.Fact{}, Rules: &nf.Rules{Tables: []nf.Table{}}}
 		}
 		renew(c, listed)
 	}
@@ -172,10 +172,10 @@ func (m *Machine) refreshAll(ctx context.Context, s *nf.Snapshot, n nf.Need) err
 // where it shows none.
 func renew(c, listed *nf.Container) {
 	if listed == nil {
-		c.Unobservable = ""
+		c.Unobservable, c.Excluded = "", ""
 		return
 	}
-	c.State, c.Unobservable = listed.State, listed.Unobservable
+	c.State, c.Unobservable, c.Excluded = listed.State, listed.Unobservable, listed.Excluded
 	for _, f := range listed.Facts {
 		c.SetFact(f)
 	}

@@ -10,15 +10,16 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// Set makes the change's key have the value To on its target; From is not
-// looked at. To undo a change is to set its From. That it returns nil is no
-// proof: Refresh reads back. In the boot layer the level of a container is what
-// its next cold start brings; the key restart is such a start, whatever To is.
+// Set makes the change's key have the value To on its target, as the snapshot has
+// it; From is not read, and the snapshot does not follow. To undo a change is to
+// set its From. That Set returns nil is no proof: Refresh reads back. In the boot
+// layer the level of a container is what its next cold start brings; the key
+// restart is such a start, whatever To is.
 //
-// It returns nf.ErrGone where the container is not the one that was last
-// listed, observed or refreshed, and nf.ErrNodeScope where a container's
-// conntrack.max turned out to be the node's.
-func (m *Machine) Set(ctx context.Context, c nf.Change) error {
+// It returns nf.ErrGone where the container is another instance than that of the
+// snapshot, and nf.ErrNodeScope where a container's conntrack.max turned out to be
+// the node's.
+func (m *Machine) Set(ctx context.Context, s *nf.Snapshot, c nf.Change) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -28,24 +29,24 @@ func (m *Machine) Set(ctx context.Context, c nf.Change) error {
 	case c.Layer == nf.LayerBoot && c.Target.IsNode():
 		return m.setNextStart(c)
 	case c.Layer == nf.LayerBoot && c.Target.Runtime == nf.RuntimeVZ && c.Key == nf.KeyLevel:
-		return m.saveLevel(ctx, c)
+		return m.saveLevel(ctx, s, c)
 	case c.Layer == nf.LayerBoot:
 		return fmt.Errorf("cannot save %s of %s: nothing keeps it for the next start", c.Key, c.Target)
 	case module && c.Target.IsNode():
-		return m.setModule(ctx, name, c.To)
+		return m.setModule(ctx, &s.Modules, name, c.To)
 	case c.Key == nf.KeyRestart && c.Target.Runtime == nf.RuntimeVZ:
-		return m.restart(ctx, c.Target)
+		return m.restart(ctx, s, c.Target)
 	case c.Key.Conntrack() && number && c.Target.IsNode():
 		return m.inNode(func() error { return m.cfg.FS.SetSysctl(c.Key, n) })
 	case c.Key.Conntrack() && number:
-		return m.setContainer(c, n)
+		return m.setContainer(s, c, n)
 	}
 	return fmt.Errorf("cannot make %s of %s %s: there is no such change", c.Key, c.Target, c.To)
 }
 
 // setModule loads or unloads exactly the named module, or sets those
 // parameters of a loaded one that differ.
-func (m *Machine) setModule(ctx context.Context, name string, to nf.Value) error {
+func (m *Machine) setModule(ctx context.Context, observed *nf.Modules, name string, to nf.Value) error {
 	state, params, _ := to.Module()
 	switch state {
 	case nf.ModuleUnloaded:
@@ -54,7 +55,7 @@ func (m *Machine) setModule(ctx context.Context, name string, to nf.Value) error
 	default:
 		return fmt.Errorf("cannot make module %s %s: there is no such change", name, to)
 	}
-	fact, ok, err := m.cfg.FS.Module(name)
+	fact, ok, err := m.moduleNow(observed, name)
 	if err != nil {
 		return err
 	}
@@ -72,16 +73,12 @@ func (m *Machine) setModule(ctx context.Context, name string, to nf.Value) error
 	return nil
 }
 
-func (m *Machine) setContainer(c nf.Change, n int64) error {
-	at, err := m.spokenOf(c.Target)
+func (m *Machine) setContainer(s *nf.Snapshot, c nf.Change, n int64) error {
+	at, err := containerOf(s, c.Target)
 	if err != nil {
 		return err
 	}
-	bootID, _, _, err := m.cfg.FS.Identity()
-	if err != nil {
-		return err
-	}
-	in := func(f func() error) error { return m.inContainer(bootID, c.Target, at.Instance, f) }
+	in := func(f func() error) error { return m.inContainer(s.BootID, at, f) }
 	if c.Key != nf.KeyMax {
 		return in(func() error { return m.cfg.FS.SetSysctl(c.Key, n) })
 	}

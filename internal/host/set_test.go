@@ -99,10 +99,11 @@ func TestSetParameters(t *testing.T) {
 	}
 	m := New(Config{FS: kernel.FS{Proc: filepath.Join(dir, "proc"), Sys: filepath.Join(dir, "sys"), Root: dir}})
 	c := nf.Change{Target: nf.Node, Key: nf.ModuleKey("ip_set"), To: nf.Module(nf.ModuleLoaded, map[string]string{"max_sets": "512", "other": "1"})}
-	if err := m.Set(context.Background(), c); err != nil {
+	s := nf.Snapshot{}
+	s.Modules = m.cfg.FS.Modules([]string{"ip_set"}, false)
+	if err := m.Set(context.Background(), &s, c); err != nil {
 		t.Fatal(err)
 	}
-	s := nf.Snapshot{}
 	if err := m.Refresh(context.Background(), &s, c); err != nil {
 		t.Fatal(err)
 	}

@@ -4,61 +4,34 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	"nfsync.dev/nfsync/internal/netns"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/vz"
 )
 
-func (m *Machine) vz(bootID string) vz.Runtime {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return vz.Runtime{Root: m.cfg.VZRoot, Proc: m.cfg.FS.Proc, BootID: bootID, Own: m.own, Timeouts: m.cfg.VZTimeouts}
+// vz returns the runtime of Virtuozzo's containers, which knows the node's own
+// namespaces.
+func (m *Machine) vz(bootID string) (vz.Runtime, error) {
+	own, err := m.nodeNamespaces()
+	return vz.Runtime{Root: m.cfg.VZRoot, Proc: m.cfg.FS.Proc, BootID: bootID, Own: own, Timeouts: m.cfg.VZTimeouts}, err
 }
 
-// Virtuozzo looks what of Virtuozzo is on the machine, for doctor.
+// Virtuozzo returns what of Virtuozzo is on the machine, for doctor.
 func (c Config) Virtuozzo() vz.Found { return vz.Runtime{Root: c.VZRoot, Proc: c.FS.Proc}.Found() }
-
-// askVZ asks Virtuozzo's programs for its containers.
-func (m *Machine) askVZ(ctx context.Context) vz.Answer {
-	if !m.has(nf.RuntimeVZ) {
-		return vz.Answer{}
-	}
-	return m.vz("").Ask(ctx)
-}
-
-// told is what Virtuozzo's programs have said, and when.
-type told struct {
-	answer vz.Answer
-	at     time.Time
-}
-
-// justNow is how old the programs' answer to a List may be that an Observe right
-// behind it takes too: they are slow, and files tell what has become of each
-// container since.
-const justNow = 5 * time.Second
-
-// askVZOnce takes the answer to the List just before, if there was one.
-func (m *Machine) askVZOnce(ctx context.Context) vz.Answer {
-	m.mu.Lock()
-	last := m.told
-	m.told = told{}
-	m.mu.Unlock()
-	if !last.at.IsZero() && time.Since(last.at) < justNow {
-		return last.answer
-	}
-	return m.askVZ(ctx)
-}
 
 // listVZ lists the containers of Virtuozzo, and returns what they have that the
 // netns runtime may find too.
-func (m *Machine) listVZ(ctx context.Context, s *nf.Snapshot, a vz.Answer) (claims, error) {
+func (m *Machine) listVZ(ctx context.Context, s *nf.Snapshot) (claims, error) {
+	runtime, err := m.vz(s.BootID)
+	if err != nil {
+		return claims{}, err
+	}
 	if !m.has(nf.RuntimeVZ) {
-		s.Capabilities.Latches = m.vz(s.BootID).Latches()
+		s.Capabilities.Latches = runtime.Latches()
 		return claims{}, nil
 	}
-	node, err := m.vz(s.BootID).List(ctx, a)
+	node, err := runtime.List(ctx, runtime.Ask(ctx))
 	switch {
 	case ctx.Err() != nil:
 		return claims{}, ctx.Err()
@@ -83,116 +56,72 @@ type claims struct {
 	links      []string
 }
 
-// latched is what the tracking that was seen in a namespace means where the
-// kernel latches: there net->ct.can_alloc of the Virtuozzo 7 kernel is never
-// cleared, so that no rule needs conntrack now proves nothing. It is on where
-// entries are live, and off only where conntrack is not there, or where the
-// container's mask keeps it out; mask is nil for what has none. Where it is not
-// known whether the kernel latches, off is unknown too.
-func latched(s *nf.Snapshot, ns *nf.Namespace, mask *nf.Value) nf.Tracking {
-	seen := *ns.Tracking
-	latches := s.Capabilities.Latches
-	if latches != nf.Yes && latches != nf.MaybeUnknown || seen.State == nf.TrackingOn || !mayTrack(&s.Modules) {
-		return seen
-	}
-	n, _ := ns.Count.Number()
-	switch {
-	case latches == nf.Yes && n > 0:
-		return nf.Tracking{State: nf.TrackingOn, Evidence: fmt.Sprintf("%d live entries", n)}
-	case latches == nf.Yes && mask != nil && !mask.MaskTracks():
-		return nf.Tracking{State: nf.TrackingOff, Evidence: fmt.Sprintf("the container's mask (%s) has no bits for conntrack", mask)}
-	}
-	return nf.Tracking{State: nf.TrackingUnknown,
-		Evidence: "no rule needs it now, but one that is gone may have turned it on for good"}
-}
-
-// mayTrack tells whether the kernel may have conntrack.
-func mayTrack(m *nf.Modules) bool {
-	if f, ok := m.Find("nf_conntrack"); ok {
-		return f.State != nf.ModuleUnloaded
-	}
-	return !m.Complete
-}
-
-// maskOf is the level that a mask keeps, of the containers that have one.
-func maskOf(c *nf.Container) *nf.Value {
-	if c.Runtime != nf.RuntimeVZ {
-		return nil
-	}
-	v := c.Fact(nf.KeyLevel).Live
-	return &v
-}
-
 // refreshVZ reads the instance, the state and the level of a container of
 // Virtuozzo again. Another instance than before is taken for a restart of
-// nfsync's own, if that is what the change is: nothing is known of its namespace
-// yet.
+// nfsync's own, if that is the change: nothing is known of its namespace yet.
 func (m *Machine) refreshVZ(bootID string, at *nf.Container, k nf.Key) error {
 	fresh := *at
 	fresh.Facts = slices.Clone(at.Facts)
-	// A failure to look into it may be over; what the list said holds.
-	fresh.Unobservable = ""
-	if known, err := m.spokenOf(at.Target()); err == nil && known.Instance == at.Instance {
-		fresh.Unobservable = known.Unobservable
+	fresh.Unobservable = at.Excluded // a failure to read a fact may be over
+	runtime, err := m.vz(bootID)
+	if err == nil {
+		err = runtime.Refresh(&fresh)
 	}
-	err := m.vz(bootID).Refresh(&fresh)
 	switch {
-	case gone(err):
+	case isGone(err):
 		return err
 	case err != nil:
 		at.Unobservable = err.Error()
 		return nil
 	case fresh.Instance == at.Instance:
 	case k == nf.KeyRestart:
-		fresh.MaxScope, fresh.Namespace = "", nf.Namespace{Facts: []nf.Fact{fresh.Fact(nf.KeyLevel)}}
+		fresh.MaxScope, fresh.Namespace = "", nf.Namespace{Keepers: at.Keepers, Facts: []nf.Fact{fresh.Fact(nf.KeyLevel)}}
 	default:
 		return fmt.Errorf("cannot read %s, which is another instance now: %w", at.Target(), nf.ErrGone)
 	}
+	fresh.Excluded = fresh.Unobservable
 	*at = fresh
 	return nil
 }
 
-// sameVZ is the container that the caller speaks of, as it is now.
-func (m *Machine) sameVZ(bootID string, t nf.Target) (*nf.Container, error) {
-	c, err := m.spokenOf(t)
+// sameVZ returns the container that a change is for as it is now, and its runtime.
+func (m *Machine) sameVZ(s *nf.Snapshot, t nf.Target) (*nf.Container, vz.Runtime, error) {
+	runtime, err := m.vz(s.BootID)
 	if err != nil {
-		return nil, err
+		return nil, runtime, err
 	}
-	instance := c.Instance
-	if err := m.vz(bootID).Refresh(&c); err != nil {
-		return nil, err
+	was, err := containerOf(s, t)
+	if err != nil {
+		return nil, runtime, err
 	}
-	if c.Instance != instance {
-		return nil, fmt.Errorf("cannot change %s, which is another instance now: %w", t, nf.ErrGone)
+	now := *was
+	now.Facts = slices.Clone(was.Facts)
+	if err := runtime.Refresh(&now); err != nil {
+		return nil, runtime, err
 	}
-	return &c, nil
+	if now.Instance != was.Instance {
+		return nil, runtime, fmt.Errorf("cannot change %s, which is another instance now: %w", t, nf.ErrGone)
+	}
+	return &now, runtime, nil
 }
 
 // saveLevel saves the level that a container's next cold start brings.
-func (m *Machine) saveLevel(ctx context.Context, c nf.Change) error {
-	bootID, _, _, err := m.cfg.FS.Identity()
+func (m *Machine) saveLevel(ctx context.Context, s *nf.Snapshot, c nf.Change) error {
+	at, runtime, err := m.sameVZ(s, c.Target)
 	if err != nil {
 		return err
 	}
-	at, err := m.sameVZ(bootID, c.Target)
-	if err != nil {
-		return err
-	}
-	return m.vz(bootID).SaveLevel(ctx, at, c.To.String())
+	return runtime.SaveLevel(ctx, at, c.To.String())
 }
 
 // restart restarts a container that runs, and no other.
-func (m *Machine) restart(ctx context.Context, t nf.Target) error {
-	bootID, _, _, err := m.cfg.FS.Identity()
-	if err != nil {
-		return err
-	}
-	at, err := m.sameVZ(bootID, t)
+func (m *Machine) restart(ctx context.Context, s *nf.Snapshot, t nf.Target) error {
+	at, runtime, err := m.sameVZ(s, t)
 	switch {
 	case err != nil:
 		return err
 	case at.State != nf.StateRunning:
 		return fmt.Errorf("cannot restart %s, which is %s", t, at.State)
 	}
-	return m.vz(bootID).Restart(ctx, at)
+	return runtime.Restart(ctx, at)
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"nfsync.dev/nfsync/internal/diff"
 	"nfsync.dev/nfsync/internal/host/hosttest"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/vz/vztest"
@@ -46,6 +47,7 @@ func TestConformanceVZ(t *testing.T) {
 			Add:     func(c hosttest.VZ) { n.Add(container(t, c)) },
 			Start:   n.Start, Stop: n.Stop, Suspend: n.Suspend, Remove: n.Remove,
 			Claim: func(id, name string) { link(t, m, n.Pid(id), name) },
+			Judge: func(s *nf.Snapshot) { diff.JudgeTracking(s, nf.Node) },
 		}
 	})
 }
@@ -91,7 +93,7 @@ func TestVZWithTheNodesNamespace(t *testing.T) {
 	udp := nf.TimeoutKey("udp")
 	same, _ := s.Host.Fact(udp).Live.Number()
 	change := nf.Change{Target: c.Target(), Key: udp, Layer: nf.LayerLive, To: nf.Number(same)}
-	if err := m.Set(context.Background(), change); err == nil {
+	if err := m.Set(context.Background(), &s, change); err == nil {
 		t.Error("the node's value was written")
 	}
 	if err := m.Refresh(context.Background(), &s, change); err != nil || c.Unobservable == "" || len(c.Facts) != 1 {
@@ -164,20 +166,19 @@ func TestVZRunsFewPrograms(t *testing.T) {
 	level := nf.Change{Target: vzTarget("101"), Key: nf.KeyLevel, Layer: nf.LayerBoot, To: nf.LevelStateless.Value()}
 	restart := nf.Change{Target: vzTarget("101"), Key: nf.KeyRestart, Layer: nf.LayerLive, To: nf.LevelStateless.Value()}
 	unload := nf.Change{Target: nf.Node, Key: nf.ModuleKey("nf_conntrack"), To: nf.Module(nf.ModuleUnloaded, nil)}
-	var s nf.Snapshot
+	var listed, s nf.Snapshot
 	for _, test := range []struct {
 		name string
 		act  func() error
 		want []string
 	}{
-		{"list", func() error { _, err := m.List(ctx); return err }, []string{"prlctl", "vzlist"}},
-		{"observe what was just listed", func() (err error) { s, err = m.Observe(ctx, nf.Ask{All: true}); return err }, nil},
-		{"observe", func() (err error) { s, err = m.Observe(ctx, nf.Ask{All: true}); return err }, []string{"prlctl", "vzlist"}},
+		{"list", func() (err error) { listed, err = m.List(ctx); return err }, []string{"prlctl", "vzlist"}},
+		{"observe what was listed", func() (err error) { s, err = m.Observe(ctx, listed, nf.Ask{All: true}); return err }, nil},
 		{"look at one", func() error { return m.Refresh(ctx, &s, level) }, nil},
 		{"look at all", func() error { return m.Refresh(ctx, &s, unload) }, []string{"prlctl", "vzlist"}},
-		{"save", func() error { return m.Set(ctx, level) }, []string{"vzctl"}},
-		{"save again", func() error { return m.Set(ctx, level) }, nil},
-		{"restart", func() error { return m.Set(ctx, restart) }, []string{"vzctl"}},
+		{"save", func() error { return m.Set(ctx, &s, level) }, []string{"vzctl"}},
+		{"save again", func() error { return m.Set(ctx, &s, level) }, nil},
+		{"restart", func() error { return m.Set(ctx, &s, restart) }, []string{"vzctl"}},
 		{"read back", func() error { return m.Refresh(ctx, &s, restart) }, nil},
 	} {
 		n.ForgetCalls()
@@ -209,7 +210,7 @@ func TestVZCrash(t *testing.T) {
 	n.Crash("101")
 	for _, c := range []nf.Change{{Target: vzTarget("101"), Key: udp, Layer: nf.LayerLive, To: nf.Number(5)},
 		{Target: vzTarget("101"), Key: nf.KeyLevel, Layer: nf.LayerBoot, To: nf.LevelStateless.Value()}} {
-		if err := m.Set(ctx, c); !errors.Is(err, nf.ErrGone) {
+		if err := m.Set(ctx, &s, c); !errors.Is(err, nf.ErrGone) {
 			t.Errorf("%s was set: %v", c.Key, err)
 		}
 		if err := m.Refresh(ctx, &s, c); !errors.Is(err, nf.ErrGone) {
@@ -338,7 +339,7 @@ func TestVZRestartsThatGoWrong(t *testing.T) {
 		live      nf.Value
 	}{{"101", nf.StateStopped, true, nf.Absent()}, {"102", nf.StateRunning, false, nf.LevelStateless.Value()}} {
 		c := nf.Change{Target: vzTarget(test.id), Key: nf.KeyRestart, Layer: nf.LayerLive, To: nf.LevelDisabled.Value()}
-		if err := m.Set(ctx, c); (err != nil) != test.fails {
+		if err := m.Set(ctx, &s, c); (err != nil) != test.fails {
 			t.Errorf("%s: %v", test.id, err)
 		}
 		if err := m.Refresh(ctx, &s, c); err != nil {
@@ -360,41 +361,5 @@ func TestVZNotAskedFor(t *testing.T) {
 	s := observe(t, m, nf.Ask{})
 	if len(s.Containers) != 1 || s.Containers[0].Runtime != nf.RuntimeNetns || len(n.Calls()) != 0 {
 		t.Errorf("%+v, %v", s.Containers, n.Calls())
-	}
-}
-
-// net->ct.can_alloc of the Virtuozzo 7 kernel, once set, is never cleared.
-func TestLatched(t *testing.T) {
-	loaded := nf.Modules{List: []nf.ModuleFact{{Name: "nf_conntrack", State: nf.ModuleLoaded}}}
-	unloaded := nf.Modules{List: []nf.ModuleFact{{Name: "nf_conntrack", State: nf.ModuleUnloaded}}}
-	keepsOut, lets := nf.LevelStateless.Value(), nf.LevelStateful.Value()
-	for _, test := range []struct {
-		name    string
-		latches string
-		modules nf.Modules
-		seen    string
-		count   nf.Value
-		mask    *nf.Value
-		want    string
-	}{
-		{"a rule that tracks", nf.Yes, loaded, nf.TrackingOn, nf.Number(0), &lets, nf.TrackingOn},
-		{"a rule that tracks, whatever the mask says", nf.Yes, loaded, nf.TrackingOn, nf.Number(0), &keepsOut, nf.TrackingOn},
-		{"no rule that tracks", nf.Yes, loaded, nf.TrackingOff, nf.Number(0), &lets, nf.TrackingUnknown},
-		{"no rule that tracks, in the node", nf.Yes, loaded, nf.TrackingOff, nf.Number(0), nil, nf.TrackingUnknown},
-		{"entries", nf.Yes, loaded, nf.TrackingOff, nf.Number(1), &lets, nf.TrackingOn},
-		{"entries, rules unread", nf.Yes, loaded, nf.TrackingUnknown, nf.Number(1), nil, nf.TrackingOn},
-		{"a mask that keeps it out", nf.Yes, loaded, nf.TrackingUnknown, nf.Number(0), &keepsOut, nf.TrackingOff},
-		{"not loaded", nf.Yes, unloaded, nf.TrackingOff, nf.Absent(), &lets, nf.TrackingOff},
-		{"no such module", nf.Yes, nf.Modules{Complete: true}, nf.TrackingOff, nf.Absent(), nil, nf.TrackingOff},
-		{"modules unread", nf.Yes, nf.Modules{}, nf.TrackingOff, nf.Absent(), nil, nf.TrackingUnknown},
-		{"it may latch", nf.MaybeUnknown, loaded, nf.TrackingOff, nf.Number(0), nil, nf.TrackingUnknown},
-		{"it may latch, entries", nf.MaybeUnknown, loaded, nf.TrackingOff, nf.Number(1), nil, nf.TrackingUnknown},
-		{"it does not latch", nf.No, loaded, nf.TrackingOff, nf.Number(1), nil, nf.TrackingOff},
-	} {
-		s := nf.Snapshot{Modules: test.modules, Capabilities: nf.Capabilities{Latches: test.latches}}
-		ns := nf.Namespace{Tracking: &nf.Tracking{State: test.seen, Evidence: "seen"}, Count: test.count}
-		if got := latched(&s, &ns, test.mask); got.State != test.want || got.Evidence == "" {
-			t.Errorf("%s: %+v, want %s", test.name, got, test.want)
-		}
 	}
 }

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -62,6 +63,30 @@ func (fs FS) Modules(ask []string, all bool) nf.Modules {
 		}
 	}
 	return m
+}
+
+// Refresh reads again what changes of a module while the kernel runs: its state,
+// references, holders and parameters. The rest is that of was, as Modules
+// returned it. It is false where the kernel has no such module any more; an error
+// says that this cannot be determined.
+func (fs FS) Refresh(was nf.ModuleFact) (nf.ModuleFact, bool, error) {
+	if was.State == nf.ModuleBuiltin {
+		was.Parameters = fs.parameters(was.Name)
+		return was, true, nil
+	}
+	live, err := fs.procModules()
+	m, listed := live[was.Name]
+	if err != nil || !listed && was.State == nf.ModuleLoaded {
+		return fs.Module(was.Name) // its file may be gone, and nothing is left of it then
+	}
+	was.State, was.Evidence = nf.ModuleUnloaded, cmp.Or(was.Evidence, fs.proc("modules"))
+	was.Refs, was.Holders, was.Permanent = 0, nil, false
+	if m.ready() {
+		was.State, was.Evidence, was.Barred = nf.ModuleLoaded, fs.proc("modules"), nf.Bar{}
+		was.Refs, was.Holders, was.Permanent = m.refs, m.holders, m.permanent
+	}
+	was.Parameters = fs.parameters(was.Name)
+	return was, true, nil
 }
 
 // Module reads one module again, by its own name, with its parameters but not

@@ -159,6 +159,10 @@ func agreeWithModule(t *testing.T, fs FS, m *nf.Modules) {
 		if !ok || err != nil || fmt.Sprint(again) != fmt.Sprint(f) {
 			t.Errorf("Module(%s) = %v, %v, %v, the list has %v", f.Name, again, ok, err, f)
 		}
+		again, ok, err = fs.Refresh(f)
+		if !ok || err != nil || fmt.Sprint(again) != fmt.Sprint(f) {
+			t.Errorf("Refresh(%s) = %v, %v, %v, the list has %v", f.Name, again, ok, err, f)
+		}
 	}
 	for alias, name := range m.Aliases {
 		if _, ok := m.Find(name); !ok {
@@ -168,6 +172,48 @@ func agreeWithModule(t *testing.T, fs FS, m *nf.Modules) {
 	_, ok, err := fs.Module("no_such_module")
 	if ok || m.Complete != (err == nil) {
 		t.Errorf("Module(no_such_module) = %v, %v; the list is complete: %v", ok, err, m.Complete)
+	}
+}
+
+// Refresh reads what changes while the kernel runs, and takes the rest from what
+// was observed.
+func TestRefreshModule(t *testing.T) {
+	fs, _ := fixture(t, "testdata/modules/debian-6.12.txtar")
+	m := fs.Modules(nil, true)
+	nat, _ := m.Find("nf_nat")
+	ct, _ := m.Find("nft_ct")
+	again := func(was nf.ModuleFact) string {
+		f, ok, err := fs.Refresh(was)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !ok {
+			return "absent"
+		}
+		return fmt.Sprintf("%s refs %d holders %v deps %d", f.State, f.Refs, f.Holders, len(f.Deps))
+	}
+	list := fs.proc("modules")
+	writeFile(t, list, []byte("nf_nat 61440 2 nft_ct,xt_nat, Live 0x0\nnft_ct 1 0 - Live 0x0\n"))
+	if got := again(*nat); got != "loaded refs 2 holders [nft_ct xt_nat] deps 4" {
+		t.Errorf("used by more: %s", got)
+	}
+	if got := again(*ct); got != "loaded refs 0 holders [] deps 7" {
+		t.Errorf("loaded since: %s", got)
+	}
+	writeFile(t, list, []byte("nft_ct 1 0 - Loading 0x0\n"))
+	if got := again(*ct); got != "unloaded refs 0 holders [] deps 7" {
+		t.Errorf("still loading: %s", got)
+	}
+	if got := again(*nat); got != "unloaded refs 0 holders [] deps 4" {
+		t.Errorf("unloaded since: %s", got)
+	}
+	writeFile(t, filepath.Join(fs.Root, "lib/modules/6.12.117+deb12-cloud-amd64/modules.dep"), nil)
+	if got := again(*nat); got != "absent" {
+		t.Errorf("unloaded since, and its file is gone: %s", got)
+	}
+	writeFile(t, list, []byte("nf_nat 61440 0 - Live 0x0\n"))
+	if got := again(*nat); got != "loaded refs 0 holders [] deps 4" {
+		t.Errorf("what is loaded needs no file: %s", got)
 	}
 }
 

@@ -63,6 +63,23 @@ const (
 	ScopeUnknown = "unknown"
 )
 
+// Who keeps a namespace to its level or limit.
+const (
+	KeeperMask   = "mask"   // of a level: ve.iptables_mask of the Virtuozzo 7 kernel
+	KeeperKernel = "kernel" // of a limit: net.netfilter.nf_conntrack_max of the namespace's own
+	KeeperNobody = "nobody" // of a level: its rules use what they use; of a limit: only the node's holds
+	// KeeperUnknown is of a level that a mask may keep: no container runs that
+	// would show whether this kernel has masks.
+	KeeperUnknown = "unknown"
+)
+
+// Keepers says who keeps a namespace to its level and to its conntrack.max: the
+// Keeper constants.
+type Keepers struct {
+	Level string `json:"level"`
+	Limit string `json:"limit"`
+}
+
 // Namespace is what was observed in one network namespace, the node's or a
 // container's.
 type Namespace struct {
@@ -75,7 +92,8 @@ type Namespace struct {
 	Tracking *Tracking `json:"tracking,omitempty"`
 	// Count is the number of live conntrack entries; absent where not asked
 	// for, or where the kernel has no conntrack.
-	Count Value `json:"count"`
+	Count   Value   `json:"count"`
+	Keepers Keepers `json:"keepers,omitzero"`
 }
 
 // Fact returns what was observed of that key; an absent value where nothing was.

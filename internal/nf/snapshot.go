@@ -1,6 +1,9 @@
 package nf
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Snapshot is all facts of a node at one time: the NodeSnapshot document. Its
 // format is public and stable.
@@ -89,6 +92,9 @@ type Container struct {
 	Instance string `json:"instance"`
 	// Unobservable says why nothing in the container can be read or changed.
 	Unobservable string `json:"unobservable,omitempty"`
+	// Excluded is Unobservable as far as the container's identity decides it: it
+	// holds until that is read again. A failure to read a fact is not in it.
+	Excluded string `json:"-"`
 	// MaxScope is whose value the container's conntrack.max is, as far as
 	// this observation shows: own, node or unknown.
 	MaxScope string `json:"maxScope,omitempty"`
@@ -126,6 +132,46 @@ const (
 // Target is the container as a target.
 func (c *Container) Target() Target {
 	return Target{Kind: TargetContainer, Runtime: c.Runtime, ID: c.ID, Name: c.Name}
+}
+
+// Clone returns a copy of a listed snapshot that can be filled in without a
+// change to s: its containers, their facts and its warnings are the copy's own.
+func (s *Snapshot) Clone() Snapshot {
+	c := *s
+	c.Containers = slices.Clone(s.Containers)
+	for i := range c.Containers {
+		c.Containers[i].Facts = slices.Clone(s.Containers[i].Facts)
+	}
+	c.Host.Facts = slices.Clone(s.Host.Facts)
+	c.Warnings = slices.Clone(s.Warnings)
+	return c
+}
+
+// AddKeepers says who keeps each namespace that does not say so yet. The Virtuozzo
+// 7 kernel keeps a level for each container of vz, and a limit for every namespace,
+// whoever made it; that of VHS 9 keeps only limits, and for its own containers.
+func (s *Snapshot) AddKeepers() {
+	none := Keepers{}
+	if s.Host.Keepers == none {
+		s.Host.Keepers = Keepers{Level: KeeperNobody, Limit: KeeperKernel}
+	}
+	for i := range s.Containers {
+		c := &s.Containers[i]
+		if c.Keepers != none {
+			continue
+		}
+		c.Keepers = Keepers{Level: KeeperNobody, Limit: KeeperNobody}
+		if c.Runtime == RuntimeVZ || s.Capabilities.Latches == Yes {
+			c.Keepers.Limit = KeeperKernel
+		}
+		switch {
+		case c.Runtime != RuntimeVZ:
+		case s.Capabilities.Masks:
+			c.Keepers.Level = KeeperMask
+		case s.Capabilities.Latches == MaybeUnknown:
+			c.Keepers.Level = KeeperUnknown
+		}
+	}
 }
 
 // Find returns the namespace of a target, and its container where it is one.

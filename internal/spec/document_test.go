@@ -144,7 +144,7 @@ func TestSnapshotErrors(t *testing.T) {
 		{"a fact without a value", edit(t, `"live": 262144`, `"alive": 262144`), `s:87:7: missing key "live" in host.facts[0]`},
 		{"no name", edit(t, `"name": "hn-1"`, `"name": ""`), `s:5:13: node.name must be the name of a node, not the text ""`},
 		{"unknown state of tracking", edit(t, `"state": "on"`, `"state": "perhaps"`), `s:135:16: host.tracking.state must be one of on, off, unknown, not the text "perhaps"`},
-		{"the same container twice", edit(t, "\"runtime\": \"vz\",\n      \"id\": \"132694\"", "\"runtime\": \"netns\", \"id\": \"web-1\""), `s:205:5: containers: "netns/web-1" stands in line 141 already`},
+		{"the same container twice", edit(t, "\"runtime\": \"vz\",\n      \"id\": \"132694\"", "\"runtime\": \"netns\", \"id\": \"web-1\""), `s:213:5: containers: "netns/web-1" stands in line 145 already`},
 		{"the same fact twice", edit(t, `"level"`, `"conntrack.max"`), `s:106:7: host.facts: "conntrack.max" stands in line 87 already`},
 		{"the same module twice", edit(t, `"nf_nat"`, `"ip_set"`), `s:62:7: modules.list: "ip_set" stands in line 34 already`},
 		{"duplicate key", edit(t, `"masks": true`, `"latches": "yes"`), `s:22:5: duplicate key "latches": it stands in line 21 already`},

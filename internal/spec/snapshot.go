@@ -71,6 +71,7 @@ func checkSnapshot(b *binder, root *node, s *nf.Snapshot) {
 // that nf promises, and the values of modules into their own kind. Those of memory
 // and of boot files are such: among the facts of a namespace there are no modules.
 func normalize(s *nf.Snapshot) {
+	s.AddKeepers()
 	slices.SortFunc(s.Modules.List, func(a, b nf.ModuleFact) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(s.Containers, func(a, b nf.Container) int {
 		return cmp.Or(cmp.Compare(a.Runtime, b.Runtime), cmp.Compare(a.ID, b.ID))

@@ -240,7 +240,7 @@ func leftReport() apply.Report {
 func ptr[T any](v T) *T { return &v }
 
 func richSnapshot() nf.Snapshot {
-	return nf.Snapshot{
+	s := nf.Snapshot{
 		APIVersion: nf.APIVersion, Kind: nf.KindNodeSnapshot,
 		Node:    nf.NodeIdentity{Name: "hn-1", Labels: map[string]string{"role": "edge", "0x10": "no"}},
 		TakenAt: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), BootID: "44877559-7580-96e7-0000-000000000000",
@@ -282,4 +282,6 @@ func richSnapshot() nf.Snapshot {
 			Restarts: []nf.RestartDone{{Target: web, Asked: "stateless", Instance: "i-0"}},
 		},
 	}
+	s.AddKeepers()
+	return s
 }

@@ -17,9 +17,9 @@ import (
 // Subject is a machine that the conformance suite tries.
 type Subject interface {
 	List(ctx context.Context) (nf.Snapshot, error)
-	Observe(ctx context.Context, ask nf.Ask) (nf.Snapshot, error)
+	Observe(ctx context.Context, listed nf.Snapshot, ask nf.Ask) (nf.Snapshot, error)
 	Refresh(ctx context.Context, s *nf.Snapshot, c nf.Change) error
-	Set(ctx context.Context, c nf.Change) error
+	Set(ctx context.Context, s *nf.Snapshot, c nf.Change) error
 }
 
 // Stage is a machine without containers, whose kernel has nf_conntrack, and the
@@ -100,7 +100,7 @@ func listed(t *testing.T, m Subject) nf.Snapshot {
 
 func observed(t *testing.T, m Subject, ask nf.Ask) nf.Snapshot {
 	t.Helper()
-	s, err := m.Observe(context.Background(), ask)
+	s, err := m.Observe(context.Background(), listed(t, m), ask)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -291,7 +291,7 @@ func testSet(t *testing.T, st Stage) {
 	if n := number(t, &a.Namespace, udp); n != from {
 		t.Errorf("Refresh changed %d to %d", from, n)
 	}
-	if err := m.Set(ctx, c); err != nil {
+	if err := m.Set(ctx, &s, c); err != nil {
 		t.Fatal(err)
 	}
 	if n := number(t, &a.Namespace, udp); n != from {
@@ -310,7 +310,7 @@ func testSet(t *testing.T, st Stage) {
 		t.Errorf("Refresh of one key left %v", keys)
 	}
 	c.From, c.To = c.To, c.From
-	if err := m.Set(ctx, c); err != nil {
+	if err := m.Set(ctx, &s, c); err != nil {
 		t.Fatal(err)
 	}
 	refresh(c)
@@ -325,7 +325,7 @@ func testInvalid(t *testing.T, st Stage) {
 	c := container(t, &s, "a")
 	before := number(t, &c.Namespace, udp)
 	ch := change("a", udp, before, 1<<31) // more than the kernel's int holds
-	if err := st.Machine.Set(context.Background(), ch); !errors.Is(err, syscall.EINVAL) {
+	if err := st.Machine.Set(context.Background(), &s, ch); !errors.Is(err, syscall.EINVAL) {
 		t.Errorf("error %v", err)
 	}
 	if err := st.Machine.Refresh(context.Background(), &s, ch); err != nil || number(t, &c.Namespace, udp) != before {
@@ -341,7 +341,7 @@ func testReadOnly(t *testing.T, st Stage) {
 		t.Errorf("%+v, %+v", c.Fact(nf.KeyBuckets), c.Fact(udp))
 	}
 	n := number(t, &c.Namespace, nf.KeyBuckets)
-	err := st.Machine.Set(context.Background(), change("a", nf.KeyBuckets, n, 2*n))
+	err := st.Machine.Set(context.Background(), &s, change("a", nf.KeyBuckets, n, 2*n))
 	if err == nil || errors.Is(err, nf.ErrGone) {
 		t.Errorf("error %v", err)
 	}
@@ -353,7 +353,7 @@ func testReadOnly(t *testing.T, st Stage) {
 		t.Errorf("the scope of a read-only limit: %s", c.MaxScope)
 	}
 	n = number(t, &c.Namespace, nf.KeyMax)
-	if err := st.Machine.Set(context.Background(), change("a", nf.KeyMax, n, n-1)); !errors.Is(err, fs.ErrPermission) {
+	if err := st.Machine.Set(context.Background(), &s, change("a", nf.KeyMax, n, n-1)); !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -362,7 +362,7 @@ func testAbsent(t *testing.T, st Stage) {
 	st.Add("a")
 	s := observed(t, st.Machine, nf.Ask{})
 	c := change("a", none, 0, 1)
-	if err := st.Machine.Set(context.Background(), c); !errors.Is(err, fs.ErrNotExist) {
+	if err := st.Machine.Set(context.Background(), &s, c); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("error %v", err)
 	}
 	if err := st.Machine.Refresh(context.Background(), &s, c); err != nil || !container(t, &s, "a").Fact(none).Live.IsAbsent() {
@@ -370,7 +370,7 @@ func testAbsent(t *testing.T, st Stage) {
 	}
 	s.Modules.Set(nf.ModuleFact{Name: "no_such_module", State: nf.ModuleLoaded})
 	c = nf.Change{Target: nf.Node, Key: nf.ModuleKey("no_such_module"), To: nf.Module(nf.ModuleLoaded, nil)}
-	if err := st.Machine.Set(context.Background(), c); err == nil {
+	if err := st.Machine.Set(context.Background(), &s, c); err == nil {
 		t.Error("a module that does not exist was loaded")
 	}
 	if err := st.Machine.Refresh(context.Background(), &s, c); err != nil {
@@ -383,7 +383,7 @@ func testAbsent(t *testing.T, st Stage) {
 
 func testNoSuchChange(t *testing.T, st Stage) {
 	st.Add("a")
-	listed(t, st.Machine)
+	s := listed(t, st.Machine)
 	boot := change("a", udp, 1, 2)
 	boot.Layer = nf.LayerBoot
 	node := boot // this one has no boot files
@@ -395,7 +395,7 @@ func testNoSuchChange(t *testing.T, st Stage) {
 	word := change("a", udp, 1, 2)
 	word.To = nf.Unknown("unreadable")
 	for _, c := range []nf.Change{boot, node, module, level, word} {
-		if err := st.Machine.Set(context.Background(), c); err == nil || errors.Is(err, nf.ErrGone) {
+		if err := st.Machine.Set(context.Background(), &s, c); err == nil || errors.Is(err, nf.ErrGone) {
 			t.Errorf("%s %s: %v", c.Layer, c.Key, err)
 		}
 	}
@@ -411,15 +411,15 @@ func testGone(t *testing.T, st Stage) {
 	if err := m.Refresh(ctx, &s, change("a", udp, 30, 31)); !errors.Is(err, nf.ErrGone) {
 		t.Errorf("Refresh: %v", err)
 	}
-	if err := m.Set(ctx, change("a", udp, 30, 31)); !errors.Is(err, nf.ErrGone) {
+	if err := m.Set(ctx, &s, change("a", udp, 30, 31)); !errors.Is(err, nf.ErrGone) {
 		t.Errorf("Set: %v", err)
 	}
-	if err := m.Set(ctx, change("never", udp, 30, 31)); !errors.Is(err, nf.ErrGone) {
+	if err := m.Set(ctx, &s, change("never", udp, 30, 31)); !errors.Is(err, nf.ErrGone) {
 		t.Errorf("Set of one that never was: %v", err)
 	}
 	b := container(t, &s, "b")
 	c := change("b", udp, number(t, &b.Namespace, udp), 77)
-	if err := errors.Join(m.Set(ctx, c), m.Refresh(ctx, &s, c)); err != nil || number(t, &b.Namespace, udp) != 77 {
+	if err := errors.Join(m.Set(ctx, &s, c), m.Refresh(ctx, &s, c)); err != nil || number(t, &b.Namespace, udp) != 77 {
 		t.Errorf("the other container: %v, %v", b.Fact(udp), err)
 	}
 	now := observed(t, m, ask)
@@ -439,7 +439,7 @@ func testRecreated(t *testing.T, st Stage) {
 	if err := m.Refresh(ctx, &s, c); !errors.Is(err, nf.ErrGone) {
 		t.Errorf("Refresh: %v", err)
 	}
-	if err := m.Set(ctx, c); !errors.Is(err, nf.ErrGone) {
+	if err := m.Set(ctx, &s, c); !errors.Is(err, nf.ErrGone) {
 		t.Errorf("Set: %v", err)
 	}
 	now := listed(t, m)
@@ -449,7 +449,7 @@ func testRecreated(t *testing.T, st Stage) {
 	if err := m.Refresh(ctx, &s, c); !errors.Is(err, nf.ErrGone) {
 		t.Errorf("Refresh of the old snapshot: %v", err)
 	}
-	if err := errors.Join(m.Set(ctx, c), m.Refresh(ctx, &now, c)); err != nil {
+	if err := errors.Join(m.Set(ctx, &now, c), m.Refresh(ctx, &now, c)); err != nil {
 		t.Error(err)
 	}
 }
@@ -519,8 +519,8 @@ func testContext(t *testing.T, st Stage) {
 	cancel()
 	c := change("a", udp, 30, 31)
 	_, list := st.Machine.List(ctx)
-	_, observe := st.Machine.Observe(ctx, nf.Ask{})
-	for _, err := range []error{list, observe, st.Machine.Refresh(ctx, &s, c), st.Machine.Set(ctx, c)} {
+	_, observe := st.Machine.Observe(ctx, s, nf.Ask{})
+	for _, err := range []error{list, observe, st.Machine.Refresh(ctx, &s, c), st.Machine.Set(ctx, &s, c)} {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("error %v", err)
 		}

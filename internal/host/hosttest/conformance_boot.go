@@ -38,7 +38,7 @@ func testSaving(t *testing.T, m Subject, k nf.Key, values ...nf.Value) {
 	}
 	was := nf.Absent()
 	for _, v := range append(values, nf.Absent()) {
-		if err := m.Set(ctx, save(k, v)); err != nil {
+		if err := m.Set(ctx, &s, save(k, v)); err != nil {
 			t.Fatal(err)
 		}
 		if got := saved(&s, k); got != was {
@@ -79,12 +79,12 @@ func testBootModule(t *testing.T, st Stage) {
 
 func testBootNoSuchChange(t *testing.T, st Stage) {
 	st.Add("a")
-	observed(t, st.Machine, nf.Ask{})
+	s := observed(t, st.Machine, nf.Ask{})
 	inContainer := save(udp, nf.Number(30))
 	inContainer.Target = target("a")
 	for _, c := range []nf.Change{inContainer, save(nf.KeyLevel, nf.LevelFull.Value()), save(udp, nf.Unknown("unreadable")), save(udp, nf.Number(-1)),
 		save(nf.ModuleKey("nf_conntrack"), nf.Module(nf.ModuleBuiltin, nil)), save(nf.ModuleKey("nf_conntrack"), nf.Number(1))} {
-		if err := st.Machine.Set(context.Background(), c); err == nil {
+		if err := st.Machine.Set(context.Background(), &s, c); err == nil {
 			t.Errorf("%s of %s was saved as %v", c.Key, c.Target, c.To)
 		}
 	}

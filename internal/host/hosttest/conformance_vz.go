@@ -13,13 +13,14 @@ import (
 // levels in masks and latches, and the hands that do with containers of the vz
 // runtime what an admin does. Start, Stop and Suspend are Machine's, by CTID.
 // Claim gives the namespace of a running one another name in the directory of
-// named ones.
+// named ones. Judge replaces what was seen of tracking by what that proves.
 type VZStage struct {
 	Machine              Subject
 	Add                  func(VZ)
 	Start, Stop, Suspend func(id string)
 	Remove               func(id string)
 	Claim                func(id, name string)
+	Judge                func(*nf.Snapshot)
 }
 
 // RunVZ tries the machines that open makes, a new one for each test, on what
@@ -170,7 +171,7 @@ func testVZNotRunning(t *testing.T, st VZStage) {
 		if err := st.Machine.Refresh(context.Background(), &s, vzChange(id, udp, nf.LayerLive, nf.Number(9))); err != nil || len(c.Facts) != 1 {
 			t.Errorf("%s: %v, %+v", state, err, c.Facts)
 		}
-		if err := st.Machine.Set(context.Background(), vzChange(id, udp, nf.LayerLive, nf.Number(9))); !errors.Is(err, nf.ErrGone) {
+		if err := st.Machine.Set(context.Background(), &s, vzChange(id, udp, nf.LayerLive, nf.Number(9))); !errors.Is(err, nf.ErrGone) {
 			t.Errorf("%s: a value was set: %v", state, err)
 		}
 	}
@@ -183,6 +184,7 @@ func testVZTracking(t *testing.T, st VZStage) {
 		st.Add(VZ{ID: id, Live: live})
 	}
 	s := observed(t, st.Machine, nf.Ask{Rules: true})
+	st.Judge(&s)
 	for id, want := range map[string]string{"101": nf.TrackingOff, "102": nf.TrackingOff, "103": nf.TrackingUnknown, "104": nf.TrackingUnknown, "105": nf.TrackingUnknown} {
 		c := vzContainer(t, &s, id)
 		if c.Tracking == nil || c.Tracking.State != want || c.Tracking.Evidence == "" {
@@ -215,7 +217,7 @@ func testVZSet(t *testing.T, st VZStage) {
 		c := vzContainer(t, &s, id)
 		from, node := number(t, &c.Namespace, udp), number(t, &s.Host, udp)
 		change := vzChange(id, udp, nf.LayerLive, nf.Number(from+17))
-		if err := m.Set(ctx, change); err != nil {
+		if err := m.Set(ctx, &s, change); err != nil {
 			t.Fatal(err)
 		}
 		if err := m.Refresh(ctx, &s, change); err != nil || number(t, &c.Namespace, udp) != from+17 {
@@ -227,7 +229,7 @@ func testVZSet(t *testing.T, st VZStage) {
 	}
 	for _, c := range []nf.Change{vzChange("101", nf.KeyLevel, nf.LayerLive, stateless), vzChange("101", udp, nf.LayerBoot, nf.Number(5)),
 		vzChange("101", nf.ModuleKey("nf_nat"), nf.LayerLive, nf.Module(nf.ModuleLoaded, nil))} {
-		if err := m.Set(ctx, c); err == nil {
+		if err := m.Set(ctx, &s, c); err == nil {
 			t.Errorf("%s %s was made", c.Layer, c.Key)
 		}
 	}
@@ -243,7 +245,7 @@ func testVZSave(t *testing.T, st VZStage) {
 		c := vzContainer(t, &s, id)
 		live, instance := c.Fact(nf.KeyLevel).Live, c.Instance
 		save := vzChange(id, nf.KeyLevel, nf.LayerBoot, stateless)
-		if err := m.Set(ctx, save); err != nil {
+		if err := m.Set(ctx, &s, save); err != nil {
 			t.Errorf("%s: %v", state, err)
 			continue
 		}
@@ -256,7 +258,7 @@ func testVZSave(t *testing.T, st VZStage) {
 			t.Errorf("%s became %s, %s", state, c.State, c.Instance)
 		}
 		save.To = stateful // undone
-		if err := errors.Join(m.Set(ctx, save), m.Refresh(ctx, &s, save)); err != nil {
+		if err := errors.Join(m.Set(ctx, &s, save), m.Refresh(ctx, &s, save)); err != nil {
 			t.Errorf("%s: %v", state, err)
 		}
 		hasLevel(t, c, live, stateful)
@@ -265,14 +267,14 @@ func testVZSave(t *testing.T, st VZStage) {
 
 func testVZSaveNothing(t *testing.T, st VZStage) {
 	st.Add(VZ{ID: "101", State: nf.StateStopped, Saved: stateful})
-	observed(t, st.Machine, nf.Ask{})
+	s := observed(t, st.Machine, nf.Ask{})
 	for _, v := range []nf.Value{odd, nf.Absent(), nf.Unknown("unreadable"), nf.Number(1), nf.Text("Full")} {
-		if err := st.Machine.Set(context.Background(), vzChange("101", nf.KeyLevel, nf.LayerBoot, v)); err == nil {
+		if err := st.Machine.Set(context.Background(), &s, vzChange("101", nf.KeyLevel, nf.LayerBoot, v)); err == nil {
 			t.Errorf("%v was saved", v)
 		}
 	}
 	st.Remove("101")
-	if err := st.Machine.Set(context.Background(), vzChange("101", nf.KeyLevel, nf.LayerBoot, full)); !errors.Is(err, nf.ErrGone) {
+	if err := st.Machine.Set(context.Background(), &s, vzChange("101", nf.KeyLevel, nf.LayerBoot, full)); !errors.Is(err, nf.ErrGone) {
 		t.Errorf("a container that was removed: %v", err)
 	}
 }
@@ -285,14 +287,14 @@ func testVZRestart(t *testing.T, st VZStage) {
 	s := observed(t, m, askVZ("101"))
 	c := vzContainer(t, &s, "101")
 	first, from := c.Instance, number(t, &c.Namespace, udp)
-	if err := m.Set(ctx, vzChange("101", udp, nf.LayerLive, nf.Number(from+17))); err != nil {
+	if err := m.Set(ctx, &s, vzChange("101", udp, nf.LayerLive, nf.Number(from+17))); err != nil {
 		t.Fatal(err)
 	}
 	restart := vzChange("101", nf.KeyRestart, nf.LayerLive, stateless)
 	if err := m.Refresh(ctx, &s, restart); err != nil || c.Instance != first || c.Rules == nil || len(c.Facts) != 3 {
 		t.Errorf("before the restart: %v, %+v", err, c)
 	}
-	if err := m.Set(ctx, restart); err != nil {
+	if err := m.Set(ctx, &s, restart); err != nil {
 		t.Fatal(err)
 	}
 	for _, k := range []nf.Key{udp, nf.KeyLevel} {
@@ -300,7 +302,7 @@ func testVZRestart(t *testing.T, st VZStage) {
 			t.Errorf("%s of another instance: %v", k, err)
 		}
 	}
-	if err := m.Set(ctx, vzChange("101", udp, nf.LayerLive, nf.Number(5))); !errors.Is(err, nf.ErrGone) {
+	if err := m.Set(ctx, &s, vzChange("101", udp, nf.LayerLive, nf.Number(5))); !errors.Is(err, nf.ErrGone) {
 		t.Errorf("another instance was changed: %v", err)
 	}
 	if c.Instance != first {
@@ -318,7 +320,7 @@ func testVZRestart(t *testing.T, st VZStage) {
 	if err := m.Refresh(ctx, &s, change); err != nil || number(t, &c.Namespace, udp) != from {
 		t.Errorf("a value of the new namespace: %+v, %v", c.Fact(udp), err)
 	}
-	if err := errors.Join(m.Set(ctx, change), m.Refresh(ctx, &s, change)); err != nil || number(t, &c.Namespace, udp) != from+5 {
+	if err := errors.Join(m.Set(ctx, &s, change), m.Refresh(ctx, &s, change)); err != nil || number(t, &c.Namespace, udp) != from+5 {
 		t.Errorf("a change of the new instance: %+v, %v", c.Fact(udp), err)
 	}
 }
@@ -331,14 +333,14 @@ func testVZRestartNothing(t *testing.T, st VZStage) {
 	}
 	s := observed(t, st.Machine, nf.Ask{})
 	for id, state := range states {
-		if err := st.Machine.Set(ctx, vzChange(id, nf.KeyRestart, nf.LayerLive, full)); err == nil {
+		if err := st.Machine.Set(ctx, &s, vzChange(id, nf.KeyRestart, nf.LayerLive, full)); err == nil {
 			t.Errorf("%s: restarted", state)
 		}
 		if err := st.Machine.Refresh(ctx, &s, vzChange(id, nf.KeyRestart, nf.LayerLive, full)); err != nil || vzContainer(t, &s, id).State != state {
 			t.Errorf("%s: %v, %+v", state, err, vzContainer(t, &s, id))
 		}
 	}
-	if err := st.Machine.Set(ctx, nf.Change{Target: nf.Node, Key: nf.KeyRestart, Layer: nf.LayerLive, To: full}); err == nil {
+	if err := st.Machine.Set(ctx, &s, nf.Change{Target: nf.Node, Key: nf.KeyRestart, Layer: nf.LayerLive, To: full}); err == nil {
 		t.Error("the node was restarted")
 	}
 }
@@ -366,7 +368,7 @@ func testVZGone(t *testing.T, st VZStage) {
 		changes := []nf.Change{vzChange("101", udp, nf.LayerLive, nf.Number(5)), vzChange("101", nf.KeyLevel, nf.LayerBoot, stateless),
 			vzChange("101", nf.KeyRestart, nf.LayerLive, stateless)}
 		for _, c := range changes {
-			if err := m.Set(ctx, c); !errors.Is(err, nf.ErrGone) && !(c.Key == nf.KeyRestart && err != nil) {
+			if err := m.Set(ctx, &s, c); !errors.Is(err, nf.ErrGone) && !(c.Key == nf.KeyRestart && err != nil) {
 				t.Errorf("%s: %s was set: %v", name, c.Key, err)
 			}
 		}

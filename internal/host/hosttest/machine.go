@@ -42,9 +42,8 @@ type Machine struct {
 	containers []*namespace // sorted by runtime and id
 	made       int          // namespaces ever made
 	warnings   []nf.Warning
-	boot       *bootFiles           // nil: the node has none
-	known      map[nf.Target]string // the instance of each container as last seen by the caller, by its nameless target
-	masks      bool                 // nf.Capabilities
+	boot       *bootFiles // nil: the node has none
+	masks      bool       // nf.Capabilities
 	latches    string
 	faults     []*Fault
 	calls      []Call
@@ -75,7 +74,6 @@ func New() *Machine {
 		denied:  map[string]string{},
 		support: nf.Modules{Support: nf.SupportLoadable, Complete: true, Aliases: map[string]string{"ip_conntrack": "nf_conntrack"}},
 		modules: map[string]*module{},
-		known:   map[nf.Target]string{},
 		latches: nf.No,
 	}
 	m.host = m.namespace("")

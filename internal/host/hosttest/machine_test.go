@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"nfsync.dev/nfsync/internal/diff"
 	"nfsync.dev/nfsync/internal/host/hosttest"
 	"nfsync.dev/nfsync/internal/nf"
 )
@@ -36,12 +37,28 @@ func TestConformanceBoot(t *testing.T) {
 	})
 }
 
-func set(t *testing.T, m *hosttest.Machine, target nf.Target, k nf.Key, to nf.Value) error {
+// observe observes as a run does: what was seen of tracking is judged.
+func observe(t *testing.T, m *hosttest.Machine, ask nf.Ask) nf.Snapshot {
 	t.Helper()
-	if _, err := m.List(context.Background()); err != nil {
+	listed, err := m.List(context.Background())
+	if err != nil {
 		t.Fatal(err)
 	}
-	return m.Set(context.Background(), nf.Change{Target: target, Key: k, Layer: nf.LayerLive, To: to})
+	s, err := m.Observe(context.Background(), listed, ask)
+	if err != nil {
+		t.Fatal(err)
+	}
+	diff.JudgeTracking(&s, nf.Node)
+	return s
+}
+
+func set(t *testing.T, m *hosttest.Machine, target nf.Target, k nf.Key, to nf.Value) error {
+	t.Helper()
+	s, err := m.List(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m.Set(context.Background(), &s, nf.Change{Target: target, Key: k, Layer: nf.LayerLive, To: to})
 }
 
 // What a kernel makes of a container's limit, by whose it is.
@@ -87,10 +104,7 @@ func TestMaxScopeIsObserved(t *testing.T) {
 	m.SetScope(own, hosttest.Own)
 	m.SetScope(same, hosttest.Own)
 	m.Put(own, nf.KeyMax, 5)
-	s, err := m.Observe(context.Background(), nf.Ask{Limits: true})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := observe(t, m, nf.Ask{Limits: true})
 	for target, want := range map[nf.Target]string{node: nf.ScopeNode, own: nf.ScopeOwn, same: nf.ScopeUnknown} {
 		if _, c, _ := s.Find(target); c.MaxScope != want {
 			t.Errorf("%s: %s, want %s", target, c.MaxScope, want)
@@ -153,9 +167,9 @@ func TestUnloadLosesRules(t *testing.T) {
 	if err := set(t, m, nf.Node, nf.ModuleKey("iptable_filter"), nf.Module(nf.ModuleUnloaded, nil)); err != nil {
 		t.Fatal(err)
 	}
-	s, err := m.Observe(context.Background(), nf.Ask{Rules: true})
-	if err != nil || len(s.Containers[0].Rules.Tables) != 1 || s.Containers[0].Rules.Tables[0].Backend != nf.BackendNft {
-		t.Errorf("%+v, %v", s.Containers[0].Rules, err)
+	s := observe(t, m, nf.Ask{Rules: true})
+	if len(s.Containers[0].Rules.Tables) != 1 || s.Containers[0].Rules.Tables[0].Backend != nf.BackendNft {
+		t.Errorf("%+v", s.Containers[0].Rules)
 	}
 }
 
@@ -180,14 +194,15 @@ func TestFaults(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			m := hosttest.New()
 			web := m.AddContainer("web")
-			if _, err := m.List(context.Background()); err != nil {
+			s, err := m.List(context.Background())
+			if err != nil {
 				t.Fatal(err)
 			}
 			test.fault.Op = hosttest.OpSet
 			m.Inject(test.fault)
 			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 			defer cancel()
-			err := m.Set(ctx, nf.Change{Target: web, Key: udp, To: nf.Number(60)})
+			err = m.Set(ctx, &s, nf.Change{Target: web, Key: udp, To: nf.Number(60)})
 			if !errors.Is(err, test.err) || (err == nil) != (test.err == nil) {
 				t.Errorf("error %v, want %v", err, test.err)
 			}

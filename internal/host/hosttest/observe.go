@@ -20,15 +20,20 @@ func (m *Machine) List(ctx context.Context) (nf.Snapshot, error) {
 	return m.list(), err
 }
 
-// Observe observes the node's own facts, and of the containers what is asked.
-func (m *Machine) Observe(ctx context.Context, ask nf.Ask) (nf.Snapshot, error) {
+// Observe observes the node's own facts, and what is asked of the containers that
+// a List has returned.
+func (m *Machine) Observe(ctx context.Context, listed nf.Snapshot, ask nf.Ask) (nf.Snapshot, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	effect, err := m.fault(ctx, OpObserve, nf.Change{})
 	if !effect {
 		return nf.Snapshot{}, err
 	}
-	s := m.list()
+	s := listed.Clone()
+	s.Containers = slices.DeleteFunc(s.Containers, func(c nf.Container) bool {
+		_, exists := m.find(c.Target())
+		return !exists
+	})
 	s.Capabilities = m.capabilities()
 	s.Modules = m.facts(ask.Modules, ask.All)
 	m.look(&s.Host, m.host, nf.Need{All: true, Rules: true, Count: true})
@@ -46,18 +51,18 @@ func (m *Machine) Observe(ctx context.Context, ask nf.Ask) (nf.Snapshot, error) 
 
 func (m *Machine) list() nf.Snapshot {
 	s := nf.Snapshot{APIVersion: nf.APIVersion, Kind: nf.KindNodeSnapshot, TakenAt: takenAt, BootID: m.bootID, Kernel: m.kernel,
-		Node: nf.NodeIdentity{Name: m.node.Name, Labels: maps.Clone(m.node.Labels)}, Host: nf.Namespace{Facts: []nf.Fact{}},
+		Node:       nf.NodeIdentity{Name: m.node.Name, Labels: maps.Clone(m.node.Labels)},
+		Host:       nf.Namespace{Facts: []nf.Fact{}},
 		Containers: []nf.Container{}, Warnings: append([]nf.Warning{}, m.warnings...)}
 	s.Modules.List = []nf.ModuleFact{}
 	s.Capabilities.Masks, s.Capabilities.Latches = m.masks, m.latches
-	m.known = map[nf.Target]string{}
 	for _, ns := range m.containers {
 		t := ns2target(ns)
 		c := nf.Container{Runtime: t.Runtime, ID: t.ID, Name: t.Name, Aliases: slices.Clone(ns.aliases), Namespace: nf.Namespace{Facts: []nf.Fact{}}}
 		m.identify(&c, ns)
 		s.Containers = append(s.Containers, c)
-		m.known[t.Nameless()] = ns.instance
 	}
+	s.AddKeepers()
 	return s
 }
 
@@ -113,26 +118,10 @@ func (m *Machine) lookRules(out *nf.Namespace, ns *namespace) {
 		tracking = *ns.tracking
 	case rules.Level() >= nf.LevelStateful:
 		tracking = nf.Tracking{State: nf.TrackingOn, Evidence: "rules need it"}
-	case m.latches == nf.Yes || m.latches == nf.MaybeUnknown:
-		tracking = m.latchTracking(ns)
 	case rules.Unknown != "":
 		tracking = nf.Tracking{State: nf.TrackingUnknown, Evidence: rules.Unknown}
 	}
 	out.Tracking = &tracking
-}
-
-// latchTracking is that of a namespace of a kernel that latches, whose rules
-// need no tracking now: they may have done before.
-func (m *Machine) latchTracking(ns *namespace) nf.Tracking {
-	switch {
-	case !m.conntrack():
-		return nf.Tracking{State: nf.TrackingOff, Evidence: "nf_conntrack is not loaded"}
-	case m.latches == nf.Yes && ns.count > 0:
-		return nf.Tracking{State: nf.TrackingOn, Evidence: "there are live entries"}
-	case m.latches == nf.Yes && ns.vz != nil && !ns.vz.live.MaskTracks():
-		return nf.Tracking{State: nf.TrackingOff, Evidence: "the mask has no bits for conntrack"}
-	}
-	return nf.Tracking{State: nf.TrackingUnknown, Evidence: "a rule that is gone may have turned it on"}
 }
 
 func (m *Machine) count(ns *namespace) nf.Value {
@@ -201,7 +190,6 @@ func (m *Machine) refreshContainer(s *nf.Snapshot, c nf.Change) error {
 	if c.Key == nf.KeyMax {
 		m.refreshNode(s, nf.KeyMax)
 	}
-	m.known[c.Target.Nameless()] = ns.instance
 	return nil
 }
 
@@ -241,7 +229,7 @@ func (m *Machine) refreshAll(s *nf.Snapshot, n nf.Need) error {
 		ns, ok := m.find(c.Target())
 		same := ok && ns.instance == c.Instance
 		if !same {
-			c.Namespace = nf.Namespace{Facts: []nf.Fact{}, Rules: &nf.Rules{Tables: []nf.Table{}}}
+			c.Namespace = nf.Namespace{Keepers: c.Keepers, Facts: []nf.Fact{}, Rules: &nf.Rules{Tables: []nf.Table{}}}
 		}
 		c.Unobservable = ""
 		if ok && ns.vz != nil {

@@ -21,13 +21,14 @@ func (m *Machine) Calls() []Call {
 	return append([]Call(nil), m.calls...)
 }
 
-// Set makes the change's key have the value To.
-func (m *Machine) Set(ctx context.Context, c nf.Change) error {
+// Set makes the change's key have the value To on its target, as the snapshot has
+// it.
+func (m *Machine) Set(ctx context.Context, s *nf.Snapshot, c nf.Change) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	effect, err := m.fault(ctx, OpSet, c)
 	if effect {
-		if e := m.set(c); e != nil {
+		if e := m.set(s, c); e != nil {
 			err = e
 		}
 	}
@@ -35,9 +36,10 @@ func (m *Machine) Set(ctx context.Context, c nf.Change) error {
 	return err
 }
 
-func (m *Machine) set(c nf.Change) error {
-	ns, ok := m.find(c.Target)
-	if !ok || !c.Target.IsNode() && m.known[c.Target.Nameless()] != ns.instance {
+func (m *Machine) set(s *nf.Snapshot, c nf.Change) error {
+	ns, exists := m.find(c.Target)
+	_, at, observed := s.Find(c.Target)
+	if !exists || !observed || at != nil && at.Instance != ns.instance {
 		return fmt.Errorf("cannot change %s: %w", c.Target, nf.ErrGone)
 	}
 	name, module := c.Key.Module()

@@ -233,10 +233,9 @@ func (m *Machine) identify(c *nf.Container, ns *namespace) {
 // another instance than before: nothing is known of its namespace yet.
 func (m *Machine) refreshRestart(at *nf.Container, ns *namespace) {
 	if at.Instance != ns.instance {
-		at.Namespace, at.MaxScope = nf.Namespace{Facts: []nf.Fact{}}, ""
+		at.Namespace, at.MaxScope = nf.Namespace{Keepers: at.Keepers, Facts: []nf.Fact{}}, ""
 	}
 	m.identify(at, ns)
-	m.known[ns2target(ns).Nameless()] = ns.instance
 }
 
 // saveLevel saves a level for the next cold start.

@@ -1,9 +1,9 @@
 package hosttest_test
 
 import (
-	"context"
 	"testing"
 
+	"nfsync.dev/nfsync/internal/diff"
 	"nfsync.dev/nfsync/internal/host/hosttest"
 	"nfsync.dev/nfsync/internal/nf"
 )
@@ -21,6 +21,7 @@ func TestConformanceVZ(t *testing.T) {
 			Add:     func(c hosttest.VZ) { m.AddVZ(c) },
 			Start:   by(m.Start), Stop: by(m.Stop), Suspend: by(m.Suspend), Remove: by(m.Remove),
 			Claim: func(string, string) {}, // it has no directory
+			Judge: func(s *nf.Snapshot) { diff.JudgeTracking(s, nf.Node) },
 		}
 	})
 }
@@ -83,10 +84,7 @@ func TestColdStarts(t *testing.T) {
 		m.SetRules(web, nf.Table{Backend: nf.BackendNft, Rules: 1})
 		m.SetTracking(web, nf.Tracking{State: nf.TrackingOn})
 		start(m, web)
-		s, err := m.Observe(context.Background(), nf.Ask{All: true})
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := observe(t, m, nf.Ask{All: true})
 		_, c, _ := s.Find(web)
 		if m.Value(web, nf.KeyMax) != m.Value(nf.Node, nf.KeyMax) || c.Count != nf.Number(0) || len(c.Rules.Tables) != 0 ||
 			c.Tracking.State != nf.TrackingUnknown || c.Fact(nf.KeyLevel).Live != nf.LevelStateful.Value() {
@@ -116,10 +114,7 @@ func TestCapabilities(t *testing.T) {
 		web := m.AddVZ(hosttest.VZ{ID: "101", Saved: nf.LevelFull.Value()})
 		m.SetCount(web, 3)
 		m.SetState(m.AddVZ(hosttest.VZ{ID: "102"}), "starting")
-		s, err := m.Observe(context.Background(), nf.Ask{Rules: true})
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := observe(t, m, nf.Ask{Rules: true})
 		_, c, _ := s.Find(web)
 		if s.Capabilities.Masks != test.masks || s.Capabilities.Latches != test.latches || c.Fact(nf.KeyLevel).Live != test.live ||
 			s.Host.Tracking.State != test.node || c.Tracking.State != test.tracked {

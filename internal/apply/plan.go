@@ -1,0 +1,125 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"nfsync.dev/nfsync/internal/diff"
+	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/state"
+)
+
+// Observer is a machine that is only observed.
+type Observer interface {
+	// List observes identities only: the node and its containers.
+	List(ctx context.Context) (nf.Snapshot, error)
+	// Observe observes the facts that are asked, of the containers that List
+	// has returned.
+	Observe(ctx context.Context, listed nf.Snapshot, ask nf.Ask) (nf.Snapshot, error)
+}
+
+// Facts is where the facts of a plan come from: Live or Recorded.
+type Facts interface {
+	Observer
+	// Memory returns what nfsync remembers of earlier runs on the node. Where
+	// this user may not read it the error is fs.ErrPermission.
+	Memory() (nf.Memory, error)
+}
+
+// Live returns the facts of a machine, with what memory reads.
+func Live(m Observer, memory func() (nf.Memory, error)) Facts { return live{m, memory} }
+
+type live struct {
+	Observer
+	memory func() (nf.Memory, error)
+}
+
+func (l live) Memory() (nf.Memory, error) { return l.memory() }
+
+// Observe also judges what was seen of tracking.
+func (l live) Observe(ctx context.Context, listed nf.Snapshot, ask nf.Ask) (nf.Snapshot, error) {
+	s, err := l.Observer.Observe(ctx, listed, ask)
+	diff.JudgeTracking(&s, nf.Node)
+	return s, err
+}
+
+// Recorded returns the facts and the memory of a snapshot.
+func Recorded(s nf.Snapshot) Facts { return recorded{s} }
+
+type recorded struct{ snapshot nf.Snapshot }
+
+func (r recorded) List(context.Context) (nf.Snapshot, error) { return r.snapshot, nil }
+
+func (r recorded) Observe(context.Context, nf.Snapshot, nf.Ask) (nf.Snapshot, error) {
+	return r.snapshot, nil
+}
+
+func (r recorded) Memory() (nf.Memory, error) { return r.snapshot.Memory, nil }
+
+// MemoryOf returns a function that reads the memory of a state directory; nil is
+// one that this user may not open.
+func MemoryOf(d *state.Dir) func() (nf.Memory, error) {
+	if d == nil {
+		return func() (nf.Memory, error) { return nf.Memory{}, fs.ErrPermission }
+	}
+	return d.Memory
+}
+
+// Observe lists the node's containers, observes what ask wants of them, and adds
+// what nfsync remembers. Memory that this user may not read is a warning.
+func Observe(ctx context.Context, f Facts, ask func(listed *nf.Snapshot) nf.Ask) (nf.Snapshot, error) {
+	listed, err := f.List(ctx)
+	if err != nil {
+		return nf.Snapshot{}, fmt.Errorf("cannot list the node's containers: %w", err)
+	}
+	s, err := f.Observe(ctx, listed, ask(&listed))
+	if err != nil {
+		return nf.Snapshot{}, fmt.Errorf("cannot observe the node: %w", err)
+	}
+	s.Memory, err = f.Memory()
+	if errors.Is(err, fs.ErrPermission) {
+		s.Warnings = append(s.Warnings, nf.Warning{Code: nf.WarnMemoryUnreadable, Target: nf.Node,
+			Message: "this user may not read what nfsync remembers of earlier runs: every difference looks new"})
+		err = nil
+	}
+	return s, err
+}
+
+// Question is what a plan answers: what is wanted, on which facts.
+type Question struct {
+	Facts Facts
+	// Wants resolves the policies for the node that was listed.
+	Wants    func(listed *nf.Snapshot) nf.Wants
+	Revision string // the policies' commit, or empty
+	// Restarts bounds the restarts of containers that a run may make.
+	Restarts nf.Restarts
+}
+
+// Plan makes a plan. It changes nothing.
+func Plan(ctx context.Context, q Question) (nf.Plan, error) {
+	a, err := q.answer(ctx)
+	return a.plan, err
+}
+
+// answer is a plan with what it rests on.
+type answer struct {
+	wants nf.Wants
+	snap  nf.Snapshot
+	plan  nf.Plan
+}
+
+func (q Question) answer(ctx context.Context) (a answer, err error) {
+	a.snap, err = Observe(ctx, q.Facts, func(listed *nf.Snapshot) nf.Ask {
+		a.wants = q.Wants(listed)
+		a.wants.Restarts = q.Restarts
+		return diff.Ask(a.wants)
+	})
+	if err != nil {
+		return a, err
+	}
+	a.plan = diff.Plan(a.wants, &a.snap)
+	a.plan.Revision = q.Revision
+	return a, nil
+}
