@@ -121,6 +121,20 @@ func TestLatchSeenOnce(t *testing.T) {
 	}
 }
 
+// What is read again while the changes are made is judged as the rest: entries
+// that appear meanwhile show that the container tracks.
+func TestLatchSeenLater(t *testing.T) {
+	b := newVirtuozzo(t)
+	web := b.running("101")
+	b.machine.PutLevel(web, nf.LayerBoot, stateless)
+	b.wantLevel(web, full, nf.RestartRefuse) // so it is live: one boot change
+	b.when(web, nf.KeyLevel, func() { b.machine.SetCount(web, 3) })
+	b.ok(0)
+	if len(b.ledger()) != 1 {
+		t.Errorf("ledger %v", b.ledger())
+	}
+}
+
 // Only on a kernel that latches is there a ledger.
 func TestNoLatches(t *testing.T) {
 	for _, latches := range []string{nf.No, nf.MaybeUnknown} {

@@ -197,11 +197,11 @@ func TestRefreshModule(t *testing.T) {
 	if got := again(*nat); got != "loaded refs 2 holders [nft_ct xt_nat] deps 4" {
 		t.Errorf("used by more: %s", got)
 	}
-	if got := again(*ct); got != "loaded refs 0 holders [] deps 7" {
+	if got := again(*ct); got != "loaded refs 0 holders [] deps 6" {
 		t.Errorf("loaded since: %s", got)
 	}
 	writeFile(t, list, []byte("nft_ct 1 0 - Loading 0x0\n"))
-	if got := again(*ct); got != "unloaded refs 0 holders [] deps 7" {
+	if got := again(*ct); got != "unloaded refs 0 holders [] deps 6" {
 		t.Errorf("still loading: %s", got)
 	}
 	if got := again(*nat); got != "unloaded refs 0 holders [] deps 4" {
