@@ -53,9 +53,9 @@ func TestApply(t *testing.T) {
 	}
 	instance := m.Keys[1].Instance
 	wantMemory := nf.Memory{Revision: "rev", Keys: []nf.MemoryKey{
-		{Target: nf.Node, Key: udp, Asked: "60", Applied: nf.Number(60), Instance: "boot-1", Set: true},
-		{Target: web, Key: icmp, Asked: "30", Applied: nf.Number(30), Instance: instance},
-		{Target: web, Key: udp, Asked: "90", Applied: nf.Number(90), Instance: instance, Set: true},
+		{Target: nf.Node, Key: udp, Asked: nf.Exactly(nf.Number(60)), Applied: nf.Number(60), Instance: "boot-1", Set: true},
+		{Target: web, Key: icmp, Asked: nf.Exactly(nf.Number(30)), Applied: nf.Number(30), Instance: instance},
+		{Target: web, Key: udp, Asked: nf.Exactly(nf.Number(90)), Applied: nf.Number(90), Instance: instance, Set: true},
 	}}
 	if diff := cmp.Diff(wantMemory, m, cmp.Comparer(func(a, b nf.Value) bool { return a == b })); diff != "" || instance == "" {
 		t.Errorf("memory (-want +got):\n%s", diff)

@@ -135,10 +135,10 @@ func (m *memory) forget(there present) {
 // now. Where none is asked, or policies do not agree on one, they stay: a policy
 // that comes and goes is no reason for a second restart.
 func (m *memory) dropRestarts(wants nf.Wants) {
-	asked := map[nf.Target]string{}
+	asked := map[nf.Target]nf.Wish{}
 	for _, w := range wants.List {
 		if w.Key == nf.KeyLevel && len(w.Rivals) == 0 {
-			asked[w.Target.Nameless()] = w.Wish.String()
+			asked[w.Target.Nameless()] = w.Wish
 		}
 	}
 	m.Restarts = slices.DeleteFunc(m.Restarts, func(d nf.RestartDone) bool {

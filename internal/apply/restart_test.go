@@ -122,10 +122,10 @@ func TestRestart(t *testing.T) {
 		t.Errorf("summary %+v", r.Summary)
 	}
 	m := b.memory()
-	if diff := cmp.Diff([]nf.RestartDone{{Target: web, Asked: "stateful", Instance: was}}, m.Restarts); diff != "" {
+	if diff := cmp.Diff([]nf.RestartDone{{Target: web, Asked: nf.Exactly(stateful), Instance: was}}, m.Restarts, cmp.Comparer(func(a, b nf.Wish) bool { return a == b })); diff != "" {
 		t.Errorf("restarts (-want +got):\n%s", diff)
 	}
-	want := nf.MemoryKey{Target: web, Key: nf.KeyLevel, Asked: "stateful", Applied: stateful, Instance: b.instance(web), Set: true}
+	want := nf.MemoryKey{Target: web, Key: nf.KeyLevel, Asked: nf.Exactly(stateful), Applied: stateful, Instance: b.instance(web), Set: true}
 	if len(m.Keys) != 1 || m.Keys[0] != want || want.Instance == was {
 		t.Errorf("keys %+v", m.Keys)
 	}
@@ -167,7 +167,7 @@ func TestRestartThatBringsAnotherLevel(t *testing.T) {
 	b.wantLevel(web, stateless, nf.RestartAllow)
 	b.ok(0)
 	b.levels(web, stateless, stateless)
-	if m := b.memory(); len(m.Restarts) != 1 || m.Restarts[0].Asked != "stateless" || m.Restarts[0].Instance != was {
+	if m := b.memory(); len(m.Restarts) != 1 || m.Restarts[0].Asked != nf.Exactly(stateless) || m.Restarts[0].Instance != was {
 		t.Errorf("restarts %+v", m.Restarts)
 	}
 }

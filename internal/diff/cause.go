@@ -12,7 +12,7 @@ func (w *World) cause(want nf.Want) nf.Cause {
 	switch {
 	case !known:
 		return nf.CauseNew
-	case m.Asked != want.Wish.String():
+	case m.Asked != want.Wish:
 		return nf.CausePolicy
 	case m.Instance != w.instance(want.Target):
 		return nf.CauseRestart

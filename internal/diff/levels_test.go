@@ -126,13 +126,13 @@ func (c levelCase) snapshot() *nf.Snapshot {
 		boot(&ct.Namespace, nf.KeyLevel, levelValue(c.saved))
 		ct.Tracking = &nf.Tracking{State: c.tracking}
 		if c.before == "once" {
-			s.Memory.Restarts = []nf.RestartDone{{Target: vz101.Nameless(), Asked: c.wanted, Instance: "boot-1/101/17"}}
+			s.Memory.Restarts = []nf.RestartDone{{Target: vz101.Nameless(), Asked: nf.Exactly(levelValue(c.wanted)), Instance: "boot-1/101/17"}}
 		}
 	})
 }
 
 func (c levelCase) want() nf.Want {
-	return restart(want(vz101, nf.KeyLevel, nf.Text(c.wanted)), nf.Restart(c.restart))
+	return restart(want(vz101, nf.KeyLevel, levelValue(c.wanted)), nf.Restart(c.restart))
 }
 
 // levelAnswers writes a plan down in the words of the table, and holds every
@@ -144,7 +144,7 @@ func (c levelCase) answers(t *testing.T, p nf.Plan) string {
 		if layer == nf.LayerBoot {
 			have = levelValue(c.saved)
 		}
-		if target != vz101 || to != nf.Text(c.wanted) || from != have && !from.IsUnknown() {
+		if target != vz101 || to != levelValue(c.wanted) || from != have && !from.IsUnknown() {
 			t.Errorf("%+v: %s from %s to %s", c, target, from, to)
 		}
 	}

@@ -77,7 +77,7 @@ func (w *World) unmasked(t nf.Target, live nf.Value) nf.Value {
 func (p *planner) considerRestart(want nf.Want, live, saved nf.Value) {
 	staged := want.Restart == nf.RestartStage || want.Restart == nf.RestartAllow
 	d := &difference{want: want, layer: nf.LayerLive, from: live, to: want.Wish.Value,
-		restarted: want.Restart == nf.RestartAllow && p.world.restarted(want.Target, want.Wish.String())}
+		restarted: want.Restart == nf.RestartAllow && p.world.restarted(want.Target, want.Wish)}
 	savable := staged && p.save(want, saved)
 	if !savable || live.IsUnknown() || isSuspended(p.world.at(want.Target).container) {
 		p.todo = append(p.todo, d)
@@ -117,7 +117,7 @@ func (p *planner) save(want nf.Want, saved nf.Value) bool {
 // write without a word.
 func (w *World) staged(want nf.Want, live, saved nf.Value) string {
 	m, known := w.mem[memoryRef(want.Target, nf.KeyLevel)]
-	if known && m.Set && saved == want.Wish.Value && m.Asked == want.Wish.String() && m.Instance != w.instance(want.Target) {
+	if known && m.Set && saved == want.Wish.Value && m.Asked == want.Wish && m.Instance != w.instance(want.Target) {
 		return fmt.Sprintf("the level was saved before the container last came up, and that did not bring it live: it is %s. "+
 			"It was resumed from a dump, or its cold start has not set the saved level; another cold start may", live)
 	}
@@ -142,7 +142,7 @@ func (p *planner) noRestart(t nf.Target) string {
 // restarted tells whether nfsync has restarted the container for this want
 // before. An entry for the instance that still runs is of a restart that was
 // never made.
-func (w *World) restarted(t nf.Target, asked string) bool {
+func (w *World) restarted(t nf.Target, asked nf.Wish) bool {
 	for _, done := range w.restarts[t.Nameless()] {
 		if done.Asked == asked && done.Instance != w.instance(t) {
 			return true
@@ -161,7 +161,7 @@ func (w *World) mayNotRestart(d *difference) *verdict {
 		return no("only a container that is running is restarted")
 	case saved == nil || *saved != d.to:
 		return no("a restart would not bring the level %s, which is not the saved one", d.to)
-	case w.restarted(d.want.Target, d.want.Wish.String()):
+	case w.restarted(d.want.Target, d.want.Wish):
 		return restartedOnce(d.from)
 	}
 	return nil

@@ -136,7 +136,7 @@ func (w *World) meets(want nf.Want, v nf.Value) (bool, nf.Value) {
 }
 
 func (p *planner) settle(want nf.Want, v nf.Value) {
-	p.plan.InSync = append(p.plan.InSync, nf.Settled{Target: want.Target, Key: want.Key, Asked: want.Wish.String(), Value: v})
+	p.plan.InSync = append(p.plan.InSync, nf.Settled{Target: want.Target, Key: want.Key, Asked: want.Wish, Value: v})
 }
 
 func (p *planner) pend(want nf.Want, from nf.Value, until nf.Until, reason string) {
@@ -162,7 +162,7 @@ func (p *planner) change(d *difference) {
 		p.world.saves[d.want.Target] = d.to
 	}
 	p.plan.Changes = append(p.plan.Changes, nf.Change{Target: d.want.Target, Key: d.want.Key, Layer: d.layer, From: d.from, To: d.to,
-		OneWay: d.oneWay(), Disruptive: d.want.Key == nf.KeyRestart, Cause: p.world.cause(d.want), Source: d.want.Source, Asked: d.want.Wish.String()})
+		OneWay: d.oneWay(), Disruptive: d.want.Key == nf.KeyRestart, Cause: p.world.cause(d.want), Source: d.want.Source, Asked: d.want.Wish})
 }
 
 // finish counts and puts everything but the changes, which have their order,

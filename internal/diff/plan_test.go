@@ -342,10 +342,10 @@ func TestPlanID(t *testing.T) {
 
 func TestCause(t *testing.T) {
 	wanted := want(netns("web"), nf.TimeoutKey("udp"), nf.Number(60))
-	remember := func(asked, instance string) edit {
+	remember := func(asked int64, instance string) edit {
 		return func(s *nf.Snapshot) {
 			s.Memory.Keys = []nf.MemoryKey{{Target: nf.Target{Kind: nf.TargetContainer, Runtime: nf.RuntimeNetns, ID: "web", Name: "old-name"},
-				Key: wanted.Key, Asked: asked, Instance: instance}}
+				Key: wanted.Key, Asked: nf.Exactly(nf.Number(asked)), Instance: instance}}
 		}
 	}
 	for _, test := range []struct {
@@ -353,9 +353,9 @@ func TestCause(t *testing.T) {
 		cause nf.Cause
 	}{
 		{func(*nf.Snapshot) {}, nf.CauseNew},
-		{remember("30", "boot-0/web"), nf.CausePolicy},
-		{remember("60", "boot-0/web"), nf.CauseRestart},
-		{remember("60", "boot-1/web"), nf.CauseDrift},
+		{remember(30, "boot-0/web"), nf.CausePolicy},
+		{remember(60, "boot-0/web"), nf.CauseRestart},
+		{remember(60, "boot-1/web"), nf.CauseDrift},
 	} {
 		p := Plan(wants(wanted), mainline(test.edit))
 		if len(p.Changes) != 1 || p.Changes[0].Cause != test.cause {
@@ -415,5 +415,41 @@ func TestRanges(t *testing.T) {
 		if got != test.to || len(p.Refusals) > 0 {
 			t.Errorf("%s %d in %d..%d: to %s, want %s (%v)", test.key, test.have, test.atLeast, test.atMost, got, test.to, p.Refusals)
 		}
+	}
+}
+
+// TestCauseComparesWishes: the policy is the cause where the wishes differ, and
+// only there, whatever people read of them.
+func TestCauseComparesWishes(t *testing.T) {
+	wish := rapid.Custom(func(t *rapid.T) nf.Wish {
+		n := rapid.Int64Range(1, 3).Draw(t, "number")
+		return rapid.SampledFrom([]nf.Wish{
+			nf.Exactly(nf.Number(n)), {AtLeast: n}, {AtMost: n}, {AtLeast: n, AtMost: 3},
+			nf.Exactly(nf.Text(nf.Number(n).String())), nf.Exactly(nf.Text(nf.Wish{AtLeast: n}.String())),
+		}).Draw(t, "wish")
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		was, now := wish.Draw(t, "was"), want(nf.Node, nf.KeyMax, nf.Absent())
+		now.Wish = wish.Draw(t, "now")
+		s := mainline(func(s *nf.Snapshot) {
+			s.Memory.Keys = []nf.MemoryKey{{Target: nf.Node, Key: nf.KeyMax, Asked: was, Instance: s.BootID}}
+		})
+		if cause := NewWorld(s).cause(now); (cause == nf.CauseDrift) != (was == now.Wish) {
+			t.Fatalf("%#v, then %#v: the cause is %s", was, now.Wish, cause)
+		}
+	})
+}
+
+// TestParameterWithSpaces: what the kernel shows for one parameter says nothing
+// of another.
+func TestParameterWithSpaces(t *testing.T) {
+	s := mainline(func(s *nf.Snapshot) {
+		m := module(s, "nf_conntrack")
+		m.State, m.Parameters = nf.ModuleLoaded, map[string]nf.Parameter{"note": {Value: "a acct=1"}, "acct": {Value: "0"}}
+	})
+	p := Plan(wants(wantModule("nf_conntrack", nf.ModuleLoaded, map[string]string{"acct": "1", "note": "a acct=1"})), s)
+	from := nf.Module(nf.ModuleLoaded, map[string]string{"acct": "0", "note": "a acct=1"})
+	if i := slices.IndexFunc(p.Refusals, func(r nf.Refusal) bool { return r.Layer == nf.LayerLive }); i < 0 || p.Refusals[i].From != from {
+		t.Errorf("want a refusal from %v: %+v", from, p)
 	}
 }

@@ -30,7 +30,7 @@ func randomVirtuozzo(t *rapid.T, s *nf.Snapshot, c *nf.Container) {
 	}
 	if rapid.IntRange(0, 4).Draw(t, "restarted") == 0 {
 		s.Memory.Restarts = append(s.Memory.Restarts, nf.RestartDone{Target: c.Target(),
-			Asked: rapid.SampledFrom(nf.LevelNames()).Draw(t, "for"), Instance: rapid.SampledFrom([]string{"boot-0/x", c.Instance}).Draw(t, "ended")})
+			Asked: nf.Exactly(levelValue(rapid.SampledFrom(nf.LevelNames()).Draw(t, "for"))), Instance: rapid.SampledFrom([]string{"boot-0/x", c.Instance}).Draw(t, "ended")})
 	}
 }
 

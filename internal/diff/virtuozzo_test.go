@@ -218,7 +218,7 @@ func TestRestartBounds(t *testing.T) {
 		for _, c := range p.Changes {
 			if c.Key == nf.KeyRestart {
 				restarts++
-				if c.From != nf.LevelFull.Value() || c.To != nf.LevelStateless.Value() || c.Layer != nf.LayerLive || !c.OneWay || !c.Disruptive || c.Asked != "stateless" {
+				if c.From != nf.LevelFull.Value() || c.To != nf.LevelStateless.Value() || c.Layer != nf.LayerLive || !c.OneWay || !c.Disruptive || c.Asked != nf.Exactly(nf.LevelStateless.Value()) {
 					t.Errorf("%+v", c)
 				}
 			}
@@ -249,11 +249,12 @@ func TestOneRestartAWant(t *testing.T) {
 		expect string
 	}{
 		"never":                      {nil, "change 101 restart"},
-		"of an earlier instance":     {[]nf.RestartDone{{Target: renamed, Asked: "stateless", Instance: "boot-1/101/17"}}, "restart-required 101 level"},
-		"of before a node's restart": {[]nf.RestartDone{{Target: renamed, Asked: "stateless", Instance: "boot-0/101/4711"}}, "restart-required 101 level"},
-		"that was not made":          {[]nf.RestartDone{{Target: renamed, Asked: "stateless", Instance: "boot-1/101/4711"}}, "change 101 restart"},
-		"for another level":          {[]nf.RestartDone{{Target: renamed, Asked: "full", Instance: "boot-1/101/17"}}, "change 101 restart"},
-		"of another container":       {[]nf.RestartDone{{Target: vz102, Asked: "stateless", Instance: "boot-1/101/17"}}, "change 101 restart"},
+		"of an earlier instance":     {[]nf.RestartDone{{Target: renamed, Asked: nf.Exactly(nf.LevelStateless.Value()), Instance: "boot-1/101/17"}}, "restart-required 101 level"},
+		"of before a node's restart": {[]nf.RestartDone{{Target: renamed, Asked: nf.Exactly(nf.LevelStateless.Value()), Instance: "boot-0/101/4711"}}, "restart-required 101 level"},
+		"that was not made":          {[]nf.RestartDone{{Target: renamed, Asked: nf.Exactly(nf.LevelStateless.Value()), Instance: "boot-1/101/4711"}}, "change 101 restart"},
+		"for another level":          {[]nf.RestartDone{{Target: renamed, Asked: nf.Exactly(nf.LevelFull.Value()), Instance: "boot-1/101/17"}}, "change 101 restart"},
+		"for a text that reads so":   {[]nf.RestartDone{{Target: renamed, Asked: nf.Exactly(nf.Module("stateless", nil)), Instance: "boot-1/101/17"}}, "change 101 restart"},
+		"of another container":       {[]nf.RestartDone{{Target: vz102, Asked: nf.Exactly(nf.LevelStateless.Value()), Instance: "boot-1/101/17"}}, "change 101 restart"},
 	} {
 		s := virtuozzo(levels(nf.LevelFull, nf.LevelStateless), func(s *nf.Snapshot) { s.Memory.Restarts = test.done })
 		p := Plan(wants(allow), s)
@@ -325,7 +326,7 @@ func TestNotBrought(t *testing.T) {
 // and the container runs without it.
 func TestStagedButNotBrought(t *testing.T) {
 	stage := level(vz101, nf.LevelStateless, nf.RestartStage)
-	saved := nf.MemoryKey{Target: vz101, Key: nf.KeyLevel, Asked: "stateless", Applied: nf.LevelStateless.Value(), Instance: "boot-1/101/17", Set: true}
+	saved := nf.MemoryKey{Target: vz101, Key: nf.KeyLevel, Asked: nf.Exactly(nf.LevelStateless.Value()), Applied: nf.LevelStateless.Value(), Instance: "boot-1/101/17", Set: true}
 	for name, test := range map[string]struct {
 		change func(*nf.MemoryKey)
 		said   bool
@@ -333,7 +334,7 @@ func TestStagedButNotBrought(t *testing.T) {
 		"saved for an earlier instance": {func(*nf.MemoryKey) {}, true},
 		"saved while it was stopped":    {func(m *nf.MemoryKey) { m.Instance = nf.InstanceStopped }, true},
 		"saved for this instance":       {func(m *nf.MemoryKey) { m.Instance = "boot-1/101/4711" }, false},
-		"another level was asked":       {func(m *nf.MemoryKey) { m.Asked = "full" }, false},
+		"another level was asked":       {func(m *nf.MemoryKey) { m.Asked = nf.Exactly(nf.LevelFull.Value()) }, false},
 		"not saved by nfsync":           {func(m *nf.MemoryKey) { m.Set = false }, false},
 	} {
 		key := saved
@@ -347,9 +348,9 @@ func TestStagedButNotBrought(t *testing.T) {
 
 // TestRestartCause: a restart is made for the want of the level.
 func TestRestartCause(t *testing.T) {
-	for asked, cause := range map[string]nf.Cause{"full": nf.CausePolicy, "stateless": nf.CauseRestart} {
+	for asked, cause := range map[nf.Level]nf.Cause{nf.LevelFull: nf.CausePolicy, nf.LevelStateless: nf.CauseRestart} {
 		s := virtuozzo(levels(nf.LevelFull, nf.LevelStateless), func(s *nf.Snapshot) {
-			s.Memory.Keys = []nf.MemoryKey{{Target: vz101, Key: nf.KeyLevel, Asked: asked, Instance: "boot-1/101/17"}}
+			s.Memory.Keys = []nf.MemoryKey{{Target: vz101, Key: nf.KeyLevel, Asked: nf.Exactly(asked.Value()), Instance: "boot-1/101/17"}}
 		})
 		if p := Plan(wants(level(vz101, nf.LevelStateless, nf.RestartAllow)), s); p.Changes[0].Cause != cause {
 			t.Errorf("%s: %+v", asked, p.Changes)

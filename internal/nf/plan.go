@@ -32,7 +32,7 @@ type Change struct {
 	Cause      Cause  `json:"cause"`
 	Source     Source `json:"policy"`
 	// Asked is the wish behind it, for memory.
-	Asked string `json:"-"`
+	Asked Wish `json:"-"`
 }
 
 // Cause is why a change is needed: the first that fits, in this order.
@@ -95,6 +95,6 @@ type Summary struct {
 type Settled struct {
 	Target Target
 	Key    Key
-	Asked  string
+	Asked  Wish
 	Value  Value
 }

@@ -216,10 +216,22 @@ type Memory struct {
 type MemoryKey struct {
 	Target   Target `json:"target"`
 	Key      Key    `json:"key"`
-	Asked    string `json:"asked"` // Wish.String
+	Asked    Wish   `json:"asked"`
 	Applied  Value  `json:"applied"`
 	Instance string `json:"instance"`      // of the target at that time; the boot id for the node
 	Set      bool   `json:"set,omitempty"` // nfsync itself has changed it
+}
+
+// SetKinds gives the values that were read from JSON the kinds that their keys
+// tell: see Value.As.
+func (m *Memory) SetKinds() {
+	for i := range m.Keys {
+		k := &m.Keys[i]
+		k.Asked, k.Applied = k.Asked.As(k.Key), k.Applied.As(k.Key)
+	}
+	for i := range m.Restarts {
+		m.Restarts[i].Asked = m.Restarts[i].Asked.As(KeyLevel)
+	}
 }
 
 // Latch says that tracking was seen on for an instance of a target.
@@ -232,6 +244,6 @@ type Latch struct {
 // RestartDone is a restart that nfsync has made for a want.
 type RestartDone struct {
 	Target   Target `json:"target"`
-	Asked    string `json:"asked"`
+	Asked    Wish   `json:"asked"`
 	Instance string `json:"instance"` // the one that was ended
 }

@@ -32,7 +32,7 @@ type Value struct {
 	kind   valueKind
 	number int64
 	text   string // a text, a module's state, or why the value is unknown
-	params string // a module's parameters, "name=value" sorted and joined by spaces
+	params string // a module's parameters, sorted: each name and each value quoted, one after another
 }
 
 // Module states, as the text of a module's value. A want is loaded or
@@ -57,13 +57,12 @@ func Text(s string) Value { return Value{kind: kindText, text: s} }
 func Unknown(why string) Value { return Value{kind: kindUnknown, text: why} }
 
 // Module is the state of a kernel module, with the parameters that matter.
-// Parameter values hold no white space.
 func Module(state string, params map[string]string) Value {
-	list := make([]string, 0, len(params))
+	var quoted []byte
 	for _, name := range slices.Sorted(maps.Keys(params)) {
-		list = append(list, name+"="+params[name])
+		quoted = strconv.AppendQuote(strconv.AppendQuote(quoted, name), params[name])
 	}
-	return Value{kind: kindModule, text: state, params: strings.Join(list, " ")}
+	return Value{kind: kindModule, text: state, params: string(quoted)}
 }
 
 // IsAbsent tells whether the kernel does not have the key.
@@ -112,14 +111,27 @@ func (v Value) Module() (state string, params map[string]string, ok bool) {
 	if v.kind != kindModule {
 		return "", nil, false
 	}
-	for _, p := range strings.Fields(v.params) {
+	for rest := v.params; rest != ""; {
 		if params == nil {
 			params = map[string]string{}
 		}
-		name, value, _ := strings.Cut(p, "=")
-		params[name] = value
+		var name string
+		name, rest = unquoted(rest)
+		params[name], rest = unquoted(rest)
 	}
 	return v.text, params, true
+}
+
+// unquoted splits off the first of the texts that Module has quoted.
+func unquoted(s string) (text, rest string) {
+	quoted, err := strconv.QuotedPrefix(s)
+	if err == nil {
+		text, err = strconv.Unquote(quoted)
+	}
+	if err != nil {
+		panic(err) // no other function sets Value.params
+	}
+	return text, s[len(quoted):]
 }
 
 // String is what people read.
@@ -130,14 +142,23 @@ func (v Value) String() string {
 	case kindText:
 		return v.text
 	case kindModule:
-		if v.params != "" {
-			return v.text + " (" + v.params + ")"
-		}
-		return v.text
+		return v.moduleString()
 	case kindUnknown:
 		return "unknown"
 	}
 	return "absent"
+}
+
+func (v Value) moduleString() string {
+	state, params, _ := v.Module()
+	if params == nil {
+		return state
+	}
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(params)) {
+		list = append(list, name+"="+params[name])
+	}
+	return state + " (" + strings.Join(list, " ") + ")"
 }
 
 type moduleJSON struct {

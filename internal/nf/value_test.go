@@ -2,6 +2,7 @@ package nf
 
 import (
 	"encoding/json"
+	"maps"
 	"testing"
 )
 
@@ -55,9 +56,15 @@ func TestValueJSONRefuses(t *testing.T) {
 }
 
 func TestModuleParameters(t *testing.T) {
-	state, params, ok := Module(ModuleLoaded, map[string]string{"ports": "21,2121", "empty": ""}).Module()
-	if !ok || state != ModuleLoaded || len(params) != 2 || params["ports"] != "21,2121" {
-		t.Errorf("got %s %v %v", state, params, ok)
+	for _, want := range []map[string]string{
+		{"ports": "21,2121", "empty": ""},
+		{"list": "a b  c=d", "quotes": `"x" 'y'\\`, "bytes": "\xff\x00\n ü"}, // as a kernel may show them
+		nil,
+	} {
+		state, params, ok := Module(ModuleLoaded, want).Module()
+		if !ok || state != ModuleLoaded || !maps.Equal(params, want) {
+			t.Errorf("got %s %q %v, want %q", state, params, ok, want)
+		}
 	}
 	if _, _, ok := Text("loaded").Module(); ok {
 		t.Error("a text is no module")

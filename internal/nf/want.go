@@ -1,6 +1,9 @@
 package nf
 
-import "fmt"
+import (
+	"encoding/json"
+	"fmt"
+)
 
 // Source is the place in a policy that asked for something: the line and
 // column, counted from 1, columns in characters, of the value.
@@ -26,6 +29,10 @@ const (
 
 // Wish is what is wanted of a key: an exact value, or a range of numbers.
 // Wishes are comparable with ==.
+//
+// In JSON an exact wish is its value, and a range is {"atLeast": 1000, "atMost":
+// 2000} with one bound or both. What is read back gets its kind from its key: see
+// Wish.As. The fields' names are those that Rival.MarshalJSON writes.
 type Wish struct {
 	Value   Value `json:"value"`             // exact; absent where bounds are given
 	AtLeast int64 `json:"atLeast,omitempty"` // 0 is no lower bound
@@ -35,7 +42,16 @@ type Wish struct {
 // Exactly is the wish for one value.
 func Exactly(v Value) Wish { return Wish{Value: v} }
 
-// String is what people read, and what memory keeps of the last want.
+// IsRange reports whether the wish is a range of numbers.
+func (w Wish) IsRange() bool { return w.AtLeast != 0 || w.AtMost != 0 }
+
+// As is w as a wish for that key: see Value.As.
+func (w Wish) As(k Key) Wish {
+	w.Value = w.Value.As(k)
+	return w
+}
+
+// String is what people read. Nothing compares it.
 func (w Wish) String() string {
 	switch {
 	case w.AtLeast != 0 && w.AtMost != 0:
@@ -46,6 +62,30 @@ func (w Wish) String() string {
 		return fmt.Sprintf("at most %d", w.AtMost)
 	}
 	return w.Value.String()
+}
+
+type rangeJSON struct {
+	AtLeast int64 `json:"atLeast,omitempty"`
+	AtMost  int64 `json:"atMost,omitempty"`
+}
+
+// MarshalJSON writes the wish as the type's comment says.
+func (w Wish) MarshalJSON() ([]byte, error) {
+	if w.IsRange() {
+		return json.Marshal(rangeJSON{w.AtLeast, w.AtMost})
+	}
+	return json.Marshal(w.Value)
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (w *Wish) UnmarshalJSON(data []byte) error {
+	var r rangeJSON
+	if err := json.Unmarshal(data, &r); err == nil && r != (rangeJSON{}) {
+		*w = Wish{AtLeast: r.AtLeast, AtMost: r.AtMost}
+		return nil
+	}
+	*w = Wish{}
+	return json.Unmarshal(data, &w.Value)
 }
 
 // Want is one key's desired value on one target, with the line that asked.
@@ -64,6 +104,15 @@ type Want struct {
 type Rival struct {
 	Wish   Wish   `json:"wish"`
 	Source Source `json:"policy"`
+}
+
+// MarshalJSON writes the wish by its parts, as plans and receipts have it.
+func (r Rival) MarshalJSON() ([]byte, error) {
+	type parts Wish // without its methods
+	return json.Marshal(struct {
+		Wish   parts  `json:"wish"`
+		Source Source `json:"policy"`
+	}{parts(r.Wish), r.Source})
 }
 
 // Wants is everything that the policies want of one node, sorted by target and

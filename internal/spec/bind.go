@@ -88,6 +88,7 @@ func (b *binder) wrong(n *node, path, must string) {
 
 var (
 	typeValue = reflect.TypeFor[nf.Value]()
+	typeWish  = reflect.TypeFor[nf.Wish]()
 	typeTime  = reflect.TypeFor[time.Time]()
 )
 
@@ -96,6 +97,9 @@ func (b *binder) bind(path string, n *node, v reflect.Value) {
 	switch v.Type() {
 	case typeValue:
 		v.Set(reflect.ValueOf(b.value(path, n)))
+		return
+	case typeWish:
+		v.Set(reflect.ValueOf(b.wish(path, n)))
 		return
 	case typeTime:
 		b.time(path, n, v)
@@ -225,6 +229,32 @@ func (b *binder) value(path string, n *node) nf.Value {
 	}
 	b.wrong(n, path, "a number, a text, null, {unknown: why} or {state: …}")
 	return nf.Absent()
+}
+
+// wish reads what nf.Wish.MarshalJSON writes. Nobody asks for what is absent or
+// unknown.
+func (b *binder) wish(path string, n *node) nf.Wish {
+	least, most, state := n.get("atLeast"), n.get("atMost"), n.get("state")
+	switch {
+	case least != nil || most != nil:
+		return nf.Wish{AtLeast: b.bound(below(path, "atLeast"), least), AtMost: b.bound(below(path, "atMost"), most)}
+	case n.kind == nodeNumber || n.kind == nodeText || state != nil && state.kind == nodeText:
+		return nf.Exactly(b.value(path, n))
+	}
+	b.wrong(n, path, "a number, a text, {state: …} or {atLeast: N, atMost: N}")
+	return nf.Wish{}
+}
+
+// bound reads one bound of a range; 0 where there is none.
+func (b *binder) bound(path string, n *node) int64 {
+	if n == nil {
+		return 0
+	}
+	number, ok := b.integer(path, n)
+	if ok && number < 1 {
+		b.wrong(n, path, "1 or more")
+	}
+	return number
 }
 
 // unique reports the entries of a list that have the same texts under these

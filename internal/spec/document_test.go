@@ -52,11 +52,13 @@ func snapshotOfAll() nf.Snapshot {
 		Warnings: []nf.Warning{{Code: nf.WarnRuntimeBroken, Target: web, Key: nf.KeyMax, Message: "m", Source: &nf.Source{Name: "n", File: "f", Line: 1, Column: 2}}},
 		Memory: nf.Memory{Revision: "abc", MaxScope: map[string]string{"6.1.0": nf.ScopeNode},
 			Keys: []nf.MemoryKey{
-				{Target: nf.Node, Key: nf.ModuleKey("ip_set"), Asked: "loaded", Applied: nf.Module("loaded", nil), Instance: "2f7c", Set: true},
-				{Target: nf.Node, Key: nf.ModuleKey("nf_nat"), Asked: "loaded", Applied: nf.Module("loaded", map[string]string{"a": "1"}), Instance: "2f7c"},
+				{Target: nf.Node, Key: nf.ModuleKey("ip_set"), Asked: nf.Exactly(nf.Module(nf.ModuleLoaded, nil)), Applied: nf.Module("loaded", nil), Instance: "2f7c", Set: true},
+				{Target: nf.Node, Key: nf.ModuleKey("nf_nat"), Asked: nf.Exactly(nf.Module("loaded", map[string]string{"a": "1"})), Applied: nf.Module("loaded", map[string]string{"a": "1"}), Instance: "2f7c"},
+				{Target: web, Key: nf.KeyMax, Asked: nf.Wish{AtLeast: 1000, AtMost: 2000}, Applied: nf.Number(1000), Instance: "4:4026532"},
+				{Target: web, Key: nf.TimeoutKey("udp"), Asked: nf.Exactly(nf.Number(30)), Applied: nf.Number(30), Instance: "4:4026532"},
 			},
 			Latches:  []nf.Latch{{Target: web, Instance: "4:4026532", Evidence: "rules"}},
-			Restarts: []nf.RestartDone{{Target: web, Asked: "full", Instance: "4:4026532"}}},
+			Restarts: []nf.RestartDone{{Target: web, Asked: nf.Exactly(nf.LevelFull.Value()), Instance: "4:4026532"}}},
 	}
 }
 
@@ -138,6 +140,10 @@ func TestSnapshotErrors(t *testing.T) {
 		{"text for a list", edit(t, `"holders": [`, `"holders": "xt_set", "x": [`), `s:39:20: modules.list[0].holders must be a list, not the text "xt_set"`},
 		{"list for a mapping", edit(t, `"kernel": {`, `"kernel": [], "x": {`), "s:13:13: kernel must be a mapping, not a list"},
 		{"null for a text", edit(t, `"bootID": "2f7c"`, `"bootID": null`), "s:12:13: bootID must be a text, not null"},
+		{"asked of nothing", edit(t, `"asked": 30`, `"asked": null`), "s:291:18: memory.keys[3].asked must be a number, a text, {state: …} or {atLeast: N, atMost: N}, not null"},
+		{"asked of what is unknown", edit(t, `"asked": 30`, `"asked": {"unknown": "why"}`), "s:291:18: memory.keys[3].asked must be a number, a text, {state: …} or {atLeast: N, atMost: N}, not a mapping"},
+		{"a bound of zero", edit(t, `"atLeast": 1000`, `"atLeast": 0`), "s:277:22: memory.keys[2].asked.atLeast must be 1 or more, not 0"},
+		{"a bound in words", edit(t, `"atLeast": 1000`, `"atLeast": "few"`), `s:277:22: memory.keys[2].asked.atLeast must be a whole number, not the text "few"`},
 		{"no time", edit(t, `2026-01-31T`, `31.1.2026 `), `s:11:14: takenAt must be a time such as 2026-01-31T12:00:00Z, not the text "31.1.2026 12:30:01.123456789Z"`},
 		{"list for a value", edit(t, `"live": 262144`, `"live": [1]`), "s:89:17: host.facts[0].live must be a number, a text, null, {unknown: why} or {state: …}, not a list"},
 		{"empty mapping for a value", edit(t, `"live": 262144`, `"live": {}`), "s:89:17: host.facts[0].live must be a number, a text, null, {unknown: why} or {state: …}, not a mapping"},

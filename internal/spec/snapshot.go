@@ -90,10 +90,7 @@ func normalize(s *nf.Snapshot) {
 			m.Declared[j].Value = m.Declared[j].Value.As(key)
 		}
 	}
-	for i := range s.Memory.Keys {
-		k := &s.Memory.Keys[i]
-		k.Applied = k.Applied.As(k.Key)
-	}
+	s.Memory.SetKinds()
 }
 
 func sortFacts(facts []nf.Fact) {

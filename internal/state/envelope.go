@@ -12,7 +12,7 @@ import (
 )
 
 // format is the version of every file here.
-const format = 1
+const format = 2
 
 // readable is the most, in bytes, that is laid out for people: what is larger
 // nobody reads, and laying it out takes memory.

@@ -17,16 +17,15 @@ import (
 type Intent struct {
 	nf.Change
 	// Asked is the wish behind it, for memory.
-	Asked string `json:"asked"`
+	Asked nf.Wish `json:"asked"`
 	// Instance is that of the target; for the node the boot id. A live value
 	// does not outlive it.
 	Instance string `json:"instance"`
 }
 
-// withKinds gives module values, which JSON writes as plain strings, their
-// kind back.
+// withKinds gives the values the kinds that their key tells: see nf.Value.As.
 func (i Intent) withKinds() Intent {
-	i.From, i.To = i.From.As(i.Key), i.To.As(i.Key)
+	i.From, i.To, i.Asked = i.From.As(i.Key), i.To.As(i.Key), i.Asked.As(i.Key)
 	i.Change.Asked = i.Asked
 	return i
 }

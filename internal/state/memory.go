@@ -17,9 +17,7 @@ func ReadMemory(path string) (nf.Memory, error) {
 	if _, err := load(filepath.Join(path, memoryName), memoryName, memoryRemedy, &m); err != nil {
 		return nf.Memory{}, err
 	}
-	for i := range m.Keys {
-		m.Keys[i].Applied = m.Keys[i].Applied.As(m.Keys[i].Key)
-	}
+	m.SetKinds()
 	return m, nil
 }
 

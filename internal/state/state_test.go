@@ -31,10 +31,10 @@ func someMemory() nf.Memory {
 	return nf.Memory{
 		Revision: "abc",
 		Keys: []nf.MemoryKey{
-			{Target: nf.Node, Key: nf.ModuleKey("nf_conntrack_ftp"), Asked: "loaded", Applied: ftp, Instance: "boot", Set: true},
-			{Target: nf.Node, Key: nf.ModuleKey("ip_set"), Asked: "loaded (max_sets=512)", Applied: ipset},
-			{Target: web, Key: nf.KeyMax, Asked: "at least 7", Applied: nf.Number(9), Instance: "4026532000"},
-			{Target: web, Key: nf.KeyLevel, Asked: "full", Applied: nf.Unknown("no namespace <of its own>")},
+			{Target: nf.Node, Key: nf.ModuleKey("nf_conntrack_ftp"), Asked: nf.Exactly(ftp), Applied: ftp, Instance: "boot", Set: true},
+			{Target: nf.Node, Key: nf.ModuleKey("ip_set"), Asked: nf.Exactly(ipset), Applied: ipset},
+			{Target: web, Key: nf.KeyMax, Asked: nf.Wish{AtLeast: 7}, Applied: nf.Number(9), Instance: "4026532000"},
+			{Target: web, Key: nf.KeyLevel, Asked: nf.Exactly(nf.LevelFull.Value()), Applied: nf.Unknown("no namespace <of its own>")},
 		},
 		MaxScope: map[string]string{"6.18.0": "node"},
 	}
@@ -43,9 +43,9 @@ func someMemory() nf.Memory {
 func someRun() state.Run {
 	return state.Run{ID: "00000001-x", BootID: "boot", Intents: []state.Intent{
 		{Change: nf.Change{Target: nf.Node, Key: nf.ModuleKey("nf_conntrack_ftp"), Layer: nf.LayerLive,
-			From: nf.Module(nf.ModuleUnloaded, nil), To: ftp, Asked: "loaded"}, Asked: "loaded", Instance: "boot"},
+			From: nf.Module(nf.ModuleUnloaded, nil), To: ftp, Asked: nf.Exactly(ftp)}, Asked: nf.Exactly(ftp), Instance: "boot"},
 		{Change: nf.Change{Target: web, Key: nf.TimeoutKey("udp"), Layer: nf.LayerLive,
-			From: nf.Number(30), To: nf.Number(60), Asked: "60"}, Asked: "60", Instance: "4026532000"},
+			From: nf.Number(30), To: nf.Number(60), Asked: nf.Exactly(nf.Number(60))}, Asked: nf.Exactly(nf.Number(60)), Instance: "4026532000"},
 	}}
 }
 
@@ -192,7 +192,7 @@ func damaged(good []byte) map[string][]byte {
 		"twice":           append(slices.Clone(good), good...),
 		"garbage after":   append(slices.Clone(good), "garbage\n"...),
 		"the first bytes": good[1:],
-		"another version": []byte(strings.Replace(string(good), `"format": 1`, `"format": 2`, 1)),
+		"another version": []byte(strings.Replace(string(good), `"format": 2`, `"format": 1`, 1)),
 		"another kind":    []byte(strings.Replace(string(good), `"kind": "`, `"kind": "x`, 1)),
 	}
 	if good[0] != '{' { // the journal
@@ -284,12 +284,12 @@ func TestIntend(t *testing.T) {
 func TestJournalVersion(t *testing.T) {
 	path := t.TempDir()
 	d := open(t, path, &statetest.Disk{})
-	const text = `{"format":2,"begin":{"id":"1","bootID":"b","intents":null}}`
+	const text = `{"format":1,"begin":{"id":"1","bootID":"b","intents":null}}`
 	sum := crc32.Checksum([]byte(text), crc32.MakeTable(crc32.Castagnoli))
 	line := fmt.Appendf(nil, "%08x %d %s\n", sum, len(text), text)
 	must(t, os.WriteFile(filepath.Join(path, "journal"), line, 0o600))
 	_, _, err := d.Unfinished()
-	if err == nil || errors.Is(err, state.ErrDamaged) || !strings.Contains(err.Error(), "version 2") {
+	if err == nil || errors.Is(err, state.ErrDamaged) || !strings.Contains(err.Error(), "version 1") {
 		t.Errorf("got %v", err)
 	}
 	if err := d.SetAside(); err == nil {

@@ -44,11 +44,11 @@ func richChanges() []nf.Change {
 		{Target: nf.Node, Key: nf.ModuleKey("ip_set"), Layer: nf.LayerLive, From: nf.Module(nf.ModuleUnloaded, map[string]string{}),
 			To: nf.Module(nf.ModuleLoaded, map[string]string{"max_sets": "512"}), Cause: nf.CauseNew, Source: edge(12)},
 		{Target: nf.Node, Key: nf.KeyMax, Layer: nf.LayerLive, From: nf.Number(0), To: nf.Number(262144), Cause: nf.CausePolicy,
-			Source: edge(14), Asked: "at least 262144"},
+			Source: edge(14), Asked: nf.Wish{AtLeast: 262144}},
 		{Target: nf.Node, Key: nf.KeyMax, Layer: nf.LayerBoot, From: nf.Absent(), To: nf.Number(262144), Cause: nf.CausePolicy,
-			Source: edge(14), Asked: "at least 262144"},
+			Source: edge(14), Asked: nf.Wish{AtLeast: 262144}},
 		{Target: web, Key: nf.KeyMax, Layer: nf.LayerLive, From: nf.Number(262144), To: nf.Number(50000), Cause: nf.CauseDrift,
-			Source: webPolicy(12), Asked: "1000..50000"},
+			Source: webPolicy(12), Asked: nf.Wish{AtLeast: 1000, AtMost: 50000}},
 		{Target: web, Key: nf.TimeoutKey("tcpEstablished"), Layer: nf.LayerLive, From: nf.Number(432000), To: nf.Number(7200),
 			Cause: nf.CauseRestart, Source: webPolicy(13)},
 		{Target: dns, Key: nf.TimeoutKey("udp"), Layer: nf.LayerLive, From: nf.Unknown("cannot read nf_conntrack_udp_timeout: permission denied"),
@@ -276,10 +276,10 @@ func richSnapshot() nf.Snapshot {
 		Warnings: richWarnings()[:1],
 		Memory: nf.Memory{
 			Revision: "3f2a9c41d7be0c6a5f8e1d2b4a6978c0e1f20354",
-			Keys:     []nf.MemoryKey{{Target: web, Key: nf.KeyMax, Asked: "at most 50000", Applied: nf.Number(50000), Instance: "i-1", Set: true}},
+			Keys:     []nf.MemoryKey{{Target: web, Key: nf.KeyMax, Asked: nf.Wish{AtMost: 50000}, Applied: nf.Number(50000), Instance: "i-1", Set: true}},
 			MaxScope: map[string]string{"6.18.0": nf.ScopeNode},
 			Latches:  []nf.Latch{{Target: web, Instance: "i-1", Evidence: "ct rule"}},
-			Restarts: []nf.RestartDone{{Target: web, Asked: "stateless", Instance: "i-0"}},
+			Restarts: []nf.RestartDone{{Target: web, Asked: nf.Exactly(nf.LevelStateless.Value()), Instance: "i-0"}},
 		},
 	}
 	s.AddKeepers()

@@ -108,15 +108,15 @@ func unknownNow(v nf.Value) []note {
 	return []note{{dim, "now", "unknown: " + v.Why()}}
 }
 
-// bounds tells that the value is the nearest bound of a range that was asked.
-func bounds(asked string) span {
+// bounds marks a value that is the nearest bound of a range.
+func bounds(asked nf.Wish) span {
 	switch {
-	case strings.HasPrefix(asked, "at least "):
+	case asked.AtLeast != 0 && asked.AtMost != 0:
+		return span{dim, " (of " + asked.String() + ")"}
+	case asked.AtLeast != 0:
 		return span{dim, " (at least)"}
-	case strings.HasPrefix(asked, "at most "):
+	case asked.AtMost != 0:
 		return span{dim, " (at most)"}
-	case strings.Contains(asked, ".."):
-		return span{dim, " (of " + clean(asked) + ")"}
 	}
 	return span{}
 }
@@ -160,7 +160,7 @@ func refusalEntry(r nf.Refusal) entry {
 }
 
 func wish(t nf.Target, k nf.Key, w nf.Wish) string {
-	if w.AtLeast != 0 || w.AtMost != 0 {
+	if w.IsRange() {
 		return w.String()
 	}
 	return value(t, k, w.Value)

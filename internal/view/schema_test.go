@@ -92,6 +92,8 @@ func TestSchemasRefuse(t *testing.T) {
 		{nf.KindNodeSnapshot, `"level": "stateful"`, `"level": "Stateful"`},
 		{nf.KindNodeSnapshot, `"key": "conntrack.max"`, `"key": "restart"`},
 		{nf.KindNodeSnapshot, `"maxScope": "node"`, `"maxScope": "nodes"`},
+		{nf.KindNodeSnapshot, `"atMost": 50000`, `"atMost": 0`},
+		{nf.KindNodeSnapshot, `"atMost": 50000`, `"atmost": 50000`},
 		{nf.KindNodeSnapshot, `"bootID":`, `"bootId":`},
 		{nf.KindNodeSnapshot, `"hashsize": {`, `"hashsize": {"min": "1",`},
 	} {
@@ -147,6 +149,7 @@ func (w fieldWalk) walk(path string, goType reflect.Type, schema map[string]any)
 	schema = w.resolve(schema)
 	switch {
 	case goType == reflect.TypeFor[nf.Value](), goType == reflect.TypeFor[time.Time]():
+	case goType == reflect.TypeFor[nf.Wish]() && schema["anyOf"] != nil: // as its value, or as a range
 	case goType.Kind() == reflect.Pointer:
 		w.walk(path, goType.Elem(), schema)
 	case goType.Kind() == reflect.Slice:

@@ -111,6 +111,30 @@ func documents() []document {
 // plan-rich does not: the folding is the text's alone.
 var wide = map[string]bool{"plan-thousand": true}
 
+// TestRangeMark: the value of a change that is only the nearest bound of a range
+// is marked as such.
+func TestRangeMark(t *testing.T) {
+	for _, c := range []struct {
+		asked nf.Wish
+		want  string
+	}{
+		{nf.Wish{AtLeast: 7}, "→ 7 (at least)"},
+		{nf.Wish{AtMost: 7}, "→ 7 (at most)"},
+		{nf.Wish{AtLeast: 7, AtMost: 9}, "→ 7 (of 7..9)"},
+		{nf.Exactly(nf.Number(7)), "→ 7"},
+		{nf.Exactly(nf.Text("at least 7")), "→ 7"},
+	} {
+		e := changeEntry(nf.Change{Target: nf.Node, Key: nf.KeyMax, Layer: nf.LayerLive, From: nf.Number(1), To: nf.Number(7), Asked: c.asked})
+		var line string
+		for _, cell := range e.cells {
+			line += cell.plain() + " "
+		}
+		if !strings.Contains(line, c.want+" ") || strings.Contains(c.want, "(") != strings.Contains(line, "(") {
+			t.Errorf("%#v: %q does not hold %q", c.asked, line, c.want)
+		}
+	}
+}
+
 // TestGolden compares every document in every format, and in colour, with its
 // file below testdata. Read the files when you write them anew.
 func TestGolden(t *testing.T) {
