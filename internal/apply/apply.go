@@ -11,14 +11,14 @@ import (
 	"nfsync.dev/nfsync/internal/state"
 )
 
-// What keeps a run from starting.
+// The errors that keep a run from starting.
 var (
 	ErrStale  = errors.New("the saved plan is stale")               // exit 7
 	ErrLocked = errors.New("another nfsync is at work")             // exit 1
 	ErrStuck  = errors.New("an earlier change could not be undone") // exit 6
 )
 
-// Machine is what apply reads and changes: package host has the real one.
+// Machine is a node that apply observes and changes. Package host has the real one.
 type Machine interface {
 	Observer
 	// Refresh re-reads in place what the rules need about the change's target
@@ -29,28 +29,28 @@ type Machine interface {
 	Set(ctx context.Context, s *nf.Snapshot, c nf.Change) error
 }
 
-// Input is what one run works with.
+// Input is the input of Run.
 type Input struct {
 	Machine Machine
-	// State is where memory, journal and receipts are; nil where this user may
-	// not open it, and then nothing can be changed.
+	// State holds memory, journal and receipts. It is nil if this user may not
+	// open it; then nothing can be changed.
 	State  *state.Dir
 	RunDir string // where the lock is
-	// Locked tells that the caller holds the lock, and keeps it.
+	// Locked reports whether the caller holds the lock for the run.
 	Locked bool
 	// Wants resolves the policies for the node that was listed.
 	Wants    func(*nf.Snapshot) nf.Wants
 	Revision string // the policies' commit, or empty
-	// PlanID, where set, is the id of the saved plan: any other is ErrStale.
+	// PlanID, if set, is the id of the saved plan: another one is ErrStale.
 	PlanID   string
-	Progress func(Event) // nil: nobody listens
+	Progress func(Event) // may be nil
 	// Restarts bounds the restarts of containers that the run may make.
 	Restarts nf.Restarts
-	// Runtimes are those whose containers the machine looks for; empty: all.
-	// What is remembered of the others' is kept.
+	// Runtimes are those whose containers the machine lists; empty: all. The
+	// memory of the containers of others stays.
 	Runtimes []string
-	// Timeout bounds one change with the looks before and after it, so that a
-	// kernel file which never answers ends in an error; 0 is a minute.
+	// Timeout bounds one change with the reads before and after it, so that a
+	// kernel file that blocks is an error; 0 is a minute.
 	Timeout time.Duration
 	// RestartTimeout bounds the restart of one container; 0 is eleven minutes.
 	RestartTimeout time.Duration
@@ -60,11 +60,11 @@ type Input struct {
 // The kinds of events.
 const (
 	EventPlanned = "planned" // Total changes will be tried
-	EventStarted = "started" // change Index is under way
+	EventStarted = "started" // change Index has begun
 	EventDone    = "done"    // change Index has an outcome; another one follows if it is undone later
 )
 
-// Event is a step of a run, for the command line.
+// Event is a step of a run.
 type Event struct {
 	Kind    string
 	Index   int // of the change, from 0
@@ -73,13 +73,13 @@ type Event struct {
 	Outcome Outcome
 }
 
-// Run brings the node to what is wanted, and says what became of each change.
+// Run makes the node equal to what is wanted, and returns the outcome of each
+// change.
 //
-// An error without a receipt (its ID is empty) means that nothing was changed,
-// or that an earlier run has left what must be settled first. With a receipt it
-// means that the run was stopped before its last change, or that what it did
-// could not be written down. Changes that fail are no error: Receipt.ExitCode
-// tells of them.
+// An error without a receipt (its ID is empty) means that nothing was changed, or
+// that an interrupted run must be settled first. An error with a receipt means that
+// the run was stopped before its last change, or that what it did could not be
+// saved. A change that fails is not an error: see Receipt.ExitCode.
 func Run(ctx context.Context, in Input) (Receipt, error) {
 	if in.State == nil {
 		return planOnly(ctx, in, errors.New("cannot open the state directory"))
@@ -107,8 +107,8 @@ func Run(ctx context.Context, in Input) (Receipt, error) {
 	return r.finish(r.execute(ctx))
 }
 
-// planOnly is for a user who may not change anything: nothing to be changed is a
-// receipt, anything else an error.
+// planOnly runs for a user who may not change anything. If there is nothing to
+// change it returns a receipt, else an error.
 func planOnly(ctx context.Context, in Input, why error) (Receipt, error) {
 	r := &run{in: in, started: in.Now()}
 	if err := r.plan(ctx, MemoryOf(in.State)); err != nil {

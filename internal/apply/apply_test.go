@@ -138,7 +138,7 @@ func TestSwallowedWriteSaysWhatTheKernelKept(t *testing.T) {
 	b.wantNumber(nf.Node, udp, 60)
 	b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Kind: hosttest.Swallow})
 	r := b.ok(5)
-	if failed := b.outcome(r, nf.Node, udp, apply.Failed); failed.Error != "the kernel took the write and kept 30" {
+	if failed := b.outcome(r, nf.Node, udp, apply.Failed); failed.Error != "the write succeeded, and the value still reads 30" {
 		t.Errorf("error %q", failed.Error)
 	}
 }
@@ -186,7 +186,7 @@ func TestLastMoment(t *testing.T) {
 	b.wantNumber(nf.Node, udp, 60)
 	b.when(nf.Node, udp, func() { b.machine.Put(nf.Node, udp, 45) })
 	r = b.ok(5)
-	if failed := b.outcome(r, nf.Node, udp, apply.Failed); failed.Error != "changed meanwhile: it reads 45, and was to be changed from 30" {
+	if failed := b.outcome(r, nf.Node, udp, apply.Failed); failed.Error != "changed since it was planned: it reads 45, and was 30" {
 		t.Errorf("error %q", failed.Error)
 	}
 	b.reads(nf.Node, udp, 45)

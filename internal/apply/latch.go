@@ -18,10 +18,9 @@ func (n *node) noteLatches() {
 	}
 }
 
-// latch writes the ledger: what was seen, beside what was known, and nothing of
-// instances that have ended. What first showed that tracking is on stays as the
-// evidence.
-func (m *memory) latch(n *node, there present) {
+// latch adds to the ledger what this run has noted, and drops the instances that
+// have ended. The first evidence of an instance stays.
+func (m *memory) latch(n *node, now existing) {
 	n.noteLatches()
 	known := map[nf.Latch]int{}
 	for i, l := range m.Latches {
@@ -29,11 +28,11 @@ func (m *memory) latch(n *node, there present) {
 	}
 	for id, seen := range n.latches {
 		if i, ok := known[nf.Latch{Target: id, Instance: seen.Instance}]; ok {
-			m.Latches[i].Target = seen.Target // it may have been renamed
+			m.Latches[i].Target = seen.Target // the container may have been renamed
 		} else {
 			m.Latches = append(m.Latches, seen)
 		}
 	}
-	m.Latches = slices.DeleteFunc(m.Latches, func(l nf.Latch) bool { return there.ended(l.Target, l.Instance) })
+	m.Latches = slices.DeleteFunc(m.Latches, func(l nf.Latch) bool { return now.ended(l.Target, l.Instance) })
 	slices.SortFunc(m.Latches, func(a, b nf.Latch) int { return a.Target.Compare(b.Target) })
 }

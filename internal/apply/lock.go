@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Lock takes the lock of this node and returns what gives it back. It is for
-// who has more to write than a run does; Input.Locked then tells Run that the
-// lock is held. Its error is ErrLocked where another process has it. The kernel
-// gives it back too when the process ends, however it ends (flock(2)).
+// Lock takes the lock of this node and returns the function that releases it. A
+// caller that has more to write than Run does takes it, and sets Input.Locked. The
+// error is ErrLocked if another process holds it. The kernel releases it when the
+// process ends, however it ends (flock(2)).
 func Lock(dir string) (unlock func(), err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("cannot lock: %w", err)
@@ -30,8 +30,8 @@ func Lock(dir string) (unlock func(), err error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	// The number is only for the message of another process that finds the
-	// lock taken: failing to write it does no harm.
+	// The number is only for the message of another process that wants the lock:
+	// it does no harm if it cannot be written.
 	_ = f.Truncate(0)
 	_, _ = fmt.Fprintf(f, "%d\n", os.Getpid())
 	return func() { _ = f.Close() }, nil

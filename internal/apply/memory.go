@@ -8,36 +8,36 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// remember is the memory after the run: what was in sync, what was applied, and
-// nothing any more of containers that no longer exist.
+// remember returns the memory after the run: with what was in sync and what was
+// applied, without containers that no longer exist.
 func (r *run) remember() nf.Memory {
 	m := newMemory(r.memory)
-	there := r.present()
-	m.forget(there)
+	now := r.existing()
+	m.forget(now)
 	for _, s := range r.planned.InSync {
-		m.put(nf.MemoryKey{Target: s.Target, Key: s.Key, Asked: s.Asked, Applied: s.Value, Instance: r.node.planned(s.Target)})
+		m.put(nf.MemoryKey{Target: s.Target, Key: s.Key, Asked: s.Asked, Applied: s.Value, Instance: r.node.plannedInstance(s.Target)})
 	}
 	for _, a := range r.attempts {
 		m.applied(r.node, a)
 	}
-	if r.learned != "" {
-		m.learn(r.node.snap.Kernel.Release, r.learned)
+	if r.maxScope != "" {
+		m.learn(r.node.snap.Kernel.Release, r.maxScope)
 	}
-	m.latch(r.node, there)
+	m.latch(r.node, now)
 	m.dropRestarts(r.wants)
-	if !r.stopped && !slices.ContainsFunc(r.attempts, func(a *attempt) bool { return a.bad() }) {
+	if !r.stopped && !slices.ContainsFunc(r.attempts, func(a *attempt) bool { return a.unsound() }) {
 		m.Revision = r.in.Revision
 	}
 	return m.sorted()
 }
 
-// bad tells whether the attempt keeps its revision from being the last good
-// one.
-func (a *attempt) bad() bool {
+// unsound reports whether the attempt keeps its revision from being remembered as
+// applied.
+func (a *attempt) unsound() bool {
 	return slices.Contains([]Outcome{Failed, Undone, Kept, Stuck}, a.result.Outcome)
 }
 
-// memory is an nf.Memory whose keys can be found by target and key.
+// memory is an nf.Memory with its keys indexed by target and key.
 type memory struct {
 	nf.Memory
 	keys map[memoryPlace]nf.MemoryKey
@@ -50,7 +50,8 @@ type memoryPlace struct {
 
 func placeOf(t nf.Target, k nf.Key) memoryPlace { return memoryPlace{t.Nameless(), k} }
 
-// newMemory copies, so that what the run began with can be compared.
+// newMemory returns a copy, so that it can be compared with what the run began
+// with.
 func newMemory(old nf.Memory) *memory {
 	m := &memory{old, map[memoryPlace]nf.MemoryKey{}}
 	m.MaxScope = maps.Clone(old.MaxScope)
@@ -62,25 +63,25 @@ func newMemory(old nf.Memory) *memory {
 	return m
 }
 
-// put remembers a key; that nfsync itself has set it is not forgotten.
+// put remembers a key. Once nfsync has set a key, Set stays.
 func (m *memory) put(k nf.MemoryKey) {
 	at := placeOf(k.Target, k.Key)
 	k.Set = k.Set || m.keys[at].Set
 	m.keys[at] = k
 }
 
-// applied remembers a change that was made and stays. A restart is remembered
-// as the level that it has brought.
+// applied remembers a change that was made and stays. A restart is remembered as
+// the level that it brought.
 func (m *memory) applied(n *node, a *attempt) {
-	if a.result.Outcome != Applied && (a.result.Outcome != Kept || !n.world.InSync(subject(a.Change))) {
+	if a.result.Outcome != Applied && (a.result.Outcome != Kept || !n.world.InSync(asLevel(a.Change))) {
 		return
 	}
 	if n.endedWithInstance(a.Change) && a.Key != nf.KeyRestart {
-		m.put(nf.MemoryKey{Target: a.Target, Key: a.Key, Asked: a.Asked, Applied: a.To, Instance: n.planned(a.Target), Set: a.touched})
+		m.put(nf.MemoryKey{Target: a.Target, Key: a.Key, Asked: a.Asked, Applied: a.To, Instance: n.plannedInstance(a.Target), Set: a.touched})
 		return
 	}
-	key := subject(a.Change).Key
-	// One want is met in both layers: what it is now counts, not what it will be.
+	key := asLevel(a.Change).Key
+	// The live layer has met the same want: its value counts, not the saved one.
 	if was, known := m.keys[placeOf(a.Target, key)]; known && a.Layer == nf.LayerBoot && was.Asked == a.Asked && was.Instance == n.instances[a.Target.Nameless()] {
 		was.Set = was.Set || a.touched
 		m.put(was)
@@ -96,44 +97,44 @@ func (m *memory) learn(kernel, scope string) {
 	m.MaxScope[kernel] = scope
 }
 
-// present is who is there, as far as the run can tell.
-type present struct {
+// existing are the targets that exist, as far as the run has observed.
+type existing struct {
 	instances map[nf.Target]string // by nameless target
-	broken    bool                 // a runtime, which then names none of its containers
-	runtimes  []string             // those that were looked for; empty: all
+	broken    bool                 // some runtime could not list its containers
+	runtimes  []string             // that were listed; empty: all
 }
 
-func (r *run) present() present {
+func (r *run) existing() existing {
 	s := r.node.snap
-	p := present{map[nf.Target]string{nf.Node: s.BootID}, s.Broken() != "", r.in.Runtimes}
+	e := existing{map[nf.Target]string{nf.Node: s.BootID}, s.Broken() != "", r.in.Runtimes}
 	for i := range s.Containers {
-		p.instances[s.Containers[i].Target().Nameless()] = s.Containers[i].Instance
+		e.instances[s.Containers[i].Target().Nameless()] = s.Containers[i].Instance
 	}
-	return p
+	return e
 }
 
-// gone tells whether it is certain that a target no longer exists.
-func (p present) gone(t nf.Target) bool {
-	looked := len(p.runtimes) == 0 || slices.Contains(p.runtimes, t.Runtime)
-	_, lives := p.instances[t.Nameless()]
-	return looked && !p.broken && !lives
+// vanished reports whether it is certain that a target no longer exists.
+func (e existing) vanished(t nf.Target) bool {
+	listed := len(e.runtimes) == 0 || slices.Contains(e.runtimes, t.Runtime)
+	_, exists := e.instances[t.Nameless()]
+	return listed && !e.broken && !exists
 }
 
-// ended tells whether it is certain that an instance of a target has ended.
-func (p present) ended(t nf.Target, instance string) bool {
-	now, lives := p.instances[t.Nameless()]
-	return lives && now != "" && now != instance || p.gone(t)
+// ended reports whether it is certain that an instance of a target has ended.
+func (e existing) ended(t nf.Target, instance string) bool {
+	now, exists := e.instances[t.Nameless()]
+	return exists && now != "" && now != instance || e.vanished(t)
 }
 
-// forget drops what is remembered of containers that are gone.
-func (m *memory) forget(there present) {
-	maps.DeleteFunc(m.keys, func(_ memoryPlace, k nf.MemoryKey) bool { return there.gone(k.Target) })
-	m.Restarts = slices.DeleteFunc(m.Restarts, func(d nf.RestartDone) bool { return there.gone(d.Target) })
+// forget drops what is remembered of containers that have vanished.
+func (m *memory) forget(now existing) {
+	maps.DeleteFunc(m.keys, func(_ memoryPlace, k nf.MemoryKey) bool { return now.vanished(k.Target) })
+	m.Restarts = slices.DeleteFunc(m.Restarts, func(d nf.RestartDone) bool { return now.vanished(d.Target) })
 }
 
-// dropRestarts drops the restarts that were made for another level than is asked
-// now. Where none is asked, or policies do not agree on one, they stay: a policy
-// that comes and goes is no reason for a second restart.
+// dropRestarts drops the restarts that were made for another level than the one
+// that is wanted now. Where none is wanted, or policies disagree, they stay: a
+// policy that is removed and added again is no reason for a second restart.
 func (m *memory) dropRestarts(wants nf.Wants) {
 	asked := map[nf.Target]nf.Wish{}
 	for _, w := range wants.List {

@@ -11,31 +11,33 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// changeTimeout bounds one change with the looks before and after it. Loading a
-// module is the slowest of them.
+// changeTimeout bounds one change with the reads before and after it. Loading a
+// module is the slowest change.
 const changeTimeout = time.Minute
 
-// node is the machine and what is known of it.
+// node is a machine with the snapshot that the run has of it.
 type node struct {
 	machine Machine
 	snap    *nf.Snapshot
 	world   *diff.World
 	ask     nf.Ask
-	// instances are the targets' when the run began: another instance of the
-	// same id is another target. This and the maps below are by nameless target.
+	// instances are those of the targets when the run began: another instance of
+	// the same id is another target. The keys of this and the maps below are
+	// nameless targets.
 	instances map[nf.Target]string
-	// ended are the instances that a restart by this run has ended.
+	// ended are the instances that this run has ended by a restart.
 	ended map[nf.Target]string
-	// latches are where tracking was seen on, in any of the looks.
+	// latches are the instances in which any observation of this run showed
+	// tracking on.
 	latches map[nf.Target]nf.Latch
 	timeout time.Duration
 }
 
-// newNode returns a node that was observed for the first time, with what was
-// asked of it.
+// newNode returns the node that a run begins with: a first snapshot, and what was
+// asked for it.
 func newNode(m Machine, s nf.Snapshot, ask nf.Ask, timeout time.Duration) *node {
 	n := &node{machine: m, ask: ask, timeout: cmp.Or(timeout, changeTimeout), ended: map[nf.Target]string{}, latches: map[nf.Target]nf.Latch{}}
-	n.hold(s)
+	n.setSnapshot(s)
 	n.instances = map[nf.Target]string{nf.Node: s.BootID}
 	for i := range s.Containers {
 		n.instances[s.Containers[i].Target().Nameless()] = s.Containers[i].Instance
@@ -43,23 +45,24 @@ func newNode(m Machine, s nf.Snapshot, ask nf.Ask, timeout time.Duration) *node 
 	return n
 }
 
-// hold takes a snapshot as what is known of the machine.
-func (n *node) hold(s nf.Snapshot) {
+// setSnapshot replaces the snapshot.
+func (n *node) setSnapshot(s nf.Snapshot) {
 	n.snap, n.world = &s, diff.NewWorld(&s)
 	n.noteLatches()
 }
 
-// observeAgain observes all that was asked, anew.
+// observeAgain lists and observes everything that was asked again.
 func (n *node) observeAgain(ctx context.Context) error {
 	memory := func() (nf.Memory, error) { return n.snap.Memory, nil }
 	s, err := Observe(ctx, Live(n.machine, memory), func(*nf.Snapshot) nf.Ask { return n.ask })
 	if err == nil {
-		n.hold(s)
+		n.setSnapshot(s)
 	}
 	return err
 }
 
-// instance is that of a target now; empty where it has vanished.
+// instance returns the instance that the snapshot has of a target; empty if it has
+// vanished.
 func (n *node) instance(t nf.Target) string {
 	if t.IsNode() {
 		return n.snap.BootID
@@ -70,19 +73,20 @@ func (n *node) instance(t nf.Target) string {
 	return ""
 }
 
-// here is nf.ErrGone where the target is not what it was when the run began.
-func (n *node) here(t nf.Target) error {
+// checkInstance returns nf.ErrGone if the target is another instance than when the
+// run began.
+func (n *node) checkInstance(t nf.Target) error {
 	if was, ok := n.instances[t.Nameless()]; !ok || was != n.instance(t) {
 		return nf.ErrGone
 	}
 	return nil
 }
 
-// refresh re-reads what a change is about. The rules for the node look at every
-// container: where they cannot be answered for, because one has appeared since,
-// all is observed anew.
+// refresh reads again what the rules need about a change. For some changes of the
+// node they need every container: if one has appeared since, everything is observed
+// again.
 func (n *node) refresh(ctx context.Context, c nf.Change) error {
-	if err := n.here(c.Target); err != nil {
+	if err := n.checkInstance(c.Target); err != nil {
 		return err
 	}
 	err := n.read(ctx, c)
@@ -95,26 +99,26 @@ func (n *node) refresh(ctx context.Context, c nf.Change) error {
 	return n.read(ctx, c)
 }
 
-// read re-reads what a change is about, and judges what was seen of tracking.
+// read reads again what the rules need about a change.
 func (n *node) read(ctx context.Context, c nf.Change) error {
 	err := n.machine.Refresh(ctx, n.snap, c)
 	diff.JudgeTracking(n.snap, c.Target)
 	return err
 }
 
-// refused is a rule's no at the last moment.
+// refused is the error of a change that a rule forbids just before it is made.
 type refused struct{ refusal nf.Refusal }
 
 func (r *refused) Error() string {
 	return fmt.Sprintf("%s: %s", r.refusal.Code, r.refusal.Reason)
 }
 
-// make makes one change, or nothing where the value reads as wanted already. It
-// is touched from the moment on where the machine was told. Where it is exact,
-// the value must be the one that the change starts from; an undo is not, and
-// has nothing to do where there is no value any more.
-func (n *node) make(ctx context.Context, c nf.Change, exact bool) (touched bool, err error) {
-	// A change that is under way is finished even if the run is to stop.
+// makeChange makes one change and reads it back. It does nothing if the value is as
+// wanted already. touched reports whether the machine was asked to make it. If exact
+// is set the value must be c.From; an undo does not set it, and does nothing if the
+// value does not exist any more.
+func (n *node) makeChange(ctx context.Context, c nf.Change, exact bool) (touched bool, err error) {
+	// A change that has begun is finished even if the run is stopped.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.timeout)
 	defer cancel()
 	if err := n.refresh(ctx, c); err != nil {
@@ -127,10 +131,10 @@ func (n *node) make(ctx context.Context, c nf.Change, exact bool) (touched bool,
 		return false, &refused{*r}
 	}
 	if !hasFrom(c) {
-		return false, errors.New("its value before cannot be read, so that it could not be put back")
+		return false, errors.New("cannot read its value before the change, which could not be undone then")
 	}
 	if exact && !n.world.Reads(c, c.From) {
-		return false, fmt.Errorf("changed meanwhile: it reads %s, and was to be changed from %s", n.world.Value(c), c.From)
+		return false, fmt.Errorf("changed since it was planned: it reads %s, and was %s", n.world.Value(c), c.From)
 	}
 	if err := n.machine.Set(ctx, n.snap, c); err != nil {
 		return true, err
@@ -139,13 +143,12 @@ func (n *node) make(ctx context.Context, c nf.Change, exact bool) (touched bool,
 		return true, err
 	}
 	if !n.world.InSync(c) {
-		return true, fmt.Errorf("the kernel took the write and kept %s", n.world.Value(c))
+		return true, fmt.Errorf("the write succeeded, and the value still reads %s", n.world.Value(c))
 	}
 	return true, nil
 }
 
-// from re-reads the value of a change's key before the change; false where that
-// cannot be read.
+// from reads the value of a key before its change; false if it cannot be read.
 func (n *node) from(ctx context.Context, c nf.Change) (nf.Value, bool) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.timeout)
 	defer cancel()
@@ -156,13 +159,13 @@ func (n *node) from(ctx context.Context, c nf.Change) (nf.Value, bool) {
 	return c.From, hasFrom(c)
 }
 
-// vanished reports whether a kernel value does not exist any more: its module was
-// unloaded, and nothing is left of what was done to it.
+// vanished reports whether a kernel value does not exist any more, as its module
+// was unloaded.
 func (n *node) vanished(c nf.Change) bool {
 	return c.Layer == nf.LayerLive && c.Key.Conntrack() && n.world.Reads(c, nf.Absent())
 }
 
-// inverse is the change that undoes c.
+// inverse returns the change that undoes c.
 func inverse(c nf.Change) nf.Change {
 	c.From, c.To = c.To, c.From
 	return c

@@ -81,7 +81,7 @@ func Observe(ctx context.Context, f Facts, ask func(listed *nf.Snapshot) nf.Ask)
 	s.Memory, err = f.Memory()
 	if errors.Is(err, fs.ErrPermission) {
 		s.Warnings = append(s.Warnings, nf.Warning{Code: nf.WarnMemoryUnreadable, Target: nf.Node,
-			Message: "this user may not read what nfsync remembers of earlier runs: every difference looks new"})
+			Message: "this user may not read what nfsync remembers of earlier runs: every difference counts as new"})
 		err = nil
 	}
 	return s, err

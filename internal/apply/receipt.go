@@ -6,7 +6,7 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// Outcome is what became of one change.
+// Outcome says how an attempt at one change ended.
 type Outcome string
 
 // The outcomes.
@@ -18,10 +18,10 @@ const (
 	Gone    Outcome = "gone"    // the target vanished on the way
 	Refused Outcome = "refused" // a rule forbade it at the last moment
 	Skipped Outcome = "skipped" // not tried: its target had failed, or the run was stopped
-	Stuck   Outcome = "stuck"   // could not be undone: a person has to look
+	Stuck   Outcome = "stuck"   // could not be undone: a person has to settle it
 )
 
-// Receipt is what an apply did: the Receipt document. Its slices are never nil.
+// Receipt says what an apply did: the Receipt document. Its slices are never nil.
 type Receipt struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
@@ -29,14 +29,13 @@ type Receipt struct {
 	Node       string `json:"node"`
 	Revision   string `json:"revision"`
 	Plan       string `json:"plan"` // the plan's id
-	// StartedAt and FinishedAt are what the clock said: FinishedAt is the
-	// earlier one where the clock was set back meanwhile.
+	// StartedAt and FinishedAt are times of the clock: FinishedAt is the earlier
+	// one if the clock was set back between them.
 	StartedAt  time.Time `json:"startedAt"`
 	FinishedAt time.Time `json:"finishedAt"`
-	// Interrupted tells that the run was asked to stop before its last change.
+	// Interrupted reports whether the run was stopped before its last change.
 	Interrupted bool `json:"interrupted"`
-	// Recovered is what became of the changes of an earlier run that had not
-	// come to its end.
+	// Recovered are the results of settling an interrupted run.
 	Recovered []Result     `json:"recovered"`
 	Results   []Result     `json:"results"` // one for each change of the plan, in its order
 	Refusals  []nf.Refusal `json:"refusals"`
@@ -45,12 +44,12 @@ type Receipt struct {
 	Summary   Summary      `json:"summary"`
 }
 
-// Result is one change and what became of it.
+// Result is one change with its outcome.
 type Result struct {
 	nf.Change
 	Outcome Outcome `json:"outcome"`
-	// Error is what went wrong with this change; Reason is why it was refused,
-	// skipped, undone or kept.
+	// Error says why the change failed; Reason why it was refused, skipped, undone
+	// or kept.
 	Error  string `json:"error,omitempty"`
 	Reason string `json:"reason,omitempty"`
 }

@@ -13,28 +13,29 @@ import (
 	"nfsync.dev/nfsync/internal/state"
 )
 
-// refuseStuck is ErrStuck where something is left that a person has to see.
+// refuseStuck returns ErrStuck if an earlier run has left something that a person
+// has to settle.
 func refuseStuck(d *state.Dir) error {
 	left, err := d.Stuck()
 	if err != nil || len(left.Left) == 0 {
 		return err
 	}
 	first := left.Left[0]
-	return fmt.Errorf("%w: %s of %s was %s and reads %s (%d such values); see `nfsync recover`, then take the present state as it is with `nfsync recover --accept`",
+	return fmt.Errorf("%w: %s of %s was %s and reads %s (%d such values); see `nfsync recover`, then accept the present state with `nfsync recover --accept`",
 		ErrStuck, first.Key, first.Target, first.From, first.Reads, len(left.Left))
 }
 
-// recover settles what a run has left that did not come to its end.
+// recover settles what an interrupted run has left.
 func (r *run) recover(ctx context.Context) error {
 	left, unfinished, err := r.in.State.Unfinished()
 	if err != nil || !unfinished {
 		return err
 	}
 	var units []*unit
-	if r.node, r.recovered, units, err = survey(ctx, r.in.Machine, left, r.memory, r.in.Timeout); err != nil {
+	if r.node, r.recovered, units, err = surveyIntents(ctx, r.in.Machine, left, r.memory, r.in.Timeout); err != nil {
 		return fmt.Errorf("cannot settle what the interrupted run %s has left: %w", left.ID, err)
 	}
-	if err := r.node.blind(units); err != nil {
+	if err := r.node.checkReadable(units); err != nil {
 		return fmt.Errorf("cannot settle yet what the interrupted run %s has left: %w; the next run tries again, or nfsync recover --accept takes the present state as it is", left.ID, err)
 	}
 	for _, u := range slices.Backward(units) {
@@ -52,22 +53,22 @@ func (r *run) recover(ctx context.Context) error {
 	return refuseStuck(r.in.State)
 }
 
-// rememberRecovered saves also what memory seems to know already: the
-// interrupted run may have got no further than the rename, which a power cut
-// after the journal's end would take back.
+// rememberRecovered saves memory even where it seems to hold everything already:
+// the interrupted run may have ended before it synced the rename, and a power cut
+// after the journal's end would lose it.
 func (r *run) rememberRecovered() error {
 	m := newMemory(r.memory)
 	for _, a := range r.recovered {
 		m.applied(r.node, a)
 	}
-	m.latch(r.node, r.present())
+	m.latch(r.node, r.existing())
 	r.memory = m.sorted()
 	return r.in.State.SaveMemory(r.memory)
 }
 
-// survey looks at what the intents of a run are about.
-func survey(ctx context.Context, m Machine, left state.Run, memory nf.Memory, timeout time.Duration) (*node, []*attempt, []*unit, error) {
-	ask := askAgain(left)
+// surveyIntents observes the machine for the intents of a run, and returns an attempt for each, with its unit.
+func surveyIntents(ctx context.Context, m Machine, left state.Run, memory nf.Memory, timeout time.Duration) (*node, []*attempt, []*unit, error) {
+	ask := askFor(left)
 	s, err := Observe(ctx, Live(m, func() (nf.Memory, error) { return memory, nil }), func(*nf.Snapshot) nf.Ask { return ask })
 	if err != nil {
 		return nil, nil, nil, err
@@ -76,13 +77,13 @@ func survey(ctx context.Context, m Machine, left state.Run, memory nf.Memory, ti
 	var attempts []*attempt
 	for _, intent := range left.Intents {
 		a := &attempt{Change: intent.Change, result: Result{Change: intent.Change}}
-		switch why := n.outlived(intent, left.BootID); {
-		case why != "" && begun(memory, intent):
+		switch why := n.endedReason(intent, left.BootID); {
+		case why != "" && restartRecorded(memory, intent):
 			a.touched = true
 		case why != "":
 			a.end(Gone, nil, why)
 		case a.Key == nf.KeyRestart:
-			a.poised = begun(memory, intent)
+			a.aboutToRestart = restartRecorded(memory, intent)
 		default:
 			a.touched = hasFrom(a.Change) && !n.world.Reads(a.Change, a.From) && !n.vanished(a.Change)
 		}
@@ -92,10 +93,10 @@ func survey(ctx context.Context, m Machine, left state.Run, memory nf.Memory, ti
 	return n, attempts, units, nil
 }
 
-// blind says why it cannot be told what is left in a container: it cannot be read
-// now, or its runtime does not say that it is there. A restart that goes on after
-// its run was cut is such a time, and passes.
-func (n *node) blind(units []*unit) error {
+// checkReadable returns an error if a container with intents cannot be read now,
+// or is not listed while a runtime is broken. That can pass: a restart may go on
+// after its run was interrupted.
+func (n *node) checkReadable(units []*unit) error {
 	broken := n.snap.Broken()
 	for _, u := range units {
 		_, _, there := n.snap.Find(u.target)
@@ -109,11 +110,11 @@ func (n *node) blind(units []*unit) error {
 	return nil
 }
 
-// askAgain asks for what undoing the intents, or finishing them, needs.
-func askAgain(left state.Run) nf.Ask {
+// askFor asks for what it takes to undo the intents, or to finish them.
+func askFor(left state.Run) nf.Ask {
 	var wants nf.Wants
 	for _, i := range left.Intents {
-		i.Change = subject(i.Change)
+		i.Change = asLevel(i.Change)
 		wants.List = append(wants.List, nf.Want{Target: i.Target, Key: i.Key, Wish: nf.Exactly(i.From)})
 		if _, isModule := i.Key.Module(); isModule {
 			wants.List = append(wants.List, nf.Want{Target: i.Target, Key: i.Key, Wish: nf.Exactly(i.To)})
@@ -122,9 +123,9 @@ func askAgain(left state.Run) nf.Ask {
 	return diff.Ask(wants)
 }
 
-// outlived says why nothing of an intent can be left. A live value does not
-// outlive its instance, and none outlives the node's.
-func (n *node) outlived(i state.Intent, bootID string) string {
+// endedReason says why nothing of an intent can be left; empty if something can. A
+// live value ends with its instance, or with that of the node.
+func (n *node) endedReason(i state.Intent, bootID string) string {
 	now := n.instance(i.Target)
 	switch {
 	case now == "":
@@ -135,34 +136,35 @@ func (n *node) outlived(i state.Intent, bootID string) string {
 	return ""
 }
 
-// settle makes a unit of an interrupted run be as before or as wanted: as
-// before, unless all of it reads as wanted, or a rule forbids to undo it. What
-// is then neither is stuck.
+// settle brings a unit of an interrupted run back to what it was, unless all of it
+// reads as wanted already, or a rule forbids the undo: then it is finished. What can
+// be neither undone nor finished is stuck.
 func (n *node) settle(ctx context.Context, u *unit) {
 	const why = "the run was interrupted"
 	switch {
-	case n.all(u, func(a *attempt) bool {
-		return a.poised || a.touched && (a.Key == nf.KeyRestart || n.world.InSync(a.Change))
+	case n.allOpen(u, func(a *attempt) bool {
+		return a.aboutToRestart || a.touched && (a.Key == nf.KeyRestart || n.world.InSync(a.Change))
 	}):
 		n.endRestarts(u)
-		u.rest(Applied, "it reads as wanted")
-	case n.all(u, func(a *attempt) bool { return !a.touched }):
-		u.rest(Skipped, "it had not been made")
+		u.endOthers(Applied, "it reads as wanted")
+	case n.allOpen(u, func(a *attempt) bool { return !a.touched }):
+		u.endOthers(Skipped, "it had not been made")
 	default:
-		n.back(ctx, u, why)
+		n.undoUnit(ctx, u, why)
 		if len(u.stuck()) > 0 {
-			n.forth(ctx, u, why)
+			n.finishUnit(ctx, u, why)
 		}
-		u.rest(Skipped, "it had not been made")
+		u.endOthers(Skipped, "it had not been made")
 	}
 }
 
-func (n *node) all(u *unit, is func(*attempt) bool) bool {
+// allOpen reports whether is holds for each attempt without an outcome.
+func (n *node) allOpen(u *unit, is func(*attempt) bool) bool {
 	return !slices.ContainsFunc(u.attempts, func(a *attempt) bool { return a.result.Outcome == "" && !is(a) })
 }
 
-// rest gives all that have no outcome this one.
-func (u *unit) rest(o Outcome, reason string) {
+// endOthers gives this outcome to each attempt that has none.
+func (u *unit) endOthers(o Outcome, reason string) {
 	for _, a := range u.attempts {
 		if a.result.Outcome == "" {
 			a.end(o, nil, reason)
@@ -170,25 +172,25 @@ func (u *unit) rest(o Outcome, reason string) {
 	}
 }
 
-// RecoverInput is what a recovery works with.
+// RecoverInput is the input of Recover.
 type RecoverInput struct {
 	Machine Machine
 	State   *state.Dir
 	RunDir  string // where the lock is
-	Accept  bool   // take the present state as it is
+	Accept  bool   // accept the present state
 	// Timeout is that of Input.
 	Timeout time.Duration
 }
 
-// Report is what earlier runs have left.
+// Report lists what earlier runs have left.
 type Report struct {
-	// Run is the id of the run that left it; empty where nothing is left.
+	// Run is the id of that run; empty if nothing is left.
 	Run      string     `json:"run"`
 	Left     []Leftover `json:"left"` // never nil
 	Accepted bool       `json:"accepted"`
 }
 
-// Leftover is a change that was neither made nor undone, as far as is known.
+// Leftover is a change that is known neither to be made nor to be undone.
 type Leftover struct {
 	Target nf.Target `json:"target"`
 	Key    nf.Key    `json:"key"`
@@ -196,13 +198,13 @@ type Leftover struct {
 	From   nf.Value  `json:"from"`
 	To     nf.Value  `json:"to"`
 	Reads  nf.Value  `json:"reads"` // now
-	// Stuck tells that undoing it failed. Otherwise the run was interrupted,
-	// and the next apply will look after it.
+	// Stuck reports whether its undo failed. Otherwise the run was interrupted, and
+	// the next apply settles it.
 	Stuck bool   `json:"stuck"`
 	Why   string `json:"why"`
 }
 
-// ExitCode is 6 where something is stuck and not accepted, else 0.
+// ExitCode returns 6 if something is stuck and not accepted, else 0.
 func (r Report) ExitCode() int {
 	if !r.Accepted && slices.ContainsFunc(r.Left, func(l Leftover) bool { return l.Stuck }) {
 		return exitStuck
@@ -210,8 +212,8 @@ func (r Report) ExitCode() int {
 	return exitOK
 }
 
-// Recover reports what is left of earlier runs and, where accepted, takes the
-// present state as it is. It changes nothing on the machine.
+// Recover reports what earlier runs have left. If in.Accept is set it then accepts
+// the present state and forgets the rest. It changes nothing on the machine.
 func Recover(ctx context.Context, in RecoverInput) (Report, error) {
 	unlock, err := Lock(in.RunDir)
 	switch {
@@ -233,8 +235,8 @@ func Recover(ctx context.Context, in RecoverInput) (Report, error) {
 	return r, accept(in.State)
 }
 
-// accept ends the journal before the stuck record, so that a crash between the
-// two leaves the person's question open, not settled by the next run.
+// accept ends the journal before the stuck record: after a crash between the two a
+// person is asked again, and the next run settles nothing by itself.
 func accept(d *state.Dir) error {
 	if _, unfinished, err := d.Unfinished(); err != nil {
 		return err
@@ -258,8 +260,7 @@ func report(ctx context.Context, in RecoverInput) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	// What memory adds is whose restart it was. A person can accept what is left
-	// without that.
+	// Memory only adds which restarts were nfsync's. A person can accept without it.
 	memory, err := in.State.Memory()
 	if err != nil {
 		memory = nf.Memory{}
@@ -281,7 +282,7 @@ func (r *Report) addStuck(ctx context.Context, in RecoverInput, stuck state.Stuc
 	for _, s := range stuck.Left {
 		run.Intents = append(run.Intents, s.Intent)
 	}
-	n, _, _, err := survey(ctx, in.Machine, run, memory, in.Timeout)
+	n, _, _, err := surveyIntents(ctx, in.Machine, run, memory, in.Timeout)
 	for _, s := range stuck.Left {
 		l := leftover(s.Intent, n, err)
 		l.Stuck, l.Why = true, s.Why
@@ -289,21 +290,21 @@ func (r *Report) addStuck(ctx context.Context, in RecoverInput, stuck state.Stuc
 	}
 }
 
-// addUnfinished reports what an interrupted run has made or may have made.
+// addUnfinished reports the changes that an interrupted run made or may have made.
 func (r *Report) addUnfinished(ctx context.Context, in RecoverInput, left state.Run, memory nf.Memory) {
-	n, attempts, _, err := survey(ctx, in.Machine, left, memory, in.Timeout)
+	n, attempts, _, err := surveyIntents(ctx, in.Machine, left, memory, in.Timeout)
 	for i, intent := range left.Intents {
 		if err == nil && !attempts[i].touched {
 			continue
 		}
 		l := leftover(intent, n, err)
-		l.Why = "the run was interrupted; the next apply looks after it"
+		l.Why = "the run was interrupted; the next apply settles it"
 		r.Left = append(r.Left, l)
 	}
 }
 
-// leftover is an intent with what its key reads now. A node that cannot be
-// observed keeps nobody from accepting what is left.
+// leftover returns an intent with what its key reads now. unread is why the node
+// could not be observed, which keeps nobody from accepting what is left.
 func leftover(i state.Intent, n *node, unread error) Leftover {
 	l := Leftover{Target: i.Target, Key: i.Key, Layer: i.Layer, From: i.From, To: i.To}
 	if unread != nil {

@@ -17,24 +17,25 @@ import (
 // program that does it by ten minutes; its answer says more.
 const restartTimeout = 10*time.Minute + changeTimeout
 
-// endedReason is for live values of an instance that a restart has ended.
-const endedReason = "the restart of its container has ended it: nothing of it is left"
+// endedByRestart is the reason for live values of an instance that a restart has
+// ended.
+const endedByRestart = "the restart of its container has ended it: nothing of it is left"
 
-// subject is the change whose value tells about c: of a restart, the level that
-// it was to bring.
-func subject(c nf.Change) nf.Change {
+// asLevel returns the change whose value shows whether c was made: for a restart,
+// that of the level which it is to bring.
+func asLevel(c nf.Change) nf.Change {
 	if c.Key == nf.KeyRestart {
 		c.Key = nf.KeyLevel
 	}
 	return c
 }
 
-// restart makes a change whose key is nf.KeyRestart. That the restart is about to
-// be made is durable before it is: after a crash memory forbids another one for
-// the same want, whatever has come of this one.
+// restart makes a change whose key is nf.KeyRestart. Memory has an entry for the
+// restart before it is made: after a crash that forbids another one for the same
+// want, whatever came of this one.
 func (r *run) restart(ctx context.Context, a *attempt) error {
 	n := r.node
-	if there, err := n.beforeRestart(ctx, a.Change); err != nil || there {
+	if live, err := n.beforeRestart(ctx, a.Change); err != nil || live {
 		return err
 	}
 	before := r.memory.Restarts
@@ -44,19 +45,19 @@ func (r *run) restart(ctx context.Context, a *attempt) error {
 	}
 	a.touched = true
 	err := n.setRestart(ctx, a.Change, r.in.RestartTimeout)
-	if errors.Is(err, nf.ErrGone) { // it was another instance, which was not touched
+	if errors.Is(err, nf.ErrGone) { // another instance was there, and was not touched
 		return errors.Join(err, r.saveRestarts(before))
 	}
 	if err := n.afterRestart(ctx, a, err); err != nil {
 		return err
 	}
-	if late := n.notBrought(a.Change); late != nil {
-		r.late = append(r.late, *late)
-		a.note = joined(late.Reason, a.note)
+	if refusal := n.levelNotBrought(a.Change); refusal != nil {
+		r.notBrought = append(r.notBrought, *refusal)
+		a.note = joinReasons(refusal.Reason, a.note)
 	}
 	for _, other := range r.unitOf[a.Target].attempts {
 		if other.touched && other.Layer == nf.LayerLive && other != a {
-			other.result.Reason = endedReason + "; the next run makes it again"
+			other.result.Reason = endedByRestart + "; the next run makes it again"
 		}
 	}
 	return nil
@@ -73,13 +74,13 @@ func (r *run) saveRestarts(list []nf.RestartDone) error {
 	return nil
 }
 
-// beforeRestart looks once more whether the restart is to be made: the rules say
-// whether it would bring the level, and of this instance it must be, at the level
-// that was planned. It is there already where the level is live.
-func (n *node) beforeRestart(ctx context.Context, c nf.Change) (there bool, err error) {
+// beforeRestart checks once more that the restart may be made: by the rules, of
+// the instance that was planned, and from the level that was planned. live reports
+// that the wanted level is live already.
+func (n *node) beforeRestart(ctx context.Context, c nf.Change) (live bool, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.timeout)
 	defer cancel()
-	level := subject(c)
+	level := asLevel(c)
 	if err := n.refresh(ctx, level); err != nil {
 		return false, err
 	}
@@ -90,7 +91,7 @@ func (n *node) beforeRestart(ctx context.Context, c nf.Change) (there bool, err 
 		return false, &refused{*r}
 	}
 	if !n.world.Reads(level, c.From) {
-		return false, fmt.Errorf("changed meanwhile: its level reads %s, and was %s", n.world.Value(level), c.From)
+		return false, fmt.Errorf("changed since it was planned: its level reads %s, and was %s", n.world.Value(level), c.From)
 	}
 	return false, nil
 }
@@ -104,26 +105,25 @@ func (n *node) setRestart(ctx context.Context, c nf.Change, timeout time.Duratio
 	return n.machine.Set(ctx, n.snap, c)
 }
 
-// afterRestart looks what has come of a restart. The machine decides, not what
-// the restart returned: a new instance that runs is a restart, and anything
-// else is none.
+// afterRestart checks what came of a restart. The machine decides, not the error
+// that Set returned: only a new instance that runs is a restart.
 func (n *node) afterRestart(ctx context.Context, a *attempt, returned error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.timeout)
 	defer cancel()
 	if err := n.read(ctx, a.Change); err != nil {
-		return both(returned, err)
+		return afterError(returned, err)
 	}
 	id := a.Target.Nameless()
 	was, now := n.instances[id], n.instance(id)
 	if why := n.unobservable(a.Target); why != "" {
-		return &unseen{both(returned, fmt.Errorf("what has come of it cannot be read: %s", why))}
+		return &unknownRestart{afterError(returned, fmt.Errorf("cannot determine what came of it: %s", why))}
 	}
 	if now == was {
-		return both(returned, errors.New("the container was not restarted: it is the same instance still"))
+		return afterError(returned, errors.New("the container was not restarted: it is still the same instance"))
 	}
 	n.ended[id], n.instances[id] = was, now
 	if now := n.state(a.Target); now != nf.StateRunning {
-		return both(returned, fmt.Errorf("the container is %s after its restart was begun", now))
+		return afterError(returned, fmt.Errorf("the container is %s after its restart was begun", now))
 	}
 	if returned != nil {
 		a.note = "it runs again, although the restart ended with an error: " + returned.Error()
@@ -131,23 +131,23 @@ func (n *node) afterRestart(ctx context.Context, a *attempt, returned error) err
 	return nil
 }
 
-// unseen is a restart that was made, or may have been, and nobody can say. Its
-// target is left as it is: what the next start brings is what is wanted.
-type unseen struct{ error }
+// unknownRestart is the error of a restart that may have been made. Its target is
+// left as it is: the next start brings what is wanted.
+type unknownRestart struct{ error }
 
 // notBrought is the refusal for a restart that was made and has not brought the
 // level; nil where it has.
-func (n *node) notBrought(c nf.Change) *nf.Refusal {
-	level := subject(c)
+func (n *node) levelNotBrought(c nf.Change) *nf.Refusal {
+	level := asLevel(c)
 	if n.world.InSync(level) {
 		return nil
 	}
-	late := diff.NotBrought(c, n.world.Value(level))
-	return &late
+	refusal := diff.NotBrought(c, n.world.Value(level))
+	return &refusal
 }
 
-// planned is the instance of a target that the plan was made for.
-func (n *node) planned(t nf.Target) string {
+// plannedInstance returns the instance of a target that the plan was made for.
+func (n *node) plannedInstance(t nf.Target) string {
 	if was, ended := n.ended[t.Nameless()]; ended {
 		return was
 	}
@@ -168,31 +168,31 @@ func (n *node) state(t nf.Target) string {
 	return ""
 }
 
-// endedWithInstance tells whether a change was of an instance that a restart by
-// this run has ended.
+// endedWithInstance reports whether a change was made in an instance that this run
+// has ended by a restart.
 func (n *node) endedWithInstance(c nf.Change) bool {
 	_, ended := n.ended[c.Target.Nameless()]
 	return ended && c.Layer == nf.LayerLive
 }
 
-// keepRestart names a restart that was made, or may have been, although its
-// target failed or the run was stopped.
+// keepRestart ends the attempt of a restart that was made, or may have been,
+// although its target failed or the run was stopped.
 func keepRestart(a *attempt, why string) {
 	if a.result.Outcome != Failed {
-		a.end(Kept, nil, joined(a.note, "a restart is never undone; "+why))
+		a.end(Kept, nil, joinReasons(a.note, "a restart is never undone; "+why))
 	}
 }
 
-// begun tells whether an interrupted run had begun a restart, or was about to:
-// memory has its entry.
-func begun(memory nf.Memory, i state.Intent) bool {
+// restartRecorded reports whether memory has the entry of a restart: the
+// interrupted run had begun it, or was about to.
+func restartRecorded(memory nf.Memory, i state.Intent) bool {
 	return i.Key == nf.KeyRestart && slices.ContainsFunc(memory.Restarts, func(d nf.RestartDone) bool {
 		return d.Target.Nameless() == i.Target.Nameless() && d.Asked == i.Asked && d.Instance == i.Instance
 	})
 }
 
-// endRestarts says what has come of a restart in the middle of which, or after
-// which, a run was cut.
+// endRestarts ends the attempts of restarts during or after which a run was
+// interrupted.
 func (n *node) endRestarts(u *unit) {
 	for _, a := range u.attempts {
 		if a.Key == nf.KeyRestart && a.result.Outcome == "" {
@@ -203,18 +203,18 @@ func (n *node) endRestarts(u *unit) {
 
 func (n *node) endRestart(a *attempt) {
 	switch now := n.state(a.Target); {
-	case a.poised: // what is saved for it stays, and the next plan decides
-		a.end(Skipped, nil, "the container is the same instance still")
+	case a.aboutToRestart: // what is saved for it stays, and the next plan decides
+		a.end(Skipped, nil, "the container is still the same instance")
 	case now != nf.StateRunning:
 		a.end(Kept, nil, fmt.Sprintf("the run was interrupted after it had begun to restart the container, which is %s now; nfsync starts no container", now))
-	case n.world.InSync(subject(a.Change)):
+	case n.world.InSync(asLevel(a.Change)):
 		a.end(Applied, nil, "it was restarted, and its level reads as wanted")
 	default:
-		a.end(Applied, nil, fmt.Sprintf("it was restarted, and its level is %s all the same", n.world.Value(a.Change)))
+		a.end(Applied, nil, fmt.Sprintf("it was restarted, and its level is still %s", n.world.Value(a.Change)))
 	}
 }
 
-// withRestart is the list with an entry in the place of those of its target.
+// withRestart returns the list with an entry instead of those of its target.
 func withRestart(list []nf.RestartDone, done nf.RestartDone) []nf.RestartDone {
 	list = slices.DeleteFunc(slices.Clone(list), func(d nf.RestartDone) bool { return d.Target.Nameless() == done.Target.Nameless() })
 	list = append(list, done)
@@ -222,16 +222,17 @@ func withRestart(list []nf.RestartDone, done nf.RestartDone) []nf.RestartDone {
 	return list
 }
 
-// both is the second error, after the first one if there is any, in one line.
-func both(first, second error) error {
+// afterError returns the second error, behind the first one if there is any, in one
+// line.
+func afterError(first, second error) error {
 	if first == nil {
 		return second
 	}
 	return fmt.Errorf("%w; %w", first, second)
 }
 
-// joined is both texts, of which either may be empty.
-func joined(a, b string) string {
+// joinReasons joins two texts, either of which may be empty.
+func joinReasons(a, b string) string {
 	if a == "" || b == "" {
 		return a + b
 	}

@@ -17,28 +17,28 @@ import (
 	"nfsync.dev/nfsync/internal/state"
 )
 
-// run is one run under way.
+// run is the state of one call of Run.
 type run struct {
-	in        Input
-	id        string // of the receipt
-	started   time.Time
-	memory    nf.Memory // as it was when the run began
-	recovered []*attempt
-	planned   nf.Plan
-	node      *node
-	attempts  []*attempt // one for each change of the plan
-	units     []*unit
-	unitOf    map[nf.Target]*unit
-	journal   state.Run
-	stopped   bool // before the last change
-	stuck     state.Stuck
-	unsaved   bool         // what is stuck is not on the disk
-	learned   string       // conntrack.max of a container is own or node
-	late      []nf.Refusal // what restarts that were made have not brought
-	wants     nf.Wants
+	in         Input
+	id         string // of the receipt
+	started    time.Time
+	memory     nf.Memory // as it was when the run began
+	recovered  []*attempt
+	planned    nf.Plan
+	node       *node
+	attempts   []*attempt // one for each change of the plan
+	units      []*unit
+	unitOf     map[nf.Target]*unit
+	journal    state.Run
+	stopped    bool // before the last change
+	stuck      state.Stuck
+	unsaved    bool         // stuck could not be saved
+	maxScope   string       // nf.ScopeOwn or nf.ScopeNode, once a change has shown it
+	notBrought []nf.Refusal // of restarts that were made and did not bring their level
+	wants      nf.Wants
 }
 
-// prepare settles what an earlier run has left, and plans.
+// prepare settles what an interrupted run has left, and plans.
 func (r *run) prepare(ctx context.Context) (err error) {
 	if r.memory, err = r.in.State.Memory(); err != nil {
 		return err
@@ -73,7 +73,7 @@ func (r *run) plan(ctx context.Context, memory func() (nf.Memory, error)) error 
 	return nil
 }
 
-func (r *run) tell(e Event) {
+func (r *run) report(e Event) {
 	if r.in.Progress != nil {
 		e.Total = len(r.attempts)
 		r.in.Progress(e)
@@ -82,14 +82,14 @@ func (r *run) tell(e Event) {
 
 func (r *run) done(i int) func(*attempt) {
 	return func(a *attempt) {
-		r.tell(Event{Kind: EventDone, Index: i, Change: a.result.Change, Outcome: a.result.Outcome})
+		r.report(Event{Kind: EventDone, Index: i, Change: a.result.Change, Outcome: a.result.Outcome})
 	}
 }
 
-// execute makes the changes in the plan's order. Its error is why it stopped
+// execute makes the changes in the order of the plan. Its error says why it stopped
 // before the last one.
 func (r *run) execute(ctx context.Context) error {
-	r.tell(Event{Kind: EventPlanned})
+	r.report(Event{Kind: EventPlanned})
 	for i := 0; i < len(r.attempts); {
 		if ctx.Err() != nil {
 			return r.stop(ctx, fmt.Errorf("interrupted before change %d of %d: %w", i+1, len(r.attempts), context.Cause(ctx)))
@@ -107,11 +107,11 @@ func (r *run) execute(ctx context.Context) error {
 	return nil
 }
 
-// intend looks at the next changes, up to the first whose value nobody can read
-// yet because a change before it brings it, and makes durable what has become
-// clear of their intents.
+// intend completes the intents of the next changes and makes them durable. It goes
+// up to the first change whose value cannot be read yet, because a change before it
+// brings it, and returns the index of that one.
 func (r *run) intend(ctx context.Context, first int) (next int, err error) {
-	var clearer []*attempt
+	var completed []*attempt
 	var intents []state.Intent
 	for next = first; next < len(r.attempts); next++ {
 		a := r.attempts[next]
@@ -125,13 +125,13 @@ func (r *run) intend(ctx context.Context, first int) (next int, err error) {
 		if ok {
 			intent := r.intent(a)
 			intent.From = v
-			clearer, intents = append(clearer, a), append(intents, intent)
+			completed, intents = append(completed, a), append(intents, intent)
 		}
 	}
 	if len(intents) > 0 {
 		err = r.in.State.Intend(intents)
 	}
-	for i, a := range clearer {
+	for i, a := range completed {
 		if err == nil {
 			a.From = intents[i].From
 		}
@@ -139,8 +139,8 @@ func (r *run) intend(ctx context.Context, first int) (next int, err error) {
 	return next, err
 }
 
-// begin makes all intents durable; those whose value cannot be read yet have no
-// from, and so are not made.
+// begin makes all intents durable. One whose value cannot be read yet has no from,
+// which means that its change was not made.
 func (r *run) begin() error {
 	if len(r.attempts) == 0 {
 		return nil
@@ -157,7 +157,7 @@ func (r *run) intent(a *attempt) state.Intent {
 	return state.Intent{Change: a.Change, Asked: a.Asked, Instance: r.node.instances[a.Target.Nameless()]}
 }
 
-// step makes one change. Its error is why nothing can follow it.
+// step makes one change. Its error says why no other can follow.
 func (r *run) step(ctx context.Context, i int) error {
 	a := r.attempts[i]
 	u := r.unitOf[a.Target]
@@ -165,15 +165,15 @@ func (r *run) step(ctx context.Context, i int) error {
 		a.end(u.stopped, nil, u.why)
 		return nil
 	}
-	r.tell(Event{Kind: EventStarted, Index: i, Change: a.result.Change})
+	r.report(Event{Kind: EventStarted, Index: i, Change: a.result.Change})
 	err := r.change(ctx, a)
 	var no *refused
-	var lost *unseen
+	var unknown *unknownRestart
 	switch {
 	case err == nil:
 		r.applied(a)
-	case errors.As(err, &lost):
-		a.end(Kept, lost.error, "a restart is never undone")
+	case errors.As(err, &unknown):
+		a.end(Kept, unknown.error, "a restart is never undone")
 	case errors.Is(err, nf.ErrGone):
 		a.end(Gone, nil, goneReason)
 		u.stop(Gone, goneReason)
@@ -182,12 +182,12 @@ func (r *run) step(ctx context.Context, i int) error {
 	default:
 		a.end(Failed, err, "")
 		if errors.Is(err, nf.ErrNodeScope) {
-			r.learned = nf.ScopeNode
+			r.maxScope = nf.ScopeNode
 		}
 		why := fmt.Sprintf("%s of the same target failed", a.Key)
 		u.stop(Skipped, why)
-		r.node.back(ctx, u, why)
-		r.node.spare(ctx, u, why)
+		r.node.undoUnit(ctx, u, why)
+		r.node.keepSavedLevels(ctx, u, why)
 		return r.saveStuck(r.journal, u)
 	}
 	return nil
@@ -197,35 +197,35 @@ func (r *run) change(ctx context.Context, a *attempt) (err error) {
 	if a.Key == nf.KeyRestart {
 		return r.restart(ctx, a)
 	}
-	a.touched, err = r.node.make(ctx, a.Change, true)
+	a.touched, err = r.node.makeChange(ctx, a.Change, true)
 	return err
 }
 
 func (r *run) applied(a *attempt) {
 	reason := a.note
 	if !a.touched {
-		reason = "it read so already"
+		reason = "it was so already"
 	}
-	// package host looks at the node's value after it has written a
-	// container's: it did not move.
-	if a.touched && a.Key == nf.KeyMax && !a.Target.IsNode() && r.learned == "" {
-		r.learned = nf.ScopeOwn
+	// Package host reads the node's value after it has written a container's: it
+	// did not move.
+	if a.touched && a.Key == nf.KeyMax && !a.Target.IsNode() && r.maxScope == "" {
+		r.maxScope = nf.ScopeOwn
 	}
 	a.end(Applied, nil, reason)
 }
 
-// stop settles the targets that are half done: they are undone or, where other
-// targets rely on what was done, finished. Nothing else is begun.
+// stop settles the targets that are partly made: they are undone or, where other
+// targets rely on them, finished. No other change is begun.
 func (r *run) stop(ctx context.Context, err error) error {
 	r.stopped = true
 	for _, u := range slices.Backward(r.units) {
-		if u.stopped != "" || !u.halfDone() {
+		if u.stopped != "" || !u.partlyMade() {
 			continue
 		}
 		const why = "the run was stopped"
-		r.node.back(ctx, u, why)
+		r.node.undoUnit(ctx, u, why)
 		if len(u.stuck()) > 0 {
-			r.node.forth(ctx, u, why)
+			r.node.finishUnit(ctx, u, why)
 		}
 		if stuckErr := r.saveStuck(r.journal, u); stuckErr != nil {
 			err = flat(multierror.Append(err, stuckErr))
@@ -239,8 +239,8 @@ func (r *run) stop(ctx context.Context, err error) error {
 	return err
 }
 
-// halfDone tells whether some of a unit was made and some was not tried.
-func (u *unit) halfDone() bool {
+// partlyMade reports whether some changes of a unit were made and some not tried.
+func (u *unit) partlyMade() bool {
 	var made, left bool
 	for _, a := range u.attempts {
 		made = made || a.touched
@@ -249,8 +249,8 @@ func (u *unit) halfDone() bool {
 	return made && left
 }
 
-// saveStuck keeps what of a unit could not be undone: until a person has looked
-// no other run starts.
+// saveStuck saves what could not be undone of a unit. No other run starts until a
+// person has settled it.
 func (r *run) saveStuck(run state.Run, u *unit) error {
 	list := u.stuck()
 	if len(list) == 0 {
@@ -271,8 +271,8 @@ func (r *run) saveStuck(run state.Run, u *unit) error {
 	return nil
 }
 
-// finish writes down what the run did. The journal ends last, and only if all
-// else is on the disk: otherwise the next run looks at the machine again.
+// finish saves what the run did. The journal ends last, and only if everything else
+// is saved: otherwise the next run surveys the machine again.
 func (r *run) finish(stopped error) (Receipt, error) {
 	receipt := r.receipt()
 	var errs *multierror.Error
@@ -286,7 +286,7 @@ func (r *run) finish(stopped error) (Receipt, error) {
 	return receipt, flat(errs)
 }
 
-// flat is the failures in one line.
+// flat returns the errors as one line.
 func flat(errs *multierror.Error) error {
 	if errs != nil {
 		errs.ErrorFormat = func(list []error) string {
@@ -300,7 +300,7 @@ func flat(errs *multierror.Error) error {
 	return errs.ErrorOrNil()
 }
 
-// saveMemory saves a memory unless it holds nothing new.
+// saveMemory saves a memory if it has changed.
 func (r *run) saveMemory(was, is nf.Memory) error {
 	if reflect.DeepEqual(was, is) {
 		return nil
@@ -312,8 +312,8 @@ func (r *run) receipt() Receipt {
 	p := r.planned
 	out := Receipt{APIVersion: nf.APIVersion, Kind: nf.KindReceipt, ID: r.id, Node: p.Node, Revision: p.Revision, Plan: p.ID,
 		StartedAt: r.started, FinishedAt: r.in.Now(), Interrupted: r.stopped, Recovered: results(r.recovered), Results: results(r.attempts),
-		Refusals: append(slices.Clone(p.Refusals), r.late...), Pending: p.Pending, Warnings: p.Warnings,
-		Summary: Summary{Refusals: p.Summary.Refusals + len(r.late), Pending: p.Summary.Pending, InSync: p.Summary.InSync}}
+		Refusals: append(slices.Clone(p.Refusals), r.notBrought...), Pending: p.Pending, Warnings: p.Warnings,
+		Summary: Summary{Refusals: p.Summary.Refusals + len(r.notBrought), Pending: p.Summary.Pending, InSync: p.Summary.InSync}}
 	slices.SortStableFunc(out.Refusals, func(a, b nf.Refusal) int {
 		return cmp.Or(a.Target.Compare(b.Target), cmp.Compare(a.Key, b.Key))
 	})

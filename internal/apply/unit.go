@@ -11,21 +11,21 @@ import (
 
 const goneReason = "the target has vanished, or is another instance now"
 
-// attempt is one change, and what has become of it so far.
+// attempt is one change, with its result so far.
 type attempt struct {
-	nf.Change // From is what the value really was
+	nf.Change // From is the value that was read before it
 	result    Result
-	// touched tells that the machine was told to make it, or may have been by
-	// a run that did not come to its end.
+	// touched reports whether the machine was asked to make it, or may have been by
+	// an interrupted run.
 	touched bool
-	// poised tells that an interrupted run was about to make it, a restart, or
-	// that what it has started still goes on: the instance has not ended.
-	poised bool
-	note   string         // what is to be said of it although it was applied
-	notify func(*attempt) // after an outcome; may be nil
+	// aboutToRestart reports whether an interrupted run was about to make this
+	// restart, or had begun one that still goes on: the instance has not ended.
+	aboutToRestart bool
+	note           string         // what is to be said of it although it was applied
+	notify         func(*attempt) // after an outcome; may be nil
 }
 
-// end gives the attempt its outcome. What went wrong before is still told.
+// end gives the attempt its outcome. An earlier error stays, before the new one.
 func (a *attempt) end(o Outcome, err error, reason string) {
 	a.result.Outcome, a.result.Reason = o, reason
 	switch {
@@ -40,28 +40,28 @@ func (a *attempt) end(o Outcome, err error, reason string) {
 	}
 }
 
-// hasFrom tells whether it is known what the value was, so that it can be put
-// back. In the boot layer absent is a value: nothing is saved.
+// hasFrom reports whether the value before the change is known, so that it can be
+// put back. In the boot layer absent is a value: nothing is saved.
 func hasFrom(c nf.Change) bool {
 	return !c.From.IsUnknown() && (c.Layer == nf.LayerBoot || !c.From.IsAbsent())
 }
 
-// lasting changes are never undone.
-func (a *attempt) lasting() bool { return a.OneWay || a.Disruptive }
+// irreversible reports whether the change is never undone.
+func (a *attempt) irreversible() bool { return a.OneWay || a.Disruptive }
 
-// unit is the changes of one target, which are undone together.
+// unit holds the changes of one target, which are undone together.
 type unit struct {
 	target   nf.Target
 	attempts []*attempt
-	// stopped is the outcome of what is not tried any more, and why.
+	// stopped, if set, is the outcome of the attempts that are not made any more,
+	// and why is the reason.
 	stopped Outcome
 	why     string
 }
 
 func (u *unit) stop(o Outcome, why string) { u.stopped, u.why = o, why }
 
-// unitsOf sorts attempts by target, the targets in the order in which they
-// appear.
+// unitsOf groups attempts by target, in the order in which the targets appear.
 func unitsOf(attempts []*attempt) (order []*unit, by map[nf.Target]*unit) {
 	by = map[nf.Target]*unit{}
 	for _, a := range attempts {
@@ -76,35 +76,36 @@ func unitsOf(attempts []*attempt) (order []*unit, by map[nf.Target]*unit) {
 	return order, by
 }
 
-// stuck are the attempts that could neither be made nor undone.
+// stuck returns the attempts that could be neither made nor undone.
 func (u *unit) stuck() []*attempt {
 	return slices.DeleteFunc(slices.Clone(u.attempts), func(a *attempt) bool { return a.result.Outcome != Stuck })
 }
 
-// back undoes what has been made of a unit, in reverse. All that can be undone
-// is undone, also where something else is stuck.
-func (n *node) back(ctx context.Context, u *unit, why string) {
+// undoUnit undoes what has been made of a unit, in reverse order. A change that is
+// stuck does not keep the others from being undone.
+func (n *node) undoUnit(ctx context.Context, u *unit, why string) {
 	for _, a := range slices.Backward(u.attempts) {
 		if a.touched {
-			n.takeBack(ctx, a, why)
+			n.undo(ctx, a, why)
 		}
 	}
 }
 
-func (n *node) takeBack(ctx context.Context, a *attempt, why string) {
+// undo undoes one change that the machine was asked to make.
+func (n *node) undo(ctx context.Context, a *attempt, why string) {
 	if a.Key == nf.KeyRestart {
 		keepRestart(a, why)
 		return
 	}
 	if n.endedWithInstance(a.Change) {
-		a.end(Gone, nil, endedReason)
+		a.end(Gone, nil, endedByRestart)
 		return
 	}
-	if a.lasting() {
-		n.keep(ctx, a, why)
+	if a.irreversible() {
+		n.keepChange(ctx, a, why)
 		return
 	}
-	_, err := n.make(ctx, inverse(a.Change), false)
+	_, err := n.makeChange(ctx, inverse(a.Change), false)
 	switch {
 	case errors.Is(err, nf.ErrGone):
 		a.end(Gone, nil, goneReason)
@@ -115,27 +116,28 @@ func (n *node) takeBack(ctx context.Context, a *attempt, why string) {
 	}
 }
 
-// spare keeps saved levels of containers that could not be taken back and read as
-// wanted. They touch nothing until a cold start, which is then to bring them:
-// where another program holds a container's lock for hours, the next run does the
-// rest, and nobody is called for it.
-func (n *node) spare(ctx context.Context, u *unit, why string) {
+// keepSavedLevels ends as kept, not as stuck, the saved levels of containers that
+// could not be undone and read as wanted. They have no effect until a cold start,
+// which is to bring them: where another program holds the lock of a container for
+// hours, the next run does the rest, and no person is needed.
+func (n *node) keepSavedLevels(ctx context.Context, u *unit, why string) {
 	for _, a := range u.stuck() {
-		if a.Key == nf.KeyLevel && a.Layer == nf.LayerBoot && !a.Target.IsNode() && n.finds(ctx, a.Change) {
+		if a.Key == nf.KeyLevel && a.Layer == nf.LayerBoot && !a.Target.IsNode() && n.readsAsWanted(ctx, a.Change) {
 			a.end(Kept, nil, "it is what the policy wants saved; "+why)
 		}
 	}
 }
 
-// finds tells whether a value reads as wanted when it is read again.
-func (n *node) finds(ctx context.Context, c nf.Change) bool {
+// readsAsWanted reads a value again and reports whether it is as wanted.
+func (n *node) readsAsWanted(ctx context.Context, c nf.Change) bool {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.timeout)
 	defer cancel()
 	return n.refresh(ctx, c) == nil && n.world.InSync(c)
 }
 
-// keep names a change that is never undone, unless it never took effect.
-func (n *node) keep(ctx context.Context, a *attempt, why string) {
+// keepChange ends the attempt of a change that is never undone: as kept, or as
+// undone if it never took effect.
+func (n *node) keepChange(ctx context.Context, a *attempt, why string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.timeout)
 	defer cancel()
 	err := n.refresh(ctx, inverse(a.Change))
@@ -151,15 +153,14 @@ func (n *node) keep(ctx context.Context, a *attempt, why string) {
 	}
 }
 
-// forth finishes a unit that could not be taken back: what other targets rely
-// on by now stays, and the rest follows. What a rule forbids now is left as it
-// was.
-func (n *node) forth(ctx context.Context, u *unit, why string) {
+// finishUnit makes the rest of a unit that could not be undone, because other
+// targets rely on it by now. What a rule forbids now is left as it was.
+func (n *node) finishUnit(ctx context.Context, u *unit, why string) {
 	for _, a := range u.attempts {
 		if o := a.result.Outcome; o == Kept || o == Gone || o == Applied || !hasFrom(a.Change) || a.Key == nf.KeyRestart {
 			continue // a restart is made where it was planned, and never to finish something
 		}
-		touched, err := n.make(ctx, a.Change, true)
+		touched, err := n.makeChange(ctx, a.Change, true)
 		a.touched = a.touched || touched
 		var no *refused
 		switch {
