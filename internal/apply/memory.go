@@ -31,7 +31,7 @@ func (r *run) remember() nf.Memory {
 	return m.sorted()
 }
 
-// bad tells whether the attempt keeps its revision from being the last good
+// bad reports whether the attempt keeps its revision from being the last good
 // one.
 func (a *attempt) bad() bool {
 	return slices.Contains([]Outcome{Failed, Undone, Kept, Stuck}, a.result.Outcome)
@@ -112,14 +112,14 @@ func (r *run) present() present {
 	return p
 }
 
-// gone tells whether it is certain that a target no longer exists.
+// gone reports whether it is certain that a target no longer exists.
 func (p present) gone(t nf.Target) bool {
 	looked := len(p.runtimes) == 0 || slices.Contains(p.runtimes, t.Runtime)
 	_, lives := p.instances[t.Nameless()]
 	return looked && !p.broken && !lives
 }
 
-// ended tells whether it is certain that an instance of a target has ended.
+// ended reports whether it is certain that an instance of a target has ended.
 func (p present) ended(t nf.Target, instance string) bool {
 	now, lives := p.instances[t.Nameless()]
 	return lives && now != "" && now != instance || p.gone(t)

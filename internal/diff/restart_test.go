@@ -85,7 +85,7 @@ func (o oracle) takeRestart(ct *nf.Container, c nf.Change) error {
 	ct.Instance += "'"
 	now := saved
 	if o.stubborn[c.Target] {
-		now = nf.Text(customPlain)
+		now = levelValue(customPlain)
 	}
 	facts := []nf.Fact{{Key: nf.KeyLevel, Live: now, Boot: &saved}}
 	if max := o.Host.Fact(nf.KeyMax); !max.Live.IsAbsent() {
