@@ -132,7 +132,7 @@ func vzContainer(ts *testscript.TestScript, args []string) vztest.Container {
 		case "uuid":
 			c.UUID = value
 		case "mask":
-			mask, ok := nf.Text(value).Mask()
+			mask, ok := nf.Text(value).As(nf.KeyLevel).Mask()
 			if !ok {
 				ts.Fatalf("no level is %s", value)
 			}

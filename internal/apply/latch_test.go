@@ -10,7 +10,7 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-var tracks = nf.Table{Backend: nf.BackendNft, Family: "ip", Name: "filter", Rules: 1, Uses: []nf.Use{{Level: "stateful", Chain: "input", What: "ct", Count: 1}}}
+var tracks = nf.Table{Backend: nf.BackendNft, Family: "ip", Name: "filter", Rules: 1, Uses: []nf.Use{{Level: nf.LevelStateful, Chain: "input", What: "ct", Count: 1}}}
 
 // ledger is who is remembered to track.
 func (b *bench) ledger() map[string]string {

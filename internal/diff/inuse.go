@@ -185,7 +185,7 @@ func levelUsers(r *nf.Rules, ceiling nf.Level) []string {
 		where := fmt.Sprintf("%s table %s %s", table.Backend, table.Family, table.Name)
 		named := len(users)
 		for _, u := range table.Uses {
-			if l, ok := nf.ParseLevel(u.Level); ok && l > max(ceiling, nf.LevelStateless) {
+			if u.Level > max(ceiling, nf.LevelStateless) {
 				users = append(users, fmt.Sprintf("%s chain %s: %s", where, u.Chain, u.What))
 			}
 		}

@@ -107,7 +107,7 @@ func levelValue(word string) nf.Value {
 	case "none":
 		return nf.Absent()
 	}
-	return nf.Text(word)
+	return nf.Text(word).As(nf.KeyLevel)
 }
 
 // snapshot is a node with the one container that the case is about.

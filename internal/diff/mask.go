@@ -20,15 +20,15 @@ func unseen(c *nf.Container) string {
 	return ""
 }
 
-// asleep tells whether a container has no network namespace now: it holds no
+// asleep reports whether a container has no network namespace now: it holds no
 // rules, no entries and no limit in the kernel, and gets fresh ones, or those of
 // its dump, with its start.
 func asleep(c *nf.Container) bool { return c != nil && nf.Rests(c.State) }
 
-// isSuspended tells whether a container has a dump, which brings back what it had.
+// isSuspended reports whether a container has a dump, which brings back what it had.
 func isSuspended(c *nf.Container) bool { return c != nil && c.State == nf.StateSuspended }
 
-// isStopped tells whether a container starts with nothing.
+// isStopped reports whether a container starts with nothing.
 func isStopped(c *nf.Container) bool { return asleep(c) && !isSuspended(c) }
 
 // considerMask compares the level of a container whose kernel keeps it in a
@@ -101,7 +101,7 @@ func (p *planner) considerRestart(want nf.Want, live, saved nf.Value) {
 }
 
 // save saves the wanted level for the next start, where it is not saved already,
-// and tells whether it will be.
+// and reports whether it will be.
 func (p *planner) save(want nf.Want, saved nf.Value) bool {
 	if saved == want.Wish.Value {
 		return true
@@ -139,7 +139,7 @@ func (p *planner) noRestart(t nf.Target) string {
 	return ""
 }
 
-// restarted tells whether nfsync has restarted the container for this want
+// restarted reports whether nfsync has restarted the container for this want
 // before. An entry for the instance that still runs is of a restart that was
 // never made.
 func (w *World) restarted(t nf.Target, asked nf.Wish) bool {

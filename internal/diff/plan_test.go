@@ -22,6 +22,7 @@ func clone(t interface{ Fatal(...any) }, s *nf.Snapshot) *nf.Snapshot {
 	if err := json.Unmarshal(data, &c); err != nil {
 		t.Fatal(err)
 	}
+	c.SetKinds()
 	return &c
 }
 

@@ -85,13 +85,13 @@ func (o oracle) takeRestart(ct *nf.Container, c nf.Change) error {
 	ct.Instance += "'"
 	now := saved
 	if o.stubborn[c.Target] {
-		now = nf.Text(customPlain)
+		now = levelValue(customPlain)
 	}
 	facts := []nf.Fact{{Key: nf.KeyLevel, Live: now, Boot: &saved}}
 	if max := o.Host.Fact(nf.KeyMax); !max.Live.IsAbsent() {
 		facts = append(facts, nf.Fact{Key: nf.KeyMax, Live: max.Live}, nf.Fact{Key: nf.TimeoutKey("udp"), Live: nf.Number(30)})
 	}
-	ct.Namespace = nf.Namespace{Facts: facts, Rules: &nf.Rules{}, Tracking: &nf.Tracking{State: nf.TrackingUnknown}, Count: nf.Number(0)}
+	ct.Namespace = nf.Namespace{Keepers: ct.Keepers, Facts: facts, Rules: &nf.Rules{}, Tracking: &nf.Tracking{State: nf.TrackingUnknown}, Count: nf.Number(0)}
 	return nil
 }
 

@@ -504,7 +504,7 @@ func aboveNode(w *World, d *difference) *verdict {
 			limit = will
 		}
 	}
-	if limit == 0 && w.at(d.want.Target).keepers().Limit == nf.KeeperKernel {
+	if limit == 0 && w.at(d.want.Target).keepers().Limit != nf.KeeperNobody {
 		return no("the node's own limit is 0, and the kernel then takes no limit for a container").waitFor(node)
 	}
 	if limit == 0 || to <= limit {

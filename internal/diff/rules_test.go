@@ -106,7 +106,7 @@ var ruleTests = []struct {
 		virtuozzo(tracking(nf.TrackingOff), func(s *nf.Snapshot) { s.Memory.Latches = []nf.Latch{{Target: vz101, Instance: "boot-0/101/1"}} }),
 		[]nf.Want{want(vz101, nf.KeyLevel, nf.LevelStateless.Value())}, []string{"restart-required 101 level"}},
 	{"a custom mask may have the conntrack bits", "vziptable_defs.h",
-		virtuozzo(func(s *nf.Snapshot) { live(&s.Containers[0].Namespace, nf.KeyLevel, nf.Text("custom(0x4c004003)")) }),
+		virtuozzo(func(s *nf.Snapshot) { live(&s.Containers[0].Namespace, nf.KeyLevel, nf.MaskValue(0x4c004003)) }),
 		[]nf.Want{want(vz101, nf.KeyLevel, nf.LevelStateless.Value())}, []string{"conntrack-latched 101 level"}},
 	{"on the node, where it was seen on", "init_net.ct.can_alloc",
 		virtuozzo(func(s *nf.Snapshot) { s.Host.Tracking.State = nf.TrackingOn }),
@@ -403,7 +403,7 @@ func levels(now, saved nf.Level) edit {
 func withRules(name string, l nf.Level) edit {
 	return func(s *nf.Snapshot) {
 		c := container(s, name)
-		c.Rules = &nf.Rules{Tables: []nf.Table{{Backend: nf.BackendNft, Family: "inet", Name: "t", Rules: 1, Uses: []nf.Use{{Level: l.String(), Chain: "input", What: "ct state", Count: 1}}}}}
+		c.Rules = &nf.Rules{Tables: []nf.Table{{Backend: nf.BackendNft, Family: "inet", Name: "t", Rules: 1, Uses: []nf.Use{{Level: l, Chain: "input", What: "ct state", Count: 1}}}}}
 		live(&c.Namespace, nf.KeyLevel, l.Value())
 	}
 }

@@ -55,7 +55,7 @@ func usersOf(module string) func(nf.Table, nf.Use) bool {
 	case module == "nft_compat":
 		return func(t nf.Table, u nf.Use) bool { return t.Backend == nf.BackendNft && strings.HasPrefix(u.What, "xt ") }
 	case module == "nf_conntrack_ipv4", module == "nf_conntrack_ipv6": // nf_ct_l3proto_try_module_get, before Linux 4.19
-		return func(_ nf.Table, u nf.Use) bool { return u.Level != nf.LevelStateless.String() }
+		return func(_ nf.Table, u nf.Use) bool { return u.Level != nf.LevelStateless }
 	case strings.HasPrefix(module, "ip_set_"): // held by sets, and these by the rules that name them
 		return usersOf("xt_set")
 	}

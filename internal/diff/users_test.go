@@ -13,14 +13,14 @@ import (
 func ruled(name string) *nf.Snapshot {
 	return mainline(func(s *nf.Snapshot) {
 		s.Modules.Set(nf.ModuleFact{Name: name, State: nf.ModuleLoaded, Refs: 2})
-		level := func(what string) string {
+		level := func(what string) nf.Level {
 			switch {
 			case slices.Contains([]string{"nat", "masq", "redir", "xt target SNAT", "xt target MASQUERADE"}, what):
-				return nf.LevelFull.String()
+				return nf.LevelFull
 			case slices.Contains([]string{"ct", "flowtable", "ct helper", "xt match conntrack", "xt target CONNMARK"}, what):
-				return nf.LevelStateful.String()
+				return nf.LevelStateful
 			}
-			return nf.LevelStateless.String()
+			return nf.LevelStateless
 		}
 		table := func(backend, family, name string, uses ...string) nf.Table {
 			t := nf.Table{Backend: backend, Family: family, Name: name, Rules: len(uses)}
@@ -97,7 +97,7 @@ func TestUsersAreNoReference(t *testing.T) {
 // What every table may hold makes no level: below stateless the rules are
 // counted.
 func TestStatelessUsesMakeNoLevel(t *testing.T) {
-	r := &nf.Rules{Tables: []nf.Table{{Backend: nf.BackendLegacy, Family: "ip", Name: "filter", Rules: 2, Uses: []nf.Use{{Level: "stateless", Chain: "INPUT", What: "xt target LOG", Count: 1}}}}}
+	r := &nf.Rules{Tables: []nf.Table{{Backend: nf.BackendLegacy, Family: "ip", Name: "filter", Rules: 2, Uses: []nf.Use{{Level: nf.LevelStateless, Chain: "INPUT", What: "xt target LOG", Count: 1}}}}}
 	if got := levelUsers(r, nf.LevelDisabled); !slices.Equal(got, []string{"legacy table ip filter: 2 rules"}) {
 		t.Errorf("%q", got)
 	}

@@ -167,7 +167,7 @@ var virtuozzoTests = []struct {
 		virtuozzo(second()), []nf.Want{level(vz101, nf.LevelStateless, nf.RestartAllow), want(vz101, nf.TimeoutKey("udp"), nf.Number(5)), want(vz102, nf.TimeoutKey("udp"), nf.Number(5))},
 		[]string{"change 101 conntrack.timeouts.udp", "boot change 101 level", "change 102 conntrack.timeouts.udp", "change 101 restart"}},
 	{"a mask that cannot be saved again is replaced last before the restart", "IPTABLES=",
-		virtuozzo(second(), func(s *nf.Snapshot) { boot(&s.Containers[0].Namespace, nf.KeyLevel, nf.Text(customPlain)) }),
+		virtuozzo(second(), func(s *nf.Snapshot) { boot(&s.Containers[0].Namespace, nf.KeyLevel, levelValue(customPlain)) }),
 		[]nf.Want{level(vz101, nf.LevelStateless, nf.RestartAllow), want(vz101, nf.TimeoutKey("udp"), nf.Number(5)), want(vz102, nf.TimeoutKey("udp"), nf.Number(5))},
 		[]string{"change 101 conntrack.timeouts.udp", "change 102 conntrack.timeouts.udp", "boot change 101 level", "change 101 restart"}},
 	{"one a run", "maxRestarts, default 1",
@@ -313,7 +313,7 @@ func TestNotBrought(t *testing.T) {
 	for _, test := range []struct {
 		live nf.Value
 		code nf.Code
-	}{{nf.LevelFull.Value(), nf.RestartRequired}, {nf.Text(customPlain), nf.RestartRequired}, {nf.Unknown("EIO"), nf.Unobservable}} {
+	}{{nf.LevelFull.Value(), nf.RestartRequired}, {levelValue(customPlain), nf.RestartRequired}, {nf.Unknown("EIO"), nf.Unobservable}} {
 		r := NotBrought(c, test.live)
 		if r.Code != test.code || r.Key != nf.KeyLevel || r.Layer != nf.LayerLive || r.From != test.live || r.To != c.To || r.Target != vz101 ||
 			r.Source != c.Source || r.Reason == "" || r.Remedy == "" || r.Until == "" {
@@ -395,8 +395,8 @@ func TestAboveLevelOnVirtuozzo(t *testing.T) {
 		{"less wanted than it has", virtuozzo(has(stateful, stateful)), []nf.Want{level(vz101, nf.LevelStateless, nf.RestartStage)}, false},
 		{"unknown live", virtuozzo(has(nf.Unknown("EIO"), stateless)), nil, false},
 		{"unknown saved", virtuozzo(has(stateless, nf.Unknown("EIO"))), nil, false},
-		{"a custom mask with conntrack", virtuozzo(has(nf.Text(customTracking), stateless)), nil, false},
-		{"a custom mask without", virtuozzo(has(nf.Text(customPlain), stateless)), nil, true},
+		{"a custom mask with conntrack", virtuozzo(has(levelValue(customTracking), stateless)), nil, false},
+		{"a custom mask without", virtuozzo(has(levelValue(customPlain), stateless)), nil, true},
 		{"stopped, stateless saved", virtuozzo(has(stateless, stateless), first(stopped)), nil, true},
 		{"stopped, stateful saved", virtuozzo(has(stateless, stateful), first(stopped)), nil, false},
 		{"suspended, stateful in the dump", virtuozzo(has(stateful, stateless), first(suspended)), nil, false},

@@ -111,7 +111,11 @@ func (m *Machine) saveLevel(ctx context.Context, s *nf.Snapshot, c nf.Change) er
 	if err != nil {
 		return err
 	}
-	return runtime.SaveLevel(ctx, at, c.To.String())
+	level, ok := c.To.Level()
+	if !ok {
+		return fmt.Errorf("cannot save the level of %s: %q is no level that can be saved by name", c.Target, c.To)
+	}
+	return runtime.SaveLevel(ctx, at, level)
 }
 
 // restart restarts a container that runs, and no other.

@@ -29,7 +29,9 @@ func container(t *testing.T, c hosttest.VZ) vztest.Container {
 		c.State = nf.StateRunning
 	}
 	out := vztest.Container{ID: c.ID, UUID: c.UUID, Name: c.Name, State: c.State}
-	out.Saved, _ = c.Saved.Text()
+	if level, ok := c.Saved.Level(); ok {
+		out.Saved = level.String()
+	}
 	if mask, ok := c.Live.Mask(); ok {
 		out.Mask = &mask
 	} else if !c.Live.IsAbsent() {

@@ -55,20 +55,20 @@ func TestParseRecordedNftables(t *testing.T) {
 	want := []nf.Table{
 		{Backend: "nft", Family: "bridge", Name: "br", Rules: 1},
 		{Backend: "nft", Family: "inet", Name: "web", Rules: 5, Guards: []string{"in (input)"}, Uses: []nf.Use{
-			{Level: "stateful", Chain: "in", What: "ct", Count: 2},
-			{Level: "stateful", Chain: "in", What: "ct helper", Count: 1},
-			{Level: "stateful", Chain: "object ftp", What: "ct helper", Count: 1},
-			{Level: "stateful", Chain: "set limits", What: "connlimit", Count: 1},
-			{Level: "stateful", Chain: "sub", What: "connlimit", Count: 1},
+			{Level: nf.LevelStateful, Chain: "in", What: "ct", Count: 2},
+			{Level: nf.LevelStateful, Chain: "in", What: "ct helper", Count: 1},
+			{Level: nf.LevelStateful, Chain: "object ftp", What: "ct helper", Count: 1},
+			{Level: nf.LevelStateful, Chain: "set limits", What: "connlimit", Count: 1},
+			{Level: nf.LevelStateful, Chain: "sub", What: "connlimit", Count: 1},
 		}},
 		{Backend: "nft", Family: "ip", Name: "filter", Rules: 3, Uses: []nf.Use{
-			{Level: "stateful", Chain: "INPUT", What: "xt match conntrack", Count: 1},
-			{Level: "stateful", Chain: "INPUT", What: "xt target SYNPROXY", Count: 1},
+			{Level: nf.LevelStateful, Chain: "INPUT", What: "xt match conntrack", Count: 1},
+			{Level: nf.LevelStateful, Chain: "INPUT", What: "xt target SYNPROXY", Count: 1},
 		}},
 		{Backend: "nft", Family: "ip", Name: "home", Rules: 3, Uses: []nf.Use{
-			{Level: "full", Chain: "in", What: "redir", Count: 1},
-			{Level: "full", Chain: "out", What: "masq", Count: 1},
-			{Level: "full", Chain: "out", What: "nat", Count: 1},
+			{Level: nf.LevelFull, Chain: "in", What: "redir", Count: 1},
+			{Level: nf.LevelFull, Chain: "out", What: "masq", Count: 1},
+			{Level: nf.LevelFull, Chain: "out", What: "nat", Count: 1},
 		}},
 		{Backend: "nft", Family: "ip6", Name: "empty"},
 		{Backend: "nft", Family: "netdev", Name: "early", Guards: []string{"c (ingress)"}},
@@ -165,13 +165,13 @@ func TestParseNftablesByHand(t *testing.T) {
 	want := []nf.Table{
 		{Backend: "nft", Family: "family 77", Name: "t", Guards: []string{"c (hook 99)"}},
 		{Backend: "nft", Family: "ip", Name: "t", Rules: 8, Uses: []nf.Use{
-			{Level: "stateful", Chain: "c", What: "ct", Count: 1},
-			{Level: "stateful", Chain: "c", What: "flow_offload", Count: 1},
-			{Level: "stateful", Chain: "c", What: "xt match state", Count: 1},
-			{Level: "stateful", Chain: "c", What: "xt target CLUSTERIP", Count: 1},
-			{Level: "stateful", Chain: "c", What: "xt target CT", Count: 1},
-			{Level: "stateful", Chain: "flowtable fast", What: "flowtable", Count: 1},
-			{Level: "stateless", Chain: "c", What: "xt target CT", Count: 1}, // with XT_CT_NOTRACK
+			{Level: nf.LevelStateful, Chain: "c", What: "ct", Count: 1},
+			{Level: nf.LevelStateful, Chain: "c", What: "flow_offload", Count: 1},
+			{Level: nf.LevelStateful, Chain: "c", What: "xt match state", Count: 1},
+			{Level: nf.LevelStateful, Chain: "c", What: "xt target CLUSTERIP", Count: 1},
+			{Level: nf.LevelStateful, Chain: "c", What: "xt target CT", Count: 1},
+			{Level: nf.LevelStateful, Chain: "flowtable fast", What: "flowtable", Count: 1},
+			{Level: nf.LevelStateless, Chain: "c", What: "xt target CT", Count: 1}, // with XT_CT_NOTRACK
 		}},
 	}
 	got, err := d.parse()

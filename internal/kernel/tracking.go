@@ -73,7 +73,7 @@ func (fs FS) conntrackPresent(m *nf.Modules) (bool, error) {
 func trackingUse(r *nf.Rules) (nf.Use, nf.Table, bool) {
 	for _, t := range r.Tables {
 		for _, u := range t.Uses {
-			if level, ok := nf.ParseLevel(u.Level); ok && level >= nf.LevelStateful {
+			if u.Level >= nf.LevelStateful {
 				return u, t, true
 			}
 		}

@@ -105,9 +105,9 @@ func TestTrackingWithoutPrivileges(t *testing.T) {
 
 // What the modules and files of other kernels tell.
 func TestTrackingOfOtherKernels(t *testing.T) {
-	rules := func(level string) nf.Rules {
+	rules := func(level nf.Level) nf.Rules {
 		r := nf.Rules{Tables: []nf.Table{{Backend: "nft", Family: "ip", Name: "t", Rules: 1}}}
-		if level != "" {
+		if level != nf.LevelUnset {
 			r.Tables[0].Uses = []nf.Use{{Level: level, Chain: "c", What: "w", Count: 1}}
 		}
 		return r
@@ -124,32 +124,32 @@ func TestTrackingOfOtherKernels(t *testing.T) {
 		state    string
 		evidence string
 	}{
-		{"not there", modules(), nil, rules(""), nf.TrackingOff, "nf_conntrack is not loaded"},
-		{"not loaded", unloaded(modules("nf_conntrack")), nil, rules(""), nf.TrackingOff, "nf_conntrack is not loaded"},
-		{"not known", &nf.Modules{Unknown: "no evidence"}, nil, rules(""), nf.TrackingUnknown, "it is unknown whether the kernel has nf_conntrack: no evidence"},
+		{"not there", modules(), nil, rules(nf.LevelUnset), nf.TrackingOff, "nf_conntrack is not loaded"},
+		{"not loaded", unloaded(modules("nf_conntrack")), nil, rules(nf.LevelUnset), nf.TrackingOff, "nf_conntrack is not loaded"},
+		{"not known", &nf.Modules{Unknown: "no evidence"}, nil, rules(nf.LevelUnset), nf.TrackingUnknown, "it is unknown whether the kernel has nf_conntrack: no evidence"},
 		{"not known, but its sysctls are there", &nf.Modules{Unknown: "no evidence"}, map[string]string{"sys/net/netfilter/nf_conntrack_count": "0\n"},
-			rules("full"), nf.TrackingOn, "c of nft table ip t uses w"},
-		{"a nat rule", modules("nf_conntrack"), nil, rules("full"), nf.TrackingOn, "c of nft table ip t uses w"},
+			rules(nf.LevelFull), nf.TrackingOn, "c of nft table ip t uses w"},
+		{"a nat rule", modules("nf_conntrack"), nil, rules(nf.LevelFull), nf.TrackingOn, "c of nft table ip t uses w"},
 		{"not all rules read", modules("nf_conntrack"), nil, nf.Rules{Unknown: "why"}, nf.TrackingUnknown, "not all rules could be read: why"},
-		{"a use, and not all rules read", modules("nf_conntrack"), nil, nf.Rules{Unknown: "why", Tables: rules("stateful").Tables},
+		{"a use, and not all rules read", modules("nf_conntrack"), nil, nf.Rules{Unknown: "why", Tables: rules(nf.LevelStateful).Tables},
 			nf.TrackingOn, "c of nft table ip t uses w"},
 		// net/netfilter/nf_conntrack_standalone.c, nf_conntrack_pernet_init.
 		{"enable_hooks", modules("nf_conntrack"), map[string]string{"cmdline": "quiet nf_conntrack.enable_hooks=1\n"},
-			rules(""), nf.TrackingOn, "nf_conntrack.enable_hooks is on the kernel's command line"},
-		{"openvswitch", modules("nf_conntrack", "openvswitch"), nil, rules(""), nf.TrackingUnknown, "the module openvswitch may track connections without a rule"},
-		{"act_ct", modules("act_ct", "nf_conntrack"), nil, rules(""), nf.TrackingUnknown, "the module act_ct may track connections without a rule"},
-		{"act_ct that can be loaded", unloaded(modules("act_ct", "nf_conntrack")), nil, rules(""), nf.TrackingOff, "no rule needs conntrack"},
+			rules(nf.LevelUnset), nf.TrackingOn, "nf_conntrack.enable_hooks is on the kernel's command line"},
+		{"openvswitch", modules("nf_conntrack", "openvswitch"), nil, rules(nf.LevelUnset), nf.TrackingUnknown, "the module openvswitch may track connections without a rule"},
+		{"act_ct", modules("act_ct", "nf_conntrack"), nil, rules(nf.LevelUnset), nf.TrackingUnknown, "the module act_ct may track connections without a rule"},
+		{"act_ct that can be loaded", unloaded(modules("act_ct", "nf_conntrack")), nil, rules(nf.LevelUnset), nf.TrackingOff, "no rule needs conntrack"},
 		// Only nft rules make nf_conntrack_bridge track, nf_ct_netns_do_get.
-		{"nf_conntrack_bridge", modules("nf_conntrack", "nf_conntrack_bridge"), nil, rules(""), nf.TrackingOff, "no rule needs conntrack"},
-		{"IPVS without a service", modules("ip_vs", "nf_conntrack"), map[string]string{"thread-self/net/ip_vs": ipvs}, rules(""), nf.TrackingOff, "no rule needs conntrack"},
-		{"IPVS elsewhere", modules("ip_vs", "nf_conntrack"), nil, rules(""), nf.TrackingOff, "no rule needs conntrack"},
+		{"nf_conntrack_bridge", modules("nf_conntrack", "nf_conntrack_bridge"), nil, rules(nf.LevelUnset), nf.TrackingOff, "no rule needs conntrack"},
+		{"IPVS without a service", modules("ip_vs", "nf_conntrack"), map[string]string{"thread-self/net/ip_vs": ipvs}, rules(nf.LevelUnset), nf.TrackingOff, "no rule needs conntrack"},
+		{"IPVS elsewhere", modules("ip_vs", "nf_conntrack"), nil, rules(nf.LevelUnset), nf.TrackingOff, "no rule needs conntrack"},
 		{"IPVS with a service", modules("ip_vs", "nf_conntrack"), map[string]string{"thread-self/net/ip_vs": ipvs + "TCP  C0000201:0050 rr\n"},
-			rules(""), nf.TrackingUnknown, "IPVS has services, which may track connections"},
+			rules(nf.LevelUnset), nf.TrackingUnknown, "IPVS has services, which may track connections"},
 		// Linux 3.10 to 4.18: ipv4_net_init in
 		// net/ipv4/netfilter/nf_conntrack_l3proto_ipv4.c, per need since 4.10.
-		{"a kernel before 4.19", modules("nf_conntrack", "nf_conntrack_ipv4"), nil, rules(""), nf.TrackingUnknown,
+		{"a kernel before 4.19", modules("nf_conntrack", "nf_conntrack_ipv4"), nil, rules(nf.LevelUnset), nf.TrackingUnknown,
 			"old kernels track wherever nf_conntrack_ipv4 is loaded, and this one has it"},
-		{"its alias, since 4.19", aliased, nil, rules(""), nf.TrackingOff, "no rule needs conntrack"},
+		{"its alias, since 4.19", aliased, nil, rules(nf.LevelUnset), nf.TrackingOff, "no rule needs conntrack"},
 	} {
 		root := t.TempDir()
 		for path, data := range c.files {

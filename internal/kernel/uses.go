@@ -46,7 +46,7 @@ func (u uses) list() []nf.Use {
 		if len(list) == maxUses {
 			break
 		}
-		list = append(list, nf.Use{Level: n.level.String(), Chain: n.chain, What: n.what, Count: u[n]})
+		list = append(list, nf.Use{Level: n.level, Chain: n.chain, What: n.what, Count: u[n]})
 	}
 	return list
 }

@@ -54,20 +54,20 @@ func TestParseRecordedXtables(t *testing.T) {
 	}
 	want := []nf.Table{
 		{Backend: "legacy", Family: "ip", Name: "filter", Rules: 5, Guards: []string{"INPUT (input)"}, Uses: []nf.Use{
-			{Level: "stateful", Chain: "INPUT", What: "xt match connlimit", Count: 1},
-			{Level: "stateful", Chain: "INPUT", What: "xt match conntrack", Count: 2},
-			{Level: "stateless", Chain: "INPUT", What: "xt match multiport", Count: 1},
+			{Level: nf.LevelStateful, Chain: "INPUT", What: "xt match connlimit", Count: 1},
+			{Level: nf.LevelStateful, Chain: "INPUT", What: "xt match conntrack", Count: 2},
+			{Level: nf.LevelStateless, Chain: "INPUT", What: "xt match multiport", Count: 1},
 		}},
 		{Backend: "legacy", Family: "ip", Name: "nat", Rules: 1, Uses: []nf.Use{
-			{Level: "full", Chain: "POSTROUTING", What: "xt target MASQUERADE", Count: 1},
+			{Level: nf.LevelFull, Chain: "POSTROUTING", What: "xt target MASQUERADE", Count: 1},
 		}},
 		{Backend: "legacy", Family: "ip", Name: "raw", Rules: 2, Uses: []nf.Use{
-			{Level: "stateful", Chain: "OUTPUT", What: "xt target CT", Count: 1},
-			{Level: "stateless", Chain: "PREROUTING", What: "xt target CT", Count: 1},
+			{Level: nf.LevelStateful, Chain: "OUTPUT", What: "xt target CT", Count: 1},
+			{Level: nf.LevelStateless, Chain: "PREROUTING", What: "xt target CT", Count: 1},
 		}},
 		{Backend: "legacy", Family: "ip6", Name: "filter"},
 		{Backend: "legacy", Family: "ip6", Name: "mangle", Rules: 1, Guards: []string{"POSTROUTING (postrouting)"}, Uses: []nf.Use{
-			{Level: "stateful", Chain: "FORWARD", What: "xt target CONNMARK", Count: 1},
+			{Level: nf.LevelStateful, Chain: "FORWARD", What: "xt target CONNMARK", Count: 1},
 		}},
 		{Backend: "legacy", Family: "arp", Name: "filter"},
 	}
@@ -208,8 +208,8 @@ func TestParseXtablesByHand(t *testing.T) {
 	swap("connlimit", "cpu")
 	swap("web", "cpu")
 	table, err := r.family.parse("filter", r.info, r.entries)
-	want := []nf.Use{{Level: "stateful", Chain: "INPUT", What: "xt match state", Count: 2},
-		{Level: "stateless", Chain: "INPUT", What: "xt match cpu", Count: 1}, {Level: "stateless", Chain: "INPUT", What: "xt match multiport", Count: 1}}
+	want := []nf.Use{{Level: nf.LevelStateful, Chain: "INPUT", What: "xt match state", Count: 2},
+		{Level: nf.LevelStateless, Chain: "INPUT", What: "xt match cpu", Count: 1}, {Level: nf.LevelStateless, Chain: "INPUT", What: "xt match multiport", Count: 1}}
 	if err != nil || cmp.Diff(want, table.Uses) != "" || table.Rules != 5 {
 		t.Errorf("%v %+v", err, table)
 	}

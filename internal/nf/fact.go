@@ -117,6 +117,23 @@ func (n *Namespace) SetFact(f Fact) {
 	n.Facts = slices.Insert(n.Facts, i, f)
 }
 
+func (n *Namespace) setKinds() {
+	for i := range n.Facts {
+		f := &n.Facts[i]
+		f.Live = f.Live.As(f.Key)
+		setKinds(f.Key, f.Boot, f.Declared)
+	}
+}
+
+func setKinds(k Key, boot *Value, declared []Declaration) {
+	if boot != nil {
+		*boot = boot.As(k)
+	}
+	for i := range declared {
+		declared[i].Value = declared[i].Value.As(k)
+	}
+}
+
 // MaxScope is whose value a container's conntrack.max is, as far as the fact
 // and the node's value show: the node's where the file is read-only (mainline,
 // 0444), its own where the two differ, otherwise unknown.
@@ -163,7 +180,7 @@ type Table struct {
 // Use is one statement of a rule and the level that it needs: "ct state" needs
 // stateful.
 type Use struct {
-	Level string `json:"level"` // the name of the level that it needs
+	Level Level  `json:"level"`
 	Chain string `json:"chain"`
 	What  string `json:"what"`  // the expression, match or target: "ct", "xt match conntrack", "masq"
 	Count int    `json:"count"` // rules of the chain that hold it
@@ -177,9 +194,7 @@ func (t Table) Level() Level {
 		level = LevelStateless
 	}
 	for _, u := range t.Uses {
-		if l, ok := ParseLevel(u.Level); ok {
-			level = max(level, l)
-		}
+		level = max(level, u.Level)
 	}
 	return level
 }

@@ -33,11 +33,26 @@ func ParseLevel(name string) (Level, bool) {
 
 // String is the level's name.
 func (l Level) String() string {
-	if l < LevelDisabled || l > LevelFull {
+	if !l.named() {
 		return fmt.Sprintf("level(%d)", int(l))
 	}
 	return levelNames[l]
 }
 
+func (l Level) named() bool { return l >= LevelDisabled && l <= LevelFull }
+
 // Value is the level as a fact's or a want's value.
-func (l Level) Value() Value { return Text(l.String()) }
+func (l Level) Value() Value { return Value{kind: kindLevel, number: int64(l)} }
+
+// MarshalText is the level's name, in JSON too.
+func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
+
+// UnmarshalText reads the name of a level.
+func (l *Level) UnmarshalText(name []byte) error {
+	level, ok := ParseLevel(string(name))
+	if !ok {
+		return fmt.Errorf("%q is no level", name)
+	}
+	*l = level
+	return nil
+}

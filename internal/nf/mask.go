@@ -1,7 +1,6 @@
 package nf
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 )
@@ -35,7 +34,15 @@ func MaskValue(mask uint64) Value {
 			return level.Value()
 		}
 	}
-	return Text(fmt.Sprintf("%s%x%s", customPrefix, mask, customSuffix))
+	return Value{kind: kindMask, number: int64(mask)}
+}
+
+// parseCustom returns the mask of a text custom(0x...).
+func parseCustom(text string) (uint64, bool) {
+	hex, custom := strings.CutPrefix(text, customPrefix)
+	hex, closed := strings.CutSuffix(hex, customSuffix)
+	mask, err := strconv.ParseUint(hex, 16, 64)
+	return mask, custom && closed && err == nil
 }
 
 // Mask is the mask that a level's value stands for; false where it stands for
@@ -44,16 +51,13 @@ func (v Value) Mask() (uint64, bool) {
 	if level, ok := v.Level(); ok {
 		return levelMasks[level], true
 	}
-	hex, custom := strings.CutPrefix(v.text, customPrefix)
-	hex, closed := strings.CutSuffix(hex, customSuffix)
-	if v.kind != kindText || !custom || !closed {
+	if v.kind != kindMask {
 		return 0, false
 	}
-	mask, err := strconv.ParseUint(hex, 16, 64)
-	return mask, err == nil
+	return uint64(v.number), true
 }
 
-// MaskTracks tells whether a level's value lets connections be tracked where the
+// MaskTracks reports whether a level's value lets connections be tracked where the
 // kernel keeps levels in masks. It is true for what stands for no mask: unknown
 // never reads as off.
 func (v Value) MaskTracks() bool {

@@ -23,7 +23,7 @@ func TestMaskValue(t *testing.T) {
 		{0x4001c001, "custom(0x4001c001)", true, LevelStateful}, // the helpers of FTP and IRC
 	} {
 		v := MaskValue(test.mask)
-		if v != Text(test.value) || v.MaskTracks() != test.tracks {
+		if v.String() != test.value || v.MaskTracks() != test.tracks {
 			t.Errorf("%#x is %v, tracks %v; want %s, %v", test.mask, v, v.MaskTracks(), test.value, test.tracks)
 		}
 		if level, ok := v.MaskLevel(); !ok || level != test.level {
@@ -36,7 +36,7 @@ func TestMaskValue(t *testing.T) {
 }
 
 func TestNoMask(t *testing.T) {
-	for _, v := range []Value{Absent(), Unknown("EIO"), Text("custom(0x)"), Text("custom(0xfg)"), Text("Full"), Number(0)} {
+	for _, v := range []Value{Absent(), Unknown("EIO"), Text("custom(0x)"), Text("custom(0xfg)"), Text("Full"), Text("full"), Number(0), Number(4), LevelUnset.Value()} {
 		if mask, ok := v.Mask(); ok || !v.MaskTracks() {
 			t.Errorf("%v stands for %#x, tracks %v", v, mask, v.MaskTracks())
 		}

@@ -189,6 +189,20 @@ func (s *Snapshot) Find(t Target) (*Namespace, *Container, bool) {
 	return nil, nil, false
 }
 
+// SetKinds gives the values of a snapshot that was read from JSON the kinds of
+// their keys: see Value.As.
+func (s *Snapshot) SetKinds() {
+	for i := range s.Modules.List {
+		m := &s.Modules.List[i]
+		setKinds(ModuleKey(m.Name), m.Boot, m.Declared)
+	}
+	s.Host.setKinds()
+	for i := range s.Containers {
+		s.Containers[i].setKinds()
+	}
+	s.Memory.SetKinds()
+}
+
 // Broken says why there may be containers that the snapshot does not have: a
 // runtime is there and cannot be read. Empty where it has all.
 func (s *Snapshot) Broken() string {
@@ -222,8 +236,8 @@ type MemoryKey struct {
 	Set      bool   `json:"set,omitempty"` // nfsync itself has changed it
 }
 
-// SetKinds gives the values that were read from JSON the kinds that their keys
-// tell: see Value.As.
+// SetKinds gives the values of memory that was read from JSON the kinds of their
+// keys: see Value.As.
 func (m *Memory) SetKinds() {
 	for i := range m.Keys {
 		k := &m.Keys[i]

@@ -16,21 +16,23 @@ const (
 	kindAbsent valueKind = iota
 	kindNumber
 	kindText
+	kindLevel
+	kindMask
 	kindModule
 	kindUnknown
 )
 
-// Value is the value of one key: absent, a number, a text (a level, say), the
-// state of a module, or unknown with the reason. The zero Value is absent.
-// Values are comparable with ==.
+// Value is the value of one key: absent, a number, a text, a level, a mask that
+// is no level's, the state of a module, or unknown with the reason. The zero Value
+// is absent. Values are comparable with ==.
 //
 // In JSON a number is a number, a text a string, an absent value null, an
-// unknown one {"unknown": "why"}; a module is the string of its state, or
-// {"state": "loaded", "parameters": {"max_sets": "512"}} where parameters are
-// meant.
+// unknown one {"unknown": "why"}; a level is its name and a mask "custom(0x…)"; a
+// module is the string of its state, or {"state": "loaded", "parameters":
+// {"max_sets": "512"}} where parameters are meant.
 type Value struct {
 	kind   valueKind
-	number int64
+	number int64  // a number, a Level, or the bits of a mask
 	text   string // a text, a module's state, or why the value is unknown
 	params string // a module's parameters, sorted: each name and each value quoted, one after another
 }
@@ -50,7 +52,7 @@ func Absent() Value { return Value{} }
 // Number is a numeric value: entries, buckets, or whole seconds.
 func Number(n int64) Value { return Value{kind: kindNumber, number: n} }
 
-// Text is a textual value, such as the name of a level.
+// Text is a textual value, such as what a sysctl.d file has instead of a number.
 func Text(s string) Value { return Value{kind: kindText, text: s} }
 
 // Unknown is a value that could not be read, and why. It never reads as off.
@@ -65,10 +67,10 @@ func Module(state string, params map[string]string) Value {
 	return Value{kind: kindModule, text: state, params: string(quoted)}
 }
 
-// IsAbsent tells whether the kernel does not have the key.
+// IsAbsent reports whether the kernel does not have the key.
 func (v Value) IsAbsent() bool { return v.kind == kindAbsent }
 
-// IsUnknown tells whether the value could not be read.
+// IsUnknown reports whether the value could not be read.
 func (v Value) IsUnknown() bool { return v.kind == kindUnknown }
 
 // Why is the reason why the value is unknown.
@@ -80,9 +82,14 @@ func (v Value) Why() string {
 }
 
 // Number returns the number, if v is one.
-func (v Value) Number() (int64, bool) { return v.number, v.kind == kindNumber }
+func (v Value) Number() (int64, bool) {
+	if v.kind != kindNumber {
+		return 0, false
+	}
+	return v.number, true
+}
 
-// Lowers tells whether a limit goes down, or may: 0 is no limit, and one that is
+// Lowers reports whether a limit goes down, or may: 0 is no limit, and one that is
 // not known may be any.
 func Lowers(from, to Value) bool {
 	was, known := from.Number()
@@ -98,12 +105,12 @@ func (v Value) Text() (string, bool) {
 	return v.text, true
 }
 
-// Level returns the level, if v is the text of one.
+// Level returns the level, if v is one.
 func (v Value) Level() (Level, bool) {
-	if v.kind != kindText {
-		return LevelUnset, false
+	if level := Level(v.number); v.kind == kindLevel && level.named() {
+		return level, true
 	}
-	return ParseLevel(v.text)
+	return LevelUnset, false
 }
 
 // Module returns a module's state and parameters, if v is a module's value.
@@ -141,6 +148,10 @@ func (v Value) String() string {
 		return strconv.FormatInt(v.number, 10)
 	case kindText:
 		return v.text
+	case kindLevel:
+		return Level(v.number).String()
+	case kindMask:
+		return customPrefix + strconv.FormatUint(uint64(v.number), 16) + customSuffix
 	case kindModule:
 		return v.moduleString()
 	case kindUnknown:
@@ -175,8 +186,8 @@ func (v Value) MarshalJSON() ([]byte, error) {
 	switch v.kind {
 	case kindNumber:
 		return strconv.AppendInt(nil, v.number, 10), nil
-	case kindText:
-		return json.Marshal(v.text)
+	case kindText, kindLevel, kindMask:
+		return json.Marshal(v.String())
 	case kindUnknown:
 		return json.Marshal(unknownJSON{v.text})
 	case kindModule:
@@ -190,7 +201,7 @@ func (v Value) MarshalJSON() ([]byte, error) {
 }
 
 // UnmarshalJSON reads what MarshalJSON wrote. A string is read as a text: only
-// the key tells that it is a module's state, see Value.As.
+// the key makes it a level or the state of a module: see Value.As.
 func (v *Value) UnmarshalJSON(data []byte) error {
 	data = bytes.TrimSpace(data)
 	switch {
@@ -233,11 +244,22 @@ func (v *Value) unmarshalObject(data []byte) error {
 	return nil
 }
 
-// As is v as a value of that key: JSON writes a module's state as a plain
-// string, and only the key tells it from a text.
+// As is v as a value of that key: JSON writes a level, a mask and a module's state
+// as plain strings, which without their key are texts.
 func (v Value) As(k Key) Value {
-	if _, isModule := k.Module(); isModule && v.kind == kindText {
+	if v.kind != kindText {
+		return v
+	}
+	if _, isModule := k.Module(); isModule {
 		return Module(v.text, nil)
+	}
+	if k == KeyLevel || k == KeyRestart {
+		if level, ok := ParseLevel(v.text); ok {
+			return level.Value()
+		}
+		if mask, ok := parseCustom(v.text); ok {
+			return MaskValue(mask)
+		}
 	}
 	return v
 }

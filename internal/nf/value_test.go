@@ -15,7 +15,7 @@ func TestValueJSON(t *testing.T) {
 		{Absent(), `null`, "absent"},
 		{Number(7200), `7200`, "7200"},
 		{Number(-1), `-1`, "-1"},
-		{Text("stateful"), `"stateful"`, "stateful"},
+		{Text("lots"), `"lots"`, "lots"},
 		{Text(""), `""`, ""},
 		{Unknown("EPERM"), `{"unknown":"EPERM"}`, "unknown"},
 		{Module(ModuleLoaded, map[string]string{"b": "2", "a": "1"}), `{"state":"loaded","parameters":{"a":"1","b":"2"}}`, "loaded (a=1 b=2)"},
@@ -43,6 +43,47 @@ func TestModuleStateIsAPlainString(t *testing.T) {
 	var back Value
 	if err := json.Unmarshal(data, &back); err != nil || back.As(ModuleKey("ip_set")) != v || back.As(KeyLevel) != Text("unloaded") {
 		t.Errorf("read as %#v, %v", back, err)
+	}
+}
+
+// TestLevelsAreWrittenByName: only the key tells a level, or a mask, from a text.
+func TestLevelsAreWrittenByName(t *testing.T) {
+	for text, v := range map[string]Value{
+		`"disabled"`: LevelDisabled.Value(), `"full"`: LevelFull.Value(),
+		`"custom(0xc000003)"`: MaskValue(0xc000003), `"custom(0xfffffffffffffffe)"`: MaskValue(1<<64 - 2),
+	} {
+		data, err := json.Marshal(v)
+		if err != nil || string(data) != text {
+			t.Errorf("%v is written %s, %v; want %s", v, data, err, text)
+		}
+		var back Value
+		if err := json.Unmarshal(data, &back); err != nil || back == v || back.As(KeyLevel) != v || back.As(KeyRestart) != v || back.As(KeyMax) != back {
+			t.Errorf("%s reads as %#v, %v", text, back, err)
+		}
+	}
+	for text, want := range map[string]Value{
+		"custom(0x1c000007)": LevelStateless.Value(), // its own mask
+		"custom(0xC000003)":  MaskValue(0xc000003),
+		"Full":               Text("Full"), "custom(0xg)": Text("custom(0xg)"), "custom(0x1": Text("custom(0x1"), "0x1)": Text("0x1)"),
+	} {
+		if got := Text(text).As(KeyLevel); got != want {
+			t.Errorf("%s is %#v, want %#v", text, got, want)
+		}
+	}
+}
+
+// TestUseJSON: a use names its level, and no other word is one.
+func TestUseJSON(t *testing.T) {
+	data, err := json.Marshal(Use{Level: LevelStateful, Chain: "input", What: "ct", Count: 2})
+	if want := `{"level":"stateful","chain":"input","what":"ct","count":2}`; err != nil || string(data) != want {
+		t.Errorf("got %s, %v; want %s", data, err, want)
+	}
+	var u Use
+	if err := json.Unmarshal(data, &u); err != nil || u.Level != LevelStateful {
+		t.Errorf("it reads as %+v, %v", u, err)
+	}
+	if err := json.Unmarshal([]byte(`{"level":"Stateful"}`), &u); err == nil {
+		t.Errorf("Stateful reads as %s", u.Level)
 	}
 }
 

@@ -79,8 +79,8 @@ func TestRulesLevel(t *testing.T) {
 		{"an empty table", []Table{{Name: "filter"}}, LevelDisabled},
 		{"a policy", []Table{{Name: "filter", Guards: []string{"INPUT"}}}, LevelStateless},
 		{"a rule", []Table{{Name: "filter", Rules: 1}}, LevelStateless},
-		{"a rule that tracks", []Table{{Rules: 1, Uses: []Use{{Level: "stateful"}}}, {Rules: 1}}, LevelStateful},
-		{"NAT", []Table{{Rules: 1, Uses: []Use{{Level: "stateful"}, {Level: "full"}}}}, LevelFull},
+		{"a rule that tracks", []Table{{Rules: 1, Uses: []Use{{Level: LevelStateful}}}, {Rules: 1}}, LevelStateful},
+		{"NAT", []Table{{Rules: 1, Uses: []Use{{Level: LevelStateful}, {Level: LevelFull}}}}, LevelFull},
 	} {
 		if got := (Rules{Tables: test.tables}).Level(); got != test.level {
 			t.Errorf("%s: %s, want %s", test.name, got, test.level)

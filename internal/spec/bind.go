@@ -59,7 +59,6 @@ var words = map[string][]string{
 	"Keepers.level":        {nf.KeeperMask, nf.KeeperNobody, nf.KeeperUnknown},
 	"Keepers.limit":        {nf.KeeperKernel, nf.KeeperNobody},
 	"Tracking.state":       {nf.TrackingOn, nf.TrackingOff, nf.TrackingUnknown},
-	"Use.level":            nf.LevelNames(),
 	"Container.maxScope":   {nf.ScopeOwn, nf.ScopeNode, nf.ScopeUnknown, ""},
 	"Target.kind":          {nf.TargetNode, nf.TargetContainer},
 }
@@ -89,6 +88,7 @@ func (b *binder) wrong(n *node, path, must string) {
 var (
 	typeValue = reflect.TypeFor[nf.Value]()
 	typeWish  = reflect.TypeFor[nf.Wish]()
+	typeLevel = reflect.TypeFor[nf.Level]()
 	typeTime  = reflect.TypeFor[time.Time]()
 )
 
@@ -100,6 +100,9 @@ func (b *binder) bind(path string, n *node, v reflect.Value) {
 		return
 	case typeWish:
 		v.Set(reflect.ValueOf(b.wish(path, n)))
+		return
+	case typeLevel:
+		v.Set(reflect.ValueOf(b.level(path, n)))
 		return
 	case typeTime:
 		b.time(path, n, v)
@@ -229,6 +232,14 @@ func (b *binder) value(path string, n *node) nf.Value {
 	}
 	b.wrong(n, path, "a number, a text, null, {unknown: why} or {state: …}")
 	return nf.Absent()
+}
+
+func (b *binder) level(path string, n *node) nf.Level {
+	level, ok := nf.ParseLevel(n.text)
+	if n.kind != nodeText || !ok {
+		b.wrong(n, path, "one of "+strings.Join(nf.LevelNames(), ", "))
+	}
+	return level
 }
 
 // wish reads what nf.Wish.MarshalJSON writes. Nobody asks for what is absent or

@@ -13,16 +13,16 @@ import (
 
 // snapshotOfAll has a value in every field.
 func snapshotOfAll() nf.Snapshot {
-	boot, absent := nf.Text("full"), nf.Absent()
+	boot, absent := nf.MaskValue(0x4c004003), nf.Absent()
 	node := nf.Namespace{
 		Facts: []nf.Fact{
 			{Key: nf.KeyMax, Live: nf.Number(262144), Boot: &absent},
 			{Key: nf.TimeoutKey("udp"), Live: nf.Unknown("cannot read: \"denied\" ü"), ReadOnly: true,
 				Declared: []nf.Declaration{{File: "/etc/sysctl.conf", Line: 1, Value: nf.Text("lots")}}},
-			{Key: nf.KeyLevel, Live: nf.Text("stateful"), Boot: &boot},
+			{Key: nf.KeyLevel, Live: nf.LevelStateful.Value(), Boot: &boot},
 		},
 		Rules: &nf.Rules{Tables: []nf.Table{{Backend: nf.BackendNft, Family: "inet", Name: "f", Rules: 3, Guards: []string{"input"},
-			Uses: []nf.Use{{Level: "stateful", Chain: "input", What: "ct", Count: 2}}}}, Unknown: "table x"},
+			Uses: []nf.Use{{Level: nf.LevelStateful, Chain: "input", What: "ct", Count: 2}}}}, Unknown: "table x"},
 		Tracking: &nf.Tracking{State: nf.TrackingOn, Evidence: "rules"},
 		Count:    nf.Number(5),
 	}
@@ -149,6 +149,7 @@ func TestSnapshotErrors(t *testing.T) {
 		{"empty mapping for a value", edit(t, `"live": 262144`, `"live": {}`), "s:89:17: host.facts[0].live must be a number, a text, null, {unknown: why} or {state: …}, not a mapping"},
 		{"a fact without a value", edit(t, `"live": 262144`, `"alive": 262144`), `s:87:7: missing key "live" in host.facts[0]`},
 		{"no name", edit(t, `"name": "hn-1"`, `"name": ""`), `s:5:13: node.name must be the name of a node, not the text ""`},
+		{"a use of no level", edit(t, `"level": "stateful"`, `"level": "Stateful"`), `s:124:24: host.rules.tables[0].uses[0].level must be one of disabled, stateless, stateful, full, not the text "Stateful"`},
 		{"unknown state of tracking", edit(t, `"state": "on"`, `"state": "perhaps"`), `s:135:16: host.tracking.state must be one of on, off, unknown, not the text "perhaps"`},
 		{"the same container twice", edit(t, "\"runtime\": \"vz\",\n      \"id\": \"132694\"", "\"runtime\": \"netns\", \"id\": \"web-1\""), `s:213:5: containers: "netns/web-1" stands in line 145 already`},
 		{"the same fact twice", edit(t, `"level"`, `"conntrack.max"`), `s:106:7: host.facts: "conntrack.max" stands in line 87 already`},

@@ -231,8 +231,9 @@ func (p *parser) commonSpec(policy *Policy) fields {
 		},
 		"nodes": func(path string, n *yaml.Node) { p.nodes(path, n, &policy.Nodes) },
 		"level": func(path string, n *yaml.Node) {
-			if level, ok := p.oneOf(path, "level", n, nf.LevelNames()); ok {
-				p.wish(policy, nf.KeyLevel, nf.Exactly(nf.Text(level)), n)
+			if name, ok := p.oneOf(path, "level", n, nf.LevelNames()); ok {
+				level, _ := nf.ParseLevel(name)
+				p.wish(policy, nf.KeyLevel, nf.Exactly(level.Value()), n)
 			}
 		},
 	}

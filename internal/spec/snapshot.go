@@ -68,8 +68,7 @@ func checkSnapshot(b *binder, root *node, s *nf.Snapshot) {
 }
 
 // normalize brings a snapshot that a person may have edited into the order
-// that nf promises, and the values of modules into their own kind. Those of memory
-// and of boot files are such: among the facts of a namespace there are no modules.
+// that nf promises, and its values into the kinds of their keys.
 func normalize(s *nf.Snapshot) {
 	s.AddKeepers()
 	slices.SortFunc(s.Modules.List, func(a, b nf.ModuleFact) int { return cmp.Compare(a.Name, b.Name) })
@@ -80,17 +79,7 @@ func normalize(s *nf.Snapshot) {
 	for i := range s.Containers {
 		sortFacts(s.Containers[i].Facts)
 	}
-	for i := range s.Modules.List {
-		m := &s.Modules.List[i]
-		key := nf.ModuleKey(m.Name)
-		if m.Boot != nil {
-			*m.Boot = m.Boot.As(key)
-		}
-		for j := range m.Declared {
-			m.Declared[j].Value = m.Declared[j].Value.As(key)
-		}
-	}
-	s.Memory.SetKinds()
+	s.SetKinds()
 }
 
 func sortFacts(facts []nf.Fact) {

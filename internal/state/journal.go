@@ -23,7 +23,7 @@ type Intent struct {
 	Instance string `json:"instance"`
 }
 
-// withKinds gives the values the kinds that their key tells: see nf.Value.As.
+// withKinds gives the values the kinds of their key: see nf.Value.As.
 func (i Intent) withKinds() Intent {
 	i.From, i.To, i.Asked = i.From.As(i.Key), i.To.As(i.Key), i.Asked.As(i.Key)
 	i.Change.Asked = i.Asked

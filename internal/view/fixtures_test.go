@@ -55,7 +55,7 @@ func richChanges() []nf.Change {
 			To: nf.Number(30), Cause: nf.CausePolicy, Source: webPolicy(14)},
 		{Target: evil, Key: nf.SysctlKey("nf_conntrack_tcp_loose"), Layer: nf.LayerLive, From: nf.Number(1), To: nf.Number(0),
 			Cause: nf.CauseNew, Source: webPolicy(15)},
-		{Target: web, Key: nf.KeyRestart, Layer: nf.LayerLive, From: nf.Text("full"), To: nf.Text("stateful"), OneWay: true,
+		{Target: web, Key: nf.KeyRestart, Layer: nf.LayerLive, From: nf.LevelFull.Value(), To: nf.LevelStateful.Value(), OneWay: true,
 			Disruptive: true, Cause: nf.CausePolicy, Source: webPolicy(11)},
 		{Target: nf.Node, Key: nf.ModuleKey("nf_conntrack_ftp"), Layer: nf.LayerLive, From: nf.Module(nf.ModuleLoaded, nil),
 			To: nf.Module(nf.ModuleUnloaded, nil), OneWay: true, Disruptive: true, Cause: nf.CausePolicy, Source: edge(11)},
@@ -64,7 +64,7 @@ func richChanges() []nf.Change {
 
 func richRefusals() []nf.Refusal {
 	return []nf.Refusal{
-		{Target: web, Key: nf.KeyLevel, Layer: nf.LayerLive, From: nf.Text("full"), To: nf.Text("stateless"), Code: nf.ConntrackLatched,
+		{Target: web, Key: nf.KeyLevel, Layer: nf.LayerLive, From: nf.LevelFull.Value(), To: nf.LevelStateless.Value(), Code: nf.ConntrackLatched,
 			Reason: "tracking is on in this container (ct rules seen), and this kernel keeps it on until the container stops",
 			Remedy: "restart the container (restart: stage saves the level for the next start, restart: allow restarts it)",
 			Until:  nf.UntilContainerRestart, Source: webPolicy(11)},
@@ -73,7 +73,7 @@ func richRefusals() []nf.Refusal {
 			Remedy: "give one of the policies a higher spec.priority, or take the key out of one of them",
 			Until:  nf.UntilPolicyChange, Source: nf.Source{Name: "dns", File: "policies/dns.yaml", Line: 9, Column: 21},
 			Rivals: []nf.Rival{{Wish: nf.Wish{AtMost: 50000}, Source: webPolicy(12)}}},
-		{Target: dns, Key: nf.KeyLevel, Layer: nf.LayerLive, From: nf.Text("full"), To: nf.Text("stateful"), Code: nf.LevelInUse,
+		{Target: dns, Key: nf.KeyLevel, Layer: nf.LayerLive, From: nf.LevelFull.Value(), To: nf.LevelStateful.Value(), Code: nf.LevelInUse,
 			Reason: `the rules use more than stateful: nft table ip "nat\u202e", chain postrouting: masquerade (2 rules)` + "\x1b[31m",
 			Remedy: "remove the rules that the reason names, or want the level that they need",
 			Until:  nf.UntilRulesRemoved, Source: nf.Source{Name: "dns", File: "policies/dns.yaml", Line: 8, Column: 10}},
@@ -95,7 +95,7 @@ func missing(name string, line int) nf.Refusal {
 
 func richPending() []nf.Pending {
 	return []nf.Pending{
-		{Target: evil, Key: nf.KeyLevel, From: nf.Text("full"), To: nf.Text("stateful"), Until: nf.UntilContainerRestart,
+		{Target: evil, Key: nf.KeyLevel, From: nf.LevelFull.Value(), To: nf.LevelStateful.Value(), Until: nf.UntilContainerRestart,
 			Reason: "saved for the next start", Source: webPolicy(11)},
 		{Target: nf.Target{Kind: nf.TargetContainer, Runtime: nf.RuntimeVZ, ID: "201"}, Key: nf.TimeoutKey("udp"), From: nf.Absent(),
 			To: nf.Number(30), Until: nf.UntilContainerStart, Reason: "the container does not run", Source: webPolicy(14)},
@@ -158,8 +158,8 @@ func thousandPlan() nf.Plan {
 	p.Changes = append(p.Changes, nf.Change{Target: foldedTarget(500), Key: nf.TimeoutKey("icmp"), Layer: nf.LayerLive, From: nf.Number(30),
 		To: nf.Number(10), Cause: nf.CauseDrift, Source: webPolicy(15)})
 	for i := range 30 {
-		p.Refusals = append(p.Refusals, nf.Refusal{Target: foldedTarget(i), Key: nf.KeyLevel, Layer: nf.LayerLive, From: nf.Text("full"),
-			To: nf.Text("stateful"), Code: nf.LevelInUse, Reason: fmt.Sprintf("the rules use more than stateful: nft table ip nat, chain postrouting: masquerade (%d rules)", i+1),
+		p.Refusals = append(p.Refusals, nf.Refusal{Target: foldedTarget(i), Key: nf.KeyLevel, Layer: nf.LayerLive, From: nf.LevelFull.Value(),
+			To: nf.LevelStateful.Value(), Code: nf.LevelInUse, Reason: fmt.Sprintf("the rules use more than stateful: nft table ip nat, chain postrouting: masquerade (%d rules)", i+1),
 			Remedy: "remove the rules that the reason names, or want the level that they need", Until: nf.UntilRulesRemoved, Source: webPolicy(11)})
 	}
 	p.Summary = nf.Summary{Changes: len(p.Changes), Refusals: len(p.Refusals), InSync: 4000}
@@ -259,11 +259,11 @@ func richSnapshot() nf.Snapshot {
 			Facts: []nf.Fact{
 				{Key: nf.KeyMax, Live: nf.Number(262144), Boot: ptr(nf.Number(131072))},
 				{Key: nf.SysctlKey("nf_conntrack_acct"), Live: nf.Unknown("permission denied"), ReadOnly: true},
-				{Key: nf.KeyLevel, Live: nf.Text("stateful")},
+				{Key: nf.KeyLevel, Live: nf.LevelStateful.Value()},
 			},
 			Rules: &nf.Rules{Unknown: "table nat: operation not permitted", Tables: []nf.Table{
 				{Backend: nf.BackendNft, Family: "inet", Name: "filter: \"main\"\n# not a comment", Rules: 3, Guards: []string{"input"},
-					Uses: []nf.Use{{Level: "stateful", Chain: "input", What: "ct", Count: 2}}},
+					Uses: []nf.Use{{Level: nf.LevelStateful, Chain: "input", What: "ct", Count: 2}}},
 			}},
 			Tracking: &nf.Tracking{State: nf.TrackingOn, Evidence: "rules"},
 			Count:    nf.Number(12),

@@ -17,21 +17,20 @@ import (
 // prlctl refuses a running container, and tells the dispatcher of one that is
 // not; vzctl saves the level of a running one and exits with 32 all the same
 // (check_setmode in libvzctl).
-func (r Runtime) SaveLevel(ctx context.Context, c *nf.Container, level string) error {
+func (r Runtime) SaveLevel(ctx context.Context, c *nf.Container, level nf.Level) error {
 	if err := r.saveLevel(ctx, c, level); err != nil {
 		return fmt.Errorf("cannot save the level of container %s: %w", c.ID, err)
 	}
 	return nil
 }
 
-func (r Runtime) saveLevel(ctx context.Context, c *nf.Container, level string) error {
-	want, ok := nf.ParseLevel(level)
-	if !ok {
-		return fmt.Errorf("%q is no level that can be saved by name", level)
+func (r Runtime) saveLevel(ctx context.Context, c *nf.Container, level nf.Level) error {
+	if _, ok := level.Value().Level(); !ok {
+		return fmt.Errorf("%s is no level", level)
 	}
 	n := r.node()
 	saved, err := n.saved(c)
-	if err != nil || saved == want.Value() {
+	if err != nil || saved == level.Value() {
 		return err
 	}
 	path, args, err := r.saver(n, c, level)
@@ -43,7 +42,7 @@ func (r Runtime) saveLevel(ctx context.Context, c *nf.Container, level string) e
 	switch {
 	case err != nil:
 		return errors.Join(failed, err)
-	case saved == want.Value():
+	case saved == level.Value():
 		return nil
 	case failed != nil:
 		return failed
@@ -78,14 +77,14 @@ func (n *node) saved(c *nf.Container) (nf.Value, error) {
 
 // saver is the program that saves a level, with its arguments. prlctl would take
 // a name for a UUID too, and another container, or a virtual machine, may have it.
-func (r Runtime) saver(n *node, c *nf.Container, level string) (path string, args []string, err error) {
+func (r Runtime) saver(n *node, c *nf.Container, level nf.Level) (path string, args []string, err error) {
 	prl, vz := n.tree.program(prlctl), n.tree.program(vzctl)
 	runs := r.life(n, c.ID).kind == lifeOn
 	switch {
 	case !runs && prl != "" && c.UUID != "":
-		return prl, []string{"set", c.UUID, "--netfilter", level}, nil
+		return prl, []string{"set", c.UUID, "--netfilter", level.String()}, nil
 	case vz != "":
-		return vz, []string{"set", c.ID, "--netfilter", level, "--save"}, nil
+		return vz, []string{"set", c.ID, "--netfilter", level.String(), "--save"}, nil
 	}
 	return "", nil, n.tree.lacks(vzctl)
 }

@@ -22,7 +22,7 @@ func TestRefresh(t *testing.T) {
 		live, saved nf.Value
 		same        bool // the instance
 	}
-	text, absent := nf.Text, nf.Absent()
+	text, absent := levelValue, nf.Absent()
 	on := func(do func(*vztest.Node, string)) func(*vztest.Node) {
 		return func(n *vztest.Node) { do(n, "101") }
 	}
@@ -153,12 +153,12 @@ func TestNodeRestartBringsSavedLevels(t *testing.T) {
 	n.Add(web(nf.StateRunning))
 	r := runtimeOn(t, n)
 	c := listed(t, r, "101")
-	if err := r.SaveLevel(t.Context(), &c, "disabled"); err != nil {
+	if err := r.SaveLevel(t.Context(), &c, nf.LevelDisabled); err != nil {
 		t.Fatal(err)
 	}
 	n.Reboot()
 	r.BootID = "boot-2"
-	if live, saved := levels(listed(t, r, "101")); live != nf.Text("disabled") || saved != live {
+	if live, saved := levels(listed(t, r, "101")); live != nf.LevelDisabled.Value() || saved != live {
 		t.Errorf("live %v, saved %v", live, saved)
 	}
 }

@@ -53,7 +53,7 @@ func TestListEveryState(t *testing.T) {
 		instance     string // empty: one of its own
 		unobservable string
 	}
-	text, absent := nf.Text, nf.Absent()
+	text, absent := levelValue, nf.Absent()
 	wants := map[string]want{
 		"101": {"web-1", "running", text("full"), text("full"), "", ""},
 		"102": {"102", "paused", text("stateful"), text("stateful"), "", ""},
@@ -192,7 +192,7 @@ func TestListWithProgramsThatMisbehave(t *testing.T) {
 			if len(got) != 3 || got["101"] != "running" || got["102"] != "stopped" || got["103"] != test.state {
 				t.Errorf("states %v", got)
 			}
-			if live, saved := levels(found.Containers[0]); live != nf.Text("full") || saved != nf.Text("full") || found.Containers[0].Name != "web" {
+			if live, saved := levels(found.Containers[0]); live != nf.LevelFull.Value() || saved != nf.LevelFull.Value() || found.Containers[0].Name != "web" {
 				t.Errorf("%+v", found.Containers[0])
 			}
 		})
@@ -253,77 +253,77 @@ func TestOneOddContainer(t *testing.T) {
 		unobservable string
 		boundBy      string // what a value that is unknown says, too
 	}{
-		"quotes in its name":      {odd(`a "b" {[`, ""), nil, nf.Text("full"), nf.Text("full"), "", ""},
-		"backslashes in its name": {odd(`a\b\c\`, ""), nil, nf.Text("full"), nf.Text("full"), "", ""},
-		"control characters":      {odd("a\x01\x1bb\x7f", ""), nil, nf.Text("full"), nf.Text("full"), "", ""},
-		"no UTF-8":                {odd("a\xff\xfeb", ""), nil, nf.Text("full"), nf.Text("full"), "", ""},
-		"an option as its name":   {odd("--help", ""), nil, nf.Text("full"), nf.Text("full"), "", ""},
-		"JSON in its name":        {odd(`", "status": "stopped`, ""), nil, nf.Text("full"), nf.Text("full"), "", ""},
+		"quotes in its name":      {odd(`a "b" {[`, ""), nil, nf.LevelFull.Value(), nf.LevelFull.Value(), "", ""},
+		"backslashes in its name": {odd(`a\b\c\`, ""), nil, nf.LevelFull.Value(), nf.LevelFull.Value(), "", ""},
+		"control characters":      {odd("a\x01\x1bb\x7f", ""), nil, nf.LevelFull.Value(), nf.LevelFull.Value(), "", ""},
+		"no UTF-8":                {odd("a\xff\xfeb", ""), nil, nf.LevelFull.Value(), nf.LevelFull.Value(), "", ""},
+		"an option as its name":   {odd("--help", ""), nil, nf.LevelFull.Value(), nf.LevelFull.Value(), "", ""},
+		"JSON in its name":        {odd(`", "status": "stopped`, ""), nil, nf.LevelFull.Value(), nf.LevelFull.Value(), "", ""},
 		"quotes in its UUID": {odd("x", ""), func(t *testing.T, n *vztest.Node) {
 			write(t, at(n, "vz/private/102/ve.conf"), "NETFILTER=\"full\"\nUUID=\"a\"b\\c\", {\"\n")
-		}, nf.Text("full"), nf.Text("full"), "", ""},
+		}, nf.LevelFull.Value(), nf.LevelFull.Value(), "", ""},
 		"a level that is none": {odd("x", ""), func(t *testing.T, n *vztest.Node) {
 			write(t, at(n, "vz/private/102/ve.conf"), "NETFILTER=\"most\"\n")
-		}, nf.Text("full"), unknown, "", "most"},
+		}, nf.LevelFull.Value(), unknown, "", "most"},
 		"no ve.conf": {odd("x", ""), func(t *testing.T, n *vztest.Node) {
 			if err := os.Remove(at(n, "vz/private/102/ve.conf")); err != nil {
 				t.Fatal(err)
 			}
-		}, nf.Text("full"), unknown, "", "no such file"},
+		}, nf.LevelFull.Value(), unknown, "", "no such file"},
 		"a directory as ve.conf": {odd("x", ""), func(t *testing.T, n *vztest.Node) {
 			if err := errors.Join(os.Remove(at(n, "vz/private/102/ve.conf")), os.Mkdir(at(n, "vz/private/102/ve.conf"), 0o755)); err != nil {
 				t.Fatal(err)
 			}
-		}, nf.Text("full"), unknown, "", "no regular file"},
+		}, nf.LevelFull.Value(), unknown, "", "no regular file"},
 		"a link in a circle": {odd("x", ""), func(t *testing.T, n *vztest.Node) {
 			link := at(n, "etc/vz/conf/102.conf")
 			if err := errors.Join(os.Remove(link), os.Symlink("/etc/vz/conf/102.conf", link)); err != nil {
 				t.Fatal(err)
 			}
-		}, nf.Text("full"), unknown, "", "too many levels"},
+		}, nf.LevelFull.Value(), unknown, "", "too many levels"},
 		"an empty ve.conf": {odd("x", ""), func(t *testing.T, n *vztest.Node) {
 			write(t, at(n, "vz/private/102/ve.conf"), "")
-		}, nf.Text("full"), nf.Text("stateless"), "", ""},
+		}, nf.LevelFull.Value(), nf.LevelStateless.Value(), "", ""},
 		"a mask that is none": {odd("x", ""), func(t *testing.T, n *vztest.Node) {
 			write(t, at(n, "sys/fs/cgroup/ve/102/ve.iptables_mask"), "-1\n")
-		}, unknown, nf.Text("full"), "", "no mask"},
+		}, unknown, nf.LevelFull.Value(), "", "no mask"},
 		"a mask that cannot be read": {odd("x", ""), func(t *testing.T, n *vztest.Node) {
 			mask := at(n, "sys/fs/cgroup/ve/102/ve.iptables_mask")
 			if err := errors.Join(os.Remove(mask), os.Mkdir(mask, 0o755)); err != nil {
 				t.Fatal(err)
 			}
-		}, unknown, nf.Text("full"), "", "no regular file"},
+		}, unknown, nf.LevelFull.Value(), "", "no regular file"},
 		"no mask, and others have one": {odd("x", ""), func(t *testing.T, n *vztest.Node) {
 			if err := os.Remove(at(n, "sys/fs/cgroup/ve/102/ve.iptables_mask")); err != nil {
 				t.Fatal(err)
 			}
-		}, unknown, nf.Text("full"), "", "no mask"},
+		}, unknown, nf.LevelFull.Value(), "", "no mask"},
 		"no ve cgroup": {odd("x", ""), func(t *testing.T, n *vztest.Node) {
 			if err := os.RemoveAll(at(n, "sys/fs/cgroup/ve/102")); err != nil {
 				t.Fatal(err)
 			}
-		}, unknown, nf.Text("full"), "", "not there"},
+		}, unknown, nf.LevelFull.Value(), "", "not there"},
 		"no pid in its pid file": {odd("x", ""), func(t *testing.T, n *vztest.Node) {
 			write(t, at(n, "var/run/ve/102.init.pid"), "init")
-		}, nf.Text("full"), nf.Text("full"), "no process id", ""},
+		}, nf.LevelFull.Value(), nf.LevelFull.Value(), "no process id", ""},
 		"pid 0": {odd("x", ""), func(t *testing.T, n *vztest.Node) {
 			write(t, at(n, "var/run/ve/102.init.pid"), "0")
-		}, nf.Text("full"), nf.Text("full"), "no process id", ""},
+		}, nf.LevelFull.Value(), nf.LevelFull.Value(), "no process id", ""},
 		"another's init in its pid file": {odd("x", ""), func(t *testing.T, n *vztest.Node) {
 			write(t, at(n, "var/run/ve/102.init.pid"), fmt.Sprint(n.Pid("103")))
-		}, nf.Text("full"), nf.Text("full"), "its init is process", ""},
+		}, nf.LevelFull.Value(), nf.LevelFull.Value(), "its init is process", ""},
 		"its init has ended": {odd("x", ""), func(_ *testing.T, n *vztest.Node) { n.Crash("102") },
-			nf.Text("full"), nf.Text("full"), "is not in /proc", ""},
+			nf.LevelFull.Value(), nf.LevelFull.Value(), "is not in /proc", ""},
 		"the node's namespace": {vztest.Container{ID: "102", Name: "x", Saved: "full", State: nf.StateRunning, SharedNet: true}, nil,
-			nf.Text("full"), nf.Text("full"), "would hit the node", ""},
+			nf.LevelFull.Value(), nf.LevelFull.Value(), "would hit the node", ""},
 		"a dump without a mask": {odd("x", nf.StateSuspended), func(t *testing.T, n *vztest.Node) {
 			if err := os.Remove(at(n, "vz/private/102/dump/Dump/vz_iptables_mask.img")); err != nil {
 				t.Fatal(err)
 			}
-		}, unknown, nf.Text("full"), "", "no such file"},
+		}, unknown, nf.LevelFull.Value(), "", "no such file"},
 		"a dump with an odd mask": {odd("x", nf.StateSuspended), func(t *testing.T, n *vztest.Node) {
 			write(t, at(n, "vz/private/102/dump/Dump/vz_iptables_mask.img"), "ve.iptables_mask: full\n")
-		}, unknown, nf.Text("full"), "", "no mask"},
+		}, unknown, nf.LevelFull.Value(), "", "no mask"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -374,7 +374,7 @@ func neighbour(t *testing.T, n *vztest.Node, c nf.Container, name, uuid, level s
 	t.Helper()
 	live, saved := levels(c)
 	if c.Name != name || c.UUID != uuid || c.State != nf.StateRunning || c.Unobservable != "" ||
-		live != nf.Text(level) || saved != nf.Text(level) || !strings.Contains(c.Instance, fmt.Sprintf("/%d/", n.Pid(c.ID))) {
+		live != levelValue(level) || saved != levelValue(level) || !strings.Contains(c.Instance, fmt.Sprintf("/%d/", n.Pid(c.ID))) {
 		t.Errorf("its neighbour is %+v", c)
 	}
 }
@@ -516,7 +516,7 @@ func TestThousandContainers(t *testing.T) {
 		t.Fatalf("%d containers, %d namespaces", len(found.Containers), len(found.Namespaces))
 	}
 	for i, c := range found.Containers {
-		want := nf.Text(nf.LevelNames()[i%4])
+		want := (nf.LevelDisabled + nf.Level(i%4)).Value()
 		if _, saved := levels(c); c.Name != fmt.Sprintf("ct-%d", i) || saved != want || (c.State == nf.StateRunning) != (i%100 == 7) {
 			t.Errorf("%d: %+v", i, c)
 		}

@@ -77,6 +77,9 @@ func listed(t testing.TB, r vz.Runtime, id string) nf.Container {
 	return found.Containers[i]
 }
 
+// levelValue is the level, or the mask, of that name.
+func levelValue(name string) nf.Value { return nf.Text(name).As(nf.KeyLevel) }
+
 // levels are the live and the saved level of a container.
 func levels(c nf.Container) (live, saved nf.Value) {
 	f := c.Fact(nf.KeyLevel)

@@ -15,7 +15,7 @@ func TestFindCgroup(t *testing.T) {
 	for point, ok := range map[string]bool{"/sys/fs/cgroup/ve": true, root + "/sys/fs/cgroup/ve": true, "/elsewhere": false} {
 		write(t, root, "proc/mounts", "cgroup "+point+" cgroup rw,ve 0 0\n")
 		n := Runtime{Root: root}.node()
-		if got := n.liveMask("101"); (got == nf.Text("disabled")) != ok || got.IsUnknown() == ok {
+		if got := n.liveMask("101"); (got == nf.LevelDisabled.Value()) != ok || got.IsUnknown() == ok {
 			t.Errorf("%s: %v %s", point, got, got.Why())
 		}
 	}

@@ -232,7 +232,7 @@ func TestLife(t *testing.T) {
 		if files := n.lifeOf("101"); files != step.files || n.State("101") != step.state {
 			t.Errorf("%s: %s, %+v", step.do, n.State("101"), files)
 		}
-		if step.level != "" && nf.MaskValue(n.Mask("101")) != nf.Text(step.level) {
+		if step.level != "" && nf.MaskValue(n.Mask("101")) != nf.Text(step.level).As(nf.KeyLevel) {
 			t.Errorf("%s: mask %#x", step.do, n.Mask("101"))
 		}
 		if step.state == nf.StateRunning {
