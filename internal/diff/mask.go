@@ -184,10 +184,5 @@ func NotBrought(c nf.Change, live nf.Value) nf.Refusal {
 	}
 	want := nf.Want{Target: c.Target, Key: nf.KeyLevel, Source: c.Source}
 	d := &difference{want: want, layer: nf.LayerLive, from: live, to: c.To}
-	for i := range rules {
-		if rules[i].Code == code {
-			rules[i].complete(v)
-		}
-	}
-	return d.refusal(v)
+	return d.refusal(ruleOf(code).complete(v))
 }

@@ -454,8 +454,8 @@ func TestEveryCodeIsExplained(t *testing.T) {
 		t.Fatalf("%d rules for %d codes", len(rules), len(nf.Codes()))
 	}
 	for i, code := range nf.Codes() {
-		if rules[i].Code != code || rules[i].forbids == nil {
-			t.Errorf("rule %d is %s, want %s", i, rules[i].Code, code)
+		if rules[i].code != code || rules[i].forbids == nil {
+			t.Errorf("rule %d is %s, want %s", i, rules[i].code, code)
 		}
 		e, ok := Explain(code)
 		if !ok || e.Meaning == "" || e.Cause == "" || e.Remedy == "" || len(e.Sources) == 0 || len(e.Until) == 0 {

@@ -1,0 +1,142 @@
+package diff
+
+import (
+	"fmt"
+	"strings"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// notPermitted: finit_module and delete_module need CAP_SYS_MODULE, the sysctls
+// below net need CAP_NET_ADMIN over the namespace, setns needs CAP_SYS_ADMIN.
+func notPermitted(w *World, d *difference) *verdict {
+	ability := nf.AbilityNode
+	if _, ok := d.want.Key.Module(); ok {
+		ability = nf.AbilityModules
+	} else if !d.want.Target.IsNode() {
+		ability = nf.AbilityContainers
+	}
+	if why, denied := w.snap.Capabilities.Denied[ability]; denied {
+		return no("%s", why)
+	}
+	return nil
+}
+
+// unobservable: what could not be read never counts as off, and is not changed
+// blindly.
+func unobservable(w *World, d *difference) *verdict {
+	if d.from.IsUnknown() {
+		return no("its value cannot be read: %s", d.from.Why())
+	}
+	if why := unseen(w.at(d.want.Target).container); why != "" {
+		return no("it cannot be changed: %s", why)
+	}
+	if own := w.at(d.want.Target); d.want.Key == nf.KeyMax && d.layer == nf.LayerLive && nf.Lowers(d.from, d.to) && own.Count.IsUnknown() {
+		return no("lowering the limit may go below the number of live entries, which cannot be read: %s", own.Count.Why())
+	}
+	if !d.lowersNode(w) {
+		return nil
+	}
+	if w.broken != "" {
+		return no("lowering the node's limit may go below a container that cannot be read: %s", w.broken)
+	}
+	for _, t := range w.order {
+		p := w.at(t)
+		if asleep(p.container) {
+			continue
+		}
+		if why := unseen(p.container); why != "" {
+			return no("lowering the node's limit may go below %s, which cannot be read: %s", t, why)
+		}
+		if max := w.fact(t, nf.KeyMax).Live; max.IsUnknown() {
+			return no("lowering the node's limit may go below the limit of %s, which cannot be read: %s", t, max.Why())
+		}
+		if p.Count.IsUnknown() {
+			return no("lowering the node's limit may go below the number of live entries of %s, which cannot be read: %s", t, p.Count.Why())
+		}
+	}
+	return nil
+}
+
+func conflict(_ *World, d *difference) *verdict {
+	if len(d.want.Rivals) == 0 {
+		return nil
+	}
+	lines := []string{fmt.Sprintf("%s (%s)", d.want.Source, d.want.Wish)}
+	for _, r := range d.want.Rivals {
+		lines = append(lines, fmt.Sprintf("%s (%s)", r.Source, r.Wish))
+	}
+	return no("policies of equal standing want different things: %s", strings.Join(lines, " and "))
+}
+
+func missing(w *World, d *difference) *verdict {
+	if d.layer != nf.LayerLive {
+		return nil
+	}
+	if lacking := w.lacking(d.want.Key, d.to); len(lacking) > 0 {
+		name, _ := d.want.Key.Module()
+		return no("%s has no parameter %s", name, strings.Join(lacking, ", ")).
+			mend("check the name with modinfo -p %s, or take it out of the policy", name)
+	}
+	if !d.from.IsAbsent() {
+		return nil
+	}
+	if name, ok := d.want.Key.Module(); ok {
+		return no("this kernel has no module %s", name).
+			mend("check the name with modinfo %s, install the package that brings it, or take it out of the policy", name)
+	}
+	file, isSysctl := d.want.Key.Sysctl()
+	if !isSysctl {
+		return nil
+	}
+	owner := w.owner(file)
+	if owner == "" {
+		return no("this kernel has no net.netfilter.%s here", file)
+	}
+	// What a module brings that the plan is going to load shows only then.
+	if m, _ := w.snap.Modules.Find(owner); m.State != nf.ModuleUnloaded {
+		return no("this kernel has no net.netfilter.%s here, although %s is there", file, owner)
+	}
+	return nil
+}
+
+func notLoaded(w *World, d *difference) *verdict {
+	if d.layer != nf.LayerLive {
+		return nil
+	}
+	if name, ok := d.want.Key.Module(); ok {
+		return w.needsLoaded(name, d)
+	}
+	file, ok := d.want.Key.Sysctl()
+	if !ok || !d.from.IsAbsent() {
+		return nil
+	}
+	owner := w.owner(file)
+	if owner == "" || w.has(owner) {
+		return nil
+	}
+	return no("net.netfilter.%s belongs to the module %s, which is not loaded", file, owner).
+		waitFor(ref{nf.Node, nf.ModuleKey(owner)}).
+		mend("want the module %s loaded, or a level that brings it (stateful)", owner)
+}
+
+// owner is the module that brings a file below /proc/sys/net/netfilter: the
+// first of those that may, in the order of kernels, that this node knows.
+// Empty: none of them exists here.
+func (w *World) owner(file string) string {
+	candidates := []string{"nf_conntrack"}
+	if strings.HasPrefix(file, "nf_conntrack_frag6_") {
+		candidates = []string{"nf_defrag_ipv6"} // net/ipv6/netfilter/nf_conntrack_reasm.c
+	}
+	for _, proto := range []string{"sctp", "dccp", "udplite", "gre"} { // modules of their own before 4.19
+		if strings.HasPrefix(file, "nf_conntrack_"+proto+"_") {
+			candidates = []string{"nf_conntrack_proto_" + proto, "nf_conntrack"}
+		}
+	}
+	for _, name := range candidates {
+		if m, ok := w.snap.Modules.Find(name); ok {
+			return m.Name
+		}
+	}
+	return ""
+}

@@ -1,0 +1,98 @@
+package diff
+
+import "nfsync.dev/nfsync/internal/nf"
+
+func isLevel(d *difference) bool { return d.want.Key == nf.KeyLevel }
+
+// levelUnsupported: a Virtuozzo node whose kernel has the ve cgroup and no
+// mask file (the mask was dropped in Virtuozzo Hybrid Server 9).
+func levelUnsupported(w *World, d *difference) *verdict {
+	if isLevel(d) && w.at(d.want.Target).runtimeLevel() && !w.masked(d.want.Target) {
+		return no("this node keeps no netfilter levels for its containers")
+	}
+	return nil
+}
+
+// restoreKeepsLevel: resuming writes the mask of the dump back (vz-cpt,
+// vz-rst-action of libvzctl), whatever the configuration says.
+func restoreKeepsLevel(w *World, d *difference) *verdict {
+	if isLevel(d) && d.layer == nf.LayerLive && w.masked(d.want.Target) && isSuspended(w.at(d.want.Target).container) {
+		v := no("the container is suspended with the level %s in its dump, and resuming brings that back", d.from)
+		if saved := w.fact(d.want.Target, nf.KeyLevel).Boot; saved != nil && *saved == d.to {
+			v.mend("the level is saved: start the container cold (vzctl restart drops the dump, or resume it, stop it and start it)")
+		}
+		return v
+	}
+	return nil
+}
+
+// conntrackLatched: the Virtuozzo 7 kernel never clears net->ct.can_alloc, so
+// tracking ends with the namespace only. What a restart was made for and has not
+// brought is told by restartRequired.
+func conntrackLatched(w *World, d *difference) *verdict {
+	if !isLevel(d) || d.layer != nf.LayerLive || !w.latching() || d.restarted {
+		return nil
+	}
+	if to, _ := d.to.Level(); to >= nf.LevelStateful || !d.from.MaskTracks() {
+		return nil
+	}
+	tracking := w.tracking(d.want.Target)
+	if d.want.Target.IsNode() {
+		if tracking != nf.TrackingOn {
+			return nil
+		}
+		v := no("connection tracking was seen on in the node's own namespace, and this kernel keeps it on until the node restarts")
+		v.until = nf.UntilNodeRestart
+		return v.mend("remove the rules that track, and restart the node; or want the level stateful for it")
+	}
+	if tracking == nf.TrackingOff {
+		return nil
+	}
+	reason := "connection tracking is on in the container, and this kernel keeps it on until the container restarts"
+	if tracking != nf.TrackingOn {
+		reason = "connection tracking may be on in the container, as nothing shows that it never was, and this kernel keeps it on until the container restarts"
+	}
+	if !w.masked(d.want.Target) {
+		return no("%s", reason).mend("remove the rules that track, and make the network namespace anew; or want the level %s for it", d.from)
+	}
+	return no("%s", reason).startsAnew(w, d)
+}
+
+// startsAnew mends by a restart alone where the level is saved already.
+func (v *verdict) startsAnew(w *World, d *difference) *verdict {
+	if saved := w.fact(d.want.Target, nf.KeyLevel).Boot; saved != nil && *saved == d.to {
+		return v.mend("the level is saved: restart the container (suspending and resuming brings the old level back), or let nfsync with restart: allow in its policy")
+	}
+	return v
+}
+
+// restartRequired: ve.iptables_mask answers EBUSY while the container runs
+// (kernel/ve/ve.c of the Virtuozzo 7 kernel).
+func restartRequired(w *World, d *difference) *verdict {
+	switch {
+	case d.want.Key == nf.KeyRestart:
+		return w.mayNotRestart(d)
+	case !isLevel(d) || d.layer != nf.LayerLive || !w.masked(d.want.Target):
+		return nil
+	case d.restarted:
+		return restartedOnce(d.from)
+	case !asleep(w.at(d.want.Target).container):
+		return no("the level of a running container cannot be changed: it is %s until the container restarts", d.from).startsAnew(w, d)
+	}
+	return nil
+}
+
+// levelInUse: without a mask nothing but the rules themselves decides what a
+// namespace uses (nf_ct_netns_get, net/netfilter/nf_conntrack_proto.c).
+func levelInUse(w *World, d *difference) *verdict {
+	if !isLevel(d) || d.layer != nf.LayerLive || w.masked(d.want.Target) {
+		return nil
+	}
+	to, _ := d.to.Level()
+	users := levelUsers(w.at(d.want.Target).Rules, to)
+	if len(users) == 0 {
+		return no("the namespace is observed at %s, above %s", d.from, d.to)
+	}
+	return no("its own rules use %s: %s", d.from, list(users, 3)).
+		mend("remove these rules, or want at least the level %s for it", d.from)
+}

@@ -1,0 +1,118 @@
+package diff
+
+import "nfsync.dev/nfsync/internal/nf"
+
+// lowersNode tells whether the difference lowers the node's conntrack.max.
+func (d *difference) lowersNode(w *World) bool {
+	if !d.want.Target.IsNode() || d.want.Key != nf.KeyMax || d.layer != nf.LayerLive {
+		return false
+	}
+	return nf.Lowers(d.from, d.to)
+}
+
+// readOnly: nf_conntrack_max, _buckets and _expect_max are 0444 outside the
+// initial namespace since Linux 5.13 (nf_conntrack_standalone.c).
+func readOnly(w *World, d *difference) *verdict {
+	if d.layer != nf.LayerLive || !d.want.Key.Conntrack() {
+		return nil
+	}
+	file, _ := d.want.Key.Sysctl()
+	if !d.want.Target.IsNode() && d.want.Key == nf.KeyMax && w.maxScope(d.want.Target) == nf.ScopeNode {
+		node := w.fact(nf.Node, nf.KeyMax).Live
+		return no("on this kernel net.netfilter.%s of a container is the node's, %s", file, node).
+			mend("set conntrack.max in a NodePolicy: it holds for each container alike")
+	}
+	if w.fact(d.want.Target, d.want.Key).ReadOnly {
+		v := no("the kernel offers net.netfilter.%s read-only here", file)
+		if d.want.Target.IsNode() {
+			v.mend("run nfsync in the node's initial network namespace, where the value can be written, or take it out of the policy")
+		}
+		return v
+	}
+	return nil
+}
+
+// aboveNode: proc_dointvec_minmax with the node's value as its maximum answers
+// EINVAL (nf_conntrack_standalone.c of the Virtuozzo 7 kernel).
+func aboveNode(w *World, d *difference) *verdict {
+	if d.want.Target.IsNode() || d.want.Key != nf.KeyMax || d.layer != nf.LayerLive {
+		return nil
+	}
+	to, _ := d.to.Number()
+	limit, known := w.fact(nf.Node, nf.KeyMax).Live.Number()
+	if !known {
+		return nil
+	}
+	node := ref{nf.Node, nf.KeyMax}
+	if open := w.open[node]; open != nil {
+		if will, ok := open.to.Number(); ok && limit != 0 && will < limit {
+			limit = will
+		}
+	}
+	if limit == 0 && w.at(d.want.Target).keepers().Limit != nf.KeeperNobody {
+		return no("the node's own limit is 0, and the kernel then takes no limit for a container").waitFor(node)
+	}
+	if limit == 0 || to <= limit {
+		return nil
+	}
+	return no("%d is above the node's own limit of %d", to, limit).waitFor(node)
+}
+
+// belowContainer: the ceiling is checked only when a container's value is
+// written, so a node that goes below leaves the container above it.
+func belowContainer(w *World, d *difference) *verdict {
+	if !d.lowersNode(w) {
+		return nil
+	}
+	to, _ := d.to.Number()
+	var above []ref
+	var highest int64
+	for _, t := range w.order {
+		n, ok := w.fact(t, nf.KeyMax).Live.Number()
+		if !ok || n <= to || w.maxScope(t) == nf.ScopeNode || asleep(w.at(t).container) {
+			continue
+		}
+		above = append(above, ref{t, nf.KeyMax})
+		highest = max(highest, n)
+	}
+	if len(above) == 0 {
+		return nil
+	}
+	return no("%d is below the limit of %s (up to %d)", to, targets(above), highest).waitFor(above...)
+}
+
+// belowCount: a namespace with more entries than its limit drops new
+// connections (__nf_conntrack_alloc, nf_conntrack_core.c).
+func belowCount(w *World, d *difference) *verdict {
+	if d.want.Key != nf.KeyMax || d.layer != nf.LayerLive {
+		return nil
+	}
+	to, _ := d.to.Number()
+	if to == 0 || !nf.Lowers(d.from, d.to) {
+		return nil
+	}
+	capped := []nf.Target{d.want.Target}
+	if d.want.Target.IsNode() {
+		for _, t := range w.order {
+			if w.capped(t) {
+				capped = append(capped, t)
+			}
+		}
+	}
+	for _, t := range capped {
+		if n, ok := w.at(t).Count.Number(); ok && n > to {
+			return no("%d is below the %d live entries of %s: new connections would be dropped", to, n, t)
+		}
+	}
+	return nil
+}
+
+// capped tells whether the node's limit may hold for a container's entries: where
+// its limit is the node's, or is 0, which stands for the node's, or nobody knows.
+func (w *World) capped(t nf.Target) bool {
+	if asleep(w.at(t).container) {
+		return false
+	}
+	n, ok := w.fact(t, nf.KeyMax).Live.Number()
+	return w.maxScope(t) != nf.ScopeOwn || ok && n == 0
+}

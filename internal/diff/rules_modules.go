@@ -1,0 +1,139 @@
+package diff
+
+import (
+	"strings"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// modulesLocked: a kernel without CONFIG_MODULES, kernel.modules_disabled
+// (kernel/module/main.c), lockdown (security/lockdown).
+func modulesLocked(w *World, d *difference) *verdict {
+	if _, ok := d.want.Key.Module(); !ok || d.layer != nf.LayerLive {
+		return nil
+	}
+	m := w.snap.Modules
+	if m.Support == nf.SupportNone {
+		v := no("this kernel cannot load or unload modules: %s", m.Reason)
+		return v.mend("boot a kernel that has, or has not, the module as the policy wants it; or take the module out of the policy")
+	}
+	if m.Support == nf.SupportLocked && (stateDiffers(d) || len(w.fixed(d)) > 0) {
+		return no("modules cannot be loaded or unloaded any more: %s", m.Reason)
+	}
+	return w.barred(d)
+}
+
+// barred: modprobe.d(5), blacklist and install; modprobe.blacklist= and
+// module_blacklist= on the kernel's command line (kernel/module/main.c). What
+// is loaded all the same is loaded.
+func (w *World) barred(d *difference) *verdict {
+	name, _ := d.want.Key.Module()
+	bar := w.bar(name)
+	if want, _, _ := d.to.Module(); bar == (nf.Bar{}) || want != nf.ModuleLoaded {
+		return nil
+	}
+	v := no("%s is kept from being loaded: %s", name, bar)
+	if bar.Line == 0 {
+		return v.mend("take that word off the kernel's command line and restart the node, or want %s unloaded", name)
+	}
+	v.until = nf.UntilModuleLoad
+	return v.mend("remove line %d of %s, or want %s unloaded", bar.Line, bar.File, name)
+}
+
+// stateDiffers tells a load or an unload from a mere parameter.
+func stateDiffers(d *difference) bool {
+	state, _, ok := d.from.Module()
+	running := ok && state != nf.ModuleUnloaded
+	want, _, _ := d.to.Module()
+	return running != (want == nf.ModuleLoaded)
+}
+
+// builtin: a module in the kernel image has no delete_module, and takes its
+// parameters from the kernel command line.
+func builtin(w *World, d *difference) *verdict {
+	if state, _, _ := d.from.Module(); state != nf.ModuleBuiltin {
+		return nil
+	}
+	name, _ := d.want.Key.Module()
+	if want, params, _ := d.to.Module(); want == nf.ModuleLoaded {
+		_, have, _ := d.from.Module()
+		return no("%s is built into this kernel, which takes %s from its command line only", name, strings.Join(w.differing(d.want.Key, params, have), ", ")).
+			mend("set it on the kernel command line as %s.PARAMETER=VALUE and restart, or take it out of the policy", name)
+	}
+	return no("%s is built into this kernel and cannot be unloaded", name)
+}
+
+// needsLoaded: what a module needs must be there before it.
+func (w *World) needsLoaded(name string, d *difference) *verdict {
+	if want, _, _ := d.to.Module(); want != nf.ModuleLoaded || !stateDiffers(d) {
+		return nil
+	}
+	m, ok := w.snap.Modules.Find(name)
+	if !ok {
+		return nil
+	}
+	var first string
+	for _, dep := range m.Deps {
+		if w.has(dep) || w.moduleState(dep) == "" {
+			continue
+		}
+		if first == "" || w.bar(dep) != (nf.Bar{}) && w.bar(first) == (nf.Bar{}) { // what no plan loads tells more
+			first = dep
+		}
+	}
+	if first == "" {
+		return nil
+	}
+	return w.unmet(name, first).waitFor(ref{nf.Node, nf.ModuleKey(first)})
+}
+
+// unmet is the verdict on a module that needs another one. One that is barred
+// cannot be had by wanting it.
+func (w *World) unmet(name, dep string) *verdict {
+	v := no("%s needs the module %s, which is not loaded", name, dep)
+	if bar := w.bar(dep); bar != (nf.Bar{}) {
+		v.reason += ": " + bar.String()
+		v.mend("let %s be loaded, or take %s out of the policy", dep, name)
+	}
+	return v
+}
+
+// bar is what keeps a module from being loaded; zero where nothing does.
+func (w *World) bar(name string) nf.Bar {
+	if m, ok := w.snap.Modules.Find(name); ok {
+		return m.Barred
+	}
+	return nf.Bar{}
+}
+
+// fixed lists the differing parameters that only a reload sets.
+func (w *World) fixed(d *difference) []string {
+	name, _ := d.want.Key.Module()
+	m, ok := w.snap.Modules.Find(name)
+	_, want, _ := d.to.Module()
+	if !ok || m.State != nf.ModuleLoaded {
+		return nil
+	}
+	_, have, _ := d.from.Module()
+	var fixed []string
+	for _, p := range w.differing(d.want.Key, want, have) {
+		if !m.Parameters[p].Writable {
+			fixed = append(fixed, p)
+		}
+	}
+	return fixed
+}
+
+// reloadRequired: module_param with no write permission is set at load only
+// (kernel/params.c).
+func reloadRequired(w *World, d *difference) *verdict {
+	if _, ok := d.want.Key.Module(); !ok || d.layer != nf.LayerLive || stateDiffers(d) {
+		return nil
+	}
+	fixed := w.fixed(d)
+	if len(fixed) == 0 {
+		return nil
+	}
+	name, _ := d.want.Key.Module()
+	return no("%s is loaded, and takes %s only when it is loaded", name, strings.Join(fixed, ", "))
+}
