@@ -6,8 +6,8 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// Ask says what must be observed to plan these wants: the keys that are wanted
-// of each container, and what the rules look at beside them.
+// Ask returns what must be observed to plan these wants: the keys that are wanted of
+// each container, and what the rules need besides.
 func Ask(wants nf.Wants) nf.Ask {
 	ask := nf.Ask{Keys: map[nf.Target][]nf.Key{}}
 	for _, w := range wants.List {

@@ -6,8 +6,8 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// considerBoot compares what nfsync's own boot files bring at the next start
-// with a want of the node. live is what the key has now.
+// considerBoot compares a want of the node with what nfsync's own boot files bring at
+// the next start. live is the live value of the key.
 func (p *planner) considerBoot(want nf.Want, live nf.Value) {
 	w := p.world
 	if !w.snap.Capabilities.BootFiles || !want.Target.IsNode() || len(want.Rivals) > 0 || !w.boots(want, live) {
@@ -19,9 +19,9 @@ func (p *planner) considerBoot(want nf.Want, live nf.Value) {
 	}
 }
 
-// boots tells whether a boot file is to bring the key: not a module that is
-// built in, not there or cannot be loaded as it is wanted, nor a value that this
-// kernel does not have.
+// boots reports whether a boot file is to have the key. It is not if the module is
+// built in, absent or cannot be loaded as wanted, or if this kernel does not have the
+// value.
 func (w *World) boots(want nf.Want, live nf.Value) bool {
 	k := want.Key
 	if name, ok := k.Module(); ok {
@@ -39,8 +39,8 @@ func (w *World) boots(want nf.Want, live nf.Value) bool {
 	return found && m.State == nf.ModuleUnloaded
 }
 
-// loadable tells whether the module could be loaded as it is wanted, with what
-// it needs; one that is wanted unloaded need not.
+// loadable reports whether the module could be loaded as wanted, with its
+// dependencies. It is true for one that is wanted unloaded.
 func (w *World) loadable(m *nf.ModuleFact, want nf.Want) bool {
 	if state, _, _ := want.Wish.Value.Module(); state == nf.ModuleUnloaded {
 		return true
@@ -53,7 +53,7 @@ func (w *World) loadable(m *nf.ModuleFact, want nf.Want) bool {
 	return m.Barred == (nf.Bar{}) && len(w.lacking(want.Key, want.Wish.Value)) == 0
 }
 
-// bootValue is what the boot files hold of a key of the node.
+// bootValue returns what nfsync's own boot files hold for a key of the node.
 func (w *World) bootValue(k nf.Key) nf.Value {
 	if why := w.snap.Capabilities.BootUnknown; why != "" {
 		return nf.Unknown(why)
@@ -72,9 +72,9 @@ func (w *World) bootValue(k nf.Key) nf.Value {
 	return *v
 }
 
-// bootMeets tells whether a boot value meets a want, and which value would. A
-// range that the live value meets is saved as that value: the next start then
-// changes nothing.
+// bootMeets reports whether a boot value meets a want, and returns the value that
+// would. For a range that the live value meets it is that value, so that the next
+// start changes nothing.
 func (w *World) bootMeets(want nf.Want, boot, live nf.Value) (bool, nf.Value) {
 	if _, isModule := want.Key.Module(); isModule {
 		return boot == want.Wish.Value, want.Wish.Value
@@ -115,8 +115,8 @@ func (w *World) declaredElsewhere(want nf.Want) []nf.Warning {
 	return list
 }
 
-// optionsOnly tells whether a line only gives parameters to a module that is
-// wanted unloaded: modprobe.d(5), options loads nothing.
+// optionsOnly reports whether a line only sets parameters of a module that is wanted
+// unloaded: options of modprobe.d(5) loads nothing.
 func optionsOnly(want nf.Want, d nf.Declaration) bool {
 	wanted, _, _ := want.Wish.Value.Module()
 	_, params, ok := d.Value.Module()

@@ -2,7 +2,7 @@ package diff
 
 import "nfsync.dev/nfsync/internal/nf"
 
-// cause is why a change is needed: the first that fits.
+// cause returns why a change is needed: the first cause that fits.
 func (w *World) cause(want nf.Want) nf.Cause {
 	key := want.Key
 	if key == nf.KeyRestart { // made for the level

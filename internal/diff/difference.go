@@ -15,18 +15,17 @@ type difference struct {
 	layer nf.Layer
 	from  nf.Value
 	to    nf.Value
-	// waiting are the open differences that may yet lift the verdict against
-	// this one.
+	// waiting is the number of open differences that may lift the verdict.
 	waiting int
 	verdict *verdict
-	// restarted tells that nfsync has made the one restart that the want may
-	// have, and that it has not brought the level.
+	// restarted reports whether nfsync has made the one restart for this want, and
+	// the restart has not brought the level.
 	restarted bool
 }
 
 func (d *difference) ref() ref { return ref{d.want.Target, d.want.Key} }
 
-// compare tells whether a value meets a wish, and which value would.
+// compare reports whether a value meets a wish, and returns the value that would.
 func (w *World) compare(k nf.Key, wish nf.Wish, v nf.Value) (met bool, to nf.Value) {
 	if _, isModule := k.Module(); isModule {
 		return w.moduleMet(k, wish.Value, v), wish.Value
@@ -45,7 +44,7 @@ func (w *World) compare(k nf.Key, wish nf.Wish, v nf.Value) (met bool, to nf.Val
 	return n >= wish.AtLeast && (wish.AtMost == 0 || n <= w.rounded(k, wish.AtMost)), to
 }
 
-// nearest is the bound of a range that is nearest to a value.
+// nearest returns the bound of a range that is nearest to a value.
 func nearest(wish nf.Wish, v nf.Value) nf.Value {
 	if !wish.Value.IsAbsent() {
 		return wish.Value
@@ -58,7 +57,7 @@ func nearest(wish nf.Wish, v nf.Value) nf.Value {
 	return nf.Number(wish.AtLeast)
 }
 
-// rounded is a number as the kernel keeps it: hash buckets are rounded up to a
+// rounded returns a number as the kernel stores it: hash buckets are rounded up to a
 // whole page of list heads (nf_ct_alloc_hashtable, nf_conntrack_core.c).
 func (w *World) rounded(k nf.Key, n int64) int64 {
 	step := w.snap.Capabilities.BucketStep
@@ -68,10 +67,9 @@ func (w *World) rounded(k nf.Key, n int64) int64 {
 	return (n + step - 1) / step * step
 }
 
-// moduleMet tells whether a module is in the wanted state, with the wanted
-// parameters: one that is built in counts as loaded, one that is absent as
-// unloaded: a module whose file is gone, after an upgrade say, is absent once it
-// is unloaded.
+// moduleMet reports whether a module is in the wanted state, with the wanted
+// parameters. Built in counts as loaded. Absent counts as unloaded: a module whose
+// file was removed, by an upgrade for instance, is absent once it is unloaded.
 func (w *World) moduleMet(k nf.Key, want, have nf.Value) bool {
 	wantState, wantParams, _ := want.Module()
 	state, params, ok := have.Module()
@@ -127,8 +125,8 @@ func (w *World) lacking(k nf.Key, want nf.Value) []string {
 	return names
 }
 
-// hidden lists the wanted parameters of a running module that the kernel does
-// not show, sorted.
+// hidden lists the wanted parameters of a loaded module that the kernel does not
+// show, sorted.
 func hidden(want, have nf.Value) []string {
 	state, params, ok := have.Module()
 	if !ok || state == nf.ModuleUnloaded {
@@ -159,7 +157,7 @@ func sameParameter(want, have string) bool {
 	return false
 }
 
-// shown is a module's value with only the parameters that the want names.
+// shown returns a module's value with only the parameters that the want names.
 func shown(v, want nf.Value) nf.Value {
 	state, params, ok := v.Module()
 	if !ok {

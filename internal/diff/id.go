@@ -8,10 +8,10 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// id names a plan by what it rests on: the wants, the values that differ, the
-// identities of the targets, and the verdicts. Counters, texts and the lines of
-// the policies do not count, so that a saved plan is stale exactly when
-// applying it would do something else.
+// id returns the id of a plan: a hash of the wants, the values that differ, the
+// instances of the targets, and the verdicts. Counters, texts and the lines of the
+// policies are not in it, so that a saved plan is stale exactly if applying it would
+// do something else.
 func (w *World) id(wants []nf.Want, p *nf.Plan) string {
 	h := sha256.New()
 	enc := json.NewEncoder(h)
@@ -40,7 +40,7 @@ func (w *World) id(wants []nf.Want, p *nf.Plan) string {
 	return "sha256:" + hex.EncodeToString(h.Sum(nil))
 }
 
-// certain leaves the reason out of an unknown value.
+// certain returns v without the reason if it is unknown.
 func certain(v nf.Value) nf.Value {
 	if v.IsUnknown() {
 		return nf.Unknown("")

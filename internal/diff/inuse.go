@@ -8,9 +8,9 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// inUse: delete_module(2) refuses a module with references; what it does not
-// refuse can still lose state: the rules of a table, a policy that holds
-// traffic back, live connections.
+// inUse: delete_module(2) refuses a module with references. An unload that it allows
+// can still lose state: the rules of a table, a chain policy that drops traffic, live
+// connections.
 func inUse(w *World, d *difference) *verdict {
 	name, ok := d.want.Key.Module()
 	if want, _, _ := d.to.Module(); !ok || want != nf.ModuleUnloaded {
@@ -24,7 +24,7 @@ func inUse(w *World, d *difference) *verdict {
 		return nil
 	}
 	v := w.held(name, m)
-	if v != nil && len(v.waits) > 0 { // by modules, which tell more
+	if v != nil && len(v.waits) > 0 { // for other modules, which is the better reason
 		return v
 	}
 	loss := w.loses(name)
@@ -36,14 +36,14 @@ func inUse(w *World, d *difference) *verdict {
 		return nil
 	case v == nil:
 		return no("unloading %s would lose %s", name, list(loss, 3))
-	case len(loss) > 0: // the kernel counts references, the tables tell whose they are
+	case len(loss) > 0: // the kernel counts references, the tables show their owners
 		v.reason += ": " + list(loss, 3)
 	}
 	return v
 }
 
-// notYetUnloaded: a module that stays loaded now may hold a firewall, which the
-// next start would be without.
+// notYetUnloaded forbids keeping a module out at the next start while it stays loaded
+// now: it may hold a firewall that the next start would not have.
 func (w *World) notYetUnloaded(name string) *verdict {
 	if w.moduleState(name) != nf.ModuleLoaded {
 		return nil
@@ -51,7 +51,8 @@ func (w *World) notYetUnloaded(name string) *verdict {
 	return no("%s stays loaded now, so the next start is not kept from loading it", name).waitFor(ref{nf.Node, nf.ModuleKey(name)})
 }
 
-// held: holders and references, less the holders that the plan unloads before.
+// held forbids the unload while the module has holders or references, without the
+// holders that the plan unloads before.
 func (w *World) held(name string, m *nf.ModuleFact) *verdict {
 	refs := m.Refs
 	var holders []string
@@ -70,7 +71,7 @@ func (w *World) held(name string, m *nf.ModuleFact) *verdict {
 	case m.Permanent:
 		return no("%s can never be unloaded", name)
 	case refs < 0:
-		return no("how often %s is used cannot be told", name)
+		return no("cannot determine how often %s is used", name)
 	case refs > 0:
 		return no("%s is in use: %s (rules, sockets or sets)", name, count(refs, "reference"))
 	}
@@ -89,7 +90,7 @@ func (w *World) loses(name string) []string {
 		if isStopped(p.container) { // it has no namespace, and starts with an empty one
 			continue
 		}
-		if why := w.blind(p); why != "" {
+		if why := w.unreadable(p); why != "" {
 			found = append(found, fmt.Sprintf("what %s may have, which cannot be read: %s", t, why))
 			continue
 		}
@@ -101,13 +102,13 @@ func (w *World) loses(name string) []string {
 	return found
 }
 
-// blind says why nfsync cannot look into a namespace; empty where it can.
-func (w *World) blind(p place) string {
+// unreadable says why the state of a namespace could not be read; empty if it was.
+func (w *World) unreadable(p place) string {
 	switch {
 	case unseen(p.container) != "":
 		return unseen(p.container)
 	case isSuspended(p.container):
-		return "it is suspended, and nobody looks into its dump"
+		return "it is suspended, and its dump is not read"
 	case p.Rules == nil:
 		return "its rules were not read"
 	case p.Rules.Unknown != "":
@@ -118,9 +119,9 @@ func (w *World) blind(p place) string {
 	return ""
 }
 
-// stateOf is how to see what a module holds in a namespace without a reference
-// telling it: tables belong to their table module, entries to nf_conntrack.
-// Other modules are referenced by each rule or set that uses them.
+// stateOf returns the function that lists what a module holds in a namespace without
+// a reference: tables belong to their table module, entries to nf_conntrack. It is nil
+// for other modules, which each rule or set that uses them references.
 func stateOf(name string) func(nf.Target, place) []string {
 	tables := func(match func(nf.Table) bool) func(nf.Target, place) []string {
 		return func(t nf.Target, p place) []string { return guarded(t, p.Rules.Tables, match) }
@@ -147,7 +148,7 @@ func stateOf(name string) func(nf.Target, place) []string {
 // and the module below it, to the family of the tables.
 var legacyFamily = map[string]string{"iptable": "ip", "ip_tables": "ip", "ip6table": "ip6", "ip6_tables": "ip6", "arptable": "arp", "arp_tables": "arp"}
 
-// guarded names the tables that hold rules, or hold traffic back without any.
+// guarded names the tables that have rules, or a chain whose policy drops traffic.
 func guarded(t nf.Target, all []nf.Table, match func(nf.Table) bool) []string {
 	var found []string
 	for _, table := range all {
@@ -202,7 +203,7 @@ func levelUsers(r *nf.Rules, ceiling nf.Level) []string {
 	return users
 }
 
-// count is a number of things.
+// count writes a number of things: 1 rule, 2 rules.
 func count(n int, thing string) string {
 	if n == 1 {
 		return "1 " + thing
@@ -210,7 +211,7 @@ func count(n int, thing string) string {
 	return fmt.Sprintf("%d %ss", n, thing)
 }
 
-// list joins the first of some texts, and counts the rest.
+// list joins the first texts and counts the rest.
 func list(texts []string, most int) string {
 	if len(texts) <= most {
 		return strings.Join(texts, ", ")

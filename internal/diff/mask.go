@@ -6,8 +6,8 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// unseen says why nothing in a container can be read or changed this time;
-// empty where that is no reason.
+// unseen says why nothing in a container can be read or changed now; empty if it
+// can. c is nil for the node.
 func unseen(c *nf.Container) string {
 	switch {
 	case c == nil:
@@ -20,21 +20,20 @@ func unseen(c *nf.Container) string {
 	return ""
 }
 
-// asleep reports whether a container has no network namespace now: it holds no
-// rules, no entries and no limit in the kernel, and gets fresh ones, or those of
-// its dump, with its start.
+// asleep reports whether a container has no network namespace: it has no rules, no
+// entries and no limit in the kernel until it starts or is resumed.
 func asleep(c *nf.Container) bool { return c != nil && nf.Rests(c.State) }
 
-// isSuspended reports whether a container has a dump, which brings back what it had.
+// isSuspended reports whether a container has a dump, from which it is resumed with
+// the rules and the level that it had.
 func isSuspended(c *nf.Container) bool { return c != nil && c.State == nf.StateSuspended }
 
-// isStopped reports whether a container starts with nothing.
+// isStopped reports whether a container has neither a namespace nor a dump.
 func isStopped(c *nf.Container) bool { return asleep(c) && !isSuspended(c) }
 
-// considerMask compares the level of a container whose kernel keeps it in a
-// mask that is written at a cold start only: the saved level, which the next
-// start brings, and the live one, which of a suspended container is that of its
-// dump.
+// considerMask compares the levels of a container whose mask is written at a cold
+// start only: the saved level, which the next cold start brings, and the live one.
+// The live level of a suspended container is that of its dump.
 func (p *planner) considerMask(want nf.Want) {
 	w := p.world
 	c := w.at(want.Target).container
@@ -60,7 +59,7 @@ func (p *planner) considerMask(want nf.Want) {
 }
 
 // unmasked returns the level of a container that no mask keeps: none, or unknown
-// where a mask may keep it and no container runs that would show one.
+// if a mask may keep it and no container runs that would show one.
 func (w *World) unmasked(t nf.Target, live nf.Value) nf.Value {
 	switch {
 	case w.at(t).keepers().Level == nf.KeeperUnknown:
@@ -71,9 +70,9 @@ func (w *World) unmasked(t nf.Target, live nf.Value) nf.Value {
 	return live
 }
 
-// considerRestart decides about a live level that only a cold start changes, as
-// the policy has it: refused, saved for the next start, or brought by a restart
-// that nfsync makes. What cannot be saved no start can bring.
+// considerRestart decides about a live level that only a cold start changes. By the
+// policy it is refused, saved for the next start, or brought by a restart that nfsync
+// makes. A level that cannot be saved cannot be brought by any start.
 func (p *planner) considerRestart(want nf.Want, live, saved nf.Value) {
 	staged := want.Restart == nf.RestartStage || want.Restart == nf.RestartAllow
 	d := &difference{want: want, layer: nf.LayerLive, from: live, to: want.Wish.Value,
@@ -100,8 +99,8 @@ func (p *planner) considerRestart(want nf.Want, live, saved nf.Value) {
 	p.differ(want, nf.LayerLive, live, want.Wish.Value)
 }
 
-// save saves the wanted level for the next start, where it is not saved already,
-// and reports whether it will be.
+// save plans to save the wanted level if it is not saved yet, and reports whether
+// it will be saved.
 func (p *planner) save(want nf.Want, saved nf.Value) bool {
 	if saved == want.Wish.Value {
 		return true
@@ -111,10 +110,10 @@ func (p *planner) save(want nf.Want, saved nf.Value) bool {
 	return p.world.judge(d) == nil
 }
 
-// staged says what a saved level waits for. One that nfsync has saved for an
-// earlier instance should be live by now: a container that was suspended comes
-// back with the mask of its dump, and libvzctl starts one whose mask it could not
-// write without a word.
+// staged says what a saved level waits for. One that nfsync saved for an earlier
+// instance should be live by now. It is not if the container was resumed, which
+// brings the mask of its dump, or if libvzctl could not write the mask at its start,
+// which it does not report.
 func (w *World) staged(want nf.Want, live, saved nf.Value) string {
 	m, known := w.mem[memoryRef(want.Target, nf.KeyLevel)]
 	if known && m.Set && saved == want.Wish.Value && m.Asked == want.Wish && m.Instance != w.instance(want.Target) {
@@ -124,8 +123,8 @@ func (w *World) staged(want nf.Want, live, saved nf.Value) string {
 	return "a cold start of the container brings the saved level live"
 }
 
-// noRestart says why a container that may be restarted is not in this run; empty
-// where it is.
+// noRestart says why a container that may be restarted is not restarted in this run;
+// empty if it is.
 func (p *planner) noRestart(t nf.Target) string {
 	most := max(p.bounds.Max, 1)
 	switch state := p.world.at(t).container.State; {
@@ -139,9 +138,9 @@ func (p *planner) noRestart(t nf.Target) string {
 	return ""
 }
 
-// restarted reports whether nfsync has restarted the container for this want
-// before. An entry for the instance that still runs is of a restart that was
-// never made.
+// restarted reports whether nfsync has already restarted the container for this
+// wish. An entry with the instance that still runs is of a restart that was never
+// made.
 func (w *World) restarted(t nf.Target, asked nf.Wish) bool {
 	for _, done := range w.restarts[t.Nameless()] {
 		if done.Asked == asked && done.Instance != w.instance(t) {
@@ -151,8 +150,8 @@ func (w *World) restarted(t nf.Target, asked nf.Wish) bool {
 	return false
 }
 
-// mayNotRestart: a restart is made of a container that runs, once for a want,
-// and only to bring the level that is saved.
+// mayNotRestart forbids a restart unless the container runs, the saved level is the
+// wanted one, and no restart was made for this want.
 func (w *World) mayNotRestart(d *difference) *verdict {
 	c := w.at(d.want.Target).container
 	saved := w.fact(d.want.Target, nf.KeyRestart).Boot
@@ -167,16 +166,16 @@ func (w *World) mayNotRestart(d *difference) *verdict {
 	return nil
 }
 
-// restartedOnce: a restart that has not brought the level is not tried again
-// (set_features of libvzctl ignores that the mask could not be written, so that
-// the next start may end the same).
+// restartedOnce is the verdict on a second restart for one want: set_features of
+// libvzctl ignores that the mask could not be written, so that the next start may
+// end the same.
 func restartedOnce(live nf.Value) *verdict {
 	return no("nfsync has restarted the container once for this want, and its level is %s: it is not restarted again until the want changes", live).
 		mend("find out why the start does not bring the saved level live (the logs of vzctl and of the kernel), and restart the container by hand; or want another level for it")
 }
 
-// NotBrought is the refusal for a restart that was made, and after which the
-// level is not the one that it was to bring but live.
+// NotBrought returns the refusal for a restart that was made and did not bring its
+// level: live is the level after it.
 func NotBrought(c nf.Change, live nf.Value) nf.Refusal {
 	code, v := nf.RestartRequired, restartedOnce(live)
 	if live.IsUnknown() {

@@ -8,7 +8,7 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// tiers are the modules that each level adds to the ones below it.
+// tiers are the modules that each level adds to those of the level below.
 var tiers = map[nf.Level][]string{
 	nf.LevelStateless: {"ip_tables", "iptable_filter", "iptable_mangle", "ip6_tables", "ip6table_filter", "ip6table_mangle", "nf_tables"},
 	nf.LevelStateful:  {"nf_conntrack", "nf_conntrack_ipv4", "nf_conntrack_ipv6", "xt_conntrack", "nft_ct"},
@@ -16,8 +16,8 @@ var tiers = map[nf.Level][]string{
 		"ip6t_MASQUERADE", "xt_REDIRECT", "nft_chain_nat", "nft_chain_nat_ipv4", "nft_chain_nat_ipv6", "nft_nat", "nft_masq", "nft_redir"},
 }
 
-// legacy tells whether a module is ip_tables, ip6_tables or stands on them: a
-// host that only has nf_tables is not given those.
+// legacy reports whether a module is ip_tables, ip6_tables or needs one of them. A
+// node that uses only nf_tables does not get those.
 func legacy(name string, m *nf.ModuleFact) bool {
 	if m != nil && (slices.Contains(m.Deps, "ip_tables") || slices.Contains(m.Deps, "ip6_tables")) {
 		return true
@@ -25,18 +25,17 @@ func legacy(name string, m *nf.ModuleFact) bool {
 	return name == "ip_tables" || name == "ip6_tables" || strings.HasPrefix(name, "iptable_") || strings.HasPrefix(name, "ip6table_")
 }
 
-// expansion makes the wants for modules: those that policies name, under their
+// expansion collects the wants for modules: those that policies name, under their
 // real names, and those that follow from the levels.
 type expansion struct {
 	world    *World
 	modules  map[string]*nf.Want // by real name
 	explicit map[string]bool
-	// unknown are the modules of levels that may or may not exist.
+	// unknown are modules of levels of which nobody knows whether they exist.
 	unknown []string
 }
 
-// expand returns the wants for modules, sorted by key, and the warnings that
-// go with them.
+// expand returns the wants for modules, sorted by key, and their warnings.
 func expand(w *World, wants []nf.Want) ([]nf.Want, []nf.Warning) {
 	e := expansion{world: w, modules: map[string]*nf.Want{}, explicit: map[string]bool{}}
 	for _, want := range wants {
@@ -54,7 +53,7 @@ func expand(w *World, wants []nf.Want) ([]nf.Want, []nf.Warning) {
 	return list, e.warnings()
 }
 
-// real is the name that a module's key has: an alias is replaced by its module.
+// real returns the name in a module's key: an alias is replaced by its module.
 func (e *expansion) real(name string) string {
 	if m, ok := e.world.snap.Modules.Find(name); ok {
 		return m.Name
@@ -75,7 +74,7 @@ func (e *expansion) addExplicit(name string, want nf.Want) {
 	e.modules[real] = &want
 }
 
-// addLoaded wants a module loaded because of a level, or of a module that
+// addLoaded adds the want that a module be loaded, for a level or for a module that
 // needs it.
 func (e *expansion) addLoaded(name string, source nf.Source) {
 	wish := nf.Exactly(nf.Module(nf.ModuleLoaded, nil))
@@ -99,9 +98,9 @@ func appendRival(rivals []nf.Rival, r nf.Rival) []nf.Rival {
 	return append(rivals, r)
 }
 
-// addLevels wants the modules of the highest level that anything on the node
-// wants, as the kernel would load them on first use, and those above unloaded
-// where the policy says so.
+// addLevels adds the wants for the modules of the highest level that the node or any
+// container wants: the kernel would load them on first use. If the policy says so it
+// adds that those above be unloaded.
 func (e *expansion) addLevels(wants []nf.Want) {
 	asked := map[nf.Level]nf.Source{} // by level: the first line that asks for at least that much
 	for _, want := range wants {
@@ -143,17 +142,17 @@ func (e *expansion) addTier(names []string, source nf.Source) {
 	}
 }
 
-// warnings names the modules of the levels that cannot be said to exist.
+// warnings names the modules of levels of which it is unknown whether they exist.
 func (e *expansion) warnings() []nf.Warning {
 	if len(e.unknown) == 0 {
 		return nil
 	}
 	return []nf.Warning{{Code: nf.WarnModuleUnknown, Target: nf.Node,
-		Message: fmt.Sprintf("cannot tell whether this kernel has %s: %s", strings.Join(e.unknown, ", "), e.world.snap.Modules.Unknown)}}
+		Message: fmt.Sprintf("cannot determine whether this kernel has %s: %s", strings.Join(e.unknown, ", "), e.world.snap.Modules.Unknown)}}
 }
 
-// ceiling is the highest level that the node or any container wants or has;
-// what is not known counts as full.
+// ceiling returns the highest level that the node or any container wants or has.
+// Unknown counts as full.
 func (e *expansion) ceiling(wants []nf.Want) nf.Level {
 	if e.world.broken != "" {
 		return nf.LevelFull
@@ -175,9 +174,9 @@ func (e *expansion) ceiling(wants []nf.Want) nf.Level {
 	return top
 }
 
-// hasLevel returns the highest of what a target has, live or saved; of a container
-// that is stopped, what is saved. Where no mask keeps it, a level that a runtime
-// saves holds nothing back: the container may use any.
+// hasLevel returns the highest level that a target has, live or saved; for a stopped
+// container the saved one. A container whose saved level no mask enforces may use
+// any level.
 func (w *World) hasLevel(t nf.Target) nf.Level {
 	f := w.fact(t, nf.KeyLevel)
 	if w.at(t).runtimeLevel() && (!w.masked(t) || f.Boot == nil) {
@@ -193,8 +192,7 @@ func (w *World) hasLevel(t nf.Target) nf.Level {
 	return top
 }
 
-// atMost is the highest level that a value may stand for: what is not known
-// counts as full.
+// atMost returns the highest level that a value may mean. Unknown counts as full.
 func atMost(v nf.Value) nf.Level {
 	if level, ok := v.MaskLevel(); ok {
 		return level
@@ -215,10 +213,9 @@ func (e *expansion) unloadAbove(ceiling nf.Level, source nf.Source) {
 	}
 }
 
-// addDependencies wants what a module to be loaded needs: each is a change of
-// its own, so that nothing is loaded that the plan does not show. Of what a
-// module needs that cannot be loaded anyway, only the barred is wanted: it is
-// refused.
+// addDependencies adds the modules that a module to be loaded needs, each as a want
+// of its own, so that nothing is loaded that the plan does not show. If the module
+// cannot be loaded anyway, only its barred dependencies are added: they are refused.
 func (e *expansion) addDependencies() {
 	for _, name := range sortedNames(e.modules) {
 		want := e.modules[name]
@@ -241,8 +238,7 @@ func (e *expansion) addDependencies() {
 	}
 }
 
-// wantsLoaded tells whether a policy or a level, and not only a module that needs
-// it, has a module loaded.
+// wantsLoaded reports whether a module is wanted loaded so far.
 func (e *expansion) wantsLoaded(name string) bool {
 	want := e.modules[name]
 	if want == nil {

@@ -7,16 +7,16 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// The ranks order the differences of one target before the rules do the rest.
+// The ranks order the differences of one target; the rules do the rest.
 const (
-	rankModule  = iota // what brings keys comes before the keys
+	rankModule  = iota // a module, before the keys that it brings
 	rankRaise          // a bigger table before a higher limit
 	rankSet            // any other key
 	rankLower          // a smaller table after a lower limit
-	rankBoot           // what the next start brings
-	rankOneWay         // what is never undone comes last
-	rankRestart        // what interrupts comes after everything
-	rankKeepOut        // keeping a module out at the next start: after its unloading
+	rankBoot           // the boot layer
+	rankOneWay         // a change that is never undone comes last
+	rankRestart        // a restart comes after everything live
+	rankKeepOut        // keeping a module out at the next start, after its unloading
 )
 
 func (d *difference) rank() int {
@@ -40,16 +40,16 @@ func (d *difference) rank() int {
 	return rankSet
 }
 
-// keepsOut tells whether the difference is a boot file that keeps a module from
-// being loaded at the next start.
+// keepsOut reports whether the difference is in the boot layer and keeps a module
+// from being loaded at the next start.
 func (d *difference) keepsOut() bool {
 	state, _, ok := d.to.Module()
 	return ok && d.layer == nf.LayerBoot && state == nf.ModuleUnloaded
 }
 
-// oneWay tells whether the change is never undone: a module that is unloaded
-// loses what it held, a parameter what it was, and a saved level that has no name
-// (of IPTABLES= lines) cannot be saved again.
+// oneWay reports whether the change is never undone. A module that is unloaded
+// loses what it held, a parameter that is set loses its old value, and a saved level
+// without a name (of IPTABLES= lines) cannot be saved again.
 func (d *difference) oneWay() bool {
 	switch d.want.Key {
 	case nf.KeyRestart:
@@ -69,8 +69,8 @@ func compareRank(a, b *difference) int {
 	return cmp.Or(a.want.Target.Compare(b.want.Target), cmp.Compare(a.rank(), b.rank()), cmp.Compare(a.want.Key, b.want.Key), cmp.Compare(a.layer, b.layer))
 }
 
-// decide makes each difference a change or a refusal: first all that can be
-// undone, then what cannot.
+// decide makes each difference a change or a refusal: first those that can be
+// undone, then the others.
 func (p *planner) decide() {
 	p.waiters = map[ref][]*difference{}
 	slices.SortStableFunc(p.todo, compareRank)
@@ -89,10 +89,10 @@ func (p *planner) decide() {
 	p.decideAll(oneWay)
 }
 
-// decideAll tries each difference. One that is forbidden only as long as
-// another, undecided one stands waits for that one and is tried again after
-// it, so that the rules themselves bring about a safe order. Of those that
-// wait for each other the first, the node's, gives way.
+// decideAll tries each difference. One that is forbidden only while another is
+// undecided waits for that one and is tried again after it: so the rules themselves
+// make the order safe. Of differences that wait for each other the first, that of
+// the node, is refused.
 func (p *planner) decideAll(list []*difference) {
 	queue := list
 	next := 0
@@ -113,7 +113,7 @@ func (p *planner) decideAll(list []*difference) {
 	}
 }
 
-// try judges one difference and returns those that are to be tried again.
+// try judges one difference and returns those to try again.
 func (p *planner) try(d *difference) []*difference {
 	w := p.world
 	if w.followsNode(d.want) && len(d.want.Rivals) == 0 {
@@ -158,8 +158,7 @@ func (p *planner) wait(d *difference, refs []ref) {
 	}
 }
 
-// decided closes a difference and returns those that waited for it and wait
-// for nothing else any more.
+// decided closes a difference and returns those that waited for it alone.
 func (p *planner) decided(d *difference) []*difference {
 	d.waiting = 0
 	if d.layer != nf.LayerLive {
@@ -168,7 +167,7 @@ func (p *planner) decided(d *difference) []*difference {
 	delete(p.world.open, d.ref())
 	var ready []*difference
 	for _, other := range p.waiters[d.ref()] {
-		if other.waiting == 0 { // decided meanwhile
+		if other.waiting == 0 { // already decided
 			continue
 		}
 		if other.waiting--; other.waiting == 0 {
@@ -179,8 +178,8 @@ func (p *planner) decided(d *difference) []*difference {
 	return ready
 }
 
-// Check asks the rules once more, just before a change is made; nil allows it.
-// The change is judged from what the snapshot holds now.
+// Check tries the rules again just before a change is made, on what the snapshot
+// holds now. It returns nil if they allow the change.
 func (w *World) Check(c nf.Change) *nf.Refusal {
 	want := nf.Want{Target: c.Target, Key: c.Key, Wish: nf.Exactly(c.To), Source: c.Source}
 	d := &difference{want: want, layer: c.Layer, from: w.Value(c), to: c.To}

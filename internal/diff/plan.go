@@ -9,17 +9,17 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// Plan sets the wants against a snapshot. Its revision is left to the caller.
+// Plan compares the wants with a snapshot. The caller sets the revision of the plan.
 func Plan(wants nf.Wants, s *nf.Snapshot) nf.Plan {
 	w := NewWorld(s)
 	p := planner{world: w, bounds: wants.Restarts, plan: nf.Plan{
 		APIVersion: nf.APIVersion, Kind: nf.KindPlan, Node: s.Node.Name,
 		Changes: []nf.Change{}, Refusals: []nf.Refusal{}, Pending: []nf.Pending{}, Warnings: []nf.Warning{}, InSync: []nf.Settled{},
 	}}
-	present, absent := w.present(wants.List)
-	modules, moduleWarnings := expand(w, present)
+	observed, vanished := w.observedWants(wants.List)
+	modules, moduleWarnings := expand(w, observed)
 	all := slices.Clone(modules)
-	for _, want := range present {
+	for _, want := range observed {
 		if _, ok := want.Key.Module(); !ok {
 			all = append(all, want)
 		}
@@ -28,17 +28,17 @@ func Plan(wants nf.Wants, s *nf.Snapshot) nf.Plan {
 		p.consider(want)
 	}
 	p.decide()
-	p.plan.Warnings = append(p.plan.Warnings, slices.Concat(wants.Warnings, s.Warnings, absent, moduleWarnings, w.warnings(all))...)
+	p.plan.Warnings = append(p.plan.Warnings, slices.Concat(wants.Warnings, s.Warnings, vanished, moduleWarnings, w.warnings(all))...)
 	p.finish()
 	p.plan.ID = w.id(all, &p.plan)
 	return p.plan
 }
 
-// present are the wants whose target the snapshot has. One that it does not
-// have went away between the listing of the containers and the look at them:
-// nothing can differ there, and nothing can be refused.
-func (w *World) present(wants []nf.Want) (list []nf.Want, warnings []nf.Warning) {
-	told := map[nf.Target]bool{}
+// observedWants returns the wants whose target the snapshot has. Any other target
+// vanished after the containers were listed: nothing can differ or be refused
+// there.
+func (w *World) observedWants(wants []nf.Want) (list []nf.Want, warnings []nf.Warning) {
+	warned := map[nf.Target]bool{}
 	for _, want := range wants {
 		if p := w.at(want.Target); p.Namespace != nil {
 			if p.container != nil {
@@ -47,8 +47,8 @@ func (w *World) present(wants []nf.Want) (list []nf.Want, warnings []nf.Warning)
 			list = append(list, want)
 			continue
 		}
-		if !told[want.Target] {
-			told[want.Target] = true
+		if !warned[want.Target] {
+			warned[want.Target] = true
 			warnings = append(warnings, nf.Warning{Code: nf.WarnVanished, Target: want.Target,
 				Message: fmt.Sprintf("%s vanished before it could be observed: it is left out", want.Target)})
 		}
@@ -56,17 +56,16 @@ func (w *World) present(wants []nf.Want) (list []nf.Want, warnings []nf.Warning)
 	return list, warnings
 }
 
-// planner collects the differences and decides each of them once.
+// planner collects the differences and decides each once.
 type planner struct {
 	world *World
 	plan  nf.Plan
-	// bounds are those of the restarts that one run may make, and restarts are
-	// those planned so far.
+	// bounds limit the restarts of one run; restarts is the number planned so far.
 	bounds   nf.Restarts
 	restarts int
 	// todo are the differences in the order in which they are tried.
 	todo []*difference
-	// waiters are the differences to be tried again when one is decided.
+	// waiters are the differences to try again when that of a key is decided.
 	waiters map[ref][]*difference
 }
 
@@ -90,7 +89,7 @@ func (p *planner) differ(want nf.Want, layer nf.Layer, from, to nf.Value) {
 	p.todo = append(p.todo, &difference{want: want, layer: layer, from: from, to: to})
 }
 
-// waitsForStart tells whether the want has to wait for its container to start.
+// waitsForStart reports whether the want has to wait for its container to start.
 func (p *planner) waitsForStart(want nf.Want) bool {
 	c := p.world.at(want.Target).container
 	return asleep(c) && c.Unobservable == "" && want.Key.Conntrack() && len(want.Rivals) == 0
@@ -114,8 +113,8 @@ func (p *planner) considerLive(want nf.Want) {
 	p.differ(want, nf.LayerLive, from, to)
 }
 
-// followsNode tells whether a container's limit is the node's, so that it can
-// only be judged when it is known what the node's will be.
+// followsNode reports whether the limit of a container is that of the node. It is
+// judged once it is decided what the node's will be.
 func (w *World) followsNode(want nf.Want) bool {
 	if want.Key != nf.KeyMax || want.Target.IsNode() {
 		return false
@@ -124,8 +123,8 @@ func (w *World) followsNode(want nf.Want) bool {
 	return ok && (n == 0 || w.maxScope(want.Target) == nf.ScopeNode)
 }
 
-// meets tells whether a value meets a want. A level is a ceiling where no mask
-// keeps it.
+// meets reports whether a value meets a want, and returns the value that would. A
+// level that no mask keeps is a ceiling.
 func (w *World) meets(want nf.Want, v nf.Value) (bool, nf.Value) {
 	if want.Key == nf.KeyLevel && !w.masked(want.Target) {
 		ceiling, _ := want.Wish.Value.Level()
@@ -165,8 +164,7 @@ func (p *planner) change(d *difference) {
 		OneWay: d.oneWay(), Disruptive: d.want.Key == nf.KeyRestart, Cause: p.world.cause(d.want), Source: d.want.Source, Asked: d.want.Wish})
 }
 
-// finish counts and puts everything but the changes, which have their order,
-// in the order of targets and keys.
+// finish counts, and sorts all but the changes by target and key.
 func (p *planner) finish() {
 	slices.SortStableFunc(p.plan.Refusals, func(a, b nf.Refusal) int {
 		return cmp.Or(a.Target.Compare(b.Target), cmp.Compare(a.Key, b.Key), cmp.Compare(b.Layer, a.Layer)) // live first

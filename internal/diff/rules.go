@@ -11,7 +11,7 @@ import (
 type rule struct {
 	code nf.Code
 	// forbids returns why the difference cannot be closed now, with the reason;
-	// nil if this rule does not stand in its way.
+	// nil if this rule does not forbid it.
 	forbids func(w *World, d *difference) *verdict
 	until   []nf.Until // what ends the refusal, the usual event first
 	meaning string     // what the code says
@@ -83,14 +83,14 @@ var rules = []rule{
 	},
 	{
 		code: nf.Unobservable, forbids: unobservable, until: []nf.Until{nf.UntilObservable},
-		meaning: "The present value could not be read, so it is not changed blindly.",
-		cause:   "A container is on its way from one state to another (starting, migrating) or has no network namespace of its own, a runtime is broken, a file, a Virtuozzo container's configuration or the mask in its dump is unreadable. What is not known never counts as off.",
-		remedy:  "see what the reason names (nfsync doctor checks the usual causes), then plan again",
+		meaning: "The value could not be read, so it is not changed.",
+		cause:   "A container is in transition (starting, migrating) or has no network namespace of its own, a runtime is broken, or a file is unreadable: of the kernel, of a Virtuozzo container's configuration, or the mask in its dump. Unknown never counts as off.",
+		remedy:  "mend what the reason names (nfsync doctor checks the usual causes), then plan again",
 		sources: []string{"net/netfilter/nf_conntrack_standalone.c", "namespaces(7)", "prlctl(8) and vzlist(8): the states", "OpenVZ/libvzctl, branch vz7-u22, scripts/vz-cpt.in: vz_iptables_mask.img"},
 	},
 	{
 		code: nf.Conflict, forbids: conflict, until: []nf.Until{nf.UntilPolicyChange},
-		meaning: "Policies of equal standing want different things for one key of one target.",
+		meaning: "Policies of equal priority want different things for one key of one target.",
 		cause:   "Two policies of the same priority set the key, or a module is wanted unloaded that a wanted level needs. Neither is applied.",
 		remedy:  "give one of the policies a higher spec.priority, or take the key out of one of them",
 		sources: []string{"the policy format: the highest priority wins, per key"},
@@ -104,14 +104,14 @@ var rules = []rule{
 	},
 	{
 		code: nf.RestoreKeepsLevel, forbids: restoreKeepsLevel, until: []nf.Until{nf.UntilContainerRestart},
-		meaning: "A suspended container comes back with the level that it had.",
-		cause:   "Suspending saves the mask in the dump, and resuming writes it back, as does a migration. Only a cold start takes the configured level.",
+		meaning: "A suspended container is resumed with the level that it had.",
+		cause:   "Suspending saves the mask in the dump, and resuming or migrating writes it back. Only a cold start sets the configured level.",
 		remedy:  "start the container cold: vzctl restart drops the dump, or resume it, stop it and start it; restart: stage or allow in its policy saves the level for that start",
 		sources: []string{"OpenVZ/libvzctl, branch vz7-u22, scripts/vz-cpt.in, vz-rst.in and vz-rst-action.in"},
 	},
 	{
 		code: nf.ConntrackLatched, forbids: conntrackLatched, until: []nf.Until{nf.UntilContainerRestart, nf.UntilNodeRestart},
-		meaning: "Connection tracking cannot be taken away from what may be tracking.",
+		meaning: "Connection tracking cannot be turned off where it may be on.",
 		cause:   "On this kernel tracking, once a rule has turned it on in a namespace, stays on until that namespace ends, even when the rule is gone. No file shows whether it is on, so that only a mask without conntrack, or no nf_conntrack at all, proves it off.",
 		remedy:  remedyRestart,
 		sources: []string{"net->ct.can_alloc in nf_conntrack_core.c of the Virtuozzo 7 kernel: nothing clears it", "Virtuozzo 7 User's Guide, Managing iptables Modules"},
@@ -161,7 +161,7 @@ var rules = []rule{
 	{
 		code: nf.InUse, forbids: inUse, until: []nf.Until{nf.UntilHoldersGone},
 		meaning: "The module is in use, or unloading it would lose something.",
-		cause:   "Other modules, rules, sockets or sets refer to it, or a table with rules, a chain whose policy holds traffic back, or live connections would go with it.",
+		cause:   "Other modules, rules, sockets or sets refer to it, or its unloading would lose a table with rules, a chain whose policy drops traffic, or live connections.",
 		remedy:  "remove what the reason names; nfsync unloads only what nothing needs",
 		sources: []string{"delete_module(2), EWOULDBLOCK", "net/ipv4/netfilter/iptable_filter.c, iptable_filter_fini", "net/netfilter/nf_tables_api.c"},
 	},
@@ -175,7 +175,7 @@ var rules = []rule{
 	{
 		code: nf.ReadOnly, forbids: readOnly, until: []nf.Until{nf.UntilKernelChange},
 		meaning: "The kernel offers the value read-only here.",
-		cause:   "Outside the initial network namespace Linux 5.13 and later, and many stable kernels before, show nf_conntrack_max, _buckets and _expect_max of the node and let nobody write them.",
+		cause:   "Outside the initial network namespace Linux 5.13 and later, and many stable kernels before, show the node's nf_conntrack_max, _buckets and _expect_max read-only.",
 		remedy:  "set it for the node in a NodePolicy, where it holds for every container alike, or take it out of the container's policy",
 		sources: []string{"net/netfilter/nf_conntrack_standalone.c: netfilter: conntrack: Make global sysctls readonly in non-init netns"},
 	},

@@ -34,9 +34,15 @@ func unobservable(w *World, d *difference) *verdict {
 	if own := w.at(d.want.Target); d.want.Key == nf.KeyMax && d.layer == nf.LayerLive && nf.Lowers(d.from, d.to) && own.Count.IsUnknown() {
 		return no("lowering the limit may go below the number of live entries, which cannot be read: %s", own.Count.Why())
 	}
-	if !d.lowersNode(w) {
-		return nil
+	if d.lowersNode(w) {
+		return w.unknownBelowNode()
 	}
+	return nil
+}
+
+// unknownBelowNode forbids lowering the node's limit while that of a container, or
+// the number of its entries, is unknown.
+func (w *World) unknownBelowNode() *verdict {
 	if w.broken != "" {
 		return no("lowering the node's limit may go below a container that cannot be read: %s", w.broken)
 	}
@@ -66,7 +72,7 @@ func conflict(_ *World, d *difference) *verdict {
 	for _, r := range d.want.Rivals {
 		lines = append(lines, fmt.Sprintf("%s (%s)", r.Source, r.Wish))
 	}
-	return no("policies of equal standing want different things: %s", strings.Join(lines, " and "))
+	return no("policies of equal priority want different things: %s", strings.Join(lines, " and "))
 }
 
 func missing(w *World, d *difference) *verdict {
@@ -120,9 +126,9 @@ func notLoaded(w *World, d *difference) *verdict {
 		mend("want the module %s loaded, or a level that brings it (stateful)", owner)
 }
 
-// owner is the module that brings a file below /proc/sys/net/netfilter: the
-// first of those that may, in the order of kernels, that this node knows.
-// Empty: none of them exists here.
+// owner returns the module that brings a file below /proc/sys/net/netfilter: of those
+// that may, in the order of kernels, the first that this node has. It is empty if the
+// node has none of them.
 func (w *World) owner(file string) string {
 	candidates := []string{"nf_conntrack"}
 	if strings.HasPrefix(file, "nf_conntrack_frag6_") {

@@ -4,8 +4,8 @@ import "nfsync.dev/nfsync/internal/nf"
 
 func isLevel(d *difference) bool { return d.want.Key == nf.KeyLevel }
 
-// levelUnsupported: a Virtuozzo node whose kernel has the ve cgroup and no
-// mask file (the mask was dropped in Virtuozzo Hybrid Server 9).
+// levelUnsupported: the runtime saves levels, and this kernel has no masks, as
+// Virtuozzo Hybrid Server 9, which dropped them.
 func levelUnsupported(w *World, d *difference) *verdict {
 	if isLevel(d) && w.at(d.want.Target).runtimeLevel() && !w.masked(d.want.Target) {
 		return no("this node keeps no netfilter levels for its containers")
@@ -13,8 +13,8 @@ func levelUnsupported(w *World, d *difference) *verdict {
 	return nil
 }
 
-// restoreKeepsLevel: resuming writes the mask of the dump back (vz-cpt,
-// vz-rst-action of libvzctl), whatever the configuration says.
+// restoreKeepsLevel: resuming writes the mask of the dump back, whatever the
+// configuration says.
 func restoreKeepsLevel(w *World, d *difference) *verdict {
 	if isLevel(d) && d.layer == nf.LayerLive && w.masked(d.want.Target) && isSuspended(w.at(d.want.Target).container) {
 		v := no("the container is suspended with the level %s in its dump, and resuming brings that back", d.from)
@@ -27,8 +27,8 @@ func restoreKeepsLevel(w *World, d *difference) *verdict {
 }
 
 // conntrackLatched: the Virtuozzo 7 kernel never clears net->ct.can_alloc, so
-// tracking ends with the namespace only. What a restart was made for and has not
-// brought is told by restartRequired.
+// tracking ends with the namespace only. After a restart that did not bring the level
+// restartRequired decides.
 func conntrackLatched(w *World, d *difference) *verdict {
 	if !isLevel(d) || d.layer != nf.LayerLive || !w.latching() || d.restarted {
 		return nil
@@ -50,24 +50,23 @@ func conntrackLatched(w *World, d *difference) *verdict {
 	}
 	reason := "connection tracking is on in the container, and this kernel keeps it on until the container restarts"
 	if tracking != nf.TrackingOn {
-		reason = "connection tracking may be on in the container, as nothing shows that it never was, and this kernel keeps it on until the container restarts"
+		reason = "connection tracking may be on in the container, as nothing proves it off, and this kernel keeps it on until the container restarts"
 	}
 	if !w.masked(d.want.Target) {
-		return no("%s", reason).mend("remove the rules that track, and make the network namespace anew; or want the level %s for it", d.from)
+		return no("%s", reason).mend("remove the rules that track, and recreate the network namespace; or want the level %s for it", d.from)
 	}
-	return no("%s", reason).startsAnew(w, d)
+	return no("%s", reason).mendByRestart(w, d)
 }
 
-// startsAnew mends by a restart alone where the level is saved already.
-func (v *verdict) startsAnew(w *World, d *difference) *verdict {
+// mendByRestart sets the remedy to a restart alone if the level is saved already.
+func (v *verdict) mendByRestart(w *World, d *difference) *verdict {
 	if saved := w.fact(d.want.Target, nf.KeyLevel).Boot; saved != nil && *saved == d.to {
 		return v.mend("the level is saved: restart the container (suspending and resuming brings the old level back), or let nfsync with restart: allow in its policy")
 	}
 	return v
 }
 
-// restartRequired: ve.iptables_mask answers EBUSY while the container runs
-// (kernel/ve/ve.c of the Virtuozzo 7 kernel).
+// restartRequired: ve.iptables_mask returns EBUSY while the container runs.
 func restartRequired(w *World, d *difference) *verdict {
 	switch {
 	case d.want.Key == nf.KeyRestart:
@@ -77,13 +76,12 @@ func restartRequired(w *World, d *difference) *verdict {
 	case d.restarted:
 		return restartedOnce(d.from)
 	case !asleep(w.at(d.want.Target).container):
-		return no("the level of a running container cannot be changed: it is %s until the container restarts", d.from).startsAnew(w, d)
+		return no("the level of a running container cannot be changed: it is %s until the container restarts", d.from).mendByRestart(w, d)
 	}
 	return nil
 }
 
-// levelInUse: without a mask nothing but the rules themselves decides what a
-// namespace uses (nf_ct_netns_get, net/netfilter/nf_conntrack_proto.c).
+// levelInUse: without a mask the level is what the rules of the namespace use.
 func levelInUse(w *World, d *difference) *verdict {
 	if !isLevel(d) || d.layer != nf.LayerLive || w.masked(d.want.Target) {
 		return nil

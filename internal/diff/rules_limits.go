@@ -2,7 +2,7 @@ package diff
 
 import "nfsync.dev/nfsync/internal/nf"
 
-// lowersNode tells whether the difference lowers the node's conntrack.max.
+// lowersNode reports whether the difference lowers the node's conntrack.max.
 func (d *difference) lowersNode(w *World) bool {
 	if !d.want.Target.IsNode() || d.want.Key != nf.KeyMax || d.layer != nf.LayerLive {
 		return false
@@ -10,8 +10,8 @@ func (d *difference) lowersNode(w *World) bool {
 	return nf.Lowers(d.from, d.to)
 }
 
-// readOnly: nf_conntrack_max, _buckets and _expect_max are 0444 outside the
-// initial namespace since Linux 5.13 (nf_conntrack_standalone.c).
+// readOnly: nf_conntrack_max, _buckets and _expect_max are 0444 outside the initial
+// namespace since Linux 5.13.
 func readOnly(w *World, d *difference) *verdict {
 	if d.layer != nf.LayerLive || !d.want.Key.Conntrack() {
 		return nil
@@ -32,8 +32,8 @@ func readOnly(w *World, d *difference) *verdict {
 	return nil
 }
 
-// aboveNode: proc_dointvec_minmax with the node's value as its maximum answers
-// EINVAL (nf_conntrack_standalone.c of the Virtuozzo 7 kernel).
+// aboveNode: proc_dointvec_minmax with the node's value as its maximum returns
+// EINVAL.
 func aboveNode(w *World, d *difference) *verdict {
 	if d.want.Target.IsNode() || d.want.Key != nf.KeyMax || d.layer != nf.LayerLive {
 		return nil
@@ -58,8 +58,8 @@ func aboveNode(w *World, d *difference) *verdict {
 	return no("%d is above the node's own limit of %d", to, limit).waitFor(node)
 }
 
-// belowContainer: the ceiling is checked only when a container's value is
-// written, so a node that goes below leaves the container above it.
+// belowContainer: the kernel checks the ceiling only when a container's value is
+// written, so that a container would stay above a lowered node.
 func belowContainer(w *World, d *difference) *verdict {
 	if !d.lowersNode(w) {
 		return nil
@@ -81,8 +81,7 @@ func belowContainer(w *World, d *difference) *verdict {
 	return no("%d is below the limit of %s (up to %d)", to, targets(above), highest).waitFor(above...)
 }
 
-// belowCount: a namespace with more entries than its limit drops new
-// connections (__nf_conntrack_alloc, nf_conntrack_core.c).
+// belowCount: a namespace with more entries than its limit drops new connections.
 func belowCount(w *World, d *difference) *verdict {
 	if d.want.Key != nf.KeyMax || d.layer != nf.LayerLive {
 		return nil
@@ -107,8 +106,8 @@ func belowCount(w *World, d *difference) *verdict {
 	return nil
 }
 
-// capped tells whether the node's limit may hold for a container's entries: where
-// its limit is the node's, or is 0, which stands for the node's, or nobody knows.
+// capped reports whether the node's limit may cap the entries of a container: its
+// limit is the node's, or 0, which means the node's, or of unknown scope.
 func (w *World) capped(t nf.Target) bool {
 	if asleep(w.at(t).container) {
 		return false

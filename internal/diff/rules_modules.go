@@ -6,8 +6,8 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// modulesLocked: a kernel without CONFIG_MODULES, kernel.modules_disabled
-// (kernel/module/main.c), lockdown (security/lockdown).
+// modulesLocked: a kernel without CONFIG_MODULES, kernel.modules_disabled, lockdown,
+// or a line that bars this module.
 func modulesLocked(w *World, d *difference) *verdict {
 	if _, ok := d.want.Key.Module(); !ok || d.layer != nf.LayerLive {
 		return nil
@@ -23,9 +23,9 @@ func modulesLocked(w *World, d *difference) *verdict {
 	return w.barred(d)
 }
 
-// barred: modprobe.d(5), blacklist and install; modprobe.blacklist= and
-// module_blacklist= on the kernel's command line (kernel/module/main.c). What
-// is loaded all the same is loaded.
+// barred: blacklist and install of modprobe.d(5); modprobe.blacklist= and
+// module_blacklist= on the kernel's command line. A module that is loaded in spite of
+// that is loaded.
 func (w *World) barred(d *difference) *verdict {
 	name, _ := d.want.Key.Module()
 	bar := w.bar(name)
@@ -40,7 +40,8 @@ func (w *World) barred(d *difference) *verdict {
 	return v.mend("remove line %d of %s, or want %s unloaded", bar.Line, bar.File, name)
 }
 
-// stateDiffers tells a load or an unload from a mere parameter.
+// stateDiffers reports whether the module is to be loaded or unloaded, and not only
+// given other parameters.
 func stateDiffers(d *difference) bool {
 	state, _, ok := d.from.Module()
 	running := ok && state != nf.ModuleUnloaded
@@ -48,8 +49,8 @@ func stateDiffers(d *difference) bool {
 	return running != (want == nf.ModuleLoaded)
 }
 
-// builtin: a module in the kernel image has no delete_module, and takes its
-// parameters from the kernel command line.
+// builtin: a module in the kernel image cannot be unloaded, and takes its parameters
+// from the kernel command line.
 func builtin(w *World, d *difference) *verdict {
 	if state, _, _ := d.from.Module(); state != nf.ModuleBuiltin {
 		return nil
@@ -63,7 +64,7 @@ func builtin(w *World, d *difference) *verdict {
 	return no("%s is built into this kernel and cannot be unloaded", name)
 }
 
-// needsLoaded: what a module needs must be there before it.
+// needsLoaded: the dependencies of a module must be loaded before it.
 func (w *World) needsLoaded(name string, d *difference) *verdict {
 	if want, _, _ := d.to.Module(); want != nf.ModuleLoaded || !stateDiffers(d) {
 		return nil
@@ -77,7 +78,7 @@ func (w *World) needsLoaded(name string, d *difference) *verdict {
 		if w.has(dep) || w.moduleState(dep) == "" {
 			continue
 		}
-		if first == "" || w.bar(dep) != (nf.Bar{}) && w.bar(first) == (nf.Bar{}) { // what no plan loads tells more
+		if first == "" || w.bar(dep) != (nf.Bar{}) && w.bar(first) == (nf.Bar{}) { // one that no plan can load is the better reason
 			first = dep
 		}
 	}
@@ -87,8 +88,7 @@ func (w *World) needsLoaded(name string, d *difference) *verdict {
 	return w.unmet(name, first).waitFor(ref{nf.Node, nf.ModuleKey(first)})
 }
 
-// unmet is the verdict on a module that needs another one. One that is barred
-// cannot be had by wanting it.
+// unmet returns the verdict on a module that needs another one.
 func (w *World) unmet(name, dep string) *verdict {
 	v := no("%s needs the module %s, which is not loaded", name, dep)
 	if bar := w.bar(dep); bar != (nf.Bar{}) {
@@ -98,7 +98,7 @@ func (w *World) unmet(name, dep string) *verdict {
 	return v
 }
 
-// bar is what keeps a module from being loaded; zero where nothing does.
+// bar returns the line that keeps a module from being loaded; zero if none does.
 func (w *World) bar(name string) nf.Bar {
 	if m, ok := w.snap.Modules.Find(name); ok {
 		return m.Barred
@@ -124,8 +124,7 @@ func (w *World) fixed(d *difference) []string {
 	return fixed
 }
 
-// reloadRequired: module_param with no write permission is set at load only
-// (kernel/params.c).
+// reloadRequired: a module_param without write permission is set at load only.
 func reloadRequired(w *World, d *difference) *verdict {
 	if _, ok := d.want.Key.Module(); !ok || d.layer != nf.LayerLive || stateDiffers(d) {
 		return nil

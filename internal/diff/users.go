@@ -8,9 +8,9 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// users names the rules of all namespaces that may hold a module: the kernel
-// counts a reference for each, and does not tell whose it is. It is as much as
-// the rules tell: of a large table only some are known.
+// users names the rules of all namespaces that may hold a module: the kernel counts a
+// reference for each and does not show its owner. Of a large table only the first uses
+// are known.
 func (w *World) users(module string) []string {
 	holds := usersOf(module)
 	if holds == nil {
@@ -33,7 +33,7 @@ func (w *World) users(module string) []string {
 	return found
 }
 
-// chain is where in a table the statement is: "set", "object" and "flowtable"
+// chain names the place of a statement in its table: "set", "object" and "flowtable"
 // with a name are no chains.
 func chain(u nf.Use) string {
 	kind, _, more := strings.Cut(u.Chain, " ")
@@ -43,8 +43,8 @@ func chain(u nf.Use) string {
 	return "chain " + u.Chain
 }
 
-// usersOf is how to see whether a statement holds a reference to a module; nil
-// where rules hold none. Expressions of nf_tables hold the module of their type
+// usersOf returns the function that reports whether a statement holds a reference to
+// a module; nil if rules hold none. Expressions of nf_tables hold the module of their type
 // (nft_expr_init, nf_tables_api.c), matches and targets theirs
 // (xt_request_find_match, x_tables.c), with nf_tables nft_compat as well.
 func usersOf(module string) func(nf.Table, nf.Use) bool {
@@ -70,7 +70,8 @@ func usersOf(module string) func(nf.Table, nf.Use) bool {
 	return func(_ nf.Table, u nf.Use) bool { return slices.Contains(what, u.What) }
 }
 
-// expressions are what modules of nf_tables bring, as rules show them.
+// expressions are the expressions that a module of nf_tables provides, as rules show
+// them.
 var expressions = map[string][]string{
 	"nft_ct":           {"ct", "ct helper", "ct timeout", "ct expectation"},
 	"nft_connlimit":    {"connlimit", "ct count"},

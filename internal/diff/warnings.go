@@ -7,7 +7,7 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// warnings are what the wants and facts together give to think of.
+// warnings returns the warnings that follow from the wants and the facts together.
 func (w *World) warnings(wants []nf.Want) []nf.Warning {
 	var list []nf.Warning
 	wanted := map[ref]bool{}
@@ -32,7 +32,8 @@ func (w *World) warnings(wants []nf.Want) []nf.Warning {
 	return append(list, w.forgotten(wanted)...)
 }
 
-// nodeTracking: a node that tracks connections can be filled up from outside.
+// nodeTracking warns of a node that tracks connections: a flood from outside can fill
+// its table.
 func (w *World) nodeTracking(wants []nf.Want) []nf.Warning {
 	const danger = "a flood of connections can then fill its table"
 	tracking := w.tracking(nf.Node)
@@ -46,7 +47,7 @@ func (w *World) nodeTracking(wants []nf.Want) []nf.Warning {
 		case level >= nf.LevelStateful:
 			message = fmt.Sprintf("the policy lets the node itself track connections (%s): %s", level, danger)
 		case w.latching() && tracking == nf.TrackingUnknown:
-			message = "it cannot be told whether the node itself tracks connections: a rule that is gone may have turned it on until the node restarts, and " + danger
+			message = "cannot determine whether the node itself tracks connections: a rule that was removed may have turned it on until the node restarts, and " + danger
 		default:
 			continue
 		}
@@ -63,8 +64,8 @@ func (w *World) nodeTracking(wants []nf.Want) []nf.Warning {
 		Message: fmt.Sprintf("the node itself tracks connections (%s): %s", evidence, danger)}}
 }
 
-// notEnforced: where the kernel keeps no mask, anybody with CAP_NET_ADMIN in
-// the namespace can add a rule that uses more.
+// notEnforced warns that nothing enforces a level without a mask: anybody with
+// CAP_NET_ADMIN in the namespace can add a rule that uses more.
 func notEnforced(wants []nf.Want) []nf.Warning {
 	if len(wants) == 0 {
 		return nil
@@ -81,8 +82,8 @@ func notEnforced(wants []nf.Want) []nf.Warning {
 		Message: "nothing in this kernel enforces the level" + others + ": nfsync only sees when the rules use more"}}
 }
 
-// leftover: entries stay until they time out when the last rule that tracks is
-// removed.
+// leftover warns of entries that stay until they time out after the last rule that
+// tracks was removed.
 func (w *World) leftover(want nf.Want) []nf.Warning {
 	ceiling, _ := want.Wish.Value.Level()
 	have, ok := w.fact(want.Target, nf.KeyLevel).Live.Level()
@@ -94,7 +95,7 @@ func (w *World) leftover(want nf.Want) []nf.Warning {
 		Message: fmt.Sprintf("%d conntrack entries are left although no rule of %s tracks: they end with their timeouts", n, want.Target)}}
 }
 
-// moduleWarning: a module that is wanted unloaded and does not exist.
+// moduleWarning warns of a module that is wanted unloaded and does not exist.
 func (w *World) moduleWarning(name string, want nf.Want) []nf.Warning {
 	state, _, _ := want.Wish.Value.Module()
 	if state != nf.ModuleUnloaded || len(want.Rivals) > 0 || !w.moduleValue(name).IsAbsent() {
@@ -104,7 +105,7 @@ func (w *World) moduleWarning(name string, want nf.Want) []nf.Warning {
 		Message: fmt.Sprintf("this kernel has no module %s, so it cannot be loaded anyway", name)}}
 }
 
-// otherUsers: what tracks connections without a rule that nfsync could see.
+// otherUsers warns of modules that track connections without a rule that nfsync sees.
 func (w *World) otherUsers(wants []nf.Want) []nf.Warning {
 	var below bool
 	for _, want := range wants {
@@ -124,16 +125,15 @@ func (w *World) otherUsers(wants []nf.Want) []nf.Warning {
 	return list
 }
 
-// endedWith tells whether what was set has ended with the container's instance
-// that it was set in: a namespace made anew starts with the kernel's values.
+// endedWith reports whether a remembered value ended with the instance that it was
+// set in: a new namespace starts with the kernel's values.
 func (w *World) endedWith(m nf.MemoryKey) bool {
 	now := w.instance(m.Target)
 	return !m.Target.IsNode() && m.Key.Conntrack() && now != "" && m.Instance != now
 }
 
-// forgotten: a key that nfsync has set and that no policy names any more is
-// left as it is. A module that something loaded needs, as what loading that has
-// brought, is nobody's to take away.
+// forgotten warns of keys that nfsync has set and no policy names any more: they are
+// left as they are. It does not warn of a module that another loaded module needs.
 func (w *World) forgotten(wanted map[ref]bool) []nf.Warning {
 	exists := map[nf.Target]bool{nf.Node: true}
 	for _, t := range w.order {
@@ -150,8 +150,8 @@ func (w *World) forgotten(wanted map[ref]bool) []nf.Warning {
 	return list
 }
 
-// remembered is what a remembered key is now: a module can have become the alias
-// of another one, as nf_conntrack_ipv4 has in Linux 4.19.
+// remembered returns the present key of a remembered one: a module can have become an
+// alias of another one, as nf_conntrack_ipv4 has in Linux 4.19.
 func (w *World) remembered(m nf.MemoryKey) ref {
 	if name, ok := m.Key.Module(); ok {
 		if f, found := w.snap.Modules.Find(name); found {
@@ -161,7 +161,7 @@ func (w *World) remembered(m nf.MemoryKey) ref {
 	return memoryRef(m.Target, m.Key)
 }
 
-// needed tells whether a key is a loaded module that another loaded one needs.
+// needed reports whether a key is a loaded module that another loaded one needs.
 func (w *World) needed(k nf.Key) bool {
 	name, _ := k.Module()
 	f, ok := w.snap.Modules.Find(name)

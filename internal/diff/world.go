@@ -16,35 +16,34 @@ type place struct {
 	container *nf.Container // nil for the node
 }
 
-// World is a snapshot arranged for the rules. It follows changes that are made
-// to the snapshot in place, so that the rules can be asked again while a plan
-// is applied.
+// World is a snapshot indexed for the rules. It follows changes that are made to the
+// snapshot in place, so that the rules can be tried again while a plan is applied.
 type World struct {
 	snap   *nf.Snapshot
 	places map[nf.Target]place // by nameless target
 	// order lists the containers' targets as the snapshot has them.
 	order []nf.Target
-	// reach is what the changes planned so far have made of a key; the
-	// snapshot tells the rest.
+	// reach are the values that the changes planned so far have brought; the
+	// others are those of the snapshot.
 	reach map[ref]nf.Value
-	// saves are the levels that the changes planned so far save for containers.
+	// saves are the levels of containers that the changes planned so far save.
 	saves map[nf.Target]nf.Value
 	// open are the differences that are not decided yet.
 	open map[ref]*difference
 	mem  map[ref]nf.MemoryKey
-	// latches are the instances in which tracking was once seen on.
+	// latches are the instances in which an earlier run saw tracking on.
 	latches map[nf.Latch]bool
-	// restarts are those that nfsync has made, or was about to make.
+	// restarts are those that nfsync made or was about to make, by nameless target.
 	restarts map[nf.Target][]nf.RestartDone
 	// broken says why a runtime could not be read, so that there may be
 	// containers that the snapshot does not have.
 	broken string
-	// dependency are the modules that are wanted only because another one to
-	// be loaded needs them: modprobe(8) brings them at the next start.
+	// dependency are the modules that are wanted only because another one needs
+	// them: modprobe(8) loads them at the next start.
 	dependency map[string]bool
 }
 
-// NewWorld arranges the snapshot for the rules.
+// NewWorld indexes a snapshot for the rules.
 func NewWorld(s *nf.Snapshot) *World {
 	w := &World{snap: s, broken: s.Broken(), places: map[nf.Target]place{nf.Node: {Namespace: &s.Host}}, reach: map[ref]nf.Value{}, saves: map[nf.Target]nf.Value{}, restarts: map[nf.Target][]nf.RestartDone{},
 		open: map[ref]*difference{}, mem: map[ref]nf.MemoryKey{}, latches: map[nf.Latch]bool{}, dependency: map[string]bool{}}
@@ -66,12 +65,12 @@ func NewWorld(s *nf.Snapshot) *World {
 	return w
 }
 
-// at is the place of a target, under whatever name.
+// at returns the place of a target, whatever its name.
 func (w *World) at(t nf.Target) place { return w.places[t.Nameless()] }
 
 func memoryRef(t nf.Target, k nf.Key) ref { return ref{t.Nameless(), k} }
 
-// fact is what was observed of a key, or what the plan so far has made of it.
+// fact returns what was observed of a key, or what the plan so far has made of it.
 func (w *World) fact(t nf.Target, k nf.Key) nf.Fact {
 	p := w.at(t)
 	if p.Namespace == nil {
@@ -146,7 +145,7 @@ func (p place) keepers() nf.Keepers {
 	return p.Keepers
 }
 
-// instance is the identity that ends with a restart of the target.
+// instance returns the identity that ends with a restart of the target.
 func (w *World) instance(t nf.Target) string {
 	if p := w.at(t); p.container != nil {
 		return p.container.Instance
@@ -157,8 +156,8 @@ func (w *World) instance(t nf.Target) string {
 // masked reports whether a mask of the kernel keeps the target's level.
 func (w *World) masked(t nf.Target) bool { return w.at(t).keepers().Level == nf.KeeperMask }
 
-// maxScope is whose value a container's conntrack.max is: as observed, else as
-// nfsync remembers it of this kernel.
+// maxScope returns whose value the conntrack.max of a container is: as observed,
+// else as memory has it for this kernel.
 func (w *World) maxScope(t nf.Target) string {
 	p := w.at(t)
 	if p.container == nil {
@@ -173,8 +172,8 @@ func (w *World) maxScope(t nf.Target) string {
 	return nf.ScopeUnknown
 }
 
-// limit is a namespace's conntrack.max as it counts: a container's 0 is the
-// node's value (nf_conntrack_core.c of the Virtuozzo 7 kernel).
+// limit returns the conntrack.max in force in a namespace: 0 in a container means
+// the node's value (nf_conntrack_core.c of the Virtuozzo 7 kernel).
 func (w *World) limit(t nf.Target) nf.Value {
 	v := w.fact(t, nf.KeyMax).Live
 	n, ok := v.Number()
@@ -184,8 +183,8 @@ func (w *World) limit(t nf.Target) nf.Value {
 	return v
 }
 
-// moduleValue is a module's state with all its known parameters: absent where
-// the kernel has no such module.
+// moduleValue returns a module's state with all its known parameters; absent if the
+// kernel has no such module.
 func (w *World) moduleValue(name string) nf.Value {
 	m, ok := w.snap.Modules.Find(name)
 	switch {
@@ -201,14 +200,14 @@ func (w *World) moduleValue(name string) nf.Value {
 	return nf.Unknown(w.snap.Modules.Unknown)
 }
 
-// moduleState is a module's state as the plan so far has made it; empty where
-// there is none, or where that is not known.
+// moduleState returns a module's state as the plan so far has made it; empty if it is
+// absent or unknown.
 func (w *World) moduleState(name string) string {
 	state, _, _ := w.fact(nf.Node, nf.ModuleKey(name)).Live.Module()
 	return state
 }
 
-// has tells whether the kernel has the module's code running.
+// has reports whether the module is loaded or built in.
 func (w *World) has(name string) bool {
 	s := w.moduleState(name)
 	return s == nf.ModuleLoaded || s == nf.ModuleBuiltin
