@@ -17,8 +17,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
-// allowedSigners are the SSH keys that are trusted, see ssh-keygen(1) under
-// ALLOWED SIGNERS.
+// allowedSigners holds the trusted SSH keys: see ALLOWED SIGNERS in ssh-keygen(1).
 type allowedSigners struct {
 	files []string
 	list  []allowedSigner
@@ -34,9 +33,9 @@ type allowedSigner struct {
 	before     time.Time
 }
 
-// readAllowedSigners reads files of SSH keys. A line that cannot be read is an error:
-// half a list would be trusted for the whole. Certificate authorities are left
-// out with a warning.
+// readAllowedSigners reads files of SSH keys. A line that cannot be read is an error,
+// so that no part of a list passes for the whole. Certificate authorities are left out
+// with a warning.
 func readAllowedSigners(files []string) (signers allowedSigners, warnings []string, err error) {
 	signers.files = files
 	for _, name := range files {
@@ -110,7 +109,7 @@ func parseSigner(line string) (s allowedSigner, err error) {
 	return s, nil
 }
 
-// cutPrincipals takes the first word off, which may stand in quotes.
+// cutPrincipals cuts off the first word, which may be quoted.
 func cutPrincipals(line string) (principals, rest string, err error) {
 	if quoted, ok := strings.CutPrefix(line, `"`); ok {
 		principals, rest, ok = strings.Cut(quoted, `"`)
@@ -121,13 +120,13 @@ func cutPrincipals(line string) (principals, rest string, err error) {
 		principals, rest = cutWord(line)
 	}
 	if principals == "" || strings.Contains(principals, `"`) {
-		return "", "", errors.New("the line must begin with whose key it is: EMAIL, or a pattern of it")
+		return "", "", errors.New("the line must begin with the owner of the key: EMAIL, or a pattern of it")
 	}
 	return principals, strings.TrimLeft(rest, " \t"), nil
 }
 
-// cutWord takes the text before the first white space off that is not between quotes;
-// a backslash takes a quote's meaning.
+// cutWord cuts off the text before the first white space outside quotes. A backslash
+// escapes a quote.
 func cutWord(line string) (word, rest string) {
 	quoted := false
 	for i := 0; i < len(line); i++ {
@@ -143,8 +142,8 @@ func cutWord(line string) (word, rest string) {
 	return line, ""
 }
 
-// options reads the options of a line. Each but cert-authority may stand once,
-// with its value in quotes.
+// options reads the options of a line. Each but cert-authority may be given once, with
+// a quoted value.
 func (s *allowedSigner) options(text string) (authority bool, err error) {
 	for _, option := range splitOptions(text) {
 		name, value, _ := strings.Cut(option, "=")
@@ -164,7 +163,7 @@ func (s *allowedSigner) options(text string) (authority bool, err error) {
 		case name == "valid-before" && s.before.IsZero():
 			s.before, err = parseMoment(value)
 		default:
-			return false, fmt.Errorf("the option %s stands twice", name)
+			return false, fmt.Errorf("the option %s is given twice", name)
 		}
 		if err != nil {
 			return false, fmt.Errorf("%s: %w", name, err)
@@ -204,7 +203,7 @@ func unquote(name, value string) (string, error) {
 	inner, opened := strings.CutPrefix(value, `"`)
 	inner, closed := strings.CutSuffix(inner, `"`)
 	if !opened || !closed || strings.Contains(strings.ReplaceAll(inner, `\"`, ""), `"`) {
-		return "", fmt.Errorf("the value of %s must stand in quotes: %s=\"…\"", name, name)
+		return "", fmt.Errorf("the value of %s must be quoted: %s=\"…\"", name, name)
 	}
 	return strings.ReplaceAll(inner, `\"`, `"`), nil
 }
@@ -227,7 +226,7 @@ func parseMoment(text string) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("%q is not a time such as 20260131, 202601311200 or 20260131120000Z", clean(text))
 }
 
-// keyTypes are the types of keys that can stand in a file of allowed signers.
+// keyTypes are the types of keys that a file of allowed signers may have.
 var keyTypes = []string{
 	ssh.KeyAlgoED25519, ssh.KeyAlgoSKED25519, ssh.KeyAlgoRSA,
 	ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521, ssh.KeyAlgoSKECDSA256,
@@ -254,12 +253,12 @@ func parseKey(keyType, encoded string) (ssh.PublicKey, error) {
 	return key, nil
 }
 
-// gitNamespace is what git signs commits for.
+// gitNamespace is the namespace in which git signs commits.
 const gitNamespace = "git"
 
-// check says who made a signature, or why it is not accepted. As git has
-// ssh-keygen do it, the validity of a key is that at the committer's date; unlike git,
-// the committer must be a principal of the key.
+// check returns who made a signature, or why it is not accepted. As with git, a key
+// must be valid at the committer's date. Unlike with git, the committer must be a
+// principal of the key.
 func (s allowedSigners) check(message []byte, armored string, committer object.Signature) (signer string, err error) {
 	signature, err := readSSHSignature(armored)
 	if err != nil {
@@ -296,7 +295,7 @@ func readSSHSignature(armored string) (*sshsig.Signature, error) {
 	case block == nil || block.Type != sshsig.PEMType:
 		return nil, errors.New("not an armored block")
 	case len(bytes.TrimSpace(rest)) > 0:
-		return nil, errors.New("something stands behind it")
+		return nil, errors.New("text follows it")
 	}
 	return sshsig.ParseSignature(block.Bytes)
 }
@@ -311,8 +310,8 @@ func (s allowedSigners) of(key ssh.PublicKey) []allowedSigner {
 	return lines
 }
 
-// longestLine is the longest line that a message tells to add. Elliptic keys fit, RSA keys
-// do not.
+// longestLine is the longest line that a message suggests to add. Elliptic keys fit, RSA
+// keys do not.
 const longestLine = 240
 
 func (s allowedSigners) unknown(by string, key ssh.PublicKey) error {
@@ -340,7 +339,7 @@ func rsaBits(key ssh.PublicKey) int {
 	return 0
 }
 
-// refusal says why a line does not make its key good for a commit; it is empty if it does.
+// refusal says why the line does not allow its key for a commit; empty if it does.
 func (s allowedSigner) refusal(committer object.Signature) string {
 	at := committer.When
 	switch {
@@ -356,8 +355,8 @@ func (s allowedSigner) refusal(committer object.Signature) string {
 	return ""
 }
 
-// matchList tells whether a list of patterns separated by commas matches: one
-// of them does, and none that begins with ! (PATTERNS in ssh_config(5)).
+// matchList reports whether a comma-separated list of patterns matches: one of them
+// does, and none that begins with ! (PATTERNS in ssh_config(5)).
 func matchList(patterns, text string) bool {
 	matches := false
 	for pattern := range strings.SplitSeq(patterns, ",") {
@@ -372,8 +371,8 @@ func matchList(patterns, text string) bool {
 	return matches
 }
 
-// matchPattern matches a whole text: * stands for any characters, ? for one.
-// It goes back to the last * only, so that no pattern takes long.
+// matchPattern matches a whole text: * matches any characters, ? one. It backtracks to
+// the last * only, so that no pattern takes long.
 func matchPattern(pattern, text string) bool {
 	p, t, star, resume := 0, 0, -1, 0
 	for t < len(text) {

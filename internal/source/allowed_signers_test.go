@@ -148,7 +148,7 @@ func TestSSHSignatures(t *testing.T) {
 	})
 	t.Run("something behind", func(t *testing.T) {
 		bad := s.rewrite(good, replace("-----END SSH SIGNATURE-----\n", "-----END SSH SIGNATURE-----\n more\n"))
-		refused(t, list("* "+alice), now, bad, only(bad), "something stands behind it")
+		refused(t, list("* "+alice), now, bad, only(bad), "text follows it")
 		broken := s.rewrite(good, replace("-----END SSH SIGNATURE-----", "-----END SSH-----"))
 		refused(t, list("* "+alice), now, broken, only(broken), "cannot be read")
 	})
@@ -198,8 +198,8 @@ func TestAllowedSignersErrors(t *testing.T) {
 		"no key behind type":       {"alice@example.com ssh-ed25519", "f:1: the key is damaged"},
 		"no principals":            {key, `f:1: "aaaac3nz`},
 		"quote":                    {`"alice@example.com ` + key, "f:1: a quote is not closed"},
-		"quote within":             {`ali"ce@example.com" ` + key, "f:1: the line must begin with whose key it is"},
-		"nobody":                   {`"" ` + key, "f:1: the line must begin with whose key it is"},
+		"quote within":             {`ali"ce@example.com" ` + key, "f:1: the line must begin with the owner of the key"},
+		"nobody":                   {`"" ` + key, "f:1: the line must begin with the owner of the key"},
 		"damaged key":              {"a@b ssh-ed25519 " + blob[:len(blob)-6], "f:1: the key is damaged"},
 		"not base64":               {"a@b ssh-ed25519 !" + blob, "f:1: the key is damaged: illegal base64"},
 		"short key":                {"a@b ssh-ed25519 " + short, "f:1: the key is damaged"},
@@ -210,16 +210,16 @@ func TestAllowedSignersErrors(t *testing.T) {
 		"unknown option":           {"a@b nonsense " + key, `f:1: "nonsense" is neither a type of SSH keys nor an option; the options are cert-authority, namespaces`},
 		"second option unknown":    {`a@b namespaces="git",touch-required ` + key, `f:1: "touch-required" is neither`},
 		"no option behind a comma": {`a@b namespaces="git", ` + key, `f:1: "" is neither`},
-		"no quotes":                {"a@b namespaces=git " + key, `f:1: the value of namespaces must stand in quotes`},
-		"no value":                 {"a@b namespaces " + key, `f:1: the value of namespaces must stand in quotes`},
+		"no quotes":                {"a@b namespaces=git " + key, `f:1: the value of namespaces must be quoted`},
+		"no value":                 {"a@b namespaces " + key, `f:1: the value of namespaces must be quoted`},
 		"open quotes":              {`a@b namespaces="git ` + key, `f:1: `},
-		"quotes within quotes":     {`a@b namespaces="g"i"t" ` + key, `f:1: the value of namespaces must stand in quotes`},
+		"quotes within quotes":     {`a@b namespaces="g"i"t" ` + key, `f:1: the value of namespaces must be quoted`},
 		"escaped end":              {`a@b namespaces="git\" ` + key, `f:1: `},
-		"twice":                    {`a@b namespaces="git",namespaces="file" ` + key, "f:1: the option namespaces stands twice"},
+		"twice":                    {`a@b namespaces="git",namespaces="file" ` + key, "f:1: the option namespaces is given twice"},
 		"time":                     {`a@b valid-after="tomorrow" ` + key, `f:1: valid-after: "tomorrow" is not a time`},
 		"time with a dash":         {`a@b valid-before="2020-01-01" ` + key, `f:1: valid-before: "2020-01-01" is not a time`},
 		"no such day":              {`a@b valid-before="20210230" ` + key, `is not a time`},
-		"time twice":               {`a@b valid-before="20210101",valid-before="20220101" ` + key, "stands twice"},
+		"time twice":               {`a@b valid-before="20210101",valid-before="20220101" ` + key, "is given twice"},
 		"inverted":                 {`a@b valid-after="20210101",valid-before="20210101" ` + key, "the key is never valid"},
 		"second line":              {"a@b " + key + "\nb@c " + key[:20] + "\n", "f:2: the key is damaged"},
 		"control characters":       {"a@b \x1b[31m " + key, `f:1: "`},

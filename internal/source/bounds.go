@@ -2,9 +2,9 @@
 
 package source
 
-// The memory that a fetch may take.
+// The bounds on the memory of a fetch, in bytes.
 const (
-	// maxResident ends a child whose resident memory is seen above it.
+	// maxResident is the resident memory above which the parent kills the child.
 	maxResident = 140 << 20
 	// maxData is the child's RLIMIT_DATA. Go's heap grows by arenas of 64 MiB, so
 	// that this leaves room for two of them. Before Linux 4.7 it does not count

@@ -2,16 +2,16 @@ package source
 
 import "github.com/go-git/go-git/v5/plumbing/transport"
 
-// CheckFiles reads the files that a configuration names, as a fetch would, and
-// tells what is wrong with them. Nobody is asked over the network. Warnings are
-// about keys that cannot be used beside others that can.
+// CheckFiles reads the files that a configuration names, as a fetch would, and returns
+// their errors. It uses no network. Warnings are about keys that cannot be used, beside
+// others that can.
 func CheckFiles(cfg Config) (warnings []string, errs []error) {
 	add := func(err error) {
 		if err != nil {
 			errs = append(errs, err)
 		}
 	}
-	// No host is asked: this one only stands in known_hosts' place for one.
+	// No host is contacted: this name is only looked up in known_hosts.
 	j := &job{request: request{Config: cfg}, ep: &transport.Endpoint{Host: "localhost"}}
 	add(checkAuth(cfg.Auth))
 	if cfg.Auth.SSHKeyFile != "" {
@@ -36,8 +36,8 @@ func CheckFiles(cfg Config) (warnings []string, errs []error) {
 	return warnings, errs
 }
 
-// CheckSecret tells what is wrong with a file that holds a secret in one line:
-// it cannot be read, is empty, or others may read it. what names it in the error.
+// CheckSecret returns an error if a file that holds a secret in one line cannot be
+// read, is empty, or may be read by others. what names it in the error.
 func CheckSecret(what, name string) error {
 	_, err := new(job).secretLine(what, name)
 	return err

@@ -16,21 +16,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// RunChild runs the fetch and exits if this process was started to be one, and
-// returns otherwise. It must be the first call of main, and of TestMain in
-// packages whose tests call Fetch.
+// RunChild runs the fetch and exits if this process was started as the child of one;
+// otherwise it returns. It must be the first call of main, and of TestMain in packages
+// whose tests call Fetch.
 func RunChild() {
 	if len(os.Args) == 2 && os.Args[1] == childVerb {
 		os.Exit(child(os.Stdin, os.Stdout))
 	}
 }
 
-// job is one request in the child, and how it reports.
+// job is one request in the child.
 type job struct {
 	request
 	ep  *transport.Endpoint
 	out *json.Encoder
-	// secrets are what was read from secret files: no message may hold them.
+	// secrets are the contents of secret files: no message may hold them.
 	secrets []string
 	budget  budget
 }
@@ -57,15 +57,15 @@ func child(in io.Reader, out io.Writer) int {
 	return 0
 }
 
-// endWithParent exits when the parent's end of the pipe closes: it has died or
-// has no more use for an answer.
+// endWithParent exits when the parent's end of the pipe closes: the parent has died or
+// needs no answer any more.
 func endWithParent(in io.Reader) {
 	_, _ = bufio.NewReader(in).WriteTo(io.Discard)
 	os.Exit(1)
 }
 
-// confine bounds this process before it reads anything, and sets what go-git
-// keeps in variables: this process does nothing else.
+// confine bounds this process before it reads anything, and sets the global variables
+// of go-git: this process does nothing else.
 func confine() error {
 	debug.SetMemoryLimit(softMemory)
 	// Each thread takes memory: on a machine of many processors the collector would start as many.
@@ -80,17 +80,16 @@ func confine() error {
 	// go-git withholds multi_ack because it does not negotiate in rounds. One round is all that
 	// is needed here, its answer is understood, and Azure DevOps insists on the capability.
 	transport.UnsupportedCapabilities = []capability.Capability{capability.ThinPack}
-	// What the configuration does not say is not taken from a person's ssh_config.
+	// The ssh_config of a user does not add to the configuration.
 	gitssh.DefaultSSHConfig = nil
 	return nil
 }
 
-// phase tells the parent what is being done, for the message if it takes too long.
+// phase reports to the parent what the child is doing, for the message of a timeout.
 func (j *job) phase(format string, args ...any) {
 	_ = j.out.Encode(message{Phase: fmt.Sprintf(format, args...)})
 }
 
-// config is the request's, in short.
 func (j *job) config() *Config { return &j.Config }
 
 func (j *job) url() string { return j.Config.URLs[0] }
@@ -106,8 +105,8 @@ func (j *job) run() error {
 	return j.runRemote()
 }
 
-// damageError tells that a stored object is missing or is not what its name
-// says: the cache is rebuilt then.
+// damageError is the error for a stored object that is missing or does not match its
+// hash: the cache is then rebuilt.
 type damageError struct{ err error }
 
 func (e *damageError) Error() string { return "the stored repository is damaged: " + e.err.Error() }
@@ -119,7 +118,7 @@ func isDamage(err error) bool {
 	return errors.As(err, &d)
 }
 
-// catch turns a panic of go-git over broken files into an error.
+// catch turns a panic of go-git over damaged files into an error.
 func catch(f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -15,20 +15,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// When a clone has grown so far, a new one is cheaper to keep.
+// The size from which a new clone is cheaper than the old one.
 const (
 	wornPacks = 40        // each fetch of something new leaves one
 	wornBytes = 512 << 20 // of all packs
 )
 
-// cacheDir is where the clone of a URL is kept.
+// cacheDir returns the directory of the clone of a URL.
 func cacheDir(dir, u string) string {
 	sum := sha256.Sum256([]byte(u))
 	return filepath.Join(dir, hex.EncodeToString(sum[:16]))
 }
 
-// lock keeps other processes away from the clone of a URL, until the file is
-// closed or the process ends.
+// lock locks the clone of a URL for this process, until the file is closed or the
+// process ends.
 func (j *job) lock(name string) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -50,14 +50,14 @@ func (j *job) lock(name string) (*os.File, error) {
 	return f, nil
 }
 
-// clone is a copy of what was fetched from one URL: a bare repository that git
-// itself could read.
+// clone is the copy of one URL's repository: a bare repository that git itself can
+// read.
 type clone struct {
 	dir string
 	*objects
 }
 
-// openClone opens a clone and looks whether it can be used.
+// openClone opens a clone and checks that it can be used.
 func openClone(dir string) (c *clone, err error) {
 	err = catch(func() error {
 		info, err := os.Lstat(dir)
@@ -77,7 +77,7 @@ func newClone(dir string) *clone {
 	return &clone{dir: dir, objects: &objects{openStorage(osfs.New(dir), nil)}}
 }
 
-// createClone makes an empty clone beside the place where it will be.
+// createClone makes an empty clone beside its final place.
 func createClone(beside string) (*clone, error) {
 	dir, err := os.MkdirTemp(filepath.Dir(beside), filepath.Base(beside)+".new-")
 	if err != nil {
@@ -98,8 +98,8 @@ func createClone(beside string) (*clone, error) {
 
 func (c *clone) packs() string { return filepath.Join(c.dir, "objects", "pack") }
 
-// check reads what the clone consists of beside its objects: these are checked
-// as they are read.
+// check checks everything in the clone but the objects, which are checked when they are
+// read.
 func (c *clone) check() error {
 	if info, err := os.Stat(c.packs()); err != nil {
 		return errors.New("it has no packs")
@@ -121,7 +121,7 @@ func (c *clone) check() error {
 	return nil
 }
 
-// worn reports whether the clone has grown so much that it is given up.
+// worn reports whether the clone has grown so much that it is replaced.
 func (c *clone) worn() bool {
 	entries, err := os.ReadDir(c.packs())
 	if err != nil {
@@ -139,7 +139,7 @@ func (c *clone) worn() bool {
 	return packs >= wornPacks || bytes > wornBytes
 }
 
-// tips are the commits and tags that were fetched completely.
+// tips returns the commits and tags that were fetched completely.
 func (c *clone) tips() ([]plumbing.Hash, error) {
 	refs, err := c.s.IterReferences()
 	if err != nil {
@@ -159,7 +159,7 @@ func (c *clone) tips() ([]plumbing.Hash, error) {
 	return tips, err
 }
 
-// remembered is what a name stood for when it was fetched last, or zero.
+// remembered returns the hash that a name had when it was last fetched, or zero.
 func (c *clone) remembered(name plumbing.ReferenceName) plumbing.Hash {
 	r, err := c.s.Reference(name)
 	if err != nil {
@@ -168,13 +168,13 @@ func (c *clone) remembered(name plumbing.ReferenceName) plumbing.Hash {
 	return r.Hash()
 }
 
-// remember keeps what a name stands for, all of which is there.
+// remember stores the hash of a name whose objects are all stored.
 func (c *clone) remember(name plumbing.ReferenceName, h plumbing.Hash) error {
 	return c.s.SetReference(plumbing.NewHashReference(name, h))
 }
 
-// replace puts this clone where the old one was. The two renames are under the
-// lock; what a crash between them leaves behind, sweep removes.
+// replace puts this clone in the place of the old one. The two renames happen under the
+// lock; sweep removes what a crash between them leaves.
 func (c *clone) replace(at string) error {
 	_ = c.s.Close()
 	if err := os.Rename(at, c.dir+".old"); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -191,7 +191,7 @@ func (c *clone) remove() {
 	_ = os.RemoveAll(c.dir)
 }
 
-// sweep removes what fetches that were killed have left beside the clone and in it.
+// sweep removes what killed fetches have left beside the clone and in it.
 func sweep(at string) error {
 	leftovers, err := filepath.Glob(at + ".new-*")
 	if err != nil {
@@ -212,12 +212,12 @@ func sweep(at string) error {
 // receivedPrefix names files of packs that are being received.
 const receivedPrefix = "receiving-"
 
-// receive makes a file for a pack that is being received.
+// receive creates the file of a pack that is being received.
 func (c *clone) receive() (*os.File, error) {
 	return os.CreateTemp(c.packs(), receivedPrefix)
 }
 
-// setShallow takes over where the server says that its packs end.
+// setShallow stores the commits at which the server's packs end.
 func (c *clone) setShallow(add, remove []plumbing.Hash) error {
 	set, err := c.shallow()
 	if err != nil {

@@ -10,10 +10,10 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
-// errNoClone tells that there is no clone that is worth using.
+// errNoClone is the error for a clone that is missing or not worth using.
 var errNoClone = errors.New("there is no clone to build upon")
 
-// runRemote brings the revision over the network, by way of the clone.
+// runRemote brings the revision over the network, through the clone.
 func (j *job) runRemote() error {
 	if err := os.MkdirAll(j.config().Dir, 0o700); err != nil {
 		return fmt.Errorf("cannot keep a clone: %w", err)
@@ -25,7 +25,7 @@ func (j *job) runRemote() error {
 	}
 	defer lock.Close()
 	if err := sweep(at); err != nil {
-		return fmt.Errorf("cannot tidy the clone: %w", err)
+		return fmt.Errorf("cannot clean up the clone: %w", err)
 	}
 	r, err := j.connect()
 	if err != nil {
@@ -43,8 +43,8 @@ func (j *job) runRemote() error {
 	return j.fromNothing(r, at, warnings)
 }
 
-// fromClone brings the revision with the clone that is there. The error is
-// errNoClone or a damageError if it cannot be used.
+// fromClone brings the revision with the existing clone. The error is errNoClone or a
+// damageError if the clone cannot be used.
 func (j *job) fromClone(r *remote, at string) error {
 	c, err := openClone(at)
 	if errors.Is(err, fs.ErrNotExist) && c == nil {
@@ -57,8 +57,8 @@ func (j *job) fromClone(r *remote, at string) error {
 	return catch((&delivery{job: j, remote: r, clone: c}).deliver)
 }
 
-// fromNothing makes a clone beside the old one and puts it in its place, also
-// when the revision must not be applied: the clone is whole all the same.
+// fromNothing makes a clone beside the old one and puts it in its place, even if the
+// revision must not be applied: the clone is complete.
 func (j *job) fromNothing(r *remote, at string, warnings []string) error {
 	c, err := createClone(at)
 	if err != nil {
@@ -68,7 +68,7 @@ func (j *job) fromNothing(r *remote, at string, warnings []string) error {
 	err = catch(d.deliver)
 	if damage := (*damageError)(nil); errors.As(err, &damage) {
 		c.remove()
-		return fmt.Errorf("what it sent is not whole: %w", damage.err)
+		return fmt.Errorf("what it sent is incomplete: %w", damage.err)
 	}
 	if !d.whole {
 		c.remove()
@@ -80,7 +80,7 @@ func (j *job) fromNothing(r *remote, at string, warnings []string) error {
 	return err
 }
 
-// delivery is one revision on its way from a server through a clone.
+// delivery brings one revision from a server through a clone.
 type delivery struct {
 	*job
 	remote   *remote
@@ -91,7 +91,7 @@ type delivery struct {
 }
 
 func (d *delivery) deliver() error {
-	ctx := context.Background() // the parent ends this process when its time is over
+	ctx := context.Background() // the parent kills this process at its deadline
 	t, err := d.obtain(ctx)
 	if err != nil {
 		return err
@@ -107,8 +107,7 @@ func (d *delivery) deliver() error {
 	return d.hand(h, t, commit, d.warnings)
 }
 
-// obtain finds out what the configuration names and sees to it that the clone
-// has it.
+// obtain resolves what the configuration names and fetches it into the clone.
 func (d *delivery) obtain(ctx context.Context) (target, error) {
 	if t := (target{hash: plumbing.NewHash(d.config().Commit)}); d.config().Commit != "" && d.clone.has(t.hash) {
 		return t, nil // a commit does not change: there is nothing to ask
@@ -137,9 +136,9 @@ func (d *delivery) obtain(ctx context.Context) (target, error) {
 	return t, nil
 }
 
-// bring fetches the target: incrementally where a former state of the same
-// reference is known, and otherwise without history. Asking for a depth of one
-// each time would have the server send everything each time.
+// bring fetches the target: incrementally if an earlier state of the same reference is
+// known, otherwise without history. With a depth of one the server would send everything
+// each time.
 func (d *delivery) bring(ctx context.Context, c *conversation, t target, before plumbing.Hash) error {
 	if !d.fresh && d.clone.worn() {
 		return errNoClone
@@ -163,7 +162,7 @@ func (d *delivery) deepen(ctx context.Context, t target, depth int) error {
 	}
 	defer c.close()
 	if err := d.fetch(ctx, c, t, depth); err != nil {
-		return fmt.Errorf("cannot get at the history of %s: %w", t.hash, err)
+		return fmt.Errorf("cannot fetch the history of %s: %w", t.hash, err)
 	}
 	return nil
 }

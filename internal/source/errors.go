@@ -8,7 +8,7 @@ import (
 	"unicode"
 )
 
-// FetchError tells why one URL delivered nothing.
+// FetchError says why one URL delivered nothing.
 type FetchError struct {
 	URL string
 	Err error
@@ -16,10 +16,10 @@ type FetchError struct {
 
 func (e *FetchError) Error() string { return fmt.Sprintf("cannot fetch %s: %v", e.URL, e.Err) }
 
-// Unwrap gives the reason.
+// Unwrap returns the reason.
 func (e *FetchError) Unwrap() error { return e.Err }
 
-// VerifyError tells why a commit is not trusted.
+// VerifyError says why a commit is not trusted.
 type VerifyError struct {
 	Commit string
 	Why    string
@@ -29,8 +29,8 @@ func (e *VerifyError) Error() string {
 	return fmt.Sprintf("cannot trust commit %s: %s", e.Commit, e.Why)
 }
 
-// RewrittenError tells that a branch does not continue the commit that was
-// applied last.
+// RewrittenError is the error for a branch that does not descend from the commit that
+// was applied last.
 type RewrittenError struct {
 	Branch, Last, New string
 }
@@ -40,10 +40,10 @@ func (e *RewrittenError) Error() string {
 		e.Branch, e.New, e.Last, e.New)
 }
 
-// TreeError tells what in the commit's tree nfsync does not read.
+// TreeError names what nfsync does not read in the tree of a commit.
 type TreeError struct {
-	// Commit is the one that holds at Path what must not be there; empty where
-	// it is the policy path that cannot be read.
+	// Commit is the one that has at Path what it must not have; empty if the policy
+	// path itself cannot be read.
 	Commit string
 	Path   string
 	Why    string
@@ -51,10 +51,10 @@ type TreeError struct {
 
 func (e *TreeError) Error() string { return fmt.Sprintf("cannot read %s: %s", e.Path, e.Why) }
 
-// errTimeout marks a fetch that the deadline of its URL ended.
+// errTimeout is the error of a fetch that its deadline ended.
 var errTimeout = errors.New("no complete answer in time")
 
-// fetchErrors are those of all URLs, in the order of trying.
+// fetchErrors holds one error a URL, in the order in which they were tried.
 type fetchErrors []error
 
 func (e fetchErrors) Error() string {
@@ -65,10 +65,10 @@ func (e fetchErrors) Error() string {
 	return strings.Join(texts, "; ")
 }
 
-// Unwrap gives each URL's error.
+// Unwrap returns the error of each URL.
 func (e fetchErrors) Unwrap() []error { return e }
 
-// orNil is the error of none, one or several.
+// orNil returns nil for no error, the error itself for one, else all.
 func (e fetchErrors) orNil() error {
 	switch len(e) {
 	case 0:
@@ -82,11 +82,11 @@ func (e fetchErrors) orNil() error {
 // longestMessage bounds what a server may put into an error.
 const longestMessage = 2000
 
-// userinfo is the part of a URL in which a password can be.
+// userinfo matches the part of a URL that can hold a password.
 var userinfo = regexp.MustCompile(`//[^/@\s"']*:[^/\s"']*@`)
 
-// clean makes one line without control characters of a text that a server may
-// have had a hand in, and takes every secret out of it.
+// clean returns a text that a server may have influenced as one line, without control
+// characters and secrets.
 func clean(text string, secrets ...string) string {
 	for _, s := range secrets {
 		if s != "" {

@@ -11,13 +11,12 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
-// Fetch brings the revision that cfg names and verifies it. last are the
-// positions applied so far: a branch moves only forward from the one of its URL
-// and name, except to the commit accept.
+// Fetch fetches the revision that cfg names and verifies it. last are the positions
+// applied so far: a branch moves only forward from the one of its URL and name, except to
+// the commit accept.
 //
-// The URLs are tried in order until one answers. One that answers with what
-// must not be applied ends the search: what it says is not put right by
-// another server that knows less.
+// The URLs are tried in order until one answers. If the answer must not be applied, no
+// other URL is tried: another server may only know less.
 //
 // The errors are *FetchError (several URLs: one each, found by errors.As),
 // *VerifyError, *RewrittenError and *TreeError; that of a cancelled ctx is its own.
@@ -50,7 +49,7 @@ func Fetch(ctx context.Context, cfg Config, last []Position, accept string) (Rev
 
 var fullHash = regexp.MustCompile(`^[0-9a-f]{40}$`)
 
-// check finds what is wrong with a configuration without asking anybody.
+// check returns the first error of a configuration, without a network.
 func check(cfg Config, accept string) error {
 	if len(cfg.URLs) == 0 {
 		return errors.New("cannot fetch: no URL is given")
@@ -86,7 +85,7 @@ func check(cfg Config, accept string) error {
 	return nil
 }
 
-// positionsAt are the positions of one URL.
+// positionsAt returns the positions of one URL.
 func positionsAt(last []Position, u string) []Position {
 	return slices.DeleteFunc(slices.Clone(last), func(p Position) bool { return p.URL != u })
 }

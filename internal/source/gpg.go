@@ -16,19 +16,19 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 )
 
-// pgpKeys are the OpenPGP keys that are trusted. A key that stands in several
-// files, or several times in one, is one key with all its revocations.
+// pgpKeys holds the trusted OpenPGP keys. A key that is in several files, or several
+// times in one, is one key with all its revocations.
 type pgpKeys struct {
 	files []string
 	list  []*openpgp.Entity
-	// unusable are the fingerprints of keys of which a copy cannot be read,
-	// with the reason. It may be the copy that revokes the key.
+	// unusable has the fingerprints of keys of which a copy cannot be read, with the
+	// reason. That copy may revoke the key.
 	unusable map[string]string
 }
 
-// readKeyrings reads files of public keys as gpg --export prints them, armored
-// or not. A file that is damaged or has no usable key is an error; single keys
-// that this version cannot use are warnings.
+// readKeyrings reads files of public keys as gpg --export prints them, armored or not. A
+// file that is damaged or has no usable key is an error; a single key that cannot be used
+// is a warning.
 func readKeyrings(files []string) (keys pgpKeys, warnings []string, err error) {
 	keys.files, keys.unusable = files, map[string]string{}
 	for _, name := range files {
@@ -61,8 +61,8 @@ func (k *pgpKeys) add(key *openpgp.Entity) {
 	k.list = append(k.list, key)
 }
 
-// mergeKey adds what another copy of a key knows: revocations of either count,
-// and of the key's signatures about itself, which hold its expiry, the newer.
+// mergeKey adds another copy of a key: the revocations of both count, and of the
+// self-signatures, which hold the expiry, the newer one.
 func mergeKey(key, other *openpgp.Entity) {
 	key.Revocations = append(key.Revocations, other.Revocations...)
 	key.SelfSignature = newer(key.SelfSignature, other.SelfSignature)
@@ -106,13 +106,13 @@ func (s skippedKey) String() string {
 
 // parseKeyring reads the keys of one file.
 func parseKeyring(data []byte) (keys []*openpgp.Entity, skipped []skippedKey, err error) {
-	defer func() { // the file may be anything
+	defer func() { // the library may panic on a damaged file
 		if r := recover(); r != nil {
 			keys, skipped, err = nil, nil, fmt.Errorf("it is damaged: %s; %s", clean(fmt.Sprint(r)), remedyKeyring)
 		}
 	}()
 	if len(data) > 12 && string(data[8:12]) == "KBXf" {
-		return nil, nil, errors.New("it is a keybox, gpg's own store; " + remedyKeyring)
+		return nil, nil, errors.New("it is a keybox, which is the internal store of gpg; " + remedyKeyring)
 	}
 	blocks, err := dearmor(data)
 	if err != nil {
@@ -181,8 +181,8 @@ func dearmor(data []byte) (blocks [][]byte, err error) {
 	return blocks, nil
 }
 
-// readKeys reads keys until the end. One that is malformed, or of a kind that the
-// library does not know, is skipped as a whole.
+// readKeys reads all keys. One that is malformed, or of a kind that the library does not
+// know, is skipped as a whole.
 func readKeys(data []byte) (keys []*openpgp.Entity, skipped []skippedKey, err error) {
 	packets := packet.NewReader(bytes.NewReader(data))
 	for {
@@ -205,14 +205,14 @@ func readKeys(data []byte) (keys []*openpgp.Entity, skipped []skippedKey, err er
 	}
 }
 
-// isAboutKey tells an error about one key from one about the file.
+// isAboutKey reports whether an error is about one key and not about the file.
 func isAboutKey(err error) bool {
 	var malformed pgperrors.StructuralError
 	var unsupported pgperrors.UnsupportedError
 	return errors.As(err, &malformed) || errors.As(err, &unsupported)
 }
 
-// nextKey goes to the next primary key, past what belongs to none, and returns its fingerprint.
+// nextKey skips to the next primary key and returns its fingerprint.
 func nextKey(packets *packet.Reader) (fingerprint string, err error) {
 	for {
 		p, err := packets.Next()
@@ -230,10 +230,9 @@ func nextKey(packets *packet.Reader) (fingerprint string, err error) {
 	}
 }
 
-// check says who made a signature, or why it is not accepted. As gpg does, and
-// git with it, a key is judged as of now: a signature that a key made while it
-// was good is refused once the key has expired or is revoked, since whoever
-// has the key can give a signature any date.
+// check returns who made a signature, or why it is not accepted. As with gpg and git, a
+// key must be valid now: once it has expired or is revoked, its earlier signatures are
+// refused too, since whoever has the key can date a signature as they like.
 func (k pgpKeys) check(message []byte, armored string, now time.Time) (signer string, err error) {
 	signature, err := readSignature(armored)
 	if err != nil {
@@ -255,7 +254,7 @@ func (k pgpKeys) check(message []byte, armored string, now time.Time) (signer st
 	return key.String(), nil
 }
 
-// clockSkew is how far behind the signers' a node's clock may be.
+// clockSkew is how far the clock of a node may be behind those of the signers.
 const clockSkew = 5 * time.Minute
 
 func (k pgpKeys) unknown(signature *packet.Signature) error {
@@ -291,7 +290,7 @@ func readSignature(armored string) (*packet.Signature, error) {
 		return nil, errors.New("it is not a signature of a document")
 	}
 	if _, err := packets.Next(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("there is more than one signature, or something else behind it")
+		return nil, errors.New("more than one signature, or other data follows it")
 	}
 	return signature, nil
 }
@@ -300,7 +299,7 @@ func readSignature(armored string) (*packet.Signature, error) {
 type pgpKey struct {
 	*packet.PublicKey
 	owner       *openpgp.Entity
-	about       *packet.Signature // what the owner says about the key: its use and expiry
+	about       *packet.Signature // the self-signature with the key's use and expiry
 	revocations []*packet.Signature
 }
 
@@ -320,7 +319,7 @@ func (k pgpKeys) find(signature *packet.Signature) (pgpKey, bool) {
 	return pgpKey{}, false
 }
 
-// String is the key's fingerprint and whose it is.
+// String returns the fingerprint and the owner of the key.
 func (k pgpKey) String() string {
 	name := ""
 	if identity := k.owner.PrimaryIdentity(); identity != nil {
@@ -340,8 +339,7 @@ func (k pgpKey) verify(message []byte, signature *packet.Signature) error {
 	return k.VerifySignature(hash, signature)
 }
 
-// refusal says why a signature that the key has made is not accepted at a time;
-// it is empty if it is.
+// refusal says why a signature by the key is not accepted at a time; empty if it is.
 func (k pgpKey) refusal(signature *packet.Signature, now time.Time) string {
 	primary, _ := k.owner.PrimarySelfSignature()
 	if primary == nil || k.about == nil {
@@ -380,7 +378,7 @@ func (k pgpKey) refusal(signature *packet.Signature, now time.Time) string {
 	return ""
 }
 
-// expiry is when a key expired, or empty if it is not the key that did but what it says of itself.
+// expiry returns when a key expired; empty if its self-signature did, not the key.
 func expiry(key *packet.PublicKey, about *packet.Signature) string {
 	if about.KeyLifetimeSecs == nil || *about.KeyLifetimeSecs == 0 {
 		return ""
@@ -390,8 +388,8 @@ func expiry(key *packet.PublicKey, about *packet.Signature) string {
 
 func moment(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// revoked says whether the key, its owner's primary key or every name of the
-// owner is revoked, no matter when and why: whoever has the key can date a
+// revoked says what is revoked: the key, its primary key or every name of the owner;
+// empty if none is. When and why does not matter: whoever has the key can date a
 // signature before the revocation.
 func (k pgpKey) revoked() string {
 	revocations := slices.Concat(k.owner.Revocations, k.revocations)
@@ -408,12 +406,11 @@ func (k pgpKey) revoked() string {
 	return fmt.Sprintf("which was revoked at %s%s; %s", moment(revocations[0].CreationTime), why, remedyOwnKey)
 }
 
-// leastRSA is the least length of an RSA key in bits, as NIST SP 800-131A
-// has it.
+// leastRSA is the least length of an RSA key in bits (NIST SP 800-131A).
 const leastRSA = 2048
 
-// weakness says why a signature could have been made by somebody without the
-// key.
+// weakness says why somebody without the key could have made the signature; empty if
+// nobody could.
 func weakness(key *packet.PublicKey, signature *packet.Signature) string {
 	switch key.PubKeyAlgo {
 	case packet.PubKeyAlgoRSA, packet.PubKeyAlgoRSASignOnly:

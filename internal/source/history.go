@@ -9,24 +9,24 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
-// errShallow tells that the history ends before an answer is found.
-var errShallow = errors.New("the history ends before that can be told")
+// errShallow is the error for a history that ends before the answer is found.
+var errShallow = errors.New("the history is too short to determine that")
 
 // maxNewCommits bounds the commits whose signatures are checked at once.
 const maxNewCommits = 10_000
 
-// history answers questions about ancestry, with more of the history where
-// what is there does not tell.
+// history answers questions about ancestry. It fetches more of the history if the stored
+// part does not suffice.
 type history struct {
 	objects *objects
-	// deepen brings that many commits below the tip; nil where nobody can.
+	// deepen fetches that many commits below the tip; nil if nothing can.
 	deepen func(depth int) error
 }
 
-// depths are those that are asked for in turn: a few commits prove most moves.
+// depths are tried in turn: a few commits prove most moves.
 var depths = []int{32, 256, 2048, math.MaxInt32}
 
-// deepening asks the question until the history suffices.
+// deepening repeats the question with more and more history until it suffices.
 func (h *history) deepening(question func() error) error {
 	err := question()
 	for _, depth := range depths {
@@ -57,8 +57,8 @@ func (h *history) descends(tip, last plumbing.Hash) (bool, error) {
 	return found, err
 }
 
-// since lists tip and the commits that it has and last has not; last is an
-// ancestor of tip.
+// since lists tip and the ancestors of tip that are not ancestors of last, which is
+// itself an ancestor of tip.
 func (h *history) since(tip, last plumbing.Hash) ([]*object.Commit, error) {
 	var list []plumbing.Hash
 	err := h.deepening(func() (err error) {
@@ -102,16 +102,17 @@ func (h *history) sinceHere(tip, last plumbing.Hash) ([]plumbing.Hash, error) {
 			return nil, fmt.Errorf("more than %d commits are new since %s: too many to verify at once", maxNewCommits, last)
 		}
 	}
-	// A way from tip that did not end at what last has may have gone past it,
-	// where last's own history is cut off.
+	// A path from tip that did not meet the history of last may have gone past it, if
+	// that history is cut off.
 	if cut || oldCut && root {
 		return nil, errShallow
 	}
 	return list, nil
 }
 
-// reach collects the commits that can be reached from one; those for which stop
-// holds are in it, their parents are not. cut tells that it met the end of a shallow history.
+// reach collects the commits that can be reached from one. Those for which stop holds
+// are in it, their parents are not. cut reports whether it met the end of a shallow
+// history.
 func (h *history) reach(from plumbing.Hash, stop func(plumbing.Hash) bool) (seen map[plumbing.Hash]bool, cut bool, err error) {
 	shallow, err := h.objects.shallow()
 	if err != nil {

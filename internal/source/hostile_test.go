@@ -92,14 +92,14 @@ func TestHostileHTTP(t *testing.T) {
 				newPacker(band{w}, 3).object(blobObject, 10, zeros(10))
 				_, _ = io.WriteString(w, flush)
 			}
-		}), []string{"the pack is not whole"}, false},
+		}), []string{"the pack is incomplete"}, false},
 		"connection broken in the pack": {lies(func(l *liar) {
 			l.pack = func(w io.Writer) {
 				_, _ = io.WriteString(w, preamble())
 				newPacker(band{w}, 3).object(blobObject, 10, zeros(10))
 				panic(http.ErrAbortHandler)
 			}
-		}), []string{"the pack is not whole"}, false},
+		}), []string{"the pack is incomplete"}, false},
 		"wrong checksum": {lies(func(l *liar) {
 			l.pack = func(w io.Writer) {
 				_, _ = io.WriteString(w, preamble())
@@ -107,13 +107,13 @@ func TestHostileHTTP(t *testing.T) {
 				_, _ = band{w}.Write(make([]byte, 20))
 				_, _ = io.WriteString(w, flush)
 			}
-		}), []string{"the pack is not whole", "checksum"}, false},
+		}), []string{"the pack is incomplete", "checksum"}, false},
 		"other objects": {lies(func(l *liar) {
 			l.pack = packOf(func(p *packer) { p.object(blobObject, 10, zeros(10)) }, 1)
 		}), []string{"it did not send " + tip}, false},
 		"no objects":   {lies(func(l *liar) { l.pack = packOf(func(*packer) {}, 0) }), []string{"it did not send " + tip}, false},
-		"no pack":      {lies(func(l *liar) { l.pack = func(w io.Writer) { _, _ = io.WriteString(w, preamble()+flush) } }), []string{"the pack is not whole"}, false},
-		"empty answer": {lies(func(l *liar) { l.pack = func(io.Writer) {} }), []string{"the pack is not whole"}, false},
+		"no pack":      {lies(func(l *liar) { l.pack = func(w io.Writer) { _, _ = io.WriteString(w, preamble()+flush) } }), []string{"the pack is incomplete"}, false},
+		"empty answer": {lies(func(l *liar) { l.pack = func(io.Writer) {} }), []string{"the pack is incomplete"}, false},
 		"server's own error": {lies(func(l *liar) {
 			l.pack = func(w io.Writer) { _, _ = io.WriteString(w, preamble()+pkt("\x03out of\x1b[31m cheese\n")) }
 		}), []string{"out of", "cheese"}, false},
@@ -155,7 +155,7 @@ func TestHostileHTTP(t *testing.T) {
 		}), []string{"an object of 1073741824 bytes"}, false},
 		"object larger than it says": {lies(func(l *liar) {
 			l.pack = packOf(func(p *packer) { p.object(blobObject, 100, zeros(256<<20)) }, 1)
-		}), []string{"the pack is not whole", "exceeds declared size"}, false},
+		}), []string{"the pack is incomplete", "exceeds declared size"}, false},
 		"large delta": {lies(func(l *liar) {
 			l.pack = packOf(func(p *packer) {
 				p.object(blobObject, 10, zeros(10))

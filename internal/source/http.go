@@ -18,7 +18,7 @@ import (
 	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
 )
 
-// maxRefusal is how much is read of an answer that is not what was asked for.
+// maxRefusal is how much is read of an answer that is not a git server's, in bytes.
 const maxRefusal = 1 << 10
 
 // httpRemote speaks http and https as the configuration says.
@@ -91,7 +91,7 @@ func (j *job) clientCertificate(a Auth) (tls.Certificate, error) {
 	return cert, nil
 }
 
-// httpAuth is what is sent with each request to the host of the URL.
+// httpAuth returns the credentials for each request to the host of the URL.
 func (j *job) httpAuth() (transport.AuthMethod, error) {
 	a := j.config().Auth
 	switch {
@@ -119,16 +119,16 @@ func (j *job) httpAuth() (transport.AuthMethod, error) {
 	return nil, nil
 }
 
-// redirectError tells that a server sends us to another one.
+// redirectError is the error for a redirect to another server.
 type redirectError struct{ from, to string }
 
 func (e *redirectError) Error() string {
 	return fmt.Sprintf("it redirects to %s, which is not on %s and is not followed (no credential was sent there): name that URL if it is the right one", e.to, e.from)
 }
 
-// sameHost follows a redirect to the same host and port, and to https on the
-// same host; any other would let a server send us, with what we trust it for,
-// to a place that nobody has named.
+// sameHost allows a redirect to the same host and port, and to https on the same host.
+// Any other would let a server send our credentials to a host that no configuration
+// names.
 func sameHost(req *http.Request, via []*http.Request) error {
 	from, to := via[0].URL, req.URL
 	upgrade := from.Scheme == "http" && to.Scheme == "https" && from.Port() == "" && (to.Port() == "" || to.Port() == "443")
@@ -138,8 +138,7 @@ func sameHost(req *http.Request, via []*http.Request) error {
 	return &redirectError{from: from.Host, to: (&url.URL{Scheme: to.Scheme, Host: to.Host, Path: to.Path}).String()}
 }
 
-// guard bounds what the answers may hold and recognizes those that no git
-// server gives.
+// guard bounds the answers and rejects those that no git server gives.
 type guard struct {
 	base   http.RoundTripper
 	budget *budget

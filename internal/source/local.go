@@ -11,12 +11,12 @@ import (
 	"github.com/go-git/go-git/v5/storage/filesystem"
 )
 
-// runLocal reads a repository of this machine where it is: no clone is made and
-// no program is run.
+// runLocal reads a repository of this machine in place, without a clone and without
+// running a program.
 func (j *job) runLocal() error {
 	err := catch(j.readLocal)
 	if isDamage(err) {
-		// It may have been packed anew while it was read.
+		// It may have been repacked while it was read.
 		err = catch(j.readLocal)
 	}
 	if damage := (*damageError)(nil); errors.As(err, &damage) {

@@ -4,15 +4,15 @@ import (
 	"errors"
 )
 
-// What parent and child say to each other: one request on the child's standard
-// input, and on its standard output a line of JSON a message: phases while it
-// works, then the revision, its files and the end, or an error.
+// The messages between parent and child: one request on the child's standard input, and
+// on its standard output one message a line, in JSON: phases while it works, then the
+// revision, its files and the end, or an error.
 
 type request struct {
 	Config Config // one URL
 	Last   []Position
 	Accept string
-	Fresh  bool // do not trust the cache: the last child died of it
+	Fresh  bool // do not use the cache: the last child died reading it
 }
 
 type message struct {
@@ -41,7 +41,7 @@ func newFailure(err error, secrets []string) *failure {
 	return &f
 }
 
-// err is the error again; what is none of the particular ones is the URL's.
+// err returns the error of its own type; any other is a FetchError of the URL.
 func (f *failure) err(u string) error {
 	switch {
 	case f.Verify != nil:

@@ -11,33 +11,33 @@ import (
 	"github.com/go-git/go-git/v5/storage/filesystem"
 )
 
-// What one object may hold of the kinds that are read.
+// The most bytes of an object, by kind.
 const (
 	maxCommit = 1 << 20
 	maxTree   = 8 << 20 // some 200,000 entries
 	maxFile   = 1 << 20
 )
 
-// objectCacheSize is for the bases of deltas.
+// objectCacheSize bounds the cache of the bases of deltas.
 const objectCacheSize = 16 * cache.MiByte
 
-// objects are those of a repository on disk. Whatever the disk holds, each
-// object that is handed out hashes to its name.
+// objects reads the objects of a repository on disk. Each object that it returns hashes
+// to its name, whatever the disk holds.
 type objects struct{ s *filesystem.Storage }
 
-// openStorage opens the repository in fs; other repositories whose objects it
-// borrows are looked up in alternates. What is larger than anything that is read
-// here, go-git does not bring into memory before its size is looked at.
+// openStorage opens the repository in fs; the repositories whose objects it borrows are
+// in alternates. go-git does not load an object larger than any that is read here before
+// its size is checked.
 func openStorage(fs, alternates billy.Filesystem) *filesystem.Storage {
 	return filesystem.NewStorageWithOptions(fs, cache.NewObjectLRU(objectCacheSize), filesystem.Options{
 		KeepDescriptors: true, LargeObjectThreshold: maxTree, AlternatesFS: alternates,
 	})
 }
 
-// has reports whether the object is there, not whether what it names is.
+// has reports whether the object is stored, not whether the objects that it names are.
 func (o *objects) has(h plumbing.Hash) bool { return o.s.HasEncodedObject(h) == nil }
 
-// shallow are the commits whose parents are not there.
+// shallow returns the commits whose parents are not stored.
 func (o *objects) shallow() (map[plumbing.Hash]bool, error) {
 	list, err := o.s.Shallow()
 	if err != nil {
@@ -50,7 +50,7 @@ func (o *objects) shallow() (map[plumbing.Hash]bool, error) {
 	return set, nil
 }
 
-// sizeError tells that an object is larger than one of its kind may be.
+// sizeError is the error for an object that is larger than its kind may be.
 type sizeError struct {
 	kind       plumbing.ObjectType
 	hash       plumbing.Hash
@@ -61,7 +61,7 @@ func (e *sizeError) Error() string {
 	return fmt.Sprintf("the %s %s has %d bytes; nfsync reads at most %d", e.kind, e.hash, e.size, e.most)
 }
 
-// load reads an object of at most so many bytes.
+// load reads an object of at most that many bytes.
 func (o *objects) load(t plumbing.ObjectType, h plumbing.Hash, most int64) (*plumbing.MemoryObject, error) {
 	stored, err := o.s.EncodedObject(plumbing.AnyObject, h)
 	if err != nil {
@@ -135,7 +135,7 @@ func (o *objects) blob(h plumbing.Hash) ([]byte, error) {
 	return io.ReadAll(r)
 }
 
-// maxTagDepth is how many tags may stand between a name and a commit.
+// maxTagDepth is how many tags there may be between a name and a commit.
 const maxTagDepth = 5
 
 // peel follows annotated tags to the commit.

@@ -13,16 +13,16 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 )
 
-// What a pack may hold. go-git holds whole objects in memory, as large as they
-// say they are, so that this is looked at before.
+// The bounds of a pack. go-git loads whole objects into memory, as large as they say they
+// are, so that they are checked first.
 const (
 	maxObjects  = 150_000
 	maxObject   = 16 << 20 // bytes of one object, inflated
 	maxInflated = 1 << 30  // bytes of all objects: deltas count as what they are, not as what they make
 )
 
-// checkPack reads a pack without keeping anything of it and refuses what could
-// not be read within the memory of a fetch. The number is that of its objects.
+// checkPack reads a pack without storing it and refuses one that could not be read within
+// the memory of a fetch. It returns the number of its objects.
 func checkPack(r io.ReadSeeker) (uint32, error) {
 	s := packfile.NewScanner(r)
 	_, count, err := s.Header()
@@ -56,8 +56,8 @@ func checkObject(s *packfile.Scanner, h *packfile.ObjectHeader) error {
 		_, _, err := s.NextObject(io.Discard)
 		return err
 	}
-	// A delta begins with two numbers: the size of what it is applied to and
-	// that of what it makes, each of at most ten bytes.
+	// A delta begins with two numbers, each of at most ten bytes: the sizes of its
+	// base and of its result.
 	head := &first{most: 20}
 	if _, _, err := s.NextObject(head); err != nil {
 		return err
@@ -97,7 +97,7 @@ func leb128(r io.ByteReader) (int64, error) {
 	}
 }
 
-// first keeps the first bytes that are written to it.
+// first stores the first bytes that are written to it.
 type first struct {
 	b    []byte
 	most int
@@ -131,7 +131,7 @@ func install(name, packs string) error {
 		return wrapPack(err)
 	}
 	base := filepath.Join(packs, "pack-"+sum.String())
-	// The index first: go-git looks for packs and then wants the index of each.
+	// The index first: go-git lists the packs and then opens the index of each.
 	if err := os.Rename(name+".idx", base+".idx"); err != nil {
 		return err
 	}
@@ -165,5 +165,5 @@ func wrapPack(err error) error {
 	if errors.As(err, &b) {
 		return err
 	}
-	return fmt.Errorf("the pack is not whole: %w", err)
+	return fmt.Errorf("the pack is incomplete: %w", err)
 }

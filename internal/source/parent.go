@@ -18,13 +18,13 @@ import (
 	"time"
 )
 
-// childVerb is the one argument of a process that fetches.
+// childVerb is the only argument of a child.
 const childVerb = "fetch-child"
 
-// watchInterval is short: what inflates grows by some hundred MiB a second.
+// watchInterval is short, since inflating can take some hundred MiB a second.
 const watchInterval = 10 * time.Millisecond
 
-// maxAnswer bounds what a child may write, far above what it has reason to.
+// maxAnswer bounds the output of a child, far above what it needs.
 const maxAnswer = 2 * maxPolicies
 
 // fetchOne fetches from one URL within its time.
@@ -38,7 +38,7 @@ func fetchOne(ctx context.Context, cfg Config, u string, last []Position, accept
 
 	c, err := runChild(limited, req)
 	if died := (*deathError)(nil); errors.As(err, &died) && cached && limited.Err() == nil {
-		// What is in the clone may be what killed it.
+		// The clone may have killed it.
 		req.Fresh = true
 		c, err = runChild(limited, req)
 		c.revision.Warnings = append(c.revision.Warnings, remade+died.why)
@@ -56,34 +56,34 @@ func fetchOne(ctx context.Context, cfg Config, u string, last []Position, accept
 	return c.revision, nil
 }
 
-// remade begins the warning that a clone could not be used.
+// remade begins the warning about a clone that could not be used.
 const remade = "the clone was made anew: "
 
-// deathError tells that the child ended without an answer.
+// deathError is the error for a child that ended without an answer.
 type deathError struct{ why string }
 
 func (e *deathError) Error() string { return e.why }
 
-// answer is what a child has said.
+// answer collects the messages of a child.
 type answer struct {
 	phase    string
 	revision Revision
 	failure  *failure
-	ended    bool // it said all it had to say
+	ended    bool // the answer is complete
 }
 
-// childEnded is told of the most memory in bytes that a child that has ended was seen to
-// take. It is for tests.
+// childEnded is called with the peak memory, in bytes, of a child that has ended. Tests
+// set it.
 var childEnded = func(int64) {}
 
-// runChild starts a child, has it do the request, and sees to it that it ends:
-// with ctx, or when it takes too much memory.
+// runChild starts a child for a request and kills it when ctx ends or when it takes too
+// much memory.
 func runChild(ctx context.Context, req request) (answer, error) {
 	a := answer{phase: "starting"}
 	// /proc/self/exe stays this program when its file is replaced by an update.
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", childVerb)
 	cmd.Args[0] = os.Args[0]
-	// Its own process group: an interrupt typed at the terminal is for the parent to handle.
+	// In its own process group, so that the parent handles an interrupt of the terminal.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.WaitDelay = time.Second
 	var said noise
@@ -100,7 +100,7 @@ func runChild(ctx context.Context, req request) (answer, error) {
 		return a, fmt.Errorf("cannot start the process that fetches: %w", err)
 	}
 	w := watch(cmd.Process)
-	// The pipe stays open as long as this process lives: its end tells the child to end.
+	// The pipe stays open while this process lives; the child ends when it closes.
 	sent := json.NewEncoder(stdin).Encode(req)
 	heard := a.listen(stdout)
 	if heard != nil {
@@ -121,7 +121,7 @@ func runChild(ctx context.Context, req request) (answer, error) {
 	return a, &deathError{clean(fmt.Sprintf("the process that fetches ended (while %s): %v: %s", a.phase, ended, said.first()))}
 }
 
-// listen reads what the child says until it has said all.
+// listen reads the messages of the child until the answer is complete.
 func (a *answer) listen(r io.Reader) error {
 	d := json.NewDecoder(io.LimitReader(r, maxAnswer))
 	for !a.ended {
@@ -134,7 +134,7 @@ func (a *answer) listen(r io.Reader) error {
 			return err
 		}
 		switch {
-		case m.Revision != nil: // it begins, or begins anew after a cache that turned out to be broken
+		case m.Revision != nil: // the first one, or one more after a damaged cache
 			a.revision = *m.Revision
 		case m.File != nil:
 			a.revision.Files = append(a.revision.Files, *m.File)
@@ -168,7 +168,7 @@ func watch(p *os.Process) *watcher {
 				return
 			case <-tick.C:
 			}
-			if w.look(p.Pid); w.peak.Load() > maxResident {
+			if w.readPeak(p.Pid); w.peak.Load() > maxResident {
 				w.exceeded.Store(true)
 				_ = p.Kill()
 				return
@@ -178,16 +178,16 @@ func watch(p *os.Process) *watcher {
 	return w
 }
 
-// stop must come before the process is waited for: until then its number is its own.
+// stop must be called before the process is waited for: until then nothing else has its
+// number.
 func (w *watcher) stop() {
 	close(w.done)
 	<-w.over
 }
 
-// look reads the most resident memory that a process has had: VmHWM of proc(5)'s
-// status. (The maximum that wait4 tells includes that of the process that
-// forked it.)
-func (w *watcher) look(pid int) {
+// readPeak reads the peak resident memory of a process: VmHWM of its status, proc(5).
+// (The maximum that wait4 returns includes that of the process that forked it.)
+func (w *watcher) readPeak(pid int) {
 	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
 	if err != nil {
 		return
@@ -205,8 +205,8 @@ func (w *watcher) look(pid int) {
 	}
 }
 
-// noise keeps the beginning of what a child writes to its standard error: Go
-// tells there why a process dies.
+// noise stores the beginning of the standard error of a child: Go writes there why a
+// process dies.
 type noise struct{ b bytes.Buffer }
 
 func (n *noise) Write(p []byte) (int, error) {
@@ -219,7 +219,7 @@ func (n *noise) first() string {
 	return line
 }
 
-// outOfMemory recognizes how the Go runtime says that the kernel gives it no more.
+// outOfMemory matches the message of the Go runtime when the kernel refuses it memory.
 func (n *noise) outOfMemory() bool {
 	said := n.b.String()
 	return slices.ContainsFunc([]string{"out of memory", "cannot allocate memory", "failed to create new OS thread", "pthread_create failed"},

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/net/proxy"
 )
 
-// proxyURL reads the proxy of the configuration.
+// proxyURL parses the proxy of the configuration.
 func proxyURL(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Host == "" {
@@ -30,12 +30,12 @@ func proxyURL(raw string) (*url.URL, error) {
 	return nil, fmt.Errorf("nfsync does not know proxies of the kind %q: http or socks5", u.Scheme)
 }
 
-// boundedScheme is the scheme under which go-git's ssh finds our dialer.
+// boundedScheme is the scheme under which the ssh of go-git finds our dialer.
 const boundedScheme = "nfsync-bounded"
 
-// registerDialers makes golang.org/x/net/proxy, through which go-git's ssh
-// connects, know proxies that speak HTTP, and our connection that counts what it
-// receives. It is for the child alone, being global.
+// registerDialers registers dialers with golang.org/x/net/proxy, through which the ssh of
+// go-git connects: for proxies that speak HTTP, and for connections that count what they
+// receive. They are global, so only the child registers them.
 func (j *job) registerDialers() error {
 	proxy.RegisterDialerType("http", func(u *url.URL, next proxy.Dialer) (proxy.Dialer, error) {
 		return &tunnel{proxy: u, next: next}, nil
@@ -50,8 +50,8 @@ func (j *job) registerDialers() error {
 	return nil
 }
 
-// dialThrough is how ssh reaches its server: by the proxy of the configuration,
-// else by that of ALL_PROXY (NO_PROXY), else directly.
+// dialThrough returns the dialer by which ssh reaches its server: through the proxy of
+// the configuration, else that of ALL_PROXY (unless NO_PROXY), else directly.
 func (j *job) dialThrough() (proxy.Dialer, error) {
 	p := j.config().Auth.Proxy
 	if p == "" {
@@ -64,7 +64,7 @@ func (j *job) dialThrough() (proxy.Dialer, error) {
 	return proxy.FromURL(u, proxy.Direct)
 }
 
-// boundedDialer counts what its connections receive.
+// boundedDialer counts the bytes that its connections receive.
 type boundedDialer struct {
 	through proxy.Dialer
 	budget  *budget
@@ -126,7 +126,7 @@ func (t *tunnel) connect(c net.Conn, addr string) (io.Reader, error) {
 	if err := req.Write(c); err != nil {
 		return nil, err
 	}
-	r := bufio.NewReader(c) // what follows the proxy's answer may be in it already
+	r := bufio.NewReader(c) // it may already hold bytes behind the answer of the proxy
 	res, err := http.ReadResponse(r, req)
 	if err != nil {
 		return nil, err

@@ -16,14 +16,14 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/transport"
 )
 
-// What a server may send. Both are far above what repositories of policies
-// need, and low enough to be read within the memory of a fetch.
+// The bounds on what a server sends: far above what repositories of policies need, and
+// low enough for the memory of a fetch.
 const (
 	maxRefs = 16 << 20  // bytes of the list of references: some 200,000 of them
 	maxPack = 256 << 20 // bytes of one pack
 )
 
-// boundError tells that a server sends more than nfsync takes.
+// boundError is the error for a server that sends more than nfsync accepts.
 type boundError struct{ why string }
 
 func (e *boundError) Error() string { return e.why }
@@ -33,14 +33,14 @@ type budget struct {
 	most, left atomic.Int64
 }
 
-// allow begins to count anew.
+// allow restarts the count.
 func (b *budget) allow(most int64) {
 	b.most.Store(most)
 	b.left.Store(most)
 }
 
-// exceeded is the error of a budget that is used up. go-git loses it on the
-// way, so it is asked for.
+// exceeded returns the error of a used-up budget. go-git does not pass it on, so callers
+// ask for it.
 func (b *budget) exceeded(what string) error {
 	if b.left.Load() >= 0 {
 		return nil
@@ -63,19 +63,19 @@ func (r *budgetReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// remote is a server and how to speak to it.
+// remote is a server with the means to talk to it.
 type remote struct {
 	job    *job
 	ep     transport.Endpoint
 	client transport.Transport
 	auth   transport.AuthMethod
-	// explain makes an error of connecting one that says what to do.
+	// explain turns an error of connecting into one that says what to do.
 	explain func(error) error
-	// again says whether one more attempt at connecting tells more than err.
+	// again reports whether a second attempt to connect would explain more than err.
 	again func(error) bool
 }
 
-// connect prepares to speak to the server; it reads the secrets, and sends nothing.
+// connect prepares the connection to the server: it reads the secrets and sends nothing.
 func (j *job) connect() (*remote, error) {
 	if err := checkAuth(j.config().Auth); err != nil {
 		return nil, err
@@ -125,11 +125,11 @@ func (r *remote) open(ctx context.Context) (*conversation, error) {
 }
 
 func (r *remote) session() (transport.UploadPackSession, error) {
-	ep := r.ep // go-git writes redirects into it
+	ep := r.ep // go-git stores redirects in it
 	return r.client.NewUploadPackSession(&ep, r.auth)
 }
 
-// said tells an error of the server in words that say what to do.
+// said returns an error of the server with what to do about it.
 func (r *remote) said(err error) error {
 	var redirect *redirectError
 	switch {
@@ -149,12 +149,12 @@ func (r *remote) said(err error) error {
 	return err
 }
 
-// shallows reports whether the server can leave history out.
+// shallows reports whether the server supports shallow clones.
 func (c *conversation) shallows() bool { return c.refs.Capabilities.Supports(capability.Shallow) }
 
 func (c *conversation) close() { _ = c.session.Close() }
 
-// target is what the configuration names, as the server has it now.
+// target is the revision that the configuration names, as the server has it now.
 type target struct {
 	hash   plumbing.Hash // of a commit, or of an annotated tag
 	ref    plumbing.ReferenceName
@@ -162,7 +162,7 @@ type target struct {
 	tag    string
 }
 
-// resolve looks up what the configuration names.
+// resolve looks up the revision that the configuration names.
 func (c *conversation) resolve(cfg *Config) (target, error) {
 	switch {
 	case cfg.Commit != "":
@@ -190,7 +190,7 @@ func (c *conversation) lookUp(t *target, what, below string) error {
 	return fmt.Errorf("it has no %s; it has %s", what, some(c.refs.References, below))
 }
 
-// some names a few of the references below a prefix.
+// some lists a few of the references below a prefix.
 func some(refs map[string]plumbing.Hash, below string) string {
 	const most = 10
 	var names []string
@@ -209,8 +209,8 @@ func some(refs map[string]plumbing.Hash, below string) string {
 	return strings.Join(names, ", ")
 }
 
-// headBranch is the branch that the remote's HEAD names. A server too old to
-// say so (git before 1.8.5) is not guessed at.
+// headBranch returns the branch that the remote's HEAD names. It is empty for a server
+// that does not say so (git before 1.8.5).
 func (c *conversation) headBranch() (string, error) {
 	for _, s := range c.refs.Capabilities.Get(capability.SymRef) {
 		if name, ok := strings.CutPrefix(s, "HEAD:refs/heads/"); ok {
@@ -220,16 +220,16 @@ func (c *conversation) headBranch() (string, error) {
 	return "", fmt.Errorf("it does not say which branch is its main one: name one of %s", some(c.refs.References, "refs/heads/"))
 }
 
-// wish is what is asked of the server beside the target.
+// wish is what a request for the target says besides.
 type wish struct {
 	want    plumbing.Hash
 	haves   []plumbing.Hash
 	shallow []plumbing.Hash
-	depth   int // 0: all that the haves do not have
+	depth   int // 0: everything that the haves lack
 }
 
-// fetch asks for objects and has them written to w. The shallow commits that
-// the server tells are those at which its pack ends.
+// fetch requests objects and writes the pack to w. It returns the shallow commits, at
+// which the pack of the server ends.
 func (c *conversation) fetch(ctx context.Context, ask wish, w io.Writer) (packp.ShallowUpdate, error) {
 	req := packp.NewUploadPackRequestFromCapabilities(c.refs.Capabilities)
 	req.Wants, req.Haves, req.Shallows = []plumbing.Hash{ask.want}, ask.haves, ask.shallow
@@ -275,5 +275,5 @@ func (c *conversation) failed(err error, ask wish) error {
 	case strings.Contains(text, "multi_ack"):
 		return fmt.Errorf("it wants to negotiate in more rounds than nfsync's git can: %w", err)
 	}
-	return fmt.Errorf("the pack is not whole: %w", err)
+	return fmt.Errorf("the pack is incomplete: %w", err)
 }

@@ -22,8 +22,8 @@ type Repository struct {
 	branch plumbing.ReferenceName
 }
 
-// CreateRepository makes an empty repository in a directory that does not exist
-// yet, or is empty. HEAD names the branch.
+// CreateRepository makes an empty repository in a directory that is empty or does not
+// exist. HEAD names the branch.
 func CreateRepository(dir, branch string) (*Repository, error) {
 	ref := plumbing.NewBranchReferenceName(branch)
 	repo, err := git.PlainInitWithOptions(dir, &git.PlainInitOptions{Bare: true, InitOptions: git.InitOptions{DefaultBranch: ref}})

@@ -8,8 +8,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
-// hand decides whether the commit may be followed and is trusted, and only then
-// reads its files, to the parent.
+// hand decides whether the commit may be followed and is trusted. Only then it reads its
+// files and sends them to the parent.
 func (j *job) hand(h *history, t target, commit plumbing.Hash, warnings []string) error {
 	tip, err := h.objects.commit(commit)
 	if err != nil {
@@ -37,7 +37,7 @@ func (j *job) hand(h *history, t target, commit plumbing.Hash, warnings []string
 	return r.read(tip, below)
 }
 
-// last is the commit that was applied last of a branch, or zero.
+// last returns the commit of a branch that was applied last, or zero.
 func (j *job) last(branch string) plumbing.Hash {
 	for _, p := range j.Last {
 		if p.Branch == branch {
@@ -47,8 +47,8 @@ func (j *job) last(branch string) plumbing.Hash {
 	return plumbing.ZeroHash
 }
 
-// follow decides whether the commit may follow the last one, and reports
-// whether it descends from it. A tag or commit is taken as it is named.
+// follow decides whether the commit may follow the last one, and reports whether it
+// descends from it. A tag or commit is always followed.
 func (j *job) follow(h *history, t target, commit, last plumbing.Hash) (forward bool, err error) {
 	switch {
 	case last.IsZero() || commit.String() == j.Accept:
@@ -62,7 +62,7 @@ func (j *job) follow(h *history, t target, commit, last plumbing.Hash) (forward 
 	forward, err = h.descends(commit, last)
 	switch {
 	case errors.Is(err, errShallow):
-		return false, fmt.Errorf("cannot tell whether %s descends from %s, the last one applied: the repository itself has no more of the history; if it is right, accept it with --accept %s", commit, last, commit)
+		return false, fmt.Errorf("cannot determine whether %s descends from %s, the last one applied: the repository itself has no more of the history; if it is right, accept it with --accept %s", commit, last, commit)
 	case err != nil:
 		return false, err
 	case !forward && t.branch != "":
@@ -71,9 +71,9 @@ func (j *job) follow(h *history, t target, commit, last plumbing.Hash) (forward 
 	return forward, nil
 }
 
-// trust verifies the commit and, if the mode says all, every one since the last.
-// Where there is no last one that it descends from, it stands for itself: a first commit, a tag that
-// went back, or one that a person accepted.
+// trust verifies the commit and, in mode all, every one since the last. If it descends
+// from no last one (a first commit, a tag that went back, or one that a person accepted)
+// only the commit itself is verified.
 func (j *job) trust(h *history, tip *object.Commit, last plumbing.Hash, forward bool) (string, []string, error) {
 	mode := j.config().Verify.Mode
 	if mode == VerifyNone || mode == "" {

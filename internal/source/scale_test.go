@@ -105,7 +105,7 @@ func (r *repo) clones(t *testing.T, u string) (time.Duration, int64) {
 
 // lookBelow looks at a process and all that it has started.
 func lookBelow(w *watcher, pid int) {
-	w.look(pid)
+	w.readPeak(pid)
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
 	if err != nil {
 		return

@@ -32,9 +32,8 @@ func readBounded(name string) ([]byte, os.FileInfo, error) {
 	return b, info, err
 }
 
-// secretFile reads a file that nobody else may read. That is an error and not
-// a warning, as it is for ssh: what others could read must be replaced, not
-// only hidden.
+// secretFile reads a file that only its owner may read. Any other mode is an error, as
+// it is for ssh: a secret that others could read must be replaced, not only hidden.
 func (j *job) secretFile(what, name string) ([]byte, error) {
 	b, info, err := readBounded(name)
 	if err != nil {
@@ -46,8 +45,7 @@ func (j *job) secretFile(what, name string) ([]byte, error) {
 	return b, nil
 }
 
-// secretLine reads a secret that is the one line of a file. A newline at its
-// end belongs to the file, not to the secret.
+// secretLine reads a secret that is the only line of a file, without the newline.
 func (j *job) secretLine(what, name string) (string, error) {
 	b, err := j.secretFile(what, name)
 	if err != nil {
@@ -64,7 +62,7 @@ func (j *job) secretLine(what, name string) (string, error) {
 	return s, nil
 }
 
-// publicFile reads a file that holds no secret.
+// publicFile reads a file without secrets.
 func publicFile(what, name string) ([]byte, error) {
 	b, _, err := readBounded(name)
 	if err != nil {
@@ -73,7 +71,7 @@ func publicFile(what, name string) ([]byte, error) {
 	return b, nil
 }
 
-// checkAuth finds contradictions among the files that are named.
+// checkAuth returns an error if the named files contradict each other.
 func checkAuth(a Auth) error {
 	switch {
 	case a.PasswordFile != "" && a.TokenFile != "":

@@ -2,13 +2,13 @@ package source
 
 import "time"
 
-// Config says where the policies are and how to get at them.
+// Config says where the policies are and how to fetch them.
 type Config struct {
 	// URLs are tried in order until one answers: https://, http://, ssh://,
 	// user@host:path, file:// or a plain path. None may hold a password.
 	URLs []string
-	// Branch, Tag and Commit: at most one is given; none is the branch that the
-	// remote's HEAD names.
+	// At most one of Branch, Tag and Commit is given; without any it is the branch
+	// that the remote's HEAD names.
 	Branch, Tag, Commit string
 	// Path is the directory inside the repository that holds the policies; empty is its root.
 	Path string
@@ -16,11 +16,11 @@ type Config struct {
 	Timeout time.Duration
 	Auth    Auth
 	Verify  Verify
-	// Dir is where the clones are kept. They are a cache: nothing is lost with them.
+	// Dir is the directory of the clones. They are a cache that can be removed.
 	Dir string
 }
 
-// DefaultTimeout is the time one URL has to deliver a revision.
+// DefaultTimeout is the time in which one URL must deliver a revision.
 const DefaultTimeout = 60 * time.Second
 
 // Auth names files, never secrets; each fetch reads them anew.
@@ -36,7 +36,7 @@ type Auth struct {
 	Proxy          string // URL of a proxy; empty: as HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY say
 }
 
-// Mode says which commits must bear a good signature.
+// Mode says which commits must have a good signature.
 type Mode string
 
 // The modes of verification.
@@ -53,8 +53,8 @@ type Verify struct {
 	AllowedSigners []string // files as ssh-keygen(1) describes under ALLOWED SIGNERS
 }
 
-// Position is a commit that was applied: what a branch is followed from. The
-// caller remembers it, outside the cache.
+// Position is the last applied commit of a branch, from which it is followed. The caller
+// stores it, outside the cache.
 type Position struct {
 	URL    string `json:"url"`
 	Branch string `json:"branch"`
@@ -69,8 +69,8 @@ type Revision struct {
 	Tag    string // empty unless a tag was asked for
 	Signer string // who signed the commit; empty without verification
 	Files  []File // sorted by name
-	// Warnings are what a person should know about the fetch: URLs that failed
-	// before this one, a tag that moved.
+	// Warnings are about the fetch: URLs that failed before this one, a tag that
+	// moved.
 	Warnings []string
 }
 

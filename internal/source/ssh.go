@@ -17,7 +17,7 @@ import (
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
 )
 
-// defaultSSHUser is who logs in where the URL names nobody, as all forges have it.
+// defaultSSHUser is the user for a URL without one, as on all forges.
 const defaultSSHUser = "git"
 
 // sshRemote speaks ssh as the configuration says.
@@ -34,7 +34,7 @@ func (j *job) sshRemote() (*remote, error) {
 		return nil, err
 	}
 	ep := *j.ep
-	ep.Host = strings.Trim(ep.Host, "[]") // go-git joins it with the port itself
+	ep.Host = strings.Trim(ep.Host, "[]") // go-git adds the port itself
 	ep.Proxy = transport.ProxyOptions{URL: boundedScheme + "://" + "dialer"}
 	user := ep.User
 	if user == "" {
@@ -80,7 +80,7 @@ func (j *job) sshKey() (ssh.Signer, error) {
 	return signer, nil
 }
 
-// sshAuth hands go-git our configuration of ssh.
+// sshAuth passes our configuration of ssh to go-git.
 type sshAuth struct {
 	config ssh.ClientConfig
 	hosts  *knownHosts
@@ -95,9 +95,9 @@ func (a *sshAuth) ClientConfig() (*ssh.ClientConfig, error) {
 	return &c, nil
 }
 
-// anyHostKey prepares for a second attempt after one that failed because the
-// server has no key of the types that we know of it: it will be refused too, but the
-// refusal can then name the key that the server has.
+// anyHostKey allows all types of host keys for a second attempt, after one that failed
+// because the server has no key of the types that known_hosts has for it. It is refused
+// too, but the refusal can name the key that the server has.
 func (a *sshAuth) anyHostKey(err error) bool {
 	var n *ssh.AlgorithmNegotiationError
 	if !errors.As(err, &n) || a.config.HostKeyAlgorithms == nil {
@@ -110,7 +110,7 @@ func (a *sshAuth) anyHostKey(err error) bool {
 	return true
 }
 
-// knownHosts checks a server's key, and explains what to do where it refuses.
+// knownHosts checks the key of a server, and explains a refusal.
 type knownHosts struct {
 	db      *knownhosts.HostKeyDB
 	addr    string // host:port
@@ -118,14 +118,14 @@ type knownHosts struct {
 	refused error
 }
 
-// knownHosts reads the configured file, or those that ssh reads. A file that
-// does not exist is an empty one: the refusal then says what to write into it.
+// knownHosts reads the configured file, or those that ssh reads. A file that does not
+// exist counts as empty: the refusal then says which line to add.
 func (j *job) knownHosts() (*knownHosts, error) {
 	k := &knownHosts{addr: hostPort(j.ep), files: []string{j.config().Auth.KnownHostsFile}}
 	if k.files[0] == "" {
 		home, err := os.UserHomeDir()
 		if err != nil {
-			return nil, fmt.Errorf("cannot tell where known_hosts is: %w", err)
+			return nil, fmt.Errorf("cannot find known_hosts: %w", err)
 		}
 		k.files = []string{filepath.Join(home, ".ssh", "known_hosts"), "/etc/ssh/ssh_known_hosts"}
 	}
@@ -191,7 +191,7 @@ func (k *knownHosts) refusal(err error, key ssh.PublicKey) error {
 		entry, known.Want[0].Filename, known.Want[0].Line, known.Want[0].Key.Type(), offered, add)
 }
 
-// scanType is what ssh-keyscan calls a type of key.
+// scanType returns the name that ssh-keyscan has for a type of key.
 func scanType(t string) string {
 	switch {
 	case t == ssh.KeyAlgoED25519:

@@ -12,14 +12,14 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
-// What the policy path may hold.
+// The bounds of the policy path.
 const (
 	maxEntries  = 100_000
-	maxPolicies = 16 << 20 // bytes of all policy files together: who takes them holds several copies for a while
+	maxPolicies = 16 << 20 // bytes of all policy files together: the caller holds several copies for a while
 	maxDepth    = 64       // directories
 )
 
-// cleanPath is the policy path as the tree has it: "" is the root.
+// cleanPath returns the policy path as it is in the tree: "" is the root.
 func cleanPath(p string) (string, error) {
 	clean := path.Clean("/" + p)
 	for part := range strings.SplitSeq(p, "/") {
@@ -39,15 +39,15 @@ type treeReader struct {
 	bytes   int64
 }
 
-// found is a policy file that was met in the tree.
+// found is a policy file of the tree.
 type found struct {
 	name string
 	hash plumbing.Hash
 }
 
-// read hands the files below a path of the commit's tree to emit, once it has
-// seen that there is nothing there that it does not read: that is a TreeError
-// with the commit, unlike a path that is not there.
+// read passes the files below a path of the commit's tree to emit. If there is anything
+// that it does not read it is a TreeError with the commit, and nothing is passed; a path
+// that does not exist is a TreeError without one.
 func (r *treeReader) read(c *object.Commit, below string) error {
 	dir, err := r.find(c, below)
 	if err != nil {
@@ -116,7 +116,7 @@ func (r *treeReader) walk(h plumbing.Hash, dir string, depth int) error {
 	}
 	for i := range t.Entries {
 		e := &t.Entries[i]
-		// A tree may hold the same tree many times: entries are counted as they are met.
+		// A tree may hold the same tree many times: each visit of an entry counts.
 		if r.entries++; r.entries > maxEntries {
 			return &TreeError{Path: dir, Why: fmt.Sprintf("the policy path holds more than %d files and directories", maxEntries)}
 		}
@@ -158,7 +158,8 @@ func (r *treeReader) file(f found) error {
 	return r.emit(File{Name: f.name, Data: b})
 }
 
-// badName says what is wrong with a name that git itself would not write.
+// badName says what is wrong with a name that git itself would not write; empty if
+// nothing is.
 func badName(name string) string {
 	switch {
 	case name == "" || name == "." || name == ".." || strings.ContainsRune(name, '/'):
@@ -171,7 +172,7 @@ func badName(name string) string {
 	return ""
 }
 
-// printable is a name as it can be shown.
+// printable returns a name without control characters.
 func printable(name string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {

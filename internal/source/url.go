@@ -40,7 +40,7 @@ func endpoint(raw string) (*transport.Endpoint, error) {
 	return ep, nil
 }
 
-// hostPort is the address of a network endpoint.
+// hostPort returns the address of a network endpoint.
 func hostPort(ep *transport.Endpoint) string {
 	port := ep.Port
 	if port == 0 {

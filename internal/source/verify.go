@@ -12,17 +12,16 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
-// verifyCommits checks the signature of each commit against the keys that v
-// names. commits are the one that was fetched and then, in mode all, every other one that
-// it has and the last applied one has not, merges and what they brought
-// included. Where there is no last applied one (the first fetch, or a rewritten
-// branch that a person has accepted) mode all is given the fetched one alone:
-// its signature vouches for the history that its hash covers, and a
-// repository may begin with commits that nobody signed.
+// verifyCommits checks the signature of each commit against the keys that v names. The
+// first commit is the fetched one. In mode all the others follow that the last applied
+// commit does not have, merges and merged commits included. Without a last applied commit
+// (the first fetch, or a rewritten branch that a person has accepted) mode all passes the
+// fetched commit alone: its signature covers the history through its hash, and a
+// repository may begin with unsigned commits.
 //
-// It is called for modes other than none; signer is that of the first commit. Its error is a
-// *VerifyError for a commit that is not trusted, and a plain one for keys that
-// cannot be read. warnings are about keys that are left out.
+// It is called for modes other than none. signer is that of the first commit. The error
+// is a *VerifyError for a commit that is not trusted, and a plain one for keys that cannot
+// be read. warnings are about keys that are left out.
 func verifyCommits(v Verify, commits []*object.Commit) (signer string, warnings []string, err error) {
 	return verifyAt(v, commits, time.Now())
 }
@@ -51,7 +50,7 @@ func verifyAt(v Verify, commits []*object.Commit, now time.Time) (signer string,
 	return signer, warnings, nil
 }
 
-// trust are the keys whose signatures are good.
+// trust holds the keys whose signatures are good.
 type trust struct {
 	pgp pgpKeys
 	ssh allowedSigners
@@ -77,8 +76,8 @@ const (
 	beginX509       = "-----BEGIN SIGNED MESSAGE-----"
 )
 
-// longestSignature bounds what is looked at, in bytes. A signature by the
-// largest key that gpg makes, RSA with 16384 bits, takes 3 KiB.
+// longestSignature bounds a signature, in bytes. The largest key that gpg makes, RSA
+// with 16384 bits, makes signatures of 3 KiB.
 const longestSignature = 32 << 10
 
 // remedyUnsigned and the other remedies end the reasons why a commit is not trusted.
@@ -87,10 +86,9 @@ const (
 	remedyOwnKey   = "sign the commit anew with a key that is trusted"
 )
 
-// check says who signed a commit, or why it is not trusted.
+// check returns who signed a commit, or why it is not trusted.
 func (t trust) check(c *object.Commit, now time.Time) (signer string, err error) {
-	// What is checked was written by whoever can push. A panic in a library is
-	// not a signature.
+	// Whoever can push wrote the signature. A panic of a library is a refusal.
 	defer func() {
 		if r := recover(); r != nil {
 			signer, err = "", fmt.Errorf("its signature cannot be read: %s; %s", clean(fmt.Sprint(r)), remedyOwnKey)
@@ -103,7 +101,7 @@ func (t trust) check(c *object.Commit, now time.Time) (signer string, err error)
 	case len(signature) > longestSignature:
 		return "", fmt.Errorf("its signature is longer than %d bytes; %s", longestSignature, remedyOwnKey)
 	case strings.Count("\n"+signature, "\n-----BEGIN ") != 1:
-		// Which of several is meant cannot be told: git refuses them as well.
+		// git refuses several signatures as well.
 		return "", errors.New("it has several signatures, or none that can be read; " + remedyOwnKey)
 	}
 	message, err := signedText(c)
@@ -121,21 +119,21 @@ func (t trust) check(c *object.Commit, now time.Time) (signer string, err error)
 	return "", errors.New("its signature is of no known kind; sign it with an OpenPGP or SSH key")
 }
 
-// signedText is what the signature of a commit covers: the whole commit as it
-// is stored, without the signature itself.
+// signedText returns the text that the signature of a commit covers: the whole commit as
+// it is stored, without the signature itself.
 func signedText(c *object.Commit) ([]byte, error) {
 	text := &plumbing.MemoryObject{}
 	if err := c.EncodeWithoutSignature(text); err != nil {
 		return nil, fmt.Errorf("it cannot be read: %w", err)
 	}
-	r, err := text.Reader() // of memory: there is nothing to close
+	r, err := text.Reader() // in memory: nothing to close
 	if err != nil {
 		return nil, fmt.Errorf("it cannot be read: %w", err)
 	}
 	return io.ReadAll(r)
 }
 
-// largestKeyFile is the most that a file of keys may hold, in bytes.
+// largestKeyFile bounds a file of keys, in bytes.
 const largestKeyFile = 16 << 20
 
 func readKeyFile(name string) ([]byte, error) {
