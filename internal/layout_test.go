@@ -25,10 +25,11 @@ var rooms = map[string][]string{
 	"internal/nf":              {},
 	"internal/spec":            {"internal/nf"},
 	"internal/diff":            {"internal/nf"},
-	"internal/state":           {"internal/nf"},
+	"internal/durable":         {},
+	"internal/state":           {"internal/nf", "internal/durable"},
 	"internal/state/statetest": {},
 	"internal/source":          {},
-	"internal/kernel":          {"internal/nf"},
+	"internal/kernel":          {"internal/nf", "internal/durable"},
 	"internal/netns":           {"internal/nf", "internal/kernel"},
 	"internal/vz":              {"internal/nf", "internal/kernel", "internal/netns"},
 	"internal/vz/vztest":       {"internal/nf"},
@@ -37,7 +38,7 @@ var rooms = map[string][]string{
 	"internal/apply":           {"internal/nf", "internal/diff", "internal/state"},
 	"internal/view":            {"internal/nf", "internal/spec", "internal/diff", "internal/apply"},
 	"internal/agent":           {"internal/nf", "internal/spec", "internal/diff", "internal/state", "internal/apply", "internal/source"},
-	"cmd/nfsync": {"internal/nf", "internal/spec", "internal/diff", "internal/state", "internal/kernel", "internal/netns",
+	"cmd/nfsync": {"internal/nf", "internal/spec", "internal/diff", "internal/durable", "internal/state", "internal/kernel", "internal/netns",
 		"internal/host", "internal/apply", "internal/view", "internal/source", "internal/agent", "examples", "schemas"},
 	"examples": {},
 	"schemas":  {},
@@ -48,10 +49,12 @@ var testRooms = map[string][]string{
 	"internal/spec":          {"examples", "schemas"},                                                                     // the examples are valid; the schemas accept what the parser accepts
 	"internal/diff":          {"internal/host/hosttest", "internal/spec"},                                                 // plans against the in-memory machine
 	"internal/vz":            {"internal/vz/vztest"},                                                                      // a Virtuozzo node, simulated
-	"cmd/nfsync":             {"internal/vz/vztest"},                                                                      // the same, driven by scripts
+	"cmd/nfsync":             {"internal/vz/vztest", "internal/state/statetest"},                                          // the same, driven by scripts; a disk that loses power
 	"internal/host":          {"internal/host/hosttest", "internal/vz/vztest"},                                            // the conformance suite
 	"internal/host/hosttest": {"internal/diff"},                                                                           // the in-memory machine keeps what the rules promise
-	"internal/state":         {"internal/state/statetest"},                                                                // a disk that loses power
+	"internal/durable":       {"internal/state/statetest"},                                                                // a disk that loses power
+	"internal/state":         {"internal/durable", "internal/state/statetest"},                                            // the same
+	"internal/kernel":        {"internal/state/statetest"},                                                                // the same, under boot files
 	"internal/apply":         {"internal/host/hosttest", "internal/spec", "internal/state/statetest"},                     // crashes and faults on the in-memory machine
 	"internal/agent":         {"internal/host/hosttest", "internal/state/statetest"},                                      // laps of the in-memory machine
 	"internal/view":          {"internal/host/hosttest", "internal/state", "internal/kernel", "schemas", "internal/host"}, // real documents against the schemas

@@ -1,20 +1,19 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"nfsync.dev/nfsync/internal/agent"
+	"nfsync.dev/nfsync/internal/durable"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/spec"
 	"nfsync.dev/nfsync/internal/view"
@@ -73,7 +72,7 @@ func (a *app) plan(ctx context.Context, o *planOptions, args []string) error {
 	}
 	plan.Revision = policies.revision
 	if o.out != "" {
-		if err := savePlan(o.out, plan, policies.files); err != nil {
+		if err := savePlan(durable.Writer{}, o.out, plan, policies.files); err != nil {
 			return err
 		}
 	}
@@ -175,61 +174,17 @@ func (a *app) applyLine(o *gitOptions, path string, elsewhere bool) string {
 	return typed(words...)
 }
 
-// savePlan writes the plan for apply, whole or not at all. A link keeps leading
-// where it led, and a device or pipe is written to: putting a file in its place
-// would take it away from everybody else.
-func savePlan(path string, p nf.Plan, files []spec.File) (err error) {
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("cannot save the plan: %w", err)
-		}
-	}()
-	if fi, err := os.Stat(path); err == nil && !fi.Mode().IsRegular() {
-		return writePlan(path, p, files)
+// savePlan writes the plan for apply, whole or not at all.
+func savePlan(w durable.Writer, path string, p nf.Plan, files []spec.File) error {
+	var text bytes.Buffer
+	err := view.SavedPlan(&text, p, files)
+	if err == nil {
+		err = w.Save(path, text.Bytes(), 0o644)
 	}
-	if path, err = followed(path); err != nil {
-		return err
-	}
-	dir, _ := filepath.Split(path)
-	f, err := os.CreateTemp(cmp.Or(dir, "."), ".nfsync-plan-*")
 	if err != nil {
-		return err
+		return fmt.Errorf("cannot save the plan: %w", err)
 	}
-	defer func() { _ = os.Remove(f.Name()) }() // where it could not be put in its place
-	if err := errors.Join(view.SavedPlan(f, p, files), f.Chmod(0o644), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
-}
-
-// maxLinks is how many links the kernel follows, path_resolution(7).
-const maxLinks = 40
-
-// followed is where a path leads that is a link, though nothing may be there
-// yet; any other path is itself. Nothing is cleaned: .. is of where a link of
-// the path leads.
-func followed(path string) (string, error) {
-	for range maxLinks {
-		to, err := os.Readlink(path)
-		if err != nil {
-			return path, nil // no link, or not there
-		}
-		if !filepath.IsAbs(to) {
-			dir, _ := filepath.Split(path)
-			to = dir + to
-		}
-		path = to
-	}
-	return "", &fs.PathError{Op: "open", Path: path, Err: syscall.ELOOP}
-}
-
-// writePlan writes the plan to what is there already and is no regular file.
-func writePlan(path string, p nf.Plan, files []spec.File) error {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	return errors.Join(view.SavedPlan(f, p, files), f.Close())
+	return nil
 }
 
 func isPolicyFile(ext string) bool { return ext == ".yaml" || ext == ".yml" }

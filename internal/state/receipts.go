@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"nfsync.dev/nfsync/internal/durable"
 )
 
 // keepReceipts is how many receipts are kept.
@@ -31,6 +33,7 @@ func (d *Dir) NextReceipt(now time.Time) (string, error) {
 // SaveReceipt keeps what a run did, and drops the oldest receipts beyond the
 // newest hundred.
 func (d *Dir) SaveReceipt(id string, receipt any) error {
+	durable.RemoveLeftovers(d.file(receiptsName), "") // no receipt has the name of an earlier one
 	if err := d.save(receiptsName+"/"+id+receiptSuffix, "receipt", receipt); err != nil {
 		return err
 	}

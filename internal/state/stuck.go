@@ -51,8 +51,5 @@ func (d *Dir) setAside(name string, err error) error {
 	if !errors.Is(err, ErrDamaged) {
 		return err
 	}
-	if err := d.disk.Rename(d.file(name), d.file(name+".damaged")); err != nil {
-		return err
-	}
-	return d.syncDir(d.path)
+	return d.disk.Rename(d.file(name), d.file(name+".damaged"))
 }
