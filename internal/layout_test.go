@@ -28,7 +28,7 @@ var rooms = map[string][]string{
 	"internal/durable":         {},
 	"internal/state":           {"internal/nf", "internal/durable"},
 	"internal/state/statetest": {},
-	"internal/source":          {},
+	"internal/source":          {"internal/nf"},
 	"internal/kernel":          {"internal/nf", "internal/durable"},
 	"internal/netns":           {"internal/nf", "internal/kernel"},
 	"internal/vz":              {"internal/nf", "internal/kernel", "internal/netns"},

@@ -88,7 +88,7 @@ func (a *app) agent(ctx context.Context, o *agentOptions, args []string) error {
 	progress := a.progress()
 	res, err := agent.Lap(ctx, agent.In{
 		Fetch:   fetch,
-		Accept:  o.git.accept,
+		Accept:  o.git.Accept,
 		Observe: a.config.Mode == spec.ModeObserve,
 		Apply: apply.Input{Machine: a.machine(a.host()), State: dir, RunDir: a.runDir,
 			Restarts: a.restarts(), Runtimes: a.runtimes, Progress: progress.event, Now: time.Now},

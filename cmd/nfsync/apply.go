@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -128,7 +127,7 @@ func (a *app) order(ctx context.Context, o *gitOptions, path string) (order, err
 	if err != nil {
 		return order{}, fmt.Errorf("cannot read policies or a plan: %w", err)
 	}
-	if info.IsDir() || isPolicyFile(filepath.Ext(path)) {
+	if info.IsDir() || nf.IsPolicyFile(path) {
 		p, err := a.readPolicies(path)
 		return order{policies: p.Policies}, err
 	}

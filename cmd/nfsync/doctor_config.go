@@ -60,7 +60,7 @@ func (a *app) checkConfigFile(name string) view.Check {
 // checkFiles checks the keys and secrets that the configuration names.
 func (a *app) checkFiles() []view.Check {
 	const name = "keys and secrets"
-	warnings, errs := source.CheckFiles(configured(a.config))
+	warnings, errs := source.CheckFiles(agent.ConfiguredSource(a.config))
 	if p := a.config.Publish; p != nil {
 		more, others := source.CheckFiles(source.Config{Auth: source.Auth(p.Auth)})
 		warnings, errs = append(warnings, more...), append(errs, others...)
@@ -94,12 +94,12 @@ func (a *app) checkReach(ctx context.Context) []view.Check {
 
 func (a *app) checkURL(ctx context.Context, u string) view.Check {
 	const name = "repository"
-	dir, done, err := passingClones()
+	dir, done, err := source.CloneDir("")
 	if err != nil {
 		return view.Check{Name: name, Status: view.Fail, Detail: err.Error(), Remedy: "make room below " + os.TempDir()}
 	}
 	defer done()
-	cfg := configured(a.config)
+	cfg := agent.ConfiguredSource(a.config)
 	cfg.URLs, cfg.Dir, cfg.Timeout = []string{u}, dir, min(cfg.Timeout, reachTimeout)
 	last, err := state.ReadPositions(a.stateDir)
 	if err != nil && !errors.Is(err, fs.ErrPermission) {

@@ -95,8 +95,8 @@ func (o *planOptions) check() error {
 	if len(o.snapshots) > 1 {
 		return usageError{errors.New("--snapshot is given twice: this version plans for one node at a time")}
 	}
-	if ext := filepath.Ext(o.out); isPolicyFile(ext) {
-		return usageError{fmt.Errorf("a saved plan cannot be named *%s: apply would take it for a policy", ext)}
+	if nf.IsPolicyFile(o.out) {
+		return usageError{fmt.Errorf("a saved plan cannot be named *%s: apply would take it for a policy", filepath.Ext(o.out))}
 	}
 	return nil
 }
@@ -186,5 +186,3 @@ func savePlan(w durable.Writer, path string, p nf.Plan, files []spec.File) error
 	}
 	return nil
 }
-
-func isPolicyFile(ext string) bool { return ext == ".yaml" || ext == ".yml" }

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 
+	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/spec"
 	"nfsync.dev/nfsync/internal/view"
 )
@@ -37,7 +37,7 @@ func (a *app) readPolicies(path string) (policies, error) {
 // directory files of other names are none of nfsync's business; a file that was
 // named is, and passing it over would look as if all were well.
 func readPath(path string) ([]spec.File, []spec.Diagnostic, error) {
-	if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && !isPolicyFile(filepath.Ext(path)) {
+	if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && !nf.IsPolicyFile(path) {
 		return nil, nil, fmt.Errorf("cannot read policies: the name of %s does not end in .yaml or .yml", path)
 	}
 	return spec.ReadDir(path)
