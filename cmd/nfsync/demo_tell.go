@@ -13,6 +13,7 @@ import (
 
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/source"
+	"nfsync.dev/nfsync/internal/view"
 )
 
 // The change that somebody makes by hand.
@@ -169,7 +170,7 @@ func (d *demo) run(codes []int, words ...string) {
 	if d.err != nil {
 		return
 	}
-	fmt.Fprintf(d.app.stdout, "\n$ %s\n", typed(append([]string{"nfsync"}, words...)...))
+	fmt.Fprintf(d.app.stdout, "\n$ %s\n", view.CommandLine(append([]string{"nfsync"}, words...)...))
 	cmd := itself(d.ctx, slices.Concat(words, []string{
 		"--node", "edge-1", "--label", "role=edge", "--node-netns", demoNode, "--state-dir", demoState,
 		"--run-dir", defaultRunDir, "--netns-dir", defaultNetnsDir,

@@ -171,7 +171,7 @@ func (a *app) applyLine(o *gitOptions, path string, elsewhere bool) string {
 	if !elsewhere && a.getenv(demoVariable) == "" {
 		words = append(words, a.nodeWords()...)
 	}
-	return typed(words...)
+	return view.CommandLine(words...)
 }
 
 // savePlan writes the plan for apply, whole or not at all.

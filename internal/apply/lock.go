@@ -10,6 +10,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+const lockName = "lock"
+
+// LockHolder returns the id of the process that holds the lock, and nothing
+// where the lock is free. It makes no file, and has the lock for a moment.
+func LockHolder(dir string) (string, error) {
+	f, err := os.Open(filepath.Join(dir, lockName))
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return holder(f), nil
+	}
+	return "", err
+}
+
 // Lock takes the lock of this node and returns what gives it back. It is for
 // who has more to write than a run does; Input.Locked then tells Run that the
 // lock is held. Its error is ErrLocked where another process has it. The kernel
@@ -18,7 +38,7 @@ func Lock(dir string) (unlock func(), err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("cannot lock: %w", err)
 	}
-	path := filepath.Join(dir, "lock")
+	path := filepath.Join(dir, lockName)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("cannot lock: %w", err)
