@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"nfsync.dev/nfsync/internal/agent"
+	"nfsync.dev/nfsync/internal/demo"
 	"nfsync.dev/nfsync/internal/durable"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/spec"
@@ -168,7 +169,7 @@ func (a *app) applyLine(o *gitOptions, path string, elsewhere bool) string {
 	} else {
 		words = append(words, o.words()...)
 	}
-	if !elsewhere && a.getenv(demoVariable) == "" {
+	if !elsewhere && a.getenv(demo.Variable) == "" {
 		words = append(words, a.nodeWords()...)
 	}
 	return view.CommandLine(words...)

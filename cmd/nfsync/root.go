@@ -14,6 +14,7 @@ import (
 
 	"nfsync.dev/nfsync/internal/host"
 	"nfsync.dev/nfsync/internal/kernel"
+	"nfsync.dev/nfsync/internal/netns"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/view"
 )
@@ -22,7 +23,6 @@ import (
 const (
 	defaultStateDir = "/var/lib/nfsync"
 	defaultRunDir   = "/run/nfsync"
-	defaultNetnsDir = "/run/netns"
 )
 
 // The formats of messages on stderr.
@@ -59,7 +59,7 @@ func (o *options) register(f *pflag.FlagSet, getenv func(string) string) {
 	f.StringVar(&o.runDir, "run-dir", systemdDir(getenv, "RUNTIME_DIRECTORY", defaultRunDir), "`directory` of the lock")
 	f.StringVar(&o.root, "root", "/", "`directory` below which /lib/modules and the boot files are")
 	f.StringSliceVar(&o.runtimes, "runtime", []string{nf.RuntimeVZ, nf.RuntimeNetns}, "container `runtimes` to look for: vz (Virtuozzo 7), netns (named network namespaces)")
-	f.StringVar(&o.netnsDir, "netns-dir", defaultNetnsDir, "`directory` of the named network namespaces")
+	f.StringVar(&o.netnsDir, "netns-dir", netns.DefaultDir, "`directory` of the named network namespaces")
 	f.StringVar(&o.nodeNetns, "node-netns", "", "`path` of the node's network namespace, where nfsync is not in it")
 	f.StringVar(&o.vzRoot, "vz-root", "/", "`directory` below which everything of Virtuozzo is: programs, configurations, /proc/mounts")
 	f.StringVar(&o.logFormat, "log-format", logText, "`format` of messages on stderr: text, json")
