@@ -6,7 +6,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
+	"nfsync.dev/nfsync/internal/kernel"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/view"
 	"nfsync.dev/nfsync/internal/vz"
@@ -39,7 +41,7 @@ func (n *Node) Examine(ctx context.Context) ([]view.Check, error) {
 		return nil, err
 	}
 	checks := []view.Check{
-		kernelRelease(&s), modules(&s), conntrack(&s), n.namespace(&s), moduleLoading(&s), n.virtuozzo(&s), n.containers(&s),
+		kernelRelease(&s), abilities(&s), modules(&s), conntrack(&s), n.namespace(&s), moduleLoading(&s), n.virtuozzo(&s), n.containers(&s),
 		n.memory(), n.state(), n.lock(),
 	}
 	return slices.Concat(checks, n.configuration(ctx), n.lastGood()), nil
@@ -64,6 +66,24 @@ func failed(name, detail, remedy string) view.Check {
 
 func kernelRelease(s *nf.Snapshot) view.Check {
 	return passed("kernel", fmt.Sprintf("Linux %s on %s, node %s", s.Kernel.Release, s.Kernel.Machine, s.Node.Name))
+}
+
+// abilities shows what the kernel answers to each probe. Nothing depends on a
+// yes: nfsync does without.
+func abilities(s *nf.Snapshot) view.Check {
+	var list []string
+	for _, p := range kernel.Probes() {
+		a := p.Ask(&s.Modules)
+		text := p.Name + " " + a.Can
+		if a.Detail != "" {
+			text += " (" + a.Detail + ")"
+		}
+		if a.Can != nf.Yes {
+			text += fmt.Sprintf(", came with Linux %s: %s", p.Since, p.Without)
+		}
+		list = append(list, text)
+	}
+	return passed("kernel can", strings.Join(list, "; "))
 }
 
 // supports is the module support of a kernel in words.
