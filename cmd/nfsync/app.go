@@ -45,7 +45,7 @@ func (a *app) say(level slog.Level, message, hint string) {
 	if hint != "" {
 		text += "  " + hint + "\n"
 	}
-	// Where even stderr is gone there is nobody to tell.
+	// Where even stderr is closed, nobody can read an error about it.
 	_, _ = io.WriteString(a.stderr, text)
 }
 

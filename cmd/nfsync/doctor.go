@@ -23,7 +23,7 @@ fails.`,
 		Example: `  nfsync doctor
   nfsync doctor --config agent.yaml
   nfsync doctor -o json`,
-		Args: args(0, 0, ""),
+		Args: argCount(0, 0, ""),
 		// A configuration that is not valid is a finding here.
 		PersistentPreRunE: func(*cobra.Command, []string) error { return a.check() },
 	}

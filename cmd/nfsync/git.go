@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -71,14 +70,14 @@ func (o *gitOptions) words() []string {
 	return words
 }
 
-// given tells whether any of the flags is on the command line.
+// given reports whether any of the flags is on the command line.
 func (o *gitOptions) given() bool { return len(o.words()) > 0 }
 
 var errNoSource = hinted{errors.New("no policies named"),
 	"name the directory that holds them, nfsync plan DIR, or a git repository, --git URL"}
 
-// where is what a command takes its policies from: a path, or git where that is
-// empty.
+// where returns the path that a command takes its policies from. It is empty
+// where they come from git.
 func (a *app) where(o *gitOptions, args []string) (path string, err error) {
 	switch {
 	case len(args) > 0 && o.given():
@@ -91,7 +90,7 @@ func (a *app) where(o *gitOptions, args []string) (path string, err error) {
 	return "", nil
 }
 
-// source is the repository of the flags and the configuration file.
+// source returns the repository of the flags and the configuration file.
 func (a *app) source(o *gitOptions) (source.Config, error) {
 	if o.flags.Changed("timeout") {
 		o.Timeout = &o.timeout
@@ -105,7 +104,7 @@ func (a *app) source(o *gitOptions) (source.Config, error) {
 }
 
 // fetcher fetches from the repository of the flags and the configuration, and
-// tells on a terminal that it does.
+// shows on a terminal that it does.
 func (a *app) fetcher(o *gitOptions) (fetch agent.Fetcher, done func(), err error) {
 	cfg, err := a.source(o)
 	if err != nil {
@@ -120,7 +119,7 @@ func (a *app) fetcher(o *gitOptions) (fetch agent.Fetcher, done func(), err erro
 	}, done, nil
 }
 
-// fetchRevision brings the policies that a person wants to plan or apply.
+// fetchRevision fetches the policies that a person wants to plan or apply.
 func (a *app) fetchRevision(ctx context.Context, o *gitOptions) (agent.Revision, error) {
 	fetch, done, err := a.fetcher(o)
 	if err != nil {
@@ -129,7 +128,7 @@ func (a *app) fetchRevision(ctx context.Context, o *gitOptions) (agent.Revision,
 	defer done()
 	last, err := state.ReadPositions(a.stateDir)
 	if errors.Is(err, fs.ErrPermission) {
-		a.say(slog.LevelWarn, "whether the branch was rewritten cannot be told: "+err.Error(), "")
+		a.say(slog.LevelWarn, "whether the branch was rewritten is unknown: "+err.Error(), "")
 		err = nil
 	}
 	if err != nil {
@@ -145,60 +144,18 @@ func (a *app) fetchRevision(ctx context.Context, o *gitOptions) (agent.Revision,
 	return r, err
 }
 
-// sayWarnings tells what a person should know about a fetch.
+// sayWarnings writes the warnings of a fetch to stderr.
 func (a *app) sayWarnings(r agent.Revision) {
 	for _, w := range r.Warnings {
 		a.say(slog.LevelWarn, w, "")
 	}
 }
 
-// refuseRevision tells the errors of a commit's policies on stderr.
+// refuseRevision writes the errors of a commit's policies to stderr.
 func (a *app) refuseRevision(e *agent.InvalidError) error {
-	if err := view.Diagnostics(a.stderr, view.FormatText, sorted(e.Diagnostics), nil, 0); err != nil {
+	if err := view.Diagnostics(a.stderr, view.FormatText, sortDiagnostics(e.Diagnostics), nil, 0); err != nil {
 		return err
 	}
 	a.say(slog.LevelError, fmt.Sprintf("the policies of commit %s are invalid", e.Commit), "")
 	return outcome(exitInvalid)
-}
-
-// A fetch that takes longer than fetchQuiet is told on a terminal, and for how
-// long it has been going on.
-const fetchQuiet = 300 * time.Millisecond
-
-// fetching tells people at a terminal what they are waiting for, until stop is
-// called.
-func (a *app) fetching(from string) (stop func()) {
-	if _, ok := terminal(a.stderr); !ok || a.logFormat == logJSON {
-		return func() {}
-	}
-	return tick(a.stderr, fetchQuiet, func(waited time.Duration) string {
-		return fmt.Sprintf("fetching %q (%ds)", from, int(waited.Seconds()))
-	})
-}
-
-// tick writes a line over and over, and takes it away at last.
-func tick(w io.Writer, every time.Duration, line func(time.Duration) string) (stop func()) {
-	done, over := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(over)
-		began, shown := time.Now(), false
-		t := time.NewTicker(every)
-		defer t.Stop()
-		for {
-			select {
-			case <-done:
-				if shown {
-					fmt.Fprint(w, "\r\x1b[K")
-				}
-				return
-			case <-t.C:
-				shown = true
-				fmt.Fprint(w, "\r\x1b[K"+line(time.Since(began)))
-			}
-		}
-	}()
-	return func() {
-		close(done)
-		<-over
-	}
 }

@@ -8,8 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"testing"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -76,25 +74,3 @@ type serverKey struct{}
 
 // server is the one that a script has started.
 type server struct{ stop func() }
-
-// A fetch that takes its time is told on a terminal, over and over on one line
-// that is gone at last; one that does not is not.
-func TestFetching(t *testing.T) {
-	var out strings.Builder
-	stop := tick(&out, time.Hour, func(time.Duration) string { return "fetching" })
-	stop()
-	if out.String() != "" {
-		t.Errorf("a short fetch is told: %q", out.String())
-	}
-	shown := make(chan bool, 100)
-	stop = tick(&out, time.Millisecond, func(time.Duration) string {
-		shown <- true
-		return "fetching"
-	})
-	<-shown
-	<-shown
-	stop()
-	if got := out.String(); !strings.HasPrefix(got, "\r\x1b[Kfetching\r\x1b[Kfetching") || !strings.HasSuffix(got, "\r\x1b[K") {
-		t.Errorf("the terminal got %q", got)
-	}
-}

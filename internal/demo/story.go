@@ -43,11 +43,11 @@ func (d Demo) Inside(ctx context.Context) error {
 		return fmt.Errorf("cannot prepare the demo: %w", err)
 	}
 	s := &story{Demo: d, ctx: ctx}
-	s.tell()
+	s.perform()
 	return s.err
 }
 
-func (s *story) tell() {
+func (s *story) perform() {
 	s.say("nfsync at work on the kernel of this machine. Everything below happens in",
 		"namespaces that only this demo has: a node with the containers",
 		strings.Join(containers, ", ")+", and nothing else.")

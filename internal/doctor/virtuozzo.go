@@ -23,7 +23,7 @@ func (n *Node) virtuozzo(s *nf.Snapshot) view.Check {
 	found := &n.Virtuozzo
 	switch {
 	case !slices.Contains(n.Runtimes, nf.RuntimeVZ):
-		return passed("virtuozzo", "not looked for: --runtime does not name "+nf.RuntimeVZ)
+		return passed("virtuozzo", "not checked: --runtime does not name "+nf.RuntimeVZ)
 	case !found.Any:
 		return passed("virtuozzo", "not on this node: nothing of it is below "+cmp.Or(n.VZRoot, "/"))
 	}
@@ -41,11 +41,11 @@ func (n *Node) virtuozzo(s *nf.Snapshot) view.Check {
 	}
 	switch {
 	case s.Capabilities.Masks:
-		c.Detail += "; the kernel keeps levels in masks, and tracking that was on stays on until a restart"
+		c.Detail += "; the kernel holds levels in masks, and tracking that was on stays on until a restart"
 	case s.Capabilities.Latches == nf.No:
-		warn("this kernel keeps no levels (Virtuozzo Hybrid Server 9 has none): levels of policies are refused, limits are managed", "")
+		warn("this kernel has no levels (Virtuozzo Hybrid Server 9 has none): levels of policies are refused, limits are managed", "")
 	default:
-		warn("it is unknown whether this kernel keeps levels: "+whyMasksUnknown(found.NoCgroup, s), "start a container, or run nfsync where the ve cgroup is mounted")
+		warn("it is unknown whether this kernel has levels: "+whyMasksUnknown(found.NoCgroup, s), "start a container, or run nfsync where the ve cgroup is mounted")
 	}
 	return c
 }

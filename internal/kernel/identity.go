@@ -10,7 +10,7 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// Identity tells which start of which kernel this is: the boot id of
+// Identity returns which start of which kernel this is: the boot id of
 // /proc/sys/kernel/random/boot_id, and what uname(2) says of the kernel and of
 // the node's name.
 func (fs FS) Identity() (bootID string, k nf.Kernel, nodeName string, err error) {

@@ -25,7 +25,7 @@ const (
 )
 
 // probeSize is what must fit on the disk for the directory to be opened: more
-// than a filesystem keeps within an inode.
+// than a filesystem stores within an inode.
 const probeSize = 16 << 10
 
 // Dir is the state directory, open for writing. Its user holds the lock of
@@ -59,8 +59,8 @@ func (d *Dir) prepare() error {
 	return d.release(probeName)
 }
 
-// reserve takes room on the disk in a file of that name; a filesystem that
-// cannot reserve any is only tried out.
+// reserve takes room on the disk in a file of that name. On a filesystem that
+// cannot reserve any, it only checks that something can be written.
 func (d *Dir) reserve(name string, bytes int64) error {
 	f, err := os.OpenFile(d.file(name), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -77,7 +77,7 @@ func (d *Dir) reserve(name string, bytes int64) error {
 	return nil
 }
 
-// release gives back what reserve took.
+// release frees what reserve took.
 func (d *Dir) release(name string) error {
 	err := os.Remove(d.file(name))
 	if errors.Is(err, fs.ErrNotExist) {

@@ -30,8 +30,8 @@ func (d *Dir) NextReceipt(now time.Time) (string, error) {
 	return fmt.Sprintf("%08d-%s", number+1, now.UTC().Format("20060102T150405Z")), nil
 }
 
-// SaveReceipt keeps what a run did, and drops the oldest receipts beyond the
-// newest hundred.
+// SaveReceipt saves what a run did, and removes all but the newest hundred
+// receipts.
 func (d *Dir) SaveReceipt(id string, receipt any) error {
 	durable.RemoveLeftovers(d.file(receiptsName), "") // no receipt has the name of an earlier one
 	if err := d.save(receiptsName+"/"+id+receiptSuffix, "receipt", receipt); err != nil {

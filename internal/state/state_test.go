@@ -175,7 +175,7 @@ func TestDamage(t *testing.T) {
 			if err == nil && !strings.HasPrefix(what, "bit") && what != "a torn end" {
 				t.Errorf("%s, %s: no error", name, what)
 			}
-			if errors.Is(err, state.ErrDamaged) && !strings.Contains(err.Error(), "; put a good copy") && !strings.Contains(err.Error(), "; look at the node") {
+			if errors.Is(err, state.ErrDamaged) && !strings.Contains(err.Error(), "; put a good copy") && !strings.Contains(err.Error(), "; check the node") {
 				t.Errorf("%s, %s: %q has no remedy", name, what, err)
 			}
 		}

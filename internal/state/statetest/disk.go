@@ -17,7 +17,7 @@ const (
 )
 
 // Disk is a durable.Disk on real files that remembers what is not yet durable,
-// and spares itself the waiting for the real disk.
+// and does not wait for the real disk.
 type Disk struct {
 	// Before and After are called around each call, with the path that it is
 	// about; an error of Before is the call's own. They may panic: that is a
