@@ -4,6 +4,7 @@ package internal_test
 
 import (
 	"bufio"
+	"fmt"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -25,36 +26,39 @@ var rooms = map[string][]string{
 	"internal/nf":              {},
 	"internal/spec":            {"internal/nf"},
 	"internal/diff":            {"internal/nf"},
-	"internal/state":           {"internal/nf"},
+	"internal/durable":         {},
+	"internal/state":           {"internal/nf", "internal/durable"},
 	"internal/state/statetest": {},
-	"internal/source":          {},
-	"internal/kernel":          {"internal/nf"},
+	"internal/source":          {"internal/nf"},
+	"internal/kernel":          {"internal/nf", "internal/durable"},
 	"internal/netns":           {"internal/nf", "internal/kernel"},
-	"internal/vz":              {"internal/nf", "internal/kernel", "internal/netns"},
+	"internal/vz":              {"internal/nf", "internal/netns"},
 	"internal/vz/vztest":       {"internal/nf"},
 	"internal/host":            {"internal/nf", "internal/kernel", "internal/netns", "internal/vz"},
 	"internal/host/hosttest":   {"internal/nf"},
 	"internal/apply":           {"internal/nf", "internal/diff", "internal/state"},
 	"internal/view":            {"internal/nf", "internal/spec", "internal/diff", "internal/apply"},
-	"internal/agent":           {"internal/nf", "internal/spec", "internal/diff", "internal/state", "internal/apply", "internal/source"},
-	"cmd/nfsync": {"internal/nf", "internal/spec", "internal/diff", "internal/state", "internal/kernel", "internal/netns",
-		"internal/host", "internal/apply", "internal/view", "internal/source", "internal/agent", "examples", "schemas"},
+	"internal/agent":           {"internal/nf", "internal/spec", "internal/state", "internal/apply", "internal/source"},
+	"internal/doctor":          {"internal/nf", "internal/spec", "internal/state", "internal/kernel", "internal/vz", "internal/apply", "internal/source", "internal/agent", "internal/view"},
+	"internal/demo":            {"internal/nf", "internal/netns", "internal/source", "examples"},
+	"cmd/nfsync": {"internal/doctor", "internal/demo", "internal/nf", "internal/spec", "internal/diff", "internal/durable", "internal/state", "internal/kernel", "internal/netns",
+		"internal/host", "internal/apply", "internal/view", "internal/source", "internal/agent", "schemas"},
 	"examples": {},
 	"schemas":  {},
 }
 
 // testRooms says what the tests of a room may import beside what the room may.
 var testRooms = map[string][]string{
-	"internal/spec":          {"examples", "schemas"},                                                                     // the examples are valid; the schemas accept what the parser accepts
-	"internal/diff":          {"internal/host/hosttest", "internal/spec"},                                                 // plans against the in-memory machine
-	"internal/vz":            {"internal/vz/vztest"},                                                                      // a Virtuozzo node, simulated
-	"cmd/nfsync":             {"internal/vz/vztest"},                                                                      // the same, driven by scripts
-	"internal/host":          {"internal/host/hosttest", "internal/vz/vztest", "internal/diff"},                           // the conformance suite
-	"internal/host/hosttest": {"internal/diff"},                                                                           // the in-memory machine keeps what the rules promise
-	"internal/state":         {"internal/state/statetest"},                                                                // a disk that loses power
-	"internal/apply":         {"internal/host/hosttest", "internal/spec", "internal/state/statetest"},                     // crashes and faults on the in-memory machine
-	"internal/agent":         {"internal/host/hosttest", "internal/state/statetest"},                                      // laps of the in-memory machine
-	"internal/view":          {"internal/host/hosttest", "internal/state", "internal/kernel", "schemas", "internal/host"}, // real documents against the schemas
+	"internal/vz":            {"internal/vz/vztest"},                                            // a Virtuozzo node, simulated
+	"cmd/nfsync":             {"internal/vz/vztest", "internal/state/statetest"},                // the same, driven by scripts; a disk that loses power
+	"internal/host/hosttest": {"internal/diff"},                                                 // what was seen of tracking is judged
+	"internal/host":          {"internal/host/hosttest", "internal/vz/vztest", "internal/diff"}, // the conformance suite; what was seen of tracking is judged
+	"internal/durable":       {"internal/state/statetest"},                                      // a disk that loses power
+	"internal/state":         {"internal/state/statetest"},                                      // the same
+	"internal/kernel":        {"internal/state/statetest"},                                      // the same, under boot files
+	"internal/apply":         {"internal/host/hosttest", "internal/state/statetest"},            // crashes and faults on the in-memory machine
+	"internal/agent":         {"internal/host/hosttest", "internal/state/statetest"},            // laps of the in-memory machine
+	"internal/view":          {"schemas"},                                                       // the documents against the schemas
 }
 
 // a library that has one room, or few, has them for the reason given. Rooms are those
@@ -68,11 +72,11 @@ var libraries = map[string]struct {
 		reason: "decoded behind one guard and encoded in one place, it can be replaced by changing two import lines"},
 	"github.com/pmorjan/kmod": {rooms: []string{"internal/kernel"},
 		reason: "its nil proves nothing and its Unload takes too much: one room knows"},
-	"github.com/mdlayher/netlink": {rooms: []string{"internal/kernel"},
-		reason: "a socket belongs to the namespace of the thread that opened it: one room keeps that straight"},
-	"golang.org/x/sys/unix": {rooms: []string{"internal/kernel", "internal/netns", "internal/apply", "internal/state", "internal/source", "internal/vz", "internal/vz/vztest", "cmd/nfsync"},
-		tests:  []string{"internal/host", "vm"},
-		reason: "system calls stay at the edges; in the command they are the demo's namespaces, in source locks and limits"},
+	"github.com/mdlayher/netlink": {rooms: []string{"internal/kernel", "internal/demo"},
+		reason: "a socket belongs to the namespace of the thread that opened it: the kernel's room asks, the demo's makes one rule"},
+	"golang.org/x/sys/unix": {rooms: []string{"internal/kernel", "internal/netns", "internal/apply", "internal/state", "internal/source", "internal/vz", "internal/vz/vztest", "internal/demo"},
+		tests:  []string{"internal/host", "cmd/nfsync", "vm"},
+		reason: "system calls stay at the edges; in the demo they are its mounts, in source locks and limits"},
 	"golang.org/x/term": {rooms: []string{"cmd/nfsync"},
 		reason: "only the command knows whether it talks to a person"},
 	"github.com/spf13/cobra": {rooms: []string{"cmd/nfsync"},
@@ -107,8 +111,8 @@ var libraries = map[string]struct {
 		reason: "signatures of commits"},
 	"github.com/skeema/knownhosts": {rooms: []string{"internal/source"},
 		reason: "keys of hosts, several kinds a host"},
-	"os/exec": {rooms: []string{"cmd/nfsync", "internal/source", "internal/vz", "internal/vz/vztest"},
-		tests:  []string{"internal/kernel", "internal/netns", "internal/host", "internal/apply", "internal/state", "vm"},
+	"os/exec": {rooms: []string{"internal/demo", "internal/source", "internal/vz", "internal/vz/vztest"},
+		tests:  []string{"internal/kernel", "internal/netns", "internal/host", "internal/apply", "internal/state", "cmd/nfsync", "vm"},
 		reason: "nfsync asks the kernel itself; the demo and the fetch run a program, and it is nfsync; Virtuozzo has its tools"},
 	"net/http": {rooms: []string{"internal/source"},
 		tests:  []string{"cmd/nfsync"},
@@ -124,6 +128,25 @@ func TestImports(t *testing.T) {
 				continue
 			}
 			f.checkLibrary(t, imported)
+		}
+	}
+}
+
+// TestNoPermitIsStale fails where a room may import another one, and does not.
+func TestNoPermitIsStale(t *testing.T) {
+	used := map[string]bool{}
+	for _, f := range sources(t) {
+		for _, imported := range f.imports {
+			used[fmt.Sprint(f.test, f.room, strings.TrimPrefix(imported, module))] = true
+		}
+	}
+	for test, table := range map[bool]map[string][]string{false: rooms, true: testRooms} {
+		for room, permits := range table {
+			for _, p := range permits {
+				if !used[fmt.Sprint(test, room, p)] {
+					t.Errorf("%s may import %s (tests: %v), and does not", room, p, test)
+				}
+			}
 		}
 	}
 }

@@ -42,7 +42,7 @@ What the flags do not say is as the configuration file says: --config, or
   nfsync agent --once --git https://git.example.com/policies.git --branch main
   nfsync agent --once policies/
   nfsync agent --once --accept 4b825dc642cb6eb9a060e54bf8d69288fbee4904`,
-		Args: args(0, 1, ""),
+		Args: argCount(0, 1, ""),
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := a.configureAgent(cmd.Flags()); err != nil {
@@ -88,7 +88,7 @@ func (a *app) agent(ctx context.Context, o *agentOptions, args []string) error {
 	progress := a.progress()
 	res, err := agent.Lap(ctx, agent.In{
 		Fetch:   fetch,
-		Accept:  o.git.accept,
+		Accept:  o.git.Accept,
 		Observe: a.config.Mode == spec.ModeObserve,
 		Apply: apply.Input{Machine: a.machine(a.host()), State: dir, RunDir: a.runDir,
 			Restarts: a.restarts(), Runtimes: a.runtimes, Progress: progress.event, Now: time.Now},

@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"strings"
 
 	"golang.org/x/term"
 
@@ -46,7 +45,7 @@ func (a *app) say(level slog.Level, message, hint string) {
 	if hint != "" {
 		text += "  " + hint + "\n"
 	}
-	// Where even stderr is gone there is nobody to tell.
+	// Where even stderr is closed, nobody can read an error about it.
 	_, _ = io.WriteString(a.stderr, text)
 }
 
@@ -72,14 +71,4 @@ func terminal(stream any) (int, bool) {
 	}
 	fd := int(f.Fd())
 	return fd, term.IsTerminal(fd)
-}
-
-// typed joins a command line for people to type again.
-func typed(words ...string) string {
-	for i, w := range words {
-		if w == "" || strings.ContainsAny(w, " \t\n'\"\\$&|;<>*?[](){}~#!`") {
-			words[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
-		}
-	}
-	return strings.Join(words, " ")
 }

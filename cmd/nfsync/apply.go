@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -44,8 +43,8 @@ targets are not touched by that. What is refused is left as it is.`,
   nfsync apply policies/ --yes -o json
   nfsync apply today.plan
   nfsync apply --git https://git.example.com/policies.git --tag v1`,
-		Args: args(0, 1, ""),
-		RunE: verb(func(ctx context.Context, args []string) error { return a.apply(ctx, &o, args) }),
+		Args: argCount(0, 1, ""),
+		RunE: withContext(func(ctx context.Context, args []string) error { return a.apply(ctx, &o, args) }),
 	}
 	cmd.Flags().BoolVar(&o.yes, "yes", false, "do not ask")
 	o.git.register(cmd.Flags())
@@ -128,7 +127,7 @@ func (a *app) order(ctx context.Context, o *gitOptions, path string) (order, err
 	if err != nil {
 		return order{}, fmt.Errorf("cannot read policies or a plan: %w", err)
 	}
-	if info.IsDir() || isPolicyFile(filepath.Ext(path)) {
+	if info.IsDir() || nf.IsPolicyFile(path) {
 		p, err := a.readPolicies(path)
 		return order{policies: p.Policies}, err
 	}
@@ -157,8 +156,7 @@ func (a *app) openState() (*state.Dir, error) {
 	return dir, err
 }
 
-var errNoTerminal = hinted{errors.New("nobody to ask: this is not a terminal"),
-	"look at the plan first, nfsync plan, then say --yes"}
+var errNoTerminal = hinted{errors.New("not a terminal: use --yes"), "nfsync plan shows what would be changed"}
 
 // ask shows the plan on a terminal and waits for a yes. What is applied then is
 // what was shown, or nothing.

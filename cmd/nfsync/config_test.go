@@ -96,7 +96,7 @@ func TestSourceOfConfig(t *testing.T) {
 	const commit = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 	whole := func() source.Config {
 		return source.Config{
-			URLs: []string{"https://git.example.org/a.git", "ssh://git@git.example.org/b.git"}, Branch: "main", Path: "policies", Timeout: 90 * time.Second, Dir: "/clones",
+			URLs: []string{"https://git.example.org/a.git", "ssh://git@git.example.org/b.git"}, Branch: "main", Path: "policies", Timeout: 90 * time.Second,
 			Auth: source.Auth{SSHKeyFile: "/ssh", KnownHostsFile: "/hosts", User: "ada", PasswordFile: "/p", CAFile: "/ca", ClientCertFile: "/cert", ClientKeyFile: "/key",
 				Proxy: "http://proxy:3128"},
 			Verify: source.Verify{Mode: source.VerifyAll, Keyrings: []string{"/ring"}, AllowedSigners: []string{"/signers"}},
@@ -136,7 +136,7 @@ func TestSourceOfConfig(t *testing.T) {
 		}
 		want := whole()
 		change(&want)
-		got, err := a.source(&o, "/clones")
+		got, err := a.source(&o)
 		if diff := cmp.Diff(want, got); diff != "" || err != nil {
 			t.Errorf("%q: %v\n%s", line, err, diff)
 		}
@@ -159,8 +159,8 @@ func TestSourceOfFlags(t *testing.T) {
 	if err := a.configure(cmd.Flags()); err != nil {
 		t.Fatal(err)
 	}
-	got, err := a.source(&o, "/clones")
-	want := source.Config{URLs: []string{"https://x.example/y.git"}, Timeout: time.Minute, Dir: "/clones", Verify: source.Verify{Mode: source.VerifyNone}}
+	got, err := a.source(&o)
+	want := source.Config{URLs: []string{"https://x.example/y.git"}, Timeout: time.Minute, Verify: source.Verify{Mode: source.VerifyNone}}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("%v\n%s", err, diff)
 	}

@@ -2,13 +2,11 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,32 +17,6 @@ import (
 
 	"nfsync.dev/nfsync/internal/netns"
 )
-
-// TestTrackingRule has nft say what the hand-made messages have made.
-func TestTrackingRule(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "ns")
-	if err := newNamespace(path); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { unix.Unmount(path, unix.MNT_DETACH) })
-	if err := netns.Enter(path, addTrackingRule); err != nil {
-		t.Fatal(err)
-	}
-	got, err := exec.Command("nsenter", "--net="+path, "nft", "list", "ruleset").CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v: %s", err, got)
-	}
-	want := `table inet demo {
-	chain input {
-		type filter hook input priority filter; policy accept;
-		ct state established,related accept
-	}
-}
-`
-	if diff := cmp.Diff(want, string(got)); diff != "" {
-		t.Error(diff)
-	}
-}
 
 // TestDemoTouchesNothing compares what the demo could have reached before and
 // after: every conntrack value, the tables and the namespaces of this machine
@@ -118,27 +90,6 @@ func smallPipe(t *testing.T, cmd *exec.Cmd) *os.File {
 	}
 	cmd.Stdout = w
 	return r
-}
-
-// TestPrivateMounts: in the demo's mounts even root cannot reach the
-// parameters of modules.
-func TestPrivateMounts(t *testing.T) {
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		if err := errors.Join(unix.Unshare(unix.CLONE_NEWNS), privateMounts()); err != nil {
-			done <- err
-			return
-		}
-		f, err := os.OpenFile("/sys/module/nf_conntrack/parameters/hashsize", os.O_WRONLY, 0)
-		if err == nil {
-			f.Close()
-		}
-		done <- err
-	}()
-	if err := <-done; !errors.Is(err, unix.EROFS) {
-		t.Errorf("opening hashsize for writing: %v, want a read-only file system", err)
-	}
 }
 
 func readUntil(t *testing.T, r io.Reader, text string) {

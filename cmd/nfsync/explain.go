@@ -31,9 +31,9 @@ The keys, as plans name them:
   nfsync explain conntrack.max
   nfsync explain conntrack.timeouts.tcpEstablished
   nfsync explain module/nf_conntrack`,
-		Args:      args(1, 1, "a refusal's code, or a key"),
+		Args:      argCount(1, 1, "a refusal's code, or a key"),
 		ValidArgs: codes(),
-		RunE:      verb(a.explainWord),
+		RunE:      withContext(a.explainWord),
 	}
 }
 

@@ -8,8 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"testing"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -76,62 +74,3 @@ type serverKey struct{}
 
 // server is the one that a script has started.
 type server struct{ stop func() }
-
-// A fetch that takes its time is told on a terminal, over and over on one line
-// that is gone at last; one that does not is not.
-func TestFetching(t *testing.T) {
-	var out strings.Builder
-	stop := tick(&out, time.Hour, func(time.Duration) string { return "fetching" })
-	stop()
-	if out.String() != "" {
-		t.Errorf("a short fetch is told: %q", out.String())
-	}
-	shown := make(chan bool, 100)
-	stop = tick(&out, time.Millisecond, func(time.Duration) string {
-		shown <- true
-		return "fetching"
-	})
-	<-shown
-	<-shown
-	stop()
-	if got := out.String(); !strings.HasPrefix(got, "\r\x1b[Kfetching\r\x1b[Kfetching") || !strings.HasSuffix(got, "\r\x1b[K") {
-		t.Errorf("the terminal got %q", got)
-	}
-}
-
-func TestAbsolute(t *testing.T) {
-	here, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for given, want := range map[string]string{
-		"":                        "",
-		"policies.git":            here + "/policies.git",
-		"./a/../policies.git/":    here + "/policies.git",
-		"/srv/policies.git":       "/srv/policies.git",
-		"/srv/odd:name.git":       "/srv/odd:name.git",
-		"https://h.example/p.git": "https://h.example/p.git",
-		"file:///srv/p.git":       "file:///srv/p.git",
-		"git@h.example:p.git":     "git@h.example:p.git",
-		"h.example:a/p.git":       "h.example:a/p.git",
-	} {
-		if got, err := absolute(given); got != want || err != nil {
-			t.Errorf("%q is %q, %v; want %q", given, got, err, want)
-		}
-	}
-}
-
-func TestInRepository(t *testing.T) {
-	for given, want := range map[string]string{
-		"": "", ".": "", "/": "", "./": "", "policies": "policies", "/policies/": "policies", "a//b/./c": "a/b/c", "a/../b": "b",
-	} {
-		if got, err := inRepository(given); got != want || err != nil {
-			t.Errorf("%q is %q, %v; want %q", given, got, err, want)
-		}
-	}
-	for _, given := range []string{"..", "../x", "a/../../b", "/../b"} {
-		if got, err := inRepository(given); err == nil {
-			t.Errorf("%q is %q", given, got)
-		}
-	}
-}

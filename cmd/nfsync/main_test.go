@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"syscall"
 	"testing"
@@ -17,6 +18,7 @@ import (
 
 	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/host"
+	"nfsync.dev/nfsync/internal/netns"
 	"nfsync.dev/nfsync/internal/source"
 	"nfsync.dev/nfsync/internal/vz/vztest"
 )
@@ -52,7 +54,8 @@ func isolated() int {
 		Unshareflags: unix.CLONE_NEWNS, // makes / private too
 		Pdeathsig:    syscall.SIGKILL,
 	}
-	err := runBound(cmd)
+	runtime.LockOSThread() // Pdeathsig is the thread's
+	err := cmd.Run()
 	var exit *exec.ExitError
 	switch {
 	case err == nil:
@@ -137,7 +140,7 @@ func prepareNode(env *testscript.Env) error {
 	}
 	node := filepath.Join(env.WorkDir, "node")
 	env.Defer(func() { unix.Unmount(node, unix.MNT_DETACH) })
-	return newNamespace(node)
+	return netns.Create(node)
 }
 
 // exits runs a command and fails unless it ends with that code:
@@ -172,7 +175,7 @@ func netnsCommand(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Check(errors.Join(unix.Unmount(path, unix.MNT_DETACH), os.Remove(path)))
 			continue
 		}
-		ts.Check(newNamespace(path))
+		ts.Check(netns.Create(path))
 		ts.Defer(func() { unix.Unmount(path, unix.MNT_DETACH) })
 	}
 }
@@ -217,7 +220,8 @@ func mount(ts *testscript.TestScript, _ bool, args []string) {
 // bind gives a namespace a second name: bind node netns/host.
 func bind(ts *testscript.TestScript, _ bool, args []string) {
 	path := ts.MkAbs(args[1])
-	ts.Check(pin(ts.MkAbs(args[0]), path))
+	ts.Check(os.WriteFile(path, nil, 0o600))
+	ts.Check(unix.Mount(ts.MkAbs(args[0]), path, "", unix.MS_BIND, ""))
 	ts.Defer(func() { unix.Unmount(path, unix.MNT_DETACH) })
 }
 

@@ -1,21 +1,21 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"nfsync.dev/nfsync/internal/agent"
 	"nfsync.dev/nfsync/internal/apply"
+	"nfsync.dev/nfsync/internal/demo"
+	"nfsync.dev/nfsync/internal/durable"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/spec"
 	"nfsync.dev/nfsync/internal/view"
@@ -45,8 +45,8 @@ but --out.`,
   nfsync plan policies/ --out today.plan && nfsync apply today.plan
   nfsync plan policies/ --snapshot hn-1.yaml
   nfsync plan --git https://git.example.com/policies.git --branch main`,
-		Args: args(0, 1, ""),
-		RunE: verb(func(ctx context.Context, args []string) error { return a.plan(ctx, &o, args) }),
+		Args: argCount(0, 1, ""),
+		RunE: withContext(func(ctx context.Context, args []string) error { return a.plan(ctx, &o, args) }),
 	}
 	f := cmd.Flags()
 	f.StringArrayVar(&o.snapshots, "snapshot", nil, "plan for the node of this NodeSnapshot `file` instead of this one")
@@ -77,7 +77,7 @@ func (a *app) plan(ctx context.Context, o *planOptions, args []string) error {
 		return err
 	}
 	if o.out != "" {
-		if err := savePlan(o.out, plan, policies.files); err != nil {
+		if err := savePlan(durable.Writer{}, o.out, plan, policies.files); err != nil {
 			return err
 		}
 	}
@@ -100,8 +100,8 @@ func (o *planOptions) check() error {
 	if len(o.snapshots) > 1 {
 		return usageError{errors.New("--snapshot is given twice: this version plans for one node at a time")}
 	}
-	if ext := filepath.Ext(o.out); isPolicyFile(ext) {
-		return usageError{fmt.Errorf("a saved plan cannot be named *%s: apply would take it for a policy", ext)}
+	if nf.IsPolicyFile(o.out) {
+		return usageError{fmt.Errorf("a saved plan cannot be named *%s: apply would take it for a policy", filepath.Ext(o.out))}
 	}
 	return nil
 }
@@ -174,67 +174,21 @@ func (a *app) applyLine(o *gitOptions, path string, elsewhere bool) string {
 	} else {
 		words = append(words, o.words()...)
 	}
-	if !elsewhere && a.getenv(demoVariable) == "" {
+	if !elsewhere && a.getenv(demo.Variable) == "" {
 		words = append(words, a.nodeWords()...)
 	}
-	return typed(words...)
+	return view.CommandLine(words...)
 }
 
-// savePlan writes the plan for apply, whole or not at all. A link keeps leading
-// where it led, and a device or pipe is written to: putting a file in its place
-// would take it away from everybody else.
-func savePlan(path string, p nf.Plan, files []spec.File) (err error) {
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("cannot save the plan: %w", err)
-		}
-	}()
-	if fi, err := os.Stat(path); err == nil && !fi.Mode().IsRegular() {
-		return writePlan(path, p, files)
+// savePlan writes the plan for apply, whole or not at all.
+func savePlan(w durable.Writer, path string, p nf.Plan, files []spec.File) error {
+	var text bytes.Buffer
+	err := view.SavedPlan(&text, p, files)
+	if err == nil {
+		err = w.Save(path, text.Bytes(), 0o644)
 	}
-	if path, err = followed(path); err != nil {
-		return err
-	}
-	dir, _ := filepath.Split(path)
-	f, err := os.CreateTemp(cmp.Or(dir, "."), ".nfsync-plan-*")
 	if err != nil {
-		return err
+		return fmt.Errorf("cannot save the plan: %w", err)
 	}
-	defer func() { _ = os.Remove(f.Name()) }() // where it could not be put in its place
-	if err := errors.Join(view.SavedPlan(f, p, files), f.Chmod(0o644), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return nil
 }
-
-// maxLinks is how many links the kernel follows, path_resolution(7).
-const maxLinks = 40
-
-// followed is where a path leads that is a link, though nothing may be there
-// yet; any other path is itself. Nothing is cleaned: .. is of where a link of
-// the path leads.
-func followed(path string) (string, error) {
-	for range maxLinks {
-		to, err := os.Readlink(path)
-		if err != nil {
-			return path, nil // no link, or not there
-		}
-		if !filepath.IsAbs(to) {
-			dir, _ := filepath.Split(path)
-			to = dir + to
-		}
-		path = to
-	}
-	return "", &fs.PathError{Op: "open", Path: path, Err: syscall.ELOOP}
-}
-
-// writePlan writes the plan to what is there already and is no regular file.
-func writePlan(path string, p nf.Plan, files []spec.File) error {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	return errors.Join(view.SavedPlan(f, p, files), f.Close())
-}
-
-func isPolicyFile(ext string) bool { return ext == ".yaml" || ext == ".yml" }

@@ -5,22 +5,22 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 
+	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/spec"
 	"nfsync.dev/nfsync/internal/view"
 )
 
-// policies are what a command was told to want, with the files that say so.
+// policies are the policies of a command, with the files that hold them.
 type policies struct {
 	spec.Policies
 	files    []spec.File
 	revision string // the commit that they are of, or empty
 }
 
-// readPolicies reads the policies of one path. Invalid ones are told on stderr
-// and are the outcome 4.
+// readPolicies reads the policies of one path. The errors of invalid ones go to
+// stderr, and the outcome is 4.
 func (a *app) readPolicies(path string) (policies, error) {
 	files, diagnostics, err := readPath(path)
 	if err != nil {
@@ -34,21 +34,21 @@ func (a *app) readPolicies(path string) (policies, error) {
 }
 
 // readPath reads the policies below a directory, or those of a file. In a
-// directory files of other names are none of nfsync's business; a file that was
-// named is, and passing it over would look as if all were well.
+// directory, files of other names are ignored. A file that was named is not: to
+// ignore it would report success.
 func readPath(path string) ([]spec.File, []spec.Diagnostic, error) {
-	if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && !isPolicyFile(filepath.Ext(path)) {
+	if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && !nf.IsPolicyFile(path) {
 		return nil, nil, fmt.Errorf("cannot read policies: the name of %s does not end in .yaml or .yml", path)
 	}
 	return spec.ReadDir(path)
 }
 
-// refuseInvalid tells the errors of policy files on stderr, if there are any.
+// refuseInvalid writes the errors of policy files to stderr, if there are any.
 func (a *app) refuseInvalid(list []spec.Diagnostic) error {
 	if len(list) == 0 {
 		return nil
 	}
-	if err := view.Diagnostics(a.stderr, view.FormatText, sorted(list), nil, 0); err != nil {
+	if err := view.Diagnostics(a.stderr, view.FormatText, sortDiagnostics(list), nil, 0); err != nil {
 		return err
 	}
 	fmt.Fprintf(a.stderr, "nfsync: the policies are invalid: nothing was planned or applied\n")
@@ -69,8 +69,8 @@ func readAll(paths []string) (files []spec.File, diagnostics []spec.Diagnostic, 
 	return files, diagnostics, nil
 }
 
-// sorted orders diagnostics by their place, each once.
-func sorted(list []spec.Diagnostic) []spec.Diagnostic {
+// sortDiagnostics orders diagnostics by their place, each once.
+func sortDiagnostics(list []spec.Diagnostic) []spec.Diagnostic {
 	slices.SortStableFunc(list, func(a, b spec.Diagnostic) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})

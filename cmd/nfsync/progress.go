@@ -21,7 +21,7 @@ type progress struct {
 	shown    bool
 }
 
-// progressEvery keeps a thousand fast changes from being a thousand lines.
+// progressEvery is the least time between two lines: fast changes share one.
 const progressEvery = 50 * time.Millisecond
 
 func (a *app) progress() *progress {
@@ -48,5 +48,46 @@ func (p *progress) event(e apply.Event) {
 func (p *progress) end() {
 	if p.shown {
 		fmt.Fprint(p.w, "\r\x1b[K")
+	}
+}
+
+// A fetch that takes longer than fetchQuiet is shown on a terminal, with how long
+// it has taken so far.
+const fetchQuiet = 300 * time.Millisecond
+
+// fetching shows on a terminal that a fetch goes on, until stop is called.
+func (a *app) fetching(from string) (stop func()) {
+	if _, ok := terminal(a.stderr); !ok || a.logFormat == logJSON {
+		return func() {}
+	}
+	return rewriteLine(a.stderr, fetchQuiet, func(waited time.Duration) string {
+		return fmt.Sprintf("fetching %q (%ds)", from, int(waited.Seconds()))
+	})
+}
+
+// rewriteLine writes a line again and again, and clears it in the end.
+func rewriteLine(w io.Writer, every time.Duration, line func(time.Duration) string) (stop func()) {
+	done, over := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(over)
+		began, shown := time.Now(), false
+		t := time.NewTicker(every)
+		defer t.Stop()
+		for {
+			select {
+			case <-done:
+				if shown {
+					fmt.Fprint(w, "\r\x1b[K")
+				}
+				return
+			case <-t.C:
+				shown = true
+				fmt.Fprint(w, "\r\x1b[K"+line(time.Since(began)))
+			}
+		}
+	}()
+	return func() {
+		close(done)
+		<-over
 	}
 }

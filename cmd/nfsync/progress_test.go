@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/nf"
@@ -38,5 +39,27 @@ func TestProgress(t *testing.T) {
 	got := show(&progress{log: slog.New(slog.NewJSONHandler(&log, nil))}, &log)
 	if strings.Count(got, "\n") != 1 || !strings.Contains(got, `"msg":"change applied"`) || !strings.Contains(got, `"to":"5"`) {
 		t.Errorf("as JSON %s", got)
+	}
+}
+
+// A fetch that takes its time is told on a terminal, over and over on one line
+// that is gone at last; one that does not is not.
+func TestFetching(t *testing.T) {
+	var out strings.Builder
+	stop := rewriteLine(&out, time.Hour, func(time.Duration) string { return "fetching" })
+	stop()
+	if out.String() != "" {
+		t.Errorf("a short fetch is told: %q", out.String())
+	}
+	shown := make(chan bool, 100)
+	stop = rewriteLine(&out, time.Millisecond, func(time.Duration) string {
+		shown <- true
+		return "fetching"
+	})
+	<-shown
+	<-shown
+	stop()
+	if got := out.String(); !strings.HasPrefix(got, "\r\x1b[Kfetching\r\x1b[Kfetching") || !strings.HasSuffix(got, "\r\x1b[K") {
+		t.Errorf("the terminal got %q", got)
 	}
 }

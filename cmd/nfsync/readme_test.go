@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"nfsync.dev/nfsync/internal/netns"
 )
 
 // TestReadme runs the README's plan of the README's policy.
@@ -25,7 +27,7 @@ func TestReadme(t *testing.T) {
 	if err := os.MkdirAll(n.path("netns"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := newNamespace(n.path("netns/web-1")); err != nil {
+	if err := netns.Create(n.path("netns/web-1")); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { unix.Unmount(n.path("netns/web-1"), unix.MNT_DETACH) })

@@ -22,10 +22,10 @@ Put right by hand what has to be, then take the state that is there with
 --accept. It ends with 6 while something is left and not accepted.`,
 		Example: `  nfsync recover
   nfsync recover --accept`,
-		Args: args(0, 0, ""),
-		RunE: verb(func(ctx context.Context, _ []string) error { return a.recover(ctx, accept) }),
+		Args: argCount(0, 0, ""),
+		RunE: withContext(func(ctx context.Context, _ []string) error { return a.recover(ctx, accept) }),
 	}
-	cmd.Flags().BoolVar(&accept, "accept", false, "take the present state as it is")
+	cmd.Flags().BoolVar(&accept, "accept", false, "take the state as it is now")
 	return cmd
 }
 

@@ -14,15 +14,15 @@ import (
 
 	"nfsync.dev/nfsync/internal/host"
 	"nfsync.dev/nfsync/internal/kernel"
+	"nfsync.dev/nfsync/internal/netns"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/view"
 )
 
-// Where nfsync keeps its things unless told otherwise.
+// The default directories.
 const (
 	defaultStateDir = "/var/lib/nfsync"
 	defaultRunDir   = "/run/nfsync"
-	defaultNetnsDir = "/run/netns"
 )
 
 // The formats of messages on stderr.
@@ -58,8 +58,8 @@ func (o *options) register(f *pflag.FlagSet, getenv func(string) string) {
 	f.StringVar(&o.stateDir, "state-dir", systemdDir(getenv, "STATE_DIRECTORY", defaultStateDir), "`directory` of what nfsync remembers")
 	f.StringVar(&o.runDir, "run-dir", systemdDir(getenv, "RUNTIME_DIRECTORY", defaultRunDir), "`directory` of the lock")
 	f.StringVar(&o.root, "root", "/", "`directory` below which /lib/modules and the boot files are")
-	f.StringSliceVar(&o.runtimes, "runtime", []string{nf.RuntimeVZ, nf.RuntimeNetns}, "container `runtimes` to look for: vz (Virtuozzo 7), netns (named network namespaces)")
-	f.StringVar(&o.netnsDir, "netns-dir", defaultNetnsDir, "`directory` of the named network namespaces")
+	f.StringSliceVar(&o.runtimes, "runtime", []string{nf.RuntimeVZ, nf.RuntimeNetns}, "container `runtimes` to list: vz (Virtuozzo 7), netns (named network namespaces)")
+	f.StringVar(&o.netnsDir, "netns-dir", netns.DefaultDir, "`directory` of the named network namespaces")
 	f.StringVar(&o.nodeNetns, "node-netns", "", "`path` of the node's network namespace, where nfsync is not in it")
 	f.StringVar(&o.vzRoot, "vz-root", "/", "`directory` below which everything of Virtuozzo is: programs, configurations, /proc/mounts")
 	f.StringVar(&o.logFormat, "log-format", logText, "`format` of messages on stderr: text, json")
@@ -224,9 +224,9 @@ func unknownVerb(cmd *cobra.Command, args []string) error {
 // noMore is as many arguments as one likes.
 const noMore = math.MaxInt
 
-// args is a usage error where there are not as many arguments as that. what
-// they are is told where one is missing.
-func args(least, most int, what string) cobra.PositionalArgs {
+// argCount returns a usage error where there are fewer or more arguments. what
+// names them where one is missing.
+func argCount(least, most int, what string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		switch {
 		case len(args) < least:
@@ -238,7 +238,7 @@ func args(least, most int, what string) cobra.PositionalArgs {
 	}
 }
 
-// verb adapts a run function to cobra.
-func verb(run func(context.Context, []string) error) func(*cobra.Command, []string) error {
+// withContext adapts a run function to cobra.
+func withContext(run func(context.Context, []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error { return run(cmd.Context(), args) }
 }

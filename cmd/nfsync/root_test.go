@@ -58,9 +58,3 @@ func TestDirectories(t *testing.T) {
 		}
 	}
 }
-
-func TestTyped(t *testing.T) {
-	if got, want := typed("nfsync", "apply", "my policies", "it's"), `nfsync apply 'my policies' 'it'\''s'`; got != want {
-		t.Errorf("%s, want %s", got, want)
-	}
-}

@@ -19,9 +19,9 @@ func schemaCommand(a *app) *cobra.Command {
 for programs that read what nfsync prints. Without a kind it lists them.`,
 		Example: `  nfsync schema
   nfsync schema Policy > policy.schema.json`,
-		Args:      args(0, 1, ""),
+		Args:      argCount(0, 1, ""),
 		ValidArgs: schemas.Kinds(),
-		RunE:      verb(a.schema),
+		RunE:      withContext(a.schema),
 	}
 }
 

@@ -19,9 +19,9 @@ containers as a NodeSnapshot document, as YAML unless -o says otherwise. A plan
 made from it equals the plan made on the node.`,
 		Example: `  nfsync snapshot > hn-1.yaml
   nfsync plan policies/ --snapshot hn-1.yaml`,
-		Args: args(0, 0, ""),
+		Args: argCount(0, 0, ""),
 	}
-	cmd.RunE = verb(func(ctx context.Context, _ []string) error {
+	cmd.RunE = withContext(func(ctx context.Context, _ []string) error {
 		format := a.format
 		if !cmd.Flags().Changed("output") {
 			format = view.FormatYAML

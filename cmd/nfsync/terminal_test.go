@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"nfsync.dev/nfsync/internal/netns"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/vz/vztest"
 )
@@ -117,7 +118,7 @@ type node struct {
 func newNode(t *testing.T) node {
 	t.Helper()
 	n := node{dir: t.TempDir()}
-	if err := newNamespace(n.path("node")); err != nil {
+	if err := netns.Create(n.path("node")); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { unix.Unmount(n.path("node"), unix.MNT_DETACH) })

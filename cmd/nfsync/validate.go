@@ -20,8 +20,8 @@ It ends with 4 where a file is invalid, and with 3 where all are valid but two
 policies of equal priority and the same selectors want different things.`,
 		Example: `  nfsync validate policies/
   nfsync validate -o json web.yaml db.yaml`,
-		Args: args(1, noMore, "policy files, or directories that hold them"),
-		RunE: verb(a.validate),
+		Args: argCount(1, noMore, "policy files, or directories that hold them"),
+		RunE: withContext(a.validate),
 	}
 }
 
@@ -31,7 +31,7 @@ func (a *app) validate(_ context.Context, paths []string) error {
 		return err
 	}
 	parsed, more := spec.Parse(files)
-	diagnostics = sorted(append(diagnostics, more...))
+	diagnostics = sortDiagnostics(append(diagnostics, more...))
 	code := exitOK
 	var conflicts []spec.Conflict
 	switch {

@@ -16,9 +16,9 @@ func versionCommand(a *app) *cobra.Command {
 		Use:     "version",
 		Short:   "Print which nfsync this is",
 		Example: `  nfsync version -o json`,
-		Args:    args(0, 0, ""),
-		RunE: verb(func(context.Context, []string) error {
-			return finish(exitOK, view.Version(a.stdout, a.format, build(), a.viewOptions(a.stdout)))
+		Args:    argCount(0, 0, ""),
+		RunE: withContext(func(context.Context, []string) error {
+			return finish(exitOK, view.Version(a.stdout, a.format, buildInfo(), a.viewOptions(a.stdout)))
 		}),
 	}
 }
@@ -26,14 +26,15 @@ func versionCommand(a *app) *cobra.Command {
 // versionText is what version prints; --version prints it too.
 func versionText() string {
 	var b strings.Builder
-	if err := view.Version(&b, view.FormatText, build(), view.Options{}); err != nil {
+	if err := view.Version(&b, view.FormatText, buildInfo(), view.Options{}); err != nil {
 		return ""
 	}
 	return b.String()
 }
 
-// build is what the linker was told, completed by what the compiler recorded.
-func build() view.Build {
+// buildInfo returns what the linker was given, completed by what the compiler
+// recorded.
+func buildInfo() view.Build {
 	b := view.Build{Version: version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -10,6 +10,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+const lockName = "lock"
+
+// LockHolder returns the id of the process that holds the lock; empty if it is free.
+// It creates no file, and holds the lock for a moment.
+func LockHolder(dir string) (string, error) {
+	f, err := os.Open(filepath.Join(dir, lockName))
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return holder(f), nil
+	}
+	return "", err
+}
+
 // Lock takes the lock of this node and returns the function that releases it. A
 // caller that has more to write than Run does takes it, and sets Input.Locked. The
 // error is ErrLocked if another process holds it. The kernel releases it when the
@@ -18,7 +38,7 @@ func Lock(dir string) (unlock func(), err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("cannot lock: %w", err)
 	}
-	path := filepath.Join(dir, "lock")
+	path := filepath.Join(dir, lockName)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("cannot lock: %w", err)

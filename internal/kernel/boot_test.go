@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/state/statetest"
 )
 
 var (
@@ -186,6 +187,35 @@ func TestSetBootTouchesNoMore(t *testing.T) {
 	if entries, err := os.ReadDir(filepath.Join(dir, "etc/sysctl.d")); err != nil || len(entries) != 1 {
 		t.Errorf("%v, %v", entries, err)
 	}
+}
+
+// Whenever the power is cut, a boot file holds what it held or what it should
+// hold; once SetBoot has returned, the latter. One that is removed stays removed.
+func TestBootOutlivesAPowerCut(t *testing.T) {
+	statetest.PowerCuts(func(disk *statetest.Disk, cut func(string, func()) bool) {
+		fs, dir := bootOf(t, nil)
+		fs.Writer.Disk = disk
+		set := func(n int64) {
+			if err := fs.SetBoot(nf.KeyMax, nf.Number(n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		set(1)
+		finished := cut(dir, func() { set(2) })
+		values, err := fs.BootValues()
+		if got := values[nf.KeyMax]; err != nil || got != nf.Number(2) && (finished || got != nf.Number(1)) {
+			t.Fatalf("finished %v: %v, %v", finished, got, err)
+		}
+		removed := false
+		disk.Before = func(call, path string) error {
+			_, err := os.Stat(filepath.Join(dir, sysctlConf))
+			removed = call == statetest.Sync && path == filepath.Join(dir, filepath.Dir(sysctlConf)) && err != nil
+			return nil
+		}
+		if err := fs.SetBoot(nf.KeyMax, nf.Absent()); err != nil || !removed {
+			t.Fatalf("its directory is not synced after the file was removed: %v", err)
+		}
+	})
 }
 
 // A crash between the two files of a module leaves what says nothing of it.

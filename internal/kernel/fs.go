@@ -8,14 +8,18 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"nfsync.dev/nfsync/internal/durable"
 )
 
 // FS is where the kernel's files are. The zero value is not useful: give all
-// three.
+// three directories.
 type FS struct {
 	Proc string // procfs, normally /proc
 	Sys  string // sysfs, normally /sys
 	Root string // where lib/modules, etc and boot are, normally /
+	// Writer writes the boot files.
+	Writer durable.Writer
 }
 
 func (fs FS) proc(elem ...string) string { return filepath.Join(append([]string{fs.Proc}, elem...)...) }

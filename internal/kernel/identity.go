@@ -3,13 +3,14 @@ package kernel
 import (
 	"fmt"
 	"strings"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// Identity tells which start of which kernel this is: the boot id of
+// Identity returns which start of which kernel this is: the boot id of
 // /proc/sys/kernel/random/boot_id, and what uname(2) says of the kernel and of
 // the node's name.
 func (fs FS) Identity() (bootID string, k nf.Kernel, nodeName string, err error) {
@@ -24,4 +25,27 @@ func (fs FS) Identity() (bootID string, k nf.Kernel, nodeName string, err error)
 		return "", k, nodeName, fmt.Errorf("cannot read the boot id: %w", err)
 	}
 	return strings.TrimSpace(string(data)), k, nodeName, nil
+}
+
+// NetnsID returns the id of an open network namespace, by the ioctl NS_GET_ID
+// (ioctl_nsfs(2), Linux 6.18).
+func NetnsID(fd int) (uint64, error) {
+	var id uint64
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.NS_GET_ID, uintptr(unsafe.Pointer(&id)))
+	if errno != 0 {
+		return 0, errno
+	}
+	return id, nil
+}
+
+// NetnsCookie returns the cookie of the calling thread's network namespace, by
+// the socket option SO_NETNS_COOKIE (net/core/sock.c, Linux 5.14). A socket of
+// the local family loads no module.
+func NetnsCookie() (uint64, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(fd)
+	return unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
 }

@@ -134,12 +134,12 @@ func (fs FS) initModule(name, path, params string) error {
 		if base, _ := moduleName(file); base != name {
 			return nil
 		}
-		done, result = true, fs.initFile(path, strings.TrimSpace(params))
+		done, result = true, initFile(path, strings.TrimSpace(params))
 		return result
 	}
 	kmodLoad(fs.root("lib/modules"), name, params, init)
 	if !done {
-		return fs.initFile(path, params)
+		return initFile(path, params)
 	}
 	return result
 }
@@ -156,10 +156,9 @@ func kmodLoad(dir, name, params string, init kmod.InitFunc) {
 
 // initFile loads one file: as it is where the kernel can read it, else
 // decompressed here.
-func (fs FS) initFile(path, params string) error {
+func initFile(path, params string) error {
 	suffix := compression(path)
-	algorithm, _ := readString(fs.sys("module/compression"))
-	if suffix == "" || algorithms[suffix] == algorithm {
+	if format := ModuleDecompression.Ask(nil); suffix == "" || format.Can == nf.Yes && algorithms[suffix] == format.Detail {
 		flags := 0
 		if suffix != "" {
 			flags = compressedFile

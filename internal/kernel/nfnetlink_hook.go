@@ -18,11 +18,10 @@ const (
 )
 
 // conntrackHook is the name of a hook of conntrack that is registered in the
-// network namespace of the calling thread, and whether the kernel has told at
-// all: it does since Linux 5.14, where nfnetlink_hook is there already. Conntrack
-// registers its first hook at prerouting, in each family that it tracks.
+// network namespace of the calling thread, and whether the kernel lists hooks.
+// Conntrack registers its first hook at prerouting, in each family that it tracks.
 func conntrackHook(m *nf.Modules) (name string, listed bool) {
-	if there, err := present(m, "nfnetlink_hook"); !there || err != nil {
+	if there, err := present(m, "nfnetlink_hook"); !there || err != nil || HookList.Lacks(m) {
 		return "", false
 	}
 	conn, err := openNfnetlink()

@@ -45,6 +45,22 @@ func EnterIf(path string, check func(Identity) error, f func() error) error {
 	return enterFD(fd, f)
 }
 
+// Create makes a network namespace and gives it a name, as ip-netns(8) add does.
+func Create(path string) error {
+	err := os.WriteFile(path, nil, 0o600)
+	if err == nil {
+		onThread(func() { // never unlocked: the thread ends
+			if err = unix.Unshare(unix.CLONE_NEWNET); err == nil {
+				err = unix.Mount(ownPath(), path, "", unix.MS_BIND, "")
+			}
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("cannot make the network namespace %s: %w", path, err)
+	}
+	return nil
+}
+
 // visit is one run of a function inside a namespace, and how it ended.
 type visit struct {
 	err      error

@@ -6,9 +6,10 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"nfsync.dev/nfsync/internal/kernel"
 )
 
 // Identity tells one network namespace from every other of the same boot. The
@@ -57,41 +58,20 @@ func identifyFD(fd int) (Identity, error) {
 		return Identity{}, fmt.Errorf("cannot identify the network namespace: %w", err)
 	}
 	id := Identity{Device: uint64(st.Dev), Inode: st.Ino}
-	if number, err := namespaceID(fd); err == nil {
-		id.Cookie = number
-		return id, nil
+	if !kernel.NetnsIDs.Lacks(nil) {
+		if number, err := kernel.NetnsID(fd); err == nil {
+			id.Cookie = number
+			return id, nil
+		}
 	}
 	err := enterFD(fd, func() error {
-		id.Cookie = cookie()
+		if !kernel.NetnsCookies.Lacks(nil) {
+			id.Cookie, _ = kernel.NetnsCookie()
+		}
 		return nil
 	})
 	if errors.Is(err, unix.EPERM) {
 		return id, nil
 	}
 	return id, err
-}
-
-// namespaceID is the id of an open namespace: ioctl_nsfs(2), Linux 6.18.
-func namespaceID(fd int) (uint64, error) {
-	var id uint64
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.NS_GET_ID, uintptr(unsafe.Pointer(&id)))
-	if errno != 0 {
-		return 0, errno
-	}
-	return id, nil
-}
-
-// cookie is that of the calling thread's network namespace; 0 where the kernel
-// has none. A socket of the local family loads no module.
-func cookie() uint64 {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return 0
-	}
-	defer unix.Close(fd)
-	n, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
-	if err != nil {
-		return 0
-	}
-	return n
 }

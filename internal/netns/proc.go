@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"nfsync.dev/nfsync/internal/kernel"
 )
 
 // Proc hands out procfs for reading the sysctls of many network namespaces.
@@ -63,6 +65,9 @@ func (p *Proc) Close() {
 
 func (p *Proc) renew() {
 	p.Close()
+	if kernel.OwnProcfs.Lacks(nil) {
+		return
+	}
 	if fd, err := newProc(); err == nil {
 		p.fd, p.left = fd, perProc
 	}

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"nfsync.dev/nfsync/internal/kernel"
 	"nfsync.dev/nfsync/internal/nf"
 )
 
@@ -224,8 +225,8 @@ func TestCookie(t *testing.T) {
 	for i := range 3 {
 		path := addNamespace(t, dir, fmt.Sprint(i), unix.CLONE_NEWNET)
 		var first, second uint64
-		err := Enter(path, func() error { first = cookie(); return nil })
-		err = errors.Join(err, Enter(path, func() error { second = cookie(); return nil }))
+		err := Enter(path, func() (err error) { first, err = kernel.NetnsCookie(); return err })
+		err = errors.Join(err, Enter(path, func() (err error) { second, err = kernel.NetnsCookie(); return err }))
 		if err != nil || first == 0 || first != second || cookies[first] {
 			t.Errorf("cookies %d and %d, %v", first, second, err)
 		}

@@ -62,7 +62,7 @@ const (
 	WarnModuleUnknown     = "module-unknown"     // a level's module cannot be said to exist or not
 	WarnNoLongerWanted    = "no-longer-wanted"   // nfsync set the key, no policy names it any more
 	WarnSelectsNothing    = "selects-nothing"    // a policy matches no container of this node
-	WarnNoPolicy          = "no-policy"          // no policy is for this node
+	WarnNoPolicy          = "no-policy"          // no policy selects this node
 	WarnNodeNamespace     = "node-namespace"     // a file under the netns directory names the node's own namespace
 	WarnNotANamespace     = "not-a-namespace"    // a file under the netns directory is no namespace, or dangles
 	WarnRuntimeBroken     = "runtime-broken"     // a runtime is there and cannot be read

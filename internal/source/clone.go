@@ -57,6 +57,19 @@ type clone struct {
 	*objects
 }
 
+// CloneDir returns the directory for clones: below the state directory or, if this
+// user cannot write there, a temporary one, which done removes.
+func CloneDir(stateDir string) (dir string, done func(), err error) {
+	if unix.Access(stateDir, unix.W_OK|unix.X_OK) == nil {
+		return filepath.Join(stateDir, "git"), func() {}, nil
+	}
+	dir, err = os.MkdirTemp("", "nfsync-git-")
+	if err != nil {
+		return "", nil, fmt.Errorf("cannot keep a clone: %w", err)
+	}
+	return dir, func() { _ = os.RemoveAll(dir) }, nil // best effort: it is below the temporary directory
+}
+
 // openClone opens a clone and checks that it can be used.
 func openClone(dir string) (c *clone, err error) {
 	err = catch(func() error {

@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
+
+	"nfsync.dev/nfsync/internal/nf"
 )
 
 // Fetch fetches the revision that cfg names and verifies it. last are the positions
@@ -47,8 +48,6 @@ func Fetch(ctx context.Context, cfg Config, last []Position, accept string) (Rev
 	return Revision{}, failed.orNil()
 }
 
-var fullHash = regexp.MustCompile(`^[0-9a-f]{40}$`)
-
 // check returns the first error of a configuration, without a network.
 func check(cfg Config, accept string) error {
 	if len(cfg.URLs) == 0 {
@@ -64,7 +63,7 @@ func check(cfg Config, accept string) error {
 		return errors.New("cannot fetch: of branch, tag and commit only one can be followed")
 	}
 	for what, hash := range map[string]string{"commit": cfg.Commit, "accepted commit": accept} {
-		if hash != "" && !fullHash.MatchString(hash) {
+		if hash != "" && !nf.IsCommitID(hash) {
 			return fmt.Errorf("cannot fetch: the %s %q is not a full hash of 40 lower-case hexadecimal digits", what, hash)
 		}
 	}
@@ -73,7 +72,7 @@ func check(cfg Config, accept string) error {
 			return fmt.Errorf("cannot fetch: %q is no name of a branch or tag", name.Short())
 		}
 	}
-	if _, err := cleanPath(cfg.Path); err != nil {
+	if _, err := CleanPath(cfg.Path); err != nil {
 		return err
 	}
 	if cfg.Dir == "" {

@@ -136,13 +136,13 @@ func (r *remote) said(err error) error {
 	case errors.As(err, &redirect):
 		return redirect
 	case errors.Is(err, transport.ErrAuthenticationRequired) && r.auth == nil:
-		return errors.New("it wants to know who asks: name a user and password file, or a token file")
+		return errors.New("authentication required: use --user and --password-file, or --token-file")
 	case errors.Is(err, transport.ErrAuthenticationRequired):
 		return fmt.Errorf("it does not accept the credentials: %w", err)
 	case errors.Is(err, transport.ErrAuthorizationFailed):
-		return fmt.Errorf("who asks may not read the repository: %w", err)
+		return fmt.Errorf("this user may not read the repository: %w", err)
 	case errors.Is(err, transport.ErrRepositoryNotFound):
-		return fmt.Errorf("it has no such repository, or hides it from who asks: %w", err)
+		return fmt.Errorf("it has no such repository, or hides it from this user: %w", err)
 	case errors.Is(err, transport.ErrEmptyRemoteRepository):
 		return errors.New("the repository is empty: it has no commit yet")
 	}

@@ -24,7 +24,7 @@ func (j *job) hand(h *history, t target, commit plumbing.Hash, warnings []string
 	if err != nil {
 		return err
 	}
-	below, err := cleanPath(j.config().Path)
+	below, err := CleanPath(j.config().Path)
 	if err != nil {
 		return err
 	}

@@ -52,7 +52,7 @@ func TestHTTPCredentials(t *testing.T) {
 				t.Errorf("commit %s", got.Commit)
 			}
 			cfg.Auth = Auth{}
-			fails(t, cfg, nil, "name a user and password file, or a token file")
+			fails(t, cfg, nil, "authentication required: use --user and --password-file, or --token-file")
 			cfg.Auth = Auth{User: "deploy", PasswordFile: secret(t, "wr0ng-passw0rd")}
 			err := fails(t, cfg, nil, "does not accept the credentials", "who are you?")
 			noSecret(t, err.Error(), "wr0ng-passw0rd", basic("deploy", "wr0ng-passw0rd"))

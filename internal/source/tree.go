@@ -3,6 +3,7 @@ package source
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"strings"
 	"unicode"
@@ -10,6 +11,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
+
+	"nfsync.dev/nfsync/internal/nf"
 )
 
 // The bounds of the policy path.
@@ -19,15 +22,17 @@ const (
 	maxDepth    = 64       // directories
 )
 
-// cleanPath returns the policy path as it is in the tree: "" is the root.
-func cleanPath(p string) (string, error) {
-	clean := path.Clean("/" + p)
-	for part := range strings.SplitSeq(p, "/") {
-		if part == ".." {
-			return "", &TreeError{Path: p, Why: "the policy path leaves the repository"}
-		}
+// CleanPath returns a policy path as it is in the tree: clean, without a leading
+// slash, "" for the root. A path that leaves the repository is a *TreeError.
+func CleanPath(p string) (string, error) {
+	clean := path.Clean(strings.TrimLeft(p, "/"))
+	switch {
+	case clean == ".":
+		return "", nil
+	case !fs.ValidPath(clean):
+		return "", &TreeError{Path: p, Why: "the policy path leaves the repository"}
 	}
-	return strings.TrimPrefix(clean, "/"), nil
+	return clean, nil
 }
 
 // treeReader reads the policy files of a commit.
@@ -136,7 +141,7 @@ func (r *treeReader) visit(e *object.TreeEntry, name string, depth int) error {
 	case filemode.Dir:
 		return r.walk(e.Hash, name, depth+1)
 	case filemode.Regular, filemode.Executable, filemode.Deprecated:
-		if ext := path.Ext(name); ext == ".yaml" || ext == ".yml" {
+		if nf.IsPolicyFile(name) {
 			r.found = append(r.found, found{name, e.Hash})
 		}
 		return nil

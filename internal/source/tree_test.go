@@ -104,3 +104,18 @@ func TestExactlyOneMiB(t *testing.T) {
 		t.Errorf("%d files", len(got.Files))
 	}
 }
+
+func TestCleanPath(t *testing.T) {
+	for given, want := range map[string]string{
+		"": "", ".": "", "/": "", "./": "", "policies": "policies", "/policies/": "policies", "a//b/./c": "a/b/c", "a/../b": "b",
+	} {
+		if got, err := CleanPath(given); got != want || err != nil {
+			t.Errorf("%q is %q, %v; want %q", given, got, err, want)
+		}
+	}
+	for _, given := range []string{"..", "../x", "a/../../b", "/../b"} {
+		if got, err := CleanPath(given); err == nil {
+			t.Errorf("%q is %q", given, got)
+		}
+	}
+}

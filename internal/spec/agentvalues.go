@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"gopkg.in/yaml.v3"
+
+	"nfsync.dev/nfsync/internal/nf"
 )
 
 // The values of a configuration file. What may hold a secret, because somebody
@@ -106,11 +108,9 @@ func (p *parser) refName(path string, n *yaml.Node) (string, bool) {
 	return name, true
 }
 
-var fullHash = regexp.MustCompile(`^[0-9a-f]{40}$`)
-
 func (p *parser) commitID(path string, n *yaml.Node) (string, bool) {
 	id, ok := p.text(path, n)
-	if ok && !fullHash.MatchString(id) {
+	if ok && !nf.IsCommitID(id) {
 		p.report(n, "git rev-parse REVISION prints them", "%s must be all 40 hexadecimal digits of a commit, in lower case, not %s", path, quote(id))
 		return "", false
 	}

@@ -6,9 +6,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
+
+	"nfsync.dev/nfsync/internal/nf"
 )
 
 // File is one file to be parsed. Name is its path as errors show it.
@@ -71,7 +72,7 @@ func readTree(fsys fs.FS, shown func(string) string) ([]File, []Diagnostic, erro
 			return fs.SkipDir // git's own, never a part of the tree that is committed
 		case entry.IsDir():
 			return nil
-		case entry.Type()&fs.ModeSymlink == 0 && !isPolicyFile(name):
+		case entry.Type()&fs.ModeSymlink == 0 && !nf.IsPolicyFile(name):
 			return nil
 		}
 		return w.file(name, entry.Type())
@@ -80,8 +81,6 @@ func readTree(fsys fs.FS, shown func(string) string) ([]File, []Diagnostic, erro
 	slices.SortFunc(w.diagnostics, compareDiagnostics)
 	return w.files, w.diagnostics, err
 }
-
-func isPolicyFile(name string) bool { return path.Ext(name) == ".yaml" || path.Ext(name) == ".yml" }
 
 func (w *walk) file(name string, mode fs.FileMode) error {
 	switch {

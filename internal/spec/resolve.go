@@ -32,7 +32,7 @@ func (p Policies) Resolve(s *nf.Snapshot) nf.Wants {
 	wants := nf.Wants{List: []nf.Want{}, Warnings: []nf.Warning{}}
 	if len(node)+len(containers) == 0 {
 		wants.Warnings = append(wants.Warnings, nf.Warning{Code: nf.WarnNoPolicy, Target: nf.Node,
-			Message: fmt.Sprintf("no policy is for this node, %s: nothing is wanted of it", s.Node.Name)})
+			Message: fmt.Sprintf("no policy selects this node (%s)", s.Node.Name)})
 	}
 	wants.List = appendWants(wants.List, nf.Node, resolve(node))
 	selecting := map[*Policy]bool{}

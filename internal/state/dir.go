@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"nfsync.dev/nfsync/internal/durable"
 )
 
 // The names within the directory.
@@ -20,28 +22,27 @@ const (
 	receiptsName  = "receipts"
 	reserveName   = "reserve"
 	probeName     = "probe"
-	tempSuffix    = ".new"
 )
 
 // probeSize is what must fit on the disk for the directory to be opened: more
-// than a filesystem keeps within an inode.
+// than a filesystem stores within an inode.
 const probeSize = 16 << 10
 
 // Dir is the state directory, open for writing. Its user holds the lock of
 // package apply while it writes.
 type Dir struct {
 	path string
-	disk Disk
+	disk durable.Writer
 }
 
 // Open opens the state directory and makes it if it is missing, readable by
 // its owner only. It is an error if nothing can be written there: a read-only
 // or full filesystem is found out before anything is changed.
-func Open(path string) (*Dir, error) { return OpenOn(path, realDisk{}) }
+func Open(path string) (*Dir, error) { return OpenOn(path, nil) }
 
-// OpenOn is Open with another disk, for tests.
-func OpenOn(path string, disk Disk) (*Dir, error) {
-	d := &Dir{path, disk}
+// OpenOn is Open with another disk, for tests; nil is the real one.
+func OpenOn(path string, disk durable.Disk) (*Dir, error) {
+	d := &Dir{path, durable.Writer{Disk: disk}}
 	if err := d.prepare(); err != nil {
 		return nil, fmt.Errorf("cannot use the state directory %s: %w", path, err)
 	}
@@ -49,10 +50,8 @@ func OpenOn(path string, disk Disk) (*Dir, error) {
 }
 
 func (d *Dir) prepare() error {
-	for _, path := range []string{d.path, d.file(receiptsName)} {
-		if err := d.mkdir(path); err != nil {
-			return err
-		}
+	if err := d.disk.MkdirAll(d.file(receiptsName), 0o700); err != nil {
+		return err
 	}
 	if err := d.reserve(probeName, probeSize); err != nil {
 		return err
@@ -60,19 +59,8 @@ func (d *Dir) prepare() error {
 	return d.release(probeName)
 }
 
-// mkdir makes a directory that outlives a power cut.
-func (d *Dir) mkdir(path string) error {
-	if _, err := os.Stat(path); err == nil {
-		return nil
-	}
-	if err := os.MkdirAll(path, 0o700); err != nil {
-		return err
-	}
-	return d.syncDir(filepath.Dir(path))
-}
-
-// reserve takes room on the disk in a file of that name; a filesystem that
-// cannot reserve any is only tried out.
+// reserve takes room on the disk in a file of that name. On a filesystem that
+// cannot reserve any, it only checks that something can be written.
 func (d *Dir) reserve(name string, bytes int64) error {
 	f, err := os.OpenFile(d.file(name), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -89,7 +77,7 @@ func (d *Dir) reserve(name string, bytes int64) error {
 	return nil
 }
 
-// release gives back what reserve took.
+// release frees what reserve took.
 func (d *Dir) release(name string) error {
 	err := os.Remove(d.file(name))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -100,40 +88,7 @@ func (d *Dir) release(name string) error {
 
 func (d *Dir) file(name string) string { return filepath.Join(d.path, name) }
 
-// replace puts data in a file's place: all of it, or nothing.
+// replace puts data in a file's place.
 func (d *Dir) replace(name string, data []byte) error {
-	path := d.file(name)
-	if err := d.writeTemp(path+tempSuffix, data); err != nil {
-		return err
-	}
-	if err := d.disk.Rename(path+tempSuffix, path); err != nil {
-		return err
-	}
-	return d.syncDir(filepath.Dir(path))
-}
-
-func (d *Dir) writeTemp(path string, data []byte) (err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	return d.add(f, data)
-}
-
-// add writes to an open file and makes that durable.
-func (d *Dir) add(f *os.File, data []byte) error {
-	if err := d.disk.Write(f, data); err != nil {
-		return err
-	}
-	return d.disk.Sync(f)
-}
-
-func (d *Dir) syncDir(path string) (err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	return d.disk.Sync(f)
+	return d.disk.Replace(d.file(name), data, 0o600)
 }

@@ -112,7 +112,7 @@ func (d *Dir) tryAppend(r record) (err error) {
 	if err := f.Truncate(whole); err != nil { // what a crash left of an earlier record
 		return err
 	}
-	return d.add(f, line)
+	return d.disk.Append(f, line)
 }
 
 // Unfinished returns the run that has begun and not come to its end, if there

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"nfsync.dev/nfsync/internal/durable"
 )
 
 // keepReceipts is how many receipts are kept.
@@ -28,9 +30,10 @@ func (d *Dir) NextReceipt(now time.Time) (string, error) {
 	return fmt.Sprintf("%08d-%s", number+1, now.UTC().Format("20060102T150405Z")), nil
 }
 
-// SaveReceipt keeps what a run did, and drops the oldest receipts beyond the
-// newest hundred.
+// SaveReceipt saves what a run did, and removes all but the newest hundred
+// receipts.
 func (d *Dir) SaveReceipt(id string, receipt any) error {
+	durable.RemoveLeftovers(d.file(receiptsName), "") // no receipt has the name of an earlier one
 	if err := d.save(receiptsName+"/"+id+receiptSuffix, "receipt", receipt); err != nil {
 		return err
 	}

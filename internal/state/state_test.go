@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"nfsync.dev/nfsync/internal/durable"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/state"
 	"nfsync.dev/nfsync/internal/state/statetest"
@@ -54,7 +55,7 @@ func someStuck() state.Stuck {
 		{Intent: someRun().Intents[0], Reads: ftp, Why: "the kernel said EBUSY"}}}
 }
 
-func open(t *testing.T, path string, disk state.Disk) *state.Dir {
+func open(t *testing.T, path string, disk durable.Disk) *state.Dir {
 	t.Helper()
 	d, err := state.OpenOn(path, disk)
 	if err != nil {
@@ -174,7 +175,7 @@ func TestDamage(t *testing.T) {
 			if err == nil && !strings.HasPrefix(what, "bit") && what != "a torn end" {
 				t.Errorf("%s, %s: no error", name, what)
 			}
-			if errors.Is(err, state.ErrDamaged) && !strings.Contains(err.Error(), "; put a good copy") && !strings.Contains(err.Error(), "; look at the node") {
+			if errors.Is(err, state.ErrDamaged) && !strings.Contains(err.Error(), "; put a good copy") && !strings.Contains(err.Error(), "; check the node") {
 				t.Errorf("%s, %s: %q has no remedy", name, what, err)
 			}
 		}
@@ -337,60 +338,32 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
-type crash struct{}
-
 // At whatever call a save is stopped, by a crash or a power cut, who reads finds
 // the old file or the new one; once it has returned, the new one.
 func TestCrashBetweenAnyTwoCalls(t *testing.T) {
 	before, after := nf.Memory{Revision: "before"}, nf.Memory{Revision: strings.Repeat("after", 1000)}
-	for survives := range 3 { // nothing, half, all of what is not durable
-		for stop := 0; ; stop++ {
-			path := t.TempDir()
-			disk := &statetest.Disk{}
-			d := open(t, path, disk)
-			must(t, d.SaveMemory(before))
-			must(t, d.Begin(someRun()))
-			calls := 0
-			step := func(string, string) error {
-				if calls++; calls > stop {
-					panic(crash{})
-				}
-				return nil
-			}
-			disk.Before, disk.After = step, step
-			finished := crashed(t, func() {
-				must(t, d.SaveMemory(after))
-				must(t, d.End())
-			})
-			must(t, disk.PowerCut(path, func(n int) int { return n * survives / 2 }))
-			got, err := state.ReadMemory(path)
-			must(t, err)
-			_, unfinished, err := d.Unfinished()
-			must(t, err)
-			switch {
-			case got.Revision != before.Revision && got.Revision != after.Revision:
-				t.Fatalf("the memory is %q", got.Revision)
-			case finished && (unfinished || got.Revision != after.Revision):
-				t.Fatalf("what had been written is lost: %v, %q", unfinished, got.Revision)
-			case !unfinished && got.Revision != after.Revision:
-				t.Fatal("the end is there before what was written before it")
-			}
-			if finished {
-				break
-			}
+	statetest.PowerCuts(func(disk *statetest.Disk, cut func(string, func()) bool) {
+		path := t.TempDir()
+		d := open(t, path, disk)
+		must(t, d.SaveMemory(before))
+		must(t, d.Begin(someRun()))
+		finished := cut(path, func() {
+			must(t, d.SaveMemory(after))
+			must(t, d.End())
+		})
+		got, err := state.ReadMemory(path)
+		must(t, err)
+		_, unfinished, err := d.Unfinished()
+		must(t, err)
+		switch {
+		case got.Revision != before.Revision && got.Revision != after.Revision:
+			t.Fatalf("the memory is %q", got.Revision)
+		case finished && (unfinished || got.Revision != after.Revision):
+			t.Fatalf("what had been written is lost: %v, %q", unfinished, got.Revision)
+		case !unfinished && got.Revision != after.Revision:
+			t.Fatal("the end is there before what was written before it")
 		}
-	}
-}
-
-func crashed(t *testing.T, do func()) (finished bool) {
-	t.Helper()
-	defer func() {
-		if r := recover(); r != nil && r != (crash{}) {
-			panic(r)
-		}
-	}()
-	do()
-	return true
+	})
 }
 
 // A reader beside a writer never sees half a file.
@@ -426,6 +399,7 @@ func TestReadWhileWriting(t *testing.T) {
 func TestReceipts(t *testing.T) {
 	path := t.TempDir()
 	d := open(t, path, &statetest.Disk{})
+	must(t, os.WriteFile(filepath.Join(path, "receipts", ".00000001-x.json.42.tmp"), nil, 0o600)) // what a crash has left
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	for range 105 {
 		id, err := d.NextReceipt(now)

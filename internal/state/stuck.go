@@ -6,7 +6,7 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-const recoverRemedy = "look at the node with `nfsync plan`; `nfsync recover --accept` sets the file aside and takes the present state as it is"
+const recoverRemedy = "check the node with `nfsync plan`; `nfsync recover --accept` sets the file aside and takes the state as it is now"
 
 // Stuck is what failed undos of one run have left, until a person accepts it.
 type Stuck struct {
@@ -51,8 +51,5 @@ func (d *Dir) setAside(name string, err error) error {
 	if !errors.Is(err, ErrDamaged) {
 		return err
 	}
-	if err := d.disk.Rename(d.file(name), d.file(name+".damaged")); err != nil {
-		return err
-	}
-	return d.syncDir(d.path)
+	return d.disk.Rename(d.file(name), d.file(name+".damaged"))
 }

@@ -16,8 +16,8 @@ const (
 	Rename = "rename"
 )
 
-// Disk is a state.Disk on real files that remembers what is not yet durable,
-// and spares itself the waiting for the real disk.
+// Disk is a durable.Disk on real files that remembers what is not yet durable,
+// and does not wait for the real disk.
 type Disk struct {
 	// Before and After are called around each call, with the path that it is
 	// about; an error of Before is the call's own. They may panic: that is a
@@ -49,7 +49,7 @@ func (d *Disk) Sync(f *os.File) error {
 	return d.around(Sync, f.Name(), func() error {
 		d.Syncs++
 		delete(d.synced, inode(f))
-		d.keep(func(r rename) bool { return filepath.Dir(r.path) != f.Name() })
+		d.keep(func(r rename) bool { return filepath.Dir(r.path) != filepath.Clean(f.Name()) })
 		return nil
 	}, nil)
 }

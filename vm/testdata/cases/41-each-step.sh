@@ -61,12 +61,12 @@ P
 	# The steps are those that there are.
 	[ "$(wc -l </vm/copies)" -ge 15 ] || fail "only $(wc -l </vm/copies) steps leave different disks"
 	cp /vm/copies /tmp/out
-	has 'write /var/lib/nfsync/journal.new'
+	has 'write /var/lib/nfsync/\.journal\.[0-9]+\.tmp'
 	has 'write /proc/.*/nf_conntrack_max'
 	has 'finit_module .*/nf_conntrack_ftp.ko'
-	has 'renameat /etc/sysctl.d/.90-nfsync.conf.tmp'
-	has 'renameat /etc/modprobe.d/.nfsync.conf.tmp'
-	has 'renameat /etc/modules-load.d/.nfsync.conf.tmp'
+	has 'renameat /etc/sysctl.d/.90-nfsync.conf.[0-9]+.tmp'
+	has 'renameat /etc/modprobe.d/.nfsync.conf.[0-9]+.tmp'
+	has 'renameat /etc/modules-load.d/.nfsync.conf.[0-9]+.tmp'
 	has 'delete_module ip_set'
 	has 'fsync /var/lib/nfsync/journal(,|$)'
 

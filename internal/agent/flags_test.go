@@ -1,0 +1,102 @@
+package agent
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"nfsync.dev/nfsync/internal/source"
+	"nfsync.dev/nfsync/internal/spec"
+)
+
+const someCommit = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+
+func someConfig() spec.AgentConfig {
+	c := spec.DefaultAgentConfig()
+	c.Source.URLs, c.Source.Branch, c.Source.Path = []string{"https://git.example.org/a.git", "/srv/b.git/"}, "main", "policies"
+	c.Source.Auth = spec.GitAuth{SSHKeyFile: "/ssh", KnownHostsFile: "/hosts", User: "ada", PasswordFile: "/p", CAFile: "/ca", ClientCertFile: "/cert", ClientKeyFile: "/key", Proxy: "http://proxy:3128"}
+	c.Verify = spec.Verification{Mode: spec.VerifyAll, Keyrings: []string{"/ring"}, AllowedSigners: []string{"/signers"}}
+	return c
+}
+
+// What a flag says replaces what the configuration says, and with it what is
+// another spelling of the same setting. All else stays.
+func TestFlagsOverConfiguration(t *testing.T) {
+	timeout := 5 * time.Second
+	for name, test := range map[string]struct {
+		flags Flags
+		want  func(*source.Config)
+	}{
+		"none":        {Flags{}, func(*source.Config) {}},
+		"git":         {Flags{URLs: []string{"ssh://git@x/y.git", "z"}}, func(c *source.Config) { c.URLs = []string{"ssh://git@x/y.git", "/here/z"} }},
+		"branch":      {Flags{Branch: "next"}, func(c *source.Config) { c.Branch = "next" }},
+		"tag":         {Flags{Tag: "v1"}, func(c *source.Config) { c.Branch, c.Tag = "", "v1" }},
+		"commit":      {Flags{Commit: someCommit}, func(c *source.Config) { c.Branch, c.Commit = "", someCommit }},
+		"path":        {Flags{Path: "/a/b/"}, func(c *source.Config) { c.Path = "a/b" }},
+		"root":        {Flags{Path: "."}, func(c *source.Config) { c.Path = "" }},
+		"accept":      {Flags{Accept: someCommit}, func(*source.Config) {}},
+		"timeout":     {Flags{Timeout: &timeout}, func(c *source.Config) { c.Timeout = timeout }},
+		"ssh key":     {Flags{Auth: source.Auth{SSHKeyFile: "/k"}}, func(c *source.Config) { c.Auth.SSHKeyFile = "/k" }},
+		"known hosts": {Flags{Auth: source.Auth{KnownHostsFile: "/k"}}, func(c *source.Config) { c.Auth.KnownHostsFile = "/k" }},
+		"ca file":     {Flags{Auth: source.Auth{CAFile: "/k"}}, func(c *source.Config) { c.Auth.CAFile = "/k" }},
+		"token":       {Flags{Auth: source.Auth{TokenFile: "/t"}}, func(c *source.Config) { c.Auth.User, c.Auth.PasswordFile, c.Auth.TokenFile = "", "", "/t" }},
+		"user":        {Flags{Auth: source.Auth{User: "eve", PasswordFile: "/q"}}, func(c *source.Config) { c.Auth.User, c.Auth.PasswordFile = "eve", "/q" }},
+		"mode":        {Flags{Verify: source.Verify{Mode: source.VerifyTip}}, func(c *source.Config) { c.Verify.Mode = source.VerifyTip }},
+		"keyring":     {Flags{Verify: source.Verify{Keyrings: []string{"/a"}}}, func(c *source.Config) { c.Verify.Keyrings, c.Verify.AllowedSigners = []string{"/a"}, nil }},
+	} {
+		c := someConfig()
+		want := ConfiguredSource(c)
+		want.URLs[1] = "/srv/b.git"
+		test.want(&want)
+		got, err := test.flags.Source(c, "/here")
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("%s: %v\n%s", name, err, diff)
+		}
+		if diff := cmp.Diff(someConfig(), c); diff != "" {
+			t.Errorf("%s changed the configuration:\n%s", name, diff)
+		}
+	}
+}
+
+// What no server need be asked about is an error that names the flag.
+func TestFlagsThatCannotBe(t *testing.T) {
+	var zero time.Duration
+	tip, none := source.Verify{Mode: source.VerifyTip}, source.Verify{Keyrings: []string{"/a"}}
+	for want, f := range map[string]Flags{
+		"--branch, --tag and --commit exclude each other": {Branch: "a", Commit: someCommit},
+		"--commit abc: ": {Commit: "abc"},
+		"--accept " + strings.ToUpper(someCommit) + ": ": {Accept: strings.ToUpper(someCommit)},
+		"--timeout 0s: ":                                                 {Timeout: &zero},
+		"--path: cannot read a/../../b: ":                                {Path: "a/../../b"},
+		"--git https://ada:xxxxx@x/y: a password ":                       {URLs: []string{"https://x/y", "https://ada:secret@x/y"}},
+		"--keyring and --allowed-signers are of no use without --verify": {Verify: none},
+		"--verify tip needs --keyring or --allowed-signers: ":            {Verify: tip},
+		"--verify maybe: must be none, tip or all":                       {Verify: source.Verify{Mode: "maybe"}},
+	} {
+		_, err := f.Source(spec.DefaultAgentConfig(), "/")
+		if err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}
+
+func TestAbsolute(t *testing.T) {
+	const here = "/some/where"
+	for given, want := range map[string]string{
+		"":                        "",
+		"policies.git":            here + "/policies.git",
+		"./a/../policies.git/":    here + "/policies.git",
+		"/srv/policies.git":       "/srv/policies.git",
+		"/srv/odd:name.git":       "/srv/odd:name.git",
+		"https://h.example/p.git": "https://h.example/p.git",
+		"file:///srv/p.git":       "file:///srv/p.git",
+		"git@h.example:p.git":     "git@h.example:p.git",
+		"h.example:a/p.git":       "h.example:a/p.git",
+	} {
+		if got := absolute(given, here); got != want {
+			t.Errorf("%q is %q; want %q", given, got, want)
+		}
+	}
+}

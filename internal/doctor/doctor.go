@@ -1,0 +1,169 @@
+// Package doctor checks whether nfsync can do its work on a node. It changes
+// nothing.
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"nfsync.dev/nfsync/internal/apply"
+	"nfsync.dev/nfsync/internal/kernel"
+	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/view"
+	"nfsync.dev/nfsync/internal/vz"
+)
+
+// Node is a node, and how nfsync is set up on it.
+type Node struct {
+	Machine   apply.Observer
+	Virtuozzo vz.Found
+	Runtimes  []string // those that are listed
+	NetnsDir  string
+	NodeNetns string // empty: nfsync's own network namespace
+	VZRoot    string
+	StateDir  string
+	RunDir    string
+	Config    Configuration
+	// Fetching shows that the fetch from a URL goes on, until done is called.
+	Fetching func(url string) (done func())
+}
+
+// Examine makes all checks. Its error is that of observing the node.
+func (n *Node) Examine(ctx context.Context) ([]view.Check, error) {
+	nothing := func() (nf.Memory, error) { return nf.Memory{}, nil } // n.memory reads it
+	s, err := apply.Observe(ctx, apply.Live(n.Machine, nothing), func(*nf.Snapshot) nf.Ask { return nf.Ask{} })
+	if err != nil {
+		return nil, err
+	}
+	checks := []view.Check{
+		kernelRelease(&s), abilities(&s), modules(&s), conntrack(&s), n.namespace(&s), moduleLoading(&s), n.virtuozzo(&s), n.containers(&s),
+		n.memory(), n.state(), n.lock(),
+	}
+	return slices.Concat(checks, n.configuration(ctx), n.lastGood()), nil
+}
+
+// Failed reports whether one of the checks failed.
+func Failed(checks []view.Check) bool {
+	return slices.ContainsFunc(checks, func(c view.Check) bool { return c.Status == view.Fail })
+}
+
+func passed(name, detail string) view.Check {
+	return view.Check{Name: name, Status: view.OK, Detail: detail}
+}
+
+func warned(name, detail, remedy string) view.Check {
+	return view.Check{Name: name, Status: view.Warn, Detail: detail, Remedy: remedy}
+}
+
+func failed(name, detail, remedy string) view.Check {
+	return view.Check{Name: name, Status: view.Fail, Detail: detail, Remedy: remedy}
+}
+
+func kernelRelease(s *nf.Snapshot) view.Check {
+	return passed("kernel", fmt.Sprintf("Linux %s on %s, node %s", s.Kernel.Release, s.Kernel.Machine, s.Node.Name))
+}
+
+// abilities shows what the kernel answers to each probe. Nothing depends on a
+// yes: nfsync does without.
+func abilities(s *nf.Snapshot) view.Check {
+	var list []string
+	for _, p := range kernel.Probes() {
+		a := p.Ask(&s.Modules)
+		text := p.Name + " " + a.Can
+		if a.Detail != "" {
+			text += " (" + a.Detail + ")"
+		}
+		if a.Can != nf.Yes {
+			text += fmt.Sprintf(", came with Linux %s: %s", p.Since, p.Without)
+		}
+		list = append(list, text)
+	}
+	return passed("kernel can", strings.Join(list, "; "))
+}
+
+// supports is the module support of a kernel in words.
+var supports = map[string]string{
+	nf.SupportLoadable: "loadable",
+	nf.SupportLocked:   "locked",
+	nf.SupportNone:     "built in only",
+}
+
+func modules(s *nf.Snapshot) view.Check {
+	m := &s.Modules
+	if !m.Complete {
+		return warned("modules", "the list of modules is incomplete: "+m.Unknown,
+			"make /proc/modules, /sys/module or /lib/modules readable, or name their root with --root")
+	}
+	detail := fmt.Sprintf("%s; %d known", supports[m.Support], len(m.List))
+	if m.Reason != "" {
+		detail += ": " + m.Reason
+	}
+	return passed("modules", detail)
+}
+
+func conntrack(s *nf.Snapshot) view.Check {
+	const name = "conntrack"
+	live := s.Host.Fact(nf.KeyMax).Live
+	switch limit, ok := live.Number(); {
+	case ok:
+		return passed(name, fmt.Sprintf("nf_conntrack_max is %d", limit))
+	case live.IsUnknown():
+		return failed(name, "nf_conntrack_max cannot be read: "+live.Why(), "run nfsync where /proc/sys is mounted")
+	}
+	return warned(name, "nf_conntrack is not loaded: its keys do not exist yet", "a policy with level stateful loads it, or modprobe nf_conntrack")
+}
+
+const nodeRemedy = "run nfsync as root in the node's own network namespace, or name that with --node-netns PATH"
+
+func (n *Node) namespace(s *nf.Snapshot) view.Check {
+	if why := s.Capabilities.Denied[nf.AbilityNode]; why != "" {
+		return failed("node", why, nodeRemedy)
+	}
+	where := "nfsync is in the node's network namespace"
+	if n.NodeNetns != "" {
+		where = "the node's network namespace is " + n.NodeNetns
+	}
+	return passed("node", where+", and its values can be changed")
+}
+
+func moduleLoading(s *nf.Snapshot) view.Check {
+	const name = "module loading"
+	if s.Modules.Support != nf.SupportLoadable {
+		return passed(name, "not possible on this kernel: modules are "+supports[s.Modules.Support])
+	}
+	if why := s.Capabilities.Denied[nf.AbilityModules]; why != "" {
+		return warned(name, why, "run nfsync with CAP_SYS_MODULE")
+	}
+	return passed(name, "allowed")
+}
+
+func (n *Node) containers(s *nf.Snapshot) view.Check {
+	const name = "containers"
+	if why := s.Capabilities.Denied[nf.AbilityContainers]; why != "" {
+		if why == s.Capabilities.Denied[nf.AbilityNode] {
+			return failed(name, why, nodeRemedy)
+		}
+		return failed(name, why, "run nfsync as root")
+	}
+	named := 0
+	for i := range s.Containers {
+		if s.Containers[i].Runtime == nf.RuntimeNetns {
+			named++
+		}
+	}
+	c := passed(name, fmt.Sprintf("%d in %s", named, n.NetnsDir))
+	if others := len(s.Containers) - named; others > 0 {
+		c.Detail += fmt.Sprintf(", %d of Virtuozzo", others)
+	}
+	for _, w := range s.Warnings {
+		c.Status = view.Warn
+		c.Detail += "; " + w.Message
+	}
+	if s.Broken() != "" {
+		c.Status, c.Detail = view.Fail, c.Detail+"; container list is incomplete"
+		c.Remedy = "nothing is known of these containers, and nothing is changed in them, until they can be listed"
+	}
+	return c
+}

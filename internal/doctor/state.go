@@ -1,0 +1,84 @@
+package doctor
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"nfsync.dev/nfsync/internal/apply"
+	"nfsync.dev/nfsync/internal/state"
+	"nfsync.dev/nfsync/internal/view"
+)
+
+func (n *Node) memory() view.Check {
+	const name = "memory"
+	memory, err := state.ReadMemory(n.StateDir)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return failed(name, err.Error(), "run nfsync as root")
+	case err != nil:
+		return failed(name, err.Error(), "see the file; without memory nfsync starts anew")
+	case len(memory.Keys) == 0:
+		return passed(name, "empty: nothing has been applied here yet")
+	}
+	return passed(name, fmt.Sprintf("%d keys remembered", len(memory.Keys)))
+}
+
+// state checks whether the state directory can be written, and what earlier runs
+// have left. It does not make the directory.
+func (n *Node) state() view.Check {
+	const name, damaged = "state", "nfsync recover --accept sets a damaged file aside"
+	if _, err := os.Stat(n.StateDir); errors.Is(err, fs.ErrNotExist) {
+		return passed(name, n.StateDir+" does not exist yet: the first apply makes it")
+	}
+	dir, err := state.Open(n.StateDir)
+	if err != nil {
+		return failed(name, err.Error(), "run nfsync as its owner, or name another directory with --state-dir")
+	}
+	stuck, err := dir.Stuck()
+	if err != nil {
+		return failed(name, err.Error(), damaged)
+	}
+	if left := len(stuck.Left); left > 0 {
+		return failed(name, fmt.Sprintf("%d changes of run %s could not be undone", left, stuck.Run), "nfsync recover shows them")
+	}
+	run, open, err := dir.Unfinished()
+	if err != nil {
+		return failed(name, err.Error(), damaged)
+	}
+	if open {
+		return warned(name, "run "+run.ID+" has not finished", "unless it is still at work, the next apply finishes or undoes what it has left")
+	}
+	return passed(name, n.StateDir+" can be written, no run is open")
+}
+
+func (n *Node) lock() view.Check {
+	const name = "lock"
+	holder, err := apply.LockHolder(n.RunDir)
+	switch {
+	case err != nil:
+		return failed(name, "cannot try the lock: "+err.Error(), "run nfsync as its owner, or name another directory with --run-dir")
+	case holder != "":
+		return warned(name, "process "+holder+" is at work", "wait for it to end: only one apply runs at a time")
+	}
+	return passed(name, "free")
+}
+
+// lastGood checks what the agent can fall back on. It is no check where git was
+// never used.
+func (n *Node) lastGood() []view.Check {
+	const name = "last good revision"
+	good, err := state.ReadLastGood(n.StateDir)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return []view.Check{warned(name, err.Error(), "run nfsync as root")}
+	case err != nil:
+		return []view.Check{failed(name, err.Error(), "see "+filepath.Join(n.StateDir, "lastgood"))}
+	case good.Revision == "":
+		return nil
+	}
+	return []view.Check{passed(name, fmt.Sprintf("%s of %s, since %s", good.Revision, good.URL, good.Since.Local().Format(time.DateTime)))}
+}

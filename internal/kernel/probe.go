@@ -1,0 +1,135 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// Probe asks the running kernel whether it can do something that not every
+// kernel can. Asking changes nothing.
+type Probe struct {
+	Name    string
+	Since   string // the Linux version that it came with
+	Config  string // the symbol that builds it in, without CONFIG_; empty: it is always built in
+	Without string // what nfsync does where the answer is no
+
+	module string     // asking would load this module; empty: none
+	no     unix.Errno // of ask: the kernel cannot. Any other error leaves it open
+	ask    func() (detail string, err error)
+
+	mu     sync.Mutex
+	answer Answer
+}
+
+// Answer is what a kernel answers to a probe.
+type Answer struct {
+	Can    string // nf.Yes, nf.No or nf.MaybeUnknown
+	Detail string // with yes: more of it, or empty; else why
+}
+
+// The probes.
+var (
+	// NetnsIDs asks for the ioctl of NetnsID.
+	NetnsIDs = &Probe{Name: "namespace ids", Since: "6.18", Without: "a cookie identifies a namespace",
+		no: unix.ENOTTY, ask: askNetnsID}
+	// NetnsCookies asks for the socket option of NetnsCookie.
+	NetnsCookies = &Probe{Name: "namespace cookies", Since: "5.14", Without: "device and inode identify a namespace",
+		no: unix.ENOPROTOOPT, ask: askNetnsCookie}
+	// OwnProcfs asks for fsopen(2), by which a procfs is made and mounted nowhere.
+	OwnProcfs = &Probe{Name: "procfs of its own", Since: "5.2", Without: "many containers are read more slowly",
+		no: unix.ENOSYS, ask: askOwnProcfs}
+	// HookList asks for the hooks that nfnetlink_hook lists.
+	HookList = &Probe{Name: "hook list", Since: "5.14", Config: "NETFILTER_NETLINK_HOOK", Without: "rules alone say what tracks connections",
+		module: "nfnetlink_hook", no: unix.EINVAL, ask: askHookList}
+	// ModuleDecompression asks whether finit_module(2) takes compressed files. The
+	// detail is their format: gzip, xz or zstd (kernel/module/decompress.c).
+	ModuleDecompression = &Probe{Name: "module decompression", Since: "5.17", Config: "MODULE_DECOMPRESS", Without: "nfsync decompresses modules itself",
+		no: unix.ENOENT, ask: askModuleDecompression}
+)
+
+// Probes returns all probes.
+func Probes() []*Probe {
+	return []*Probe{NetnsIDs, NetnsCookies, OwnProcfs, HookList, ModuleDecompression}
+}
+
+// Ask returns the kernel's answer. It asks once a run, and again only as long as
+// the answer cannot be determined. A probe that would load a module is not asked
+// unless m has it; for the others m may be nil.
+func (p *Probe) Ask(m *nf.Modules) Answer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.answer.Can != nf.Yes && p.answer.Can != nf.No {
+		p.answer = p.determine(m)
+	}
+	return p.answer
+}
+
+func (p *Probe) determine(m *nf.Modules) Answer {
+	if p.module != "" {
+		there, err := present(m, p.module)
+		if err != nil {
+			return Answer{nf.MaybeUnknown, err.Error()}
+		}
+		if !there {
+			return Answer{nf.MaybeUnknown, p.module + " is not loaded, and asking would load it"}
+		}
+	}
+	detail, err := p.ask()
+	switch {
+	case err == nil:
+		return Answer{nf.Yes, detail}
+	case errors.Is(err, p.no):
+		return Answer{nf.No, err.Error()}
+	}
+	return Answer{nf.MaybeUnknown, err.Error()}
+}
+
+// Lacks reports whether the kernel says no to Ask.
+func (p *Probe) Lacks(m *nf.Modules) bool { return p.Ask(m).Can == nf.No }
+
+func askNetnsID() (string, error) {
+	f, err := os.Open("/proc/self/ns/net")
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	_, err = NetnsID(int(f.Fd()))
+	return "", err
+}
+
+func askNetnsCookie() (string, error) {
+	_, err := NetnsCookie()
+	return "", err
+}
+
+func askOwnProcfs() (string, error) {
+	fd, err := unix.Fsopen("proc", unix.FSOPEN_CLOEXEC)
+	if err == nil {
+		unix.Close(fd)
+	}
+	return "", err
+}
+
+func askHookList() (string, error) {
+	conn, err := openNfnetlink()
+	if err != nil {
+		return "", err
+	}
+	defer conn.close()
+	_, err = conn.hooks(unix.NFPROTO_IPV4, prerouting)
+	return "", err
+}
+
+func askModuleDecompression() (string, error) {
+	const modules = "/sys/module"
+	if _, err := os.Stat(modules); err != nil {
+		return "", fmt.Errorf("cannot read %s", modules)
+	}
+	return readString(modules + "/compression")
+}
