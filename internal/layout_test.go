@@ -81,7 +81,7 @@ var libraries = map[string]struct {
 		reason: "only the command knows whether it talks to a person"},
 	"github.com/spf13/cobra": {rooms: []string{"cmd/nfsync"},
 		reason: "flags are the command's"},
-	"github.com/hashicorp/go-multierror": {rooms: []string{"internal/apply", "internal/netns", "internal/host"},
+	"github.com/hashicorp/go-multierror": {rooms: []string{"internal/apply"},
 		reason: "where many independent things fail at once, each failure is told"},
 	"github.com/klauspost/compress": {rooms: []string{"internal/kernel"},
 		reason: "modules that the kernel cannot decompress itself"},
@@ -91,11 +91,11 @@ var libraries = map[string]struct {
 		reason: "flags are the command's"},
 	"github.com/rogpeppe/go-internal/testscript": {tests: []string{"cmd/nfsync"},
 		reason: "scripts drive the real program, and only it"},
-	"github.com/rogpeppe/go-internal/txtar": {tests: []string{"internal/kernel", "internal/spec", "internal/view", "internal/netns", "internal/host"},
+	"github.com/rogpeppe/go-internal/txtar": {tests: []string{"internal/kernel"},
 		reason: "small trees of files, such as a kernel's, in one file that can be read"},
-	"github.com/santhosh-tekuri/jsonschema": {tests: []string{"internal/spec", "internal/view", "cmd/nfsync", "schemas"},
+	"github.com/santhosh-tekuri/jsonschema": {tests: []string{"internal/spec", "internal/view", "schemas"},
 		reason: "the program checks with its own parser; tests hold the published schemas against it"},
-	"pgregory.net/rapid": {tests: []string{"internal/nf", "internal/diff", "internal/apply", "internal/spec", "internal/host/hosttest"},
+	"pgregory.net/rapid": {tests: []string{"internal/nf", "internal/diff", "internal/apply"},
 		reason: "properties are for what decides and for what must survive a crash"},
 	"github.com/go-git/go-git": {rooms: []string{"internal/source"},
 		reason: "it follows what a server says: one room holds the bounds that it lacks"},
@@ -151,6 +151,41 @@ func TestNoPermitIsStale(t *testing.T) {
 	}
 }
 
+// TestNoLibraryIsStale fails where a library may be imported by a room or by its
+// tests, and is not.
+func TestNoLibraryIsStale(t *testing.T) {
+	used := map[string]bool{}
+	for _, f := range sources(t) {
+		for _, imported := range f.imports {
+			if library, ok := libraryOf(imported); ok {
+				used[fmt.Sprint(f.test, f.room, library)] = true
+			}
+		}
+	}
+	for library, l := range libraries {
+		for test, permits := range map[bool][]string{false: l.rooms, true: l.tests} {
+			for _, room := range permits {
+				if !used[fmt.Sprint(test, room, library)] {
+					t.Errorf("%s may import %s (tests: %v), and does not", room, library, test)
+				}
+			}
+		}
+		if len(l.rooms)+len(l.tests) == 0 {
+			t.Errorf("nothing may import %s", library)
+		}
+	}
+}
+
+// libraryOf returns the library of the table that an import belongs to.
+func libraryOf(imported string) (string, bool) {
+	for library := range libraries {
+		if imported == library || strings.HasPrefix(imported, library+"/") {
+			return library, true
+		}
+	}
+	return "", false
+}
+
 // TestNoRoomIsForgotten fails where a room has no line in the table, or a line
 // no room: a new room comes with its line, and with one in ARCHITECTURE.md.
 func TestNoRoomIsForgotten(t *testing.T) {
@@ -199,17 +234,14 @@ func (f source) checkRoom(t *testing.T, imported string) {
 
 func (f source) checkLibrary(t *testing.T, imported string) {
 	t.Helper()
-	for library, l := range libraries {
-		if imported != library && !strings.HasPrefix(imported, library+"/") {
-			continue
-		}
-		if slices.Contains(l.rooms, f.room) || f.test && slices.Contains(l.tests, f.room) {
-			return
-		}
+	library, known := libraryOf(imported)
+	l := libraries[library]
+	first, _, _ := strings.Cut(imported, "/")
+	switch {
+	case known && (slices.Contains(l.rooms, f.room) || f.test && slices.Contains(l.tests, f.room)):
+	case known:
 		t.Errorf("%s imports %s, which belongs to %s: %s", f.path, imported, strings.Join(append(slices.Clone(l.rooms), l.tests...), ", "), l.reason)
-		return
-	}
-	if first, _, _ := strings.Cut(imported, "/"); strings.Contains(first, ".") && !f.test {
+	case strings.Contains(first, ".") && !f.test:
 		t.Errorf("%s imports %s, which has no line in the table of libraries", f.path, imported)
 	}
 }
