@@ -2,15 +2,12 @@ package agent
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
-	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/source"
 	"nfsync.dev/nfsync/internal/spec"
 )
@@ -30,17 +27,21 @@ type Flags struct {
 // Source returns the source of the policies: that of the configuration, with
 // what the flags say in its place. A repository that is a relative path is one
 // below dir: what was applied is remembered by its URL, which must mean the same
-// in every directory. The errors name the flag that has to change.
+// in every directory.
 func (f Flags) Source(c spec.AgentConfig, dir string) (source.Config, error) {
 	cfg := f.over(ConfiguredSource(c))
 	for i, u := range cfg.URLs {
 		cfg.URLs[i] = absolute(u, dir)
 	}
-	var err error
-	if cfg.Path, err = source.CleanPath(cfg.Path); err != nil {
-		return cfg, fmt.Errorf("--path: %w", err)
+	if cfg.Timeout <= 0 {
+		return cfg, fmt.Errorf("--timeout %s: there must be some time to fetch", cfg.Timeout)
 	}
-	return cfg, f.check(cfg)
+	if err := cfg.Check(f.Accept); err != nil {
+		return cfg, err
+	}
+	var err error
+	cfg.Path, err = source.CleanPath(cfg.Path)
+	return cfg, err
 }
 
 // ConfiguredSource returns the source of a configuration file.
@@ -90,40 +91,4 @@ func absolute(u, dir string) string {
 		return filepath.Clean(u)
 	}
 	return filepath.Join(dir, u)
-}
-
-// check returns an error for a source that no server need be asked about.
-func (f Flags) check(cfg source.Config) error {
-	named := slices.DeleteFunc([]string{cfg.Branch, cfg.Tag, cfg.Commit}, func(s string) bool { return s == "" })
-	keys := len(cfg.Verify.Keyrings) + len(cfg.Verify.AllowedSigners)
-	switch {
-	case len(named) > 1:
-		return errors.New("--branch, --tag and --commit exclude each other")
-	case cfg.Commit != "" && !nf.IsCommitID(cfg.Commit):
-		return fmt.Errorf("--commit %s: a commit is named by its full hash, 40 hexadecimal digits", cfg.Commit)
-	case f.Accept != "" && !nf.IsCommitID(f.Accept):
-		return fmt.Errorf("--accept %s: a commit is named by its full hash, 40 hexadecimal digits", f.Accept)
-	case cfg.Timeout <= 0:
-		return fmt.Errorf("--timeout %s: there must be some time to fetch", cfg.Timeout)
-	}
-	for _, u := range cfg.URLs {
-		if parsed, err := url.Parse(u); err == nil && parsed.User != nil {
-			if _, secret := parsed.User.Password(); secret {
-				return fmt.Errorf("--git %s: a password does not belong in a URL, where everybody can read it; name its file with --password-file", parsed.Redacted())
-			}
-		}
-	}
-	switch cfg.Verify.Mode {
-	case source.VerifyNone, "":
-		if keys > 0 {
-			return errors.New("--keyring and --allowed-signers are of no use without --verify tip or --verify all")
-		}
-	case source.VerifyTip, source.VerifyAll:
-		if keys == 0 {
-			return fmt.Errorf("--verify %s needs --keyring or --allowed-signers: the keys whose signatures are good", cfg.Verify.Mode)
-		}
-	default:
-		return fmt.Errorf("--verify %s: must be none, tip or all", cfg.Verify.Mode)
-	}
-	return nil
 }

@@ -56,7 +56,6 @@ func (s *story) perform() {
 	s.run("validate "+policyDir, ok)
 
 	s.heading("They are committed to a git repository, which the node follows.")
-	s.create()
 	s.commit("The edge nodes and their containers")
 
 	s.heading("What would change here? A plan changes nothing.")
@@ -192,19 +191,17 @@ func (s *story) write(path, content string) {
 	s.step(func() error { return os.WriteFile(path, []byte(content), 0o644) })
 }
 
-// create makes the repository, without a git program.
-func (s *story) create() {
-	s.step(func() (err error) {
-		s.repo, err = source.CreateRepository(repository, branch)
-		return err
-	})
-}
-
-// commit commits the policies and says so, as git log --oneline would.
+// commit commits the policies and says so, as git log --oneline would. The first
+// one makes the repository.
 func (s *story) commit(message string) {
-	s.step(func() error {
+	s.step(func() (err error) {
+		if s.repo == nil {
+			if s.repo, err = source.CreateRepository(repository, branch); err != nil {
+				return err
+			}
+		}
 		files := map[string][]byte{}
-		err := fs.WalkDir(os.DirFS(policyDir), ".", func(name string, e fs.DirEntry, err error) error {
+		err = fs.WalkDir(os.DirFS(policyDir), ".", func(name string, e fs.DirEntry, err error) error {
 			if err != nil || e.IsDir() {
 				return err
 			}

@@ -71,12 +71,9 @@ func abilities(s *nf.Snapshot) view.Check {
 	var list []string
 	for _, p := range kernel.Probes() {
 		a := p.Ask(&s.Modules)
-		text := p.Name + " " + a.Can
+		text := fmt.Sprintf("%s (Linux %s) %s", p.Name, p.Since, a.Can)
 		if a.Detail != "" {
-			text += " (" + a.Detail + ")"
-		}
-		if a.Can != nf.Yes {
-			text += fmt.Sprintf(", came with Linux %s: %s", p.Since, p.Without)
+			text += ": " + a.Detail
 		}
 		list = append(list, text)
 	}

@@ -102,33 +102,22 @@ func (w Writer) Save(path string, data []byte, mode fs.FileMode) error {
 		_, err = f.Write(data)
 		return errors.Join(err, f.Close())
 	}
-	file, err := follow(path)
-	if err != nil {
-		return err
-	}
-	return w.Replace(file, data, mode)
-}
-
-// maxLinks is how many links the kernel follows, path_resolution(7).
-const maxLinks = 40
-
-// follow returns where a symbolic link leads, though nothing may be there yet.
-// Any other path is returned unchanged, and none is cleaned: ".." is the parent
-// of the directory that a link before it leads to.
-func follow(path string) (string, error) {
 	for range maxLinks {
 		to, err := os.Readlink(path)
-		if err != nil {
-			return path, nil // no link, or nothing there
+		if err != nil { // no link, or nothing there
+			return w.Replace(path, data, mode)
 		}
-		if !filepath.IsAbs(to) {
+		if !filepath.IsAbs(to) { // not cleaned: ".." is the parent of what a link before it leads to
 			dir, _ := filepath.Split(path)
 			to = dir + to
 		}
 		path = to
 	}
-	return "", &fs.PathError{Op: "open", Path: path, Err: syscall.ELOOP}
+	return &fs.PathError{Op: "open", Path: path, Err: syscall.ELOOP}
 }
+
+// maxLinks is how many links the kernel follows, path_resolution(7).
+const maxLinks = 40
 
 // Append writes to an open file and makes that durable.
 func (w Writer) Append(f *os.File, data []byte) error {
@@ -160,18 +149,14 @@ func (w Writer) Remove(path string) error {
 // MkdirAll makes a directory and the missing ones above it, with that mode
 // whatever the umask. One that exists stays as it is.
 func (w Writer) MkdirAll(path string, mode fs.FileMode) error {
-	parent := filepath.Dir(path)
-	err := os.Mkdir(path, mode)
-	if errors.Is(err, fs.ErrNotExist) && parent != path {
-		if err := w.MkdirAll(parent, mode); err != nil {
-			return err
-		}
-		err = os.Mkdir(path, mode)
-	}
-	switch {
-	case errors.Is(err, fs.ErrExist):
+	if _, err := os.Stat(path); err == nil {
 		return nil
-	case err != nil:
+	}
+	parent := filepath.Dir(path)
+	if err := w.MkdirAll(parent, mode); err != nil {
+		return err
+	}
+	if err := os.Mkdir(path, mode); err != nil {
 		return err
 	}
 	if err := os.Chmod(path, mode); err != nil {

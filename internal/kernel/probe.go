@@ -14,10 +14,9 @@ import (
 // Probe asks the running kernel whether it can do something that not every
 // kernel can. Asking changes nothing.
 type Probe struct {
-	Name    string
-	Since   string // the Linux version that it came with
-	Config  string // the symbol that builds it in, without CONFIG_; empty: it is always built in
-	Without string // what nfsync does where the answer is no
+	Name   string
+	Since  string // the Linux version that it came with
+	Config string // the symbol that builds it in, without CONFIG_; empty: it is always built in
 
 	module string     // asking would load this module; empty: none
 	no     unix.Errno // of ask: the kernel cannot. Any other error leaves it open
@@ -33,24 +32,19 @@ type Answer struct {
 	Detail string // with yes: more of it, or empty; else why
 }
 
-// The probes.
+// The probes. docs/kernel.md says what nfsync does where the answer is no.
 var (
 	// NetnsIDs asks for the ioctl of NetnsID.
-	NetnsIDs = &Probe{Name: "namespace ids", Since: "6.18", Without: "a cookie identifies a namespace",
-		no: unix.ENOTTY, ask: askNetnsID}
+	NetnsIDs = &Probe{Name: "namespace ids", Since: "6.18", no: unix.ENOTTY, ask: askNetnsID}
 	// NetnsCookies asks for the socket option of NetnsCookie.
-	NetnsCookies = &Probe{Name: "namespace cookies", Since: "5.14", Without: "device and inode identify a namespace",
-		no: unix.ENOPROTOOPT, ask: askNetnsCookie}
+	NetnsCookies = &Probe{Name: "namespace cookies", Since: "5.14", no: unix.ENOPROTOOPT, ask: askNetnsCookie}
 	// OwnProcfs asks for fsopen(2), by which a procfs is made and mounted nowhere.
-	OwnProcfs = &Probe{Name: "procfs of its own", Since: "5.2", Without: "many containers are read more slowly",
-		no: unix.ENOSYS, ask: askOwnProcfs}
+	OwnProcfs = &Probe{Name: "procfs of its own", Since: "5.2", no: unix.ENOSYS, ask: askOwnProcfs}
 	// HookList asks for the hooks that nfnetlink_hook lists.
-	HookList = &Probe{Name: "hook list", Since: "5.14", Config: "NETFILTER_NETLINK_HOOK", Without: "rules alone say what tracks connections",
-		module: "nfnetlink_hook", no: unix.EINVAL, ask: askHookList}
+	HookList = &Probe{Name: "hook list", Since: "5.14", Config: "NETFILTER_NETLINK_HOOK", module: "nfnetlink_hook", no: unix.EINVAL, ask: askHookList}
 	// ModuleDecompression asks whether finit_module(2) takes compressed files. The
 	// detail is their format: gzip, xz or zstd (kernel/module/decompress.c).
-	ModuleDecompression = &Probe{Name: "module decompression", Since: "5.17", Config: "MODULE_DECOMPRESS", Without: "nfsync decompresses modules itself",
-		no: unix.ENOENT, ask: askModuleDecompression}
+	ModuleDecompression = &Probe{Name: "module decompression", Since: "5.17", Config: "MODULE_DECOMPRESS", no: unix.ENOENT, ask: askModuleDecompression}
 )
 
 // Probes returns all probes.

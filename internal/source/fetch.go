@@ -22,8 +22,11 @@ import (
 // The errors are *FetchError (several URLs: one each, found by errors.As),
 // *VerifyError, *RewrittenError and *TreeError; that of a cancelled ctx is its own.
 func Fetch(ctx context.Context, cfg Config, last []Position, accept string) (Revision, error) {
-	if err := check(cfg, accept); err != nil {
+	if err := cfg.Check(accept); err != nil {
 		return Revision{}, err
+	}
+	if cfg.Dir == "" {
+		return Revision{}, errors.New("cannot fetch: no directory for the clone is given")
 	}
 	if cfg.Timeout == 0 {
 		cfg.Timeout = DefaultTimeout
@@ -48,8 +51,9 @@ func Fetch(ctx context.Context, cfg Config, last []Position, accept string) (Rev
 	return Revision{}, failed.orNil()
 }
 
-// check returns the first error of a configuration, without a network.
-func check(cfg Config, accept string) error {
+// Check returns the first error of a configuration, and of a commit that is accepted,
+// without a network.
+func (cfg Config) Check(accept string) error {
 	if len(cfg.URLs) == 0 {
 		return errors.New("cannot fetch: no URL is given")
 	}
@@ -60,7 +64,7 @@ func check(cfg Config, accept string) error {
 	}
 	given := slices.DeleteFunc([]string{cfg.Branch, cfg.Tag, cfg.Commit}, func(s string) bool { return s == "" })
 	if len(given) > 1 {
-		return errors.New("cannot fetch: of branch, tag and commit only one can be followed")
+		return errors.New("cannot fetch: branch, tag and commit exclude each other, only one can be followed")
 	}
 	for what, hash := range map[string]string{"commit": cfg.Commit, "accepted commit": accept} {
 		if hash != "" && !nf.IsCommitID(hash) {
@@ -75,11 +79,22 @@ func check(cfg Config, accept string) error {
 	if _, err := CleanPath(cfg.Path); err != nil {
 		return err
 	}
-	if cfg.Dir == "" {
-		return errors.New("cannot fetch: no directory for the clone is given")
-	}
 	if cfg.Timeout < 0 {
 		return fmt.Errorf("cannot fetch: a timeout of %s", cfg.Timeout)
+	}
+	return cfg.Verify.check()
+}
+
+// check finds keys that nothing uses, and a mode that lacks keys.
+func (v Verify) check() error {
+	keys := len(v.Keyrings)+len(v.AllowedSigners) > 0
+	switch {
+	case v.Mode != "" && v.Mode != VerifyNone && v.Mode != VerifyTip && v.Mode != VerifyAll:
+		return fmt.Errorf("cannot verify: the mode %q must be none, tip or all", v.Mode)
+	case keys && (v.Mode == "" || v.Mode == VerifyNone):
+		return errors.New("cannot verify: a keyring or allowed signers are of no use without --verify tip or --verify all")
+	case !keys && (v.Mode == VerifyTip || v.Mode == VerifyAll):
+		return errors.New("cannot verify: no keyring and no allowed signers are named, the keys whose signatures are good")
 	}
 	return nil
 }

@@ -25,8 +25,8 @@ func endpoint(raw string) (*transport.Endpoint, error) {
 		return nil, errors.New("it is no URL that can be read (a space, a bad port or a bad escape)")
 	}
 	if ep.Password != "" {
-		return nil, errors.New("the URL holds a password, which would be seen by everybody who sees the URL: " +
-			"take it out and name a file that holds it (password file or token file)")
+		return nil, errors.New("the URL holds a password: a password does not belong in a URL, where everybody can read it; " +
+			"name a file that holds it with --password-file or --token-file")
 	}
 	switch ep.Protocol {
 	case "http", "https", "ssh":
