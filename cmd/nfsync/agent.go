@@ -113,7 +113,7 @@ func (a *app) lapped(o *gitOptions, res agent.Result, err error) error {
 		opt.Apply = a.applyLine(o, "", false)
 		written = view.Plan(a.stdout, a.format, *res.Plan, opt)
 	case res.Receipt.Kind != "":
-		codes = append(codes, res.Receipt.ExitCode())
+		codes = append(codes, verdictCode(res.Receipt.Verdict()))
 		written = view.Receipt(a.stdout, a.format, res.Receipt, a.viewOptions(a.stdout))
 	}
 	return finish(severest(codes...), written)

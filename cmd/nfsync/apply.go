@@ -108,7 +108,7 @@ func (a *app) applied(receipt apply.Receipt, err error) error {
 	if receipt.Kind == "" {
 		return err
 	}
-	code := receipt.ExitCode()
+	code := verdictCode(receipt.Verdict())
 	written := view.Receipt(a.stdout, a.format, receipt, a.viewOptions(a.stdout))
 	if err != nil && code != exitStuck {
 		return err

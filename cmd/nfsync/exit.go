@@ -9,6 +9,7 @@ import (
 
 	"nfsync.dev/nfsync/internal/agent"
 	"nfsync.dev/nfsync/internal/apply"
+	"nfsync.dev/nfsync/internal/nf"
 )
 
 // The exit codes. They are a contract with scripts and CI jobs.
@@ -23,8 +24,7 @@ const (
 	exitStale   = 7 // the saved plan is stale: nothing was applied
 )
 
-// outcome is an exit code whose reason is in the output already. It is no
-// error where it is zero.
+// outcome is an exit code other than zero whose reason is in the output already.
 type outcome int
 
 func (o outcome) Error() string { return fmt.Sprintf("exit code %d", int(o)) }
@@ -35,7 +35,7 @@ type usageError struct{ err error }
 func (e usageError) Error() string { return e.err.Error() }
 func (e usageError) Unwrap() error { return e.err }
 
-// hinted is an error with the command that helps.
+// hinted is an error with a hint what to do.
 type hinted struct {
 	err  error
 	hint string
@@ -44,7 +44,7 @@ type hinted struct {
 func (e hinted) Error() string { return e.err.Error() }
 func (e hinted) Unwrap() error { return e.err }
 
-// exitCode is the one place that turns an error into an exit code.
+// exitCode returns the exit code of an error.
 func exitCode(err error) int {
 	var (
 		o       outcome
@@ -65,7 +65,34 @@ func exitCode(err error) int {
 	return exitError
 }
 
-// severest is the one of several exit codes that is told.
+// verdictCodes are the exit codes of the verdicts on a run.
+var verdictCodes = map[apply.Verdict]int{
+	apply.Clean:      exitOK,
+	apply.Incomplete: exitRefused,
+	apply.RolledBack: exitUndone,
+	apply.Unsettled:  exitStuck,
+}
+
+// verdictCode returns the exit code of a verdict; one that has none is an error.
+func verdictCode(v apply.Verdict) int {
+	if code, known := verdictCodes[v]; known {
+		return code
+	}
+	return exitError
+}
+
+// planCode returns the exit code of a plan. detailed makes changes one.
+func planCode(p nf.Plan, detailed bool) int {
+	switch {
+	case p.Summary.Refusals > 0:
+		return exitRefused
+	case detailed && p.Summary.Changes > 0:
+		return exitChanges
+	}
+	return exitOK
+}
+
+// severest returns the most severe of several exit codes.
 func severest(codes ...int) int {
 	for _, c := range []int{exitStuck, exitError, exitInvalid, exitUndone, exitStale, exitRefused, exitChanges} {
 		if slices.Contains(codes, c) {

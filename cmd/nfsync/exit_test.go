@@ -37,21 +37,29 @@ func TestExitCode(t *testing.T) {
 	}
 }
 
-// Of several outcomes the most severe is told: 6 1 4 5 7 3 2 0.
+func TestVerdictCode(t *testing.T) {
+	for v, want := range map[apply.Verdict]int{apply.Clean: 0, apply.Incomplete: 3, apply.RolledBack: 5, apply.Unsettled: 6, "another": 1} {
+		if got := verdictCode(v); got != want {
+			t.Errorf("%s: exit code %d, want %d", v, got, want)
+		}
+	}
+}
+
+// Of several exit codes the most severe counts: 6 1 4 5 7 3 2 0.
 func TestSeverest(t *testing.T) {
 	order := []int{6, 1, 4, 5, 7, 3, 2, 0}
 	for i, worse := range order {
 		for _, better := range order[i:] {
 			if got := severest(better, worse); got != worse {
-				t.Errorf("of %d and %d %d is told", worse, better, got)
+				t.Errorf("of %d and %d %d counts", worse, better, got)
 			}
 			if got := severest(worse, better); got != worse {
-				t.Errorf("of %d and %d %d is told", worse, better, got)
+				t.Errorf("of %d and %d %d counts", worse, better, got)
 			}
 		}
 	}
 	if got := severest(); got != 0 {
-		t.Errorf("of nothing %d is told", got)
+		t.Errorf("of nothing %d counts", got)
 	}
 }
 

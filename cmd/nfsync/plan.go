@@ -150,17 +150,6 @@ func invalidDocument(what string, list []spec.Diagnostic) error {
 	return err
 }
 
-// planCode is the exit code of a plan: a refusal weighs more than a change.
-func planCode(p nf.Plan, detailed bool) int {
-	switch {
-	case p.Summary.Refusals > 0:
-		return exitRefused
-	case detailed && p.Summary.Changes > 0:
-		return exitChanges
-	}
-	return exitOK
-}
-
 // applyLine is what to type to make the changes of a plan: of a path or, where
 // that is empty, from git. What was said about this node has to be said again;
 // of another node it is not known.

@@ -40,5 +40,5 @@ func (a *app) recover(ctx context.Context, accept bool) error {
 	if err != nil {
 		return err
 	}
-	return finish(report.ExitCode(), view.Report(a.stdout, a.format, report, a.viewOptions(a.stdout)))
+	return finish(verdictCode(report.Verdict()), view.Report(a.stdout, a.format, report, a.viewOptions(a.stdout)))
 }

@@ -79,7 +79,7 @@ type Event struct {
 // An error without a receipt (its ID is empty) means that nothing was changed, or
 // that an interrupted run must be settled first. An error with a receipt means that
 // the run was stopped before its last change, or that what it did could not be
-// saved. A change that fails is not an error: see Receipt.ExitCode.
+// saved. A change that fails is not an error: see Receipt.Verdict.
 func Run(ctx context.Context, in Input) (Receipt, error) {
 	if in.State == nil {
 		return planOnly(ctx, in, errors.New("cannot open the state directory"))

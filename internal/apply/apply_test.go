@@ -257,13 +257,13 @@ func TestStuck(t *testing.T) {
 		}
 		report.Left[0].Why = ""
 	}
-	if diff := cmp.Diff(want, report.Left, cmp.Comparer(func(a, b nf.Value) bool { return a == b })); diff != "" || report.Run != r.ID || report.ExitCode() != 6 {
-		t.Errorf("report of %s, exit %d (-want +got):\n%s", report.Run, report.ExitCode(), diff)
+	if diff := cmp.Diff(want, report.Left, cmp.Comparer(func(a, b nf.Value) bool { return a == b })); diff != "" || report.Run != r.ID || exitOf(report.Verdict()) != 6 {
+		t.Errorf("report of %s, exit %d (-want +got):\n%s", report.Run, exitOf(report.Verdict()), diff)
 	}
-	if report := b.recover(true); !report.Accepted || len(report.Left) != 1 || report.ExitCode() != 0 {
+	if report := b.recover(true); !report.Accepted || len(report.Left) != 1 || exitOf(report.Verdict()) != 0 {
 		t.Errorf("accepted: %+v", report)
 	}
-	if report := b.recover(false); len(report.Left) != 0 || report.Left == nil || report.Run != "" || report.ExitCode() != 0 {
+	if report := b.recover(false); len(report.Left) != 0 || report.Left == nil || report.Run != "" || exitOf(report.Verdict()) != 0 {
 		t.Errorf("after that: %+v", report)
 	}
 	b.ok(0)
@@ -392,8 +392,8 @@ func TestCancel(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "interrupted before change 4 of 6") || !errors.Is(err, context.Canceled) && !strings.Contains(err.Error(), "SIGTERM") {
 		t.Errorf("error %v", err)
 	}
-	if !r.Interrupted || r.ExitCode() != 0 {
-		t.Errorf("interrupted %v, exit %d", r.Interrupted, r.ExitCode())
+	if !r.Interrupted || exitOf(r.Verdict()) != 0 {
+		t.Errorf("interrupted %v, exit %d", r.Interrupted, exitOf(r.Verdict()))
 	}
 	b.outcome(r, nf.Node, udp, apply.Applied)
 	b.outcome(r, db, icmp, apply.Undone)

@@ -292,8 +292,8 @@ func (b *bench) afterwards(before map[place]nf.Value, faulty bool) error {
 		return nil
 	}
 	r, err := b.run()
-	if err != nil || r.ExitCode() != 0 {
-		return fmt.Errorf("the run after the recovery: exit %d, %w, %+v", r.ExitCode(), err, r.Results)
+	if err != nil || exitOf(r.Verdict()) != 0 {
+		return fmt.Errorf("the run after the recovery: exit %d, %w, %+v", exitOf(r.Verdict()), err, r.Results)
 	}
 	for _, w := range wants {
 		for _, l := range b.layers(w) {
@@ -331,7 +331,7 @@ func (b *bench) staysStuck(before map[place]nf.Value, faulty bool) error {
 		}
 	}
 	report, err := apply.Recover(context.Background(), apply.RecoverInput{Machine: b.machine, State: b.state, RunDir: b.runDir})
-	if err != nil || report.ExitCode() != 6 || len(report.Left) == 0 {
+	if err != nil || exitOf(report.Verdict()) != 6 || len(report.Left) == 0 {
 		return fmt.Errorf("the report is %+v, %w", report, err)
 	}
 	if len(b.machine.Calls()) != calls {
@@ -355,8 +355,8 @@ func TestCrashAnywhere(t *testing.T) {
 			probe := newBench(t)
 			s.prepare(probe)
 			steps, _, r, err := probe.blast(0)
-			if err != nil || r.ExitCode() != s.code {
-				t.Fatalf("without a crash: exit %d, %v", r.ExitCode(), err)
+			if err != nil || exitOf(r.Verdict()) != s.code {
+				t.Fatalf("without a crash: exit %d, %v", exitOf(r.Verdict()), err)
 			}
 			for at := 1; at <= steps; at++ {
 				for again := 0; again >= 0; {
@@ -491,7 +491,7 @@ func TestRecoveryUndoesAnotherValue(t *testing.T) {
 	}
 	b.machine.Put(nf.Node, udp, 45)
 	report := b.recover(false)
-	if len(report.Left) != 1 || report.Left[0].Reads != nf.Number(45) || report.Left[0].Stuck || report.ExitCode() != 0 {
+	if len(report.Left) != 1 || report.Left[0].Reads != nf.Number(45) || report.Left[0].Stuck || exitOf(report.Verdict()) != 0 {
 		t.Errorf("report %+v", report)
 	}
 	b.reads(nf.Node, udp, 45)

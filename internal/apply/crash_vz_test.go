@@ -233,8 +233,8 @@ func TestCrashAroundRestarts(t *testing.T) {
 			t.Parallel()
 			probe := s.bench(newBench(t))
 			steps, _, r, err := probe.blast(0)
-			if err != nil || r.ExitCode() != s.code {
-				t.Fatalf("without a crash: exit %d, %v", r.ExitCode(), err)
+			if err != nil || exitOf(r.Verdict()) != s.code {
+				t.Fatalf("without a crash: exit %d, %v", exitOf(r.Verdict()), err)
 			}
 			if planned, made := len(r.Results), len(probe.made()); planned != made && s.code == 0 {
 				t.Errorf("%d changes planned, %v made", planned, probe.made())

@@ -158,7 +158,7 @@ func TestNotPermitted(t *testing.T) {
 			}
 			b.machine.Deny(nf.AbilityNode, "no CAP_NET_ADMIN")
 			r, err := runAsNobody(in)
-			if err != nil || len(r.Refusals) != 1 || r.Refusals[0].Code != nf.NotPermitted || r.ExitCode() != 3 {
+			if err != nil || len(r.Refusals) != 1 || r.Refusals[0].Code != nf.NotPermitted || exitOf(r.Verdict()) != 3 {
 				t.Errorf("with nothing to change: %v, %+v", err, r)
 			}
 		})

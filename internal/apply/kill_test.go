@@ -97,7 +97,7 @@ func TestKill(t *testing.T) {
 		if _, err := fmt.Sscan(os.Getenv("NFSYNC_TEST_WANT"), &n); err != nil {
 			t.Fatal(err)
 		}
-		if r, err := killRun(dir, n, os.Stdout); err != nil || r.ExitCode() != 0 {
+		if r, err := killRun(dir, n, os.Stdout); err != nil || exitOf(r.Verdict()) != 0 {
 			t.Fatalf("%v, %+v", err, r)
 		}
 		return
@@ -124,7 +124,7 @@ func TestKill(t *testing.T) {
 	if recovered == 0 {
 		t.Error("no run was killed half-way")
 	}
-	if r, err := killRun(dir, 77, io.Discard); err != nil || r.ExitCode() != 0 {
+	if r, err := killRun(dir, 77, io.Discard); err != nil || exitOf(r.Verdict()) != 0 {
 		t.Errorf("the last run: %v, %+v", err, r)
 	}
 }

@@ -69,28 +69,30 @@ type Summary struct {
 	InSync   int `json:"inSync"`
 }
 
-// The exit codes of a receipt and of a recovery report.
+// Verdict sums up a receipt or a recovery report: the worst of what happened.
+type Verdict string
+
+// The verdicts, the best first.
 const (
-	exitOK      = 0 // nothing was refused, nothing failed
-	exitRefused = 3 // something was refused, the rest was applied
-	exitFailed  = 5 // a target failed and was rolled back
-	exitStuck   = 6 // a target could not be rolled back
+	Clean      Verdict = "clean"       // nothing was refused, nothing failed
+	Incomplete Verdict = "incomplete"  // something was refused, the rest was applied
+	RolledBack Verdict = "rolled back" // a target failed and was rolled back, as far as its changes can be
+	Unsettled  Verdict = "unsettled"   // something could not be rolled back: a person has to settle it
 )
 
-// ExitCode is the exit code that the receipt asks for: 6 where something could
-// not be undone, else 5 where a target failed, else 3 where something was
-// refused, else 0. A run that was stopped returns an error beside its receipt.
-func (r Receipt) ExitCode() int {
+// Verdict returns the verdict on a run. A run that was stopped returns an error
+// beside its receipt.
+func (r Receipt) Verdict() Verdict {
 	s := r.Summary
 	switch {
 	case s.Stuck > 0:
-		return exitStuck
+		return Unsettled
 	case s.Failed > 0, s.Kept > 0, s.Undone > 0 && !r.Interrupted:
-		return exitFailed
+		return RolledBack
 	case s.Refusals > 0, s.Refused > 0:
-		return exitRefused
+		return Incomplete
 	}
-	return exitOK
+	return Clean
 }
 
 func (s *Summary) count(o Outcome) {

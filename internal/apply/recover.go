@@ -204,12 +204,12 @@ type Leftover struct {
 	Why   string `json:"why"`
 }
 
-// ExitCode returns 6 if something is stuck and not accepted, else 0.
-func (r Report) ExitCode() int {
+// Verdict is Unsettled if something is stuck and not accepted, else Clean.
+func (r Report) Verdict() Verdict {
 	if !r.Accepted && slices.ContainsFunc(r.Left, func(l Leftover) bool { return l.Stuck }) {
-		return exitStuck
+		return Unsettled
 	}
-	return exitOK
+	return Clean
 }
 
 // Recover reports what earlier runs have left. If in.Accept is set it then accepts
