@@ -87,6 +87,8 @@ var libraries = map[string]struct {
 		reason: "modules that the kernel cannot decompress itself"},
 	"github.com/ulikunitz/xz": {rooms: []string{"internal/kernel"},
 		reason: "modules that the kernel cannot decompress itself"},
+	"golang.org/x/text": {rooms: []string{"internal/view"},
+		reason: "only what lays out text asks how wide a character is"},
 	"github.com/spf13/pflag": {rooms: []string{"cmd/nfsync"},
 		reason: "flags are the command's"},
 	"github.com/rogpeppe/go-internal/testscript": {tests: []string{"cmd/nfsync"},

@@ -44,7 +44,7 @@ func (a *app) readConfig(flags *pflag.FlagSet) error {
 		return err
 	}
 	if len(diagnostics) > 0 {
-		if err := view.Diagnostics(a.stderr, view.FormatText, diagnostics, nil, 0); err != nil {
+		if err := view.Diagnostics(a.stderr, view.FormatText, diagnostics, 0, a.viewOptions(a.stderr)); err != nil {
 			return err
 		}
 		return fmt.Errorf("the configuration %s is not valid: nothing was done", a.configFile)

@@ -9,15 +9,17 @@ import (
 
 	"nfsync.dev/nfsync/internal/diff"
 	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/spec"
 	"nfsync.dev/nfsync/internal/view"
 )
 
 func explainCommand(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:   "explain CODE|KEY",
-		Short: "Explain a refusal's code, or a key that policies can set",
+		Use:   "explain CODE|KEY|RULE",
+		Short: "Explain a refusal's code, a policy's key, or a rule of files",
 		Long: `Explain prints what a refusal's code means, what causes it and what to do, or
-what a key is, in which unit, and where the kernel keeps it.
+what a key is, in which unit, and where the kernel keeps it, or what a rule of
+policy files means and how to mend the file.
 
 The codes:
 ` + columns(codes()) + `
@@ -26,13 +28,17 @@ The keys, as plans name them:
   level                   modulesAboveLevel       module/NAME
   conntrack.max           conntrack.buckets       conntrack.expectMax
   conntrack.timeouts.NAME                         conntrack.sysctls.NAME
-  restart`,
+  restart
+
+The rules of files, as validate names them:
+` + columns(rules()),
 		Example: `  nfsync explain level-in-use
   nfsync explain conntrack.max
   nfsync explain conntrack.timeouts.tcpEstablished
-  nfsync explain module/nf_conntrack`,
-		Args:      argCount(1, 1, "a refusal's code, or a key"),
-		ValidArgs: codes(),
+  nfsync explain module/nf_conntrack
+  nfsync explain duplicate-key`,
+		Args:      argCount(1, 1, "a refusal's code, a key, or a rule"),
+		ValidArgs: append(codes(), rules()...),
 		RunE:      withContext(a.explainWord),
 	}
 }
@@ -45,13 +51,24 @@ func (a *app) explainWord(_ context.Context, args []string) error {
 	if e, ok := diff.ExplainKey(args[0]); ok {
 		return finish(exitOK, view.KeyExplanation(a.stdout, a.format, e, opt))
 	}
-	return usageError{fmt.Errorf("%q is neither a refusal's code nor a key: the help lists both", args[0])}
+	if e, ok := spec.ExplainRule(args[0]); ok {
+		return finish(exitOK, view.RuleExplanation(a.stdout, a.format, e, opt))
+	}
+	return usageError{fmt.Errorf("%q is no refusal's code, no key and no rule: the help lists them", args[0])}
 }
 
 func codes() []string {
 	var list []string
 	for _, c := range nf.Codes() {
 		list = append(list, string(c))
+	}
+	return list
+}
+
+func rules() []string {
+	var list []string
+	for _, r := range spec.Rules() {
+		list = append(list, string(r.Rule))
 	}
 	return list
 }

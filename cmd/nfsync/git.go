@@ -153,7 +153,7 @@ func (a *app) sayWarnings(r agent.Revision) {
 
 // refuseRevision writes the errors of a commit's policies to stderr.
 func (a *app) refuseRevision(e *agent.InvalidError) error {
-	if err := view.Diagnostics(a.stderr, view.FormatText, sortDiagnostics(e.Diagnostics), nil, 0); err != nil {
+	if err := view.Diagnostics(a.stderr, view.FormatText, sortDiagnostics(e.Diagnostics), 0, a.viewOptions(a.stderr)); err != nil {
 		return err
 	}
 	a.say(slog.LevelError, fmt.Sprintf("the policies of commit %s are invalid", e.Commit), "")

@@ -48,7 +48,7 @@ func (a *app) refuseInvalid(list []spec.Diagnostic) error {
 	if len(list) == 0 {
 		return nil
 	}
-	if err := view.Diagnostics(a.stderr, view.FormatText, sortDiagnostics(list), nil, 0); err != nil {
+	if err := view.Diagnostics(a.stderr, view.FormatText, sortDiagnostics(list), 0, a.viewOptions(a.stderr)); err != nil {
 		return err
 	}
 	fmt.Fprintf(a.stderr, "nfsync: the policies are invalid: nothing was planned or applied\n")

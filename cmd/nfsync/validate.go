@@ -14,7 +14,7 @@ func validateCommand(a *app) *cobra.Command {
 		Use:   "validate PATH...",
 		Short: "Check policy files; no kernel needed",
 		Long: `Validate checks policy files, or every *.yaml and *.yml below a directory, and
-prints each error as file:line:column: message.
+prints each error as file:line:column: message, with the source line and a hint.
 
 It ends with 4 where a file is invalid, and with 3 where all are valid but two
 policies of equal priority and the same selectors want different things.`,
@@ -33,14 +33,13 @@ func (a *app) validate(_ context.Context, paths []string) error {
 	parsed, more := spec.Parse(files)
 	diagnostics = sortDiagnostics(append(diagnostics, more...))
 	code := exitOK
-	var conflicts []spec.Conflict
-	switch {
-	case len(diagnostics) > 0:
+	if len(diagnostics) > 0 {
 		code = exitInvalid
-	default:
-		if conflicts = parsed.Conflicts(); len(conflicts) > 0 {
-			code = exitRefused
+	} else {
+		for _, c := range parsed.Conflicts() {
+			diagnostics, code = append(diagnostics, c.Diagnostic()), exitRefused
 		}
+		spec.AddText(diagnostics, files...)
 	}
-	return finish(code, view.Diagnostics(a.stdout, a.format, diagnostics, conflicts, len(parsed.List)))
+	return finish(code, view.Diagnostics(a.stdout, a.format, diagnostics, len(parsed.List), a.viewOptions(a.stdout)))
 }

@@ -77,7 +77,7 @@ func invalidTree(err error) error {
 	if !ok || tree.Commit == "" {
 		return err
 	}
-	return &InvalidError{tree.Commit, []spec.Diagnostic{{File: tree.Path, Line: 1, Column: 1, Message: tree.Why}}}
+	return &InvalidError{tree.Commit, []spec.Diagnostic{{Rule: spec.RuleForbiddenFile, File: tree.Path, Line: 1, Column: 1, Message: tree.Why}}}
 }
 
 // positionOf is the commit of the revision's branch that was applied last.

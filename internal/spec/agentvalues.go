@@ -25,7 +25,7 @@ func (p *parser) word(noun string, words ...string) reader[string] {
 
 func (p *parser) boolean(path string, n *yaml.Node) (value, ok bool) {
 	if n.Kind != yaml.ScalarNode || n.Tag != "!!bool" {
-		p.report(n, "", "%s must be true or false, not %s", path, describe(n))
+		p.report(n, RuleWrongType, "", "%s must be true or false, not %s", path, describe(n))
 		return false, false
 	}
 	return strings.EqualFold(n.Value, "true"), true
@@ -45,7 +45,7 @@ func (p *parser) clock(path string, n *yaml.Node) (time.Duration, bool) {
 		return 0, false
 	}
 	if !validClock.MatchString(text) {
-		p.report(n, `write it as "02:30" or "22:00"`, "%s: %s is not a time of the day", path, quote(text))
+		p.report(n, RuleInvalidValue, `write it as "02:30" or "22:00"`, "%s: %s is not a time of the day", path, quote(text))
 		return 0, false
 	}
 	hours, _ := strconv.Atoi(text[:2])
@@ -58,7 +58,7 @@ var oneWord = regexp.MustCompile(`^[^\s\x00-\x1f\x7f]+$`)
 func (p *parser) nodeName(path string, n *yaml.Node) (string, bool) {
 	name, ok := p.text(path, n)
 	if ok && !oneWord.MatchString(name) {
-		p.report(n, "", "%s: the name of a node holds no white space, as %s does", path, quote(name))
+		p.report(n, RuleInvalidValue, "", "%s: the name of a node holds no white space, as %s does", path, quote(name))
 		return "", false
 	}
 	return name, ok
@@ -72,7 +72,7 @@ var printable = regexp.MustCompile(`^[^\x00-\x1f\x7f]+$`)
 func (p *parser) userName(path string, n *yaml.Node) (string, bool) {
 	name, ok := p.text(path, n)
 	if ok && (!printable.MatchString(name) || strings.Contains(name, ":")) {
-		p.report(n, "a password goes to a file, which passwordFile names", "%s must hold neither a colon nor control characters", path)
+		p.report(n, RuleInvalidValue, "a password goes to a file, which passwordFile names", "%s must hold neither a colon nor control characters", path)
 		return "", false
 	}
 	return name, ok
@@ -80,7 +80,7 @@ func (p *parser) userName(path string, n *yaml.Node) (string, bool) {
 
 func (p *parser) fileName(path string, n *yaml.Node) (string, bool) {
 	if n.Kind != yaml.ScalarNode || n.Tag != "!!str" || !strings.HasPrefix(n.Value, "/") || !printable.MatchString(n.Value) {
-		p.report(n, "a name such as /etc/nfsync/file; what is in the file does not belong here", "%s must be the absolute name of a file", path)
+		p.report(n, RuleInvalidValue, "a name such as /etc/nfsync/file; what is in the file does not belong here", "%s must be the absolute name of a file", path)
 		return "", false
 	}
 	return n.Value, true
@@ -99,10 +99,10 @@ func (p *parser) refName(path string, n *yaml.Node) (string, bool) {
 	case !ok:
 		return "", false
 	case refPrefix.MatchString(name):
-		p.report(n, "write "+strconv.Quote(brief(refPrefix.ReplaceAllString(name, ""))), "%s is a name alone, not %s", path, quote(name))
+		p.report(n, RuleInvalidValue, "write "+strconv.Quote(brief(refPrefix.ReplaceAllString(name, ""))), "%s is a name alone, not %s", path, quote(name))
 		return "", false
 	case !refCharacters.MatchString(name) || refFaults.MatchString(name):
-		p.report(n, "git check-ref-format tells which names there can be", "%s: %s cannot be a name in git", path, quote(name))
+		p.report(n, RuleInvalidValue, "git check-ref-format tells which names there can be", "%s: %s cannot be a name in git", path, quote(name))
 		return "", false
 	}
 	return name, true
@@ -111,7 +111,7 @@ func (p *parser) refName(path string, n *yaml.Node) (string, bool) {
 func (p *parser) commitID(path string, n *yaml.Node) (string, bool) {
 	id, ok := p.text(path, n)
 	if ok && !nf.IsCommitID(id) {
-		p.report(n, "git rev-parse REVISION prints them", "%s must be all 40 hexadecimal digits of a commit, in lower case, not %s", path, quote(id))
+		p.report(n, RuleInvalidValue, "git rev-parse REVISION prints them", "%s must be all 40 hexadecimal digits of a commit, in lower case, not %s", path, quote(id))
 		return "", false
 	}
 	return id, ok
@@ -127,10 +127,10 @@ func (p *parser) repositoryPath(where string, n *yaml.Node) (string, bool) {
 	case !ok:
 		return "", false
 	case strings.HasPrefix(name, "/"):
-		p.report(n, hint, "%s must not begin with a slash", where)
+		p.report(n, RuleInvalidValue, hint, "%s must not begin with a slash", where)
 		return "", false
 	case strings.Contains(name, `\`) || !printable.MatchString(name) || parentDirectory.MatchString(name):
-		p.report(n, hint, "%s: %s is not a path in a repository", where, quote(name))
+		p.report(n, RuleInvalidValue, hint, "%s: %s is not a path in a repository", where, quote(name))
 		return "", false
 	}
 	if name = path.Clean(name); name == "." {
@@ -163,16 +163,16 @@ func (p *parser) gitURL(path string, n *yaml.Node) (string, bool) {
 	}
 	switch {
 	case (scheme == "http" || scheme == "https") && userinfo.MatchString(text):
-		p.report(n, "write the user as http: {user: …} and its password to a file, which passwordFile names",
+		p.report(n, RuleInvalidValue, "write the user as http: {user: …} and its password to a file, which passwordFile names",
 			"%s must hold neither user nor password", path)
 	case passwordURL.MatchString(text):
-		p.report(n, "ssh takes a key only, which ssh: {keyFile: …} names", "%s must hold no password", path)
+		p.report(n, RuleInvalidValue, "ssh takes a key only, which ssh: {keyFile: …} names", "%s must hold no password", path)
 	case scheme != "" && scheme != "http" && scheme != "https" && scheme != "ssh" && scheme != "file":
-		p.report(n, hint, "%s: unknown scheme %s: https, http, ssh and file are known", path, quote(scheme))
+		p.report(n, RuleUnknownWord, hint, "%s: unknown scheme %s: https, http, ssh and file are known", path, quote(scheme))
 	case strings.Contains(text, "#") && scheme != "" && scheme != "file":
-		p.report(n, "name it as branch, tag or commit", "%s must hold no revision behind a #", path)
+		p.report(n, RuleInvalidValue, "name it as branch, tag or commit", "%s must hold no revision behind a #", path)
 	case !isGitURL(text, scheme):
-		p.report(n, hint, "%s is not the URL of a repository", path)
+		p.report(n, RuleInvalidValue, hint, "%s is not the URL of a repository", path)
 	default:
 		return text, true
 	}
@@ -208,11 +208,11 @@ func (p *parser) proxyURL(path string, n *yaml.Node) (string, bool) {
 	case !ok:
 		return "", false
 	case userinfo.MatchString(text):
-		p.report(n, "a proxy with a password is named by the environment: HTTPS_PROXY, in a file that only root can read",
+		p.report(n, RuleInvalidValue, "a proxy with a password is named by the environment: HTTPS_PROXY, in a file that only root can read",
 			"%s must hold neither user nor password", path)
 		return "", false
 	case !proxyURL.MatchString(text) || !hasServer(text):
-		p.report(n, "as in http://proxy.example.com:3128; https and socks5 are known too", "%s is not the URL of a proxy", path)
+		p.report(n, RuleInvalidValue, "as in http://proxy.example.com:3128; https and socks5 are known too", "%s is not the URL of a proxy", path)
 		return "", false
 	}
 	return text, true
@@ -227,7 +227,7 @@ func (p *parser) listenAddress(path string, n *yaml.Node) (string, bool) {
 	}
 	host, port, err := net.SplitHostPort(text)
 	if err != nil || !isPort(port) || host != "" && net.ParseIP(host) == nil && !hostName.MatchString(host) {
-		p.report(n, "as in "+DefaultListen+", or [::1]:9469", "%s must be an address and a port, not %s", path, quote(text))
+		p.report(n, RuleInvalidValue, "as in "+DefaultListen+", or [::1]:9469", "%s must be an address and a port, not %s", path, quote(text))
 		return "", false
 	}
 	return text, true

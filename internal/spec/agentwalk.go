@@ -39,10 +39,10 @@ func (p *parser) agentDocument(documents []*yaml.Node, config *AgentConfig) {
 	case len(documents) == 0 && p.found.count() > 0: // an error of syntax
 		return
 	case len(documents) == 0:
-		p.found.add(1, 1, "the file holds no document", "it begins with apiVersion: "+nf.APIVersion)
+		p.found.add(RuleNoDocument, 1, 1, "the file holds no document", "it begins with apiVersion: "+nf.APIVersion)
 		return
 	case len(documents) > 1:
-		p.report(documents[1], "one document a file", "the file holds a second document")
+		p.report(documents[1], RuleSeveralDocuments, "one document a file", "the file holds a second document")
 	}
 	root := documents[0]
 	p.vet(root, 1)
@@ -70,7 +70,7 @@ func (p *parser) agentDocument(documents []*yaml.Node, config *AgentConfig) {
 		},
 	}, []string{"apiVersion"}, notOfAgent)
 	if published != nil && slices.Contains(config.Source.URLs, config.Publish.URL) {
-		p.report(published, "publish to a repository of its own",
+		p.report(published, RuleInvalidValue, "publish to a repository of its own",
 			"publish.url is a repository of source.urls: each snapshot would be a new commit to follow")
 	}
 }
@@ -79,7 +79,7 @@ func (p *parser) agentDocument(documents []*yaml.Node, config *AgentConfig) {
 // more need be told.
 func (p *parser) isAgentConfig(root *yaml.Node) bool {
 	if !p.hasKey(root, "kind") {
-		p.report(root, "kind: "+nf.KindAgentConfig, "missing key %q in %s", "kind", place(""))
+		p.report(root, RuleMissingKey, "kind: "+nf.KindAgentConfig, "missing key %q in %s", "kind", place(""))
 	}
 	is := true
 	p.pairs(root, func(key, value *yaml.Node) {
@@ -91,9 +91,9 @@ func (p *parser) isAgentConfig(root *yaml.Node) bool {
 		switch {
 		case is || !ok:
 		case slices.Contains(policyKinds, kind):
-			p.report(value, "policies stand in the repository that the agent follows", "a %s is not an %s", kind, nf.KindAgentConfig)
+			p.report(value, RuleWrongKind, "policies stand in the repository that the agent follows", "a %s is not an %s", kind, nf.KindAgentConfig)
 		default:
-			p.report(value, "write "+nf.KindAgentConfig, "kind must be %s, not %s", nf.KindAgentConfig, quote(kind))
+			p.report(value, RuleWrongKind, "write "+nf.KindAgentConfig, "kind must be %s, not %s", nf.KindAgentConfig, quote(kind))
 		}
 	})
 	return is
@@ -123,7 +123,7 @@ func (p *parser) gitSource(path string, n *yaml.Node, source *GitSource) {
 	only := func(key string, to *string, read reader[string]) func(string, *yaml.Node) {
 		return func(path string, n *yaml.Node) {
 			if revision != "" {
-				p.report(n, "keep one of branch, tag, commit", "%s: %s is set as well", path, revision)
+				p.report(n, RuleExclusiveKeys, "keep one of branch, tag, commit", "%s: %s is set as well", path, revision)
 				return
 			}
 			revision = key
@@ -184,7 +184,7 @@ func (p *parser) httpAuth(path string, n *yaml.Node, auth *GitAuth) {
 		p.together(path, n, pair[1], pair[0])
 	}
 	if p.hasKey(n, "tokenFile") && (p.hasKey(n, "user") || p.hasKey(n, "passwordFile")) {
-		p.report(valueOf(n, "tokenFile"), "keep the token, or user and passwordFile",
+		p.report(valueOf(n, "tokenFile"), RuleExclusiveKeys, "keep the token, or user and passwordFile",
 			"%s: user or passwordFile is set as well", below(path, "tokenFile"))
 	}
 }
@@ -192,7 +192,7 @@ func (p *parser) httpAuth(path string, n *yaml.Node, auth *GitAuth) {
 // together holds a key of a mapping not to be there without another.
 func (p *parser) together(path string, n *yaml.Node, key, needs string) {
 	if p.hasKey(n, key) && !p.hasKey(n, needs) {
-		p.report(n, missingHints[needs], "missing key %q in %s: %s is set", needs, path, key)
+		p.report(n, RuleMissingKey, missingHints[needs], "missing key %q in %s: %s is set", needs, path, key)
 	}
 }
 
@@ -203,7 +203,7 @@ func (p *parser) verification(path string, n *yaml.Node, verify *Verification) {
 		"allowedSigners": func(path string, n *yaml.Node) { verify.AllowedSigners = p.texts(path, n, p.fileName) },
 	}, []string{"mode"}, nil)
 	if verify.Mode != VerifyNone && !p.hasKey(n, "keyrings") && !p.hasKey(n, "allowedSigners") {
-		p.report(n, "name the files of the keys that are trusted", "missing key %q or %q in %s: mode is %s",
+		p.report(n, RuleMissingKey, "name the files of the keys that are trusted", "missing key %q or %q in %s: mode is %s",
 			"allowedSigners", "keyrings", path, verify.Mode)
 	}
 }
@@ -238,7 +238,7 @@ func (p *parser) window(path string, n *yaml.Node, window *Window) {
 		"end":   keep(&window.End, p.clock),
 	}, []string{"start", "end"}, nil)
 	if p.found.count() == before && window.Start == window.End {
-		p.report(valueOf(n, "end"), "for any time, remove the window", "%s is empty: it ends when it starts", path)
+		p.report(valueOf(n, "end"), RuleEmptyValue, "for any time, remove the window", "%s is empty: it ends when it starts", path)
 	}
 }
 

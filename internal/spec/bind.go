@@ -82,7 +82,7 @@ func (b *binder) fields(t reflect.Type) []field {
 }
 
 func (b *binder) wrong(n *node, path, must string) {
-	b.found.add(int(n.line), int(n.column), fmt.Sprintf("%s must be %s, not %s", place(path), must, n), "")
+	b.found.add(RuleWrongType, int(n.line), int(n.column), fmt.Sprintf("%s must be %s, not %s", place(path), must, n), "")
 }
 
 var (
@@ -152,7 +152,7 @@ func (b *binder) structure(path string, n *node, v reflect.Value) {
 		value := n.get(f.name)
 		switch {
 		case value == nil && f.required:
-			b.found.add(int(n.line), int(n.column), fmt.Sprintf("missing key %q in %s", f.name, place(path)), "")
+			b.found.add(RuleMissingKey, int(n.line), int(n.column), fmt.Sprintf("missing key %q in %s", f.name, place(path)), "")
 		case value == nil:
 		case f.words != nil && value.kind == nodeText && !slices.Contains(f.words, value.text):
 			b.wrong(value, below(path, f.name), "one of "+strings.Join(f.words, ", "))
@@ -285,7 +285,7 @@ func (b *binder) unique(path string, list *node, keys ...string) {
 		}
 		name := strings.Join(id, "/")
 		if line, twice := first[name]; twice {
-			b.found.add(int(entry.line), int(entry.column), fmt.Sprintf("%s: %s stands in line %d already", path, quote(name), line), "")
+			b.found.add(RuleDuplicateName, int(entry.line), int(entry.column), fmt.Sprintf("%s: %s is already defined at line %d", path, quote(name), line), "")
 			continue
 		}
 		first[name] = entry.line

@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
@@ -9,11 +10,33 @@ import (
 // Diagnostic is one error in a file. Line and Column count from 1, columns in
 // characters. Hint says how to mend it; it may be empty.
 type Diagnostic struct {
+	Rule    Rule   `json:"rule"`
 	File    string `json:"file"`
 	Line    int    `json:"line"`
 	Column  int    `json:"column"`
 	Message string `json:"message"`
 	Hint    string `json:"hint"`
+	Text    string `json:"-"` // the line of the file; empty where it is not to be shown
+	More    int    `json:"-"` // errors behind this one that are not listed
+}
+
+// AddText adds to each diagnostic the line of its file. It is not for files that may
+// hold secrets.
+func AddText(list []Diagnostic, files ...File) {
+	byName := map[string][]byte{}
+	for _, f := range files {
+		byName[f.Name] = f.Data
+	}
+	lines := map[string][][]byte{}
+	for i := range list {
+		d := &list[i]
+		if _, split := lines[d.File]; !split {
+			lines[d.File] = bytes.Split(bytes.TrimPrefix(byName[d.File], byteOrderMark), []byte("\n"))
+		}
+		if d.Line >= 1 && d.Line <= len(lines[d.File]) {
+			d.Text = string(bytes.TrimSuffix(lines[d.File][d.Line-1], []byte("\r")))
+		}
+	}
 }
 
 // String is file:line:column: message.
@@ -26,24 +49,24 @@ func compareDiagnostics(a, b Diagnostic) int {
 		cmp.Compare(a.Message, b.Message))
 }
 
-// maxDiagnostics is how many errors of one file are told one by one: nobody
-// reads more, and a hostile file could hold half a million.
+// maxDiagnostics is how many errors of one file are listed: a hostile file could hold
+// half a million.
 const maxDiagnostics = 100
 
 // diagnostics collects the errors of one file.
 type diagnostics struct {
 	file string
 	list []Diagnostic
-	more int // errors that were counted only: those behind last
+	more int // errors that are only counted: those behind last
 	last Diagnostic
 }
 
-func (d *diagnostics) add(line, column int, message, hint string) {
+func (d *diagnostics) add(rule Rule, line, column int, message, hint string) {
 	if d.countsOnly(line, column) {
 		d.more++
 		return
 	}
-	d.list = append(d.list, Diagnostic{File: d.file, Line: line, Column: column, Message: message, Hint: hint})
+	d.list = append(d.list, Diagnostic{Rule: rule, File: d.file, Line: line, Column: column, Message: message, Hint: hint})
 	if len(d.list) >= 10*maxDiagnostics {
 		d.sort()
 		d.more += len(d.list) - maxDiagnostics - 1
@@ -52,7 +75,7 @@ func (d *diagnostics) add(line, column int, message, hint string) {
 	}
 }
 
-// countsOnly tells that an error at this place would not be told.
+// countsOnly reports whether an error at this place is only counted.
 func (d *diagnostics) countsOnly(line, column int) bool {
 	return d.more > 0 && (line > d.last.Line || line == d.last.Line && column > d.last.Column)
 }
@@ -69,7 +92,8 @@ func (d *diagnostics) sorted() []Diagnostic {
 		return d.list
 	}
 	last := d.list[maxDiagnostics]
-	last.Message = fmt.Sprintf("and %d more errors from here on", d.count()-maxDiagnostics)
+	last.More = d.count() - maxDiagnostics - 1
+	last.Message = fmt.Sprintf("and %d more errors from here on", last.More+1)
 	last.Hint = "mend the errors above first"
 	return append(d.list[:maxDiagnostics:maxDiagnostics], last)
 }

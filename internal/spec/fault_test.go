@@ -190,7 +190,7 @@ func TestParseFiles(t *testing.T) {
 	b := File{Name: "b.yaml", Data: []byte(header + "spec: {level: ful}\n")}
 	_, found := Parse([]File{b, a, a})
 	if diff := cmp.Diff([]string{
-		`b.yaml:3:18: the name "x" is taken: another NodePolicy has it at a.yaml:3:18`,
+		`b.yaml:3:18: the name "x" is already defined by another NodePolicy at a.yaml:3:18`,
 		`b.yaml:4:15: unknown level "ful": did you mean "full"?`,
 	}, texts(found)); diff != "" {
 		t.Error(diff)

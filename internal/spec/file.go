@@ -85,10 +85,10 @@ func readTree(fsys fs.FS, shown func(string) string) ([]File, []Diagnostic, erro
 func (w *walk) file(name string, mode fs.FileMode) error {
 	switch {
 	case mode&fs.ModeSymlink != 0:
-		w.refuse(name, "a symbolic link is not allowed among policies", "put the file itself here")
+		w.refuse(RuleForbiddenFile, name, "a symbolic link is not allowed among policies", "put the file itself here")
 		return nil
 	case !mode.IsRegular():
-		w.refuse(name, "not a regular file", "")
+		w.refuse(RuleForbiddenFile, name, "not a regular file", "")
 		return nil
 	}
 	file, err := w.fsys.Open(name)
@@ -101,15 +101,15 @@ func (w *walk) file(name string, mode fs.FileMode) error {
 		return fmt.Errorf("cannot read policies: %w", err)
 	}
 	if len(data) > maxPolicyFile {
-		w.refuse(name, tooLarge(maxPolicyFile), "split it into several files")
+		w.refuse(RuleTooLarge, name, tooLarge(maxPolicyFile), "split it into several files")
 		return nil
 	}
 	w.files = append(w.files, File{Name: w.shown(name), Data: data})
 	return nil
 }
 
-func (w *walk) refuse(name, message, hint string) {
-	w.diagnostics = append(w.diagnostics, Diagnostic{File: w.shown(name), Line: 1, Column: 1, Message: message, Hint: hint})
+func (w *walk) refuse(rule Rule, name, message, hint string) {
+	w.diagnostics = append(w.diagnostics, Diagnostic{Rule: rule, File: w.shown(name), Line: 1, Column: 1, Message: message, Hint: hint})
 }
 
 func tooLarge(limit int) string {

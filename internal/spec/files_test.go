@@ -46,7 +46,7 @@ func TestValid(t *testing.T) {
 func format(found []Diagnostic) string {
 	var b strings.Builder
 	for _, d := range found {
-		b.WriteString(d.String() + "\n")
+		b.WriteString(d.String() + "\n\trule: " + string(d.Rule) + "\n")
 		if d.Hint != "" {
 			b.WriteString("\thint: " + d.Hint + "\n")
 		}

@@ -29,6 +29,7 @@ func Parse(files []File) (Policies, []Diagnostic) {
 		all = append(all, found.sorted()...)
 	}
 	if len(all) > 0 {
+		AddText(all, files...)
 		return Policies{}, all
 	}
 	return Policies{List: list}, nil
@@ -45,8 +46,8 @@ func reportSameNames(policies []Policy, names map[policyName]nf.Source, found *d
 			continue
 		}
 		if first, taken := names[id]; taken {
-			found.add(policy.Source.Line, policy.Source.Column,
-				"the name "+quote(id.name)+" is taken: another "+id.kind+" has it at "+first.String(),
+			found.add(RuleDuplicateName, policy.Source.Line, policy.Source.Column,
+				"the name "+quote(id.name)+" is already defined by another "+id.kind+" at "+first.String(),
 				"give each policy of a kind a name of its own")
 			continue
 		}
@@ -110,7 +111,7 @@ var policyKinds = []string{nf.KindContainerPolicy, nf.KindNodePolicy}
 
 func (p *parser) apiVersion(path string, n *yaml.Node) {
 	if version, ok := p.text(path, n); ok && version != nf.APIVersion {
-		p.report(n, "write "+nf.APIVersion, "unknown apiVersion %s: this nfsync reads %s", quote(version), nf.APIVersion)
+		p.report(n, RuleWrongKind, "write "+nf.APIVersion, "unknown apiVersion %s: this nfsync reads %s", quote(version), nf.APIVersion)
 	}
 }
 
@@ -119,11 +120,11 @@ func (p *parser) kind(path string, n *yaml.Node) {
 	switch {
 	case !ok || slices.Contains(policyKinds, kind):
 	case slices.Contains([]string{nf.KindNodeSnapshot, nf.KindPlan, nf.KindReceipt}, kind):
-		p.report(n, "keep it outside of the policy directory", "a %s is not a policy", kind)
+		p.report(n, RuleWrongKind, "keep it outside of the policy directory", "a %s is not a policy", kind)
 	case kind == nf.KindAgentConfig:
-		p.report(n, "keep it outside of the policy directory; nfsync reads it with --config", "an AgentConfig is not a policy")
+		p.report(n, RuleWrongKind, "keep it outside of the policy directory; nfsync reads it with --config", "an AgentConfig is not a policy")
 	default:
-		p.report(n, "one of ContainerPolicy, NodePolicy", "unknown kind %s%s", quote(kind), didYouMean(kind, policyKinds))
+		p.report(n, RuleWrongKind, "one of ContainerPolicy, NodePolicy", "unknown kind %s%s", quote(kind), didYouMean(kind, policyKinds))
 	}
 }
 
@@ -137,7 +138,7 @@ func (p *parser) metadata(path string, n *yaml.Node, policy *Policy) {
 				return
 			}
 			if !validName.MatchString(name) {
-				p.report(n, "lower-case letters, digits, - and ., a letter or digit first and last",
+				p.report(n, RuleInvalidValue, "lower-case letters, digits, - and ., a letter or digit first and last",
 					"%s: %s is not a valid name", path, quote(name))
 				return
 			}
@@ -217,7 +218,7 @@ func (p *parser) containerSpec(path string, n *yaml.Node, policy *Policy) {
 	}
 	p.mapping(path, n, want, nil, notOfContainer)
 	if policy.Restart != nf.RestartRefuse && policy.Containers.onlyNetns() {
-		p.report(restart, "write refuse, or select containers of vz too",
+		p.report(restart, RuleInvalidValue, "write refuse, or select containers of vz too",
 			"restart: %s has no meaning for containers of netns: nfsync cannot restart a network namespace", policy.Restart)
 	}
 }
@@ -262,7 +263,7 @@ func (p *parser) glob(where string, n *yaml.Node) (string, bool) {
 		return "", false
 	}
 	if _, err := path.Match(pattern, ""); err != nil {
-		p.report(n, `*, ? and [a-z] are patterns; \ takes the next character as it is`, "%s: malformed glob %s", where, quote(pattern))
+		p.report(n, RuleInvalidValue, `*, ? and [a-z] are patterns; \ takes the next character as it is`, "%s: malformed glob %s", where, quote(pattern))
 		return "", false
 	}
 	return pattern, true
@@ -273,12 +274,12 @@ func (p *parser) labels(path string, n *yaml.Node) map[string]string {
 		return nil
 	}
 	if len(n.Content) == 0 {
-		p.report(n, "name at least one label, or remove the key", "%s must not be empty", path)
+		p.report(n, RuleEmptyValue, "name at least one label, or remove the key", "%s must not be empty", path)
 	}
 	labels := map[string]string{}
 	p.pairs(n, func(key, value *yaml.Node) {
 		if key.Value == "" {
-			p.report(key, "", "%s: a label must have a name", path)
+			p.report(key, RuleInvalidValue, "", "%s: a label must have a name", path)
 			return
 		}
 		if p.bad[value] {

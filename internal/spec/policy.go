@@ -54,9 +54,11 @@ type Conflict struct {
 	Second nf.Rival `json:"second"`
 }
 
-// String is file:line:column: message, about the second of the two.
-func (c Conflict) String() string {
-	return fmt.Sprintf("%s: conflict: %s %q wants %s %s, but %q at %s wants %s, with the same priority and selectors",
-		c.Second.Source, c.Kind, c.Second.Source.Name, c.Key, c.Second.Wish,
-		c.First.Source.Name, c.First.Source, c.First.Wish)
+// Diagnostic returns the conflict as a diagnostic at the second of the two.
+func (c Conflict) Diagnostic() Diagnostic {
+	at := c.Second.Source
+	return Diagnostic{Rule: RuleConflict, File: at.File, Line: at.Line, Column: at.Column,
+		Message: fmt.Sprintf("conflict: %s %q wants %s %s, but %q at %s wants %s, with the same priority and selectors",
+			c.Kind, at.Name, c.Key, c.Second.Wish, c.First.Source.Name, c.First.Source, c.First.Wish),
+		Hint: "give one of the two a higher spec.priority, or selectors of its own"}
 }

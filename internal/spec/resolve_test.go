@@ -261,7 +261,7 @@ func TestConflicts(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			var got []string
 			for _, c := range parsed(t, File{Name: "x", Data: []byte(test.text)}).Conflicts() {
-				got = append(got, c.String())
+				got = append(got, c.Diagnostic().String())
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Error(diff)

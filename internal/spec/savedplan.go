@@ -42,7 +42,7 @@ func ParseSavedPlan(f File) (SavedPlan, []Diagnostic) {
 		return SavedPlan{}, found.sorted()
 	}
 	if root.get("policies") == nil {
-		found.add(int(root.line), int(root.column), "this plan holds no policies: it was printed, not saved", "save a plan with: nfsync plan --out FILE")
+		found.add(RuleMissingKey, int(root.line), int(root.column), "this plan holds no policies: it was printed, not saved", "save a plan with: nfsync plan --out FILE")
 		return SavedPlan{}, found.sorted()
 	}
 	var document planDocument

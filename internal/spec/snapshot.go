@@ -32,15 +32,15 @@ func ParseSnapshot(f File) (nf.Snapshot, []Diagnostic) {
 // nothing more need be told.
 func isKind(root *node, kind string, found *diagnostics) bool {
 	if root.kind != nodeMapping {
-		found.add(int(root.line), int(root.column), fmt.Sprintf("not a %s but %s", kind, root), "")
+		found.add(RuleWrongKind, int(root.line), int(root.column), fmt.Sprintf("not a %s but %s", kind, root), "")
 		return false
 	}
 	for _, want := range []struct{ key, text string }{{"apiVersion", nf.APIVersion}, {"kind", kind}} {
 		switch value := root.get(want.key); {
 		case value == nil:
-			found.add(int(root.line), int(root.column), fmt.Sprintf("missing key %q: this is not a %s", want.key, kind), "")
+			found.add(RuleMissingKey, int(root.line), int(root.column), fmt.Sprintf("missing key %q: this is not a %s", want.key, kind), "")
 		case value.kind != nodeText || value.text != want.text:
-			found.add(int(value.line), int(value.column), fmt.Sprintf("%s must be %s, not %s", want.key, want.text, value), "")
+			found.add(RuleWrongKind, int(value.line), int(value.column), fmt.Sprintf("%s must be %s, not %s", want.key, want.text, value), "")
 		}
 	}
 	return found.count() == 0

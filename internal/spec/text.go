@@ -14,7 +14,7 @@ var byteOrderMark = []byte("\uFEFF")
 // text is returned without its byte order mark.
 func checkText(data []byte, limit int, found *diagnostics) (text []byte, ok bool) {
 	if len(data) > limit {
-		found.add(1, 1, tooLarge(limit), "split it into several files")
+		found.add(RuleTooLarge, 1, 1, tooLarge(limit), "split it into several files")
 		return nil, false
 	}
 	text = bytes.TrimPrefix(data, byteOrderMark)
@@ -22,7 +22,7 @@ func checkText(data []byte, limit int, found *diagnostics) (text []byte, ok bool
 	for i := 0; i < len(text); {
 		r, size := utf8.DecodeRune(text[i:])
 		if message := wrongCharacter(r, size, text[i+size:]); message != "" {
-			found.add(line, column, message, "save the file as plain UTF-8 text")
+			found.add(RuleEncoding, line, column, message, "save the file as plain UTF-8 text")
 			return nil, false
 		}
 		i += size

@@ -93,7 +93,7 @@ func readDocument(f File, found *diagnostics) *node {
 
 func yamlTree(text []byte, found *diagnostics) *node {
 	if len(text) > maxYAMLDocument {
-		found.add(1, 1, tooLarge(maxYAMLDocument), "write it as JSON, which may be larger")
+		found.add(RuleTooLarge, 1, 1, tooLarge(maxYAMLDocument), "write it as JSON, which may be larger")
 		return nil
 	}
 	documents := decodeYAML(text, found)
@@ -102,11 +102,11 @@ func yamlTree(text []byte, found *diagnostics) *node {
 	}
 	switch len(documents) {
 	case 0:
-		found.add(1, 1, "the file holds no document", "")
+		found.add(RuleNoDocument, 1, 1, "the file holds no document", "")
 		return nil
 	case 1:
 	default:
-		found.add(documents[1].Line, documents[1].Column, "the file holds a second document", "one document a file")
+		found.add(RuleSeveralDocuments, documents[1].Line, documents[1].Column, "the file holds a second document", "one document a file")
 		return nil
 	}
 	p := newParser(text, found)
@@ -166,7 +166,7 @@ func jsonTree(text []byte, found *diagnostics) *node {
 		}
 		r.position()
 		line, column := extentOf(text).clamp(int(r.line), int(r.column))
-		found.add(line, column, "not JSON: "+err.Error(), "")
+		found.add(RuleSyntax, line, column, "not JSON: "+err.Error(), "")
 		return nil
 	}
 	root := r.value(1)
@@ -226,11 +226,11 @@ func (r *jsonReader) value(depth int) node {
 }
 
 func (r *jsonReader) fail(depth int) {
-	message := messageNesting
+	rule, message := RuleNesting, messageNesting
 	if depth <= maxNesting {
-		message = fmt.Sprintf("the file holds more than %d values", maxValues)
+		rule, message = RuleTooLarge, fmt.Sprintf("the file holds more than %d values", maxValues)
 	}
-	r.found.add(int(r.line), int(r.column), message, "")
+	r.found.add(rule, int(r.line), int(r.column), message, "")
 	r.failed = true
 }
 
@@ -243,7 +243,7 @@ func (r *jsonReader) mapping(n *node, depth int) {
 		r.space()
 		r.offset++ // the colon
 		if line, twice := seen[key.name]; twice {
-			r.found.add(int(key.line), int(key.column), fmt.Sprintf("duplicate key %s: it stands in line %d already", quote(key.name), line), "")
+			r.found.add(RuleDuplicateKey, int(key.line), int(key.column), fmt.Sprintf("duplicate key %s: already defined at line %d", quote(key.name), line), "")
 		}
 		seen[key.name] = key.line
 		n.keys = append(n.keys, key)

@@ -47,9 +47,9 @@ func (p *parser) limit(path string, n *yaml.Node) (nf.Wish, bool) {
 	p.mapping(path, n, fields{"atLeast": bound(&wish.AtLeast), "atMost": bound(&wish.AtMost)}, nil, nil)
 	switch {
 	case len(n.Content) == 0:
-		p.report(n, "write a number, or atLeast, atMost or both", "%s is an empty range", path)
+		p.report(n, RuleEmptyValue, "write a number, or atLeast, atMost or both", "%s is an empty range", path)
 	case wish.AtLeast != 0 && wish.AtMost != 0 && wish.AtLeast > wish.AtMost:
-		p.report(n, "", "%s is an empty range: atLeast %d is more than atMost %d", path, wish.AtLeast, wish.AtMost)
+		p.report(n, RuleEmptyValue, "", "%s is an empty range: atLeast %d is more than atMost %d", path, wish.AtLeast, wish.AtMost)
 	}
 	return wish, p.found.count() == before
 }
@@ -61,7 +61,7 @@ func (p *parser) timeouts(path string, n *yaml.Node, policy *Policy) {
 	p.pairs(n, func(key, value *yaml.Node) {
 		timeout := nf.TimeoutKey(key.Value)
 		if _, known := timeout.Sysctl(); !known {
-			p.report(key, "nfsync schema NodePolicy lists them", "unknown timeout %s in %s%s", quote(key.Value), path, guessTimeout(key.Value))
+			p.report(key, RuleUnknownWord, "nfsync schema NodePolicy lists them", "unknown timeout %s in %s%s", quote(key.Value), path, guessTimeout(key.Value))
 			return
 		}
 		if p.bad[value] {
@@ -95,17 +95,17 @@ func (p *parser) timeout(path string, n *yaml.Node) (int64, bool) {
 		if n.Kind == yaml.ScalarNode && (n.Tag == "!!int" || n.Tag == "!!float") {
 			return p.integer(path, n, 1, maxTimeout)
 		}
-		p.report(n, hint, "%s must be a duration, not %s", path, describe(n))
+		p.report(n, RuleWrongType, hint, "%s must be a duration, not %s", path, describe(n))
 		return 0, false
 	}
 	duration, err := time.ParseDuration(n.Value)
 	switch {
 	case err != nil || !validDuration.MatchString(n.Value):
-		p.report(n, hint, "%s: %s is not a duration", path, quote(n.Value))
+		p.report(n, RuleInvalidValue, hint, "%s: %s is not a duration", path, quote(n.Value))
 	case duration%time.Second != 0:
-		p.report(n, hint, "%s must be whole seconds, not %s", path, quote(n.Value))
+		p.report(n, RuleInvalidValue, hint, "%s must be whole seconds, not %s", path, quote(n.Value))
 	case duration < time.Second || duration > maxTimeout*time.Second:
-		p.report(n, hint, "%s must be 1 to %d seconds, not %s", path, maxTimeout, quote(n.Value))
+		p.report(n, RuleOutOfRange, hint, "%s must be 1 to %d seconds, not %s", path, maxTimeout, quote(n.Value))
 	default:
 		return int64(duration / time.Second), true
 	}
@@ -135,13 +135,13 @@ func (p *parser) sysctls(path string, n *yaml.Node, policy *Policy) {
 func (p *parser) isSysctl(path string, key *yaml.Node) bool {
 	name := key.Value
 	if !validSysctl.MatchString(name) {
-		p.report(key, "the name of a file below /proc/sys/net/netfilter: nf_conntrack_tcp_loose, say",
+		p.report(key, RuleInvalidValue, "the name of a file below /proc/sys/net/netfilter: nf_conntrack_tcp_loose, say",
 			"%s: %s is not the name of a nf_conntrack_* sysctl", path, quote(name))
 		return false
 	}
 	known, _ := nf.SysctlFileKey(name)
 	if known != nf.SysctlKey(name) {
-		p.report(key, "write it as "+string(known), "%s: %s has a field of its own, %s", path, quote(name), known)
+		p.report(key, RuleInvalidValue, "write it as "+string(known), "%s: %s has a field of its own, %s", path, quote(name), known)
 		return false
 	}
 	return true
@@ -164,12 +164,12 @@ func (p *parser) words(path, noun string, n *yaml.Node, f func(name string, valu
 	first := map[string]*yaml.Node{}
 	p.pairs(n, func(key, value *yaml.Node) {
 		if !validWord.MatchString(key.Value) {
-			p.report(key, "letters, digits, - and _", "%s: %s is not the name of a %s", path, quote(key.Value), noun)
+			p.report(key, RuleInvalidValue, "letters, digits, - and _", "%s: %s is not the name of a %s", path, quote(key.Value), noun)
 			return
 		}
 		name := nf.NormalizeModule(key.Value)
 		if other := first[name]; other != nil {
-			p.report(key, "remove one of the two", "duplicate %s %s: %s in line %d is the same", noun, quote(key.Value), quote(other.Value), other.Line)
+			p.report(key, RuleDuplicateKey, "remove one of the two", "duplicate %s %s: %s in line %d is the same", noun, quote(key.Value), quote(other.Value), other.Line)
 			return
 		}
 		first[name] = key
@@ -196,7 +196,7 @@ func (p *parser) module(path string, n *yaml.Node) (nf.Value, bool) {
 	}, []string{"state"}, nil)
 	if state == nf.ModuleUnloaded && parameters != nil {
 		at := valueOf(n, "parameters")
-		p.report(at, "remove the parameters, or write state: loaded", "%s: a module that is to be unloaded takes no parameters", path)
+		p.report(at, RuleExclusiveKeys, "remove the parameters, or write state: loaded", "%s: a module that is to be unloaded takes no parameters", path)
 	}
 	return nf.Module(state, parameters), p.found.count() == before
 }
@@ -234,11 +234,11 @@ func (p *parser) parameter(path string, n *yaml.Node) (string, bool) {
 		if n.Tag == "!!bool" {
 			hint = `write "Y" or "N", which every kernel understands`
 		}
-		p.report(n, hint, "%s must be a text or a whole number, not %s", path, describe(n))
+		p.report(n, RuleWrongType, hint, "%s must be a text or a whole number, not %s", path, describe(n))
 		return "", false
 	}
 	if strings.ContainsFunc(n.Value, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
-		p.report(n, "", "%s: a parameter cannot hold white space or control characters, as %s does", path, quote(n.Value))
+		p.report(n, RuleInvalidValue, "", "%s: a parameter cannot hold white space or control characters, as %s does", path, quote(n.Value))
 		return "", false
 	}
 	return n.Value, true

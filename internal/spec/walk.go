@@ -44,17 +44,17 @@ func newParser(text []byte, found *diagnostics) *parser {
 	return &parser{found: found, end: extentOf(text), chars: newCursor(text), bad: map[*yaml.Node]bool{}}
 }
 
-func (p *parser) report(n *yaml.Node, hint, format string, args ...any) {
+func (p *parser) report(n *yaml.Node, rule Rule, hint, format string, args ...any) {
 	line, column := p.end.clamp(n.Line, n.Column)
 	if p.found.countsOnly(line, column) {
 		p.found.more++
 		return
 	}
-	p.found.add(line, column, fmt.Sprintf(format, args...), hint)
+	p.found.add(rule, line, column, fmt.Sprintf(format, args...), hint)
 }
 
-func (p *parser) reject(n *yaml.Node, hint, format string, args ...any) {
-	p.report(n, hint, format, args...)
+func (p *parser) reject(n *yaml.Node, rule Rule, hint, format string, args ...any) {
+	p.report(n, rule, hint, format, args...)
 	p.bad[n] = true
 }
 
@@ -62,18 +62,18 @@ func (p *parser) reject(n *yaml.Node, hint, format string, args ...any) {
 // merge keys, nulls, duplicate keys, and too deep a nesting.
 func (p *parser) vet(n *yaml.Node, depth int) {
 	if depth > maxNesting && n.Kind != yaml.ScalarNode {
-		p.reject(n, "", messageNesting)
+		p.reject(n, RuleNesting, "", messageNesting)
 		return
 	}
 	if n.Kind == yaml.AliasNode {
-		p.reject(n, hintAlias, messageAlias)
+		p.reject(n, RuleAlias, hintAlias, messageAlias)
 		return
 	}
 	if n.Anchor != "" {
-		p.report(n, hintAnchor, "an anchor is not allowed")
+		p.report(n, RuleAnchor, hintAnchor, "an anchor is not allowed")
 	}
 	if p.isTagged(n) {
-		p.report(n, hintTag, "a tag is not allowed")
+		p.report(n, RuleTag, hintTag, "a tag is not allowed")
 		p.bad[n] = n.Kind == yaml.ScalarNode
 	}
 	switch n.Kind {
@@ -83,7 +83,7 @@ func (p *parser) vet(n *yaml.Node, depth int) {
 		for _, entry := range n.Content {
 			p.vet(entry, depth+1)
 			if !p.nulls && isNull(entry) && !p.bad[entry] {
-				p.reject(entry, "remove the entry, or give it a value", "an entry of the list has no value")
+				p.reject(entry, RuleNoValue, "remove the entry, or give it a value", "an entry of the list has no value")
 			}
 		}
 	}
@@ -97,13 +97,13 @@ func (p *parser) vetMapping(n *yaml.Node, depth int) {
 			continue
 		}
 		if line, twice := lines[key.Value]; twice {
-			p.reject(key, "remove one of the two", "duplicate key %s: it stands in line %d already", quote(key.Value), line)
+			p.reject(key, RuleDuplicateKey, "remove one of the two", "duplicate key %s: already defined at line %d", quote(key.Value), line)
 			continue
 		}
 		lines[key.Value] = key.Line
 		p.vet(value, depth+1)
 		if !p.nulls && isNull(value) && !p.bad[value] {
-			p.reject(value, "give it a value, or remove the key", "%s has no value", quote(key.Value))
+			p.reject(value, RuleNoValue, "give it a value, or remove the key", "%s has no value", quote(key.Value))
 		}
 	}
 }
@@ -111,15 +111,15 @@ func (p *parser) vetMapping(n *yaml.Node, depth int) {
 func (p *parser) vetKey(key *yaml.Node) bool {
 	switch {
 	case key.Kind == yaml.AliasNode:
-		p.reject(key, hintAlias, messageAlias)
+		p.reject(key, RuleAlias, hintAlias, messageAlias)
 	case key.Kind != yaml.ScalarNode, isNull(key):
-		p.reject(key, "", "a key must be a text, not %s", describe(key))
+		p.reject(key, RuleWrongType, "", "a key must be a text, not %s", describe(key))
 	case key.Anchor != "":
-		p.reject(key, hintAnchor, "an anchor is not allowed")
+		p.reject(key, RuleAnchor, hintAnchor, "an anchor is not allowed")
 	case p.isTagged(key):
-		p.reject(key, hintTag, "a tag is not allowed")
+		p.reject(key, RuleTag, hintTag, "a tag is not allowed")
 	case key.Tag == "!!merge":
-		p.reject(key, "write the keys out", "a merge key is not allowed")
+		p.reject(key, RuleMergeKey, "write the keys out", "a merge key is not allowed")
 	}
 	return !p.bad[key]
 }
@@ -175,7 +175,7 @@ func (p *parser) mapping(path string, n *yaml.Node, want fields, required []stri
 	})
 	for _, key := range required {
 		if !seen[key] && !p.hasKey(n, key) {
-			p.report(n, missingHints[key], "missing key %q in %s", key, place(path))
+			p.report(n, RuleMissingKey, missingHints[key], "missing key %q in %s", key, place(path))
 		}
 	}
 }
@@ -206,10 +206,10 @@ func (p *parser) unknownKey(path string, key *yaml.Node, known []string, elsewhe
 		return
 	}
 	if f, ok := elsewhere[key.Value]; ok {
-		p.report(key, f.hint, "unknown key %s in %s: %s", quote(key.Value), place(path), f.why)
+		p.report(key, RuleUnknownKey, f.hint, "unknown key %s in %s: %s", quote(key.Value), place(path), f.why)
 		return
 	}
-	p.report(key, "known keys: "+strings.Join(known, ", "), "unknown key %s in %s%s",
+	p.report(key, RuleUnknownKey, "known keys: "+strings.Join(known, ", "), "unknown key %s in %s%s",
 		quote(key.Value), place(path), didYouMean(key.Value, known))
 }
 
@@ -229,7 +229,7 @@ func below(path, key string) string {
 
 func (p *parser) isMapping(path string, n *yaml.Node) bool {
 	if n.Kind != yaml.MappingNode {
-		p.report(n, "", "%s must be a mapping, not %s", place(path), p.describe(n))
+		p.report(n, RuleWrongType, "", "%s must be a mapping, not %s", place(path), p.describe(n))
 		return false
 	}
 	return true
@@ -239,11 +239,11 @@ func (p *parser) isMapping(path string, n *yaml.Node) bool {
 // it there is no list: half a selector selects something else.
 func (p *parser) texts(path string, n *yaml.Node, valid func(path string, n *yaml.Node) (string, bool)) []string {
 	if n.Kind != yaml.SequenceNode {
-		p.report(n, "write it as a list: [a, b]", "%s must be a list, not %s", path, p.describe(n))
+		p.report(n, RuleWrongType, "write it as a list: [a, b]", "%s must be a list, not %s", path, p.describe(n))
 		return nil
 	}
 	if len(n.Content) == 0 {
-		p.report(n, "name at least one, or remove the key", "%s must not be empty", path)
+		p.report(n, RuleEmptyValue, "name at least one, or remove the key", "%s must not be empty", path)
 	}
 	var list []string
 	for i, entry := range n.Content {
@@ -267,11 +267,11 @@ func (p *parser) text(path string, n *yaml.Node) (string, bool) {
 		if n.Kind == yaml.ScalarNode {
 			hint = "put it in quotes: " + strconv.Quote(n.Value)
 		}
-		p.report(n, hint, "%s must be a text, not %s", path, describe(n))
+		p.report(n, RuleWrongType, hint, "%s must be a text, not %s", path, describe(n))
 		return "", false
 	}
 	if n.Value == "" {
-		p.report(n, "", "%s must not be empty", path)
+		p.report(n, RuleEmptyValue, "", "%s must not be empty", path)
 		return "", false
 	}
 	return n.Value, true
@@ -281,11 +281,11 @@ func (p *parser) text(path string, n *yaml.Node) (string, bool) {
 func (p *parser) oneOf(path, noun string, n *yaml.Node, words []string) (string, bool) {
 	list := strings.Join(words, ", ")
 	if n.Kind != yaml.ScalarNode || n.Tag != "!!str" {
-		p.report(n, "", "%s must be one of %s, not %s", path, list, describe(n))
+		p.report(n, RuleWrongType, "", "%s must be one of %s, not %s", path, list, describe(n))
 		return "", false
 	}
 	if !slices.Contains(words, n.Value) {
-		p.report(n, "one of "+list, "unknown %s %s%s", noun, quote(n.Value), didYouMean(n.Value, words))
+		p.report(n, RuleUnknownWord, "one of "+list, "unknown %s %s%s", noun, quote(n.Value), didYouMean(n.Value, words))
 		return "", false
 	}
 	return n.Value, true
@@ -299,7 +299,7 @@ func (p *parser) integer(path string, n *yaml.Node, least, most int64) (int64, b
 	switch {
 	case isPlain && decimal.MatchString(n.Value):
 	case isPlain && (n.Tag == "!!int" || n.Tag == "!!float"):
-		p.report(n, "write plain digits only, as in 1000",
+		p.report(n, RuleWrongType, "write plain digits only, as in 1000",
 			"%s must be a plain decimal whole number, not %s", path, brief(n.Value))
 		return 0, false
 	default:
@@ -307,12 +307,12 @@ func (p *parser) integer(path string, n *yaml.Node, least, most int64) (int64, b
 		if n.Kind == yaml.ScalarNode && decimal.MatchString(n.Value) {
 			hint = "remove the quotes"
 		}
-		p.report(n, hint, "%s must be a whole number, not %s", path, describe(n))
+		p.report(n, RuleWrongType, hint, "%s must be a whole number, not %s", path, describe(n))
 		return 0, false
 	}
 	number, err := strconv.ParseInt(n.Value, 10, 64)
 	if err != nil || number < least || number > most {
-		p.report(n, "", "%s must be %d to %d, not %s", path, least, most, brief(n.Value))
+		p.report(n, RuleOutOfRange, "", "%s must be %d to %d, not %s", path, least, most, brief(n.Value))
 		return 0, false
 	}
 	return number, true

@@ -30,9 +30,9 @@ func decodeYAML(text []byte, found *diagnostics) []*yaml.Node {
 			return documents
 		}
 		if err != nil {
-			message, hint, line, column := syntaxError(decoder, err)
-			line, column = extentOf(text).clamp(line, column)
-			found.add(line, column, message, hint)
+			d := syntaxError(decoder, err)
+			line, column := extentOf(text).clamp(d.Line, d.Column)
+			found.add(d.Rule, line, column, d.Message, d.Hint)
 			return documents
 		}
 		if len(document.Content) == 1 && !isNothing(document.Content[0]) {
@@ -72,30 +72,29 @@ var syntaxHints = map[string]string{
 	"did not find expected alphabetic or numeric character": "put a value that begins with & or * in quotes",
 }
 
-// syntaxError is the message and the place of an error of yaml.v3. Its own
-// texts name at best a line, often that of the enclosing mapping; the exact
-// places stand in fields that are not exported. Where those are not found (in
-// another version, say) the place is the start of the file.
-func syntaxError(decoder *yaml.Decoder, err error) (message, hint string, line, column int) {
+// syntaxError returns an error of yaml.v3 as a diagnostic without a file. The texts of
+// yaml.v3 name at best a line, often that of the enclosing mapping; the exact places are
+// in unexported fields. If those do not exist, in another version, the place is the start
+// of the file.
+func syntaxError(decoder *yaml.Decoder, err error) Diagnostic {
 	state := reflect.ValueOf(decoder).Elem().FieldByName("parser")
 	if state.Kind() != reflect.Pointer || state.Elem().Kind() != reflect.Struct {
-		return "not YAML: " + plainMessage(err), "", 1, 1
+		return Diagnostic{Rule: RuleSyntax, Message: "not YAML: " + plainMessage(err), Line: 1, Column: 1}
 	}
 	event, parser := state.Elem().FieldByName("event"), state.Elem().FieldByName("parser")
 	if strings.Contains(err.Error(), "unknown anchor") {
-		line, column = readMark(event, "start_mark")
-		return messageAlias, hintAlias, line, column
+		line, column := readMark(event, "start_mark")
+		return Diagnostic{Rule: RuleAlias, Message: messageAlias, Hint: hintAlias, Line: line, Column: column}
 	}
 	problem := plainMessage(err)
+	line, column := readMark(parser, "problem_mark")
 	if strings.HasPrefix(problem, "exceeded max depth") {
-		line, column = readMark(parser, "problem_mark")
-		return messageNesting, "", line, column
+		return Diagnostic{Rule: RuleNesting, Message: messageNesting, Line: line, Column: column}
 	}
-	line, column = readMark(parser, "problem_mark")
 	if beginsAtContext(parser, line) {
 		line, column = readMark(parser, "context_mark")
 	}
-	return "not YAML: " + problem, syntaxHints[problem], line, column
+	return Diagnostic{Rule: RuleSyntax, Message: "not YAML: " + problem, Hint: syntaxHints[problem], Line: line, Column: column}
 }
 
 // plainMessage is the error without "yaml: line 3: ".
@@ -109,8 +108,8 @@ func plainMessage(err error) string {
 	return message
 }
 
-// beginsAtContext tells that the start of what was being read is the better
-// place: of what is never closed, and of a key without a colon.
+// beginsAtContext reports whether the start of what was being read is the better place:
+// for something that is never closed, and for a key without a colon.
 func beginsAtContext(parser reflect.Value, problemLine int) bool {
 	context := parser.FieldByName("context")
 	if context.Kind() != reflect.String {

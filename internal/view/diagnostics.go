@@ -2,7 +2,6 @@ package view
 
 import (
 	"io"
-	"strings"
 
 	"nfsync.dev/nfsync/internal/spec"
 )
@@ -12,39 +11,54 @@ type validation struct {
 	Policies    int               `json:"policies"`
 }
 
-// Diagnostics writes what validate has found: the errors, then the conflicts,
-// each as a diagnostic, and how many policies were read. Text is
-// file:line:column: message, one line each and nothing else, for editors and
-// CI; the hints are in the other formats. Where there is nothing to report,
-// text says that in one line.
-func Diagnostics(w io.Writer, format string, list []spec.Diagnostic, conflicts []spec.Conflict, policies int) error {
+// Diagnostics writes what validate has found, and how many policies were read. Text
+// shows each diagnostic as a compiler does: file:line:column: message, for editors and
+// CI, then the source line with a caret below the place, then the hint; at the end a
+// total.
+func Diagnostics(w io.Writer, format string, list []spec.Diagnostic, policies int, opt Options) error {
 	doc := validation{Diagnostics: filled(list), Policies: policies}
-	for _, c := range conflicts {
-		doc.Diagnostics = append(doc.Diagnostics, conflictDiagnostic(c))
-	}
-	return render(w, format, Options{}, doc, func(p *page) { p.diagnostics(doc) })
+	return render(w, format, opt, doc, func(p *page) { p.diagnostics(doc) })
 }
 
-func conflictDiagnostic(c spec.Conflict) spec.Diagnostic {
-	at := c.Second.Source
-	return spec.Diagnostic{
-		File: at.File, Line: at.Line, Column: at.Column,
-		Message: strings.TrimPrefix(c.String(), at.String()+": "),
-		Hint:    "give one of the two a higher spec.priority, or selectors of its own",
-	}
-}
+const snippetIndent = "    "
 
 func (p *page) diagnostics(doc validation) {
+	files := map[string]bool{}
+	var errors, conflicts int
 	for _, d := range doc.Diagnostics {
-		p.line(clean(d.String()))
+		files[d.File] = true
+		if d.Rule == spec.RuleConflict {
+			conflicts++
+		} else {
+			errors += 1 + d.More
+		}
+		p.line(p.paint(bold, clean(d.String())))
+		if d.Text != "" {
+			text, caret := snippet(d.Text, d.Column)
+			p.line(snippetIndent, text)
+			p.line(snippetIndent, p.paint(red, caret))
+		}
+		if d.Hint != "" {
+			p.line(snippetIndent, p.paint(dim, "hint: "), clean(d.Hint))
+		}
 	}
 	switch {
-	case len(doc.Diagnostics) > 0:
+	case errors > 0:
+		p.line(count(errors, "error"), " in ", count(len(files), "file"), ".")
+	case conflicts > 0:
+		p.line(count(conflicts, "conflict"), " in ", count(len(files), "file"), "; ", countPolicies(doc.Policies), ", all valid.")
 	case doc.Policies == 0:
 		p.line("No policies here.")
 	case doc.Policies == 1:
 		p.line("1 policy, valid.")
 	default:
-		p.line(countOf(doc.Policies, "policies"), ", all valid.")
+		p.line(countPolicies(doc.Policies), ", all valid.")
 	}
+}
+
+func countPolicies(n int) string {
+	if n == 1 {
+		return "1 policy"
+	}
+	return countOf(n, "policies")
 }

@@ -4,9 +4,10 @@ import (
 	"io"
 
 	"nfsync.dev/nfsync/internal/diff"
+	"nfsync.dev/nfsync/internal/spec"
 )
 
-// Explanation writes what a refusal's code means.
+// Explanation writes the meaning of a refusal code.
 func Explanation(w io.Writer, format string, e diff.Explanation, opt Options) error {
 	e.Until, e.Sources = filled(e.Until), filled(e.Sources)
 	return render(w, format, opt, e, func(p *page) {
@@ -24,7 +25,7 @@ func Explanation(w io.Writer, format string, e diff.Explanation, opt Options) er
 	})
 }
 
-// KeyExplanation writes what a key is.
+// KeyExplanation writes the meaning of a key.
 func KeyExplanation(w io.Writer, format string, e diff.KeyExplanation, opt Options) error {
 	return render(w, format, opt, e, func(p *page) {
 		p.line(p.paint(bold, clean(e.Key)))
@@ -33,6 +34,16 @@ func KeyExplanation(w io.Writer, format string, e diff.KeyExplanation, opt Optio
 		p.paragraph("Unit", e.Unit)
 		p.paragraph("Where", e.Where)
 		p.paragraph("Belongs to", e.Scope)
+	})
+}
+
+// RuleExplanation writes the meaning of a rule of files.
+func RuleExplanation(w io.Writer, format string, r spec.RuleText, opt Options) error {
+	return render(w, format, opt, r, func(p *page) {
+		p.line(p.paint(bold, clean(string(r.Rule))))
+		p.line()
+		p.paragraph("Meaning", r.Meaning)
+		p.paragraph("Remedy", r.Remedy)
 	})
 }
 

@@ -236,7 +236,7 @@ func TestNoNullList(t *testing.T) {
 	s := nf.Snapshot{Host: nf.Namespace{Rules: &nf.Rules{}}, Containers: []nf.Container{{Namespace: nf.Namespace{Rules: &nf.Rules{}}}}}
 	for _, d := range []document{planDocument("plan", nf.Plan{}), receiptDocument("receipt", apply.Receipt{}),
 		reportDocument("report", apply.Report{}), snapshotDocument("snapshot", nf.Snapshot{}), snapshotDocument("snapshot", s),
-		diagnosticsDocument("validate", nil, nil, 0)} {
+		diagnosticsDocument("validate", nil, 0)} {
 		var doc any
 		if err := json.Unmarshal(written(t, d, FormatJSON, Options{}), &doc); err != nil {
 			t.Fatal(err)

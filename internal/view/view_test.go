@@ -43,15 +43,18 @@ func snapshotDocument(name string, s nf.Snapshot) document {
 	return document{name, nf.KindNodeSnapshot, func(w io.Writer, format string, opt Options) error { return Snapshot(w, format, s, opt) }}
 }
 
-func diagnosticsDocument(name string, list []spec.Diagnostic, conflicts []spec.Conflict, policies int) document {
+func diagnosticsDocument(name string, list []spec.Diagnostic, policies int) document {
 	return document{name, "", func(w io.Writer, format string, opt Options) error {
-		return Diagnostics(w, format, list, conflicts, policies)
+		return Diagnostics(w, format, list, policies, opt)
 	}}
 }
 
 func documents() []document {
 	accepted := leftReport()
 	accepted.Accepted = true
+	conflict := spec.Conflict{Kind: nf.KindContainerPolicy, Key: nf.KeyMax,
+		First:  nf.Rival{Wish: nf.Exactly(nf.Number(50000)), Source: webPolicy(12)},
+		Second: nf.Rival{Wish: nf.Wish{AtMost: 40000}, Source: nf.Source{Name: "web-2", File: "policies/web.yaml", Line: 30, Column: 24}}}
 	interrupted := leftReport()
 	interrupted.Left = interrupted.Left[1:]
 	return []document{
@@ -71,12 +74,12 @@ func documents() []document {
 		reportDocument("report-accepted", accepted),
 		snapshotDocument("snapshot-rich", richSnapshot()),
 		diagnosticsDocument("validate-errors", []spec.Diagnostic{
-			{File: "policies/a.yaml", Line: 3, Column: 5, Message: `unknown key "levle"`, Hint: `did you mean "level"?`},
-			{File: "policies/\x1b[2J.yaml", Line: 1, Column: 1, Message: "the text is not UTF-8\nforged.yaml:1:1: ok"},
-		}, []spec.Conflict{{Kind: nf.KindContainerPolicy, Key: nf.KeyMax,
-			First:  nf.Rival{Wish: nf.Exactly(nf.Number(50000)), Source: webPolicy(12)},
-			Second: nf.Rival{Wish: nf.Wish{AtMost: 40000}, Source: nf.Source{Name: "web-2", File: "policies/web.yaml", Line: 30, Column: 24}}}}, 2),
-		diagnosticsDocument("validate-valid", nil, nil, 3),
+			{Rule: spec.RuleUnknownKey, File: "policies/a.yaml", Line: 3, Column: 5, Message: `unknown key "levle"`, Hint: `did you mean "level"?`, Text: "    levle: full"},
+			{Rule: spec.RuleEncoding, File: "policies/\x1b[2J.yaml", Line: 1, Column: 1, Message: "the text is not UTF-8\nforged.yaml:1:1: ok", Text: "\x1b[2J\xff"},
+			{Rule: spec.RuleUnknownKey, File: "policies/a.yaml", Line: 9, Column: 1, Message: "and 7 more errors from here on", Hint: "mend the errors above first", More: 6},
+		}, 2),
+		diagnosticsDocument("validate-conflict", []spec.Diagnostic{conflict.Diagnostic()}, 2),
+		diagnosticsDocument("validate-valid", nil, 3),
 		{"explain-code", "", func(w io.Writer, format string, opt Options) error {
 			return Explanation(w, format, diff.Explanation{Code: nf.ConntrackLatched,
 				Until:   []nf.Until{nf.UntilContainerRestart, nf.UntilNodeRestart},
