@@ -25,17 +25,16 @@ func (a *app) configure(flags *pflag.FlagSet) error {
 	return a.readConfig(flags)
 }
 
-// configureAgent does the same where the configuration is the agent's: the
-// default file is read too, if there is one.
+// configureAgent reads the default file, if there is one and --config names no
+// other.
 func (a *app) configureAgent(flags *pflag.FlagSet) error {
 	if flags.Changed("config") {
-		return nil // it has been read
+		return nil // configure has read it
 	}
-	err := a.readConfig(flags)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	if err := a.readConfig(flags); !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	return err
+	return nil
 }
 
 func (a *app) readConfig(flags *pflag.FlagSet) error {

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -70,18 +69,15 @@ func (o *gitOptions) words() []string {
 	return words
 }
 
-// given reports whether any of the flags is on the command line.
-func (o *gitOptions) given() bool { return len(o.words()) > 0 }
-
 var errNoSource = hinted{errors.New("no policies named"),
 	"name the directory that holds them, nfsync plan DIR, or a git repository, --git URL"}
 
 // where returns the path that a command takes its policies from. It is empty
 // where they come from git.
 func (a *app) where(o *gitOptions, args []string) (path string, err error) {
-	switch {
-	case len(args) > 0 && o.given():
-		return "", usageError{fmt.Errorf("%s is a path: --%s is for policies from git", args[0], strings.TrimPrefix(o.words()[0], "--"))}
+	switch words := o.words(); {
+	case len(args) > 0 && len(words) > 0:
+		return "", usageError{fmt.Errorf("%s is a path: %s is for policies from git", args[0], words[0])}
 	case len(args) > 0:
 		return args[0], nil
 	case len(o.URLs) == 0 && len(a.config.Source.URLs) == 0:

@@ -107,7 +107,7 @@ func TestExamine(t *testing.T) {
 			stateOf(t, n)
 			must(t, os.WriteFile(n.StateDir+"/journal", nil, 0o600))
 		}, "state", view.Fail, "cannot trust"},
-		"an open run": {func(t *testing.T, n *Node, _ *nf.Snapshot) { must(t, stateOf(t, n).Begin(state.Run{ID: "7"})) }, "state", view.Warn, "run 7 has not finished"},
+		"an open run": {func(t *testing.T, n *Node, _ *nf.Snapshot) { must(t, stateOf(t, n).Begin(state.Run{ID: "7"})) }, "state", view.Warn, "run 7 has not come to its end"},
 		"a failed undo": {func(t *testing.T, n *Node, _ *nf.Snapshot) {
 			must(t, stateOf(t, n).SaveStuck(state.Stuck{Run: "7", Left: make([]state.StuckValue, 2)}))
 		}, "state", view.Fail, "2 changes of run 7"},

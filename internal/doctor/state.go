@@ -50,7 +50,7 @@ func (n *Node) state() view.Check {
 		return failed(name, err.Error(), damaged)
 	}
 	if open {
-		return warned(name, "run "+run.ID+" has not finished", "unless it is still at work, the next apply finishes or undoes what it has left")
+		return warned(name, "run "+run.ID+" has not come to its end", "unless it is still at work, the next apply finishes or undoes what it has left")
 	}
 	return passed(name, n.StateDir+" can be written, no run is open")
 }

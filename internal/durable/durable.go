@@ -95,12 +95,7 @@ func RemoveLeftovers(dir, name string) {
 // written to.
 func (w Writer) Save(path string, data []byte, mode fs.FileMode) error {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		f, err := os.OpenFile(path, os.O_WRONLY, 0)
-		if err != nil {
-			return err
-		}
-		_, err = f.Write(data)
-		return errors.Join(err, f.Close())
+		return os.WriteFile(path, data, mode)
 	}
 	for range maxLinks {
 		to, err := os.Readlink(path)

@@ -170,11 +170,11 @@ func TestDirectoriesAreSynced(t *testing.T) {
 // Links stay, wherever they lead, and a pipe is written to.
 func TestSave(t *testing.T) {
 	dir := t.TempDir()
-	must(t, os.Mkdir(dir+"/sub", 0o700))
-	for link, to := range map[string]string{"link": "file", "sub/up": "../new", "absolute": dir + "/far", "two": "link", "round": "round"} {
+	must(t, errors.Join(os.Mkdir(dir+"/sub", 0o700), os.MkdirAll(dir+"/deep/sub", 0o700)))
+	for link, to := range map[string]string{"shortcut": "deep/sub", "deep/sub/up": "../there", "link": "file", "sub/up": "../new", "absolute": dir + "/far", "two": "link", "round": "round"} {
 		must(t, os.Symlink(to, filepath.Join(dir, link)))
 	}
-	for path, file := range map[string]string{"link": "file", "sub/up": "new", "absolute": "far", "two": "file", "plain": "plain"} {
+	for path, file := range map[string]string{"link": "file", "sub/up": "new", "absolute": "far", "two": "file", "plain": "plain", "shortcut/up": "deep/there"} {
 		must(t, durable.Writer{}.Save(filepath.Join(dir, path), []byte(path), 0o644))
 		info, err := os.Lstat(filepath.Join(dir, file))
 		data, _ := os.ReadFile(filepath.Join(dir, file))

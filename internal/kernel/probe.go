@@ -37,7 +37,8 @@ var (
 	// NetnsIDs asks for the ioctl of NetnsID.
 	NetnsIDs = &Probe{Name: "namespace ids", Since: "6.18", no: unix.ENOTTY, ask: askNetnsID}
 	// NetnsCookies asks for the socket option of NetnsCookie.
-	NetnsCookies = &Probe{Name: "namespace cookies", Since: "5.14", no: unix.ENOPROTOOPT, ask: askNetnsCookie}
+	NetnsCookies = &Probe{Name: "namespace cookies", Since: "5.14", no: unix.ENOPROTOOPT,
+		ask: func() (string, error) { _, err := NetnsCookie(); return "", err }}
 	// OwnProcfs asks for fsopen(2), by which a procfs is made and mounted nowhere.
 	OwnProcfs = &Probe{Name: "procfs of its own", Since: "5.2", no: unix.ENOSYS, ask: askOwnProcfs}
 	// HookList asks for the hooks that nfnetlink_hook lists.
@@ -94,11 +95,6 @@ func askNetnsID() (string, error) {
 	}
 	defer f.Close()
 	_, err = NetnsID(int(f.Fd()))
-	return "", err
-}
-
-func askNetnsCookie() (string, error) {
-	_, err := NetnsCookie()
 	return "", err
 }
 
