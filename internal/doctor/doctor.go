@@ -202,7 +202,7 @@ func (n *Node) virtuozzo(s *nf.Snapshot) view.Check {
 	case s.Capabilities.Latches == nf.No:
 		warn("this kernel has no levels (Virtuozzo Hybrid Server 9 has none): levels of policies are refused, limits are managed", "")
 	default:
-		warn("it is unknown whether this kernel has levels: "+whyMasksUnknown(found.NoCgroup, s), "start a container, or run nfsync where the ve cgroup is mounted")
+		warn("cannot determine whether this kernel has levels: "+whyMasksUnknown(found.NoCgroup, s), "start a container, or run nfsync where the ve cgroup is mounted")
 	}
 	return c
 }

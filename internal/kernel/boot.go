@@ -13,42 +13,42 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// nfsync's own boot files, below FS.Root. Nobody else writes to them, and they
-// are written whole. Nothing overrides a file in /etc of the same name; of the
-// sysctl.d files those with a name after 90-nfsync.conf have the last word.
+// nfsync's own boot files, below FS.Root. Only nfsync writes them, each as a whole.
+// Nothing overrides a file in /etc of the same name. Of the sysctl.d files those with
+// a name after 90-nfsync.conf win.
 const (
 	loadConf     = "etc/modules-load.d/nfsync.conf"
 	modprobeConf = "etc/modprobe.d/nfsync.conf"
 	sysctlConf   = "etc/sysctl.d/90-nfsync.conf"
 )
 
-// bootHeader stands at the top of each of them.
+// bootHeader is the first lines of each of them.
 const bootHeader = `# nfsync wrote this file and owns it: it replaces it whole, and removes it when
 # nothing is left to say. Do not edit it, change the policies.
 `
 
-// barCommand is what modprobe(8) is told to run instead of loading a module.
+// barCommand is the command that modprobe(8) runs instead of loading a module.
 const barCommand = "/bin/false"
 
-// BootValues is what nfsync's own boot files bring at the next start of the
+// BootValues returns what nfsync's own boot files bring at the next start of the
 // node, by key:
 //
 //   - a module that etc/modules-load.d/nfsync.conf lists is loaded, with the
 //     parameters of its options line in etc/modprobe.d/nfsync.conf
 //     (modules-load.d(5), modprobe.d(5))
-//   - a module with a line "install NAME /bin/false" there is unloaded, also
-//     where it is listed: the listing then runs that command
+//   - a module with a line "install NAME /bin/false" there is unloaded, even if it is
+//     listed: the listing then runs that command
 //   - a line "net.netfilter.NAME = N" of etc/sysctl.d/90-nfsync.conf is that
 //     number (sysctl.d(5)); systemd-sysctl sets it after the listed modules are
 //     loaded. net.netfilter.nf_conntrack_buckets is writable so since Linux 4.7
 //     (3183ab8997a4 "netfilter: conntrack: allow increasing bucket size via
 //     sysctl too"); before, the line does nothing.
 //
-// A module that has become the alias of another one is that other one.
+// A module that has become an alias of another one counts as that one.
 //
-// A file that is absent says nothing. One that cannot be read, that is not a
-// plain file, or that holds a line nfsync would not have written is an error
-// with file and line: what the next start brings is then unknown.
+// An absent file has no values. A file that cannot be read, is not a regular file, or
+// has a line that nfsync would not write is an error with file and line: what the next
+// start brings is then unknown.
 func (fs FS) BootValues() (map[nf.Key]nf.Value, error) {
 	own, err := fs.readBoot()
 	if err != nil {
@@ -57,14 +57,12 @@ func (fs FS) BootValues() (map[nf.Key]nf.Value, error) {
 	return own.values(), nil
 }
 
-// SetBoot makes nfsync's own boot files hold a value for a key: a module's
-// state, with parameters if it is to be loaded, or a number. An absent value
-// takes the key out of them.
+// SetBoot sets the value of a key in nfsync's own boot files: the state of a module,
+// with parameters if it is to be loaded, or a number. An absent value removes the key.
 //
-// Each file is replaced whole and atomically, and one that has nothing left to
-// say is removed. A module that is in two files is listed in modules-load.d
-// last and taken off that list first: a crash in between leaves files that say
-// nothing of it.
+// Each file is replaced as a whole and atomically; a file without values is removed. A
+// module that is in two files is added to modules-load.d last and removed from it first:
+// a crash in between leaves files that do not load it.
 func (fs FS) SetBoot(k nf.Key, v nf.Value) error {
 	own, err := fs.readBoot()
 	if err != nil {
@@ -82,7 +80,7 @@ func (fs FS) SetBoot(k nf.Key, v nf.Value) error {
 	return nil
 }
 
-// ownBoot is what nfsync's own boot files say.
+// ownBoot is the content of nfsync's own boot files.
 type ownBoot struct {
 	listed  map[string]bool              // modules-load.d
 	options map[string]map[string]string // modprobe.d: parameters by module
@@ -106,8 +104,7 @@ func (o *ownBoot) values() map[nf.Key]nf.Value {
 	return values
 }
 
-// set changes one key, and returns the files that say so, in the order in
-// which they are to be written.
+// set changes one key and returns the files to write, in order.
 func (o *ownBoot) set(k nf.Key, v nf.Value) ([]string, error) {
 	if name, ok := k.Module(); ok {
 		return o.setModule(name, v)
@@ -133,7 +130,7 @@ func (o *ownBoot) setModule(name string, v nf.Value) ([]string, error) {
 		return nil, fmt.Errorf("no boot file makes a module %s", v)
 	}
 	for p, value := range params {
-		// libkmod takes backslashes away, and the kernel quotation marks.
+		// libkmod removes backslashes, and the kernel quotation marks.
 		if !isName(p) || strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r == '"' || r == '\\' || r == 0x7f }) {
 			return nil, fmt.Errorf("the value of parameter %s cannot be written to a modprobe.d file", p)
 		}
@@ -154,7 +151,7 @@ func (o *ownBoot) setModule(name string, v nf.Value) ([]string, error) {
 	return []string{loadConf, modprobeConf}, nil
 }
 
-// render is the content of one of the files; empty where it has nothing to say.
+// render returns the content of one of the files; empty if it has no values.
 func (o *ownBoot) render(file string) []byte {
 	var lines []string
 	switch file {
@@ -196,17 +193,17 @@ func (fs FS) readBoot() (*ownBoot, error) {
 			return nil, err
 		}
 	}
-	// Parameters of a module that is not listed are what a crash has left
-	// between two files. The next write drops them.
+	// A crash between two files leaves the parameters of a module that is not
+	// listed. The next write drops them.
 	maps.DeleteFunc(own.options, func(name string, _ map[string]string) bool { return !own.listed[name] })
 	fs.renameAliases(own)
 	return own, nil
 }
 
-// renameAliases gives modules that have become an alias since they were written
-// the name that they have now: listing the alias loads that module with the
-// options of the alias. What modprobe(8) is told to run instead of the alias
-// says nothing of that module. The next write has the new names only.
+// renameAliases gives modules that have become an alias since they were written their
+// present name: listing the alias loads that module with the options of the alias. An
+// install line of the alias does not concern that module. The next write has the new
+// names only.
 func (fs FS) renameAliases(own *ownBoot) {
 	tree := fs.modulesTree()
 	var aliases map[string]string
@@ -215,7 +212,7 @@ func (fs FS) renameAliases(own *ownBoot) {
 			continue
 		}
 		if aliases == nil {
-			aliases, _ = tree.readAliases() // without them no name is an alias
+			aliases, _ = tree.readAliases() // if they cannot be read, no name is an alias
 		}
 		if real, ok := aliases[name]; ok {
 			own.rename(name, real)
@@ -235,7 +232,7 @@ func (o *ownBoot) rename(alias, real string) {
 	delete(o.barred, alias)
 }
 
-// readOwn reads one of nfsync's own files; nothing where it is absent.
+// readOwn reads one of nfsync's own files; nil if it is absent.
 func (fs FS) readOwn(name string) ([]byte, error) {
 	path := fs.root(name)
 	info, err := os.Lstat(path)
@@ -250,8 +247,8 @@ func (fs FS) readOwn(name string) ([]byte, error) {
 	return readFile(path)
 }
 
-// parseOwn hands each line that is neither empty nor a comment to parse, and
-// adds file and line to its error.
+// parseOwn calls parse with each line that is neither empty nor a comment, and adds
+// file and line to its error.
 func parseOwn(data []byte, file string, parse func(string) error) error {
 	for i, line := range bytes.Split(data, []byte("\n")) {
 		text := strings.TrimSpace(string(line))

@@ -13,13 +13,13 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// confDirs are where systemd and modprobe(8) look for files of configuration:
-// one of an earlier directory replaces, or as a link to /dev/null masks, those
-// of the same name in the later (sysctl.d(5), modprobe.d(5)).
+// confDirs are the directories in which systemd and modprobe(8) read configuration
+// files. A file of an earlier directory replaces those of the same name in later ones,
+// or masks them as a link to /dev/null (sysctl.d(5), modprobe.d(5)).
 var confDirs = []string{"etc", "run", "usr/local/lib", "usr/lib", "lib"}
 
-// confFiles lists the *.conf files of a kind (sysctl.d, say) below Root, in the
-// order of their names, which is the one in which they are read.
+// confFiles lists the *.conf files of a kind (sysctl.d) below Root, in the order of
+// their names, in which they are read.
 func (fs FS) confFiles(kind string) []string {
 	files := map[string]string{}
 	for _, dir := range confDirs {
@@ -37,8 +37,8 @@ func (fs FS) confFiles(kind string) []string {
 	return list
 }
 
-// readConf reads a file that confFiles has listed. A link to a path from the
-// root means that of FS.Root.
+// readConf reads a file that confFiles has listed. An absolute link is followed below
+// FS.Root.
 func (fs FS) readConf(name string) ([]byte, error) {
 	path := fs.root(name)
 	if to, err := os.Readlink(path); err == nil && filepath.IsAbs(to) {
@@ -49,33 +49,32 @@ func (fs FS) readConf(name string) ([]byte, error) {
 	case err != nil:
 		return nil, err
 	case !info.Mode().IsRegular():
-		return nil, nil // /dev/null, which masks; a pipe would not end
+		return nil, nil // /dev/null, which masks, or a pipe, whose end may not come
 	}
 	return readFile(path)
 }
 
-// Declarations are lines about the node's values and modules in boot files that
-// are not nfsync's.
+// Declarations are the lines of other boot files than nfsync's about the values and
+// modules of the node.
 type Declarations struct {
 	exact map[nf.Key][]nf.Declaration
-	// modules are install lines, and values sysctl lines, whose names are
-	// patterns. A value that a line names itself, or that is excluded, is not
-	// taken from a pattern (sysctl.d(5)).
+	// modules are install lines and values sysctl lines whose names are patterns. A
+	// pattern does not set a value that a line names itself, or that is excluded
+	// (sysctl.d(5)).
 	modules, values []pattern
 	excluded        []string
 }
 
-// pattern is a line for every name that it matches.
+// pattern is a line about every name that it matches.
 type pattern struct {
 	glob string
 	line nf.Declaration
 }
 
-// Declared reads what other files than nfsync's own say of the node's values
-// and modules at the next start: modules-load.d, the options, blacklist and
-// install lines of modprobe.d, sysctl.d and etc/sysctl.conf. A file that cannot
-// be read declares nothing, and so does a line that is not understood. The
-// files are named as on the node: without Root.
+// Declared reads what other files than nfsync's own set for the next start: modules-load.d,
+// the options, blacklist and install lines of modprobe.d, sysctl.d and etc/sysctl.conf. A
+// file that cannot be read declares nothing, nor does a line that is not understood. The
+// names of the files are those on the node: without Root.
 func (fs FS) Declared() Declarations {
 	d := Declarations{exact: map[nf.Key][]nf.Declaration{}}
 	for _, kind := range []struct {
@@ -97,23 +96,23 @@ func (fs FS) Declared() Declarations {
 	return d
 }
 
-// oldSysctlConf is what sysctl(8) reads last of all. systemd-sysctl reads it
-// only where a link in sysctl.d names it.
+// oldSysctlConf is the file that sysctl(8) reads last. systemd-sysctl reads it only if
+// a link in sysctl.d names it.
 const oldSysctlConf = "etc/sysctl.conf"
 
-// isSysctlConf tells whether a file is etc/sysctl.conf under another name.
+// isSysctlConf reports whether a file is etc/sysctl.conf under another name.
 func (fs FS) isSysctlConf(name string) bool {
 	a, err := os.Stat(fs.root(name))
 	b, other := os.Stat(fs.root(oldSysctlConf))
 	return errors.Join(err, other) == nil && os.SameFile(a, b)
 }
 
-// Keys lists the keys that lines name themselves, sorted. A module's may be an
-// alias.
+// Keys lists the keys that lines name without a pattern, sorted. That of a module may
+// be an alias.
 func (d *Declarations) Keys() []nf.Key { return slices.Sorted(maps.Keys(d.exact)) }
 
-// Of returns the lines that set a key, in the order in which they are read, and
-// of those of sysctl.d which ones are overruled.
+// Of returns the lines that set a key, in the order in which they are read, with those
+// of sysctl.d marked that are overruled.
 func (d *Declarations) Of(k nf.Key) []nf.Declaration {
 	lines := overrule(slices.Clone(d.exact[k]))
 	if name, ok := k.Module(); ok {
@@ -125,16 +124,15 @@ func (d *Declarations) Of(k nf.Key) []nf.Declaration {
 		return lines
 	}
 	lines = matching(d.values, netfilterPath+file)
-	for i := range lines { // what a line names itself, as nfsync's do, is not taken from patterns
+	for i := range lines { // patterns do not set what a line, or nfsync's file, names
 		lines[i].Overruled = true
 	}
 	return lines
 }
 
-// overrule marks the lines that another one comes after: in files of sysctl.d
-// the last line counts, and the files are read by name, nfsync's among them
-// (sysctl.d(5)). Whether sysctl.conf is read at all depends on who sets the
-// values: sysctl(8) reads it after all others, systemd-sysctl does not.
+// overrule marks the lines that a later one overrules. In sysctl.d the last line wins,
+// and the files, with nfsync's, are read in the order of their names (sysctl.d(5)).
+// sysctl(8) reads sysctl.conf after all others, systemd-sysctl does not read it.
 func overrule(lines []nf.Declaration) []nf.Declaration {
 	var later, laterOld bool
 	for i, line := range slices.Backward(lines) {
@@ -182,9 +180,9 @@ func (d *Declarations) parseLoad(data []byte, file string) {
 	}
 }
 
-// parseModprobe reads modprobe.d(5). Options say how a module is loaded and not
-// whether; a blacklist keeps out what nobody names, and what modules-load.d
-// lists. Of the commands of install only those that do nothing are understood.
+// parseModprobe reads modprobe.d(5). Options say how a module is loaded, not whether. A
+// blacklist keeps out a module unless it is named, also if modules-load.d lists it. Of
+// the commands of install only those that do nothing are understood.
 func (d *Declarations) parseModprobe(data []byte, file string) {
 	unloaded := nf.Module(nf.ModuleUnloaded, nil)
 	for _, r := range parseModprobeConf(data, file) {
@@ -202,8 +200,8 @@ func (d *Declarations) parseModprobe(data []byte, file string) {
 	}
 }
 
-// addOptions takes the parameters of an options line. hashsize of nf_conntrack
-// is its number of buckets (nf_conntrack_core.c).
+// addOptions adds the parameters of an options line. hashsize of nf_conntrack is its
+// number of buckets (nf_conntrack_core.c).
 func (d *Declarations) addOptions(r modprobeRule) {
 	params := map[string]string{}
 	for _, word := range cmdlineWords(r.rest) {
@@ -225,11 +223,11 @@ func doesNothing(command string) bool {
 	return slices.Contains([]string{"/bin/false", "/bin/true", "/usr/bin/false", "/usr/bin/true", "false", "true"}, command)
 }
 
-// netfilterPath is where conntrack's values are, as a path below /proc/sys.
+// netfilterPath is the directory of conntrack's values below /proc/sys.
 const netfilterPath = "net/netfilter/"
 
-// parseSysctl reads sysctl.d(5) and sysctl.conf(5): "NAME = VALUE", with - in
-// front where it may fail; "-PATTERN" takes names out of what patterns set.
+// parseSysctl reads sysctl.d(5) and sysctl.conf(5): "NAME = VALUE", with a leading - if
+// it may fail. "-PATTERN" excludes names from patterns.
 func (d *Declarations) parseSysctl(data []byte, file string) {
 	n := 0
 	for line := range strings.Lines(string(data)) {
@@ -255,8 +253,8 @@ func (d *Declarations) parseSysctl(data []byte, file string) {
 	}
 }
 
-// sysctlPath is a name as a path: of / and . the first one separates, and the
-// other is then what stands for it inside of names (sysctl.d(5)).
+// sysctlPath returns a name as a path. The first of / and . in it is the separator; the
+// other one is then a character of names (sysctl.d(5)).
 func sysctlPath(name string) string {
 	if i := strings.IndexAny(name, "./"); i < 0 || name[i] == '/' {
 		return name
@@ -264,8 +262,8 @@ func sysctlPath(name string) string {
 	return strings.NewReplacer(".", "/", "/", ".").Replace(name)
 }
 
-// sysctlPathKey is the key that a path below /proc/sys holds. net/nf_conntrack_max
-// is the same value once more (nf_conntrack_standalone.c).
+// sysctlPathKey returns the key of a path below /proc/sys. net/nf_conntrack_max is the
+// same value as net/netfilter/nf_conntrack_max (nf_conntrack_standalone.c).
 func sysctlPathKey(name string) (nf.Key, bool) {
 	if name == "net/nf_conntrack_max" {
 		return nf.KeyMax, true
@@ -277,8 +275,7 @@ func sysctlPathKey(name string) (nf.Key, bool) {
 	return nf.SysctlFileKey(file)
 }
 
-// sysctlValue is a value as the kernel would take it; a text where that is no
-// number.
+// sysctlValue returns a value as the kernel reads it; a text if it is no number.
 func sysctlValue(text string) nf.Value {
 	if n, ok := cNumber(text); ok {
 		return nf.Number(n)

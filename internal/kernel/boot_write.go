@@ -6,9 +6,8 @@ import (
 	"path/filepath"
 )
 
-// writeBoot makes one of nfsync's own boot files have that content, for good
-// once it returns: removed where there is none, and not touched where it has it
-// already. Root itself must exist.
+// writeBoot writes one of nfsync's own boot files durably, or removes it if data is
+// nil. It does not touch a file that has that content. Root must exist.
 func (fs FS) writeBoot(name string, data []byte) error {
 	path := fs.root(name)
 	if data == nil {

@@ -12,9 +12,8 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// Capabilities probes what nfsync may change, as the calling thread, in its
-// network namespace. What the container runtimes know, masks and latches, is
-// left at no.
+// Capabilities probes what nfsync may change, as the calling thread, in its network
+// namespace. Masks and latches, which the container runtimes know, are left at no.
 func (fs FS) Capabilities(m *nf.Modules) nf.Capabilities {
 	c := nf.Capabilities{
 		Denied:     map[string]string{},
@@ -36,9 +35,9 @@ func (fs FS) Capabilities(m *nf.Modules) nf.Capabilities {
 	return c
 }
 
-// deniedModules says why modules cannot be loaded or unloaded: the kernel asks
-// for CAP_SYS_MODULE in the initial user namespace (capable() in
-// kernel/module/main.c), which root in a namespace of its own does not have.
+// deniedModules says why modules cannot be loaded or unloaded; empty if they can. The
+// kernel requires CAP_SYS_MODULE in the initial user namespace (capable() in
+// kernel/module/main.c), which root in another user namespace does not have.
 func (fs FS) deniedModules() string {
 	if !fs.hasCapability(unix.CAP_SYS_MODULE) {
 		return "nfsync lacks CAP_SYS_MODULE"
@@ -49,8 +48,8 @@ func (fs FS) deniedModules() string {
 	return ""
 }
 
-// deniedContainers says why containers cannot be entered and changed: setns(2)
-// asks for CAP_SYS_ADMIN, and the values are below the same /proc/sys.
+// deniedContainers says why containers cannot be entered and changed; empty if they
+// can. setns(2) requires CAP_SYS_ADMIN, and the values are below the same /proc/sys.
 func (fs FS) deniedContainers() string {
 	if !fs.hasCapability(unix.CAP_SYS_ADMIN) {
 		return "nfsync lacks CAP_SYS_ADMIN, which setns(2) needs"
@@ -58,11 +57,10 @@ func (fs FS) deniedContainers() string {
 	return fs.deniedSysctls()
 }
 
-// deniedSysctls says why the sysctls of this network namespace cannot be
-// written. It is tried by opening one that every namespace has for writing,
-// which changes nothing: the kernel checks the owner of the namespace
-// (net_ctl_permissions in net/sysctl_net.c), and /proc/sys may be mounted
-// read-only.
+// deniedSysctls says why the sysctls of this network namespace cannot be written; empty
+// if they can. It opens one that every namespace has for writing, which changes
+// nothing: the kernel checks the owner of the namespace (net_ctl_permissions in
+// net/sysctl_net.c), and /proc/sys may be mounted read-only.
 func (fs FS) deniedSysctls() string {
 	f, err := os.OpenFile(fs.proc("sys/net/core/somaxconn"), os.O_WRONLY, 0)
 	switch {
@@ -77,8 +75,7 @@ func (fs FS) deniedSysctls() string {
 	return fmt.Sprintf("the sysctls of the network cannot be written: %v", err)
 }
 
-// hasCapability tells whether the calling thread has that effective
-// capability.
+// hasCapability reports whether the calling thread has that effective capability.
 func (fs FS) hasCapability(capability int) bool {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
@@ -92,8 +89,8 @@ func (fs FS) hasCapability(capability int) bool {
 // user namespace (USER_NS_INIT_INO of include/uapi/linux/nsfs.h).
 const initialUserNamespaceInode = 0xEFFFFFFD
 
-// initialUserNamespace tells whether nfsync is in the initial user namespace.
-// That one maps all ids to themselves, but so can another.
+// initialUserNamespace reports whether nfsync is in the initial user namespace. Like it,
+// another one can map all ids to themselves.
 func (fs FS) initialUserNamespace() bool {
 	var st unix.Stat_t
 	if unix.Stat(fs.proc("self/ns/user"), &st) == nil && st.Ino != initialUserNamespaceInode {
@@ -106,8 +103,8 @@ func (fs FS) initialUserNamespace() bool {
 	return mapsAllIDs(string(data))
 }
 
-// mapsAllIDs tells whether a uid_map (user_namespaces(7)) is that of the
-// initial user namespace.
+// mapsAllIDs reports whether a uid_map (user_namespaces(7)) is that of the initial user
+// namespace.
 func mapsAllIDs(uidMap string) bool {
 	return strings.Join(strings.Fields(uidMap), " ") == "0 0 4294967295"
 }

@@ -13,16 +13,16 @@ import (
 	"github.com/ulikunitz/xz"
 )
 
-// maxModule bounds the size of a module once decompressed. The largest of
-// Debian's have about 20 MiB.
+// maxModule bounds the decompressed size of a module. The largest modules of Debian
+// have about 20 MiB.
 const maxModule = 256 << 20
 
-// algorithms are the compressions of module files, by suffix, and the name
-// that /sys/module/compression has for them (kernel/module/decompress.c).
+// algorithms are the names that /sys/module/compression has for the compressions of
+// module files, by suffix (kernel/module/decompress.c).
 var algorithms = map[string]string{".gz": "gzip", ".xz": "xz", ".zst": "zstd"}
 
-// compression is the suffix that tells how a module's file is compressed;
-// empty if it is not.
+// compression returns the suffix of a compressed module file; empty if it is not
+// compressed.
 func compression(path string) string {
 	suffix := filepath.Ext(path)
 	if _, known := algorithms[suffix]; known && strings.HasSuffix(strings.TrimSuffix(path, suffix), ".ko") {
@@ -31,8 +31,8 @@ func compression(path string) string {
 	return ""
 }
 
-// readModule reads a module's file and decompresses it. A signature stays
-// valid: it is part of what was compressed.
+// readModule reads and decompresses a module's file. A signature stays valid: it was
+// compressed with the module.
 func readModule(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {

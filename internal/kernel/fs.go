@@ -26,12 +26,12 @@ func (fs FS) proc(elem ...string) string { return filepath.Join(append([]string{
 func (fs FS) sys(elem ...string) string  { return filepath.Join(append([]string{fs.Sys}, elem...)...) }
 func (fs FS) root(elem ...string) string { return filepath.Join(append([]string{fs.Root}, elem...)...) }
 
-// maxFile bounds what is read of any one file: the longest text of a real
-// kernel, kallsyms, has about 15 MiB.
+// maxFile bounds any one file, in bytes. The longest file of a real kernel, kallsyms,
+// has about 15 MiB.
 const maxFile = 64 << 20
 
-// readFile reads a file whole: in one go, without trusting the size that
-// stat(2) shows, which is 0 in procfs.
+// readFile reads a whole file. It does not use the size of stat(2), which is 0 in
+// procfs.
 func readFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -54,8 +54,8 @@ func readString(path string) (string, error) {
 	return strings.TrimSpace(string(data)), err
 }
 
-// release is the running kernel's release, as uname(2) and the directories of
-// lib/modules have it.
+// release returns the release of the running kernel, as in uname(2) and in the names of
+// the directories of lib/modules.
 func (fs FS) release() string {
 	if release, err := readString(fs.proc("sys/kernel/osrelease")); err == nil && release != "" {
 		return release

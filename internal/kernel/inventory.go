@@ -18,10 +18,10 @@ type inventory struct {
 	tree     tree            // lib/modules/RELEASE
 	sysfs    map[string]bool // the directories of /sys/module
 	sysfsErr error
-	// builtin is what stands in for modules.builtin: the file that told, by
-	// module.
+	// builtin are the built-in modules where modules.builtin cannot be read, with
+	// the file that shows each.
 	builtin    map[string]string
-	kconfigErr error // the configuration was needed and could not be read
+	kconfigErr error // the configuration was needed, and could not be read
 	rules      []modprobeRule
 }
 
@@ -35,7 +35,7 @@ func (fs FS) inventory() *inventory {
 		inv.none = err == nil
 	}
 	if inv.none || inv.tree.builtinErr != nil {
-		inv.standIn()
+		inv.builtinFallback()
 	}
 	return inv
 }
@@ -49,8 +49,8 @@ func (fs FS) sysfsModules() (map[string]bool, error) {
 	return names, err
 }
 
-// standIn finds modules that are built in without modules.builtin.
-func (inv *inventory) standIn() {
+// builtinFallback finds built-in modules without modules.builtin.
+func (inv *inventory) builtinFallback() {
 	config, path, err := inv.fs.readKconfig()
 	if err == nil {
 		for name := range config.modules('y') {
@@ -60,26 +60,26 @@ func (inv *inventory) standIn() {
 	}
 	inv.kconfigErr = err
 	for name := range inv.fs.kallsymsBuiltin() {
-		inv.isThere(name, inv.fs.proc("kallsyms"))
+		inv.addBuiltin(name, inv.fs.proc("kallsyms"))
 	}
 	for file, name := range functionalEvidence {
 		if _, err := os.Stat(inv.fs.proc(file)); err == nil {
-			inv.isThere(name, inv.fs.proc(file))
+			inv.addBuiltin(name, inv.fs.proc(file))
 		}
 	}
 }
 
-// isThere takes a module that is there for one that is built in, unless it has
-// a file: then it may have been loaded a moment ago.
-func (inv *inventory) isThere(name, evidence string) {
+// addBuiltin adds a module that the kernel has as built in, unless it has a file: then
+// it may have been loaded a moment ago.
+func (inv *inventory) addBuiltin(name, evidence string) {
 	_, hasFile := inv.tree.files[name]
 	if _, known := inv.builtin[name]; !known && !hasFile {
 		inv.builtin[name] = evidence
 	}
 }
 
-// functionalEvidence are files below /proc that are in every network namespace
-// once the module is there.
+// functionalEvidence are files below /proc that every network namespace has if the
+// kernel has the module.
 var functionalEvidence = map[string]string{
 	"net/ip_tables_names":                     "ip_tables",
 	"net/ip6_tables_names":                    "ip6_tables",
@@ -89,8 +89,7 @@ var functionalEvidence = map[string]string{
 	"sys/net/bridge/bridge-nf-call-arptables": "br_netfilter",
 }
 
-// problems says why a module that is not in the inventory may exist
-// nevertheless.
+// problems says why a module that is not in the inventory may still exist.
 func (inv *inventory) problems() []string {
 	var problems []string
 	if !inv.none {
@@ -124,7 +123,7 @@ func (inv *inventory) names() []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
-// fact is what the evidence says of one module; false if it says nothing.
+// fact returns what the evidence shows of one module; false if it shows nothing.
 func (inv *inventory) fact(name string) (nf.ModuleFact, bool) {
 	fact := nf.ModuleFact{Name: name}
 	fact.State, fact.Evidence = inv.state(name)
@@ -145,7 +144,7 @@ func (inv *inventory) fact(name string) (nf.ModuleFact, bool) {
 
 func (inv *inventory) barred(name string) bool { return modprobeBar(inv.rules, name) != (nf.Bar{}) }
 
-// state goes down the ladder of evidence.
+// state returns the state of a module by the first evidence that has it.
 func (inv *inventory) state(name string) (state, evidence string) {
 	if m, listed := inv.live[name]; listed {
 		if m.ready() {
@@ -170,7 +169,7 @@ func (inv *inventory) state(name string) (state, evidence string) {
 		if inv.liveErr == nil || inv.none || inv.sysfsErr == nil && !inv.sysfs[name] {
 			return nf.ModuleUnloaded, inv.tree.file("modules.dep")
 		}
-		return "", "" // it may be loaded: neither file that would tell can be read
+		return "", "" // it may be loaded: neither file that shows that can be read
 	}
 	if inv.sysfs[name] && errors.Is(err, os.ErrNotExist) {
 		return nf.ModuleBuiltin, inv.fs.sys("module", name)
@@ -178,16 +177,15 @@ func (inv *inventory) state(name string) (state, evidence string) {
 	return "", ""
 }
 
-// initstate reads /sys/module/NAME/initstate, which modules that are built in
-// do not have: those have a directory at all only for their parameters or
-// version.
+// initstate reads /sys/module/NAME/initstate. Built-in modules do not have it: they
+// have a directory only for their parameters or version.
 func (inv *inventory) initstate(name string) (string, error) {
 	if !inv.sysfs[name] {
 		return "", os.ErrNotExist
 	}
 	state, err := readString(inv.fs.sys("module", name, "initstate"))
 	if errors.Is(err, os.ErrNotExist) {
-		// Not one that has been unloaded since /sys/module was listed?
+		// It may have been unloaded since /sys/module was listed.
 		if _, err := os.Stat(inv.fs.sys("module", name)); err != nil {
 			delete(inv.sysfs, name)
 		}

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// kallsymsModules are functions that only the named module has, in every
-// kernel from 3.10 to 6.18 that has the module at all. Functions whose name
-// several modules share are left out (masquerade_tg_init, nft_chain_nat_init).
+// kallsymsModules are functions that only the named module has, in every kernel from
+// 3.10 to 6.18 that has the module. Functions whose name several modules share are left
+// out (masquerade_tg_init, nft_chain_nat_init).
 var kallsymsModules = map[string]string{
 	"ip_tables_init":                 "ip_tables",
 	"iptable_filter_init":            "iptable_filter",
@@ -39,8 +39,8 @@ var kallsymsModules = map[string]string{
 	"br_netfilter_init":              "br_netfilter",
 }
 
-// kallsymsBuiltin finds modules that are built in by their functions in
-// /proc/kallsyms. It proves presence only: the list may lack a function.
+// kallsymsBuiltin finds built-in modules by their functions in /proc/kallsyms. It does
+// not prove absence: the list may lack a function.
 func (fs FS) kallsymsBuiltin() map[string]bool {
 	data, err := readFile(fs.proc("kallsyms"))
 	if err != nil {
@@ -49,9 +49,8 @@ func (fs FS) kallsymsBuiltin() map[string]bool {
 	return parseKallsyms(data)
 }
 
-// parseKallsyms reads "ADDRESS TYPE SYMBOL", followed by "[MODULE]" where the
-// symbol belongs to a module that was loaded (s_show in kernel/kallsyms.c): a
-// tab is between these two, so that they do not look like a symbol.
+// parseKallsyms reads "ADDRESS TYPE SYMBOL", followed by a tab and "[MODULE]" if the
+// symbol belongs to a loaded module (s_show in kernel/kallsyms.c).
 func parseKallsyms(data []byte) map[string]bool {
 	found := map[string]bool{}
 	for line := range bytes.Lines(data) {

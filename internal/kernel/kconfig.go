@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// kconfig is a kernel's configuration: y, m or n (named, and not set) by
-// symbol, without CONFIG_.
+// kconfig is the configuration of a kernel: y, m or n (named and not set) by symbol,
+// without CONFIG_.
 type kconfig map[string]byte
 
-// readKconfig reads the running kernel's configuration and tells which file
-// held it: /proc/config.gz (CONFIG_IKCONFIG_PROC), or what distributions put
-// into /boot or beside the modules.
+// readKconfig reads the configuration of the running kernel and returns the file with
+// it: /proc/config.gz (CONFIG_IKCONFIG_PROC), or that of the distribution in /boot or
+// beside the modules.
 func (fs FS) readKconfig() (kconfig, string, error) {
 	var first error
 	for _, path := range []string{
@@ -76,8 +76,8 @@ func parseKconfig(data []byte) kconfig {
 	return c
 }
 
-// modules lists the modules of kconfigModules that this configuration builds
-// into the kernel (y) or as files (m).
+// modules lists the modules of kconfigModules that this configuration builds into the
+// kernel (y) or as files (m).
 func (c kconfig) modules(value byte) map[string]bool {
 	found := map[string]bool{}
 	for line := range strings.Lines(kconfigModules) {
@@ -111,10 +111,9 @@ func (c kconfig) holds(alternative string, value byte) bool {
 // Some symbols outlived their modules, so the exceptions: ipt_MASQUERADE and
 // ip6t_MASQUERADE became xt_MASQUERADE in 5.2 while IP_NF_TARGET_MASQUERADE
 // still selects it; nft_chain_nat was two modules before 5.1; xt_nat and
-// iptable_nat had no symbol of their own in 3.10; ip_tables is built by its
-// tables alone since 6.9, by IP_NF_IPTABLES before. Names that the symbols of
-// today cannot tell from those of old (nf_tables_ipv4, nf_conntrack_proto_gre,
-// nf_log_ipv4) are left out.
+// iptable_nat had no symbol of their own in 3.10; ip_tables is built by its tables alone
+// since 6.9, by IP_NF_IPTABLES before. Modules of old kernels whose symbols mean another
+// module today (nf_tables_ipv4, nf_conntrack_proto_gre, nf_log_ipv4) are left out.
 const kconfigModules = `
 # net/netfilter
 nfnetlink NETFILTER_NETLINK

@@ -16,19 +16,18 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// compressedFile tells finit_module(2) to decompress the file itself
+// compressedFile makes finit_module(2) decompress the file itself
 // (MODULE_INIT_COMPRESSED_FILE of include/uapi/linux/module.h, Linux 5.17).
 const compressedFile = 4
 
-// settleTime is how long a module that something else is loading is given to
-// become ready.
+// settleTime is the time in which a module that something else loads must become
+// ready.
 const settleTime = 5 * time.Second
 
-// LoadModule loads exactly the named module, with these parameters and those
-// that modprobe.d(5) and the kernel's command line set for it. What it needs
-// must be loaded already: each module is a change of its own. A module that is
-// there already, loaded by whomever, is no error; its parameters are then what
-// they were. LoadModule returns once the module is ready.
+// LoadModule loads exactly the named module, with these parameters and those that
+// modprobe.d(5) and the kernel's command line set for it. Its dependencies must be
+// loaded: each module is a change of its own. A module that is already loaded is no
+// error, and keeps its parameters. LoadModule returns once the module is ready.
 func (fs FS) LoadModule(ctx context.Context, name string, params map[string]string) error {
 	name = nf.NormalizeModule(name)
 	if err := fs.load(ctx, name, params); err != nil {
@@ -68,7 +67,7 @@ func (fs FS) load(ctx context.Context, name string, params map[string]string) er
 	return fs.awaitReady(ctx, name)
 }
 
-// loadable returns the module's file, if all that it needs is loaded.
+// loadable returns the file of a module whose dependencies are loaded.
 func loadable(t *tree, live map[string]procModule, name string) (string, error) {
 	if t.builtin[name] {
 		return "", errors.New("it is built into the kernel")
@@ -92,9 +91,9 @@ func loadable(t *tree, live map[string]procModule, name string) (string, error) 
 	return t.path(file), nil
 }
 
-// parameterString is what the kernel parses (parse_args in kernel/params.c).
-// It knows no escape for a quotation mark, and takes names that the module
-// does not have without an error: neither is let through.
+// parameterString returns the parameters as the kernel parses them (parse_args in
+// kernel/params.c). The kernel has no escape for a quotation mark and ignores names
+// that the module does not have: both are errors here.
 func parameterString(path string, params map[string]string) (string, error) {
 	if len(params) == 0 {
 		return "", nil
@@ -121,12 +120,11 @@ func parameterString(path string, params map[string]string) (string, error) {
 	return strings.Join(words, " "), nil
 }
 
-// initModule hands the module to the kernel through kmod. kmod is kept to
-// this one file: aliases and configuration are done here (its own take an
-// alias before a real name, and know only /etc/modprobe.conf), and what it
-// would load besides is let pass, since it is loaded already. Its reader of
-// modules.dep panics at a blank line: where it does not find its way to the
-// file, that is loaded without it.
+// initModule loads the module through kmod. kmod loads only this one file: aliases and
+// configuration are resolved here (kmod prefers an alias to a real name, and reads only
+// /etc/modprobe.conf), and the dependencies that it would load are loaded already. Its
+// parser of modules.dep panics at a blank line: if it does not come to the file, the
+// file is loaded without it.
 func (fs FS) initModule(name, path, params string) error {
 	done := false
 	var result error
@@ -144,7 +142,7 @@ func (fs FS) initModule(name, path, params string) error {
 	return result
 }
 
-// kmodLoad has kmod load a module. What it reports is less than what init saw.
+// kmodLoad loads a module through kmod. Its errors are ignored: init sees more.
 func kmodLoad(dir, name, params string, init kmod.InitFunc) {
 	defer func() { _ = recover() }()
 	k, err := kmod.New(kmod.SetRootDir(dir), kmod.SetConfigFile(""), kmod.SetIgnoreAlias(),
@@ -154,8 +152,8 @@ func kmodLoad(dir, name, params string, init kmod.InitFunc) {
 	}
 }
 
-// initFile loads one file: as it is where the kernel can read it, else
-// decompressed here.
+// initFile loads one file: as it is if the kernel can read it, else decompressed
+// here.
 func initFile(path, params string) error {
 	suffix := compression(path)
 	if format := ModuleDecompression.Ask(nil); suffix == "" || format.Can == nf.Yes && algorithms[suffix] == format.Detail {
@@ -164,8 +162,8 @@ func initFile(path, params string) error {
 			flags = compressedFile
 		}
 		err := finitModule(path, params, flags)
-		// A kernel that decompresses still knows only part of each format:
-		// xz with CRC32, say, which it tells by EINVAL.
+		// The kernel decompresses only part of each format, xz with CRC32 for
+		// instance; it returns EINVAL for the rest.
 		if suffix == "" || !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EOPNOTSUPP) {
 			return err
 		}
@@ -186,7 +184,7 @@ func finitModule(path, params string, flags int) error {
 	return unix.FinitModule(int(f.Fd()), params, flags)
 }
 
-// awaitReady waits until /proc/modules has the module as Live.
+// awaitReady waits until /proc/modules shows the module as Live.
 func (fs FS) awaitReady(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
@@ -212,9 +210,8 @@ func (fs FS) awaitReady(ctx context.Context, name string) error {
 	}
 }
 
-// UnloadModule unloads exactly the named module, and does not wait for one
-// that is in use: delete_module(2) with O_NONBLOCK. A module that is not
-// loaded is no error.
+// UnloadModule unloads exactly the named module, without waiting for one that is in
+// use: delete_module(2) with O_NONBLOCK. A module that is not loaded is no error.
 func (fs FS) UnloadModule(name string) error {
 	name = nf.NormalizeModule(name)
 	err := unix.DeleteModule(name, unix.O_NONBLOCK)
@@ -235,8 +232,8 @@ func (fs FS) UnloadModule(name string) error {
 	return nil
 }
 
-// SetParameter writes /sys/module/MODULE/parameters/NAME. The kernel may take
-// the value differently (hashsize is rounded): read it back.
+// SetParameter writes /sys/module/MODULE/parameters/NAME. The kernel may change the
+// value (it rounds hashsize): read it back.
 func (fs FS) SetParameter(module, name, value string) error {
 	module = nf.NormalizeModule(module)
 	if !isName(module) || !isName(name) {

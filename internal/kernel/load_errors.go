@@ -11,10 +11,10 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// explained is an error of a system call with what it means here.
+// explained returns an error of a system call with its meaning here.
 func explained(meaning string, err error) error { return fmt.Errorf("%s: %w", meaning, err) }
 
-// explainLive says what a /proc/modules that cannot be read means.
+// explainLive explains the error of reading /proc/modules.
 func (fs FS) explainLive(err error) error {
 	if errors.Is(err, os.ErrNotExist) {
 		return explained("the kernel has no module support", unix.ENOSYS)
@@ -22,12 +22,12 @@ func (fs FS) explainLive(err error) error {
 	return err
 }
 
-// explainInit says what an error of finit_module(2) means: the manual page,
-// and load_module in kernel/module/main.c.
+// explainInit explains an error of finit_module(2), by its manual page and load_module
+// in kernel/module/main.c.
 func (fs FS) explainInit(module string, err error) error {
 	var path *os.PathError
 	if errors.As(err, &path) {
-		return err // the file, not the kernel
+		return err // of the file, not of the kernel
 	}
 	for _, e := range []struct {
 		errno   unix.Errno
@@ -57,7 +57,7 @@ func (fs FS) explainInit(module string, err error) error {
 	return err
 }
 
-// explainDelete says what an error of delete_module(2) means.
+// explainDelete explains an error of delete_module(2).
 func (fs FS) explainDelete(module string, err error) error {
 	switch {
 	case errors.Is(err, unix.EWOULDBLOCK):
@@ -75,7 +75,7 @@ func (fs FS) explainDelete(module string, err error) error {
 	return err
 }
 
-// user names who uses a module: the modules that hold it, or a count.
+// user names the users of a module: its holders, or their number.
 func (fs FS) user(module string) string {
 	live, err := fs.procModules()
 	m := live[module]
@@ -88,8 +88,7 @@ func (fs FS) user(module string) string {
 	return fmt.Sprintf("%d references", m.refs)
 }
 
-// whyNotPermitted finds out which of the reasons for EPERM holds: the kernel
-// does not tell.
+// whyNotPermitted finds the reason of an EPERM, which the kernel does not give.
 func (fs FS) whyNotPermitted(module string) string {
 	if why := fs.deniedModules(); why != "" {
 		return why

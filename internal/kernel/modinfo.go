@@ -11,14 +11,14 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// moduleParameters lists the parameters that a module's file offers, with _ for
-// -, sorted. The kernel takes an unknown one without an error, so it has to be
-// known before the load. Most parameters are "parmtype=NAME:TYPE" in the section
-// .modinfo, but not those with a setter of their own, as nf_conntrack's
-// hashsize; all have a symbol __param_NAME (include/linux/moduleparam.h). Of a
-// module without symbols nothing can be said: the list is nil.
+// moduleParameters lists the parameters that a module's file offers, with _ for -,
+// sorted. The kernel ignores an unknown parameter without an error, so they are read
+// before the load. Most are "parmtype=NAME:TYPE" in the section .modinfo, but not those
+// with their own setter, such as hashsize of nf_conntrack; all have a symbol
+// __param_NAME (include/linux/moduleparam.h). For a module without symbols the list is
+// nil: unknown.
 func moduleParameters(file []byte) (names []string, err error) {
-	defer func() { // debug/elf is not meant for hostile input
+	defer func() { // debug/elf may panic on a damaged file
 		if r := recover(); r != nil {
 			names, err = nil, fmt.Errorf("cannot read its ELF sections: %v", r)
 		}
@@ -37,7 +37,7 @@ func moduleParameters(file []byte) (names []string, err error) {
 	}
 	symbols, err := f.Symbols()
 	if err != nil {
-		return nil, nil // stripped: .modinfo alone does not name all
+		return nil, nil // stripped: .modinfo does not have all
 	}
 	known := parseModinfo(data)
 	for _, s := range symbols {
@@ -45,7 +45,7 @@ func moduleParameters(file []byte) (names []string, err error) {
 			known[nf.NormalizeModule(name)] = true
 		}
 	}
-	names = []string{} // a module without parameters is known to take none
+	names = []string{} // not nil: a module without parameters is known to take none
 	for name := range known {
 		if isName(name) {
 			names = append(names, name)
@@ -55,8 +55,7 @@ func moduleParameters(file []byte) (names []string, err error) {
 	return names, nil
 }
 
-// takes lists the parameters that the file of a module offers; nil where that
-// cannot be told.
+// takes lists the parameters that the file of a module offers; nil if that is unknown.
 func (inv *inventory) takes(name string) []string {
 	file, ok := inv.tree.files[name]
 	if !ok {

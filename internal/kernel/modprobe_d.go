@@ -8,24 +8,23 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// modprobeRule is one line of modprobe.d or one word of the kernel's command
-// line about a module.
+// modprobeRule is one line of modprobe.d, or one word of the kernel's command line,
+// about a module.
 type modprobeRule struct {
 	command string // options, blacklist or install; of the command line also modprobeBlacklist and kernelBlacklist
 	module  string // install: a pattern
 	rest    string
-	where   string // the file, as on the node: without Root
+	where   string // the file, as named on the node: without Root
 	line    int    // in it, from 1; 0 of the command line
 }
 
-// modprobeRules reads every rule of modprobe.d(5) that is not nfsync's own, in
-// the order in which modprobe(8) takes them: files by name, the command line
-// last. nfsync's own file is for the next start only: what it holds may be what
-// was wanted before.
+// modprobeRules reads every rule of modprobe.d(5) that is not nfsync's own, in the order
+// of modprobe(8): files by name, the command line last. nfsync's own file is for the next
+// start only: it may hold an earlier want.
 func (fs FS) modprobeRules() []modprobeRule {
 	var rules []modprobeRule
 	for _, file := range fs.confFiles("modprobe.d") {
-		// A file that cannot be read asks for nothing, as with modprobe(8).
+		// modprobe(8) too ignores a file that it cannot read.
 		if data, err := fs.readConf(file); err == nil && file != modprobeConf {
 			rules = append(rules, parseModprobeConf(data, "/"+file)...)
 		}
@@ -36,8 +35,8 @@ func (fs FS) modprobeRules() []modprobeRule {
 	return rules
 }
 
-// parseModprobeConf reads options, blacklist and install lines. A line that
-// ends with a backslash goes on in the next one.
+// parseModprobeConf reads options, blacklist and install lines. A line that ends with a
+// backslash continues in the next one.
 func parseModprobeConf(data []byte, file string) []modprobeRule {
 	var rules []modprobeRule
 	var text string
@@ -71,11 +70,11 @@ const (
 	kernelBlacklist   = "module_blacklist"
 )
 
-// cmdlineFile is where the kernel shows its command line.
+// cmdlineFile is the file with the kernel's command line.
 const cmdlineFile = "/proc/cmdline"
 
-// parseCmdline reads the words of the kernel's command line that concern
-// modules: MODULE.PARAMETER[=VALUE] and modprobe.blacklist=A,B for modprobe(8),
+// parseCmdline reads the words of the kernel's command line about modules:
+// MODULE.PARAMETER[=VALUE] and modprobe.blacklist=A,B for modprobe(8),
 // module_blacklist=A,B for the kernel itself (kernel/module/main.c).
 func parseCmdline(data []byte) []modprobeRule {
 	var rules []modprobeRule
@@ -94,9 +93,8 @@ func parseCmdline(data []byte) []modprobeRule {
 	return rules
 }
 
-// cmdlineWords splits the kernel's command line: at white space that is not
-// between quotation marks, up to "--", behind which init's own words are
-// (next_arg in lib/cmdline.c).
+// cmdlineWords splits the kernel's command line at white space outside quotation marks,
+// up to "--", after which the words are for init (next_arg in lib/cmdline.c).
 func cmdlineWords(text string) []string {
 	var words []string
 	start, quoted := 0, false
@@ -116,8 +114,8 @@ func cmdlineWords(text string) []string {
 	return words
 }
 
-// modprobeOptions are the parameters that the machine wants a module loaded
-// with.
+// modprobeOptions returns the parameters that modprobe.d and the command line set for a
+// module.
 func modprobeOptions(rules []modprobeRule, module string) string {
 	var options []string
 	for _, r := range rules {
@@ -128,11 +126,10 @@ func modprobeOptions(rules []modprobeRule, module string) string {
 	return strings.Join(options, " ")
 }
 
-// modprobeBar is the rule by which the machine's administrator wants a module
-// not loaded, or loaded by a command of their own, which nfsync does not run;
-// zero where there is none. (modprobe(8) lets a module that is named itself pass
-// a blacklist; one that nfsync wants was seldom named by that administrator, so
-// it does not.)
+// modprobeBar returns the rule that keeps a module from being loaded, or has it loaded
+// by a command, which nfsync does not run; zero if there is none. (modprobe(8) ignores a
+// blacklist for a module that is named on its command line. nfsync does not: the
+// administrator who wrote the blacklist did not name it.)
 func modprobeBar(rules []modprobeRule, module string) nf.Bar {
 	for _, r := range rules {
 		if r.bars(module) {
@@ -153,7 +150,7 @@ func (r modprobeRule) bars(module string) bool {
 	return false
 }
 
-// String is what the rule says, of a list of modules only the one.
+// String returns the rule as it is written, of a list of modules only the one.
 func (r modprobeRule) String() string {
 	switch {
 	case r.line == 0 && r.command != "options":

@@ -10,23 +10,23 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// Modules lists every module of this kernel, with the parameters of those that
-// are asked for by name or alias, or of all, and what the files of the former
-// say that these take, with all of netfilter's: to read every file is slow. The
-// list does not depend on what is asked.
+// Modules lists every module of this kernel. It adds the parameters of the modules that
+// are asked for by name or alias, or of all, and which parameters the files of the asked
+// modules offer; with all, those of netfilter's modules, since reading every file is
+// slow. The list does not depend on what is asked.
 //
-// The first of these that knows a module tells its state, and is its Evidence:
-// /proc/modules, /sys/module/X/initstate, modules.builtin, modules.dep,
-// /sys/module/X without initstate (built in). Where modules.builtin cannot be
-// read the kernel's configuration stands in for it, and where that cannot be
-// read either, /proc/kallsyms and the files that some modules register below
-// /proc. A kernel without module support has only these.
+// The first of these that has a module shows its state, and is its Evidence:
+// /proc/modules, /sys/module/X/initstate, modules.builtin, modules.dep, /sys/module/X
+// without initstate (built in). If modules.builtin cannot be read the configuration of
+// the kernel is read instead, and if that cannot be read either, /proc/kallsyms and the
+// files that some modules register below /proc. A kernel without module support has only
+// these.
 //
-// A module that is still loading or already unloading counts as unloaded: it
-// can be neither used nor changed, and the next look will find it settled.
+// A module that is being loaded or unloaded counts as unloaded: it can be neither used
+// nor changed, and the next observation finds it settled.
 //
-// On a kernel without module support only the names of kconfigModules, which
-// are netfilter's, and those with a directory in /sys/module are known.
+// Of a kernel without module support only the names of kconfigModules, which are
+// netfilter's, and those with a directory in /sys/module are known.
 func (fs FS) Modules(ask []string, all bool) nf.Modules {
 	inv := fs.inventory()
 	m := nf.Modules{Aliases: map[string]string{}}
@@ -89,10 +89,9 @@ func (fs FS) Refresh(was nf.ModuleFact) (nf.ModuleFact, bool, error) {
 	return was, true, nil
 }
 
-// Module reads one module again, by its own name, with its parameters but not
-// what its file says. It is
-// false where the kernel has no such module; an error says that this cannot be
-// told.
+// Module reads one module from all evidence, by its own name, with its parameters but
+// not those that its file offers. It is false if the kernel has no such module; an error
+// says that this cannot be determined.
 func (fs FS) Module(name string) (nf.ModuleFact, bool, error) {
 	name = nf.NormalizeModule(name)
 	inv := fs.inventory()
@@ -101,14 +100,13 @@ func (fs FS) Module(name string) (nf.ModuleFact, bool, error) {
 		return fact, true, nil
 	}
 	if problems := inv.problems(); len(problems) > 0 {
-		return nf.ModuleFact{}, false, fmt.Errorf("cannot tell whether there is a module %s: %s", name, strings.Join(problems, "; "))
+		return nf.ModuleFact{}, false, fmt.Errorf("cannot determine whether there is a module %s: %s", name, strings.Join(problems, "; "))
 	}
 	return nf.ModuleFact{}, false, nil
 }
 
-// parameters are those of a module that can be read, nil if there are none. A
-// parameter without a readable file is left out: many are write-only, or not
-// in sysfs at all.
+// parameters returns the parameters of a module that can be read; nil if there are none.
+// Many are write-only, or not in sysfs.
 func (fs FS) parameters(module string) map[string]nf.Parameter {
 	dir := fs.sys("module", module, "parameters")
 	entries, err := os.ReadDir(dir)

@@ -10,22 +10,22 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// tree is what depmod(8) and the kernel's build wrote below
+// tree holds the files that depmod(8) and the build of the kernel wrote below
 // lib/modules/RELEASE.
 type tree struct {
 	dir     string
 	files   map[string]moduleFile // modules.dep
 	builtin map[string]bool       // modules.builtin
-	pre     map[string][]string   // modules.softdep: what is better loaded before
-	// Why a file does not say what is not there: it could not be read, or is
-	// damaged.
+	pre     map[string][]string   // modules.softdep: modules to load before
+	// The errors of files that could not be read or are damaged: they do not prove
+	// absence.
 	depErr, builtinErr error
 }
 
 // moduleFile is one line of modules.dep.
 type moduleFile struct {
 	path  string // absolute, or relative to lib/modules/RELEASE
-	needs string // the paths of what it needs, as the line has them
+	needs string // the paths of its dependencies, as in the line
 }
 
 func (t *tree) path(f moduleFile) string {
@@ -35,7 +35,7 @@ func (t *tree) path(f moduleFile) string {
 	return filepath.Join(t.dir, f.path)
 }
 
-// isNetfilter tells whether a module's file is in a directory of netfilter's:
+// isNetfilter reports whether a module's file is in a directory of netfilter:
 // net/netfilter, net/ipv4/netfilter and the like.
 func (t *tree) isNetfilter(name string) bool {
 	return strings.Contains("/"+t.files[name].path, "/netfilter/")
@@ -58,15 +58,15 @@ func (fs FS) modulesTree() tree {
 	} else {
 		t.builtin = parseBuiltin(data)
 	}
-	// It may be missing: depmod(8) of old did not write it.
+	// It may be missing: old versions of depmod(8) did not write it.
 	if data, err := readFile(t.file("modules.softdep")); err == nil {
 		t.pre = parseSoftdep(data)
 	}
 	return t
 }
 
-// readAliases returns the exact aliases of all modules of the tree: those with
-// a file, and those that are built in, where Linux since 5.2 tells them.
+// readAliases returns the exact aliases of all modules of the tree: of those with a
+// file and, since Linux 5.2, of built-in ones.
 func (t *tree) readAliases() (map[string]string, error) {
 	aliases := map[string]string{}
 	data, err := readFile(t.file("modules.alias"))
@@ -79,11 +79,10 @@ func (t *tree) readAliases() (map[string]string, error) {
 
 func (t *tree) file(name string) string { return filepath.Join(t.dir, name) }
 
-// parseDep reads modules.dep (modules.dep(5)): "path: path path", the module
-// and what it needs. Blank lines and comments are skipped. damaged is the
-// number of the first line that is neither, 0 if there is none: a module whose
-// line is lost cannot be told from one that does not exist. A file that does
-// not end with a line feed was cut off.
+// parseDep reads modules.dep (modules.dep(5)): "path: path path", a module and its
+// dependencies. Blank lines and comments are skipped. damaged is the number of the first
+// other line, 0 if there is none: without its line a module looks as if it did not exist.
+// A file that does not end with a line feed was cut off.
 func parseDep(data []byte) (files map[string]moduleFile, damaged int) {
 	files = map[string]moduleFile{}
 	number := 0
@@ -108,9 +107,8 @@ func parseDep(data []byte) (files map[string]moduleFile, damaged int) {
 	return files, damaged
 }
 
-// deps lists the modules that this one needs, direct and indirect ones, in the
-// order in which they are to be loaded: modules.dep has them the other way
-// round.
+// deps lists the direct and indirect dependencies of the module in the order in which
+// they are loaded: modules.dep has them in reverse.
 func (f moduleFile) deps() []string {
 	fields := strings.Fields(f.needs)
 	slices.Reverse(fields)
@@ -123,8 +121,8 @@ func (f moduleFile) deps() []string {
 	return deps
 }
 
-// moduleName is the name of the module in that file: kernel/net/8021q.ko.xz
-// is 8021q.
+// moduleName returns the name of the module in a file: kernel/net/8021q.ko.xz is
+// 8021q.
 func moduleName(path string) (string, bool) {
 	base := path[strings.LastIndexByte(path, '/')+1:]
 	name, suffix, ok := strings.Cut(base, ".ko")
@@ -134,7 +132,7 @@ func moduleName(path string) (string, bool) {
 	return nf.NormalizeModule(name), true
 }
 
-// isName tells whether s can be the name of a module in a policy.
+// isName reports whether s can be the name of a module in a policy.
 func isName(s string) bool {
 	for i := range len(s) {
 		c := s[i]
@@ -147,8 +145,7 @@ func isName(s string) bool {
 	return s != ""
 }
 
-// parseBuiltin reads modules.builtin: a path a line, as if the module had a
-// file.
+// parseBuiltin reads modules.builtin: a path a line, as if each module had a file.
 func parseBuiltin(data []byte) map[string]bool {
 	names := map[string]bool{}
 	for line := range bytes.Lines(data) {
@@ -196,8 +193,8 @@ func addAlias(aliases map[string]string, alias, module string) {
 	}
 }
 
-// parseSoftdep reads the lines "softdep MODULE pre: A B post: C" of
-// modules.softdep (modprobe.d(5)) and keeps what is to be loaded before.
+// parseSoftdep reads the lines "softdep MODULE pre: A B post: C" of modules.softdep
+// (modprobe.d(5)) and returns the modules to load before each.
 func parseSoftdep(data []byte) map[string][]string {
 	pre := map[string][]string{}
 	for line := range bytes.Lines(data) {
@@ -219,15 +216,14 @@ func parseSoftdep(data []byte) map[string][]string {
 	return pre
 }
 
-// deps lists the modules to be loaded before the named one, in order: what
-// modules.dep says, and before each of these what modules.softdep names as
-// "pre", where such a module exists. An alias in a softdep is left out: it may
-// stand for several modules, some for hardware that is not there. Modules that
-// are built in need no loading and are not listed, nor is what is only better
-// loaded before and barred: modprobe(8) goes on without it.
+// deps lists the modules to load before the named one, in order: its dependencies in
+// modules.dep, and before each of these its "pre" modules in modules.softdep, if they
+// exist. An alias in a softdep is left out: it may mean several modules, some for missing
+// hardware. Built-in modules are left out, and so is a barred "pre" module: modprobe(8)
+// goes on without it.
 func (t *tree) deps(name string, barred func(string) bool) []string {
 	var order []string
-	seen := map[string]bool{name: true} // softdeps can go in circles
+	seen := map[string]bool{name: true} // softdeps can be circular
 	var add func(string)
 	before := func(name string) {
 		for _, soft := range t.pre[name] {

@@ -13,19 +13,19 @@ import (
 // errInterrupted says that the rules changed while they were read.
 var errInterrupted = errors.New("the rules changed while they were read")
 
-// errMalformed says that the kernel's answer is not what its headers promise.
+// errMalformed says that an answer does not have the form of the kernel's headers.
 var errMalformed = errors.New("malformed answer of the kernel")
 
-// nfnetlink is a NETLINK_NETFILTER socket. It belongs to the network namespace
-// of the thread that opened it, for good.
+// nfnetlink is a NETLINK_NETFILTER socket. It stays in the network namespace of the
+// thread that opened it.
 //
-// Opening one, and asking a subsystem, loads the kernel's module for it: the
-// caller makes sure that it is there already.
+// Opening one, or asking a subsystem, loads the kernel's module for it: the caller makes
+// sure that it is loaded already.
 type nfnetlink struct{ conn *netlink.Conn }
 
 func openNfnetlink() (nfnetlink, error) {
-	// Without Config.NetNS the socket is opened by the calling goroutine, and
-	// so by the thread that it is locked to.
+	// Without Config.NetNS the calling goroutine opens the socket, on the thread that
+	// it is locked to.
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
 		return nfnetlink{}, fmt.Errorf("cannot open a netfilter netlink socket: %w", err)
@@ -35,20 +35,20 @@ func openNfnetlink() (nfnetlink, error) {
 
 func (n nfnetlink) close() { n.conn.Close() }
 
-// nfMessage is one netfilter netlink message without its headers: struct
-// nfgenmsg says the family, the rest are attributes.
+// nfMessage is one netfilter netlink message without its headers: the family of struct
+// nfgenmsg, and attributes.
 type nfMessage struct {
 	family     uint8
 	attributes []byte
 }
 
-// dump asks a subsystem for all that it has of one kind. It is errInterrupted
-// where the kernel marks the answer as inconsistent.
+// dump asks a subsystem for all its objects of one kind. The error is errInterrupted if
+// the kernel marks the answer as inconsistent.
 func (n nfnetlink) dump(subsystem, message uint8, family uint8, attributes []byte) ([]nfMessage, error) {
 	return n.execute(netlink.Request|netlink.Dump, subsystem, message, family, attributes)
 }
 
-// get asks a subsystem for one thing.
+// get asks a subsystem for one object.
 func (n nfnetlink) get(subsystem, message uint8) ([]nfMessage, error) {
 	return n.execute(netlink.Request, subsystem, message, unix.AF_UNSPEC, nil)
 }
@@ -93,8 +93,8 @@ type attribute struct {
 	data []byte
 }
 
-// attributes walks through netlink attributes. Bytes that are none end the walk
-// with errMalformed: what cannot be understood must not pass for nothing.
+// attributes iterates over netlink attributes. Bytes that are no attribute end it with
+// errMalformed, so that they do not pass for an empty list.
 func attributes(b []byte) iter.Seq2[attribute, error] {
 	return func(yield func(attribute, error) bool) {
 		for len(b) >= nlaHeader {
@@ -115,10 +115,10 @@ func attributes(b []byte) iter.Seq2[attribute, error] {
 	}
 }
 
-// text is the attribute's value as a string, without the NUL at its end.
+// text returns the value as a string, without the NUL at its end.
 func (a attribute) text() string { return cString(a.data) }
 
-// number is the attribute's value as a big-endian 32-bit number.
+// number returns the value as a big-endian 32-bit number.
 func (a attribute) number() (uint32, error) {
 	if len(a.data) != 4 {
 		return 0, errMalformed
@@ -126,7 +126,7 @@ func (a attribute) number() (uint32, error) {
 	return binary.BigEndian.Uint32(a.data), nil
 }
 
-// cString is the text up to the first NUL.
+// cString returns the text up to the first NUL.
 func cString(b []byte) string {
 	for i, c := range b {
 		if c == 0 {

@@ -17,11 +17,11 @@ const (
 	nfnlaHookFunctionName = 4
 )
 
-// conntrackHook is the name of a hook of conntrack that is registered in the
-// network namespace of the calling thread, and whether the kernel lists hooks.
-// Conntrack registers its first hook at prerouting, in each family that it tracks.
+// conntrackHook returns the name of a hook of conntrack that is registered in the network
+// namespace of the calling thread, and reports whether the kernel lists hooks. Conntrack
+// registers its first hook at prerouting, in each family that it tracks.
 func conntrackHook(m *nf.Modules) (name string, listed bool) {
-	if there, err := present(m, "nfnetlink_hook"); !there || err != nil || HookList.Lacks(m) {
+	if there, err := hasModule(m, "nfnetlink_hook"); !there || err != nil || HookList.Lacks(m) {
 		return "", false
 	}
 	conn, err := openNfnetlink()
@@ -44,18 +44,17 @@ func conntrackHook(m *nf.Modules) (name string, listed bool) {
 // prerouting is NF_INET_PRE_ROUTING and NF_BR_PRE_ROUTING.
 const prerouting = 0
 
-// isConntrackHook tells whether a hook function is one of conntrack's own:
-// ipv4_conntrack_in, ipv6_conntrack_in (nf_conntrack_proto.c) and
-// nf_ct_bridge_pre (nf_conntrack_bridge.c), all below net/. Those that put
-// fragments together, ipv4_conntrack_defrag and ipv6_defrag, are for tproxy and
-// socket as well.
+// isConntrackHook reports whether a hook function is one of conntrack: ipv4_conntrack_in,
+// ipv6_conntrack_in (nf_conntrack_proto.c) or nf_ct_bridge_pre (nf_conntrack_bridge.c),
+// all below net/. Those that reassemble fragments, ipv4_conntrack_defrag and ipv6_defrag,
+// are used by tproxy and socket as well.
 func isConntrackHook(function string) bool {
 	return !strings.Contains(function, "defrag") &&
 		(strings.Contains(function, "conntrack") || strings.HasPrefix(function, "nf_ct_"))
 }
 
-// hooks are the names of the functions registered at one hook, in their order.
-// A name is empty where the kernel has no kallsyms.
+// hooks returns the names of the functions registered at one hook, in their order. A name
+// is empty if the kernel has no kallsyms.
 func (n nfnetlink) hooks(family uint8, number uint32) ([]string, error) {
 	var attr [8]byte
 	binary.NativeEndian.PutUint16(attr[0:], uint16(len(attr)))
@@ -68,8 +67,8 @@ func (n nfnetlink) hooks(family uint8, number uint32) ([]string, error) {
 	return parseHooks(answers)
 }
 
-// parseHooks takes the names of the functions out of a dump. One without a name
-// could be anybody's: errMalformed.
+// parseHooks returns the names of the functions in a dump. One without a name could
+// belong to anything: errMalformed.
 func parseHooks(answers []nfMessage) ([]string, error) {
 	var names []string
 	for _, m := range answers {

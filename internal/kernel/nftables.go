@@ -11,8 +11,7 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// maxAttempts is how often tables that change while they are read are read
-// anew.
+// maxAttempts is how often tables are read that change while they are read.
 const maxAttempts = 10
 
 // Attributes of linux/netfilter/nf_tables.h that are newer than the headers of
@@ -48,16 +47,16 @@ func nftHooks(family uint8) []string {
 	return []string{"prerouting", "input", "forward", "output", "postrouting", "ingress"}
 }
 
-// nftDump is everything that nf_tables has in one network namespace, as it
-// came from the kernel, but for the elements of sets: a stateful expression of
-// an element is one of its set, or of the rule that added it.
+// nftDump is everything that nf_tables has in one network namespace but the elements of
+// sets: a stateful expression of an element is also one of its set, or of the rule that
+// added it.
 type nftDump struct {
 	tables, chains, rules, sets, objects, flowtables []nfMessage
 }
 
-// readNftables reads the tables of nf_tables in the network namespace of the
-// calling thread, over netlink. nf_tables must be there. It needs CAP_NET_ADMIN
-// in the namespace.
+// readNftables reads the tables of nf_tables in the network namespace of the calling
+// thread, over netlink. nf_tables must be loaded or built in. It needs CAP_NET_ADMIN in
+// the namespace.
 func readNftables() ([]nf.Table, error) {
 	for range maxAttempts {
 		d, err := dumpNftables()
@@ -74,7 +73,7 @@ func readNftables() ([]nf.Table, error) {
 	return nil, fmt.Errorf("cannot read the tables of nf_tables: %w, %d times", errInterrupted, maxAttempts)
 }
 
-// dumpNftables takes all dumps in one generation of the ruleset.
+// dumpNftables dumps everything in one generation of the ruleset.
 func dumpNftables() (nftDump, error) {
 	var d nftDump
 	conn, err := openNfnetlink()
@@ -100,9 +99,9 @@ func dumpNftables() (nftDump, error) {
 	} {
 		*part.list, err = conn.dump(unix.NFNL_SUBSYS_NFTABLES, part.message, unix.NFPROTO_UNSPEC, nil)
 		if part.later && errors.Is(err, unix.EINVAL) {
-			err = nil // nfnetlink knows no such message: there are none of these
+			err = nil // nfnetlink does not have the message: there are none of these
 		}
-		if err != nil || len(d.tables) == 0 { // without a table there is nothing else
+		if err != nil || len(d.tables) == 0 { // everything else is in a table
 			return d, err
 		}
 	}
@@ -113,8 +112,8 @@ func dumpNftables() (nftDump, error) {
 	return d, err
 }
 
-// generation is the number that each change of the ruleset increments; 0 before
-// Linux 3.18, which does not tell.
+// generation returns the number that each change of the ruleset increments; 0 before
+// Linux 3.18, which does not have it.
 func (n nfnetlink) generation() (uint32, error) {
 	answers, err := n.get(unix.NFNL_SUBSYS_NFTABLES, unix.NFT_MSG_GETGEN)
 	if errors.Is(err, unix.EINVAL) {
@@ -142,14 +141,14 @@ type nftID struct {
 	name   string
 }
 
-// nftTable is a table while its parts are put together.
+// nftTable is a table while it is assembled.
 type nftTable struct {
 	nf.Table
 	uses uses
 }
 
-// parse makes the tables of a dump, sorted by family and name. A part of a table
-// that the dump does not have is errInterrupted: the table is younger.
+// parse returns the tables of a dump, sorted by family and name. A part of a table that
+// the dump does not have is errInterrupted: the table was added meanwhile.
 func (d nftDump) parse() ([]nf.Table, error) {
 	tables := map[nftID]*nftTable{}
 	for _, m := range d.tables {
@@ -204,7 +203,7 @@ func familyName(family uint8) string {
 	return fmt.Sprintf("family %d", family)
 }
 
-// parseFields finds attributes by kind; one that is not there has no data.
+// parseFields returns attributes by kind; a missing one has no data.
 func parseFields(b []byte, kinds ...uint16) ([]attribute, error) {
 	found := make([]attribute, len(kinds))
 	for a, err := range attributes(b) {
@@ -218,8 +217,8 @@ func parseFields(b []byte, kinds ...uint16) ([]attribute, error) {
 	return found, nil
 }
 
-// parseNftChain adds the chain to the guards, if it is a base chain with another
-// policy than accept.
+// parseNftChain adds the chain to the guards if it is a base chain with another policy
+// than accept.
 func parseNftChain(t *nftTable, m nfMessage) error {
 	f, err := parseFields(m.attributes, unix.NFTA_CHAIN_NAME, unix.NFTA_CHAIN_HOOK, unix.NFTA_CHAIN_POLICY)
 	if err != nil {
@@ -268,7 +267,7 @@ func parseNftRule(t *nftTable, m nfMessage) error {
 	return nil
 }
 
-// parseNftSet looks at the expressions that every element of a set has.
+// parseNftSet adds the expressions that every element of a set has.
 func parseNftSet(t *nftTable, m nfMessage) error {
 	f, err := parseFields(m.attributes, unix.NFTA_SET_NAME, nftaSetExpr, nftaSetExpressions)
 	if err != nil {
@@ -306,7 +305,7 @@ func parseNftFlowtable(t *nftTable, m nfMessage) error {
 	return nil
 }
 
-// parseExpressions is what a list of expressions needs (NFTA_LIST_ELEM).
+// parseExpressions returns what a list of expressions needs (NFTA_LIST_ELEM).
 func parseExpressions(b []byte) ([]need, error) {
 	var needs []need
 	for a, err := range attributes(b) {
@@ -325,9 +324,9 @@ func parseExpressions(b []byte) ([]need, error) {
 	return needs, nil
 }
 
-// parseExpression is what one expression needs, by its name. It looks only into
-// those that hold others: dynset, the references to objects, and the x_tables
-// matches and targets that iptables-nft uses.
+// parseExpression returns what one expression needs, by its name. It parses only those
+// that contain others: dynset, references to objects, and the x_tables matches and
+// targets that iptables-nft uses.
 func parseExpression(b []byte) ([]need, error) {
 	f, err := parseFields(b, unix.NFTA_EXPR_NAME, unix.NFTA_EXPR_DATA)
 	if err != nil {
@@ -368,8 +367,8 @@ func parseExpression(b []byte) ([]need, error) {
 	}
 }
 
-// parseNested is what the expressions need that a set or dynset gives to its
-// elements: one by itself, or a list.
+// parseNested returns what the expressions need that a set or dynset gives to its
+// elements: a single one, or a list.
 func parseNested(single, list []byte) ([]need, error) {
 	needs, err := parseExpressions(list)
 	if err != nil || single == nil {

@@ -67,7 +67,7 @@ func (p *Probe) Ask(m *nf.Modules) Answer {
 
 func (p *Probe) determine(m *nf.Modules) Answer {
 	if p.module != "" {
-		there, err := present(m, p.module)
+		there, err := hasModule(m, p.module)
 		if err != nil {
 			return Answer{nf.MaybeUnknown, err.Error()}
 		}

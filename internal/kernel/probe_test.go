@@ -62,7 +62,7 @@ func TestAsk(t *testing.T) {
 		{fmt.Errorf("wrapped: %w", unix.ENOTTY), there, nf.No, "wrapped: inappropriate ioctl for device", 1},
 		{unix.EPERM, there, nf.MaybeUnknown, "operation not permitted", 2},
 		{nil, notThere, nf.MaybeUnknown, "x is not loaded, and asking would load it", 0},
-		{nil, &nf.Modules{Unknown: "no evidence"}, nf.MaybeUnknown, "it is unknown whether the kernel has x: no evidence", 0},
+		{nil, &nf.Modules{Unknown: "no evidence"}, nf.MaybeUnknown, "cannot determine whether the kernel has x: no evidence", 0},
 	} {
 		p := &Probe{module: "x", no: unix.ENOTTY, ask: ask}
 		said, asked = test.said, 0

@@ -15,7 +15,7 @@ type procModule struct {
 	state     string // Live, Loading or Unloading
 }
 
-// ready tells that the module has finished loading and is not on its way out.
+// ready reports whether the module is neither being loaded nor unloaded.
 func (m procModule) ready() bool { return m.state == "Live" }
 
 func (fs FS) procModules() (map[string]procModule, error) {
@@ -28,9 +28,9 @@ func (fs FS) procModules() (map[string]procModule, error) {
 
 // parseProcModules reads /proc/modules: name, size, references, holders,
 // state, address and taints (m_show in kernel/module/procfs.c; kernel/module.c
-// before Linux 5.19). The holders are "-", or "a,b,"; "[permanent]," among
-// them tells that the module has no exit function. The references are "-" on
-// a kernel without CONFIG_MODULE_UNLOAD, which can unload nothing.
+// before Linux 5.19). The holders are "-", or "a,b,"; "[permanent]," among them means
+// that the module has no exit function. The references are "-" on a kernel without
+// CONFIG_MODULE_UNLOAD, which can unload nothing.
 func parseProcModules(data []byte) map[string]procModule {
 	modules := map[string]procModule{}
 	for line := range bytes.Lines(data) {

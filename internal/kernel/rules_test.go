@@ -365,7 +365,7 @@ func TestModulesDecideWhatIsAsked(t *testing.T) {
 		if r := live.Rules(unloaded); len(r.Tables) != 0 || r.Unknown != "" {
 			t.Errorf("nf_tables unloaded: %+v", r)
 		}
-		if r := live.Rules(&nf.Modules{Unknown: "no evidence"}); len(r.Tables) != 0 || r.Unknown != "it is unknown whether the kernel has nf_tables: no evidence" {
+		if r := live.Rules(&nf.Modules{Unknown: "no evidence"}); len(r.Tables) != 0 || r.Unknown != "cannot determine whether the kernel has nf_tables: no evidence" {
 			t.Errorf("nf_tables unknown: %+v", r)
 		}
 		if r := live.Rules(netfilter); len(r.Tables) != 1 {

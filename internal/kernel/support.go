@@ -10,9 +10,8 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// support tells whether modules can be loaded. What lockdown and sig_enforce
-// refuse are unsigned modules, so they lock only a kernel whose modules are
-// not signed: under Secure Boot the distribution's own modules load.
+// support returns whether modules can be loaded, and why not. Lockdown and sig_enforce
+// refuse unsigned modules only: under Secure Boot the distribution's own modules load.
 func (inv *inventory) support() (support, reason string) {
 	switch {
 	case inv.none:
@@ -33,8 +32,8 @@ func (fs FS) modulesDisabled() bool {
 	return value == "1"
 }
 
-// signaturesRequired says what makes the kernel refuse unsigned modules, if
-// anything does (module_sig_check in kernel/module/signing.c).
+// signaturesRequired says what makes the kernel refuse unsigned modules; empty if
+// nothing does (module_sig_check in kernel/module/signing.c).
 func (fs FS) signaturesRequired() string {
 	lockdown, _ := readString(fs.sys("kernel/security/lockdown"))
 	if mode := lockdownMode(lockdown); mode != "none" {
@@ -46,8 +45,8 @@ func (fs FS) signaturesRequired() string {
 	return ""
 }
 
-// lockdownMode is the mode in brackets of "none [integrity] confidentiality"
-// (security/lockdown/lockdown.c); none where there is no lockdown.
+// lockdownMode returns the mode in brackets of "none [integrity] confidentiality"
+// (security/lockdown/lockdown.c); none without lockdown.
 func lockdownMode(text string) string {
 	_, rest, _ := strings.Cut(text, "[")
 	mode, _, ok := strings.Cut(rest, "]")
@@ -57,13 +56,13 @@ func lockdownMode(text string) string {
 	return mode
 }
 
-// signed tells whether the kernel's own modules are signed, by looking at the
-// first of modules.dep that can be read.
+// signed reports whether the kernel's own modules are signed: whether the first of
+// modules.dep that can be read is.
 func (inv *inventory) signed() bool {
 	for _, name := range slices.Sorted(maps.Keys(inv.tree.files)) {
 		file := inv.tree.files[name]
 		if !strings.HasPrefix(file.path, "kernel/") {
-			continue // not the kernel's own: of DKMS, say
+			continue // not the kernel's own, but DKMS's for instance
 		}
 		if data, err := readModule(inv.tree.path(file)); err == nil {
 			return isSigned(data)
@@ -72,7 +71,7 @@ func (inv *inventory) signed() bool {
 	return false
 }
 
-// isSigned tells whether a module's file ends as scripts/sign-file.c leaves it.
+// isSigned reports whether a module's file ends with the mark of scripts/sign-file.c.
 func isSigned(module []byte) bool {
 	return bytes.HasSuffix(module, []byte("~Module signature appended~\n"))
 }

@@ -13,18 +13,17 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// Sysctls reads conntrack values of the network namespace of the calling
-// thread: the asked keys and, if all, every nf_conntrack_* value that the
-// kernel has, below /proc/sys/net/netfilter. The kernel looks that directory up
+// Sysctls reads conntrack values of the network namespace of the calling thread, below
+// /proc/sys/net/netfilter: the asked keys and, if all, every nf_conntrack_* value that the
+// kernel has but nf_conntrack_count, which is a counter. The kernel resolves the directory
 // in the namespace of the thread that opens it (net_ctl_header_lookup in
-// net/sysctl_net.c). nf_conntrack_count is left out of all: it is a counter.
+// net/sysctl_net.c).
 //
-// The facts are sorted by key. A key that the kernel does not have is an absent
-// fact, one that cannot be read or is not one integer is unknown; keys that are
-// not conntrack's are left out. A fact is read-only where no permission bit
-// lets anybody write: Linux since 5.13 has nf_conntrack_max so in every
-// namespace but the first (nf_conntrack_standalone_init_sysctl in
-// net/netfilter/nf_conntrack_standalone.c).
+// The facts are sorted by key. A key that the kernel does not have is absent; one that
+// cannot be read or is not one integer is unknown; keys that are not conntrack's are left
+// out. A fact is read-only if its file has no write permission at all, as nf_conntrack_max
+// since Linux 5.13 in every namespace but the first (nf_conntrack_standalone_init_sysctl
+// in net/netfilter/nf_conntrack_standalone.c).
 func (fs FS) Sysctls(keys []nf.Key, all bool) []nf.Fact {
 	dir, err := fs.openNetfilter()
 	defer dir.close()
@@ -35,7 +34,7 @@ func (fs FS) Sysctls(keys []nf.Key, all bool) []nf.Fact {
 		keys = append(keys, found...)
 	}
 	if all && err != nil {
-		keys = append(keys, knownSysctls()...) // absent would read as "the kernel has none"
+		keys = append(keys, knownSysctls()...) // so that they are unknown, not absent
 	}
 	slices.Sort(keys)
 	keys = slices.Compact(keys)
@@ -50,9 +49,9 @@ func (fs FS) Sysctls(keys []nf.Key, all bool) []nf.Fact {
 	return facts
 }
 
-// sysctl is the fact of one key. Where the number of hash buckets is read-only
-// below net.netfilter, as on Virtuozzo 7, nf_conntrack's parameter hashsize
-// may still set it.
+// sysctl returns the fact of one key. If the number of hash buckets is read-only below
+// net.netfilter, as on Virtuozzo 7, the parameter hashsize of nf_conntrack may still set
+// it.
 func (fs FS) sysctl(dir netfilterDir, k nf.Key) nf.Fact {
 	name, ok := sysctlFile(k)
 	if !ok {
@@ -65,14 +64,13 @@ func (fs FS) sysctl(dir netfilterDir, k nf.Key) nf.Fact {
 	return fact
 }
 
-// SetSysctl writes a conntrack value of the network namespace of the calling
-// thread: one write(2) of the plain decimal, since the kernel reads 010 as
-// eight. The error keeps the kernel's errno: EINVAL for a value that it refuses,
-// EACCES for one that is read-only here, ENOENT for one that it does not have.
-// That it returns nil is no proof: the caller reads back.
+// SetSysctl writes a conntrack value of the network namespace of the calling thread: one
+// write(2) of the plain decimal, since the kernel reads 010 as eight. The error wraps the
+// errno: EINVAL for a value that the kernel refuses, EACCES for one that is read-only here,
+// ENOENT for one that it does not have. A nil error is no proof: read the value back.
 //
-// The number of hash buckets is set through nf_conntrack's parameter hashsize
-// where net.netfilter offers it read-only or not at all.
+// The number of hash buckets is set through the parameter hashsize of nf_conntrack if it is
+// read-only or absent below net.netfilter.
 func (fs FS) SetSysctl(k nf.Key, n int64) error {
 	name, ok := sysctlFile(k)
 	if !ok {
@@ -88,8 +86,8 @@ func (fs FS) SetSysctl(k nf.Key, n int64) error {
 	return err
 }
 
-// writeNumber writes a number to a file of procfs or sysfs. It neither creates
-// nor truncates: the kernel takes each write as a whole new value.
+// writeNumber writes a number to a file of procfs or sysfs. It neither creates nor
+// truncates it: each write is a whole new value.
 func writeNumber(path string, n int64) error {
 	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -109,10 +107,10 @@ func writeNumber(path string, n int64) error {
 
 func (fs FS) hashsizePath() string { return fs.sys("module/nf_conntrack/parameters/hashsize") }
 
-// hashsize is the number of buckets as module parameter: writable, 0600, in the
+// hashsize returns the number of buckets as module parameter. It is writable, 0600, in the
 // first network namespace only (nf_conntrack_set_hashsize in
-// net/netfilter/nf_conntrack_core.c answers EOPNOTSUPP elsewhere). Without it
-// the fact stays as it was.
+// net/netfilter/nf_conntrack_core.c returns EOPNOTSUPP elsewhere). Without it the fact is
+// returned as it is.
 func (fs FS) hashsize(fact nf.Fact) nf.Fact {
 	fd, err := unix.Open(fs.hashsizePath(), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -127,14 +125,14 @@ func (fs FS) hashsize(fact nf.Fact) nf.Fact {
 	return fact
 }
 
-// sysctlFile is the name of the file below net/netfilter that holds the key. It
-// is never a path, whatever the key holds.
+// sysctlFile returns the name of the key's file below net/netfilter. It is never a path,
+// whatever the key is.
 func sysctlFile(k nf.Key) (string, bool) {
 	name, ok := k.Sysctl()
 	return name, ok && strings.HasPrefix(name, "nf_conntrack_") && !strings.Contains(name, "/")
 }
 
-// knownSysctls are the keys that nfsync knows by itself.
+// knownSysctls returns the keys that policies have names for.
 func knownSysctls() []nf.Key {
 	keys := []nf.Key{nf.KeyMax, nf.KeyBuckets, nf.KeyExpectMax}
 	for _, name := range nf.TimeoutNames() {
@@ -143,18 +141,16 @@ func knownSysctls() []nf.Key {
 	return keys
 }
 
-// netfilterDir is the open directory /proc/sys/net of one network namespace and
-// its netfilter. Opening the path once and the files relative to it saves most
-// of the time: each walk through /proc/sys/net searches a chain as long as
-// there are namespaces.
+// netfilterDir is the open directory /proc/sys/net of one network namespace, with its
+// netfilter. Opening files relative to it saves most of the time: each lookup in
+// /proc/sys/net searches a chain with an entry for every namespace.
 type netfilterDir struct {
 	net       int // O_PATH; -1 if not open
-	netfilter int // -1 where the kernel has no such directory: no conntrack
+	netfilter int // -1 if the kernel has no such directory: no conntrack
 }
 
-// openNetfilter opens the directory in the network namespace of the calling
-// thread. A kernel without the directory is no error, a procfs without
-// sys/net is.
+// openNetfilter opens the directory in the network namespace of the calling thread. A
+// missing netfilter is no error, a procfs without sys/net is.
 func (fs FS) openNetfilter() (netfilterDir, error) {
 	dir := netfilterDir{net: -1, netfilter: -1}
 	var err error
@@ -177,7 +173,7 @@ func (d netfilterDir) close() {
 	}
 }
 
-// keys are those of all nf_conntrack_* files but the counter.
+// keys returns the keys of all nf_conntrack_* files but the counter.
 func (d netfilterDir) keys() ([]nf.Key, error) {
 	if d.netfilter < 0 {
 		return nil, nil
@@ -218,15 +214,15 @@ func (d netfilterDir) fact(k nf.Key, name string) nf.Fact {
 	return nf.Fact{Key: k, Live: live, ReadOnly: readOnly}
 }
 
-// initial tells whether this is the first network namespace of the kernel: only
-// there is net.core.netdev_max_backlog registered (net/core/sysctl_net_core.c).
+// initial reports whether this is the first network namespace of the kernel: only there
+// is net.core.netdev_max_backlog registered (net/core/sysctl_net_core.c).
 func (d netfilterDir) initial() bool {
 	var st unix.Stat_t
 	return unix.Fstatat(d.net, "core/netdev_max_backlog", &st, 0) == nil
 }
 
-// readNumber reads an open file that holds one integer, and tells whether it
-// has no write permission for anybody.
+// readNumber reads an open file that holds one integer, and reports whether it has no
+// write permission at all.
 func readNumber(fd int, name string) (live nf.Value, readOnly bool) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
@@ -241,7 +237,7 @@ func readNumber(fd int, name string) (live nf.Value, readOnly bool) {
 	return parseNumber(name, buf[:n]), readOnly
 }
 
-// parseNumber is the value of a file that holds one integer.
+// parseNumber returns the value of a file that holds one integer.
 func parseNumber(name string, text []byte) nf.Value {
 	s := strings.TrimSpace(string(text))
 	number, err := strconv.ParseInt(s, 10, 64)

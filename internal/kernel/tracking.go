@@ -10,20 +10,19 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// Tracking tells whether the network namespace of the calling thread tracks
-// connections, given its rules, and how that is known. Since Linux 4.10 a
-// namespace tracks while one of its rules needs it (nf_ct_netns_get in
-// net/netfilter/nf_conntrack_proto.c), and stops when the last one goes. Live
-// entries prove nothing: they stay until they time out.
+// Tracking returns whether the network namespace of the calling thread tracks
+// connections, given its rules, with the evidence. Since Linux 4.10 a namespace tracks
+// while one of its rules needs it (nf_ct_netns_get in
+// net/netfilter/nf_conntrack_proto.c). Live entries prove nothing: they stay until they
+// time out. What this proves on a kernel that latches, package diff decides.
 //
-// It is on where a rule needs it, where the kernel was told to track always
-// (nf_conntrack.enable_hooks on its command line), or where nfnetlink_hook lists a
-// hook of conntrack. It is off where conntrack is not loaded, and where all rules
-// were read, none needs it, and nothing else is there that could track. Anything
-// else is unknown. A value of enable_hooks that modprobe.d gave to a module cannot
-// be seen: nothing but the hooks tells.
+// Tracking is on if a rule needs it, if the kernel's command line has
+// nf_conntrack.enable_hooks, or if nfnetlink_hook lists a hook of conntrack. It is off if
+// conntrack is not loaded, or if all rules were read, none needs it, and nothing else
+// could track. Anything else is unknown. Of enable_hooks in modprobe.d only the hooks
+// show.
 func (fs FS) Tracking(m *nf.Modules, r *nf.Rules) nf.Tracking {
-	there, err := fs.conntrackPresent(m)
+	there, err := fs.hasConntrack(m)
 	switch {
 	case err != nil:
 		return unknownTracking(err.Error())
@@ -57,10 +56,10 @@ func unknownTracking(why string) nf.Tracking {
 	return nf.Tracking{State: nf.TrackingUnknown, Evidence: why}
 }
 
-// conntrackPresent tells whether the kernel has conntrack now. Where the
-// modules do not tell, its sysctls do.
-func (fs FS) conntrackPresent(m *nf.Modules) (bool, error) {
-	there, err := present(m, "nf_conntrack")
+// hasConntrack reports whether conntrack is loaded or built in: by the modules or, if
+// they do not show it, by its sysctls.
+func (fs FS) hasConntrack(m *nf.Modules) (bool, error) {
+	there, err := hasModule(m, "nf_conntrack")
 	if err != nil {
 		if _, e := os.Stat(fs.proc("sys/net/netfilter", countFile)); e == nil {
 			return true, nil
@@ -69,7 +68,7 @@ func (fs FS) conntrackPresent(m *nf.Modules) (bool, error) {
 	return there, err
 }
 
-// trackingUse is the first use that makes the kernel track.
+// trackingUse returns the first use that makes the kernel track.
 func trackingUse(r *nf.Rules) (nf.Use, nf.Table, bool) {
 	for _, t := range r.Tables {
 		for _, u := range t.Uses {
@@ -81,8 +80,8 @@ func trackingUse(r *nf.Rules) (nf.Use, nf.Table, bool) {
 	return nf.Use{}, nf.Table{}, false
 }
 
-// hooksEnabled tells whether the kernel's command line makes conntrack track in
-// every namespace (enable_hooks in
+// hooksEnabled reports whether the kernel's command line makes conntrack track in every
+// namespace (enable_hooks in
 // net/netfilter/nf_conntrack_standalone.c). The parameter is not in sysfs.
 func (fs FS) hooksEnabled() bool {
 	line, err := readFile(fs.proc("cmdline"))
@@ -100,14 +99,14 @@ func parseEnableHooks(line []byte) bool {
 	return on
 }
 
-// otherTracker says what else may track, without a rule and unseen. Listed tells
-// that the namespace's hooks were: then only those remain that hand packets to
-// conntrack without one.
+// otherTracker says what else may track without a rule; empty if nothing may. If the
+// hooks of the namespace are listed, only modules remain that pass packets to conntrack
+// without a hook.
 func (fs FS) otherTracker(m *nf.Modules, listed bool) string {
 	// ovs_ct_execute in net/openvswitch/conntrack.c, tcf_ct_act in
 	// net/sched/act_ct.c.
 	for _, name := range []string{"openvswitch", "act_ct"} {
-		switch there, err := present(m, name); {
+		switch there, err := hasModule(m, name); {
 		case err != nil:
 			return err.Error()
 		case there:
@@ -127,10 +126,10 @@ func (fs FS) otherTracker(m *nf.Modules, listed bool) string {
 	return fs.ipvsTracker(m)
 }
 
-// ipvsTracker says whether IPVS may track: it does so for its services only,
-// which /proc/net/ip_vs lists, of each namespace its own.
+// ipvsTracker says why IPVS may track; empty if it does not. It tracks for its services
+// only, which /proc/net/ip_vs lists for each namespace.
 func (fs FS) ipvsTracker(m *nf.Modules) string {
-	if there, err := present(m, "ip_vs"); !there && err == nil {
+	if there, err := hasModule(m, "ip_vs"); !there && err == nil {
 		return ""
 	}
 	list, err := readFile(fs.threadNet("ip_vs"))
@@ -145,8 +144,8 @@ func (fs FS) ipvsTracker(m *nf.Modules) string {
 	return ""
 }
 
-// parseIPVS tells whether /proc/net/ip_vs lists a service. Its first three lines
-// are a header (ip_vs_info_seq_show in net/netfilter/ipvs/ip_vs_ctl.c).
+// parseIPVS reports whether /proc/net/ip_vs lists a service. Its first three lines are a
+// header (ip_vs_info_seq_show in net/netfilter/ipvs/ip_vs_ctl.c).
 func parseIPVS(list []byte) bool {
 	const header = 3
 	return len(bytes.Split(bytes.TrimSpace(list), []byte("\n"))) > header

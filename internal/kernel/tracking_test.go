@@ -126,7 +126,7 @@ func TestTrackingOfOtherKernels(t *testing.T) {
 	}{
 		{"not there", modules(), nil, rules(nf.LevelUnset), nf.TrackingOff, "nf_conntrack is not loaded"},
 		{"not loaded", unloaded(modules("nf_conntrack")), nil, rules(nf.LevelUnset), nf.TrackingOff, "nf_conntrack is not loaded"},
-		{"not known", &nf.Modules{Unknown: "no evidence"}, nil, rules(nf.LevelUnset), nf.TrackingUnknown, "it is unknown whether the kernel has nf_conntrack: no evidence"},
+		{"not known", &nf.Modules{Unknown: "no evidence"}, nil, rules(nf.LevelUnset), nf.TrackingUnknown, "cannot determine whether the kernel has nf_conntrack: no evidence"},
 		{"not known, but its sysctls are there", &nf.Modules{Unknown: "no evidence"}, map[string]string{"sys/net/netfilter/nf_conntrack_count": "0\n"},
 			rules(nf.LevelFull), nf.TrackingOn, "c of nft table ip t uses w"},
 		{"a nat rule", modules("nf_conntrack"), nil, rules(nf.LevelFull), nf.TrackingOn, "c of nft table ip t uses w"},

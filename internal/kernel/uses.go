@@ -9,9 +9,9 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// maxUses bounds how many uses, and how many guards, of one table are listed: a
-// table of ten thousand rules stays small in a snapshot. Of the uses the highest
-// levels are kept, so that the table's level is right.
+// maxUses bounds the uses, and the guards, that are listed of one table: a table of ten
+// thousand rules stays small in a snapshot. The uses of the highest levels are listed, so
+// that the level of the table is right.
 const maxUses = 16
 
 // need is a level that a statement of a rule needs, and the statement's name.
@@ -39,7 +39,7 @@ func (u uses) add(chain string, needs []need) {
 	}
 }
 
-// list is what the uses are in a snapshot: the highest level first.
+// list returns the uses for a snapshot, the highest level first.
 func (u uses) list() []nf.Use {
 	var list []nf.Use
 	for _, n := range slices.SortedFunc(maps.Keys(u), chainNeed.compare) {
@@ -55,10 +55,10 @@ func (n chainNeed) compare(o chainNeed) int {
 	return cmp.Or(cmp.Compare(o.level, n.level), cmp.Compare(n.chain, o.chain), cmp.Compare(n.what, o.what))
 }
 
-// guard names a base chain that holds traffic back, with its hook.
+// guard names a base chain whose policy is not accept, with its hook.
 func guard(chain, hook string) string { return chain + " (" + hook + ")" }
 
-// guards are those of one table, sorted.
+// guards returns the guards of one table, sorted.
 func guards(list []string) []string {
 	slices.Sort(list)
 	return list[:min(len(list), maxUses)]
@@ -69,7 +69,7 @@ func guards(list []string) []string {
 // namespace: nf_ct_netns_get in the init function of net/netfilter/nft_ct.c,
 // nft_connlimit.c, nft_synproxy.c, nft_flow_offload.c, nft_nat.c, nft_masq.c and
 // nft_redir.c. notrack (nft_ct.c) does not, it only marks packets. tproxy, socket,
-// fib, dup and fwd look at no connection of conntrack's.
+// fib, dup and fwd use no connection of conntrack.
 var nftLevels = map[string]nf.Level{
 	"ct":           nf.LevelStateful,
 	"connlimit":    nf.LevelStateful,
@@ -93,7 +93,7 @@ var nftObjects = map[uint32]string{
 // xtMatches are the x_tables matches of the conntrack family, of Linux 3.10 to
 // 6.18: net/netfilter/xt_*.c, each with nf_ct_netns_get (before 4.10
 // nf_ct_l3proto_try_module_get) in its check function. xt_socket.c, xt_HMARK.c
-// and xt_ipvs.c look at a connection if there is one and need none.
+// and xt_ipvs.c use a connection if there is one and need none.
 var xtMatches = map[string]nf.Level{
 	"cluster":   nf.LevelStateful,
 	"connbytes": nf.LevelStateful,
@@ -129,10 +129,10 @@ const targetCT = "CT"
 // xt_ct_target_info begins with (linux/netfilter/xt_CT.h).
 const xtCTNotrack = 1
 
-// matchNeeds is what an x_tables match needs.
+// matchNeeds returns what an x_tables match needs.
 func matchNeeds(name string) []need { return xtNeeds(xtMatches, "match", name) }
 
-// targetNeeds is what an x_tables target needs. iptables writes -j NOTRACK as
+// targetNeeds returns what an x_tables target needs. iptables writes -j NOTRACK as
 // the target CT with a flag; the kernel then does not track
 // (xt_ct_tg_check in net/netfilter/xt_CT.c).
 func targetNeeds(name string, info []byte) []need {

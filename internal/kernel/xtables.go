@@ -14,7 +14,7 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// xtFamily says how the legacy tables of one family are read: the sizes and
+// xtFamily holds what it takes to read the legacy tables of one family: the sizes and
 // offsets of linux/netfilter_ipv4/ip_tables.h, linux/netfilter_ipv6/ip6_tables.h
 // and linux/netfilter_arp/arp_tables.h on a 64-bit machine.
 type xtFamily struct {
@@ -45,7 +45,7 @@ const (
 	xtVerdictEnd   = xtHeader + 4   // the verdict of a standard target follows its header
 )
 
-// xtMaxTable bounds what is read of one table, in bytes: some 500,000 rules.
+// xtMaxTable bounds one table, in bytes: some 500,000 rules.
 const xtMaxTable = 128 << 20
 
 // The targets that are part of x_tables itself.
@@ -61,10 +61,9 @@ const (
 	xtReturn = -nfRepeat - 1
 )
 
-// readXtables reads the legacy tables of one family in the network namespace of
-// the calling thread. It asks only for those that the kernel lists as being
-// there: asking for another makes it (and loads its module). A family without
-// a list is not there.
+// readXtables reads the legacy tables of one family in the network namespace of the
+// calling thread. It asks only for those that the kernel lists: asking for another makes
+// it and loads its module. A family without a list has no tables.
 func (fs FS) readXtables(f xtFamily) ([]nf.Table, error) {
 	list, err := readFile(fs.threadNet(f.names))
 	if errors.Is(err, os.ErrNotExist) {
@@ -96,8 +95,8 @@ func (fs FS) readXtables(f xtFamily) ([]nf.Table, error) {
 	return tables, nil
 }
 
-// readTable reads one table. Reading its size and reading its rules are two
-// calls; the second one answers EAGAIN where the size has changed in between.
+// readTable reads one table: first its size, then its rules. The second call returns
+// EAGAIN if the size has changed in between.
 func (f xtFamily) readTable(fd int, name string) (nf.Table, error) {
 	for range maxAttempts {
 		info := make([]byte, f.infoSize())
@@ -126,7 +125,7 @@ func (f xtFamily) readTable(fd int, name string) (nf.Table, error) {
 	return nf.Table{}, fmt.Errorf("%w, %d times", errInterrupted, maxAttempts)
 }
 
-// getsockopt fills b, which also holds the question.
+// getsockopt fills b, which also holds the request.
 func getsockopt(fd, level, option int, b []byte) error {
 	size := uint32(len(b))
 	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option),
@@ -144,8 +143,8 @@ func getsockopt(fd, level, option int, b []byte) error {
 // underflow of each hook, num_entries and size.
 func (f xtFamily) infoSize() int { return xtNameSize + 4 + 8*len(f.hooks) + 8 }
 
-// xtHooks are where the builtin chains of a table start and end. An offset of
-// -1 is that of no hook.
+// xtHooks are the offsets at which the builtin chains of a table start and end; -1 for a
+// hook without a chain.
 type xtHooks struct {
 	start, end []int // by hook; end is the rule that is the chain's policy
 }
@@ -177,11 +176,10 @@ type xtRule struct {
 	next    int // the offset of the next one, from this one
 }
 
-// parse makes a table of what the kernel answered to XT_SO_GET_INFO and
-// XT_SO_GET_ENTRIES. The last entry of a builtin chain is its policy, that of a
-// user's chain the return that every chain ends with; the entries with the
-// target ERROR head the user's chains, and end the table. None of these is a
-// rule.
+// parse returns the table of the answers to XT_SO_GET_INFO and XT_SO_GET_ENTRIES. The last
+// entry of a builtin chain is its policy; that of a user's chain is the return with which
+// every chain ends. Entries with the target ERROR begin the user's chains and end the
+// table. None of these is a rule.
 func (f xtFamily) parse(name string, info, entries []byte) (nf.Table, error) {
 	t := nf.Table{Backend: nf.BackendLegacy, Family: f.family, Name: name}
 	hooks, err := f.parseInfo(info)
@@ -217,15 +215,14 @@ func (f xtFamily) parse(name string, info, entries []byte) (nf.Table, error) {
 	return t, nil
 }
 
-// headed tells whether the entries begin with the head of a chain, or the end of
-// the table.
+// headed reports whether the entries begin with the head of a chain or the end of the
+// table.
 func (f xtFamily) headed(entries []byte) bool {
 	r, err := f.parseRule(entries)
 	return err == nil && r.target == xtError
 }
 
-// parseRule reads the entry that b begins with: its header, then matches, then
-// one target.
+// parseRule reads the entry at the start of b: its header, matches and one target.
 func (f xtFamily) parseRule(b []byte) (xtRule, error) {
 	var r xtRule
 	if len(b) < f.entry {
