@@ -98,7 +98,7 @@ func TestExamine(t *testing.T) {
 		"no masks": {func(_ *testing.T, n *Node, s *nf.Snapshot) {
 			n.Virtuozzo, s.Capabilities.Latches = vz.Found{Any: true}, nf.No
 		}, "virtuozzo", view.Warn, "has no levels"},
-		"unknown masks": {func(_ *testing.T, n *Node, _ *nf.Snapshot) { n.Virtuozzo = vz.Found{Any: true} }, "virtuozzo", view.Warn, "unknown whether this kernel has levels: no container runs"},
+		"unknown masks": {func(_ *testing.T, n *Node, _ *nf.Snapshot) { n.Virtuozzo = vz.Found{Any: true} }, "virtuozzo", view.Warn, "cannot determine whether this kernel has levels: no container runs"},
 		"a damaged memory": {func(t *testing.T, n *Node, _ *nf.Snapshot) {
 			stateOf(t, n)
 			must(t, os.WriteFile(n.StateDir+"/memory", nil, 0o600))

@@ -5,9 +5,9 @@ import "slices"
 // Ask says what an observation must hold. The node's own facts and the
 // identity of every container are always observed.
 type Ask struct {
-	// All asks for everything, as the snapshot that a node publishes holds it.
+	// All asks for everything, as for the snapshot that a node publishes.
 	All bool
-	// Modules are the modules whose parameters matter, by name or alias.
+	// Modules are the modules whose parameters are asked, by name or alias.
 	Modules []string
 	// Keys are the keys asked of each container. A container that is not
 	// named is only listed.
@@ -20,19 +20,18 @@ type Ask struct {
 	Limits bool
 }
 
-// Need is what is to be read of one network namespace. With All every key is,
-// whatever Keys says.
+// Need says what to read of one network namespace. All means every key, whatever Keys
+// has.
 type Need struct {
 	Keys              []Key
 	All, Rules, Count bool
 }
 
-// Nothing tells whether nothing is to be read.
+// Nothing reports whether nothing is to be read.
 func (n Need) Nothing() bool { return len(n.Keys) == 0 && !n.All && !n.Rules && !n.Count }
 
-// Need is what the Ask means for a container of which these keys are asked. A
-// limit is judged with the entries that it caps, and so are rules, which tell
-// whether a module can go.
+// Need returns what to read of a container of which these keys are asked. The rules need
+// the number of entries with a limit, and with the tables to judge an unload.
 func (a Ask) Need(keys []Key) Need {
 	n := Need{Keys: slices.Clone(keys), All: a.All}
 	n.Rules = a.All || a.Rules || slices.Contains(keys, KeyLevel)

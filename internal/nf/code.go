@@ -55,21 +55,21 @@ const (
 // The codes of warnings.
 const (
 	WarnNodeTracking      = "node-tracking"      // the node itself tracks connections, or may
-	WarnNotEnforced       = "level-not-enforced" // nothing but nfsync's look keeps a level
+	WarnNotEnforced       = "level-not-enforced" // nothing in the kernel enforces a level
 	WarnLeftoverEntries   = "leftover-entries"   // conntrack entries remain although no rule tracks
 	WarnOtherUser         = "conntrack-user"     // OVS, IPVS or tc may use conntrack without a rule
-	WarnModuleAbsent      = "module-absent"      // wanted unloaded, and not there at all
-	WarnModuleUnknown     = "module-unknown"     // a level's module cannot be said to exist or not
+	WarnModuleAbsent      = "module-absent"      // wanted unloaded, and does not exist
+	WarnModuleUnknown     = "module-unknown"     // it is unknown whether a module of a level exists
 	WarnNoLongerWanted    = "no-longer-wanted"   // nfsync set the key, no policy names it any more
 	WarnSelectsNothing    = "selects-nothing"    // a policy matches no container of this node
 	WarnNoPolicy          = "no-policy"          // no policy selects this node
 	WarnNodeNamespace     = "node-namespace"     // a file under the netns directory names the node's own namespace
 	WarnNotANamespace     = "not-a-namespace"    // a file under the netns directory is no namespace, or dangles
-	WarnRuntimeBroken     = "runtime-broken"     // a runtime is there and cannot be read
+	WarnRuntimeBroken     = "runtime-broken"     // the containers of a runtime cannot be listed
 	WarnRuntimeDegraded   = "runtime-degraded"   // one of the programs that list a runtime's containers cannot be used
 	WarnUnusableEntry     = "unusable-entry"     // a container that a program lists has no usable id
 	WarnVanished          = "vanished"           // a container went away before it could be observed
 	WarnMemoryUnreadable  = "memory-unreadable"  // nfsync's own memory may not be read by this user
-	WarnBootLeftover      = "boot-leftover"      // nfsync's own boot files load a module that is not there any more
+	WarnBootLeftover      = "boot-leftover"      // nfsync's own boot files load a module that no longer exists
 	WarnDeclaredElsewhere = "declared-elsewhere" // another boot file sets a wanted key to something else
 )

@@ -1,5 +1,5 @@
-// Package nf holds the words of nfsync: targets, keys, values, wants, facts,
-// snapshots, changes and refusals. Every other package speaks in them.
+// Package nf has the types that all other packages share: targets, keys, values, wants,
+// facts, snapshots, changes and refusals.
 //
 // It imports the standard library only and does no I/O, so that the document
 // types of the public formats (NodeSnapshot, Plan) can be used anywhere.

@@ -5,8 +5,7 @@ import (
 	"slices"
 )
 
-// Layer tells whether a value is the kernel's now, or what the next start will
-// bring.
+// Layer says whether a value is live, in the kernel, or saved for the next start.
 type Layer string
 
 // The layers.
@@ -15,18 +14,17 @@ const (
 	LayerBoot Layer = "boot"
 )
 
-// Fact is what was observed of one key, and what hinders changing it.
+// Fact is the observed value of one key, with what hinders a change.
 type Fact struct {
 	Key  Key   `json:"key"`
 	Live Value `json:"live"`
-	// Boot is the value that the next start brings; nil where the system keeps
-	// none for this key.
+	// Boot is the value that the next start brings; nil if nothing saves one for
+	// this key.
 	Boot *Value `json:"boot,omitempty"`
-	// ReadOnly tells that the kernel offers the value read-only here: its file
-	// has no write permission for anybody.
+	// ReadOnly reports whether the value's file has no write permission at all.
 	ReadOnly bool `json:"readOnly,omitempty"`
-	// Declared are lines of files that are not nfsync's and set the key at the
-	// next start as well.
+	// Declared are the lines of other files than nfsync's that set the key at the next
+	// start.
 	Declared []Declaration `json:"declared,omitempty"`
 }
 
@@ -36,13 +34,13 @@ type Declaration struct {
 	File  string `json:"file"`
 	Line  int    `json:"line"`
 	Value Value  `json:"value"` // of the key that it sets, as the next start brings it
-	// Overruled tells that by sysctl.d(5) another line has the last word: that of
-	// nfsync, were the key in its own file, or a later one.
+	// Overruled reports whether another line wins by sysctl.d(5): nfsync's own, if it
+	// has the key, or a later one.
 	Overruled bool `json:"overruled,omitempty"`
 }
 
-// Tracking tells whether a network namespace tracks connections, and how that
-// is known. The state is on, off or unknown.
+// Tracking says whether a network namespace tracks connections, with the evidence. The
+// state is on, off or unknown.
 type Tracking struct {
 	State    string `json:"state"`
 	Evidence string `json:"evidence"`
@@ -55,8 +53,7 @@ const (
 	TrackingUnknown = "unknown"
 )
 
-// The scopes of conntrack.max in a container: whether the value that the
-// container shows is its own or the node's.
+// The scopes of conntrack.max in a container: whose value the container shows.
 const (
 	ScopeOwn     = "own"
 	ScopeNode    = "node"
@@ -96,7 +93,7 @@ type Namespace struct {
 	Keepers Keepers `json:"keepers,omitzero"`
 }
 
-// Fact returns what was observed of that key; an absent value where nothing was.
+// Fact returns what was observed of that key; an absent value if nothing was.
 func (n *Namespace) Fact(k Key) Fact {
 	for i := range n.Facts {
 		if n.Facts[i].Key == k {
@@ -106,8 +103,7 @@ func (n *Namespace) Fact(k Key) Fact {
 	return Fact{Key: k}
 }
 
-// SetFact puts a fact in its place among the sorted ones, instead of the one
-// of the same key.
+// SetFact adds a fact, in order, or replaces that of the same key.
 func (n *Namespace) SetFact(f Fact) {
 	i, found := slices.BinarySearchFunc(n.Facts, f.Key, func(f Fact, k Key) int { return cmp.Compare(f.Key, k) })
 	if found {
@@ -134,9 +130,9 @@ func setKinds(k Key, boot *Value, declared []Declaration) {
 	}
 }
 
-// MaxScope is whose value a container's conntrack.max is, as far as the fact
-// and the node's value show: the node's where the file is read-only (mainline,
-// 0444), its own where the two differ, otherwise unknown.
+// MaxScope returns whose value the conntrack.max of a container is, as far as its fact
+// and the node's value show: the node's if the file is read-only (mainline, 0444), its own
+// if the two differ, otherwise unknown.
 func MaxScope(max Fact, node Value) string {
 	container, ok := max.Live.Number()
 	value, known := node.Number()
@@ -152,7 +148,7 @@ func MaxScope(max Fact, node Value) string {
 // Rules are the tables of one network namespace.
 type Rules struct {
 	Tables []Table `json:"tables"`
-	// Unknown says why some or all could not be read; empty where all were.
+	// Unknown says why some or all could not be read; empty if all were.
 	Unknown string `json:"unknown,omitempty"`
 }
 
@@ -168,12 +164,12 @@ type Table struct {
 	Family  string `json:"family"` // ip, ip6, inet, arp, bridge, netdev
 	Name    string `json:"name"`
 	Rules   int    `json:"rules"`
-	// Guards are the base chains whose policy is not accept: they hold
-	// traffic back even without a rule.
+	// Guards are the base chains whose policy is not accept: they drop traffic even
+	// without a rule.
 	Guards []string `json:"guards,omitempty"`
-	// Uses are what the rules use, the highest level first, each statement of
-	// each chain once: all that need more than stateless, then the matches and
-	// targets of x_tables that do not. Of a large table they are the first few.
+	// Uses are the statements of the rules, the highest level first, each once a chain:
+	// those that need more than stateless, then the other matches and targets of
+	// x_tables. Of a large table they are the first few.
 	Uses []Use `json:"uses,omitempty"`
 }
 
@@ -186,8 +182,8 @@ type Use struct {
 	Count int    `json:"count"` // rules of the chain that hold it
 }
 
-// Level is the level that the table uses: its highest use; stateless for any
-// other rule or a chain that holds traffic back; disabled for an empty table.
+// Level returns the level that the table uses: that of its highest use; stateless for any
+// other rule or a guard; disabled for an empty table.
 func (t Table) Level() Level {
 	level := LevelDisabled
 	if t.Rules > 0 || len(t.Guards) > 0 {
@@ -199,8 +195,8 @@ func (t Table) Level() Level {
 	return level
 }
 
-// Level is the level that the rules use. Where they could not all be read it
-// is the least that they use.
+// Level returns the level that the rules use, or at least use if they could not all be
+// read.
 func (r Rules) Level() Level {
 	level := LevelDisabled
 	for _, t := range r.Tables {
@@ -209,8 +205,8 @@ func (r Rules) Level() Level {
 	return level
 }
 
-// Value is the level that the rules use as the live value of a fact; unknown
-// where they could not all be read.
+// Value returns the level that the rules use as a value; unknown if they could not all be
+// read.
 func (r Rules) Value() Value {
 	if r.Unknown != "" {
 		return Unknown(r.Unknown)

@@ -9,7 +9,7 @@ import (
 // Key names one thing that nfsync can set on a target.
 type Key string
 
-// The keys that stand for one thing; the others have a prefix and a name.
+// The keys without a name; the others have a prefix and a name.
 const (
 	KeyLevel     Key = "level"
 	KeyMax       Key = "conntrack.max"       // entries; net.netfilter.nf_conntrack_max
@@ -28,17 +28,17 @@ const (
 	sysctlPrefix  = "conntrack.sysctls."
 )
 
-// ModuleKey is the key of a kernel module's state; - and _ are the same.
+// ModuleKey returns the key of a kernel module's state; - and _ are the same.
 func ModuleKey(name string) Key { return Key(modulePrefix + NormalizeModule(name)) }
 
-// TimeoutKey is the key of a conntrack timeout, by its name in a policy.
+// TimeoutKey returns the key of a conntrack timeout, by its name in a policy.
 func TimeoutKey(name string) Key { return Key(timeoutPrefix + name) }
 
-// SysctlKey is the key of any other net.netfilter.nf_conntrack_* value, by its
+// SysctlKey returns the key of any other net.netfilter.nf_conntrack_* value, by its
 // kernel name.
 func SysctlKey(name string) Key { return Key(sysctlPrefix + name) }
 
-// NormalizeModule is the kernel's spelling of a module's name: _ for -.
+// NormalizeModule returns the kernel's spelling of a module's name: _ for -.
 func NormalizeModule(name string) string { return strings.ReplaceAll(name, "-", "_") }
 
 // Module returns the module's name, if k is a module's key.
@@ -47,7 +47,7 @@ func (k Key) Module() (string, bool) { return strings.CutPrefix(string(k), modul
 // Timeout returns the timeout's name in a policy, if k is a timeout's key.
 func (k Key) Timeout() (string, bool) { return strings.CutPrefix(string(k), timeoutPrefix) }
 
-// Conntrack tells whether k is a value below net.netfilter.
+// Conntrack reports whether k is a value below net.netfilter.
 func (k Key) Conntrack() bool { return strings.HasPrefix(string(k), "conntrack.") }
 
 // Sysctl returns the name of the file below /proc/sys/net/netfilter that holds
@@ -68,8 +68,8 @@ func (k Key) Sysctl() (string, bool) {
 	return strings.CutPrefix(string(k), sysctlPrefix)
 }
 
-// SysctlFileKey is the key that a file below /proc/sys/net/netfilter holds:
-// the inverse of Key.Sysctl. It is false for files that are not nf_conntrack's.
+// SysctlFileKey returns the key of a file below /proc/sys/net/netfilter: the inverse of
+// Key.Sysctl. It is false for files that are not nf_conntrack's.
 func SysctlFileKey(file string) (Key, bool) {
 	for _, k := range []Key{KeyMax, KeyBuckets, KeyExpectMax} {
 		if name, _ := k.Sysctl(); name == file {

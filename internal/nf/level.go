@@ -31,7 +31,7 @@ func ParseLevel(name string) (Level, bool) {
 	return LevelUnset, false
 }
 
-// String is the level's name.
+// String returns the level's name.
 func (l Level) String() string {
 	if !l.named() {
 		return fmt.Sprintf("level(%d)", int(l))
@@ -41,10 +41,10 @@ func (l Level) String() string {
 
 func (l Level) named() bool { return l >= LevelDisabled && l <= LevelFull }
 
-// Value is the level as a fact's or a want's value.
+// Value returns the level as a value.
 func (l Level) Value() Value { return Value{kind: kindLevel, number: int64(l)} }
 
-// MarshalText is the level's name, in JSON too.
+// MarshalText returns the level's name, for JSON too.
 func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
 
 // UnmarshalText reads the name of a level.

@@ -26,8 +26,8 @@ const natBits = 1<<20 | 1<<21 | 1<<22 | 1<<23 | 1<<29
 
 const customPrefix, customSuffix = "custom(0x", ")"
 
-// MaskValue is a mask as the value of a level: the name of the level that has
-// it, or custom(0x...) for any other, which IPTABLES= lines bring about.
+// MaskValue returns a mask as a value: the level that has it, or custom(0x...) for any
+// other, which IPTABLES= lines cause.
 func MaskValue(mask uint64) Value {
 	for level, m := range levelMasks {
 		if m == mask {
@@ -45,8 +45,7 @@ func parseCustom(text string) (uint64, bool) {
 	return mask, custom && closed && err == nil
 }
 
-// Mask is the mask that a level's value stands for; false where it stands for
-// none.
+// Mask returns the mask of a level or a custom mask; false for any other value.
 func (v Value) Mask() (uint64, bool) {
 	if level, ok := v.Level(); ok {
 		return levelMasks[level], true
@@ -57,16 +56,15 @@ func (v Value) Mask() (uint64, bool) {
 	return uint64(v.number), true
 }
 
-// MaskTracks reports whether a level's value lets connections be tracked where the
-// kernel keeps levels in masks. It is true for what stands for no mask: unknown
-// never reads as off.
+// MaskTracks reports whether the mask of a value lets connections be tracked. It is true
+// for a value without a mask: unknown never reads as off.
 func (v Value) MaskTracks() bool {
 	mask, ok := v.Mask()
 	return !ok || mask&conntrackBits != 0
 }
 
-// MaskLevel is the highest level of whose own bits a level's value has some: one
-// that is no mask has none.
+// MaskLevel returns the highest level of which the mask of a value has a bit; false for a
+// value without a mask.
 func (v Value) MaskLevel() (Level, bool) {
 	mask, ok := v.Mask()
 	switch {

@@ -6,16 +6,15 @@ import (
 	"slices"
 )
 
-// Modules are the kernel's modules: those that are there, and whether one that
-// is not named here can be said to be absent.
+// Modules are the modules of a kernel, and whether any other one is known to be absent.
 type Modules struct {
 	// Support is loadable, none (a kernel built without module support) or
 	// locked (modules_disabled, lockdown), with the reason.
 	Support string `json:"support"`
 	Reason  string `json:"reason,omitempty"`
-	// Complete tells that the evidence was readable: a name that is neither in
-	// List nor in Aliases does not exist on this node. Otherwise it is unknown,
-	// and Unknown says why.
+	// Complete reports whether all evidence was read: a name that is neither in List
+	// nor in Aliases does not exist on this node. Otherwise that is unknown, and
+	// Unknown says why.
 	Complete bool   `json:"complete"`
 	Unknown  string `json:"unknown,omitempty"`
 	// List holds every module that is loaded, built in or can be loaded,
@@ -38,24 +37,24 @@ type ModuleFact struct {
 	Name     string `json:"name"`
 	State    string `json:"state"`              // loaded, builtin or unloaded
 	Evidence string `json:"evidence,omitempty"` // the file that told
-	// Refs is the reference count, holders included; -1 where not known.
+	// Refs is the reference count, with the holders; -1 if unknown.
 	Refs    int      `json:"refs,omitempty"`
 	Holders []string `json:"holders,omitempty"` // modules that use it
 	Deps    []string `json:"deps,omitempty"`    // modules that it needs, to be loaded first, in order
 	// Parameters are those of /sys/module/NAME/parameters that could be read,
 	// where they were asked for.
 	Parameters map[string]Parameter `json:"parameters,omitempty"`
-	// Takes are the names of the parameters that the module's file offers, with
-	// _ for -, sorted; nil where that is not known. They are read of modules that
-	// were asked for by name and, where everything is asked, of netfilter's.
+	// Takes are the names of the parameters that the module's file offers, with _ for
+	// -, sorted; nil if unknown. They are read of modules that were asked by name and,
+	// if everything is asked, of netfilter's.
 	Takes []string `json:"takes,omitzero"`
-	// Barred is what keeps an unloaded module from being loaded; zero where
-	// nothing does.
+	// Barred is the line that keeps an unloaded module from being loaded; zero if
+	// none does.
 	Barred Bar `json:"barred,omitzero"`
-	// Permanent tells that the module can never be unloaded.
+	// Permanent reports whether the module can never be unloaded.
 	Permanent bool `json:"permanent,omitempty"`
-	// Boot is what nfsync's own boot files make of the module at the next
-	// start; nil where they do not name it.
+	// Boot is the state that nfsync's own boot files bring at the next start; nil if
+	// they do not name the module.
 	Boot *Value `json:"boot,omitempty"`
 	// Declared are lines of other boot files that name the module.
 	Declared []Declaration `json:"declared,omitempty"`
@@ -69,7 +68,7 @@ type Bar struct {
 	Says string `json:"says"`
 }
 
-// String names the place, and what it says.
+// String returns the place and the line.
 func (b Bar) String() string {
 	if b.Line == 0 {
 		return fmt.Sprintf("%s says %q", b.File, b.Says)
@@ -98,7 +97,7 @@ func (m *Modules) Find(name string) (*ModuleFact, bool) {
 	return nil, false
 }
 
-// Set puts a module that was read again in its place in the list.
+// Set adds a module to the list, in order, or replaces it.
 func (m *Modules) Set(f ModuleFact) {
 	i, ok := m.search(f.Name)
 	if ok {
@@ -108,7 +107,7 @@ func (m *Modules) Set(f ModuleFact) {
 	m.List = slices.Insert(m.List, i, f)
 }
 
-// Remove takes a module off the list that no longer exists.
+// Remove removes a module from the list.
 func (m *Modules) Remove(name string) {
 	if i, ok := m.search(NormalizeModule(name)); ok {
 		m.List = slices.Delete(m.List, i, i+1)
@@ -127,8 +126,7 @@ func (m *Modules) find(name string) (*ModuleFact, bool) {
 	return &m.List[i], true
 }
 
-// Value is the module's state as the value of its key, with those of its
-// parameters that are named.
+// Value returns the module's state as a value, with the named parameters that it has.
 func (f *ModuleFact) Value(params []string) Value {
 	values := map[string]string{}
 	for _, p := range params {

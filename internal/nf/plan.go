@@ -1,6 +1,7 @@
 package nf
 
-// Plan is wants against facts: the Plan document. Its slices are never nil.
+// Plan is the comparison of wants with facts: the Plan document. Its slices are never
+// nil.
 type Plan struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
@@ -31,7 +32,7 @@ type Change struct {
 	Disruptive bool   `json:"disruptive"`
 	Cause      Cause  `json:"cause"`
 	Source     Source `json:"policy"`
-	// Asked is the wish behind it, for memory.
+	// Asked is the wish that the change is for.
 	Asked Wish `json:"-"`
 }
 
@@ -74,7 +75,7 @@ type Pending struct {
 	Source Source `json:"policy"`
 }
 
-// Warning is something to know that forbids nothing.
+// Warning is a remark that forbids nothing.
 type Warning struct {
 	Code    string  `json:"code"`
 	Target  Target  `json:"target"`

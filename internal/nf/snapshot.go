@@ -30,7 +30,7 @@ type NodeIdentity struct {
 	Labels map[string]string `json:"labels,omitempty"`
 }
 
-// Kernel is what uname(2) says.
+// Kernel identifies the kernel, by uname(2).
 type Kernel struct {
 	Release string `json:"release"`
 	Machine string `json:"machine"`
@@ -42,21 +42,21 @@ type Capabilities struct {
 	// Denied says why nfsync cannot make a kind of change; a kind that is not
 	// in it can be made. The kinds are the Ability constants.
 	Denied map[string]string `json:"denied,omitempty"`
-	// Latches tells that tracking, once on in a namespace, stays on until it
-	// ends (Virtuozzo 7): yes, no or unknown.
+	// Latches says whether tracking, once on in a namespace, stays on until the
+	// namespace ends (Virtuozzo 7): yes, no or unknown.
 	Latches string `json:"latches"`
-	// Masks tells that the kernel keeps a container's level itself, in
+	// Masks reports whether the kernel keeps the level of a container, in
 	// ve.iptables_mask.
 	Masks bool `json:"masks"`
-	// BucketStep is what the kernel rounds the number of hash buckets up to: a
-	// page of list heads (nf_ct_alloc_hashtable in
+	// BucketStep is the number to a multiple of which the kernel rounds hash buckets
+	// up: a page of list heads (nf_ct_alloc_hashtable in
 	// net/netfilter/nf_conntrack_core.c), 512 with pages of 4 KiB.
 	BucketStep int64 `json:"bucketStep"`
-	// LegacyTables tells that ip_tables is loaded or built in.
+	// LegacyTables reports whether ip_tables is loaded or built in.
 	LegacyTables bool `json:"legacyTables"`
-	// BootFiles tells that the node's values have a boot layer: nfsync's own
-	// files below /etc, which the next start reads for the initial network
-	// namespace. Where nfsync keeps another namespace they are not its to write.
+	// BootFiles reports whether the values of the node have a boot layer: nfsync's own
+	// files below /etc, which the next start reads for the initial network namespace.
+	// For another namespace nfsync does not write them.
 	BootFiles bool `json:"bootFiles,omitempty"`
 	// BootUnknown says why nfsync's own boot files could not be read.
 	BootUnknown string `json:"bootUnknown,omitempty"`
@@ -83,27 +83,26 @@ type Container struct {
 	ID      string   `json:"id"`
 	Name    string   `json:"name"`
 	Aliases []string `json:"aliases,omitempty"`
-	// UUID is by what Virtuozzo's dispatcher knows the container; ID is its
-	// CTID then, which can be the same.
+	// UUID is the name of the container for Virtuozzo's dispatcher. ID is then its
+	// CTID, which can be the same.
 	UUID  string `json:"uuid,omitempty"`
 	State string `json:"state"`
-	// Instance changes when the container is restarted or made anew. One that
-	// does not run has none of its own: InstanceStopped, InstanceSuspended.
+	// Instance changes when the container is restarted or recreated. One that does
+	// not run has InstanceStopped or InstanceSuspended.
 	Instance string `json:"instance"`
 	// Unobservable says why nothing in the container can be read or changed.
 	Unobservable string `json:"unobservable,omitempty"`
 	// Excluded is Unobservable as far as the container's identity decides it: it
 	// holds until that is read again. A failure to read a fact is not in it.
 	Excluded string `json:"-"`
-	// MaxScope is whose value the container's conntrack.max is, as far as
-	// this observation shows: own, node or unknown.
+	// MaxScope says whose value the conntrack.max is, as far as this observation
+	// shows: own, node or unknown.
 	MaxScope string `json:"maxScope,omitempty"`
 	Namespace
 }
 
-// The states of a container, of those that prlctl(8) and vzlist(8) name: any
-// other is on its way from one to the next. A named network namespace always
-// runs.
+// The states of a container that are not transitions, of those that prlctl(8) and
+// vzlist(8) have. A named network namespace always runs.
 const (
 	StateRunning   = "running"
 	StatePaused    = "paused"
@@ -112,8 +111,8 @@ const (
 	StateSuspended = "suspended"
 )
 
-// Runs tells whether a container in that state has processes, and with them a
-// network namespace.
+// Runs reports whether a container in that state has processes, and with them a network
+// namespace.
 func Runs(state string) bool { return state == StateRunning || state == StatePaused }
 
 // Rests tells whether a container in that state has none, and gets them only by
@@ -147,7 +146,7 @@ func (s *Snapshot) Clone() Snapshot {
 	return c
 }
 
-// AddKeepers says who keeps each namespace that does not say so yet. The Virtuozzo
+// AddKeepers sets the keepers of each namespace that has none yet. The Virtuozzo
 // 7 kernel keeps a level for each container of vz, and a limit for every namespace,
 // whoever made it; that of VHS 9 keeps only limits, and for its own containers.
 func (s *Snapshot) AddKeepers() {
@@ -203,8 +202,8 @@ func (s *Snapshot) SetKinds() {
 	s.Memory.SetKinds()
 }
 
-// Broken says why there may be containers that the snapshot does not have: a
-// runtime is there and cannot be read. Empty where it has all.
+// Broken says why there may be containers that the snapshot does not have: those of a
+// runtime could not be listed. It is empty if it has all.
 func (s *Snapshot) Broken() string {
 	for _, w := range s.Warnings {
 		if w.Code == WarnRuntimeBroken {
@@ -214,8 +213,8 @@ func (s *Snapshot) Broken() string {
 	return ""
 }
 
-// Memory is what nfsync remembers of earlier runs on this node. Without it
-// every key is new, and no tracking is known to have been seen.
+// Memory is what nfsync remembers of earlier runs on this node. Without it every key is
+// new, and tracking that is not seen is unknown.
 type Memory struct {
 	Revision string      `json:"revision,omitempty"` // the last one applied
 	Keys     []MemoryKey `json:"keys,omitempty"`     // sorted by target and key
@@ -226,7 +225,7 @@ type Memory struct {
 	Restarts []RestartDone     `json:"restarts,omitempty"`
 }
 
-// MemoryKey is what was last asked of a key and what it last was.
+// MemoryKey is the last wish for a key and its last value.
 type MemoryKey struct {
 	Target   Target `json:"target"`
 	Key      Key    `json:"key"`

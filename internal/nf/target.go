@@ -38,10 +38,10 @@ type Target struct {
 // Node is the target that stands for the node's own network namespace.
 var Node = Target{Kind: TargetNode}
 
-// IsNode tells whether t is the node itself.
+// IsNode reports whether t is the node itself.
 func (t Target) IsNode() bool { return t.Kind == TargetNode }
 
-// String is what people read: "node", or "container vz/132694 (web-1)".
+// String returns "node", or "container vz/132694 (web-1)".
 func (t Target) String() string {
 	if t.IsNode() {
 		return TargetNode
@@ -53,8 +53,8 @@ func (t Target) String() string {
 	return s
 }
 
-// Nameless is the target without its name: a container that was renamed is the
-// same one.
+// Nameless returns the target without its name: a container that was renamed is the same
+// one.
 func (t Target) Nameless() Target {
 	t.Name = ""
 	return t

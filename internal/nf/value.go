@@ -46,19 +46,19 @@ const (
 	ModuleBuiltin  = "builtin"
 )
 
-// Absent is the value of a key that the kernel does not have.
+// Absent returns the value of a key that the kernel does not have.
 func Absent() Value { return Value{} }
 
-// Number is a numeric value: entries, buckets, or whole seconds.
+// Number returns a numeric value: entries, buckets, or whole seconds.
 func Number(n int64) Value { return Value{kind: kindNumber, number: n} }
 
-// Text is a textual value, such as what a sysctl.d file has instead of a number.
+// Text returns a textual value, such as a text in a sysctl.d file that is no number.
 func Text(s string) Value { return Value{kind: kindText, text: s} }
 
-// Unknown is a value that could not be read, and why. It never reads as off.
+// Unknown returns a value that could not be read, with the reason. It never reads as off.
 func Unknown(why string) Value { return Value{kind: kindUnknown, text: why} }
 
-// Module is the state of a kernel module, with the parameters that matter.
+// Module returns the state of a kernel module as a value, with parameters.
 func Module(state string, params map[string]string) Value {
 	var quoted []byte
 	for _, name := range slices.Sorted(maps.Keys(params)) {
@@ -73,7 +73,7 @@ func (v Value) IsAbsent() bool { return v.kind == kindAbsent }
 // IsUnknown reports whether the value could not be read.
 func (v Value) IsUnknown() bool { return v.kind == kindUnknown }
 
-// Why is the reason why the value is unknown.
+// Why returns the reason why the value is unknown.
 func (v Value) Why() string {
 	if v.kind != kindUnknown {
 		return ""
@@ -141,7 +141,7 @@ func unquoted(s string) (text, rest string) {
 	return text, s[len(quoted):]
 }
 
-// String is what people read.
+// String returns the value as text.
 func (v Value) String() string {
 	switch v.kind {
 	case kindNumber:
@@ -181,7 +181,7 @@ type unknownJSON struct {
 	Unknown string `json:"unknown"`
 }
 
-// MarshalJSON writes the value as the type's comment says.
+// MarshalJSON writes the value as described at Value.
 func (v Value) MarshalJSON() ([]byte, error) {
 	switch v.kind {
 	case kindNumber:
@@ -244,7 +244,7 @@ func (v *Value) unmarshalObject(data []byte) error {
 	return nil
 }
 
-// As is v as a value of that key: JSON writes a level, a mask and a module's state
+// As returns v as a value of that key: JSON has a level, a mask and the state of a module
 // as plain strings, which without their key are texts.
 func (v Value) As(k Key) Value {
 	if v.kind != kindText {

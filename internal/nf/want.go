@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// Source is the place in a policy that asked for something: the line and
-// column, counted from 1, columns in characters, of the value.
+// Source is the place of a value in a policy: line and column count from 1, columns in
+// characters.
 type Source struct {
 	Name   string `json:"name"` // metadata.name of the policy
 	File   string `json:"file"`
@@ -14,10 +14,10 @@ type Source struct {
 	Column int    `json:"column"`
 }
 
-// String is file:line:column.
+// String returns file:line:column.
 func (s Source) String() string { return fmt.Sprintf("%s:%d:%d", s.File, s.Line, s.Column) }
 
-// Restart says what becomes of a level that only a restart brings.
+// Restart says what to do about a level that only a restart brings.
 type Restart string
 
 // The values of spec.restart.
@@ -39,19 +39,19 @@ type Wish struct {
 	AtMost  int64 `json:"atMost,omitempty"`  // 0 is no upper bound
 }
 
-// Exactly is the wish for one value.
+// Exactly returns the wish for one value.
 func Exactly(v Value) Wish { return Wish{Value: v} }
 
 // IsRange reports whether the wish is a range of numbers.
 func (w Wish) IsRange() bool { return w.AtLeast != 0 || w.AtMost != 0 }
 
-// As is w as a wish for that key: see Value.As.
+// As returns w as a wish for that key: see Value.As.
 func (w Wish) As(k Key) Wish {
 	w.Value = w.Value.As(k)
 	return w
 }
 
-// String is what people read. Nothing compares it.
+// String returns the wish as text. Nothing compares texts.
 func (w Wish) String() string {
 	switch {
 	case w.AtLeast != 0 && w.AtMost != 0:
@@ -69,7 +69,7 @@ type rangeJSON struct {
 	AtMost  int64 `json:"atMost,omitempty"`
 }
 
-// MarshalJSON writes the wish as the type's comment says.
+// MarshalJSON writes the wish as described at Wish.
 func (w Wish) MarshalJSON() ([]byte, error) {
 	if w.IsRange() {
 		return json.Marshal(rangeJSON{w.AtLeast, w.AtMost})
@@ -106,7 +106,7 @@ type Rival struct {
 	Source Source `json:"policy"`
 }
 
-// MarshalJSON writes the wish by its parts, as plans and receipts have it.
+// MarshalJSON writes the wish as a mapping of its parts, as in plans and receipts.
 func (r Rival) MarshalJSON() ([]byte, error) {
 	type parts Wish // without its methods
 	return json.Marshal(struct {
@@ -115,8 +115,8 @@ func (r Rival) MarshalJSON() ([]byte, error) {
 	}{parts(r.Wish), r.Source})
 }
 
-// Wants is everything that the policies want of one node, sorted by target and
-// key, with what is to be said about it (a policy that selects nothing).
+// Wants is everything that the policies want of one node, sorted by target and key, with
+// warnings (about a policy that selects nothing, say).
 type Wants struct {
 	List     []Want    `json:"list"`
 	Warnings []Warning `json:"warnings"`
@@ -126,7 +126,7 @@ type Wants struct {
 // Restarts bounds the restarts of containers that one run may make.
 type Restarts struct {
 	Max int `json:"max,omitempty"` // 0 is one
-	// Held says why none may be made now: outside the agent's restart window,
-	// say. Empty where they may.
+	// Held says why no restart may be made now, such as being outside the agent's
+	// restart window; empty if they may.
 	Held string `json:"held,omitempty"`
 }

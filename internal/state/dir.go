@@ -24,8 +24,8 @@ const (
 	probeName     = "probe"
 )
 
-// probeSize is what must fit on the disk for the directory to be opened: more
-// than a filesystem stores within an inode.
+// probeSize is the free space, in bytes, that opening the directory requires: more than
+// a filesystem stores within an inode.
 const probeSize = 16 << 10
 
 // Dir is the state directory, open for writing. Its user holds the lock of
@@ -35,9 +35,9 @@ type Dir struct {
 	disk durable.Writer
 }
 
-// Open opens the state directory and makes it if it is missing, readable by
-// its owner only. It is an error if nothing can be written there: a read-only
-// or full filesystem is found out before anything is changed.
+// Open opens the state directory and makes it if it is missing, readable by its owner
+// only. It is an error if nothing can be written there, so that a read-only or full
+// filesystem is found before anything is changed.
 func Open(path string) (*Dir, error) { return OpenOn(path, nil) }
 
 // OpenOn is Open with another disk, for tests; nil is the real one.
@@ -88,7 +88,7 @@ func (d *Dir) release(name string) error {
 
 func (d *Dir) file(name string) string { return filepath.Join(d.path, name) }
 
-// replace puts data in a file's place.
+// replace replaces a file by data.
 func (d *Dir) replace(name string, data []byte) error {
 	return d.disk.Replace(d.file(name), data, 0o600)
 }

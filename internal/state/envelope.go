@@ -14,15 +14,14 @@ import (
 // format is the version of every file here.
 const format = 2
 
-// readable is the most, in bytes, that is laid out for people: what is larger
-// nobody reads, and laying it out takes memory.
+// readable is the largest document, in bytes, that is indented for people: nobody reads a
+// larger one, and indenting it takes memory.
 const readable = 1 << 20
 
 // ErrDamaged says that a file of the state directory is not what nfsync wrote.
 var ErrDamaged = errors.New("damaged")
 
-// envelope is what a file holds: people can read it, and nfsync can tell
-// whether it is whole.
+// envelope is the content of a file: readable, and with a checksum.
 type envelope struct {
 	Format int             `json:"format"`
 	Kind   string          `json:"kind"`
@@ -75,7 +74,7 @@ func checksum(data []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// load reads a sealed file. It is false where there is none.
+// load reads a sealed file. It is false if there is none.
 func load(path, kind, remedy string, doc any) (bool, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -87,7 +86,7 @@ func load(path, kind, remedy string, doc any) (bool, error) {
 	return err == nil, readError(path, remedy, err)
 }
 
-// readError names the file and, where it is damaged, what to do about it.
+// readError adds the name of the file and, if it is damaged, the remedy.
 func readError(path, remedy string, err error) error {
 	switch {
 	case err == nil:

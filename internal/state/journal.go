@@ -16,10 +16,10 @@ import (
 // Intent is a change that a run is about to make.
 type Intent struct {
 	nf.Change
-	// Asked is the wish behind it, for memory.
+	// Asked is the wish that the change is for.
 	Asked nf.Wish `json:"asked"`
-	// Instance is that of the target; for the node the boot id. A live value
-	// does not outlive it.
+	// Instance is that of the target; for the node the boot id. A live value ends
+	// with it.
 	Instance string `json:"instance"`
 }
 
@@ -30,16 +30,16 @@ func (i Intent) withKinds() Intent {
 	return i
 }
 
-// Run is what the journal holds of one run.
+// Run is one run in the journal.
 type Run struct {
 	ID string `json:"id"` // of its receipt
-	// BootID is the node's: no live value outlives it.
+	// BootID is that of the node: a live value ends with it.
 	BootID  string   `json:"bootID"`
 	Intents []Intent `json:"intents"`
 }
 
-// record is one line of the journal: a run begins, some of its intents have
-// become clearer, or it has come to its end.
+// record is one line of the journal: a run begins, some of its intents are completed, or
+// it ends.
 type record struct {
 	Format  int      `json:"format"`
 	Begin   *Run     `json:"begin,omitempty"`
@@ -47,12 +47,12 @@ type record struct {
 	End     bool     `json:"end,omitempty"`
 }
 
-// What the end of a run takes on the disk, for each byte of its beginning: a
-// receipt, the memory of its keys, and the envelope's indentation.
+// The space that the end of a run needs on the disk, for each byte of its beginning: a
+// receipt, the memory of its keys, and the indentation of the envelope.
 const roomFactor = 8
 
-// Begin makes durable what a run is about to do, and that it can also write its
-// end. The journal of the run before it is replaced.
+// Begin makes the intents of a run durable and reserves the space for its end. It replaces
+// the journal of the run before.
 func (d *Dir) Begin(r Run) error {
 	line, err := encode(record{Format: format, Begin: &r})
 	if err == nil {
@@ -75,17 +75,16 @@ func (d *Dir) size(name string) int64 {
 	return info.Size()
 }
 
-// Finishing gives the room back that Begin has reserved: the run writes its end
-// now.
+// Finishing frees the space that Begin has reserved, for the run to write its end.
 func (d *Dir) Finishing() error { return d.release(reserveName) }
 
-// Intend makes durable what has become clear of some of the run's intents: each
-// takes the place of the one for the same target, key and layer.
+// Intend makes completed intents durable: each replaces the one for the same target, key
+// and layer.
 func (d *Dir) Intend(intents []Intent) error {
 	return d.appendRecord(record{Format: format, Intents: intents})
 }
 
-// End makes durable that nothing of the journal's run is open any more.
+// End makes durable that the run of the journal has ended.
 func (d *Dir) End() error { return d.appendRecord(record{Format: format, End: true}) }
 
 func (d *Dir) appendRecord(r record) error {
@@ -115,8 +114,7 @@ func (d *Dir) tryAppend(r record) (err error) {
 	return d.disk.Append(f, line)
 }
 
-// Unfinished returns the run that has begun and not come to its end, if there
-// is one.
+// Unfinished returns the run that has begun and not ended, if there is one.
 func (d *Dir) Unfinished() (Run, bool, error) {
 	records, _, err := d.readJournal()
 	if errors.Is(err, fs.ErrNotExist) {
@@ -138,8 +136,7 @@ func (d *Dir) Unfinished() (Run, bool, error) {
 	return run, true, nil
 }
 
-// replace puts intents in the place of those for the same target, key and
-// layer.
+// replace replaces the intents for the same targets, keys and layers.
 func (r *Run) replace(intents []Intent) {
 	type place struct {
 		target nf.Target
@@ -167,8 +164,8 @@ func (d *Dir) readJournal() (records []record, whole int64, err error) {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// encode is a record as a line: checksum, length, and the record as JSON, which
-// holds neither a newline nor a zero byte.
+// encode returns a record as a line: checksum, length, and the record as JSON, which has
+// neither a newline nor a zero byte.
 func encode(r record) ([]byte, error) {
 	text, err := json.Marshal(r)
 	if err != nil {
@@ -177,10 +174,10 @@ func encode(r record) ([]byte, error) {
 	return fmt.Appendf(nil, "%08x %d %s\n", crc32.Checksum(text, castagnoli), len(text), text), nil
 }
 
-// parseJournal returns the records, the first of which begins a run, and the
-// number of bytes that they take. What a crash can leave of a record that was
-// being appended is as if it had never been. The first record was there before
-// the file had its name, and so is never torn. Anything else is damage.
+// parseJournal returns the records, the first of which begins a run, and their size in
+// bytes. A crash can leave part of the record that was being appended: it is ignored. The
+// first record was durable before the file had its name, and so is never torn. Anything
+// else is damage.
 func parseJournal(data []byte) (records []record, whole int64, err error) {
 	for rest := data; len(rest) > 0; {
 		line, after, complete := bytes.Cut(rest, []byte{'\n'})
@@ -207,9 +204,8 @@ func parseJournal(data []byte) (records []record, whole int64, err error) {
 	return records, whole, nil
 }
 
-// torn tells whether the journal's last bytes are what a crash can leave of a
-// record: its beginning, or pages of zeros. A record that is long enough and
-// has no newline is not.
+// torn reports whether a crash can have left the last bytes of the journal: the beginning
+// of a record, or pages of zeros, but not a complete record without its newline.
 func torn(rest []byte, complete bool) bool {
 	if complete || bytes.Contains(rest, lostPage) {
 		return bytes.Contains(rest, lostPage)
@@ -222,7 +218,7 @@ func torn(rest []byte, complete bool) bool {
 // lostPage is more zeros than a flipped bit can make.
 var lostPage = make([]byte, 8)
 
-// split takes a line apart into checksum, length and text.
+// split splits a line into checksum, length and text.
 func split(line []byte) (sum, length, text []byte) {
 	sum, rest, _ := bytes.Cut(line, []byte{' '})
 	length, text, _ = bytes.Cut(rest, []byte{' '})

@@ -12,21 +12,21 @@ const (
 	positionsRemedy = "put a good copy in its place, or move it away: nfsync then takes each branch as it finds it, even one that was rewritten"
 )
 
-// LastGood is the last revision that was fetched, verified and found valid,
-// with its policies: what is enforced while no newer one can be had.
+// LastGood is the last revision that was fetched, verified and valid, with its policies.
+// It is enforced while no newer one is available.
 type LastGood struct {
 	Revision string `json:"revision"` // the commit; empty: there is none yet
 	URL      string `json:"url"`      // the one that delivered it, without credentials
 	Branch   string `json:"branch,omitempty"`
 	Tag      string `json:"tag,omitempty"`
 	Signer   string `json:"signer,omitempty"` // who signed the commit, where that was verified
-	// Since is when this nfsync first had it.
+	// Since is the time at which this nfsync first had it.
 	Since time.Time    `json:"since"`
 	Files []PolicyFile `json:"files"`
 }
 
-// PolicyFile is one policy file of a revision. A valid one is UTF-8, so that
-// its text is the very bytes.
+// PolicyFile is one policy file of a revision. It is UTF-8, so that its text has the very
+// bytes.
 type PolicyFile struct {
 	Name string `json:"name"` // in the repository
 	Text string `json:"text"`
@@ -39,7 +39,7 @@ type Position struct {
 	Commit string `json:"commit"`
 }
 
-// positions is the file of them.
+// positions is the document of all positions.
 type positions struct {
 	List []Position `json:"positions"` // sorted by URL and branch, each pair once
 }
@@ -57,7 +57,7 @@ func ReadLastGood(path string) (LastGood, error) {
 // LastGood reads the last good revision.
 func (d *Dir) LastGood() (LastGood, error) { return ReadLastGood(d.path) }
 
-// SaveLastGood puts the revision in the old one's place.
+// SaveLastGood replaces the last good revision.
 func (d *Dir) SaveLastGood(g LastGood) error { return d.save(lastGoodName, lastGoodName, g) }
 
 // ReadPositions reads the positions below a state directory, as ReadMemory
@@ -73,8 +73,7 @@ func ReadPositions(path string) ([]Position, error) {
 // Positions reads the positions.
 func (d *Dir) Positions() ([]Position, error) { return ReadPositions(d.path) }
 
-// SavePosition remembers a commit as the one that was applied last of its URL
-// and branch.
+// SavePosition saves a commit as the last applied one of its URL and branch.
 func (d *Dir) SavePosition(p Position) error {
 	list, err := d.Positions()
 	if err != nil {

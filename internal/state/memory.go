@@ -24,7 +24,7 @@ func ReadMemory(path string) (nf.Memory, error) {
 // Memory reads the memory.
 func (d *Dir) Memory() (nf.Memory, error) { return ReadMemory(d.path) }
 
-// SaveMemory puts the memory in the old one's place.
+// SaveMemory replaces the memory.
 func (d *Dir) SaveMemory(m nf.Memory) error { return d.save(memoryName, memoryName, m) }
 
 func (d *Dir) save(name, kind string, doc any) error {

@@ -11,13 +11,13 @@ import (
 	"nfsync.dev/nfsync/internal/durable"
 )
 
-// keepReceipts is how many receipts are kept.
+// keepReceipts is the number of receipts that are stored.
 const keepReceipts = 100
 
 const receiptSuffix = ".json"
 
-// NextReceipt is the id of the next run: a number that rises by one with each,
-// whatever the clock says, and the time for people.
+// NextReceipt returns the id of the next run: a number that rises by one with each,
+// whatever the clock says, and the time, for people.
 func (d *Dir) NextReceipt(now time.Time) (string, error) {
 	names, err := d.receipts()
 	if err != nil {
@@ -30,8 +30,7 @@ func (d *Dir) NextReceipt(now time.Time) (string, error) {
 	return fmt.Sprintf("%08d-%s", number+1, now.UTC().Format("20060102T150405Z")), nil
 }
 
-// SaveReceipt saves what a run did, and removes all but the newest hundred
-// receipts.
+// SaveReceipt saves a receipt and removes all but the newest hundred.
 func (d *Dir) SaveReceipt(id string, receipt any) error {
 	durable.RemoveLeftovers(d.file(receiptsName), "") // no receipt has the name of an earlier one
 	if err := d.save(receiptsName+"/"+id+receiptSuffix, "receipt", receipt); err != nil {
@@ -64,7 +63,7 @@ func (d *Dir) receipts() ([]string, error) {
 	return names, nil
 }
 
-// receiptNumber is 0 where the name is not a receipt's.
+// receiptNumber returns the number of a receipt by its file name; 0 for another file.
 func receiptNumber(name string) int {
 	var n int
 	if _, err := fmt.Sscanf(name, "%d-", &n); err != nil {

@@ -22,7 +22,7 @@ type StuckValue struct {
 	Why   string   `json:"why"`
 }
 
-// Stuck reads what is left. Nothing is left where Left is empty.
+// Stuck reads the stuck record. Left is empty if nothing is left.
 func (d *Dir) Stuck() (Stuck, error) {
 	var s Stuck
 	if _, err := load(d.file(stuckName), stuckName, recoverRemedy, &s); err != nil {
@@ -35,8 +35,8 @@ func (d *Dir) Stuck() (Stuck, error) {
 	return s, nil
 }
 
-// SaveStuck puts the record in the old one's place; one with nothing left says
-// that a person has accepted it.
+// SaveStuck replaces the stuck record. An empty one means that a person has accepted the
+// state.
 func (d *Dir) SaveStuck(s Stuck) error { return d.save(stuckName, stuckName, s) }
 
 // SetAside renames the journal and the stuck record, where damaged, so that
