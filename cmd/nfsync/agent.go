@@ -42,7 +42,8 @@ What the flags do not say is as the configuration file says: --config, or
   nfsync agent --once --git https://git.example.com/policies.git --branch main
   nfsync agent --once policies/
   nfsync agent --once --accept 4b825dc642cb6eb9a060e54bf8d69288fbee4904`,
-		Args: argCount(0, 1, ""),
+		Args:        argCount(0, 1, ""),
+		Annotations: prints(view.Receipts, view.Plans),
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := a.configureAgent(cmd.Flags()); err != nil {
@@ -111,10 +112,10 @@ func (a *app) lapped(o *gitOptions, res agent.Result, err error) error {
 		codes = append(codes, planCode(*res.Plan, false))
 		opt := a.viewOptions(a.stdout)
 		opt.Apply = a.applyLine(o, "", false)
-		written = view.Plan(a.stdout, a.format, *res.Plan, opt)
+		written = view.Plans.Write(a.stdout, a.format, *res.Plan, opt)
 	case res.Receipt.Kind != "":
 		codes = append(codes, verdictCode(res.Receipt.Verdict()))
-		written = view.Receipt(a.stdout, a.format, res.Receipt, a.viewOptions(a.stdout))
+		written = view.Receipts.Write(a.stdout, a.format, res.Receipt, a.viewOptions(a.stdout))
 	}
 	return finish(severest(codes...), written)
 }

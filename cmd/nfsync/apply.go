@@ -43,8 +43,9 @@ targets are not touched by that. What is refused is left as it is.`,
   nfsync apply policies/ --yes -o json
   nfsync apply today.plan
   nfsync apply --git https://git.example.com/policies.git --tag v1`,
-		Args: argCount(0, 1, ""),
-		RunE: withContext(func(ctx context.Context, args []string) error { return a.apply(ctx, &o, args) }),
+		Args:        argCount(0, 1, ""),
+		Annotations: prints(view.Receipts),
+		RunE:        withContext(func(ctx context.Context, args []string) error { return a.apply(ctx, &o, args) }),
 	}
 	cmd.Flags().BoolVar(&o.yes, "yes", false, "do not ask")
 	o.git.register(cmd.Flags())
@@ -109,7 +110,7 @@ func (a *app) applied(receipt apply.Receipt, err error) error {
 		return err
 	}
 	code := verdictCode(receipt.Verdict())
-	written := view.Receipt(a.stdout, a.format, receipt, a.viewOptions(a.stdout))
+	written := view.Receipts.Write(a.stdout, a.format, receipt, a.viewOptions(a.stdout))
 	if err != nil && code != exitStuck {
 		return err
 	}
@@ -176,7 +177,7 @@ func (a *app) ask(ctx context.Context, todo *order, restarts nf.Restarts, again 
 	todo.planID = plan.ID
 	opt := a.viewOptions(a.stderr)
 	opt.Apply = again
-	if err := view.Plan(a.stderr, view.FormatText, plan, opt); err != nil {
+	if err := view.Plans.Write(a.stderr, view.FormatText, plan, opt); err != nil {
 		return err
 	}
 	if plan.Summary.Changes == 0 {

@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"nfsync.dev/nfsync/internal/spec"
-	"nfsync.dev/nfsync/internal/view"
 )
 
 // defaultConfig is the agent's configuration file unless --config names one.
@@ -43,7 +42,7 @@ func (a *app) readConfig(flags *pflag.FlagSet) error {
 		return err
 	}
 	if len(diagnostics) > 0 {
-		if err := view.Diagnostics(a.stderr, view.FormatText, diagnostics, 0, a.viewOptions(a.stderr)); err != nil {
+		if err := a.writeInvalid(diagnostics); err != nil {
 			return err
 		}
 		return fmt.Errorf("the configuration %s is not valid: nothing was done", a.configFile)

@@ -23,9 +23,10 @@ fails.`,
 		Example: `  nfsync doctor
   nfsync doctor --config agent.yaml
   nfsync doctor -o json`,
-		Args: argCount(0, 0, ""),
+		Args:        argCount(0, 0, ""),
+		Annotations: prints(view.Checks),
 		// A configuration that is not valid is a finding here.
-		PersistentPreRunE: func(*cobra.Command, []string) error { return a.check() },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.checkFlags(cmd) },
 	}
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return a.doctor(cmd.Context(), cmd.Flags()) }
 	return cmd
@@ -51,5 +52,5 @@ func (a *app) doctor(ctx context.Context, flags *pflag.FlagSet) error {
 	if doctor.Failed(checks) {
 		code = exitError
 	}
-	return finish(code, view.Doctor(a.stdout, a.format, checks, a.viewOptions(a.stdout)))
+	return finish(code, view.Checks.Write(a.stdout, a.format, checks, a.viewOptions(a.stdout)))
 }

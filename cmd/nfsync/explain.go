@@ -37,22 +37,23 @@ The rules of files, as validate names them:
   nfsync explain conntrack.timeouts.tcpEstablished
   nfsync explain module/nf_conntrack
   nfsync explain duplicate-key`,
-		Args:      argCount(1, 1, "a refusal's code, a key, or a rule"),
-		ValidArgs: append(codes(), rules()...),
-		RunE:      withContext(a.explainWord),
+		Args:        argCount(1, 1, "a refusal's code, a key, or a rule"),
+		Annotations: prints(view.Explanations, view.KeyExplanations, view.RuleExplanations),
+		ValidArgs:   append(codes(), rules()...),
+		RunE:        withContext(a.explainWord),
 	}
 }
 
 func (a *app) explainWord(_ context.Context, args []string) error {
 	opt := a.viewOptions(a.stdout)
 	if e, ok := diff.Explain(nf.Code(args[0])); ok {
-		return finish(exitOK, view.Explanation(a.stdout, a.format, e, opt))
+		return finish(exitOK, view.Explanations.Write(a.stdout, a.format, e, opt))
 	}
 	if e, ok := diff.ExplainKey(args[0]); ok {
-		return finish(exitOK, view.KeyExplanation(a.stdout, a.format, e, opt))
+		return finish(exitOK, view.KeyExplanations.Write(a.stdout, a.format, e, opt))
 	}
 	if e, ok := spec.ExplainRule(args[0]); ok {
-		return finish(exitOK, view.RuleExplanation(a.stdout, a.format, e, opt))
+		return finish(exitOK, view.RuleExplanations.Write(a.stdout, a.format, e, opt))
 	}
 	return usageError{fmt.Errorf("%q is no refusal's code, no key and no rule: the help lists them", args[0])}
 }

@@ -15,7 +15,6 @@ import (
 	"nfsync.dev/nfsync/internal/source"
 	"nfsync.dev/nfsync/internal/spec"
 	"nfsync.dev/nfsync/internal/state"
-	"nfsync.dev/nfsync/internal/view"
 )
 
 // gitOptions are the flags that name a git repository and say how to reach and
@@ -149,7 +148,7 @@ func (a *app) sayWarnings(r agent.Revision) {
 
 // refuseRevision writes the errors of a commit's policies to stderr.
 func (a *app) refuseRevision(e *agent.InvalidError) error {
-	if err := view.Diagnostics(a.stderr, view.FormatText, sortDiagnostics(e.Diagnostics), 0, a.viewOptions(a.stderr)); err != nil {
+	if err := a.writeInvalid(e.Diagnostics); err != nil {
 		return err
 	}
 	a.say(slog.LevelError, fmt.Sprintf("the policies of commit %s are invalid", e.Commit), "")

@@ -45,8 +45,9 @@ but --out.`,
   nfsync plan policies/ --out today.plan && nfsync apply today.plan
   nfsync plan policies/ --snapshot hn-1.yaml
   nfsync plan --git https://git.example.com/policies.git --branch main`,
-		Args: argCount(0, 1, ""),
-		RunE: withContext(func(ctx context.Context, args []string) error { return a.plan(ctx, &o, args) }),
+		Args:        argCount(0, 1, ""),
+		Annotations: prints(view.Plans),
+		RunE:        withContext(func(ctx context.Context, args []string) error { return a.plan(ctx, &o, args) }),
 	}
 	f := cmd.Flags()
 	f.StringArrayVar(&o.snapshots, "snapshot", nil, "plan for the node of this NodeSnapshot `file` instead of this one")
@@ -84,7 +85,7 @@ func (a *app) plan(ctx context.Context, o *planOptions, args []string) error {
 	opt := a.viewOptions(a.stdout)
 	opt.Elsewhere = len(o.snapshots) > 0
 	opt.Apply = a.applyLine(&o.git, cmp.Or(o.out, path), opt.Elsewhere)
-	return finish(planCode(plan, o.detailed), view.Plan(a.stdout, a.format, plan, opt))
+	return finish(planCode(plan, o.detailed), view.Plans.Write(a.stdout, a.format, plan, opt))
 }
 
 // policies reads the policies of a path or, where that is empty, from git.

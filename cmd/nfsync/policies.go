@@ -48,11 +48,16 @@ func (a *app) refuseInvalid(list []spec.Diagnostic) error {
 	if len(list) == 0 {
 		return nil
 	}
-	if err := view.Diagnostics(a.stderr, view.FormatText, sortDiagnostics(list), 0, a.viewOptions(a.stderr)); err != nil {
+	if err := a.writeInvalid(list); err != nil {
 		return err
 	}
 	fmt.Fprintf(a.stderr, "nfsync: the policies are invalid: nothing was planned or applied\n")
 	return outcome(exitInvalid)
+}
+
+// writeInvalid writes the errors of files to stderr.
+func (a *app) writeInvalid(list []spec.Diagnostic) error {
+	return view.Validations.Write(a.stderr, view.FormatText, view.Validation{Diagnostics: sortDiagnostics(list)}, a.viewOptions(a.stderr))
 }
 
 // readAll reads the files of several paths; a file that two of them name is

@@ -22,8 +22,9 @@ Put right by hand what has to be, then take the state that is there with
 --accept. It ends with 6 while something is left and not accepted.`,
 		Example: `  nfsync recover
   nfsync recover --accept`,
-		Args: argCount(0, 0, ""),
-		RunE: withContext(func(ctx context.Context, _ []string) error { return a.recover(ctx, accept) }),
+		Args:        argCount(0, 0, ""),
+		Annotations: prints(view.Reports),
+		RunE:        withContext(func(ctx context.Context, _ []string) error { return a.recover(ctx, accept) }),
 	}
 	cmd.Flags().BoolVar(&accept, "accept", false, "take the state as it is now")
 	return cmd
@@ -40,5 +41,5 @@ func (a *app) recover(ctx context.Context, accept bool) error {
 	if err != nil {
 		return err
 	}
-	return finish(verdictCode(report.Verdict()), view.Report(a.stdout, a.format, report, a.viewOptions(a.stdout)))
+	return finish(verdictCode(report.Verdict()), view.Reports.Write(a.stdout, a.format, report, a.viewOptions(a.stdout)))
 }

@@ -50,7 +50,7 @@ type options struct {
 
 func (o *options) register(f *pflag.FlagSet, getenv func(string) string) {
 	o.flags = f
-	f.StringVarP(&o.format, "output", "o", view.FormatText, "`format` of the result: "+strings.Join(view.Formats(), ", "))
+	f.StringVarP(&o.format, "output", "o", view.FormatText, outputUsage(view.Formats()))
 	f.StringVar(&o.configFile, "config", defaultConfig, "configuration `file`; where it is not named, only agent and doctor read it")
 	f.StringVar(&o.node, "node", "", "`name` of the node (default: the kernel's node name)")
 	f.StringToStringVar(&o.labels, "label", nil, "label `key=value` of the node, for node selectors; may be repeated")
@@ -95,11 +95,16 @@ func systemdDir(getenv func(string) string, variable, otherwise string) string {
 	return otherwise
 }
 
-// check is an error for an option that no verb could work with.
-func (o *options) check() error {
-	if err := view.CheckFormat(o.format); err != nil {
-		return usageError{err}
+// checkFlags returns an error for a flag that the verb cannot work with.
+func (a *app) checkFlags(verb *cobra.Command) error {
+	if list := formats(verb); !slices.Contains(list, a.format) {
+		return usageError{fmt.Errorf("unknown output format %q of %s: must be one of %s", a.format, verb.CommandPath(), strings.Join(list, ", "))}
 	}
+	return a.check()
+}
+
+// check returns an error for an option that no verb can work with.
+func (o *options) check() error {
 	if o.logFormat != logText && o.logFormat != logJSON {
 		return usageError{fmt.Errorf("unknown log format %q: must be text or json", o.logFormat)}
 	}
@@ -163,7 +168,7 @@ Exit codes:
 		SilenceUsage:               true,
 		Args:                       unknownVerb,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			if err := a.check(); err != nil {
+			if err := a.checkFlags(cmd); err != nil {
 				return err
 			}
 			return a.configure(cmd.Flags())
@@ -179,6 +184,7 @@ Exit codes:
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped "+helpWidth))
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	a.register(root.PersistentFlags(), a.getenv)
+	a.explainOutput(root)
 	root.Version = versionText()
 	root.SetVersionTemplate("{{.Version}}")
 	root.CompletionOptions.HiddenDefaultCmd = false

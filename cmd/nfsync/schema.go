@@ -19,19 +19,20 @@ func schemaCommand(a *app) *cobra.Command {
 for programs that read what nfsync prints. Without a kind it lists them.`,
 		Example: `  nfsync schema
   nfsync schema Policy > policy.schema.json`,
-		Args:      argCount(0, 1, ""),
-		ValidArgs: schemas.Kinds(),
-		RunE:      withContext(a.schema),
+		Args:        argCount(0, 1, ""),
+		Annotations: prints(view.Kinds, view.Schemas),
+		ValidArgs:   schemas.Kinds(),
+		RunE:        withContext(a.schema),
 	}
 }
 
 func (a *app) schema(_ context.Context, args []string) error {
 	if len(args) == 0 {
-		return finish(exitOK, view.Kinds(a.stdout, a.format, schemas.Kinds()))
+		return finish(exitOK, view.Kinds.Write(a.stdout, a.format, schemas.Kinds(), view.Options{}))
 	}
 	schema, ok := schemas.Get(args[0])
 	if !ok {
 		return usageError{fmt.Errorf("no schema for %q: there is one for %s", args[0], strings.Join(schemas.Kinds(), ", "))}
 	}
-	return finish(exitOK, view.Schema(a.stdout, a.format, schema))
+	return finish(exitOK, view.Schemas.Write(a.stdout, a.format, schema, view.Options{}))
 }

@@ -19,7 +19,8 @@ containers as a NodeSnapshot document, as YAML unless -o says otherwise. A plan
 made from it equals the plan made on the node.`,
 		Example: `  nfsync snapshot > hn-1.yaml
   nfsync plan policies/ --snapshot hn-1.yaml`,
-		Args: argCount(0, 0, ""),
+		Args:        argCount(0, 0, ""),
+		Annotations: prints(view.Snapshots),
 	}
 	cmd.RunE = withContext(func(ctx context.Context, _ []string) error {
 		format := a.format
@@ -36,5 +37,5 @@ func (a *app) snapshot(ctx context.Context, format string) error {
 	if err != nil {
 		return err
 	}
-	return finish(exitOK, view.Snapshot(a.stdout, format, s, a.viewOptions(a.stdout)))
+	return finish(exitOK, view.Snapshots.Write(a.stdout, format, s, a.viewOptions(a.stdout)))
 }

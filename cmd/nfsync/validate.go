@@ -20,8 +20,9 @@ It ends with 4 where a file is invalid, and with 3 where all are valid but two
 policies of equal priority and the same selectors want different things.`,
 		Example: `  nfsync validate policies/
   nfsync validate -o json web.yaml db.yaml`,
-		Args: argCount(1, noMore, "policy files, or directories that hold them"),
-		RunE: withContext(a.validate),
+		Args:        argCount(1, noMore, "policy files, or directories that hold them"),
+		Annotations: prints(view.Validations),
+		RunE:        withContext(a.validate),
 	}
 }
 
@@ -41,5 +42,5 @@ func (a *app) validate(_ context.Context, paths []string) error {
 		}
 		spec.AddText(diagnostics, files...)
 	}
-	return finish(code, view.Diagnostics(a.stdout, a.format, diagnostics, len(parsed.List), a.viewOptions(a.stdout)))
+	return finish(code, view.Validations.Write(a.stdout, a.format, view.Validation{Diagnostics: diagnostics, Policies: len(parsed.List)}, a.viewOptions(a.stdout)))
 }

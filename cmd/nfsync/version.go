@@ -13,12 +13,13 @@ import (
 
 func versionCommand(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:     "version",
-		Short:   "Print which nfsync this is",
-		Example: `  nfsync version -o json`,
-		Args:    argCount(0, 0, ""),
+		Use:         "version",
+		Short:       "Print which nfsync this is",
+		Example:     `  nfsync version -o json`,
+		Args:        argCount(0, 0, ""),
+		Annotations: prints(view.Builds),
 		RunE: withContext(func(context.Context, []string) error {
-			return finish(exitOK, view.Version(a.stdout, a.format, buildInfo(), a.viewOptions(a.stdout)))
+			return finish(exitOK, view.Builds.Write(a.stdout, a.format, buildInfo(), a.viewOptions(a.stdout)))
 		}),
 	}
 }
@@ -26,7 +27,7 @@ func versionCommand(a *app) *cobra.Command {
 // versionText is what version prints; --version prints it too.
 func versionText() string {
 	var b strings.Builder
-	if err := view.Version(&b, view.FormatText, buildInfo(), view.Options{}); err != nil {
+	if err := view.Builds.Write(&b, view.FormatText, buildInfo(), view.Options{}); err != nil {
 		return ""
 	}
 	return b.String()

@@ -1,64 +1,18 @@
 package view
 
-import (
-	"io"
+import "nfsync.dev/nfsync/internal/spec"
 
-	"nfsync.dev/nfsync/internal/spec"
-)
-
-type validation struct {
+// Validation is the errors and conflicts of files, and how many policies were read.
+type Validation struct {
 	Diagnostics []spec.Diagnostic `json:"diagnostics"`
 	Policies    int               `json:"policies"`
 }
 
-// Diagnostics writes what validate has found, and how many policies were read. Text
-// shows each diagnostic as a compiler does: file:line:column: message, for editors and
-// CI, then the source line with a caret below the place, then the hint; at the end a
-// total.
-func Diagnostics(w io.Writer, format string, list []spec.Diagnostic, policies int, opt Options) error {
-	doc := validation{Diagnostics: filled(list), Policies: policies}
-	return render(w, format, opt, doc, func(p *page) { p.diagnostics(doc) })
-}
+// Validations are what validate prints. Commands that cannot use a file print their
+// text.
+var Validations = newKind(validationJSON, (*page).validation)
 
-const snippetIndent = "    "
-
-func (p *page) diagnostics(doc validation) {
-	files := map[string]bool{}
-	var errors, conflicts int
-	for _, d := range doc.Diagnostics {
-		files[d.File] = true
-		if d.Rule == spec.RuleConflict {
-			conflicts++
-		} else {
-			errors += 1 + d.More
-		}
-		p.line(p.paint(bold, clean(d.String())))
-		if d.Text != "" {
-			text, caret := snippet(d.Text, d.Column)
-			p.line(snippetIndent, text)
-			p.line(snippetIndent, p.paint(red, caret))
-		}
-		if d.Hint != "" {
-			p.line(snippetIndent, p.paint(dim, "hint: "), clean(d.Hint))
-		}
-	}
-	switch {
-	case errors > 0:
-		p.line(count(errors, "error"), " in ", count(len(files), "file"), ".")
-	case conflicts > 0:
-		p.line(count(conflicts, "conflict"), " in ", count(len(files), "file"), "; ", countPolicies(doc.Policies), ", all valid.")
-	case doc.Policies == 0:
-		p.line("No policies here.")
-	case doc.Policies == 1:
-		p.line("1 policy, valid.")
-	default:
-		p.line(countPolicies(doc.Policies), ", all valid.")
-	}
-}
-
-func countPolicies(n int) string {
-	if n == 1 {
-		return "1 policy"
-	}
-	return countOf(n, "policies")
+func validationJSON(v Validation) any {
+	v.Diagnostics = filled(v.Diagnostics)
+	return v
 }

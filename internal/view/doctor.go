@@ -2,7 +2,6 @@ package view
 
 import (
 	"fmt"
-	"io"
 	"strings"
 	"unicode/utf8"
 )
@@ -25,14 +24,13 @@ type Check struct {
 	Remedy string `json:"remedy"` // what to do about it; empty where it is ok
 }
 
-type doctorReport struct {
-	Checks []Check `json:"checks"`
-}
+// Checks are what doctor prints: its checks, in the order given.
+var Checks = newKind(checksJSON, (*page).doctor)
 
-// Doctor writes the checks, in the order given.
-func Doctor(w io.Writer, format string, checks []Check, opt Options) error {
-	checks = filled(checks)
-	return render(w, format, opt, doctorReport{checks}, func(p *page) { p.doctor(checks) })
+func checksJSON(checks []Check) any {
+	return struct {
+		Checks []Check `json:"checks"`
+	}{filled(checks)}
 }
 
 var statusLooks = map[Status]span{OK: {green, "✓"}, Warn: {yellow, "!"}, Fail: {red, "✗"}}

@@ -1,50 +1,52 @@
 package view
 
 import (
-	"io"
-
 	"nfsync.dev/nfsync/internal/diff"
 	"nfsync.dev/nfsync/internal/spec"
 )
 
-// Explanation writes the meaning of a refusal code.
-func Explanation(w io.Writer, format string, e diff.Explanation, opt Options) error {
+// Explanations are what explain prints of a refusal's code.
+var Explanations = newKind(explanationJSON, (*page).explanation)
+
+func explanationJSON(e diff.Explanation) any {
 	e.Until, e.Sources = filled(e.Until), filled(e.Sources)
-	return render(w, format, opt, e, func(p *page) {
-		p.line(p.paint(bold, clean(string(e.Code))))
-		p.line()
-		p.paragraph("Meaning", e.Meaning)
-		p.paragraph("Cause", e.Cause)
-		p.paragraph("Remedy", e.Remedy)
-		var events []string
-		for _, u := range e.Until {
-			events = append(events, until(u)+" ("+string(u)+")")
-		}
-		p.paragraph("Until", events...)
-		p.paragraph("Sources", e.Sources...)
-	})
+	return e
 }
 
-// KeyExplanation writes the meaning of a key.
-func KeyExplanation(w io.Writer, format string, e diff.KeyExplanation, opt Options) error {
-	return render(w, format, opt, e, func(p *page) {
-		p.line(p.paint(bold, clean(e.Key)))
-		p.line()
-		p.paragraph("Meaning", e.Meaning)
-		p.paragraph("Unit", e.Unit)
-		p.paragraph("Where", e.Where)
-		p.paragraph("Belongs to", e.Scope)
-	})
+func (p *page) explanation(e diff.Explanation) {
+	p.line(p.paint(bold, clean(string(e.Code))))
+	p.line()
+	p.paragraph("Meaning", e.Meaning)
+	p.paragraph("Cause", e.Cause)
+	p.paragraph("Remedy", e.Remedy)
+	var events []string
+	for _, u := range e.Until {
+		events = append(events, until(u)+" ("+string(u)+")")
+	}
+	p.paragraph("Until", events...)
+	p.paragraph("Sources", e.Sources...)
 }
 
-// RuleExplanation writes the meaning of a rule of files.
-func RuleExplanation(w io.Writer, format string, r spec.RuleText, opt Options) error {
-	return render(w, format, opt, r, func(p *page) {
-		p.line(p.paint(bold, clean(string(r.Rule))))
-		p.line()
-		p.paragraph("Meaning", r.Meaning)
-		p.paragraph("Remedy", r.Remedy)
-	})
+// KeyExplanations are what explain prints of a key.
+var KeyExplanations = newKind(func(e diff.KeyExplanation) any { return e }, (*page).keyExplanation)
+
+func (p *page) keyExplanation(e diff.KeyExplanation) {
+	p.line(p.paint(bold, clean(e.Key)))
+	p.line()
+	p.paragraph("Meaning", e.Meaning)
+	p.paragraph("Unit", e.Unit)
+	p.paragraph("Where", e.Where)
+	p.paragraph("Belongs to", e.Scope)
+}
+
+// RuleExplanations are what explain prints of a rule of files.
+var RuleExplanations = newKind(func(r spec.RuleText) any { return r }, (*page).ruleExplanation)
+
+func (p *page) ruleExplanation(r spec.RuleText) {
+	p.line(p.paint(bold, clean(string(r.Rule))))
+	p.line()
+	p.paragraph("Meaning", r.Meaning)
+	p.paragraph("Remedy", r.Remedy)
 }
 
 // labelWidth is the column where the text beside a paragraph's label starts.

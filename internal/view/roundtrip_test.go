@@ -17,7 +17,7 @@ import (
 func TestSnapshotIsReadBack(t *testing.T) {
 	for _, format := range Formats() {
 		var buf bytes.Buffer
-		if err := Snapshot(&buf, format, richSnapshot(), Options{}); err != nil {
+		if err := Snapshots.Write(&buf, format, richSnapshot(), Options{}); err != nil {
 			t.Fatal(err)
 		}
 		got, diagnostics := spec.ParseSnapshot(spec.File{Name: "s.yaml", Data: buf.Bytes()})
@@ -26,7 +26,7 @@ func TestSnapshotIsReadBack(t *testing.T) {
 		}
 		// Lists that were nil are empty now: both are written in the same way.
 		var again bytes.Buffer
-		if err := Snapshot(&again, format, got, Options{}); err != nil {
+		if err := Snapshots.Write(&again, format, got, Options{}); err != nil {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(buf.Bytes(), again.Bytes()) {
@@ -211,7 +211,7 @@ func TestClean(t *testing.T) {
 func BenchmarkPlanText(b *testing.B) {
 	p := thousandPlan()
 	for b.Loop() {
-		if err := Plan(&bytes.Buffer{}, FormatText, p, Options{}); err != nil {
+		if err := Plans.Write(&bytes.Buffer{}, FormatText, p, Options{}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -227,7 +227,7 @@ func BenchmarkSnapshotYAML(b *testing.B) {
 		s.Containers = append(s.Containers, c)
 	}
 	for b.Loop() {
-		if err := Snapshot(&bytes.Buffer{}, FormatYAML, s, Options{}); err != nil {
+		if err := Snapshots.Write(&bytes.Buffer{}, FormatYAML, s, Options{}); err != nil {
 			b.Fatal(err)
 		}
 	}

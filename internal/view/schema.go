@@ -1,24 +1,27 @@
 package view
 
-import (
-	"encoding/json"
-	"io"
-	"strings"
-)
+import "encoding/json"
 
-type kinds struct {
-	Kinds []string `json:"kinds"`
+// Kinds are the names of the kinds of documents that have a schema, one a line.
+var Kinds = newKind(kindsJSON, (*page).kinds)
+
+func kindsJSON(list []string) any {
+	return struct {
+		Kinds []string `json:"kinds"`
+	}{filled(list)}
 }
 
-// Kinds writes the kinds of documents that have a schema, one a line.
-func Kinds(w io.Writer, format string, list []string) error {
-	return render(w, format, Options{}, kinds{filled(list)}, func(p *page) { p.line(strings.Join(list, "\n")) })
-}
-
-// Schema writes a JSON Schema. It is JSON as text too, byte for byte.
-func Schema(w io.Writer, format string, schema []byte) error {
-	if format == FormatJSON {
-		format = FormatText
+func (p *page) kinds(list []string) {
+	for _, kind := range list {
+		p.line(kind)
 	}
-	return render(w, format, Options{}, json.RawMessage(schema), func(p *page) { p.buf.Write(schema) })
 }
+
+// Schemas are JSON Schemas. They are JSON as text too, byte for byte.
+var Schemas = Kind[[]byte]{
+	{FormatText, schemaBytes},
+	{FormatJSON, schemaBytes},
+	yamlFormat(FormatYAML, func(schema []byte) any { return json.RawMessage(schema) }),
+}
+
+func schemaBytes(schema []byte, _ Options) ([]byte, error) { return schema, nil }

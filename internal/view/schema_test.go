@@ -235,7 +235,7 @@ func jsonFields(goType reflect.Type) []jsonField {
 func TestNoNullList(t *testing.T) {
 	s := nf.Snapshot{Host: nf.Namespace{Rules: &nf.Rules{}}, Containers: []nf.Container{{Namespace: nf.Namespace{Rules: &nf.Rules{}}}}}
 	for _, d := range []document{planDocument("plan", nf.Plan{}), receiptDocument("receipt", apply.Receipt{}),
-		reportDocument("report", apply.Report{}), snapshotDocument("snapshot", nf.Snapshot{}), snapshotDocument("snapshot", s),
+		reportDocument("report", apply.Report{}), documentOf("snapshot", "", Snapshots, nf.Snapshot{}), documentOf("snapshot", "", Snapshots, s),
 		diagnosticsDocument("validate", nil, 0)} {
 		var doc any
 		if err := json.Unmarshal(written(t, d, FormatJSON, Options{}), &doc); err != nil {

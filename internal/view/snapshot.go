@@ -1,22 +1,20 @@
 package view
 
 import (
-	"io"
 	"slices"
 
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// Snapshot writes a node's facts. Its text is YAML: a snapshot is read by
-// people and by plan alike.
-func Snapshot(w io.Writer, format string, s nf.Snapshot, opt Options) error {
-	if format == FormatText {
-		format = FormatYAML
-	}
-	return render(w, format, opt, filledSnapshot(s), nil)
+// Snapshots are what snapshot prints. Their text is YAML, which people and plan
+// both read.
+var Snapshots = Kind[nf.Snapshot]{
+	yamlFormat(FormatText, snapshotJSON),
+	jsonFormat(snapshotJSON),
+	yamlFormat(FormatYAML, snapshotJSON),
 }
 
-func filledSnapshot(s nf.Snapshot) nf.Snapshot {
+func snapshotJSON(s nf.Snapshot) any {
 	s.Modules.List = filled(s.Modules.List)
 	s.Host = filledNamespace(s.Host)
 	s.Containers = filled(slices.Clone(s.Containers))

@@ -1,9 +1,6 @@
 package view
 
-import (
-	"io"
-	"strings"
-)
+import "strings"
 
 // Build says which nfsync this is. Commit and Date are empty where the build
 // does not know them.
@@ -15,19 +12,19 @@ type Build struct {
 	Platform string `json:"platform"` // operating system and architecture, linux/amd64
 }
 
-// Version writes what nfsync this is.
-func Version(w io.Writer, format string, b Build, opt Options) error {
-	return render(w, format, opt, b, func(p *page) {
-		var more []string
-		for _, s := range []string{b.Commit, b.Date, b.Go, b.Platform} {
-			if s != "" {
-				more = append(more, clean(s))
-			}
+// Builds are what version prints.
+var Builds = newKind(func(b Build) any { return b }, (*page).version)
+
+func (p *page) version(b Build) {
+	var more []string
+	for _, s := range []string{b.Commit, b.Date, b.Go, b.Platform} {
+		if s != "" {
+			more = append(more, clean(s))
 		}
-		line := "nfsync " + clean(b.Version)
-		if more != nil {
-			line += p.paint(dim, " ("+strings.Join(more, ", ")+")")
-		}
-		p.line(line)
-	})
+	}
+	line := "nfsync " + clean(b.Version)
+	if more != nil {
+		line += p.paint(dim, " ("+strings.Join(more, ", ")+")")
+	}
+	p.line(line)
 }

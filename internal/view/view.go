@@ -1,9 +1,10 @@
 // Package view turns values into bytes: what nfsync prints on stdout.
 //
-// Every document has three renderings of the same value. Text is what people
-// read; it may change between versions. JSON is the document itself, with the
-// schemas of the schemas directory, and YAML is that JSON in another notation:
-// the same keys in the same order.
+// Each kind of document lists its own formats, one file a format: plan.go has
+// the list for plans, plan_text.go their text. Every kind has text, JSON and YAML.
+// Text is for people; it may change between versions. JSON is the document
+// itself, with the schemas of the schemas directory, and YAML is that JSON in
+// another notation: the same keys in the same order.
 //
 // The output rules, for all of them:
 //
@@ -20,26 +21,77 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 )
 
-// The formats that every document can be rendered in.
+// The formats that every kind of document has.
 const (
 	FormatText = "text"
 	FormatJSON = "json"
 	FormatYAML = "yaml"
 )
 
-// Formats lists the formats, text first.
+// Formats lists the formats that every kind of document has, text first.
 func Formats() []string { return []string{FormatText, FormatJSON, FormatYAML} }
 
-// CheckFormat is an error that lists the formats where format is none of them.
-func CheckFormat(format string) error {
-	if slices.Contains(Formats(), format) {
-		return nil
+// Kind is a kind of document: the formats that it can be written in, text first.
+type Kind[T any] []format[T]
+
+type format[T any] struct {
+	name   string
+	encode func(T, Options) ([]byte, error)
+}
+
+// newKind returns a kind with the formats that every kind has, and more. asJSON
+// returns what JSON and YAML encode; text lays a document out for people.
+func newKind[T any](asJSON func(T) any, text func(*page, T), more ...format[T]) Kind[T] {
+	return append(Kind[T]{
+		{FormatText, func(doc T, opt Options) ([]byte, error) {
+			p := &page{opt: opt}
+			text(p, doc)
+			return p.buf.Bytes(), nil
+		}},
+		jsonFormat(asJSON),
+		yamlFormat(FormatYAML, asJSON),
+	}, more...)
+}
+
+func jsonFormat[T any](asJSON func(T) any) format[T] {
+	return format[T]{FormatJSON, func(doc T, _ Options) ([]byte, error) { return encodeJSON(asJSON(doc)) }}
+}
+
+func yamlFormat[T any](name string, asJSON func(T) any) format[T] {
+	return format[T]{name, func(doc T, _ Options) ([]byte, error) { return encodeYAML(asJSON(doc)) }}
+}
+
+// Formats lists the kind's formats, text first.
+func (k Kind[T]) Formats() []string {
+	var names []string
+	for _, f := range k {
+		names = append(names, f.name)
 	}
-	return fmt.Errorf("unknown output format %q: must be one of %s", format, strings.Join(Formats(), ", "))
+	return names
+}
+
+// Write writes a document in one of the kind's formats.
+func (k Kind[T]) Write(w io.Writer, format string, doc T, opt Options) error {
+	for _, f := range k {
+		if f.name == format {
+			out, err := f.encode(doc, opt)
+			if err != nil {
+				return err
+			}
+			return write(w, out)
+		}
+	}
+	return fmt.Errorf("unknown output format %q: must be one of %s", format, strings.Join(k.Formats(), ", "))
+}
+
+func write(w io.Writer, out []byte) error {
+	if _, err := io.Copy(w, bytes.NewReader(out)); err != nil {
+		return fmt.Errorf("cannot write the output: %w", err)
+	}
+	return nil
 }
 
 // Options are how text is laid out; the other formats have none. The zero
@@ -57,33 +109,6 @@ type Options struct {
 	// Elsewhere tells that the plan is of another node than this one: Apply is
 	// to be typed there.
 	Elsewhere bool
-}
-
-// render writes doc in the format. Text is laid out by text, on a page.
-func render(w io.Writer, format string, opt Options, doc any, text func(*page)) error {
-	var (
-		out []byte
-		err error
-	)
-	switch format {
-	case FormatText:
-		p := &page{opt: opt}
-		text(p)
-		out = p.buf.Bytes()
-	case FormatJSON:
-		out, err = encodeJSON(doc)
-	case FormatYAML:
-		out, err = encodeYAML(doc)
-	default:
-		err = CheckFormat(format)
-	}
-	if err != nil {
-		return err
-	}
-	if _, err := io.Copy(w, bytes.NewReader(out)); err != nil {
-		return fmt.Errorf("cannot write the output: %w", err)
-	}
-	return nil
 }
 
 // filled is list, or an empty list where it is nil: documents have no null

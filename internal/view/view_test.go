@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -22,31 +23,28 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 // document is one value that this package can write.
 type document struct {
-	name   string
-	schema string // the kind whose schema it must match; empty where it has none
-	write  func(w io.Writer, format string, opt Options) error
+	name    string
+	schema  string // the kind whose schema it must match; empty where it has none
+	formats []string
+	write   func(w io.Writer, format string, opt Options) error
 }
 
-func planDocument(name string, p nf.Plan) document {
-	return document{name, nf.KindPlan, func(w io.Writer, format string, opt Options) error { return Plan(w, format, p, opt) }}
+func documentOf[T any](name, schema string, kind Kind[T], doc T) document {
+	return document{name, schema, kind.Formats(), func(w io.Writer, format string, opt Options) error {
+		return kind.Write(w, format, doc, opt)
+	}}
 }
+
+func planDocument(name string, p nf.Plan) document { return documentOf(name, nf.KindPlan, Plans, p) }
 
 func receiptDocument(name string, r apply.Receipt) document {
-	return document{name, nf.KindReceipt, func(w io.Writer, format string, opt Options) error { return Receipt(w, format, r, opt) }}
+	return documentOf(name, nf.KindReceipt, Receipts, r)
 }
 
-func reportDocument(name string, r apply.Report) document {
-	return document{name, "", func(w io.Writer, format string, opt Options) error { return Report(w, format, r, opt) }}
-}
-
-func snapshotDocument(name string, s nf.Snapshot) document {
-	return document{name, nf.KindNodeSnapshot, func(w io.Writer, format string, opt Options) error { return Snapshot(w, format, s, opt) }}
-}
+func reportDocument(name string, r apply.Report) document { return documentOf(name, "", Reports, r) }
 
 func diagnosticsDocument(name string, list []spec.Diagnostic, policies int) document {
-	return document{name, "", func(w io.Writer, format string, opt Options) error {
-		return Diagnostics(w, format, list, policies, opt)
-	}}
+	return documentOf(name, "", Validations, Validation{list, policies})
 }
 
 func documents() []document {
@@ -72,7 +70,7 @@ func documents() []document {
 		reportDocument("report-stuck", leftReport()),
 		reportDocument("report-interrupted", interrupted),
 		reportDocument("report-accepted", accepted),
-		snapshotDocument("snapshot-rich", richSnapshot()),
+		documentOf("snapshot-rich", nf.KindNodeSnapshot, Snapshots, richSnapshot()),
 		diagnosticsDocument("validate-errors", []spec.Diagnostic{
 			{Rule: spec.RuleUnknownKey, File: "policies/a.yaml", Line: 3, Column: 5, Message: `unknown key "levle"`, Hint: `did you mean "level"?`, Text: "    levle: full"},
 			{Rule: spec.RuleEncoding, File: "policies/\x1b[2J.yaml", Line: 1, Column: 1, Message: "the text is not UTF-8\nforged.yaml:1:1: ok", Text: "\x1b[2J\xff"},
@@ -80,33 +78,26 @@ func documents() []document {
 		}, 2),
 		diagnosticsDocument("validate-conflict", []spec.Diagnostic{conflict.Diagnostic()}, 2),
 		diagnosticsDocument("validate-valid", nil, 3),
-		{"explain-code", "", func(w io.Writer, format string, opt Options) error {
-			return Explanation(w, format, diff.Explanation{Code: nf.ConntrackLatched,
-				Until:   []nf.Until{nf.UntilContainerRestart, nf.UntilNodeRestart},
-				Meaning: "The want drops conntrack where tracking is on.",
-				Cause:   "This kernel keeps tracking on in a namespace, once it was on, until the namespace ends: taking the bits out of the mask of a running container is not offered.",
-				Remedy:  "restart the container", Sources: []string{"kernel/ve/ve.c, VZ7_ve_write_u64"}}, opt)
-		}},
-		{"explain-key", "", func(w io.Writer, format string, opt Options) error {
-			return KeyExplanation(w, format, diff.KeyExplanation{Key: "conntrack.max",
-				Meaning: "The most connections that are tracked at one time. Over it new connections are dropped.",
-				Unit:    "entries", Where: "/proc/sys/net/netfilter/nf_conntrack_max",
-				Scope: "the node; in a container Linux 5.13 and later show the node's value read-only"}, opt)
-		}},
-		{"doctor", "", func(w io.Writer, format string, opt Options) error {
-			return Doctor(w, format, []Check{
-				{Name: "privileges", Status: OK, Detail: "root, with CAP_NET_ADMIN and CAP_SYS_MODULE"},
-				{Name: "modules", Status: Warn, Detail: "this kernel has no module support: what is built in is all there is, and what a policy wants beyond it is refused",
-					Remedy: "none on this kernel; leave spec.modules out of the policies for this node"},
-				{Name: "state directory", Status: Fail, Detail: "/var/lib/nfsync: read-only file system", Remedy: "mount it writable, or name another with --state-dir"},
-			}, opt)
-		}},
-		{"kinds", "", func(w io.Writer, format string, _ Options) error {
-			return Kinds(w, format, []string{"NodePolicy", "Plan"})
-		}},
-		{"version", "", func(w io.Writer, format string, opt Options) error {
-			return Version(w, format, Build{Version: "0.1.0", Commit: "3f2a9c4", Go: "go1.26", Platform: "linux/amd64"}, opt)
-		}},
+		documentOf("explain-code", "", Explanations, diff.Explanation{Code: nf.ConntrackLatched,
+			Until:   []nf.Until{nf.UntilContainerRestart, nf.UntilNodeRestart},
+			Meaning: "The want drops conntrack where tracking is on.",
+			Cause:   "This kernel keeps tracking on in a namespace, once it was on, until the namespace ends: taking the bits out of the mask of a running container is not offered.",
+			Remedy:  "restart the container", Sources: []string{"kernel/ve/ve.c, VZ7_ve_write_u64"}}),
+		documentOf("explain-key", "", KeyExplanations, diff.KeyExplanation{Key: "conntrack.max",
+			Meaning: "The most connections that are tracked at one time. Over it new connections are dropped.",
+			Unit:    "entries", Where: "/proc/sys/net/netfilter/nf_conntrack_max",
+			Scope: "the node; in a container Linux 5.13 and later show the node's value read-only"}),
+		documentOf("explain-rule", "", RuleExplanations, spec.RuleText{Rule: spec.RuleAnchor,
+			Meaning: "YAML anchors (&name) are not allowed.", Remedy: "remove the anchor, and write the value out wherever it is needed"}),
+		documentOf("doctor", "", Checks, []Check{
+			{Name: "privileges", Status: OK, Detail: "root, with CAP_NET_ADMIN and CAP_SYS_MODULE"},
+			{Name: "modules", Status: Warn, Detail: "this kernel has no module support: what is built in is all there is, and what a policy wants beyond it is refused",
+				Remedy: "none on this kernel; leave spec.modules out of the policies for this node"},
+			{Name: "state directory", Status: Fail, Detail: "/var/lib/nfsync: read-only file system", Remedy: "mount it writable, or name another with --state-dir"},
+		}),
+		documentOf("kinds", "", Kinds, []string{"NodePolicy", "Plan"}),
+		documentOf("schema", "", Schemas, []byte("{\n  \"title\": \"a schema\",\n  \"type\": \"object\"\n}\n")),
+		documentOf("version", "", Builds, Build{Version: "0.1.0", Commit: "3f2a9c4", Go: "go1.26", Platform: "linux/amd64"}),
 	}
 }
 
@@ -183,14 +174,25 @@ func golden(t *testing.T, name string, got []byte) {
 	}
 }
 
+// TestFormats: every kind of document has the formats that all have, text first, and
+// names its own where it is asked for another.
 func TestFormats(t *testing.T) {
-	for _, f := range Formats() {
-		if err := CheckFormat(f); err != nil {
-			t.Error(err)
+	for _, d := range documents() {
+		if len(d.formats) < len(Formats()) || !slices.Equal(d.formats[:len(Formats())], Formats()) {
+			t.Errorf("%s has the formats %v", d.name, d.formats)
+		}
+		want := `unknown output format "xml": must be one of ` + strings.Join(d.formats, ", ")
+		if err := d.write(io.Discard, "xml", Options{}); err == nil || err.Error() != want {
+			t.Errorf("%s: got %v, want %s", d.name, err, want)
 		}
 	}
-	const want = `unknown output format "xml": must be one of text, json, yaml`
-	if err := Plan(io.Discard, "xml", emptyPlan(), Options{}); err == nil || err.Error() != want {
+	more := newKind(planJSON, (*page).plan, format[nf.Plan]{"id", func(p nf.Plan, _ Options) ([]byte, error) { return []byte(p.ID), nil }})
+	var buf bytes.Buffer
+	if err := more.Write(&buf, "id", emptyPlan(), Options{}); err != nil || buf.String() != planID {
+		t.Errorf("a format of its own writes %q, %v", buf.String(), err)
+	}
+	const want = `unknown output format "xml": must be one of text, json, yaml, id`
+	if err := more.Write(io.Discard, "xml", emptyPlan(), Options{}); err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }
@@ -202,8 +204,8 @@ var errFull = errors.New("no space left on device")
 func (fullDisk) Write([]byte) (int, error) { return 0, errFull }
 
 func TestWriteError(t *testing.T) {
-	for _, f := range Formats() {
-		if err := Plan(fullDisk{}, f, richPlan(), Options{}); !errors.Is(err, errFull) {
+	for _, f := range Plans.Formats() {
+		if err := Plans.Write(fullDisk{}, f, richPlan(), Options{}); !errors.Is(err, errFull) {
 			t.Errorf("%s: got %v, want %v", f, err, errFull)
 		}
 	}
@@ -213,7 +215,7 @@ func TestWriteError(t *testing.T) {
 // terminal is never handed anything to obey, but for our own colours.
 func TestNothingObeyed(t *testing.T) {
 	for _, d := range documents() {
-		for _, f := range Formats() {
+		for _, f := range d.formats {
 			out := string(written(t, d, f, Options{}))
 			if i := strings.IndexFunc(out, unprintable); i >= 0 {
 				t.Errorf("%s as %s holds %q", d.name, f, out[i:min(i+8, len(out))])
@@ -247,7 +249,7 @@ func TestNoColorLost(t *testing.T) {
 func TestWidth(t *testing.T) {
 	for _, width := range []int{40, 60, 100} {
 		var buf bytes.Buffer
-		if err := Plan(&buf, FormatText, refusedPlan(), Options{Width: width}); err != nil {
+		if err := Plans.Write(&buf, FormatText, refusedPlan(), Options{Width: width}); err != nil {
 			t.Fatal(err)
 		}
 		for line := range strings.Lines(buf.String()) {
@@ -271,7 +273,7 @@ func TestColumns(t *testing.T) {
 	}
 	p.Summary.Changes = 3
 	var b bytes.Buffer
-	if err := Plan(&b, FormatText, p, Options{}); err != nil {
+	if err := Plans.Write(&b, FormatText, p, Options{}); err != nil {
 		t.Fatal(err)
 	}
 	arrows, causes := map[int]bool{}, map[int]bool{}
@@ -289,7 +291,7 @@ func TestColumns(t *testing.T) {
 // TestElsewhere: what to type for another node is said to be of that node.
 func TestElsewhere(t *testing.T) {
 	var b bytes.Buffer
-	if err := Plan(&b, FormatText, richPlan(), Options{Apply: "nfsync apply policies", Elsewhere: true}); err != nil {
+	if err := Plans.Write(&b, FormatText, richPlan(), Options{Apply: "nfsync apply policies", Elsewhere: true}); err != nil {
 		t.Fatal(err)
 	}
 	if want := "makes the changes, on hn-1\n"; !strings.Contains(b.String(), want) {
@@ -302,7 +304,7 @@ func TestElsewhere(t *testing.T) {
 func TestLongCommand(t *testing.T) {
 	var b bytes.Buffer
 	opt := Options{Apply: "nfsync apply policies " + strings.Repeat("--label a=b ", 9)}
-	if err := Plan(&b, FormatText, richPlan(), opt); err != nil {
+	if err := Plans.Write(&b, FormatText, richPlan(), opt); err != nil {
 		t.Fatal(err)
 	}
 	if regexp.MustCompile(`nfsync explain \S+ {30}`).MatchString(b.String()) {

@@ -1,0 +1,97 @@
+package view
+
+import (
+	"strings"
+	"time"
+
+	"nfsync.dev/nfsync/internal/apply"
+)
+
+func (p *page) receipt(r apply.Receipt) {
+	if quiet := len(r.Results)+len(r.Recovered)+len(r.Refusals)+len(r.Pending)+len(r.Warnings) == 0; quiet {
+		p.receiptSummary(r)
+		return
+	}
+	p.title("Apply on node ", r.Node, r.Revision)
+	if len(r.Recovered) > 0 {
+		p.section(yellow, "Left by an interrupted run")
+		p.table(groups(resultEntries(r.Recovered)))
+	}
+	if len(r.Results) > 0 {
+		p.line()
+		p.table(groups(resultEntries(r.Results)))
+	}
+	p.refusals(r.Refusals)
+	p.pending(r.Pending)
+	p.warnings(r.Warnings)
+	p.line()
+	p.receiptSummary(r)
+	p.receiptNext(r)
+}
+
+// outcomes are how the outcomes look. Each has its word beside it: the glyph
+// alone need not tell them all apart.
+var outcomes = map[apply.Outcome]span{
+	apply.Applied: {green, "✓"},
+	apply.Kept:    {yellow, "✓"},
+	apply.Failed:  {red, "✗"},
+	apply.Stuck:   {bold + ";" + red, "✗"},
+	apply.Undone:  {yellow, "↶"},
+	apply.Refused: {red, "!"},
+	apply.Gone:    {dim, "·"},
+	apply.Skipped: {dim, "·"},
+}
+
+func resultEntries(results []apply.Result) []entry {
+	var entries []entry
+	for _, r := range results {
+		look, known := outcomes[r.Outcome]
+		if !known {
+			look = span{plain, "?"}
+		}
+		e := entry{target: r.Target, cells: difference(look, r.Target, r.Key, r.Layer, r.From, r.To)}
+		e.cells = append(e.cells, cell{{look.style, clean(string(r.Outcome))}}, origin(r.Source), marks(r.Change))
+		e.notes = []note{{red, "error", r.Error}, {dim, "why", r.Reason}}
+		entries = append(entries, e)
+	}
+	return entries
+}
+
+// receiptSummary is one line: what was applied, then whatever else there was.
+func (p *page) receiptSummary(r apply.Receipt) {
+	s := r.Summary
+	if len(r.Results)+len(r.Refusals)+len(r.Pending) == 0 {
+		if s.InSync == 0 {
+			p.line("Nothing is asked of node ", clean(r.Node), ".")
+			return
+		}
+		p.line("Node ", clean(r.Node), " is ", p.paint(green, "in sync"), p.atRevision(r.Revision), ": ", count(s.InSync, "key"), " as asked, nothing was changed.")
+		return
+	}
+	parts := []string{p.paint(bold, countOf(s.Applied, "applied"))}
+	for _, c := range []struct {
+		n    int
+		word string
+	}{{s.Failed, "failed"}, {s.Undone, "undone"}, {s.Kept, "kept"}, {s.Stuck, "stuck"}, {s.Gone, "gone"}, {s.Skipped, "skipped"}} {
+		if c.n > 0 {
+			parts = append(parts, countOf(c.n, c.word))
+		}
+	}
+	parts = append(parts, countOf(s.Refusals+s.Refused, "refused"), countOf(s.Pending, "pending"), countOf(s.InSync, "in sync"))
+	line := strings.Join(parts, ", ")
+	if took := r.FinishedAt.Sub(r.StartedAt); took > 0 {
+		line += p.paint(dim, " ("+took.Round(time.Millisecond).String()+")")
+	}
+	if r.Interrupted {
+		line += ", " + p.paint(yellow, "interrupted")
+	}
+	p.line(line)
+}
+
+func (p *page) receiptNext(r apply.Receipt) {
+	var lines [][2]string
+	if r.Summary.Stuck > 0 {
+		lines = append(lines, [2]string{"nfsync recover", "shows what could not be undone; nothing is applied until then"})
+	}
+	p.commands(append(lines, explainCommands(codes(r.Refusals))...))
+}

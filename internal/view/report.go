@@ -1,0 +1,11 @@
+package view
+
+import "nfsync.dev/nfsync/internal/apply"
+
+// Reports are what recover prints.
+var Reports = newKind(reportJSON, (*page).report)
+
+func reportJSON(r apply.Report) any {
+	r.Left = filled(r.Left)
+	return r
+}

@@ -1,0 +1,46 @@
+package view
+
+import "nfsync.dev/nfsync/internal/apply"
+
+func (p *page) report(r apply.Report) {
+	if len(r.Left) == 0 {
+		p.line("Nothing is left of earlier runs.")
+		return
+	}
+	p.line(p.paint(bold, "Left by run "+clean(r.Run)))
+	p.line()
+	var entries []entry
+	stuck := 0
+	for _, l := range r.Left {
+		if l.Stuck {
+			stuck++
+		}
+		entries = append(entries, leftEntry(l))
+	}
+	p.table(groups(entries))
+	p.line()
+	p.reportSummary(r, stuck)
+}
+
+func leftEntry(l apply.Leftover) entry {
+	look, word := span{yellow, "…"}, "interrupted"
+	if l.Stuck {
+		look, word = outcomes[apply.Stuck], string(apply.Stuck)
+	}
+	e := entry{target: l.Target, cells: difference(look, l.Target, l.Key, l.Layer, l.From, l.To)}
+	e.cells = append(e.cells, cell{{look.style, word}}, cell{{plain, "now " + value(l.Target, l.Key, l.Reads)}})
+	e.notes = append(unknownNow(l.Reads), note{dim, "why", l.Why})
+	return e
+}
+
+func (p *page) reportSummary(r apply.Report, stuck int) {
+	switch {
+	case r.Accepted:
+		p.line(p.paint(bold, "Accepted"), ": the present state is taken as it is.")
+	case stuck > 0:
+		p.line(p.paint(bold, countOf(stuck, "stuck")), ": nothing is applied until a person has looked.")
+		p.commands([][2]string{{"nfsync recover --accept", "takes the present state as it is"}})
+	default:
+		p.line(p.paint(bold, countOf(len(r.Left), "interrupted")), ": the next apply looks after it.")
+	}
+}
