@@ -26,15 +26,15 @@ import (
 
 var udp = nf.TimeoutKey("udp")
 
-// repository stands for a git repository with one branch: it answers as
-// source.Fetch does.
+// repository replaces a git repository with one branch. Its method fetch is a
+// Fetcher.
 type repository struct {
 	tip     string
 	parents map[string]string
-	texts   map[string]string
-	tag     string // asked for instead of the branch
-	err     error  // what comes instead of an answer
-	meet    func() // called while it is asked
+	texts   map[string]string // the policy file, by commit
+	tag     string            // fetched instead of the branch; empty: the branch
+	err     error             // of fetch
+	onFetch func()            // called by fetch; may be nil
 }
 
 const (
@@ -43,7 +43,7 @@ const (
 	file   = "policies/node.yaml"
 )
 
-// commit makes a commit whose policy wants that udp timeout.
+// commit adds a commit whose policy wants that udp timeout, and moves the tip to it.
 func (r *repository) commit(name, parent string, udp int) {
 	r.commitText(name, parent, policy(udp))
 }
@@ -57,8 +57,8 @@ func policy(udp int) string {
 }
 
 func (r *repository) fetch(ctx context.Context, last []source.Position, accept string) (source.Revision, error) {
-	if r.meet != nil {
-		r.meet()
+	if r.onFetch != nil {
+		r.onFetch()
 	}
 	if err := cmp.Or(ctx.Err(), r.err); err != nil {
 		return source.Revision{}, err
@@ -85,7 +85,7 @@ func (r *repository) descends(from, ancestor string) bool {
 	return false
 }
 
-// bench is a node and the repository that it follows.
+// bench holds a node and the repository that it follows.
 type bench struct {
 	*testing.T
 	repo    *repository
@@ -114,8 +114,8 @@ func newBench(t *testing.T) *bench {
 
 func (b *bench) lap() (agent.Result, error) { return agent.Lap(context.Background(), b.in) }
 
-// good makes a lap that must bring the tip into force.
-func (b *bench) good() agent.Result {
+// mustFollowTip runs a lap after which the tip must be in force.
+func (b *bench) mustFollowTip() agent.Result {
 	b.Helper()
 	res, err := b.lap()
 	if err != nil || res.Missed != nil || res.Revision.Commit != b.repo.tip {
@@ -124,28 +124,30 @@ func (b *bench) good() agent.Result {
 	return res
 }
 
-// missed makes a lap that must leave c1 in force: what drifted is put right.
-func (b *bench) missed() agent.Result {
+// mustFallBack runs a lap on a node that has drifted. The lap must leave c1 in force
+// and correct the drift.
+func (b *bench) mustFallBack() agent.Result {
 	b.Helper()
 	b.machine.Put(nf.Node, udp, 99)
 	res, err := b.lap()
 	if err != nil || res.Missed == nil || res.Revision.Commit != "c1" || res.Receipt.Revision != "c1" {
 		b.Fatalf("in force is %q, missed %v, %v", res.Revision.Commit, res.Missed, err)
 	}
-	b.reads(41)
-	b.kept("c1", "c1")
+	b.checkValue(41)
+	b.checkSaved("c1", "c1")
 	return res
 }
 
-func (b *bench) reads(n int64) {
+// checkValue checks the udp timeout of the node.
+func (b *bench) checkValue(n int64) {
 	b.Helper()
 	if v := b.machine.Value(nf.Node, udp); v != nf.Number(n) {
 		b.Errorf("the value is %s, want %d", v, n)
 	}
 }
 
-// kept fails the test unless those are the last good revision and the position.
-func (b *bench) kept(revision, position string) {
+// checkSaved checks the saved last good revision and position; empty: none.
+func (b *bench) checkSaved(revision, position string) {
 	b.Helper()
 	good, err := b.state.LastGood()
 	if err != nil || good.Revision != revision {
@@ -163,30 +165,30 @@ func (b *bench) kept(revision, position string) {
 
 func TestGoodRevisions(t *testing.T) {
 	b := newBench(t)
-	b.kept("", "")
-	if res := b.good(); res.Receipt.Revision != "c1" || res.Receipt.Summary.Applied != 1 {
+	b.checkSaved("", "")
+	if res := b.mustFollowTip(); res.Receipt.Revision != "c1" || res.Receipt.Summary.Applied != 1 {
 		t.Errorf("receipt %+v", res.Receipt)
 	}
-	b.reads(41)
-	b.kept("c1", "c1")
+	b.checkValue(41)
+	b.checkSaved("c1", "c1")
 	good, err := b.state.LastGood()
 	want := state.LastGood{Revision: "c1", URL: url, Branch: branch, Signer: "ada", Since: good.Since, Files: []state.PolicyFile{{Name: file, Text: policy(41)}}}
 	if diff := gocmp.Diff(want, good); diff != "" || err != nil || good.Since.IsZero() {
 		t.Errorf("last good: %v\n%s", err, diff)
 	}
-	b.good()
+	b.mustFollowTip()
 	if again, err := b.state.LastGood(); err != nil || again.Since != good.Since {
 		t.Errorf("the same revision is good since %s and %s, %v", good.Since, again.Since, err)
 	}
 	b.repo.commit("c2", "c1", 42)
 	b.repo.commit("c3", "c2", 43)
-	b.good()
-	b.reads(43)
-	b.kept("c3", "c3")
+	b.mustFollowTip()
+	b.checkValue(43)
+	b.checkSaved("c3", "c3")
 }
 
-// While there is no newer good revision the last one stays in force, whatever
-// is wrong with the newer one.
+// The last good revision stays in force until there is another good one, whatever
+// is wrong with the new revision.
 func TestLastGoodStaysInForce(t *testing.T) {
 	tests := map[string]struct {
 		next  func(*repository)
@@ -219,17 +221,17 @@ func TestLastGoodStaysInForce(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
-			b.good()
+			b.mustFollowTip()
 			test.next(b.repo)
-			if res := b.missed(); !test.check(res.Missed) {
+			if res := b.mustFallBack(); !test.check(res.Missed) {
 				t.Errorf("missed: %v", res.Missed)
 			}
-			// A good one ends it.
+			// The next good revision replaces it.
 			b.repo.err = nil
 			b.repo.commit("c4", "c1", 44)
-			b.good()
-			b.reads(44)
-			b.kept("c4", "c4")
+			b.mustFollowTip()
+			b.checkValue(44)
+			b.checkSaved("c4", "c4")
 		})
 	}
 }
@@ -239,7 +241,7 @@ func errorIs[E error](err error) bool {
 	return ok
 }
 
-// Where there is no good revision yet nothing is applied and nothing kept.
+// If there is no good revision yet, nothing is applied and nothing is saved.
 func TestNoLastGood(t *testing.T) {
 	for name, next := range map[string]func(*repository){
 		"dead":    func(r *repository) { r.err = &source.FetchError{URL: url, Err: errors.New("connection refused")} },
@@ -252,53 +254,53 @@ func TestNoLastGood(t *testing.T) {
 			if err != nil || res.Missed == nil || res.Receipt.Kind != "" || res.Revision.Commit != "" || len(b.machine.Calls()) > 0 {
 				t.Errorf("%+v, %v", res, err)
 			}
-			b.kept("", "")
-			// What was never applied binds nobody.
+			b.checkSaved("", "")
+			// What was never applied has no position: the branch may be rewritten.
 			b.repo.err = nil
 			b.repo.commit("other", "", 50)
-			b.good()
+			b.mustFollowTip()
 		})
 	}
 }
 
 func TestAccept(t *testing.T) {
 	b := newBench(t)
-	b.good()
+	b.mustFollowTip()
 	b.repo.commit("other", "", 50)
 	b.in.Accept = "another"
-	b.missed()
+	b.mustFallBack()
 	b.in.Accept = "other"
-	b.good()
-	b.reads(50)
-	b.kept("other", "other")
+	b.mustFollowTip()
+	b.checkValue(50)
+	b.checkSaved("other", "other")
 	b.in.Accept = ""
-	b.good()
+	b.mustFollowTip()
 }
 
-// What this node can make of a revision does not matter: it is good, and its
-// branch is followed from it.
-func TestWhatFailsIsGoodAllTheSame(t *testing.T) {
+// A revision whose changes fail is good all the same, and its branch is followed
+// from it.
+func TestFailedApplyIsGood(t *testing.T) {
 	b := newBench(t)
-	b.good()
+	b.mustFollowTip()
 	b.repo.commit("c2", "c1", 42)
 	b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Kind: hosttest.Fail})
-	if res := b.good(); res.Receipt.Summary.Failed != 1 {
+	if res := b.mustFollowTip(); res.Receipt.Summary.Failed != 1 {
 		t.Errorf("%+v", res.Receipt.Summary)
 	}
-	b.kept("c2", "c2")
+	b.checkSaved("c2", "c2")
 	b.machine.Heal()
 	b.repo.tip = "c1"
 	if res, err := b.lap(); err != nil || !errorIs[*source.RewrittenError](res.Missed) || res.Revision.Commit != "c2" {
-		t.Errorf("back to c1: %+v, %v", res, err)
+		t.Errorf("the branch was rewritten to c1: %+v, %v", res, err)
 	}
-	b.reads(42)
+	b.checkValue(42)
 }
 
-// A run that was stopped is not the end of an apply: the revision is good, its
-// branch is followed from the older commit.
+// If a run is interrupted the revision is good, but its branch is followed from the
+// older commit.
 func TestInterrupted(t *testing.T) {
 	b := newBench(t)
-	b.good()
+	b.mustFollowTip()
 	b.repo.commit("c2", "c1", 42)
 	ctx, cancel := context.WithCancel(context.Background())
 	b.in.Apply.Progress = func(e apply.Event) {
@@ -310,48 +312,48 @@ func TestInterrupted(t *testing.T) {
 	if err == nil || !res.Receipt.Interrupted {
 		t.Errorf("%+v, %v", res, err)
 	}
-	b.reads(41)
-	b.kept("c2", "c1")
+	b.checkValue(41)
+	b.checkSaved("c2", "c1")
 }
 
-// A crash in the middle of it leaves the new revision as the good one, even if
-// the network is gone afterwards.
+// After a crash in the middle of a run the new revision is the last good one, and
+// is applied even without a network.
 func TestCrash(t *testing.T) {
 	b := newBench(t)
-	b.good()
+	b.mustFollowTip()
 	b.repo.commit("c2", "c1", 42)
 	b.in.Apply.Progress = func(apply.Event) { panic("crash") }
 	func() {
 		defer func() { _ = recover() }()
 		_, _ = b.lap()
 	}()
-	b.kept("c2", "c1")
+	b.checkSaved("c2", "c1")
 	b.in.Apply.Progress = nil
 	b.repo.err = &source.FetchError{URL: url, Err: errors.New("no route to host")}
 	if res, err := b.lap(); err != nil || res.Revision.Commit != "c2" {
 		t.Errorf("in force is %q, %v", res.Revision.Commit, err)
 	}
-	b.reads(42)
+	b.checkValue(42)
 }
 
 func TestCancelledFetch(t *testing.T) {
 	b := newBench(t)
-	b.good()
+	b.mustFollowTip()
 	b.machine.Put(nf.Node, udp, 99)
 	ctx, cancel := context.WithCancel(context.Background())
-	b.repo.meet = cancel
+	b.repo.onFetch = cancel
 	if res, err := agent.Lap(ctx, b.in); !errors.Is(err, context.Canceled) || res.Missed != nil || res.Receipt.Kind != "" {
 		t.Errorf("%+v, %v", res, err)
 	}
-	b.reads(99)
+	b.checkValue(99)
 }
 
-// While another nfsync is at work nothing is written, neither to the machine
-// nor to the state directory.
+// While another nfsync holds the lock, neither the machine nor the state directory
+// is changed.
 func TestLocked(t *testing.T) {
 	for _, observe := range []bool{false, true} {
 		b := newBench(t)
-		b.good()
+		b.mustFollowTip()
 		b.repo.commit("c2", "c1", 42)
 		unlock, err := apply.Lock(b.in.Apply.RunDir)
 		if err != nil {
@@ -364,25 +366,25 @@ func TestLocked(t *testing.T) {
 		b.repo.err = errors.New("dead")
 		b.in.Observe = false
 		if res, err := b.lap(); !errors.Is(err, apply.ErrLocked) || res.Missed == nil || res.Receipt.Kind != "" {
-			t.Errorf("the last good one: %+v, %v", res, err)
+			t.Errorf("the last good revision: %+v, %v", res, err)
 		}
 		unlock()
-		b.reads(41)
-		b.kept("c1", "c1")
+		b.checkValue(41)
+		b.checkSaved("c1", "c1")
 	}
 }
 
-// Two laps at once fetch at their leisure; the one that comes second to the
-// lock must not take the branch back.
+// Two laps may fetch at the same time. The second to take the lock must not apply an
+// older commit than the first.
 func TestOvertaken(t *testing.T) {
 	b := newBench(t)
-	b.good()
+	b.mustFollowTip()
 	slow := *b.repo
 	slow.parents, slow.texts = map[string]string{"c1": "", "c2": "c1"}, map[string]string{"c2": policy(42)}
 	slow.tip = "c2"
-	slow.meet = func() {
+	slow.onFetch = func() {
 		b.repo.commit("c3", "c1", 43)
-		b.good()
+		b.mustFollowTip()
 	}
 	in := b.in
 	in.Fetch = slow.fetch
@@ -390,82 +392,84 @@ func TestOvertaken(t *testing.T) {
 	if !errors.Is(err, agent.ErrOvertaken) || res.Receipt.Kind != "" {
 		t.Errorf("%+v, %v", res, err)
 	}
-	b.reads(43)
-	b.kept("c3", "c3")
+	b.checkValue(43)
+	b.checkSaved("c3", "c3")
 
-	// Both fetched the same: nobody was overtaken.
+	// Both fetched the same commit: neither is overtaken.
 	slow.parents, slow.texts = b.repo.parents, b.repo.texts
-	slow.meet = func() {
+	slow.onFetch = func() {
 		b.repo.commit("c4", "c3", 44)
 		slow.tip = "c4"
-		b.good()
+		b.mustFollowTip()
 	}
 	if res, err := agent.Lap(context.Background(), in); err != nil || res.Missed != nil {
 		t.Errorf("%+v, %v", res, err)
 	}
-	b.kept("c4", "c4")
+	b.checkSaved("c4", "c4")
 }
 
-// What another nfsync applies of other repositories and branches overtakes nobody.
+// A position of another repository or branch overtakes no lap.
 func TestOtherPositions(t *testing.T) {
 	b := newBench(t)
-	b.repo.meet = func() {
+	b.repo.onFetch = func() {
 		for _, p := range []state.Position{{URL: "https://example.org/another.git", Branch: branch, Commit: "x"}, {URL: url, Branch: "another", Commit: "x"}} {
 			if err := b.state.SavePosition(p); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	b.good()
+	b.mustFollowTip()
 }
 
+// A lap that falls back applies the last good revision at the time of the lock, not
+// at the time of the fetch.
 func TestOvertakenLastGood(t *testing.T) {
 	b := newBench(t)
-	b.good()
+	b.mustFollowTip()
 	slow := *b.repo
 	slow.err = errors.New("dead")
-	slow.meet = func() {
+	slow.onFetch = func() {
 		b.repo.commit("c2", "c1", 42)
-		b.good()
+		b.mustFollowTip()
 	}
 	in := b.in
 	in.Fetch = slow.fetch
 	if res, err := agent.Lap(context.Background(), in); err != nil || res.Revision.Commit != "c2" {
 		t.Errorf("in force is %q, %v", res.Revision.Commit, err)
 	}
-	b.reads(42)
+	b.checkValue(42)
 }
 
-// Observing changes nothing of the machine and moves no position.
+// A lap that only observes changes neither the machine nor a position.
 func TestObserve(t *testing.T) {
 	b := newBench(t)
-	b.good()
+	b.mustFollowTip()
 	b.repo.commit("c2", "c1", 42)
 	b.in.Observe = true
 	calls := len(b.machine.Calls())
-	res := b.good()
+	res := b.mustFollowTip()
 	if res.Receipt.Kind != "" || res.Plan == nil || res.Plan.Revision != "c2" || len(res.Plan.Changes) != 1 || res.Plan.Changes[0].Cause != nf.CausePolicy {
 		t.Errorf("%+v", res)
 	}
-	b.kept("c2", "c1")
+	b.checkSaved("c2", "c1")
 	b.repo.err = errors.New("dead")
 	res, err := b.lap()
 	if err != nil || res.Missed == nil || res.Plan == nil || res.Plan.Revision != "c2" {
 		t.Errorf("%+v, %v", res, err)
 	}
-	b.reads(41)
+	b.checkValue(41)
 	if len(b.machine.Calls()) != calls {
 		t.Errorf("calls: %v", b.machine.Calls()[calls:])
 	}
 }
 
-// A file that cannot be read is never an empty start: neither the machine nor a
-// file is touched.
+// A damaged file is an error, and is not treated as an empty one. Neither the
+// machine nor the file is changed.
 func TestDamage(t *testing.T) {
 	for _, name := range []string{"lastgood", "positions", "memory", "journal", "stuck"} {
 		for _, dead := range []bool{false, true} {
 			b := newBench(t)
-			b.good()
+			b.mustFollowTip()
 			b.machine.Put(nf.Node, udp, 99)
 			path := filepath.Join(b.path, name)
 			if err := os.WriteFile(path, []byte("garbage"), 0o600); err != nil {
@@ -478,7 +482,7 @@ func TestDamage(t *testing.T) {
 			if !errors.Is(err, state.ErrDamaged) || !strings.Contains(err.Error(), path) || res.Receipt.Kind != "" {
 				t.Errorf("%s: %+v, %v", name, res, err)
 			}
-			b.reads(99)
+			b.checkValue(99)
 			if text, err := os.ReadFile(path); err != nil || string(text) != "garbage" {
 				t.Errorf("%s was overwritten: %q, %v", name, text, err)
 			}
@@ -486,8 +490,8 @@ func TestDamage(t *testing.T) {
 	}
 }
 
-// Policies that this nfsync finds invalid, but an older one had kept, cannot be
-// fallen back on; they do not stand in the way of a good revision.
+// A last good revision that an older nfsync has saved may be invalid for this one.
+// Then it cannot be applied, and the next good revision replaces it.
 func TestOutdatedLastGood(t *testing.T) {
 	b := newBench(t)
 	if err := b.state.SaveLastGood(state.LastGood{Revision: "c0", URL: url, Files: []state.PolicyFile{{Name: "old.yaml", Text: "kind: Policy"}}}); err != nil {
@@ -499,28 +503,28 @@ func TestOutdatedLastGood(t *testing.T) {
 		t.Errorf("%+v, %v", res, err)
 	}
 	b.repo.err = nil
-	b.good()
-	b.kept("c1", "c1")
+	b.mustFollowTip()
+	b.checkSaved("c1", "c1")
 }
 
-// Tags and commits are taken as named: they have no position.
+// A tag is taken as named: it has no position, and may move to any commit.
 func TestTag(t *testing.T) {
 	b := newBench(t)
 	b.repo.tag = "v1"
-	b.good()
-	b.kept("c1", "")
+	b.mustFollowTip()
+	b.checkSaved("c1", "")
 	if good, err := b.state.LastGood(); err != nil || good.Tag != "v1" {
 		t.Errorf("%+v, %v", good, err)
 	}
 	b.repo.commit("other", "", 50)
-	b.good()
-	b.reads(50)
+	b.mustFollowTip()
+	b.checkValue(50)
 }
 
-// While something is stuck nothing is applied; the revision is good all the same.
+// While something is stuck nothing is applied. A new revision is good all the same.
 func TestStuck(t *testing.T) {
 	b := newBench(t)
-	b.good()
+	b.mustFollowTip()
 	stuck := state.Stuck{Run: "1", Left: []state.StuckValue{{Intent: state.Intent{Change: nf.Change{Target: nf.Node, Key: udp, Layer: nf.LayerLive}}}}}
 	if err := b.state.SaveStuck(stuck); err != nil {
 		t.Fatal(err)
@@ -529,11 +533,12 @@ func TestStuck(t *testing.T) {
 	if res, err := b.lap(); !errors.Is(err, apply.ErrStuck) || res.Receipt.Kind != "" {
 		t.Errorf("%+v, %v", res, err)
 	}
-	b.reads(41)
-	b.kept("c2", "c1")
+	b.checkValue(41)
+	b.checkSaved("c2", "c1")
 }
 
-// Who may not write is told what would be changed, or that nothing is to be.
+// A user who may not open the state directory gets an error if there is something to
+// change, and a result if there is not.
 func TestNoState(t *testing.T) {
 	b := newBench(t)
 	b.in.Apply.State = nil
@@ -541,17 +546,16 @@ func TestNoState(t *testing.T) {
 		t.Errorf("%+v, %v", res, err)
 	}
 	b.machine.Put(nf.Node, udp, 41)
-	b.good()
+	b.mustFollowTip()
 	b.in.Observe = true
-	b.good()
+	b.mustFollowTip()
 	b.repo.err = errors.New("dead")
 	if res, err := b.lap(); err != nil || res.Missed == nil || res.Plan != nil {
 		t.Errorf("%+v, %v", res, err)
 	}
 }
 
-// A disk that is full when the position is to be written is told, with what was
-// done.
+// If the position cannot be written, the lap returns the error and the receipt.
 func TestPositionNotWritten(t *testing.T) {
 	b := newBench(t)
 	disk := &statetest.Disk{Before: func(call, path string) error {
@@ -568,10 +572,10 @@ func TestPositionNotWritten(t *testing.T) {
 	if !errors.Is(err, syscall.ENOSPC) || res.Receipt.Summary.Applied != 1 {
 		t.Errorf("%+v, %v", res, err)
 	}
-	b.kept("c1", "")
+	b.checkSaved("c1", "")
 }
 
-// The diagnostics of an invalid revision are all there, in the order of the files.
+// An InvalidError has all diagnostics of the revision, in order, and counts them.
 func TestInvalidError(t *testing.T) {
 	b := newBench(t)
 	b.repo.commitText("c2", "c1", strings.Replace(policy(0), "name: node", "name: NODE", 1))

@@ -13,21 +13,20 @@ import (
 	"nfsync.dev/nfsync/internal/state"
 )
 
-// ErrOvertaken says that another nfsync has moved the branch on while this one
-// fetched.
-var ErrOvertaken = errors.New("another nfsync was faster")
+// ErrOvertaken means that another nfsync has applied another commit of the branch
+// while this one fetched.
+var ErrOvertaken = errors.New("overtaken by another nfsync")
 
-// Enforce applies a revision that Fetch has brought. It is the last good one
-// from now on; its branch is followed from it once the run has come to its end.
-// in.Wants, Revision and Locked are filled here.
+// Enforce saves a revision of Fetch as the last good one and applies it. When the
+// run has ended, the commit is the position of its branch. Enforce sets in.Wants,
+// in.Revision and in.Locked.
 //
-// Its errors are those of apply.Run and of the state directory, and
-// ErrOvertaken.
+// The errors are those of apply.Run and of the state directory, and ErrOvertaken.
 func Enforce(ctx context.Context, in apply.Input, r Revision) (apply.Receipt, error) {
 	in.Wants, in.Revision = r.Policies.Resolve, r.Commit
 	unlock, err := lock(in)
 	if errors.Is(err, fs.ErrPermission) {
-		in.State = nil // Run only looks then
+		in.State = nil // without it Run only plans
 		return apply.Run(ctx, in)
 	}
 	if err != nil {
@@ -48,11 +47,11 @@ func Enforce(ctx context.Context, in apply.Input, r Revision) (apply.Receipt, er
 	return receipt, err
 }
 
-// keep makes the revision the last good one without applying it.
-func keep(in apply.Input, r Revision) error {
+// lockAndSave saves the revision as the last good one without applying it.
+func lockAndSave(in apply.Input, r Revision) error {
 	unlock, err := lock(in)
 	if errors.Is(err, fs.ErrPermission) {
-		return nil // who may write nothing has nothing to keep
+		return nil // this user may only plan
 	}
 	if err != nil {
 		return err
@@ -61,7 +60,8 @@ func keep(in apply.Input, r Revision) error {
 	return saveLastGood(in.State, r, in.Now())
 }
 
-// lock takes the node's lock. It is fs.ErrPermission for who may not.
+// lock takes the node's lock. It returns fs.ErrPermission if this user may not take
+// it or may not open the state directory.
 func lock(in apply.Input) (unlock func(), err error) {
 	if in.State == nil {
 		return nil, fs.ErrPermission
@@ -69,8 +69,8 @@ func lock(in apply.Input) (unlock func(), err error) {
 	return apply.Lock(in.RunDir)
 }
 
-// checkPosition looks whether the revision still follows what was applied last:
-// when it was fetched nobody held the lock.
+// checkPosition returns ErrOvertaken if the position of the revision's branch has
+// changed since the fetch, which does not hold the lock.
 func checkPosition(d *state.Dir, r Revision) error {
 	list, err := d.Positions()
 	if err != nil {
@@ -82,7 +82,7 @@ func checkPosition(d *state.Dir, r Revision) error {
 	return nil
 }
 
-// saveLastGood keeps the revision, unless it is what is kept already.
+// saveLastGood saves the revision as the last good one, unless it is saved already.
 func saveLastGood(d *state.Dir, r Revision, now time.Time) error {
 	good := state.LastGood{Revision: r.Commit, URL: r.URL, Branch: r.Branch, Tag: r.Tag, Signer: r.Signer}
 	for _, f := range r.Files {
@@ -100,8 +100,8 @@ func saveLastGood(d *state.Dir, r Revision, now time.Time) error {
 	return d.SaveLastGood(good)
 }
 
-// lastGood is the last good revision, its policies parsed again. It is false
-// where there is none.
+// lastGood returns the last good revision, with its policies parsed again; false if
+// there is none.
 func lastGood(d *state.Dir) (Revision, bool, error) {
 	if d == nil {
 		return Revision{}, false, nil
@@ -116,7 +116,7 @@ func lastGood(d *state.Dir) (Revision, bool, error) {
 	}
 	r.Policies, err = parse(r.Revision)
 	if err != nil {
-		// An older nfsync has found them valid.
+		// An older nfsync found them valid.
 		return Revision{}, false, fmt.Errorf("the last good revision cannot be enforced: %w", err)
 	}
 	return r, true, nil

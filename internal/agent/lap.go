@@ -10,46 +10,46 @@ import (
 	"nfsync.dev/nfsync/internal/state"
 )
 
-// In is what a lap works with.
+// In is the input of Lap.
 type In struct {
 	Fetch Fetcher
-	// Accept is the commit of a rewritten branch that is taken all the same.
+	// Accept is a commit that is applied even if its branch was rewritten.
 	Accept string
-	// Observe plans and reports only: nothing of the machine is changed, and no
-	// position moves.
+	// Observe makes the lap plan only. It changes nothing on the machine, and no
+	// position.
 	Observe bool
-	// Apply is what runs work with. Its State is nil for who may not open it.
-	// Its Wants, Revision, PlanID and Locked are the lap's. Its Restarts bound
-	// what is only planned too.
+	// Apply is the input of the run. Its State is nil if this user may not open
+	// it. Lap sets its Wants, Revision, PlanID and Locked. Its Restarts also bound
+	// a lap that plans only.
 	Apply apply.Input
 }
 
-// Result is what a lap did.
+// Result is the result of a lap.
 type Result struct {
-	// Missed is why the new revision is not in force: it could not be fetched,
+	// Missed says why the new revision is not in force: it could not be fetched,
 	// verified, followed or parsed.
 	Missed error
-	// Revision is the one in force: the new one or, where that was missed, the
-	// last good one. Its Commit is empty where there is none.
+	// Revision is the revision in force: the new one or, if Missed is set, the
+	// last good one. Its Commit is empty if there is none.
 	Revision Revision
-	// Receipt is what was applied; its Kind is empty where nothing was.
+	// Receipt is the receipt of the run; its Kind is empty if there was no run.
 	Receipt apply.Receipt
-	// Plan is what there would be to do, where the lap only observes.
+	// Plan is the plan of a lap that plans only.
 	Plan *nf.Plan
 }
 
-// Lap goes once from the repository to an applied state. What the new revision
-// was missed for is in the result; an error says that the lap itself could not
-// do its work, or not write down what it did.
+// Lap makes one lap: it fetches a revision and applies it, or the last good one if
+// Result.Missed is set. An error means that the lap itself failed, or could not save
+// what it did.
 func Lap(ctx context.Context, in In) (Result, error) {
 	var res Result
 	last, err := positions(in.Apply.State)
 	if err != nil {
 		return res, err
 	}
-	// Read even where it is not needed: damage is told while there is still
-	// something else to fall back on.
-	if _, _, err := lastGood(in.Apply.State); err != nil && !outdated(err) {
+	// The last good revision is read even if it is not needed, so that damage is
+	// reported while there is still another revision to apply.
+	if _, _, err := lastGood(in.Apply.State); err != nil && !isOutdated(err) {
 		return res, err
 	}
 	fresh, err := Fetch(ctx, in.Fetch, last, in.Accept)
@@ -64,9 +64,9 @@ func Lap(ctx context.Context, in In) (Result, error) {
 	return in.fallBack(ctx, res)
 }
 
-// outdated tells that an older nfsync has kept policies which this one finds
-// invalid: no damage, and the next good revision takes their place.
-func outdated(err error) bool {
+// isOutdated reports whether an older nfsync has saved policies that this one finds
+// invalid. This is no damage, and the next good revision replaces them.
+func isOutdated(err error) bool {
 	_, ok := errors.AsType[*InvalidError](err)
 	return ok
 }
@@ -78,28 +78,29 @@ func positions(d *state.Dir) ([]state.Position, error) {
 	return d.Positions()
 }
 
-// enforce brings the new revision into force, or plans it only.
+// enforce applies the new revision. If in.Observe is set it only plans it and saves
+// it as the last good one.
 func (in In) enforce(ctx context.Context, res Result) (_ Result, err error) {
 	if !in.Observe {
 		res.Receipt, err = Enforce(ctx, in.Apply, res.Revision)
 		return res, err
 	}
-	if err := keep(in.Apply, res.Revision); err != nil {
+	if err := lockAndSave(in.Apply, res.Revision); err != nil {
 		return res, err
 	}
-	res.Plan, err = in.observe(ctx, res.Revision)
+	res.Plan, err = in.plan(ctx, res.Revision)
 	return res, err
 }
 
-// fallBack does the same with the last good revision, if there is one. Neither
-// it nor a position changes.
+// fallBack applies or plans the last good revision, if there is one. Neither it nor
+// a position changes.
 func (in In) fallBack(ctx context.Context, res Result) (Result, error) {
 	run := in.Apply
 	if !in.Observe {
 		unlock, err := lock(run)
 		switch {
 		case errors.Is(err, fs.ErrPermission):
-			run.State = nil // Run only looks then
+			run.State = nil // without it Run only plans
 		case err != nil:
 			return res, err
 		default:
@@ -107,13 +108,13 @@ func (in In) fallBack(ctx context.Context, res Result) (Result, error) {
 			run.Locked = true
 		}
 	}
-	good, any, err := lastGood(in.Apply.State)
-	if err != nil || !any {
+	good, exists, err := lastGood(in.Apply.State)
+	if err != nil || !exists {
 		return res, err
 	}
 	res.Revision = good
 	if in.Observe {
-		res.Plan, err = in.observe(ctx, good)
+		res.Plan, err = in.plan(ctx, good)
 		return res, err
 	}
 	run.Wants, run.Revision = good.Policies.Resolve, good.Commit
@@ -121,8 +122,8 @@ func (in In) fallBack(ctx context.Context, res Result) (Result, error) {
 	return res, err
 }
 
-// observe plans the revision and changes nothing.
-func (in In) observe(ctx context.Context, r Revision) (*nf.Plan, error) {
+// plan returns the plan of a revision, and changes nothing.
+func (in In) plan(ctx context.Context, r Revision) (*nf.Plan, error) {
 	plan, err := apply.Plan(ctx, apply.Question{Facts: apply.Live(in.Apply.Machine, apply.MemoryOf(in.Apply.State)),
 		Wants: r.Policies.Resolve, Revision: r.Commit, Restarts: in.Apply.Restarts})
 	if err != nil {

@@ -11,18 +11,19 @@ import (
 	"nfsync.dev/nfsync/internal/state"
 )
 
-// Fetcher brings the revision that is to be applied, and has verified it:
-// source.Fetch with its configuration.
+// Fetcher returns the verified revision to apply. It is source.Fetch with its
+// configuration.
 type Fetcher func(ctx context.Context, last []source.Position, accept string) (source.Revision, error)
 
-// Revision is a good revision: fetched, verified, and its policies are valid.
+// Revision is a good revision: it was fetched and verified, and its policies are
+// valid.
 type Revision struct {
 	source.Revision
 	Policies spec.Policies
-	follows  string // the commit of its branch that was applied last when it was fetched
+	follows  string // the position of its branch at the time of the fetch
 }
 
-// InvalidError is a revision whose policies are not valid.
+// InvalidError means that the policies of a revision are invalid.
 type InvalidError struct {
 	Commit      string
 	Diagnostics []spec.Diagnostic
@@ -36,9 +37,9 @@ func (e *InvalidError) Error() string {
 	return text
 }
 
-// Fetch brings a revision that may be applied after last, the positions so far.
-// accept is the commit of a rewritten branch that is taken all the same. Its
-// errors are those of source.Fetch, and *InvalidError.
+// Fetch returns a revision that may be applied after last, the positions so far.
+// accept is a commit that is accepted even if its branch was rewritten. The errors
+// are those of source.Fetch, and *InvalidError.
 func Fetch(ctx context.Context, fetch Fetcher, last []state.Position, accept string) (Revision, error) {
 	positions := make([]source.Position, len(last))
 	for i, p := range last {
@@ -61,7 +62,7 @@ func parse(r source.Revision) (spec.Policies, error) {
 	return policies, nil
 }
 
-// SpecFiles are the revision's policy files as package spec takes them.
+// SpecFiles returns the revision's policy files as the input of package spec.
 func SpecFiles(r source.Revision) []spec.File {
 	files := make([]spec.File, len(r.Files))
 	for i, f := range r.Files {
@@ -70,8 +71,9 @@ func SpecFiles(r source.Revision) []spec.File {
 	return files
 }
 
-// invalidTree makes of what must not be in a commit's tree what it is in a
-// directory too: an error in that file.
+// invalidTree converts an error about a file in a commit's tree, for example a
+// symbolic link, to an *InvalidError with that file, as for a policy directory. It
+// returns any other error as it is.
 func invalidTree(err error) error {
 	tree, ok := errors.AsType[*source.TreeError](err)
 	if !ok || tree.Commit == "" {
@@ -80,7 +82,8 @@ func invalidTree(err error) error {
 	return &InvalidError{tree.Commit, []spec.Diagnostic{{Rule: spec.RuleForbiddenFile, File: tree.Path, Line: 1, Column: 1, Message: tree.Why}}}
 }
 
-// positionOf is the commit of the revision's branch that was applied last.
+// positionOf returns the commit of the revision's branch that was applied last;
+// empty if there is none.
 func positionOf(list []state.Position, r source.Revision) string {
 	i := slices.IndexFunc(list, func(p state.Position) bool { return p.URL == r.URL && p.Branch == r.Branch })
 	if r.Branch == "" || i < 0 {

@@ -10,34 +10,34 @@ import (
 	"nfsync.dev/nfsync/internal/spec"
 )
 
-// Restarts bounds the restarts of containers that a run may make at that time,
-// which is in the node's time zone.
+// Restarts returns the bounds of the restarts of containers that a run may make at
+// the time now, which must be in the node's time zone.
 func Restarts(r spec.Restarts, now time.Time) nf.Restarts {
 	bounds := nf.Restarts{Max: r.MaxRestarts}
-	if r.Window != nil && !inside(r.Window, now) {
+	if r.Window != nil && !isInside(r.Window, now) {
 		bounds.Held = "outside the restart window " + describe(r.Window)
 	}
 	return bounds
 }
 
-// inside tells whether a time is in the window, whose start belongs to it and
-// whose end does not. One that passes midnight is on the day after it began too.
-func inside(w *spec.Window, now time.Time) bool {
+// isInside reports whether a time is in the window. The start belongs to the window,
+// the end does not. A window that passes midnight ends on the day after it began.
+func isInside(w *spec.Window, now time.Time) bool {
 	at := time.Duration(now.Hour())*time.Hour + time.Duration(now.Minute())*time.Minute
 	today := now.Weekday()
 	if w.Start < w.End {
-		return begins(w, today) && w.Start <= at && at < w.End
+		return beginsOn(w, today) && w.Start <= at && at < w.End
 	}
 	yesterday := (today + 6) % 7
-	return begins(w, today) && at >= w.Start || begins(w, yesterday) && at < w.End
+	return beginsOn(w, today) && at >= w.Start || beginsOn(w, yesterday) && at < w.End
 }
 
-// begins tells whether the window begins on that day of the week.
-func begins(w *spec.Window, day time.Weekday) bool {
+// beginsOn reports whether the window begins on that day of the week.
+func beginsOn(w *spec.Window, day time.Weekday) bool {
 	return len(w.Days) == 0 || slices.Contains(w.Days, day)
 }
 
-// describe is the window as people read it: Sat,Sun 02:00–04:00.
+// describe returns the window as text, such as "Sat,Sun 02:00–04:00".
 func describe(w *spec.Window) string {
 	var days []string
 	for i := range 7 {

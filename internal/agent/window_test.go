@@ -9,7 +9,7 @@ import (
 	"nfsync.dev/nfsync/internal/spec"
 )
 
-// A window is a time of the day in the node's own time; one that passes midnight
+// A window is a time of day in the node's time zone. A window that passes midnight
 // belongs to the day on which it begins. 2026-03-01 is a Sunday.
 func TestRestartWindow(t *testing.T) {
 	const outside = "outside the restart window "
@@ -38,15 +38,15 @@ func TestRestartWindow(t *testing.T) {
 		{"after midnight, begun the day before", night, "2026-03-01 01:14:59", ""},
 		{"after midnight, not begun the day before", night, "2026-03-06 01:00:00", outside + "Fri,Sat 22:30–01:15"},
 		{"its end after midnight", night, "2026-03-07 01:15:00", outside + "Fri,Sat 22:30–01:15"},
-		{"over the week's end: Saturday night is Sunday's", night, "2026-03-08 00:30:00", ""},
+		{"after midnight, from Saturday to Sunday", night, "2026-03-08 00:30:00", ""},
 		{"every day", daily, "2026-03-04 05:59:00", ""},
 		{"every day, outside", daily, "2026-03-04 06:00:00", outside + "00:00–06:00"},
 		{"to midnight", toMidnight, "2026-03-07 23:59:59", ""},
 		{"at midnight", toMidnight, "2026-03-08 00:00:00", outside + "Sat 23:00–00:00"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			// Noon in Greenwich is another day and hour in this zone: what counts
-			// is what the node's clock shows.
+			// In this zone the day and the hour differ from those in UTC: the
+			// window is in the node's zone.
 			now, err := time.ParseInLocation(time.DateTime, test.now, time.FixedZone("far", 13*3600))
 			if err != nil {
 				t.Fatal(err)

@@ -9,9 +9,9 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// hasBootFiles tells whether boot files are the node's: what reads them at the
-// next start sets values of the initial network namespace, so the node's must
-// be proved to be that one, looked at from inside.
+// hasBootFiles reports whether boot files apply to the node. What reads them at
+// the next start sets values of the initial network namespace, so the node's
+// namespace must be proved to be that one, from inside.
 func (m *Machine) hasBootFiles() (initial bool, err error) {
 	err = m.inNode(func() error {
 		initial = netns.IsInitial(m.cfg.FS.Proc)
@@ -21,12 +21,12 @@ func (m *Machine) hasBootFiles() (initial bool, err error) {
 }
 
 // observeBoot adds what boot files say to the facts of the node. A value that
-// only they know becomes a fact that is absent live. Where they are not the
-// node's nothing of them is read.
+// only they have becomes a fact that is absent live. Boot files that do not apply
+// to the node are not read.
 func (m *Machine) observeBoot(s *nf.Snapshot) {
 	initial, err := m.hasBootFiles()
 	if err != nil || !initial {
-		return // observeNode says why the namespace cannot be entered
+		return // observeNode records why the namespace cannot be entered
 	}
 	s.Capabilities.BootFiles = true
 	values, err := m.cfg.FS.BootValues()
@@ -36,7 +36,7 @@ func (m *Machine) observeBoot(s *nf.Snapshot) {
 	for _, k := range slices.Sorted(maps.Keys(values)) {
 		v := values[k]
 		setBoot(s, k, &v)
-		s.Warnings = append(s.Warnings, leftover(s, k, v)...)
+		s.Warnings = append(s.Warnings, leftoverWarnings(s, k, v)...)
 	}
 	declared := m.cfg.FS.Declared()
 	for _, k := range declared.Keys() {
@@ -60,21 +60,21 @@ func (m *Machine) observeBoot(s *nf.Snapshot) {
 	}
 }
 
-// leftover warns of a module that is not there any more, after an upgrade of
-// the kernel say, and that nfsync's own boot files still load. Keeping out what
-// is not there does no harm.
-func leftover(s *nf.Snapshot, k nf.Key, v nf.Value) []nf.Warning {
+// leftoverWarnings warns of a module that nfsync's own boot files load and that no
+// longer exists, for example since an upgrade of the kernel. To keep out such a
+// module does no harm.
+func leftoverWarnings(s *nf.Snapshot, k nf.Key, v nf.Value) []nf.Warning {
 	name, isModule := k.Module()
 	state, _, _ := v.Module()
 	if _, found := s.Modules.Find(name); !isModule || found || !s.Modules.Complete || state != nf.ModuleLoaded {
 		return nil
 	}
 	return []nf.Warning{{Code: nf.WarnBootLeftover, Target: nf.Node, Key: k,
-		Message: fmt.Sprintf("/etc/modules-load.d/nfsync.conf lists the module %s, which this kernel does not have: take that line out, unless another kernel of this node has it", name)}}
+		Message: fmt.Sprintf("/etc/modules-load.d/nfsync.conf lists the module %s, which this kernel does not have: remove that line, unless another kernel of this node has the module", name)}}
 }
 
-// setBoot gives a key of the node its boot value; nil where the files do not
-// name it. One of a module that does not exist has no place.
+// setBoot sets the boot value of a key of the node; nil if the boot files do not
+// name the key. The value of a module that does not exist is dropped.
 func setBoot(s *nf.Snapshot, k nf.Key, v *nf.Value) {
 	if name, ok := k.Module(); ok {
 		if f, found := s.Modules.Find(name); found && f.Name == name {
@@ -87,7 +87,7 @@ func setBoot(s *nf.Snapshot, k nf.Key, v *nf.Value) {
 	s.Host.SetFact(f)
 }
 
-// refreshBoot reads again what nfsync's own boot files bring of one key.
+// refreshBoot re-reads the value that nfsync's own boot files have of one key.
 func (m *Machine) refreshBoot(s *nf.Snapshot, k nf.Key) error {
 	initial, err := m.hasBootFiles()
 	if err != nil || !initial {
@@ -105,14 +105,14 @@ func (m *Machine) refreshBoot(s *nf.Snapshot, k nf.Key) error {
 	return nil
 }
 
-// setNextStart saves a key of the node for the next start.
-func (m *Machine) setNextStart(c nf.Change) error {
+// saveBoot saves a key of the node for the next start.
+func (m *Machine) saveBoot(c nf.Change) error {
 	initial, err := m.hasBootFiles()
 	switch {
 	case err != nil:
 		return err
 	case !initial:
-		return fmt.Errorf("cannot save %s of %s: boot files are about the initial network namespace, and this is another", c.Key, c.Target)
+		return fmt.Errorf("cannot save %s of %s: boot files apply to the initial network namespace, and this is another", c.Key, c.Target)
 	}
 	return m.cfg.FS.SetBoot(c.Key, c.To)
 }

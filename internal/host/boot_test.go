@@ -15,8 +15,8 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// rooted is this kernel with other boot files.
-func rooted(t *testing.T, files map[string]string) kernel.FS {
+// withBootFiles returns this kernel with these boot files.
+func withBootFiles(t *testing.T, files map[string]string) kernel.FS {
 	t.Helper()
 	fs := realFS
 	fs.Root = t.TempDir()
@@ -34,19 +34,20 @@ func TestConformanceBoot(t *testing.T) {
 	hosttest.RunBoot(t, func(t *testing.T) hosttest.Stage {
 		dir := t.TempDir()
 		return hosttest.Stage{
-			Machine: New(Config{FS: rooted(t, nil), NetnsDir: dir}),
+			Machine: New(Config{FS: withBootFiles(t, nil), NetnsDir: dir}),
 			Add:     func(name string, _ ...string) { addNamespace(t, dir, name) },
 		}
 	})
 }
 
-// The node's namespace is proved initial from inside, whatever names it.
+// Boot files apply only if the node's namespace is the initial one. That is proved
+// from inside it, whatever file names it.
 func TestNamedInitialNamespaceBoots(t *testing.T) {
-	if !as(t, syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNET}) {
+	if !inProcess(t, syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNET}) {
 		return
 	}
 	initial := fmt.Sprintf("/proc/%d/ns/net", os.Getppid())
-	fs := rooted(t, map[string]string{"etc/sysctl.d/90-nfsync.conf": "net.netfilter.nf_conntrack_max = 5\n"})
+	fs := withBootFiles(t, map[string]string{"etc/sysctl.d/90-nfsync.conf": "net.netfilter.nf_conntrack_max = 5\n"})
 	for named, want := range map[string]bool{initial: true, "/proc/self/ns/net": false, "": false} {
 		m := New(Config{FS: fs, NetnsDir: t.TempDir(), NodeNetns: named})
 		s := observe(t, m, nf.Ask{})
@@ -60,24 +61,24 @@ func TestNamedInitialNamespaceBoots(t *testing.T) {
 	}
 }
 
-// What boot files say becomes part of the node's facts: also of values that
-// the kernel does not have now.
+// The node's facts include what boot files say, even about values that the kernel
+// does not have now.
 func TestBootFacts(t *testing.T) {
-	fs := rooted(t, map[string]string{
-		"etc/sysctl.d/90-nfsync.conf":    "net.netfilter.nf_conntrack_gone = 5\n",
-		"etc/sysctl.d/99-other.conf":     "net.netfilter.nf_conntrack_max = 7\nnet.netfilter.nf_conntrack_away = 1\n",
+	fs := withBootFiles(t, map[string]string{
+		"etc/sysctl.d/90-nfsync.conf":    "net.netfilter.nf_conntrack_ours = 5\n",
+		"etc/sysctl.d/99-other.conf":     "net.netfilter.nf_conntrack_max = 7\nnet.netfilter.nf_conntrack_theirs = 1\n",
 		"etc/modules-load.d/nfsync.conf": "nf_conntrack\nno_such_module\n",
 		"etc/modprobe.d/nfsync.conf":     "install kept_out /bin/false\n",
 		"etc/modprobe.d/other.conf":      "blacklist nf-conntrack\ninstall nf_conn* /bin/false\n",
 	})
 	m := New(Config{FS: fs, NetnsDir: t.TempDir()})
 	s := observe(t, m, nf.Ask{})
-	gone, away, limit := s.Host.Fact(nf.SysctlKey("nf_conntrack_gone")), s.Host.Fact(nf.SysctlKey("nf_conntrack_away")), s.Host.Fact(nf.KeyMax)
-	if !gone.Live.IsAbsent() || gone.Boot == nil || *gone.Boot != nf.Number(5) || gone.Declared != nil {
-		t.Errorf("a value that only nfsync's file has: %+v", gone)
+	ours, theirs, limit := s.Host.Fact(nf.SysctlKey("nf_conntrack_ours")), s.Host.Fact(nf.SysctlKey("nf_conntrack_theirs")), s.Host.Fact(nf.KeyMax)
+	if !ours.Live.IsAbsent() || ours.Boot == nil || *ours.Boot != nf.Number(5) || ours.Declared != nil {
+		t.Errorf("a value that only nfsync's file has: %+v", ours)
 	}
-	if !away.Live.IsAbsent() || away.Boot != nil || len(away.Declared) != 1 {
-		t.Errorf("a value that only another file has: %+v", away)
+	if !theirs.Live.IsAbsent() || theirs.Boot != nil || len(theirs.Declared) != 1 {
+		t.Errorf("a value that only another file has: %+v", theirs)
 	}
 	if want := []nf.Declaration{{File: "/etc/sysctl.d/99-other.conf", Line: 1, Value: nf.Number(7)}}; limit.Live.IsAbsent() || limit.Boot != nil || !slices.Equal(limit.Declared, want) {
 		t.Errorf("a value that another file sets: %+v", limit)
@@ -91,16 +92,16 @@ func TestBootFacts(t *testing.T) {
 		keys = append(keys, f.Key)
 	}
 	if _, ok := s.Modules.Find("no_such_module"); ok || !slices.IsSorted(keys) {
-		t.Errorf("a boot file made a module, or keys %v", keys)
+		t.Errorf("a boot file added a module, or the keys are not sorted: %v", keys)
 	}
 	if s.Modules.Complete != slices.ContainsFunc(s.Warnings, func(w nf.Warning) bool {
 		return w.Code == nf.WarnBootLeftover && w.Key == nf.ModuleKey("no_such_module")
 	}) || slices.ContainsFunc(s.Warnings, func(w nf.Warning) bool {
 		return w.Key == nf.ModuleKey("nf_conntrack") || w.Key == nf.ModuleKey("kept_out")
 	}) {
-		t.Errorf("the modules are complete: %v, and the warnings %+v", s.Modules.Complete, s.Warnings)
+		t.Errorf("complete modules: %v, warnings %+v", s.Modules.Complete, s.Warnings)
 	}
-	// A look at what is live keeps all that.
+	// A refresh of the live value leaves what boot files say as it is.
 	for _, k := range []nf.Key{nf.KeyMax, nf.ModuleKey("nf_conntrack")} {
 		if err := m.Refresh(context.Background(), &s, nf.Change{Target: nf.Node, Key: k, Layer: nf.LayerLive}); err != nil {
 			t.Fatal(err)
@@ -111,10 +112,10 @@ func TestBootFacts(t *testing.T) {
 	}
 }
 
-// A file of nfsync's that is not understood makes what the next start brings
-// unknown, and is not written over.
-func TestBootFilesThatAreNotUnderstood(t *testing.T) {
-	fs := rooted(t, map[string]string{"etc/sysctl.d/90-nfsync.conf": "net.netfilter.nf_conntrack_max = 5\nrubbish\n"})
+// If nfsync cannot parse its own boot file, the boot values are unknown and the
+// file is not overwritten.
+func TestUnparsableBootFile(t *testing.T) {
+	fs := withBootFiles(t, map[string]string{"etc/sysctl.d/90-nfsync.conf": "net.netfilter.nf_conntrack_max = 5\nrubbish\n"})
 	m := New(Config{FS: fs, NetnsDir: t.TempDir()})
 	s := observe(t, m, nf.Ask{})
 	why := s.Capabilities.BootUnknown
@@ -123,7 +124,7 @@ func TestBootFilesThatAreNotUnderstood(t *testing.T) {
 	}
 	c := nf.Change{Target: nf.Node, Key: nf.KeyMax, Layer: nf.LayerBoot, To: nf.Number(6)}
 	if err := m.Set(context.Background(), &s, c); err == nil {
-		t.Error("it was written over")
+		t.Error("the file was overwritten")
 	}
 	path := filepath.Join(fs.Root, "etc/sysctl.d/90-nfsync.conf")
 	if err := os.Remove(path); err != nil {

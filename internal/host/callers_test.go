@@ -10,10 +10,10 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// One caller observes for a status page while another makes changes: neither
-// retargets the other. What the second holds of a container that was recreated
-// is gone, however often the first sees the new one; and its changes of another
-// container go on.
+// One caller observes for a status page while another makes changes. The second
+// caller's snapshot has a container that was recreated since: for it the container
+// is nf.ErrGone, however often the first caller observes the new instance. Its
+// changes of another container go on.
 func TestTwoCallers(t *testing.T) {
 	const rounds = 50
 	ctx := context.Background()

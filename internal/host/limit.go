@@ -13,14 +13,15 @@ type sysctls interface {
 	SetSysctl(k nf.Key, n int64) error
 }
 
-// limit is the conntrack.max of one namespace, and the way into it.
+// limit is the conntrack.max of one network namespace. enter runs a function in
+// that namespace.
 type limit struct {
-	fs sysctls
-	in func(func() error) error
+	fs    sysctls
+	enter func(func() error) error
 }
 
 func (l limit) read() (n int64, err error) {
-	err = l.in(func() error {
+	err = l.enter(func() error {
 		v := l.fs.Sysctls([]nf.Key{nf.KeyMax}, false)[0].Live
 		var ok bool
 		if n, ok = v.Number(); !ok {
@@ -32,5 +33,5 @@ func (l limit) read() (n int64, err error) {
 }
 
 func (l limit) write(n int64) error {
-	return l.in(func() error { return l.fs.SetSysctl(nf.KeyMax, n) })
+	return l.enter(func() error { return l.fs.SetSysctl(nf.KeyMax, n) })
 }

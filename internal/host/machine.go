@@ -1,10 +1,9 @@
-// Package host is one machine: the kernel and the container runtimes of a node
-// together. It lists, observes and changes, and decides nothing.
+// Package host joins the kernel and the container runtimes of a node into one
+// machine. It lists, observes and changes, and decides nothing.
 //
-// It returns what it observes as a snapshot, and makes changes on the containers
-// of a snapshot that its caller has. A target is identified by its instance, so a
-// container that was recreated under the same name is never taken for the one
-// that was observed: that one is nf.ErrGone.
+// An observation returns a snapshot, and a change applies to a container of a
+// snapshot. The instance identifies the container: if it was recreated under the
+// same name since the snapshot, the change fails with nf.ErrGone.
 package host
 
 import (
@@ -23,27 +22,27 @@ import (
 	"nfsync.dev/nfsync/internal/vz"
 )
 
-// Config says which machine it is. Only FS is required.
+// Config configures a Machine. Only FS is required.
 type Config struct {
 	NodeName string            // empty: the kernel's node name
 	Labels   map[string]string // of the node
 	FS       kernel.FS
-	Runtimes []string // the nf.Runtime constants; empty: all. One that this node lacks is no error.
+	Runtimes []string // nf.Runtime constants; empty: all. One that this node lacks is no error.
 	NetnsDir string   // empty: netns.DefaultDir
-	VZRoot   string   // below which Virtuozzo is; empty: /
-	// VZTimeouts bound the runs of Virtuozzo's programs; zero: as package vz has it.
+	VZRoot   string   // the root of Virtuozzo's files; empty: /
+	// VZTimeouts bound the runs of Virtuozzo's programs; zero: the defaults of package vz.
 	VZTimeouts vz.Timeouts
-	// NodeNetns is the file of the node's network namespace. Empty, it is
-	// nfsync's own, if that is the kernel's first.
+	// NodeNetns is the file of the node's network namespace. If it is empty, the
+	// node's namespace is nfsync's own, provided that this is the initial one.
 	NodeNetns string
 }
 
-// Machine is the node that nfsync runs on. It keeps nothing between calls, so
-// that many goroutines can use it: what a caller has observed is in the caller's
+// Machine is the node that nfsync runs on. It has no state between calls, so that
+// many goroutines can use it: what a caller has observed is in the caller's
 // snapshot.
 type Machine struct{ cfg Config }
 
-// New returns the machine of that configuration. Nothing is read yet.
+// New returns the machine of a configuration. It reads nothing yet.
 func New(cfg Config) *Machine {
 	if cfg.NetnsDir == "" {
 		cfg.NetnsDir = netns.DefaultDir
@@ -51,8 +50,9 @@ func New(cfg Config) *Machine {
 	return &Machine{cfg: cfg}
 }
 
-// List observes identities only: the node, its containers without facts, and
-// what keeps nfsync from changing anything.
+// List identifies the node and its containers, and reads no facts but the levels
+// that a runtime knows. If nfsync does not know the node's network namespace, the
+// capabilities deny every change.
 func (m *Machine) List(ctx context.Context) (nf.Snapshot, error) {
 	if err := ctx.Err(); err != nil {
 		return nf.Snapshot{}, err
@@ -70,7 +70,7 @@ func (m *Machine) List(ctx context.Context) (nf.Snapshot, error) {
 		return nf.Snapshot{}, err
 	}
 	if len(own) == 0 {
-		deny(&s.Capabilities, "nfsync is not in the node's network namespace: its own is not the kernel's first, and no other is named as the node's")
+		deny(&s.Capabilities, "nfsync is not in the node's network namespace: its own is not the initial one, and no other is named as the node's")
 	}
 	claimed, err := m.listVZ(ctx, &s)
 	if err != nil {
@@ -86,10 +86,10 @@ func (m *Machine) List(ctx context.Context) (nf.Snapshot, error) {
 	return s, nil
 }
 
-// listNetns lists the named namespaces that no other runtime has. They are the
-// first, as the containers are sorted by runtime.
+// listNetns lists the named namespaces that no other runtime claims. They come
+// first, because the containers are sorted by runtime.
 func (m *Machine) listNetns(ctx context.Context, s *nf.Snapshot, own []netns.Identity, claimed claims) error {
-	if !m.has(nf.RuntimeNetns) {
+	if !m.enabled(nf.RuntimeNetns) {
 		return nil
 	}
 	runtime := m.netns(s.BootID)
@@ -107,19 +107,20 @@ func (m *Machine) listNetns(ctx context.Context, s *nf.Snapshot, own []netns.Ide
 	return nil
 }
 
-func (m *Machine) has(name string) bool {
-	return len(m.cfg.Runtimes) == 0 || slices.Contains(m.cfg.Runtimes, name)
+// enabled reports whether the configuration asks for the runtime.
+func (m *Machine) enabled(runtime string) bool {
+	return len(m.cfg.Runtimes) == 0 || slices.Contains(m.cfg.Runtimes, runtime)
 }
 
 func (m *Machine) netns(bootID string) netns.Runtime {
 	return netns.Runtime{Dir: m.cfg.NetnsDir, BootID: bootID}
 }
 
-// nodeNamespaces returns the namespaces that are never a container: the one that
-// is named as the node's, and nfsync's own if it is the kernel's first. With
-// neither, nfsync does not know the node's.
+// nodeNamespaces returns the network namespaces that are never a container's: the
+// one that is named as the node's, and nfsync's own if it is the initial one. If
+// there is neither, nfsync does not know the node's namespace.
 func (m *Machine) nodeNamespaces() (own []netns.Identity, err error) {
-	if m.initial() {
+	if m.isInInitial() {
 		id, err := netns.Own()
 		if err != nil {
 			return nil, fmt.Errorf("cannot identify nfsync's own network namespace: %w", err)
@@ -136,14 +137,15 @@ func (m *Machine) nodeNamespaces() (own []netns.Identity, err error) {
 	return own, nil
 }
 
-func (m *Machine) initial() bool {
+// isInInitial reports whether nfsync runs in the initial network namespace.
+func (m *Machine) isInInitial() bool {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	return netns.IsInitial(m.cfg.FS.Proc)
 }
 
-// inNode runs f in the node's network namespace, or, where that is not known,
-// in nfsync's own, to read what there is.
+// inNode runs f in the node's network namespace. If that is not known, f runs in
+// nfsync's own: List has denied every change, and f only reads.
 func (m *Machine) inNode(f func() error) error {
 	if m.cfg.NodeNetns == "" {
 		runtime.LockOSThread()
@@ -156,8 +158,8 @@ func (m *Machine) inNode(f func() error) error {
 	return nil
 }
 
-// inContainer runs f in the network namespace of a container; nf.ErrGone where
-// that instance does not exist any more.
+// inContainer runs f in the network namespace of a container. It returns
+// nf.ErrGone if that instance no longer exists.
 func (m *Machine) inContainer(bootID string, c *nf.Container, f func() error) error {
 	switch c.Runtime {
 	case nf.RuntimeNetns:
@@ -169,10 +171,10 @@ func (m *Machine) inContainer(bootID string, c *nf.Container, f func() error) er
 		}
 		return vz.Enter(c.ID, c.Instance, f)
 	}
-	return fmt.Errorf("cannot enter %s: no such runtime here: %w", c.Target(), nf.ErrGone)
+	return fmt.Errorf("cannot enter %s: no such runtime: %w", c.Target(), nf.ErrGone)
 }
 
-// containerOf returns the container that a change is for, as the snapshot has it.
+// containerOf returns the snapshot's container for a target, or nf.ErrGone.
 func containerOf(s *nf.Snapshot, t nf.Target) (*nf.Container, error) {
 	if _, c, ok := s.Find(t); ok && c != nil {
 		return c, nil
@@ -180,6 +182,6 @@ func containerOf(s *nf.Snapshot, t nf.Target) (*nf.Container, error) {
 	return nil, fmt.Errorf("cannot find %s: %w", t, nf.ErrGone)
 }
 
-// isGone reports whether a target has vanished, as opposed to one that cannot be
-// read.
+// isGone reports whether the error means that a target has vanished. A target that
+// cannot be read has not.
 func isGone(err error) bool { return errors.Is(err, nf.ErrGone) }

@@ -18,7 +18,7 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// The real machine, with a new namespace as the node's.
+// The real machine passes the suite, with a new namespace as the node's.
 func TestConformance(t *testing.T) {
 	hosttest.Run(t, func(t *testing.T) hosttest.Stage {
 		dir := t.TempDir()
@@ -53,15 +53,15 @@ func TestIdentity(t *testing.T) {
 	}
 	name, err := os.Hostname()
 	if s := observe(t, New(Config{FS: realFS, NetnsDir: t.TempDir()}), nf.Ask{}); err != nil || s.Node.Name != name {
-		t.Errorf("the kernel's name is %q, not %q, %v", name, s.Node.Name, err)
+		t.Errorf("the node is %q, want the kernel's name %q, %v", s.Node.Name, name, err)
 	}
 	if why, ok := s.Capabilities.Denied[nf.AbilityNode]; ok {
-		t.Errorf("root in the initial namespace may change the node: %s", why)
+		t.Errorf("root in the initial namespace may not change the node: %s", why)
 	}
 }
 
-// Neither nfsync's own initial namespace nor the one that is named is a
-// container, whatever file names it.
+// nfsync's own namespace, which is the initial one, and the namespace that is named
+// as the node's are not containers, whatever file names them.
 func TestNodeNamespacesAreNoContainers(t *testing.T) {
 	dir := t.TempDir()
 	addNamespace(t, dir, "web")
@@ -111,19 +111,20 @@ func TestRuntimes(t *testing.T) {
 	file := filepath.Join(dir, "web")
 	s := observe(t, New(Config{FS: realFS, NetnsDir: file}), nf.Ask{})
 	if len(s.Warnings) != 1 || s.Warnings[0].Code != nf.WarnRuntimeBroken {
-		t.Errorf("a runtime that cannot be read: %v", s.Warnings)
+		t.Errorf("a broken runtime: %v", s.Warnings)
 	}
 }
 
-func TestNodeNamespaceThatIsNone(t *testing.T) {
+func TestInvalidNodeNamespace(t *testing.T) {
 	for _, path := range []string{filepath.Join(t.TempDir(), "none"), os.Args[0]} {
 		if _, err := New(Config{FS: realFS, NetnsDir: t.TempDir(), NodeNetns: path}).List(context.Background()); err == nil {
-			t.Errorf("%s was taken as the node's namespace", path)
+			t.Errorf("%s was accepted as the node's namespace", path)
 		}
 	}
 }
 
-// Rules of one namespace are its own: they make its level and its tracking.
+// The rules of a namespace determine its level and its tracking, and those of no
+// other.
 func TestLevelOfRules(t *testing.T) {
 	dir := t.TempDir()
 	m := New(Config{FS: realFS, NetnsDir: dir, NodeNetns: addNamespace(t, t.TempDir(), "node")})
@@ -145,7 +146,7 @@ func TestLevelOfRules(t *testing.T) {
 	}
 }
 
-// However many there are, each container is read as the first is.
+// Each of many containers is read as completely as the first.
 func TestManyContainers(t *testing.T) {
 	dir := t.TempDir()
 	m := New(Config{FS: realFS, NetnsDir: dir})
@@ -168,8 +169,8 @@ func TestManyContainers(t *testing.T) {
 	}
 }
 
-// A container that has vanished is told from one that was made anew, and no
-// other is touched.
+// A container that has vanished is distinguished from one that was recreated, and
+// the others are read.
 func TestContainerVanishesWhileObserved(t *testing.T) {
 	dir := t.TempDir()
 	m := New(Config{FS: realFS, NetnsDir: dir})
@@ -192,8 +193,9 @@ func TestContainerVanishesWhileObserved(t *testing.T) {
 	}
 }
 
-// A runtime that breaks on the way answers for none of its containers.
-func TestRefreshOfBrokenRuntime(t *testing.T) {
+// If a runtime breaks after the observation, a refresh that needs every namespace
+// fails.
+func TestRefreshWithBrokenRuntime(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "netns")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -211,10 +213,10 @@ func TestRefreshOfBrokenRuntime(t *testing.T) {
 	}
 }
 
-// In a network namespace that is not the kernel's first nfsync reads what it
-// can and may change nothing, unless that is named as the node's.
+// In a network namespace that is not the initial one, nfsync reads its own and may
+// change nothing, unless that namespace is named as the node's.
 func TestNotInTheNodesNamespace(t *testing.T) {
-	if !as(t, syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS}) {
+	if !inProcess(t, syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS}) {
 		return
 	}
 	dir := t.TempDir()
@@ -228,7 +230,7 @@ func TestNotInTheNodesNamespace(t *testing.T) {
 		}
 	}
 	if !s.Host.Fact(nf.KeyMax).ReadOnly || len(s.Containers) != 1 {
-		t.Errorf("it reads its own namespace: %+v, %+v", s.Host.Fact(nf.KeyMax), s.Containers)
+		t.Errorf("its own namespace is not read: %+v, %+v", s.Host.Fact(nf.KeyMax), s.Containers)
 	}
 	s = observe(t, New(Config{FS: realFS, NetnsDir: dir, NodeNetns: "/proc/self/ns/net"}), nf.Ask{})
 	if why, ok := s.Capabilities.Denied[nf.AbilityNode]; ok || len(s.Containers) != 0 {
@@ -236,9 +238,10 @@ func TestNotInTheNodesNamespace(t *testing.T) {
 	}
 }
 
-// Without privileges nfsync says what it lacks; what it cannot read is unknown.
+// Without privileges every kind of change is denied with a reason, and what cannot
+// be read is unknown.
 func TestUnprivileged(t *testing.T) {
-	const dir = "/run/nfsync-unprivileged" // below a mount of its own, which anybody may enter
+	const dir = "/run/nfsync-unprivileged" // its own mount, which every user may search
 	if os.Getenv(role) == "" {
 		if err := errors.Join(os.MkdirAll(dir, 0o755), unix.Mount("nfsync", dir, "tmpfs", 0, "mode=0755")); err != nil {
 			t.Fatal(err)
@@ -247,13 +250,13 @@ func TestUnprivileged(t *testing.T) {
 		addNamespace(t, dir, "web")
 		addNamespace(t, dir, "node")
 	}
-	if !as(t, syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}) {
+	if !inProcess(t, syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}) {
 		return
 	}
 	s := observe(t, New(Config{FS: realFS, NetnsDir: dir}), nf.Ask{All: true})
 	for _, ability := range []string{nf.AbilityModules, nf.AbilityNode, nf.AbilityContainers} {
 		if s.Capabilities.Denied[ability] == "" {
-			t.Errorf("nobody may change %s", ability)
+			t.Errorf("the user nobody may change %s", ability)
 		}
 	}
 	if _, c, ok := s.Find(target("web")); !ok || c.Instance == "" || !strings.Contains(c.Unobservable, "not permitted") {
@@ -264,18 +267,18 @@ func TestUnprivileged(t *testing.T) {
 	}
 	s = observe(t, New(Config{FS: realFS, NetnsDir: dir, NodeNetns: filepath.Join(dir, "node")}), nf.Ask{All: true})
 	if !s.Host.Fact(nf.KeyMax).Live.IsUnknown() || !s.Host.Count.IsUnknown() || s.Host.Rules.Unknown == "" || s.Capabilities.Denied[nf.AbilityNode] == "" {
-		t.Errorf("a node's namespace that cannot be entered: %+v, %+v", s.Host, s.Capabilities)
+		t.Errorf("a node namespace that cannot be entered: %+v, %+v", s.Host, s.Capabilities)
 	}
 }
 
-// Observing changes nothing: neither the loaded modules nor the tables.
+// Observing changes neither the loaded modules nor the tables.
 func TestObserveChangesNothing(t *testing.T) {
 	dir := t.TempDir()
 	m := New(Config{FS: realFS, NetnsDir: dir, NodeNetns: addNamespace(t, t.TempDir(), "node")})
 	fresh, used := addNamespace(t, dir, "fresh"), addNamespace(t, dir, "used")
 	run(t, used, "nft", "add table ip t; add chain ip t c { type nat hook output priority 0; }")
 	run(t, used, "iptables-legacy", "-t", "mangle", "-A", "INPUT", "-j", "ACCEPT")
-	look := func() string {
+	modulesAndTables := func() string {
 		var b strings.Builder
 		modules, err := os.ReadDir("/sys/module")
 		if err != nil {
@@ -291,9 +294,9 @@ func TestObserveChangesNothing(t *testing.T) {
 		}
 		return b.String()
 	}
-	before := look()
+	before := modulesAndTables()
 	s := observe(t, m, nf.Ask{All: true})
-	if after := look(); after != before {
+	if after := modulesAndTables(); after != before {
 		t.Errorf("before\n%s\nafter\n%s", before, after)
 	}
 	if ns, _, _ := s.Find(target("used")); len(ns.Rules.Tables) != 2 {

@@ -22,8 +22,8 @@ import (
 
 var realFS = kernel.FS{Proc: "/proc", Sys: "/sys", Root: "/"}
 
-// inside is set where the tests run in a mount namespace of their own, so that
-// no mount of theirs is left, whatever happens to them.
+// inside is set when the tests run in their own mount namespace. Their mounts end
+// with it, even if the tests are killed.
 const inside = "NFSYNC_TEST_INSIDE"
 
 func TestMain(m *testing.M) {
@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(inside) != "" {
 		os.Exit(m.Run())
 	}
-	err := again(syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}, inside+"=1", os.Args[1:]...)
+	err := runSelf(syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}, inside+"=1", os.Args[1:]...)
 	var exit *exec.ExitError
 	switch {
 	case errors.As(err, &exit):
@@ -42,9 +42,9 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// again runs this test program in another process.
-func again(attr syscall.SysProcAttr, env string, args ...string) error {
-	runtime.LockOSThread() // Pdeathsig is about the thread
+// runSelf runs this test program in another process.
+func runSelf(attr syscall.SysProcAttr, env string, args ...string) error {
+	runtime.LockOSThread() // Pdeathsig is sent when the parent's thread ends (prctl(2))
 	defer runtime.UnlockOSThread()
 	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Env = append(os.Environ(), env)
@@ -54,54 +54,55 @@ func again(attr syscall.SysProcAttr, env string, args ...string) error {
 	return cmd.Run()
 }
 
-// role is set in the processes that a test starts of itself.
+// role is set in a process that a test starts to run itself.
 const role = "NFSYNC_TEST_ROLE"
 
-// as runs the calling test again, in a process with these attributes, and
-// tells it that it is there.
-func as(t *testing.T, attr syscall.SysProcAttr) (there bool) {
+// inProcess runs the calling test in a process with these attributes. It returns
+// true in that process, and false in the caller's.
+func inProcess(t *testing.T, attr syscall.SysProcAttr) bool {
 	t.Helper()
 	if os.Getenv(role) == t.Name() {
 		return true
 	}
-	if err := again(attr, role+"="+t.Name(), "-test.run=^"+t.Name()+"$", "-test.v"); err != nil {
+	if err := runSelf(attr, role+"="+t.Name(), "-test.run=^"+t.Name()+"$", "-test.v"); err != nil {
 		t.Errorf("in the other process: %v", err)
 	}
 	return false
 }
 
-// addNamespace mounts a new network namespace on a file of the directory.
+// addNamespace mounts a new network namespace on a file in the directory, and
+// returns its path.
 func addNamespace(t testing.TB, dir, name string) string {
 	t.Helper()
 	path := filepath.Join(dir, name)
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	made := make(chan error)
-	go newNamespace(path, made)
-	if err := <-made; err != nil {
+	done := make(chan error)
+	go newNamespace(path, done)
+	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(path, unix.MNT_DETACH) })
 	return path
 }
 
-// newNamespace ends its thread, unless that is the main one, which Go cannot
-// end: then it holds that one while another does it.
-func newNamespace(path string, made chan<- error) {
-	runtime.LockOSThread() // and not unlocked: the thread ends
+// newNamespace ends its thread, which has entered the new namespace. Go cannot end
+// the main thread: then newNamespace blocks that one and runs on another.
+func newNamespace(path string, done chan<- error) {
+	runtime.LockOSThread() // not unlocked: the thread ends with the goroutine
 	if unix.Gettid() == unix.Getpid() {
 		defer runtime.UnlockOSThread()
 		other := make(chan error)
 		go newNamespace(path, other)
-		made <- <-other
+		done <- <-other
 		return
 	}
 	err := unix.Unshare(unix.CLONE_NEWNET)
 	if err == nil {
 		err = unix.Mount(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()), path, "", unix.MS_BIND, "")
 	}
-	made <- err
+	done <- err
 }
 
 func removeNamespace(t testing.TB, path string) {
@@ -111,7 +112,7 @@ func removeNamespace(t testing.TB, path string) {
 	}
 }
 
-// run runs a program inside a namespace.
+// run runs a program in a network namespace, and returns its output.
 func run(t *testing.T, path, name string, args ...string) string {
 	t.Helper()
 	var out []byte
@@ -129,7 +130,7 @@ func target(name string) nf.Target {
 	return nf.Target{Kind: nf.TargetContainer, Runtime: nf.RuntimeNetns, ID: name, Name: name}
 }
 
-// observe observes as a run does: what was seen of tracking is judged.
+// observe lists and observes, and judges the tracking as a run does.
 func observe(t testing.TB, m *Machine, ask nf.Ask) nf.Snapshot {
 	t.Helper()
 	ctx := context.Background()

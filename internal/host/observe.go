@@ -12,10 +12,10 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// Observe observes the node's own facts, and what is asked of the containers that
-// a List has returned. A container that cannot be read is unobservable with the
-// reason, and one that has vanished meanwhile is left out; the others are not
-// touched by that.
+// Observe reads the node's own facts, and what is asked of the containers that
+// List has returned. A container that cannot be read is unobservable, with the
+// reason. A container that has vanished since is left out. Neither affects the
+// other containers.
 func (m *Machine) Observe(ctx context.Context, listed nf.Snapshot, ask nf.Ask) (nf.Snapshot, error) {
 	if err := ctx.Err(); err != nil {
 		return nf.Snapshot{}, err
@@ -41,15 +41,15 @@ func (m *Machine) Observe(ctx context.Context, listed nf.Snapshot, ask nf.Ask) (
 	return s, nil
 }
 
-// vanished is why a container that does not exist any more is unobservable.
+// vanished marks a container that no longer exists: Observe leaves it out.
 const vanished = "it vanished while it was observed"
 
-// workers is how many namespaces are read at the same time: more gain nothing,
-// the kernel has one lock for all sysctls.
+// workers is the number of namespaces that are read at the same time. More gain
+// nothing: the kernel has one lock for all sysctls.
 const workers = 2
 
-// each calls f for every container, with where to read it from, until the
-// context is done.
+// each calls f for every container, until the context is done. The kernel.FS reads
+// through a netns.Proc of the worker.
 func (m *Machine) each(ctx context.Context, containers []nf.Container, f func(kernel.FS, *nf.Container)) {
 	next := make(chan *nf.Container)
 	var all sync.WaitGroup
@@ -74,8 +74,8 @@ func (m *Machine) each(ctx context.Context, containers []nf.Container, f func(ke
 	all.Wait()
 }
 
-// observeNode adds what the kernel can do to what the listing found out, and
-// reads the node's own namespace.
+// observeNode reads the capabilities of the kernel and the node's own namespace.
+// The capabilities that List has found, and the keepers, stay.
 func (m *Machine) observeNode(s *nf.Snapshot) {
 	listed := s.Capabilities
 	probe := func() {
@@ -94,18 +94,18 @@ func (m *Machine) observeNode(s *nf.Snapshot) {
 	if err != nil {
 		probe()
 		deny(&s.Capabilities, err.Error())
-		s.Host = unread(err.Error())
+		s.Host = unknownNamespace(err.Error())
 	}
 	s.Host.Keepers = keepers
 }
 
-// deny takes the privilege for every kind of change away.
+// deny denies every kind of change.
 func deny(c *nf.Capabilities, why string) {
 	c.Denied = map[string]string{nf.AbilityModules: why, nf.AbilityNode: why, nf.AbilityContainers: why}
 }
 
-// unread is a namespace of which nothing could be read.
-func unread(why string) nf.Namespace {
+// unknownNamespace returns a namespace in which every fact is unknown.
+func unknownNamespace(why string) nf.Namespace {
 	keys := []nf.Key{nf.KeyLevel, nf.KeyMax, nf.KeyBuckets, nf.KeyExpectMax}
 	for _, name := range nf.TimeoutNames() {
 		keys = append(keys, nf.TimeoutKey(name))
@@ -119,7 +119,7 @@ func unread(why string) nf.Namespace {
 }
 
 // readNamespace reads what is needed of the calling thread's network namespace.
-// Its level is what its rules use; where somebody else keeps it, that is dropped.
+// Its level is the level that its rules use.
 func readNamespace(fs kernel.FS, m *nf.Modules, n nf.Need) nf.Namespace {
 	ns := nf.Namespace{Facts: fs.Sysctls(n.Keys, n.All)}
 	if n.Count {
@@ -134,10 +134,17 @@ func readNamespace(fs kernel.FS, m *nf.Modules, n nf.Need) nf.Namespace {
 	return ns
 }
 
-// observeContainer reads what is needed of a container and keeps what was read
-// of it before.
+// observeContainer reads what is needed of a container, through at. What was read
+// of it before stays. A container that is stopped, mounted or suspended has no
+// network namespace, and so no rules.
 func (m *Machine) observeContainer(at kernel.FS, s *nf.Snapshot, c *nf.Container, n nf.Need) {
-	if n.Nothing() || !canEnter(c, n) {
+	if n.Nothing() || c.Instance == "" || c.Excluded != "" {
+		return
+	}
+	if n.Rules && nf.Rests(c.State) {
+		c.Rules = &nf.Rules{Tables: []nf.Table{}}
+	}
+	if !nf.Runs(c.State) {
 		return
 	}
 	var fresh nf.Namespace
@@ -163,20 +170,8 @@ func (m *Machine) observeContainer(at kernel.FS, s *nf.Snapshot, c *nf.Container
 	}
 }
 
-// canEnter reports whether the container has a network namespace to enter. One
-// that does not run has no rules.
-func canEnter(c *nf.Container, n nf.Need) bool {
-	switch {
-	case c.Instance == "", c.Excluded != "":
-		return false
-	case nf.Rests(c.State) && n.Rules:
-		c.Rules = &nf.Rules{Tables: []nf.Table{}}
-	}
-	return nf.Runs(c.State)
-}
-
-// merge puts what was read now over what was read before. The level of a
-// container that its runtime knows, the runtime's files say.
+// merge adds what was read now to what was read before. If the container's runtime
+// knows the level, as Virtuozzo does, the level that the rules use is dropped.
 func merge(ns *nf.Namespace, fresh nf.Namespace, n nf.Need) {
 	runtimeLevel := ns.Fact(nf.KeyLevel).Boot != nil
 	for _, f := range fresh.Facts {

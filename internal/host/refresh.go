@@ -12,24 +12,24 @@ import (
 // key, and nothing else:
 //
 //   - a key of a container: its fact; for conntrack.max also the container's
-//     entries and the node's value; of one of Virtuozzo also its state, and the
-//     level that is saved and that its mask keeps
-//   - a container's restart: its instance, its state and its level. Another
-//     instance than before is accepted here and nowhere else, and everything else
-//     that the snapshot had of it is gone
-//   - a key of the node: its fact; for lowering conntrack.max also the limits
-//     and entries of all containers
-//   - a module: its fact; for its unloading also the rules and entries of every
+//     entries and the node's value; if it is a container of Virtuozzo also its
+//     state, its saved level and the level of its mask
+//   - a container's restart: its instance, its state and its level. Only a restart
+//     accepts another instance than before, and drops everything else that the
+//     snapshot had of the container
+//   - a key of the node: its fact; to lower conntrack.max also the limits and
+//     entries of all containers
+//   - a module: its fact; to unload it also the rules and entries of every
 //     namespace
-//   - in the boot layer of the node: its fact, with what nfsync's own boot files
-//     hold now
+//   - a key of the node's boot layer: its fact, with the present value in nfsync's
+//     own boot files
 //
-// What boot files hold, nfsync's and others', is otherwise kept as observed.
+// Otherwise what boot files say, nfsync's and others', stays as observed.
 //
-// It returns nf.ErrGone where the target has vanished, or is another instance
-// than before. Where every namespace must be answered for, one that has vanished
-// holds nothing any more, and one that the snapshot does not have is an error:
-// observe again.
+// Refresh returns nf.ErrGone if the target has vanished, or is another instance
+// than before. If every namespace is read, a container that has vanished has no
+// rules and no entries, and a container that the snapshot does not have is an
+// error: the caller must observe again.
 func (m *Machine) Refresh(ctx context.Context, s *nf.Snapshot, c nf.Change) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -58,7 +58,7 @@ func (m *Machine) refreshLive(ctx context.Context, s *nf.Snapshot, c nf.Change) 
 }
 
 func (m *Machine) refreshModule(ctx context.Context, s *nf.Snapshot, c nf.Change, name string) error {
-	fact, ok, err := m.moduleNow(&s.Modules, name)
+	fact, ok, err := m.readModule(&s.Modules, name)
 	switch {
 	case err != nil:
 		return err
@@ -77,9 +77,9 @@ func (m *Machine) refreshModule(ctx context.Context, s *nf.Snapshot, c nf.Change
 	return m.refreshAll(ctx, s, n)
 }
 
-// moduleNow reads again what changes of a module. One that the snapshot does not
-// have is looked up in all evidence.
-func (m *Machine) moduleNow(observed *nf.Modules, name string) (nf.ModuleFact, bool, error) {
+// readModule re-reads what changes of a module. A module that the snapshot does not
+// have is searched in all evidence; false if no evidence has it.
+func (m *Machine) readModule(observed *nf.Modules, name string) (nf.ModuleFact, bool, error) {
 	if was, ok := observed.Find(name); ok {
 		return m.cfg.FS.Refresh(*was)
 	}
@@ -116,7 +116,8 @@ func (m *Machine) refreshContainer(s *nf.Snapshot, c nf.Change) error {
 	return nil
 }
 
-// refreshIdentity makes sure that the container is the one that was observed.
+// refreshIdentity returns nf.ErrGone unless the container is the instance that was
+// observed.
 func (m *Machine) refreshIdentity(s *nf.Snapshot, at *nf.Container, k nf.Key) error {
 	if at.Runtime == nf.RuntimeVZ {
 		return m.refreshVZ(s.BootID, at, k)
@@ -125,39 +126,40 @@ func (m *Machine) refreshIdentity(s *nf.Snapshot, at *nf.Container, k nf.Key) er
 	if isGone(err) {
 		return err
 	}
-	return nil // any other error observeContainer returns too
+	return nil // observeContainer meets any other error too, and records it
 }
 
-// refreshAll re-reads every container.
+// refreshAll re-reads every container. It fails unless the snapshot has all of
+// them.
 func (m *Machine) refreshAll(ctx context.Context, s *nf.Snapshot, n nf.Need) error {
 	now, err := m.List(ctx)
 	if err != nil {
 		return err
 	}
 	if why := now.Broken(); why != "" {
-		return fmt.Errorf("cannot answer for every namespace: %s", why)
+		return fmt.Errorf("cannot read every namespace: the container list is incomplete: %s", why)
 	}
-	lives := map[nf.Target]*nf.Container{}
+	unseen := map[nf.Target]*nf.Container{}
 	for i := range now.Containers {
 		c := &now.Containers[i]
-		lives[c.Target().Nameless()] = c
+		unseen[c.Target().Nameless()] = c
 	}
 	ended := map[nf.Target]bool{}
 	for i := range s.Containers {
 		c := &s.Containers[i]
 		id := c.Target().Nameless()
-		listed := lives[id]
+		listed := unseen[id]
 		if listed != nil && listed.Instance == c.Instance {
-			delete(lives, id)
+			delete(unseen, id)
 		} else {
 			ended[id] = true
 			c.Namespace = nf.Namespace{Keepers: c.Keepers, Facts: []nf.Fact{}, Rules: &nf.Rules{Tables: []nf.Table{}}}
 		}
-		renew(c, listed)
+		updateListed(c, listed)
 	}
-	for _, c := range lives {
+	for _, c := range unseen {
 		if !nf.Rests(c.State) || c.Unobservable != "" {
-			return fmt.Errorf("cannot answer for every namespace: %s has appeared since", c.Target())
+			return fmt.Errorf("cannot read every namespace: %s has appeared since", c.Target())
 		}
 	}
 	m.each(ctx, s.Containers, func(fs kernel.FS, c *nf.Container) {
@@ -168,9 +170,9 @@ func (m *Machine) refreshAll(ctx context.Context, s *nf.Snapshot, n nf.Need) err
 	return ctx.Err()
 }
 
-// renew puts what a list shows of a container over what was known of it; nil
-// where it shows none.
-func renew(c, listed *nf.Container) {
+// updateListed updates what List reads of a container; listed is nil if the
+// container is not listed any more.
+func updateListed(c, listed *nf.Container) {
 	if listed == nil {
 		c.Unobservable, c.Excluded = "", ""
 		return

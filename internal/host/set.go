@@ -10,15 +10,16 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// Set makes the change's key have the value To on its target, as the snapshot has
-// it; From is not read, and the snapshot does not follow. To undo a change is to
-// set its From. That Set returns nil is no proof: Refresh reads back. In the boot
-// layer the level of a container is what its next cold start brings; the key
-// restart is such a start, whatever To is.
+// Set sets the change's key to the value To on its target. It does not read From,
+// and does not update the snapshot. To undo a change, set its From. A nil error
+// does not prove that the value was set: Refresh reads it back.
 //
-// It returns nf.ErrGone where the container is another instance than that of the
-// snapshot, and nf.ErrNodeScope where a container's conntrack.max turned out to be
-// the node's.
+// In the boot layer, the level of a container is the level of its next cold start.
+// The key restart makes such a start, whatever To is.
+//
+// Set returns nf.ErrGone if the container is another instance than that of the
+// snapshot, and nf.ErrNodeScope if a container's conntrack.max turned out to be the
+// node's.
 func (m *Machine) Set(ctx context.Context, s *nf.Snapshot, c nf.Change) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -27,11 +28,11 @@ func (m *Machine) Set(ctx context.Context, s *nf.Snapshot, c nf.Change) error {
 	n, number := c.To.Number()
 	switch {
 	case c.Layer == nf.LayerBoot && c.Target.IsNode():
-		return m.setNextStart(c)
+		return m.saveBoot(c)
 	case c.Layer == nf.LayerBoot && c.Target.Runtime == nf.RuntimeVZ && c.Key == nf.KeyLevel:
 		return m.saveLevel(ctx, s, c)
 	case c.Layer == nf.LayerBoot:
-		return fmt.Errorf("cannot save %s of %s: nothing keeps it for the next start", c.Key, c.Target)
+		return fmt.Errorf("cannot save %s of %s: nothing stores it for the next start", c.Key, c.Target)
 	case module && c.Target.IsNode():
 		return m.setModule(ctx, &s.Modules, name, c.To)
 	case c.Key == nf.KeyRestart && c.Target.Runtime == nf.RuntimeVZ:
@@ -41,11 +42,11 @@ func (m *Machine) Set(ctx context.Context, s *nf.Snapshot, c nf.Change) error {
 	case c.Key.Conntrack() && number:
 		return m.setContainer(s, c, n)
 	}
-	return fmt.Errorf("cannot make %s of %s %s: there is no such change", c.Key, c.Target, c.To)
+	return fmt.Errorf("cannot set %s of %s to %s: no such change", c.Key, c.Target, c.To)
 }
 
-// setModule loads or unloads exactly the named module, or sets those
-// parameters of a loaded one that differ.
+// setModule loads or unloads exactly the named module. If it is loaded already, the
+// parameters that differ are set.
 func (m *Machine) setModule(ctx context.Context, observed *nf.Modules, name string, to nf.Value) error {
 	state, params, _ := to.Module()
 	switch state {
@@ -53,9 +54,9 @@ func (m *Machine) setModule(ctx context.Context, observed *nf.Modules, name stri
 		return m.cfg.FS.UnloadModule(name)
 	case nf.ModuleLoaded:
 	default:
-		return fmt.Errorf("cannot make module %s %s: there is no such change", name, to)
+		return fmt.Errorf("cannot set module %s to %s: no such change", name, to)
 	}
-	fact, ok, err := m.moduleNow(observed, name)
+	fact, ok, err := m.readModule(observed, name)
 	if err != nil {
 		return err
 	}
@@ -85,12 +86,12 @@ func (m *Machine) setContainer(s *nf.Snapshot, c nf.Change, n int64) error {
 	return setLimit(limit{m.cfg.FS, in}, limit{m.cfg.FS, m.inNode}, n)
 }
 
-// setLimit sets a container's conntrack.max and looks whether that moved the
+// setLimit sets a container's conntrack.max and checks whether that changed the
 // node's: before Linux 5.13 a container could write it, and changed the node's
 // (2671fa4dc010 "netfilter: conntrack: Make global sysctls readonly in
-// non-init netns"). If it did, both are put back and nf.ErrNodeScope is
-// returned. Another writer that moves the node's to something else is no
-// business of this one.
+// non-init netns"). If it did, both values are put back and setLimit returns
+// nf.ErrNodeScope. A node's value that is neither the old nor the new one comes
+// from another writer and is ignored.
 func setLimit(container, node limit, n int64) error {
 	was, err := container.read()
 	if err != nil {

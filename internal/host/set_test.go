@@ -12,12 +12,11 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// values are the conntrack.max of a kernel, which may be shared, and what goes
-// wrong with them.
+// values holds the conntrack.max of one namespace. Two namespaces may share it.
 type values struct {
-	max    *int64
-	err    error         // of a write
-	behind func(n int64) // called at each write
+	max     *int64        // nil: there is none
+	err     error         // of a write
+	onWrite func(n int64) // called after each write; may be nil
 }
 
 func (v values) Sysctls([]nf.Key, bool) []nf.Fact {
@@ -32,8 +31,8 @@ func (v values) SetSysctl(_ nf.Key, n int64) error {
 		return v.err
 	}
 	*v.max = n
-	if v.behind != nil {
-		v.behind(n)
+	if v.onWrite != nil {
+		v.onWrite(n)
 	}
 	return nil
 }
@@ -50,9 +49,9 @@ func TestSetLimit(t *testing.T) {
 		{"its own (Virtuozzo 7)", func(_, _ *values) {}, nil, 500, 1000},
 		// Before Linux 5.13.
 		{"the node's", func(c, n *values) { c.max = n.max }, nf.ErrNodeScope, 1000, 1000},
-		{"the node's, shown as a copy", func(c, n *values) { c.behind = func(to int64) { *n.max = to } }, nf.ErrNodeScope, 1000, 1000},
+		{"the node's, read from a copy", func(c, n *values) { c.onWrite = func(to int64) { *n.max = to } }, nf.ErrNodeScope, 1000, 1000},
 		{"the node's, which cannot be put back", func(c, n *values) { c.max = n.max; n.err = broken }, broken, 500, 500},
-		{"another writer moves the node's", func(c, n *values) { c.behind = func(int64) { *n.max = 7 } }, nil, 500, 7},
+		{"another writer changes the node's", func(c, n *values) { c.onWrite = func(int64) { *n.max = 7 } }, nil, 500, 7},
 		{"refused", func(c, _ *values) { c.err = syscall.EINVAL }, syscall.EINVAL, 1000, 1000},
 		{"without conntrack", func(c, _ *values) { c.max = nil }, nil, 0, 1000},
 	} {
@@ -77,7 +76,7 @@ func TestSetLimit(t *testing.T) {
 	}
 }
 
-// A loaded module's parameters are written where they differ, and only there.
+// Of a loaded module's parameters, only those that differ are written.
 func TestSetParameters(t *testing.T) {
 	dir := t.TempDir()
 	files := map[string]string{

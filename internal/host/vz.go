@@ -10,24 +10,23 @@ import (
 	"nfsync.dev/nfsync/internal/vz"
 )
 
-// vz returns the runtime of Virtuozzo's containers, which knows the node's own
-// namespaces.
+// vz returns the runtime of Virtuozzo's containers.
 func (m *Machine) vz(bootID string) (vz.Runtime, error) {
 	own, err := m.nodeNamespaces()
 	return vz.Runtime{Root: m.cfg.VZRoot, Proc: m.cfg.FS.Proc, BootID: bootID, Own: own, Timeouts: m.cfg.VZTimeouts}, err
 }
 
-// Virtuozzo returns what of Virtuozzo is on the machine, for doctor.
+// Virtuozzo returns what was found of Virtuozzo on the node. It runs nothing.
 func (c Config) Virtuozzo() vz.Found { return vz.Runtime{Root: c.VZRoot, Proc: c.FS.Proc}.Found() }
 
-// listVZ lists the containers of Virtuozzo, and returns what they have that the
-// netns runtime may find too.
+// listVZ lists the containers of Virtuozzo, and returns what the netns runtime must
+// not list again.
 func (m *Machine) listVZ(ctx context.Context, s *nf.Snapshot) (claims, error) {
 	runtime, err := m.vz(s.BootID)
 	if err != nil {
 		return claims{}, err
 	}
-	if !m.has(nf.RuntimeVZ) {
+	if !m.enabled(nf.RuntimeVZ) {
 		s.Capabilities.Latches = runtime.Latches()
 		return claims{}, nil
 	}
@@ -48,21 +47,21 @@ func (m *Machine) listVZ(ctx context.Context, s *nf.Snapshot) (claims, error) {
 	return c, nil
 }
 
-// claims are the namespaces of a runtime, and the names of the links to them
-// that it keeps in the directory of the named ones: those of Virtuozzo's
-// containers are named by their CTID (lib/env_nsops.c of libvzctl).
+// claims are the namespaces of a runtime's containers, and the names of its links
+// in the directory of named namespaces. The link of a container of Virtuozzo is
+// named by its CTID (lib/env_nsops.c of libvzctl).
 type claims struct {
 	namespaces []netns.Identity
 	links      []string
 }
 
-// refreshVZ reads the instance, the state and the level of a container of
-// Virtuozzo again. Another instance than before is taken for a restart of
-// nfsync's own, if that is the change: nothing is known of its namespace yet.
+// refreshVZ re-reads the instance, the state and the level of a container of
+// Virtuozzo. If the key is a restart, another instance than before is accepted:
+// nothing is known of its namespace yet. Otherwise it is nf.ErrGone.
 func (m *Machine) refreshVZ(bootID string, at *nf.Container, k nf.Key) error {
 	fresh := *at
 	fresh.Facts = slices.Clone(at.Facts)
-	fresh.Unobservable = at.Excluded // a failure to read a fact may be over
+	fresh.Unobservable = at.Excluded // an earlier failure to read a fact may be over
 	runtime, err := m.vz(bootID)
 	if err == nil {
 		err = runtime.Refresh(&fresh)
@@ -84,8 +83,9 @@ func (m *Machine) refreshVZ(bootID string, at *nf.Container, k nf.Key) error {
 	return nil
 }
 
-// sameVZ returns the container that a change is for as it is now, and its runtime.
-func (m *Machine) sameVZ(s *nf.Snapshot, t nf.Target) (*nf.Container, vz.Runtime, error) {
+// currentVZ returns a container of Virtuozzo as it is now, and its runtime. It
+// returns nf.ErrGone if the instance is another than that of the snapshot.
+func (m *Machine) currentVZ(s *nf.Snapshot, t nf.Target) (*nf.Container, vz.Runtime, error) {
 	runtime, err := m.vz(s.BootID)
 	if err != nil {
 		return nil, runtime, err
@@ -105,9 +105,9 @@ func (m *Machine) sameVZ(s *nf.Snapshot, t nf.Target) (*nf.Container, vz.Runtime
 	return &now, runtime, nil
 }
 
-// saveLevel saves the level that a container's next cold start brings.
+// saveLevel saves the level of a container's next cold start.
 func (m *Machine) saveLevel(ctx context.Context, s *nf.Snapshot, c nf.Change) error {
-	at, runtime, err := m.sameVZ(s, c.Target)
+	at, runtime, err := m.currentVZ(s, c.Target)
 	if err != nil {
 		return err
 	}
@@ -118,9 +118,9 @@ func (m *Machine) saveLevel(ctx context.Context, s *nf.Snapshot, c nf.Change) er
 	return runtime.SaveLevel(ctx, at, level)
 }
 
-// restart restarts a container that runs, and no other.
+// restart restarts a container, which must be running.
 func (m *Machine) restart(ctx context.Context, s *nf.Snapshot, t nf.Target) error {
-	at, runtime, err := m.sameVZ(s, t)
+	at, runtime, err := m.currentVZ(s, t)
 	switch {
 	case err != nil:
 		return err

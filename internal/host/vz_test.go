@@ -16,14 +16,14 @@ import (
 	"nfsync.dev/nfsync/internal/vz/vztest"
 )
 
-// virtuozzo is a machine on a node of Virtuozzo 7, whose named namespaces are
-// in the directory where Virtuozzo has its links.
+// virtuozzo returns a machine on a node of Virtuozzo 7. Its named namespaces are in
+// the directory in which Virtuozzo has its links.
 func virtuozzo(n *vztest.Node) *Machine {
 	return New(Config{FS: realFS, VZRoot: n.Root(), NetnsDir: filepath.Join(n.Root(), "var/run/netns")})
 }
 
-// container is a container in memory as one of the node.
-func container(t *testing.T, c hosttest.VZ) vztest.Container {
+// nodeContainer converts a container of the in-memory machine to one of the node.
+func nodeContainer(t *testing.T, c hosttest.VZ) vztest.Container {
 	t.Helper()
 	if c.State == "" {
 		c.State = nf.StateRunning
@@ -35,7 +35,7 @@ func container(t *testing.T, c hosttest.VZ) vztest.Container {
 	if mask, ok := c.Live.Mask(); ok {
 		out.Mask = &mask
 	} else if !c.Live.IsAbsent() {
-		t.Fatalf("%v is no mask", c.Live)
+		t.Fatalf("%v is not a mask", c.Live)
 	}
 	return out
 }
@@ -46,7 +46,7 @@ func TestConformanceVZ(t *testing.T) {
 		m := virtuozzo(n)
 		return hosttest.VZStage{
 			Machine: m,
-			Add:     func(c hosttest.VZ) { n.Add(container(t, c)) },
+			Add:     func(c hosttest.VZ) { n.Add(nodeContainer(t, c)) },
 			Start:   n.Start, Stop: n.Stop, Suspend: n.Suspend, Remove: n.Remove,
 			Claim: func(id, name string) { link(t, m, n.Pid(id), name) },
 			Judge: func(s *nf.Snapshot) { diff.JudgeTracking(s, nf.Node) },
@@ -54,8 +54,7 @@ func TestConformanceVZ(t *testing.T) {
 	})
 }
 
-// link names the namespace of a process, as ln -s does; again where the name is
-// there already.
+// link names the namespace of a process, as ln -s does. An existing name stays.
 func link(t *testing.T, m *Machine, pid int, name string) {
 	t.Helper()
 	err := os.Symlink(fmt.Sprintf("/proc/%d/ns/net", pid), filepath.Join(m.cfg.NetnsDir, name))
@@ -77,9 +76,9 @@ func vzContainer(t *testing.T, s *nf.Snapshot, id string) *nf.Container {
 	return c
 }
 
-// What is done in a container that shares the node's namespace is done to the
-// node.
-func TestVZWithTheNodesNamespace(t *testing.T) {
+// A container that shares the node's namespace is unobservable and is not changed:
+// a change in it would change the node.
+func TestVZSharesNodeNamespace(t *testing.T) {
 	n := vztest.New(t)
 	n.Add(vztest.Container{ID: "101", Saved: "full", State: nf.StateRunning, SharedNet: true},
 		vztest.Container{ID: "102", Saved: "full", State: nf.StateRunning})
@@ -103,9 +102,9 @@ func TestVZWithTheNodesNamespace(t *testing.T) {
 	}
 }
 
-// What is done in one of two containers that share a namespace is done in the
-// other, whatever is read of either later.
-func TestVZWithAnothersNamespace(t *testing.T) {
+// Two containers that share a namespace are unobservable, and stay so after a
+// refresh: a change in one would change the other.
+func TestVZShareNamespace(t *testing.T) {
 	n := vztest.New(t)
 	n.Add(vztest.Container{ID: "101", Saved: "full", State: nf.StateRunning}, vztest.Container{ID: "102", Saved: "full", State: nf.StateRunning})
 	m := virtuozzo(n)
@@ -128,9 +127,9 @@ func TestVZWithAnothersNamespace(t *testing.T) {
 	}
 }
 
-// A runtime that is there and cannot be read is said to be broken. Its
-// namespaces are nobody's then, the others' are read as ever, and nothing that
-// needs all of them is answered for.
+// A runtime that exists and cannot be read is broken. Its containers are then
+// unobservable, and their namespaces are not listed as named ones. Other containers
+// are read. A refresh that needs every namespace fails.
 func TestVZBroken(t *testing.T) {
 	n := vztest.New(t)
 	n.Add(vztest.Container{ID: "101", Saved: "full", State: nf.StateRunning})
@@ -155,8 +154,8 @@ func TestVZBroken(t *testing.T) {
 	}
 }
 
-// Observing runs each program that lists once, for however many containers;
-// looking at one runs none, and a change runs one.
+// Listing runs each listing program once, however many containers there are. A
+// refresh of one container runs none, and a change runs one.
 func TestVZRunsFewPrograms(t *testing.T) {
 	ctx := context.Background()
 	n := vztest.New(t)
@@ -176,8 +175,8 @@ func TestVZRunsFewPrograms(t *testing.T) {
 	}{
 		{"list", func() (err error) { listed, err = m.List(ctx); return err }, []string{"prlctl", "vzlist"}},
 		{"observe what was listed", func() (err error) { s, err = m.Observe(ctx, listed, nf.Ask{All: true}); return err }, nil},
-		{"look at one", func() error { return m.Refresh(ctx, &s, level) }, nil},
-		{"look at all", func() error { return m.Refresh(ctx, &s, unload) }, []string{"prlctl", "vzlist"}},
+		{"refresh one", func() error { return m.Refresh(ctx, &s, level) }, nil},
+		{"refresh all", func() error { return m.Refresh(ctx, &s, unload) }, []string{"prlctl", "vzlist"}},
 		{"save", func() error { return m.Set(ctx, &s, level) }, []string{"vzctl"}},
 		{"save again", func() error { return m.Set(ctx, &s, level) }, nil},
 		{"restart", func() error { return m.Set(ctx, &s, restart) }, []string{"vzctl"}},
@@ -201,8 +200,9 @@ func TestVZRunsFewPrograms(t *testing.T) {
 	}
 }
 
-// An init that was killed leaves files behind that tell of it.
-func TestVZCrash(t *testing.T) {
+// If a container's init was killed, its pid file and its link remain. The container
+// is nf.ErrGone all the same.
+func TestVZInitKilled(t *testing.T) {
 	ctx := context.Background()
 	n := vztest.New(t)
 	n.Add(vztest.Container{ID: "101", Saved: "full", State: nf.StateRunning})
@@ -228,8 +228,7 @@ func TestVZCrash(t *testing.T) {
 	}
 }
 
-// A container that ends while it is observed is unobservable this time, and
-// does not hold up the others.
+// A container that ends while it is observed is unobservable. The others are read.
 func TestVZEndsWhileObserved(t *testing.T) {
 	n := vztest.New(t)
 	n.Add(vztest.Container{ID: "101", Saved: "full", State: nf.StateRunning}, vztest.Container{ID: "102", Saved: "full", State: nf.StateRunning})
@@ -248,8 +247,8 @@ func TestVZEndsWhileObserved(t *testing.T) {
 	}
 }
 
-// What is on its way somewhere is not looked into, and cannot be answered for.
-func TestVZOnItsWay(t *testing.T) {
+// A container in transition is not entered, and is unobservable.
+func TestVZInTransition(t *testing.T) {
 	n := vztest.New(t)
 	n.Add(vztest.Container{ID: "101", Saved: "full", State: nf.StateRunning})
 	m := virtuozzo(n)
@@ -270,7 +269,7 @@ func TestVZOnItsWay(t *testing.T) {
 	}
 }
 
-// VHS 9 has no masks and does not latch; the rest is as ever.
+// VHS 9 has no masks and does not latch. The other facts are read as on Virtuozzo 7.
 func TestVZWithoutMasks(t *testing.T) {
 	n := vztest.New(t)
 	n.Add(vztest.Container{ID: "101", Saved: "stateful", State: nf.StateRunning})
@@ -286,8 +285,8 @@ func TestVZWithoutMasks(t *testing.T) {
 	}
 }
 
-// A kernel latches whether its containers are looked for or not, and nothing is
-// run to see that.
+// Whether the kernel latches is determined even if the vz runtime is disabled, and
+// no program runs for that.
 func TestLatchesWithoutTheRuntime(t *testing.T) {
 	for want, test := range map[string]func(*vztest.Node){
 		nf.Yes:          func(*vztest.Node) {},
@@ -306,7 +305,7 @@ func TestLatchesWithoutTheRuntime(t *testing.T) {
 	}
 }
 
-// Rules show that a container tracks; its level is the mask's all the same.
+// Rules prove that a container tracks, but its level is that of the mask.
 func TestVZRules(t *testing.T) {
 	n := vztest.New(t)
 	n.Add(vztest.Container{ID: "101", Saved: "full", State: nf.StateRunning})
@@ -321,13 +320,14 @@ func TestVZRules(t *testing.T) {
 	run(t, ns, "nft", "flush ruleset")
 	s = observe(t, m, nf.Ask{Rules: true})
 	if c := vzContainer(t, &s, "101"); c.Tracking.State != nf.TrackingUnknown {
-		t.Errorf("a rule that is gone proves nothing: %+v", c.Tracking)
+		t.Errorf("without the rule nothing is proved: %+v", c.Tracking)
 	}
 }
 
-// A restart that fails half-way leaves a container that does not run; one whose
-// mask is swallowed leaves one that runs with another level than was saved.
-func TestVZRestartsThatGoWrong(t *testing.T) {
+// After a restart that fails half-way the container is stopped. If the mask is not
+// written, the container runs with another level than the saved one, and the
+// restart returns no error.
+func TestVZFailedRestarts(t *testing.T) {
 	ctx := context.Background()
 	n := vztest.New(t)
 	n.Add(vztest.Container{ID: "101", Saved: "disabled", State: nf.StateRunning}, vztest.Container{ID: "102", Saved: "disabled", State: nf.StateRunning})
@@ -353,9 +353,9 @@ func TestVZRestartsThatGoWrong(t *testing.T) {
 	}
 }
 
-// A runtime that was not asked for is not looked at: its links are as good as
-// any others then.
-func TestVZNotAskedFor(t *testing.T) {
+// A runtime that is disabled is not asked. Its links are then listed as any other
+// named namespace.
+func TestVZDisabled(t *testing.T) {
 	n := vztest.New(t)
 	n.Add(vztest.Container{ID: "101", Saved: "full", State: nf.StateRunning})
 	m := virtuozzo(n)

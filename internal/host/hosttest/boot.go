@@ -6,45 +6,45 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// bootFiles are nfsync's own boot files, and what others say.
+// bootFiles holds the boot files of the node: nfsync's own and others.
 type bootFiles struct {
-	values   map[nf.Key]nf.Value
-	declared map[nf.Key][]nf.Declaration
-	unknown  string
+	values   map[nf.Key]nf.Value         // in nfsync's own
+	declared map[nf.Key][]nf.Declaration // in others
+	unknown  string                      // why nfsync's own cannot be read
 }
 
-// SetBootFiles gives the node a boot layer: its namespace is the initial one.
-// Nothing is saved yet.
+// SetBootFiles gives the node a boot layer, as if its namespace were the initial
+// one. Nothing is saved yet.
 func (m *Machine) SetBootFiles() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.boot = &bootFiles{values: map[nf.Key]nf.Value{}, declared: map[nf.Key][]nf.Declaration{}}
 }
 
-// SetBootUnknown makes nfsync's own boot files unreadable, for the reason
-// given; an empty one makes them readable again.
+// SetBootUnknown makes nfsync's own boot files unreadable for a reason; an empty
+// reason makes them readable again.
 func (m *Machine) SetBootUnknown(why string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.boot.unknown = why
 }
 
-// PutBoot changes what nfsync's own boot files hold behind its back; an absent
-// value takes the key out.
+// PutBoot changes nfsync's own boot files as another program would; an absent value
+// removes the key.
 func (m *Machine) PutBoot(k nf.Key, v nf.Value) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.boot.put(k, v)
 }
 
-// Declare makes another boot file set a key of the node.
+// Declare adds a setting of a key of the node to another boot file.
 func (m *Machine) Declare(k nf.Key, d nf.Declaration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.boot.declared[k] = append(m.boot.declared[k], d)
 }
 
-// BootValue is what nfsync's own boot files hold of a key of the node.
+// BootValue returns the value of a key of the node in nfsync's own boot files.
 func (m *Machine) BootValue(k nf.Key) nf.Value {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -62,8 +62,9 @@ func (b *bootFiles) put(k nf.Key, v nf.Value) {
 	b.values[k] = v
 }
 
-// value is that of a fact.
-func (b *bootFiles) value(k nf.Key) *nf.Value {
+// factValue returns the boot value for the key's fact: nil if nfsync's own boot
+// files do not have the key or cannot be read.
+func (b *bootFiles) factValue(k nf.Key) *nf.Value {
 	if v, ok := b.values[k]; ok && b.unknown == "" {
 		return &v
 	}
@@ -77,30 +78,30 @@ func (m *Machine) observeBoot(s *nf.Snapshot) {
 	}
 	s.Capabilities.BootFiles, s.Capabilities.BootUnknown = true, m.boot.unknown
 	for k := range m.boot.declared {
-		m.markBoot(s, k)
+		m.addBoot(s, k)
 	}
 	for k := range m.boot.values {
-		m.markBoot(s, k)
+		m.addBoot(s, k)
 	}
 }
 
-// markBoot adds what boot files say of one key of the node.
-func (m *Machine) markBoot(s *nf.Snapshot, k nf.Key) {
+// addBoot adds what boot files say about one key to its fact.
+func (m *Machine) addBoot(s *nf.Snapshot, k nf.Key) {
 	name, isModule := k.Module()
 	if !isModule {
 		f := s.Host.Fact(k)
-		f.Boot, f.Declared = m.boot.value(k), m.boot.declared[k]
+		f.Boot, f.Declared = m.boot.factValue(k), m.boot.declared[k]
 		s.Host.SetFact(f)
 		return
 	}
 	if f, ok := s.Modules.Find(name); ok && f.Name == name {
-		f.Boot, f.Declared = m.boot.value(k), m.boot.declared[k]
+		f.Boot, f.Declared = m.boot.factValue(k), m.boot.declared[k]
 	}
 }
 
-// keepBoot is a fact of the node that was read again, with what boot files said
-// of it before.
-func keepBoot(s *nf.Snapshot, f nf.Fact) nf.Fact {
+// withBoot returns a fact of the node that was re-read, with the boot values that
+// the snapshot has of it.
+func withBoot(s *nf.Snapshot, f nf.Fact) nf.Fact {
 	was := s.Host.Fact(f.Key)
 	f.Boot, f.Declared = was.Boot, was.Declared
 	return f
@@ -113,7 +114,7 @@ func (m *Machine) setBoot(c nf.Change) error {
 	_, module := c.Key.Module()
 	switch {
 	case m.boot == nil:
-		return fmt.Errorf("cannot save %s of %s: nothing keeps it for the next start", c.Key, c.Target)
+		return fmt.Errorf("cannot save %s of %s: nothing stores it for the next start", c.Key, c.Target)
 	case m.boot.unknown != "":
 		return fmt.Errorf("cannot save %s: %s", c.Key, m.boot.unknown)
 	case c.To.IsAbsent() && (module || c.Key.Conntrack()),

@@ -14,7 +14,7 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// Subject is a machine that the conformance suite tries.
+// Subject is the machine under test.
 type Subject interface {
 	List(ctx context.Context) (nf.Snapshot, error)
 	Observe(ctx context.Context, listed nf.Snapshot, ask nf.Ask) (nf.Snapshot, error)
@@ -22,16 +22,17 @@ type Subject interface {
 	Set(ctx context.Context, s *nf.Snapshot, c nf.Change) error
 }
 
-// Stage is a machine without containers, whose kernel has nf_conntrack, and the
-// hands that make and end netns containers on it.
+// Stage is the input of a conformance test: a machine without containers, on a
+// kernel with nf_conntrack. Add and Remove add and remove containers of the netns
+// runtime.
 type Stage struct {
 	Machine Subject
 	Add     func(name string, aliases ...string)
 	Remove  func(name string)
 }
 
-// Run tries the machines that open makes, a new one for each test, on what
-// every machine must do. Values are changed in containers only.
+// Run runs the tests that every machine must pass. open returns a new machine for
+// each test. The tests change values of containers only.
 func Run(t *testing.T, open func(t *testing.T) Stage) {
 	for _, test := range []struct {
 		name string
@@ -47,10 +48,10 @@ func Run(t *testing.T, open func(t *testing.T) Stage) {
 		{"a value the kernel refuses", testInvalid},
 		{"a read-only value", testReadOnly},
 		{"a value the kernel lacks", testAbsent},
-		{"changes that there are not", testNoSuchChange},
-		{"a container that is gone", testGone},
-		{"a container made anew", testRecreated},
-		{"answer for every namespace", testEveryNamespace},
+		{"changes that do not exist", testNoSuchChange},
+		{"a container that has vanished", testGone},
+		{"a container that was recreated", testRecreated},
+		{"read every namespace", testEveryNamespace},
 		{"a context that is done", testContext},
 		{"lists in JSON", testJSON},
 	} {
@@ -58,9 +59,9 @@ func Run(t *testing.T, open func(t *testing.T) Stage) {
 	}
 }
 
-// RunBoot tries the machines that open makes, whose node has boot files that
-// say nothing yet, on what every machine with a boot layer must do. No live
-// value is changed.
+// RunBoot runs the tests that every machine with a boot layer must pass. open
+// returns a new machine for each test; its boot files must be empty. The tests
+// change no live value.
 func RunBoot(t *testing.T, open func(t *testing.T) Stage) {
 	for _, test := range []struct {
 		name string
@@ -68,7 +69,7 @@ func RunBoot(t *testing.T, open func(t *testing.T) Stage) {
 	}{
 		{"save a value", testBootValue},
 		{"save a module", testBootModule},
-		{"save what cannot be", testBootNoSuchChange},
+		{"save what cannot be saved", testBootNoSuchChange},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })
 	}
@@ -84,7 +85,7 @@ var (
 	none = nf.SysctlKey("nf_conntrack_no_such_value")
 )
 
-// change makes a key of a container have a value.
+// change returns a change of a container's key.
 func change(name string, k nf.Key, from, to int64) nf.Change {
 	return nf.Change{Target: target(name), Key: k, Layer: nf.LayerLive, From: nf.Number(from), To: nf.Number(to)}
 }
@@ -107,7 +108,7 @@ func observed(t *testing.T, m Subject, ask nf.Ask) nf.Snapshot {
 	return s
 }
 
-// container finds a container that must be there.
+// container returns a container, which must exist and be observable.
 func container(t *testing.T, s *nf.Snapshot, name string) *nf.Container {
 	t.Helper()
 	_, c, ok := s.Find(target(name))
@@ -117,7 +118,7 @@ func container(t *testing.T, s *nf.Snapshot, name string) *nf.Container {
 	return c
 }
 
-// number is a fact that must be one.
+// number returns the live value of a key, which must be a number.
 func number(t *testing.T, ns *nf.Namespace, k nf.Key) int64 {
 	t.Helper()
 	n, ok := ns.Fact(k).Live.Number()
@@ -171,7 +172,7 @@ func testObserveNothing(t *testing.T, st Stage) {
 	if c := container(t, &s, "a"); len(c.Facts) != 0 || c.Rules != nil || c.Tracking != nil || !c.Count.IsAbsent() {
 		t.Errorf("container %+v", c)
 	}
-	// The node's own facts are always all there.
+	// The node's own facts are always complete.
 	for _, k := range []nf.Key{nf.KeyMax, nf.KeyBuckets, nf.KeyExpectMax, udp} {
 		number(t, &s.Host, k)
 	}
@@ -185,7 +186,7 @@ func testObserveNothing(t *testing.T, st Stage) {
 		t.Errorf("nf_conntrack: %+v", m)
 	}
 	if s.Capabilities.BootFiles {
-		t.Error("this node has boot files")
+		t.Error("boot files, although the node has none")
 	}
 	if s.Capabilities.Latches == "" || s.Capabilities.BucketStep <= 0 {
 		t.Errorf("capabilities %+v", s.Capabilities)
@@ -295,7 +296,7 @@ func testSet(t *testing.T, st Stage) {
 		t.Fatal(err)
 	}
 	if n := number(t, &a.Namespace, udp); n != from {
-		t.Errorf("the snapshot followed without Refresh: %d", n)
+		t.Errorf("the snapshot changed without Refresh: %d", n)
 	}
 	refresh(c)
 	refresh(change("b", udp, 0, 0))
@@ -307,7 +308,7 @@ func testSet(t *testing.T, st Stage) {
 		t.Error("the change reached another namespace")
 	}
 	if keys := keysOf(&a.Namespace); len(keys) != 2 {
-		t.Errorf("Refresh of one key left %v", keys)
+		t.Errorf("after a refresh of one key the keys are %v", keys)
 	}
 	c.From, c.To = c.To, c.From
 	if err := m.Set(ctx, &s, c); err != nil {
@@ -386,7 +387,7 @@ func testNoSuchChange(t *testing.T, st Stage) {
 	s := listed(t, st.Machine)
 	boot := change("a", udp, 1, 2)
 	boot.Layer = nf.LayerBoot
-	node := boot // this one has no boot files
+	node := boot // the node has no boot files
 	node.Target = nf.Node
 	module := change("a", nf.ModuleKey("nf_conntrack"), 0, 0)
 	module.To = nf.Module(nf.ModuleUnloaded, nil)
@@ -415,7 +416,7 @@ func testGone(t *testing.T, st Stage) {
 		t.Errorf("Set: %v", err)
 	}
 	if err := m.Set(ctx, &s, change("never", udp, 30, 31)); !errors.Is(err, nf.ErrGone) {
-		t.Errorf("Set of one that never was: %v", err)
+		t.Errorf("Set of a container that never existed: %v", err)
 	}
 	b := container(t, &s, "b")
 	c := change("b", udp, number(t, &b.Namespace, udp), 77)
@@ -454,7 +455,8 @@ func testRecreated(t *testing.T, st Stage) {
 	}
 }
 
-// testEveryNamespace refreshes what an unloading needs to know.
+// testEveryNamespace refreshes what the rules need to unload a module and to lower
+// the node's conntrack.max.
 func testEveryNamespace(t *testing.T, st Stage) {
 	ctx, m := context.Background(), st.Machine
 	st.Add("a")
@@ -464,7 +466,7 @@ func testEveryNamespace(t *testing.T, st Stage) {
 	load := unload
 	load.To = nf.Module(nf.ModuleLoaded, nil)
 	if err := m.Refresh(ctx, &s, load); err != nil || container(t, &s, "a").Rules != nil {
-		t.Errorf("to load needs no namespace: %v", err)
+		t.Errorf("a load read the namespaces: %v", err)
 	}
 	if err := m.Refresh(ctx, &s, unload); err != nil {
 		t.Fatal(err)
@@ -479,7 +481,7 @@ func testEveryNamespace(t *testing.T, st Stage) {
 		t.Error(err)
 	}
 	if c := container(t, &s, "a"); c.Rules == nil || len(c.Rules.Tables) != 0 || !c.Count.IsAbsent() || len(c.Facts) != 0 {
-		t.Errorf("what has vanished holds nothing: %+v", c)
+		t.Errorf("a container that has vanished: %+v", c)
 	}
 	lower := nf.Change{Target: nf.Node, Key: nf.KeyMax, From: nf.Number(1000), To: nf.Number(10)}
 	if err := m.Refresh(ctx, &s, lower); err != nil {
@@ -503,11 +505,11 @@ func testEveryNamespace(t *testing.T, st Stage) {
 	st.Remove("b")
 	st.Add("b")
 	if err := m.Refresh(ctx, &s, unload); err == nil || errors.Is(err, nf.ErrGone) {
-		t.Errorf("a container that was made anew: %v", err)
+		t.Errorf("a container that was recreated: %v", err)
 	}
 	lower.From, lower.To = lower.To, lower.From
 	if err := m.Refresh(ctx, &s, lower); err != nil {
-		t.Errorf("to raise needs no namespace: %v", err)
+		t.Errorf("to raise the limit: %v", err)
 	}
 }
 
@@ -531,7 +533,7 @@ func testContext(t *testing.T, st Stage) {
 	}
 }
 
-// testJSON: an empty list is [] in the public document, never null.
+// testJSON checks that an empty list is [] in the snapshot's JSON, never null.
 func testJSON(t *testing.T, st Stage) {
 	st.Add("a")
 	for _, s := range []nf.Snapshot{listed(t, st.Machine), observed(t, st.Machine, nf.Ask{}), observed(t, st.Machine, nf.Ask{All: true})} {

@@ -7,12 +7,12 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// save is a change of the node's boot layer.
+// save returns a change of the node's boot layer.
 func save(k nf.Key, to nf.Value) nf.Change {
 	return nf.Change{Target: nf.Node, Key: k, Layer: nf.LayerBoot, To: to}
 }
 
-// saved is what boot files bring of a key of the node.
+// saved returns the boot value of a key of the node.
 func saved(s *nf.Snapshot, k nf.Key) nf.Value {
 	boot := s.Host.Fact(k).Boot
 	if name, ok := k.Module(); ok {
@@ -27,8 +27,9 @@ func saved(s *nf.Snapshot, k nf.Key) nf.Value {
 	return *boot
 }
 
-// testSaving saves each value of a key in turn: it shows only when it is read
-// back, in a new observation as well, and stays through a look at what is live.
+// testSaving saves each value of a key in turn. Only a refresh or a new observation
+// updates the snapshot, and a refresh of the live value does not change the saved
+// one.
 func testSaving(t *testing.T, m Subject, k nf.Key, values ...nf.Value) {
 	t.Helper()
 	ctx := context.Background()
@@ -42,7 +43,7 @@ func testSaving(t *testing.T, m Subject, k nf.Key, values ...nf.Value) {
 			t.Fatal(err)
 		}
 		if got := saved(&s, k); got != was {
-			t.Errorf("the snapshot followed without Refresh: %v", got)
+			t.Errorf("the snapshot changed without Refresh: %v", got)
 		}
 		live := save(k, v)
 		live.Layer = nf.LayerLive

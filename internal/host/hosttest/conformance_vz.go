@@ -9,40 +9,38 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// VZStage is a machine without containers, whose kernel has nf_conntrack, keeps
-// levels in masks and latches, and the hands that do with containers of the vz
-// runtime what an admin does. Start, Stop and Suspend are Machine's, by CTID.
-// Claim gives the namespace of a running one another name in the directory of
-// named ones. Judge replaces what was seen of tracking by what that proves.
+// VZStage is the input of a conformance test of the vz runtime: a machine without
+// containers, on a kernel that has nf_conntrack and masks, and latches. Its
+// functions change the containers as an admin would. An id is a CTID.
 type VZStage struct {
 	Machine              Subject
 	Add                  func(VZ)
 	Start, Stop, Suspend func(id string)
 	Remove               func(id string)
-	Claim                func(id, name string)
-	Judge                func(*nf.Snapshot)
+	Claim                func(id, name string) // gives a running container's namespace a name in the directory of named namespaces
+	Judge                func(*nf.Snapshot)    // replaces the observed tracking by what it proves
 }
 
-// RunVZ tries the machines that open makes, a new one for each test, on what
-// every machine with the vz runtime must do.
+// RunVZ runs the tests that every machine with the vz runtime must pass. open
+// returns a new machine for each test.
 func RunVZ(t *testing.T, open func(t *testing.T) VZStage) {
 	for _, test := range []struct {
 		name string
 		run  func(*testing.T, VZStage)
 	}{
 		{"list", testVZList},
-		{"levels are the masks'", testVZLevels},
+		{"levels are those of the masks", testVZLevels},
 		{"what does not run", testVZNotRunning},
 		{"tracking where the kernel latches", testVZTracking},
 		{"the limit", testVZLimit},
 		{"set and read back", testVZSet},
 		{"save a level", testVZSave},
-		{"save what cannot be", testVZSaveNothing},
+		{"save what cannot be saved", testVZSaveNothing},
 		{"restart", testVZRestart},
 		{"restart what does not run", testVZRestartNothing},
 		{"another instance", testVZGone},
 		{"suspend and resume", testVZResume},
-		{"answer for every namespace", testVZEveryNamespace},
+		{"read every namespace", testVZEveryNamespace},
 		{"a namespace is one container", testVZClaim},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })
@@ -53,11 +51,12 @@ func vzTarget(id string) nf.Target {
 	return nf.Target{Kind: nf.TargetContainer, Runtime: nf.RuntimeVZ, ID: id, Name: id}
 }
 
-// vzChange is a change of a container of the vz runtime.
+// vzChange returns a change of a container of the vz runtime.
 func vzChange(id string, k nf.Key, layer nf.Layer, to nf.Value) nf.Change {
 	return nf.Change{Target: vzTarget(id), Key: k, Layer: layer, To: to}
 }
 
+// vzContainer returns a container, which must exist and be observable.
 func vzContainer(t *testing.T, s *nf.Snapshot, id string) *nf.Container {
 	t.Helper()
 	_, c, ok := s.Find(vzTarget(id))
@@ -67,7 +66,7 @@ func vzContainer(t *testing.T, s *nf.Snapshot, id string) *nf.Container {
 	return c
 }
 
-// askVZ asks for what a policy can of containers.
+// askVZ returns an ask for the level, the limit and a timeout of the containers.
 func askVZ(ids ...string) nf.Ask {
 	ask := nf.Ask{Keys: map[nf.Target][]nf.Key{}}
 	for _, id := range ids {
@@ -81,8 +80,8 @@ var (
 	odd                                 = nf.MaskValue(0x4c004003) // what IPTABLES="iptable_filter ipt_state" gives
 )
 
-// hasLevel checks what is observed of a level: live, and saved.
-func hasLevel(t *testing.T, c *nf.Container, live, saved nf.Value) {
+// checkLevel checks the observed level, live and saved.
+func checkLevel(t *testing.T, c *nf.Container, live, saved nf.Value) {
 	t.Helper()
 	f := c.Fact(nf.KeyLevel)
 	if f.Live != live || f.Boot == nil || *f.Boot != saved {
@@ -126,15 +125,15 @@ func testVZList(t *testing.T, st VZStage) {
 	if again := listed(t, st.Machine); again.Containers[0].Instance != s.Containers[0].Instance {
 		t.Errorf("instance %q, then %q", s.Containers[0].Instance, again.Containers[0].Instance)
 	}
-	hasLevel(t, &s.Containers[0], stateful, stateful)
-	hasLevel(t, &s.Containers[1], nf.Absent(), stateless)
-	hasLevel(t, &s.Containers[2], nf.Absent(), stateless)
-	hasLevel(t, &s.Containers[3], full, disabled)
-	hasLevel(t, &s.Containers[4], stateful, full)
+	checkLevel(t, &s.Containers[0], stateful, stateful)
+	checkLevel(t, &s.Containers[1], nf.Absent(), stateless)
+	checkLevel(t, &s.Containers[2], nf.Absent(), stateless)
+	checkLevel(t, &s.Containers[3], full, disabled)
+	checkLevel(t, &s.Containers[4], stateful, full)
 }
 
-// No container here has rules: what a level is, the mask says, and nothing of
-// it is lost when more is read.
+// The level of a container is that of its mask, not that of its rules: the
+// containers of this test have none. Whatever else is read, the level stays.
 func testVZLevels(t *testing.T, st VZStage) {
 	st.Add(VZ{ID: "101", Saved: stateful, Live: full})
 	st.Add(VZ{ID: "102", Live: odd})
@@ -144,19 +143,19 @@ func testVZLevels(t *testing.T, st VZStage) {
 		if !s.Capabilities.Masks || s.Capabilities.Latches != nf.Yes {
 			t.Fatalf("%+v", s.Capabilities)
 		}
-		hasLevel(t, vzContainer(t, &s, "101"), full, stateful)
-		hasLevel(t, vzContainer(t, &s, "102"), odd, stateless)
-		hasLevel(t, vzContainer(t, &s, "103"), stateless, stateless)
+		checkLevel(t, vzContainer(t, &s, "101"), full, stateful)
+		checkLevel(t, vzContainer(t, &s, "102"), odd, stateless)
+		checkLevel(t, vzContainer(t, &s, "103"), stateless, stateless)
 		for _, k := range []nf.Key{nf.KeyLevel, udp} {
 			if err := st.Machine.Refresh(context.Background(), &s, vzChange("101", k, nf.LayerLive, full)); err != nil {
 				t.Fatal(err)
 			}
-			hasLevel(t, vzContainer(t, &s, "101"), full, stateful)
+			checkLevel(t, vzContainer(t, &s, "101"), full, stateful)
 		}
 	}
 }
 
-// What does not run has no namespace to look into: it holds no rules.
+// A container that does not run has no namespace, and so no rules.
 func testVZNotRunning(t *testing.T, st VZStage) {
 	ids := map[string]string{"101": nf.StateStopped, "102": nf.StateMounted, "103": nf.StateSuspended}
 	for id, state := range ids {
@@ -177,8 +176,8 @@ func testVZNotRunning(t *testing.T, st VZStage) {
 	}
 }
 
-// Where nothing tracks now, only a mask without the bits for it proves that
-// nothing does.
+// Without rules and entries, tracking is off only if the mask has no bits for it.
+// Otherwise it is unknown, because the kernel latches.
 func testVZTracking(t *testing.T, st VZStage) {
 	for id, live := range map[string]nf.Value{"101": disabled, "102": stateless, "103": stateful, "104": full, "105": odd} {
 		st.Add(VZ{ID: id, Live: live})
@@ -230,13 +229,13 @@ func testVZSet(t *testing.T, st VZStage) {
 	for _, c := range []nf.Change{vzChange("101", nf.KeyLevel, nf.LayerLive, stateless), vzChange("101", udp, nf.LayerBoot, nf.Number(5)),
 		vzChange("101", nf.ModuleKey("nf_nat"), nf.LayerLive, nf.Module(nf.ModuleLoaded, nil))} {
 		if err := m.Set(ctx, &s, c); err == nil {
-			t.Errorf("%s %s was made", c.Layer, c.Key)
+			t.Errorf("%s %s was set", c.Layer, c.Key)
 		}
 	}
 }
 
-// A saved level is that of the next cold start, in whatever state; nothing that
-// lives changes.
+// A level can be saved in every state. It is the level of the next cold start;
+// neither the live level nor the instance changes.
 func testVZSave(t *testing.T, st VZStage) {
 	ctx, m := context.Background(), st.Machine
 	for id, state := range map[string]string{"101": nf.StateRunning, "102": nf.StatePaused, "103": nf.StateStopped, "104": nf.StateMounted, "105": nf.StateSuspended} {
@@ -249,19 +248,19 @@ func testVZSave(t *testing.T, st VZStage) {
 			t.Errorf("%s: %v", state, err)
 			continue
 		}
-		hasLevel(t, c, live, stateful) // the snapshot does not follow
+		checkLevel(t, c, live, stateful) // the snapshot does not follow
 		if err := m.Refresh(ctx, &s, save); err != nil {
 			t.Errorf("%s: %v", state, err)
 		}
-		hasLevel(t, c, live, stateless)
+		checkLevel(t, c, live, stateless)
 		if c.Instance != instance || c.State != state {
 			t.Errorf("%s became %s, %s", state, c.State, c.Instance)
 		}
-		save.To = stateful // undone
+		save.To = stateful // the undo
 		if err := errors.Join(m.Set(ctx, &s, save), m.Refresh(ctx, &s, save)); err != nil {
 			t.Errorf("%s: %v", state, err)
 		}
-		hasLevel(t, c, live, stateful)
+		checkLevel(t, c, live, stateful)
 	}
 }
 
@@ -279,8 +278,9 @@ func testVZSaveNothing(t *testing.T, st VZStage) {
 	}
 }
 
-// A restart ends an instance. The next one has the level that was saved and the
-// values of a new namespace, and is another container to every change but this.
+// A restart ends an instance. The next instance has the saved level and the values
+// of a new namespace. Only a refresh of the restart accepts it: for every other
+// change the container is nf.ErrGone.
 func testVZRestart(t *testing.T, st VZStage) {
 	ctx, m := context.Background(), st.Machine
 	st.Add(VZ{ID: "101", Saved: stateless, Live: full})
@@ -306,16 +306,16 @@ func testVZRestart(t *testing.T, st VZStage) {
 		t.Errorf("another instance was changed: %v", err)
 	}
 	if c.Instance != first {
-		t.Errorf("what is gone changed the snapshot: %+v", c)
+		t.Errorf("a refresh that failed changed the snapshot: %+v", c)
 	}
-	hasLevel(t, c, full, stateless)
+	checkLevel(t, c, full, stateless)
 	if err := m.Refresh(ctx, &s, restart); err != nil {
 		t.Fatal(err)
 	}
 	if c.Instance == first || c.State != nf.StateRunning || len(c.Facts) != 1 || c.Rules != nil || c.Tracking != nil || !c.Count.IsAbsent() || c.MaxScope != "" {
 		t.Errorf("the new instance: %+v", c)
 	}
-	hasLevel(t, c, stateless, stateless)
+	checkLevel(t, c, stateless, stateless)
 	change := vzChange("101", udp, nf.LayerLive, nf.Number(from+5))
 	if err := m.Refresh(ctx, &s, change); err != nil || number(t, &c.Namespace, udp) != from {
 		t.Errorf("a value of the new namespace: %+v, %v", c.Fact(udp), err)
@@ -345,8 +345,8 @@ func testVZRestartNothing(t *testing.T, st VZStage) {
 	}
 }
 
-// Whatever ends an instance, or begins one, makes the container another than
-// the one that was observed.
+// Whatever ends or begins an instance, the container that was observed is
+// nf.ErrGone.
 func testVZGone(t *testing.T, st VZStage) {
 	ctx, m := context.Background(), st.Machine
 	for name, test := range map[string]struct {
@@ -380,31 +380,31 @@ func testVZGone(t *testing.T, st VZStage) {
 		s = listed(t, m)
 		if _, c, ok := s.Find(vzTarget("101")); ok {
 			if *c.Fact(nf.KeyLevel).Boot != full {
-				t.Errorf("%s: a level was saved all the same", name)
+				t.Errorf("%s: a level was saved", name)
 			}
 			st.Remove("101")
 		}
 	}
 }
 
-// Resuming brings the level of the dump back, in a new namespace.
+// A resumed container has the level of its dump, in a new namespace.
 func testVZResume(t *testing.T, st VZStage) {
 	st.Add(VZ{ID: "101", Saved: stateless, Live: full})
 	before := observed(t, st.Machine, nf.Ask{All: true})
 	st.Suspend("101")
 	during := observed(t, st.Machine, nf.Ask{All: true})
-	hasLevel(t, vzContainer(t, &during, "101"), full, stateless)
+	checkLevel(t, vzContainer(t, &during, "101"), full, stateless)
 	st.Start("101")
 	after := observed(t, st.Machine, nf.Ask{All: true})
 	c := vzContainer(t, &after, "101")
-	hasLevel(t, c, full, stateless)
+	checkLevel(t, c, full, stateless)
 	if c.State != nf.StateRunning || c.Instance == vzContainer(t, &before, "101").Instance {
 		t.Errorf("%+v", c)
 	}
 }
 
-// What has stopped holds nothing any more, what stands still never did, and of
-// what has started nothing is known.
+// A container that was stopped since, or never ran, has no rules and no entries. A
+// container that was started since is an error: nothing is known of it.
 func testVZEveryNamespace(t *testing.T, st VZStage) {
 	ctx, m := context.Background(), st.Machine
 	for id, state := range map[string]string{"101": nf.StateRunning, "102": nf.StateRunning, "103": nf.StateStopped} {
@@ -424,9 +424,9 @@ func testVZEveryNamespace(t *testing.T, st VZStage) {
 				t.Errorf("%s: %+v", id, c)
 			}
 		}
-		hasLevel(t, vzContainer(t, &s, "101"), full, full)
+		checkLevel(t, vzContainer(t, &s, "101"), full, full)
 		for _, id := range []string{"102", "103"} {
-			hasLevel(t, vzContainer(t, &s, id), nf.Absent(), full)
+			checkLevel(t, vzContainer(t, &s, id), nf.Absent(), full)
 		}
 	}
 	st.Start("103")
@@ -437,6 +437,8 @@ func testVZEveryNamespace(t *testing.T, st VZStage) {
 	}
 }
 
+// The namespace of a container of the vz runtime is not listed as a named one too,
+// whatever its names are.
 func testVZClaim(t *testing.T, st VZStage) {
 	st.Add(VZ{ID: "101", Saved: full})
 	for _, name := range []string{"101", "0-first", "zz-last"} {

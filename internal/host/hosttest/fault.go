@@ -8,10 +8,10 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// Op names a method of the machine.
+// Op is a method of the machine.
 type Op string
 
-// The methods.
+// The methods of the machine.
 const (
 	OpList    Op = "list"
 	OpObserve Op = "observe"
@@ -19,53 +19,53 @@ const (
 	OpSet     Op = "set"
 )
 
-// Kind is what goes wrong.
+// Kind is a kind of fault.
 type Kind int
 
 // The kinds of faults.
 const (
-	Fail      Kind = iota // an error, and nothing happens
-	FailAfter             // it takes effect, and an error is returned all the same
-	Swallow               // nothing happens, and no error says so
-	Block                 // nothing happens until the context is done, whose error is returned
-	Vanish                // the container is gone just before
-	Halt                  // a container of the vz runtime is stopped, and an error is returned: a restart that fails half-way
+	Fail      Kind = iota // the call has no effect and returns an error
+	FailAfter             // the call takes effect and returns an error
+	Swallow               // the call has no effect and returns no error
+	Block                 // the call has no effect, waits until the context is done, and returns its error
+	Vanish                // the container is removed just before the call
+	Halt                  // the call stops a container of the vz runtime and returns an error: a restart that fails half-way
 )
 
-// Fault makes calls go wrong. The zero Target, Key and Layer are any.
+// Fault makes calls fail. A zero Target, Key or Layer matches any.
 type Fault struct {
 	Op     Op
 	Target nf.Target
 	Key    nf.Key
 	Layer  nf.Layer
 	Kind   Kind
-	Err    error // of Fail, FailAfter and Halt; nil is EIO
-	Skip   int   // that many matching calls go well first
-	Times  int   // how many calls go wrong then; 0 is all
+	Err    error // of Fail, FailAfter and Halt; nil: EIO
+	Skip   int   // the number of matching calls that succeed first
+	Times  int   // the number of calls that fail then; 0: all
 }
 
-// Inject makes calls go wrong. Of several faults that match a call, the one
-// injected first counts.
+// Inject adds a fault. If several faults match a call, the one that was added first
+// counts.
 func (m *Machine) Inject(f Fault) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.faults = append(m.faults, &f)
 }
 
-// Heal takes all faults away.
+// Heal removes all faults.
 func (m *Machine) Heal() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.faults = nil
 }
 
-// fault tells whether a call takes effect, and the error it returns beside
-// that. A context that is done fails every call.
-func (m *Machine) fault(ctx context.Context, op Op, c nf.Change) (effect bool, err error) {
+// applyFault reports whether a call takes effect, and returns the error of its
+// fault. If the context is done every call fails.
+func (m *Machine) applyFault(ctx context.Context, op Op, c nf.Change) (effect bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
-	f := m.hit(op, c)
+	f := m.match(op, c)
 	if f == nil {
 		return true, nil
 	}
@@ -86,16 +86,16 @@ func (m *Machine) fault(ctx context.Context, op Op, c nf.Change) (effect bool, e
 		m.mu.Lock()
 		return false, ctx.Err()
 	case Halt:
-		m.must(c.Target).halt()
+		m.mustFind(c.Target).stop()
 		return false, err
-	default:
+	default: // Vanish
 		m.remove(c.Target)
 		return true, nil
 	}
 }
 
-// hit finds the fault that a call meets, and counts it.
-func (m *Machine) hit(op Op, c nf.Change) *Fault {
+// match returns the fault of a call, or nil, and counts the call.
+func (m *Machine) match(op Op, c nf.Change) *Fault {
 	for i, f := range m.faults {
 		if f.Op != op || f.Target != (nf.Target{}) && f.Target != c.Target || f.Key != "" && f.Key != c.Key || f.Layer != "" && f.Layer != c.Layer {
 			continue

@@ -10,23 +10,24 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// Scope is how a container's conntrack.max stands to the node's.
+// Scope is the relation of a container's conntrack.max to the node's.
 type Scope int
 
 // The scopes.
 const (
-	// ReadOnly shows the node's value and refuses writes with EACCES: Linux
-	// since 5.13 (0444, net/netfilter/nf_conntrack_standalone.c).
+	// ReadOnly reads the node's value; a write is EACCES: Linux since 5.13
+	// (0444, net/netfilter/nf_conntrack_standalone.c).
 	ReadOnly Scope = iota
-	// Own is a value of the container's own: a write above the node's, and any
-	// while the node's is 0, is EINVAL (net->ct.max of the Virtuozzo 7 kernel).
+	// Own is a separate value. A write above the node's is EINVAL, and so is any
+	// while the node's is 0 (net->ct.max of the Virtuozzo 7 kernel).
 	Own
-	// Shared shows the node's value, and a write changes that: Linux before
+	// Shared reads the node's value, and a write changes that: Linux before
 	// 5.13.
 	Shared
 )
 
-// bucketStep is what buckets are rounded up to: a page of 4 KiB of list heads.
+// bucketStep is the unit to which buckets are rounded up: a page of 4 KiB of list
+// heads.
 const bucketStep = 512
 
 // Machine is a node in memory. Its methods can be called by many goroutines.
@@ -40,7 +41,7 @@ type Machine struct {
 	modules    map[string]*module
 	host       *namespace
 	containers []*namespace // sorted by runtime and id
-	made       int          // namespaces ever made
+	created    int          // number of namespaces, for their instances
 	warnings   []nf.Warning
 	boot       *bootFiles // nil: the node has none
 	masks      bool       // nf.Capabilities
@@ -49,23 +50,23 @@ type Machine struct {
 	calls      []Call
 }
 
-// namespace is one network namespace: the node's, or a container.
+// namespace is the network namespace of the node or of a container.
 type namespace struct {
 	runtime, id  string // empty for the node's
 	aliases      []string
 	instance     string
 	unobservable string
 	scope        Scope
-	values       map[nf.Key]int64 // its own
+	values       map[nf.Key]int64 // without those that owner finds in the node's
 	rules        nf.Rules
-	tracking     *nf.Tracking // nil: by its rules
+	tracking     *nf.Tracking // nil: as its rules need
 	count        int64
-	vz           *virtuozzo // nil: no container of that runtime
+	vz           *virtuozzo // nil: not a container of the vz runtime
 }
 
-// New is a node named node-1 with no containers: a present-day kernel with
-// loadable modules, of which nf_tables and nf_conntrack are loaded, no rules,
-// 262144 connections in 65536 buckets, and the kernel's default timeouts.
+// New returns a node named node-1 without containers and rules. Its kernel is Linux
+// 6.12 with loadable modules, of which nf_tables and nf_conntrack are loaded. It
+// allows 262144 conntrack entries in 65536 buckets, and has the default timeouts.
 func New() *Machine {
 	m := &Machine{
 		node:    nf.NodeIdentity{Name: "node-1"},
@@ -86,10 +87,10 @@ func New() *Machine {
 	return m
 }
 
-// namespace makes a namespace with the kernel's default values.
+// namespace returns a new namespace with the kernel's default values.
 func (m *Machine) namespace(id string) *namespace {
-	m.made++
-	return &namespace{id: id, instance: fmt.Sprintf("%s/ns-%d", m.bootID, m.made), values: defaultValues(), rules: nf.Rules{Tables: []nf.Table{}}}
+	m.created++
+	return &namespace{id: id, instance: fmt.Sprintf("%s/ns-%d", m.bootID, m.created), values: defaultValues(), rules: nf.Rules{Tables: []nf.Table{}}}
 }
 
 // SetNode names the node and its labels.
@@ -99,23 +100,22 @@ func (m *Machine) SetNode(name string, labels map[string]string) {
 	m.node = nf.NodeIdentity{Name: name, Labels: labels}
 }
 
-// Deny takes the privilege for a kind of change away: one of the nf.Ability
-// constants.
+// Deny denies a kind of change: one of the nf.Ability constants.
 func (m *Machine) Deny(ability, why string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.denied[ability] = why
 }
 
-// Warn makes every observation carry a warning.
+// Warn adds a warning to every snapshot.
 func (m *Machine) Warn(w nf.Warning) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.warnings = append(m.warnings, w)
 }
 
-// AddContainer makes a container of the netns runtime, with conntrack.max
-// ReadOnly, and returns its target.
+// AddContainer adds a container of the netns runtime with the scope ReadOnly, and
+// returns its target.
 func (m *Machine) AddContainer(name string, aliases ...string) nf.Target {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -123,15 +123,15 @@ func (m *Machine) AddContainer(name string, aliases ...string) nf.Target {
 	ns.runtime, ns.aliases = nf.RuntimeNetns, aliases
 	ns.values[nf.KeyMax], _ = m.read(m.host, nf.KeyMax).Number()
 	m.add(ns)
-	return ns2target(ns)
+	return ns.target()
 }
 
 func (m *Machine) add(ns *namespace) {
 	m.containers = append(m.containers, ns)
-	slices.SortFunc(m.containers, func(a, b *namespace) int { return ns2target(a).Compare(ns2target(b)) })
+	slices.SortFunc(m.containers, func(a, b *namespace) int { return a.target().Compare(b.target()) })
 }
 
-// Remove ends a container.
+// Remove removes a container.
 func (m *Machine) Remove(t nf.Target) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -139,18 +139,17 @@ func (m *Machine) Remove(t nf.Target) {
 }
 
 func (m *Machine) remove(t nf.Target) {
-	m.containers = slices.DeleteFunc(m.containers, func(ns *namespace) bool { return ns.is(t) })
+	m.containers = slices.DeleteFunc(m.containers, func(ns *namespace) bool { return ns.matches(t) })
 }
 
-// Recreate replaces a container by a new one of the same name: another
-// instance, with default values and no rules. One of the vz runtime gets a cold
-// start.
+// Recreate replaces a container by a new instance with default values and no rules.
+// A container of the vz runtime gets a cold start.
 func (m *Machine) Recreate(t nf.Target) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	old := m.must(t)
+	old := m.mustFind(t)
 	if old.vz != nil {
-		old.halt()
+		old.stop()
 		m.start(old)
 		return
 	}
@@ -160,9 +159,9 @@ func (m *Machine) Recreate(t nf.Target) {
 	*old = *ns
 }
 
-// Reboot restarts the node: another boot id, every container a new instance.
-// The values stay, as if something had set them again; those of the vz runtime
-// that ran get a cold start.
+// Reboot restarts the node: the boot id and the instance of every container change.
+// The values stay, as if another program had set them again. Running containers of
+// the vz runtime get a cold start.
 func (m *Machine) Reboot() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -170,95 +169,95 @@ func (m *Machine) Reboot() {
 	for _, ns := range m.containers {
 		if ns.vz != nil {
 			if ns.runs() {
-				ns.halt()
+				ns.stop()
 				m.start(ns)
 			}
 			continue
 		}
-		m.made++
-		ns.instance = fmt.Sprintf("%s/ns-%d", m.bootID, m.made)
+		m.created++
+		ns.instance = fmt.Sprintf("%s/ns-%d", m.bootID, m.created)
 	}
 }
 
-// SetScope says how a container's conntrack.max stands to the node's.
+// SetScope sets the relation of a container's conntrack.max to the node's.
 func (m *Machine) SetScope(t nf.Target, s Scope) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.must(t).scope = s
+	m.mustFind(t).scope = s
 }
 
-// SetUnobservable makes a container unreadable, for the reason given; an empty
-// one makes it readable again.
+// SetUnobservable makes a container unreadable for a reason; an empty reason makes
+// it readable again.
 func (m *Machine) SetUnobservable(t nf.Target, why string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.must(t).unobservable = why
+	m.mustFind(t).unobservable = why
 }
 
-// SetRules gives a target these tables.
+// SetRules replaces the tables of a target.
 func (m *Machine) SetRules(t nf.Target, tables ...nf.Table) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.must(t).rules = nf.Rules{Tables: append([]nf.Table{}, tables...)}
+	m.mustFind(t).rules = nf.Rules{Tables: append([]nf.Table{}, tables...)}
 }
 
-// SetRulesUnknown makes a target's rules unreadable, for the reason given.
+// SetRulesUnknown makes a target's rules unreadable for a reason.
 func (m *Machine) SetRulesUnknown(t nf.Target, why string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.must(t).rules.Unknown = why
+	m.mustFind(t).rules.Unknown = why
 }
 
-// SetTracking says whether a target tracks connections; without it that is
-// what its rules need.
+// SetTracking sets whether a target tracks connections. By default it does if its
+// rules need it.
 func (m *Machine) SetTracking(t nf.Target, tracking nf.Tracking) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.must(t).tracking = &tracking
+	m.mustFind(t).tracking = &tracking
 }
 
-// SetCount says how many live conntrack entries a target has.
+// SetCount sets the number of conntrack entries of a target.
 func (m *Machine) SetCount(t nf.Target, n int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.must(t).count = n
+	m.mustFind(t).count = n
 }
 
-// Put changes a value behind nfsync's back. No rule of the kernel holds it up,
-// but a value that is the node's is changed there.
+// Put changes a value as another program would, without the kernel's checks. A
+// value that belongs to the node is changed there.
 func (m *Machine) Put(t nf.Target, k nf.Key, n int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.owner(m.must(t), k).values[k] = n
+	m.owner(m.mustFind(t), k).values[k] = n
 }
 
-// Drop takes a value away, as a kernel that lacks the file.
+// Drop removes a value, as if the kernel did not have its file.
 func (m *Machine) Drop(t nf.Target, k nf.Key) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.must(t).values, k)
+	delete(m.mustFind(t).values, k)
 }
 
-// Value is what a target's key is now: a sysctl's number or a module's state
-// with all its parameters.
+// Value returns the present value of a target's key: the number of a sysctl, or the
+// state of a module with all its parameters.
 func (m *Machine) Value(t nf.Target, k nf.Key) nf.Value {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if name, ok := k.Module(); ok {
-		if mod, ok := m.modules[m.real(name)]; ok {
-			f := m.fact(mod, true)
+		if mod, ok := m.modules[m.realName(name)]; ok {
+			f := m.moduleFact(mod, true)
 			return f.Value(slices.Collect(maps.Keys(f.Parameters)))
 		}
 		return nf.Absent()
 	}
-	return m.read(m.must(t), k)
+	return m.read(m.mustFind(t), k)
 }
 
-// must finds a target that a test itself has made.
-func (m *Machine) must(t nf.Target) *namespace {
+// mustFind returns a target that the test has added.
+func (m *Machine) mustFind(t nf.Target) *namespace {
 	ns, ok := m.find(t)
 	if !ok {
-		panic(fmt.Sprintf("hosttest: there is no %s", t))
+		panic(fmt.Sprintf("hosttest: no such target: %s", t))
 	}
 	return ns
 }
@@ -268,16 +267,16 @@ func (m *Machine) find(t nf.Target) (*namespace, bool) {
 		return m.host, true
 	}
 	for _, ns := range m.containers {
-		if ns.is(t) {
+		if ns.matches(t) {
 			return ns, true
 		}
 	}
 	return nil, false
 }
 
-func (ns *namespace) is(t nf.Target) bool { return ns.id == t.ID && ns.runtime == t.Runtime }
+func (ns *namespace) matches(t nf.Target) bool { return ns.id == t.ID && ns.runtime == t.Runtime }
 
-func ns2target(ns *namespace) nf.Target {
+func (ns *namespace) target() nf.Target {
 	if ns.id == "" {
 		return nf.Node
 	}
@@ -288,5 +287,5 @@ func ns2target(ns *namespace) nf.Target {
 	return t
 }
 
-// takenAt is the time of every snapshot: a machine in memory has no clock.
+// takenAt is the time of every snapshot: the machine has no clock.
 var takenAt = time.Date(2026, time.January, 2, 3, 4, 5, 0, time.UTC)

@@ -37,7 +37,7 @@ func TestConformanceBoot(t *testing.T) {
 	})
 }
 
-// observe observes as a run does: what was seen of tracking is judged.
+// observe lists and observes, and judges the tracking as a run does.
 func observe(t *testing.T, m *hosttest.Machine, ask nf.Ask) nf.Snapshot {
 	t.Helper()
 	listed, err := m.List(context.Background())
@@ -61,7 +61,8 @@ func set(t *testing.T, m *hosttest.Machine, target nf.Target, k nf.Key, to nf.Va
 	return m.Set(context.Background(), &s, nf.Change{Target: target, Key: k, Layer: nf.LayerLive, To: to})
 }
 
-// What a kernel makes of a container's limit, by whose it is.
+// A write of a container's conntrack.max has the effect that it has in the kernel,
+// for each relation to the node's.
 func TestScopes(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -149,15 +150,15 @@ func TestModules(t *testing.T) {
 		t.Errorf("ip_set %v, want %v", v, want)
 	}
 	if v := m.Value(nf.Node, nf.KeyMax); !v.IsAbsent() {
-		t.Errorf("without nf_conntrack its values are gone, not %v", v)
+		t.Errorf("without nf_conntrack its value is %v, want absent", v)
 	}
 	if n := len(m.Calls()); n != len(steps) {
 		t.Errorf("%d calls, want %d", n, len(steps))
 	}
 }
 
-// Unloading takes what the module holds, in every namespace.
-func TestUnloadLosesRules(t *testing.T) {
+// To unload a module removes its tables in every namespace.
+func TestUnloadRemovesTables(t *testing.T) {
 	m := hosttest.New()
 	web := m.AddContainer("web")
 	m.SetModule(nf.ModuleFact{Name: "iptable_filter", State: nf.ModuleLoaded})
@@ -223,7 +224,7 @@ func TestFaultTimes(t *testing.T) {
 	}
 	for i, ok := range []bool{true, false, false, true, true} {
 		if got[i] != ok {
-			t.Fatalf("calls went well: %v", got)
+			t.Fatalf("calls that succeeded: %v", got)
 		}
 	}
 	m.Inject(hosttest.Fault{Op: hosttest.OpList})

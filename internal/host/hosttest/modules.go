@@ -10,20 +10,20 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// module is a module's fact with what a load would bring back. Holders are not
-// kept: they follow from what is loaded.
+// module is a module's fact without its holders, which follow from the modules that
+// are loaded. Its Refs do not count the holders.
 type module struct {
 	nf.ModuleFact
-	defaults map[string]nf.Parameter
+	defaults map[string]nf.Parameter // after a load
 }
 
-// newModule takes a fact; its Refs are those beside the holders.
+// newModule returns a module whose parameters, after a load, are those of the fact.
 func newModule(f nf.ModuleFact) *module {
 	f.Name = nf.NormalizeModule(f.Name)
 	return &module{ModuleFact: f, defaults: maps.Clone(f.Parameters)}
 }
 
-// defaultModules are some of Linux 6.12 with the dependencies of its
+// defaultModules returns some modules of Linux 6.12, with the dependencies of its
 // modules.dep.
 func defaultModules() []nf.ModuleFact {
 	loaded := func(name string, deps ...string) nf.ModuleFact {
@@ -52,9 +52,8 @@ func defaultModules() []nf.ModuleFact {
 	}
 }
 
-// SetModule makes the node have a module, or changes the one it has. Holders
-// are left out of account, they follow from the Deps of what is loaded; Refs
-// are those beside the holders.
+// SetModule adds or replaces a module of the node. It ignores Holders, which follow
+// from the Deps of the loaded modules. Refs does not count the holders.
 func (m *Machine) SetModule(f nf.ModuleFact) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -62,38 +61,37 @@ func (m *Machine) SetModule(f nf.ModuleFact) {
 	m.modules[mod.Name] = mod
 }
 
-// RemoveModule makes the node have no such module.
+// RemoveModule removes a module from the node.
 func (m *Machine) RemoveModule(name string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.modules, nf.NormalizeModule(name))
 }
 
-// SetAlias makes a name an alias of a module.
+// SetAlias adds an alias of a module.
 func (m *Machine) SetAlias(alias, name string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.support.Aliases[nf.NormalizeModule(alias)] = nf.NormalizeModule(name)
 }
 
-// SetSupport says whether modules can be loaded: one of the nf.Support
-// constants, with the reason.
+// SetSupport sets whether modules can be loaded, one of the nf.Support constants,
+// and the reason.
 func (m *Machine) SetSupport(support, reason string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.support.Support, m.support.Reason = support, reason
 }
 
-// SetModulesUnknown makes the evidence about absent modules unreadable, for
-// the reason given.
+// SetModulesUnknown makes the evidence of absent modules unreadable for a reason.
 func (m *Machine) SetModulesUnknown(why string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.support.Complete, m.support.Unknown = why == "", why
 }
 
-// real is the name of the module that a name or an alias means.
-func (m *Machine) real(name string) string {
+// realName returns the name of the module that a name or an alias means.
+func (m *Machine) realName(name string) string {
 	name = nf.NormalizeModule(name)
 	if _, ok := m.modules[name]; ok {
 		return name
@@ -104,8 +102,8 @@ func (m *Machine) real(name string) string {
 	return name
 }
 
-// fact is what an observation shows of a module.
-func (m *Machine) fact(mod *module, params bool) nf.ModuleFact {
+// moduleFact returns the fact of a module in an observation.
+func (m *Machine) moduleFact(mod *module, params bool) nf.ModuleFact {
 	f := mod.ModuleFact
 	f.Deps = slices.Clone(f.Deps)
 	f.Parameters, f.Holders, f.Takes = nil, nil, nil
@@ -122,7 +120,7 @@ func (m *Machine) fact(mod *module, params bool) nf.ModuleFact {
 	return f
 }
 
-// holders are the loaded modules that need the named one.
+// holders returns the loaded modules that depend on the named one.
 func (m *Machine) holders(name string) []string {
 	var holders []string
 	for _, mod := range m.modules {
@@ -134,17 +132,17 @@ func (m *Machine) holders(name string) []string {
 	return holders
 }
 
-// facts are all modules, with the parameters of the asked ones.
-func (m *Machine) facts(ask []string, all bool) nf.Modules {
+// moduleFacts returns all modules, with the parameters of those that are asked.
+func (m *Machine) moduleFacts(ask []string, all bool) nf.Modules {
 	asked := map[string]bool{}
 	for _, name := range ask {
-		asked[m.real(name)] = true
+		asked[m.realName(name)] = true
 	}
 	out := m.support
 	out.Aliases = maps.Clone(out.Aliases)
 	out.List = make([]nf.ModuleFact, 0, len(m.modules))
 	for _, name := range slices.Sorted(maps.Keys(m.modules)) {
-		f := m.fact(m.modules[name], all || asked[name])
+		f := m.moduleFact(m.modules[name], all || asked[name])
 		if asked[name] {
 			f.Takes = slices.Clone(m.modules[name].Takes)
 		}
@@ -153,10 +151,9 @@ func (m *Machine) facts(ask []string, all bool) nf.Modules {
 	return out
 }
 
-// setModule makes a module have a state and parameters, as the kernel does:
-// exactly the named module, no other.
+// setModule sets the state and the parameters of exactly the named module.
 func (m *Machine) setModule(name, state string, params map[string]string) error {
-	mod, ok := m.modules[m.real(name)]
+	mod, ok := m.modules[m.realName(name)]
 	switch {
 	case !ok:
 		return fmt.Errorf("cannot find module %s: %w", name, syscall.ENOENT)
@@ -167,7 +164,7 @@ func (m *Machine) setModule(name, state string, params map[string]string) error 
 	case state == nf.ModuleUnloaded:
 		return m.unload(mod)
 	}
-	return fmt.Errorf("cannot make module %s %s: %w", name, state, syscall.EINVAL)
+	return fmt.Errorf("cannot set module %s to %s: %w", name, state, syscall.EINVAL)
 }
 
 func (m *Machine) load(mod *module, params map[string]string) error {
@@ -178,7 +175,7 @@ func (m *Machine) load(mod *module, params map[string]string) error {
 		return fmt.Errorf("cannot load module %s: %s", mod.Name, mod.Barred)
 	}
 	for _, dep := range mod.Deps {
-		if d, ok := m.modules[m.real(dep)]; !ok || d.State == nf.ModuleUnloaded {
+		if d, ok := m.modules[m.realName(dep)]; !ok || d.State == nf.ModuleUnloaded {
 			return fmt.Errorf("cannot load module %s, which needs %s: %w", mod.Name, dep, syscall.ENOENT)
 		}
 	}
@@ -193,7 +190,7 @@ func (m *Machine) load(mod *module, params map[string]string) error {
 	return nil
 }
 
-// setParameters writes the differing parameters of a loaded module.
+// setParameters writes those parameters of a loaded module that differ.
 func (mod *module) setParameters(params map[string]string) error {
 	for _, name := range slices.Sorted(maps.Keys(params)) {
 		p, ok := mod.Parameters[name]
@@ -211,8 +208,8 @@ func (mod *module) setParameters(params map[string]string) error {
 	return nil
 }
 
-// unload takes a module away with what it holds in every namespace: the tables
-// of its backend, nf_conntrack's entries and values.
+// unload unloads a module. The tables that it holds in every namespace end with it,
+// and the conntrack entries with nf_conntrack.
 func (m *Machine) unload(mod *module) error {
 	switch {
 	case m.support.Support != nf.SupportLoadable || mod.State == nf.ModuleBuiltin || mod.Permanent:
@@ -224,7 +221,7 @@ func (m *Machine) unload(mod *module) error {
 	}
 	mod.State, mod.Evidence = nf.ModuleUnloaded, "modules.dep"
 	for _, ns := range append([]*namespace{m.host}, m.containers...) {
-		ns.rules.Tables = slices.DeleteFunc(slices.Clone(ns.rules.Tables), func(t nf.Table) bool { return holds(mod.Name, t) })
+		ns.rules.Tables = slices.DeleteFunc(slices.Clone(ns.rules.Tables), func(t nf.Table) bool { return holdsTable(mod.Name, t) })
 		if mod.Name == "nf_conntrack" {
 			ns.count = 0
 		}
@@ -232,8 +229,8 @@ func (m *Machine) unload(mod *module) error {
 	return nil
 }
 
-// holds tells whether a table goes with the module.
-func holds(name string, t nf.Table) bool {
+// holdsTable reports whether a table ends when the named module is unloaded.
+func holdsTable(name string, t nf.Table) bool {
 	if t.Backend == nf.BackendNft {
 		return name == "nf_tables"
 	}

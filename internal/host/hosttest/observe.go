@@ -9,23 +9,22 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// List observes identities only.
+// List is List of host.Machine.
 func (m *Machine) List(ctx context.Context) (nf.Snapshot, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	effect, err := m.fault(ctx, OpList, nf.Change{})
+	effect, err := m.applyFault(ctx, OpList, nf.Change{})
 	if !effect {
 		return nf.Snapshot{}, err
 	}
 	return m.list(), err
 }
 
-// Observe observes the node's own facts, and what is asked of the containers that
-// a List has returned.
+// Observe is Observe of host.Machine.
 func (m *Machine) Observe(ctx context.Context, listed nf.Snapshot, ask nf.Ask) (nf.Snapshot, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	effect, err := m.fault(ctx, OpObserve, nf.Change{})
+	effect, err := m.applyFault(ctx, OpObserve, nf.Change{})
 	if !effect {
 		return nf.Snapshot{}, err
 	}
@@ -35,8 +34,8 @@ func (m *Machine) Observe(ctx context.Context, listed nf.Snapshot, ask nf.Ask) (
 		return !exists
 	})
 	s.Capabilities = m.capabilities()
-	s.Modules = m.facts(ask.Modules, ask.All)
-	m.look(&s.Host, m.host, nf.Need{All: true, Rules: true, Count: true})
+	s.Modules = m.moduleFacts(ask.Modules, ask.All)
+	m.observeNamespace(&s.Host, m.host, nf.Need{All: true, Rules: true, Count: true})
 	m.observeBoot(&s)
 	keys := map[nf.Target][]nf.Key{}
 	for t, list := range ask.Keys {
@@ -44,7 +43,7 @@ func (m *Machine) Observe(ctx context.Context, listed nf.Snapshot, ask nf.Ask) (
 	}
 	for i := range s.Containers {
 		c := &s.Containers[i]
-		m.container(c, ask.Need(keys[c.Target().Nameless()]))
+		m.observeContainer(c, ask.Need(keys[c.Target().Nameless()]))
 	}
 	return s, err
 }
@@ -57,7 +56,7 @@ func (m *Machine) list() nf.Snapshot {
 	s.Modules.List = []nf.ModuleFact{}
 	s.Capabilities.Masks, s.Capabilities.Latches = m.masks, m.latches
 	for _, ns := range m.containers {
-		t := ns2target(ns)
+		t := ns.target()
 		c := nf.Container{Runtime: t.Runtime, ID: t.ID, Name: t.Name, Aliases: slices.Clone(ns.aliases), Namespace: nf.Namespace{Facts: []nf.Fact{}}}
 		m.identify(&c, ns)
 		s.Containers = append(s.Containers, c)
@@ -71,45 +70,52 @@ func (m *Machine) capabilities() nf.Capabilities {
 	return nf.Capabilities{Denied: maps.Clone(m.denied), Masks: m.masks, Latches: m.latches, BucketStep: bucketStep, LegacyTables: ok && mod.State != nf.ModuleUnloaded}
 }
 
-// container observes what is needed of a container.
-func (m *Machine) container(c *nf.Container, n nf.Need) {
+// observeContainer reads what is needed of a container. A container that does not
+// run has no network namespace, and so no rules.
+func (m *Machine) observeContainer(c *nf.Container, n nf.Need) {
 	ns, ok := m.find(c.Target())
 	switch {
 	case n.Nothing():
 		return
 	case !ok || ns.instance != c.Instance:
-		c.Unobservable = "the namespace is gone"
+		c.Unobservable = "the namespace has vanished"
 		return
 	case ns.unobservable != "":
 		c.Unobservable = ns.unobservable
 		return
-	case ns.vz != nil && !ns.open(c, n):
+	case ns.vz != nil:
+		c.Unobservable = ns.vz.transitionReason()
+		if n.Rules && nf.Rests(ns.vz.state) {
+			c.Rules = &nf.Rules{Tables: []nf.Table{}}
+		}
+	}
+	if !ns.runs() {
 		return
 	}
-	m.look(&c.Namespace, ns, n)
+	m.observeNamespace(&c.Namespace, ns, n)
 	if f := c.Fact(nf.KeyMax); !f.Live.IsAbsent() {
 		c.MaxScope = nf.MaxScope(f, m.read(m.host, nf.KeyMax))
 	}
 }
 
-// look observes a namespace.
-func (m *Machine) look(out *nf.Namespace, ns *namespace, n nf.Need) {
-	out.Facts = m.sysctls(ns, n.Keys, n.All)
+// observeNamespace reads what is needed of a namespace.
+func (m *Machine) observeNamespace(out *nf.Namespace, ns *namespace, n nf.Need) {
+	out.Facts = m.sysctlFacts(ns, n.Keys, n.All)
 	if ns.vz != nil {
-		out.SetFact(m.level(ns))
+		out.SetFact(m.levelFact(ns))
 	}
 	if n.Rules {
-		m.lookRules(out, ns)
+		m.observeRules(out, ns)
 	}
 	if n.Count {
 		out.Count = m.count(ns)
 	}
 }
 
-func (m *Machine) lookRules(out *nf.Namespace, ns *namespace) {
+func (m *Machine) observeRules(out *nf.Namespace, ns *namespace) {
 	rules := nf.Rules{Tables: slices.Clone(ns.rules.Tables), Unknown: ns.rules.Unknown}
 	out.Rules = &rules
-	if ns.vz == nil { // no mask keeps its level
+	if ns.vz == nil { // there is no mask: the level is what the rules use
 		out.SetFact(nf.Fact{Key: nf.KeyLevel, Live: rules.Value()})
 	}
 	tracking := nf.Tracking{State: nf.TrackingOff, Evidence: "no rule needs it"}
@@ -125,24 +131,23 @@ func (m *Machine) lookRules(out *nf.Namespace, ns *namespace) {
 }
 
 func (m *Machine) count(ns *namespace) nf.Value {
-	if !m.conntrack() {
+	if !m.hasConntrack() {
 		return nf.Absent()
 	}
 	return nf.Number(ns.count)
 }
 
-// Refresh re-reads in place what the rules need about the change's target and
-// key.
+// Refresh is Refresh of host.Machine.
 func (m *Machine) Refresh(ctx context.Context, s *nf.Snapshot, c nf.Change) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if effect, err := m.fault(ctx, OpRefresh, c); !effect || err != nil {
+	if effect, err := m.applyFault(ctx, OpRefresh, c); !effect || err != nil {
 		return err
 	}
 	err := m.refreshLive(s, c)
 	if err == nil && c.Layer == nf.LayerBoot && c.Target.IsNode() && m.boot != nil {
 		s.Capabilities.BootUnknown = m.boot.unknown
-		m.markBoot(s, c.Key)
+		m.addBoot(s, c.Key)
 	}
 	return err
 }
@@ -167,21 +172,21 @@ func (m *Machine) refreshLive(s *nf.Snapshot, c nf.Change) error {
 
 func (m *Machine) refreshNode(s *nf.Snapshot, k nf.Key) {
 	if k == nf.KeyLevel {
-		m.lookRules(&s.Host, m.host)
+		m.observeRules(&s.Host, m.host)
 	} else {
-		s.Host.SetFact(keepBoot(s, m.sysctl(m.host, k)))
+		s.Host.SetFact(withBoot(s, m.sysctlFact(m.host, k)))
 	}
 	s.Host.Count = m.count(m.host)
 }
 
 func (m *Machine) refreshContainer(s *nf.Snapshot, c nf.Change) error {
 	_, at, ok := s.Find(c.Target)
-	ns, lives := m.find(c.Target)
-	if ok && lives && ns.vz != nil && c.Key == nf.KeyRestart {
+	ns, exists := m.find(c.Target)
+	if ok && exists && ns.vz != nil && c.Key == nf.KeyRestart {
 		m.refreshRestart(at, ns)
 		return nil
 	}
-	if !ok || !lives || ns.instance != at.Instance {
+	if !ok || !exists || ns.instance != at.Instance {
 		return fmt.Errorf("cannot read %s: %w", c.Target, nf.ErrGone)
 	}
 	m.identify(at, ns)
@@ -193,10 +198,10 @@ func (m *Machine) refreshContainer(s *nf.Snapshot, c nf.Change) error {
 	return nil
 }
 
-// merge re-reads a container and keeps what was read of it before.
+// merge re-reads a container. What else was read of it before stays.
 func (m *Machine) merge(at *nf.Container, n nf.Need) {
 	fresh := nf.Container{Runtime: at.Runtime, ID: at.ID, Name: at.Name, Instance: at.Instance}
-	m.container(&fresh, n)
+	m.observeContainer(&fresh, n)
 	at.Unobservable = fresh.Unobservable
 	for _, f := range fresh.Facts {
 		at.SetFact(f)
@@ -212,13 +217,13 @@ func (m *Machine) merge(at *nf.Container, n nf.Need) {
 	}
 }
 
-// refreshAll re-reads every namespace: what has vanished holds nothing any
-// more, and nothing is known of what is new.
+// refreshAll re-reads every namespace. A container that has vanished has no rules
+// and no entries any more; a container that the snapshot does not have is an error.
 func (m *Machine) refreshAll(s *nf.Snapshot, n nf.Need) error {
 	var fresh nf.Namespace
-	m.look(&fresh, m.host, n)
+	m.observeNamespace(&fresh, m.host, n)
 	for _, f := range fresh.Facts {
-		s.Host.SetFact(keepBoot(s, f))
+		s.Host.SetFact(withBoot(s, f))
 	}
 	s.Host.Count = fresh.Count
 	if n.Rules {
@@ -236,7 +241,7 @@ func (m *Machine) refreshAll(s *nf.Snapshot, n nf.Need) error {
 			fresh := nf.Container{}
 			m.identify(&fresh, ns)
 			c.State, c.Unobservable = fresh.State, fresh.Unobservable
-			c.SetFact(m.level(ns))
+			c.SetFact(m.levelFact(ns))
 		}
 		if same {
 			m.merge(c, n)
@@ -246,20 +251,20 @@ func (m *Machine) refreshAll(s *nf.Snapshot, n nf.Need) error {
 		if ns.vz != nil && nf.Rests(ns.vz.state) {
 			continue
 		}
-		if _, c, ok := s.Find(ns2target(ns)); !ok || c.Instance != ns.instance {
-			return fmt.Errorf("cannot answer for every namespace: %s has appeared since", ns2target(ns))
+		if _, c, ok := s.Find(ns.target()); !ok || c.Instance != ns.instance {
+			return fmt.Errorf("cannot read every namespace: %s has appeared since", ns.target())
 		}
 	}
 	return nil
 }
 
 func (m *Machine) refreshModule(s *nf.Snapshot, name string) {
-	mod, ok := m.modules[m.real(name)]
+	mod, ok := m.modules[m.realName(name)]
 	if !ok {
 		s.Modules.Remove(name)
 		return
 	}
-	f := m.fact(mod, true)
+	f := m.moduleFact(mod, true)
 	if was, known := s.Modules.Find(f.Name); known {
 		f.Takes, f.Boot, f.Declared = was.Takes, was.Boot, was.Declared
 	}

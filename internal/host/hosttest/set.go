@@ -8,25 +8,24 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// Call is one call of Set, with what it returned.
+// Call is one call of Set.
 type Call struct {
 	Change nf.Change
-	Err    error
+	Err    error // that Set returned
 }
 
-// Calls are the calls of Set so far, in their order.
+// Calls returns the calls of Set so far, in order.
 func (m *Machine) Calls() []Call {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return append([]Call(nil), m.calls...)
 }
 
-// Set makes the change's key have the value To on its target, as the snapshot has
-// it.
+// Set is Set of host.Machine.
 func (m *Machine) Set(ctx context.Context, s *nf.Snapshot, c nf.Change) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	effect, err := m.fault(ctx, OpSet, c)
+	effect, err := m.applyFault(ctx, OpSet, c)
 	if effect {
 		if e := m.set(s, c); e != nil {
 			err = e
@@ -62,10 +61,10 @@ func (m *Machine) set(s *nf.Snapshot, c nf.Change) error {
 	case c.Key.Conntrack() && number:
 		return m.write(ns, c.Key, n)
 	}
-	return fmt.Errorf("cannot make %s of %s %s: no such change", c.Key, c.Target, c.To)
+	return fmt.Errorf("cannot set %s of %s to %s: no such change", c.Key, c.Target, c.To)
 }
 
-// ability is the privilege that a change needs.
+// ability returns the nf.Ability constant that a change needs.
 func ability(c nf.Change) string {
 	if _, ok := c.Key.Module(); ok {
 		return nf.AbilityModules

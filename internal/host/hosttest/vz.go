@@ -8,29 +8,29 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// VZ is a container of the vz runtime, as AddVZ makes it.
+// VZ is the input of AddVZ: a container of the vz runtime.
 type VZ struct {
 	ID    string // CTID
 	Name  string // empty: the ID
 	UUID  string // empty: the ID
 	State string // empty: nf.StateRunning
-	// Saved is the level in the container's configuration; absent where that
-	// names none, which starts it stateless.
+	// Saved is the level in the container's configuration; absent: the
+	// configuration names none, and the container starts stateless.
 	Saved nf.Value
-	// Live is the mask of one that runs, and that in the dump of a suspended
-	// one; absent: as saved.
+	// Live is the mask of a running container, or the mask in the dump of a
+	// suspended one; absent: as saved.
 	Live nf.Value
 }
 
-// virtuozzo is what a container of the vz runtime has beside its namespace.
+// virtuozzo is the part of a namespace that only containers of the vz runtime have.
 type virtuozzo struct {
 	name, uuid, state string
 	saved, live       nf.Value
-	start             nf.Value // the mask of every start, whatever is saved; absent: the saved one
+	start             nf.Value // the mask of every cold start; absent: the saved level
 }
 
-// NewVirtuozzo is a node as New makes it, of which the kernel keeps levels in
-// masks and latches, as that of Virtuozzo 7.
+// NewVirtuozzo returns a node as New does, but with a kernel that has masks and
+// latches, as that of Virtuozzo 7.
 func NewVirtuozzo() *Machine {
 	m := New()
 	m.kernel.Release = "3.10.0-1160.vz7.test"
@@ -38,16 +38,16 @@ func NewVirtuozzo() *Machine {
 	return m
 }
 
-// SetCapabilities says whether the kernel keeps levels in masks, and whether
-// it latches: nf.Yes, nf.No or nf.MaybeUnknown. With neither it is that of VHS 9.
+// SetCapabilities sets whether the kernel has masks, and whether it latches: nf.Yes,
+// nf.No or nf.MaybeUnknown. The kernel of VHS 9 does neither.
 func (m *Machine) SetCapabilities(masks bool, latches string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.masks, m.latches = masks, latches
 }
 
-// AddVZ makes a container of the vz runtime, with conntrack.max Own, and
-// returns its target.
+// AddVZ adds a container of the vz runtime with the scope Own, and returns its
+// target.
 func (m *Machine) AddVZ(c VZ) nf.Target {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -70,17 +70,17 @@ func (m *Machine) AddVZ(c VZ) nf.Target {
 		ns.instance = nf.InstanceSuspended
 	}
 	m.add(ns)
-	return ns2target(ns)
+	return ns.target()
 }
 
-// Start starts a container of the vz runtime as an admin would: a suspended
-// one is resumed, with the level and the rules of its dump, any other gets a
-// cold start, with the level that is saved. Both are a new instance, whose
-// values are the kernel's defaults, and conntrack.max the node's.
+// Start starts a container of the vz runtime as an admin would. A suspended
+// container is resumed, with the level and the rules of its dump. Any other gets a
+// cold start, with the saved level. Both are a new instance with the kernel's
+// default values and the node's conntrack.max.
 func (m *Machine) Start(t nf.Target) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.start(m.must(t))
+	m.start(m.mustFind(t))
 }
 
 func (m *Machine) start(ns *namespace) {
@@ -103,87 +103,86 @@ func (m *Machine) start(ns *namespace) {
 func (m *Machine) Stop(t nf.Target) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.must(t).halt()
+	m.mustFind(t).stop()
 }
 
-func (ns *namespace) halt() {
+func (ns *namespace) stop() {
 	ns.vz.state, ns.vz.live, ns.instance = nf.StateStopped, nf.Absent(), nf.InstanceStopped
 	ns.rules, ns.tracking, ns.count = nf.Rules{Tables: []nf.Table{}}, nil, 0
 }
 
-// Suspend suspends a container of the vz runtime: its dump keeps the level and
-// the rules.
+// Suspend suspends a container of the vz runtime. Its dump has the level and the
+// rules.
 func (m *Machine) Suspend(t nf.Target) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	ns := m.must(t)
+	ns := m.mustFind(t)
 	ns.vz.state, ns.instance, ns.tracking, ns.count = nf.StateSuspended, nf.InstanceSuspended, nil, 0
 }
 
-// SetState makes a container of the vz runtime show another state; its instance
-// stays. Start, Stop and Suspend change both.
+// SetState sets the state of a container of the vz runtime, and not its instance.
+// Start, Stop and Suspend change both.
 func (m *Machine) SetState(t nf.Target, state string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.must(t).vz.state = state
+	m.mustFind(t).vz.state = state
 }
 
-// Rename gives a container of the vz runtime another name, under which it is
-// the same one.
+// Rename gives a container of the vz runtime another name, and returns its target.
+// The instance stays.
 func (m *Machine) Rename(t nf.Target, name string) nf.Target {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	ns := m.must(t)
+	ns := m.mustFind(t)
 	ns.vz.name = name
-	return ns2target(ns)
+	return ns.target()
 }
 
-// PutLevel changes the live or the saved level of a container of the vz runtime
-// behind nfsync's back.
+// PutLevel changes the live or the saved level of a container of the vz runtime as
+// another program would.
 func (m *Machine) PutLevel(t nf.Target, layer nf.Layer, v nf.Value) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if layer == nf.LayerBoot {
-		m.must(t).vz.saved = v
+		m.mustFind(t).vz.saved = v
 	} else {
-		m.must(t).vz.live = v
+		m.mustFind(t).vz.live = v
 	}
 }
 
-// SetStartLevel makes every cold start of a container bring that level live,
-// whatever is saved: libvzctl ignores that the mask could not be written. An
-// absent one ends that.
+// SetStartLevel sets the level that is live after every cold start of a container,
+// whatever is saved: libvzctl ignores that it could not write the mask. An absent
+// level ends that.
 func (m *Machine) SetStartLevel(t nf.Target, v nf.Value) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.must(t).vz.start = v
+	m.mustFind(t).vz.start = v
 }
 
-// Level is the live or the saved level of a container of the vz runtime.
+// Level returns the live or the saved level of a container of the vz runtime.
 func (m *Machine) Level(t nf.Target, layer nf.Layer) nf.Value {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	f := m.level(m.must(t))
+	f := m.levelFact(m.mustFind(t))
 	if layer == nf.LayerBoot {
 		return *f.Boot
 	}
 	return f.Live
 }
 
-// State is the state of a container, and its instance.
+// State returns the state of a container, and its instance.
 func (m *Machine) State(t nf.Target) (state, instance string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	ns := m.must(t)
+	ns := m.mustFind(t)
 	if ns.vz == nil {
 		return nf.StateRunning, ns.instance
 	}
 	return ns.vz.state, ns.instance
 }
 
-// level is the fact of the level that masks keep: where the kernel has none,
-// nothing is live.
-func (m *Machine) level(ns *namespace) nf.Fact {
+// levelFact returns the fact of a container's level. Without masks no level is live.
+func (m *Machine) levelFact(ns *namespace) nf.Fact {
 	f := nf.Fact{Key: nf.KeyLevel, Live: ns.vz.live, Boot: new(nf.Value)}
 	*f.Boot = ns.vz.saved
 	if !m.masks && m.latches == nf.No && ns.vz.state != nf.StateSuspended {
@@ -192,45 +191,35 @@ func (m *Machine) level(ns *namespace) nf.Fact {
 	return f
 }
 
-// runs tells whether there is a namespace to enter.
+// runs reports whether there is a namespace to enter.
 func (ns *namespace) runs() bool {
 	return ns.vz == nil || nf.Runs(ns.vz.state)
 }
 
-// onItsWay says why a container in a state that is none of those known is
-// unobservable; empty where it is not.
-func (v *virtuozzo) onItsWay() string {
+// transitionReason returns why a container in transition is unobservable; empty if
+// it is not in transition.
+func (v *virtuozzo) transitionReason() string {
 	if nf.Rests(v.state) || nf.Runs(v.state) {
 		return ""
 	}
 	return fmt.Sprintf("its state is %q", v.state)
 }
 
-// open tells whether there is a namespace to look into, and says what is known
-// where not.
-func (ns *namespace) open(c *nf.Container, n nf.Need) bool {
-	c.Unobservable = ns.vz.onItsWay()
-	if n.Rules && nf.Rests(ns.vz.state) {
-		c.Rules = &nf.Rules{Tables: []nf.Table{}}
-	}
-	return ns.runs()
-}
-
-// identify puts what a list shows of a namespace into the container.
+// identify sets what List reads of a container.
 func (m *Machine) identify(c *nf.Container, ns *namespace) {
 	c.Instance, c.State = ns.instance, nf.StateRunning
 	if ns.vz == nil {
 		return
 	}
 	c.State, c.UUID, c.Unobservable = ns.vz.state, ns.vz.uuid, ns.unobservable
-	if why := ns.vz.onItsWay(); why != "" {
+	if why := ns.vz.transitionReason(); why != "" {
 		c.Unobservable = why
 	}
-	c.SetFact(m.level(ns))
+	c.SetFact(m.levelFact(ns))
 }
 
-// refreshRestart reads the instance, the state and the level again, and accepts
-// another instance than before: nothing is known of its namespace yet.
+// refreshRestart re-reads the instance, the state and the level. It accepts another
+// instance than before: nothing is known of its namespace yet.
 func (m *Machine) refreshRestart(at *nf.Container, ns *namespace) {
 	if at.Instance != ns.instance {
 		at.Namespace, at.MaxScope = nf.Namespace{Keepers: at.Keepers, Facts: []nf.Fact{}}, ""
@@ -243,7 +232,7 @@ func (ns *namespace) saveLevel(c nf.Change) error {
 	level, ok := c.To.Level()
 	switch {
 	case ns.vz == nil || c.Key != nf.KeyLevel:
-		return fmt.Errorf("cannot save %s of %s: nothing keeps it for the next start", c.Key, c.Target)
+		return fmt.Errorf("cannot save %s of %s: nothing stores it for the next start", c.Key, c.Target)
 	case !ok:
 		return fmt.Errorf("cannot save %s of %s as %s: no such level", c.Key, c.Target, c.To)
 	}
@@ -251,10 +240,10 @@ func (ns *namespace) saveLevel(c nf.Change) error {
 	return nil
 }
 
-// restart cold-starts a running container.
+// restart gives a running container a cold start.
 func (m *Machine) restart(ns *namespace) error {
 	if ns.vz == nil || ns.vz.state != nf.StateRunning {
-		return errors.New("cannot restart what is not a running container")
+		return errors.New("cannot restart: not a running container")
 	}
 	m.start(ns)
 	return nil

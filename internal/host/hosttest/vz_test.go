@@ -20,13 +20,13 @@ func TestConformanceVZ(t *testing.T) {
 			Machine: m,
 			Add:     func(c hosttest.VZ) { m.AddVZ(c) },
 			Start:   by(m.Start), Stop: by(m.Stop), Suspend: by(m.Suspend), Remove: by(m.Remove),
-			Claim: func(string, string) {}, // it has no directory
+			Claim: func(string, string) {}, // the machine has no directory of named namespaces
 			Judge: func(s *nf.Snapshot) { diff.JudgeTracking(s, nf.Node) },
 		}
 	})
 }
 
-// What becomes of a container that is restarted while something goes wrong.
+// A restart that fails leaves the container as the fault describes.
 func TestRestartFaults(t *testing.T) {
 	stateless, full := nf.LevelStateless.Value(), nf.LevelFull.Value()
 	for _, test := range []struct {
@@ -44,13 +44,13 @@ func TestRestartFaults(t *testing.T) {
 			m.Inject(hosttest.Fault{Op: hosttest.OpSet, Kind: hosttest.Halt})
 		},
 			true, nf.StateStopped, false, nf.Absent()},
-		{"it fails, and is made", func(m *hosttest.Machine, _ nf.Target) {
+		{"it fails after its effect", func(m *hosttest.Machine, _ nf.Target) {
 			m.Inject(hosttest.Fault{Op: hosttest.OpSet, Kind: hosttest.FailAfter})
 		}, true, nf.StateRunning, false, stateless},
-		{"it is not made", func(m *hosttest.Machine, _ nf.Target) {
+		{"it has no effect", func(m *hosttest.Machine, _ nf.Target) {
 			m.Inject(hosttest.Fault{Op: hosttest.OpSet, Kind: hosttest.Swallow})
 		}, false, nf.StateRunning, true, full},
-		{"the mask is swallowed", func(m *hosttest.Machine, web nf.Target) { m.SetStartLevel(web, nf.LevelStateful.Value()) },
+		{"the mask is not written", func(m *hosttest.Machine, web nf.Target) { m.SetStartLevel(web, nf.LevelStateful.Value()) },
 			false, nf.StateRunning, false, nf.LevelStateful.Value()},
 		{"not permitted", func(m *hosttest.Machine, _ nf.Target) { m.Deny(nf.AbilityContainers, "no") },
 			true, nf.StateRunning, true, full},
@@ -69,8 +69,8 @@ func TestRestartFaults(t *testing.T) {
 	}
 }
 
-// A cold start brings the kernel's own values and the node's limit; so does
-// that of the node, of the containers that ran.
+// After a cold start a container has the kernel's default values and the node's
+// limit. A restart of the node gives every running container a cold start.
 func TestColdStarts(t *testing.T) {
 	for name, start := range map[string]func(*hosttest.Machine, nf.Target){
 		"restart":  (*hosttest.Machine).Recreate,
@@ -96,7 +96,8 @@ func TestColdStarts(t *testing.T) {
 	}
 }
 
-// What the kernel is decides what is seen of levels and tracking.
+// The capabilities of the kernel decide which levels and which tracking are
+// observed.
 func TestCapabilities(t *testing.T) {
 	for _, test := range []struct {
 		name          string
@@ -107,7 +108,7 @@ func TestCapabilities(t *testing.T) {
 	}{
 		{"Virtuozzo 7", true, nf.Yes, nf.LevelFull.Value(), nf.TrackingUnknown, nf.TrackingOn},
 		{"VHS 9", false, nf.No, nf.Absent(), nf.TrackingOff, nf.TrackingOff},
-		{"cannot be told", false, nf.MaybeUnknown, nf.LevelFull.Value(), nf.TrackingUnknown, nf.TrackingUnknown},
+		{"unknown", false, nf.MaybeUnknown, nf.LevelFull.Value(), nf.TrackingUnknown, nf.TrackingUnknown},
 	} {
 		m := hosttest.New()
 		m.SetCapabilities(test.masks, test.latches)
@@ -121,7 +122,7 @@ func TestCapabilities(t *testing.T) {
 			t.Errorf("%s: %+v, %+v, %+v", test.name, s.Capabilities, s.Host.Tracking, c)
 		}
 		if _, c, _ := s.Find(vzTarget("102")); c.State != "starting" || c.Unobservable == "" || c.Rules != nil {
-			t.Errorf("on its way: %+v", c)
+			t.Errorf("in transition: %+v", c)
 		}
 	}
 }
