@@ -8,15 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Enter runs f inside the network namespace that the file at path names, and
-// returns f's error. f runs on an operating system thread that is locked to
-// it, in a goroutine of its own, so the caller's thread stays where it is.
-// Goroutines that f starts are not inside.
+// Enter runs f in the network namespace that the file at path names, and returns its error.
+// f runs in a goroutine of its own, locked to an operating system thread, so that the
+// caller's thread stays in its namespace. Goroutines that f starts are not in the namespace.
 //
-// The thread is put back afterwards; if that fails it ends with the goroutine,
-// so no goroutine ever runs on a thread that was left in another namespace.
-// The main thread is never used: Go cannot end it. A panic in f goes on in the
-// caller, and so does runtime.Goexit.
+// The thread is put back afterwards. If that fails it ends with the goroutine, so that no
+// goroutine runs on a thread in another namespace. The main thread is never used, since Go
+// cannot end it. A panic in f continues in the caller, and so does runtime.Goexit.
 func Enter(path string, f func() error) error {
 	fd, err := openFile(path)
 	if err != nil {
@@ -26,9 +24,9 @@ func Enter(path string, f func() error) error {
 	return enterFD(fd, f)
 }
 
-// EnterIf is Enter where check has nothing against the namespace: it is told of
-// the very one that is entered, whatever the path names by then. Its error is
-// returned as it is.
+// EnterIf enters a namespace as Enter does if check returns nil for its identity: that of
+// the very namespace that is entered, whatever the path names by then. It returns the error
+// of check as it is.
 func EnterIf(path string, check func(Identity) error, f func() error) error {
 	fd, err := openFile(path)
 	if err != nil {
@@ -61,7 +59,7 @@ func Create(path string) error {
 	return nil
 }
 
-// visit is one run of a function inside a namespace, and how it ended.
+// visit is one call of a function in a namespace, and how it ended.
 type visit struct {
 	err      error
 	panicked any
@@ -81,9 +79,9 @@ func enterFD(fd int, f func() error) error {
 	return nil
 }
 
-// onThread runs a function in a new goroutine that is locked to a thread other
-// than the main one, and waits for it. The function unlocks the thread where
-// that is still fit for others.
+// onThread runs a function in a new goroutine that is locked to a thread other than the
+// main one, and waits for it. The function unlocks the thread if other goroutines may use
+// it.
 func onThread(run func()) {
 	done := make(chan struct{})
 	go func() {
@@ -93,16 +91,15 @@ func onThread(run func()) {
 			run()
 			return
 		}
-		// As long as this goroutine holds the main thread, the next one is on
-		// another.
+		// While this goroutine holds the main thread, the next one gets another.
 		defer runtime.UnlockOSThread()
 		onThread(run)
 	}()
 	<-done
 }
 
-// run enters the namespace, calls f and leaves again. The deferred calls also
-// run on a panic and on Goexit.
+// run enters the namespace, calls f and leaves it. The deferred calls also run on a panic
+// and on Goexit.
 func (v *visit) run(fd int, f func() error) {
 	home, err := openOwn()
 	if err != nil {
@@ -126,16 +123,14 @@ func (v *visit) run(fd int, f func() error) {
 	v.returned = true
 }
 
-// ownPath is the file of the calling thread's network namespace. proc(5) has
-// thread-self only since Linux 3.17.
+// ownPath returns the file of the calling thread's network namespace. proc(5) has
+// thread-self since Linux 3.17.
 func ownPath() string { return fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()) }
 
-// openOwn opens the network namespace of the calling thread, which must be
-// locked.
+// openOwn opens the network namespace of the calling thread, which must be locked.
 func openOwn() (int, error) { return openFile(ownPath()) }
 
-// openFile opens a namespace's file. Whatever else it may be, opening does not
-// block.
+// openFile opens the file of a namespace. Opening another kind of file does not block.
 func openFile(path string) (int, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if err != nil {

@@ -12,10 +12,9 @@ import (
 	"nfsync.dev/nfsync/internal/kernel"
 )
 
-// Identity tells one network namespace from every other of the same boot. The
-// kernel gives the inode number of a namespace that has ended to the next one,
-// so where it has more to say Cookie is used beside it. Identities are
-// comparable.
+// Identity identifies a network namespace among all of the same boot. The kernel reuses the
+// inode number of a namespace that has ended, so Cookie is used beside it where the kernel
+// has one. Identities are comparable.
 type Identity struct {
 	Device, Inode uint64
 	// Cookie is never used twice: the namespace's id (ioctl NS_GET_ID), or
@@ -24,7 +23,7 @@ type Identity struct {
 	Cookie uint64
 }
 
-// String is device:inode:cookie.
+// String returns device:inode:cookie.
 func (i Identity) String() string { return fmt.Sprintf("%x:%d:%d", i.Device, i.Inode, i.Cookie) }
 
 // Identify identifies the network namespace that a file names.
@@ -44,9 +43,9 @@ func Own() (Identity, error) {
 	return Identify(ownPath())
 }
 
-// IsInitial tells whether the calling thread is in the kernel's first network
-// namespace: only there is net.core.netdev_max_backlog registered
-// (net/core/sysctl_net_core.c). proc is where procfs is.
+// IsInitial reports whether the calling thread is in the kernel's first network namespace:
+// only there is net.core.netdev_max_backlog registered (net/core/sysctl_net_core.c). proc
+// is the path of procfs.
 func IsInitial(proc string) bool {
 	_, err := os.Stat(filepath.Join(proc, "sys/net/core/netdev_max_backlog"))
 	return err == nil

@@ -8,7 +8,7 @@ import (
 	"nfsync.dev/nfsync/internal/kernel"
 )
 
-// Proc hands out procfs for reading the sysctls of many network namespaces.
+// Proc provides procfs for reading the sysctls of many network namespaces.
 //
 // In one procfs the directories net/netfilter of all namespaces have the same
 // name in the same place, so the kernel compares each with all the others that
@@ -40,8 +40,8 @@ func NewProc(shared string) *Proc {
 	return p
 }
 
-// Path is where the procfs for the next namespace is. It can be used until
-// Path is called again.
+// Path returns the path of the procfs for the next namespace. It can be used until Path is
+// called again.
 func (p *Proc) Path() string {
 	if p.left == 0 {
 		p.renew()
@@ -55,7 +55,7 @@ func (p *Proc) Path() string {
 	return fmt.Sprintf("/proc/self/fd/%d", p.fd)
 }
 
-// Close gives the procfs up.
+// Close closes the procfs.
 func (p *Proc) Close() {
 	if p.fd >= 0 {
 		unix.Close(p.fd)

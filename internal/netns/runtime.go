@@ -18,16 +18,16 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// DefaultDir is where ip-netns(8) keeps named network namespaces.
+// DefaultDir is the directory of ip-netns(8) for named network namespaces.
 const DefaultDir = "/run/netns"
 
-// Runtime is the containers that the files of one directory name.
+// Runtime has the containers that the files of one directory name.
 type Runtime struct {
 	Dir    string
 	BootID string // of this start of the kernel: part of every instance
-	// Claimed are the namespaces of another runtime, and ClaimedLinks the names
-	// of the symbolic links that it keeps here, whatever they lead to now. Files
-	// that name them are no containers of this runtime, and no aliases.
+	// Claimed are the namespaces of another runtime, and ClaimedLinks the names of its
+	// symbolic links in the directory, whatever they lead to. Files that name them are
+	// neither containers of this runtime nor aliases.
 	Claimed      []Identity
 	ClaimedLinks []string
 }
@@ -37,8 +37,8 @@ type Runtime struct {
 //
 // Several names of one namespace are one container: the first in order is its
 // id and name, the others are aliases. The excluded namespaces are the node's:
-// files that name them are warned about, and so are files that are no network
-// namespace. A file that vanishes meanwhile is left out.
+// it warns of files that name them, and of files that are no network namespace. A file
+// that vanishes meanwhile is left out.
 func (r Runtime) List(ctx context.Context, exclude []Identity) ([]nf.Container, []nf.Warning, error) {
 	entries, err := os.ReadDir(r.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -48,7 +48,7 @@ func (r Runtime) List(ctx context.Context, exclude []Identity) ([]nf.Container, 
 		return nil, nil, fmt.Errorf("cannot list network namespaces: %w", err)
 	}
 	entries = slices.DeleteFunc(entries, r.claims)
-	found, err := r.lookAll(ctx, entries)
+	found, err := r.identifyAll(ctx, entries)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -56,20 +56,20 @@ func (r Runtime) List(ctx context.Context, exclude []Identity) ([]nf.Container, 
 	return containers, warnings, nil
 }
 
-// claims tells whether a file is another runtime's link.
+// claims reports whether a file is a link of another runtime.
 func (r Runtime) claims(file fs.DirEntry) bool {
 	return file.Type() == fs.ModeSymlink && slices.Contains(r.ClaimedLinks, file.Name())
 }
 
-// entry is one file of the directory and what it turned out to be.
+// entry is one file of the directory, with the namespace that it names.
 type entry struct {
 	name string
 	id   Identity
 	err  error // why it cannot be identified; notANamespace if it is none
 }
 
-// notANamespace is why a file is no network namespace. One that is not even on
-// a file system of namespaces may become one.
+// notANamespace is the error for a file that is no network namespace. A plain one, on no
+// file system of namespaces, may become one.
 type notANamespace struct {
 	why   string
 	plain bool
@@ -77,24 +77,24 @@ type notANamespace struct {
 
 func (e notANamespace) Error() string { return e.why }
 
-// A file that ip-netns(8) has just created is a plain one until the namespace
-// is mounted on it, about a millisecond later. So files that are no namespace
-// and were made less than fresh ago are looked at again, all together and for
-// no longer than patience.
+// A file that ip-netns(8) has just created is a plain one until the namespace is mounted on
+// it, about a millisecond later. So files that are no namespace and are younger than fresh
+// are identified again, all together and for no longer than patience.
 const (
 	fresh    = 2 * time.Second
 	patience = 50 * time.Millisecond
 	pause    = time.Millisecond
 )
 
-func (r Runtime) lookAll(ctx context.Context, files []fs.DirEntry) ([]entry, error) {
+// identifyAll identifies the namespaces that files of the directory name.
+func (r Runtime) identifyAll(ctx context.Context, files []fs.DirEntry) ([]entry, error) {
 	found := make([]entry, len(files))
 	var again []int
 	for i, f := range files {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		found[i] = r.look(f.Name())
+		found[i] = r.identify(f.Name())
 		if found[i].isPlain() && r.isFresh(f.Name()) {
 			again = append(again, i)
 		}
@@ -106,7 +106,7 @@ func (r Runtime) lookAll(ctx context.Context, files []fs.DirEntry) ([]entry, err
 		case <-time.After(pause):
 		}
 		again = slices.DeleteFunc(again, func(i int) bool {
-			found[i] = r.look(found[i].name)
+			found[i] = r.identify(found[i].name)
 			return !found[i].isPlain()
 		})
 	}
@@ -123,14 +123,14 @@ func (e entry) isPlain() bool {
 	return errors.As(e.err, &none) && none.plain
 }
 
-// isFresh tells whether a file was made or changed just now.
+// isFresh reports whether a file was created or changed less than fresh ago.
 func (r Runtime) isFresh(name string) bool {
 	info, err := os.Lstat(filepath.Join(r.Dir, name))
 	return err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()).Abs() < fresh
 }
 
-// look identifies the namespace that a file of the directory names.
-func (r Runtime) look(name string) entry {
+// identify identifies the namespace that a file of the directory names.
+func (r Runtime) identify(name string) entry {
 	e := entry{name: name}
 	path := filepath.Join(r.Dir, name)
 	fd, err := openNamespace(path)
@@ -143,14 +143,14 @@ func (r Runtime) look(name string) entry {
 	return e
 }
 
-// openNamespace opens the file of a network namespace. Nothing but a namespace
-// is opened: it could be a device.
+// openNamespace opens the file of a network namespace. It opens no other kind of file, such
+// as a device.
 func openNamespace(path string) (int, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(path, &st); err != nil {
 		return -1, notThere(path, err)
 	}
-	// Until Linux 3.19 the files of namespaces were procfs's.
+	// Before Linux 3.19 the files of namespaces were on procfs.
 	if st.Type != unix.NSFS_MAGIC && st.Type != unix.PROC_SUPER_MAGIC {
 		return -1, notANamespace{why: "is not a network namespace", plain: true}
 	}
@@ -165,19 +165,19 @@ func openNamespace(path string) (int, error) {
 	return fd, nil
 }
 
-// notThere tells a link that leads nowhere from a file that has vanished.
+// notThere returns the error for a link that leads nowhere or, other than that, for a file
+// that has vanished.
 func notThere(path string, err error) error {
 	_, lost := os.Lstat(path)
 	nowhere := errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR)
 	if lost != nil || !nowhere {
-		return &os.PathError{Op: "cannot look at", Path: path, Err: err}
+		return &os.PathError{Op: "cannot open", Path: path, Err: err}
 	}
 	return notANamespace{why: "is a symbolic link that leads nowhere"}
 }
 
-// checkType tells whether an open file is a network namespace. Before Linux
-// 4.11, which has an ioctl for it, only setns(2) knows: it looks at the type
-// before it looks at privileges.
+// checkType returns an error if an open file is no network namespace. Before Linux 4.11,
+// which has an ioctl for it, only setns(2) checks: the type first, then the privileges.
 func checkType(fd int) error {
 	kind, err := unix.IoctlRetInt(fd, unix.NS_GET_NSTYPE)
 	if err == nil && kind == unix.CLONE_NEWNET {
@@ -192,9 +192,9 @@ func checkType(fd int) error {
 	return nil
 }
 
-// fold makes containers of the files that name a network namespace. A name that
-// is not UTF-8 cannot be written in any document, and so neither be found again
-// nor told from another: a namespace that has no other name is unobservable.
+// fold returns the containers of the files that name a network namespace. A name that is
+// not UTF-8 cannot be written in any document, and so does not identify its file: a
+// namespace without another name is unobservable.
 func (r Runtime) fold(found []entry, exclude []Identity) ([]nf.Container, []nf.Warning) {
 	containers := []nf.Container{}
 	var warnings []nf.Warning
@@ -230,7 +230,7 @@ func (r Runtime) fold(found []entry, exclude []Identity) ([]nf.Container, []nf.W
 
 func (e entry) writable() bool { return utf8.ValidString(e.name) }
 
-// unwritableLast has the names that are not UTF-8 behind those that are.
+// unwritableLast returns the entries with those last whose names are not UTF-8.
 func unwritableLast(all []entry) []entry {
 	var list, last []entry
 	for _, e := range all {
@@ -255,9 +255,9 @@ func (r Runtime) container(e entry) nf.Container {
 
 func (r Runtime) instance(id Identity) string { return r.BootID + "/" + id.String() }
 
-// Enter runs f inside the container of that id, as package-level Enter does.
-// It returns nf.ErrGone where the file no longer names the namespace that the
-// instance stands for, and fs.ErrNotExist with it where it names none at all.
+// Enter runs f in the container of that id, as package-level Enter does. It returns
+// nf.ErrGone if the file names another namespace than that of the instance, with
+// fs.ErrNotExist if it names none at all.
 func (r Runtime) Enter(id, instance string, f func() error) error {
 	if id != filepath.Base(id) {
 		return fmt.Errorf("cannot enter %q, which is no file's name: %w", id, nf.ErrGone)

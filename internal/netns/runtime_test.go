@@ -161,7 +161,7 @@ func TestListStopsWithTheContext(t *testing.T) {
 // no container and worth no word.
 func TestLookAtVanishedFile(t *testing.T) {
 	r := Runtime{Dir: t.TempDir()}
-	containers, warnings := r.fold([]entry{r.look("vanished")}, nil)
+	containers, warnings := r.fold([]entry{r.identify("vanished")}, nil)
 	if len(containers) != 0 || len(warnings) != 0 {
 		t.Error(summary(r, containers, warnings))
 	}

@@ -10,13 +10,11 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// SaveLevel saves a level for the container's next cold start. That it returns
-// nil is proof: the saved level was read back. A container without a
-// configuration is nf.ErrGone, for vzctl would make one.
+// SaveLevel saves a level for the container's next cold start and reads it back. A
+// container without a configuration is nf.ErrGone, since vzctl would create one.
 //
-// prlctl refuses a running container, and tells the dispatcher of one that is
-// not; vzctl saves the level of a running one and exits with 32 all the same
-// (check_setmode in libvzctl).
+// prlctl refuses a running container; for any other it informs the dispatcher. vzctl saves
+// the level of a running one, and still exits with 32 (check_setmode in libvzctl).
 func (r Runtime) SaveLevel(ctx context.Context, c *nf.Container, level nf.Level) error {
 	if err := r.saveLevel(ctx, c, level); err != nil {
 		return fmt.Errorf("cannot save the level of container %s: %w", c.ID, err)
@@ -57,7 +55,7 @@ func describe(v nf.Value) string {
 	return v.String()
 }
 
-// saved is the level that the container's configuration holds now.
+// saved returns the level in the container's configuration.
 func (n *node) saved(c *nf.Container) (nf.Value, error) {
 	if !usableCTID(c.ID) {
 		return nf.Value{}, fmt.Errorf("%q is no CTID: %w", c.ID, nf.ErrGone)
@@ -75,8 +73,8 @@ func (n *node) saved(c *nf.Container) (nf.Value, error) {
 	return settings.over(n.global).savedLevel(), nil
 }
 
-// saver is the program that saves a level, with its arguments. prlctl would take
-// a name for a UUID too, and another container, or a virtual machine, may have it.
+// saver returns the program that saves a level, with its arguments. prlctl also accepts a
+// name instead of a UUID, which another container or virtual machine may have.
 func (r Runtime) saver(n *node, c *nf.Container, level nf.Level) (path string, args []string, err error) {
 	prl, vz := n.tree.program(prlctl), n.tree.program(vzctl)
 	runs := r.life(n, c.ID).kind == lifeOn
@@ -89,9 +87,9 @@ func (r Runtime) saver(n *node, c *nf.Container, level nf.Level) (path string, a
 	return "", nil, n.tree.lacks(vzctl)
 }
 
-// Restart restarts a running container, and returns when it runs again: as
-// another instance, whatever the program says of it. nf.ErrGone where the
-// instance has ended already.
+// Restart restarts a running container and returns when it runs again: as another
+// instance, whatever the exit status of the program. It returns nf.ErrGone if the instance
+// has ended already.
 func (r Runtime) Restart(ctx context.Context, c *nf.Container) error {
 	if err := r.restart(ctx, c); err != nil {
 		return fmt.Errorf("cannot restart container %s: %w", c.ID, err)
@@ -119,7 +117,7 @@ func (r Runtime) restart(ctx context.Context, c *nf.Container) error {
 	case failed != nil:
 		return failed
 	case now.kind == lifeOn:
-		return errors.New("vzctl restart exited with 0, and it runs on as it did")
+		return errors.New("vzctl restart exited with 0, and the container was not restarted")
 	}
 	return fmt.Errorf("vzctl restart exited with 0, and it does not run: %s", now.why)
 }

@@ -202,7 +202,7 @@ func TestRestart(t *testing.T) {
 		"locked":               {func(n *vztest.Node) { n.Lock("101", true) }, restartVzctl, nf.StateRunning, "exit 9 (locked"},
 		"does not start again": {func(n *vztest.Node) { n.FailStart("101", true) }, restartVzctl, nf.StateStopped, "exit 3"},
 		"done, and exit 8":     {fault(vztest.Fault{Verb: "restart", Exit: 8}), restartVzctl, nf.StateRunning, ""},
-		"not done, and exit 0": {fault(vztest.Fault{Verb: "restart", Skip: true}), restartVzctl, nf.StateRunning, "runs on as it did"},
+		"not done, and exit 0": {fault(vztest.Fault{Verb: "restart", Skip: true}), restartVzctl, nf.StateRunning, "the container was not restarted"},
 		"stopped, and exit 0": {func(n *vztest.Node) {
 			n.Misbehave(vztest.Fault{Verb: "restart", Skip: true, Before: func() { n.Stop("101") }})
 		}, restartVzctl, nf.StateStopped, "does not run"},

@@ -7,10 +7,10 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// conf is the settings of a ve.conf or of vz.conf.
+// conf holds the settings of a ve.conf or of vz.conf.
 type conf map[string]string
 
-// Names of settings, of those that env_config.c of libvzctl knows.
+// Names of settings, as in env_config.c of libvzctl.
 const (
 	confNetfilter = "NETFILTER"
 	confIPTables  = "IPTABLES"
@@ -21,14 +21,13 @@ const (
 	confType      = "VE_TYPE"
 )
 
-// localSettings are those of vz.conf that say nothing of any container
+// localSettings are the settings of vz.conf that do not apply to containers
 // (_s_conf_local_param in lib/config.c of libvzctl).
 var localSettings = []string{confNetfilter, confUUID, confVEID}
 
 // parseConf reads lines of the form KEY="value", as parse_line in lib/util.c of
-// libvzctl does: value may be in double, single or no quotes, # starts a
-// comment after white space, and the last line of a key counts. Other lines
-// are left out.
+// libvzctl does: value may be in double, single or no quotes, # starts a comment after
+// white space, and the last line of a key counts. Other lines are skipped.
 func parseConf(data []byte) conf {
 	c := conf{}
 	for line := range strings.Lines(string(data)) {
@@ -47,7 +46,7 @@ func isSetting(key string) bool {
 	return key != "" && strings.TrimFunc(key, letter) == ""
 }
 
-// unquote takes the quotes, the backslashes and the comment off a value.
+// unquote removes the quotes, the backslashes and the comment from a value.
 func unquote(s string) string {
 	var b strings.Builder
 	var quote byte
@@ -70,7 +69,7 @@ func unquote(s string) string {
 	return strings.TrimSpace(b.String())
 }
 
-// over is a container's settings on top of the node's.
+// over returns a container's settings on top of the node's.
 func (c conf) over(global conf) conf {
 	all := conf{}
 	for k, v := range global {
@@ -85,8 +84,8 @@ func (c conf) over(global conf) conf {
 	return all
 }
 
-// savedLevel is the level that the next cold start brings: that of NETFILTER=,
-// else the mask of IPTABLES=, else stateless (get_ipt_mask in lib/iptables.c of
+// savedLevel returns the level that the next cold start brings: that of NETFILTER=, else
+// the mask of IPTABLES=, else stateless (get_ipt_mask in lib/iptables.c of
 // libvzctl).
 func (c conf) savedLevel() nf.Value {
 	name := c[confNetfilter]
@@ -100,11 +99,11 @@ func (c conf) savedLevel() nf.Value {
 	return level.Value()
 }
 
-// isTemplate tells whether the settings are of nothing that starts (VE_TYPE in
-// lib/env_config.c of libvzctl).
+// isTemplate reports whether the settings are those of a template, which never starts
+// (VE_TYPE in lib/env_config.c of libvzctl).
 func (c conf) isTemplate() bool { return c[confType] == "template" }
 
-// private is the container's private area on the node.
+// private returns the container's private area on the node.
 func (c conf) private(ctid string) string {
 	path := c[confPrivate]
 	if path == "" {

@@ -1,8 +1,7 @@
-// Package vz is the containers of Virtuozzo 7, VHS 7 and OpenVZ 7, and an honest
-// answer on later ones, which keep no levels.
+// Package vz has the containers of Virtuozzo 7, VHS 7 and OpenVZ 7. On later versions,
+// whose kernels have no masks, it says so.
 //
-// Observing reads files and asks prlctl and vzlist once for all containers;
-// changing runs one program a change. Everything of Virtuozzo is looked up below
-// one root; processes are looked up in nfsync's own procfs, which must show the
-// node's.
+// Observing reads files and runs prlctl and vzlist once for all containers; each change
+// runs one program. The files and programs of Virtuozzo are below one root; processes are
+// in nfsync's own procfs, which must show those of the node.
 package vz

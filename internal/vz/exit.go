@@ -1,11 +1,11 @@
 package vz
 
-// exitUnknownField is that of prlctl list for a field that it does not know
+// exitUnknownField is the exit status of prlctl list for a field that it does not know
 // (src/PrlList.cpp of prlctl).
 const exitUnknownField = 1
 
-// vzctlExits are what the exit statuses of vzctl mean (lib/vzerror.h of
-// libvzctl, vzctl(8)). prlctl passes them on.
+// vzctlExits has the meanings of the exit statuses of vzctl (lib/vzerror.h of libvzctl,
+// vzctl(8)). prlctl passes them on.
 var vzctlExits = map[int]string{
 	3:   "a system call failed",
 	5:   "the kernel does not support it",
@@ -26,7 +26,7 @@ var vzctlExits = map[int]string{
 	203: "an unknown parameter",
 }
 
-// prlctlExits are what its own exit statuses mean (prlerr2exitcode in
+// prlctlExits has the meanings of the exit statuses of prlctl itself (prlerr2exitcode in
 // src/Utils.cpp of prlctl).
 var prlctlExits = map[int]string{
 	1:   "a bad option or value",
@@ -35,8 +35,7 @@ var prlctlExits = map[int]string{
 	255: "the dispatcher refused",
 }
 
-// exitMeaning is what an exit status of a program means; empty where that is
-// not known.
+// exitMeaning returns the meaning of an exit status of a program; empty if it is unknown.
 func exitMeaning(program string, code int) string {
 	if meaning, ok := prlctlExits[code]; ok && program == prlctl {
 		return meaning

@@ -1,17 +1,17 @@
 package vz
 
-// Found is what of Virtuozzo there is on a node.
+// Found lists what a node has of Virtuozzo.
 type Found struct {
-	Any bool // anything at all
-	// Programs are the paths of those that are there, by name; Missing are the
-	// names of the others.
+	Any bool // the node has something of Virtuozzo
+	// Programs are the paths of the programs that exist, by name; Missing are the names
+	// of the others.
 	Programs map[string]string
 	Missing  []string
-	// Cgroup is where the ve cgroup is; where it is empty NoCgroup says why.
+	// Cgroup is the root of the ve cgroup; if it is empty NoCgroup says why.
 	Cgroup, NoCgroup string
 }
 
-// Found looks what of Virtuozzo is there. It runs nothing.
+// Found returns what the node has of Virtuozzo. It runs no program.
 func (r Runtime) Found() Found {
 	n := r.node()
 	f := Found{Any: n.virtuozzo(), Programs: map[string]string{}, Cgroup: n.cgroup, NoCgroup: n.noCgroup}

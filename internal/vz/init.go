@@ -15,29 +15,29 @@ import (
 	"nfsync.dev/nfsync/internal/netns"
 )
 
-// life is what files tell of a container's init.
+// life is what files show of a container's init.
 type life struct {
 	kind     lifeKind
 	pid      int
-	instance string         // empty where why says why there is none to work with
+	instance string         // empty if why says why there is none to work with
 	ns       netns.Identity // of the instance
 	why      string
-	claims   []netns.Identity // that are the container's, whether it can be worked with or not
+	claims   []netns.Identity // the namespaces of the container, even if it cannot be worked with
 }
 
 type lifeKind int
 
 const (
-	lifeNone lifeKind = iota // no file tells of an init
-	lifeLost                 // files do, and the process is not there, or another's
-	lifeOn                   // there is one
+	lifeNone lifeKind = iota // no file names an init
+	lifeLost                 // a file does, and the process has ended or is another one
+	lifeOn                   // init runs
 )
 
 // process is one process that may be a container's init.
 type process struct {
 	pid   int
 	start uint64 // in clock ticks since the start of the kernel
-	envID string // empty where the kernel does not show it
+	envID string // empty if the kernel does not show it
 	ns    netns.Identity
 	err   error
 }
@@ -49,9 +49,8 @@ func (r Runtime) proc() string {
 	return r.Proc
 }
 
-// life looks for a container's init: by VE_RUN_DIR/CTID.init.pid
-// (lib/common.c of libvzctl), and by the link to its network namespace
-// (lib/env_nsops.c).
+// life finds a container's init: by VE_RUN_DIR/CTID.init.pid (lib/common.c of libvzctl),
+// and by the link to its network namespace (lib/env_nsops.c).
 func (r Runtime) life(n *node, ctid string) life {
 	pids, err := n.initPids(ctid)
 	if err != nil {
@@ -64,7 +63,7 @@ func (r Runtime) life(n *node, ctid string) life {
 	var there []process
 	l := life{kind: lifeLost}
 	for _, pid := range pids {
-		p := r.look(pid)
+		p := r.identifyProcess(pid)
 		switch {
 		case missing(p.err):
 			l.why = fmt.Sprintf("its init process %d is not in %s, which must show the node's processes", pid, r.proc())
@@ -90,7 +89,7 @@ func (r Runtime) life(n *node, ctid string) life {
 	return r.judge(l, there[0], ctid)
 }
 
-// judge tells whether the container can be worked with through its init.
+// judge decides whether the container can be worked with through its init.
 func (r Runtime) judge(l life, p process, ctid string) life {
 	l.pid, l.ns, l.why = p.pid, p.ns, ""
 	switch {
@@ -104,15 +103,15 @@ func (r Runtime) judge(l life, p process, ctid string) life {
 	return l
 }
 
-// instance is what no other start of a container has: uptime and names survive
-// suspending, and kernels before 3.19 use inode numbers of namespaces again.
+// instance returns the identity of one start of a container. Uptime and names survive
+// suspending, and kernels before 3.19 reuse the inode numbers of namespaces.
 func (r Runtime) instance(ctid string, p process) string {
 	return fmt.Sprintf("%s/%s/%d/%d/%s", r.BootID, ctid, p.pid, p.start, p.ns)
 }
 
-// look identifies a process. Its start is read again at the end, for another
-// may have its number by then.
-func (r Runtime) look(pid int) process {
+// identifyProcess identifies a process. It reads its start again at the end, since another
+// process may have its number by then.
+func (r Runtime) identifyProcess(pid int) process {
 	p := process{pid: pid}
 	dir := filepath.Join(r.proc(), strconv.Itoa(pid))
 	if p.start, p.err = startTime(dir); p.err != nil {
@@ -120,7 +119,7 @@ func (r Runtime) look(pid int) process {
 	}
 	status, err := readFile(filepath.Join(dir, "status"))
 	if err != nil {
-		p.err = gone(err)
+		p.err = ended(err)
 		return p
 	}
 	p.envID = parseEnvID(status)
@@ -135,25 +134,24 @@ func (r Runtime) look(pid int) process {
 	return p
 }
 
-// startTime is when a process started, field 22 of its stat (proc(5)).
+// startTime returns when a process started: field 22 of its stat (proc(5)).
 func startTime(dir string) (uint64, error) {
 	data, err := readFile(filepath.Join(dir, "stat"))
 	if err != nil {
-		return 0, gone(err)
+		return 0, ended(err)
 	}
 	return parseStart(data)
 }
 
-// gone makes one error of the two that the kernel has for a process that is not
-// there.
-func gone(err error) error {
+// ended makes one error of the two that the kernel has for a process that has ended.
+func ended(err error) error {
 	if errors.Is(err, unix.ESRCH) {
 		return os.ErrNotExist
 	}
 	return err
 }
 
-// parseStart finds the start time behind the command, which may hold anything,
+// parseStart reads the start time behind the command, which may hold any character,
 // parentheses too.
 func parseStart(stat []byte) (uint64, error) {
 	const field = 22 - 3 // fields 1 and 2 are before, 3 is the first behind
@@ -165,8 +163,8 @@ func parseStart(stat []byte) (uint64, error) {
 	return strconv.ParseUint(f[field], 10, 64)
 }
 
-// parseEnvID is the container that a process is in, as the Virtuozzo kernel
-// shows it; empty where it does not.
+// parseEnvID returns the container of a process, as the Virtuozzo kernel shows it; empty
+// if it does not.
 func parseEnvID(status []byte) string {
 	for line := range strings.Lines(string(status)) {
 		if id, ok := strings.CutPrefix(line, "envID:"); ok {
@@ -179,8 +177,8 @@ func parseEnvID(status []byte) string {
 func pidFile(ctid string) string   { return pidDir + "/" + ctid + pidExt }
 func netnsLink(ctid string) string { return netnsDir + "/" + ctid }
 
-// initPids are the process ids that a container's files say its init has: none,
-// one, or two that disagree, that of the pid file first.
+// initPids returns the process ids that a container's files have for its init: none, one,
+// or two that disagree, that of the pid file first.
 func (n *node) initPids(ctid string) ([]int, error) {
 	pid, err := n.readPid(pidFile(ctid))
 	if err != nil {
@@ -198,7 +196,7 @@ func (n *node) initPids(ctid string) ([]int, error) {
 	return slices.Compact(pids), nil
 }
 
-// readPid reads a file that holds a process id; 0 where there is none.
+// readPid reads a file that holds a process id; 0 if there is none.
 func (n *node) readPid(path string) (int, error) {
 	data, err := n.tree.read(path)
 	if missing(err) {
@@ -214,8 +212,8 @@ func (n *node) readPid(path string) (int, error) {
 	return pid, nil
 }
 
-// linkPid is the process whose network namespace a link names, /proc/PID/ns/net;
-// 0 where it names none.
+// linkPid returns the process whose network namespace a link names, /proc/PID/ns/net; 0
+// if it names none.
 func linkPid(to string) int {
 	text, ok := strings.CutPrefix(to, "/proc/")
 	text, ok2 := strings.CutSuffix(text, "/ns/net")

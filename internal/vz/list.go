@@ -14,12 +14,12 @@ import (
 // entry is one container as the programs list it.
 type entry struct {
 	ctid, uuid, name string
-	vzlist, prlctl   string // its state as each says it; empty where it does not list it
+	vzlist, prlctl   string // its state by each program; empty if that does not list it
 	typ              string // of prlctl: CT or VM
 }
 
-// state is what vzlist says, but for one that only prlctl knows, such as that it
-// is on its way.
+// state returns the state by vzlist, unless prlctl alone knows better, as of a
+// transition.
 func (e entry) state() string {
 	if e.vzlist == "" || unsettled(e.prlctl) {
 		return e.prlctl
@@ -27,15 +27,14 @@ func (e entry) state() string {
 	return e.vzlist
 }
 
-// unsettled tells whether a state of prlctl is one that a container is not to be
-// touched in, whatever vzlist says: on the way to another, or one that the
-// dispatcher cannot tell or has found unusable, so that a restart would end
-// what runs for good (vmstate2str in src/Utils.cpp of prlctl).
+// unsettled reports whether a container must not be changed in a state of prlctl, whatever
+// vzlist says: in transition, unknown to the dispatcher, or found unusable by it, so that
+// a restart would stop the container for good (vmstate2str in src/Utils.cpp of prlctl).
 func unsettled(state string) bool {
 	return state != "" && !nf.Runs(state) && !nf.Rests(state)
 }
 
-// listing is what one program lists.
+// listing is the output of one program.
 type listing struct {
 	program string
 	entries []entry
@@ -44,19 +43,19 @@ type listing struct {
 	err     error
 }
 
-// Answer is what the programs say of the containers, all at one time.
+// Answer is the output of the programs, all at one time.
 type Answer struct {
 	entries  []entry
 	warnings []nf.Warning
-	err      error // neither program tells
-	// masks and latches are those of nf.Capabilities, where no container runs
-	// that would show them.
+	err      error // neither program could list
+	// masks and latches are those of nf.Capabilities, read if no container runs that
+	// would show them.
 	masks   bool
 	latches string
 }
 
-// Ask asks the programs: each once, however many containers there are, and none
-// on a node without Virtuozzo.
+// Ask runs the programs: each once for all containers, and none on a node without
+// Virtuozzo.
 func (r Runtime) Ask(ctx context.Context) Answer {
 	n := r.node()
 	if !n.virtuozzo() {
@@ -72,8 +71,7 @@ func (r Runtime) Ask(ctx context.Context) Answer {
 
 func (e entry) runs() bool { return nf.Runs(e.state()) }
 
-// listed are the containers that either program lists. That both do is not
-// needed.
+// listed returns the containers that either program lists. One of the two suffices.
 func (r Runtime) listed(ctx context.Context, n *node) ([]entry, []nf.Warning, error) {
 	answers := make(chan listing, 1)
 	go func() { answers <- r.listPrlctl(ctx, n) }()
@@ -90,7 +88,7 @@ func (r Runtime) listed(ctx context.Context, n *node) ([]entry, []nf.Warning, er
 	var warnings []nf.Warning
 	for _, l := range []listing{vz, prl} {
 		if l.err != nil {
-			warnings = append(warnings, warn(nf.WarnRuntimeDegraded, "not all that is told of containers can be read: %v", l.err))
+			warnings = append(warnings, warn(nf.WarnRuntimeDegraded, "not all that the programs list of containers can be read: %v", l.err))
 		}
 		if l.bad > 0 {
 			warnings = append(warnings, warn(nf.WarnUnusableEntry, "%d of the containers that %s lists have no usable id: left alone", l.bad, l.program))
@@ -107,14 +105,14 @@ func warn(code, format string, args ...any) nf.Warning {
 	return nf.Warning{Code: code, Target: nf.Node, Message: fmt.Sprintf(format, args...)}
 }
 
-// listVzlist asks vzlist only for what has no blanks or quotes in it: it does
-// not escape strings.
+// listVzlist asks vzlist only for fields without blanks and quotes: it does not escape
+// strings.
 func (r Runtime) listVzlist(ctx context.Context, n *node) listing {
 	return r.list(ctx, n, vzlist, "-a", "-j", "-o", "ctid,uuid,status")
 }
 
-// listPrlctl asks prlctl for the fields that are needed. One that does not know
-// one of them lists what it has by itself.
+// listPrlctl asks prlctl for the fields that are needed. If it does not know one of them,
+// it asks for the default fields.
 func (r Runtime) listPrlctl(ctx context.Context, n *node) listing {
 	l := r.list(ctx, n, prlctl, "list", "-a", "-j", "-o", "uuid,envid,type,name,status")
 	var run *runError
@@ -155,8 +153,7 @@ func (r Runtime) list(ctx context.Context, n *node, name string, args ...string)
 	return l
 }
 
-// newEntry understands the keys that vzlist has, and those of prlctl list with
-// and without -i.
+// newEntry reads the keys of vzlist, and those of prlctl list with and without -i.
 func newEntry(program string, r record) entry {
 	e := entry{uuid: bareUUID(r.first("uuid", "id")), name: r["name"], typ: r["type"]}
 	state := r.first("status", "state")
@@ -171,13 +168,12 @@ func newEntry(program string, r record) entry {
 	return e
 }
 
-// isOther tells whether a type that prlctl says is another than a container.
+// isOther reports whether a type of prlctl is another than a container.
 func isOther(typ string) bool { return typ != "" && !strings.EqualFold(typ, "CT") }
 
-// merge makes one entry of what both programs say of a container, by its CTID
-// or UUID. What prlctl lists without a CTID is known by its UUID, to vzlist or
-// to a configuration; strays are the containers for which that fails. Sorted
-// by CTID.
+// merge returns one entry a container from both programs, by its CTID or UUID, sorted by
+// CTID. If prlctl lists one without a CTID, vzlist or a configuration has its UUID; strays
+// are those of which none has.
 func (n *node) merge(vz, prl []entry) (list, strays []entry) {
 	all := map[string]*entry{}
 	byUUID := map[string]string{}
@@ -203,7 +199,7 @@ func (n *node) merge(vz, prl []entry) (list, strays []entry) {
 			ctid = configured(e.uuid)
 		}
 		if ctid == "" {
-			if e.typ != "" { // else it is as likely a virtual machine
+			if e.typ != "" { // else it may as well be a virtual machine
 				strays = append(strays, e)
 			}
 			continue
@@ -222,8 +218,8 @@ func (n *node) merge(vz, prl []entry) (list, strays []entry) {
 	return list, strays
 }
 
-// lazyUUIDs is the CTID of a UUID after the UUID= lines of all configurations,
-// which are read when the first is asked for.
+// lazyUUIDs returns a function that returns the CTID of a UUID by the UUID= lines of all
+// configurations. The first call reads them.
 func (n *node) lazyUUIDs() func(uuid string) string {
 	var known map[string]string
 	return func(uuid string) string {
@@ -248,9 +244,9 @@ func (n *node) uuids() map[string]string {
 	return known
 }
 
-// masksByTool tells whether this node's kernel keeps levels where no container
-// runs that would show it: the field of vzlist went when the mask did
-// (src/vzlist.c of vzctl, 8.0.28).
+// masksByTool determines whether the kernel of this node has masks if no container runs
+// that would show one: the field of vzlist was removed with the mask (src/vzlist.c of
+// vzctl, 8.0.28).
 func (r Runtime) masksByTool(ctx context.Context, n *node) (masks bool, latches string) {
 	path := n.tree.program(vzlist)
 	if path == "" {

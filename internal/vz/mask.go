@@ -10,8 +10,8 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// The bits of a mask that are modules, and masks that are modules with what
-// they need (include/linux/vziptable_defs.h of libvzctl).
+// The bits of a mask that are modules, and those of modules with their dependencies
+// (include/linux/vziptable_defs.h of libvzctl).
 const (
 	bitIPTables, bitFilter, bitMangle    = 1 << 0, 1 << 1, 1 << 2
 	bitConntrack, bitNAT                 = 1 << 14, 1 << 20
@@ -28,11 +28,11 @@ const (
 	maskNATFTP       = 0x30c001
 	maskNATIRC       = 0x514001
 
-	// VE_IP_DEFAULT, which a container has whose ve.conf says nothing.
+	// VE_IP_DEFAULT: of a container whose ve.conf sets no level.
 	maskDefault = 0x1c000007
 )
 
-// iptablesNames are the names that IPTABLES= can have (_g_iptables in
+// iptablesNames are the names that IPTABLES= may have (_g_iptables in
 // lib/iptables.c of libvzctl).
 var iptablesNames = map[string]uint64{
 	"ip_tables": maskIPTables, "iptable_filter": maskFilter, "iptable_mangle": maskMangle,
@@ -44,8 +44,8 @@ var iptablesNames = map[string]uint64{
 	"iptable_nat": maskNAT, "ip_nat_ftp": maskNATFTP, "ip_nat_irc": maskNATIRC,
 }
 
-// iptablesMask is the mask that the kernel has of a list of names: unknown ones
-// are skipped, and a list without a known one is no list.
+// iptablesMask returns the mask of a list of names: unknown ones are skipped, and a list
+// without a known one is no list.
 func iptablesMask(list string) uint64 {
 	var mask uint64
 	for _, name := range strings.FieldsFunc(list, func(c rune) bool { return c == ' ' || c == '\t' || c == ',' }) {
@@ -57,8 +57,8 @@ func iptablesMask(list string) uint64 {
 	return normalize(mask)
 }
 
-// normalize is what the kernel makes of a mask that is written: bits 26 to 30
-// follow from their twins (ve_setup_iptables_mask in kernel/ve/ve.c of the
+// normalize returns a mask as the kernel stores it: bits 26 to 30 follow from their
+// twins (ve_setup_iptables_mask in kernel/ve/ve.c of the
 // Virtuozzo 7 kernel).
 func normalize(mask uint64) uint64 {
 	for twin, bit := range map[uint64]uint64{bitIPTables6: bitIPTables, bitFilter6: bitFilter, bitMangle6: bitMangle,
@@ -71,8 +71,7 @@ func normalize(mask uint64) uint64 {
 	return mask
 }
 
-// parseMask reads what ve.iptables_mask holds, and a dump of it: one unsigned
-// number of 64 bits.
+// parseMask reads ve.iptables_mask, or a dump of it: one unsigned number of 64 bits.
 func parseMask(data []byte) (uint64, error) {
 	text := strings.TrimSpace(string(data))
 	mask, err := strconv.ParseUint(text, 0, 64)
@@ -82,8 +81,8 @@ func parseMask(data []byte) (uint64, error) {
 	return mask, nil
 }
 
-// cgroupMount is where /proc/mounts says that the cgroup hierarchy of ve is
-// mounted; empty where it is not. Blanks in paths are octal there (proc(5)).
+// cgroupMount returns the mount point of the cgroup hierarchy of ve in /proc/mounts; empty
+// if it is not mounted. Blanks in paths are octal there (proc(5)).
 func cgroupMount(mounts []byte) string {
 	for line := range strings.Lines(string(mounts)) {
 		f := strings.Fields(line)
@@ -99,9 +98,8 @@ func cgroupMount(mounts []byte) string {
 	return ""
 }
 
-// liveMask is the level that the kernel keeps for a container with processes.
-// It is absent where the container has a ve cgroup that holds no mask: such a
-// kernel keeps none.
+// liveMask returns the level that the kernel keeps for a container with processes. It is
+// absent if the container has a ve cgroup without a mask: such a kernel has none.
 func (n *node) liveMask(ctid string) nf.Value {
 	if n.cgroup == "" {
 		return nf.Unknown(n.noCgroup)
@@ -119,7 +117,7 @@ func (n *node) liveMask(ctid string) nf.Value {
 
 func (n *node) maskFile(ctid string) string { return filepath.Join(n.cgroup, ctid, "ve.iptables_mask") }
 
-// hasMask tells whether the kernel has a mask for a container, whatever it holds.
+// hasMask reports whether the kernel has a mask for a container, readable or not.
 func (n *node) hasMask(ctid string) bool {
 	if n.cgroup == "" {
 		return false
@@ -128,8 +126,8 @@ func (n *node) hasMask(ctid string) bool {
 	return err == nil
 }
 
-// Latches is that of nf.Capabilities where nobody looks for the containers: it is
-// the kernel's, and no program is run for it. Where none of them runs it is unknown.
+// Latches returns that of nf.Capabilities without listing the containers: it runs no
+// program. It is unknown if no container runs.
 func (r Runtime) Latches() string {
 	n := r.node()
 	if n.cgroup == "" {
@@ -151,7 +149,7 @@ func (r Runtime) Latches() string {
 	return latches
 }
 
-// dumpedMask is the level that resuming a suspended container brings back
+// dumpedMask returns the level that resuming a suspended container brings back
 // (scripts/vz-cpt.in and vz-rst-action.in of libvzctl).
 func (n *node) dumpedMask(private string) nf.Value {
 	return maskValue(n.tree.read(filepath.Join(private, "dump/Dump/vz_iptables_mask.img")))

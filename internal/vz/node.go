@@ -9,12 +9,12 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// node is where things of Virtuozzo are on this node now.
+// node has the paths of Virtuozzo on this node.
 type node struct {
 	tree tree
-	// Where the directories are, as nfsync opens them; empty where there are none.
+	// The paths of the directories, as nfsync opens them; empty if there are none.
 	confDir, pidDir, netnsDir string
-	// cgroup is the root of the ve cgroup; where it is empty noCgroup says why.
+	// cgroup is the root of the ve cgroup; if it is empty noCgroup says why.
 	cgroup, noCgroup string
 	global           conf // vz.conf
 }
@@ -39,8 +39,8 @@ func (r Runtime) tree() tree {
 	return tree(root)
 }
 
-// node looks for Virtuozzo's directories. One that cannot be looked at is one
-// that is not there: what it would hold is unknown then.
+// node finds Virtuozzo's directories. One that cannot be reached counts as missing: what
+// it would hold is then unknown.
 func (r Runtime) node() *node {
 	n := &node{tree: r.tree()}
 	for path, at := range map[string]*string{confDir: &n.confDir, pidDir: &n.pidDir, netnsDir: &n.netnsDir} {
@@ -55,9 +55,9 @@ func (r Runtime) node() *node {
 	return n
 }
 
-// findCgroup finds the ve cgroup. Its mount point is the node's, and so below
-// the root; but the mounts of an nfsync that sees the node below a directory are
-// nfsync's own, and have that directory in front already.
+// findCgroup finds the ve cgroup. Its mount point is that of the node, below the root. If
+// nfsync runs in a container with the node mounted on a directory, the mounts are
+// nfsync's own, and begin with that directory.
 func (n *node) findCgroup() (at, why string) {
 	mounts, err := n.tree.read("/proc/mounts")
 	if err != nil {
@@ -81,7 +81,7 @@ func isDir(path string) bool {
 	return err == nil && info.IsDir()
 }
 
-// virtuozzo tells whether anything of Virtuozzo is there at all.
+// virtuozzo reports whether the node has anything of Virtuozzo.
 func (n *node) virtuozzo() bool {
 	if n.confDir != "" || n.cgroup != "" {
 		return true
@@ -94,15 +94,15 @@ func (n *node) virtuozzo() bool {
 	return false
 }
 
-// ctids are numbers or UUIDs, of which nothing leads out of a directory or is
-// taken for an option; 0 is the node itself (vzctl2_parse_ctid in libvzctl).
+// ctids matches numbers and UUIDs that neither leave a directory nor look like an option. 0
+// is the node itself (vzctl2_parse_ctid in libvzctl).
 var ctids = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$`)
 
 func usableCTID(s string) bool { return ctids.MatchString(s) && s != "0" }
 
 var uuids = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
 
-// bareUUID is a UUID without braces; empty where it is none.
+// bareUUID returns a UUID without braces; empty if s is none.
 func bareUUID(s string) string {
 	s = strings.TrimSuffix(strings.TrimPrefix(s, "{"), "}")
 	if !uuids.MatchString(s) {
@@ -121,10 +121,10 @@ func (n *node) conf(ctid string) (conf, error) {
 	return parseConf(data), nil
 }
 
-// configured are the CTIDs that have a name in the directory of configurations.
+// configured returns the CTIDs that have a configuration.
 func (n *node) configured() []string { return ctidsIn(n.confDir, confExt) }
 
-// ctidsIn are the CTIDs that files of a directory are named after.
+// ctidsIn returns the CTIDs that are names of files of a directory.
 func ctidsIn(dir, ext string) []string {
 	if dir == "" {
 		return nil
@@ -142,8 +142,8 @@ func ctidsIn(dir, ext string) []string {
 	return list
 }
 
-// level is the fact of a container's level. In a state in which it has neither
-// processes nor a dump there is no live one.
+// level returns the fact of a container's level. A container with neither processes nor a
+// dump has no live one.
 func (n *node) level(ctid, state string, c conf, confErr error) nf.Fact {
 	all := c.over(n.global)
 	boot := all.savedLevel()
@@ -161,7 +161,7 @@ func (n *node) level(ctid, state string, c conf, confErr error) nf.Fact {
 	return f
 }
 
-// dumped tells whether a container that does not run is suspended.
+// dumped reports whether a container that does not run is suspended.
 func (n *node) dumped(ctid string, c conf) bool {
 	at, err := n.tree.resolve(c.over(n.global).private(ctid) + "/dump/Dump")
 	return err == nil && isDir(at)

@@ -9,19 +9,18 @@ import (
 	"unicode/utf8"
 )
 
-// record is what one element of a list says, by its keys in lower case; an
-// empty value, null and "-" are left out.
+// record is one element of a list, by its keys in lower case. An empty value, null and
+// "-" are left out.
 type record map[string]string
 
-// errNoOutput says that a program printed nothing at all, not even an empty
-// list.
+// errNoOutput says that a program printed nothing, not even an empty list.
 var errNoOutput = errors.New("it printed nothing")
 
-// parseList reads the array that prlctl list -j and vzlist -j print, and how
-// many of its elements cannot be read. Both write it by hand: prlctl leaves
-// control bytes as they are within strings (src/PrlOutFormatter.cpp), and
-// vzlist does not escape strings at all (print_json_str in src/vzlist.c). What
-// is no JSON for that reason is read line by line.
+// parseList reads the array of prlctl list -j and vzlist -j, and returns the number of
+// elements that cannot be read. Both programs write JSON by hand: prlctl does not escape
+// control bytes in strings (src/PrlOutFormatter.cpp), and vzlist does not escape strings at
+// all (print_json_str in src/vzlist.c). Output that is therefore no JSON is read line by
+// line.
 func parseList(data []byte) (list []record, bad int, err error) {
 	data = fromBracket(bytes.Map(clean, data))
 	if len(bytes.TrimSpace(data)) == 0 {
@@ -50,8 +49,8 @@ func parseList(data []byte) (list []record, bad int, err error) {
 	return list, bad, nil
 }
 
-// clean makes one character of each that no JSON has; of bytes that are no
-// UTF-8, bytes.Map does.
+// clean replaces each character that JSON does not allow; bytes.Map replaces bytes that
+// are no UTF-8.
 func clean(c rune) rune {
 	if c < ' ' && c != '\n' && c != '\r' && c != '\t' {
 		return utf8.RuneError
@@ -59,7 +58,7 @@ func clean(c rune) rune {
 	return c
 }
 
-// fromBracket leaves out lines before the one that starts the array.
+// fromBracket skips the lines before the one that starts the array.
 func fromBracket(data []byte) []byte {
 	for rest := data; len(rest) > 0; {
 		if bytes.HasPrefix(bytes.TrimLeft(rest, " \t\r"), []byte("[")) {
@@ -70,8 +69,7 @@ func fromBracket(data []byte) []byte {
 	return data
 }
 
-// put keeps the first value of a key: what follows may be part of a string that
-// was not escaped.
+// put stores the first value of a key: later ones may be part of an unescaped string.
 func (r record) put(key, value string) {
 	key = strings.ToLower(key)
 	if value = strings.TrimSpace(value); value != "" && value != "-" && r[key] == "" {
@@ -79,7 +77,7 @@ func (r record) put(key, value string) {
 	}
 }
 
-// first is the value of the first of the keys that has one.
+// first returns the value of the first of the keys that has one.
 func (r record) first(keys ...string) string {
 	for _, k := range keys {
 		if v := r[k]; v != "" {
@@ -89,7 +87,7 @@ func (r record) first(keys ...string) string {
 	return ""
 }
 
-// scalar is a string or a number as text, empty for anything else.
+// scalar returns a string or a number as text, empty for anything else.
 func scalar(v json.RawMessage) string {
 	var s string
 	if json.Unmarshal(v, &s) == nil {
@@ -102,9 +100,8 @@ func scalar(v json.RawMessage) string {
 	return ""
 }
 
-// parseLines reads an array whose strings are not escaped, one key a line, as
-// both programs print it. What is nested in an element is left out. It is false
-// where the array does not end.
+// parseLines reads an array with unescaped strings, one key a line, as both programs print
+// it. It skips nested values. It is false if the array does not end.
 func parseLines(data []byte) (list []record, ok bool) {
 	var r record
 	depth, ended := 0, false
@@ -144,8 +141,8 @@ func cutKey(line string) (key, value string, ok bool) {
 	return key, strings.TrimSpace(value), ok
 }
 
-// bare takes the outer quotes off a value; what is not in quotes is null, a
-// number or a word, or nested.
+// bare removes the outer quotes from a value. Without quotes it is null, a number, a word
+// or nested.
 func bare(value string) string {
 	if inner, ok := strings.CutPrefix(value, `"`); ok {
 		return strings.TrimSuffix(inner, `"`)

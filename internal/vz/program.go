@@ -18,8 +18,8 @@ import (
 
 // Timeouts bound the runs of programs. A zero one is the default.
 type Timeouts struct {
-	List    time.Duration // of what lists; 15 seconds
-	Set     time.Duration // of what saves a level; 30 seconds
+	List    time.Duration // of listing; 15 seconds
+	Set     time.Duration // of saving a level; 30 seconds
 	Restart time.Duration // of a restart; 10 minutes
 }
 
@@ -40,8 +40,8 @@ const (
 	// maxOutput is more than a thousand containers need, in bytes.
 	maxOutput = 8 << 20
 	maxStderr = 64 << 10
-	// lingering is how long a program's output is waited for when it has ended
-	// itself and a child of it holds the output open.
+	// lingering is how long to wait for the output of a program that has ended while a
+	// child holds the output open.
 	lingering = time.Second
 )
 
@@ -54,10 +54,9 @@ const (
 
 var programDirs = []string{"bin", "sbin", "usr/bin", "usr/sbin"}
 
-// program is the path by which to run a program that is below the root; empty
-// where it is not there. A link is followed as the node follows it. One that
-// leads nowhere there is run as it is: a wrapper that was put in the program's
-// place for whoever sees the node from outside.
+// program returns the path by which to run a program below the root; empty if it does not
+// exist. A link is followed as on the node. A link that leads nowhere there is run as it
+// is: it may be a wrapper for an nfsync that sees the node from outside.
 func (t tree) program(name string) string {
 	for _, dir := range programDirs {
 		entry := filepath.Join(string(t), dir, name)
@@ -65,7 +64,7 @@ func (t tree) program(name string) string {
 			return inside
 		}
 		if isProgram(entry) {
-			return entry // by its own name, which tells some programs what to be
+			return entry // by its own name, on which the behaviour of some programs depends
 		}
 	}
 	return ""
@@ -82,20 +81,20 @@ func sameFile(a, b string) bool {
 	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
 }
 
-// lacks says that none of these programs is there, and where they were looked
-// for.
+// lacks returns the error that none of these programs exists, with where they were
+// searched.
 func (t tree) lacks(names ...string) error {
 	return fmt.Errorf("cannot find %s in %s below %s: install what is missing, or name where it is with --vz-root",
 		strings.Join(names, " or "), strings.Join(programDirs, ", "), string(t))
 }
 
-// errTooMuch ends a program that prints more than any answer is long.
+// errTooMuch ends a program that prints more than maxOutput.
 var errTooMuch = errors.New("it printed too much")
 
-// run runs a program of the node and returns what it printed. It has a process
-// group of its own, which is killed, with all that the program has started,
-// when the time is over or the context ends. What it says on standard error is
-// an error only where it exits with one: prlctl warns on every success.
+// run runs a program of the node and returns its output. The program has its own process
+// group, which is killed, with all that the program has started, at the timeout or the end
+// of the context. Its standard error counts only if it fails: prlctl warns on every
+// success.
 func run(ctx context.Context, timeout time.Duration, path string, args ...string) ([]byte, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -124,17 +123,17 @@ func run(ctx context.Context, timeout time.Duration, path string, args ...string
 	return nil, &runError{program: filepath.Base(path), args: args, err: err, said: firstLine(stderr.kept.Bytes())}
 }
 
-// isLocale tells whether a variable chooses the language of messages.
+// isLocale reports whether a variable sets the language of messages.
 func isLocale(env string) bool {
 	return strings.HasPrefix(env, "LC_") || strings.HasPrefix(env, "LANG")
 }
 
-// bounded keeps the first bytes of what is written to it. Write is all that it
-// has: a buffer's ReadFrom would know no bound.
+// bounded stores the first bytes that are written to it. It has no ReadFrom, which would
+// have no bound.
 type bounded struct {
 	kept bytes.Buffer
 	left int
-	full func() // called when there is more; nil: the rest is dropped
+	full func() // called when there is more; nil: the rest is discarded
 }
 
 func (b *bounded) Write(p []byte) (int, error) {
@@ -147,16 +146,16 @@ func (b *bounded) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// runError is why a program did not do what it was run for.
+// runError is the error of a program.
 type runError struct {
 	program string
 	args    []string
 	err     error
-	said    string // on standard error, one line of it
+	said    string // one line of its standard error
 }
 
-// Error names the program with its verb, the reason with the meaning of its
-// exit status, and what it said.
+// Error returns the program with its verb, the reason with the meaning of its exit status,
+// and its message.
 func (e *runError) Error() string {
 	s := e.program
 	if len(e.args) > 0 && !strings.HasPrefix(e.args[0], "-") {
@@ -171,7 +170,7 @@ func (e *runError) Error() string {
 
 func (e *runError) Unwrap() error { return e.err }
 
-// code is the program's exit status; -1 where it has none.
+// code returns the exit status; -1 if there is none.
 func (e *runError) code() int {
 	var exit *exec.ExitError
 	if errors.As(e.err, &exit) {
@@ -191,8 +190,8 @@ func (e *runError) reason() string {
 	return fmt.Sprintf("exit %d", code)
 }
 
-// firstLine is the first line of what a program said that is about what it did:
-// the notice that a verb is deprecated comes first and is not.
+// firstLine returns the first line of a program's messages after the notice that a verb is
+// deprecated.
 func firstLine(said []byte) string {
 	first := ""
 	for line := range strings.Lines(string(said)) {

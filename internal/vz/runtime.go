@@ -13,22 +13,22 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// Runtime is the containers of Virtuozzo on this node.
+// Runtime has the containers of Virtuozzo on this node.
 type Runtime struct {
-	Root     string           // below which Virtuozzo's files and programs are; empty: /
+	Root     string           // of Virtuozzo's files and programs; empty: /
 	Proc     string           // nfsync's own procfs; empty: /proc
 	BootID   string           // of this start of the kernel: part of every instance
 	Own      []netns.Identity // the node's network namespaces, which are no container's
 	Timeouts Timeouts
 }
 
-// Node is what List finds.
+// Node is the result of List.
 type Node struct {
 	// Containers are sorted by id: identity, state, and the fact of their level,
 	// live and saved. Without a namespace of its own one is unobservable.
 	Containers []nf.Container
-	// Namespaces are those of the containers, which no other runtime has. Those
-	// that files tell of are there even where the containers cannot be listed.
+	// Namespaces are those of the containers, which no other runtime lists. It has those
+	// that files show even if the containers cannot be listed.
 	Namespaces []netns.Identity
 	// Masks and Latches are those of nf.Capabilities.
 	Masks    bool
@@ -36,10 +36,9 @@ type Node struct {
 	Warnings []nf.Warning
 }
 
-// List lists the containers as the programs have told of them; what files tell
-// is read now. A node without Virtuozzo has none, and latches not. Where neither
-// program tells, that is an error, and the containers that have a configuration
-// are there, unobservable.
+// List lists the containers of the programs' answer, with what files show of them now. A
+// node without Virtuozzo has none, and does not latch. If neither program could list it
+// returns an error, and the containers that have a configuration, unobservable.
 func (r Runtime) List(ctx context.Context, a Answer) (Node, error) {
 	if err := ctx.Err(); err != nil {
 		return Node{}, err
@@ -68,7 +67,7 @@ func (r Runtime) List(ctx context.Context, a Answer) (Node, error) {
 	return found, ctx.Err()
 }
 
-// lister makes containers of what the programs list.
+// lister builds the containers of the entries of the programs.
 type lister struct {
 	r          Runtime
 	n          *node
@@ -88,8 +87,8 @@ func (l *lister) add(e entry) {
 	l.containers = append(l.containers, found)
 }
 
-// container is one with the fact of its level, and with what its configuration
-// says where the programs do not.
+// container returns a container with the fact of its level. Its configuration adds what
+// the programs do not list.
 func (n *node) container(e entry, c conf, confErr error) nf.Container {
 	found := nf.Container{Runtime: nf.RuntimeVZ, ID: e.ctid, UUID: cmp.Or(e.uuid, bareUUID(c[confUUID])),
 		Name: cmp.Or(e.name, c[confName], e.ctid), State: e.state()}
@@ -97,9 +96,9 @@ func (n *node) container(e entry, c conf, confErr error) nf.Container {
 	return found
 }
 
-// unlisted are the containers that have a configuration, where no program says
-// which ones there are: a policy for one of them is not silently met. A link to
-// the configuration of a container that is not there any more is none.
+// unlisted returns the containers that have a configuration, for when no program could
+// list them: so a policy for one of them does not silently select nothing. The link to the
+// configuration of a removed container is none.
 func (r Runtime) unlisted(n *node) []nf.Container {
 	const why = "no program says which containers there are, or in what state"
 	list := []nf.Container{}
@@ -118,12 +117,11 @@ func (r Runtime) unlisted(n *node) []nf.Container {
 	return list
 }
 
-// stateUnknown is prlctl's word for the state of a container that nobody knows
-// (vmstate2str in src/Utils.cpp).
+// stateUnknown is prlctl's word for an unknown state (vmstate2str in src/Utils.cpp).
 const stateUnknown = "unknown"
 
-// identify is the instance of a container in a state that the programs say, and
-// why it cannot be worked with, if so.
+// identify returns the instance of a container in a state of the programs, and why it
+// cannot be worked with; empty if it can.
 func identify(state string, l life) (instance, unobservable string) {
 	switch {
 	case nf.Runs(state):
@@ -131,15 +129,15 @@ func identify(state string, l life) (instance, unobservable string) {
 	case !nf.Rests(state):
 		return l.instance, fmt.Sprintf("its state is %q", state)
 	case l.kind == lifeOn:
-		return l.instance, fmt.Sprintf("it is said to be %s, and files tell of an init process: it is on its way", state)
+		return l.instance, fmt.Sprintf("it is listed as %s, and files show an init process: it is in transition", state)
 	case state == nf.StateSuspended:
 		return nf.InstanceSuspended, ""
 	}
 	return nf.InstanceStopped, ""
 }
 
-// unshare makes containers unobservable that have one network namespace
-// together: what is done in one is done in the other.
+// unshare makes containers unobservable that share a network namespace: a change in one
+// is a change in the other.
 func (l *lister) unshare() {
 	owners := map[netns.Identity][]string{}
 	for ctid, life := range l.lives {
@@ -157,8 +155,8 @@ func (l *lister) unshare() {
 	}
 }
 
-// demandMasks makes unknown what is not there of a running container where
-// others have it.
+// demandMasks makes the level of a running container without a mask unknown, for when
+// others have one.
 func (l *lister) demandMasks() {
 	for i := range l.containers {
 		c := &l.containers[i]
@@ -170,8 +168,7 @@ func (l *lister) demandMasks() {
 	}
 }
 
-// claims are the namespaces of all containers that files tell of, listed or
-// not.
+// claims returns the namespaces of all containers that files show, listed or not.
 func (r Runtime) claims(n *node, lives map[string]life) []netns.Identity {
 	var all []netns.Identity
 	claim := func(l life) { all = append(all, l.claims...) }
@@ -189,9 +186,9 @@ func (r Runtime) claims(n *node, lives map[string]life) []netns.Identity {
 	return slices.Compact(all)
 }
 
-// capabilities tells whether the kernel keeps levels in masks, and so latches,
-// from the containers that show it, else from the programs. A mask that is there
-// and cannot be read shows it too.
+// capabilities returns whether the kernel keeps levels in masks, and so latches: from the
+// containers that show it, else from the programs. A mask that cannot be read shows it
+// too.
 func (a Answer) capabilities(containers []nf.Container, hasMask func(ctid string) bool) (masks bool, latches string) {
 	running, without := false, false
 	for i := range containers {
@@ -214,11 +211,10 @@ func (a Answer) capabilities(containers []nf.Container, hasMask func(ctid string
 	return a.masks, cmp.Or(a.latches, nf.MaybeUnknown)
 }
 
-// Refresh reads the container's instance and the fact of its level again, from
-// files only. A container that has none any more is nf.ErrGone. One that was
-// started, stopped or restarted meanwhile has another instance than before, and
-// its state follows from the files then. That a namespace is shared with
-// another container only a List tells.
+// Refresh reads the container's instance and the fact of its level again, from files only.
+// A container without files is nf.ErrGone. One that was started, stopped or restarted since
+// has another instance, and its state follows from the files. Only List finds a namespace
+// that is shared with another container.
 func (r Runtime) Refresh(c *nf.Container) error {
 	if !usableCTID(c.ID) {
 		return fmt.Errorf("cannot find a container %q: %w", c.ID, nf.ErrGone)
@@ -234,13 +230,13 @@ func (r Runtime) Refresh(c *nf.Container) error {
 	return nil
 }
 
-// refreshState makes the state and the instance of a container follow its init,
-// and where it has none its dump, as vzctl2_get_env_status in libvzctl does.
+// refreshState sets the state and the instance of a container by its init or, without one,
+// by its dump, as vzctl2_get_env_status in libvzctl does.
 func refreshState(c *nf.Container, l life, dumped func() bool) {
 	had := c.Instance == nf.InstanceStopped || c.Instance == nf.InstanceSuspended
 	switch {
 	case l.kind == lifeOn && l.instance != "" && l.instance == c.Instance:
-		// what a listing said of it still holds
+		// the listing still holds
 	case l.kind == lifeOn:
 		c.Instance, c.Unobservable = l.instance, l.why
 		if l.pid != 0 {
@@ -256,9 +252,9 @@ func refreshState(c *nf.Container, l life, dumped func() bool) {
 	}
 }
 
-// Enter runs f inside the network namespace of a running container, as
-// netns.Enter does; nf.ErrGone where the instance is not there any more, and
-// fs.ErrNotExist with it where the container does not run at all.
+// Enter runs f in the network namespace of a running container, as netns.Enter does. It
+// returns nf.ErrGone if the instance has ended, with fs.ErrNotExist if the container does
+// not run at all.
 func (r Runtime) Enter(id, instance string, f func() error) error {
 	if !usableCTID(id) || instance == "" {
 		return fmt.Errorf("cannot enter %q: no such container runs: %w", id, nf.ErrGone)

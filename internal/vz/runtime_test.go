@@ -82,8 +82,8 @@ func TestIdentify(t *testing.T) {
 		{"stopped", life{why: "none"}, nf.InstanceStopped, ""},
 		{"mounted", lost, nf.InstanceStopped, ""},
 		{"suspended", lost, nf.InstanceSuspended, ""},
-		{"stopped", on, on.instance, "is said to be stopped"},
-		{"suspended", life{kind: lifeOn, why: "two"}, "", "is said to be suspended"},
+		{"stopped", on, on.instance, "it is listed as stopped"},
+		{"suspended", life{kind: lifeOn, why: "two"}, "", "it is listed as suspended"},
 		{"migrating", on, on.instance, `its state is "migrating"`},
 		{"invalid", life{}, "", `its state is "invalid"`},
 	} {

@@ -12,18 +12,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tree is the files below a root, with symbolic links followed as the node
-// follows them: an absolute one starts at the root, and none leaves it.
+// tree has the files below a root. Symbolic links are followed as on the node: an absolute
+// one starts at the root, and none leaves it.
 type tree string
 
-// maxLinks is how many symbolic links a path may lead through, as path_resolution(7) has it.
+// maxLinks is the most symbolic links of a path, as in path_resolution(7).
 const maxLinks = 40
 
-// maxFile is more than any file has that is read here, in bytes.
+// maxFile bounds a file that is read here, in bytes.
 const maxFile = 1 << 20
 
-// resolve returns the path, as nfsync itself can open it, of a path on the
-// node. It is an error where there is none.
+// resolve returns a path on the node as nfsync itself can open it. It is an error if the
+// path does not exist.
 func (t tree) resolve(path string) (string, error) {
 	if t == "/" {
 		_, err := os.Stat(path)
@@ -59,8 +59,8 @@ func (t tree) resolve(path string) (string, error) {
 	}
 }
 
-// below is a path without the root before it, as somebody writes it who sees the
-// node from outside.
+// below returns a path without the root before it, which a link made outside the node may
+// have.
 func (t tree) below(path string) string { return strings.TrimPrefix(path, string(t)+"/") }
 
 // read reads a file of the node.
@@ -72,8 +72,8 @@ func (t tree) read(path string) ([]byte, error) {
 	return readFile(at)
 }
 
-// readFile reads a regular file of a sensible size. Whatever else lies there,
-// opening it does not block.
+// readFile reads a regular file of at most maxFile bytes. Opening anything else does not
+// block.
 func readFile(path string) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if err != nil {
@@ -94,8 +94,7 @@ func readFile(path string) ([]byte, error) {
 	return data, err
 }
 
-// missing tells whether a file is not there, as opposed to one that cannot be
-// read.
+// missing reports whether a file does not exist, as opposed to one that cannot be read.
 func missing(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR)
 }
