@@ -45,9 +45,6 @@ var required = map[string]bool{
 	"Target.kind": true, "MemoryKey.target": true, "MemoryKey.key": true, "MemoryKey.asked": true,
 	"MemoryKey.applied": true, "Latch.target": true, "Latch.instance": true,
 	"RestartDone.target": true, "RestartDone.asked": true, "RestartDone.instance": true,
-
-	"planDocument.apiVersion": true, "planDocument.kind": true, "planDocument.id": true, "planDocument.node": true,
-	"planDocument.policies": true, "planPolicy.file": true, "planPolicy.text": true,
 }
 
 // words are the texts that a key may have, where anything else would be

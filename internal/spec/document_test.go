@@ -2,6 +2,7 @@ package spec
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -222,17 +223,37 @@ func TestSavedPlan(t *testing.T) {
 		t.Errorf("%v\n%s", found, diff)
 	}
 	for _, test := range []struct{ old, new, want string }{
-		{`"Plan"`, `"Receipt"`, `p:1:47: kind must be Plan, not the text "Receipt"`},
-		{`"policies"`, `"x"`, "p:1:1: this plan holds no policies: it was printed, not saved"},
-		{`"hn-1"`, `5`, "p:1:144: node must be a text, not 5"},
-		{someID, "sha256:1", `p:1:61: id must be sha256: and 64 hexadecimal digits, not the text "sha256:1"`},
-		{`p/b.yaml`, `p/a.yaml`, `p:2:97: policies: "p/a.yaml" is already defined at line 2`},
-		{`"text": ""`, `"txt": ""`, `p:2:97: missing key "text" in policies[1]`},
-		{`[{"file"`, `["x", {"file"`, `p:2:42: policies[0] must be a mapping, not the text "x"`},
+		{`"abc",`, `"abc", "later": [1.5],`, ""},
+		{`nfsync.dev/v1alpha1`, `nfsync.dev/v2`, `p:1:1: wrong-kind: apiVersion must be nfsync.dev/v1alpha1, not "nfsync.dev/v2"`},
+		{`"kind"`, `"x"`, `p:1:1: wrong-kind: kind must be Plan, not ""`},
+		{`"Plan"`, `"Receipt"`, `p:1:1: wrong-kind: kind must be Plan, not "Receipt"`},
+		{`"policies"`, `"x"`, "p:1:1: missing-key: this plan holds no policies: it was printed, not saved"},
+		{`[{"file"`, `null, "x": [{"file"`, "p:1:1: missing-key: this plan holds no policies: it was printed, not saved"},
+		{`"hn-1"`, `5`, "p:1:144: wrong-type: node: unexpected number"},
+		{`"node"`, `"x"`, `p:1:1: missing-key: missing key "node"`},
+		{someID, "sha256:1", `p:1:1: invalid-value: id must be sha256: and 64 hexadecimal digits, not "sha256:1"`},
+		{`p/b.yaml`, `p/a.yaml`, `p:1:1: duplicate-name: policies[1]: "p/a.yaml" is already defined`},
+		{`"file": "p/b.yaml"`, `"x": ""`, `p:1:1: missing-key: missing key "file" in policies[1]`},
+		{`"text": ""`, `"txt": ""`, `p:1:1: missing-key: missing key "text" in policies[1]`},
+		{`"text": ""`, `"text": null`, `p:1:1: missing-key: missing key "text" in policies[1]`},
+		{`[{"file"`, `["x", {"file"`, "p:2:44: wrong-type: policies: unexpected string"},
+		{savedPlan, "[]", "p:1:1: wrong-type: the document: unexpected array"},
+		{savedPlan, "apiVersion: nfsync.dev/v1alpha1\n", "p:1:1: syntax: not JSON: invalid character 'a' looking for beginning of value"},
+		{`"changes":`, `"changes"`, "p:2:12: syntax: not JSON: invalid character '[' after object key"},
+		{"\"\"}]}\n", "", "p:2:125: syntax: not JSON: unexpected end of JSON input"},
+		{`hn-1`, "hn\xff", "p:1:147: encoding: the text is not UTF-8 from here on"},
 	} {
-		_, found := ParseSavedPlan(File{Name: "p", Data: []byte(strings.Replace(savedPlan, test.old, test.new, 1))})
-		if len(found) != 1 || found[0].String() != test.want {
-			t.Errorf("%s: got %v, want %s", test.new, found, test.want)
+		text := strings.Replace(savedPlan, test.old, test.new, 1)
+		if text == savedPlan {
+			t.Errorf("no %s in the plan", test.old)
+		}
+		plan, found := ParseSavedPlan(File{Name: "p", Data: []byte(text)})
+		var got []string
+		for _, d := range found {
+			got = append(got, fmt.Sprintf("%s:%d:%d: %s: %s", d.File, d.Line, d.Column, d.Rule, d.Message))
+		}
+		if strings.Join(got, "\n") != test.want || (plan.ID == "") != (test.want != "") {
+			t.Errorf("%s: got %v, want %s", test.new, got, test.want)
 		}
 	}
 }
