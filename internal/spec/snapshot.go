@@ -49,7 +49,7 @@ func isSnapshot(root *node, found *diagnostics) bool {
 // checkSnapshot holds names to be there, and to be there once.
 func checkSnapshot(b *binder, root *node, s *nf.Snapshot) {
 	if name := root.get("node").get("name"); name != nil && s.Node.Name == "" && name.kind == nodeText {
-		b.wrong(name, "node.name", "the name of a node")
+		b.wrong(RuleEmptyValue, name, "node.name", "the name of a node")
 	}
 	b.unique("modules.list", root.get("modules").get("list"), "name")
 	b.unique("host.facts", root.get("host").get("facts"), "key")
@@ -62,7 +62,7 @@ func checkSnapshot(b *binder, root *node, s *nf.Snapshot) {
 		c := &containers.items[i]
 		b.unique(fmt.Sprintf("containers[%d].facts", i), c.get("facts"), "key")
 		if id := c.get("id"); id != nil && id.kind == nodeText && id.text == "" {
-			b.wrong(id, fmt.Sprintf("containers[%d].id", i), "the id of a container")
+			b.wrong(RuleEmptyValue, id, fmt.Sprintf("containers[%d].id", i), "the id of a container")
 		}
 	}
 }
