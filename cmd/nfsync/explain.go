@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -39,7 +40,7 @@ The rules of files, as validate names them:
   nfsync explain duplicate-key`,
 		Args:        argCount(1, 1, "a refusal's code, a key, or a rule"),
 		Annotations: prints(view.Explanations, view.KeyExplanations, view.RuleExplanations),
-		ValidArgs:   append(codes(), rules()...),
+		ValidArgs:   explainable(),
 		RunE:        withContext(a.explainWord),
 	}
 }
@@ -56,6 +57,13 @@ func (a *app) explainWord(_ context.Context, args []string) error {
 		return finish(exitOK, view.RuleExplanations.Write(a.stdout, a.format, e, opt))
 	}
 	return usageError{fmt.Errorf("%q is no refusal's code, no key and no rule: the help lists them", args[0])}
+}
+
+// explainable lists the codes and rules, sorted. The word conflict is both.
+func explainable() []string {
+	words := slices.Concat(codes(), rules())
+	slices.Sort(words)
+	return slices.Compact(words)
 }
 
 func codes() []string {

@@ -45,9 +45,6 @@ var required = map[string]bool{
 	"Target.kind": true, "MemoryKey.target": true, "MemoryKey.key": true, "MemoryKey.asked": true,
 	"MemoryKey.applied": true, "Latch.target": true, "Latch.instance": true,
 	"RestartDone.target": true, "RestartDone.asked": true, "RestartDone.instance": true,
-
-	"planDocument.apiVersion": true, "planDocument.kind": true, "planDocument.id": true, "planDocument.node": true,
-	"planDocument.policies": true, "planPolicy.file": true, "planPolicy.text": true,
 }
 
 // words are the texts that a key may have, where anything else would be
@@ -81,8 +78,8 @@ func (b *binder) fields(t reflect.Type) []field {
 	return list
 }
 
-func (b *binder) wrong(n *node, path, must string) {
-	b.found.add(RuleWrongType, int(n.line), int(n.column), fmt.Sprintf("%s must be %s, not %s", place(path), must, n), "")
+func (b *binder) wrong(rule Rule, n *node, path, must string) {
+	b.found.add(rule, int(n.line), int(n.column), fmt.Sprintf("%s must be %s, not %s", place(path), must, n), "")
 }
 
 var (
@@ -116,7 +113,7 @@ func (b *binder) bind(path string, n *node, v reflect.Value) {
 		}
 	case reflect.Struct:
 		if n.kind != nodeMapping {
-			b.wrong(n, path, "a mapping")
+			b.wrong(RuleWrongType, n, path, "a mapping")
 			return
 		}
 		b.structure(path, n, v)
@@ -126,13 +123,13 @@ func (b *binder) bind(path string, n *node, v reflect.Value) {
 		b.mapping(path, n, v)
 	case reflect.String:
 		if n.kind != nodeText {
-			b.wrong(n, path, "a text")
+			b.wrong(RuleWrongType, n, path, "a text")
 			return
 		}
 		v.SetString(n.text)
 	case reflect.Bool:
 		if n.kind != nodeBool {
-			b.wrong(n, path, "true or false")
+			b.wrong(RuleWrongType, n, path, "true or false")
 			return
 		}
 		v.SetBool(n.text == "true")
@@ -155,7 +152,7 @@ func (b *binder) structure(path string, n *node, v reflect.Value) {
 			b.found.add(RuleMissingKey, int(n.line), int(n.column), fmt.Sprintf("missing key %q in %s", f.name, place(path)), "")
 		case value == nil:
 		case f.words != nil && value.kind == nodeText && !slices.Contains(f.words, value.text):
-			b.wrong(value, below(path, f.name), "one of "+strings.Join(f.words, ", "))
+			b.wrong(RuleUnknownWord, value, below(path, f.name), "one of "+strings.Join(f.words, ", "))
 		default:
 			b.bind(below(path, f.name), value, v.Field(f.index))
 		}
@@ -171,7 +168,7 @@ func (b *binder) list(path string, n *node, v reflect.Value) {
 			b.bind(path+"["+strconv.Itoa(i)+"]", &n.items[i], v.Index(i))
 		}
 	default:
-		b.wrong(n, path, "a list")
+		b.wrong(RuleWrongType, n, path, "a list")
 	}
 }
 
@@ -186,14 +183,14 @@ func (b *binder) mapping(path string, n *node, v reflect.Value) {
 			v.SetMapIndex(reflect.ValueOf(key.name), value)
 		}
 	default:
-		b.wrong(n, path, "a mapping")
+		b.wrong(RuleWrongType, n, path, "a mapping")
 	}
 }
 
 func (b *binder) integer(path string, n *node) (int64, bool) {
 	number, err := strconv.ParseInt(n.text, 10, 64)
 	if n.kind != nodeNumber || err != nil {
-		b.wrong(n, path, "a whole number")
+		b.wrong(RuleWrongType, n, path, "a whole number")
 		return 0, false
 	}
 	return number, true
@@ -202,7 +199,7 @@ func (b *binder) integer(path string, n *node) (int64, bool) {
 func (b *binder) time(path string, n *node, v reflect.Value) {
 	t, err := time.Parse(time.RFC3339Nano, n.text)
 	if n.kind != nodeText || err != nil {
-		b.wrong(n, path, "a time such as 2026-01-31T12:00:00Z")
+		b.wrong(RuleInvalidValue, n, path, "a time such as 2026-01-31T12:00:00Z")
 		return
 	}
 	v.Set(reflect.ValueOf(t))
@@ -230,14 +227,14 @@ func (b *binder) value(path string, n *node) nf.Value {
 			return nf.Module(state.text, parameters)
 		}
 	}
-	b.wrong(n, path, "a number, a text, null, {unknown: why} or {state: …}")
+	b.wrong(RuleWrongType, n, path, "a number, a text, null, {unknown: why} or {state: …}")
 	return nf.Absent()
 }
 
 func (b *binder) level(path string, n *node) nf.Level {
 	level, ok := nf.ParseLevel(n.text)
 	if n.kind != nodeText || !ok {
-		b.wrong(n, path, "one of "+strings.Join(nf.LevelNames(), ", "))
+		b.wrong(RuleUnknownWord, n, path, "one of "+strings.Join(nf.LevelNames(), ", "))
 	}
 	return level
 }
@@ -252,7 +249,7 @@ func (b *binder) wish(path string, n *node) nf.Wish {
 	case n.kind == nodeNumber || n.kind == nodeText || state != nil && state.kind == nodeText:
 		return nf.Exactly(b.value(path, n))
 	}
-	b.wrong(n, path, "a number, a text, {state: …} or {atLeast: N, atMost: N}")
+	b.wrong(RuleWrongType, n, path, "a number, a text, {state: …} or {atLeast: N, atMost: N}")
 	return nf.Wish{}
 }
 
@@ -263,7 +260,7 @@ func (b *binder) bound(path string, n *node) int64 {
 	}
 	number, ok := b.integer(path, n)
 	if ok && number < 1 {
-		b.wrong(n, path, "1 or more")
+		b.wrong(RuleOutOfRange, n, path, "1 or more")
 	}
 	return number
 }

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Diagnostic is one error in a file. Line and Column count from 1, columns in
@@ -21,20 +22,21 @@ type Diagnostic struct {
 }
 
 // AddText adds to each diagnostic the line of its file. It is not for files that may
-// hold secrets.
+// hold secrets. The lines of a file share its memory: a file may be one line with
+// many errors.
 func AddText(list []Diagnostic, files ...File) {
 	byName := map[string][]byte{}
 	for _, f := range files {
 		byName[f.Name] = f.Data
 	}
-	lines := map[string][][]byte{}
+	lines := map[string][]string{}
 	for i := range list {
 		d := &list[i]
 		if _, split := lines[d.File]; !split {
-			lines[d.File] = bytes.Split(bytes.TrimPrefix(byName[d.File], byteOrderMark), []byte("\n"))
+			lines[d.File] = strings.Split(string(bytes.TrimPrefix(byName[d.File], byteOrderMark)), "\n")
 		}
 		if d.Line >= 1 && d.Line <= len(lines[d.File]) {
-			d.Text = string(bytes.TrimSuffix(lines[d.File][d.Line-1], []byte("\r")))
+			d.Text = strings.TrimSuffix(lines[d.File][d.Line-1], "\r")
 		}
 	}
 }

@@ -2,6 +2,7 @@ package spec
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -125,49 +126,49 @@ func TestSnapshotErrors(t *testing.T) {
 		want string
 	}{
 		{"unknown keys", edit(t, `"bootID"`, `"sinceThen": [{"x": 1.5}], "bootID"`), ""},
-		{"empty", nil, "s:1:1: the file holds no document"},
-		{"a list", []byte("[]"), "s:1:1: not a NodeSnapshot but a list"},
-		{"another kind", edit(t, `"NodeSnapshot"`, `"Plan"`), `s:3:11: kind must be NodeSnapshot, not the text "Plan"`},
-		{"another version", edit(t, `v1alpha1`, `v2`), `s:2:17: apiVersion must be nfsync.dev/v1alpha1, not the text "nfsync.dev/v2"`},
-		{"no kind", []byte(`{"apiVersion": "nfsync.dev/v1alpha1"}`), `s:1:1: missing key "kind": this is not a NodeSnapshot`},
-		{"cut off", edit(t, `"takenAt"`, "\x00")[:100], "s:6:1: not JSON: unexpected end of JSON input"},
-		{"not JSON", edit(t, `"takenAt":`, `"takenAt"`), `s:11:13: not JSON: invalid character '"' after object key`},
-		{"text for a number", edit(t, `"rules": 3`, `"rules": "3"`), `s:118:20: host.rules.tables[0].rules must be a whole number, not the text "3"`},
-		{"fraction", edit(t, `"rules": 3`, `"rules": 3.5`), "s:118:20: host.rules.tables[0].rules must be a whole number, not 3.5"},
-		{"huge number", edit(t, `"live": 262144`, `"live": 99999999999999999999`), "s:89:17: host.facts[0].live must be a whole number, not 99999999999999999999"},
-		{"number for a text", edit(t, `"release": "6.1.0"`, `"release": 6.1`), "s:14:16: kernel.release must be a text, not 6.1"},
-		{"text for a boolean", edit(t, `"masks": true`, `"masks": "yes"`), `s:22:14: capabilities.masks must be true or false, not the text "yes"`},
-		{"text for a list", edit(t, `"holders": [`, `"holders": "xt_set", "x": [`), `s:39:20: modules.list[0].holders must be a list, not the text "xt_set"`},
-		{"list for a mapping", edit(t, `"kernel": {`, `"kernel": [], "x": {`), "s:13:13: kernel must be a mapping, not a list"},
-		{"null for a text", edit(t, `"bootID": "2f7c"`, `"bootID": null`), "s:12:13: bootID must be a text, not null"},
-		{"asked of nothing", edit(t, `"asked": 30`, `"asked": null`), "s:303:18: memory.keys[3].asked must be a number, a text, {state: …} or {atLeast: N, atMost: N}, not null"},
-		{"asked of what is unknown", edit(t, `"asked": 30`, `"asked": {"unknown": "why"}`), "s:303:18: memory.keys[3].asked must be a number, a text, {state: …} or {atLeast: N, atMost: N}, not a mapping"},
-		{"a bound of zero", edit(t, `"atLeast": 1000`, `"atLeast": 0`), "s:289:22: memory.keys[2].asked.atLeast must be 1 or more, not 0"},
-		{"a bound in words", edit(t, `"atLeast": 1000`, `"atLeast": "few"`), `s:289:22: memory.keys[2].asked.atLeast must be a whole number, not the text "few"`},
-		{"no time", edit(t, `2026-01-31T`, `31.1.2026 `), `s:11:14: takenAt must be a time such as 2026-01-31T12:00:00Z, not the text "31.1.2026 12:30:01.123456789Z"`},
-		{"list for a value", edit(t, `"live": 262144`, `"live": [1]`), "s:89:17: host.facts[0].live must be a number, a text, null, {unknown: why} or {state: …}, not a list"},
-		{"empty mapping for a value", edit(t, `"live": 262144`, `"live": {}`), "s:89:17: host.facts[0].live must be a number, a text, null, {unknown: why} or {state: …}, not a mapping"},
-		{"a fact without a value", edit(t, `"live": 262144`, `"alive": 262144`), `s:87:7: missing key "live" in host.facts[0]`},
-		{"no name", edit(t, `"name": "hn-1"`, `"name": ""`), `s:5:13: node.name must be the name of a node, not the text ""`},
-		{"a use of no level", edit(t, `"level": "stateful"`, `"level": "Stateful"`), `s:124:24: host.rules.tables[0].uses[0].level must be one of disabled, stateless, stateful, full, not the text "Stateful"`},
-		{"unknown state of tracking", edit(t, `"state": "on"`, `"state": "perhaps"`), `s:135:16: host.tracking.state must be one of on, off, unknown, not the text "perhaps"`},
-		{"the same container twice", edit(t, "\"runtime\": \"vz\",\n      \"id\": \"132694\"", "\"runtime\": \"netns\", \"id\": \"web-1\""), `s:213:5: containers: "netns/web-1" is already defined at line 145`},
-		{"the same fact twice", edit(t, `"level"`, `"conntrack.max"`), `s:106:7: host.facts: "conntrack.max" is already defined at line 87`},
-		{"the same module twice", edit(t, `"nf_nat"`, `"ip_set"`), `s:62:7: modules.list: "ip_set" is already defined at line 34`},
-		{"duplicate key", edit(t, `"masks": true`, `"latches": "yes"`), `s:22:5: duplicate key "latches": already defined at line 21`},
-		{"too deep", edit(t, `"bootID"`, `"x": `+strings.Repeat("[", 40)+strings.Repeat("]", 40)+`, "bootID"`), "s:12:39: " + messageNesting},
-		{"deeper than JSON goes", edit(t, `"bootID"`, `"x": `+strings.Repeat("[", 200000)), "s:12:10007: not JSON: invalid character '[' exceeded max depth"},
-		{"not UTF-8", edit(t, `hn-1`, "hn\xff"), "s:5:16: the text is not UTF-8 from here on"},
-		{"behind wide characters", []byte(`{"ä": "日本😀", "apiVersion": 5, "kind": "NodeSnapshot"}`), "s:1:28: apiVersion must be nfsync.dev/v1alpha1, not 5"},
-		{"second document", []byte("a: b\n---\nc: d\n"), "s:3:1: the file holds a second document"},
-		{"alias", []byte("a: &b c\nd: *b\n"), "s:1:4: an anchor is not allowed"},
-		{"YAML syntax", []byte("a: b: c\n"), "s:1:5: not YAML: mapping values are not allowed in this context"},
+		{"empty", nil, "no-document s:1:1: the file holds no document"},
+		{"a list", []byte("[]"), "wrong-kind s:1:1: not a NodeSnapshot but a list"},
+		{"another kind", edit(t, `"NodeSnapshot"`, `"Plan"`), `wrong-kind s:3:11: kind must be NodeSnapshot, not the text "Plan"`},
+		{"another version", edit(t, `v1alpha1`, `v2`), `wrong-kind s:2:17: apiVersion must be nfsync.dev/v1alpha1, not the text "nfsync.dev/v2"`},
+		{"no kind", []byte(`{"apiVersion": "nfsync.dev/v1alpha1"}`), `missing-key s:1:1: missing key "kind": this is not a NodeSnapshot`},
+		{"cut off", edit(t, `"takenAt"`, "\x00")[:100], "syntax s:6:1: not JSON: unexpected end of JSON input"},
+		{"not JSON", edit(t, `"takenAt":`, `"takenAt"`), `syntax s:11:13: not JSON: invalid character '"' after object key`},
+		{"text for a number", edit(t, `"rules": 3`, `"rules": "3"`), `wrong-type s:118:20: host.rules.tables[0].rules must be a whole number, not the text "3"`},
+		{"fraction", edit(t, `"rules": 3`, `"rules": 3.5`), "wrong-type s:118:20: host.rules.tables[0].rules must be a whole number, not 3.5"},
+		{"huge number", edit(t, `"live": 262144`, `"live": 99999999999999999999`), "wrong-type s:89:17: host.facts[0].live must be a whole number, not 99999999999999999999"},
+		{"number for a text", edit(t, `"release": "6.1.0"`, `"release": 6.1`), "wrong-type s:14:16: kernel.release must be a text, not 6.1"},
+		{"text for a boolean", edit(t, `"masks": true`, `"masks": "yes"`), `wrong-type s:22:14: capabilities.masks must be true or false, not the text "yes"`},
+		{"text for a list", edit(t, `"holders": [`, `"holders": "xt_set", "x": [`), `wrong-type s:39:20: modules.list[0].holders must be a list, not the text "xt_set"`},
+		{"list for a mapping", edit(t, `"kernel": {`, `"kernel": [], "x": {`), "wrong-type s:13:13: kernel must be a mapping, not a list"},
+		{"null for a text", edit(t, `"bootID": "2f7c"`, `"bootID": null`), "wrong-type s:12:13: bootID must be a text, not null"},
+		{"asked of nothing", edit(t, `"asked": 30`, `"asked": null`), "wrong-type s:303:18: memory.keys[3].asked must be a number, a text, {state: …} or {atLeast: N, atMost: N}, not null"},
+		{"asked of what is unknown", edit(t, `"asked": 30`, `"asked": {"unknown": "why"}`), "wrong-type s:303:18: memory.keys[3].asked must be a number, a text, {state: …} or {atLeast: N, atMost: N}, not a mapping"},
+		{"a bound of zero", edit(t, `"atLeast": 1000`, `"atLeast": 0`), "out-of-range s:289:22: memory.keys[2].asked.atLeast must be 1 or more, not 0"},
+		{"a bound in words", edit(t, `"atLeast": 1000`, `"atLeast": "few"`), `wrong-type s:289:22: memory.keys[2].asked.atLeast must be a whole number, not the text "few"`},
+		{"no time", edit(t, `2026-01-31T`, `31.1.2026 `), `invalid-value s:11:14: takenAt must be a time such as 2026-01-31T12:00:00Z, not the text "31.1.2026 12:30:01.123456789Z"`},
+		{"list for a value", edit(t, `"live": 262144`, `"live": [1]`), "wrong-type s:89:17: host.facts[0].live must be a number, a text, null, {unknown: why} or {state: …}, not a list"},
+		{"empty mapping for a value", edit(t, `"live": 262144`, `"live": {}`), "wrong-type s:89:17: host.facts[0].live must be a number, a text, null, {unknown: why} or {state: …}, not a mapping"},
+		{"a fact without a value", edit(t, `"live": 262144`, `"alive": 262144`), `missing-key s:87:7: missing key "live" in host.facts[0]`},
+		{"no name", edit(t, `"name": "hn-1"`, `"name": ""`), `empty-value s:5:13: node.name must be the name of a node, not the text ""`},
+		{"a use of no level", edit(t, `"level": "stateful"`, `"level": "Stateful"`), `unknown-word s:124:24: host.rules.tables[0].uses[0].level must be one of disabled, stateless, stateful, full, not the text "Stateful"`},
+		{"unknown state of tracking", edit(t, `"state": "on"`, `"state": "perhaps"`), `unknown-word s:135:16: host.tracking.state must be one of on, off, unknown, not the text "perhaps"`},
+		{"the same container twice", edit(t, "\"runtime\": \"vz\",\n      \"id\": \"132694\"", "\"runtime\": \"netns\", \"id\": \"web-1\""), `duplicate-name s:213:5: containers: "netns/web-1" is already defined at line 145`},
+		{"the same fact twice", edit(t, `"level"`, `"conntrack.max"`), `duplicate-name s:106:7: host.facts: "conntrack.max" is already defined at line 87`},
+		{"the same module twice", edit(t, `"nf_nat"`, `"ip_set"`), `duplicate-name s:62:7: modules.list: "ip_set" is already defined at line 34`},
+		{"duplicate key", edit(t, `"masks": true`, `"latches": "yes"`), `duplicate-key s:22:5: duplicate key "latches": already defined at line 21`},
+		{"too deep", edit(t, `"bootID"`, `"x": `+strings.Repeat("[", 40)+strings.Repeat("]", 40)+`, "bootID"`), "nesting s:12:39: " + messageNesting},
+		{"deeper than JSON goes", edit(t, `"bootID"`, `"x": `+strings.Repeat("[", 200000)), "syntax s:12:10007: not JSON: invalid character '[' exceeded max depth"},
+		{"not UTF-8", edit(t, `hn-1`, "hn\xff"), "encoding s:5:16: the text is not UTF-8 from here on"},
+		{"behind wide characters", []byte(`{"ä": "日本😀", "apiVersion": 5, "kind": "NodeSnapshot"}`), "wrong-kind s:1:28: apiVersion must be nfsync.dev/v1alpha1, not 5"},
+		{"second document", []byte("a: b\n---\nc: d\n"), "several-documents s:3:1: the file holds a second document"},
+		{"alias", []byte("a: &b c\nd: *b\n"), "anchor s:1:4: an anchor is not allowed"},
+		{"YAML syntax", []byte("a: b: c\n"), "syntax s:1:5: not YAML: mapping values are not allowed in this context"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			got := ""
 			if _, found := ParseSnapshot(File{Name: "s", Data: test.text}); len(found) > 0 {
-				got = found[0].String()
+				got = string(found[0].Rule) + " " + found[0].String()
 			}
 			if got != test.want {
 				t.Errorf("got  %s\nwant %s", got, test.want)
@@ -222,17 +223,37 @@ func TestSavedPlan(t *testing.T) {
 		t.Errorf("%v\n%s", found, diff)
 	}
 	for _, test := range []struct{ old, new, want string }{
-		{`"Plan"`, `"Receipt"`, `p:1:47: kind must be Plan, not the text "Receipt"`},
-		{`"policies"`, `"x"`, "p:1:1: this plan holds no policies: it was printed, not saved"},
-		{`"hn-1"`, `5`, "p:1:144: node must be a text, not 5"},
-		{someID, "sha256:1", `p:1:61: id must be sha256: and 64 hexadecimal digits, not the text "sha256:1"`},
-		{`p/b.yaml`, `p/a.yaml`, `p:2:97: policies: "p/a.yaml" is already defined at line 2`},
-		{`"text": ""`, `"txt": ""`, `p:2:97: missing key "text" in policies[1]`},
-		{`[{"file"`, `["x", {"file"`, `p:2:42: policies[0] must be a mapping, not the text "x"`},
+		{`"abc",`, `"abc", "later": [1.5],`, ""},
+		{`nfsync.dev/v1alpha1`, `nfsync.dev/v2`, `p:1:1: wrong-kind: apiVersion must be nfsync.dev/v1alpha1, not "nfsync.dev/v2"`},
+		{`"kind"`, `"x"`, `p:1:1: wrong-kind: kind must be Plan, not ""`},
+		{`"Plan"`, `"Receipt"`, `p:1:1: wrong-kind: kind must be Plan, not "Receipt"`},
+		{`"policies"`, `"x"`, "p:1:1: missing-key: this plan holds no policies: it was printed, not saved"},
+		{`[{"file"`, `null, "x": [{"file"`, "p:1:1: missing-key: this plan holds no policies: it was printed, not saved"},
+		{`"hn-1"`, `5`, "p:1:144: wrong-type: node: unexpected number"},
+		{`"node"`, `"x"`, `p:1:1: missing-key: missing key "node"`},
+		{someID, "sha256:1", `p:1:1: invalid-value: id must be sha256: and 64 hexadecimal digits, not "sha256:1"`},
+		{`p/b.yaml`, `p/a.yaml`, `p:1:1: duplicate-name: policies[1]: "p/a.yaml" is already defined`},
+		{`"file": "p/b.yaml"`, `"x": ""`, `p:1:1: missing-key: missing key "file" in policies[1]`},
+		{`"text": ""`, `"txt": ""`, `p:1:1: missing-key: missing key "text" in policies[1]`},
+		{`"text": ""`, `"text": null`, `p:1:1: missing-key: missing key "text" in policies[1]`},
+		{`[{"file"`, `["x", {"file"`, "p:2:44: wrong-type: policies: unexpected string"},
+		{savedPlan, "[]", "p:1:1: wrong-type: the document: unexpected array"},
+		{savedPlan, "apiVersion: nfsync.dev/v1alpha1\n", "p:1:1: syntax: not JSON: invalid character 'a' looking for beginning of value"},
+		{`"changes":`, `"changes"`, "p:2:12: syntax: not JSON: invalid character '[' after object key"},
+		{"\"\"}]}\n", "", "p:2:125: syntax: not JSON: unexpected end of JSON input"},
+		{`hn-1`, "hn\xff", "p:1:147: encoding: the text is not UTF-8 from here on"},
 	} {
-		_, found := ParseSavedPlan(File{Name: "p", Data: []byte(strings.Replace(savedPlan, test.old, test.new, 1))})
-		if len(found) != 1 || found[0].String() != test.want {
-			t.Errorf("%s: got %v, want %s", test.new, found, test.want)
+		text := strings.Replace(savedPlan, test.old, test.new, 1)
+		if text == savedPlan {
+			t.Errorf("no %s in the plan", test.old)
+		}
+		plan, found := ParseSavedPlan(File{Name: "p", Data: []byte(text)})
+		var got []string
+		for _, d := range found {
+			got = append(got, fmt.Sprintf("%s:%d:%d: %s: %s", d.File, d.Line, d.Column, d.Rule, d.Message))
+		}
+		if strings.Join(got, "\n") != test.want || (plan.ID == "") != (test.want != "") {
+			t.Errorf("%s: got %v, want %s", test.new, got, test.want)
 		}
 	}
 }

@@ -4,8 +4,10 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"unsafe"
 )
 
 var update = flag.Bool("update", false, "write the files that the tests compare with")
@@ -40,6 +42,32 @@ func TestValid(t *testing.T) {
 				t.Errorf("refused:\n%s", format(found))
 			}
 		})
+	}
+}
+
+// TestDiagnosticText: an error carries the line that it is in, without the byte order mark
+// and the end of the line. A file that is one line is not copied for each error.
+func TestDiagnosticText(t *testing.T) {
+	const bad = "spec: {levle: full}"
+	for _, test := range []struct{ name, text, want string }{
+		{"a line", header + bad + "\n", bad},
+		{"no end of line", header + bad, bad},
+		{"CRLF", strings.ReplaceAll(header+bad+"\n", "\n", "\r\n"), bad},
+		{"byte order mark", "\uFEFF" + bad + "\n" + header, bad},
+		{"tab and wide characters", header + "spec: {\t日本: 1}\n", "spec: {\t日本: 1}"},
+		{"not UTF-8", header + "spec: {}\xff\n", "spec: {}\xff"},
+		{"syntax", header + "spec: {\n", "spec: {"},
+		{"an empty line", header + "spec:\n  level: |\n\n", "  level: |"},
+	} {
+		_, found := Parse([]File{{Name: "a.yaml", Data: []byte(header + "spec: {}\n")}, {Name: "b.yaml", Data: []byte(test.text)}})
+		found = slices.DeleteFunc(found, func(d Diagnostic) bool { return d.Rule == RuleDuplicateName })
+		if len(found) != 1 || found[0].Text != test.want {
+			t.Errorf("%s: got %+v, want %q", test.name, found, test.want)
+		}
+	}
+	_, found := Parse([]File{{Name: "a.yaml", Data: []byte(header + "spec: {a: 1, b: 2}\n")}})
+	if len(found) != 2 || unsafe.StringData(found[0].Text) != unsafe.StringData(found[1].Text) {
+		t.Errorf("two errors of a line do not share it: %v", found)
 	}
 }
 

@@ -32,40 +32,42 @@ const (
 	RuleWrongType        Rule = "wrong-type"
 )
 
-// RuleText explains a rule: its meaning, and how to mend the file.
+// RuleText explains a rule: its meaning, how to mend the file, and an example of what is
+// not allowed.
 type RuleText struct {
 	Rule    Rule   `json:"rule"`
 	Meaning string `json:"meaning"`
 	Remedy  string `json:"remedy"`
+	Example string `json:"example"`
 }
 
 // Rules explains every rule, sorted by name.
 func Rules() []RuleText {
 	return []RuleText{
-		{RuleAlias, "YAML aliases (*name) are not allowed.", "write the value out wherever it is needed"},
-		{RuleAnchor, "YAML anchors (&name) are not allowed.", "remove the anchor, and write the value out wherever it is needed"},
-		{RuleConflict, "Two policies of equal priority and with the same selectors want different things for one key.", "give one of the two a higher spec.priority, or selectors of its own"},
-		{RuleDuplicateKey, "A mapping has the same key twice.", "remove one of the two"},
-		{RuleDuplicateName, "A name must be unique, and is already defined: that of a policy of its kind, or that of an entry in its list.", "give each a name of its own"},
-		{RuleEmptyValue, "The value is empty, or is a range without any value.", "give it a value, or remove the key"},
-		{RuleEncoding, "The file is not UTF-8, or holds a character that is not allowed.", "save the file as plain UTF-8 text"},
-		{RuleExclusiveKeys, "Keys are set of which only one may be.", "keep one of them"},
-		{RuleForbiddenFile, "A file among the policies is a symbolic link, a submodule or otherwise not a regular file.", "put the file itself there, or remove it"},
-		{RuleInvalidValue, "The value has the right type and the wrong form.", "write it in the form that the hint shows"},
-		{RuleMergeKey, "YAML merge keys (<<) are not allowed.", "write the keys out"},
-		{RuleMissingKey, "A required key is missing.", "add the key that the hint shows"},
-		{RuleNesting, "Mappings and lists are nested too deeply.", "flatten the document"},
-		{RuleNoDocument, "The file holds no document.", "begin it with apiVersion and kind"},
-		{RuleNoValue, "A key or a list entry has no value (null).", "give it a value, or remove it"},
-		{RuleOutOfRange, "The number is too small or too large.", "use a number in the range that the message names"},
-		{RuleSeveralDocuments, "The file holds more than one document where one is allowed.", "write one document a file"},
-		{RuleSyntax, "The file is not valid YAML or JSON.", "mend the syntax at the place that the message names"},
-		{RuleTag, "YAML tags (!name) are not allowed.", "remove the tag; a text that begins with ! needs quotes"},
-		{RuleTooLarge, "The file is larger, or holds more values, than is allowed.", "split it into several files"},
-		{RuleUnknownKey, "The key is not known in this place.", "mend its spelling, or remove it: the hint lists the known keys"},
-		{RuleUnknownWord, "The word is none of those that the key may have.", "use one of the words that the hint lists"},
-		{RuleWrongKind, "The document is of another kind or version than is expected here.", "mend apiVersion and kind, or move the document"},
-		{RuleWrongType, "The value is of another type than the key takes: a text, a number, a list or a mapping.", "write the type that the message names"},
+		{RuleAlias, "YAML aliases (*name) are not allowed.", "write the value out wherever it is needed", "spec: {level: *common}"},
+		{RuleAnchor, "YAML anchors (&name) are not allowed.", "remove the anchor, and write the value out wherever it is needed", "spec: {level: &common full}"},
+		{RuleConflict, "Two policies of equal priority and with the same selectors want different things for one key.", "give one of the two a higher spec.priority, or selectors of its own", "max: 1000 in one policy and max: 2000 in another, both of every container"},
+		{RuleDuplicateKey, "A mapping has the same key twice.", "remove one of the two", "spec: {level: full, level: stateful}"},
+		{RuleDuplicateName, "A name must be unique, and is already defined: that of a policy of its kind, or that of an entry in its list.", "give each a name of its own", "the name web in two policies of one kind"},
+		{RuleEmptyValue, "The value is empty, or is a range without any value.", "give it a value, or remove the key", "spec: {nodes: {names: []}}"},
+		{RuleEncoding, "The file is not UTF-8, or holds a character that is not allowed.", "save the file as plain UTF-8 text", "a file that was saved as Latin-1"},
+		{RuleExclusiveKeys, "Keys are set of which only one may be.", "keep one of them", "spec: {modules: {ip_set: {state: unloaded, parameters: {max_sets: 9}}}}"},
+		{RuleForbiddenFile, "A file among the policies is a symbolic link, a submodule or otherwise not a regular file.", "put the file itself there, or remove it", "web.yaml, a link to ../web.yaml"},
+		{RuleInvalidValue, "The value has the right type and the wrong form.", "write it in the form that the hint shows", "spec: {conntrack: {timeouts: {udp: soon}}}"},
+		{RuleMergeKey, "YAML merge keys (<<) are not allowed.", "write the keys out", "spec: {<<: {level: full}}"},
+		{RuleMissingKey, "A required key is missing.", "add the key that the hint shows", "metadata: {}"},
+		{RuleNesting, "Mappings and lists are nested too deeply.", "flatten the document", "33 lists in one another"},
+		{RuleNoDocument, "The file holds no document.", "begin it with apiVersion and kind", "a configuration that holds only comments"},
+		{RuleNoValue, "A key or a list entry has no value (null).", "give it a value, or remove it", "spec: {level: }"},
+		{RuleOutOfRange, "The number is too small or too large.", "use a number in the range that the message names", "spec: {conntrack: {max: 0}}"},
+		{RuleSeveralDocuments, "The file holds more than one document where one is allowed.", "write one document a file", "a configuration with a line --- and another document behind it"},
+		{RuleSyntax, "The file is not valid YAML or JSON.", "mend the syntax at the place that the message names", "spec: {level: full"},
+		{RuleTag, "YAML tags (!name) are not allowed.", "remove the tag; a text that begins with ! needs quotes", "spec: {level: !common full}"},
+		{RuleTooLarge, "The file is larger, or holds more values, than is allowed.", "split it into several files", "a policy file of 2 MiB"},
+		{RuleUnknownKey, "The key is not known in this place.", "mend its spelling, or remove it: the hint lists the known keys", "spec: {levle: full}"},
+		{RuleUnknownWord, "The word is none of those that the key may have.", "use one of the words that the hint lists", "spec: {level: ful}"},
+		{RuleWrongKind, "The document is of another kind or version than is expected here.", "mend apiVersion and kind, or move the document", "kind: Deployment"},
+		{RuleWrongType, "The value is of another type than the key takes: a text, a number, a list or a mapping.", "write the type that the message names", "spec: {level: 3}"},
 	}
 }
 

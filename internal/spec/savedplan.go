@@ -1,7 +1,9 @@
 package spec
 
 import (
-	"reflect"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"regexp"
 
 	"nfsync.dev/nfsync/internal/nf"
@@ -18,46 +20,76 @@ type SavedPlan struct {
 }
 
 type planDocument struct {
-	APIVersion string       `json:"apiVersion"`
-	Kind       string       `json:"kind"`
-	ID         string       `json:"id"`
-	Node       string       `json:"node"`
-	Revision   string       `json:"revision"`
-	Policies   []planPolicy `json:"policies"`
-}
-
-type planPolicy struct {
-	File string `json:"file"`
-	Text string `json:"text"`
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	ID         string `json:"id"`
+	Node       string `json:"node"`
+	Revision   string `json:"revision"`
+	Policies   []struct {
+		File string  `json:"file"`
+		Text *string `json:"text"` // may be empty, but not missing
+	} `json:"policies"`
 }
 
 var planID = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 
-// ParseSavedPlan reads a plan that was saved to a file: the Plan document with
-// the policies that it was made from.
+// ParseSavedPlan reads a plan that was saved to a file: the Plan document with the
+// policies that it was made from, as JSON. Nobody writes one by hand: it reports the first
+// error only, and the place of one in the syntax or the type of a value. Unknown keys are
+// allowed: a newer nfsync may have written them.
 func ParseSavedPlan(f File) (SavedPlan, []Diagnostic) {
 	found := &diagnostics{file: f.Name}
-	root := readDocument(f, found)
-	if root == nil || !isKind(root, nf.KindPlan, found) {
-		return SavedPlan{}, found.sorted()
+	text, ok := checkText(f.Data, maxJSONDocument, found)
+	if !ok {
+		return SavedPlan{}, found.list
 	}
-	if root.get("policies") == nil {
-		found.add(RuleMissingKey, int(root.line), int(root.column), "this plan holds no policies: it was printed, not saved", "save a plan with: nfsync plan --out FILE")
-		return SavedPlan{}, found.sorted()
+	var doc planDocument
+	if err := json.Unmarshal(text, &doc); err != nil {
+		line, column := jsonPlace(text, err)
+		var wrong *json.UnmarshalTypeError
+		if errors.As(err, &wrong) {
+			found.add(RuleWrongType, line, column, fmt.Sprintf("%s: unexpected %s", place(wrong.Field), wrong.Value), "")
+		} else {
+			found.add(RuleSyntax, line, column, "not JSON: "+err.Error(), "")
+		}
+		return SavedPlan{}, found.list
 	}
-	var document planDocument
-	b := newBinder(found)
-	b.bind("", root, reflect.ValueOf(&document).Elem())
-	if id := root.get("id"); id != nil && id.kind == nodeText && !planID.MatchString(id.text) {
-		b.wrong(id, "id", "sha256: and 64 hexadecimal digits")
+	if rule, message := doc.fault(); message != "" {
+		found.add(rule, 1, 1, message, "save a plan with: nfsync plan --out FILE")
+		return SavedPlan{}, found.list
 	}
-	b.unique("policies", root.get("policies"), "file")
-	if found.count() > 0 {
-		return SavedPlan{}, found.sorted()
-	}
-	plan := SavedPlan{ID: document.ID, Node: document.Node, Revision: document.Revision}
-	for _, p := range document.Policies {
-		plan.Files = append(plan.Files, File{Name: p.File, Data: []byte(p.Text)})
+	plan := SavedPlan{ID: doc.ID, Node: doc.Node, Revision: doc.Revision}
+	for _, p := range doc.Policies {
+		plan.Files = append(plan.Files, File{Name: p.File, Data: []byte(*p.Text)})
 	}
 	return plan, nil
+}
+
+// fault returns what a saved plan lacks, or holds twice; an empty message if nothing.
+func (d *planDocument) fault() (rule Rule, message string) {
+	switch {
+	case d.APIVersion != nf.APIVersion:
+		return RuleWrongKind, fmt.Sprintf("apiVersion must be %s, not %s", nf.APIVersion, quote(d.APIVersion))
+	case d.Kind != nf.KindPlan:
+		return RuleWrongKind, fmt.Sprintf("kind must be %s, not %s", nf.KindPlan, quote(d.Kind))
+	case d.Policies == nil:
+		return RuleMissingKey, "this plan holds no policies: it was printed, not saved"
+	case !planID.MatchString(d.ID):
+		return RuleInvalidValue, fmt.Sprintf("id must be sha256: and 64 hexadecimal digits, not %s", quote(d.ID))
+	case d.Node == "":
+		return RuleMissingKey, `missing key "node"`
+	}
+	seen := map[string]bool{}
+	for i, p := range d.Policies {
+		switch {
+		case p.File == "":
+			return RuleMissingKey, fmt.Sprintf(`missing key "file" in policies[%d]`, i)
+		case p.Text == nil:
+			return RuleMissingKey, fmt.Sprintf(`missing key "text" in policies[%d]`, i)
+		case seen[p.File]:
+			return RuleDuplicateName, fmt.Sprintf("policies[%d]: %s is already defined", i, quote(p.File))
+		}
+		seen[p.File] = true
+	}
+	return "", ""
 }

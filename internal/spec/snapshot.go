@@ -15,7 +15,7 @@ func ParseSnapshot(f File) (nf.Snapshot, []Diagnostic) {
 	var s nf.Snapshot
 	found := &diagnostics{file: f.Name}
 	root := readDocument(f, found)
-	if root == nil || !isKind(root, nf.KindNodeSnapshot, found) {
+	if root == nil || !isSnapshot(root, found) {
 		return nf.Snapshot{}, found.sorted()
 	}
 	b := newBinder(found)
@@ -28,17 +28,17 @@ func ParseSnapshot(f File) (nf.Snapshot, []Diagnostic) {
 	return s, nil
 }
 
-// isKind looks at apiVersion and kind before all else: of another document
-// nothing more need be told.
-func isKind(root *node, kind string, found *diagnostics) bool {
+// isSnapshot reports whether a document is a NodeSnapshot. Of another one that is the
+// only error.
+func isSnapshot(root *node, found *diagnostics) bool {
 	if root.kind != nodeMapping {
-		found.add(RuleWrongKind, int(root.line), int(root.column), fmt.Sprintf("not a %s but %s", kind, root), "")
+		found.add(RuleWrongKind, int(root.line), int(root.column), fmt.Sprintf("not a %s but %s", nf.KindNodeSnapshot, root), "")
 		return false
 	}
-	for _, want := range []struct{ key, text string }{{"apiVersion", nf.APIVersion}, {"kind", kind}} {
+	for _, want := range []struct{ key, text string }{{"apiVersion", nf.APIVersion}, {"kind", nf.KindNodeSnapshot}} {
 		switch value := root.get(want.key); {
 		case value == nil:
-			found.add(RuleMissingKey, int(root.line), int(root.column), fmt.Sprintf("missing key %q: this is not a %s", want.key, kind), "")
+			found.add(RuleMissingKey, int(root.line), int(root.column), fmt.Sprintf("missing key %q: this is not a %s", want.key, nf.KindNodeSnapshot), "")
 		case value.kind != nodeText || value.text != want.text:
 			found.add(RuleWrongKind, int(value.line), int(value.column), fmt.Sprintf("%s must be %s, not %s", want.key, want.text, value), "")
 		}
@@ -49,7 +49,7 @@ func isKind(root *node, kind string, found *diagnostics) bool {
 // checkSnapshot holds names to be there, and to be there once.
 func checkSnapshot(b *binder, root *node, s *nf.Snapshot) {
 	if name := root.get("node").get("name"); name != nil && s.Node.Name == "" && name.kind == nodeText {
-		b.wrong(name, "node.name", "the name of a node")
+		b.wrong(RuleEmptyValue, name, "node.name", "the name of a node")
 	}
 	b.unique("modules.list", root.get("modules").get("list"), "name")
 	b.unique("host.facts", root.get("host").get("facts"), "key")
@@ -62,7 +62,7 @@ func checkSnapshot(b *binder, root *node, s *nf.Snapshot) {
 		c := &containers.items[i]
 		b.unique(fmt.Sprintf("containers[%d].facts", i), c.get("facts"), "key")
 		if id := c.get("id"); id != nil && id.kind == nodeText && id.text == "" {
-			b.wrong(id, fmt.Sprintf("containers[%d].id", i), "the id of a container")
+			b.wrong(RuleEmptyValue, id, fmt.Sprintf("containers[%d].id", i), "the id of a container")
 		}
 	}
 }

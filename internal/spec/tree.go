@@ -155,22 +155,31 @@ func scalarKind(tag string) nodeKind {
 // jsonTree reads a JSON text with the places of its values, which encoding/json
 // does not tell.
 func jsonTree(text []byte, found *diagnostics) *node {
-	r := jsonReader{text: text, line: 1, column: 1, found: found}
-	// encoding/json says whether it is JSON at all; behind it the reader need
-	// not look for errors of syntax.
+	// encoding/json reports errors of syntax, so that the reader need not.
 	var whole json.RawMessage
 	if err := json.Unmarshal(text, &whole); err != nil {
-		var syntax *json.SyntaxError
-		if errors.As(err, &syntax) {
-			r.offset = max(int(syntax.Offset)-1, 0)
-		}
-		r.position()
-		line, column := extentOf(text).clamp(int(r.line), int(r.column))
+		line, column := jsonPlace(text, err)
 		found.add(RuleSyntax, line, column, "not JSON: "+err.Error(), "")
 		return nil
 	}
+	r := jsonReader{text: text, line: 1, column: 1, found: found}
 	root := r.value(1)
 	return &root
+}
+
+// jsonPlace returns the place of an error of encoding/json: of the last byte that it read.
+func jsonPlace(text []byte, err error) (line, column int) {
+	r := jsonReader{text: text, line: 1, column: 1}
+	var syntax *json.SyntaxError
+	var wrong *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax):
+		r.offset = max(int(syntax.Offset)-1, 0)
+	case errors.As(err, &wrong):
+		r.offset = max(int(wrong.Offset)-1, 0)
+	}
+	r.position()
+	return extentOf(text).clamp(int(r.line), int(r.column))
 }
 
 // jsonReader reads a text that is JSON.

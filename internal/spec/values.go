@@ -61,7 +61,7 @@ func (p *parser) timeouts(path string, n *yaml.Node, policy *Policy) {
 	p.pairs(n, func(key, value *yaml.Node) {
 		timeout := nf.TimeoutKey(key.Value)
 		if _, known := timeout.Sysctl(); !known {
-			p.report(key, RuleUnknownWord, "nfsync schema NodePolicy lists them", "unknown timeout %s in %s%s", quote(key.Value), path, guessTimeout(key.Value))
+			p.report(key, RuleUnknownKey, "nfsync schema NodePolicy lists them", "unknown timeout %s in %s%s", quote(key.Value), path, guessTimeout(key.Value))
 			return
 		}
 		if p.bad[value] {

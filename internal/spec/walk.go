@@ -299,7 +299,7 @@ func (p *parser) integer(path string, n *yaml.Node, least, most int64) (int64, b
 	switch {
 	case isPlain && decimal.MatchString(n.Value):
 	case isPlain && (n.Tag == "!!int" || n.Tag == "!!float"):
-		p.report(n, RuleWrongType, "write plain digits only, as in 1000",
+		p.report(n, RuleInvalidValue, "write plain digits only, as in 1000",
 			"%s must be a plain decimal whole number, not %s", path, brief(n.Value))
 		return 0, false
 	default:

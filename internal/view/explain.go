@@ -47,6 +47,7 @@ func (p *page) ruleExplanation(r spec.RuleText) {
 	p.line()
 	p.paragraph("Meaning", r.Meaning)
 	p.paragraph("Remedy", r.Remedy)
+	p.paragraph("Example", r.Example)
 }
 
 // labelWidth is the column where the text beside a paragraph's label starts.

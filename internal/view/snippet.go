@@ -17,12 +17,18 @@ type char struct {
 	width int
 }
 
+// cost is what a character takes of maxSnippet. A combining mark counts too, so that many
+// of them are cut.
+func (c char) cost() int { return max(c.width, 1) }
+
 // snippet returns a source line as it is shown, and the line with a caret below the
 // character at that column, counted from 1 in characters. Of a long line it shows the
 // part around the caret. Tabs stay, in both lines, so that they are equally wide.
 func snippet(line string, column int) (text, caret string) {
-	chars := charsOf(line)
-	at := min(max(column-1, 0), len(chars))
+	before, after := near(line, column)
+	chars := charsOf(before)
+	at := len(chars)
+	chars = append(chars, charsOf(after)...)
 	first, last := window(chars, at)
 	var shown, below strings.Builder
 	if first > 0 {
@@ -45,6 +51,24 @@ func snippet(line string, column int) (text, caret string) {
 	return shown.String(), below.String() + "^"
 }
 
+// near returns what is before the place in a line and what is from there on, without the
+// characters that are too far away to be shown: a line may be as long as a file.
+func near(line string, column int) (before, after string) {
+	at := 0
+	for ; column > 1 && at < len(line); column-- {
+		_, size := utf8.DecodeRuneInString(line[at:])
+		at += size
+	}
+	start, end := at, at
+	for range maxSnippet + 1 {
+		_, size := utf8.DecodeLastRuneInString(line[:start])
+		start -= size
+		_, size = utf8.DecodeRuneInString(line[end:])
+		end += size
+	}
+	return line[start:at], line[at:end]
+}
+
 func charsOf(line string) []char {
 	var chars []char
 	for len(line) > 0 {
@@ -63,17 +87,17 @@ func charsOf(line string) []char {
 func window(chars []char, at int) (first, last int) {
 	whole := 0
 	for _, c := range chars {
-		whole += c.width
+		whole += c.cost()
 	}
 	if whole <= maxSnippet {
 		return 0, len(chars)
 	}
 	used := 0
-	for first = at; first > 0 && used+chars[first-1].width <= maxSnippet/2; first-- {
-		used += chars[first-1].width
+	for first = at; first > 0 && used+chars[first-1].cost() <= maxSnippet/2; first-- {
+		used += chars[first-1].cost()
 	}
-	for last = at; last < len(chars) && used+chars[last].width <= maxSnippet; last++ {
-		used += chars[last].width
+	for last = at; last < len(chars) && used+chars[last].cost() <= maxSnippet; last++ {
+		used += chars[last].cost()
 	}
 	return first, last
 }

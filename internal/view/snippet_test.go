@@ -30,6 +30,12 @@ func TestSnippet(t *testing.T) {
 		{"nearly long", strings.Repeat("a", 90) + "X", 91, strings.Repeat("a", 90) + "X", strings.Repeat(" ", 90) + "^"},
 		{"long", long, 5001, "…" + strings.Repeat("a", 50) + "X" + strings.Repeat("b", 49) + "…", strings.Repeat(" ", 51) + "^"},
 		{"the start of a long line", long, 1, strings.Repeat("a", 100) + "…", "^"},
+		{"the end of a long line", long, 10002, "…" + strings.Repeat("b", 50), strings.Repeat(" ", 51) + "^"},
+		{"far past the end of a long line", long, 1 << 30, "…" + strings.Repeat("b", 50), strings.Repeat(" ", 51) + "^"},
+		{"a long line of wide characters", strings.Repeat("日", 10000), 5001, "…" + strings.Repeat("日", 50) + "…", strings.Repeat(" ", 51) + "^"},
+		{"a long line of tabs", strings.Repeat("\t", 10000), 5001, "…" + strings.Repeat("\t", 100) + "…", " " + strings.Repeat("\t", 50) + "^"},
+		{"many combining marks", "e" + strings.Repeat("\u0301", 10000) + "X", 10002, "…" + strings.Repeat("\u0301", 50) + "X", " ^"},
+		{"a long line that is not UTF-8", strings.Repeat("\xff", 10000), 5001, "…" + strings.Repeat(`\xff`, 25) + "…", strings.Repeat(" ", 49) + "^"},
 	} {
 		text, caret := snippet(test.line, test.column)
 		if text != test.text || caret != test.caret {

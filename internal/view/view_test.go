@@ -88,7 +88,7 @@ func documents() []document {
 			Unit:    "entries", Where: "/proc/sys/net/netfilter/nf_conntrack_max",
 			Scope: "the node; in a container Linux 5.13 and later show the node's value read-only"}),
 		documentOf("explain-rule", "", RuleExplanations, spec.RuleText{Rule: spec.RuleAnchor,
-			Meaning: "YAML anchors (&name) are not allowed.", Remedy: "remove the anchor, and write the value out wherever it is needed"}),
+			Meaning: "YAML anchors (&name) are not allowed.", Remedy: "remove the anchor, and write the value out wherever it is needed", Example: "spec: {level: &common full}"}),
 		documentOf("doctor", "", Checks, []Check{
 			{Name: "privileges", Status: OK, Detail: "root, with CAP_NET_ADMIN and CAP_SYS_MODULE"},
 			{Name: "modules", Status: Warn, Detail: "this kernel has no module support: what is built in is all there is, and what a policy wants beyond it is refused",
