@@ -3,7 +3,7 @@ package examples
 
 import "embed"
 
-// Policies are the example policies of edge nodes, below policies/.
+// Policies holds the example policies of edge nodes, below policies/.
 //
 //go:embed policies/containers.yaml policies/edge-nodes.yaml
 var Policies embed.FS

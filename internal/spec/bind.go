@@ -32,14 +32,16 @@ type field struct {
 }
 
 // required are keys without which a document would be read as something else
-// than it says: what is not known must never read as absent or off.
+// than it says: what is not known must never read as absent or off. The keys
+// that say which document it is are checked first (isKind).
 var required = map[string]bool{
-	"Snapshot.apiVersion": true, "Snapshot.kind": true, "Snapshot.node": true, "Snapshot.bootID": true,
-	"Snapshot.kernel": true, "Snapshot.capabilities": true, "Snapshot.modules": true, "Snapshot.host": true,
-	"Snapshot.containers": true, "NodeIdentity.name": true, "Kernel.release": true, "Capabilities.latches": true,
+	"Snapshot.node": true, "Snapshot.bootID": true, "Snapshot.kernel": true, "Snapshot.capabilities": true,
+	"Snapshot.modules": true, "Snapshot.host": true, "Snapshot.containers": true,
+	"NodeIdentity.name": true, "Kernel.release": true, "Capabilities.latches": true,
 	"Capabilities.masks": true, "Modules.support": true, "Modules.complete": true, "Modules.list": true,
 	"ModuleFact.name": true, "ModuleFact.state": true, "Namespace.facts": true, "Fact.key": true, "Fact.live": true,
-	"Keepers.level": true, "Keepers.limit": true, "Tracking.state": true, "Rules.tables": true, "Table.backend": true, "Table.family": true, "Table.name": true,
+	"Keepers.level": true, "Keepers.limit": true,
+	"Tracking.state": true, "Rules.tables": true, "Table.backend": true, "Table.family": true, "Table.name": true,
 	"Table.rules": true, "Use.level": true, "Use.what": true, "Parameter.value": true,
 	"Container.runtime": true, "Container.id": true, "Container.state": true, "Container.instance": true,
 	"Target.kind": true, "MemoryKey.target": true, "MemoryKey.key": true, "MemoryKey.asked": true,
