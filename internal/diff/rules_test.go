@@ -493,3 +493,30 @@ func TestReasonsNameTheCulprit(t *testing.T) {
 		}
 	}
 }
+
+// What the rules use is a lower bound if they could not all be read, so that no
+// level is in sync then: a wish for one is unobservable.
+func TestUnreadableRules(t *testing.T) {
+	tables := []nf.Table{{Backend: nf.BackendNft, Family: "inet", Name: "t", Rules: 1,
+		Uses: []nf.Use{{Level: nf.LevelStateful, Chain: "input", What: "ct state", Count: 1}}}}
+	for name, rules := range map[string]*nf.Rules{
+		"not read":        nil,
+		"none could":      {Unknown: "EIO"},
+		"only some could": {Unknown: "EIO", Tables: tables},
+	} {
+		for level := nf.LevelDisabled; level <= nf.LevelFull; level++ {
+			s := mainline(func(s *nf.Snapshot) {
+				c := container(s, "web")
+				c.Rules = rules
+				live(&c.Namespace, nf.KeyLevel, nf.Value{})
+			})
+			web := container(s, "web").Target()
+			p := Plan(nf.Wants{List: []nf.Want{want(web, nf.KeyLevel, level.Value())}}, s)
+			if len(p.Refusals) != 1 || p.Refusals[0].Code != nf.Unobservable || p.Refusals[0].Target != web ||
+				slices.ContainsFunc(p.Changes, func(c nf.Change) bool { return c.Target == web }) ||
+				slices.ContainsFunc(p.InSync, func(k nf.Settled) bool { return k.Target == web }) {
+				t.Errorf("%s, %s wanted: changes %v, refusals %v, in sync %v", name, level, p.Changes, p.Refusals, p.InSync)
+			}
+		}
+	}
+}
