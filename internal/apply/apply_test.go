@@ -18,17 +18,17 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// A run makes what differs, reads it back, remembers it, and keeps its receipt;
-// the next one has nothing to do.
+// A run changes what differs, reads it back, remembers it and saves its receipt. The
+// next run has nothing to do.
 func TestApply(t *testing.T) {
 	b := newBench(t)
-	web := b.container("web", hosttest.ReadOnly)
+	web := b.addContainer("web", hosttest.ReadOnly)
 	b.wantNumber(nf.Node, udp, 60)
 	b.wantNumber(web, udp, 90)
-	b.wantNumber(web, icmp, 30) // so already
-	r := b.ok(0)
-	b.reads(nf.Node, udp, 60)
-	b.reads(web, udp, 90)
+	b.wantNumber(web, icmp, 30) // in sync
+	r := b.mustRun(0)
+	b.checkValue(nf.Node, udp, 60)
+	b.checkValue(web, udp, 90)
 	want := apply.Summary{Applied: 2, InSync: 1}
 	if diff := cmp.Diff(want, r.Summary); diff != "" {
 		t.Errorf("summary (-want +got):\n%s", diff)
@@ -62,36 +62,36 @@ func TestApply(t *testing.T) {
 	}
 
 	calls := len(b.machine.Calls())
-	if r := b.ok(0); r.Summary.InSync != 3 || len(b.machine.Calls()) != calls {
-		t.Errorf("the second run did something: %+v", r)
+	if r := b.mustRun(0); r.Summary.InSync != 3 || len(b.machine.Calls()) != calls {
+		t.Errorf("the second run made changes: %+v", r)
 	}
 	if again, _ := b.state.Memory(); !again.Keys[0].Set {
-		t.Error("it is forgotten that nfsync has set a key")
+		t.Error("memory has lost that nfsync set a key")
 	}
 	b.machine.Remove(web)
 	b.wants = b.wants[:1]
-	b.ok(0)
+	b.mustRun(0)
 	if m, _ := b.state.Memory(); len(m.Keys) != 1 {
-		t.Errorf("a container that is gone is remembered: %v", m.Keys)
+		t.Errorf("a removed container is remembered: %v", m.Keys)
 	}
 }
 
-// What a broken runtime cannot name is not forgotten.
+// While a runtime is broken, the memory of its containers stays.
 func TestBrokenRuntimeForgetsNothing(t *testing.T) {
 	b := newBench(t)
-	web := b.container("web", hosttest.ReadOnly)
+	web := b.addContainer("web", hosttest.ReadOnly)
 	b.wantNumber(web, udp, 90)
-	b.ok(0)
+	b.mustRun(0)
 	b.machine.Remove(web)
 	b.wants = nil
 	b.machine.Warn(nf.Warning{Code: nf.WarnRuntimeBroken, Message: "netns: EIO"})
-	b.ok(0)
+	b.mustRun(0)
 	if m, _ := b.state.Memory(); len(m.Keys) != 1 {
 		t.Errorf("memory %v", m.Keys)
 	}
 }
 
-// Where a change fails, its target is rolled back and the others go on.
+// If a change fails, its target is undone and other targets go on.
 func TestFailureUndoesItsTargetOnly(t *testing.T) {
 	for name, fault := range map[string]hosttest.Fault{
 		"EINVAL":                    {Kind: hosttest.Fail, Err: syscall.EINVAL},
@@ -101,7 +101,7 @@ func TestFailureUndoesItsTargetOnly(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
-			db, web := b.container("db", hosttest.ReadOnly), b.container("web", hosttest.ReadOnly)
+			db, web := b.addContainer("db", hosttest.ReadOnly), b.addContainer("web", hosttest.ReadOnly)
 			for _, c := range []nf.Target{db, web} {
 				b.wantNumber(c, generic, 500)
 				b.wantNumber(c, icmp, 20)
@@ -109,41 +109,42 @@ func TestFailureUndoesItsTargetOnly(t *testing.T) {
 			}
 			fault.Op, fault.Target, fault.Key = hosttest.OpSet, db, icmp
 			b.machine.Inject(fault)
-			r := b.ok(5)
-			b.reads(db, generic, 600)
-			b.reads(db, icmp, 30)
-			b.reads(db, udp, 30)
-			b.reads(web, generic, 500)
-			b.reads(web, icmp, 20)
-			b.reads(web, udp, 90)
-			b.outcome(r, db, generic, apply.Undone)
-			if failed := b.outcome(r, db, icmp, apply.Failed); failed.Error == "" {
-				t.Error("the failed change does not say why")
+			r := b.mustRun(5)
+			b.checkValue(db, generic, 600)
+			b.checkValue(db, icmp, 30)
+			b.checkValue(db, udp, 30)
+			b.checkValue(web, generic, 500)
+			b.checkValue(web, icmp, 20)
+			b.checkValue(web, udp, 90)
+			b.checkOutcome(r, db, generic, apply.Undone)
+			if failed := b.checkOutcome(r, db, icmp, apply.Failed); failed.Error == "" {
+				t.Error("the failed change has no error")
 			}
-			b.outcome(r, db, udp, apply.Skipped)
-			b.outcome(r, web, udp, apply.Applied)
+			b.checkOutcome(r, db, udp, apply.Skipped)
+			b.checkOutcome(r, web, udp, apply.Applied)
 			m, _ := b.state.Memory()
 			if m.Revision != "" {
 				t.Error("a revision that failed is remembered as applied")
 			}
 			b.machine.Heal()
-			b.ok(0)
-			b.reads(db, icmp, 20)
+			b.mustRun(0)
+			b.checkValue(db, icmp, 20)
 		})
 	}
 }
 
-func TestSwallowedWriteSaysWhatTheKernelKept(t *testing.T) {
+func TestSwallowedWriteReportsValue(t *testing.T) {
 	b := newBench(t)
 	b.wantNumber(nf.Node, udp, 60)
 	b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Kind: hosttest.Swallow})
-	r := b.ok(5)
-	if failed := b.outcome(r, nf.Node, udp, apply.Failed); failed.Error != "the write succeeded, and the value still reads 30" {
+	r := b.mustRun(5)
+	if failed := b.checkOutcome(r, nf.Node, udp, apply.Failed); failed.Error != "the write succeeded, and the value still reads 30" {
 		t.Errorf("error %q", failed.Error)
 	}
 }
 
-// A container that vanishes, or is made anew, is gone: that is no failure.
+// The changes of a container that vanishes or is recreated end as gone, which is no
+// failure.
 func TestVanish(t *testing.T) {
 	for name, vanish := range map[string]func(*hosttest.Machine, nf.Target){
 		"removed":   (*hosttest.Machine).Remove,
@@ -151,73 +152,73 @@ func TestVanish(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
-			db, web := b.container("db", hosttest.ReadOnly), b.container("web", hosttest.ReadOnly)
+			db, web := b.addContainer("db", hosttest.ReadOnly), b.addContainer("web", hosttest.ReadOnly)
 			for _, c := range []nf.Target{db, web} {
 				b.wantNumber(c, generic, 500)
 				b.wantNumber(c, icmp, 20)
 				b.wantNumber(c, udp, 90)
 			}
-			b.when(db, icmp, func() { vanish(b.machine, db) })
-			r := b.ok(0)
-			b.outcome(r, db, generic, apply.Applied)
-			b.outcome(r, db, icmp, apply.Gone)
-			b.outcome(r, db, udp, apply.Gone)
-			b.outcome(r, web, udp, apply.Applied)
+			b.beforeChange(db, icmp, func() { vanish(b.machine, db) })
+			r := b.mustRun(0)
+			b.checkOutcome(r, db, generic, apply.Applied)
+			b.checkOutcome(r, db, icmp, apply.Gone)
+			b.checkOutcome(r, db, udp, apply.Gone)
+			b.checkOutcome(r, web, udp, apply.Applied)
 			if name == "recreated" {
-				b.reads(db, udp, 30)
+				b.checkValue(db, udp, 30)
 			}
 		})
 	}
 }
 
-// The machine has moved since it was observed: a rule that forbids the change
-// now refuses it, another value is not overwritten.
+// If the machine has changed since the plan, a rule that now forbids the change
+// refuses it, and another value is not overwritten.
 func TestLastMoment(t *testing.T) {
 	b := newBench(t)
 	b.wantNumber(nf.Node, nf.KeyMax, 1000)
-	b.when(nf.Node, nf.KeyMax, func() { b.machine.SetCount(nf.Node, 5000) })
-	r := b.ok(3)
-	if refused := b.outcome(r, nf.Node, nf.KeyMax, apply.Refused); !strings.HasPrefix(refused.Reason, string(nf.BelowCount)+": ") {
+	b.beforeChange(nf.Node, nf.KeyMax, func() { b.machine.SetCount(nf.Node, 5000) })
+	r := b.mustRun(3)
+	if refused := b.checkOutcome(r, nf.Node, nf.KeyMax, apply.Refused); !strings.HasPrefix(refused.Reason, string(nf.BelowCount)+": ") {
 		t.Errorf("reason %q", refused.Reason)
 	}
-	b.reads(nf.Node, nf.KeyMax, 262144)
+	b.checkValue(nf.Node, nf.KeyMax, 262144)
 
 	b = newBench(t)
 	b.wantNumber(nf.Node, udp, 60)
-	b.when(nf.Node, udp, func() { b.machine.Put(nf.Node, udp, 45) })
-	r = b.ok(5)
-	if failed := b.outcome(r, nf.Node, udp, apply.Failed); failed.Error != "changed since it was planned: it reads 45, and was 30" {
+	b.beforeChange(nf.Node, udp, func() { b.machine.Put(nf.Node, udp, 45) })
+	r = b.mustRun(5)
+	if failed := b.checkOutcome(r, nf.Node, udp, apply.Failed); failed.Error != "changed since it was planned: it reads 45, and was 30" {
 		t.Errorf("error %q", failed.Error)
 	}
-	b.reads(nf.Node, udp, 45)
+	b.checkValue(nf.Node, udp, 45)
 
 	b = newBench(t)
 	b.wantNumber(nf.Node, udp, 60)
-	b.when(nf.Node, udp, func() { b.machine.Put(nf.Node, udp, 60) })
-	r = b.ok(0)
-	b.outcome(r, nf.Node, udp, apply.Applied)
+	b.beforeChange(nf.Node, udp, func() { b.machine.Put(nf.Node, udp, 60) })
+	r = b.mustRun(0)
+	b.checkOutcome(r, nf.Node, udp, apply.Applied)
 	if m, _ := b.state.Memory(); len(b.machine.Calls()) != 0 || m.Keys[0].Set {
-		t.Error("nfsync claims what another has done")
+		t.Error("nfsync remembers another program's change as its own")
 	}
 }
 
-// A container that appears on the way is looked at before the node's limit is
-// lowered: the rule decides, the run does not fail.
+// A container that appears during the run is observed before the node's limit is
+// lowered. The rule refuses the change; the run does not fail.
 func TestContainerAppears(t *testing.T) {
 	b := newBench(t)
 	b.wantNumber(nf.Node, nf.KeyMax, 1000)
-	b.when(nf.Node, nf.KeyMax, func() { b.container("late", hosttest.Own) })
-	r := b.ok(3)
-	if refused := b.outcome(r, nf.Node, nf.KeyMax, apply.Refused); !strings.Contains(refused.Reason, "late") {
+	b.beforeChange(nf.Node, nf.KeyMax, func() { b.addContainer("late", hosttest.Own) })
+	r := b.mustRun(3)
+	if refused := b.checkOutcome(r, nf.Node, nf.KeyMax, apply.Refused); !strings.Contains(refused.Reason, "late") {
 		t.Errorf("reason %q", refused.Reason)
 	}
 }
 
-// stuckBench is a container of which one change fails and the one before it
-// cannot be undone.
-func stuckBench(t *testing.T) (b *bench, db, web nf.Target) {
+// newStuckBench returns a bench with a container of which one change fails and the
+// change before it cannot be undone.
+func newStuckBench(t *testing.T) (b *bench, db, web nf.Target) {
 	b = newBench(t)
-	db, web = b.container("db", hosttest.ReadOnly), b.container("web", hosttest.ReadOnly)
+	db, web = b.addContainer("db", hosttest.ReadOnly), b.addContainer("web", hosttest.ReadOnly)
 	b.wantNumber(db, generic, 500)
 	b.wantNumber(db, icmp, 20)
 	b.wantNumber(db, udp, 90)
@@ -227,23 +228,23 @@ func stuckBench(t *testing.T) (b *bench, db, web nf.Target) {
 	return b, db, web
 }
 
-// What cannot be undone is stuck, and stays so until a person has accepted it.
+// What cannot be undone is stuck until a person accepts it.
 func TestStuck(t *testing.T) {
-	b, db, web := stuckBench(t)
-	r := b.ok(6)
-	b.outcome(r, db, generic, apply.Undone)
-	b.outcome(r, db, icmp, apply.Stuck)
-	b.outcome(r, db, udp, apply.Failed)
-	b.outcome(r, web, udp, apply.Applied)
-	b.reads(db, generic, 600)
-	b.reads(db, icmp, 20)
+	b, db, web := newStuckBench(t)
+	r := b.mustRun(6)
+	b.checkOutcome(r, db, generic, apply.Undone)
+	b.checkOutcome(r, db, icmp, apply.Stuck)
+	b.checkOutcome(r, db, udp, apply.Failed)
+	b.checkOutcome(r, web, udp, apply.Applied)
+	b.checkValue(db, generic, 600)
+	b.checkValue(db, icmp, 20)
 
 	b.machine.Heal()
 	calls := len(b.machine.Calls())
 	for range 2 {
 		b.open()
 		if _, err := b.run(); !errors.Is(err, apply.ErrStuck) || !strings.Contains(err.Error(), "recover --accept") {
-			t.Fatalf("a run after it: %v", err)
+			t.Fatalf("a run while a value is stuck: %v", err)
 		}
 	}
 	if len(b.machine.Calls()) != calls {
@@ -264,31 +265,31 @@ func TestStuck(t *testing.T) {
 		t.Errorf("accepted: %+v", report)
 	}
 	if report := b.recover(false); len(report.Left) != 0 || report.Left == nil || report.Run != "" || exitOf(report.Verdict()) != 0 {
-		t.Errorf("after that: %+v", report)
+		t.Errorf("after it was accepted: %+v", report)
 	}
-	b.ok(0)
-	b.reads(db, udp, 90)
+	b.mustRun(0)
+	b.checkValue(db, udp, 90)
 }
 
-// Undoing the node's limit is forbidden once a container relies on it.
+// The node's limit cannot be undone while a container relies on it.
 func TestUndoForbiddenByAnotherTarget(t *testing.T) {
 	b := newBench(t)
-	web := b.container("web", hosttest.Own)
+	web := b.addContainer("web", hosttest.Own)
 	b.wantNumber(nf.Node, nf.KeyMax, 300000)
 	b.wantNumber(web, nf.KeyMax, 290000)
 	b.machine.SetModule(nf.ModuleFact{Name: "xt_extra", State: nf.ModuleLoaded})
-	b.want(nf.Node, nf.ModuleKey("xt_extra"), unloaded) // one-way, so the last
+	b.want(nf.Node, nf.ModuleKey("xt_extra"), unloaded) // one-way, so it comes last
 	b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Key: nf.ModuleKey("xt_extra"), Err: syscall.EBUSY})
-	r := b.ok(6)
-	stuck := b.outcome(r, nf.Node, nf.KeyMax, apply.Stuck)
+	r := b.mustRun(6)
+	stuck := b.checkOutcome(r, nf.Node, nf.KeyMax, apply.Stuck)
 	if !strings.Contains(stuck.Error, string(nf.BelowContainer)) {
 		t.Errorf("error %q", stuck.Error)
 	}
-	b.reads(nf.Node, nf.KeyMax, 300000)
-	b.reads(web, nf.KeyMax, 290000)
+	b.checkValue(nf.Node, nf.KeyMax, 300000)
+	b.checkValue(web, nf.KeyMax, 290000)
 }
 
-// What is one-way is not undone, and the receipt names it.
+// A one-way change is not undone, and the receipt names it.
 func TestKept(t *testing.T) {
 	for _, after := range []hosttest.Kind{hosttest.Fail, hosttest.FailAfter} {
 		b := newBench(t)
@@ -298,96 +299,96 @@ func TestKept(t *testing.T) {
 		b.want(nf.Node, nf.ModuleKey("xt_a"), unloaded)
 		b.want(nf.Node, nf.ModuleKey("xt_b"), unloaded)
 		b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Key: nf.ModuleKey("xt_b"), Kind: after, Err: syscall.EBUSY})
-		r := b.ok(5)
-		b.outcome(r, nf.Node, udp, apply.Undone)
-		if kept := b.outcome(r, nf.Node, nf.ModuleKey("xt_a"), apply.Kept); !strings.Contains(kept.Reason, "never undone") {
+		r := b.mustRun(5)
+		b.checkOutcome(r, nf.Node, udp, apply.Undone)
+		if kept := b.checkOutcome(r, nf.Node, nf.ModuleKey("xt_a"), apply.Kept); !strings.Contains(kept.Reason, "never undone") {
 			t.Errorf("reason %q", kept.Reason)
 		}
 		last := apply.Failed
 		if after == hosttest.FailAfter {
 			last = apply.Kept
 		}
-		b.outcome(r, nf.Node, nf.ModuleKey("xt_b"), last)
-		b.reads(nf.Node, udp, 30)
+		b.checkOutcome(r, nf.Node, nf.ModuleKey("xt_b"), last)
+		b.checkValue(nf.Node, udp, 30)
 		if m, _ := b.state.Memory(); len(m.Keys) == 0 || m.Keys[0].Key != nf.ModuleKey("xt_a") || !m.Keys[0].Set {
 			t.Errorf("memory %v", m.Keys)
 		}
 	}
 }
 
-// Whose a container's conntrack.max is, is learned by the first write.
+// The first write of a container's conntrack.max shows whether it is the node's.
 func TestMaxScope(t *testing.T) {
 	for scope, want := range map[hosttest.Scope]string{hosttest.Shared: nf.ScopeNode, hosttest.Own: nf.ScopeOwn} {
 		b := newBench(t)
-		web := b.container("web", scope)
+		web := b.addContainer("web", scope)
 		b.wantNumber(web, nf.KeyMax, 1000)
 		b.wantNumber(web, udp, 60)
 		code := 0
 		if scope == hosttest.Shared {
 			code = 5
 		}
-		b.ok(code)
-		b.reads(nf.Node, nf.KeyMax, 262144)
+		b.mustRun(code)
+		b.checkValue(nf.Node, nf.KeyMax, 262144)
 		m, err := b.state.Memory()
 		if err != nil || m.MaxScope["6.12.0-test"] != want {
 			t.Errorf("scope %d: memory %v, %v; want %s", scope, m.MaxScope, err, want)
 		}
 		if scope == hosttest.Shared {
-			r := b.ok(3) // read-only now, the rest goes on
+			r := b.mustRun(3) // refused as read-only; the other change is made
 			if r.Refusals[0].Code != nf.ReadOnly {
 				t.Errorf("refusal %+v", r.Refusals[0])
 			}
-			b.reads(web, udp, 60)
+			b.checkValue(web, udp, 60)
 		}
 	}
 }
 
-// A value that a module of the plan brings is read before it is changed, so
-// that it can be put back.
+// A value that exists only once a module of the plan is loaded is read before it is
+// changed, so that it can be undone.
 func TestValuesThatAModuleBrings(t *testing.T) {
 	b := newBench(t)
-	web := b.container("web", hosttest.ReadOnly)
+	web := b.addContainer("web", hosttest.ReadOnly)
 	b.machine.SetModule(nf.ModuleFact{Name: "nf_conntrack", State: nf.ModuleUnloaded, Deps: []string{"nf_defrag_ipv4", "nf_defrag_ipv6"}})
 	b.want(nf.Node, ct, loaded)
 	b.wantNumber(nf.Node, udp, 60)
 	b.wantNumber(web, generic, 500)
 	b.wantNumber(web, udp, 90)
 	b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Target: web, Key: udp, Err: syscall.EINVAL})
-	r := b.ok(5)
-	b.outcome(r, web, generic, apply.Undone)
-	b.reads(web, generic, 600)
-	b.reads(nf.Node, udp, 60)
+	r := b.mustRun(5)
+	b.checkOutcome(r, web, generic, apply.Undone)
+	b.checkValue(web, generic, 600)
+	b.checkValue(nf.Node, udp, 60)
 	b.machine.Heal()
-	b.ok(0)
-	b.reads(web, udp, 90)
+	b.mustRun(0)
+	b.checkValue(web, udp, 90)
 }
 
-// Where the module does not come, its values are refused, and nothing is made
-// that could not be put back.
-func TestModuleThatDoesNotCome(t *testing.T) {
+// If the module cannot be loaded, the changes of its values are refused: they could
+// not be undone.
+func TestModuleThatCannotBeLoaded(t *testing.T) {
 	b := newBench(t)
-	web := b.container("web", hosttest.ReadOnly)
+	web := b.addContainer("web", hosttest.ReadOnly)
 	b.machine.SetModule(nf.ModuleFact{Name: "nf_conntrack", State: nf.ModuleUnloaded})
 	b.want(nf.Node, ct, loaded)
 	b.wantNumber(nf.Node, udp, 60)
 	b.wantNumber(web, udp, 90)
 	b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Key: ct, Err: syscall.ENOEXEC})
-	r := b.ok(5)
-	b.outcome(r, nf.Node, ct, apply.Failed)
-	b.outcome(r, nf.Node, udp, apply.Skipped)
-	b.outcome(r, web, udp, apply.Refused)
+	r := b.mustRun(5)
+	b.checkOutcome(r, nf.Node, ct, apply.Failed)
+	b.checkOutcome(r, nf.Node, udp, apply.Skipped)
+	b.checkOutcome(r, web, udp, apply.Refused)
 }
 
-// Whoever stops a run leaves no target half done.
+// A run that is stopped leaves no target half done.
 func TestCancel(t *testing.T) {
 	b := newBench(t)
-	db, web := b.container("db", hosttest.ReadOnly), b.container("web", hosttest.ReadOnly)
+	db, web := b.addContainer("db", hosttest.ReadOnly), b.addContainer("web", hosttest.ReadOnly)
 	for _, c := range []nf.Target{nf.Node, db, web} {
 		b.wantNumber(c, icmp, 20)
 		b.wantNumber(c, udp, 90)
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
-	b.when(db, icmp, func() { cancel(errors.New("SIGTERM")) })
+	b.beforeChange(db, icmp, func() { cancel(errors.New("SIGTERM")) })
 	r, err := apply.Run(ctx, b.input())
 	if err == nil || !strings.Contains(err.Error(), "interrupted before change 4 of 6") || !errors.Is(err, context.Canceled) && !strings.Contains(err.Error(), "SIGTERM") {
 		t.Errorf("error %v", err)
@@ -395,41 +396,43 @@ func TestCancel(t *testing.T) {
 	if !r.Interrupted || exitOf(r.Verdict()) != 0 {
 		t.Errorf("interrupted %v, exit %d", r.Interrupted, exitOf(r.Verdict()))
 	}
-	b.outcome(r, nf.Node, udp, apply.Applied)
-	b.outcome(r, db, icmp, apply.Undone)
-	b.outcome(r, db, udp, apply.Skipped)
-	b.outcome(r, web, icmp, apply.Skipped)
-	b.reads(db, icmp, 30)
-	b.reads(nf.Node, udp, 90)
+	b.checkOutcome(r, nf.Node, udp, apply.Applied)
+	b.checkOutcome(r, db, icmp, apply.Undone)
+	b.checkOutcome(r, db, udp, apply.Skipped)
+	b.checkOutcome(r, web, icmp, apply.Skipped)
+	b.checkValue(db, icmp, 30)
+	b.checkValue(nf.Node, udp, 90)
 	if _, err := os.Stat(filepath.Join(b.path, "receipts", r.ID+".json")); err != nil {
 		t.Error(err)
 	}
-	b.on = nil
-	if r := b.ok(0); len(r.Recovered) != 0 {
-		t.Errorf("a run that was stopped in order left %v", r.Recovered)
+	b.onEvent = nil
+	if r := b.mustRun(0); len(r.Recovered) != 0 {
+		t.Errorf("the stopped run has left changes to recover: %v", r.Recovered)
 	}
 }
 
-// What other targets rely on by then is not undone but finished.
+// When a run is stopped, a target on which others rely by then is finished, and not
+// undone.
 func TestCancelFinishesWhatOthersRelyOn(t *testing.T) {
 	b := newBench(t)
-	web := b.container("web", hosttest.Own)
+	web := b.addContainer("web", hosttest.Own)
 	b.wantNumber(nf.Node, nf.KeyMax, 300000)
 	b.wantNumber(web, nf.KeyMax, 290000)
 	b.machine.SetModule(nf.ModuleFact{Name: "xt_extra", State: nf.ModuleLoaded})
 	b.want(nf.Node, nf.ModuleKey("xt_extra"), unloaded)
 	ctx, cancel := context.WithCancel(context.Background())
-	b.when(web, nf.KeyMax, cancel)
+	b.beforeChange(web, nf.KeyMax, cancel)
 	r, err := apply.Run(ctx, b.input())
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
-	b.outcome(r, nf.Node, nf.KeyMax, apply.Applied)
-	b.outcome(r, nf.Node, nf.ModuleKey("xt_extra"), apply.Applied)
-	b.reads(nf.Node, nf.KeyMax, 300000)
+	b.checkOutcome(r, nf.Node, nf.KeyMax, apply.Applied)
+	b.checkOutcome(r, nf.Node, nf.ModuleKey("xt_extra"), apply.Applied)
+	b.checkValue(nf.Node, nf.KeyMax, 300000)
 }
 
-// A saved plan of another state of things is stale, and nothing is applied.
+// If the id of a saved plan is not that of the present plan, it is stale and nothing
+// is applied.
 func TestStale(t *testing.T) {
 	b := newBench(t)
 	b.wantNumber(nf.Node, udp, 60)
@@ -441,35 +444,35 @@ func TestStale(t *testing.T) {
 		t.Error("something was applied")
 	}
 	b.plan = ""
-	id := b.ok(0).Plan
+	id := b.mustRun(0).Plan
 	b.machine.Put(nf.Node, udp, 30)
 	b.plan = id
-	// Memory has no part in the id: the same difference is the same plan.
-	b.ok(0)
+	// The id does not cover memory: the same difference is the same plan.
+	b.mustRun(0)
 }
 
-// Clocks may jump: receipts keep their order, and nothing else looks at it.
-func TestClockGoesBack(t *testing.T) {
+// If the clock is set back, receipts stay in order, and nothing else depends on it.
+func TestClockSetBack(t *testing.T) {
 	b := newBench(t)
 	b.tick = -time.Hour
 	b.wantNumber(nf.Node, udp, 60)
-	first := b.ok(0)
-	second := b.ok(0)
+	first := b.mustRun(0)
+	second := b.mustRun(0)
 	if !first.FinishedAt.Before(first.StartedAt) || second.ID <= first.ID {
 		t.Errorf("from %s to %s, then %s after %s", first.StartedAt, first.FinishedAt, second.ID, first.ID)
 	}
 }
 
-// A thousand changes cost as many fsyncs as ten.
+// The number of fsyncs does not grow with the number of changes.
 func TestFewFsyncs(t *testing.T) {
 	b := newBench(t)
 	for i := range 500 {
-		c := b.container(fmt.Sprintf("c%03d", i), hosttest.ReadOnly)
+		c := b.addContainer(fmt.Sprintf("c%03d", i), hosttest.ReadOnly)
 		b.wantNumber(c, icmp, 20)
 		b.wantNumber(c, udp, 90)
 	}
 	before := b.disk.Syncs
-	if r := b.ok(0); r.Summary.Applied != 1000 {
+	if r := b.mustRun(0); r.Summary.Applied != 1000 {
 		t.Fatalf("%+v", r.Summary)
 	}
 	if n := b.disk.Syncs - before; n > 8 {

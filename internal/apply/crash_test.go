@@ -17,62 +17,63 @@ import (
 	"nfsync.dev/nfsync/internal/state/statetest"
 )
 
-// crash is the panic that stands for kill -9.
+// crash is a panic that ends a run as kill -9 does.
 type crash struct{}
 
-// bomb crashes at one step: before or after any call of the machine or the
-// disk.
-type bomb struct{ at, steps int }
+// crasher crashes at one step. A step is before or after any call of the machine or
+// the disk.
+type crasher struct{ at, steps int }
 
-func (b *bomb) step() {
+func (b *crasher) step() {
 	if b.steps++; b.steps == b.at {
 		panic(crash{})
 	}
 }
 
-func (b *bomb) disk(string, string) error {
+func (b *crasher) disk(string, string) error {
 	b.step()
 	return nil
 }
 
-// mined is a machine with a bomb before and after the effect of each call.
-type mined struct {
+// crashMachine is a machine with a step before each call, and after each change.
+type crashMachine struct {
 	*hosttest.Machine
-	bomb *bomb
+	crasher *crasher
 }
 
-func (m mined) List(ctx context.Context) (nf.Snapshot, error) {
-	m.bomb.step()
+func (m crashMachine) List(ctx context.Context) (nf.Snapshot, error) {
+	m.crasher.step()
 	return m.Machine.List(ctx)
 }
 
-func (m mined) Observe(ctx context.Context, listed nf.Snapshot, ask nf.Ask) (nf.Snapshot, error) {
-	m.bomb.step()
+func (m crashMachine) Observe(ctx context.Context, listed nf.Snapshot, ask nf.Ask) (nf.Snapshot, error) {
+	m.crasher.step()
 	return m.Machine.Observe(ctx, listed, ask)
 }
 
-func (m mined) Refresh(ctx context.Context, s *nf.Snapshot, c nf.Change) error {
-	m.bomb.step()
+func (m crashMachine) Refresh(ctx context.Context, s *nf.Snapshot, c nf.Change) error {
+	m.crasher.step()
 	return m.Machine.Refresh(ctx, s, c)
 }
 
-func (m mined) Set(ctx context.Context, s *nf.Snapshot, c nf.Change) error {
-	m.bomb.step()
+func (m crashMachine) Set(ctx context.Context, s *nf.Snapshot, c nf.Change) error {
+	m.crasher.step()
 	err := m.Machine.Set(ctx, s, c)
-	m.bomb.step()
+	m.crasher.step()
 	return err
 }
 
-// blast runs until the bomb goes off at that step, or the run ends. It tells
-// how many steps there were.
-func (b *bench) blast(at int) (steps int, crashed bool, r apply.Receipt, err error) {
-	m := &bomb{at: at}
-	b.wrapped = mined{b.machine, m}
-	return b.explode(m)
+// crashAt runs, and crashes at that step if the run has so many. It returns the
+// number of steps; 0 runs to the end.
+func (b *bench) crashAt(at int) (steps int, crashed bool, r apply.Receipt, err error) {
+	m := &crasher{at: at}
+	b.wrapped = crashMachine{b.machine, m}
+	return b.runCrashing(m)
 }
 
-// explode runs on a machine that is mined, and on a disk that is too.
-func (b *bench) explode(m *bomb) (steps int, crashed bool, r apply.Receipt, err error) {
+// runCrashing runs with the steps of the crasher. The machine must have them
+// already; runCrashing adds those of the disk.
+func (b *bench) runCrashing(m *crasher) (steps int, crashed bool, r apply.Receipt, err error) {
 	b.disk.Before, b.disk.After = m.disk, m.disk
 	defer func() {
 		b.wrapped, b.disk.Before, b.disk.After = nil, nil, nil
@@ -88,11 +89,11 @@ func (b *bench) explode(m *bomb) (steps int, crashed bool, r apply.Receipt, err 
 	return steps, false, r, err
 }
 
-// scenario prepares a node and says what is wanted of it.
+// scenario is a node and the wants for it.
 type scenario struct {
 	name    string
 	prepare func(*bench)
-	code    int // of a run that does not crash
+	code    int // exit code of a run that does not crash
 }
 
 func scenarios() []scenario {
@@ -104,14 +105,14 @@ func scenarios() []scenario {
 			b.wantNumber(nf.Node, nf.KeyMax, 300000)
 			b.wantNumber(nf.Node, udp, 60)
 			for _, name := range []string{"db", "web"} {
-				c := b.container(name, hosttest.Own)
+				c := b.addContainer(name, hosttest.Own)
 				b.wantNumber(c, nf.KeyMax, 290000)
 				b.wantNumber(c, udp, 60)
 			}
 		}, 0},
 		{"raise, then a one-way change", func(b *bench) {
 			b.wantNumber(nf.Node, nf.KeyMax, 300000)
-			c := b.container("web", hosttest.Own)
+			c := b.addContainer("web", hosttest.Own)
 			b.wantNumber(c, nf.KeyMax, 290000)
 			b.wantNumber(c, udp, 60)
 			b.machine.SetModule(nf.ModuleFact{Name: "xt_extra", State: nf.ModuleLoaded})
@@ -122,7 +123,7 @@ func scenarios() []scenario {
 			b.wantNumber(nf.Node, nf.KeyBuckets, 1000)
 			b.wantNumber(nf.Node, udp, 60)
 			for _, name := range []string{"db", "web"} {
-				c := b.container(name, hosttest.Own)
+				c := b.addContainer(name, hosttest.Own)
 				b.wantNumber(c, nf.KeyMax, 900)
 				b.wantNumber(c, udp, 60)
 			}
@@ -133,37 +134,37 @@ func scenarios() []scenario {
 			b.want(nf.Node, nf.ModuleKey("nf_conntrack_ftp"), loaded)
 			b.wantNumber(nf.Node, icmp, 20)
 			b.wantNumber(nf.Node, udp, 60)
-			c := b.container("web", hosttest.ReadOnly)
+			c := b.addContainer("web", hosttest.ReadOnly)
 			b.wantNumber(c, icmp, 20)
 			b.wantNumber(c, udp, 60)
 		}, 0},
 		{"both layers", func(b *bench) {
-			b.bootFiles()
+			b.addBootLayer()
 			b.machine.PutBoot(nf.KeyMax, nf.Number(100))
 			b.machine.PutBoot(nf.ModuleKey("nf_conntrack_ftp"), unloaded)
 			b.want(nf.Node, nf.ModuleKey("nf_conntrack_ftp"), loaded)
 			b.want(nf.Node, nf.ModuleKey("nf_nat"), loaded)
 			b.wantNumber(nf.Node, nf.KeyMax, 300000)
 			b.wantNumber(nf.Node, udp, 60)
-			c := b.container("web", hosttest.ReadOnly)
+			c := b.addContainer("web", hosttest.ReadOnly)
 			b.wantNumber(c, udp, 60)
 		}, 0},
 		{"a module that is kept out", func(b *bench) {
-			b.bootFiles()
+			b.addBootLayer()
 			b.machine.SetModule(nf.ModuleFact{Name: "xt_extra", State: nf.ModuleLoaded})
 			b.machine.PutBoot(nf.ModuleKey("xt_extra"), loaded)
 			b.want(nf.Node, nf.ModuleKey("xt_extra"), unloaded)
 			b.wantNumber(nf.Node, udp, 60)
 		}, 0},
 		{"a boot file that cannot be written", func(b *bench) {
-			b.bootFiles()
+			b.addBootLayer()
 			b.wantNumber(nf.Node, nf.KeyMax, 300000)
 			b.wantNumber(nf.Node, udp, 60)
-			b.wantNumber(b.container("web", hosttest.ReadOnly), udp, 60)
+			b.wantNumber(b.addContainer("web", hosttest.ReadOnly), udp, 60)
 			b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Key: udp, Layer: nf.LayerBoot, Err: syscall.EROFS})
 		}, 5},
 		{"a failure", func(b *bench) {
-			c := b.container("web", hosttest.ReadOnly)
+			c := b.addContainer("web", hosttest.ReadOnly)
 			b.wantNumber(nf.Node, udp, 60)
 			b.wantNumber(c, generic, 500)
 			b.wantNumber(c, icmp, 20)
@@ -171,13 +172,13 @@ func scenarios() []scenario {
 			b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Target: c, Key: udp, Kind: hosttest.Fail, Err: syscall.EINVAL})
 		}, 5},
 		{"a failure after its effect", func(b *bench) {
-			c := b.container("web", hosttest.ReadOnly)
+			c := b.addContainer("web", hosttest.ReadOnly)
 			b.wantNumber(c, icmp, 20)
 			b.wantNumber(c, udp, 60)
 			b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Target: c, Key: udp, Kind: hosttest.FailAfter, Times: 1})
 		}, 5},
 		{"a failure that cannot be undone", func(b *bench) {
-			c := b.container("web", hosttest.ReadOnly)
+			c := b.addContainer("web", hosttest.ReadOnly)
 			b.wantNumber(nf.Node, udp, 60)
 			b.wantNumber(c, icmp, 20)
 			b.wantNumber(c, udp, 60)
@@ -187,15 +188,15 @@ func scenarios() []scenario {
 	}
 }
 
-// values are what the wants are about.
-func (b *bench) values() map[place]nf.Value {
-	found := map[place]nf.Value{}
+// wantedValues returns the present values of the wanted keys, in each layer.
+func (b *bench) wantedValues() map[place]nf.Value {
+	values := map[place]nf.Value{}
 	for _, w := range b.wants {
 		for _, l := range b.layers(w) {
-			found[key(w, l)] = b.value(w, l)
+			values[placeOf(w, l)] = b.value(w, l)
 		}
 	}
-	return found
+	return values
 }
 
 type place struct {
@@ -204,16 +205,16 @@ type place struct {
 	layer  nf.Layer
 }
 
-func key(w nf.Want, l nf.Layer) place { return place{w.Target, w.Key, l} }
+func placeOf(w nf.Want, l nf.Layer) place { return place{w.Target, w.Key, l} }
 
-// bootFiles gives the node a boot layer, in which the wants are to be met too.
-func (b *bench) bootFiles() {
-	b.boots = true
+// addBootLayer gives the node a boot layer, to which its wants then apply too.
+func (b *bench) addBootLayer() {
+	b.hasBoot = true
 	b.machine.SetBootFiles()
 }
 
 func (b *bench) layers(w nf.Want) []nf.Layer {
-	if b.boots && w.Target.IsNode() {
+	if b.hasBoot && w.Target.IsNode() {
 		return []nf.Layer{nf.LayerLive, nf.LayerBoot}
 	}
 	return []nf.Layer{nf.LayerLive}
@@ -226,20 +227,20 @@ func (b *bench) value(w nf.Want, l nf.Layer) nf.Value {
 	return b.machine.Value(w.Target, w.Key)
 }
 
-// settled is an error unless each target is wholly as before, or wholly as
-// wanted. One-way changes may stand by themselves. The defaults that a module
-// brings are as good as absent.
-func (b *bench) settled(before map[place]nf.Value) error {
+// checkSettled returns an error unless all values of each target are as before, or
+// all are as wanted. One-way changes may differ from the rest. A value that was
+// absent may be the default of a module that has been loaded.
+func (b *bench) checkSettled(before map[place]nf.Value) error {
 	fresh := hosttest.New()
 	c := fresh.AddContainer("any")
 	was, is := map[nf.Target]bool{}, map[nf.Target]bool{}
 	for _, w := range b.wants {
 		for _, l := range b.layers(w) {
-			now, old := b.value(w, l), before[key(w, l)]
+			now, old := b.value(w, l), before[placeOf(w, l)]
 			if l == nf.LayerLive && old.IsAbsent() && now == fresh.Value(c, w.Key) {
 				now = old
 			}
-			if now != old && !same(w, l, now) {
+			if now != old && !isWanted(w, l, now) {
 				return fmt.Errorf("%s of %s is %s, neither %s nor %s", w.Key, w.Target, now, old, w.Wish)
 			}
 			if w.Wish.Value == unloaded {
@@ -251,13 +252,14 @@ func (b *bench) settled(before map[place]nf.Value) error {
 	}
 	for t := range was {
 		if was[t] && is[t] {
-			return fmt.Errorf("%s is half done: %v", t, b.values())
+			return fmt.Errorf("%s is half done: %v", t, b.wantedValues())
 		}
 	}
 	return nil
 }
 
-func same(w nf.Want, l nf.Layer, v nf.Value) bool {
+// isWanted reports whether a value of that layer fulfils the want.
+func isWanted(w nf.Want, l nf.Layer, v nf.Value) bool {
 	if l == nf.LayerBoot {
 		return v == w.Wish.Value
 	}
@@ -271,21 +273,22 @@ func same(w nf.Want, l nf.Layer, v nf.Value) bool {
 	return v == w.Wish.Value
 }
 
-// afterwards checks what the contract promises of a crash: the next run brings
-// each target to before or to after, or says stuck and goes on saying so.
-func (b *bench) afterwards(before map[place]nf.Value, faulty bool) error {
+// checkRecovery checks the contract after a crash: the next run leaves each target
+// as before or as wanted, or it is stuck and stays so. faulty means that a change of
+// the scenario fails.
+func (b *bench) checkRecovery(before map[place]nf.Value, faulty bool) error {
 	b.open()
 	wants := b.wants
 	b.wants = nil // the next run only recovers
 	_, err := b.run()
 	b.wants = wants
 	if errors.Is(err, apply.ErrStuck) {
-		return b.staysStuck(before, faulty)
+		return b.checkStaysStuck(before, faulty)
 	}
 	if err != nil {
 		return err
 	}
-	if err := b.settled(before); err != nil {
+	if err := b.checkSettled(before); err != nil {
 		return err
 	}
 	if faulty {
@@ -293,20 +296,20 @@ func (b *bench) afterwards(before map[place]nf.Value, faulty bool) error {
 	}
 	r, err := b.run()
 	if err != nil || exitOf(r.Verdict()) != 0 {
-		return fmt.Errorf("the run after the recovery: exit %d, %w, %+v", exitOf(r.Verdict()), err, r.Results)
+		return fmt.Errorf("run after the recovery: exit %d, %w, %+v", exitOf(r.Verdict()), err, r.Results)
 	}
 	for _, w := range wants {
 		for _, l := range b.layers(w) {
-			if v := b.value(w, l); !same(w, l, v) {
+			if v := b.value(w, l); !isWanted(w, l, v) {
 				return fmt.Errorf("%s: %s of %s is %s in the end, want %s", l, w.Key, w.Target, v, w.Wish)
 			}
 		}
 	}
-	return b.remembers()
+	return b.checkMemory()
 }
 
-// remembers is an error unless memory knows that nfsync itself has set all.
-func (b *bench) remembers() error {
+// checkMemory returns an error unless memory has that nfsync set every wanted key.
+func (b *bench) checkMemory() error {
 	m, err := b.state.Memory()
 	if err != nil {
 		return err
@@ -319,7 +322,9 @@ func (b *bench) remembers() error {
 	return nil
 }
 
-func (b *bench) staysStuck(before map[place]nf.Value, faulty bool) error {
+// checkStaysStuck returns an error unless further runs are refused and change
+// nothing, recover reports what is stuck, and the other targets are settled.
+func (b *bench) checkStaysStuck(before map[place]nf.Value, faulty bool) error {
 	if !faulty {
 		return errors.New("stuck, although nothing fails")
 	}
@@ -344,17 +349,17 @@ func (b *bench) staysStuck(before map[place]nf.Value, faulty bool) error {
 	all := b.wants
 	defer func() { b.wants = all }()
 	b.wants = slices.DeleteFunc(slices.Clone(all), func(w nf.Want) bool { return stuck[w.Target] })
-	return b.settled(before)
+	return b.checkSettled(before)
 }
 
-// TestCrashAnywhere crashes a run at each of its steps, and the recovery after
-// it at each of its steps again.
+// TestCrashAnywhere crashes a run at each of its steps, and the recovery after each
+// crash at some of its steps.
 func TestCrashAnywhere(t *testing.T) {
 	for _, s := range scenarios() {
 		t.Run(s.name, func(t *testing.T) {
 			probe := newBench(t)
 			s.prepare(probe)
-			steps, _, r, err := probe.blast(0)
+			steps, _, r, err := probe.crashAt(0)
 			if err != nil || exitOf(r.Verdict()) != s.code {
 				t.Fatalf("without a crash: exit %d, %v", exitOf(r.Verdict()), err)
 			}
@@ -367,34 +372,34 @@ func TestCrashAnywhere(t *testing.T) {
 	}
 }
 
-// crashTwice crashes a run at one step and the next run at another; it returns
-// the step for the next time, or -1 where the second run had fewer steps. A
-// recovery has few steps in which something happens: every fifth is tried.
+// crashTwice crashes a run at one step and the next run at another. If again is 0
+// the next run does not crash. It returns the next step to try for again: every
+// fifth, or -1 if the second run had fewer steps.
 func crashTwice(t *testing.T, s scenario, at, again int) int {
 	t.Helper()
 	b := newCrashBench(t)
 	defer b.close()
 	s.prepare(b)
-	before := b.values()
-	if _, crashed, _, err := b.blast(at); !crashed {
+	before := b.wantedValues()
+	if _, crashed, _, err := b.crashAt(at); !crashed {
 		t.Fatalf("step %d: no crash, %v", at, err)
 	}
 	next := -1
 	if again > 0 {
-		if _, crashed, _, _ := b.blast(again); crashed {
+		if _, crashed, _, _ := b.crashAt(again); crashed {
 			next = again + 5
 		}
 	} else {
 		next = 1 + at%5
 	}
-	if err := b.afterwards(before, s.code != 0); err != nil {
+	if err := b.checkRecovery(before, s.code != 0); err != nil {
 		t.Fatalf("crash at step %d, then at %d: %v", at, again, err)
 	}
 	return next
 }
 
-// newCrashBench is newBench with directories that go before the test ends, in
-// memory where that is possible.
+// newCrashBench returns a bench as newBench does, but with directories in memory, if
+// possible, that close removes before the test ends.
 func newCrashBench(t testing.TB) *bench {
 	b := &bench{t: t, machine: hosttest.New(), disk: &statetest.Disk{}}
 	parent := "/dev/shm"
@@ -416,8 +421,8 @@ func (b *bench) close() {
 	_ = os.RemoveAll(b.runDir)
 }
 
-// TestCrashProperty crashes random runs again and again, with and without the
-// loss of what was not fsynced.
+// TestCrashProperty crashes random runs several times, with and without the loss of
+// what was not fsynced.
 func TestCrashProperty(t *testing.T) {
 	all := scenarios()
 	rapid.Check(t, func(rt *rapid.T) {
@@ -426,13 +431,13 @@ func TestCrashProperty(t *testing.T) {
 		defer b.close()
 		s.prepare(b)
 		b.wants = slices.DeleteFunc(b.wants, func(w nf.Want) bool {
-			_, free := w.Key.Timeout() // no other want needs it
-			return free && rapid.Bool().Draw(rt, "less")
+			_, optional := w.Key.Timeout() // no other want needs it
+			return optional && rapid.Bool().Draw(rt, "less")
 		})
-		before := b.values()
+		before := b.wantedValues()
 		faulty := s.code != 0
 		for range rapid.IntRange(1, 5).Draw(rt, "crashes") {
-			b.blast(rapid.IntRange(1, 120).Draw(rt, "step"))
+			b.crashAt(rapid.IntRange(1, 120).Draw(rt, "step"))
 			if rapid.Bool().Draw(rt, "power cut") {
 				if err := b.disk.PowerCut(b.path, func(n int) int { return rapid.IntRange(0, n).Draw(rt, "survives") }); err != nil {
 					rt.Fatal(err)
@@ -440,34 +445,34 @@ func TestCrashProperty(t *testing.T) {
 			}
 			b.open()
 		}
-		if err := b.afterwards(before, faulty); err != nil {
+		if err := b.checkRecovery(before, faulty); err != nil {
 			rt.Fatal(err)
 		}
 	})
 }
 
-// Nothing is left of what was done to an instance that is no more: neither
-// after a restart of the node nor of the container.
+// A live value ends with its instance. After a restart of the node or the container,
+// or its removal, the recovery changes nothing.
 func TestRestartSettles(t *testing.T) {
 	for name, restart := range map[string]func(*bench, nf.Target){
 		"node":      func(b *bench, _ nf.Target) { b.machine.Reboot() },
 		"container": func(b *bench, c nf.Target) { b.machine.Recreate(c) },
-		"gone":      func(b *bench, c nf.Target) { b.machine.Remove(c) },
+		"removed":   func(b *bench, c nf.Target) { b.machine.Remove(c) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
-			c := b.container("web", hosttest.ReadOnly)
+			c := b.addContainer("web", hosttest.ReadOnly)
 			b.wantNumber(c, icmp, 20)
 			b.wantNumber(c, udp, 60)
 			at := 1
 			for len(b.machine.Calls()) == 0 {
-				b.blast(at)
+				b.crashAt(at)
 				at++
 			}
 			restart(b, c)
 			calls := len(b.machine.Calls())
 			b.wants = nil
-			r := b.ok(0)
+			r := b.mustRun(0)
 			if len(b.machine.Calls()) != calls || len(r.Recovered) != 2 {
 				t.Errorf("changed %v, recovered %+v", b.machine.Calls()[calls:], r.Recovered)
 			}
@@ -486,7 +491,7 @@ func TestRecoveryUndoesAnotherValue(t *testing.T) {
 	b.wantNumber(nf.Node, udp, 60)
 	at := 1
 	for len(b.machine.Calls()) == 0 {
-		b.blast(at)
+		b.crashAt(at)
 		at++
 	}
 	b.machine.Put(nf.Node, udp, 45)
@@ -494,94 +499,95 @@ func TestRecoveryUndoesAnotherValue(t *testing.T) {
 	if len(report.Left) != 1 || report.Left[0].Reads != nf.Number(45) || report.Left[0].Stuck || exitOf(report.Verdict()) != 0 {
 		t.Errorf("report %+v", report)
 	}
-	b.reads(nf.Node, udp, 45)
+	b.checkValue(nf.Node, udp, 45)
 	b.wants = nil
-	r := b.ok(0)
-	b.reads(nf.Node, udp, 30)
+	r := b.mustRun(0)
+	b.checkValue(nf.Node, udp, 30)
 	if len(r.Recovered) != 1 || r.Recovered[0].Outcome != apply.Undone {
 		t.Errorf("recovered %+v", r.Recovered)
 	}
 }
 
-// What was left in a container that has another name since is undone.
-func TestRecoveryOfARenamedContainer(t *testing.T) {
+// What an interrupted run has left in a container is undone, even if the container
+// was renamed since.
+func TestRecoveryOfRenamedContainer(t *testing.T) {
 	b := newVirtuozzo(t)
-	web := b.running("101")
+	web := b.addRunning("101")
 	b.wantNumber(web, udp, 60)
 	for at := 1; len(b.machine.Calls()) == 0 && at < 100; at++ {
-		b.blast(at)
+		b.crashAt(at)
 	}
 	b.machine.Put(web, udp, 45)
 	renamed := b.machine.Rename(web, "shop")
 	b.wants = nil
-	r := b.ok(0)
-	b.reads(renamed, udp, 30)
+	r := b.mustRun(0)
+	b.checkValue(renamed, udp, 30)
 	if len(r.Recovered) != 1 || r.Recovered[0].Outcome != apply.Undone {
 		t.Errorf("recovered %+v", r.Recovered)
 	}
 }
 
-// A container that is renamed while a run looks is the same one.
-func TestRenamedBetweenTwoLooks(t *testing.T) {
+// A container that is renamed after the wants were resolved is the same container.
+func TestRenamedAfterList(t *testing.T) {
 	b := newVirtuozzo(t)
-	web := b.running("101")
-	b.wantNumber(web, udp, 60) // under the name that the list had
+	web := b.addRunning("101")
+	b.wantNumber(web, udp, 60) // under the old name
 	renamed := b.machine.Rename(web, "shop")
-	r := b.ok(0)
-	b.outcome(r, renamed, udp, apply.Applied)
-	b.reads(renamed, udp, 60)
+	r := b.mustRun(0)
+	b.checkOutcome(r, renamed, udp, apply.Applied)
+	b.checkValue(renamed, udp, 60)
 }
 
-// Targets are settled in reverse, so that the node can be undone after the
-// containers that rely on it.
-func TestRecoveryGoesBackwards(t *testing.T) {
+// Recovery settles targets in reverse order, so that the containers that rely on the
+// node are undone before it.
+func TestRecoveryInReverse(t *testing.T) {
 	b := newBench(t)
-	web := b.container("web", hosttest.Own)
+	web := b.addContainer("web", hosttest.Own)
 	b.wantNumber(nf.Node, nf.KeyMax, 300000)
 	b.wantNumber(web, nf.KeyMax, 290000)
 	b.wantNumber(web, udp, 60)
 	b.machine.SetModule(nf.ModuleFact{Name: "xt_extra", State: nf.ModuleLoaded})
 	b.want(nf.Node, nf.ModuleKey("xt_extra"), unloaded)
-	b.when(web, udp, func() { panic(crash{}) })
-	b.blast(0)
-	b.reads(web, nf.KeyMax, 290000)
-	b.on, b.wants = nil, nil
-	b.ok(0)
-	b.reads(web, nf.KeyMax, 262144)
-	b.reads(nf.Node, nf.KeyMax, 262144)
+	b.beforeChange(web, udp, func() { panic(crash{}) })
+	b.crashAt(0)
+	b.checkValue(web, nf.KeyMax, 290000)
+	b.onEvent, b.wants = nil, nil
+	b.mustRun(0)
+	b.checkValue(web, nf.KeyMax, 262144)
+	b.checkValue(nf.Node, nf.KeyMax, 262144)
 	if v := b.machine.Value(nf.Node, nf.ModuleKey("xt_extra")); v != loaded {
 		t.Errorf("xt_extra is %s", v)
 	}
 }
 
-// A node that cannot be observed does not keep a person from accepting.
+// A person can accept the present state even if the node cannot be observed.
 func TestAcceptUnobserved(t *testing.T) {
-	b, db, _ := stuckBench(t)
-	b.ok(6)
+	b, db, _ := newStuckBench(t)
+	b.mustRun(6)
 	b.machine.Heal()
 	b.machine.Inject(hosttest.Fault{Op: hosttest.OpObserve, Times: 1})
 	report := b.recover(true)
 	if len(report.Left) != 1 || !report.Left[0].Reads.IsUnknown() {
 		t.Errorf("report %+v", report)
 	}
-	b.ok(0)
-	b.reads(db, udp, 90)
+	b.mustRun(0)
+	b.checkValue(db, udp, 90)
 }
 
-// Accepting takes an interrupted run's values as they are.
+// Accepting leaves the values of an interrupted run as they are.
 func TestAcceptInterrupted(t *testing.T) {
 	b := newBench(t)
 	b.wantNumber(nf.Node, icmp, 20)
 	b.wantNumber(nf.Node, udp, 60)
 	at := 1
 	for len(b.machine.Calls()) == 0 {
-		b.blast(at)
+		b.crashAt(at)
 		at++
 	}
 	b.recover(true)
 	b.wants = nil
-	if r := b.ok(0); len(r.Recovered) != 0 {
+	if r := b.mustRun(0); len(r.Recovered) != 0 {
 		t.Errorf("recovered %+v", r.Recovered)
 	}
-	b.reads(nf.Node, icmp, 20)
+	b.checkValue(nf.Node, icmp, 20)
 }

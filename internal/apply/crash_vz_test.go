@@ -15,54 +15,53 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// halved is a mined machine on which a crash can also come in the middle of a
-// restart: the container is stopped, and nobody has started it yet. It counts the
+// restartCrashMachine is a crashMachine that can also crash in the middle of a
+// restart, when the container is stopped and not yet started. It counts the
 // instances that nfsync has ended.
-type halved struct {
-	mined
+type restartCrashMachine struct {
+	crashMachine
 	ended map[nf.Target]int
 }
 
-func (m halved) Set(ctx context.Context, s *nf.Snapshot, c nf.Change) error {
+func (m restartCrashMachine) Set(ctx context.Context, s *nf.Snapshot, c nf.Change) error {
 	if c.Key != nf.KeyRestart {
-		return m.mined.Set(ctx, s, c)
+		return m.crashMachine.Set(ctx, s, c)
 	}
-	m.bomb.step()
-	if m.bomb.steps+1 == m.bomb.at {
+	m.crasher.step()
+	if m.crasher.steps+1 == m.crasher.at {
 		m.Stop(c.Target)
 		m.ended[c.Target]++
 	}
-	m.bomb.step()
+	m.crasher.step()
 	_, was := m.State(c.Target)
 	err := m.Machine.Set(ctx, s, c)
 	if _, is := m.State(c.Target); is != was {
 		m.ended[c.Target]++
 	}
-	m.bomb.step()
+	m.crasher.step()
 	return err
 }
 
-// vzScenario is a node with containers of Virtuozzo, and what is wanted of it.
+// vzScenario is a node with containers of Virtuozzo, and the wants for it.
 type vzScenario struct {
 	name    string
 	prepare func(*bench)
-	code    int // of a run that does not crash
-	// broken restarts do not bring the level, whatever nfsync does.
-	broken bool
+	code    int  // exit code of a run that does not crash
+	broken  bool // no restart makes the wanted level live
 }
 
 func vzScenarios() []vzScenario {
 	return []vzScenario{
 		{"one restart", func(b *bench) {
-			b.wantLevel(b.running("101"), stateful, nf.RestartAllow)
+			b.wantLevel(b.addRunning("101"), stateful, nf.RestartAllow)
 		}, 0, false},
 		{"restarts beside everything else", func(b *bench) {
-			b.bounds.Max = 2
-			web, mail := b.running("101"), b.running("102")
+			b.restartBounds.Max = 2
+			web, mail := b.addRunning("101"), b.addRunning("102")
 			b.wantLevel(web, stateful, nf.RestartAllow)
 			b.wantNumber(web, udp, 60)
 			b.wantLevel(mail, stateless, nf.RestartAllow)
-			b.wantLevel(b.running("103"), stateless, nf.RestartStage)
+			b.wantLevel(b.addRunning("103"), stateless, nf.RestartStage)
 			b.wantLevel(b.machine.AddVZ(hosttest.VZ{ID: "104", Saved: full, State: nf.StateStopped}), stateful, nf.RestartAllow)
 			b.wantNumber(nf.Node, udp, 60)
 		}, 0, false},
@@ -70,30 +69,30 @@ func vzScenarios() []vzScenario {
 			b.wantLevel(b.machine.AddVZ(hosttest.VZ{ID: "101", Saved: stateful, Live: full}), stateful, nf.RestartAllow)
 		}, 0, false},
 		{"a restart that brings nothing", func(b *bench) {
-			web := b.running("101")
+			web := b.addRunning("101")
 			b.machine.SetStartLevel(web, full)
 			b.wantLevel(web, stateful, nf.RestartAllow)
 		}, 3, true},
 		{"a restart that fails", func(b *bench) {
-			b.wantLevel(b.running("101"), stateful, nf.RestartAllow)
+			b.wantLevel(b.addRunning("101"), stateful, nf.RestartAllow)
 			b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Key: nf.KeyRestart, Times: 1})
 		}, 5, false},
 		{"a restart that fails half-way", func(b *bench) {
-			b.wantLevel(b.running("101"), stateful, nf.RestartAllow)
+			b.wantLevel(b.addRunning("101"), stateful, nf.RestartAllow)
 			b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Key: nf.KeyRestart, Kind: hosttest.Halt})
 		}, 5, true},
 	}
 }
 
-// vzBench is a bench with what it counts.
+// vzBench is a bench that counts restarts.
 type vzBench struct {
 	*bench
-	ended   map[nf.Target]int    // instances that nfsync has ended
-	initial map[nf.Target]string // the containers' instances
+	ended   map[nf.Target]int    // number of instances that nfsync has ended
+	initial map[nf.Target]string // instance before the first run
 }
 
-func (s vzScenario) bench(b *bench) *vzBench {
-	b.virtuozzo()
+func (s vzScenario) newBench(b *bench) *vzBench {
+	b.useVirtuozzo()
 	s.prepare(b)
 	v := &vzBench{b, map[nf.Target]int{}, map[nf.Target]string{}}
 	for _, w := range b.wants {
@@ -104,21 +103,21 @@ func (s vzScenario) bench(b *bench) *vzBench {
 	return v
 }
 
-// blast runs until the bomb goes off at that step, or the run ends.
-func (b *vzBench) blast(at int) (steps int, crashed bool, r apply.Receipt, err error) {
-	m := &bomb{at: at}
-	b.wrapped = halved{mined{b.machine, m}, b.ended}
-	return b.explode(m)
+// crashAt is crashAt of bench, with a restartCrashMachine.
+func (b *vzBench) crashAt(at int) (steps int, crashed bool, r apply.Receipt, err error) {
+	m := &crasher{at: at}
+	b.wrapped = restartCrashMachine{crashMachine{b.machine, m}, b.ended}
+	return b.runCrashing(m)
 }
 
 func (b *vzBench) run() (apply.Receipt, error) {
-	_, _, r, err := b.blast(0)
+	_, _, r, err := b.crashAt(0)
 	return r, err
 }
 
-// honest checks what holds at any time: no container is restarted twice for one
-// want, and none that may not be.
-func (b *vzBench) honest() error {
+// checkRestartCounts returns an error if a container was restarted twice for one
+// want, or at all without restart: allow. This holds at any time.
+func (b *vzBench) checkRestartCounts() error {
 	for _, w := range b.wants {
 		if n := b.ended[w.Target]; w.Key == nf.KeyLevel && (n > 1 || n > 0 && w.Restart != nf.RestartAllow) {
 			return fmt.Errorf("%s was restarted %d times", w.Target, n)
@@ -127,8 +126,9 @@ func (b *vzBench) honest() error {
 	return nil
 }
 
-// savedOrAsBefore is an error unless each saved level is as before or as wanted.
-func (b *vzBench) savedOrAsBefore() error {
+// checkSavedLevels returns an error unless each saved level is as before or as
+// wanted.
+func (b *vzBench) checkSavedLevels() error {
 	for _, w := range b.wants {
 		if w.Key != nf.KeyLevel {
 			continue
@@ -140,9 +140,9 @@ func (b *vzBench) savedOrAsBefore() error {
 	return nil
 }
 
-// afterwards checks what the contract promises after a crash: a recovery that
-// restarts nothing, then runs that bring what is wanted with no restart too many.
-func (b *vzBench) afterwards(s vzScenario) error {
+// checkRecovery checks the contract after a crash: the recovery restarts nothing,
+// and further runs reach what is wanted with at most one restart a container.
+func (b *vzBench) checkRecovery(s vzScenario) error {
 	b.open()
 	b.machine.Heal()
 	ended := maps.Clone(b.ended)
@@ -156,7 +156,7 @@ func (b *vzBench) afterwards(s vzScenario) error {
 	if !maps.Equal(ended, b.ended) {
 		return errors.New("the recovery has restarted a container")
 	}
-	if err := errors.Join(b.savedOrAsBefore(), b.honest(), plain(r)); err != nil {
+	if err := errors.Join(b.checkSavedLevels(), b.checkRestartCounts(), checkReasons(r)); err != nil {
 		return fmt.Errorf("after the recovery: %w", err)
 	}
 	stopped := b.startStopped()
@@ -165,16 +165,17 @@ func (b *vzBench) afterwards(s vzScenario) error {
 			return err
 		}
 	}
-	made := len(b.made())
+	made := len(b.calls())
 	r, err = b.run()
-	if err != nil || len(b.made()) != made {
-		return fmt.Errorf("it does not come to rest: %v, %w", r.Results, err)
+	if err != nil || len(b.calls()) != made {
+		return fmt.Errorf("a further run still makes changes: %v, %w", r.Results, err)
 	}
-	return errors.Join(b.honest(), b.reached(s, r, stopped))
+	return errors.Join(b.checkRestartCounts(), b.checkEnd(s, r, stopped))
 }
 
-// plain is an error where a recovery claims something without saying why.
-func plain(r apply.Receipt) error {
+// checkReasons returns an error unless each recovered change has an outcome and a
+// reason, and none is stuck.
+func checkReasons(r apply.Receipt) error {
 	for _, result := range r.Recovered {
 		if result.Outcome == "" || result.Reason == "" || result.Outcome == apply.Stuck {
 			return fmt.Errorf("%s of %s ended as %q: %q %s", result.Key, result.Target, result.Outcome, result.Reason, result.Error)
@@ -183,8 +184,8 @@ func plain(r apply.Receipt) error {
 	return nil
 }
 
-// startStopped starts, as an admin, the containers that a crash in the middle of
-// their restart has left stopped.
+// startStopped starts, as an admin would, the containers that a crash in the middle
+// of their restart has left stopped. It returns them.
 func (b *vzBench) startStopped() map[nf.Target]bool {
 	stopped := map[nf.Target]bool{}
 	for t, was := range b.initial {
@@ -196,10 +197,10 @@ func (b *vzBench) startStopped() map[nf.Target]bool {
 	return stopped
 }
 
-// reached is an error unless all is as wanted in the end, or refused where no
-// restart brings it, and remembered. Where a crash left a container stopped with
-// its old level, the one restart that it may have is used up.
-func (b *vzBench) reached(s vzScenario, r apply.Receipt, stopped map[nf.Target]bool) error {
+// checkEnd returns an error unless every want is fulfilled in the end and
+// remembered. A live level may be refused instead if no restart brings it, or if the
+// container is in stopped: then its one restart has been made.
+func (b *vzBench) checkEnd(s vzScenario, r apply.Receipt, stopped map[nf.Target]bool) error {
 	for _, w := range b.wants {
 		if w.Key != nf.KeyLevel {
 			if v := b.machine.Value(w.Target, w.Key); v != w.Wish.Value {
@@ -225,19 +226,19 @@ func (b *vzBench) reached(s vzScenario, r apply.Receipt, stopped map[nf.Target]b
 	return nil
 }
 
-// TestCrashAroundRestarts crashes a run at each of its steps, and the next one
-// at each of its steps again.
+// TestCrashAroundRestarts crashes a run at each of its steps, and the next run at
+// some of its steps.
 func TestCrashAroundRestarts(t *testing.T) {
 	for _, s := range vzScenarios() {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			probe := s.bench(newBench(t))
-			steps, _, r, err := probe.blast(0)
+			probe := s.newBench(newBench(t))
+			steps, _, r, err := probe.crashAt(0)
 			if err != nil || exitOf(r.Verdict()) != s.code {
 				t.Fatalf("without a crash: exit %d, %v", exitOf(r.Verdict()), err)
 			}
-			if planned, made := len(r.Results), len(probe.made()); planned != made && s.code == 0 {
-				t.Errorf("%d changes planned, %v made", planned, probe.made())
+			if planned, made := len(r.Results), len(probe.calls()); planned != made && s.code == 0 {
+				t.Errorf("%d changes planned, %v made", planned, probe.calls())
 			}
 			for at := 1; at <= steps; at++ {
 				for again := 0; again >= 0; {
@@ -248,51 +249,52 @@ func TestCrashAroundRestarts(t *testing.T) {
 	}
 }
 
-// crashTwice crashes a run at one step and the next run at another; it returns
-// the step for the next time, or -1 where the second run had fewer steps.
+// crashTwice crashes a run at one step and the next run at another. If again is 0
+// the next run does not crash. It returns the next step to try for again, or -1 if
+// the second run had fewer steps.
 func (s vzScenario) crashTwice(t *testing.T, at, again int) int {
 	t.Helper()
-	b := s.bench(newCrashBench(t))
+	b := s.newBench(newCrashBench(t))
 	defer b.close()
-	if _, crashed, _, err := b.blast(at); !crashed {
+	if _, crashed, _, err := b.crashAt(at); !crashed {
 		t.Fatalf("step %d: no crash, %v", at, err)
 	}
 	next := -1
 	if again > 0 {
 		b.open()
-		if _, crashed, _, _ := b.blast(again); crashed {
+		if _, crashed, _, _ := b.crashAt(again); crashed {
 			next = again + 23
 		}
 	} else {
 		next = 1 + at%23
 	}
-	if err := b.afterwards(s); err != nil {
+	if err := b.checkRecovery(s); err != nil {
 		t.Fatalf("crash at step %d, then at %d: %v", at, again, err)
 	}
 	return next
 }
 
-// TestRestartProperty crashes again and again, with and without the loss of what
+// TestRestartProperty crashes runs several times, with and without the loss of what
 // was not fsynced.
 func TestRestartProperty(t *testing.T) {
 	all := vzScenarios()
 	rapid.Check(t, func(rt *rapid.T) {
 		s := rapid.SampledFrom(all).Draw(rt, "scenario")
-		b := s.bench(newCrashBench(t))
+		b := s.newBench(newCrashBench(t))
 		defer b.close()
 		for range rapid.IntRange(1, 5).Draw(rt, "crashes") {
-			b.blast(rapid.IntRange(1, 90).Draw(rt, "step"))
+			b.crashAt(rapid.IntRange(1, 90).Draw(rt, "step"))
 			if rapid.Bool().Draw(rt, "power cut") {
 				if err := b.disk.PowerCut(b.path, func(n int) int { return rapid.IntRange(0, n).Draw(rt, "survives") }); err != nil {
 					rt.Fatal(err)
 				}
 			}
 			b.open()
-			if err := b.honest(); err != nil {
+			if err := b.checkRestartCounts(); err != nil {
 				rt.Fatal(err)
 			}
 		}
-		if err := b.afterwards(s); err != nil {
+		if err := b.checkRecovery(s); err != nil {
 			rt.Fatal(err)
 		}
 	})

@@ -18,34 +18,34 @@ import (
 	"nfsync.dev/nfsync/internal/state"
 )
 
-// A second nfsync says who is at work, and changes nothing.
+// A second nfsync reports which process holds the lock, and changes nothing.
 func TestTwoAtOnce(t *testing.T) {
 	b := newBench(t)
 	b.wantNumber(nf.Node, udp, 60)
 	tried := false
-	b.when(nf.Node, udp, func() {
+	b.beforeChange(nf.Node, udp, func() {
 		tried = true
 		other := b.input()
 		other.Progress = nil
 		_, err := apply.Run(context.Background(), other)
 		if !errors.Is(err, apply.ErrLocked) || !strings.Contains(err.Error(), fmt.Sprintf("process %d holds %s", os.Getpid(), filepath.Join(b.runDir, "lock"))) {
-			t.Errorf("second run: %v", err)
+			t.Errorf("a second run: %v", err)
 		}
 		for _, accept := range []bool{false, true} {
 			if _, err := apply.Recover(context.Background(), apply.RecoverInput{Machine: b.machine, State: b.state, RunDir: b.runDir, Accept: accept}); !errors.Is(err, apply.ErrLocked) {
-				t.Errorf("recover beside a run: %v", err)
+				t.Errorf("recover during a run: %v", err)
 			}
 		}
 	})
-	b.ok(0)
+	b.mustRun(0)
 	if !tried {
 		t.Error("there was no second run")
 	}
-	b.ok(0) // the lock is free again
+	b.mustRun(0) // the lock is free again
 }
 
-// Who holds the lock runs within it, and keeps it afterwards.
-func TestRunWithinALock(t *testing.T) {
+// If the caller holds the lock, the run uses it and does not release it.
+func TestRunWithinLock(t *testing.T) {
 	b := newBench(t)
 	b.wantNumber(nf.Node, udp, 60)
 	unlock, err := apply.Lock(b.runDir)
@@ -58,15 +58,14 @@ func TestRunWithinALock(t *testing.T) {
 		t.Errorf("within the lock: %+v, %v", r.Summary, err)
 	}
 	if _, err := apply.Lock(b.runDir); !errors.Is(err, apply.ErrLocked) {
-		t.Errorf("the run has given the lock back: %v", err)
+		t.Errorf("the run has released the lock: %v", err)
 	}
 	unlock()
-	b.ok(0)
+	b.mustRun(0)
 }
 
-// A file that is damaged or unreadable stops the run before it changes
-// anything, and names the file; what the journal and the stuck record were can
-// be accepted.
+// If a file is damaged, the run changes nothing and its error names the file. A
+// damaged journal or stuck record can be set aside with recover --accept.
 func TestDamagedState(t *testing.T) {
 	for _, name := range []string{"memory", "journal", "stuck"} {
 		for what, text := range map[string]string{"empty": "", "garbage": "garbage\n", "zeros": "\x00\x00\x00\x00\x00\x00\x00\x00\x00"} {
@@ -87,13 +86,13 @@ func TestDamagedState(t *testing.T) {
 				t.Errorf("%s %s: recover: %v", name, what, err)
 			}
 			b.recover(true)
-			b.ok(0)
+			b.mustRun(0)
 		}
 	}
 }
 
-// Whichever write fails: before the first change nothing is changed, after it
-// the run says so, and the next one finds everything in order.
+// Any write of the disk may fail. Before the first change, nothing is changed. After
+// it, the run returns the error, and the next run finds every value as wanted.
 func TestDiskFails(t *testing.T) {
 	for fail := 1; ; fail++ {
 		b := newBench(t)
@@ -123,20 +122,20 @@ func TestDiskFails(t *testing.T) {
 			t.Fatalf("call %d: %v, receipt %q, changes made %v", fail, err, r.Kind, made)
 		}
 		b.open()
-		again := b.ok(0)
-		b.reads(nf.Node, udp, 60)
+		again := b.mustRun(0)
+		b.checkValue(nf.Node, udp, 60)
 		if made && len(again.Results) != 0 {
 			t.Errorf("call %d: made again: %v", fail, again.Results)
 		}
 		m, _ := b.state.Memory()
 		if len(m.Keys) != 2 || !m.Keys[0].Set || !m.Keys[1].Set {
-			t.Errorf("call %d: it is forgotten that nfsync has set the keys: %v", fail, m.Keys)
+			t.Errorf("call %d: memory has lost that nfsync set the keys: %v", fail, m.Keys)
 		}
 	}
 }
 
-// A user who may not write gets the plan where there is nothing to change, and
-// an error where there is.
+// A user without write access gets a receipt if there is nothing to change, and an
+// error if there is.
 func TestNotPermitted(t *testing.T) {
 	for name, prepare := range map[string]func(*bench, *apply.Input){
 		"no state directory": func(_ *bench, in *apply.Input) { in.State = nil },
@@ -165,8 +164,8 @@ func TestNotPermitted(t *testing.T) {
 	}
 }
 
-// runAsNobody runs on a thread without privileges over files, which then dies.
-// Whoever has none runs as themselves.
+// runAsNobody runs on a thread with the file system uid of nobody, which ends with
+// its goroutine. If the tests do not run as root it only runs.
 func runAsNobody(in apply.Input) (r apply.Receipt, err error) {
 	done := make(chan struct{})
 	go func() {
@@ -183,7 +182,7 @@ func runAsNobody(in apply.Input) (r apply.Receipt, err error) {
 	return r, err
 }
 
-// What keeps the node from being observed is an error, and changes nothing.
+// If the node or a target cannot be observed, nothing is changed.
 func TestObserveFails(t *testing.T) {
 	for _, op := range []hosttest.Op{hosttest.OpList, hosttest.OpObserve} {
 		b := newBench(t)
@@ -196,9 +195,9 @@ func TestObserveFails(t *testing.T) {
 	b := newBench(t)
 	b.wantNumber(nf.Node, udp, 60)
 	b.machine.Inject(hosttest.Fault{Op: hosttest.OpRefresh})
-	r := b.ok(5)
-	b.outcome(r, nf.Node, udp, apply.Failed)
+	r := b.mustRun(5)
+	b.checkOutcome(r, nf.Node, udp, apply.Failed)
 	if len(b.machine.Calls()) != 0 {
-		t.Error("changed blindly")
+		t.Error("changed without a refresh")
 	}
 }

@@ -22,25 +22,24 @@ var (
 	unloaded = nf.Module(nf.ModuleUnloaded, nil)
 )
 
-// bench is one node with a state directory, and what is wanted of it.
+// bench holds a node, its state directory and the wants.
 type bench struct {
-	t       testing.TB
-	machine *hosttest.Machine
-	wrapped apply.Machine // what apply is given; nil is machine
-	wants   []nf.Want
-	disk    *statetest.Disk
-	state   *state.Dir
-	path    string // of the state directory
-	runDir  string
-	now     time.Time
-	tick    time.Duration // the clock's step with each look at it
-	events  []apply.Event
-	on      func(apply.Event)
-	plan    string
-	boots   bool // the node has a boot layer
-	bounds  nf.Restarts
-	// runtimes are those that the machine looks for.
-	runtimes []string
+	t             testing.TB
+	machine       *hosttest.Machine
+	wrapped       apply.Machine // the machine of the input; nil: machine
+	wants         []nf.Want
+	disk          *statetest.Disk
+	state         *state.Dir
+	path          string // of the state directory
+	runDir        string
+	now           time.Time
+	tick          time.Duration // added to the clock at each reading
+	events        []apply.Event
+	onEvent       func(apply.Event)
+	plan          string // the id of a saved plan; may be empty
+	hasBoot       bool   // the node has a boot layer
+	restartBounds nf.Restarts
+	runtimes      []string // that the machine lists; empty: all
 }
 
 func newBench(t testing.TB) *bench {
@@ -50,6 +49,7 @@ func newBench(t testing.TB) *bench {
 	return b
 }
 
+// open opens the state directory again, as a new process does.
 func (b *bench) open() {
 	b.t.Helper()
 	d, err := state.OpenOn(b.path, b.disk)
@@ -59,7 +59,7 @@ func (b *bench) open() {
 	b.state = d
 }
 
-func (b *bench) container(name string, scope hosttest.Scope) nf.Target {
+func (b *bench) addContainer(name string, scope hosttest.Scope) nf.Target {
 	t := b.machine.AddContainer(name)
 	b.machine.SetScope(t, scope)
 	return t
@@ -90,15 +90,15 @@ func (b *bench) input() apply.Input {
 		},
 		Progress: func(e apply.Event) {
 			b.events = append(b.events, e)
-			if b.on != nil {
-				b.on(e)
+			if b.onEvent != nil {
+				b.onEvent(e)
 			}
 		},
 		Now: func() time.Time {
 			b.now = b.now.Add(b.tick)
 			return b.now
 		},
-		Restarts: b.bounds, Runtimes: b.runtimes, Timeout: time.Second, RestartTimeout: 100 * time.Millisecond,
+		Restarts: b.restartBounds, Runtimes: b.runtimes, Timeout: time.Second, RestartTimeout: 100 * time.Millisecond,
 	}
 }
 
@@ -109,8 +109,8 @@ func exitOf(v apply.Verdict) int {
 	return map[apply.Verdict]int{apply.Clean: 0, apply.Incomplete: 3, apply.RolledBack: 5, apply.Unsettled: 6}[v]
 }
 
-// ok runs, and fails the test on an error or another exit code.
-func (b *bench) ok(code int) apply.Receipt {
+// mustRun runs, and fails the test on an error or another exit code.
+func (b *bench) mustRun(code int) apply.Receipt {
 	b.t.Helper()
 	r, err := b.run()
 	if err != nil {
@@ -131,15 +131,17 @@ func (b *bench) recover(accept bool) apply.Report {
 	return r
 }
 
-// reads fails the test unless the target's key has that value.
-func (b *bench) reads(t nf.Target, k nf.Key, n int64) {
+// checkValue checks the live value of a target's key.
+func (b *bench) checkValue(t nf.Target, k nf.Key, n int64) {
 	b.t.Helper()
 	if v := b.machine.Value(t, k); v != nf.Number(n) {
 		b.t.Errorf("%s of %s is %s, want %d", k, t, v, n)
 	}
 }
 
-func (b *bench) outcome(r apply.Receipt, t nf.Target, k nf.Key, want apply.Outcome) apply.Result {
+// checkOutcome checks the outcome of the first change of a target's key, and returns
+// its result.
+func (b *bench) checkOutcome(r apply.Receipt, t nf.Target, k nf.Key, want apply.Outcome) apply.Result {
 	b.t.Helper()
 	for _, result := range r.Results {
 		if result.Target == t && result.Key == k {
@@ -153,10 +155,9 @@ func (b *bench) outcome(r apply.Receipt, t nf.Target, k nf.Key, want apply.Outco
 	return apply.Result{}
 }
 
-// when does something once, as soon as the change of that target and key is
-// about to be made.
-func (b *bench) when(t nf.Target, k nf.Key, do func()) {
-	b.on = func(e apply.Event) {
+// beforeChange calls do when a change of that target and key starts.
+func (b *bench) beforeChange(t nf.Target, k nf.Key, do func()) {
+	b.onEvent = func(e apply.Event) {
 		if e.Kind == apply.EventStarted && e.Change.Target == t && e.Change.Key == k {
 			do()
 		}

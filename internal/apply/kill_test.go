@@ -18,8 +18,8 @@ import (
 	"nfsync.dev/nfsync/internal/state"
 )
 
-// fileMachine keeps its values in a file, so that they outlive the process as a
-// kernel's do. A change takes effect when the file is renamed.
+// fileMachine is a machine with its values in a file, so that they outlive the
+// process as those of a kernel do. A change takes effect when the file is renamed.
 type fileMachine struct {
 	*hosttest.Machine
 	path   string
@@ -65,8 +65,8 @@ func (m *fileMachine) Set(ctx context.Context, s *nf.Snapshot, c nf.Change) erro
 	return err
 }
 
-// killRun is one run on the machine below a directory that wants everything to
-// be n; 0 wants nothing.
+// killRun makes one run on the machine in a directory. It wants n for every key; 0
+// wants nothing.
 func killRun(dir string, n int64, progress io.Writer) (apply.Receipt, error) {
 	m, targets, err := newFileMachine(filepath.Join(dir, "machine"))
 	if err != nil {
@@ -89,8 +89,8 @@ func killRun(dir string, n int64, progress io.Writer) (apply.Receipt, error) {
 		Progress: func(e apply.Event) { _, _ = fmt.Fprintln(progress, e.Kind, e.Index, e.Outcome) }})
 }
 
-// TestKill kills a process that applies, wherever it is after so many events.
-// The next run brings each target to before or after.
+// TestKill kills a process during its run, after a number of events. The next run
+// leaves each target as before or as wanted.
 func TestKill(t *testing.T) {
 	if dir := os.Getenv("NFSYNC_TEST_KILL"); dir != "" {
 		var n int64
@@ -145,7 +145,7 @@ func readAll(t *testing.T, dir string) map[nf.Target]map[nf.Key]int64 {
 	return all
 }
 
-// killChild lets a process apply, and kills it after so many lines of events.
+// killChild starts a process that applies, and kills it after a number of events.
 func killChild(t *testing.T, dir string, want int64, lines int) {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe", "-test.run=^TestKill$")

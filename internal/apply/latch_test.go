@@ -10,9 +10,9 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-var tracks = nf.Table{Backend: nf.BackendNft, Family: "ip", Name: "filter", Rules: 1, Uses: []nf.Use{{Level: nf.LevelStateful, Chain: "input", What: "ct", Count: 1}}}
+var conntrackTable = nf.Table{Backend: nf.BackendNft, Family: "ip", Name: "filter", Rules: 1, Uses: []nf.Use{{Level: nf.LevelStateful, Chain: "input", What: "ct", Count: 1}}}
 
-// ledger is who is remembered to track.
+// ledger returns the remembered latches: the instance by target.
 func (b *bench) ledger() map[string]string {
 	list := map[string]string{}
 	for _, l := range b.memory().Latches {
@@ -21,17 +21,17 @@ func (b *bench) ledger() map[string]string {
 	return list
 }
 
-// Tracking, once seen on, is remembered with its instance: of containers whose
-// rules were looked at, and of the node. It goes with the instance.
+// Tracking that was observed on is remembered with the instance, for the node and
+// for containers whose rules were read. The entry ends with the instance.
 func TestLatches(t *testing.T) {
 	b := newVirtuozzo(t)
-	web, dns, away := b.running("101"), b.running("102"), b.running("103")
-	b.machine.SetRules(web, tracks)
-	b.machine.SetRules(away, tracks) // nobody asks for its level
+	web, dns, unwanted := b.addRunning("101"), b.addRunning("102"), b.addRunning("103")
+	b.machine.SetRules(web, conntrackTable)
+	b.machine.SetRules(unwanted, conntrackTable) // no want for its level: its rules are not read
 	b.machine.SetCount(nf.Node, 7)
 	b.wantLevel(web, full, nf.RestartRefuse)
 	b.wantLevel(dns, full, nf.RestartRefuse)
-	b.ok(0)
+	b.mustRun(0)
 	want := map[string]string{"node": "boot-1", web.String(): b.instance(web)}
 	if diff := cmp.Diff(want, b.ledger()); diff != "" {
 		t.Errorf("ledger (-want +got):\n%s", diff)
@@ -40,7 +40,7 @@ func TestLatches(t *testing.T) {
 		t.Errorf("evidence %q", l.Evidence)
 	}
 
-	// The rules are gone and so are the entries: it is on all the same.
+	// Without rules and entries tracking still counts as on.
 	b.machine.SetRules(web)
 	b.machine.SetCount(nf.Node, 0)
 	written := 0
@@ -50,68 +50,68 @@ func TestLatches(t *testing.T) {
 		}
 		return nil
 	}
-	b.ok(0)
+	b.mustRun(0)
 	if diff := cmp.Diff(want, b.ledger()); diff != "" || written != 0 {
 		t.Errorf("written %d times, ledger (-want +got):\n%s", written, diff)
 	}
 	b.disk.Before = nil
 	b.wants[0].Wish = nf.Exactly(stateless)
-	if r := b.ok(3); len(r.Refusals) != 1 || r.Refusals[0].Code != nf.ConntrackLatched {
+	if r := b.mustRun(3); len(r.Refusals) != 1 || r.Refusals[0].Code != nf.ConntrackLatched {
 		t.Errorf("refusals %+v", r.Refusals)
 	}
 
-	// Another instance, another ledger.
+	// The entry ends with the instance.
 	b.machine.Start(web)
 	delete(want, web.String())
-	b.ok(3)
+	b.mustRun(3)
 	if diff := cmp.Diff(want, b.ledger()); diff != "" {
 		t.Errorf("after a restart (-want +got):\n%s", diff)
 	}
 	b.machine.Reboot()
 	b.wants = nil
-	b.ok(0)
+	b.mustRun(0)
 	if len(b.ledger()) != 0 {
 		t.Errorf("after a restart of the node: %v", b.ledger())
 	}
 }
 
-// A ledger outlasts what hides its containers: a runtime that is broken, or that
-// was not looked for.
+// An entry stays while its container cannot be listed, because the runtime is broken
+// or disabled.
 func TestLatchesHidden(t *testing.T) {
 	for name, hide := range map[string]func(*bench){
-		"broken":         func(b *bench) { b.machine.Warn(nf.Warning{Code: nf.WarnRuntimeBroken, Message: "vz: EIO"}) },
-		"not looked for": func(b *bench) { b.runtimes = []string{nf.RuntimeNetns} },
-		"there":          func(*bench) {},
+		"broken":   func(b *bench) { b.machine.Warn(nf.Warning{Code: nf.WarnRuntimeBroken, Message: "vz: EIO"}) },
+		"disabled": func(b *bench) { b.runtimes = []string{nf.RuntimeNetns} },
+		"listed":   func(*bench) {},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newVirtuozzo(t)
-			web := b.running("101")
-			b.machine.SetRules(web, tracks)
+			web := b.addRunning("101")
+			b.machine.SetRules(web, conntrackTable)
 			b.wantLevel(web, full, nf.RestartRefuse)
-			b.ok(0)
+			b.mustRun(0)
 			b.wants = nil
 			hide(b)
 			b.machine.Remove(web)
-			b.ok(0)
-			if kept := len(b.ledger()) == 1; kept != (name != "there") {
+			b.mustRun(0)
+			if remembered := len(b.ledger()) == 1; remembered != (name != "listed") {
 				t.Errorf("ledger %v", b.ledger())
 			}
 		})
 	}
 }
 
-// What is seen only for a moment counts: the first look shows it, the look
-// after a change does not.
+// Tracking that the first observation of a run shows is remembered, even if later
+// ones do not show it.
 func TestLatchSeenOnce(t *testing.T) {
 	b := newVirtuozzo(t)
-	web := b.running("101")
-	b.machine.SetRules(web, tracks)
+	web := b.addRunning("101")
+	b.machine.SetRules(web, conntrackTable)
 	b.wantLevel(web, full, nf.RestartRefuse)
 	b.wantNumber(nf.Node, nf.KeyMax, 1000)
 	b.wantNumber(web, nf.KeyMax, 900)
-	b.when(nf.Node, nf.KeyMax, func() {
+	b.beforeChange(nf.Node, nf.KeyMax, func() {
 		b.machine.SetRules(web)
-		b.machine.AddVZ(hosttest.VZ{ID: "102"}) // all is observed anew
+		b.machine.AddVZ(hosttest.VZ{ID: "102"}) // makes the run observe again
 	})
 	if _, err := b.run(); err != nil {
 		t.Fatal(err)
@@ -121,27 +121,27 @@ func TestLatchSeenOnce(t *testing.T) {
 	}
 }
 
-// What is read again while the changes are made is judged as the rest: entries
-// that appear meanwhile show that the container tracks.
+// What a refresh reads during the changes is judged too: entries that appear
+// meanwhile prove that the container tracks.
 func TestLatchSeenLater(t *testing.T) {
 	b := newVirtuozzo(t)
-	web := b.running("101")
+	web := b.addRunning("101")
 	b.machine.PutLevel(web, nf.LayerBoot, stateless)
-	b.wantLevel(web, full, nf.RestartRefuse) // so it is live: one boot change
-	b.when(web, nf.KeyLevel, func() { b.machine.SetCount(web, 3) })
-	b.ok(0)
+	b.wantLevel(web, full, nf.RestartRefuse) // live already: one boot change
+	b.beforeChange(web, nf.KeyLevel, func() { b.machine.SetCount(web, 3) })
+	b.mustRun(0)
 	if len(b.ledger()) != 1 {
 		t.Errorf("ledger %v", b.ledger())
 	}
 }
 
-// Only on a kernel that latches is there a ledger.
+// There are entries only on a kernel that latches.
 func TestNoLatches(t *testing.T) {
 	for _, latches := range []string{nf.No, nf.MaybeUnknown} {
 		b := newVirtuozzo(t)
 		b.machine.SetCapabilities(latches == nf.No, latches)
-		web := b.running("101")
-		b.machine.SetRules(web, tracks)
+		web := b.addRunning("101")
+		b.machine.SetRules(web, conntrackTable)
 		b.wantLevel(web, full, nf.RestartRefuse)
 		if _, err := b.run(); err != nil {
 			t.Fatal(err)

@@ -15,13 +15,13 @@ func (b *bench) question(memory func() (nf.Memory, error)) apply.Question {
 	return apply.Question{Facts: apply.Live(b.machine, memory), Wants: b.input().Wants, Revision: "rev"}
 }
 
-// A plan on the node, one from its snapshot and the one that a run makes are the
-// same.
+// The plan of the live node, the plan from its snapshot and the plan of a run are
+// the same.
 func TestOnePlan(t *testing.T) {
 	ctx := context.Background()
 	b := newBench(t)
 	b.wantNumber(nf.Node, udp, 30)
-	b.ok(0)
+	b.mustRun(0)
 	b.wantNumber(nf.Node, icmp, 20)
 	live, err := apply.Plan(ctx, b.question(apply.MemoryOf(b.state)))
 	if err != nil {
@@ -37,7 +37,7 @@ func TestOnePlan(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run := b.ok(0)
+	run := b.mustRun(0)
 	if live.ID != recorded.ID || live.ID != run.Plan || live.Revision != "rev" || recorded.Revision != "rev" {
 		t.Errorf("plans %s, %s and %s of the revisions %q and %q", live.ID, recorded.ID, run.Plan, live.Revision, recorded.Revision)
 	}
@@ -46,12 +46,12 @@ func TestOnePlan(t *testing.T) {
 	}
 }
 
-// Memory that may not be read is a warning to each caller alike, and any other
-// error ends each.
+// Memory that this user may not read is a warning for each caller. Any other error
+// of memory is an error.
 func TestMemoryUnreadable(t *testing.T) {
 	ctx := context.Background()
 	b := newBench(t)
-	b.wantNumber(nf.Node, udp, 30) // so it is
+	b.wantNumber(nf.Node, udp, 30) // in sync
 	plan, err := apply.Plan(ctx, b.question(apply.MemoryOf(nil)))
 	if err != nil {
 		t.Fatal(err)

@@ -11,16 +11,16 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// A recovery that cannot take a saved level back finishes what stands, and still
-// restarts nothing.
+// If a recovery cannot undo a saved level, it finishes the target, but restarts
+// nothing.
 func TestRecoveryRestartsNothing(t *testing.T) {
 	b := newVirtuozzo(t)
-	web := b.running("101")
+	web := b.addRunning("101")
 	b.wantLevel(web, stateful, nf.RestartAllow)
-	b.when(web, nf.KeyRestart, func() { panic(crash{}) })
-	b.blast(0)
-	b.levels(web, full, stateful)
-	b.on = nil
+	b.beforeChange(web, nf.KeyRestart, func() { panic(crash{}) })
+	b.crashAt(0)
+	b.checkLevels(web, full, stateful)
+	b.onEvent = nil
 	report := b.recover(false)
 	if len(report.Left) != 1 || report.Left[0].Key != nf.KeyLevel || report.Left[0].Reads != stateful {
 		t.Errorf("report %+v", report)
@@ -28,23 +28,23 @@ func TestRecoveryRestartsNothing(t *testing.T) {
 	b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Layer: nf.LayerBoot})
 	wants := b.wants
 	b.wants = nil
-	r := b.ok(0)
+	r := b.mustRun(0)
 	if len(r.Recovered) != 2 || r.Recovered[0].Outcome != apply.Applied || r.Recovered[1].Outcome != apply.Skipped || b.restarts(web) != 0 {
-		t.Errorf("recovered %+v, made %v", r.Recovered, b.made())
+		t.Errorf("recovered %+v, made %v", r.Recovered, b.calls())
 	}
-	b.levels(web, full, stateful)
+	b.checkLevels(web, full, stateful)
 	b.wants = wants
-	b.ok(0)
-	b.levels(web, stateful, stateful)
+	b.mustRun(0)
+	b.checkLevels(web, stateful, stateful)
 }
 
-// A run that was cut in the middle of a restart says so: what was begun, and
-// what the container is now.
-func TestCutInTheMiddleOfARestart(t *testing.T) {
+// After a crash in the middle of a restart, recover reports the restart, and the
+// next run reports the state of the container.
+func TestCrashDuringRestart(t *testing.T) {
 	b := newVirtuozzo(t)
-	web := b.running("101")
+	web := b.addRunning("101")
 	b.wantLevel(web, stateful, nf.RestartAllow)
-	b.wrapped = between{b.machine, func() {
+	b.wrapped = beforeRestart{b.machine, func() {
 		b.machine.Stop(web)
 		panic(crash{})
 	}}
@@ -58,72 +58,71 @@ func TestCutInTheMiddleOfARestart(t *testing.T) {
 	if len(report.Left) != 2 || report.Left[1].Key != nf.KeyRestart || report.Left[1].From != full || report.Left[1].To != stateful || !report.Left[1].Reads.IsAbsent() {
 		t.Errorf("report %+v", report)
 	}
-	r := b.ok(0)
+	r := b.mustRun(0)
 	if len(r.Recovered) != 2 || r.Recovered[0].Outcome != apply.Applied || r.Recovered[1].Outcome != apply.Kept || !strings.Contains(r.Recovered[1].Reason, "stopped now") {
 		t.Errorf("recovered %+v", r.Recovered)
 	}
-	b.levels(web, nf.Absent(), stateful)
+	b.checkLevels(web, nf.Absent(), stateful)
 	b.machine.Start(web)
-	b.ok(0)
-	b.levels(web, stateful, stateful)
+	b.mustRun(0)
+	b.checkLevels(web, stateful, stateful)
 	if b.restarts(web) != 0 {
 		t.Error("restarted")
 	}
 }
 
-// What was left in a container that nobody can look into is settled when
-// somebody can, and nothing is applied until then.
+// While a container with intents cannot be read, nothing is settled or applied. It
+// is settled when it can be read again.
 func TestRecoveryWaits(t *testing.T) {
 	for name, test := range map[string]struct{ hide, show func(*bench, nf.Target) }{
 		"unobservable": {func(b *bench, c nf.Target) { b.machine.SetUnobservable(c, "its state is starting") },
 			func(b *bench, c nf.Target) { b.machine.SetUnobservable(c, "") }},
 		"its runtime is broken": {func(b *bench, c nf.Target) {
-			b.wrapped = blinded{b.machine, c}
+			b.wrapped = brokenRuntime{b.machine, c}
 		}, func(b *bench, _ nf.Target) { b.wrapped = nil }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newVirtuozzo(t)
-			web := b.running("101")
+			web := b.addRunning("101")
 			b.wantLevel(web, stateful, nf.RestartAllow)
-			b.when(web, nf.KeyRestart, func() { panic(crash{}) })
-			b.blast(0)
-			b.on = nil
+			b.beforeChange(web, nf.KeyRestart, func() { panic(crash{}) })
+			b.crashAt(0)
+			b.onEvent = nil
 			test.hide(b, web)
 			for range 2 {
-				made := len(b.made())
-				if _, err := b.run(); err == nil || !strings.Contains(err.Error(), "cannot settle yet") || len(b.made()) != made {
-					t.Errorf("%v, made %v", err, b.made())
+				made := len(b.calls())
+				if _, err := b.run(); err == nil || !strings.Contains(err.Error(), "cannot settle yet") || len(b.calls()) != made {
+					t.Errorf("%v, made %v", err, b.calls())
 				}
 			}
 			test.show(b, web)
 			b.wants = nil
-			b.ok(0)
-			b.levels(web, full, full)
+			b.mustRun(0)
+			b.checkLevels(web, full, full)
 		})
 	}
 }
 
-// blinded is a machine whose runtime is broken, so that it does not show a
-// container.
-type blinded struct {
+// brokenRuntime is a machine with a broken runtime, which does not list a container.
+type brokenRuntime struct {
 	*hosttest.Machine
 	hidden nf.Target
 }
 
-func (m blinded) Observe(ctx context.Context, listed nf.Snapshot, ask nf.Ask) (nf.Snapshot, error) {
+func (m brokenRuntime) Observe(ctx context.Context, listed nf.Snapshot, ask nf.Ask) (nf.Snapshot, error) {
 	s, err := m.Machine.Observe(ctx, listed, ask)
 	s.Containers = slices.DeleteFunc(s.Containers, func(c nf.Container) bool { return c.Target() == m.hidden })
 	s.Warnings = append(s.Warnings, nf.Warning{Code: nf.WarnRuntimeBroken, Message: "vz: no program answers"})
 	return s, err
 }
 
-// A program that restarts may outlive nfsync, and hold the container's lock: what
-// is saved for it stays, and nobody is called for that.
-func TestRecoveryBesideARestart(t *testing.T) {
+// The program that restarts a container may outlive nfsync and hold the container's
+// lock. What is saved for the restart stays, and that is not stuck.
+func TestRecoveryDuringRestart(t *testing.T) {
 	b := newVirtuozzo(t)
-	web := b.running("101")
+	web := b.addRunning("101")
 	b.wantLevel(web, stateful, nf.RestartAllow)
-	b.wrapped = between{b.machine, func() { panic(crash{}) }}
+	b.wrapped = beforeRestart{b.machine, func() { panic(crash{}) }}
 	func() {
 		defer func() { _ = recover() }()
 		_, _ = b.run()
@@ -133,15 +132,15 @@ func TestRecoveryBesideARestart(t *testing.T) {
 	b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Layer: nf.LayerBoot})
 	wants := b.wants
 	b.wants = nil
-	r := b.ok(0)
+	r := b.mustRun(0)
 	if len(r.Recovered) != 2 || r.Recovered[0].Outcome != apply.Applied || r.Recovered[1].Outcome != apply.Skipped {
 		t.Errorf("recovered %+v", r.Recovered)
 	}
-	b.makes("101 level boot stateful")
-	b.machine.Start(web) // by that program
+	b.checkCalls("101 level boot stateful")
+	b.machine.Start(web) // as that program does
 	b.wants = wants
-	b.ok(0)
-	b.levels(web, stateful, stateful)
+	b.mustRun(0)
+	b.checkLevels(web, stateful, stateful)
 	if b.restarts(web) != 0 {
 		t.Error("restarted again")
 	}

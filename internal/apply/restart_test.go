@@ -19,16 +19,16 @@ var (
 	full      = nf.LevelFull.Value()
 )
 
-// newVirtuozzo is a bench of a node that keeps levels in masks.
+// newVirtuozzo returns a bench with a node of Virtuozzo 7.
 func newVirtuozzo(t testing.TB) *bench {
 	b := newBench(t)
-	b.virtuozzo()
+	b.useVirtuozzo()
 	return b
 }
 
-// virtuozzo makes the bench's node one that keeps levels in masks, and has all
-// modules that a level may ask for.
-func (b *bench) virtuozzo() {
+// useVirtuozzo replaces the node by one of Virtuozzo 7, on which all modules are
+// loaded, so that no level needs a change of modules.
+func (b *bench) useVirtuozzo() {
 	b.machine = hosttest.NewVirtuozzo()
 	listed, err := b.machine.List(context.Background())
 	if err != nil {
@@ -44,8 +44,8 @@ func (b *bench) virtuozzo() {
 	}
 }
 
-// running makes a container that runs at the level full, which is saved too.
-func (b *bench) running(id string) nf.Target {
+// addRunning adds a running container with the level full, live and saved.
+func (b *bench) addRunning(id string) nf.Target {
 	return b.machine.AddVZ(hosttest.VZ{ID: id, Saved: full})
 }
 
@@ -54,16 +54,16 @@ func (b *bench) wantLevel(t nf.Target, v nf.Value, restart nf.Restart) {
 	b.wants[len(b.wants)-1].Restart = restart
 }
 
-// levels fails the test unless the container's level is that, live and saved.
-func (b *bench) levels(t nf.Target, live, saved nf.Value) {
+// checkLevels checks the live and the saved level of a container.
+func (b *bench) checkLevels(t nf.Target, live, saved nf.Value) {
 	b.t.Helper()
 	if l, s := b.machine.Level(t, nf.LayerLive), b.machine.Level(t, nf.LayerBoot); l != live || s != saved {
 		b.t.Errorf("the level of %s is %s, saved %s; want %s, saved %s", t, l, s, live, saved)
 	}
 }
 
-// made are the changes that the machine was told to make, as text.
-func (b *bench) made() []string {
+// calls returns the calls of Set as text.
+func (b *bench) calls() []string {
 	var list []string
 	for _, c := range b.machine.Calls() {
 		list = append(list, strings.Join([]string{c.Change.Target.ID, string(c.Change.Key), string(c.Change.Layer), c.Change.To.String()}, " "))
@@ -71,14 +71,14 @@ func (b *bench) made() []string {
 	return list
 }
 
-func (b *bench) makes(want ...string) {
+func (b *bench) checkCalls(want ...string) {
 	b.t.Helper()
-	if diff := cmp.Diff(want, b.made()); diff != "" {
-		b.t.Errorf("the machine was told (-want +got):\n%s", diff)
+	if diff := cmp.Diff(want, b.calls()); diff != "" {
+		b.t.Errorf("calls of Set (-want +got):\n%s", diff)
 	}
 }
 
-// restarts is how many times the machine was told to restart a container.
+// restarts returns the number of calls of Set that restart a container.
 func (b *bench) restarts(t nf.Target) int {
 	n := 0
 	for _, c := range b.machine.Calls() {
@@ -89,7 +89,7 @@ func (b *bench) restarts(t nf.Target) int {
 	return n
 }
 
-// memory is what is remembered, but for the node's modules.
+// memory returns the memory without the keys of modules.
 func (b *bench) memory() nf.Memory {
 	b.t.Helper()
 	m, err := b.state.Memory()
@@ -108,16 +108,16 @@ func (b *bench) instance(t nf.Target) string {
 	return instance
 }
 
-// A restart is a change like any other: planned after the saving, made once,
-// read back, remembered with the instance that it has ended.
+// A restart is planned after its level is saved, made once, read back, and
+// remembered with the instance that it has ended.
 func TestRestart(t *testing.T) {
 	b := newVirtuozzo(t)
-	web := b.running("101")
+	web := b.addRunning("101")
 	was := b.instance(web)
 	b.wantLevel(web, stateful, nf.RestartAllow)
-	r := b.ok(0)
-	b.makes("101 level boot stateful", "101 restart live stateful")
-	b.levels(web, stateful, stateful)
+	r := b.mustRun(0)
+	b.checkCalls("101 level boot stateful", "101 restart live stateful")
+	b.checkLevels(web, stateful, stateful)
 	if len(r.Results) != 2 || r.Summary.Applied != 2 {
 		t.Errorf("summary %+v", r.Summary)
 	}
@@ -129,7 +129,7 @@ func TestRestart(t *testing.T) {
 	if len(m.Keys) != 1 || m.Keys[0] != want || want.Instance == was {
 		t.Errorf("keys %+v", m.Keys)
 	}
-	if r := b.ok(0); r.Summary.InSync == 0 || len(r.Results) != 0 {
+	if r := b.mustRun(0); r.Summary.InSync == 0 || len(r.Results) != 0 {
 		t.Errorf("the second run: %+v", r)
 	}
 	if b.restarts(web) != 1 {
@@ -137,16 +137,16 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// A restart that does not bring the level is refused from then on, not made
-// again: until another level is wanted.
-func TestRestartThatBringsAnotherLevel(t *testing.T) {
+// If a restart does not make the wanted level live, another restart is refused until
+// another level is wanted.
+func TestRestartBringsAnotherLevel(t *testing.T) {
 	b := newVirtuozzo(t)
-	web := b.running("101")
+	web := b.addRunning("101")
 	b.machine.SetStartLevel(web, full)
 	b.wantLevel(web, stateful, nf.RestartAllow)
-	r := b.ok(3)
-	b.levels(web, full, stateful)
-	if got := b.outcome(r, web, nf.KeyRestart, apply.Applied); !strings.Contains(got.Reason, "full") {
+	r := b.mustRun(3)
+	b.checkLevels(web, full, stateful)
+	if got := b.checkOutcome(r, web, nf.KeyRestart, apply.Applied); !strings.Contains(got.Reason, "full") {
 		t.Errorf("%+v", got)
 	}
 	if len(r.Refusals) != 1 || r.Refusals[0].Code != nf.RestartRequired || r.Refusals[0].From != full || r.Refusals[0].Key != nf.KeyLevel || r.Summary.Refusals != 1 {
@@ -157,7 +157,7 @@ func TestRestartThatBringsAnotherLevel(t *testing.T) {
 		t.Errorf("keys %+v", m.Keys)
 	}
 	for range 2 {
-		if r := b.ok(3); len(r.Results) != 0 || len(r.Refusals) != 1 {
+		if r := b.mustRun(3); len(r.Results) != 0 || len(r.Refusals) != 1 {
 			t.Errorf("%+v", r)
 		}
 	}
@@ -165,20 +165,20 @@ func TestRestartThatBringsAnotherLevel(t *testing.T) {
 	was := b.instance(web)
 	b.wants = nil
 	b.wantLevel(web, stateless, nf.RestartAllow)
-	b.ok(0)
-	b.levels(web, stateless, stateless)
+	b.mustRun(0)
+	b.checkLevels(web, stateless, stateless)
 	if m := b.memory(); len(m.Restarts) != 1 || m.Restarts[0].Asked != nf.Exactly(stateless) || m.Restarts[0].Instance != was {
 		t.Errorf("restarts %+v", m.Restarts)
 	}
 }
 
-// The machine tells what has become of a restart that went wrong, not its error.
+// The outcome of a restart is what is read afterwards, and not its error.
 func TestRestartFails(t *testing.T) {
 	for name, test := range map[string]struct {
 		fault   hosttest.Fault
 		code    int
 		outcome apply.Outcome
-		says    string
+		message string
 		saved   nf.Value
 		state   string
 		again   int // restarts in all, after the next run
@@ -191,14 +191,14 @@ func TestRestartFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newVirtuozzo(t)
-			web, other := b.running("101"), b.running("102")
+			web, other := b.addRunning("101"), b.addRunning("102")
 			b.wantLevel(web, stateful, nf.RestartAllow)
 			b.wantLevel(other, stateless, nf.RestartStage)
 			test.fault.Op, test.fault.Key, test.fault.Times = hosttest.OpSet, nf.KeyRestart, 1
 			b.machine.Inject(test.fault)
-			r := b.ok(test.code)
-			got := b.outcome(r, web, nf.KeyRestart, test.outcome)
-			if !strings.Contains(got.Error+got.Reason, test.says) {
+			r := b.mustRun(test.code)
+			got := b.checkOutcome(r, web, nf.KeyRestart, test.outcome)
+			if !strings.Contains(got.Error+got.Reason, test.message) {
 				t.Errorf("%+v", got)
 			}
 			if state, _ := b.machine.State(web); state != test.state {
@@ -207,7 +207,7 @@ func TestRestartFails(t *testing.T) {
 			if saved := b.machine.Level(web, nf.LayerBoot); saved != test.saved {
 				t.Errorf("saved is %s", saved)
 			}
-			b.levels(other, full, stateless)
+			b.checkLevels(other, full, stateless)
 			if test.state == nf.StateStopped {
 				b.machine.Start(web)
 			}
@@ -221,27 +221,27 @@ func TestRestartFails(t *testing.T) {
 	}
 }
 
-// Another program that takes the container's lock between the saving and the
-// restart keeps the level from being taken back: it stays saved, as wanted, and
-// the next run goes on. Nobody is called, and other containers are not held up.
-func TestRestartOfALockedContainer(t *testing.T) {
+// If another program locks the container after its level was saved, neither the
+// restart nor the undo is possible. The level stays saved, which is not stuck, and
+// the next run goes on.
+func TestRestartOfLockedContainer(t *testing.T) {
 	b := newVirtuozzo(t)
-	web := b.running("101")
+	web := b.addRunning("101")
 	b.wantLevel(web, stateful, nf.RestartAllow)
 	b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Target: web, Kind: hosttest.Fail, Skip: 1})
-	r := b.ok(5)
-	b.outcome(r, web, nf.KeyRestart, apply.Failed)
-	if got := b.outcome(r, web, nf.KeyLevel, apply.Kept); !strings.Contains(got.Error, "cannot undo it") {
+	r := b.mustRun(5)
+	b.checkOutcome(r, web, nf.KeyRestart, apply.Failed)
+	if got := b.checkOutcome(r, web, nf.KeyLevel, apply.Kept); !strings.Contains(got.Error, "cannot undo it") {
 		t.Errorf("%+v", got)
 	}
-	b.levels(web, full, stateful)
-	b.ok(5)
+	b.checkLevels(web, full, stateful)
+	b.mustRun(5)
 	b.machine.Heal()
-	b.ok(0)
-	b.levels(web, stateful, stateful)
+	b.mustRun(0)
+	b.checkLevels(web, stateful, stateful)
 }
 
-// What is no longer what was planned is not restarted.
+// A container that has changed since the plan is not restarted.
 func TestRestartLastMoment(t *testing.T) {
 	for name, test := range map[string]struct {
 		meanwhile func(*bench, nf.Target)
@@ -258,61 +258,63 @@ func TestRestartLastMoment(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newVirtuozzo(t)
-			web := b.running("101")
+			web := b.addRunning("101")
 			b.wantLevel(web, stateful, nf.RestartAllow)
-			b.when(web, nf.KeyRestart, func() { test.meanwhile(b, web) })
+			b.beforeChange(web, nf.KeyRestart, func() { test.meanwhile(b, web) })
 			r, err := b.run()
 			if err != nil {
 				t.Fatal(err)
 			}
-			b.outcome(r, web, nf.KeyRestart, test.outcome)
+			b.checkOutcome(r, web, nf.KeyRestart, test.outcome)
 			if b.restarts(web) != 0 || len(b.memory().Restarts) != 0 {
-				t.Errorf("made %v, remembered %+v", b.made(), b.memory().Restarts)
+				t.Errorf("made %v, remembered %+v", b.calls(), b.memory().Restarts)
 			}
 		})
 	}
 }
 
-// between does something once, when the restart is durable and not yet made.
-type between struct {
+// beforeRestart is a machine that calls do before each restart, when the entry in
+// memory is durable.
+type beforeRestart struct {
 	*hosttest.Machine
 	do func()
 }
 
-func (m between) Set(ctx context.Context, s *nf.Snapshot, c nf.Change) error {
+func (m beforeRestart) Set(ctx context.Context, s *nf.Snapshot, c nf.Change) error {
 	if c.Key == nf.KeyRestart {
 		m.do()
 	}
 	return m.Machine.Set(ctx, s, c)
 }
 
-// A restart that somebody else was faster with is not taken for nfsync's own.
+// If another program restarts the container first, that restart does not count as
+// nfsync's.
 func TestRestartOvertaken(t *testing.T) {
 	b := newVirtuozzo(t)
-	web := b.running("101")
+	web := b.addRunning("101")
 	b.wantLevel(web, stateful, nf.RestartAllow)
-	noted := 0
-	b.wrapped = between{b.machine, func() {
-		noted = len(b.memory().Restarts)
+	recorded := 0
+	b.wrapped = beforeRestart{b.machine, func() {
+		recorded = len(b.memory().Restarts)
 		b.machine.SetStartLevel(web, full)
 		b.machine.Start(web)
 	}}
-	b.outcome(b.ok(0), web, nf.KeyRestart, apply.Gone)
-	if noted != 1 || len(b.memory().Restarts) != 0 {
-		t.Errorf("noted %d before it, %+v after it", noted, b.memory().Restarts)
+	b.checkOutcome(b.mustRun(0), web, nf.KeyRestart, apply.Gone)
+	if recorded != 1 || len(b.memory().Restarts) != 0 {
+		t.Errorf("memory has %d restarts before it, %+v after it", recorded, b.memory().Restarts)
 	}
 	b.machine.SetStartLevel(web, nf.Absent())
 	b.wrapped = nil
-	b.ok(0)
-	b.levels(web, stateful, stateful)
+	b.mustRun(0)
+	b.checkLevels(web, stateful, stateful)
 }
 
-// An entry that cannot be made durable forbids the restart.
+// If the entry in memory cannot be made durable, the restart is not made.
 func TestRestartNeedsItsEntry(t *testing.T) {
 	b := newVirtuozzo(t)
-	web := b.running("101")
+	web := b.addRunning("101")
 	b.wantLevel(web, stateful, nf.RestartAllow)
-	b.when(web, nf.KeyRestart, func() {
+	b.beforeChange(web, nf.KeyRestart, func() {
 		failed := false
 		b.disk.Before = func(_, path string) error {
 			if failed || !strings.Contains(path, "memory") {
@@ -322,55 +324,55 @@ func TestRestartNeedsItsEntry(t *testing.T) {
 			return context.DeadlineExceeded
 		}
 	})
-	r := b.ok(5)
-	b.outcome(r, web, nf.KeyRestart, apply.Failed)
-	b.levels(web, full, full)
+	r := b.mustRun(5)
+	b.checkOutcome(r, web, nf.KeyRestart, apply.Failed)
+	b.checkLevels(web, full, full)
 	if b.restarts(web) != 0 {
 		t.Error("restarted")
 	}
 }
 
-// What was set in the container goes with its instance, and comes back in the
-// next run.
+// What a run sets in a container that it then restarts ends with the instance. The
+// next run sets it again.
 func TestRestartEndsLiveValues(t *testing.T) {
 	b := newVirtuozzo(t)
-	web := b.running("101")
+	web := b.addRunning("101")
 	was := b.instance(web)
 	b.wantLevel(web, stateful, nf.RestartAllow)
 	b.wantNumber(web, nf.KeyMax, 50000)
-	b.wantNumber(web, icmp, 30) // so already
-	r := b.ok(0)
-	if got := b.outcome(r, web, nf.KeyMax, apply.Applied); !strings.Contains(got.Reason, "the next run makes it again") {
+	b.wantNumber(web, icmp, 30) // in sync
+	r := b.mustRun(0)
+	if got := b.checkOutcome(r, web, nf.KeyMax, apply.Applied); !strings.Contains(got.Reason, "the next run makes it again") {
 		t.Errorf("%+v", got)
 	}
-	b.reads(web, nf.KeyMax, 262144)
+	b.checkValue(web, nf.KeyMax, 262144)
 	for _, k := range b.memory().Keys {
 		if ended := k.Key != nf.KeyLevel; (k.Instance == was) != ended {
 			t.Errorf("%+v", k)
 		}
 	}
-	r = b.ok(0)
-	if got := b.outcome(r, web, nf.KeyMax, apply.Applied); got.Cause != nf.CauseRestart {
+	r = b.mustRun(0)
+	if got := b.checkOutcome(r, web, nf.KeyMax, apply.Applied); got.Cause != nf.CauseRestart {
 		t.Errorf("the cause is %s", got.Cause)
 	}
-	b.reads(web, nf.KeyMax, 50000)
+	b.checkValue(web, nf.KeyMax, 50000)
 	if b.restarts(web) != 1 {
 		t.Error("restarted again")
 	}
 }
 
-// One run restarts as many containers as it may; one that fails does not keep
-// the others from theirs.
+// A run restarts at most as many containers as the bounds allow. A restart that
+// fails does not prevent those of other containers.
 func TestRestartsAreBounded(t *testing.T) {
 	b := newVirtuozzo(t)
 	var all []nf.Target
 	for _, id := range []string{"101", "102", "103", "104"} {
-		c := b.running(id)
+		c := b.addRunning(id)
 		b.wantLevel(c, stateful, nf.RestartAllow)
 		all = append(all, c)
 	}
-	b.bounds = nf.Restarts{Held: "outside the restart window"}
-	if r := b.ok(0); len(r.Pending) != 4 || !strings.Contains(r.Pending[0].Reason, "outside the restart window") {
+	b.restartBounds = nf.Restarts{Held: "outside the restart window"}
+	if r := b.mustRun(0); len(r.Pending) != 4 || !strings.Contains(r.Pending[0].Reason, "outside the restart window") {
 		t.Errorf("pending %+v", r.Pending)
 	}
 	total := func() (n int) {
@@ -380,38 +382,38 @@ func TestRestartsAreBounded(t *testing.T) {
 		return n
 	}
 	if total() != 0 {
-		t.Error("restarted although that is held")
+		t.Error("restarted outside the window")
 	}
-	b.bounds = nf.Restarts{}
-	if r := b.ok(0); total() != 1 || len(r.Pending) != 3 {
+	b.restartBounds = nf.Restarts{}
+	if r := b.mustRun(0); total() != 1 || len(r.Pending) != 3 {
 		t.Errorf("%d restarts, pending %+v", total(), r.Pending)
 	}
-	b.bounds.Max = 2
+	b.restartBounds.Max = 2
 	b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Key: nf.KeyRestart, Times: 1})
-	b.ok(5)
+	b.mustRun(5)
 	if total() != 3 {
 		t.Errorf("%d restarts after one that failed", total())
 	}
-	b.ok(0)
-	b.ok(0)
+	b.mustRun(0)
+	b.mustRun(0)
 	for _, c := range all {
-		b.levels(c, stateful, stateful)
+		b.checkLevels(c, stateful, stateful)
 	}
 	if total() != 5 { // of which one has failed
 		t.Errorf("%d restarts in all", total())
 	}
 }
 
-// What is remembered of restarts goes with its container, and not while nobody
-// can say whether that is there.
+// The memory of a restart ends with its container, but stays while the runtime is
+// disabled, so that nfsync cannot determine whether the container exists.
 func TestRestartsForgotten(t *testing.T) {
 	b := newVirtuozzo(t)
-	web := b.running("101")
+	web := b.addRunning("101")
 	b.wantLevel(web, stateful, nf.RestartAllow)
-	b.ok(0)
+	b.mustRun(0)
 	remembered := func(want int) {
 		t.Helper()
-		b.ok(0)
+		b.mustRun(0)
 		if m := b.memory(); len(m.Restarts) != want || len(m.Keys) != want {
 			t.Errorf("restarts %+v, keys %+v", m.Restarts, m.Keys)
 		}
@@ -425,30 +427,30 @@ func TestRestartsForgotten(t *testing.T) {
 	remembered(0)
 }
 
-// A run that is asked to stop finishes the restart that is under way.
-func TestRestartUnderWayIsFinished(t *testing.T) {
+// A run that is interrupted during a restart finishes it.
+func TestInterruptedDuringRestart(t *testing.T) {
 	b := newVirtuozzo(t)
-	web := b.running("101")
+	web := b.addRunning("101")
 	b.wantLevel(web, stateful, nf.RestartAllow)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	b.wrapped = between{b.machine, cancel}
+	b.wrapped = beforeRestart{b.machine, cancel}
 	r, err := apply.Run(ctx, b.input())
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.outcome(r, web, nf.KeyRestart, apply.Applied)
-	b.levels(web, stateful, stateful)
+	b.checkOutcome(r, web, nf.KeyRestart, apply.Applied)
+	b.checkLevels(web, stateful, stateful)
 }
 
-// Asked to stop before the restart, it takes the saved level back.
-func TestStoppedBeforeRestart(t *testing.T) {
+// A run that is interrupted before a restart undoes the saved level.
+func TestInterruptedBeforeRestart(t *testing.T) {
 	b := newVirtuozzo(t)
-	web := b.running("101")
+	web := b.addRunning("101")
 	b.wantLevel(web, stateful, nf.RestartAllow)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	b.on = func(e apply.Event) {
+	b.onEvent = func(e apply.Event) {
 		if e.Kind == apply.EventDone {
 			cancel()
 		}
@@ -456,66 +458,66 @@ func TestStoppedBeforeRestart(t *testing.T) {
 	if _, err := apply.Run(ctx, b.input()); err == nil {
 		t.Fatal("no error")
 	}
-	b.levels(web, full, full)
+	b.checkLevels(web, full, full)
 	if b.restarts(web) != 0 {
 		t.Error("restarted")
 	}
 }
 
-// A saved level that is no level by name can be replaced, and not put back.
+// A custom saved mask can be replaced, but not put back: that change is one-way.
 func TestCustomSavedLevelIsOneWay(t *testing.T) {
 	b := newVirtuozzo(t)
 	custom := nf.MaskValue(0x4c004003)
 	web := b.machine.AddVZ(hosttest.VZ{ID: "101", Saved: custom})
 	b.wantLevel(web, stateful, nf.RestartAllow)
 	b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Key: nf.KeyRestart})
-	r := b.ok(5)
-	b.outcome(r, web, nf.KeyLevel, apply.Kept)
-	b.outcome(r, web, nf.KeyRestart, apply.Failed)
-	b.levels(web, custom, stateful)
+	r := b.mustRun(5)
+	b.checkOutcome(r, web, nf.KeyLevel, apply.Kept)
+	b.checkOutcome(r, web, nf.KeyRestart, apply.Failed)
+	b.checkLevels(web, custom, stateful)
 	if i := slices.IndexFunc(r.Results, func(r apply.Result) bool { return r.Key == nf.KeyLevel }); !r.Results[i].OneWay {
 		t.Errorf("%+v", r.Results[i])
 	}
 }
 
-// A suspended container's saved level is a change like any other, and the level
-// of its dump is refused beside it.
+// A saved level is changed in every state. The level in the dump of a suspended
+// container cannot be changed, and is refused.
 func TestSavedLevels(t *testing.T) {
 	b := newVirtuozzo(t)
-	asleep := b.machine.AddVZ(hosttest.VZ{ID: "101", Saved: full, State: nf.StateSuspended})
+	suspended := b.machine.AddVZ(hosttest.VZ{ID: "101", Saved: full, State: nf.StateSuspended})
 	stopped := b.machine.AddVZ(hosttest.VZ{ID: "102", Saved: full, State: nf.StateStopped})
 	staged := b.machine.AddVZ(hosttest.VZ{ID: "103", Saved: full})
 	wrong := b.machine.AddVZ(hosttest.VZ{ID: "104", Saved: full, Live: stateful})
-	for _, c := range []nf.Target{asleep, stopped, staged} {
+	for _, c := range []nf.Target{suspended, stopped, staged} {
 		b.wantLevel(c, stateful, nf.RestartStage)
 	}
 	b.wantLevel(wrong, stateful, nf.RestartRefuse)
-	r := b.ok(3)
-	b.makes("101 level boot stateful", "102 level boot stateful", "103 level boot stateful", "104 level boot stateful")
+	r := b.mustRun(3)
+	b.checkCalls("101 level boot stateful", "102 level boot stateful", "103 level boot stateful", "104 level boot stateful")
 	if len(r.Refusals) != 1 || r.Refusals[0].Code != nf.RestoreKeepsLevel || len(r.Pending) != 1 {
 		t.Errorf("%+v, %+v", r.Refusals, r.Pending)
 	}
-	b.ok(3)
-	if len(b.made()) != 4 {
-		t.Errorf("made again: %v", b.made())
+	b.mustRun(3)
+	if len(b.calls()) != 4 {
+		t.Errorf("made again: %v", b.calls())
 	}
 	b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Target: stopped, Layer: nf.LayerBoot, Kind: hosttest.Swallow, Times: 1})
 	b.wants = nil
 	b.wantLevel(stopped, full, nf.RestartRefuse)
-	b.outcome(b.ok(5), stopped, nf.KeyLevel, apply.Failed)
-	b.ok(0)
-	b.levels(stopped, nf.Absent(), full)
+	b.checkOutcome(b.mustRun(5), stopped, nf.KeyLevel, apply.Failed)
+	b.mustRun(0)
+	b.checkLevels(stopped, nf.Absent(), full)
 }
 
-// What is remembered of a restart goes when another level is asked.
+// The memory of a restart ends when another level is wanted.
 func TestRestartOfAnotherWant(t *testing.T) {
 	b := newVirtuozzo(t)
-	web := b.running("101")
+	web := b.addRunning("101")
 	b.wantLevel(web, stateful, nf.RestartAllow)
-	b.ok(0)
+	b.mustRun(0)
 	b.wants = nil
 	b.wantLevel(web, full, nf.RestartRefuse)
-	b.ok(3)
+	b.mustRun(3)
 	if m := b.memory(); len(m.Restarts) != 0 {
 		t.Errorf("restarts %+v", m.Restarts)
 	}
