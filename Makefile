@@ -1,8 +1,9 @@
-# make demo   builds nfsync and shows it at work on the real kernel, in namespaces of its own
-# make test   installs what the tests need (apt, only what is missing), then vets and runs them all
+# make demo     builds nfsync and runs its demo on the real kernel, in its own namespaces
+# make test     installs the programs that the tests need (apt, only missing ones), vets, runs all tests
 # make test-vm  boots kernels that load modules, and runs nfsync on them (minutes; needs qemu, no KVM)
-# make lint   gofmt, go vet and golangci-lint
-# make build  bin/nfsync
+# make test-all runs test, lint and test-vm
+# make lint     runs gofmt, go vet and golangci-lint
+# make build    builds bin/nfsync
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS  = -s -w -X main.version=$(VERSION)
@@ -25,7 +26,7 @@ test:
 
 test-vm:
 	scripts/vm-deps.sh
-	go vet -tags vm ./vm ./vm/testdata/pkt ./vm/testdata/steps ./vm/testdata/told
+	go vet -tags vm ./vm ./vm/testdata/pkt ./vm/testdata/steps ./vm/testdata/entries
 	go test -tags vm -count=1 -timeout 30m ./vm $(VMFLAGS)
 
 test-all: test lint test-vm

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Installs the programs that the tests run, by apt and only those that are
-# missing: they make tables, sets and namespaces that nfsync then reads, and
-# repositories that it fetches.
+# Installs the programs that the tests run, with apt, if they are missing. The tests
+# make tables, sets and namespaces with them, which nfsync reads, and repositories,
+# which it fetches.
 #
-# usage: deps.sh [PROGRAM:PACKAGE ...]      more that are needed
+# usage: deps.sh [PROGRAM:PACKAGE ...]      more programs to install
 set -euo pipefail
 
 # program:package
@@ -19,16 +19,16 @@ for need in "${needs[@]}"; do
 done
 [ ${#packages[@]} -eq 0 ] && exit 0
 
-echo "the tests need: ${packages[*]}"
+echo "the tests need these packages: ${packages[*]}"
 if [ "$(id -u)" != 0 ]; then
-	echo "cannot install them without root: run 'sudo apt-get install ${packages[*]}', then again" >&2
+	echo "cannot install them without root: run 'sudo apt-get install ${packages[*]}' and try again" >&2
 	exit 1
 fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -q
 
-# The tests start servers of their own: installing sshd must not start one that
-# the machine did not have.
+# The tests start their own servers. Installing sshd must not start one on this
+# machine.
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
 	printf '#!/bin/sh\nexit 101\n' >"$policy"

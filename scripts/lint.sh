@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# gofmt, go vet and golangci-lint. The linter is built once, at one version,
-# into .cache/bin: its own module graph stays out of go.mod.
+# Runs gofmt, go vet and golangci-lint. The linter is built once, in a fixed version,
+# in .cache/bin, so that go.mod does not contain its dependencies.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the VM set runs on this machine and puts into its machines, by
-# apt and only what is missing.
+# Installs the programs that the VM set runs on this machine or copies into its
+# virtual machines, with apt, if they are missing.
 set -euo pipefail
 cd "$(dirname "$0")"
 

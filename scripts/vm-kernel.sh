@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Puts the newest Debian cloud kernel of a series into DIR: vmlinuz, the modules
-# of netfilter, of the machine's disks and its networks and what these need below
-# root/, and one module in all compressions below root/extra. It comes from
-# Debian's package, which is unpacked and never installed. A DIR that this script
-# has completed is left as it is.
+# Gets the newest Debian cloud kernel of a series. In DIR it writes vmlinuz, and below
+# root/ the modules of netfilter and of the virtual machine's disks and networks, with
+# the modules that they need. root/extra has one module in all compressions. The kernel
+# is unpacked from Debian's package, which is not installed. If this script has
+# completed DIR before, it does nothing.
 #
 # usage: vm-kernel.sh SERIES DIR      (SERIES: 6.1, say)
 set -euo pipefail
@@ -14,13 +14,13 @@ die() {
 	exit 1
 }
 
-# packages lists the kernels of the series that apt knows, the newest last.
+# packages prints the kernels of the series that apt knows, the newest last.
 packages() {
 	apt-cache search --names-only "^linux-image-${series//./\\.}\.[0-9].*-cloud-amd64\$" | cut -d' ' -f1 | sort -V
 }
 
 cmp -s "$0" "$dir/made-by" && exit 0
-[ "$(dpkg --print-architecture 2>/dev/null)" = amd64 ] || die "the packages are taken from a Debian for amd64, which this machine is not"
+[ "$(dpkg --print-architecture 2>/dev/null)" = amd64 ] || die "this machine is not a Debian for amd64"
 package=$(packages | tail -n 1)
 if [ -z "$package" ]; then
 	apt-get update -q >&2
@@ -43,7 +43,7 @@ mkdir -p "$to" "$dir/root/extra"
 cp "${boot[0]}" "$dir/vmlinuz"
 cp "$from"/modules.{builtin,builtin.modinfo,order} "$to"
 
-# modules.dep has for each module all that it needs.
+# modules.dep lists for each module all modules that it needs.
 depmod -b "${from%/lib/modules/*}" "$release"
 wanted='^kernel/(net/(netfilter|ipv4/netfilter|ipv6/netfilter|bridge)/|drivers/(net/(dummy|veth)|block/virtio_blk|virtio/virtio_pci)\.ko)'
 awk -F: -v wanted="$wanted" '$1 ~ wanted { print $1 $2 }' "$from/modules.dep" | tr ' ' '\n' | sort -u |
@@ -60,9 +60,10 @@ case $dummy in
 esac
 gzip -nc "$plain" >"$plain.gz"
 zstd -q "$plain" -o "$plain.zst"
-xz --check=crc32 -kc "$plain" >"$plain.xz"         # what the kernel itself reads
-xz --check=crc64 -kc "$plain" >"${plain%.ko}-crc64.ko.xz" # what it does not
-# A module ends with its signature, the length of it, and this mark.
+xz --check=crc32 -kc "$plain" >"$plain.xz"         # the kernel can decompress it
+xz --check=crc64 -kc "$plain" >"${plain%.ko}-crc64.ko.xz" # the kernel cannot
+# A signed module ends with the signature, its length, and a mark of 28 bytes. Without
+# the mark the kernel takes it as unsigned.
 head -c -28 "$plain" >"$dir/root/extra/unsigned.ko"
 
 rm -rf "$dir/download" "$dir/package"

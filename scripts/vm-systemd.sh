@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# Puts what systemd does with boot files, systemd-modules-load and
-# systemd-sysctl, and the library that they share into DIR. They come from
-# Debian's packages, which are unpacked and never installed. A DIR that
-# this script has completed is left as it is.
+# Gets systemd-modules-load and systemd-sysctl, which read the boot files, and the
+# library that they share. They are unpacked from Debian's packages, which are not
+# installed, into DIR. If this script has completed DIR before, it does nothing.
 #
 # usage: vm-systemd.sh DIR
 set -euo pipefail
@@ -30,7 +29,7 @@ for from in "$dir"/package/lib "$dir"/package/usr/lib; do
 	done
 done
 for program in systemd-modules-load systemd-sysctl; do
-	[ -x "$dir/usr/lib/systemd/$program" ] || die "its package has no $program"
+	[ -x "$dir/usr/lib/systemd/$program" ] || die "the package has no $program"
 done
 rm -rf "$dir/download" "$dir/package"
 cp "$0" "$dir/made-by"

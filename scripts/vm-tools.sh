@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Copies the programs that the cases run, with their libraries, into DIR: those
-# of this machine, and what vm-systemd.sh has put into SYSTEMD.
+# Copies the programs that the cases run, with their libraries, into DIR: the programs
+# of this machine, and those that vm-systemd.sh has put into SYSTEMD.
 #
 # usage: vm-tools.sh DIR SYSTEMD
 set -euo pipefail
@@ -26,10 +26,10 @@ for program in "${programs[@]}"; do
 	cp -L "$path" "$dir/usr/bin/$program"
 done
 
-# libraries lists what the programs need, by the path that they have here.
+# libraries prints the libraries of the programs, with their paths on this machine.
 libraries() {
 	for program in "$dir"/usr/bin/* "$dir"/usr/lib/systemd/*; do
-		ldd "$program" 2>/dev/null || true # one that needs none
+		ldd "$program" 2>/dev/null || true # a static program
 	done
 }
 export LD_LIBRARY_PATH

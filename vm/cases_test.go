@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// only leaves out the cases whose names it does not match.
+// only selects the cases whose names it matches.
 var only = flag.String("cases", "", "run only the cases whose names match this `regexp`")
 
 // vmCase is one file of testdata/cases.
@@ -82,7 +82,7 @@ func parseCase(name, text string) (vmCase, error) {
 	return c, nil
 }
 
-// The table of docs/kernel.md names cases that there are, and all of them.
+// The tables of docs/kernel.md name every case, and nothing that is no case.
 func TestDocs(t *testing.T) {
 	text, err := os.ReadFile("../docs/kernel.md")
 	if err != nil {

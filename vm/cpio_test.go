@@ -11,9 +11,9 @@ import (
 	"path/filepath"
 )
 
-// archive is an initramfs in the making: the newc format of cpio
-// (Documentation/driver-api/early-userspace/buffer-format.rst). The kernel lets
-// archives follow each other, later ones over earlier.
+// archive writes an initramfs in the newc format of cpio
+// (Documentation/driver-api/early-userspace/buffer-format.rst). A later entry
+// replaces an earlier one of the same name.
 type archive struct {
 	w     io.Writer
 	err   error
@@ -55,7 +55,7 @@ func (a *archive) file(name string, mode int, data []byte) {
 }
 func (a *archive) dir(name string) { a.entry(name, typeDir|0o755, 0, 0, nil) }
 
-// tree adds all that is below a directory.
+// tree adds everything below a directory.
 func (a *archive) tree(dir string) {
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -92,7 +92,7 @@ func (a *archive) tree(dir string) {
 	}
 }
 
-// end closes the archive.
+// end writes the trailer of the archive.
 func (a *archive) end() error {
 	a.entry("TRAILER!!!", 0, 0, 0, nil)
 	return a.err

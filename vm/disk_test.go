@@ -17,13 +17,13 @@ import (
 // diskSize is in bytes.
 const diskSize = 16 << 20
 
-// disk is what outlives a machine, and the copies of it that the machine has
-// asked for.
+// disk is the file of a machine's disk, with the copies that the machine has asked
+// for.
 type disk struct {
 	path   string
 	copies []string
 	names  []string // of the copies
-	last   []byte   // what was copied last
+	last   []byte   // the content of the last copy
 	made   int
 }
 
@@ -35,26 +35,26 @@ func newDisk(t *testing.T) *disk {
 	return &disk{path: path}
 }
 
-// take hands over the copies of the boot before: each is used by one boot.
+// take returns the copies that the previous boot made, and forgets them.
 func (d *disk) take() []string {
 	copies := d.copies
 	d.copies, d.names, d.last = nil, nil, nil
 	return copies
 }
 
-// list names the copies, in the order of the machine's disks, one a line; of
-// copies that are the same there is one, with the names of all.
+// list returns the names of the copies, one a line, in the order of the machine's
+// disks. Equal copies in a row are one copy, with all their names.
 func (d *disk) list() []byte { return []byte(strings.Join(append(d.names, ""), "\n")) }
 
-// copy copies the disk while the machine stands still: what has not reached the
-// disk by then is lost with the power.
+// copy copies the disk while the machine is stopped. The copy lacks what the machine
+// has not written to the disk by then, as after a power cut.
 func (d *disk) copy(machine *os.Process, name string) (err error) {
 	if err := machine.Signal(unix.SIGSTOP); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, machine.Signal(unix.SIGCONT)) }()
-	// All of its threads have stopped when its parent is told, which takes
-	// nothing from the one who waits for its end.
+	// The parent is notified once all threads have stopped. WSTOPPED leaves the
+	// exit status for the one who waits for the end.
 	if err := unix.Waitid(unix.P_PID, machine.Pid, nil, unix.WSTOPPED, nil); err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func (d *disk) copy(machine *os.Process, name string) (err error) {
 	return writeSparse(path, data)
 }
 
-// writeSparse writes a file and leaves out its zeros.
+// writeSparse writes a file without the blocks that are only zeros.
 func writeSparse(path string, data []byte) (err error) {
 	f, err := os.Create(path)
 	if err != nil {

@@ -17,16 +17,16 @@ import (
 // bootTimeout bounds one boot with all its cases.
 const bootTimeout = 8 * time.Minute
 
-// The marks by which the machine's init talks to this test, each a line of its
-// own on the serial console.
+// The marks that the machine writes to its serial console for this test, each on
+// its own line.
 const (
 	markBegin = "@@ begin "
 	markEnd   = "@@ end "  // CASE STATUS
-	markCut   = "@@ cut"   // pull the plug now
-	markCopy  = "@@ copy " // NAME: copy the disk as a cut would leave it, then answer with a line
+	markCut   = "@@ cut"   // cut the power now
+	markCopy  = "@@ copy " // NAME: copy the disk as a power cut would leave it, then answer with a line
 )
 
-// outcome is what became of one case in one boot.
+// outcome is the result of one case in one boot.
 type outcome struct {
 	output string
 	ended  bool
@@ -35,12 +35,12 @@ type outcome struct {
 	took   time.Duration
 }
 
-// firstSlot is where the machine's disks begin on its PCI bus, eight to a slot.
+// firstSlot is the PCI slot of the machine's first disk. A slot has eight disks.
 const firstSlot = 4
 
-// boot runs one machine to its end and returns what became of its cases. The
-// copies of its disk that it asks for are made beside it; those of the boot
-// before are there as more disks.
+// boot runs one machine to its end and returns the outcomes of its cases. It copies
+// the machine's disk when the machine asks for that. The machine has the copies of
+// the previous boot as further disks.
 func boot(t *testing.T, kernel, initramfs string, disk *disk, words string) map[string]outcome {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), bootTimeout)
@@ -50,8 +50,8 @@ func boot(t *testing.T, kernel, initramfs string, disk *disk, words string) map[
 		"-kernel", kernel, "-initrd", initramfs,
 		"-append", "console=ttyS0 panic=-1 quiet loglevel=1 mitigations=off " + words,
 	}
-	// The power fails in the machine only: what has reached the file need not
-	// reach this machine's disk.
+	// cache=unsafe: the power fails only in the machine, so the file need not be
+	// synced on this one.
 	for i, path := range append([]string{disk.path}, disk.take()...) {
 		args = append(args, "-drive", fmt.Sprintf("file=%s,format=raw,cache=unsafe,if=none,id=d%d", path, i),
 			"-device", fmt.Sprintf("virtio-blk-pci,drive=d%d,serial=disk%d,addr=%#x.%d,multifunction=on", i, i, firstSlot+i/8, i%8))
@@ -70,7 +70,7 @@ func boot(t *testing.T, kernel, initramfs string, disk *disk, words string) map[
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("cannot start the machine: %v", err)
 	}
-	plug := plug{
+	on := requests{
 		cut: func() { _ = cmd.Process.Kill() },
 		copy: func(name string) {
 			if err := disk.copy(cmd.Process, name); err != nil {
@@ -79,7 +79,7 @@ func boot(t *testing.T, kernel, initramfs string, disk *disk, words string) map[
 			_, _ = io.WriteString(in, "\n") // a machine that has ended needs no answer
 		},
 	}
-	results, tail := follow(out, plug)
+	results, tail := follow(out, on)
 	err = cmd.Wait()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) || len(results) == 0 {
@@ -91,15 +91,16 @@ func boot(t *testing.T, kernel, initramfs string, disk *disk, words string) map[
 	return results
 }
 
-// plug is what the machine's console can ask of the one who runs it.
-type plug struct {
+// requests are called when the machine asks for a power cut, or for a copy of its
+// disk.
+type requests struct {
 	cut  func()
 	copy func(name string)
 }
 
-// follow reads what the machine says until it ends. It returns the last of it
-// that belongs to no case, too.
-func follow(r io.Reader, plug plug) (results map[string]outcome, tail string) {
+// follow reads the machine's console until the machine ends. It returns the outcomes
+// of the cases, and the output that belongs to no case.
+func follow(r io.Reader, on requests) (results map[string]outcome, tail string) {
 	results = map[string]outcome{}
 	var name string
 	var current outcome
@@ -108,7 +109,7 @@ func follow(r io.Reader, plug plug) (results map[string]outcome, tail string) {
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
 		line := strings.TrimRight(lines.Text(), "\r")
-		if at := strings.Index(line, "@@ "); at > 0 { // behind what the firmware did to the screen
+		if at := strings.Index(line, "@@ "); at > 0 { // after the firmware's control sequences
 			line = line[at:]
 		}
 		switch {
@@ -122,9 +123,9 @@ func follow(r io.Reader, plug plug) (results map[string]outcome, tail string) {
 		case line == markCut:
 			current.cut = true
 			results[name] = current
-			plug.cut()
+			on.cut()
 		case strings.HasPrefix(line, markCopy):
-			plug.copy(strings.TrimPrefix(line, markCopy))
+			on.copy(strings.TrimPrefix(line, markCopy))
 		case name != "":
 			current.output += line + "\n"
 			results[name] = current
@@ -135,8 +136,8 @@ func follow(r io.Reader, plug plug) (results map[string]outcome, tail string) {
 	return results, rest.String()
 }
 
-// judge fails the test unless the case came to its end, or to the cut that it
-// asked for before its last boot.
+// judge fails the test unless the case has passed or, before its last boot, has
+// asked for a power cut.
 func (o outcome) judge(t *testing.T, last bool) {
 	t.Helper()
 	switch {

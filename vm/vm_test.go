@@ -15,10 +15,10 @@ import (
 // series are the kernels that the cases run on.
 var series = []string{"6.1", "6.12"}
 
-// cache is where kernels stay from run to run.
+// cache is the directory of the kernels, which later runs use again.
 const cache = "../.cache/vm"
 
-// TestCases runs every case on every kernel, the kernels beside each other.
+// TestCases runs every case on every kernel, the kernels in parallel.
 func TestCases(t *testing.T) {
 	cases := readCases(t)
 	tools := filepath.Join(cache, "tools")
@@ -43,7 +43,7 @@ func TestCases(t *testing.T) {
 	}
 }
 
-// run runs a program of this machine, and fails with all that it said.
+// run runs a program of this machine. If it fails, the test fails with its output.
 func run(t *testing.T, name string, args ...string) {
 	t.Helper()
 	cmd := exec.Command(name, args...)
@@ -52,7 +52,7 @@ func run(t *testing.T, name string, args ...string) {
 	}
 }
 
-// build compiles what runs inside, without a C library.
+// build compiles nfsync and the helper programs, statically, and returns their tree.
 func build(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -62,19 +62,19 @@ func build(t *testing.T) string {
 	}
 	t.Setenv("CGO_ENABLED", "0")
 	run(t, "go", "build", "-trimpath", "-ldflags", "-s -w -X main.version=vm", "-o", bin+"/nfsync", "../cmd/nfsync")
-	for _, tool := range []string{"pkt", "steps", "told"} {
+	for _, tool := range []string{"pkt", "steps", "entries"} {
 		run(t, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(bin, tool), "./testdata/"+tool)
 	}
 	return dir
 }
 
-// machine is what all boots of one kernel have in common.
+// machine holds what all boots of one kernel share.
 type machine struct {
 	kernel string
 	trees  []string
 }
 
-// runShared runs the cases that need no boot of their own in one.
+// runShared runs all cases that need no boot of their own in one boot.
 func (m machine) runShared(t *testing.T, cases []vmCase) {
 	var names []string
 	for _, c := range cases {
@@ -92,7 +92,7 @@ func (m machine) runShared(t *testing.T, cases []vmCase) {
 	}
 }
 
-// runOwn runs a case in boots of its own, the disk staying the same.
+// runOwn runs a case in its own boots, all with the same disk.
 func (m machine) runOwn(t *testing.T, c vmCase) {
 	d := newDisk(t)
 	for n := 1; n <= c.boots && !t.Failed(); n++ {
@@ -102,15 +102,16 @@ func (m machine) runOwn(t *testing.T, c vmCase) {
 	}
 }
 
-// start is what the machine's init is told.
+// start describes one boot to the machine's init.
 type start struct {
 	number  int
-	own     bool   // nothing follows the case in this boot
-	systemd bool   // do what systemd does with boot files
-	copies  []byte // the names of the copies that there are of the disk
+	own     bool   // the case is the only one in this boot
+	systemd bool   // run systemd's programs for boot files before the case
+	copies  []byte // the names of the disk's copies, one a line
 }
 
-// initramfs puts together the programs, the modules and the cases of one boot.
+// initramfs writes the initramfs of one boot, with programs, modules and cases, and
+// returns its path.
 func (m machine) initramfs(t *testing.T, names []string, s start) string {
 	t.Helper()
 	var b bytes.Buffer

@@ -1,5 +1,5 @@
-# The node goes up through all four levels, and down again. Each module is a
-# change of its own, what it needs before it, and nothing else is loaded or
+# The node's level is raised through all four levels, and lowered again. Each module
+# is a change of its own, after the modules that it needs. Nothing else is loaded or
 # unloaded.
 
 policy <<P
@@ -43,14 +43,14 @@ count 8 '^applied node module/'
 loaded nf_nat nft_chain_nat nft_masq nft_nat nft_redir xt_nat xt_MASQUERADE xt_REDIRECT
 insync
 
-# Lowering a level unloads nothing by itself.
+# Lowering the level alone unloads nothing.
 policy <<P
 level: stateful
 P
 insync
 loaded nf_nat xt_MASQUERADE
 
-# One level down: the modules of full go, holders first, and no others.
+# One level down: only the modules of full are unloaded, holders first.
 policy <<P
 level: stateful
 modulesAboveLevel: unload

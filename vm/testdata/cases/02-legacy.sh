@@ -1,5 +1,5 @@
-# Where ip_tables is loaded the legacy tables belong to the levels; on a host
-# that only has nf_tables they are left alone.
+# If ip_tables is loaded, the legacy tables belong to the levels. On a host with only
+# nf_tables nfsync does not load them.
 
 policy <<P
 level: stateful
@@ -18,7 +18,7 @@ apply 0
 loaded iptable_filter iptable_mangle iptable_nat ip6table_filter ip6table_mangle ip6table_nat xt_MASQUERADE
 insync
 
-# The tables are there now, and empty: nothing is lost with them.
+# The tables exist now and are empty: unloading them loses nothing.
 policy <<P
 level: disabled
 modulesAboveLevel: unload

@@ -1,4 +1,4 @@
-# What nft rules hold is not unloaded, and the refusal says what holds it.
+# A module that nft rules use is not unloaded. The refusal names its users.
 
 nft add table inet fw
 nft add chain inet fw input '{ type filter hook input priority 0; }'
@@ -7,7 +7,7 @@ nft add table ip nat
 nft add chain ip nat post '{ type nat hook postrouting priority 100; }'
 nft add rule ip nat post oifname dummy9 masquerade
 
-# A level below what the rules use is refused, and keeps what they need.
+# A level below that of the rules is refused, and the modules of the rules stay.
 policy <<P
 level: stateless
 modulesAboveLevel: unload
@@ -19,7 +19,7 @@ before=$(netfilter)
 apply 3
 [ "$(netfilter)" = "$before" ] || fail "loaded: $(netfilter)"
 
-# Named one by one.
+# The same modules, wanted unloaded by name.
 policy <<P
 modules: {nf_tables: unloaded, nf_conntrack: unloaded, nft_ct: unloaded, nf_nat: unloaded, nft_masq: unloaded, nft_chain_nat: unloaded}
 P
@@ -36,7 +36,7 @@ exits 0 nft list ruleset
 has 'ct state established accept'
 has masquerade
 
-# The rules go, and so do the modules.
+# Once the rules are removed, the modules are unloaded.
 nft flush ruleset
 apply 0
 unloaded nf_tables nf_conntrack nft_ct nf_nat nft_masq nft_chain_nat

@@ -1,14 +1,13 @@
-# A chain with the policy drop and no rule holds traffic back. The kernel would
-# let its module go, and the firewall with it; nfsync does not, and no packet
-# gets through meanwhile.
+# A chain with the policy drop and no rule drops all packets. The kernel would unload
+# its module, and so open the firewall. nfsync refuses, and no packet gets through.
 
-# rmmod NAME, by somebody else, opens the firewall: this is what is at stake.
+# rmmod opens the firewall.
 nft add table ip fw
 nft add chain ip fw input '{ type filter hook input priority 0; policy drop; }'
 [ "$(pkt reach 3)" = 0 ] || fail "the firewall is open"
 if rmmod nf_tables; then
-	[ "$(pkt reach 3)" = 3 ] || fail "nobody is left to hold the packets back"
-	echo "rmmod nf_tables takes the table along"
+	[ "$(pkt reach 3)" = 3 ] || fail "the packets are dropped without a firewall"
+	echo "rmmod nf_tables removes the table"
 fi
 nft list ruleset >/dev/null
 nft flush ruleset
@@ -19,12 +18,12 @@ for backend in nft legacy; do
 		nft add table ip fw
 		nft add chain ip fw input '{ type filter hook input priority 0; policy drop; }'
 		module=nf_tables
-		said='the policy of chain input \(input\) in the nft table ip fw of node: the firewall would be open'
+		reason='the policy of chain input \(input\) in the nft table ip fw of node: the firewall would be open'
 		;;
 	legacy)
 		iptables-legacy -P INPUT DROP
 		module=iptable_filter
-		said='the policy of chain INPUT \(input\) in the legacy table ip filter of node: the firewall would be open'
+		reason='the policy of chain INPUT \(input\) in the legacy table ip filter of node: the firewall would be open'
 		;;
 	esac
 	pkt pump >/tmp/pump &
@@ -33,11 +32,11 @@ for backend in nft legacy; do
 modules: {$module: unloaded}
 P
 	plan 3
-	has "^refusal node module/$module in-use: unloading $module would lose $said"
+	has "^refusal node module/$module in-use: unloading $module would lose $reason"
 	apply 3
 	loaded $module
 
-	# Nor by way of the level.
+	# The level does not unload it either.
 	policy <<P
 level: disabled
 modulesAboveLevel: unload
@@ -48,7 +47,7 @@ P
 	kill -TERM $pump
 	wait $pump
 	read -r sent arrived </tmp/pump
-	[ "$sent" -gt 10 ] || fail "only $sent packets were tried"
+	[ "$sent" -gt 10 ] || fail "only $sent packets were sent"
 	[ "$arrived" = 0 ] || fail "$arrived of $sent packets got through"
 	case $backend in
 	nft) nft flush ruleset ;;

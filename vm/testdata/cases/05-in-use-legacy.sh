@@ -1,4 +1,4 @@
-# What legacy rules hold, filter and NAT.
+# Modules that legacy rules use, filter and NAT, are not unloaded.
 
 iptables-legacy -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT
 iptables-legacy -t nat -A POSTROUTING -o dummy9 -j MASQUERADE

@@ -1,5 +1,5 @@
-# A container's rules hold a module as the node's own do, and it is named.
-# Tracking is each namespace's own: on in the one that needs it, off beside it.
+# A module that a container's rules use is not unloaded, and the refusal names the
+# container. Tracking is on only in the namespace that needs it.
 
 ip netns add c1
 ip netns add c2
@@ -16,7 +16,7 @@ ip netns exec c1 nft list chain inet fw input >/tmp/out
 has 'policy drop'
 [ "$(ip netns exec c1 pkt reach 3)" = 0 ] || fail "the container's firewall is open"
 
-# One tracks, the other is free.
+# c1 tracks, c2 does not.
 ip netns exec c1 nft flush chain inet fw input
 ip netns exec c1 nft 'add chain inet fw input { policy accept; }'
 ip netns exec c1 nft add rule inet fw input ct state new,established accept
@@ -40,7 +40,7 @@ plan 3
 has '^refusal c1 level level-in-use: its own rules use stateful: nft table inet fw chain input: ct'
 hasnt '^refusal (c2|node)'
 
-# The module cannot go for c1's sake, named or by level.
+# c1 uses the module: it is not unloaded, neither by name nor by the level.
 policy <<P
 level: disabled
 modulesAboveLevel: unload
@@ -51,7 +51,7 @@ apply 3
 has '^refusal node module/nf_conntrack in-use: nf_conntrack is used by the module .*nft_ct'
 [ "$(netfilter)" = "$before" ] || fail "loaded: $(netfilter)"
 
-# When the container has ended, all can go.
+# Once the container has ended, all modules are unloaded.
 ip netns del c1
 sleep 1
 apply 0

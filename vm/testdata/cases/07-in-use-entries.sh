@@ -1,5 +1,5 @@
-# Live entries outlast the rule that tracked. The kernel would unload
-# nf_conntrack all the same, and forget the connections.
+# Live entries remain after the rule that tracked is removed. The kernel would unload
+# nf_conntrack and drop them.
 
 nft add table ip fw
 nft add chain ip fw input '{ type filter hook input priority 0; }'
@@ -17,9 +17,10 @@ apply 3
 has '^applied node module/nft_ct'
 unloaded nft_ct
 loaded nf_conntrack
-[ "$(cat ${conntrack}_count)" -gt 0 ] || fail "the entries are gone"
+[ "$(cat ${conntrack}_count)" -gt 0 ] || fail "the entries were lost"
 
-# They end: conntrack -F would load nf_conntrack_netlink, which holds it.
+# Delete the entries. conntrack -F loads nf_conntrack_netlink, which uses
+# nf_conntrack.
 conntrack -F >/dev/null 2>&1
 rmmod nf_conntrack_netlink 2>/dev/null || true
 apply 0

@@ -1,4 +1,4 @@
-# A set holds its type, and the type holds ip_set.
+# A set uses the module of its type, which uses ip_set.
 
 ipset create s1 hash:ip
 policy <<P

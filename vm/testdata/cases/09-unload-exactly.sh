@@ -1,4 +1,4 @@
-# Unloading xt_conntrack takes nothing else along: nf_conntrack stays, with its
+# Unloading xt_conntrack unloads nothing else: nf_conntrack stays loaded, with its
 # limits.
 
 modprobe xt_conntrack

@@ -1,5 +1,5 @@
-# Parameters: at load; live where /sys/module has them writable; refused with
-# reload-required where only loading sets them.
+# Parameters: set with the load; set live if they are writable in /sys/module; refused
+# with reload-required if only loading sets them.
 
 policy <<P
 modules:
@@ -16,7 +16,7 @@ reads /sys/module/nf_conntrack/parameters/hashsize 8192
 case $(cat /sys/module/nf_conntrack_ftp/parameters/ports) in 2121,21*) ;; *) fail "ftp ports" ;; esac
 insync
 
-# On loaded modules.
+# The modules are loaded now.
 policy <<P
 modules:
   xt_recent: {state: loaded, parameters: {ip_list_tot: 400}}
@@ -33,8 +33,8 @@ reads /sys/module/nf_conntrack/parameters/acct Y
 reads /sys/module/xt_recent/parameters/ip_list_tot 300
 reads ${conntrack}_buckets 16384
 
-# A parameter that the module does not have is refused, where the kernel would
-# only log it; a value that it does not take fails.
+# A parameter that the module does not have is refused; the kernel would only log it.
+# A value that the kernel rejects fails.
 policy <<P
 modules:
   xt_hashlimit: {state: loaded, parameters: {nonsense: 1}}

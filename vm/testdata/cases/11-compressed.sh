@@ -1,5 +1,5 @@
-# A module is loaded from a file in any compression, whether this kernel reads
-# that one itself or not.
+# A module is loaded from a file in any compression, even if this kernel cannot
+# decompress it.
 
 echo "this kernel decompresses: $(cat /sys/module/compression 2>/dev/null || echo nothing)"
 tree=/lib/modules/$(uname -r)
@@ -16,7 +16,7 @@ for file in dummy.ko dummy.ko.gz dummy.ko.xz dummy.ko.zst dummy-crc64.ko.xz; do
 	has '^applied node module/dummy unloaded -> loaded'
 	loaded dummy
 	rmmod dummy
-	# One that is damaged is told, and nothing is loaded.
+	# A damaged file is an error, and nothing is loaded.
 	case $file in *.gz | *.ko | *crc64*) continue ;; esac
 	head -c $(($(stat -c %s /extra/$file) / 2)) /extra/$file >$tree/extra/$name
 	apply 5

@@ -1,5 +1,5 @@
-# Modules that do not exist, are built in, are named by an alias or with a
-# dash, or have soft dependencies.
+# Modules that do not exist, are built in, are named by an alias or with a dash, or
+# have soft dependencies.
 
 policy <<P
 modules: {nf_nonsense: loaded}
@@ -14,7 +14,7 @@ plan 0
 hasnt '^(change|refusal)'
 has '^warning node module-absent: '
 
-# ext4 and nvme are in the image of these kernels.
+# ext4 and nvme are built into these kernels.
 policy <<P
 modules: {ext4: loaded, nvme: unloaded}
 P
@@ -22,7 +22,7 @@ plan 3
 hasnt 'module/ext4'
 has '^refusal node module/nvme builtin: nvme is built into this kernel and cannot be unloaded'
 
-# An alias is replaced by its module, and so is the other spelling.
+# An alias and the other spelling are replaced by the module.
 policy <<P
 modules: {nfct-helper-ftp: loaded, nf-nat: loaded}
 P
@@ -34,7 +34,7 @@ apply 0
 loaded nf_conntrack_ftp nf_nat
 insync
 
-# A soft dependency is none: what is not in the plan is not loaded.
+# A soft dependency is not in the plan, and so is not loaded.
 echo "softdep xt_recent pre: xt_mark" >/etc/modprobe.d/soft.conf
 policy <<P
 modules: {xt_recent: loaded}

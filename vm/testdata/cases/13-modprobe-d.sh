@@ -1,4 +1,4 @@
-# What the machine's administrator has written into modprobe.d.
+# Lines that the administrator has written into modprobe.d.
 
 cat >/etc/modprobe.d/local.conf <<C
 options ip_set max_sets=77
@@ -11,7 +11,7 @@ P
 apply 0
 reads /sys/module/ip_set/parameters/max_sets 77
 
-# A want that says otherwise wins.
+# Parameters of a policy override them.
 modprobe -r ip_set
 policy <<P
 modules: {ip_set: {state: loaded, parameters: {max_sets: 300}}}

@@ -1,5 +1,5 @@
-# Values that only their module brings, in one plan with it; values that the
-# kernel refuses; buckets as it rounds them; a limit below what is there.
+# Values that exist only with their module, set in the plan that loads it; values that
+# the kernel rejects; rounded buckets; a limit below the number of entries.
 
 unloaded nf_conntrack
 policy <<P
@@ -19,7 +19,6 @@ conntrack:
   sysctls: {nf_conntrack_tcp_loose: 0, nf_conntrack_acct: 1}
 P
 plan 0
-cp /tmp/out /tmp/plan.lines
 has '^change node conntrack.max null -> 40000'
 apply 0
 hasnt '^(failed|undone|skipped)'
@@ -34,7 +33,7 @@ reads ${conntrack}_frag6_timeout 30
 # 1000 buckets are 1024, which is no difference.
 insync
 
-# The kernel answers EINVAL: all of the target is as it was before.
+# The kernel answers EINVAL: all changes of the target are undone.
 policy <<P
 conntrack:
   timeouts: {udp: 25s}
@@ -46,7 +45,7 @@ has '^(undone|skipped) node conntrack.timeouts.udp'
 reads ${conntrack}_udp_timeout 20
 reads ${conntrack}_tcp_loose 0
 
-# Fewer than there are.
+# Fewer than the live entries.
 nft add table ip fw
 nft add chain ip fw input '{ type filter hook input priority 0; }'
 nft add rule ip fw input ct state new accept

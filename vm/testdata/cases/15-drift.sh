@@ -1,6 +1,6 @@
-# A module that is not to be loaded is kept out of modprobe's reach too. Loaded
-# all the same, behind nfsync's back, it is drift: refused as long as an iptables
-# rule uses it, then healed.
+# modprobe cannot load a module that is wanted unloaded. If it is loaded in another
+# way, that is drift: refused while an iptables rule uses the module, unloaded after
+# that.
 
 policy <<P
 modules: {nf_conntrack: unloaded, xt_conntrack: unloaded}

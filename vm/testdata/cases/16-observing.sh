@@ -1,4 +1,4 @@
-# Looking loads nothing: with nothing loaded, and with everything.
+# Observing loads nothing: neither if nothing is loaded, nor if everything is.
 
 ip netns add c1
 policy <<P
@@ -10,17 +10,17 @@ containers <<P
 level: stateful
 conntrack: {timeouts: {udp: 20s}}
 P
-look() {
+observe() {
 	cut -d' ' -f1,3,4,5 /proc/modules | sort >/tmp/before
 	nfsync plan /policy -o json >/dev/null || true
 	snapshot
 	nfsync doctor >/dev/null || true
 	cut -d' ' -f1,3,4,5 /proc/modules | sort >/tmp/after
-	diff /tmp/before /tmp/after || fail "looking has changed the modules"
+	diff /tmp/before /tmp/after || fail "observing has changed the modules"
 }
-look
+observe
 [ -z "$(netfilter)" ] || fail "loaded: $(netfilter)"
 has '^tracking node off '
 modprobe -a nf_tables iptable_filter ip6table_nat nf_conntrack nft_ct
-look
+observe
 unloaded nf_conntrack_netlink iptable_nat ip6table_filter arp_tables

@@ -1,4 +1,4 @@
-# Somebody loads the same modules at the same moment.
+# Other processes load the same modules at the same moment.
 
 policy <<P
 level: full

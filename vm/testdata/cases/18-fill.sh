@@ -1,6 +1,6 @@
-# The table of one namespace is flooded past its limit: that namespace drops,
-# others go on, and nfsync tells what is full: flooded by itself, or by another
-# namespace that tracks nothing.
+# One namespace is flooded beyond the limit. It drops new connections, the others do
+# not, and nfsync shows which one is full: whether it was flooded by itself, or by a
+# namespace that does not track.
 
 for ns in c1 c2; do
 	ip netns add $ns
@@ -18,16 +18,16 @@ P
 apply 0
 reads ${conntrack}_max 500
 refused=$(ip netns exec c1 pkt flood 2000)
-# The kernel makes room where it can, by forgetting connections that were never
-# answered (early_drop in nf_conntrack_core.c), and drops where it cannot.
+# The kernel first evicts connections that were never answered (early_drop in
+# nf_conntrack_core.c), and drops packets if there are none.
 [ "$refused" -gt 100 ] || fail "only $refused of 2000 datagrams were refused"
-[ "$(ip netns exec c2 pkt reach 10)" = 10 ] || fail "the other namespace does not go on"
+[ "$(ip netns exec c2 pkt reach 10)" = 10 ] || fail "the other namespace drops connections"
 
 snapshot
 has '^tracking c1 on (49[0-9]|5[0-9][0-9]) 500$'
 has '^tracking c2 on [12]?[0-9] 500$'
 
-# Lower yet, and below what is there, is refused; more room is made.
+# A limit below the number of entries is refused; a higher one is set.
 policy <<P
 conntrack: {max: 100}
 P
@@ -37,10 +37,9 @@ policy <<P
 conntrack: {max: {atLeast: 5000}}
 P
 apply 0
-[ "$(ip netns exec c1 pkt reach 3)" = 3 ] || fail "there is room, and new connections are dropped"
+[ "$(ip netns exec c1 pkt reach 3)" = 3 ] || fail "new connections are dropped below the limit"
 
-# From outside: whoever sends has no rule and no entry, whoever is sent to
-# fills up.
+# From outside: the sender has no rule and no entry, and the receiver's table is filled.
 ip netns add c3
 ip link add veth0 netns c3 type veth peer name veth0 netns c2
 for ns in c2 c3; do
@@ -54,7 +53,7 @@ O
 snapshot
 has '^tracking c2 on (499[0-9]|5[0-9][0-9][0-9]) 5000$'
 has '^tracking c3 off 0 5000$'
-[ "$(pkt reach 3)" = 3 ] || fail "the node does not go on"
+[ "$(pkt reach 3)" = 3 ] || fail "the node drops connections"
 policy <<P
 conntrack: {max: 4000}
 P

@@ -1,5 +1,5 @@
-# The kernel refuses the last change of an apply: what was saved for the next
-# start is undone with the rest, and files that had nothing else to say go.
+# The kernel rejects the last change of an apply. The boot layer is undone with the
+# rest, and boot files that become empty are removed.
 
 modprobe nf_conntrack
 was=$(cat ${conntrack}_max)
@@ -23,7 +23,7 @@ reads ${conntrack}_max $was
 left=$(ls -A /etc/modprobe.d /etc/modules-load.d /etc/sysctl.d | grep nfsync) || true
 [ -z "$left" ] || fail "files are left: $left"
 
-# Other keys that it refuses: more than fits into the value, or into memory.
+# Other values that the kernel rejects: they do not fit into the value, or into memory.
 for key in 'sysctls: {nf_conntrack_acct: 2}' 'sysctls: {nf_conntrack_log_invalid: 256}' 'buckets: 2147483647'; do
 	policy <<P
 conntrack:

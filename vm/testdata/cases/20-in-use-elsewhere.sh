@@ -1,5 +1,5 @@
-# NAT rules and legacy rules of a container hold modules as those of the node
-# do, and the container is named.
+# Modules that NAT rules and legacy rules of a container use are not unloaded, and the
+# refusal names the container.
 
 ip netns add c1
 ip netns exec c1 nft add table ip nat
@@ -23,7 +23,7 @@ has masquerade
 ip netns exec c1 iptables-legacy -S >/tmp/out
 has recent
 
-# What the container's rules use is more than its level.
+# The container's rules use more than its level.
 containers <<P
 level: stateful
 P

@@ -1,8 +1,8 @@
 # vm: append=module_blacklist=xt_recent
-# What locks modules: the kernel's command line one of them, lockdown those
-# without a signature, kernel.modules_disabled all of them.
+# Modules that cannot be loaded: one by the kernel's command line, unsigned ones by
+# lockdown, all by kernel.modules_disabled.
 
-# The kernel would answer EPERM only; nfsync says why, and does not ask it.
+# The kernel would answer only EPERM. nfsync gives the reason, and does not try.
 policy <<P
 modules: {xt_recent: loaded}
 P
@@ -12,7 +12,7 @@ hasnt '^change node .*module/xt_recent'
 apply 3
 unloaded xt_recent
 
-# Under lockdown the distribution's own modules load, others do not.
+# Under lockdown the signed modules of the distribution can be loaded, others cannot.
 echo integrity >/sys/kernel/security/lockdown
 policy <<P
 level: stateful
@@ -20,7 +20,7 @@ P
 apply 0
 loaded nf_conntrack nft_ct
 
-# A module of somebody else.
+# A module without a signature.
 tree=/lib/modules/$(uname -r)
 mkdir -p $tree/extra
 cp /extra/unsigned.ko $tree/extra/dummy.ko
@@ -32,7 +32,7 @@ apply 5
 has '^failed node module/dummy unloaded -> loaded: .*lockdown is integrity'
 unloaded dummy
 
-# A kernel whose modules have no signature at all.
+# A kernel whose modules have no signatures at all.
 mkdir -p $tree/kernel/unsigned
 cp /extra/unsigned.ko $tree/kernel/unsigned/dummy.ko
 echo 'kernel/unsigned/dummy.ko:' >$tree/modules.dep
@@ -40,8 +40,8 @@ plan 3
 has '^refusal node module/dummy modules-locked: .*kernel lockdown is integrity'
 cp /vm/modules.dep $tree/modules.dep
 
-# kernel.modules_disabled is one-way: from then on nothing can be loaded or
-# unloaded. What needs no module goes on.
+# kernel.modules_disabled cannot be unset: from now on no module can be loaded or
+# unloaded. Sysctls are still set.
 echo 1 >/proc/sys/kernel/modules_disabled
 policy <<P
 modules: {ip_set: loaded, nf_conntrack: unloaded}
@@ -54,7 +54,7 @@ apply 3
 reads ${conntrack}_max 2345
 loaded nf_conntrack
 
-# A parameter that can be written is no matter of loading.
+# A writable parameter needs no load, and is still set.
 policy <<P
 modules: {nf_conntrack: {state: loaded, parameters: {hashsize: 8192}}}
 P

@@ -1,7 +1,7 @@
 # vm: boots=3
-# The plug is pulled in the middle of a node's first apply, behind a change, and
-# behind the last. At the next boot the node has nothing of it, and the next
-# apply makes it whole. (41-each-step has all that lies between.)
+# The power fails in the middle of a node's first apply, after a change, and after the
+# last one. After the next boot none of the live changes is left, and the next apply
+# makes all of them. (41-each-step tests each step in between.)
 
 policy <<P
 level: full
@@ -12,7 +12,7 @@ conntrack:
 modules: {ip_set: {state: loaded, parameters: {max_sets: 300}}}
 P
 
-# stop N: stops the apply behind its Nth change, and has the plug pulled.
+# stop N: stops the apply after its Nth change, and asks for a power cut.
 stop() {
 	mkfifo /tmp/progress
 	nfsync apply /policy --yes --log-format json >/dev/null 2>/tmp/progress &
@@ -24,13 +24,12 @@ stop() {
 	done
 	kill -STOP $apply
 	[ $seen = "$1" ] || fail "only $seen changes were made"
-	echo "stopped behind change $seen, with $(netfilter)"
+	echo "stopped after change $seen, with $(netfilter)"
 	echo "@@ cut"
 	sleep 600
 }
 
-# interrupted: the disk has the run that was cut off, and what it saved for the
-# next start; the machine has nothing else of it.
+# interrupted: the journal has the interrupted run, and no live change is left.
 interrupted() {
 	[ -z "$(netfilter)" ] || fail "loaded: $(netfilter)"
 	exits 0 nfsync doctor -o json
@@ -39,8 +38,8 @@ interrupted() {
 	hasnt 'stuck'
 }
 
-# whole: an apply makes the node whole, and ends the run before.
-whole() {
+# completed: an apply settles the interrupted run, and makes all changes.
+completed() {
 	apply 0
 	has '^recovered gone node .*it was restarted since'
 	hasnt '^(failed|undone)'
@@ -63,6 +62,6 @@ case $BOOT in
 	;;
 3)
 	interrupted
-	whole
+	completed
 	;;
 esac

@@ -1,17 +1,17 @@
 # vm: boots=3
 # vm: systemd
-# What nfsync has saved makes the next start bring what the policies want,
-# before nfsync itself starts.
+# After the next start the node is as the policies want, before nfsync runs: its boot
+# files have everything.
 
-# others: files of somebody else in the same directories, as they were.
+# others: other files in the same directories must be unchanged.
 others() {
 	for dir in modprobe.d modules-load.d sysctl.d; do
-		cmp /disk/others/$dir /etc/$dir/50-local.conf || fail "/etc/$dir/50-local.conf is another"
-		[ "$(ls /etc/$dir | grep -v nfsync)" = 50-local.conf ] || fail "in /etc/$dir there is $(ls -A /etc/$dir)"
+		cmp /disk/others/$dir /etc/$dir/50-local.conf || fail "/etc/$dir/50-local.conf has changed"
+		[ "$(ls /etc/$dir | grep -v nfsync)" = 50-local.conf ] || fail "/etc/$dir contains $(ls -A /etc/$dir)"
 	done
 }
 
-# saved FILE: its lines, without the comments, are standard input.
+# saved FILE: its lines, without comments, must be equal to standard input.
 saved() {
 	grep -v '^#' "$1" >/tmp/out || true
 	is
@@ -47,7 +47,7 @@ P
 	others
 	;;
 2)
-	# Before nfsync has started.
+	# nfsync has not run yet.
 	loaded nf_tables nf_conntrack nft_ct xt_conntrack ip_set nf_conntrack_ftp
 	unloaded xt_recent nft_limit
 	reads /sys/module/ip_set/parameters/max_sets 300
@@ -63,19 +63,19 @@ P
 	has '^summary 0 0 0 '
 	others
 
-	# What is wanted unloaded stays so, whoever asks for it and by which name.
+	# A module that is wanted unloaded cannot be loaded, by any name.
 	for name in xt_recent xt-recent ipt_recent nft_limit nft-expr-limit; do
 		exits 1 modprobe $name
 	done
-	! iptables -A INPUT -m recent --set || fail "a rule of iptables has its module loaded"
+	! iptables -A INPUT -m recent --set || fail "a rule of iptables has loaded its module"
 	nft add table ip fw
 	nft add chain ip fw input
-	! nft add rule ip fw input limit rate 5/second accept || fail "an nft rule has its module loaded"
+	! nft add rule ip fw input limit rate 5/second accept || fail "an nft rule has loaded its module"
 	nft flush ruleset
 	unloaded xt_recent nft_limit
 	insync
 
-	# Another policy: what was kept out is wanted, what was there is not.
+	# Another policy: modules that were blocked are wanted, loaded ones are not.
 	policy <<P
 level: stateful
 modules:
@@ -85,7 +85,7 @@ modules:
   nft_limit: loaded
 conntrack: {max: 50000}
 P
-	rmmod nf_conntrack_ftp # its parameters need a load
+	rmmod nf_conntrack_ftp # its parameters are set only when it is loaded
 	apply 0
 	loaded xt_recent nft_limit
 	unloaded ip_set
@@ -99,7 +99,7 @@ install ip_set /bin/false
 options nf_conntrack_ftp ports=2121
 options xt_recent ip_list_tot=300
 O
-	# Nobody asks for the other values any more: they are left as they are.
+	# No policy names the other values any more: they stay as they are.
 	saved /etc/sysctl.d/90-nfsync.conf <<O
 net.netfilter.nf_conntrack_buckets = 1000
 net.netfilter.nf_conntrack_expect_max = 512
@@ -122,7 +122,7 @@ O
 	insync
 	has '^summary 0 0 0 '
 
-	# A file with nothing left to say goes.
+	# A file that becomes empty is removed.
 	policy <<P
 level: stateful
 modules: {ip_set: loaded, nf_conntrack_ftp: loaded, xt_recent: loaded, nft_limit: loaded}

@@ -1,7 +1,7 @@
 # vm: boots=2
 # vm: systemd
-# Values of a module that is not loaded when the machine starts: they are not
-# there then, and are set when the module is, by whomever.
+# Values of a module that is not loaded when the machine starts: they do not exist
+# then. Once the module is loaded, by nfsync or another program, they are set.
 
 P='conntrack: {max: 40000, buckets: 1000, timeouts: {udp: 20s}}'
 values() {
@@ -27,7 +27,7 @@ case $BOOT in
 	hasnt '^(applied|failed)'
 	[ -z "$(netfilter)" ] || fail "loaded: $(netfilter)"
 
-	# A rule that nfsync knows nothing of.
+	# Another program adds a rule, which loads the module.
 	nft add table ip fw
 	nft add chain ip fw input '{ type filter hook input priority 0; }'
 	nft add rule ip fw input ct state established accept
@@ -36,7 +36,7 @@ case $BOOT in
 	count 3 '^applied node conntrack'
 	values
 
-	# Another policy, by which the module is loaded.
+	# Another policy wants the module loaded.
 	nft flush ruleset
 	rmmod nft_ct nf_conntrack
 	plan 3

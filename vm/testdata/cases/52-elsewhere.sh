@@ -1,7 +1,7 @@
 # vm: boots=2
 # vm: systemd
-# Lines in other people's boot files that say something else than the policy are
-# named and never edited. What they make of the next start, one apply heals.
+# Lines of other boot files that contradict the policy are reported and never edited.
+# After the next start one apply sets the values again.
 
 policy <<P
 level: stateful
@@ -13,15 +13,15 @@ modules:
 conntrack: {max: 40000, buckets: 8192, timeouts: {udp: 20s}}
 P
 
-# named: each line that has its say is in a warning, and no file is another.
+# named: each line that has an effect is in a warning, and no file has changed.
 named() {
 	for line in modules-load.d/zz-local.conf:2 modules-load.d/zz-local.conf:3 modprobe.d/00-local.conf:2 modprobe.d/00-local.conf:3 \
 		modprobe.d/zz-local.conf:1 sysctl.d/95-local.conf:1; do
 		has "^warning node declared-elsewhere: /etc/$line says "
 	done
-	hasnt 'sysctl.d/10-local.conf' # nfsync's own file has the last word
+	hasnt 'sysctl.d/10-local.conf' # nfsync's own file overrides it
 	for file in /disk/others/*/*; do
-		cmp "$file" "/etc/${file#/disk/others/}" || fail "$file is another"
+		cmp "$file" "/etc/${file#/disk/others/}" || fail "$file has changed"
 	done
 }
 
@@ -40,8 +40,8 @@ case $BOOT in
 	named
 	;;
 2)
-	# Of two install lines the first is followed, of two options and of two
-	# values the last.
+	# Of two install lines the first one counts, of two options and of two values the
+	# last one.
 	loaded nft_limit
 	unloaded xt_recent
 	reads ${conntrack}_max 7777
@@ -50,7 +50,7 @@ case $BOOT in
 	reads /sys/module/ip_set/parameters/max_sets 300
 	case $(cat /sys/module/nf_conntrack_ftp/parameters/ports) in 2222*) ;; *) fail "ftp ports" ;; esac
 
-	# What was given at load and is not writable is the one thing that stays.
+	# Only the option that was set with the load cannot be changed.
 	plan 3
 	named
 	count 1 '^refusal'

@@ -1,7 +1,7 @@
 # vm: boots=2
 # vm: systemd
-# A firewall whose modules could not be unloaded comes back at the next start:
-# a refused unload leaves nothing behind that would keep them out.
+# A firewall whose modules could not be unloaded can be loaded again after the next
+# start: a refused unload does not block its modules.
 
 load() {
 	nft -f - <<R
@@ -29,9 +29,9 @@ modules: {nf_conntrack: unloaded, nft_ct: unloaded, xt_recent: unloaded, nft_lim
 P
 	apply 3
 	for module in nf_tables nf_conntrack nft_ct xt_recent; do
-		! grep "$module" /etc/modprobe.d/nfsync.conf || fail "$module is kept out"
+		! grep "$module" /etc/modprobe.d/nfsync.conf || fail "$module is blocked"
 	done
-	# What could be unloaded, or was not there, is kept out.
+	# A module that was not loaded is blocked.
 	has '^applied node boot:module/nft_limit null -> unloaded'
 	has '^refusal node module/nft_ct in-use'
 	cat /tmp/out

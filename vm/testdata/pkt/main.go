@@ -1,8 +1,8 @@
 // Pkt sends packets inside the machines of the VM set.
 //
-//	pkt reach N            sends N datagrams over the loopback, each from a port of its own, and prints how many arrive
-//	pkt pump               goes on with that until it is told to stop (SIGTERM), then prints how many were sent and arrived
-//	pkt flood N [ADDRESS]  sends a datagram to each of N ports there, 127.0.0.1 if it is not said, and prints how many the kernel did not let out
+//	pkt reach N            sends N datagrams over the loopback, each from a new port, and prints how many arrived
+//	pkt pump               does the same until SIGTERM, then prints how many were sent and how many arrived
+//	pkt flood N [ADDRESS]  sends a datagram to each of N ports of the address (default 127.0.0.1), and prints how many the kernel refused to send
 package main
 
 import (
@@ -42,7 +42,7 @@ func run(args []string) error {
 	return errors.New("usage: pkt reach N | pump | flood N [ADDRESS]")
 }
 
-// loopback is a receiver, and what it hears.
+// loopback is a receiver on the loopback.
 type loopback struct {
 	receiver *net.UDPConn
 }
@@ -52,8 +52,8 @@ func listen() (loopback, error) {
 	return loopback{c}, err
 }
 
-// once sends one datagram from a new port and tells whether it arrives: on the
-// loopback that takes no time.
+// once sends one datagram from a new port and reports whether it arrives. On the
+// loopback it arrives at once.
 func (l loopback) once() bool {
 	c, err := net.DialUDP("udp4", nil, l.receiver.LocalAddr().(*net.UDPAddr))
 	if err != nil {

@@ -1,15 +1,15 @@
 // Steps runs a program inside the machines of the VM set, and stops it before
-// each system call after which a file, a directory or the loaded modules are
-// others. There it asks for a copy of the machine's disk: the next boot has the
-// copies.
+// each system call that changes a file, a directory or the loaded modules. There
+// it asks for a copy of the machine's disk. The next boot has the copies.
 //
-// A copy has all that was done before. What a power cut leaves that comes before
-// the disk has been told to keep something is what an earlier copy has: the
-// machine's file system keeps the order.
+// Steps syncs the disk before each copy, so a copy has everything that was done
+// before. A power cut may also lose changes that were not synced yet. That leaves
+// the same disk as an earlier copy, because the machine's file system writes
+// changes in their order.
 //
 //	steps COMMAND [ARGUMENT...]
 //
-// It exits as the program does.
+// Its exit code is that of the program.
 package main
 
 import (
@@ -38,7 +38,7 @@ var calls = map[uint32]string{
 // childName is the name under which this program starts itself.
 const childName = "steps-child"
 
-// channel is the child's file by which it hands over the listener.
+// channel is the descriptor of the socket on which the child sends the listener.
 const channel = 3
 
 func main() {
@@ -58,8 +58,8 @@ func main() {
 	os.Exit(code)
 }
 
-// child puts its thread under the filter, hands the listener over, and becomes
-// the program.
+// child installs the filter for its thread, sends the listener to the parent, and
+// executes the program.
 func child(args []string) (int, error) {
 	runtime.LockOSThread()
 	unix.CloseOnExec(channel)
@@ -77,8 +77,8 @@ func child(args []string) (int, error) {
 	return 0, syscall.Exec(path, args, os.Environ())
 }
 
-// filter has the kernel ask the listener that it returns before each of the
-// calls (seccomp(2), seccomp_unotify(2)).
+// filter makes the kernel notify the returned listener before each of the calls,
+// and wait for its answer (seccomp(2), seccomp_unotify(2)).
 func filter() (listener int, err error) {
 	program := []unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS}} // nr of struct seccomp_data
 	for nr := range calls {
@@ -108,8 +108,8 @@ func parent(args []string) (int, error) {
 	if err := errors.Join(program.Start(), theirs.Close()); err != nil {
 		return 0, err
 	}
-	// Before Linux 6.11 the program counts as one who could make a call until
-	// somebody has waited for its end.
+	// Before Linux 6.11 the listener does not report the program's end until
+	// somebody has waited for it.
 	ended := make(chan error, 1)
 	go func() { ended <- program.Wait() }()
 	listener, err := receive(pair[0])
@@ -126,7 +126,7 @@ func parent(args []string) (int, error) {
 	return program.ProcessState.ExitCode(), err
 }
 
-// receive takes the listener that the child hands over.
+// receive receives the listener from the child.
 func receive(from int) (int, error) {
 	oob := make([]byte, unix.CmsgSpace(4))
 	_, n, _, _, err := unix.Recvmsg(from, make([]byte, 1), oob, 0)
@@ -135,7 +135,7 @@ func receive(from int) (int, error) {
 	}
 	messages, err := unix.ParseSocketControlMessage(oob[:n])
 	if err != nil || len(messages) != 1 {
-		return 0, fmt.Errorf("the child has not handed over its listener: %w", err)
+		return 0, fmt.Errorf("the child has not sent its listener: %w", err)
 	}
 	fds, err := unix.ParseUnixRights(&messages[0])
 	if err != nil {
@@ -160,8 +160,8 @@ type (
 	}
 )
 
-// serve asks for a copy at each call, and lets the call go on, until nobody is
-// left who could make one.
+// serve asks for a copy at each call, and then lets the call continue. It returns
+// when the last process under the filter has ended.
 func serve(listener int) error {
 	console, err := os.OpenFile("/dev/console", os.O_RDWR, 0)
 	if err != nil {
@@ -182,16 +182,16 @@ func serve(listener int) error {
 		if err := ioctl(listener, unix.SECCOMP_IOCTL_NOTIF_RECV, unsafe.Pointer(&n)); err != nil {
 			return fmt.Errorf("cannot see what is called: %w", err)
 		}
-		if n.ofFile() {
+		if n.isChange() {
 			unix.Sync()
 			if err := copyDisk(console, n.String()); err != nil {
 				return err
 			}
 		}
-		goOn := response{id: n.id, flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE}
-		err = ioctl(listener, unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&goOn))
-		if err != nil && !errors.Is(err, unix.ENOENT) { // ended by a signal, with its thread or to be called again
-			return fmt.Errorf("cannot let %s go on: %w", n, err)
+		resume := response{id: n.id, flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE}
+		err = ioctl(listener, unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&resume))
+		if err != nil && !errors.Is(err, unix.ENOENT) { // a signal ended the call or its thread
+			return fmt.Errorf("cannot let %s continue: %w", n, err)
 		}
 	}
 }
@@ -203,8 +203,8 @@ func ioctl(fd int, request uintptr, arg unsafe.Pointer) error {
 	return nil
 }
 
-// copyDisk asks the one who runs the machine for a copy under that name, and
-// waits for it.
+// copyDisk asks the test, over the console, for a copy of the disk under that
+// name, and waits until it is made.
 func copyDisk(console *os.File, name string) error {
 	if _, err := fmt.Fprintf(console, "@@ copy %s\n", name); err != nil {
 		return err
@@ -213,11 +213,12 @@ func copyDisk(console *os.File, name string) error {
 	return err
 }
 
-// file is the one that the call's first argument stands for.
+// file returns the path of the file that is the call's first argument.
 func (n notification) file() string { return fmt.Sprintf("/proc/%d/fd/%d", n.pid, n.args[0]) }
 
-// ofFile is false for what is written to a pipe, say, or an event.
-func (n notification) ofFile() bool {
+// isChange reports whether the call may change a file, a directory or the modules.
+// A write to a pipe or an eventfd does not.
+func (n notification) isChange() bool {
 	if n.nr != unix.SYS_WRITE && n.nr != unix.SYS_PWRITE64 {
 		return true
 	}
@@ -226,21 +227,21 @@ func (n notification) ofFile() bool {
 	return err == nil && info.Mode().IsRegular() && strings.HasPrefix(name, "/")
 }
 
-// String is the call, and the file or the module that it is about.
+// String returns the call with its file or module.
 func (n notification) String() string {
-	about := ""
+	object := ""
 	switch name := calls[n.nr]; name {
 	case "write", "pwrite64", "fsync", "fdatasync", "ftruncate", "finit_module":
-		about, _ = os.Readlink(n.file())
+		object, _ = os.Readlink(n.file())
 	case "rename", "unlink", "delete_module":
-		about = n.text(n.args[0])
+		object = n.text(n.args[0])
 	case "renameat", "renameat2", "unlinkat":
-		about = n.text(n.args[1])
+		object = n.text(n.args[1])
 	}
-	return calls[n.nr] + " " + about
+	return calls[n.nr] + " " + object
 }
 
-// text is a string in the memory of the one who calls.
+// text returns the string at an address in the caller's memory.
 func (n notification) text(at uint64) string {
 	memory, err := os.Open(fmt.Sprintf("/proc/%d/mem", n.pid))
 	if err != nil {

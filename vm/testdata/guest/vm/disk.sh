@@ -1,8 +1,8 @@
-# The disk that outlives the machine: sourced by init and by the cases.
+# The disk, which is the same at each boot of a case: sourced by init and by the cases.
 
-# use N: mounts the disk, 0, or the Nth copy of it, and from it what must outlive
-# the machine.
-use() {
+# mount_disk N: mounts the disk, 0, or its Nth copy, and binds the directories on it
+# to their places.
+mount_disk() {
 	mount -t ext4 "$(device "disk$1")" /disk || return 1
 	for dir in etc/modprobe.d etc/modules-load.d etc/sysctl.d var/lib/nfsync; do
 		mkdir -p /$dir /disk/$dir
@@ -10,24 +10,24 @@ use() {
 	done
 }
 
-# device SERIAL: the disk that has it.
+# device SERIAL: prints the device with this serial number.
 device() {
 	for dir in /sys/block/vd*; do
-		read -r serial <$dir/serial || true # without a newline
+		read -r serial <$dir/serial || true # it has no newline
 		[ "$serial" != "$1" ] || echo "/dev/${dir##*/}"
 	done
 }
 
-# unuse takes the disk away again.
-unuse() {
+# unmount_disk undoes mount_disk.
+unmount_disk() {
 	for dir in /etc/modprobe.d /etc/modules-load.d /etc/sysctl.d /var/lib/nfsync; do umount $dir; done
 	umount /disk
 }
 
-# systemd does with the boot files what systemd does when a machine starts:
-# systemd-sysctl.service is after systemd-modules-load.service. Neither fails
-# the start.
-systemd() {
+# read_boot_files runs systemd's programs for boot files, in their order at a start:
+# systemd-sysctl.service is after systemd-modules-load.service. If one fails, the
+# start goes on.
+read_boot_files() {
 	for program in modules-load sysctl; do
 		SYSTEMD_LOG_TARGET=console SYSTEMD_LOG_COLOR=0 /usr/lib/systemd/systemd-$program || echo "systemd-$program: exit $?"
 	done

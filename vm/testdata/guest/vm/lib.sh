@@ -1,12 +1,12 @@
-# The words of the cases: sourced before each. What a program said last is in
-# /tmp/out and /tmp/err.
+# The functions of the cases: sourced before each. /tmp/out and /tmp/err have the
+# output of the last program.
 . /vm/disk.sh
 
-# fail ends the case.
+# fail MESSAGE: ends the case, with the output of the last program.
 fail() {
 	echo "FAILED: $*"
 	if head -n 1 /tmp/out 2>/dev/null | grep -q '^{'; then
-		told </tmp/out
+		entries </tmp/out
 	else
 		cat /tmp/out 2>/dev/null
 	fi
@@ -14,7 +14,7 @@ fail() {
 	exit 1
 }
 
-# exits CODE COMMAND...: the command ends with this exit code.
+# exits CODE COMMAND...: runs the command, which must end with this exit code.
 exits() {
 	wanted=$1
 	shift
@@ -24,7 +24,7 @@ exits() {
 	[ $code = "$wanted" ] || fail "exit $code, not $wanted"
 }
 
-# policy: standard input is the spec of a NodePolicy, the only policy so far.
+# policy: writes a NodePolicy, whose spec is standard input, as the only policy.
 policy() {
 	rm -rf /policy
 	mkdir /policy
@@ -34,7 +34,7 @@ policy() {
 	} >/policy/node.yaml
 }
 
-# containers: standard input is the spec of a ContainerPolicy beside it.
+# containers: adds a ContainerPolicy, whose spec is standard input.
 containers() {
 	{
 		printf 'apiVersion: nfsync.dev/v1alpha1\nkind: ContainerPolicy\nmetadata: {name: containers}\nspec:\n'
@@ -42,65 +42,68 @@ containers() {
 	} >/policy/containers.yaml
 }
 
-# plan CODE [FLAG...]: plans the policies. /tmp/out then has a line for each
-# entry, as told writes them (testdata/told).
+# to_lines: turns /tmp/out, a document in JSON, into one line for each entry
+# (testdata/entries).
+to_lines() {
+	entries </tmp/out >/tmp/lines
+	mv /tmp/lines /tmp/out
+}
+
+# plan CODE [FLAG...]: plans the policies. /tmp/out then has a line for each entry.
 plan() {
 	wanted=$1
 	shift
 	exits "$wanted" nfsync plan /policy -o json "$@"
-	told </tmp/out >/tmp/lines
-	mv /tmp/lines /tmp/out
+	to_lines
 }
 
-# apply CODE [FLAG...]: applies the policies, and is like plan.
+# apply CODE [FLAG...]: applies the policies. /tmp/out then has a line for each entry.
 apply() {
 	wanted=$1
 	shift
 	exits "$wanted" nfsync apply /policy --yes -o json "$@"
-	told </tmp/out >/tmp/lines
-	mv /tmp/lines /tmp/out
+	to_lines
 }
 
-# snapshot: takes one; /tmp/out has the tracking of each namespace.
+# snapshot: takes a snapshot. /tmp/out then has a line for each namespace.
 snapshot() {
 	exits 0 nfsync snapshot -o json
-	told </tmp/out >/tmp/lines
-	mv /tmp/lines /tmp/out
+	to_lines
 }
 
-# has PATTERN: a line of the output matches this extended regular expression.
+# has PATTERN: a line of the output must match this extended regular expression.
 has() { grep -qE -- "$1" /tmp/out || fail "nothing matches: $1"; }
 
-# hasnt PATTERN: no line does.
+# hasnt PATTERN: no line of the output may match it.
 hasnt() { ! grep -qE -- "$1" /tmp/out || fail "something matches: $1"; }
 
-# count N PATTERN: so many lines match.
+# count N PATTERN: N lines of the output must match it.
 count() {
 	found=$(grep -cE -- "$2" /tmp/out || true)
 	[ "$found" = "$1" ] || fail "$found lines match, not $1: $2"
 }
 
-# is: the output is standard input, as a whole.
+# is: the whole output must be equal to standard input.
 is() {
 	cat >/tmp/wanted
-	diff /tmp/wanted /tmp/out >/tmp/diff || { cat /tmp/diff; fail "the output is another"; }
+	diff /tmp/wanted /tmp/out >/tmp/diff || { cat /tmp/diff; fail "the output differs"; }
 }
 
-# insync: the policies ask for nothing that is not so.
+# insync: the plan must have no change, no refusal and nothing pending.
 insync() {
 	plan 0
 	hasnt '^(change|refusal|pending)'
 }
 
-# loaded MODULE..., unloaded MODULE...
+# loaded MODULE..., unloaded MODULE...: the modules must be loaded, or must not be.
 loaded() { for module; do grep -q "^$module " /proc/modules || fail "$module is not loaded"; done; }
 unloaded() { for module; do ! grep -q "^$module " /proc/modules || fail "$module is loaded"; done; }
 
-# netfilter lists what is loaded of netfilter, dependencies too, on one line.
+# netfilter: prints the modules that were loaded since the start, sorted, on one line.
 netfilter() { cut -d' ' -f1 /proc/modules | grep -vxFf /vm/modules | sort | tr '\n' ' '; }
 
-# reads FILE VALUE: a file of the kernel holds exactly this.
+# reads FILE VALUE: a file of the kernel must have exactly this value.
 reads() { [ "$(cat "$1")" = "$2" ] || fail "$1 reads $(cat "$1"), not $2"; }
 
-# sysctls of conntrack
+# The start of the paths of conntrack's sysctls.
 conntrack=/proc/sys/net/netfilter/nf_conntrack

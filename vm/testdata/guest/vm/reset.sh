@@ -1,13 +1,13 @@
-# What makes the machine as it was when it started: sourced by init.
+# Resets the machine between cases: sourced by init.
 
-# modules lists the loaded modules, sorted.
+# modules prints the loaded modules, sorted.
 modules() { cut -d' ' -f1 /proc/modules | sort; }
 
-# loaded tells whether a module is.
+# loaded MODULE: reports whether it is loaded.
 loaded() { grep -q "^$1 " /proc/modules; }
 
-# reset takes everything away that a case has made, and unloads what it loaded.
-# It fails where something stays.
+# reset removes everything that a case has made, and unloads the modules that it has
+# loaded. It fails if a module stays loaded.
 reset() {
 	for ns in $(ls /run/netns 2>/dev/null); do ip netns del "$ns"; done
 	! loaded nf_tables || nft flush ruleset
@@ -27,7 +27,7 @@ reset() {
 	cp /vm/modules.* /lib/modules/$(uname -r)/
 	rm -rf /tmp/* /policy /run/nfsync
 	for dir in /etc/modprobe.d /etc/modules-load.d /etc/sysctl.d /var/lib/nfsync; do rm -rf $dir/*; done
-	# A namespace is taken apart in the background, and some modules wait for it.
+	# The kernel removes a namespace in the background. Until then some modules are in use.
 	for round in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
 		modules >/run/modules
 		! cmp -s /vm/modules /run/modules || return 0
@@ -37,7 +37,7 @@ reset() {
 	return 1
 }
 
-# unused lists the loaded modules that nothing uses.
+# unused prints the loaded modules that nothing uses.
 unused() {
 	while read -r name _ refs _; do
 		[ "$refs" != 0 ] || echo "$name"

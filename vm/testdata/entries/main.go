@@ -1,16 +1,16 @@
-// Told reads a plan, a receipt or a snapshot of nfsync from standard input and
-// prints a line for each entry, for the cases of the VM set to match:
+// Entries reads a plan, a receipt or a snapshot of nfsync as JSON from standard
+// input and prints one line for each entry, which the cases of the VM set match:
 //
 //	change TARGET KEY FROM -> TO[ one-way] (CAUSE)
 //	refusal TARGET KEY CODE: REASON | REMEDY
 //	pending TARGET KEY REASON
 //	warning TARGET CODE: MESSAGE
-//	summary CHANGES REFUSALS PENDING INSYNC         (of a plan)
+//	summary CHANGES REFUSALS PENDING INSYNC         (only a plan)
 //	recovered OUTCOME TARGET KEY: REASON
 //	OUTCOME TARGET KEY FROM -> TO[: ERROR][ | REASON]
-//	tracking TARGET STATE COUNT MAX                 (of a snapshot)
+//	tracking TARGET STATE COUNT MAX                 (only a snapshot)
 //
-// A KEY of the boot layer, what is saved for the next start, has boot: before it.
+// A KEY of the boot layer has the prefix boot:.
 package main
 
 import (
@@ -58,7 +58,7 @@ type document struct {
 func main() {
 	var d document
 	if err := json.NewDecoder(os.Stdin).Decode(&d); err != nil {
-		fmt.Fprintln(os.Stderr, "told:", err)
+		fmt.Fprintln(os.Stderr, "entries:", err)
 		os.Exit(1)
 	}
 	for _, e := range d.Recovered {
@@ -68,7 +68,7 @@ func main() {
 		fmt.Printf("change %s %s %s%s (%s)\n", e.Target, e.key(), e.values(), map[bool]string{true: " one-way"}[e.OneWay], e.Cause)
 	}
 	for _, e := range d.Results {
-		fmt.Println(e.Outcome, e.Target, e.key(), e.values()+before(": ", e.Error)+before(" | ", e.Reason))
+		fmt.Println(e.Outcome, e.Target, e.key(), e.values()+prefixed(": ", e.Error)+prefixed(" | ", e.Reason))
 	}
 	for _, e := range d.Refusals {
 		fmt.Printf("refusal %s %s %s: %s | %s\n", e.Target, e.key(), e.Code, e.Reason, e.Remedy)
@@ -112,7 +112,7 @@ func (e entry) key() string {
 
 func (e entry) values() string { return text(e.From) + " -> " + text(e.To) }
 
-// text is a value without the marks and the white space of JSON.
+// text returns a JSON value without white space, and a string without its quotes.
 func text(raw json.RawMessage) string {
 	var s string
 	if json.Unmarshal(raw, &s) == nil && s != "" {
@@ -121,9 +121,10 @@ func text(raw json.RawMessage) string {
 	return strings.Join(strings.Fields(string(raw)), "")
 }
 
-func before(mark, text string) string {
+// prefixed returns the text after the prefix; nothing if there is no text.
+func prefixed(prefix, text string) string {
 	if text == "" {
 		return ""
 	}
-	return mark + text
+	return prefix + text
 }
