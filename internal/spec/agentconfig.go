@@ -6,8 +6,8 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// AgentConfig is what the agent is told by its configuration file. Values that
-// the file does not name have their defaults; flags override them.
+// AgentConfig is the agent's configuration file. Values that the file does not
+// set have their defaults; flags override them.
 type AgentConfig struct {
 	// Node is who this node is for the selectors of policies. An empty name is
 	// the kernel's node name.
@@ -16,7 +16,7 @@ type AgentConfig struct {
 	// and flags must.
 	Source GitSource
 	Verify Verification
-	// Runtimes are those whose containers are looked for; empty: all that this
+	// Runtimes are those whose containers are listed; empty: all that this
 	// nfsync knows.
 	Runtimes []string
 	Mode     string // ModeEnforce or ModeObserve
@@ -32,7 +32,7 @@ type AgentConfig struct {
 	Publish *Publish
 }
 
-// What the agent does about a difference.
+// The modes: what the agent does where the machine differs from the policies.
 const (
 	ModeEnforce = "enforce" // change the machine
 	ModeObserve = "observe" // plan and report, change nothing
@@ -63,10 +63,10 @@ type GitAuth struct {
 	CAFile         string // certificate authorities, instead of the system's
 	ClientCertFile string // client certificate, with ClientKeyFile
 	ClientKeyFile  string
-	Proxy          string // URL without a password; empty: as the environment says
+	Proxy          string // URL without a password; empty: as the environment sets it
 }
 
-// Verification says whose commits are taken.
+// Verification selects the commits that are accepted.
 type Verification struct {
 	Mode           string   // VerifyNone, VerifyTip or VerifyAll; with the latter two there is at least one file
 	Keyrings       []string // files of OpenPGP public keys, armored or binary
@@ -80,10 +80,10 @@ const (
 	VerifyAll  = "all"  // all since the one that was applied last
 )
 
-// Drift is about what changes on the machine without a policy.
+// Drift configures how changes that no policy asked for are found.
 type Drift struct {
-	Interval time.Duration // whole seconds between two looks at the machine
-	Heal     bool          // change it back; else report it
+	Interval time.Duration // whole seconds between two observations of the machine
+	Heal     bool          // undo the change; else report it
 }
 
 // Restarts limits the restarts of containers that policies allow.
@@ -140,7 +140,7 @@ func ParseAgentConfig(f File) (AgentConfig, []Diagnostic) {
 		return AgentConfig{}, found.sorted()
 	}
 	p := newParser(text, found)
-	p.discreet = true
+	p.hidesScalars = true
 	config := DefaultAgentConfig()
 	p.agentDocument(decodeYAML(text, found), &config)
 	if found.count() > 0 {

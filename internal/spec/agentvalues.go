@@ -14,9 +14,8 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// The values of a configuration file. What may hold a secret, because somebody
-// has written one in the wrong place, is never repeated in a message: messages
-// go to logs.
+// The values of a configuration file. A value that may hold a secret, written in
+// the wrong place, is never repeated in a message: messages go to logs.
 
 // word reads one of a few words.
 func (p *parser) word(noun string, words ...string) reader[string] {
@@ -67,7 +66,7 @@ func (p *parser) nodeName(path string, n *yaml.Node) (string, bool) {
 // printable is a text in one line, without control characters.
 var printable = regexp.MustCompile(`^[^\x00-\x1f\x7f]+$`)
 
-// userName reads the user of basic authentication, which a colon ends
+// userName reads the user of basic authentication, which ends at a colon
 // (RFC 7617, section 2).
 func (p *parser) userName(path string, n *yaml.Node) (string, bool) {
 	name, ok := p.text(path, n)
@@ -102,7 +101,7 @@ func (p *parser) refName(path string, n *yaml.Node) (string, bool) {
 		p.report(n, RuleInvalidValue, "write "+strconv.Quote(brief(refPrefix.ReplaceAllString(name, ""))), "%s is a name alone, not %s", path, quote(name))
 		return "", false
 	case !refCharacters.MatchString(name) || refFaults.MatchString(name):
-		p.report(n, RuleInvalidValue, "git check-ref-format tells which names there can be", "%s: %s cannot be a name in git", path, quote(name))
+		p.report(n, RuleInvalidValue, "git-check-ref-format(1) describes the names that git allows", "%s: %s cannot be a name in git", path, quote(name))
 		return "", false
 	}
 	return name, true
@@ -189,7 +188,7 @@ func isGitURL(text, scheme string) bool {
 	return directoryURL.MatchString(text) || scheme == "" && scpURL.MatchString(text)
 }
 
-// hasServer tells whether a URL names a host, and a port that can be.
+// hasServer reports whether a URL names a host, and no port or a valid one.
 func hasServer(text string) bool {
 	u, err := url.Parse(text)
 	return err == nil && u.Hostname() != "" && (u.Port() == "" && !strings.HasSuffix(u.Host, ":") || isPort(u.Port()))

@@ -9,12 +9,12 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// Keys that people look for in a configuration file in vain.
+// Keys that do not exist in a configuration file, though people may expect them.
 var (
 	notOfAgent = map[string]foreign{
 		"metadata":      {"it is the name of a policy", "the node's name is node.name"},
-		"spec":          {"the settings stand at the top", "remove spec, and move its keys to the left"},
-		"webhookSecret": {"no secret stands here", "write it to a file, and name that as webhookSecretFile"},
+		"spec":          {"the settings are keys of the document", "remove spec, and move its keys to the left"},
+		"webhookSecret": {"secrets are not allowed here", "write it to a file, and name that as webhookSecretFile"},
 	}
 	notOfSource = map[string]foreign{
 		"dir":   {"a directory is named on the command line", "nfsync agent DIR"},
@@ -23,13 +23,13 @@ var (
 		"url":   {"several are tried in order", "write it as urls: [URL]"},
 	}
 	notOfHTTP = map[string]foreign{
-		"password": {"no secret stands here", "write it to a file, and name that as passwordFile"},
-		"token":    {"no secret stands here", "write it to a file, and name that as tokenFile"},
+		"password": {"secrets are not allowed here", "write it to a file, and name that as passwordFile"},
+		"token":    {"secrets are not allowed here", "write it to a file, and name that as tokenFile"},
 	}
 	notOfSSH = map[string]foreign{
-		"key":      {"no secret stands here", "write it to a file, and name that as keyFile"},
+		"key":      {"secrets are not allowed here", "write it to a file, and name that as keyFile"},
 		"password": {"ssh takes a key only", "make one with ssh-keygen, and name it as keyFile"},
-		"user":     {"it stands in the URL", "write it as in ssh://git@git.example.com/policies.git"},
+		"user":     {"it is part of the URL", "write it as in ssh://git@git.example.com/policies.git"},
 	}
 )
 
@@ -59,11 +59,11 @@ func (p *parser) agentDocument(documents []*yaml.Node, config *AgentConfig) {
 		"runtimes": func(path string, n *yaml.Node) {
 			config.Runtimes = p.texts(path, n, p.word("runtime", nf.RuntimeVZ, nf.RuntimeNetns))
 		},
-		"mode":              keep(&config.Mode, p.word("mode", ModeEnforce, ModeObserve)),
+		"mode":              store(&config.Mode, p.word("mode", ModeEnforce, ModeObserve)),
 		"drift":             func(path string, n *yaml.Node) { p.drift(path, n, &config.Drift) },
 		"restart":           func(path string, n *yaml.Node) { p.restarts(path, n, &config.Restart) },
-		"listen":            keep(&config.Listen, p.listenAddress),
-		"webhookSecretFile": keep(&config.WebhookSecretFile, p.fileName),
+		"listen":            store(&config.Listen, p.listenAddress),
+		"webhookSecretFile": store(&config.WebhookSecretFile, p.fileName),
 		"publish": func(path string, n *yaml.Node) {
 			config.Publish = new(Publish)
 			published = p.publish(path, n, config.Publish)
@@ -75,8 +75,8 @@ func (p *parser) agentDocument(documents []*yaml.Node, config *AgentConfig) {
 	}
 }
 
-// isAgentConfig looks at the kind before all else: of another document nothing
-// more need be told.
+// isAgentConfig reports whether the kind is AgentConfig. Of another document that is
+// the only error.
 func (p *parser) isAgentConfig(root *yaml.Node) bool {
 	if !p.hasKey(root, "kind") {
 		p.report(root, RuleMissingKey, "kind: "+nf.KindAgentConfig, "missing key %q in %s", "kind", place(""))
@@ -91,7 +91,7 @@ func (p *parser) isAgentConfig(root *yaml.Node) bool {
 		switch {
 		case is || !ok:
 		case slices.Contains(policyKinds, kind):
-			p.report(value, RuleWrongKind, "policies stand in the repository that the agent follows", "a %s is not an %s", kind, nf.KindAgentConfig)
+			p.report(value, RuleWrongKind, "policies belong in the repository that the agent follows", "a %s is not an %s", kind, nf.KindAgentConfig)
 		default:
 			p.report(value, RuleWrongKind, "write "+nf.KindAgentConfig, "kind must be %s, not %s", nf.KindAgentConfig, quote(kind))
 		}
@@ -102,8 +102,8 @@ func (p *parser) isAgentConfig(root *yaml.Node) bool {
 // reader reads the value of a key. It is not ok where there is an error.
 type reader[T any] = func(path string, n *yaml.Node) (value T, ok bool)
 
-// keep keeps what is read; where there is an error, what it was before.
-func keep[T any](to *T, read reader[T]) func(string, *yaml.Node) {
+// store returns a function that stores what is read. An error leaves the value as it was.
+func store[T any](to *T, read reader[T]) func(string, *yaml.Node) {
 	return func(path string, n *yaml.Node) {
 		if value, ok := read(path, n); ok {
 			*to = value
@@ -113,7 +113,7 @@ func keep[T any](to *T, read reader[T]) func(string, *yaml.Node) {
 
 func (p *parser) agentNode(path string, n *yaml.Node, node *nf.NodeIdentity) {
 	p.mapping(path, n, fields{
-		"name":   keep(&node.Name, p.nodeName),
+		"name":   store(&node.Name, p.nodeName),
 		"labels": func(path string, n *yaml.Node) { node.Labels = p.labels(path, n) },
 	}, nil, nil)
 }
@@ -123,11 +123,11 @@ func (p *parser) gitSource(path string, n *yaml.Node, source *GitSource) {
 	only := func(key string, to *string, read reader[string]) func(string, *yaml.Node) {
 		return func(path string, n *yaml.Node) {
 			if revision != "" {
-				p.report(n, RuleExclusiveKeys, "keep one of branch, tag, commit", "%s: %s is set as well", path, revision)
+				p.report(n, RuleExclusiveKeys, "remove all but one of branch, tag, commit", "%s: %s is set as well", path, revision)
 				return
 			}
 			revision = key
-			keep(to, read)(path, n)
+			store(to, read)(path, n)
 		}
 	}
 	want := p.gitAuth(n, &source.Auth)
@@ -135,20 +135,20 @@ func (p *parser) gitSource(path string, n *yaml.Node, source *GitSource) {
 	want["branch"] = only("branch", &source.Branch, p.refName)
 	want["tag"] = only("tag", &source.Tag, p.refName)
 	want["commit"] = only("commit", &source.Commit, p.commitID)
-	want["path"] = keep(&source.Path, p.repositoryPath)
-	want["interval"] = keep(&source.Interval, p.duration)
-	want["timeout"] = keep(&source.Timeout, p.duration)
+	want["path"] = store(&source.Path, p.repositoryPath)
+	want["interval"] = store(&source.Interval, p.duration)
+	want["timeout"] = store(&source.Timeout, p.duration)
 	p.mapping(path, n, want, []string{"urls"}, notOfSource)
 }
 
 func (p *parser) publish(path string, n *yaml.Node, publish *Publish) (url *yaml.Node) {
 	want := p.gitAuth(n, &publish.Auth)
 	want["url"] = func(path string, n *yaml.Node) {
-		keep(&publish.URL, p.gitURL)(path, n)
+		store(&publish.URL, p.gitURL)(path, n)
 		url = n
 	}
-	want["branch"] = keep(&publish.Branch, p.refName)
-	want["path"] = keep(&publish.Path, p.repositoryPath)
+	want["branch"] = store(&publish.Branch, p.refName)
+	want["path"] = store(&publish.Path, p.repositoryPath)
 	p.mapping(path, n, want, []string{"url"}, nil)
 	return url
 }
@@ -158,8 +158,8 @@ func (p *parser) gitAuth(n *yaml.Node, auth *GitAuth) fields {
 	return fields{
 		"ssh": func(path string, n *yaml.Node) {
 			p.mapping(path, n, fields{
-				"keyFile":        keep(&auth.SSHKeyFile, p.fileName),
-				"knownHostsFile": keep(&auth.KnownHostsFile, p.fileName),
+				"keyFile":        store(&auth.SSHKeyFile, p.fileName),
+				"knownHostsFile": store(&auth.KnownHostsFile, p.fileName),
 			}, nil, notOfSSH)
 		},
 		"http": func(path string, n *yaml.Node) { p.httpAuth(path, n, auth) },
@@ -168,13 +168,13 @@ func (p *parser) gitAuth(n *yaml.Node, auth *GitAuth) fields {
 
 func (p *parser) httpAuth(path string, n *yaml.Node, auth *GitAuth) {
 	p.mapping(path, n, fields{
-		"user":         keep(&auth.User, p.userName),
-		"passwordFile": keep(&auth.PasswordFile, p.fileName),
-		"tokenFile":    keep(&auth.TokenFile, p.fileName),
-		"caFile":       keep(&auth.CAFile, p.fileName),
-		"certFile":     keep(&auth.ClientCertFile, p.fileName),
-		"keyFile":      keep(&auth.ClientKeyFile, p.fileName),
-		"proxy":        keep(&auth.Proxy, p.proxyURL),
+		"user":         store(&auth.User, p.userName),
+		"passwordFile": store(&auth.PasswordFile, p.fileName),
+		"tokenFile":    store(&auth.TokenFile, p.fileName),
+		"caFile":       store(&auth.CAFile, p.fileName),
+		"certFile":     store(&auth.ClientCertFile, p.fileName),
+		"keyFile":      store(&auth.ClientKeyFile, p.fileName),
+		"proxy":        store(&auth.Proxy, p.proxyURL),
 	}, nil, notOfHTTP)
 	if n.Kind != yaml.MappingNode {
 		return
@@ -184,12 +184,12 @@ func (p *parser) httpAuth(path string, n *yaml.Node, auth *GitAuth) {
 		p.together(path, n, pair[1], pair[0])
 	}
 	if p.hasKey(n, "tokenFile") && (p.hasKey(n, "user") || p.hasKey(n, "passwordFile")) {
-		p.report(valueOf(n, "tokenFile"), RuleExclusiveKeys, "keep the token, or user and passwordFile",
+		p.report(valueOf(n, "tokenFile"), RuleExclusiveKeys, "remove the token, or user and passwordFile",
 			"%s: user or passwordFile is set as well", below(path, "tokenFile"))
 	}
 }
 
-// together holds a key of a mapping not to be there without another.
+// together reports a key of a mapping that is there without the one that it needs.
 func (p *parser) together(path string, n *yaml.Node, key, needs string) {
 	if p.hasKey(n, key) && !p.hasKey(n, needs) {
 		p.report(n, RuleMissingKey, missingHints[needs], "missing key %q in %s: %s is set", needs, path, key)
@@ -198,7 +198,7 @@ func (p *parser) together(path string, n *yaml.Node, key, needs string) {
 
 func (p *parser) verification(path string, n *yaml.Node, verify *Verification) {
 	p.mapping(path, n, fields{
-		"mode":           keep(&verify.Mode, p.word("mode of verification", VerifyNone, VerifyTip, VerifyAll)),
+		"mode":           store(&verify.Mode, p.word("mode of verification", VerifyNone, VerifyTip, VerifyAll)),
 		"keyrings":       func(path string, n *yaml.Node) { verify.Keyrings = p.texts(path, n, p.fileName) },
 		"allowedSigners": func(path string, n *yaml.Node) { verify.AllowedSigners = p.texts(path, n, p.fileName) },
 	}, []string{"mode"}, nil)
@@ -210,8 +210,8 @@ func (p *parser) verification(path string, n *yaml.Node, verify *Verification) {
 
 func (p *parser) drift(path string, n *yaml.Node, drift *Drift) {
 	p.mapping(path, n, fields{
-		"interval": keep(&drift.Interval, p.duration),
-		"heal":     keep(&drift.Heal, p.boolean),
+		"interval": store(&drift.Interval, p.duration),
+		"heal":     store(&drift.Heal, p.boolean),
 	}, nil, nil)
 }
 
@@ -234,8 +234,8 @@ func (p *parser) window(path string, n *yaml.Node, window *Window) {
 	before := p.found.count()
 	p.mapping(path, n, fields{
 		"days":  func(path string, n *yaml.Node) { window.Days = p.days(path, n) },
-		"start": keep(&window.Start, p.clock),
-		"end":   keep(&window.End, p.clock),
+		"start": store(&window.Start, p.clock),
+		"end":   store(&window.End, p.clock),
 	}, []string{"start", "end"}, nil)
 	if p.found.count() == before && window.Start == window.End {
 		p.report(valueOf(n, "end"), RuleEmptyValue, "for any time, remove the window", "%s is empty: it ends when it starts", path)

@@ -16,7 +16,7 @@ import (
 // out: a newer nfsync may have written them.
 type binder struct {
 	found *diagnostics
-	// fieldsOf keeps the fields of the types that were met.
+	// fieldsOf caches the fields of each type.
 	fieldsOf map[reflect.Type][]field
 }
 
@@ -25,15 +25,15 @@ func newBinder(found *diagnostics) *binder {
 }
 
 type field struct {
-	name     string // the key; empty for an embedded struct, whose keys stand beside
+	name     string // the key; empty for an embedded struct, whose keys are among those of its parent
 	index    int
 	required bool
 	words    []string // what a text may be; nil: anything
 }
 
-// required are keys without which a document would be read as something else
-// than it says: what is not known must never read as absent or off. The keys
-// that say which document it is are checked first (isKind).
+// required are the keys that must exist: without them a value that is not known would
+// read as absent or off. The keys that say which document it is are checked first
+// (isSnapshot).
 var required = map[string]bool{
 	"Snapshot.node": true, "Snapshot.bootID": true, "Snapshot.kernel": true, "Snapshot.capabilities": true,
 	"Snapshot.modules": true, "Snapshot.host": true, "Snapshot.containers": true,
@@ -49,8 +49,7 @@ var required = map[string]bool{
 	"RestartDone.target": true, "RestartDone.asked": true, "RestartDone.instance": true,
 }
 
-// words are the texts that a key may have, where anything else would be
-// misread.
+// words are the texts that a key may have, if it may not have any text.
 var words = map[string][]string{
 	"Capabilities.latches": {nf.Yes, nf.No, nf.MaybeUnknown},
 	"Modules.support":      {nf.SupportLoadable, nf.SupportNone, nf.SupportLocked},
@@ -91,7 +90,7 @@ var (
 	typeTime  = reflect.TypeFor[time.Time]()
 )
 
-// bind fills v from n. What is null leaves lists, mappings and pointers empty.
+// bind fills v from n. Null leaves lists, mappings and pointers empty.
 func (b *binder) bind(path string, n *node, v reflect.Value) {
 	switch v.Type() {
 	case typeValue:
@@ -241,8 +240,7 @@ func (b *binder) level(path string, n *node) nf.Level {
 	return level
 }
 
-// wish reads what nf.Wish.MarshalJSON writes. Nobody asks for what is absent or
-// unknown.
+// wish reads what nf.Wish.MarshalJSON writes. A wish is never absent or unknown.
 func (b *binder) wish(path string, n *node) nf.Wish {
 	least, most, state := n.get("atLeast"), n.get("atMost"), n.get("state")
 	switch {
@@ -255,7 +253,7 @@ func (b *binder) wish(path string, n *node) nf.Wish {
 	return nf.Wish{}
 }
 
-// bound reads one bound of a range; 0 where there is none.
+// bound reads one bound of a range; 0 if there is none.
 func (b *binder) bound(path string, n *node) int64 {
 	if n == nil {
 		return 0
@@ -267,8 +265,8 @@ func (b *binder) bound(path string, n *node) int64 {
 	return number
 }
 
-// unique reports the entries of a list that have the same texts under these
-// keys as one before.
+// unique reports the entries of a list whose texts under these keys are those of an
+// earlier entry.
 func (b *binder) unique(path string, list *node, keys ...string) {
 	if list == nil {
 		return

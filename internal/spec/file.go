@@ -23,8 +23,8 @@ const maxPolicyFile = 1 << 20
 
 // ReadDir reads the policy files (*.yaml and *.yml) of a directory and of those
 // below it, or one file of any name. The names of the files begin with path. A
-// file that must not be there, a symbolic link say, is a diagnostic; one that
-// cannot be read is an error.
+// file that is not allowed, such as a symbolic link, is a diagnostic; one that cannot
+// be read is an error.
 func ReadDir(path string) ([]File, []Diagnostic, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -36,7 +36,7 @@ func ReadDir(path string) ([]File, []Diagnostic, error) {
 		err := one.file(filepath.Base(path), info.Mode())
 		return one.files, one.diagnostics, err
 	}
-	// A root keeps the walk inside, whatever is exchanged under it meanwhile.
+	// A root confines the walk to it, even if files are replaced meanwhile.
 	root, err := os.OpenRoot(path)
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot read policies: %w", err)
@@ -54,7 +54,7 @@ func ReadFS(fsys fs.FS) ([]File, []Diagnostic, error) {
 	return readTree(fsys, func(name string) string { return name })
 }
 
-// walk is a walk over a file system, and what it has found.
+// walk is a walk over a file system, with the files and errors that it has found.
 type walk struct {
 	fsys        fs.FS
 	shown       func(name string) string
@@ -69,7 +69,7 @@ func readTree(fsys fs.FS, shown func(string) string) ([]File, []Diagnostic, erro
 		case err != nil:
 			return fmt.Errorf("cannot read policies: %w", err)
 		case entry.IsDir() && entry.Name() == ".git":
-			return fs.SkipDir // git's own, never a part of the tree that is committed
+			return fs.SkipDir // git's own, never part of a commit
 		case entry.IsDir():
 			return nil
 		case entry.Type()&fs.ModeSymlink == 0 && !nf.IsPolicyFile(name):

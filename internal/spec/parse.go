@@ -37,8 +37,8 @@ func Parse(files []File) (Policies, []Diagnostic) {
 
 type policyName struct{ kind, name string }
 
-// reportSameNames holds the name to be one policy's alone, for each kind:
-// messages, conflicts and memory speak of policies by name.
+// reportSameNames reports policies of one kind that have the same name: messages,
+// conflicts and memory identify policies by name.
 func reportSameNames(policies []Policy, names map[policyName]nf.Source, found *diagnostics) {
 	for _, policy := range policies {
 		id := policyName{policy.Kind, policy.Source.Name}
@@ -93,8 +93,8 @@ func (p *parser) policy(n *yaml.Node) Policy {
 	return policy
 }
 
-// kindOf looks the kind up before anything else, since it decides about the
-// keys of spec; it is empty where it is missing or wrong.
+// kindOf returns the kind, which determines the keys of spec; empty if it is missing or
+// wrong.
 func (p *parser) kindOf(n *yaml.Node) (kind string) {
 	if n.Kind != yaml.MappingNode {
 		return ""
@@ -120,9 +120,9 @@ func (p *parser) kind(path string, n *yaml.Node) {
 	switch {
 	case !ok || slices.Contains(policyKinds, kind):
 	case slices.Contains([]string{nf.KindNodeSnapshot, nf.KindPlan, nf.KindReceipt}, kind):
-		p.report(n, RuleWrongKind, "keep it outside of the policy directory", "a %s is not a policy", kind)
+		p.report(n, RuleWrongKind, "move it out of the policy directory", "a %s is not a policy", kind)
 	case kind == nf.KindAgentConfig:
-		p.report(n, RuleWrongKind, "keep it outside of the policy directory; nfsync reads it with --config", "an AgentConfig is not a policy")
+		p.report(n, RuleWrongKind, "move it out of the policy directory; nfsync reads it with --config", "an AgentConfig is not a policy")
 	default:
 		p.report(n, RuleWrongKind, "one of ContainerPolicy, NodePolicy", "unknown kind %s%s", quote(kind), didYouMean(kind, policyKinds))
 	}
@@ -152,8 +152,8 @@ func (p *parser) source(n *yaml.Node) nf.Source {
 	return nf.Source{File: p.found.file, Line: n.Line, Column: n.Column}
 }
 
-// foreign says of a key that belongs elsewhere why it is not known here, and
-// how to mend it.
+// foreign explains why a key that belongs elsewhere is not known here, and how to mend
+// it.
 type foreign struct{ why, hint string }
 
 var (
@@ -174,8 +174,7 @@ var (
 	}
 )
 
-// spec reads the keys of the policy's kind. Of an unknown kind they mean
-// nothing.
+// spec reads the keys of the policy's kind. If the kind is unknown, so are they.
 func (p *parser) spec(path string, n *yaml.Node, policy *Policy) {
 	switch policy.Kind {
 	case nf.KindNodePolicy:

@@ -14,7 +14,7 @@ type Policies struct {
 // Policy is one policy document.
 type Policy struct {
 	Kind       string    // nf.KindNodePolicy or nf.KindContainerPolicy
-	Source     nf.Source // its name, and where metadata.name stands
+	Source     nf.Source // its name, and the place of metadata.name
 	Priority   int       // higher wins, key by key
 	Nodes      NodeSelector
 	Containers ContainerSelector // of a ContainerPolicy
@@ -22,23 +22,23 @@ type Policy struct {
 	Wishes     []KeyWish         // in the order of the file, each key once
 }
 
-// KeyWish is what a policy wants of one key, and the place of that value.
+// KeyWish is a policy's wish for one key, and the place of that value.
 type KeyWish struct {
 	Key    nf.Key
 	Wish   nf.Wish
 	Source nf.Source
 }
 
-// NodeSelector says which nodes a policy is for: every node where it is empty;
-// where names and labels are given both must match.
+// NodeSelector selects the nodes of a policy: every node if it is empty. If names and
+// labels are given both must match.
 type NodeSelector struct {
 	Names  []string // globs as path.Match has them, of which one must match the whole name
 	Labels map[string]string
 }
 
-// ContainerSelector says which containers of its nodes a policy is for: those
-// of which a name or an id matches, of these runtimes. What is empty selects
-// every container.
+// ContainerSelector selects the containers of a policy, on its nodes: those of these
+// runtimes of which a name or an id matches. A part that is empty selects every
+// container.
 type ContainerSelector struct {
 	Names    []string // globs, on the name or an alias
 	IDs      []string

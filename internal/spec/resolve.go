@@ -9,14 +9,14 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// Resolve says what the policies want of one node. Of the snapshot it needs
-// the node's name and labels and the identities of its containers.
+// Resolve returns the wants of the policies for one node. Of the snapshot it reads
+// only the node's name and labels and the identities of its containers.
 //
 // A target's want for a key is that of the policy with the highest priority
-// that sets it. Where several of that priority do, the first in the order of
-// file and line speaks, and those that wish something else are its rivals. Of
-// those that agree on a level, the one that does least to restart containers
-// speaks: what one of them refuses, the name of another's file does not allow.
+// that sets it. If several of that priority do, the first in the order of file and
+// line wins, and those that wish something else are its rivals. Of those that agree on
+// a level, the one that does least to restart containers wins: a restart that one of
+// them refuses is not allowed because another one comes first.
 func (p Policies) Resolve(s *nf.Snapshot) nf.Wants {
 	var node, containers []*Policy
 	for i := range p.List {
@@ -47,9 +47,9 @@ func (p Policies) Resolve(s *nf.Snapshot) nf.Wants {
 	return wants
 }
 
-// containerWants resolves once for all containers that the same policies
-// select, of which a node has few kinds and many of each. It notes the
-// policies that select one.
+// containerWants resolves once for all containers that the same policies select: a node
+// has many containers, and few different selections. It marks the policies that select
+// one in selecting.
 func containerWants(policies []*Policy, containers []nf.Container, selecting map[*Policy]bool) []nf.Want {
 	var list []nf.Want
 	resolved := map[string][]nf.Want{}
@@ -83,7 +83,7 @@ func appendWants(list []nf.Want, target nf.Target, wants []nf.Want) []nf.Want {
 	return list
 }
 
-// resolve is what these policies want together of any one target, sorted by
+// resolve returns the wants of these policies together for any one target, sorted by
 // key.
 func resolve(policies []*Policy) []nf.Want {
 	policies = slices.Clone(policies)
@@ -117,8 +117,7 @@ func resolve(policies []*Policy) []nf.Want {
 	return wants
 }
 
-// moreCareful tells whether a does less than b for a level that only a restart
-// brings.
+// moreCareful reports whether a does less than b for a level that needs a restart.
 func moreCareful(a, b nf.Restart) bool {
 	order := []nf.Restart{nf.RestartRefuse, nf.RestartStage, nf.RestartAllow}
 	return slices.Index(order, a) < slices.Index(order, b)
@@ -132,10 +131,10 @@ func compareSources(a, b nf.Source) int {
 	return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 }
 
-// Conflicts are the contradictions that can be told without a node: policies
-// of one kind with equal priority and the same selectors that want different
-// things of one key, each beside the first that sets it. Where another policy
-// with these selectors has a higher priority for the key, there is none.
+// Conflicts returns the conflicts that do not depend on a node: of policies of one kind
+// with equal priority and the same selectors that want different things of one key, each
+// with the first that sets it. If another policy with these selectors has a higher
+// priority for the key, there is none.
 func (p Policies) Conflicts() []Conflict {
 	groups := map[string][]*Policy{}
 	for i := range p.List {

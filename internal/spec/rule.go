@@ -51,7 +51,7 @@ func Rules() []RuleText {
 		{RuleDuplicateName, "A name must be unique, and is already defined: that of a policy of its kind, or that of an entry in its list.", "give each a name of its own", "the name web in two policies of one kind"},
 		{RuleEmptyValue, "The value is empty, or is a range without any value.", "give it a value, or remove the key", "spec: {nodes: {names: []}}"},
 		{RuleEncoding, "The file is not UTF-8, or holds a character that is not allowed.", "save the file as plain UTF-8 text", "a file that was saved as Latin-1"},
-		{RuleExclusiveKeys, "Keys are set of which only one may be.", "keep one of them", "spec: {modules: {ip_set: {state: unloaded, parameters: {max_sets: 9}}}}"},
+		{RuleExclusiveKeys, "Keys are set of which only one may be.", "remove all but one of them", "spec: {modules: {ip_set: {state: unloaded, parameters: {max_sets: 9}}}}"},
 		{RuleForbiddenFile, "A file among the policies is a symbolic link, a submodule or otherwise not a regular file.", "put the file itself there, or remove it", "web.yaml, a link to ../web.yaml"},
 		{RuleInvalidValue, "The value has the right type and the wrong form.", "write it in the form that the hint shows", "spec: {conntrack: {timeouts: {udp: soon}}}"},
 		{RuleMergeKey, "YAML merge keys (<<) are not allowed.", "write the keys out", "spec: {<<: {level: full}}"},

@@ -9,7 +9,7 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// Match tells whether the policy is for that node.
+// Match reports whether the selector selects that node.
 func (s NodeSelector) Match(node nf.NodeIdentity) bool {
 	for label, value := range s.Labels {
 		if got, ok := node.Labels[label]; !ok || got != value {
@@ -19,7 +19,7 @@ func (s NodeSelector) Match(node nf.NodeIdentity) bool {
 	return len(s.Names) == 0 || matchAny(s.Names, node.Name)
 }
 
-// Match tells whether the policy is for that container of its nodes. A Virtuozzo
+// Match reports whether the selector selects that container. A Virtuozzo
 // container has two ids, its CTID and its UUID, of which the letters are the same
 // in upper and lower case (RFC 9562). In netns an alias is a file name
 // as good as the first, and so an id.
@@ -44,7 +44,7 @@ func (s ContainerSelector) Match(c *nf.Container) bool {
 	return false
 }
 
-// onlyNetns tells that no container of another runtime can be selected.
+// onlyNetns reports whether only containers of netns can be selected.
 func (s ContainerSelector) onlyNetns() bool {
 	return len(s.Runtimes) > 0 && !slices.Contains(s.Runtimes, nf.RuntimeVZ)
 }
@@ -59,7 +59,7 @@ func matchAny(globs []string, name string) bool {
 	return false
 }
 
-// canonical is the same text for selectors that say the same in another order.
+// canonical returns the selectors as a text that does not depend on their order.
 func (p *Policy) canonical() string {
 	var labels []string
 	for label, value := range p.Nodes.Labels {

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// didYouMean is `: did you mean "stateful"?` for what looks like one of the
-// known words, or nothing.
+// didYouMean returns `: did you mean "stateful"?` for a word that resembles a known one,
+// or nothing.
 func didYouMean(word string, known []string) string {
 	if guess, ok := closest(word, known); ok {
 		return fmt.Sprintf(": did you mean %q?", guess)
@@ -14,8 +14,8 @@ func didYouMean(word string, known []string) string {
 	return ""
 }
 
-// closest is the one known word that begins with word, or that the fewest single
-// edits make of it: two, or a third of its letters, but never all of them.
+// closest returns the one known word that begins with word, or the one at the smallest
+// distance: at most two edits, or a third of its letters, but never all of them.
 func closest(word string, known []string) (string, bool) {
 	word = strings.ToLower(word)
 	if guess, ok := completed(word, known); ok {
@@ -48,8 +48,8 @@ func completed(word string, known []string) (guess string, ok bool) {
 
 func abs(n int) int { return max(n, -n) }
 
-// distance is the number of letters to insert, remove, replace or exchange with
-// their neighbour (the optimal string alignment distance).
+// distance returns how many letters must be inserted, removed, replaced or exchanged
+// with their neighbour (the optimal string alignment distance).
 func distance(a, b string) int {
 	before, last := make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range last {

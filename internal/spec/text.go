@@ -8,9 +8,8 @@ import (
 
 var byteOrderMark = []byte("\uFEFF")
 
-// checkText says what is wrong with a file before anything else is read of it:
-// its size, an encoding that is not UTF-8, and characters that YAML forbids or
-// that readers do not agree about. It is the guard before every parser. The
+// checkText is the guard before every parser. It reports a file that is too large or not
+// UTF-8, and characters that YAML forbids or that readers interpret differently. The
 // text is returned without its byte order mark.
 func checkText(data []byte, limit int, found *diagnostics) (text []byte, ok bool) {
 	if len(data) > limit {
@@ -34,9 +33,9 @@ func checkText(data []byte, limit int, found *diagnostics) (text []byte, ok bool
 	return text, true
 }
 
-// wrongCharacter says why r may not stand in a text. YAML 1.1 takes a carriage
-// return alone, U+0085, U+2028 and U+2029 for the end of a line, where editors
-// and reviews show none: what looks like a comment would be read as a key.
+// wrongCharacter returns why r is not allowed, or nothing. In YAML 1.1 a carriage return
+// alone, U+0085, U+2028 and U+2029 end a line; editors and reviews do not show that, so
+// that what a person reads as a comment could be a key.
 func wrongCharacter(r rune, size int, next []byte) string {
 	switch {
 	case r == utf8.RuneError && size == 1:
@@ -64,8 +63,8 @@ func extentOf(text []byte) extent {
 	return extent{bytes.Count(text, []byte("\n")) + 1, max(utf8.RuneCount(last), 1)}
 }
 
-// clamp moves a place behind the last line, where YAML sees what is missing, to
-// the last character.
+// clamp moves a place behind the last line, where YAML reports what is missing, to the
+// last character.
 func (e extent) clamp(line, column int) (int, int) {
 	if line > e.line {
 		return e.line, e.column

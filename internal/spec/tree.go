@@ -9,8 +9,7 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// node is a value of a document that nfsync itself has written, with its place:
-// what JSON and YAML have in common.
+// node is a value of a JSON or YAML document, with its place.
 type node struct {
 	kind         nodeKind
 	line, column int32
@@ -63,9 +62,9 @@ func (n *node) String() string {
 	return "a mapping"
 }
 
-// The most that a document of nfsync's own may hold. A node with a thousand
-// containers writes about 12 MiB. The nodes of yaml.v3 take some hundred bytes
-// each, so that YAML has a lower bound.
+// The bounds of a snapshot. That of a node with a thousand containers takes about
+// 12 MiB. The nodes of yaml.v3 take some hundred bytes each, so that YAML has a lower
+// bound.
 const (
 	maxJSONDocument = 64 << 20
 	maxYAMLDocument = 16 << 20
@@ -152,8 +151,8 @@ func scalarKind(tag string) nodeKind {
 	return nodeText // a time is a text as well
 }
 
-// jsonTree reads a JSON text with the places of its values, which encoding/json
-// does not tell.
+// jsonTree reads a JSON text with the places of its values, which encoding/json does not
+// report.
 func jsonTree(text []byte, found *diagnostics) *node {
 	// encoding/json reports errors of syntax, so that the reader need not.
 	var whole json.RawMessage
@@ -266,8 +265,8 @@ func (r *jsonReader) list(n *node, depth int) {
 	}
 }
 
-// closed goes to the next entry and tells whether there is none: at the end of
-// the list or mapping, or after a failure.
+// closed goes to the next entry and reports whether there is none: at the end of the
+// list or mapping, or after a failure.
 func (r *jsonReader) closed(end byte) bool {
 	if r.failed {
 		return true
@@ -275,8 +274,8 @@ func (r *jsonReader) closed(end byte) bool {
 	r.space()
 	switch c := r.text[r.offset]; c {
 	case '{', '[', ',':
-		// The opening bracket stands here before the first entry only: values
-		// move the offset behind themselves.
+		// The opening bracket is here before the first entry only: reading a value
+		// moves the offset behind it.
 		r.offset++
 		r.space()
 		if c == ',' || r.text[r.offset] != end {

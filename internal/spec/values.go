@@ -73,7 +73,7 @@ func (p *parser) timeouts(path string, n *yaml.Node, policy *Policy) {
 	})
 }
 
-// guessTimeout knows the kernel's names as well.
+// guessTimeout also knows the kernel's names.
 func guessTimeout(name string) string {
 	file := "nf_conntrack_" + strings.TrimPrefix(name, "nf_conntrack_")
 	if key, ok := nf.SysctlFileKey(file); ok {
@@ -135,7 +135,7 @@ func (p *parser) sysctls(path string, n *yaml.Node, policy *Policy) {
 func (p *parser) isSysctl(path string, key *yaml.Node) bool {
 	name := key.Value
 	if !validSysctl.MatchString(name) {
-		p.report(key, RuleInvalidValue, "the name of a file below /proc/sys/net/netfilter: nf_conntrack_tcp_loose, say",
+		p.report(key, RuleInvalidValue, "the name of a file below /proc/sys/net/netfilter, such as nf_conntrack_tcp_loose",
 			"%s: %s is not the name of a nf_conntrack_* sysctl", path, quote(name))
 		return false
 	}
@@ -158,8 +158,8 @@ func (p *parser) modules(path string, n *yaml.Node, policy *Policy) {
 	})
 }
 
-// words goes through a mapping of names that take - and _ for the same, as
-// the kernel does for modules and their parameters.
+// words goes through a mapping of names in which - and _ are equal, as the kernel has
+// it for modules and their parameters.
 func (p *parser) words(path, noun string, n *yaml.Node, f func(name string, value *yaml.Node)) {
 	first := map[string]*yaml.Node{}
 	p.pairs(n, func(key, value *yaml.Node) {

@@ -15,29 +15,29 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// The messages that more than one place gives.
+// Messages and hints that are used more than once.
 const (
 	messageAlias   = "an alias is not allowed"
-	messageNesting = "nested too deeply: at most 32 mappings and lists may stand in one another"
+	messageNesting = "nested too deeply: more than 32 mappings and lists inside one another"
 	hintAnchor     = "write the value out wherever it is needed; a text that begins with & needs quotes"
 	hintTag        = "remove the tag; a text that begins with ! needs quotes"
 	hintAlias      = "write the value out; a text that begins with * needs quotes"
 )
 
-// parser walks the nodes of one file. It goes on after an error, to tell all
-// of them at once.
+// parser walks the nodes of one file. It continues after an error, to report all of them
+// at once.
 type parser struct {
 	found *diagnostics
 	end   extent
 	chars cursor
-	// bad are the nodes that have their error already: keys that are ignored
-	// with their values, and values that are not looked at any more.
+	// bad are the nodes whose error is reported: keys, which are ignored with their
+	// values, and values, which are not read.
 	bad map[*yaml.Node]bool
-	// nulls are allowed in what nfsync itself has written, never in a policy.
+	// nulls are allowed in snapshots, never in a policy.
 	nulls bool
-	// discreet keeps to itself what stands where a list or mapping should: in a
-	// configuration file it may be a secret, and messages go to logs.
-	discreet bool
+	// hidesScalars omits from messages the scalar that is where a list or mapping
+	// should be: in a configuration file it may be a secret, and messages go to logs.
+	hidesScalars bool
 }
 
 func newParser(text []byte, found *diagnostics) *parser {
@@ -124,15 +124,15 @@ func (p *parser) vetKey(key *yaml.Node) bool {
 	return !p.bad[key]
 }
 
-// isTagged looks at the text as well: yaml.v3 forgets the tag ! of a plain
-// scalar.
+// isTagged reports whether a node has a tag. It also reads the text, since yaml.v3 drops
+// the tag ! of a plain scalar.
 func (p *parser) isTagged(n *yaml.Node) bool {
 	return n.Style&yaml.TaggedStyle != 0 || p.chars.at(n.Line, n.Column) == '!'
 }
 
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
 
-// missingHints say what to write for a key that is required.
+// missingHints show what to write for a key that is required.
 var missingHints = map[string]string{
 	"apiVersion": "apiVersion: " + nf.APIVersion,
 	"kind":       "kind: NodePolicy, or kind: ContainerPolicy",
@@ -152,11 +152,11 @@ var missingHints = map[string]string{
 	"user":         "user: name; many servers take any name beside a token",
 }
 
-// fields says how the value of each key of a mapping is read.
+// fields are the functions that read the values of the keys of a mapping.
 type fields map[string]func(path string, value *yaml.Node)
 
-// mapping reads a mapping with known keys. Path is where it stands, in the
-// words of its keys; elsewhere are keys that people look for here in vain.
+// mapping reads a mapping with known keys. Path is the path of its keys in the document;
+// elsewhere are keys that people may expect here, but that belong elsewhere.
 func (p *parser) mapping(path string, n *yaml.Node, want fields, required []string, elsewhere map[string]foreign) {
 	if !p.isMapping(path, n) {
 		return
@@ -180,8 +180,7 @@ func (p *parser) mapping(path string, n *yaml.Node, want fields, required []stri
 	}
 }
 
-// pairs calls f with the keys and values of a mapping that have no error yet
-// in the key.
+// pairs calls f with the keys that have no error, and their values.
 func (p *parser) pairs(n *yaml.Node, f func(key, value *yaml.Node)) {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		if key := n.Content[i]; !p.bad[key] {
@@ -190,7 +189,7 @@ func (p *parser) pairs(n *yaml.Node, f func(key, value *yaml.Node)) {
 	}
 }
 
-// hasKey tells whether the key is there, even with an error: it is not missing.
+// hasKey reports whether the key exists, even with an error.
 func (p *parser) hasKey(n *yaml.Node, name string) bool {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		if n.Content[i].Value == name {
@@ -201,7 +200,7 @@ func (p *parser) hasKey(n *yaml.Node, name string) bool {
 }
 
 func (p *parser) unknownKey(path string, key *yaml.Node, known []string, elsewhere map[string]foreign) {
-	if p.found.countsOnly(key.Line, key.Column) { // the search for a likely word is dear
+	if p.found.countsOnly(key.Line, key.Column) { // the search for a similar word is expensive
 		p.found.more++
 		return
 	}
@@ -235,8 +234,8 @@ func (p *parser) isMapping(path string, n *yaml.Node) bool {
 	return true
 }
 
-// texts reads a list of at least one text, each as valid says. With an error in
-// it there is no list: half a selector selects something else.
+// texts reads a list of at least one text, each with valid. If one has an error it returns
+// no list: half a selector would select something else.
 func (p *parser) texts(path string, n *yaml.Node, valid func(path string, n *yaml.Node) (string, bool)) []string {
 	if n.Kind != yaml.SequenceNode {
 		p.report(n, RuleWrongType, "write it as a list: [a, b]", "%s must be a list, not %s", path, p.describe(n))
@@ -319,13 +318,13 @@ func (p *parser) integer(path string, n *yaml.Node, least, most int64) (int64, b
 }
 
 func (p *parser) describe(n *yaml.Node) string {
-	if p.discreet && n.Kind == yaml.ScalarNode {
+	if p.hidesScalars && n.Kind == yaml.ScalarNode {
 		return "a single value"
 	}
 	return describe(n)
 }
 
-// describe says what a value is instead of what it should be.
+// describe describes a value that is not what it should be.
 func describe(n *yaml.Node) string {
 	switch n.Kind {
 	case yaml.MappingNode:
@@ -346,7 +345,7 @@ func describe(n *yaml.Node) string {
 	return "the text " + quote(n.Value)
 }
 
-// quote quotes what a file says for a message: short and printable.
+// quote returns a text of a file for a message: short and printable.
 func quote(s string) string { return strconv.Quote(brief(s)) }
 
 const maxQuoted = 60
@@ -358,8 +357,8 @@ func brief(s string) string {
 	return string([]rune(s)[:maxQuoted]) + "…"
 }
 
-// cursor finds characters by line and column. It goes forward only at each
-// step, so that a walk in the order of the text costs the text once.
+// cursor finds characters by line and column. A walk in the order of the text reads the
+// text once.
 type cursor struct {
 	text         []byte
 	offset       int

@@ -11,15 +11,14 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// maxNesting is how deep mappings and lists may stand in one another.
+// maxNesting is how deep mappings and lists may be nested.
 const maxNesting = 32
 
-// decodeYAML returns the documents of a text that checkText has passed. An
-// error of syntax ends it: nothing behind it can be told, what stands before
-// it is returned. Documents that hold nothing but comments are left out.
+// decodeYAML returns the documents of a text that checkText has accepted, up to the first
+// error of syntax. Documents that hold only comments are skipped.
 //
-// Only nodes are asked of yaml.v3. Decoding into Go values would be quadratic
-// in the keys of a mapping, follow aliases, and take 1e3 or 0777 for numbers.
+// yaml.v3 decodes to nodes only. Decoding into Go values would be quadratic in the keys of
+// a mapping, follow aliases, and accept 1e3 or 0777 as numbers.
 func decodeYAML(text []byte, found *diagnostics) []*yaml.Node {
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	var documents []*yaml.Node
@@ -56,7 +55,7 @@ func isNothing(n *yaml.Node) bool {
 	return n.Kind == yaml.ScalarNode && n.Value == "" && n.Style == 0 && n.Anchor == ""
 }
 
-// syntaxHints are what usually lies behind the errors of yaml.v3.
+// syntaxHints are the usual causes of the errors of yaml.v3.
 var syntaxHints = map[string]string{
 	"found character that cannot start any token":           "indent with spaces; put a value that begins with one of @ ` % in quotes",
 	"found a tab character that violates indentation":       "indent with spaces",
