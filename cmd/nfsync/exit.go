@@ -102,9 +102,9 @@ func severest(codes ...int) int {
 	return exitOK
 }
 
-// finish is how a verb ends: with the code that its result asks for, unless
-// the result could not be written. A reader that went away is no error: it has
-// seen what it wanted. Nothing hides that a person is needed.
+// finish returns the error with which a verb ends: the code of its result or, if
+// that could not be written, why. It is no error that the reader has closed the
+// pipe. exitStuck is returned in any case.
 func finish(code int, written error) error {
 	if written != nil && !errors.Is(written, syscall.EPIPE) && code != exitStuck {
 		return written
@@ -115,7 +115,7 @@ func finish(code int, written error) error {
 	return outcome(code)
 }
 
-// hintFor is the command that helps against an error, or empty.
+// hintFor returns the command that helps against an error, or nothing.
 func hintFor(err error, command string) string {
 	var (
 		h     hinted
@@ -127,9 +127,9 @@ func hintFor(err error, command string) string {
 	case errors.As(err, &usage):
 		return "see '" + command + " --help'"
 	case errors.Is(err, apply.ErrStale):
-		return "nothing was applied: look at a new plan, nfsync plan --out FILE PATH"
+		return "nothing was applied: make a new plan with nfsync plan --out FILE PATH"
 	case errors.Is(err, apply.ErrStuck):
-		return "nothing is applied until a person has looked: nfsync recover shows what is left"
+		return "nothing is applied until a person has settled it: nfsync recover shows what is left"
 	case errors.Is(err, apply.ErrLocked):
 		return "wait for it to end; nfsync doctor shows who holds the lock"
 	case errors.Is(err, fs.ErrPermission):

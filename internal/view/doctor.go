@@ -6,22 +6,22 @@ import (
 	"unicode/utf8"
 )
 
-// Status is how a check of doctor came out.
+// Status is the result of a check of doctor.
 type Status string
 
 // The statuses.
 const (
 	OK   Status = "ok"
-	Warn Status = "warn" // nfsync works, but not everything of it
-	Fail Status = "fail" // nfsync cannot do its work
+	Warn Status = "warn" // nfsync works, but a part of it does not
+	Fail Status = "fail" // nfsync does not work
 )
 
-// Check is one thing that doctor has looked at.
+// Check is one check of doctor.
 type Check struct {
 	Name   string `json:"name"`
 	Status Status `json:"status"`
 	Detail string `json:"detail"` // what was found
-	Remedy string `json:"remedy"` // what to do about it; empty where it is ok
+	Remedy string `json:"remedy"` // what to do; empty if nothing
 }
 
 // Checks are what doctor prints: its checks, in the order given.
@@ -33,7 +33,7 @@ func checksJSON(checks []Check) any {
 	}{filled(checks)}
 }
 
-var statusLooks = map[Status]span{OK: {green, "✓"}, Warn: {yellow, "!"}, Fail: {red, "✗"}}
+var statusSpans = map[Status]span{OK: {green, "✓"}, Warn: {yellow, "!"}, Fail: {red, "✗"}}
 
 func (p *page) doctor(checks []Check) {
 	counts := map[Status]int{}
@@ -43,8 +43,8 @@ func (p *page) doctor(checks []Check) {
 	}
 	for _, c := range checks {
 		counts[c.Status]++
-		look := statusLooks[c.Status]
-		p.hanging(2+wide+2, p.paint(look.style, look.text)+" "+pad(clean(c.Name), wide), c.Detail)
+		status := statusSpans[c.Status]
+		p.hanging(2+wide+2, p.paint(status.style, status.text)+" "+pad(clean(c.Name), wide), c.Detail)
 		if c.Remedy != "" {
 			p.hanging(2+wide+2, strings.Repeat(" ", 2+wide), "→ "+c.Remedy)
 		}

@@ -10,8 +10,8 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// foldAbove is how many targets may have exactly the same entries before text
-// shows them once, with a count. The other formats always hold all.
+// foldAbove is how many targets may have the same entries before text shows them once,
+// with a count. The other formats always list all.
 const foldAbove = 20
 
 // foldNames is how many of the folded targets are named.
@@ -53,21 +53,22 @@ type entry struct {
 	target nf.Target
 	cells  []cell
 	notes  []note
-	// advice are notes that are left out where the entry above, of the same
-	// target, has the same.
+	// advice are notes that are omitted if the entry above, of the same target, has the
+	// same.
 	advice []note
 }
 
-// group is the entries of one target, or of many targets that look alike.
+// group is the entries of one target, or of many targets whose columns are the same.
 type group struct {
 	targets []nf.Target
 	entries []entry
-	// differ tells that the notes of the folded targets are not all the same.
+	// differ is set if the notes of the folded targets are not all the same.
 	differ bool
 }
 
-// look is what two targets must share to be folded: the columns, not the notes.
-func (g group) look() string {
+// columns returns the columns as one text. Targets with the same are folded, whatever
+// their notes are.
+func (g group) columns() string {
 	var b strings.Builder
 	for _, e := range g.entries {
 		for _, c := range e.cells {
@@ -79,8 +80,8 @@ func (g group) look() string {
 	return b.String()
 }
 
-// groups are the entries by target, the node first, each target's in the order
-// given; targets that look alike are one group where there are many of them.
+// groups returns the entries by target, the node first, those of a target in the order
+// given. Many targets whose columns are the same are one group.
 func groups(entries []entry) []group {
 	slices.SortStableFunc(entries, func(a, b entry) int { return a.target.Compare(b.target) })
 	var list []group
@@ -94,16 +95,16 @@ func groups(entries []entry) []group {
 	return fold(list)
 }
 
-// fold merges groups that look alike, at the place of the first of them.
+// fold merges groups whose columns are the same, at the place of the first of them.
 func fold(list []group) []group {
 	alike := map[string][]int{}
 	for i, g := range list {
-		look := g.look()
-		alike[look] = append(alike[look], i)
+		columns := g.columns()
+		alike[columns] = append(alike[columns], i)
 	}
 	var folded []group
 	for i, g := range list {
-		same := alike[g.look()]
+		same := alike[g.columns()]
 		switch {
 		case len(same) <= foldAbove:
 			folded = append(folded, g)
@@ -126,8 +127,8 @@ func merge(list []group, same []int) group {
 	return g
 }
 
-// Columns are aligned within a group, but one long value must not push
-// everything else to the right. Names are bounded, and always aligned.
+// Columns are aligned within a group, but one long value does not move all others to the
+// right. Names are bounded, and always aligned.
 const (
 	maxColumn = 80
 	maxValue  = 44
@@ -182,8 +183,8 @@ func columnWidths(entries []entry) []int {
 	return widths
 }
 
-// columns is one line: the cells padded to the widths, a space or two between
-// them, nothing after the last one that holds something.
+// columns returns one line: the cells padded to the widths, a space or two between them,
+// nothing after the last one that is not empty.
 func (p *page) columns(cells []cell, widths []int) string {
 	var b strings.Builder
 	gap := 0
@@ -202,8 +203,7 @@ func (p *page) columns(cells []cell, widths []int) string {
 	return b.String()
 }
 
-// The first columns of every entry, which belong together: glyph, key, from,
-// arrow, to. The others follow at a distance.
+// The first columns of every entry: glyph, key, from, arrow, to.
 const (
 	columnGlyph = iota
 	columnKey
@@ -220,7 +220,7 @@ func gapAfter(column int) int {
 	return 2
 }
 
-// heading names the target, or counts those that are folded and names some.
+// heading writes the target or, of those that are folded, the number and some names.
 func (p *page) heading(g group) {
 	if len(g.targets) == 1 {
 		p.line(p.paint(bold, clean(g.targets[0].String())))
@@ -233,12 +233,12 @@ func (p *page) heading(g group) {
 	p.line(p.paint(bold, count(len(g.targets), nf.TargetContainer)+" alike"),
 		fmt.Sprintf(" (%s and %d more)", strings.Join(names, ", "), len(g.targets)-foldNames))
 	if g.differ {
-		p.line(p.paint(dim, "  what is said below is about "+names[0]))
+		p.line(p.paint(dim, "  the notes below are those of "+names[0]))
 	}
 }
 
-// difference is the first columns of an entry: the glyph, the key with its
-// layer where that is not the kernel's present value, and the two values.
+// difference returns the first columns of an entry: the glyph, the key with its
+// layer if that is not live, and the two values.
 func difference(glyph span, t nf.Target, k nf.Key, layer nf.Layer, from, to nf.Value) []cell {
 	var boot span
 	if layer == nf.LayerBoot {
@@ -253,7 +253,7 @@ func difference(glyph span, t nf.Target, k nf.Key, layer nf.Layer, from, to nf.V
 	}
 }
 
-// origin is the policy line that asked.
+// origin returns the policy and the line that set the value.
 func origin(s nf.Source) cell {
 	if s.File == "" {
 		return cell{{plain, clean(s.Name)}}
@@ -261,8 +261,8 @@ func origin(s nf.Source) cell {
 	return cell{{plain, clean(s.Name)}, {dim, " " + clean(s.String())}}
 }
 
-// value is a value as people read it, in its unit: a timeout is whole seconds,
-// with the hours and minutes that they make.
+// value returns a value in its unit: a timeout is whole seconds, with the same in hours
+// and minutes.
 func value(t nf.Target, k nf.Key, v nf.Value) string {
 	n, isNumber := v.Number()
 	_, isTimeout := k.Timeout()
@@ -277,8 +277,8 @@ func value(t nf.Target, k nf.Key, v nf.Value) string {
 	return clean(v.String())
 }
 
-// duration is a number of seconds in the notation of the policies, which know
-// no days: 5400 is 1h30m.
+// duration returns a number of seconds in the notation of the policies, which has no days:
+// 5400 is 1h30m.
 func duration(seconds int64) string {
 	s := (time.Duration(seconds) * time.Second).String()
 	for _, zero := range []string{"m0s", "h0m"} {
@@ -289,7 +289,7 @@ func duration(seconds int64) string {
 	return s
 }
 
-// glyph is + for what appears, - for a module that goes, ~ for the rest.
+// glyph returns + for a new value, - for the unloading of a module, ~ for the rest.
 func glyph(from, to nf.Value) span {
 	if state, _, ok := to.Module(); ok && state == nf.ModuleUnloaded {
 		return span{red, "-"}

@@ -53,8 +53,8 @@ func (p *page) ruleExplanation(r spec.RuleText) {
 // labelWidth is the column where the text beside a paragraph's label starts.
 const labelWidth = 12
 
-// paragraph writes texts beside a label, each on lines of its own; nothing
-// where there are none.
+// paragraph writes texts beside a label, each on lines of its own; nothing if there are
+// none.
 func (p *page) paragraph(label string, texts ...string) {
 	for _, text := range texts {
 		if text == "" {

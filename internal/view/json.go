@@ -9,8 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// encodeJSON is doc as JSON, indented with two spaces, with a newline at the
-// end.
+// encodeJSON returns doc as JSON, indented with two spaces, with a newline at the end.
 func encodeJSON(doc any) ([]byte, error) {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
@@ -22,8 +21,8 @@ func encodeJSON(doc any) ([]byte, error) {
 	return escapeUnprintable(buf.Bytes(), utf16Escape), nil
 }
 
-// utf16Escape is the escape of r in a JSON string: two of them for a character
-// beyond the basic plane.
+// utf16Escape appends the escape of r in a JSON string: two of them for a character beyond
+// the basic plane.
 func utf16Escape(dst []byte, r rune) []byte {
 	if r1, r2 := utf16.EncodeRune(r); r1 != utf8.RuneError {
 		return fmt.Appendf(dst, `\u%04x\u%04x`, r1, r2)
@@ -31,10 +30,10 @@ func utf16Escape(dst []byte, r rune) []byte {
 	return fmt.Appendf(dst, `\u%04x`, r)
 }
 
-// escapeUnprintable escapes every character that a terminal would obey instead
-// of showing: C1 controls, bidirectional overrides, zero-width and private
-// ones. In JSON they stand in strings only, in YAML in double-quoted scalars
-// only, so an escape never changes what the document says.
+// escapeUnprintable escapes every character that a terminal would interpret instead of
+// showing: C1 controls, bidirectional overrides, zero-width and private ones. In JSON they
+// occur in strings only, in YAML in double-quoted scalars only, so that an escape never
+// changes the value.
 func escapeUnprintable(doc []byte, escape func([]byte, rune) []byte) []byte {
 	if bytes.IndexFunc(doc, unprintable) < 0 {
 		return doc
@@ -52,5 +51,5 @@ func escapeUnprintable(doc []byte, escape func([]byte, rune) []byte) []byte {
 	return out
 }
 
-// unprintable tells whether a character has no glyph; newline and space do.
+// unprintable reports whether a character has no glyph. Newline and space are printable.
 func unprintable(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }

@@ -20,7 +20,7 @@ const (
 	cyan   = "36"
 )
 
-// Prose is wrapped to defaultProse where no terminal says otherwise, and never
+// Prose is wrapped to the width of the terminal, or to defaultProse without one, and never
 // wider than maxProse: long lines are hard to read.
 const (
 	defaultProse = 80
@@ -28,14 +28,14 @@ const (
 	minProse     = 40
 )
 
-// page collects text. Its methods take texts that are clean already, but for
-// hanging.
+// page collects text. Its methods take texts that are clean already, except hanging, which
+// cleans them.
 type page struct {
 	buf bytes.Buffer
 	opt Options
 }
 
-// paint is s in that style, or s itself where there is no colour.
+// paint returns s in that style, or s itself if there is no colour.
 func (p *page) paint(style, s string) string {
 	if style == plain || s == "" || !p.opt.Color {
 		return s
@@ -51,7 +51,7 @@ func (p *page) line(parts ...string) {
 	p.buf.WriteByte('\n')
 }
 
-// proseWidth is the width that prose is wrapped to.
+// proseWidth returns the width that prose is wrapped to.
 func (p *page) proseWidth() int {
 	if p.opt.Width <= 0 {
 		return defaultProse
@@ -73,8 +73,8 @@ func (p *page) hanging(indent int, label, text string) {
 // maxCommand is the widest command line that others are aligned with.
 const maxCommand = 50
 
-// commands writes command lines that the reader may want to run next, each
-// with what it does.
+// commands writes command lines that the reader may want to run next, each with its
+// effect.
 func (p *page) commands(lines [][2]string) {
 	wide := 0
 	for _, l := range lines {
@@ -91,8 +91,7 @@ func (p *page) commands(lines [][2]string) {
 	}
 }
 
-// wrap breaks a text between words, so that no line is wider than width unless
-// a single word is.
+// wrap breaks a text between words. No line is wider than width unless a single word is.
 func wrap(text string, width int) []string {
 	var (
 		lines []string
@@ -116,8 +115,8 @@ func wrap(text string, width int) []string {
 	return append(lines, line.String())
 }
 
-// clean escapes what a terminal would obey instead of showing, and bytes that
-// are not UTF-8.
+// clean escapes characters that a terminal would interpret instead of showing, and bytes
+// that are not UTF-8.
 func clean(s string) string {
 	if utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return s
@@ -144,7 +143,7 @@ func clean(s string) string {
 	return b.String()
 }
 
-// count is "1 change", "3 changes".
+// count returns "1 change", "3 changes".
 func count(n int, noun string) string {
 	if n != 1 {
 		noun += "s"
@@ -152,7 +151,7 @@ func count(n int, noun string) string {
 	return fmt.Sprintf("%d %s", n, noun)
 }
 
-// countOf is "3 pending": a count of a word that has no plural.
+// countOf returns "3 pending": a count of a word that has no plural.
 func countOf(n int, word string) string { return fmt.Sprintf("%d %s", n, word) }
 
 // pad fills s up to that many columns.

@@ -37,12 +37,12 @@ func (p *page) plan(doc nf.Plan) {
 	p.next(apply, codes(doc.Refusals))
 }
 
-// title is the first line: what this is, of which node, of which revision.
+// title writes the first line: the kind of document, its node and its revision.
 func (p *page) title(what, node, revision string) {
 	p.line(p.paint(bold, what+clean(node)), p.atRevision(revision))
 }
 
-// atRevision tells the commit, where the policies are of one.
+// atRevision returns the commit that the policies are of, or nothing.
 func (p *page) atRevision(revision string) string {
 	if revision == "" {
 		return ""
@@ -64,7 +64,7 @@ func changeEntry(c nf.Change) entry {
 	return e
 }
 
-// unknownNow says why a present value is unknown, if it is.
+// unknownNow returns a note why a value is unknown, if it is.
 func unknownNow(v nf.Value) []note {
 	if !v.IsUnknown() {
 		return nil
@@ -85,7 +85,7 @@ func bounds(asked nf.Wish) span {
 	return span{}
 }
 
-// marks are what is special about a change.
+// marks returns the properties of a change that make it risky.
 func marks(c nf.Change) cell {
 	var words []string
 	if c.OneWay {
@@ -145,7 +145,7 @@ func (p *page) pending(list []nf.Pending) {
 	p.table(groups(entries))
 }
 
-// untils are the events that end a refusal or a pending entry, in words.
+// untils describe the events that end a refusal or a pending entry.
 var untils = map[nf.Until]string{
 	nf.UntilPrivilege:        "nfsync may do it",
 	nf.UntilObservable:       "it can be observed",
@@ -179,8 +179,7 @@ func (p *page) warnings(list []nf.Warning) {
 	}
 }
 
-// alikeWarnings folds the warnings that say the same of many targets, as
-// groups does with entries.
+// alikeWarnings folds the same warnings of many targets, as groups does with entries.
 func alikeWarnings(list []nf.Warning) [][]nf.Warning {
 	alike := map[nf.Warning][]nf.Warning{}
 	same := func(w nf.Warning) nf.Warning { return nf.Warning{Code: w.Code, Key: w.Key, Message: w.Message} }
@@ -200,23 +199,23 @@ func alikeWarnings(list []nf.Warning) [][]nf.Warning {
 	return folded
 }
 
-// warningText is the message, with what it is about where that is not just the
-// node, and the policy line.
+// warningText returns the message, with the target unless that is the node, the key, and
+// the policy's line.
 func warningText(same []nf.Warning) string {
 	w := same[0]
-	var about []string
+	var subject []string
 	switch {
 	case len(same) > 1:
-		about = append(about, w.Target.String()+" and "+count(len(same)-1, "other"))
+		subject = append(subject, w.Target.String()+" and "+count(len(same)-1, "other"))
 	case w.Target.Kind == nf.TargetContainer:
-		about = append(about, w.Target.String())
+		subject = append(subject, w.Target.String())
 	}
 	if w.Key != "" {
-		about = append(about, string(w.Key))
+		subject = append(subject, string(w.Key))
 	}
 	text := w.Message
-	if about != nil {
-		text = strings.Join(about, ", ") + ": " + text
+	if subject != nil {
+		text = strings.Join(subject, ", ") + ": " + text
 	}
 	if w.Source != nil && w.Source.File != "" {
 		text += " (" + origin(*w.Source).plain() + ")"
@@ -224,7 +223,7 @@ func warningText(same []nf.Warning) string {
 	return text
 }
 
-// planSummary is one line. A plan without a difference is one calm sentence.
+// planSummary writes one line.
 func (p *page) planSummary(doc nf.Plan) {
 	s := doc.Summary
 	switch {
@@ -238,8 +237,8 @@ func (p *page) planSummary(doc nf.Plan) {
 	}
 }
 
-// next are the commands that a reader may want to run now. apply is what
-// applying does, empty where there is nothing to apply.
+// next writes the commands that a reader may want to run now. apply describes the effect
+// of applying; it is empty if there is nothing to apply.
 func (p *page) next(apply string, refused []nf.Code) {
 	var lines [][2]string
 	if apply != "" {
@@ -248,11 +247,11 @@ func (p *page) next(apply string, refused []nf.Code) {
 	p.commands(append(lines, explainCommands(refused)...))
 }
 
-// explainCommands are the commands that say more about refusals; what they do
-// is said once.
+// explainCommands returns the commands that explain refusals. Their effect is described
+// once.
 func explainCommands(refused []nf.Code) [][2]string {
 	var lines [][2]string
-	does := "says more about this refusal"
+	does := "explains this refusal"
 	for _, c := range refused {
 		lines = append(lines, [2]string{"nfsync explain " + string(c), does})
 		does = ""
@@ -260,7 +259,7 @@ func explainCommands(refused []nf.Code) [][2]string {
 	return lines
 }
 
-// codes are the codes of the refusals, each once, in the order of the rules.
+// codes returns the codes of the refusals, each once, in the order of the rules.
 func codes(list []nf.Refusal) []nf.Code {
 	var found []nf.Code
 	for _, c := range nf.Codes() {

@@ -29,8 +29,8 @@ func (p *page) receipt(r apply.Receipt) {
 	p.receiptNext(r)
 }
 
-// outcomes are how the outcomes look. Each has its word beside it: the glyph
-// alone need not tell them all apart.
+// outcomes are the styles and glyphs of the outcomes. The word follows the glyph: several
+// outcomes have the same.
 var outcomes = map[apply.Outcome]span{
 	apply.Applied: {green, "✓"},
 	apply.Kept:    {yellow, "✓"},
@@ -45,19 +45,19 @@ var outcomes = map[apply.Outcome]span{
 func resultEntries(results []apply.Result) []entry {
 	var entries []entry
 	for _, r := range results {
-		look, known := outcomes[r.Outcome]
+		mark, known := outcomes[r.Outcome]
 		if !known {
-			look = span{plain, "?"}
+			mark = span{plain, "?"}
 		}
-		e := entry{target: r.Target, cells: difference(look, r.Target, r.Key, r.Layer, r.From, r.To)}
-		e.cells = append(e.cells, cell{{look.style, clean(string(r.Outcome))}}, origin(r.Source), marks(r.Change))
+		e := entry{target: r.Target, cells: difference(mark, r.Target, r.Key, r.Layer, r.From, r.To)}
+		e.cells = append(e.cells, cell{{mark.style, clean(string(r.Outcome))}}, origin(r.Source), marks(r.Change))
 		e.notes = []note{{red, "error", r.Error}, {dim, "why", r.Reason}}
 		entries = append(entries, e)
 	}
 	return entries
 }
 
-// receiptSummary is one line: what was applied, then whatever else there was.
+// receiptSummary writes one line: the number that was applied, then the other counts.
 func (p *page) receiptSummary(r apply.Receipt) {
 	s := r.Summary
 	if len(r.Results)+len(r.Refusals)+len(r.Pending) == 0 {
@@ -91,7 +91,7 @@ func (p *page) receiptSummary(r apply.Receipt) {
 func (p *page) receiptNext(r apply.Receipt) {
 	var lines [][2]string
 	if r.Summary.Stuck > 0 {
-		lines = append(lines, [2]string{"nfsync recover", "shows what could not be undone; nothing is applied until then"})
+		lines = append(lines, [2]string{"nfsync recover", "shows what could not be undone; until that is settled nothing is applied"})
 	}
 	p.commands(append(lines, explainCommands(codes(r.Refusals))...))
 }

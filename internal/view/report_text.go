@@ -23,12 +23,12 @@ func (p *page) report(r apply.Report) {
 }
 
 func leftEntry(l apply.Leftover) entry {
-	look, word := span{yellow, "…"}, "interrupted"
+	mark, word := span{yellow, "…"}, "interrupted"
 	if l.Stuck {
-		look, word = outcomes[apply.Stuck], string(apply.Stuck)
+		mark, word = outcomes[apply.Stuck], string(apply.Stuck)
 	}
-	e := entry{target: l.Target, cells: difference(look, l.Target, l.Key, l.Layer, l.From, l.To)}
-	e.cells = append(e.cells, cell{{look.style, word}}, cell{{plain, "now " + value(l.Target, l.Key, l.Reads)}})
+	e := entry{target: l.Target, cells: difference(mark, l.Target, l.Key, l.Layer, l.From, l.To)}
+	e.cells = append(e.cells, cell{{mark.style, word}}, cell{{plain, "now " + value(l.Target, l.Key, l.Reads)}})
 	e.notes = append(unknownNow(l.Reads), note{dim, "why", l.Why})
 	return e
 }
@@ -36,11 +36,11 @@ func leftEntry(l apply.Leftover) entry {
 func (p *page) reportSummary(r apply.Report, stuck int) {
 	switch {
 	case r.Accepted:
-		p.line(p.paint(bold, "Accepted"), ": the present state is taken as it is.")
+		p.line(p.paint(bold, "Accepted"), ": the current state is accepted.")
 	case stuck > 0:
-		p.line(p.paint(bold, countOf(stuck, "stuck")), ": nothing is applied until a person has looked.")
-		p.commands([][2]string{{"nfsync recover --accept", "takes the present state as it is"}})
+		p.line(p.paint(bold, countOf(stuck, "stuck")), ": nothing is applied until a person has settled it.")
+		p.commands([][2]string{{"nfsync recover --accept", "accepts the current state"}})
 	default:
-		p.line(p.paint(bold, countOf(len(r.Left), "interrupted")), ": the next apply looks after it.")
+		p.line(p.paint(bold, countOf(len(r.Left), "interrupted")), ": the next apply finishes or undoes it.")
 	}
 }

@@ -2,8 +2,8 @@ package view
 
 import "strings"
 
-// Build says which nfsync this is. Commit and Date are empty where the build
-// does not know them.
+// Build identifies a build of nfsync. Commit and Date are empty if the build does not
+// know them.
 type Build struct {
 	Version  string `json:"version"`
 	Commit   string `json:"commit"`

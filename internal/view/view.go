@@ -8,12 +8,12 @@
 //
 // The output rules, for all of them:
 //
-//   - Names and texts that come from outside (containers, rules, policies) can
-//     hold anything. Control characters, bidirectional overrides and whatever
-//     else has no glyph of its own leave this package escaped only.
+//   - Names and texts from outside (containers, rules, policies) can hold any
+//     character. Control characters, bidirectional overrides and all others
+//     without a glyph are escaped, but for tabs in the source line of an error.
 //   - A list is never null, and a document ends with a newline.
-//   - Text is coloured only where Options.Color says so. Without colour
-//     nothing is lost: every meaning is a word or a glyph as well.
+//   - Text is coloured only if Options.Color is set. Without colour nothing is
+//     lost: every meaning is a word or a glyph as well.
 //   - A document is written with one Write, or not at all.
 package view
 
@@ -100,19 +100,18 @@ type Options struct {
 	// Color allows escape sequences for colours. The caller decides: a
 	// terminal, NO_COLOR, TERM=dumb.
 	Color bool
-	// Width is the width of the terminal in columns, 0 where there is none.
+	// Width is the width of the terminal in columns, 0 if there is none.
 	// Prose is wrapped to it; a line of a table is never broken.
 	Width int
 	// Apply is the command line that would make a plan's changes, as the
-	// reader can type it; "nfsync apply" where empty.
+	// reader can type it; "nfsync apply" if empty.
 	Apply string
-	// Elsewhere tells that the plan is of another node than this one: Apply is
+	// Elsewhere is set if the plan is of another node than this one: Apply is
 	// to be typed there.
 	Elsewhere bool
 }
 
-// filled is list, or an empty list where it is nil: documents have no null
-// lists.
+// filled returns list, or an empty list if it is nil: documents have no null lists.
 func filled[T any](list []T) []T {
 	if list == nil {
 		return []T{}

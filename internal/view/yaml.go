@@ -10,7 +10,7 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// encodeYAML is the JSON of doc in YAML's block notation: the same keys in the
+// encodeYAML returns the JSON of doc in YAML's block notation: the same keys in the
 // same order, and the same JSON value when it is read again.
 func encodeYAML(doc any) ([]byte, error) {
 	text, err := json.Marshal(doc)
@@ -35,7 +35,7 @@ func encodeYAML(doc any) ([]byte, error) {
 	return escapeUnprintable(buf.Bytes(), yamlEscape), nil
 }
 
-// yamlEscape is the escape of r in a double-quoted scalar.
+// yamlEscape appends the escape of r in a double-quoted scalar.
 func yamlEscape(dst []byte, r rune) []byte { return fmt.Appendf(dst, `\U%08X`, r) }
 
 // yamlNode reads one JSON value.
@@ -78,13 +78,12 @@ func yamlCollection(dec *json.Decoder, open json.Delim) (*yaml.Node, error) {
 	return n, err
 }
 
-// ambiguous are the plain scalars that some reader of YAML 1.1 or 1.2 takes for
-// something else than a string: the old booleans, null, numbers of any base,
-// dates and times, merge and value keys.
+// ambiguous are the plain scalars that are not a string in YAML 1.1 or 1.2: the old
+// booleans, null, numbers of any base, dates and times, merge and value keys.
 var ambiguous = regexp.MustCompile(`(?i)^(y|n|yes|no|on|off|true|false|null|~|=|<<|[-+.]?(inf|nan)|[-+.]?[0-9][-+.:_0-9a-fxotz ]*)$`)
 
-// yamlString is a string's scalar: plain where every reader takes it for that
-// string, else in double quotes.
+// yamlString returns the scalar of a string: plain if every reader reads that string,
+// else in double quotes.
 func yamlString(s string) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s}
 	if ambiguous.MatchString(s) || strings.ContainsFunc(s, unprintable) || strings.Contains(s, "\n") {
