@@ -13,9 +13,9 @@ import (
 
 // The errors that keep a run from starting.
 var (
-	ErrStale  = errors.New("the saved plan is stale")               // exit 7
-	ErrLocked = errors.New("another nfsync is at work")             // exit 1
-	ErrStuck  = errors.New("an earlier change could not be undone") // exit 6
+	ErrStale  = errors.New("the saved plan is stale")
+	ErrLocked = errors.New("another nfsync is at work")
+	ErrStuck  = errors.New("an earlier change could not be undone")
 )
 
 // Machine is a node that apply observes and changes. Package host has the real one.
