@@ -64,7 +64,7 @@ func Rules() []RuleText {
 		{RuleSyntax, "The file is not valid YAML or JSON.", "mend the syntax at the place that the message names", "spec: {level: full"},
 		{RuleTag, "YAML tags (!name) are not allowed.", "remove the tag; a text that begins with ! needs quotes", "spec: {level: !common full}"},
 		{RuleTooLarge, "The file is larger, or holds more values, than is allowed.", "split it into several files", "a policy file of 2 MiB"},
-		{RuleUnknownKey, "The key is not known in this place.", "mend its spelling, or remove it: the hint lists the known keys", "spec: {levle: full}"},
+		{RuleUnknownKey, "The key is not known in this place.", "mend its spelling, or remove it: the hint lists the known keys", "spec: {maxConnections: 1000}"},
 		{RuleUnknownWord, "The word is none of those that the key may have.", "use one of the words that the hint lists", "spec: {level: ful}"},
 		{RuleWrongKind, "The document is of another kind or version than is expected here.", "mend apiVersion and kind, or move the document", "kind: Deployment"},
 		{RuleWrongType, "The value is of another type than the key takes: a text, a number, a list or a mapping.", "write the type that the message names", "spec: {level: 3}"},
