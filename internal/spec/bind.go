@@ -32,8 +32,8 @@ type field struct {
 }
 
 // required are the keys that must exist: without them a value that is not known would
-// read as absent or off. The keys
-// that say which document it is are checked first (isKind).
+// read as absent or off. The keys that say which document it is are checked first
+// (isSnapshot).
 var required = map[string]bool{
 	"Snapshot.node": true, "Snapshot.bootID": true, "Snapshot.kernel": true, "Snapshot.capabilities": true,
 	"Snapshot.modules": true, "Snapshot.host": true, "Snapshot.containers": true,
