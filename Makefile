@@ -22,6 +22,7 @@ test:
 	scripts/deps.sh
 	go vet ./...
 	go test ./...
+	CGO_ENABLED=1 go test -race ./internal/host -run '^TestTwoCallers$$'
 	go test ./internal/spec -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME)
 
 test-vm:

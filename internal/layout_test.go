@@ -82,7 +82,7 @@ var libraries = map[string]struct {
 	"github.com/spf13/cobra": {rooms: []string{"cmd/nfsync"},
 		reason: "flags are the command's"},
 	"github.com/hashicorp/go-multierror": {rooms: []string{"internal/apply"},
-		reason: "where many independent things fail at once, each failure is told"},
+		reason: "where many independent things fail at once, each failure is reported"},
 	"github.com/klauspost/compress": {rooms: []string{"internal/kernel"},
 		reason: "modules that the kernel cannot decompress itself"},
 	"github.com/ulikunitz/xz": {rooms: []string{"internal/kernel"},

@@ -8,7 +8,7 @@ set -euo pipefail
 
 # program:package
 needs=(ip:iproute2 nft:nftables iptables:iptables ip6tables-legacy:iptables conntrack:conntrack ipset:ipset
-	git:git sshd:openssh-server ssh-keygen:openssh-client gpg:gnupg "$@")
+	gcc:build-essential git:git sshd:openssh-server ssh-keygen:openssh-client gpg:gnupg "$@")
 
 PATH=$PATH:/usr/sbin:/sbin
 packages=()

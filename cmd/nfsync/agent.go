@@ -56,11 +56,12 @@ What the flags do not say is as the configuration file says: --config, or
 	return cmd
 }
 
-var errNoLoop = hinted{errors.New("the loop is not there yet: this version makes one lap at a time"),
+var errNoLoop = hinted{errors.New("the loop is not implemented yet: this version makes one lap at a time"),
 	"run nfsync agent --once, from a timer for instance"}
 
-// errNoHeal: a lap that changed back what it was told to leave would do harm.
-var errNoHeal = hinted{errors.New("drift.heal: false is not there yet: a lap of this version changes back what something else has changed"),
+// errNoHeal is the error for a configuration that forbids a lap to change values back: this
+// version cannot obey it.
+var errNoHeal = hinted{errors.New("drift.heal: false is not implemented yet: a lap of this version changes back what something else has changed"),
 	"take it out of the configuration, or say mode: observe"}
 
 func (a *app) agent(ctx context.Context, o *agentOptions, args []string) error {
@@ -98,7 +99,7 @@ func (a *app) agent(ctx context.Context, o *agentOptions, args []string) error {
 	return a.lapped(&o.git, res, err)
 }
 
-// lapped tells what a lap has missed and done. The worst of it is the exit code.
+// lapped prints what a lap has missed and done, and returns the most severe exit code.
 func (a *app) lapped(o *gitOptions, res agent.Result, err error) error {
 	a.sayWarnings(res.Revision)
 	codes := []int{a.sayMissed(res, err)}

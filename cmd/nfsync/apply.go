@@ -52,7 +52,7 @@ targets are not touched by that. What is refused is left as it is.`,
 	return cmd
 }
 
-// order is what an apply was told to do.
+// order holds the arguments of an apply: the policies and where they come from.
 type order struct {
 	policies spec.Policies
 	planID   string // of the plan that was saved or shown; any other is stale
@@ -93,8 +93,7 @@ func (a *app) apply(ctx context.Context, o *applyOptions, args []string) error {
 	return a.applied(receipt, err)
 }
 
-// run applies what is to be applied. A revision from git becomes the last good
-// one by that.
+// run applies the order. A revision from git becomes the last good one if the run succeeds.
 func (todo *order) run(ctx context.Context, in apply.Input) (apply.Receipt, error) {
 	if todo.git != nil {
 		return agent.Enforce(ctx, in, *todo.git)
@@ -103,8 +102,8 @@ func (todo *order) run(ctx context.Context, in apply.Input) (apply.Receipt, erro
 	return apply.Run(ctx, in)
 }
 
-// applied writes the receipt, if there is one. A run that was stopped has one
-// and an error.
+// applied writes the receipt, if there is one. An interrupted run returns a receipt and an
+// error.
 func (a *app) applied(receipt apply.Receipt, err error) error {
 	if receipt.Kind == "" {
 		return err
@@ -117,8 +116,7 @@ func (a *app) applied(receipt apply.Receipt, err error) error {
 	return errors.Join(err, finish(code, written))
 }
 
-// order reads what is to be applied: policies, a saved plan or, where the path
-// is empty, a revision from git.
+// order reads policies, a saved plan or, if the path is empty, a revision from git.
 func (a *app) order(ctx context.Context, o *gitOptions, path string) (order, error) {
 	if path == "" {
 		r, err := a.fetchRevision(ctx, o)
@@ -147,8 +145,8 @@ func (a *app) order(ctx context.Context, o *gitOptions, path string) (order, err
 	return order{policies: parsed, planID: saved.ID, revision: saved.Revision}, nil
 }
 
-// openState opens the state directory. A user who may not is told by the
-// plan's refusals what is missing.
+// openState opens the state directory. It returns nil for a user without the permission: the
+// refusals of the plan name it.
 func (a *app) openState() (*state.Dir, error) {
 	dir, err := state.Open(a.stateDir)
 	if errors.Is(err, fs.ErrPermission) {
@@ -159,8 +157,7 @@ func (a *app) openState() (*state.Dir, error) {
 
 var errNoTerminal = hinted{errors.New("not a terminal: use --yes"), "nfsync plan shows what would be changed"}
 
-// ask shows the plan on a terminal and waits for a yes. What is applied then is
-// what was shown, or nothing.
+// ask shows the plan on a terminal and waits for a yes. Later only that plan can be applied.
 func (a *app) ask(ctx context.Context, todo *order, restarts nf.Restarts, again string) error {
 	_, in := terminal(a.stdin)
 	_, out := terminal(a.stderr)

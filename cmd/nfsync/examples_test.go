@@ -142,7 +142,7 @@ func hasAll(t *testing.T, what string, have map[string]bool, want ...string) {
 	}
 }
 
-// elided stands in a document for any number of lines.
+// elided matches any number of lines in a document.
 const elided = "…"
 
 // TestDocumentedOutputs runs the commands of docs/virtuozzo.md whose output

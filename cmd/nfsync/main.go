@@ -33,7 +33,7 @@ func main() {
 	}))
 }
 
-// system is what the command has of the world around it.
+// system holds the arguments, streams and environment of the command, and its machine.
 type system struct {
 	args           []string
 	stdin          io.Reader

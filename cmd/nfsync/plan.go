@@ -126,9 +126,8 @@ func (a *app) factsOf(o *planOptions) (apply.Facts, error) {
 	return apply.Recorded(s), nil
 }
 
-// isOf is an error where the node that was named by flags is not the one of a
-// snapshot, or has other labels: the snapshot decides, and what was said would
-// count for nothing.
+// isOf returns an error if --node or --label contradict the snapshot, whose node and labels
+// are used.
 func (a *app) isOf(s *nf.Snapshot, given func(flag string) bool) error {
 	if given("node") && a.node != s.Node.Name {
 		return usageError{fmt.Errorf("--node %s is of no use with --snapshot: the snapshot is of the node %s", a.node, s.Node.Name)}
@@ -151,9 +150,8 @@ func invalidDocument(what string, list []spec.Diagnostic) error {
 	return err
 }
 
-// applyLine is what to type to make the changes of a plan: of a path or, where
-// that is empty, from git. What was said about this node has to be said again;
-// of another node it is not known.
+// applyLine returns the command that makes the changes of a plan: of a path or, if that is
+// empty, from git. It repeats the flags about this node; those of another node are not known.
 func (a *app) applyLine(o *gitOptions, path string, elsewhere bool) string {
 	words := []string{"nfsync", "apply"}
 	if a.configRead {

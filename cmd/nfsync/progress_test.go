@@ -42,14 +42,14 @@ func TestProgress(t *testing.T) {
 	}
 }
 
-// A fetch that takes its time is told on a terminal, over and over on one line
-// that is gone at last; one that does not is not.
+// A slow fetch is shown on a terminal: one line is rewritten, and removed at the end. A short
+// fetch is not shown.
 func TestFetching(t *testing.T) {
 	var out strings.Builder
 	stop := rewriteLine(&out, time.Hour, func(time.Duration) string { return "fetching" })
 	stop()
 	if out.String() != "" {
-		t.Errorf("a short fetch is told: %q", out.String())
+		t.Errorf("a short fetch is shown: %q", out.String())
 	}
 	shown := make(chan bool, 100)
 	stop = rewriteLine(&out, time.Millisecond, func(time.Duration) string {

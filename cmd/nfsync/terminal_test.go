@@ -32,7 +32,7 @@ func TestQuestion(t *testing.T) {
 		{"\n", exitError, "30", "not confirmed: nothing was applied"},
 		{"no\n", exitError, "30", "not confirmed: nothing was applied"},
 		{"\x04", exitError, "30", "not confirmed: nothing was applied"}, // end of file
-		{"\x03", exitError, "30", ""},                                   // Ctrl-C, which makes the terminal drop what is on its way
+		{"\x03", exitError, "30", ""},                                   // Ctrl-C, which makes the terminal drop its buffers
 	} {
 		t.Run(fmt.Sprintf("%q", test.answer), func(t *testing.T) {
 			n := newNode(t)
@@ -90,7 +90,7 @@ func TestQuestionSaved(t *testing.T) {
 	}
 }
 
-// TestQuestionRestart: who is asked is told which containers are restarted.
+// TestQuestionRestart checks that the question names the containers that are restarted.
 func TestQuestionRestart(t *testing.T) {
 	v := vztest.New(t)
 	v.Add(vztest.Container{ID: "101", Name: "web-1", Saved: "full", State: nf.StateRunning})

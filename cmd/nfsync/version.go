@@ -24,7 +24,7 @@ func versionCommand(a *app) *cobra.Command {
 	}
 }
 
-// versionText is what version prints; --version prints it too.
+// versionText returns the output of version and of --version.
 func versionText() string {
 	var b strings.Builder
 	if err := view.Builds.Write(&b, view.FormatText, buildInfo(), view.Options{}); err != nil {

@@ -129,7 +129,7 @@ var ruleTests = []struct {
 	{"a stopped container has only a saved level", "ve.conf",
 		virtuozzo(state("stopped"), levels(nf.LevelStateless, nf.LevelFull)), []nf.Want{want(vz101, nf.KeyLevel, nf.LevelStateless.Value()), want(vz101, nf.KeyMax, nf.Number(5))},
 		[]string{"boot change 101 level", "pending 101 conntrack.max"}},
-	{"one on its way is left alone", "prlctl(8) states",
+	{"a container in transition is left alone", "prlctl(8) states",
 		virtuozzo(state("migrating")), []nf.Want{want(vz101, nf.KeyLevel, nf.LevelStateless.Value())}, []string{"unobservable 101 level"}},
 
 	// level-in-use
@@ -306,7 +306,7 @@ var ruleTests = []struct {
 	{"a container at the node's new limit is not above it", "ct_max is compared with >",
 		virtuozzo(func(s *nf.Snapshot) { live(&s.Containers[0].Namespace, nf.KeyMax, nf.Number(1000)) }),
 		[]nf.Want{want(nf.Node, nf.KeyMax, nf.Number(1000))}, []string{"change node conntrack.max"}},
-	{"a raise waits for the node that is on its way down", "extra2 is init_net.ct.max, as it will be",
+	{"a raise waits for the node, whose limit is being lowered", "extra2 is init_net.ct.max, as it will be",
 		virtuozzo(func(s *nf.Snapshot) {
 			low := s.Containers[0]
 			low.ID, low.Name, low.Facts = "100", "low", slices.Clone(low.Facts)

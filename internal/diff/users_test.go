@@ -62,7 +62,7 @@ func TestUsersAreNamed(t *testing.T) {
 		"xt_LOG":         {"xt target LOG in chain INPUT of the legacy table ip filter of node"},
 		"xt_set":         {"xt match set in chain INPUT of the legacy table ip filter of node"},
 		"ip_set_hash_ip": {"xt match set in chain INPUT of the legacy table ip filter of node"},
-		// What cannot be read is told before.
+		// The rules that could not be read are named first.
 		"nf_conntrack_ipv4": {"ct in chain in of the nft table inet fw of node", "ct helper in object ftp of the nft table inet fw of node and 8 more"},
 		"xt_recent":         nil,
 		"nft_limit":         nil,
@@ -75,9 +75,9 @@ func TestUsersAreNamed(t *testing.T) {
 			t.Fatalf("%s: %+v", module, p)
 		}
 		_, named, _ := strings.Cut(p.Refusals[0].Reason, "sets): ")
-		_, told, unread := strings.Cut(named, "were not read, ")
+		_, read, unread := strings.Cut(named, "were not read, ")
 		if unread {
-			named = told
+			named = read
 		}
 		if named != strings.Join(want, ", ") {
 			t.Errorf("%s is held by\n%q, want\n%q", module, named, strings.Join(want, ", "))

@@ -60,7 +60,7 @@ var virtuozzoTests = []struct {
 	wants  []nf.Want
 	expect []string
 }{
-	// what cannot be told or is not there
+	// what cannot be determined or does not exist
 	{"no container runs, and no tool knows levels", "the ve cgroup of a container is removed when it stops",
 		virtuozzo(masks(false, nf.MaybeUnknown), first(stopped)), []nf.Want{level(vz101, nf.LevelStateless, nf.RestartAllow)}, []string{"unobservable 101 level"}},
 	{"VHS 9: once for the level, limits go on", "kernel/ve/ve.c of VHS 9 has no iptables_mask",
@@ -75,7 +75,7 @@ var virtuozzoTests = []struct {
 		virtuozzo(func(s *nf.Snapshot) { s.Containers[0].Unobservable = "no network namespace of its own" }),
 		[]nf.Want{level(vz101, nf.LevelStateless, nf.RestartStage), want(vz101, nf.KeyMax, nf.Number(5))},
 		[]string{"unobservable 101 conntrack.max", "unobservable 101 level"}},
-	{"so is every key of one on its way", "prlctl(8) states",
+	{"so is every key of one in transition", "prlctl(8) states",
 		virtuozzo(state("starting")), []nf.Want{level(vz101, nf.LevelStateful, nf.RestartStage), want(vz101, nf.TimeoutKey("udp"), nf.Number(5))},
 		[]string{"unobservable 101 conntrack.timeouts.udp", "unobservable 101 level"}},
 	{"its configuration was not read", "absence of evidence",
@@ -281,7 +281,7 @@ func TestRestartAtTheLastMoment(t *testing.T) {
 	}{
 		"nothing moved":       {func(*nf.Snapshot) {}, ""},
 		"paused":              {state("paused"), nf.RestartRequired},
-		"on its way":          {state("stopping"), nf.Unobservable},
+		"in transition":       {state("stopping"), nf.Unobservable},
 		"cannot be seen":      {func(s *nf.Snapshot) { s.Containers[0].Unobservable = "EIO" }, nf.Unobservable},
 		"another level saved": {levels(nf.LevelFull, nf.LevelStateful), nf.RestartRequired},
 		"the live one hidden": {func(s *nf.Snapshot) { live(&s.Containers[0].Namespace, nf.KeyLevel, nf.Unknown("EIO")) }, nf.Unobservable},
@@ -431,7 +431,7 @@ func TestUnloadBesideContainersThatDoNotRun(t *testing.T) {
 	}
 }
 
-// TestSavedAtTheLastMoment: vzctl has a container locked that is on its way.
+// TestSavedAtTheLastMoment rests on vzctl, which locks a container in transition.
 func TestSavedAtTheLastMoment(t *testing.T) {
 	s := virtuozzo()
 	c := Plan(wants(level(vz101, nf.LevelStateless, nf.RestartStage)), s).Changes[0]

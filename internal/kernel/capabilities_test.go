@@ -26,7 +26,7 @@ func TestCapabilitiesLegacyTables(t *testing.T) {
 	}
 }
 
-// Without capabilities nothing is permitted, and the reason is told. A thread
+// Without capabilities nothing is permitted, and the reason is given. A thread
 // that drops its capabilities is never used again.
 func TestCapabilitiesDenied(t *testing.T) {
 	m := live.Modules(nil, false)

@@ -238,7 +238,7 @@ func TestModulesListDoesNotDependOnAsk(t *testing.T) {
 	}
 }
 
-// The parameters that a module takes are told by its file, if it was asked for
+// The parameters that a module takes are read from its file, if it was asked for
 // by name, or is netfilter's and everything is asked, and its file names them all
 // (include/linux/moduleparam.h).
 func TestTakes(t *testing.T) {

@@ -193,7 +193,7 @@ func TestLevelOfIptablesRules(t *testing.T) {
 	})
 }
 
-// Matches and targets of every level are told, as each holds a module
+// Matches and targets of every level are reported, as each holds a module
 // (xt_request_find_match and xt_request_find_target, net/netfilter/x_tables.c);
 // what is part of x_tables itself, a verdict or a jump, is not. iptables-nft
 // writes some as expressions of nf_tables instead.

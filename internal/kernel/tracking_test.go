@@ -175,7 +175,7 @@ func TestParseEnableHooks(t *testing.T) {
 }
 
 // The modules as the kernel of the tests shows them are enough to read its
-// rules and to tell that it does not track.
+// rules and to report that it does not track.
 func TestTrackingWithTheKernelsModules(t *testing.T) {
 	m := live.Modules(nil, false)
 	inNetns(t, func() {

@@ -256,7 +256,7 @@ func TestRuntimeEnterVerifiesTheInstance(t *testing.T) {
 	}
 	mountNamespace(t, path, unix.CLONE_NEWNET)
 	if err := enter(); !errors.Is(err, nf.ErrGone) {
-		t.Errorf("made anew: %v", err)
+		t.Errorf("recreated: %v", err)
 	}
 	if err := r.Enter("../a", instance, func() error { ran++; return nil }); !errors.Is(err, nf.ErrGone) {
 		t.Errorf("a path: %v", err)

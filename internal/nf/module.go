@@ -36,7 +36,7 @@ const (
 type ModuleFact struct {
 	Name     string `json:"name"`
 	State    string `json:"state"`              // loaded, builtin or unloaded
-	Evidence string `json:"evidence,omitempty"` // the file that told
+	Evidence string `json:"evidence,omitempty"` // the file that shows it
 	// Refs is the reference count, with the holders; -1 if unknown.
 	Refs    int      `json:"refs,omitempty"`
 	Holders []string `json:"holders,omitempty"` // modules that use it

@@ -115,9 +115,8 @@ const (
 // namespace.
 func Runs(state string) bool { return state == StateRunning || state == StatePaused }
 
-// Rests tells whether a container in that state has none, and gets them only by
-// being started or resumed. What neither runs nor rests is on its way: it may
-// come or go at any moment.
+// Rests reports whether a container in that state has no processes until it is started or
+// resumed. A container that neither runs nor rests is in transition.
 func Rests(state string) bool {
 	return state == StateStopped || state == StateMounted || state == StateSuspended
 }

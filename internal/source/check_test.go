@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Each file that is named is read, and each that cannot be used is told.
+// Each file that is named is read, and each that cannot be used is reported.
 func TestCheckFiles(t *testing.T) {
 	ca := newAuthority(t)
 	cert, key := ca.issue()

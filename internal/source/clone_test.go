@@ -58,7 +58,7 @@ func TestDamagedClone(t *testing.T) {
 					t.Errorf("commit %s, want %s; %q", got.Commit, want, got.Files)
 				}
 				if !harmless[name] {
-					wantWarnings(t, got, "the clone was made anew")
+					wantWarnings(t, got, "the clone was recreated")
 				}
 				wantWarnings(t, mustFetch(t, cfg, at(u, "main", want)))
 				tidy(t, cfg.Dir, u)

@@ -35,7 +35,7 @@ func (j *job) runRemote() error {
 	if !j.Fresh {
 		switch err := j.fromClone(r, at); {
 		case isDamage(err):
-			warnings = append(warnings, clean(remade+err.Error(), j.secrets...))
+			warnings = append(warnings, clean(recreated+err.Error(), j.secrets...))
 		case !errors.Is(err, errNoClone):
 			return err
 		}

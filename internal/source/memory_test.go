@@ -57,7 +57,7 @@ func TestDeadlyClone(t *testing.T) {
 	if got.Commit != last {
 		t.Errorf("commit %s", got.Commit)
 	}
-	wantWarnings(t, got, "the clone was made anew: it takes more than")
+	wantWarnings(t, got, "the clone was recreated: it takes more than")
 	wantWarnings(t, mustFetch(t, cfg, at(u, "main", last)))
 	tidy(t, cfg.Dir, u)
 }

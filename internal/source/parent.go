@@ -41,7 +41,7 @@ func fetchOne(ctx context.Context, cfg Config, u string, last []Position, accept
 		// The clone may have killed it.
 		req.Fresh = true
 		c, err = runChild(limited, req)
-		c.revision.Warnings = append(c.revision.Warnings, remade+died.why)
+		c.revision.Warnings = append(c.revision.Warnings, recreated+died.why)
 	}
 	if limited.Err() != nil && !c.ended {
 		err = fmt.Errorf("%w: nothing final within %s (while %s)", errTimeout, cfg.Timeout, c.phase)
@@ -56,8 +56,8 @@ func fetchOne(ctx context.Context, cfg Config, u string, last []Position, accept
 	return c.revision, nil
 }
 
-// remade begins the warning about a clone that could not be used.
-const remade = "the clone was made anew: "
+// recreated begins the warning about a clone that could not be used.
+const recreated = "the clone was recreated: "
 
 // deathError is the error for a child that ended without an answer.
 type deathError struct{ why string }

@@ -145,7 +145,7 @@ func (a *authority) issue() (cert, key string) {
 }
 
 // startTLS starts an https server with a certificate of the authority, which
-// asks clients for one of the same authority if it is told to.
+// asks clients for one of the same authority if it is configured to.
 func (a *authority) startTLS(h http.Handler, clients tls.ClientAuthType) string {
 	a.t.Helper()
 	cert, key := a.issue()

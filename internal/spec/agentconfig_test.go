@@ -91,7 +91,7 @@ func TestAgentConfigExample(t *testing.T) {
 	}
 }
 
-// uncommented makes the keys of the example that stand in comments keys, but
+// uncommented makes the keys of the example that are comments keys, but
 // for the token, which excludes the password.
 func uncommented(text string) string {
 	var lines []string

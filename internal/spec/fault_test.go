@@ -208,7 +208,7 @@ func texts(found []Diagnostic) []string {
 	return list
 }
 
-// TestSyntaxPlaces holds the places of syntax errors, which stand in fields of
+// TestSyntaxPlaces holds the places of syntax errors, which are in fields of
 // yaml.v3 that are not exported, to be found.
 func TestSyntaxPlaces(t *testing.T) {
 	for text, want := range map[string]string{

@@ -179,7 +179,7 @@ func TestPriority(t *testing.T) {
 		{"equal wishes agree", []string{"{conntrack: {max: 5}}", "{conntrack: {max: 5}}"}, "5 by a"},
 		{"equal priority, other wish", []string{"{conntrack: {max: 5}}", "{conntrack: {max: 6}}"}, "5 by a, but 6 by b"},
 		{"a higher one ends the conflict", []string{"{conntrack: {max: 5}}", "{conntrack: {max: 6}}", "{priority: 1, conntrack: {max: 7}}"}, "7 by c"},
-		{"every rival is told", []string{"{conntrack: {max: 5}}", "{conntrack: {max: 6}}", "{conntrack: {max: 5}}", "{conntrack: {max: 6}}", "{conntrack: {max: 7}}"},
+		{"every rival is named", []string{"{conntrack: {max: 5}}", "{conntrack: {max: 6}}", "{conntrack: {max: 5}}", "{conntrack: {max: 6}}", "{conntrack: {max: 7}}"},
 			"5 by a, but 6 by b, but 6 by d, but 7 by e"},
 		{"bounds differ", []string{"{conntrack: {max: {atLeast: 5}}}", "{conntrack: {max: {atMost: 5}}}"}, "at least 5 by a, but at most 5 by b"},
 		{"a bound is no value", []string{"{conntrack: {max: 5}}", "{conntrack: {max: {atLeast: 5, atMost: 5}}}"}, "5 by a, but 5..5 by b"},

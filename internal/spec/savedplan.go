@@ -9,9 +9,8 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// SavedPlan is what apply needs of a plan that was saved to a file: for which
-// node it was made, from which policies, and the id that a plan made anew must
-// have.
+// SavedPlan is a plan that was saved to a file, without its changes: apply plans again from
+// the policies, for the same node, and the new plan must have the same id.
 type SavedPlan struct {
 	ID       string
 	Node     string

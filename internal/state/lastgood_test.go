@@ -28,7 +28,7 @@ func somePositions() []state.Position {
 	}
 }
 
-// The policies come back byte for byte: their lines and columns are told.
+// The policies come back byte for byte: diagnostics name their lines and columns.
 func TestLastGood(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "nfsync")
 	if g, err := state.ReadLastGood(path); err != nil || g.Revision != "" {

@@ -125,7 +125,7 @@ func save(n *vztest.Node, level string) {
 func TestSaveLevelOfOneThatIsGone(t *testing.T) {
 	for name, end := range map[string]func(*vztest.Node){
 		"removed": func(n *vztest.Node) { n.Remove("101") },
-		"made anew": func(n *vztest.Node) {
+		"recreated": func(n *vztest.Node) {
 			n.Remove("101")
 			n.Add(vztest.Container{ID: "101", UUID: uuid2, Saved: "full"})
 		},
@@ -252,7 +252,7 @@ func TestRestartOfAnother(t *testing.T) {
 		"stopped":   func(n *vztest.Node) { n.Stop("101") },
 		"suspended": func(n *vztest.Node) { n.Suspend("101") },
 		"restarted": func(n *vztest.Node) { n.Restart("101") },
-		"made anew": func(n *vztest.Node) {
+		"recreated": func(n *vztest.Node) {
 			n.Remove("101")
 			n.Add(vztest.Container{ID: "101", UUID: uuid2, Saved: "full", State: nf.StateRunning})
 		},

@@ -157,7 +157,7 @@ func TestListWithProgramsThatMisbehave(t *testing.T) {
 				vztest.Container{ID: "102", Saved: "stateful"},
 				vztest.Container{ID: "103", Saved: "stateful"},
 			)
-			n.SetWay("103", "starting")
+			n.SetTransition("103", "starting")
 			r := runtimeOn(t, n)
 			r.Timeouts.List = patience(t, n)
 			test.spoil(n)

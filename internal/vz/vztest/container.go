@@ -21,7 +21,7 @@ type Container struct {
 	IPTables string // IPTABLES= of its ve.conf, empty for none
 
 	// State is one of vzlist's: running, paused, mounted, suspended or, where
-	// empty, stopped. Any other, such as starting or migrating, is on its way:
+	// empty, stopped. Any other, such as starting or migrating, is a transition:
 	// prlctl says it, and vzlist what Runs says.
 	State string
 	Runs  bool
@@ -37,12 +37,12 @@ type Container struct {
 
 type container struct {
 	Container
-	status  string // of nf's states
-	way     string // what prlctl says instead, of one on its way
-	pid     int    // of its init
-	locked  bool
-	swallow bool // the mask that is written when it starts
-	unable  bool // to start
+	status     string // of nf's states
+	transition string // the state that prlctl reports instead, in a transition
+	pid        int    // of its init
+	locked     bool
+	swallow    bool // the mask that is written when it starts
+	unable     bool // to start
 }
 
 // Add adds containers, in the states that they say.
@@ -92,7 +92,7 @@ func (n *Node) bring(c *container) error {
 		c.status = c.State
 		return n.launchAs(c, c.State)
 	}
-	c.way = c.State
+	c.transition = c.State
 	if c.Runs {
 		return n.launch(c, n.newMask(c))
 	}
@@ -214,11 +214,11 @@ func (n *Node) Reboot() {
 	}
 }
 
-// SetWay makes prlctl say that a container is on its way, such as starting or
-// migrating; the empty string ends it.
-func (n *Node) SetWay(id, state string) {
+// SetTransition makes prlctl report a transition, such as starting or migrating; the empty
+// string ends it.
+func (n *Node) SetTransition(id, state string) {
 	n.t.Helper()
-	n.on(id, func(c *container) error { c.way = state; return nil })
+	n.on(id, func(c *container) error { c.transition = state; return nil })
 }
 
 // Lock lets somebody else hold the container's lock, or not any more: vzctl
@@ -296,7 +296,7 @@ func (n *Node) RemoveMasks() {
 	}
 }
 
-// isUUID tells whether a text has the form of a UUID, without braces.
+// isUUID reports whether a text has the form of a UUID, without braces.
 func isUUID(s string) bool {
 	parts := strings.Split(s, "-")
 	return len(parts) == 5 && len(s) == 36 && strings.Trim(s, "0123456789abcdefABCDEF-") == ""

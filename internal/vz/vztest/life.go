@@ -90,12 +90,12 @@ func (n *Node) showProcess(c *container) error {
 	)
 }
 
-// halt ends a container's init and takes away what told of it: the ve cgroup
-// goes with it.
+// halt ends a container's init and removes its ve cgroup and its
+// directory in proc.
 func (n *Node) halt(c *container) error {
 	n.death(c.pid)
 	shown := filepath.Join(n.Proc(), strconv.Itoa(c.pid))
-	c.pid, c.way = 0, ""
+	c.pid, c.transition = 0, ""
 	return errors.Join(
 		os.RemoveAll(shown),
 		os.Remove(n.path(pidDir, c.ID+".init.pid")),

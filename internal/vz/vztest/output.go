@@ -67,7 +67,7 @@ func has(list []string, name string) bool {
 	return false
 }
 
-// given tells whether one of the names of an option was given.
+// given reports whether one of the names of an option was given.
 func (o *options) given(names ...string) bool {
 	for _, name := range names {
 		if _, ok := o.flags[name]; ok {

@@ -67,7 +67,7 @@ func (n *Node) prlName(c *container) string {
 	return cmp.Or(name, c.ID)
 }
 
-func (n *Node) prlState(c *container) string { return cmp.Or(c.way, c.status, nf.StateStopped) }
+func (n *Node) prlState(c *container) string { return cmp.Or(c.transition, c.status, nf.StateStopped) }
 
 func (n *Node) prlctlSet(out, errs *output, args []string) int {
 	known := "--netfilter"
