@@ -253,7 +253,7 @@ func TestVZInTransition(t *testing.T) {
 	n.Add(vztest.Container{ID: "101", Saved: "full", State: nf.StateRunning})
 	m := virtuozzo(n)
 	s := observe(t, m, nf.Ask{Rules: true})
-	n.SetWay("101", "migrating")
+	n.SetTransition("101", "migrating")
 	unload := nf.Change{Target: nf.Node, Key: nf.ModuleKey("nf_conntrack"), To: nf.Module(nf.ModuleUnloaded, nil)}
 	if err := m.Refresh(context.Background(), &s, unload); err != nil {
 		t.Fatal(err)
@@ -334,7 +334,7 @@ func TestVZFailedRestarts(t *testing.T) {
 	m := virtuozzo(n)
 	s := observe(t, m, nf.Ask{})
 	n.FailStart("101", true)
-	n.SwallowMask("102", true)
+	n.RefuseMask("102", true)
 	for _, test := range []struct {
 		id, state string
 		fails     bool
