@@ -75,7 +75,7 @@ var vzVerbs = map[string]func(ts *testscript.TestScript, v *virtuozzo, args []st
 	"remove":  func(_ *testscript.TestScript, v *virtuozzo, args []string) { v.Remove(args[0]) },
 	"lock":    func(_ *testscript.TestScript, v *virtuozzo, args []string) { v.Lock(args[0], true) },
 	"unlock":  func(_ *testscript.TestScript, v *virtuozzo, args []string) { v.Lock(args[0], false) },
-	"swallow": func(_ *testscript.TestScript, v *virtuozzo, args []string) { v.SwallowMask(args[0], true) },
+	"swallow": func(_ *testscript.TestScript, v *virtuozzo, args []string) { v.RefuseMask(args[0], true) },
 	"dispatcher": func(_ *testscript.TestScript, v *virtuozzo, args []string) {
 		if args[0] == "stop" {
 			v.StopDispatcher()

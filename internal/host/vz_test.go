@@ -334,7 +334,7 @@ func TestVZFailedRestarts(t *testing.T) {
 	m := virtuozzo(n)
 	s := observe(t, m, nf.Ask{})
 	n.FailStart("101", true)
-	n.SwallowMask("102", true)
+	n.RefuseMask("102", true)
 	for _, test := range []struct {
 		id, state string
 		fails     bool

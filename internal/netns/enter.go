@@ -9,11 +9,11 @@ import (
 )
 
 // Enter runs f in the network namespace that the file at path names, and returns its error.
-// f runs in a goroutine of its own, locked to an operating system thread, so that the
+// f runs in a new goroutine that is locked to an operating system thread, so that the
 // caller's thread stays in its namespace. Goroutines that f starts are not in the namespace.
 //
-// The thread is put back afterwards. If that fails it ends with the goroutine, so that no
-// goroutine runs on a thread in another namespace. The main thread is never used, since Go
+// The thread then returns to its namespace. If that fails, the thread ends with the goroutine,
+// so that no other goroutine runs in the wrong namespace. The main thread is never used, since Go
 // cannot end it. A panic in f continues in the caller, and so does runtime.Goexit.
 func Enter(path string, f func() error) error {
 	fd, err := openFile(path)
@@ -24,9 +24,9 @@ func Enter(path string, f func() error) error {
 	return enterFD(fd, f)
 }
 
-// EnterIf enters a namespace as Enter does if check returns nil for its identity: that of
-// the very namespace that is entered, whatever the path names by then. It returns the error
-// of check as it is.
+// EnterIf calls check with the identity of the namespace, and enters the namespace as Enter
+// does if check returns nil. Else it returns the error of check as it is. Both use the same
+// open file, even if the path names another namespace by then.
 func EnterIf(path string, check func(Identity) error, f func() error) error {
 	fd, err := openFile(path)
 	if err != nil {
@@ -43,7 +43,7 @@ func EnterIf(path string, check func(Identity) error, f func() error) error {
 	return enterFD(fd, f)
 }
 
-// Create makes a network namespace and gives it a name, as ip-netns(8) add does.
+// Create makes a network namespace and mounts it on a new file, as ip-netns(8) add does.
 func Create(path string) error {
 	err := os.WriteFile(path, nil, 0o600)
 	if err == nil {
@@ -66,6 +66,7 @@ type visit struct {
 	returned bool // neither panic nor Goexit
 }
 
+// enterFD runs f in the network namespace of an open file. It passes on a panic and Goexit.
 func enterFD(fd int, f func() error) error {
 	var v visit
 	onThread(func() { v.run(fd, f) })
@@ -98,7 +99,7 @@ func onThread(run func()) {
 	<-done
 }
 
-// run enters the namespace, calls f and leaves it. The deferred calls also run on a panic
+// run enters the namespace, calls f and leaves the namespace. The deferred calls also run on a panic
 // and on Goexit.
 func (v *visit) run(fd int, f func() error) {
 	home, err := openOwn()

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inode is that of the calling thread's network namespace. The thread is
-// locked by its caller.
+// inode returns the link to the calling thread's network namespace, which has its inode
+// number. The caller has locked the thread.
 func inode(t testing.TB) string {
 	link, err := os.Readlink(ownPath())
 	if err != nil {
@@ -24,9 +24,8 @@ func inode(t testing.TB) string {
 	return link
 }
 
-// noStrays checks that no thread of this process is in another network
-// namespace than its first. One that must end does so soon after its
-// goroutine: it is waited for.
+// noStrays checks that every thread of this process is in the network namespace of the process.
+// A thread that cannot return to it ends soon after its goroutine; noStrays waits for that.
 func noStrays(t testing.TB) {
 	t.Helper()
 	var left []string
@@ -35,9 +34,10 @@ func noStrays(t testing.TB) {
 			return
 		}
 	}
-	t.Errorf("threads left behind: %s", strings.Join(left, ", "))
+	t.Errorf("threads in other network namespaces: %s", strings.Join(left, ", "))
 }
 
+// strays returns the threads that are not in the network namespace of the process.
 func strays(t testing.TB) []string {
 	t.Helper()
 	home, err := os.Readlink("/proc/self/ns/net")
@@ -84,8 +84,8 @@ func TestEnterRunsInside(t *testing.T) {
 	}
 }
 
-// Nothing of the process may stay in a namespace that it entered, whatever the
-// functions did there: an error, a panic, the end of the goroutine.
+// No thread stays in a namespace that it entered, even if the function returns an error, panics,
+// ends the goroutine or drops its privileges.
 func TestEnterLeavesNoThreadBehind(t *testing.T) {
 	dir := t.TempDir()
 	var paths []string
@@ -113,7 +113,7 @@ func TestEnterLeavesNoThreadBehind(t *testing.T) {
 	noStrays(t)
 }
 
-// hammer enters once, in a goroutine of its own for those that end it.
+// hammer enters a namespace once, in a new goroutine, which the ending may end.
 func hammer(t *testing.T, path string, ending func() error) {
 	done := make(chan struct{})
 	go func() {
@@ -129,13 +129,14 @@ func hammer(t *testing.T, path string, ending func() error) {
 	<-done
 }
 
-// dropPrivileges takes the thread's capabilities, so that setns(2) back fails.
+// dropPrivileges drops the thread's capabilities, so that it cannot return by setns(2).
 func dropPrivileges() error {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var none [2]unix.CapUserData
 	return unix.Capset(&header, &none[0])
 }
 
+// A thread that cannot return to its namespace ends with its goroutine.
 func TestEnterThreadThatCannotReturnEnds(t *testing.T) {
 	path := addNamespace(t, t.TempDir(), "a", unix.CLONE_NEWNET)
 	home, err := os.Readlink("/proc/self/ns/net")
@@ -156,7 +157,7 @@ func TestEnterThreadThatCannotReturnEnds(t *testing.T) {
 			return
 		}
 		if link == home {
-			t.Fatal("the thread was put back without the privilege to")
+			t.Fatal("the thread returned without the privilege for it")
 		}
 		runtime.Gosched()
 	}
@@ -184,7 +185,7 @@ func TestEnterPassesGoexitOn(t *testing.T) {
 		returned = true
 	}()
 	if !<-ended {
-		t.Error("the caller went on")
+		t.Error("the caller continued")
 	}
 }
 
@@ -204,14 +205,13 @@ func TestEnterErrors(t *testing.T) {
 	}
 }
 
-// Goroutines that are locked to a thread of their own, as main's may be, keep
-// theirs.
-func TestEnterFromTheMainThread(t *testing.T) {
+// f never runs on the main thread, which Go cannot end.
+func TestEnterAvoidsTheMainThread(t *testing.T) {
 	path := addNamespace(t, t.TempDir(), "a", unix.CLONE_NEWNET)
 	for range 200 {
 		err := Enter(path, func() error {
 			if unix.Gettid() == unix.Getpid() {
-				t.Error("the main thread was taken along")
+				t.Error("f runs on the main thread")
 			}
 			return nil
 		})
@@ -221,8 +221,8 @@ func TestEnterFromTheMainThread(t *testing.T) {
 	}
 }
 
-// The namespace that is looked at is the one that is entered, and one that is
-// refused is not.
+// EnterIf enters the namespace that it has checked, even if the path names another by then. It
+// does not enter a namespace that check refuses.
 func TestEnterIf(t *testing.T) {
 	dir := t.TempDir()
 	path := addNamespace(t, dir, "a", unix.CLONE_NEWNET)
@@ -233,9 +233,9 @@ func TestEnterIf(t *testing.T) {
 	entered := errors.New("of f")
 	err = EnterIf(path, func(id Identity) error {
 		if id != want {
-			t.Errorf("looked at %s, want %s", id, want)
+			t.Errorf("checked %s, want %s", id, want)
 		}
-		// From now on the path names another.
+		// From now on the path names another namespace.
 		removeNamespace(t, path)
 		addNamespace(t, dir, "a", unix.CLONE_NEWNET)
 		return nil

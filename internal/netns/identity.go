@@ -13,13 +13,13 @@ import (
 )
 
 // Identity identifies a network namespace among all of the same boot. The kernel reuses the
-// inode number of a namespace that has ended, so Cookie is used beside it where the kernel
-// has one. Identities are comparable.
+// inode number of a namespace that has ended. So the identity includes a number that is never
+// reused, if the kernel has one. Identities are comparable.
 type Identity struct {
 	Device, Inode uint64
-	// Cookie is never used twice: the namespace's id (ioctl NS_GET_ID), or
-	// its cookie (SO_NETNS_COOKIE, Linux 5.14); 0 where the kernel has
-	// neither, or does not let this user in.
+	// Cookie is never reused: the id of the namespace (ioctl NS_GET_ID, Linux 6.18), or its
+	// cookie (SO_NETNS_COOKIE, Linux 5.14); 0 if the kernel has neither, or if this user may
+	// not enter the namespace.
 	Cookie uint64
 }
 
@@ -36,7 +36,7 @@ func Identify(path string) (Identity, error) {
 	return identifyFD(fd)
 }
 
-// Own identifies the network namespace that nfsync itself is in.
+// Own identifies the network namespace of the calling thread.
 func Own() (Identity, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -51,6 +51,7 @@ func IsInitial(proc string) bool {
 	return err == nil
 }
 
+// identifyFD identifies the network namespace of an open file.
 func identifyFD(fd int) (Identity, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {

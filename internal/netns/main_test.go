@@ -13,8 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The tests run in a mount namespace of their own, so that no mount of theirs
-// is left, whatever happens to them.
+// TestMain runs the tests in a mount namespace of their own, so that their mounts end with them.
 func TestMain(m *testing.M) {
 	const inside = "NFSYNC_TEST_INSIDE"
 	if os.Getenv(inside) != "" {
@@ -24,7 +23,7 @@ func TestMain(m *testing.M) {
 	cmd.Env = append(os.Environ(), inside+"=1")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
-	runtime.LockOSThread() // Pdeathsig is about the thread
+	runtime.LockOSThread() // Pdeathsig follows the thread
 	err := cmd.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
@@ -48,7 +47,7 @@ func mountNamespace(t testing.TB, path string, flag int) {
 	t.Helper()
 	kind := map[int]string{unix.CLONE_NEWNET: "net", unix.CLONE_NEWUTS: "uts", unix.CLONE_NEWIPC: "ipc"}[flag]
 	var err error
-	onThread(func() { // and never unlocked: the thread ends
+	onThread(func() { // never unlocked: the thread ends
 		if err = unix.Unshare(flag); err == nil {
 			err = unix.Mount(fmt.Sprintf("/proc/self/task/%d/ns/%s", unix.Gettid(), kind), path, "", unix.MS_BIND, "")
 		}

@@ -10,27 +10,26 @@ import (
 
 // Proc provides procfs for reading the sysctls of many network namespaces.
 //
-// In one procfs the directories net/netfilter of all namespaces have the same
-// name in the same place, so the kernel compares each with all the others that
-// were looked up before (proc_sys_compare in fs/proc/proc_sysctl.c): a
-// thousandth namespace costs six times as much as a first, for every process
-// of the node. A procfs of its own, mounted nowhere and given up after a few
-// namespaces, keeps that short and out of the way of others. Where there can
-// be none (Linux before 5.2, no privileges) it is the shared one all along.
+// In one procfs the directories net/netfilter of all namespaces have the same name and parent.
+// A lookup compares the directory with those of all namespaces that were used before
+// (proc_sys_compare in fs/proc/proc_sysctl.c). The thousandth namespace takes six times as long
+// as the first, for every process on the node. So Proc uses private procfs, mounted nowhere, and
+// makes a new one after a few namespaces. If the kernel cannot make one (Linux before 5.2, no
+// privileges), Proc uses the shared procfs.
 //
-// A Proc is used by one goroutine at a time.
+// A Proc may be used by one goroutine at a time.
 type Proc struct {
 	shared string
-	fd     int // -1: none of its own
-	left   int // namespaces until the next one
+	fd     int // of the private procfs; -1: none
+	left   int // namespaces until the next private procfs; -1: never
 }
 
-// perProc is how many namespaces share a procfs. One costs as much to make as
-// two or three namespaces to read.
+// perProc is the number of namespaces that share a private procfs. Making one takes as long as
+// reading two or three namespaces.
 const perProc = 32
 
-// NewProc starts with the procfs that is mounted at the path. Anything but a
-// procfs, as tests have it, is kept for good.
+// NewProc returns a Proc that starts with the procfs mounted at the path. If the path is not a
+// procfs, as in tests, the Proc never uses another one.
 func NewProc(shared string) *Proc {
 	p := &Proc{shared: shared, fd: -1, left: perProc}
 	var st unix.Statfs_t
@@ -40,8 +39,7 @@ func NewProc(shared string) *Proc {
 	return p
 }
 
-// Path returns the path of the procfs for the next namespace. It can be used until Path is
-// called again.
+// Path returns the path of the procfs for the next namespace. It is valid until the next call.
 func (p *Proc) Path() string {
 	if p.left == 0 {
 		p.renew()
@@ -55,7 +53,7 @@ func (p *Proc) Path() string {
 	return fmt.Sprintf("/proc/self/fd/%d", p.fd)
 }
 
-// Close closes the procfs.
+// Close closes the private procfs.
 func (p *Proc) Close() {
 	if p.fd >= 0 {
 		unix.Close(p.fd)
@@ -63,6 +61,8 @@ func (p *Proc) Close() {
 	p.fd, p.left = -1, -1
 }
 
+// renew replaces the private procfs. Without a new one, Path returns the shared procfs from now
+// on.
 func (p *Proc) renew() {
 	p.Close()
 	if kernel.OwnProcfs.Lacks(nil) {

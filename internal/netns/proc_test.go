@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Every procfs shows the values of the namespace that the thread is in.
+// Every procfs has the values of the network namespace that the thread is in.
 func TestProcShowsTheNamespace(t *testing.T) {
 	dir := t.TempDir()
 	const file = "sys/net/ipv4/ip_default_ttl"
@@ -57,7 +57,8 @@ func openFiles(t *testing.T) int {
 	return len(files)
 }
 
-func TestProcOfATreeIsKept(t *testing.T) {
+// A path that is not a procfs is used for every namespace.
+func TestProcOfATree(t *testing.T) {
 	dir := t.TempDir()
 	p := NewProc(dir)
 	defer p.Close()
@@ -68,9 +69,9 @@ func TestProcOfATreeIsKept(t *testing.T) {
 	}
 }
 
-// Without the privilege to mount it is the shared procfs all along.
+// Without the privilege to make a procfs, the shared one is used for every namespace.
 func TestProcWithoutPrivileges(t *testing.T) {
-	onThread(func() { // and never unlocked: the thread ends
+	onThread(func() { // never unlocked: the thread ends
 		if err := dropPrivileges(); err != nil {
 			t.Error(err)
 		}

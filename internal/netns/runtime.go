@@ -21,7 +21,7 @@ import (
 // DefaultDir is the directory of ip-netns(8) for named network namespaces.
 const DefaultDir = "/run/netns"
 
-// Runtime has the containers that the files of one directory name.
+// Runtime lists and enters the containers that the files of one directory name.
 type Runtime struct {
 	Dir    string
 	BootID string // of this start of the kernel: part of every instance
@@ -32,13 +32,13 @@ type Runtime struct {
 	ClaimedLinks []string
 }
 
-// List lists the containers in the order of their names, without any facts. A
-// directory that does not exist has none.
+// List returns the containers in the order of their names, without facts. A directory that
+// does not exist has none.
 //
-// Several names of one namespace are one container: the first in order is its
-// id and name, the others are aliases. The excluded namespaces are the node's:
-// it warns of files that name them, and of files that are no network namespace. A file
-// that vanishes meanwhile is left out.
+// Several names of one namespace are one container: the first in order is its id and name,
+// the others are its aliases. The excluded namespaces are the node's. List warns of files that
+// name them, and of files that are not network namespaces. It skips a file that vanishes
+// meanwhile.
 func (r Runtime) List(ctx context.Context, exclude []Identity) ([]nf.Container, []nf.Warning, error) {
 	entries, err := os.ReadDir(r.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -47,17 +47,17 @@ func (r Runtime) List(ctx context.Context, exclude []Identity) ([]nf.Container, 
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot list network namespaces: %w", err)
 	}
-	entries = slices.DeleteFunc(entries, r.claims)
+	entries = slices.DeleteFunc(entries, r.isClaimed)
 	found, err := r.identifyAll(ctx, entries)
 	if err != nil {
 		return nil, nil, err
 	}
-	containers, warnings := r.fold(found, exclude)
+	containers, warnings := r.toContainers(found, exclude)
 	return containers, warnings, nil
 }
 
-// claims reports whether a file is a link of another runtime.
-func (r Runtime) claims(file fs.DirEntry) bool {
+// isClaimed reports whether a file is a link of another runtime.
+func (r Runtime) isClaimed(file fs.DirEntry) bool {
 	return file.Type() == fs.ModeSymlink && slices.Contains(r.ClaimedLinks, file.Name())
 }
 
@@ -65,11 +65,11 @@ func (r Runtime) claims(file fs.DirEntry) bool {
 type entry struct {
 	name string
 	id   Identity
-	err  error // why it cannot be identified; notANamespace if it is none
+	err  error // why the namespace cannot be identified; notANamespace if the file is none
 }
 
-// notANamespace is the error for a file that is no network namespace. A plain one, on no
-// file system of namespaces, may become one.
+// notANamespace is the error for a file that is not a network namespace. A plain file, which
+// is not on a file system of namespaces, may become one.
 type notANamespace struct {
 	why   string
 	plain bool
@@ -77,9 +77,9 @@ type notANamespace struct {
 
 func (e notANamespace) Error() string { return e.why }
 
-// A file that ip-netns(8) has just created is a plain one until the namespace is mounted on
-// it, about a millisecond later. So files that are no namespace and are younger than fresh
-// are identified again, all together and for no longer than patience.
+// ip-netns(8) creates a plain file and mounts the namespace on it about a millisecond later. So
+// plain files younger than fresh are identified again, after each pause, until patience is
+// over for all of them together.
 const (
 	fresh    = 2 * time.Second
 	patience = 50 * time.Millisecond
@@ -148,7 +148,7 @@ func (r Runtime) identify(name string) entry {
 func openNamespace(path string) (int, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(path, &st); err != nil {
-		return -1, notThere(path, err)
+		return -1, statError(path, err)
 	}
 	// Before Linux 3.19 the files of namespaces were on procfs.
 	if st.Type != unix.NSFS_MAGIC && st.Type != unix.PROC_SUPER_MAGIC {
@@ -165,19 +165,20 @@ func openNamespace(path string) (int, error) {
 	return fd, nil
 }
 
-// notThere returns the error for a link that leads nowhere or, other than that, for a file
-// that has vanished.
-func notThere(path string, err error) error {
-	_, lost := os.Lstat(path)
-	nowhere := errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR)
-	if lost != nil || !nowhere {
+// statError returns notANamespace for a dangling link. For any other file, such as one that
+// has vanished, it returns the error as it is.
+func statError(path string, err error) error {
+	_, lstatErr := os.Lstat(path)
+	dangles := errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR)
+	if lstatErr != nil || !dangles {
 		return &os.PathError{Op: "cannot open", Path: path, Err: err}
 	}
-	return notANamespace{why: "is a symbolic link that leads nowhere"}
+	return notANamespace{why: "is a dangling symbolic link"}
 }
 
-// checkType returns an error if an open file is no network namespace. Before Linux 4.11,
-// which has an ioctl for it, only setns(2) checks: the type first, then the privileges.
+// checkType returns notANamespace if an open file is not a network namespace. Linux 4.11 has
+// an ioctl for the type. Before that only setns(2) checks it: the type first, then the
+// privileges.
 func checkType(fd int) error {
 	kind, err := unix.IoctlRetInt(fd, unix.NS_GET_NSTYPE)
 	if err == nil && kind == unix.CLONE_NEWNET {
@@ -192,29 +193,29 @@ func checkType(fd int) error {
 	return nil
 }
 
-// fold returns the containers of the files that name a network namespace. A name that is
-// not UTF-8 cannot be written in any document, and so does not identify its file: a
-// namespace without another name is unobservable.
-func (r Runtime) fold(found []entry, exclude []Identity) ([]nf.Container, []nf.Warning) {
+// toContainers returns the containers of the entries, and warnings for entries that are none.
+// A name that is not UTF-8 cannot be written in a document, and so does not identify its file.
+// A namespace that only has such names is unobservable.
+func (r Runtime) toContainers(found []entry, exclude []Identity) ([]nf.Container, []nf.Warning) {
 	containers := []nf.Container{}
 	var warnings []nf.Warning
 	first := map[Identity]int{}
 	warn := func(code string, e entry, what string) {
 		warnings = append(warnings, nf.Warning{Code: code, Target: nf.Node, Message: filepath.Join(r.Dir, e.name) + " " + what})
 	}
-	for _, e := range unwritableLast(found) {
+	for _, e := range invalidNamesLast(found) {
 		i, known := first[e.id]
 		switch {
 		case errors.Is(e.err, fs.ErrNotExist):
 		case e.isNone():
 			warn(nf.WarnNotANamespace, e, e.err.Error()+": it is left alone")
-		case e.err != nil && e.writable():
+		case e.err != nil && e.hasValidName():
 			containers = append(containers, r.container(e))
 		case slices.Contains(exclude, e.id):
-			warn(nf.WarnNodeNamespace, e, "names the node's own network namespace: it is no container")
+			warn(nf.WarnNodeNamespace, e, "names the node's own network namespace: it is not a container")
 		case slices.Contains(r.Claimed, e.id):
-		case known && !e.writable():
-		case !e.writable():
+		case known && !e.hasValidName():
+		case !e.hasValidName():
 			e.err = errors.New("its name is not UTF-8")
 			e.name = strings.Trim(strconv.Quote(e.name), `"`)
 			containers = append(containers, r.container(e))
@@ -228,13 +229,13 @@ func (r Runtime) fold(found []entry, exclude []Identity) ([]nf.Container, []nf.W
 	return containers, warnings
 }
 
-func (e entry) writable() bool { return utf8.ValidString(e.name) }
+func (e entry) hasValidName() bool { return utf8.ValidString(e.name) }
 
-// unwritableLast returns the entries with those last whose names are not UTF-8.
-func unwritableLast(all []entry) []entry {
+// invalidNamesLast returns the entries with the names that are not UTF-8 at the end.
+func invalidNamesLast(all []entry) []entry {
 	var list, last []entry
 	for _, e := range all {
-		if e.writable() {
+		if e.hasValidName() {
 			list = append(list, e)
 		} else {
 			last = append(last, e)
@@ -243,6 +244,7 @@ func unwritableLast(all []entry) []entry {
 	return append(list, last...)
 }
 
+// container returns the container of an entry.
 func (r Runtime) container(e entry) nf.Container {
 	c := nf.Container{Runtime: nf.RuntimeNetns, ID: e.name, Name: e.name, State: nf.StateRunning, Namespace: nf.Namespace{Facts: []nf.Fact{}}}
 	if e.err != nil {
@@ -255,12 +257,12 @@ func (r Runtime) container(e entry) nf.Container {
 
 func (r Runtime) instance(id Identity) string { return r.BootID + "/" + id.String() }
 
-// Enter runs f in the container of that id, as package-level Enter does. It returns
-// nf.ErrGone if the file names another namespace than that of the instance, with
+// Enter runs f in the network namespace of a container, as package-level Enter does. It returns
+// nf.ErrGone if the file no longer names the namespace of the instance, and also
 // fs.ErrNotExist if it names none at all.
 func (r Runtime) Enter(id, instance string, f func() error) error {
 	if id != filepath.Base(id) {
-		return fmt.Errorf("cannot enter %q, which is no file's name: %w", id, nf.ErrGone)
+		return fmt.Errorf("cannot enter %q: not a file name: %w", id, nf.ErrGone)
 	}
 	path := filepath.Join(r.Dir, id)
 	fd, err := openNamespace(path)
@@ -277,7 +279,7 @@ func (r Runtime) Enter(id, instance string, f func() error) error {
 		return err
 	}
 	if r.instance(now) != instance {
-		return fmt.Errorf("cannot enter %s, which names another network namespace now: %w", path, nf.ErrGone)
+		return fmt.Errorf("cannot enter %s: it now names another network namespace: %w", path, nf.ErrGone)
 	}
 	return enterFD(fd, f)
 }

@@ -28,7 +28,7 @@ func list(t testing.TB, r Runtime) ([]nf.Container, []nf.Warning) {
 	return containers, warnings
 }
 
-// summary is what a listing says, in one line a container or warning.
+// summary returns the result of a listing, one line for each container or warning.
 func summary(r Runtime, containers []nf.Container, warnings []nf.Warning) string {
 	var b strings.Builder
 	for _, c := range containers {
@@ -74,14 +74,14 @@ func TestListNamesAndSkips(t *testing.T) {
 	want := `a a [b]
 c c [z]
 not-a-namespace cpuinfo is not a network namespace: it is left alone
-not-a-namespace dangling is a symbolic link that leads nowhere: it is left alone
+not-a-namespace dangling is a dangling symbolic link: it is left alone
 not-a-namespace dir is not a network namespace: it is left alone
 not-a-namespace fifo is not a network namespace: it is left alone
 not-a-namespace ipc is a namespace of another type: it is left alone
-not-a-namespace loop is a symbolic link that leads nowhere: it is left alone
-node-namespace mine names the node's own network namespace: it is no container
+not-a-namespace loop is a dangling symbolic link: it is left alone
+node-namespace mine names the node's own network namespace: it is not a container
 not-a-namespace null is not a network namespace: it is left alone
-node-namespace own names the node's own network namespace: it is no container
+node-namespace own names the node's own network namespace: it is not a container
 not-a-namespace plain is not a network namespace: it is left alone
 not-a-namespace uts is a namespace of another type: it is left alone
 `
@@ -96,8 +96,8 @@ not-a-namespace uts is a namespace of another type: it is left alone
 	noStrays(t)
 }
 
-// What no document can hold is shown and left alone, unless the namespace has
-// another name.
+// A namespace is unobservable if no name of it is UTF-8. A name that is not UTF-8 is ignored if
+// the namespace has another one.
 func TestListNamesThatAreNotUTF8(t *testing.T) {
 	r := Runtime{Dir: t.TempDir(), BootID: "boot"}
 	addNamespace(t, r.Dir, "a\xff", unix.CLONE_NEWNET)
@@ -126,8 +126,7 @@ func TestListWithoutDirectory(t *testing.T) {
 	}
 }
 
-// ip-netns(8) creates the file first and mounts the namespace on it a moment
-// later.
+// ip-netns(8) creates the file first and then mounts the namespace on it. List waits for that.
 func TestListWaitsForFreshNames(t *testing.T) {
 	r := Runtime{Dir: t.TempDir()}
 	made := addNamespace(t, t.TempDir(), "made", unix.CLONE_NEWNET)
@@ -157,18 +156,17 @@ func TestListStopsWithTheContext(t *testing.T) {
 	}
 }
 
-// A name that vanishes between reading the directory and opening the file is
-// no container and worth no word.
-func TestLookAtVanishedFile(t *testing.T) {
+// A file that vanishes after the directory was read is neither a container nor a warning.
+func TestListSkipsAVanishedFile(t *testing.T) {
 	r := Runtime{Dir: t.TempDir()}
-	containers, warnings := r.fold([]entry{r.identify("vanished")}, nil)
+	containers, warnings := r.toContainers([]entry{r.identify("vanished")}, nil)
 	if len(containers) != 0 || len(warnings) != 0 {
 		t.Error(summary(r, containers, warnings))
 	}
 }
 
-// Listing must keep nothing open: an open file of a namespace keeps it alive.
-func TestListKeepsNothingOpen(t *testing.T) {
+// List leaves no file open: an open file of a namespace keeps the namespace alive.
+func TestListLeavesNoFileOpen(t *testing.T) {
 	r := Runtime{Dir: t.TempDir()}
 	for i := range 20 {
 		addNamespace(t, r.Dir, fmt.Sprint(i), unix.CLONE_NEWNET)
@@ -186,23 +184,24 @@ func TestListKeepsNothingOpen(t *testing.T) {
 	}
 }
 
-// The kernel uses the inode number of a namespace that has ended again.
-func TestInstanceIsNeverUsedAgain(t *testing.T) {
+// No instance is reused, although the kernel reuses the inode number of a namespace that has
+// ended.
+func TestInstanceIsNeverReused(t *testing.T) {
 	r := Runtime{Dir: t.TempDir(), BootID: "boot"}
 	seen := map[string]bool{}
 	for range 5 {
 		path := addNamespace(t, r.Dir, "a", unix.CLONE_NEWNET)
 		containers, _ := list(t, r)
 		if len(containers) != 1 || seen[containers[0].Instance] {
-			t.Fatalf("%+v was seen before: %v", containers, seen)
+			t.Fatalf("%+v was already seen: %v", containers, seen)
 		}
 		seen[containers[0].Instance] = true
 		removeNamespace(t, path)
 	}
 }
 
-// The inode number alone would not do, and it depends on what else the kernel
-// does whether it is used again.
+// Each namespace has a cookie of its own. The previous test does not prove that: whether the
+// kernel reuses an inode number depends on what else it does.
 func TestIdentityHasMoreThanTheInode(t *testing.T) {
 	dir := t.TempDir()
 	seen := map[uint64]bool{0: true}
@@ -217,8 +216,8 @@ func TestIdentityHasMoreThanTheInode(t *testing.T) {
 	}
 }
 
-// Kernels without the ioctl have the socket's cookie, and both are the same
-// for every way into the namespace.
+// Kernels without the ioctl have the cookie of a socket. It is the same each time the namespace
+// is entered.
 func TestCookie(t *testing.T) {
 	dir := t.TempDir()
 	cookies := map[uint64]bool{}
@@ -273,7 +272,7 @@ func TestIsInitial(t *testing.T) {
 	}
 	err := Enter(path, func() error {
 		if IsInitial("/proc") {
-			t.Error("a new namespace is said to be the initial one")
+			t.Error("a new namespace is reported as the initial one")
 		}
 		return nil
 	})
@@ -293,10 +292,10 @@ func BenchmarkList1000(b *testing.B) {
 	}
 }
 
-// What another runtime has is neither a container nor an alias, and nothing is
-// said about it: its namespaces under every name, and its links wherever they
-// lead. A file that only has the name of a link is no link of it.
-func TestListLeavesOutWhatIsClaimed(t *testing.T) {
+// Namespaces and links of another runtime are neither containers nor aliases, and cause no
+// warning: its namespaces under every name, and its links wherever they lead. A regular file
+// with the name of such a link is not claimed.
+func TestListSkipsClaimed(t *testing.T) {
 	r := Runtime{Dir: t.TempDir(), BootID: "boot"}
 	claimed := addNamespace(t, r.Dir, "a", unix.CLONE_NEWNET)
 	addNamespace(t, r.Dir, "b", unix.CLONE_NEWNET)

@@ -1,6 +1,7 @@
 package vz
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +15,7 @@ import (
 // container without a configuration is nf.ErrGone, since vzctl would create one.
 //
 // prlctl refuses a running container; for any other it informs the dispatcher. vzctl saves
-// the level of a running one, and still exits with 32 (check_setmode in libvzctl).
+// the level of a running one, but exits with 32 (check_setmode in libvzctl).
 func (r Runtime) SaveLevel(ctx context.Context, c *nf.Container, level nf.Level) error {
 	if err := r.saveLevel(ctx, c, level); err != nil {
 		return fmt.Errorf("cannot save the level of container %s: %w", c.ID, err)
@@ -24,19 +25,19 @@ func (r Runtime) SaveLevel(ctx context.Context, c *nf.Container, level nf.Level)
 
 func (r Runtime) saveLevel(ctx context.Context, c *nf.Container, level nf.Level) error {
 	if _, ok := level.Value().Level(); !ok {
-		return fmt.Errorf("%s is no level", level)
+		return fmt.Errorf("%s is not a level", level)
 	}
 	n := r.node()
-	saved, err := n.saved(c)
+	saved, err := n.readSaved(c)
 	if err != nil || saved == level.Value() {
 		return err
 	}
-	path, args, err := r.saver(n, c, level)
+	path, args, err := r.saveCommand(n, c, level)
 	if err != nil {
 		return err
 	}
-	_, failed := run(ctx, orDefault(r.Timeouts.Set, setTimeout), path, args...)
-	saved, err = n.saved(c)
+	_, failed := run(ctx, cmp.Or(r.Timeouts.Set, setTimeout), path, args...)
+	saved, err = n.readSaved(c)
 	switch {
 	case err != nil:
 		return errors.Join(failed, err)
@@ -45,9 +46,10 @@ func (r Runtime) saveLevel(ctx context.Context, c *nf.Container, level nf.Level)
 	case failed != nil:
 		return failed
 	}
-	return fmt.Errorf("%s %s exited with 0, and the saved level is %s", filepath.Base(path), args[0], describe(saved))
+	return fmt.Errorf("%s %s exited with 0, but the saved level is %s", filepath.Base(path), args[0], describe(saved))
 }
 
+// describe returns a value, or why it is unknown.
 func describe(v nf.Value) string {
 	if v.IsUnknown() {
 		return v.Why()
@@ -55,10 +57,11 @@ func describe(v nf.Value) string {
 	return v.String()
 }
 
-// saved returns the level in the container's configuration.
-func (n *node) saved(c *nf.Container) (nf.Value, error) {
+// readSaved reads the level in the container's configuration. It returns nf.ErrGone if the
+// configuration does not exist or belongs to another container.
+func (n *node) readSaved(c *nf.Container) (nf.Value, error) {
 	if !usableCTID(c.ID) {
-		return nf.Value{}, fmt.Errorf("%q is no CTID: %w", c.ID, nf.ErrGone)
+		return nf.Value{}, fmt.Errorf("%q is not a CTID: %w", c.ID, nf.ErrGone)
 	}
 	settings, err := n.conf(c.ID)
 	if missing(err) {
@@ -68,23 +71,23 @@ func (n *node) saved(c *nf.Container) (nf.Value, error) {
 		return nf.Value{}, err
 	}
 	if uuid := bareUUID(settings[confUUID]); c.UUID != "" && uuid != "" && !strings.EqualFold(uuid, c.UUID) {
-		return nf.Value{}, fmt.Errorf("its configuration is that of %s now: %w", uuid, nf.ErrGone)
+		return nf.Value{}, fmt.Errorf("its configuration now belongs to container %s: %w", uuid, nf.ErrGone)
 	}
 	return settings.over(n.global).savedLevel(), nil
 }
 
-// saver returns the program that saves a level, with its arguments. prlctl also accepts a
-// name instead of a UUID, which another container or virtual machine may have.
-func (r Runtime) saver(n *node, c *nf.Container, level nf.Level) (path string, args []string, err error) {
+// saveCommand returns the program that saves a level, with its arguments. It passes a UUID
+// or a CTID: a name may belong to another container or virtual machine.
+func (r Runtime) saveCommand(n *node, c *nf.Container, level nf.Level) (path string, args []string, err error) {
 	prl, vz := n.tree.program(prlctl), n.tree.program(vzctl)
-	runs := r.life(n, c.ID).kind == lifeOn
+	runs := r.findInit(n, c.ID).kind == initRuns
 	switch {
 	case !runs && prl != "" && c.UUID != "":
 		return prl, []string{"set", c.UUID, "--netfilter", level.String()}, nil
 	case vz != "":
 		return vz, []string{"set", c.ID, "--netfilter", level.String(), "--save"}, nil
 	}
-	return "", nil, n.tree.lacks(vzctl)
+	return "", nil, n.tree.notFound(vzctl)
 }
 
 // Restart restarts a running container and returns when it runs again: as another
@@ -99,25 +102,25 @@ func (r Runtime) Restart(ctx context.Context, c *nf.Container) error {
 
 func (r Runtime) restart(ctx context.Context, c *nf.Container) error {
 	n := r.node()
-	if _, err := n.saved(c); err != nil {
+	if _, err := n.readSaved(c); err != nil {
 		return err
 	}
-	if l := r.life(n, c.ID); l.instance == "" || l.instance != c.Instance {
-		return fmt.Errorf("it does not run as the instance that is to end: %w", nf.ErrGone)
+	if init := r.findInit(n, c.ID); init.instance == "" || init.instance != c.Instance {
+		return fmt.Errorf("the instance to restart has ended: %w", nf.ErrGone)
 	}
 	path := n.tree.program(vzctl)
 	if path == "" {
-		return n.tree.lacks(vzctl)
+		return n.tree.notFound(vzctl)
 	}
-	_, failed := run(ctx, orDefault(r.Timeouts.Restart, restartTimeout), path, "restart", c.ID)
-	now := r.life(r.node(), c.ID)
+	_, failed := run(ctx, cmp.Or(r.Timeouts.Restart, restartTimeout), path, "restart", c.ID)
+	now := r.findInit(r.node(), c.ID)
 	switch {
-	case now.kind == lifeOn && now.instance != c.Instance:
+	case now.kind == initRuns && now.instance != c.Instance:
 		return nil
 	case failed != nil:
 		return failed
-	case now.kind == lifeOn:
-		return errors.New("vzctl restart exited with 0, and the container was not restarted")
+	case now.kind == initRuns:
+		return errors.New("vzctl restart exited with 0, but the container was not restarted")
 	}
-	return fmt.Errorf("vzctl restart exited with 0, and it does not run: %s", now.why)
+	return fmt.Errorf("vzctl restart exited with 0, but the container does not run: %s", now.why)
 }

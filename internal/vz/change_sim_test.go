@@ -14,7 +14,7 @@ import (
 	"nfsync.dev/nfsync/internal/vz/vztest"
 )
 
-// web is the container that is changed.
+// web returns the container that the tests change.
 func web(state string) vztest.Container {
 	return vztest.Container{ID: "101", UUID: uuid1, Name: "web", Saved: "full", State: state}
 }
@@ -25,15 +25,15 @@ const (
 	saveVzctl  = "vzctl set 101 --netfilter stateful --save"
 )
 
-// TestSaveLevel: what is run for a container in each state, and what of it, or of
-// programs that misbehave, is success: nothing but the level that ve.conf has
-// afterwards. Nothing is started, stopped or restarted.
+// TestSaveLevel checks which program runs for a container in each state. Success is the
+// level in ve.conf afterwards, whatever the exit status. No container is started, stopped or
+// restarted.
 func TestSaveLevel(t *testing.T) {
 	for name, test := range map[string]struct {
 		add   vztest.Container
 		spoil func(*vztest.Node)
-		calls string // with | between
-		saved string // of ve.conf afterwards
+		calls string // separated by |
+		saved string // in ve.conf afterwards
 		fails string
 	}{
 		"stopped":                  {web(""), nil, savePrlctl, "stateful", ""},
@@ -49,7 +49,7 @@ func TestSaveLevel(t *testing.T) {
 		"no prlctl":                {web(""), remove("usr/bin/prlctl"), saveVzctl, "stateful", ""},
 		"no vzctl, running":        {web(nf.StateRunning), remove("usr/sbin/vzctl"), "", "full", "cannot find vzctl in "},
 		"started meanwhile":        {web(""), func(n *vztest.Node) { n.Start("101") }, saveVzctl, "stateful", ""},
-		"started in this moment": {web(""), func(n *vztest.Node) {
+		"started while it runs": {web(""), func(n *vztest.Node) {
 			n.Misbehave(vztest.Fault{Verb: "set", Before: func() { n.Run("vzctl", "start", "101") }})
 		}, savePrlctl, "full", "for the running Container"},
 		"dispatcher down":          {web(""), func(n *vztest.Node) { n.StopDispatcher() }, savePrlctl, "full", "prl-disp.service"},
@@ -58,14 +58,14 @@ func TestSaveLevel(t *testing.T) {
 		"warnings and exit 0":      {web(""), fault(vztest.Fault{Stderr: "ERROR: not really\n"}), savePrlctl, "stateful", ""},
 		"done, and exit 255":       {web(""), fault(vztest.Fault{Verb: "set", Exit: 255}), savePrlctl, "stateful", ""},
 		"done, and exit 139":       {web(nf.StateRunning), fault(vztest.Fault{Verb: "set", Exit: 139}), saveVzctl, "stateful", ""},
-		"not done, and exit 0":     {web(""), fault(vztest.Fault{Verb: "set", Skip: true}), savePrlctl, "full", "exited with 0, and the saved level is full"},
+		"not done, and exit 0":     {web(""), fault(vztest.Fault{Verb: "set", Skip: true}), savePrlctl, "full", "exited with 0, but the saved level is full"},
 		"not done, and exit 32":    {web(nf.StateRunning), fault(vztest.Fault{Verb: "set", Skip: true, Exit: 32}), saveVzctl, "full", "exit 32"},
 		"not done, and exit 8":     {web(""), fault(vztest.Fault{Verb: "set", Skip: true, Exit: 8, Stderr: "WARNING: deprecated\nNo space left\n"}), savePrlctl, "full", "No space left"},
 		"prlctl hangs":             {web(""), fault(vztest.Fault{Verb: "set", Hang: true}), savePrlctl, "full", "no answer within"},
 		"vzctl hangs":              {web(nf.StateRunning), fault(vztest.Fault{Verb: "set", Hang: true}), saveVzctl, "full", "no answer within"},
 		"its child lingers":        {web(""), fault(vztest.Fault{Verb: "set", Linger: true}), savePrlctl, "stateful", ""},
 		"not known to dispatcher":  {vztest.Container{ID: "101", UUID: uuid1, Saved: "full", Unregistered: true}, nil, savePrlctl, "full", "could not be found"},
-		"another level in this time": {web(""), func(n *vztest.Node) {
+		"another level meanwhile": {web(""), func(n *vztest.Node) {
 			n.Misbehave(vztest.Fault{Verb: "set", Skip: true, Before: func() { save(n, "disabled") }})
 		}, savePrlctl, "disabled", "the saved level is disabled"},
 	} {
@@ -74,7 +74,7 @@ func TestSaveLevel(t *testing.T) {
 			n := vztest.New(t)
 			n.Add(test.add, vztest.Container{ID: "102", Saved: "disabled"})
 			r := runtimeOn(t, n)
-			r.Timeouts.Set = patience(t, n)
+			r.Timeouts.Set = generousTimeout(t, n)
 			c := listed(t, r, "101")
 			n.ForgetCalls()
 			if test.spoil != nil {
@@ -86,22 +86,22 @@ func TestSaveLevel(t *testing.T) {
 				t.Errorf("%v, want %q", err, test.fails)
 			}
 			if strings.Contains(name, "hangs") {
-				ended(t, n)
+				wantEnded(t, n)
 			}
 			var calls []string
 			if test.calls != "" {
 				calls = strings.Split(test.calls, "|")
 			}
 			wantCalls(t, n, calls...)
-			if started := n.Pid("101") != pid; n.Saved("101") != test.saved || n.Saved("102") != "disabled" || started != (name == "started in this moment") {
+			if started := n.Pid("101") != pid; n.Saved("101") != test.saved || n.Saved("102") != "disabled" || started != (name == "started while it runs") {
 				t.Errorf("saved %s and %s, started %v", n.Saved("101"), n.Saved("102"), started)
 			}
 		})
 	}
 }
 
-// TestSaveLevelByNoName: another container may have the name.
-func TestSaveLevelByNoName(t *testing.T) {
+// The name is not passed to a program: another container may have it.
+func TestSaveLevelNeverUsesTheName(t *testing.T) {
 	t.Parallel()
 	n := vztest.New(t)
 	n.Add(web(nf.StateStopped), vztest.Container{ID: "102", UUID: uuid2, Name: "shop", Saved: "disabled"})
@@ -115,14 +115,14 @@ func TestSaveLevelByNoName(t *testing.T) {
 	wantCalls(t, n, saveVzctl)
 }
 
-// save saves a level as an admin would.
+// save saves a level of web as an administrator would.
 func save(n *vztest.Node, level string) {
 	n.Run("vzctl", "set", "101", "--netfilter", level, "--save", "--setmode", "ignore")
 }
 
-// TestSaveLevelOfOneThatIsGone: vzctl would make a configuration for it, so
-// nothing is run at all.
-func TestSaveLevelOfOneThatIsGone(t *testing.T) {
+// vzctl would create a configuration for a container that does not exist, so no program
+// runs.
+func TestSaveLevelOfARemovedContainer(t *testing.T) {
 	for name, end := range map[string]func(*vztest.Node){
 		"removed": func(n *vztest.Node) { n.Remove("101") },
 		"recreated": func(n *vztest.Node) {
@@ -148,9 +148,9 @@ func TestSaveLevelOfOneThatIsGone(t *testing.T) {
 	}
 }
 
-// A container that is removed while the program runs is gone, whatever the
-// program leaves behind: here the configuration that vzctl makes of nothing.
-func TestSaveLevelOfOneRemovedMeanwhile(t *testing.T) {
+// A container that is removed while the program runs is nf.ErrGone, and the program leaves no
+// configuration.
+func TestSaveLevelOfAContainerRemovedMeanwhile(t *testing.T) {
 	t.Parallel()
 	n := vztest.New(t)
 	n.Add(web(""))
@@ -163,7 +163,7 @@ func TestSaveLevelOfOneRemovedMeanwhile(t *testing.T) {
 	}
 	wantCalls(t, n, savePrlctl)
 	if _, err := os.Lstat(filepath.Join(n.Root(), "etc/vz/conf/101.conf")); err == nil {
-		t.Error("a stray configuration is left")
+		t.Error("the program left a configuration")
 	}
 }
 
@@ -186,15 +186,15 @@ func TestSaveLevelTakesLevelsOnly(t *testing.T) {
 	wantCalls(t, n)
 }
 
-// The path that web's restart takes.
+// The call that restarts web.
 const restartVzctl = "vzctl restart 101"
 
-// TestRestart: success is that another instance runs, and nothing else.
+// A restart succeeds if another instance runs afterwards, whatever the exit status.
 func TestRestart(t *testing.T) {
 	for name, test := range map[string]struct {
 		spoil func(*vztest.Node)
 		calls string
-		state string // afterwards
+		state string // of the container afterwards
 		fails string
 	}{
 		"as it should be":      {nil, restartVzctl, nf.StateRunning, ""},
@@ -215,7 +215,7 @@ func TestRestart(t *testing.T) {
 			n := vztest.New(t)
 			n.Add(web(nf.StateRunning))
 			r := runtimeOn(t, n)
-			r.Timeouts.Restart = patience(t, n)
+			r.Timeouts.Restart = generousTimeout(t, n)
 			c := listed(t, r, "101")
 			save(n, "stateful")
 			n.ForgetCalls()
@@ -228,13 +228,13 @@ func TestRestart(t *testing.T) {
 				t.Errorf("%v, want %q", err, test.fails)
 			}
 			if name == "hangs" {
-				ended(t, n)
+				wantEnded(t, n)
 			}
 			if n.State("101") != test.state {
-				t.Errorf("it is %s", n.State("101"))
+				t.Errorf("state %s", n.State("101"))
 			}
 			if err == nil && n.Pid("101") == pid {
-				t.Error("it runs on as it did")
+				t.Error("it was not restarted")
 			}
 			var calls []string
 			if test.calls != "" {
@@ -245,8 +245,8 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// A container that is not what was to be restarted any more is left alone.
-func TestRestartOfAnother(t *testing.T) {
+// A container is not restarted if the instance to restart has ended.
+func TestRestartOfAnotherInstance(t *testing.T) {
 	for name, change := range map[string]func(*vztest.Node){
 		"removed":   func(n *vztest.Node) { n.Remove("101") },
 		"stopped":   func(n *vztest.Node) { n.Stop("101") },
@@ -273,7 +273,7 @@ func TestRestartOfAnother(t *testing.T) {
 	}
 }
 
-// TestChangesAreCancelled: a change ends with its context, and what it started.
+// A change ends with its context, and so do the processes that it started.
 func TestChangesAreCancelled(t *testing.T) {
 	t.Parallel()
 	n := vztest.New(t)
@@ -288,8 +288,8 @@ func TestChangesAreCancelled(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		failed := make(chan error)
 		go func() { failed <- change(ctx) }()
-		if !n.WaitHang(t.Context()) {
-			t.Fatal("it does not hang")
+		if !n.AwaitHang(t.Context()) {
+			t.Fatal("the program does not hang")
 		}
 		cancel()
 		select {
@@ -298,14 +298,14 @@ func TestChangesAreCancelled(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		case <-time.After(time.Minute):
-			t.Fatalf("%s goes on", name)
+			t.Fatalf("%s still runs", name)
 		}
-		ended(t, n)
+		wantEnded(t, n)
 	}
 }
 
-// TestStageAndStart: a level that was saved for a running container is live
-// after a restart, and not before, nor by suspending and resuming.
+// A level that was saved for a running container is live after a restart. Suspending,
+// resuming and migrating bring the old level again.
 func TestStageAndStart(t *testing.T) {
 	t.Parallel()
 	n := vztest.New(t)
@@ -333,19 +333,19 @@ func TestStageAndStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	want("restarted", nf.LevelStateless, nf.LevelStateless)
-	// The start-time write of the mask can fail without a word: what is live then
-	// is what the file says.
-	n.SwallowMask("101", true)
+	// The write of the mask at a start can fail without a message: the live level is that of
+	// the mask file.
+	n.RefuseMask("101", true)
 	if err := r.SaveLevel(t.Context(), &c, nf.LevelFull); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.Restart(t.Context(), &c); err != nil {
 		t.Fatal(err)
 	}
-	want("restarted, and the mask swallowed", nf.LevelStateless, nf.LevelFull)
+	want("restarted, and the mask refused", nf.LevelStateless, nf.LevelFull)
 }
 
-// Each change is one process, of a thousand containers too.
+// Each change runs one process, however many containers there are.
 func TestChangeAmongMany(t *testing.T) {
 	t.Parallel()
 	n := vztest.New(t)

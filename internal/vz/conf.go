@@ -2,6 +2,7 @@ package vz
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 
 	"nfsync.dev/nfsync/internal/nf"
@@ -72,21 +73,16 @@ func unquote(s string) string {
 // over returns a container's settings on top of the node's.
 func (c conf) over(global conf) conf {
 	all := conf{}
-	for k, v := range global {
-		all[k] = v
-	}
+	maps.Copy(all, global)
 	for _, k := range localSettings {
 		delete(all, k)
 	}
-	for k, v := range c {
-		all[k] = v
-	}
+	maps.Copy(all, c)
 	return all
 }
 
 // savedLevel returns the level that the next cold start brings: that of NETFILTER=, else
-// the mask of IPTABLES=, else stateless (get_ipt_mask in lib/iptables.c of
-// libvzctl).
+// the mask of IPTABLES=, else stateless (get_ipt_mask in lib/iptables.c of libvzctl).
 func (c conf) savedLevel() nf.Value {
 	name := c[confNetfilter]
 	if name == "" {
@@ -94,7 +90,7 @@ func (c conf) savedLevel() nf.Value {
 	}
 	level, ok := nf.ParseLevel(name)
 	if !ok {
-		return nf.Unknown(fmt.Sprintf("its configuration has %s=%q, which is no level", confNetfilter, name))
+		return nf.Unknown(fmt.Sprintf("its configuration has %s=%q, which is not a level", confNetfilter, name))
 	}
 	return level.Value()
 }

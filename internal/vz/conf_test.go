@@ -7,8 +7,8 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// Lines as etc/ve-basic.conf-sample of vzctl has them, and what parse_line in
-// lib/util.c of libvzctl takes.
+// The lines are those of etc/ve-basic.conf-sample of vzctl, and others that parse_line in
+// lib/util.c of libvzctl accepts.
 func TestParseConf(t *testing.T) {
 	for _, test := range []struct{ line, key, want string }{
 		{`NETFILTER="full"`, "NETFILTER", "full"},
@@ -42,8 +42,9 @@ func TestParseConf(t *testing.T) {
 	}
 }
 
-// get_ipt_mask in lib/iptables.c of libvzctl: NETFILTER=, else IPTABLES=, else
-// VE_IP_DEFAULT. Of vz.conf NETFILTER= is nobody's (_s_conf_local_param).
+// The level is that of NETFILTER=, else of IPTABLES=, else VE_IP_DEFAULT (get_ipt_mask in
+// lib/iptables.c of libvzctl). NETFILTER= in vz.conf applies to no container
+// (_s_conf_local_param).
 func TestSavedLevel(t *testing.T) {
 	for _, test := range []struct {
 		conf, global string
@@ -63,8 +64,8 @@ func TestSavedLevel(t *testing.T) {
 		{"", `IPTABLES="iptable_filter"`, nf.MaskValue(0xc000003)},
 		{`IPTABLES="iptable_nat"`, `IPTABLES="iptable_filter"`, nf.MaskValue(0x64104001)},
 		{"", `NETFILTER="full"`, nf.LevelStateless.Value()},
-		{`NETFILTER="Full"`, "", nf.Unknown(`its configuration has NETFILTER="Full", which is no level`)},
-		{`NETFILTER="custom(0x1)"`, "", nf.Unknown(`its configuration has NETFILTER="custom(0x1)", which is no level`)},
+		{`NETFILTER="Full"`, "", nf.Unknown(`its configuration has NETFILTER="Full", which is not a level`)},
+		{`NETFILTER="custom(0x1)"`, "", nf.Unknown(`its configuration has NETFILTER="custom(0x1)", which is not a level`)},
 	} {
 		got := parseConf([]byte(test.conf)).over(parseConf([]byte(test.global))).savedLevel()
 		if got != test.want {
@@ -86,7 +87,7 @@ func TestPrivateArea(t *testing.T) {
 	}
 }
 
-// A configuration never stops nfsync, and what it reads of it fits on one line.
+// No configuration makes nfsync panic, and each value that it reads is one line.
 func FuzzParseConf(f *testing.F) {
 	f.Add([]byte("NETFILTER=\"full\"\n# x\nNAME='a\\\n"))
 	f.Add([]byte("IPTABLES=\"ip_tables,\tipt_state\"\nVE_PRIVATE=\"${VEID}\"\n=\n"))

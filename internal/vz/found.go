@@ -2,7 +2,7 @@ package vz
 
 // Found lists what a node has of Virtuozzo.
 type Found struct {
-	Any bool // the node has something of Virtuozzo
+	Any bool // whether the node has anything of Virtuozzo
 	// Programs are the paths of the programs that exist, by name; Missing are the names
 	// of the others.
 	Programs map[string]string
@@ -15,7 +15,7 @@ type Found struct {
 func (r Runtime) Found() Found {
 	n := r.node()
 	f := Found{Any: n.virtuozzo(), Programs: map[string]string{}, Cgroup: n.cgroup, NoCgroup: n.noCgroup}
-	for _, name := range []string{prlctl, vzctl, vzlist} {
+	for _, name := range programs {
 		if path := n.tree.program(name); path != "" {
 			f.Programs[name] = path
 		} else {

@@ -15,22 +15,22 @@ import (
 	"nfsync.dev/nfsync/internal/netns"
 )
 
-// life is what files show of a container's init.
-type life struct {
-	kind     lifeKind
-	pid      int
-	instance string         // empty if why says why there is none to work with
-	ns       netns.Identity // of the instance
-	why      string
-	claims   []netns.Identity // the namespaces of the container, even if it cannot be worked with
+// initState is the state of a container's init, as files show it.
+type initState struct {
+	kind       initKind
+	pid        int
+	instance   string         // empty if nfsync cannot enter the container; why has the reason
+	ns         netns.Identity // of the instance
+	why        string
+	namespaces []netns.Identity // the namespaces of the container, even if instance is empty
 }
 
-type lifeKind int
+type initKind int
 
 const (
-	lifeNone lifeKind = iota // no file names an init
-	lifeLost                 // a file does, and the process has ended or is another one
-	lifeOn                   // init runs
+	initNone initKind = iota // no file names an init
+	initLost                 // files name a process that has ended, or one of another container
+	initRuns                 // init runs, or its files cannot be read
 )
 
 // process is one process that may be a container's init.
@@ -49,58 +49,59 @@ func (r Runtime) proc() string {
 	return r.Proc
 }
 
-// life finds a container's init: by VE_RUN_DIR/CTID.init.pid (lib/common.c of libvzctl),
+// findInit finds a container's init: by VE_RUN_DIR/CTID.init.pid (lib/common.c of libvzctl),
 // and by the link to its network namespace (lib/env_nsops.c).
-func (r Runtime) life(n *node, ctid string) life {
+func (r Runtime) findInit(n *node, ctid string) initState {
 	pids, err := n.initPids(ctid)
 	if err != nil {
-		return life{kind: lifeOn, why: err.Error()}
+		return initState{kind: initRuns, why: err.Error()}
 	}
 	if len(pids) == 0 {
-		return life{why: fmt.Sprintf("no init process of it is known: neither %s nor %s is there",
+		return initState{why: fmt.Sprintf("its init process is unknown: neither %s nor %s exists",
 			pidFile(ctid), netnsLink(ctid))}
 	}
-	var there []process
-	l := life{kind: lifeLost}
+	var found []process
+	s := initState{kind: initLost}
 	for _, pid := range pids {
 		p := r.identifyProcess(pid)
 		switch {
 		case missing(p.err):
-			l.why = fmt.Sprintf("its init process %d is not in %s, which must show the node's processes", pid, r.proc())
+			s.why = fmt.Sprintf("its init process %d is not in %s, which must show the node's processes", pid, r.proc())
 		case p.envID != "" && p.envID != ctid:
-			l.why = fmt.Sprintf("process %d, which should be its init, belongs to container %s", pid, p.envID)
+			s.why = fmt.Sprintf("process %d, named as its init, belongs to container %s", pid, p.envID)
 		default:
-			there = append(there, p)
+			found = append(found, p)
 		}
 	}
-	if len(there) == 0 {
-		return l
+	if len(found) == 0 {
+		return s
 	}
-	for _, p := range there {
-		if p.err == nil && !slices.Contains(r.Own, p.ns) && !slices.Contains(l.claims, p.ns) {
-			l.claims = append(l.claims, p.ns)
+	for _, p := range found {
+		if p.err == nil && !slices.Contains(r.NodeNamespaces, p.ns) && !slices.Contains(s.namespaces, p.ns) {
+			s.namespaces = append(s.namespaces, p.ns)
 		}
 	}
-	l.kind = lifeOn
+	s.kind = initRuns
 	if len(pids) > 1 {
-		l.why = fmt.Sprintf("its init is process %d by %s and process %d by %s", pids[0], pidFile(ctid), pids[1], netnsLink(ctid))
-		return l
+		s.why = fmt.Sprintf("its init is process %d according to %s, and process %d according to %s", pids[0], pidFile(ctid), pids[1], netnsLink(ctid))
+		return s
 	}
-	return r.judge(l, there[0], ctid)
+	return r.withInstance(s, found[0], ctid)
 }
 
-// judge decides whether the container can be worked with through its init.
-func (r Runtime) judge(l life, p process, ctid string) life {
-	l.pid, l.ns, l.why = p.pid, p.ns, ""
+// withInstance adds the instance that init belongs to, or why nfsync cannot enter the
+// container.
+func (r Runtime) withInstance(s initState, p process, ctid string) initState {
+	s.pid, s.ns, s.why = p.pid, p.ns, ""
 	switch {
 	case p.err != nil:
-		l.why = fmt.Sprintf("its network namespace cannot be identified: %v", p.err)
-	case slices.Contains(r.Own, p.ns):
-		l.why = "it has no network namespace of its own: writing there would hit the node"
+		s.why = fmt.Sprintf("cannot identify its network namespace: %v", p.err)
+	case slices.Contains(r.NodeNamespaces, p.ns):
+		s.why = "it has no network namespace of its own: writing there would hit the node"
 	default:
-		l.instance = r.instance(ctid, p)
+		s.instance = r.instance(ctid, p)
 	}
-	return l
+	return s
 }
 
 // instance returns the identity of one start of a container. Uptime and names survive
@@ -119,7 +120,7 @@ func (r Runtime) identifyProcess(pid int) process {
 	}
 	status, err := readFile(filepath.Join(dir, "status"))
 	if err != nil {
-		p.err = ended(err)
+		p.err = asNotExist(err)
 		return p
 	}
 	p.envID = parseEnvID(status)
@@ -138,27 +139,28 @@ func (r Runtime) identifyProcess(pid int) process {
 func startTime(dir string) (uint64, error) {
 	data, err := readFile(filepath.Join(dir, "stat"))
 	if err != nil {
-		return 0, ended(err)
+		return 0, asNotExist(err)
 	}
 	return parseStart(data)
 }
 
-// ended makes one error of the two that the kernel has for a process that has ended.
-func ended(err error) error {
+// asNotExist maps ESRCH to os.ErrNotExist: the kernel returns either for a process that
+// has ended.
+func asNotExist(err error) error {
 	if errors.Is(err, unix.ESRCH) {
 		return os.ErrNotExist
 	}
 	return err
 }
 
-// parseStart reads the start time behind the command, which may hold any character,
-// parentheses too.
+// parseStart reads the start time. The command before it, in parentheses, may have any
+// character, a parenthesis too.
 func parseStart(stat []byte) (uint64, error) {
-	const field = 22 - 3 // fields 1 and 2 are before, 3 is the first behind
+	const field = 22 - 3 // fields 1 and 2 come before the parenthesis, field 3 after it
 	rest := stat[bytes.LastIndexByte(stat, ')')+1:]
 	f := strings.Fields(string(rest))
 	if len(f) <= field {
-		return 0, errors.New("a process's stat has no start time")
+		return 0, errors.New("stat of the process has no start time")
 	}
 	return strconv.ParseUint(f[field], 10, 64)
 }
@@ -177,20 +179,20 @@ func parseEnvID(status []byte) string {
 func pidFile(ctid string) string   { return pidDir + "/" + ctid + pidExt }
 func netnsLink(ctid string) string { return netnsDir + "/" + ctid }
 
-// initPids returns the process ids that a container's files have for its init: none, one,
-// or two that disagree, that of the pid file first.
+// initPids returns the process ids that files name as the container's init: none, one, or
+// two if the files disagree, that of the pid file first.
 func (n *node) initPids(ctid string) ([]int, error) {
 	pid, err := n.readPid(pidFile(ctid))
 	if err != nil {
-		return nil, fmt.Errorf("its init cannot be found: %w", err)
+		return nil, fmt.Errorf("cannot find its init process: %w", err)
 	}
 	pids := []int{pid}
 	if n.netnsDir != "" {
 		to, err := os.Readlink(filepath.Join(n.netnsDir, ctid))
-		if err != nil && !missing(err) && !errors.Is(err, unix.EINVAL) { // EINVAL: no link
-			return nil, fmt.Errorf("its init cannot be found: %w", err)
+		if err != nil && !missing(err) && !errors.Is(err, unix.EINVAL) { // EINVAL: not a link
+			return nil, fmt.Errorf("cannot find its init process: %w", err)
 		}
-		pids = append(pids, linkPid(to))
+		pids = append(pids, pidOfLink(to))
 	}
 	pids = slices.DeleteFunc(pids, func(pid int) bool { return pid == 0 })
 	return slices.Compact(pids), nil
@@ -207,14 +209,13 @@ func (n *node) readPid(path string) (int, error) {
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
 	if err != nil || pid <= 0 {
-		return 0, fmt.Errorf("%s holds no process id", path)
+		return 0, fmt.Errorf("%s has no process id", path)
 	}
 	return pid, nil
 }
 
-// linkPid returns the process whose network namespace a link names, /proc/PID/ns/net; 0
-// if it names none.
-func linkPid(to string) int {
+// pidOfLink returns PID of a link to /proc/PID/ns/net; 0 for any other link.
+func pidOfLink(to string) int {
 	text, ok := strings.CutPrefix(to, "/proc/")
 	text, ok2 := strings.CutSuffix(text, "/ns/net")
 	pid, err := strconv.Atoi(text)

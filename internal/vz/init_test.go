@@ -10,17 +10,17 @@ import (
 	"nfsync.dev/nfsync/internal/netns"
 )
 
-// proc(5): the command in parentheses may hold any byte; the start is field 22.
+// The command in parentheses may have any byte; the start time is field 22 (proc(5)).
 func TestParseStart(t *testing.T) {
-	const behind = " S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 987654 20 21"
+	const rest = " S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 987654 20 21"
 	for stat, want := range map[string]uint64{
-		"42 (init)" + behind:              987654,
-		"42 (a b) (c))" + behind:          987654,
-		"42 (x) S 1 2 3) Z (y)" + behind:  987654,
-		"42 (init) S 1 2":                 0,
-		"42 (init)":                       0,
-		"":                                0,
-		"42 (init)" + behind[:48] + "x y": 0,
+		"42 (init)" + rest:              987654,
+		"42 (a b) (c))" + rest:          987654,
+		"42 (x) S 1 2 3) Z (y)" + rest:  987654,
+		"42 (init) S 1 2":               0,
+		"42 (init)":                     0,
+		"":                              0,
+		"42 (init)" + rest[:48] + "x y": 0,
 	} {
 		got, err := parseStart([]byte(stat))
 		if got != want || (err == nil) != (want != 0) {
@@ -29,7 +29,7 @@ func TestParseStart(t *testing.T) {
 	}
 }
 
-// The line is the Virtuozzo kernel's (cg_env_check_init_pid in libvzctl).
+// The Virtuozzo kernel adds the line (cg_env_check_init_pid in libvzctl).
 func TestParseEnvID(t *testing.T) {
 	for status, want := range map[string]string{
 		"Name:\tinit\nenvID:\t132694\nVPid:\t1\n": "132694",
@@ -44,18 +44,19 @@ func TestParseEnvID(t *testing.T) {
 	}
 }
 
-func TestLinkPid(t *testing.T) {
+func TestPidOfLink(t *testing.T) {
 	for to, want := range map[string]int{
 		"/proc/42/ns/net": 42, "/proc/0/ns/net": 0, "/proc/-1/ns/net": 0, "/proc/self/ns/net": 0, "/proc/42/ns/mnt": 0,
 		"/run/netns/x": 0, "": 0, "/proc/42": 0, "42/ns/net": 0,
 	} {
-		if got := linkPid(to); got != want {
+		if got := pidOfLink(to); got != want {
 			t.Errorf("%q: %d, want %d", to, got, want)
 		}
 	}
 }
 
-// fakeProc is a procfs with processes that are all in nfsync's own namespace.
+// fakeProc makes a procfs with processes, by their ids and containers. All are in nfsync's
+// own network namespace.
 func fakeProc(t *testing.T, processes map[int]string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -72,9 +73,9 @@ func fakeProc(t *testing.T, processes map[int]string) string {
 	return dir
 }
 
-// The pid file is VE_RUN_DIR/CTID.init.pid, the link is made in env_nsops.c of
-// libvzctl and dangles after a crash.
-func TestLife(t *testing.T) {
+// The pid file is VE_RUN_DIR/CTID.init.pid. env_nsops.c of libvzctl makes the link, which
+// dangles after a crash.
+func TestFindInit(t *testing.T) {
 	ns, err := netns.Identify("/proc/self/ns/net")
 	if err != nil {
 		t.Fatal(err)
@@ -82,26 +83,26 @@ func TestLife(t *testing.T) {
 	for name, test := range map[string]struct {
 		file, to string
 		own      bool
-		kind     lifeKind
+		kind     initKind
 		why      string
 		instance bool
 		claims   int
 	}{
-		"neither":                            {"", "", false, lifeNone, "no init process", false, 0},
-		"both":                               {"7", "/proc/7/ns/net", false, lifeOn, "", true, 1},
-		"the file":                           {"7\n", "", false, lifeOn, "", true, 1},
-		"the link":                           {"", "/proc/7/ns/net", false, lifeOn, "", true, 1},
-		"another's link":                     {"7", "/run/elsewhere", false, lifeOn, "", true, 1},
-		"they disagree":                      {"7", "/proc/8/ns/net", false, lifeOn, "is process 7 by /var/run/ve/101.init.pid and process 8", false, 1},
-		"they disagree, and one has ended":   {"7", "/proc/99/ns/net", false, lifeOn, "is process 7", false, 1},
-		"they disagree, and both have":       {"98", "/proc/99/ns/net", false, lifeLost, "must show the node's processes", false, 0},
-		"ended":                              {"99", "/proc/99/ns/net", false, lifeLost, "process 99 is not in", false, 0},
-		"another's process":                  {"9", "/proc/9/ns/net", false, lifeLost, "belongs to container 102", false, 0},
-		"a process of the node":              {"10", "", false, lifeLost, "belongs to container 0", false, 0},
-		"a kernel that does not show it":     {"11", "", false, lifeOn, "", true, 1},
-		"no number":                          {"x", "", false, lifeOn, "holds no process id", false, 0},
-		"the node's namespace":               {"7", "/proc/7/ns/net", true, lifeOn, "would hit the node", false, 0},
-		"a process that cannot be looked at": {"12", "", false, lifeOn, "cannot be identified", false, 0},
+		"neither":                             {"", "", false, initNone, "its init process is unknown", false, 0},
+		"both":                                {"7", "/proc/7/ns/net", false, initRuns, "", true, 1},
+		"the file":                            {"7\n", "", false, initRuns, "", true, 1},
+		"the link":                            {"", "/proc/7/ns/net", false, initRuns, "", true, 1},
+		"another's link":                      {"7", "/run/elsewhere", false, initRuns, "", true, 1},
+		"they disagree":                       {"7", "/proc/8/ns/net", false, initRuns, "is process 7 according to /var/run/ve/101.init.pid, and process 8", false, 1},
+		"they disagree, and one has ended":    {"7", "/proc/99/ns/net", false, initRuns, "is process 7", false, 1},
+		"they disagree, and both have":        {"98", "/proc/99/ns/net", false, initLost, "must show the node's processes", false, 0},
+		"ended":                               {"99", "/proc/99/ns/net", false, initLost, "process 99 is not in", false, 0},
+		"another's process":                   {"9", "/proc/9/ns/net", false, initLost, "belongs to container 102", false, 0},
+		"a process of the node":               {"10", "", false, initLost, "belongs to container 0", false, 0},
+		"a kernel that does not show it":      {"11", "", false, initRuns, "", true, 1},
+		"no number":                           {"x", "", false, initRuns, "has no process id", false, 0},
+		"the node's namespace":                {"7", "/proc/7/ns/net", true, initRuns, "would hit the node", false, 0},
+		"a process that cannot be identified": {"12", "", false, initRuns, "cannot identify its network namespace", false, 0},
 	} {
 		root := t.TempDir()
 		if test.file != "" {
@@ -116,14 +117,14 @@ func TestLife(t *testing.T) {
 		}
 		write(t, r.Proc, "12/ns/net/directory", "")
 		if test.own {
-			r.Own = []netns.Identity{ns}
+			r.NodeNamespaces = []netns.Identity{ns}
 		}
-		l := r.life(r.node(), "101")
+		l := r.findInit(r.node(), "101")
 		want := ""
 		if test.instance {
 			want = fmt.Sprintf("boot/101/%d/500/%s", l.pid, ns)
 		}
-		if l.kind != test.kind || !strings.Contains(l.why, test.why) || (l.why == "") != (test.why == "") || l.instance != want || len(l.claims) != test.claims {
+		if l.kind != test.kind || !strings.Contains(l.why, test.why) || (l.why == "") != (test.why == "") || l.instance != want || len(l.namespaces) != test.claims {
 			t.Errorf("%s: %+v", name, l)
 		}
 	}

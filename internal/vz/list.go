@@ -14,12 +14,12 @@ import (
 // entry is one container as the programs list it.
 type entry struct {
 	ctid, uuid, name string
-	vzlist, prlctl   string // its state by each program; empty if that does not list it
+	vzlist, prlctl   string // its state by each program; empty if the program does not list it
 	typ              string // of prlctl: CT or VM
 }
 
-// state returns the state by vzlist, unless prlctl alone knows better, as of a
-// transition.
+// state returns the state by vzlist, or that by prlctl if the container is unsettled: vzlist
+// shows no transitions.
 func (e entry) state() string {
 	if e.vzlist == "" || unsettled(e.prlctl) {
 		return e.prlctl
@@ -27,9 +27,10 @@ func (e entry) state() string {
 	return e.vzlist
 }
 
-// unsettled reports whether a container must not be changed in a state of prlctl, whatever
-// vzlist says: in transition, unknown to the dispatcher, or found unusable by it, so that
-// a restart would stop the container for good (vmstate2str in src/Utils.cpp of prlctl).
+// unsettled reports whether a container must not be changed in a state of prlctl, even if
+// vzlist shows another: it is in transition, the dispatcher does not know its state, or the
+// dispatcher found it unusable. In the last case a restart would stop the container, and it
+// could not start again (vmstate2str in src/Utils.cpp of prlctl).
 func unsettled(state string) bool {
 	return state != "" && !nf.Runs(state) && !nf.Rests(state)
 }
@@ -38,41 +39,41 @@ func unsettled(state string) bool {
 type listing struct {
 	program string
 	entries []entry
-	bad     int // elements that could not be read
-	absent  bool
+	bad     int  // elements that could not be read
+	absent  bool // the program does not exist
 	err     error
 }
 
-// Answer is the output of the programs, all at one time.
+// Answer has what prlctl and vzlist print about the containers.
 type Answer struct {
 	entries  []entry
 	warnings []nf.Warning
-	err      error // neither program could list
-	// masks and latches are those of nf.Capabilities, read if no container runs that
-	// would show them.
+	err      error // neither program listed the containers
+	// masks and latches are those of nf.Capabilities. They are set if no container runs:
+	// the files of a running container show them.
 	masks   bool
 	latches string
 }
 
-// Ask runs the programs: each once for all containers, and none on a node without
-// Virtuozzo.
+// Ask runs prlctl and vzlist, each once for all containers. On a node without Virtuozzo it
+// runs nothing.
 func (r Runtime) Ask(ctx context.Context) Answer {
 	n := r.node()
 	if !n.virtuozzo() {
 		return Answer{}
 	}
 	var a Answer
-	a.entries, a.warnings, a.err = r.listed(ctx, n)
+	a.entries, a.warnings, a.err = r.listBoth(ctx, n)
 	if a.err == nil && !slices.ContainsFunc(a.entries, entry.runs) {
-		a.masks, a.latches = r.masksByTool(ctx, n)
+		a.masks, a.latches = r.masksByVzlist(ctx, n)
 	}
 	return a
 }
 
 func (e entry) runs() bool { return nf.Runs(e.state()) }
 
-// listed returns the containers that either program lists. One of the two suffices.
-func (r Runtime) listed(ctx context.Context, n *node) ([]entry, []nf.Warning, error) {
+// listBoth returns the containers that prlctl or vzlist lists. One program suffices.
+func (r Runtime) listBoth(ctx context.Context, n *node) ([]entry, []nf.Warning, error) {
 	answers := make(chan listing, 1)
 	go func() { answers <- r.listPrlctl(ctx, n) }()
 	vz := r.listVzlist(ctx, n)
@@ -81,22 +82,22 @@ func (r Runtime) listed(ctx context.Context, n *node) ([]entry, []nf.Warning, er
 	case ctx.Err() != nil:
 		return nil, nil, ctx.Err()
 	case vz.absent && prl.absent:
-		return nil, nil, n.tree.lacks(vzlist, prlctl)
+		return nil, nil, n.tree.notFound(vzlist, prlctl)
 	case (vz.absent || vz.err != nil) && (prl.absent || prl.err != nil):
 		return nil, nil, errors.Join(vz.err, prl.err)
 	}
 	var warnings []nf.Warning
 	for _, l := range []listing{vz, prl} {
 		if l.err != nil {
-			warnings = append(warnings, warn(nf.WarnRuntimeDegraded, "not all that the programs list of containers can be read: %v", l.err))
+			warnings = append(warnings, warn(nf.WarnRuntimeDegraded, "container list is incomplete: %v", l.err))
 		}
 		if l.bad > 0 {
-			warnings = append(warnings, warn(nf.WarnUnusableEntry, "%d of the containers that %s lists have no usable id: left alone", l.bad, l.program))
+			warnings = append(warnings, warn(nf.WarnUnusableEntry, "%s lists %d containers without a usable id: left alone", l.program, l.bad))
 		}
 	}
-	entries, strays := n.merge(vz.entries, prl.entries)
-	for _, e := range strays {
-		warnings = append(warnings, warn(nf.WarnUnusableEntry, "%s lists the container %s, and its CTID cannot be found: left alone", prlctl, cmp.Or(e.uuid, e.name)))
+	entries, unknown := n.merge(vz.entries, prl.entries)
+	for _, e := range unknown {
+		warnings = append(warnings, warn(nf.WarnUnusableEntry, "cannot find the CTID of container %s, which %s lists: left alone", cmp.Or(e.uuid, e.name), prlctl))
 	}
 	return entries, warnings, nil
 }
@@ -105,23 +106,24 @@ func warn(code, format string, args ...any) nf.Warning {
 	return nf.Warning{Code: code, Target: nf.Node, Message: fmt.Sprintf(format, args...)}
 }
 
-// listVzlist asks vzlist only for fields without blanks and quotes: it does not escape
-// strings.
+// listVzlist lists with vzlist, and only fields that never have blanks or quotes: vzlist does
+// not escape strings.
 func (r Runtime) listVzlist(ctx context.Context, n *node) listing {
 	return r.list(ctx, n, vzlist, "-a", "-j", "-o", "ctid,uuid,status")
 }
 
-// listPrlctl asks prlctl for the fields that are needed. If it does not know one of them,
-// it asks for the default fields.
+// listPrlctl lists with prlctl. If prlctl does not know one of the fields, it lists the default
+// fields.
 func (r Runtime) listPrlctl(ctx context.Context, n *node) listing {
 	l := r.list(ctx, n, prlctl, "list", "-a", "-j", "-o", "uuid,envid,type,name,status")
 	var run *runError
-	if errors.As(l.err, &run) && run.code() == exitUnknownField && strings.Contains(run.said, "nknown field") {
+	if errors.As(l.err, &run) && run.code() == exitUnknownField && strings.Contains(run.message, "nknown field") {
 		return r.list(ctx, n, prlctl, "list", "-a", "-j")
 	}
 	return l
 }
 
+// list runs a program and reads the containers that it prints.
 func (r Runtime) list(ctx context.Context, n *node, name string, args ...string) listing {
 	l := listing{program: name}
 	path := n.tree.program(name)
@@ -129,7 +131,7 @@ func (r Runtime) list(ctx context.Context, n *node, name string, args ...string)
 		l.absent = true
 		return l
 	}
-	out, err := run(ctx, orDefault(r.Timeouts.List, listTimeout), path, args...)
+	out, err := run(ctx, cmp.Or(r.Timeouts.List, listTimeout), path, args...)
 	if err != nil {
 		l.err = err
 		return l
@@ -168,13 +170,13 @@ func newEntry(program string, r record) entry {
 	return e
 }
 
-// isOther reports whether a type of prlctl is another than a container.
+// isOther reports whether prlctl lists an entry as something other than a container.
 func isOther(typ string) bool { return typ != "" && !strings.EqualFold(typ, "CT") }
 
-// merge returns one entry a container from both programs, by its CTID or UUID, sorted by
-// CTID. If prlctl lists one without a CTID, vzlist or a configuration has its UUID; strays
-// are those of which none has.
-func (n *node) merge(vz, prl []entry) (list, strays []entry) {
+// merge returns one entry for each container that either program lists, sorted by CTID. A
+// container that prlctl lists without a CTID is found by its UUID, in the list of vzlist or
+// in the configurations. unknown has those that are found in neither.
+func (n *node) merge(vz, prl []entry) (list, unknown []entry) {
 	all := map[string]*entry{}
 	byUUID := map[string]string{}
 	for _, e := range vz {
@@ -186,7 +188,7 @@ func (n *node) merge(vz, prl []entry) (list, strays []entry) {
 			byUUID[strings.ToLower(e.uuid)] = e.ctid
 		}
 	}
-	configured := n.lazyUUIDs()
+	ctidOf := n.ctidFinder()
 	for _, e := range prl {
 		if isOther(e.typ) {
 			continue
@@ -196,11 +198,11 @@ func (n *node) merge(vz, prl []entry) (list, strays []entry) {
 			ctid = known
 		}
 		if ctid == "" {
-			ctid = configured(e.uuid)
+			ctid = ctidOf(e.uuid)
 		}
 		if ctid == "" {
 			if e.typ != "" { // else it may as well be a virtual machine
-				strays = append(strays, e)
+				unknown = append(unknown, e)
 			}
 			continue
 		}
@@ -215,25 +217,27 @@ func (n *node) merge(vz, prl []entry) (list, strays []entry) {
 		list = append(list, *e)
 	}
 	slices.SortFunc(list, func(a, b entry) int { return cmp.Compare(a.ctid, b.ctid) })
-	return list, strays
+	return list, unknown
 }
 
-// lazyUUIDs returns a function that returns the CTID of a UUID by the UUID= lines of all
-// configurations. The first call reads them.
-func (n *node) lazyUUIDs() func(uuid string) string {
+// ctidFinder returns a function that finds the CTID of a UUID by the UUID= lines of all
+// configurations. Its first call reads them.
+func (n *node) ctidFinder() func(uuid string) string {
 	var known map[string]string
 	return func(uuid string) string {
 		if uuid == "" {
 			return ""
 		}
 		if known == nil {
-			known = n.uuids()
+			known = n.ctidsByUUID()
 		}
 		return known[strings.ToLower(uuid)]
 	}
 }
 
-func (n *node) uuids() map[string]string {
+// ctidsByUUID returns the CTIDs of all configurations by UUID in lower case. A CTID may
+// itself be a UUID.
+func (n *node) ctidsByUUID() map[string]string {
 	known := map[string]string{}
 	for _, ctid := range n.configured() {
 		if c, err := n.conf(ctid); err == nil {
@@ -244,15 +248,15 @@ func (n *node) uuids() map[string]string {
 	return known
 }
 
-// masksByTool determines whether the kernel of this node has masks if no container runs
-// that would show one: the field of vzlist was removed with the mask (src/vzlist.c of
-// vzctl, 8.0.28).
-func (r Runtime) masksByTool(ctx context.Context, n *node) (masks bool, latches string) {
+// masksByVzlist determines from the fields of vzlist whether the kernel has masks, and so
+// latches: the field netfilter was removed together with the mask (src/vzlist.c of vzctl,
+// 8.0.28).
+func (r Runtime) masksByVzlist(ctx context.Context, n *node) (masks bool, latches string) {
 	path := n.tree.program(vzlist)
 	if path == "" {
 		return false, nf.MaybeUnknown
 	}
-	out, err := run(ctx, orDefault(r.Timeouts.List, listTimeout), path, "-L")
+	out, err := run(ctx, cmp.Or(r.Timeouts.List, listTimeout), path, "-L")
 	if err != nil {
 		return false, nf.MaybeUnknown
 	}

@@ -16,7 +16,7 @@ import (
 	"nfsync.dev/nfsync/internal/vz/vztest"
 )
 
-// everyState is a node with a container in each state, and with what is none.
+// everyState returns a node with a container in each state, a virtual machine and a template.
 func everyState(t testing.TB) *vztest.Node {
 	t.Helper()
 	n := vztest.New(t)
@@ -50,7 +50,7 @@ func TestListEveryState(t *testing.T) {
 	type want struct {
 		name, state  string
 		live, saved  nf.Value
-		instance     string // empty: one of its own
+		instance     string // empty: one with its boot id, CTID and process id
 		unobservable string
 	}
 	text, absent := levelValue, nf.Absent()
@@ -71,7 +71,7 @@ func TestListEveryState(t *testing.T) {
 	for _, c := range found.Containers {
 		w, ok := wants[c.ID]
 		if !ok {
-			t.Errorf("%s (%s) is no container", c.ID, c.Name)
+			t.Errorf("%s (%s) is not a container", c.ID, c.Name)
 			continue
 		}
 		delete(wants, c.ID)
@@ -106,9 +106,9 @@ func TestListEveryState(t *testing.T) {
 	if !slices.IsSortedFunc(found.Containers, func(a, b nf.Container) int { return strings.Compare(a.ID, b.ID) }) {
 		t.Error("not sorted")
 	}
-	// Those that run: 101, 102, 106, 107, 109, uuid2 and 112, but not 111, whose
-	// namespace is the node's.
-	if len(found.Namespaces) != 7 || slices.Contains(found.Namespaces, r.Own[0]) {
+	// 101, 102, 106, 107, 109, uuid2 and 112 run in their own network namespaces. 111 runs in
+	// the node's.
+	if len(found.Namespaces) != 7 || slices.Contains(found.Namespaces, r.NodeNamespaces[0]) {
 		t.Errorf("namespaces %v", found.Namespaces)
 	}
 	if !found.Masks || found.Latches != nf.Yes || len(found.Warnings) != 0 {
@@ -116,18 +116,18 @@ func TestListEveryState(t *testing.T) {
 	}
 }
 
-// TestListWithProgramsThatMisbehave: each program alone is enough, and what the
-// other did is said; an answer that is odd but complete is no reason to warn.
+// One program suffices for a listing. A failure of the other is a warning. Odd but complete
+// output is not.
 func TestListWithProgramsThatMisbehave(t *testing.T) {
 	const garbage = "Segmentation fault\n"
 	for name, test := range map[string]struct {
 		spoil    func(*vztest.Node)
-		state    string // of 103, which prlctl says is starting
+		state    string // of 103, which prlctl lists as starting
 		warnings string
-		says     string
-		extra    []string // calls beyond the two
+		message  string   // part of the warning or error
+		extra    []string // calls besides the usual two
 		fails    bool
-		without  string // a program that is not called, for it is not there
+		without  string // a call that is not made, as the program does not exist
 	}{
 		"nothing wrong":         {func(*vztest.Node) {}, "starting", "", "", nil, false, ""},
 		"dispatcher down":       {func(n *vztest.Node) { n.StopDispatcher() }, "stopped", nf.WarnRuntimeDegraded, "exit 253", nil, false, ""},
@@ -137,7 +137,7 @@ func TestListWithProgramsThatMisbehave(t *testing.T) {
 		"prlctl prints garbage": {fault(vztest.Fault{Program: "prlctl", Stdout: garbage}), "stopped", nf.WarnRuntimeDegraded, "Segmentation fault", nil, false, ""},
 		"vzlist prints garbage": {fault(vztest.Fault{Program: "vzlist", Stdout: garbage}), "starting", nf.WarnRuntimeDegraded, "Segmentation fault", nil, false, ""},
 		"both print garbage":    {fault(vztest.Fault{Stdout: garbage}), "", "", "Segmentation fault", nil, true, ""},
-		"prlctl prints half":    {fault(vztest.Fault{Program: "prlctl", Stdout: "[\n\t{\n\t\t\"uuid\": \"" + uuid1 + "\",\n"}), "stopped", nf.WarnRuntimeDegraded, "no list", nil, false, ""},
+		"prlctl prints half":    {fault(vztest.Fault{Program: "prlctl", Stdout: "[\n\t{\n\t\t\"uuid\": \"" + uuid1 + "\",\n"}), "stopped", nf.WarnRuntimeDegraded, "not a list", nil, false, ""},
 		"vzlist prints nothing": {fault(vztest.Fault{Program: "vzlist", Skip: true}), "starting", nf.WarnRuntimeDegraded, "printed nothing", nil, false, ""},
 		"vzlist fails":          {fault(vztest.Fault{Program: "vzlist", Exit: 1, Stderr: "Unable to open /dev/vzctl\n"}), "starting", nf.WarnRuntimeDegraded, "/dev/vzctl", nil, false, ""},
 		"warnings, exit 0":      {fault(vztest.Fault{Stderr: "WARNING: something is deprecated\n"}), "starting", "", "", nil, false, ""},
@@ -147,7 +147,7 @@ func TestListWithProgramsThatMisbehave(t *testing.T) {
 		"no prlctl":       {remove("usr/bin/prlctl"), "stopped", "", "", nil, false, callPrlctl},
 		"no vzlist":       {remove("usr/sbin/vzlist"), "starting", "", "", nil, false, callVzlist},
 		"text before it":  {fault(vztest.Fault{Program: "vzlist", Stdout: "Warning: odd\n[\n  {\n    \"ctid\": \"103\",\n    \"uuid\": \"-\",\n    \"status\": \"stopped\"\n  }\n]\n"}), "starting", "", "", nil, false, ""},
-		"a strange entry": {fault(vztest.Fault{Program: "vzlist", Stdout: "[\n  {\n    \"ctid\": \"../../etc\",\n    \"status\": \"running\"\n  },\n  7,\n  null\n]\n"}), "starting", nf.WarnUnusableEntry, "3 of the containers", nil, false, ""},
+		"a strange entry": {fault(vztest.Fault{Program: "vzlist", Stdout: "[\n  {\n    \"ctid\": \"../../etc\",\n    \"status\": \"running\"\n  },\n  7,\n  null\n]\n"}), "starting", nf.WarnUnusableEntry, "vzlist lists 3 containers without a usable id", nil, false, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -159,20 +159,19 @@ func TestListWithProgramsThatMisbehave(t *testing.T) {
 			)
 			n.SetTransition("103", "starting")
 			r := runtimeOn(t, n)
-			r.Timeouts.List = patience(t, n)
+			r.Timeouts.List = generousTimeout(t, n)
 			test.spoil(n)
 			started := time.Now()
 			found, err := r.List(t.Context(), r.Ask(t.Context()))
 			if took := time.Since(started); took > 5*r.Timeouts.List {
 				t.Errorf("it took %s", took)
 			}
-			ended := func() { ended(t, n) }
 			if strings.Contains(name, "hang") {
-				ended()
+				wantEnded(t, n)
 			}
 			wantCalls(t, n, slices.DeleteFunc(append([]string{callVzlist, callPrlctl}, test.extra...), func(c string) bool { return c == test.without })...)
 			if test.fails {
-				if err == nil || !strings.Contains(err.Error(), test.says) || len(found.Namespaces) != 1 || len(found.Containers) != 3 {
+				if err == nil || !strings.Contains(err.Error(), test.message) || len(found.Namespaces) != 1 || len(found.Containers) != 3 {
 					t.Errorf("%v, %+v", err, found)
 				}
 				for _, c := range found.Containers {
@@ -182,7 +181,7 @@ func TestListWithProgramsThatMisbehave(t *testing.T) {
 				}
 				return
 			}
-			if err != nil || codes(found.Warnings) != test.warnings || !strings.Contains(fmt.Sprint(found.Warnings), test.says) {
+			if err != nil || codes(found.Warnings) != test.warnings || !strings.Contains(fmt.Sprint(found.Warnings), test.message) {
 				t.Errorf("%v, warnings %v", err, found.Warnings)
 			}
 			got := map[string]string{}
@@ -211,7 +210,7 @@ func remove(path string) func(*vztest.Node) {
 	}
 }
 
-// TestListIsCancelled: a listing ends with its context, and so do the programs.
+// A listing ends with its context, and so do the programs.
 func TestListIsCancelled(t *testing.T) {
 	t.Parallel()
 	n := vztest.New(t)
@@ -224,19 +223,19 @@ func TestListIsCancelled(t *testing.T) {
 		failed <- err
 	}()
 	for range 2 {
-		if !n.WaitHang(t.Context()) {
-			t.Fatal("they do not hang")
+		if !n.AwaitHang(t.Context()) {
+			t.Fatal("the programs do not hang")
 		}
 	}
 	cancel()
 	if err := <-failed; !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	ended(t, n)
+	wantEnded(t, n)
 }
 
-// TestOneOddContainer: whatever is odd about one container, the node is listed
-// without an error and its neighbours are as they were.
+// Something odd about one container neither fails the listing nor changes the other
+// containers.
 func TestOneOddContainer(t *testing.T) {
 	at := func(n *vztest.Node, path string) string { return filepath.Join(n.Root(), path) }
 	write := func(t *testing.T, path, text string) {
@@ -251,18 +250,18 @@ func TestOneOddContainer(t *testing.T) {
 		spoil        func(*testing.T, *vztest.Node)
 		live, saved  nf.Value
 		unobservable string
-		boundBy      string // what a value that is unknown says, too
+		why          string // part of the reason of an unknown value
 	}{
 		"quotes in its name":      {odd(`a "b" {[`, ""), nil, nf.LevelFull.Value(), nf.LevelFull.Value(), "", ""},
 		"backslashes in its name": {odd(`a\b\c\`, ""), nil, nf.LevelFull.Value(), nf.LevelFull.Value(), "", ""},
 		"control characters":      {odd("a\x01\x1bb\x7f", ""), nil, nf.LevelFull.Value(), nf.LevelFull.Value(), "", ""},
-		"no UTF-8":                {odd("a\xff\xfeb", ""), nil, nf.LevelFull.Value(), nf.LevelFull.Value(), "", ""},
+		"not UTF-8":               {odd("a\xff\xfeb", ""), nil, nf.LevelFull.Value(), nf.LevelFull.Value(), "", ""},
 		"an option as its name":   {odd("--help", ""), nil, nf.LevelFull.Value(), nf.LevelFull.Value(), "", ""},
 		"JSON in its name":        {odd(`", "status": "stopped`, ""), nil, nf.LevelFull.Value(), nf.LevelFull.Value(), "", ""},
 		"quotes in its UUID": {odd("x", ""), func(t *testing.T, n *vztest.Node) {
 			write(t, at(n, "vz/private/102/ve.conf"), "NETFILTER=\"full\"\nUUID=\"a\"b\\c\", {\"\n")
 		}, nf.LevelFull.Value(), nf.LevelFull.Value(), "", ""},
-		"a level that is none": {odd("x", ""), func(t *testing.T, n *vztest.Node) {
+		"an unknown level": {odd("x", ""), func(t *testing.T, n *vztest.Node) {
 			write(t, at(n, "vz/private/102/ve.conf"), "NETFILTER=\"most\"\n")
 		}, nf.LevelFull.Value(), unknown, "", "most"},
 		"no ve.conf": {odd("x", ""), func(t *testing.T, n *vztest.Node) {
@@ -274,7 +273,7 @@ func TestOneOddContainer(t *testing.T) {
 			if err := errors.Join(os.Remove(at(n, "vz/private/102/ve.conf")), os.Mkdir(at(n, "vz/private/102/ve.conf"), 0o755)); err != nil {
 				t.Fatal(err)
 			}
-		}, nf.LevelFull.Value(), unknown, "", "no regular file"},
+		}, nf.LevelFull.Value(), unknown, "", "not a regular file"},
 		"a link in a circle": {odd("x", ""), func(t *testing.T, n *vztest.Node) {
 			link := at(n, "etc/vz/conf/102.conf")
 			if err := errors.Join(os.Remove(link), os.Symlink("/etc/vz/conf/102.conf", link)); err != nil {
@@ -284,15 +283,15 @@ func TestOneOddContainer(t *testing.T) {
 		"an empty ve.conf": {odd("x", ""), func(t *testing.T, n *vztest.Node) {
 			write(t, at(n, "vz/private/102/ve.conf"), "")
 		}, nf.LevelFull.Value(), nf.LevelStateless.Value(), "", ""},
-		"a mask that is none": {odd("x", ""), func(t *testing.T, n *vztest.Node) {
+		"an invalid mask": {odd("x", ""), func(t *testing.T, n *vztest.Node) {
 			write(t, at(n, "sys/fs/cgroup/ve/102/ve.iptables_mask"), "-1\n")
-		}, unknown, nf.LevelFull.Value(), "", "no mask"},
+		}, unknown, nf.LevelFull.Value(), "", "is not a mask"},
 		"a mask that cannot be read": {odd("x", ""), func(t *testing.T, n *vztest.Node) {
 			mask := at(n, "sys/fs/cgroup/ve/102/ve.iptables_mask")
 			if err := errors.Join(os.Remove(mask), os.Mkdir(mask, 0o755)); err != nil {
 				t.Fatal(err)
 			}
-		}, unknown, nf.LevelFull.Value(), "", "no regular file"},
+		}, unknown, nf.LevelFull.Value(), "", "not a regular file"},
 		"no mask, and others have one": {odd("x", ""), func(t *testing.T, n *vztest.Node) {
 			if err := os.Remove(at(n, "sys/fs/cgroup/ve/102/ve.iptables_mask")); err != nil {
 				t.Fatal(err)
@@ -302,7 +301,7 @@ func TestOneOddContainer(t *testing.T) {
 			if err := os.RemoveAll(at(n, "sys/fs/cgroup/ve/102")); err != nil {
 				t.Fatal(err)
 			}
-		}, unknown, nf.LevelFull.Value(), "", "not there"},
+		}, unknown, nf.LevelFull.Value(), "", "does not exist"},
 		"no pid in its pid file": {odd("x", ""), func(t *testing.T, n *vztest.Node) {
 			write(t, at(n, "var/run/ve/102.init.pid"), "init")
 		}, nf.LevelFull.Value(), nf.LevelFull.Value(), "no process id", ""},
@@ -323,7 +322,7 @@ func TestOneOddContainer(t *testing.T) {
 		}, unknown, nf.LevelFull.Value(), "", "no such file"},
 		"a dump with an odd mask": {odd("x", nf.StateSuspended), func(t *testing.T, n *vztest.Node) {
 			write(t, at(n, "vz/private/102/dump/Dump/vz_iptables_mask.img"), "ve.iptables_mask: full\n")
-		}, unknown, nf.LevelFull.Value(), "", "no mask"},
+		}, unknown, nf.LevelFull.Value(), "", "is not a mask"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -343,7 +342,7 @@ func TestOneOddContainer(t *testing.T) {
 			c := found.Containers[1]
 			live, saved := levels(c)
 			same := func(got, want nf.Value) bool {
-				return got == want || got.IsUnknown() && want.IsUnknown() && strings.Contains(got.Why(), test.boundBy)
+				return got == want || got.IsUnknown() && want.IsUnknown() && strings.Contains(got.Why(), test.why)
 			}
 			if c.ID != "102" || c.Name == "" || !same(live, test.live) || !same(saved, test.saved) {
 				t.Errorf("%s (%q): live %v (%s), saved %v (%s)", c.ID, c.Name, live, live.Why(), saved, saved.Why())
@@ -352,7 +351,7 @@ func TestOneOddContainer(t *testing.T) {
 				t.Errorf("unobservable: %q", c.Unobservable)
 			}
 			if c.Unobservable != "" && c.Instance != "" {
-				t.Errorf("it cannot be looked at and has the instance %s", c.Instance)
+				t.Errorf("it is unobservable, but has instance %s", c.Instance)
 			}
 			if !found.Masks || found.Latches != nf.Yes {
 				t.Errorf("masks %v, latches %s", found.Masks, found.Latches)
@@ -361,8 +360,8 @@ func TestOneOddContainer(t *testing.T) {
 	}
 }
 
-// odd is the container that is odd, with a name and in a state, which is running
-// where it is empty.
+// odd returns the container under test, with a name and in a state. An empty state is
+// running.
 func odd(name, state string) vztest.Container {
 	if state == "" {
 		state = nf.StateRunning
@@ -370,18 +369,18 @@ func odd(name, state string) vztest.Container {
 	return vztest.Container{ID: "102", Name: name, Saved: "full", State: state}
 }
 
+// neighbour checks that a container next to the odd one is as it was added.
 func neighbour(t *testing.T, n *vztest.Node, c nf.Container, name, uuid, level string) {
 	t.Helper()
 	live, saved := levels(c)
 	if c.Name != name || c.UUID != uuid || c.State != nf.StateRunning || c.Unobservable != "" ||
 		live != levelValue(level) || saved != levelValue(level) || !strings.Contains(c.Instance, fmt.Sprintf("/%d/", n.Pid(c.ID))) {
-		t.Errorf("its neighbour is %+v", c)
+		t.Errorf("another container: %+v", c)
 	}
 }
 
-// TestProcessOfAnotherContainer: where the kernel shows which container a
-// process is in, a number that another process has by now is not believed
-// (cg_env_check_init_pid, lib/cgroup.c of libvzctl).
+// A process id may belong to a process of another container by now. A kernel that shows the
+// container of a process reveals it (cg_env_check_init_pid, lib/cgroup.c of libvzctl).
 func TestProcessOfAnotherContainer(t *testing.T) {
 	t.Parallel()
 	n := vztest.New(t)
@@ -403,7 +402,7 @@ func TestProcessOfAnotherContainer(t *testing.T) {
 	if c := listed(t, r, "102"); c.Unobservable != "" {
 		t.Errorf("%+v", c)
 	}
-	// On a kernel that does not show it, both say that they are in one namespace.
+	// Other kernels do not show it. Then both containers share a network namespace.
 	r.Proc = ""
 	for _, id := range []string{"101", "102"} {
 		if c := listed(t, r, id); !strings.Contains(c.Unobservable, "same network namespace") {
@@ -412,8 +411,7 @@ func TestProcessOfAnotherContainer(t *testing.T) {
 	}
 }
 
-// TestCapabilities: what there is of masks is probed, and a node with nothing
-// running is not mistaken for one without levels.
+// Masks are probed. A node on which no container runs may still have them.
 func TestCapabilities(t *testing.T) {
 	running := vztest.Container{ID: "101", Saved: "full", State: nf.StateRunning}
 	stopped := vztest.Container{ID: "101", Saved: "full"}
@@ -422,28 +420,28 @@ func TestCapabilities(t *testing.T) {
 		spoil   func(*vztest.Node)
 		masks   bool
 		latches string
-		asks    bool // vzlist what fields it has
+		lists   bool // the fields of vzlist
 	}{
-		"running":                {[]vztest.Container{running}, nil, true, nf.Yes, false},
-		"nothing running":        {[]vztest.Container{stopped}, nil, true, nf.Yes, true},
-		"no containers":          {nil, nil, true, nf.Yes, true},
-		"VHS 9":                  {[]vztest.Container{running}, (*vztest.Node).RemoveMasks, false, nf.No, false},
-		"VHS 9, nothing running": {[]vztest.Container{stopped}, (*vztest.Node).RemoveMasks, false, nf.No, true},
-		"vzlist -L says nothing": {nil, fault(vztest.Fault{Program: "vzlist", Verb: "-L", Skip: true}), false, nf.MaybeUnknown, true},
-		"vzlist -L fails":        {nil, fault(vztest.Fault{Program: "vzlist", Verb: "-L", Exit: 1}), false, nf.MaybeUnknown, true},
+		"running":                  {[]vztest.Container{running}, nil, true, nf.Yes, false},
+		"nothing running":          {[]vztest.Container{stopped}, nil, true, nf.Yes, true},
+		"no containers":            {nil, nil, true, nf.Yes, true},
+		"VHS 9":                    {[]vztest.Container{running}, (*vztest.Node).RemoveMasks, false, nf.No, false},
+		"VHS 9, nothing running":   {[]vztest.Container{stopped}, (*vztest.Node).RemoveMasks, false, nf.No, true},
+		"vzlist -L prints nothing": {nil, fault(vztest.Fault{Program: "vzlist", Verb: "-L", Skip: true}), false, nf.MaybeUnknown, true},
+		"vzlist -L fails":          {nil, fault(vztest.Fault{Program: "vzlist", Verb: "-L", Exit: 1}), false, nf.MaybeUnknown, true},
 		"all masks are unreadable": {[]vztest.Container{running}, func(n *vztest.Node) {
 			if err := os.WriteFile(filepath.Join(n.Root(), "sys/fs/cgroup/ve/101/ve.iptables_mask"), nil, 0o600); err != nil {
 				panic(err)
 			}
 		}, true, nf.Yes, false},
-		"one mask is unreadable, and the other is not there": {[]vztest.Container{running, {ID: "102", Saved: "full", State: nf.StateRunning}}, func(n *vztest.Node) {
+		"one mask is unreadable, and the other is missing": {[]vztest.Container{running, {ID: "102", Saved: "full", State: nf.StateRunning}}, func(n *vztest.Node) {
 			mask := filepath.Join(n.Root(), "sys/fs/cgroup/ve/101/ve.iptables_mask")
 			err := errors.Join(os.WriteFile(mask, nil, 0o600), os.Remove(filepath.Join(n.Root(), "sys/fs/cgroup/ve/102/ve.iptables_mask")))
 			if err != nil {
 				panic(err)
 			}
 		}, true, nf.Yes, false},
-		"the ve cgroup of the only one is not there yet": {[]vztest.Container{running}, func(n *vztest.Node) {
+		"the ve cgroup of the only one is missing": {[]vztest.Container{running}, func(n *vztest.Node) {
 			if err := os.RemoveAll(filepath.Join(n.Root(), "sys/fs/cgroup/ve/101")); err != nil {
 				panic(err)
 			}
@@ -461,7 +459,7 @@ func TestCapabilities(t *testing.T) {
 				t.Errorf("masks %v, latches %s", found.Masks, found.Latches)
 			}
 			calls := []string{callVzlist, callPrlctl}
-			if test.asks {
+			if test.lists {
 				calls = append(calls, callFields)
 			}
 			wantCalls(t, n, calls...)
@@ -469,8 +467,8 @@ func TestCapabilities(t *testing.T) {
 	}
 }
 
-// On VHS 9 a running container has no live level, whatever its configuration,
-// made from a sample, still says.
+// On VHS 9 a running container has no live level, although its configuration, made from a
+// sample, has one.
 func TestVHS9(t *testing.T) {
 	t.Parallel()
 	n := vztest.New(t)
@@ -482,7 +480,7 @@ func TestVHS9(t *testing.T) {
 	}
 }
 
-// A machine that has nothing of Virtuozzo is none, and nothing is run there.
+// A machine without Virtuozzo has no containers, and no program runs.
 func TestNoVirtuozzo(t *testing.T) {
 	t.Parallel()
 	r := vz.Runtime{Root: t.TempDir(), BootID: "boot-1"}
@@ -492,8 +490,7 @@ func TestNoVirtuozzo(t *testing.T) {
 	}
 }
 
-// TestThousandContainers: a listing takes two calls, however many containers
-// there are.
+// A listing makes two calls, however many containers there are.
 func TestThousandContainers(t *testing.T) {
 	t.Parallel()
 	n := vztest.New(t)

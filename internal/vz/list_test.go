@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// What prlctl lists without a CTID is looked for by its UUID: that of a
-// configuration, or of vzlist. States are vzlist's but for those that only prlctl knows.
+// A container that prlctl lists without a CTID is found by its UUID, in a configuration or in
+// the list of vzlist.
 func TestMerge(t *testing.T) {
 	const a, b, c = "aaaaaaaa-0000-4000-8000-000000000001", "bbbbbbbb-0000-4000-8000-000000000002", "cccccccc-0000-4000-8000-000000000003"
 	root := t.TempDir()
@@ -16,9 +16,9 @@ func TestMerge(t *testing.T) {
 	write(t, root, "etc/vz/conf/0.conf", `UUID="`+a+`"`)
 	n := Runtime{Root: root}.node()
 	for _, test := range []struct {
-		name         string
-		vz, prl      []entry
-		list, strays []entry
+		name          string
+		vz, prl       []entry
+		list, unknown []entry
 	}{
 		{"by CTID", []entry{{ctid: "101", vzlist: "running"}}, []entry{{ctid: "101", uuid: a, name: "web", prlctl: "running", typ: "CT"}},
 			[]entry{{ctid: "101", uuid: a, name: "web", vzlist: "running", prlctl: "running"}}, nil},
@@ -28,14 +28,14 @@ func TestMerge(t *testing.T) {
 			[]entry{{ctid: "101", uuid: a, name: "web", vzlist: "running", prlctl: "running"}}, nil},
 		{"by a configuration's UUID", nil, []entry{{uuid: b, prlctl: "stopped", typ: "CT"}}, []entry{{ctid: "103", uuid: b, prlctl: "stopped"}}, nil},
 		{"by a configuration's name", nil, []entry{{uuid: c, prlctl: "stopped", typ: "CT"}}, []entry{{ctid: c, uuid: c, prlctl: "stopped"}}, nil},
-		{"strays", nil, []entry{{uuid: a, prlctl: "stopped", typ: "CT"}, {uuid: a, prlctl: "stopped"}}, nil, []entry{{uuid: a, prlctl: "stopped", typ: "CT"}}},
+		{"unknown", nil, []entry{{uuid: a, prlctl: "stopped", typ: "CT"}, {uuid: a, prlctl: "stopped"}}, nil, []entry{{uuid: a, prlctl: "stopped", typ: "CT"}}},
 		{"virtual machines", nil, []entry{{ctid: "9", uuid: b, typ: "VM"}}, nil, nil},
 		{"twice", []entry{{ctid: "2", vzlist: "running"}, {ctid: "10", vzlist: "stopped"}, {ctid: "2", vzlist: "stopped"}}, nil,
 			[]entry{{ctid: "10", vzlist: "stopped"}, {ctid: "2", vzlist: "running"}}, nil},
 	} {
-		list, strays := n.merge(test.vz, test.prl)
-		if !slices.Equal(list, test.list) || !slices.Equal(strays, test.strays) {
-			t.Errorf("%s: %+v, strays %+v", test.name, list, strays)
+		list, unknown := n.merge(test.vz, test.prl)
+		if !slices.Equal(list, test.list) || !slices.Equal(unknown, test.unknown) {
+			t.Errorf("%s: %+v, unknown %+v", test.name, list, unknown)
 		}
 	}
 }
@@ -49,7 +49,7 @@ func TestStates(t *testing.T) {
 		{"running", "invalid", "invalid"}, {"running", "unknown", "unknown"}, {"", "invalid", "invalid"}, {"unknown", "running", "unknown"},
 	} {
 		if got := (entry{vzlist: test.vzlist, prlctl: test.prlctl}).state(); got != test.want {
-			t.Errorf("vzlist says %q and prlctl %q: %q, want %q", test.vzlist, test.prlctl, got, test.want)
+			t.Errorf("vzlist has %q and prlctl %q: %q, want %q", test.vzlist, test.prlctl, got, test.want)
 		}
 	}
 }

@@ -16,13 +16,13 @@ import (
 	"nfsync.dev/nfsync/internal/vz/vztest"
 )
 
-// TestMain lets this test binary be the programs of a simulated node too.
+// TestMain makes this test binary run as a program of a simulated node too.
 func TestMain(m *testing.M) {
 	vztest.Main()
 	os.Exit(m.Run())
 }
 
-// The two calls that every listing makes, and no other.
+// Every listing makes the first two calls. callFields follows if no container runs.
 const (
 	callVzlist = "vzlist -a -j -o ctid,uuid,status"
 	callPrlctl = "prlctl list -a -j -o uuid,envid,type,name,status"
@@ -34,9 +34,9 @@ const (
 	uuid2 = "0c1e4c3b-6d8c-4c5b-9a6b-3f2d1e0a9b8c"
 )
 
-// patience is a timeout that a program keeps that does not hang: many times as
-// long as one takes on this machine at this time.
-func patience(t testing.TB, n *vztest.Node) time.Duration {
+// generousTimeout returns a timeout that only a program that hangs exceeds: many times the
+// time that a call takes on this machine now.
+func generousTimeout(t testing.TB, n *vztest.Node) time.Duration {
 	t.Helper()
 	started := time.Now()
 	if err := exec.CommandContext(t.Context(), filepath.Join(n.Root(), "usr/sbin/vzlist"), "-L").Run(); err != nil {
@@ -53,10 +53,10 @@ func runtimeOn(t testing.TB, n *vztest.Node) vz.Runtime {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return vz.Runtime{Root: n.Root(), BootID: "boot-1", Own: []netns.Identity{own}}
+	return vz.Runtime{Root: n.Root(), BootID: "boot-1", NodeNamespaces: []netns.Identity{own}}
 }
 
-// list lists, and fails the test if that fails.
+// list lists the containers. The test fails on an error.
 func list(t testing.TB, r vz.Runtime) vz.Node {
 	t.Helper()
 	found, err := r.List(t.Context(), r.Ask(t.Context()))
@@ -66,7 +66,7 @@ func list(t testing.TB, r vz.Runtime) vz.Node {
 	return found
 }
 
-// listed is one container of a listing; the test fails if it is not there.
+// listed returns one container of a new listing. The test fails if the listing lacks it.
 func listed(t testing.TB, r vz.Runtime, id string) nf.Container {
 	t.Helper()
 	found := list(t, r)
@@ -80,7 +80,7 @@ func listed(t testing.TB, r vz.Runtime, id string) nf.Container {
 // levelValue is the level, or the mask, of that name.
 func levelValue(name string) nf.Value { return nf.Text(name).As(nf.KeyLevel) }
 
-// levels are the live and the saved level of a container.
+// levels returns the live and the saved level of a container.
 func levels(c nf.Container) (live, saved nf.Value) {
 	f := c.Fact(nf.KeyLevel)
 	if f.Boot == nil {
@@ -89,8 +89,8 @@ func levels(c nf.Container) (live, saved nf.Value) {
 	return f.Live, *f.Boot
 }
 
-// wantCalls holds the calls since the last look against those that were to be
-// made, in any order, and forgets them.
+// wantCalls compares the calls of programs since the last ForgetCalls with those wanted, in
+// any order, and forgets them.
 func wantCalls(t testing.TB, n *vztest.Node, want ...string) {
 	t.Helper()
 	var got []string
@@ -105,7 +105,7 @@ func wantCalls(t testing.TB, n *vztest.Node, want ...string) {
 	}
 }
 
-// codes are those of warnings, in order.
+// codes returns the codes of warnings, in order.
 func codes(warnings []nf.Warning) string {
 	var list []string
 	for _, w := range warnings {
@@ -114,12 +114,12 @@ func codes(warnings []nf.Warning) string {
 	return strings.Join(list, " ")
 }
 
-// ended fails the test if a program that hangs, or what it started, goes on.
-func ended(t testing.TB, n *vztest.Node) {
+// wantEnded fails the test if a program that hangs, or its child, still runs.
+func wantEnded(t testing.TB, n *vztest.Node) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if !n.WaitHung(ctx) {
-		t.Error("a program that hung goes on, or its child")
+	if !n.AwaitNoHang(ctx) {
+		t.Error("a program that hung, or its child, still runs")
 	}
 }

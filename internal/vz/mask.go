@@ -10,7 +10,8 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// The bits of a mask that are modules, and those of modules with their dependencies
+// The bits of a mask that stand for modules, and the masks of modules with their
+// dependencies
 // (include/linux/vziptable_defs.h of libvzctl).
 const (
 	bitIPTables, bitFilter, bitMangle    = 1 << 0, 1 << 1, 1 << 2
@@ -28,7 +29,7 @@ const (
 	maskNATFTP       = 0x30c001
 	maskNATIRC       = 0x514001
 
-	// VE_IP_DEFAULT: of a container whose ve.conf sets no level.
+	// VE_IP_DEFAULT, the mask of a container if its ve.conf sets no level.
 	maskDefault = 0x1c000007
 )
 
@@ -44,8 +45,8 @@ var iptablesNames = map[string]uint64{
 	"iptable_nat": maskNAT, "ip_nat_ftp": maskNATFTP, "ip_nat_irc": maskNATIRC,
 }
 
-// iptablesMask returns the mask of a list of names: unknown ones are skipped, and a list
-// without a known one is no list.
+// iptablesMask returns the mask for a list of names. Unknown names are skipped. A list
+// without a known name counts as no list.
 func iptablesMask(list string) uint64 {
 	var mask uint64
 	for _, name := range strings.FieldsFunc(list, func(c rune) bool { return c == ' ' || c == '\t' || c == ',' }) {
@@ -57,15 +58,14 @@ func iptablesMask(list string) uint64 {
 	return normalize(mask)
 }
 
-// normalize returns a mask as the kernel stores it: bits 26 to 30 follow from their
-// twins (ve_setup_iptables_mask in kernel/ve/ve.c of the
-// Virtuozzo 7 kernel).
+// normalize returns a mask as the kernel stores it: each of bits 26 to 30 is a copy of
+// another bit (ve_setup_iptables_mask in kernel/ve/ve.c of the Virtuozzo 7 kernel).
 func normalize(mask uint64) uint64 {
-	for twin, bit := range map[uint64]uint64{bitIPTables6: bitIPTables, bitFilter6: bitFilter, bitMangle6: bitMangle,
+	for copied, bit := range map[uint64]uint64{bitIPTables6: bitIPTables, bitFilter6: bitFilter, bitMangle6: bitMangle,
 		bitIPTableNAT: bitNAT, bitNFConntrack: bitConntrack} {
-		mask &^= twin
+		mask &^= copied
 		if mask&bit != 0 {
-			mask |= twin
+			mask |= copied
 		}
 	}
 	return mask
@@ -76,13 +76,13 @@ func parseMask(data []byte) (uint64, error) {
 	text := strings.TrimSpace(string(data))
 	mask, err := strconv.ParseUint(text, 0, 64)
 	if err != nil {
-		return 0, fmt.Errorf("%.40q is no mask", text)
+		return 0, fmt.Errorf("%.40q is not a mask", text)
 	}
 	return mask, nil
 }
 
-// cgroupMount returns the mount point of the cgroup hierarchy of ve in /proc/mounts; empty
-// if it is not mounted. Blanks in paths are octal there (proc(5)).
+// cgroupMount returns the mount point of the ve cgroup hierarchy in /proc/mounts; empty if
+// it is not mounted. /proc/mounts has blanks in paths as octal escapes (proc(5)).
 func cgroupMount(mounts []byte) string {
 	for line := range strings.Lines(string(mounts)) {
 		f := strings.Fields(line)
@@ -98,8 +98,8 @@ func cgroupMount(mounts []byte) string {
 	return ""
 }
 
-// liveMask returns the level that the kernel keeps for a container with processes. It is
-// absent if the container has a ve cgroup without a mask: such a kernel has none.
+// liveMask returns the level of the mask that the kernel has for a container with processes. It is
+// absent if the container has a ve cgroup without a mask: that kernel has no masks.
 func (n *node) liveMask(ctid string) nf.Value {
 	if n.cgroup == "" {
 		return nf.Unknown(n.noCgroup)
@@ -110,7 +110,7 @@ func (n *node) liveMask(ctid string) nf.Value {
 		if isDir(dir) {
 			return nf.Absent()
 		}
-		return nf.Unknown(dir + " is not there")
+		return nf.Unknown(dir + " does not exist")
 	}
 	return maskValue(data, err)
 }
@@ -126,8 +126,8 @@ func (n *node) hasMask(ctid string) bool {
 	return err == nil
 }
 
-// Latches returns that of nf.Capabilities without listing the containers: it runs no
-// program. It is unknown if no container runs.
+// Latches returns nf.Capabilities.Latches from the ve cgroups, without running a program. It
+// is nf.MaybeUnknown if no container runs.
 func (r Runtime) Latches() string {
 	n := r.node()
 	if n.cgroup == "" {
@@ -143,25 +143,26 @@ func (r Runtime) Latches() string {
 			return nf.Yes
 		}
 		if err == nil {
-			latches = nf.No // a container runs without one
+			latches = nf.No // a container runs without a mask
 		}
 	}
 	return latches
 }
 
-// dumpedMask returns the level that resuming a suspended container brings back
+// dumpedMask returns the level that a suspended container has again once it is resumed
 // (scripts/vz-cpt.in and vz-rst-action.in of libvzctl).
 func (n *node) dumpedMask(private string) nf.Value {
 	return maskValue(n.tree.read(filepath.Join(private, "dump/Dump/vz_iptables_mask.img")))
 }
 
+// maskValue returns the level of a mask file, from the result of reading it.
 func maskValue(data []byte, err error) nf.Value {
-	if err != nil {
-		return nf.Unknown("its mask cannot be read: " + err.Error())
+	var mask uint64
+	if err == nil {
+		mask, err = parseMask(data)
 	}
-	mask, err := parseMask(data)
 	if err != nil {
-		return nf.Unknown("its mask cannot be read: " + err.Error())
+		return nf.Unknown("cannot read its mask: " + err.Error())
 	}
 	return nf.MaskValue(mask)
 }

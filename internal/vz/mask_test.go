@@ -6,7 +6,7 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// What IPTABLES= lines read back as from the kernel: get_iptables_mask in
+// The masks are those that the kernel returns for IPTABLES= lines: get_iptables_mask in
 // lib/iptables.c of libvzctl, then ve_setup_iptables_mask in kernel/ve/ve.c.
 func TestIPTablesMask(t *testing.T) {
 	for list, want := range map[string]uint64{
@@ -26,7 +26,7 @@ func TestIPTablesMask(t *testing.T) {
 	}
 }
 
-// The masks of the four levels read back as they were written.
+// The kernel returns the masks of the four levels as they were written.
 func TestLevelsAreFixpoints(t *testing.T) {
 	for level := nf.LevelDisabled; level <= nf.LevelFull; level++ {
 		mask, ok := level.Value().Mask()
@@ -36,7 +36,7 @@ func TestLevelsAreFixpoints(t *testing.T) {
 	}
 }
 
-// Bits 26 to 30 are not the writer's to choose.
+// The kernel sets bits 26 to 30 itself.
 func TestNormalize(t *testing.T) {
 	for mask, want := range map[uint64]uint64{
 		0x7c000000: 0, 0x1: 0x4000001, 0x8000001: 0x4000001, 0x4000: 0x40004000, 0x100000: 0x20100000, ^uint64(0x7): ^uint64(0x1c000007),
@@ -47,8 +47,8 @@ func TestNormalize(t *testing.T) {
 	}
 }
 
-// ve.iptables_mask is one decimal number (ve_read_u64); cgget prints the same
-// into the dump.
+// ve.iptables_mask has one decimal number (ve_read_u64). cgget writes the same number into
+// the dump.
 func TestParseMask(t *testing.T) {
 	for text, want := range map[string]uint64{
 		"0\n": 0, "469762055\n": 0x1c000007, "1543618567": 0x5c01c007, "18446744073709551615\n": ^uint64(0), "0x4001\n": 0x4001,
@@ -64,7 +64,7 @@ func TestParseMask(t *testing.T) {
 	}
 }
 
-// Lines of proc(5), /proc/mounts.
+// The lines have the format of /proc/mounts (proc(5)).
 func TestCgroupMount(t *testing.T) {
 	for mounts, want := range map[string]string{
 		"cgroup /sys/fs/cgroup/ve cgroup rw,nosuid,nodev,noexec,relatime,ve 0 0\n":                                          "/sys/fs/cgroup/ve",

@@ -4,15 +4,16 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// node has the paths of Virtuozzo on this node.
+// node has the paths of Virtuozzo on this node, and the settings of vz.conf.
 type node struct {
 	tree tree
-	// The paths of the directories, as nfsync opens them; empty if there are none.
+	// The directories, as nfsync opens them; empty if they do not exist.
 	confDir, pidDir, netnsDir string
 	// cgroup is the root of the ve cgroup; if it is empty noCgroup says why.
 	cgroup, noCgroup string
@@ -39,8 +40,8 @@ func (r Runtime) tree() tree {
 	return tree(root)
 }
 
-// node finds Virtuozzo's directories. One that cannot be reached counts as missing: what
-// it would hold is then unknown.
+// node finds Virtuozzo's directories and reads vz.conf. A directory that cannot be reached
+// counts as missing, and its contents as unknown.
 func (r Runtime) node() *node {
 	n := &node{tree: r.tree()}
 	for path, at := range map[string]*string{confDir: &n.confDir, pidDir: &n.pidDir, netnsDir: &n.netnsDir} {
@@ -55,13 +56,13 @@ func (r Runtime) node() *node {
 	return n
 }
 
-// findCgroup finds the ve cgroup. Its mount point is that of the node, below the root. If
-// nfsync runs in a container with the node mounted on a directory, the mounts are
-// nfsync's own, and begin with that directory.
+// findCgroup finds the ve cgroup. Its mount point in /proc/mounts is a path of the node,
+// which is below the root. If nfsync runs in a container that has the node mounted on a
+// directory, /proc/mounts has nfsync's own mounts. Their paths begin with that directory.
 func (n *node) findCgroup() (at, why string) {
 	mounts, err := n.tree.read("/proc/mounts")
 	if err != nil {
-		return "", "the mounts cannot be read: " + err.Error()
+		return "", "cannot read the mounts: " + err.Error()
 	}
 	point := cgroupMount(mounts)
 	if point == "" {
@@ -73,7 +74,7 @@ func (n *node) findCgroup() (at, why string) {
 	if strings.HasPrefix(point, string(n.tree)+"/") && isDir(point) {
 		return point, ""
 	}
-	return "", "the ve cgroup's mount point " + point + " is not there"
+	return "", "the ve cgroup's mount point " + point + " does not exist"
 }
 
 func isDir(path string) bool {
@@ -83,36 +84,30 @@ func isDir(path string) bool {
 
 // virtuozzo reports whether the node has anything of Virtuozzo.
 func (n *node) virtuozzo() bool {
-	if n.confDir != "" || n.cgroup != "" {
-		return true
-	}
-	for _, name := range []string{prlctl, vzctl, vzlist} {
-		if n.tree.program(name) != "" {
-			return true
-		}
-	}
-	return false
+	return n.confDir != "" || n.cgroup != "" ||
+		slices.ContainsFunc(programs, func(name string) bool { return n.tree.program(name) != "" })
 }
 
-// ctids matches numbers and UUIDs that neither leave a directory nor look like an option. 0
-// is the node itself (vzctl2_parse_ctid in libvzctl).
-var ctids = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$`)
+// ctidPattern matches a CTID, which is a number or a UUID (vzctl2_parse_ctid in libvzctl). It
+// matches neither a path out of a directory nor an option.
+var ctidPattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$`)
 
-func usableCTID(s string) bool { return ctids.MatchString(s) && s != "0" }
+// usableCTID reports whether s can be the CTID of a container; 0 is the node itself.
+func usableCTID(s string) bool { return ctidPattern.MatchString(s) && s != "0" }
 
-var uuids = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
+var uuidPattern = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
 
-// bareUUID returns a UUID without braces; empty if s is none.
+// bareUUID returns a UUID without braces; empty if s is not a UUID.
 func bareUUID(s string) string {
 	s = strings.TrimSuffix(strings.TrimPrefix(s, "{"), "}")
-	if !uuids.MatchString(s) {
+	if !uuidPattern.MatchString(s) {
 		return ""
 	}
 	return s
 }
 
-// conf reads a container's configuration: its ve.conf, usually through a
-// symbolic link into its private area.
+// conf reads the ve.conf of a container, usually through a symbolic link into its private
+// area.
 func (n *node) conf(ctid string) (conf, error) {
 	data, err := n.tree.read(confDir + "/" + ctid + confExt)
 	if err != nil {
@@ -124,7 +119,7 @@ func (n *node) conf(ctid string) (conf, error) {
 // configured returns the CTIDs that have a configuration.
 func (n *node) configured() []string { return ctidsIn(n.confDir, confExt) }
 
-// ctidsIn returns the CTIDs that are names of files of a directory.
+// ctidsIn returns the CTIDs of the files CTID+ext in a directory.
 func ctidsIn(dir, ext string) []string {
 	if dir == "" {
 		return nil
@@ -142,13 +137,13 @@ func ctidsIn(dir, ext string) []string {
 	return list
 }
 
-// level returns the fact of a container's level. A container with neither processes nor a
-// dump has no live one.
+// level returns the fact of a container's level. The live value is absent if the container
+// has neither processes nor a dump.
 func (n *node) level(ctid, state string, c conf, confErr error) nf.Fact {
 	all := c.over(n.global)
 	boot := all.savedLevel()
 	if confErr != nil {
-		boot = nf.Unknown("its configuration cannot be read: " + confErr.Error())
+		boot = nf.Unknown("cannot read its configuration: " + confErr.Error())
 	}
 	f := nf.Fact{Key: nf.KeyLevel, Boot: &boot}
 	switch state {
@@ -161,8 +156,8 @@ func (n *node) level(ctid, state string, c conf, confErr error) nf.Fact {
 	return f
 }
 
-// dumped reports whether a container that does not run is suspended.
-func (n *node) dumped(ctid string, c conf) bool {
+// hasDump reports whether a container that does not run is suspended, which its dump shows.
+func (n *node) hasDump(ctid string, c conf) bool {
 	at, err := n.tree.resolve(c.over(n.global).private(ctid) + "/dump/Dump")
 	return err == nil && isDir(at)
 }

@@ -7,8 +7,8 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// An nfsync that sees the node below a directory reads its own mounts there,
-// which have that directory in front.
+// If nfsync runs in a container that has the node mounted on a directory, the mount points
+// begin with that directory.
 func TestFindCgroup(t *testing.T) {
 	root := t.TempDir()
 	write(t, root, "sys/fs/cgroup/ve/101/ve.iptables_mask", "0\n")
@@ -19,12 +19,12 @@ func TestFindCgroup(t *testing.T) {
 			t.Errorf("%s: %v %s", point, got, got.Why())
 		}
 	}
-	if got := (Runtime{Root: t.TempDir()}).node().liveMask("101"); !strings.Contains(got.Why(), "mounts cannot be read") {
+	if got := (Runtime{Root: t.TempDir()}).node().liveMask("101"); !strings.Contains(got.Why(), "cannot read the mounts") {
 		t.Errorf("%v %s", got, got.Why())
 	}
 }
 
-// Names that could lead out of a directory, or be taken for an option, are none.
+// A path out of a directory, or an option, is not a CTID.
 func TestUsableIDs(t *testing.T) {
 	for id, want := range map[string]bool{
 		"132694": true, "0c1e4c3b-6d8c-4c5b-9a6b-3f2d1e0a9b8c": true, "ct_1.x": true,

@@ -13,16 +13,16 @@ import (
 // "-" are left out.
 type record map[string]string
 
-// errNoOutput says that a program printed nothing, not even an empty list.
+// errNoOutput says that a program printed nothing: an empty list has brackets.
 var errNoOutput = errors.New("it printed nothing")
 
 // parseList reads the array of prlctl list -j and vzlist -j, and returns the number of
 // elements that cannot be read. Both programs write JSON by hand: prlctl does not escape
 // control bytes in strings (src/PrlOutFormatter.cpp), and vzlist does not escape strings at
-// all (print_json_str in src/vzlist.c). Output that is therefore no JSON is read line by
+// all (print_json_str in src/vzlist.c). Output that is not JSON for that reason is read line by
 // line.
 func parseList(data []byte) (list []record, bad int, err error) {
-	data = fromBracket(bytes.Map(clean, data))
+	data = fromBracket(bytes.Map(replaceControl, data))
 	if len(bytes.TrimSpace(data)) == 0 {
 		return nil, 0, errNoOutput
 	}
@@ -30,7 +30,7 @@ func parseList(data []byte) (list []record, bad int, err error) {
 	if err := json.Unmarshal(data, &elements); err != nil {
 		list, ok := parseLines(data)
 		if !ok {
-			return nil, 0, fmt.Errorf("its output is no list: %w: %.60q", err, data)
+			return nil, 0, fmt.Errorf("its output is not a list: %w: %.60q", err, data)
 		}
 		return list, 0, nil
 	}
@@ -49,9 +49,9 @@ func parseList(data []byte) (list []record, bad int, err error) {
 	return list, bad, nil
 }
 
-// clean replaces each character that JSON does not allow; bytes.Map replaces bytes that
-// are no UTF-8.
-func clean(c rune) rune {
+// replaceControl replaces a control character that JSON does not allow. bytes.Map itself
+// replaces bytes that are not UTF-8.
+func replaceControl(c rune) rune {
 	if c < ' ' && c != '\n' && c != '\r' && c != '\t' {
 		return utf8.RuneError
 	}
@@ -69,7 +69,7 @@ func fromBracket(data []byte) []byte {
 	return data
 }
 
-// put stores the first value of a key: later ones may be part of an unescaped string.
+// put stores a value unless the key has one: later values may be part of an unescaped string.
 func (r record) put(key, value string) {
 	key = strings.ToLower(key)
 	if value = strings.TrimSpace(value); value != "" && value != "-" && r[key] == "" {
@@ -101,7 +101,7 @@ func scalar(v json.RawMessage) string {
 }
 
 // parseLines reads an array with unescaped strings, one key a line, as both programs print
-// it. It skips nested values. It is false if the array does not end.
+// it. It skips nested values. ok is false if the array does not end.
 func parseLines(data []byte) (list []record, ok bool) {
 	var r record
 	depth, ended := 0, false
@@ -109,9 +109,9 @@ func parseLines(data []byte) (list []record, ok bool) {
 		line = strings.TrimSuffix(strings.TrimSpace(line), ",")
 		key, value, isKey := cutKey(line)
 		switch {
-		case isKey && depth == 2 && !opens(value):
-			r.put(key, bare(value))
-		case line == "[", line == "{", isKey && opens(value):
+		case isKey && depth == 2 && !isOpening(value):
+			r.put(key, trimQuotes(value))
+		case line == "[", line == "{", isKey && isOpening(value):
 			if depth++; depth == 2 {
 				r = record{}
 			}
@@ -129,7 +129,7 @@ func parseLines(data []byte) (list []record, ok bool) {
 	return list, ended
 }
 
-func opens(value string) bool { return value == "{" || value == "[" }
+func isOpening(value string) bool { return value == "{" || value == "[" }
 
 // cutKey cuts a line of the form "key": value.
 func cutKey(line string) (key, value string, ok bool) {
@@ -141,9 +141,8 @@ func cutKey(line string) (key, value string, ok bool) {
 	return key, strings.TrimSpace(value), ok
 }
 
-// bare removes the outer quotes from a value. Without quotes it is null, a number, a word
-// or nested.
-func bare(value string) string {
+// trimQuotes returns a value without its outer quotes; empty if it is null or nested.
+func trimQuotes(value string) string {
 	if inner, ok := strings.CutPrefix(value, `"`); ok {
 		return strings.TrimSuffix(inner, `"`)
 	}

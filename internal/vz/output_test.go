@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// infoFixture is an element of prlctl list -a -i -f -j as a provider's tool
-// keeps it (Virtuozzo 7), its address and host name made anonymous.
+// infoFixture is an element of prlctl list -a -i -f -j of Virtuozzo 7, from a provider's
+// tool, with its address and host name made anonymous.
 const infoFixture = `[
 	{
 	"ID": "ccefa40c-5c72-4e17-94c7-d68034a1c1a5",
@@ -24,8 +24,7 @@ const infoFixture = `[
 ]
 `
 
-// vzlistFixture has the form of print_hdr and print_json_str in src/vzlist.c of
-// vzctl.
+// vzlistFixture has the format of print_hdr and print_json_str in src/vzlist.c of vzctl.
 const vzlistFixture = `[
   {
     "ctid": "132694",
@@ -42,8 +41,8 @@ const vzlistFixture = `[
 ]
 `
 
-// The literal of prlctl list -j, src/PrlList.cpp, with the type that Virtuozzo
-// adds.
+// prlctlFixture is the output of prlctl list -j in src/PrlList.cpp, with the type that
+// Virtuozzo adds.
 const prlctlFixture = `[{"uuid":"01732d18-5897-4550-b905-6fb947678c68","status":"invalid","ip_configured":"-","type":"CT","name":"web"}]`
 
 func TestEntries(t *testing.T) {
@@ -71,7 +70,7 @@ func TestEntries(t *testing.T) {
 		{"a virtual machine needs no id", prlctl, `[{"uuid":"-","type":"VM","name":"win"}]`, 0, nil},
 		{"control bytes in a string", prlctl, "[{\"envid\":\"101\",\"name\":\"a\x01b\x1b[0m\",\"status\":\"running\",\"type\":\"CT\"}]", 0, []entry{
 			{ctid: "101", name: "a\uFFFDb\uFFFD[0m", prlctl: "running", typ: "CT"}}},
-		{"bytes that are no UTF-8", prlctl, "[{\"envid\":\"101\",\"name\":\"caf\xe9\",\"status\":\"running\",\"type\":\"CT\"}]", 0, []entry{
+		{"bytes that are not UTF-8", prlctl, "[{\"envid\":\"101\",\"name\":\"caf\xe9\",\"status\":\"running\",\"type\":\"CT\"}]", 0, []entry{
 			{ctid: "101", name: "caf\uFFFD", prlctl: "running", typ: "CT"}}},
 		{"strings that are not escaped", vzlist, "[\n  {\n    \"ctid\": \"101\",\n    \"name\": \"the \"web\" one\",\n    \"description\": \"a\\b\n\"ctid\": no\n\",\n" +
 			"    \"ubc\": {\n      \"held\": 1,\n      \"status\": \"nested\"\n    },\n    \"status\": \"running\"\n  },\n  {\n    \"ctid\": 102,\n    \"name\": null,\n    \"status\": \"stopped\"\n  }\n]\n", 0, []entry{
@@ -96,16 +95,16 @@ func TestEntries(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoList(t *testing.T) {
+func TestOutputThatIsNotAList(t *testing.T) {
 	for out, want := range map[string]string{
 		"":                           "printed nothing",
 		" \n":                        "printed nothing",
-		"Segmentation fault\n":       "no list",
-		`{"error":"x"}`:              "no list",
-		"[{\"ctid\":\"101\"":         "no list",
-		"[\n{\n\"ctid\": \"101\"\n}": "no list", // cut off
-		"\x00\x01\x02":               "no list",
-		"<html></html>":              "no list",
+		"Segmentation fault\n":       "not a list",
+		`{"error":"x"}`:              "not a list",
+		"[{\"ctid\":\"101\"":         "not a list",
+		"[\n{\n\"ctid\": \"101\"\n}": "not a list", // cut off
+		"\x00\x01\x02":               "not a list",
+		"<html></html>":              "not a list",
 	} {
 		if list, _, err := parseList([]byte(out)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, %v", out, list, err)
@@ -113,8 +112,7 @@ func TestWhatIsNoList(t *testing.T) {
 	}
 }
 
-// Whatever a program prints, what is used as an id leads nowhere else, and JSON
-// that is right is never read line by line.
+// Whatever a program prints, no id is a path or an option, and no value is empty.
 func FuzzParseList(f *testing.F) {
 	for _, seed := range []string{infoFixture, vzlistFixture, prlctlFixture, "[\n]\n", "[\n{\n\"ctid\": \"a\"b\"\n},\n]", "[{\"uuid\":\"\x01\xff\"}]"} {
 		f.Add([]byte(seed))

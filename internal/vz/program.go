@@ -29,20 +29,12 @@ const (
 	restartTimeout = 10 * time.Minute
 )
 
-func orDefault(d, otherwise time.Duration) time.Duration {
-	if d > 0 {
-		return d
-	}
-	return otherwise
-}
-
 const (
-	// maxOutput is more than a thousand containers need, in bytes.
-	maxOutput = 8 << 20
-	maxStderr = 64 << 10
-	// lingering is how long to wait for the output of a program that has ended while a
-	// child holds the output open.
-	lingering = time.Second
+	maxOutput = 8 << 20  // bytes; more than a list of a thousand containers has
+	maxStderr = 64 << 10 // bytes
+	// outputDelay bounds the wait for the output of a program that has ended, while a child
+	// of it still has the output open.
+	outputDelay = time.Second
 )
 
 // The names of the programs.
@@ -52,11 +44,13 @@ const (
 	vzlist = "vzlist"
 )
 
+var programs = []string{prlctl, vzctl, vzlist}
+
 var programDirs = []string{"bin", "sbin", "usr/bin", "usr/sbin"}
 
 // program returns the path by which to run a program below the root; empty if it does not
-// exist. A link is followed as on the node. A link that leads nowhere there is run as it
-// is: it may be a wrapper for an nfsync that sees the node from outside.
+// exist. A link is followed as on the node. A link that dangles there is followed as nfsync
+// sees it: it may name a wrapper for an nfsync that sees the node from outside.
 func (t tree) program(name string) string {
 	for _, dir := range programDirs {
 		entry := filepath.Join(string(t), dir, name)
@@ -81,10 +75,9 @@ func sameFile(a, b string) bool {
 	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
 }
 
-// lacks returns the error that none of these programs exists, with where they were
-// searched.
-func (t tree) lacks(names ...string) error {
-	return fmt.Errorf("cannot find %s in %s below %s: install what is missing, or name where it is with --vz-root",
+// notFound returns the error that none of these programs exists.
+func (t tree) notFound(names ...string) error {
+	return fmt.Errorf("cannot find %s in %s below %s: install it, or set --vz-root to the root directory of the node",
 		strings.Join(names, " or "), strings.Join(programDirs, ", "), string(t))
 }
 
@@ -105,7 +98,7 @@ func run(ctx context.Context, timeout time.Duration, path string, args ...string
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), isLocale), "LC_ALL=C")
 	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
-	cmd.WaitDelay = lingering
+	cmd.WaitDelay = outputDelay
 	stdout := &bounded{left: maxOutput, full: func() { stop(errTooMuch) }}
 	stderr := &bounded{left: maxStderr}
 	cmd.Stdout, cmd.Stderr = stdout, stderr
@@ -116,11 +109,11 @@ func run(ctx context.Context, timeout time.Duration, path string, args ...string
 	cause := context.Cause(timed)
 	switch {
 	case err == nil && !errors.Is(cause, errTooMuch):
-		return stdout.kept.Bytes(), nil
+		return stdout.data.Bytes(), nil
 	case cause != nil:
 		err = cause
 	}
-	return nil, &runError{program: filepath.Base(path), args: args, err: err, said: firstLine(stderr.kept.Bytes())}
+	return nil, &runError{program: filepath.Base(path), args: args, err: err, message: firstLine(stderr.data.Bytes())}
 }
 
 // isLocale reports whether a variable sets the language of messages.
@@ -128,10 +121,10 @@ func isLocale(env string) bool {
 	return strings.HasPrefix(env, "LC_") || strings.HasPrefix(env, "LANG")
 }
 
-// bounded stores the first bytes that are written to it. It has no ReadFrom, which would
-// have no bound.
+// bounded stores the first bytes that are written to it. It does not embed the buffer, since
+// io.Copy would call ReadFrom of the buffer, which has no bound.
 type bounded struct {
-	kept bytes.Buffer
+	data bytes.Buffer
 	left int
 	full func() // called when there is more; nil: the rest is discarded
 }
@@ -139,7 +132,7 @@ type bounded struct {
 func (b *bounded) Write(p []byte) (int, error) {
 	n := min(len(p), b.left)
 	b.left -= n
-	b.kept.Write(p[:n])
+	b.data.Write(p[:n])
 	if n < len(p) && b.full != nil {
 		b.full()
 	}
@@ -151,19 +144,18 @@ type runError struct {
 	program string
 	args    []string
 	err     error
-	said    string // one line of its standard error
+	message string // one line of its standard error
 }
 
-// Error returns the program with its verb, the reason with the meaning of its exit status,
-// and its message.
+// Error returns the program and its verb, the exit status and its meaning, and the message.
 func (e *runError) Error() string {
 	s := e.program
 	if len(e.args) > 0 && !strings.HasPrefix(e.args[0], "-") {
 		s += " " + e.args[0]
 	}
 	s += ": " + e.reason()
-	if e.said != "" {
-		s += ": " + e.said
+	if e.message != "" {
+		s += ": " + e.message
 	}
 	return s
 }
@@ -179,6 +171,7 @@ func (e *runError) code() int {
 	return -1
 }
 
+// reason returns the exit status and its meaning, or why there is none.
 func (e *runError) reason() string {
 	code := e.code()
 	if code < 0 {
@@ -190,11 +183,11 @@ func (e *runError) reason() string {
 	return fmt.Sprintf("exit %d", code)
 }
 
-// firstLine returns the first line of a program's messages after the notice that a verb is
-// deprecated.
-func firstLine(said []byte) string {
+// firstLine returns the first line of a program's messages. A notice that a verb is
+// deprecated counts only if there is no other line.
+func firstLine(stderr []byte) string {
 	first := ""
-	for line := range strings.Lines(string(said)) {
+	for line := range strings.Lines(string(stderr)) {
 		line = strings.TrimSpace(strings.Map(printable, strings.ToValidUTF8(line, "\uFFFD")))
 		if line == "" {
 			continue
@@ -217,9 +210,9 @@ func printable(c rune) rune {
 }
 
 func shorten(line string) string {
-	const most = 300
-	if r := []rune(line); len(r) > most {
-		return string(r[:most]) + "…"
+	const maxRunes = 300
+	if r := []rune(line); len(r) > maxRunes {
+		return string(r[:maxRunes]) + "…"
 	}
 	return line
 }

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sh runs a shell's command line as a program.
+// sh runs a shell script as a program.
 func sh(ctx context.Context, timeout time.Duration, script string, args ...string) (string, error) {
 	out, err := run(ctx, timeout, "/bin/sh", append([]string{"-c", script}, args...)...)
 	return string(out), err
@@ -50,7 +50,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// Whatever a program has started ends with it, even what ignores SIGTERM.
+// The children of a program end with it, even if they ignore SIGTERM.
 func TestRunEndsTheWholeGroup(t *testing.T) {
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	if err := unix.Mkfifo(pipe, 0o600); err != nil {
@@ -71,7 +71,7 @@ func TestRunEndsTheWholeGroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	read := func() (int, error) {
-		for { // without a writer yet it reads as ended
+		for { // before the child opens the pipe, a read returns io.EOF
 			n, err := alive.Read(make([]byte, 1))
 			if n > 0 || !errors.Is(err, io.EOF) || ctx.Err() != nil {
 				return n, err
@@ -86,12 +86,12 @@ func TestRunEndsTheWholeGroup(t *testing.T) {
 		t.Errorf("ended with %v", err)
 	}
 	if n, err := read(); !errors.Is(err, io.EOF) {
-		t.Errorf("the program's child lives: %d, %v", n, err)
+		t.Errorf("the program's child still runs: %d, %v", n, err)
 	}
 }
 
-// A child that keeps the output open does not keep nfsync, and what the
-// program itself said is its answer.
+// nfsync does not wait for a child that holds the output open. The result is the output of
+// the program itself.
 func TestRunDoesNotWaitForTheOutput(t *testing.T) {
 	pid := filepath.Join(t.TempDir(), "pid")
 	out, err := sh(context.Background(), time.Minute, `echo out; sleep 1000 & echo $! >"$0"`, pid)
@@ -111,7 +111,7 @@ func TestRunDoesNotWaitForTheOutput(t *testing.T) {
 	}
 }
 
-func TestRunWhatCannotBeRun(t *testing.T) {
+func TestRunErrors(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "plain", "")
 	for _, path := range []string{filepath.Join(dir, "none"), filepath.Join(dir, "plain")} {
@@ -122,12 +122,12 @@ func TestRunWhatCannotBeRun(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if _, err := sh(ctx, time.Minute, "echo"); !errors.Is(err, context.Canceled) {
-		t.Errorf("in an ended context: %v", err)
+		t.Errorf("after the end of the context: %v", err)
 	}
 }
 
-// The meanings are those of lib/vzerror.h of libvzctl, and of prlerr2exitcode
-// in src/Utils.cpp of prlctl, which passes the others on.
+// The meanings are those of lib/vzerror.h of libvzctl, and of prlerr2exitcode in
+// src/Utils.cpp of prlctl. prlctl passes the statuses of vzctl on.
 func TestExitMeanings(t *testing.T) {
 	for _, test := range []struct {
 		program string
@@ -149,7 +149,7 @@ func TestExitMeanings(t *testing.T) {
 		}
 	}
 	exit := exec.Command("/bin/sh", "-c", "exit 9").Run()
-	err := &runError{program: vzctl, args: []string{"set", "101"}, err: exit, said: "Container is currently locked"}
+	err := &runError{program: vzctl, args: []string{"set", "101"}, err: exit, message: "Container is currently locked"}
 	if got := err.Error(); !strings.HasPrefix(got, "vzctl set: exit 9 (locked: ") || !strings.HasSuffix(got, ": Container is currently locked") {
 		t.Error(got)
 	}

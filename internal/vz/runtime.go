@@ -13,22 +13,23 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// Runtime has the containers of Virtuozzo on this node.
+// Runtime lists, enters and changes the containers of Virtuozzo on this node.
 type Runtime struct {
-	Root     string           // of Virtuozzo's files and programs; empty: /
-	Proc     string           // nfsync's own procfs; empty: /proc
-	BootID   string           // of this start of the kernel: part of every instance
-	Own      []netns.Identity // the node's network namespaces, which are no container's
+	Root     string // of Virtuozzo's files and programs; empty: /
+	Proc     string // nfsync's own procfs; empty: /proc
+	BootID   string // of this start of the kernel: part of every instance
 	Timeouts Timeouts
+	// NodeNamespaces are the node's network namespaces. None of them is a container's.
+	NodeNamespaces []netns.Identity
 }
 
 // Node is the result of List.
 type Node struct {
-	// Containers are sorted by id: identity, state, and the fact of their level,
-	// live and saved. Without a namespace of its own one is unobservable.
+	// Containers are sorted by id. They have identity, state and the fact of their level,
+	// live and saved. A container without a network namespace of its own is unobservable.
 	Containers []nf.Container
-	// Namespaces are those of the containers, which no other runtime lists. It has those
-	// that files show even if the containers cannot be listed.
+	// Namespaces are the containers' network namespaces, which no other runtime may list.
+	// They are read from files, even if the containers cannot be listed.
 	Namespaces []netns.Identity
 	// Masks and Latches are those of nf.Capabilities.
 	Masks    bool
@@ -36,9 +37,9 @@ type Node struct {
 	Warnings []nf.Warning
 }
 
-// List lists the containers of the programs' answer, with what files show of them now. A
-// node without Virtuozzo has none, and does not latch. If neither program could list it
-// returns an error, and the containers that have a configuration, unobservable.
+// List returns the containers of an Answer, with the facts that files show now. A node
+// without Virtuozzo has none, and does not latch. If neither program listed the containers,
+// List returns an error, and the containers that have a configuration, as unobservable.
 func (r Runtime) List(ctx context.Context, a Answer) (Node, error) {
 	if err := ctx.Err(); err != nil {
 		return Node{}, err
@@ -48,31 +49,31 @@ func (r Runtime) List(ctx context.Context, a Answer) (Node, error) {
 		return Node{Containers: []nf.Container{}, Latches: nf.No}, nil
 	}
 	if a.err != nil {
-		return Node{Containers: r.unlisted(n), Latches: nf.MaybeUnknown, Namespaces: r.claims(n, nil)},
+		return Node{Containers: r.configuredContainers(n), Latches: nf.MaybeUnknown, Namespaces: r.namespaces(n, nil)},
 			fmt.Errorf("cannot list Virtuozzo's containers: %w", a.err)
 	}
-	l := lister{r: r, n: n, lives: map[string]life{}}
+	l := lister{r: r, n: n, inits: map[string]initState{}}
 	for _, e := range a.entries {
 		if err := ctx.Err(); err != nil {
 			return Node{}, err
 		}
 		l.add(e)
 	}
-	l.unshare()
-	found := Node{Containers: l.containers, Namespaces: r.claims(n, l.lives), Warnings: a.warnings}
+	l.excludeShared()
+	found := Node{Containers: l.containers, Namespaces: r.namespaces(n, l.inits), Warnings: a.warnings}
 	found.Masks, found.Latches = a.capabilities(l.containers, n.hasMask)
 	if found.Masks {
-		l.demandMasks()
+		l.markMissingMasks()
 	}
 	return found, ctx.Err()
 }
 
-// lister builds the containers of the entries of the programs.
+// lister makes containers from the entries of the programs.
 type lister struct {
 	r          Runtime
 	n          *node
 	containers []nf.Container
-	lives      map[string]life // by CTID
+	inits      map[string]initState // by CTID
 }
 
 func (l *lister) add(e entry) {
@@ -80,10 +81,10 @@ func (l *lister) add(e entry) {
 	if c.isTemplate() {
 		return
 	}
-	life := l.r.life(l.n, e.ctid)
-	l.lives[e.ctid] = life
+	init := l.r.findInit(l.n, e.ctid)
+	l.inits[e.ctid] = init
 	found := l.n.container(e, c, err)
-	found.Instance, found.Unobservable = identify(found.State, life)
+	found.Instance, found.Unobservable = instanceOf(found.State, init)
 	l.containers = append(l.containers, found)
 }
 
@@ -96,20 +97,21 @@ func (n *node) container(e entry, c conf, confErr error) nf.Container {
 	return found
 }
 
-// unlisted returns the containers that have a configuration, for when no program could
-// list them: so a policy for one of them does not silently select nothing. The link to the
-// configuration of a removed container is none.
-func (r Runtime) unlisted(n *node) []nf.Container {
-	const why = "no program says which containers there are, or in what state"
+// configuredContainers returns the containers that have a configuration, as unobservable. It
+// is for a node on which neither program lists containers, so that a policy for one of them
+// does not silently select nothing. A removed container leaves a dangling link to its
+// configuration: such a container is left out unless files show an init.
+func (r Runtime) configuredContainers(n *node) []nf.Container {
+	const why = "neither vzlist nor prlctl lists the containers and their states"
 	list := []nf.Container{}
 	for _, ctid := range n.configured() {
 		c, err := n.conf(ctid)
-		life := r.life(n, ctid)
-		if c.isTemplate() || missing(err) && life.kind != lifeOn {
+		init := r.findInit(n, ctid)
+		if c.isTemplate() || missing(err) && init.kind != initRuns {
 			continue
 		}
 		found := n.container(entry{ctid: ctid, vzlist: stateUnknown}, c, err)
-		found.Instance, found.Unobservable = life.instance, why
+		found.Instance, found.Unobservable = init.instance, why
 		found.Facts[0].Live = nf.Unknown(why)
 		list = append(list, found)
 	}
@@ -120,75 +122,74 @@ func (r Runtime) unlisted(n *node) []nf.Container {
 // stateUnknown is prlctl's word for an unknown state (vmstate2str in src/Utils.cpp).
 const stateUnknown = "unknown"
 
-// identify returns the instance of a container in a state of the programs, and why it
-// cannot be worked with; empty if it can.
-func identify(state string, l life) (instance, unobservable string) {
+// instanceOf returns the instance of a container in a state that the programs list, and why
+// it is unobservable; empty if it is not.
+func instanceOf(state string, init initState) (instance, unobservable string) {
 	switch {
 	case nf.Runs(state):
-		return l.instance, l.why
+		return init.instance, init.why
 	case !nf.Rests(state):
-		return l.instance, fmt.Sprintf("its state is %q", state)
-	case l.kind == lifeOn:
-		return l.instance, fmt.Sprintf("it is listed as %s, and files show an init process: it is in transition", state)
+		return init.instance, fmt.Sprintf("its state is %q", state)
+	case init.kind == initRuns:
+		return init.instance, fmt.Sprintf("it is listed as %s, but files show an init process: it is in transition", state)
 	case state == nf.StateSuspended:
 		return nf.InstanceSuspended, ""
 	}
 	return nf.InstanceStopped, ""
 }
 
-// unshare makes containers unobservable that share a network namespace: a change in one
-// is a change in the other.
-func (l *lister) unshare() {
+// excludeShared makes containers unobservable that share a network namespace: a change in
+// one would change the other.
+func (l *lister) excludeShared() {
 	owners := map[netns.Identity][]string{}
-	for ctid, life := range l.lives {
-		if life.instance != "" {
-			owners[life.ns] = append(owners[life.ns], ctid)
+	for ctid, init := range l.inits {
+		if init.instance != "" {
+			owners[init.ns] = append(owners[init.ns], ctid)
 		}
 	}
 	for i := range l.containers {
 		c := &l.containers[i]
-		life := l.lives[c.ID]
-		if same := owners[life.ns]; life.instance != "" && len(same) > 1 {
+		init := l.inits[c.ID]
+		if same := owners[init.ns]; init.instance != "" && len(same) > 1 {
 			slices.Sort(same)
 			c.Unobservable = fmt.Sprintf("the containers %q have the same network namespace", same)
 		}
 	}
 }
 
-// demandMasks makes the level of a running container without a mask unknown, for when
-// others have one.
-func (l *lister) demandMasks() {
+// markMissingMasks makes the level of each running container without a mask unknown. It is
+// for a kernel that has masks.
+func (l *lister) markMissingMasks() {
 	for i := range l.containers {
 		c := &l.containers[i]
 		f := c.Fact(nf.KeyLevel)
 		if f.Live.IsAbsent() && nf.Runs(c.State) {
-			f.Live = nf.Unknown("its ve cgroup has no mask, and those of other containers do")
+			f.Live = nf.Unknown("its ve cgroup has no mask, but those of other containers have one")
 			c.SetFact(f)
 		}
 	}
 }
 
-// claims returns the namespaces of all containers that files show, listed or not.
-func (r Runtime) claims(n *node, lives map[string]life) []netns.Identity {
+// namespaces returns the network namespaces of all containers that files show, listed or
+// not. inits has the inits that were found already.
+func (r Runtime) namespaces(n *node, inits map[string]initState) []netns.Identity {
 	var all []netns.Identity
-	claim := func(l life) { all = append(all, l.claims...) }
-	for _, l := range lives {
-		claim(l)
+	for _, init := range inits {
+		all = append(all, init.namespaces...)
 	}
 	seen := map[string]bool{}
 	for _, ctid := range slices.Concat(n.configured(), ctidsIn(n.pidDir, pidExt)) {
-		if _, known := lives[ctid]; !known && !seen[ctid] {
+		if _, known := inits[ctid]; !known && !seen[ctid] {
 			seen[ctid] = true
-			claim(r.life(n, ctid))
+			all = append(all, r.findInit(n, ctid).namespaces...)
 		}
 	}
 	slices.SortFunc(all, func(a, b netns.Identity) int { return cmp.Compare(a.String(), b.String()) })
 	return slices.Compact(all)
 }
 
-// capabilities returns whether the kernel keeps levels in masks, and so latches: from the
-// containers that show it, else from the programs. A mask that cannot be read shows it
-// too.
+// capabilities returns whether the kernel has masks, and so latches: from the running
+// containers, or from the Answer if none runs. A mask that cannot be read counts too.
 func (a Answer) capabilities(containers []nf.Container, hasMask func(ctid string) bool) (masks bool, latches string) {
 	running, without := false, false
 	for i := range containers {
@@ -212,40 +213,41 @@ func (a Answer) capabilities(containers []nf.Container, hasMask func(ctid string
 }
 
 // Refresh reads the container's instance and the fact of its level again, from files only.
-// A container without files is nf.ErrGone. One that was started, stopped or restarted since
-// has another instance, and its state follows from the files. Only List finds a namespace
-// that is shared with another container.
+// It returns nf.ErrGone for a container with neither a configuration nor an init. A
+// container that was started, stopped or restarted since has another instance, and the
+// state that the files show. Only List finds a namespace that is shared with another
+// container.
 func (r Runtime) Refresh(c *nf.Container) error {
 	if !usableCTID(c.ID) {
-		return fmt.Errorf("cannot find a container %q: %w", c.ID, nf.ErrGone)
+		return fmt.Errorf("cannot find container %q: %w", c.ID, nf.ErrGone)
 	}
 	n := r.node()
-	l := r.life(n, c.ID)
+	init := r.findInit(n, c.ID)
 	settings, err := n.conf(c.ID)
-	if missing(err) && l.kind != lifeOn {
+	if missing(err) && init.kind != initRuns {
 		return fmt.Errorf("container %s has neither a configuration nor an init process: %w", c.ID, nf.ErrGone)
 	}
-	refreshState(c, l, func() bool { return n.dumped(c.ID, settings) })
+	refreshState(c, init, func() bool { return n.hasDump(c.ID, settings) })
 	c.SetFact(n.level(c.ID, c.State, settings, err))
 	return nil
 }
 
 // refreshState sets the state and the instance of a container by its init or, without one,
 // by its dump, as vzctl2_get_env_status in libvzctl does.
-func refreshState(c *nf.Container, l life, dumped func() bool) {
-	had := c.Instance == nf.InstanceStopped || c.Instance == nf.InstanceSuspended
+func refreshState(c *nf.Container, init initState, hasDump func() bool) {
+	rested := c.Instance == nf.InstanceStopped || c.Instance == nf.InstanceSuspended
 	switch {
-	case l.kind == lifeOn && l.instance != "" && l.instance == c.Instance:
-		// the listing still holds
-	case l.kind == lifeOn:
-		c.Instance, c.Unobservable = l.instance, l.why
-		if l.pid != 0 {
+	case init.kind == initRuns && init.instance != "" && init.instance == c.Instance:
+		// the same instance: what List found still holds
+	case init.kind == initRuns:
+		c.Instance, c.Unobservable = init.instance, init.why
+		if init.pid != 0 {
 			c.State = nf.StateRunning
 		}
-	case l.kind == lifeLost && !had:
-		c.Instance, c.Unobservable = "", l.why
-	case had && c.State == nf.StateMounted:
-	case dumped():
+	case init.kind == initLost && !rested:
+		c.Instance, c.Unobservable = "", init.why
+	case rested && c.State == nf.StateMounted:
+	case hasDump():
 		c.State, c.Instance, c.Unobservable = nf.StateSuspended, nf.InstanceSuspended, ""
 	default:
 		c.State, c.Instance, c.Unobservable = nf.StateStopped, nf.InstanceStopped, ""
@@ -253,31 +255,31 @@ func refreshState(c *nf.Container, l life, dumped func() bool) {
 }
 
 // Enter runs f in the network namespace of a running container, as netns.Enter does. It
-// returns nf.ErrGone if the instance has ended, with fs.ErrNotExist if the container does
-// not run at all.
+// returns nf.ErrGone if the instance has ended, and also fs.ErrNotExist if the container
+// does not run at all.
 func (r Runtime) Enter(id, instance string, f func() error) error {
 	if !usableCTID(id) || instance == "" {
 		return fmt.Errorf("cannot enter %q: no such container runs: %w", id, nf.ErrGone)
 	}
-	l := r.life(r.node(), id)
+	init := r.findInit(r.node(), id)
 	switch {
-	case l.kind != lifeOn:
-		return fmt.Errorf("cannot enter container %s: %s: %w: %w", id, l.why, nf.ErrGone, fs.ErrNotExist)
-	case l.instance == "":
-		return fmt.Errorf("cannot enter container %s: %s", id, l.why)
+	case init.kind != initRuns:
+		return fmt.Errorf("cannot enter container %s: %s: %w: %w", id, init.why, nf.ErrGone, fs.ErrNotExist)
+	case init.instance == "":
+		return fmt.Errorf("cannot enter container %s: %s", id, init.why)
 	}
-	dir := filepath.Join(r.proc(), strconv.Itoa(l.pid))
-	looked := false
+	dir := filepath.Join(r.proc(), strconv.Itoa(init.pid))
+	checked := false
 	same := func(ns netns.Identity) error {
-		looked = true
+		checked = true
 		start, err := startTime(dir)
-		if err == nil && r.instance(id, process{pid: l.pid, start: start, ns: ns}) == instance {
+		if err == nil && r.instance(id, process{pid: init.pid, start: start, ns: ns}) == instance {
 			return nil
 		}
-		return fmt.Errorf("cannot enter container %s, which was restarted: %w", id, nf.ErrGone)
+		return fmt.Errorf("cannot enter container %s: it was restarted: %w", id, nf.ErrGone)
 	}
 	err := netns.EnterIf(filepath.Join(dir, "ns/net"), same, f)
-	if !looked && missing(err) {
+	if !checked && missing(err) {
 		return fmt.Errorf("cannot enter container %s: %w: %w", id, nf.ErrGone, err)
 	}
 	return err

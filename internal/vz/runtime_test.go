@@ -7,12 +7,12 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// A namespace is no other runtime's for as long as files tell of its container,
-// whether a program lists it or not.
+// The network namespace of a container belongs to this runtime as long as files show the
+// container, whether a program lists it or not.
 func TestNamespacesOfContainersThatAreNotListed(t *testing.T) {
 	root := t.TempDir()
 	write(t, root, "etc/vz/conf/101.conf", "")
-	link(t, root, "etc/vz/conf/103.conf", "/vz/private/103/ve.conf") // of one that was destroyed
+	link(t, root, "etc/vz/conf/103.conf", "/vz/private/103/ve.conf") // of a container that was destroyed
 	link(t, root, "var/run/netns/101", "/proc/7/ns/net")
 	write(t, root, "var/run/ve/102.init.pid", "8")
 	link(t, root, "var/run/netns/mine", "/proc/9/ns/net")
@@ -26,17 +26,17 @@ func TestNamespacesOfContainersThatAreNotListed(t *testing.T) {
 	}
 	r.Proc = fakeProc(t, map[int]string{7: "102", 8: "101", 9: "0"})
 	if found, _ := r.List(t.Context(), r.Ask(t.Context())); len(found.Namespaces) != 0 {
-		t.Errorf("those of processes that are not the containers': %+v", found)
+		t.Errorf("namespaces of processes that are not the containers': %+v", found)
 	}
 }
 
-// What a listing found of a container that others share a namespace with holds
-// until it is another instance; one that is stopped stays what it is.
+// What List found about a shared network namespace holds as long as the instance does. A
+// container without an instance keeps its state until an init or a dump shows another.
 func TestRefreshState(t *testing.T) {
-	on := life{kind: lifeOn, pid: 7, instance: "boot/101/7"}
+	on := initState{kind: initRuns, pid: 7, instance: "boot/101/7"}
 	for name, test := range map[string]struct {
 		c, want nf.Container
-		l       life
+		l       initState
 		dump    bool
 	}{
 		"the same": {nf.Container{State: "paused", Instance: on.instance}, nf.Container{State: "paused", Instance: on.instance}, on, false},
@@ -45,16 +45,16 @@ func TestRefreshState(t *testing.T) {
 		"restarted": {nf.Container{State: "paused", Instance: "boot/101/6", Unobservable: "x"}, nf.Container{State: "running", Instance: on.instance}, on, false},
 		"started":   {nf.Container{State: "mounted", Instance: "stopped"}, nf.Container{State: "running", Instance: on.instance}, on, false},
 		"unclear": {nf.Container{State: "paused", Instance: on.instance}, nf.Container{State: "paused", Unobservable: "two"},
-			life{kind: lifeOn, why: "two"}, false},
-		"stopped":              {nf.Container{State: "running", Instance: on.instance}, nf.Container{State: "stopped", Instance: "stopped"}, life{}, false},
-		"suspended":            {nf.Container{State: "running", Instance: on.instance}, nf.Container{State: "suspended", Instance: "suspended"}, life{}, true},
-		"suspended for long":   {nf.Container{State: "suspended", Instance: "suspended"}, nf.Container{State: "suspended", Instance: "suspended"}, life{}, true},
-		"its dump was dropped": {nf.Container{State: "suspended", Instance: "suspended"}, nf.Container{State: "stopped", Instance: "stopped"}, life{}, false},
-		"mounted for long":     {nf.Container{State: "mounted", Instance: "stopped"}, nf.Container{State: "mounted", Instance: "stopped"}, life{}, false},
-		"crashed": {nf.Container{State: "running", Instance: on.instance}, nf.Container{State: "running", Unobservable: "gone"},
-			life{kind: lifeLost, why: "gone"}, false},
+			initState{kind: initRuns, why: "two"}, false},
+		"stopped":              {nf.Container{State: "running", Instance: on.instance}, nf.Container{State: "stopped", Instance: "stopped"}, initState{}, false},
+		"suspended":            {nf.Container{State: "running", Instance: on.instance}, nf.Container{State: "suspended", Instance: "suspended"}, initState{}, true},
+		"suspended for long":   {nf.Container{State: "suspended", Instance: "suspended"}, nf.Container{State: "suspended", Instance: "suspended"}, initState{}, true},
+		"its dump was dropped": {nf.Container{State: "suspended", Instance: "suspended"}, nf.Container{State: "stopped", Instance: "stopped"}, initState{}, false},
+		"mounted for long":     {nf.Container{State: "mounted", Instance: "stopped"}, nf.Container{State: "mounted", Instance: "stopped"}, initState{}, false},
+		"crashed": {nf.Container{State: "running", Instance: on.instance}, nf.Container{State: "running", Unobservable: "ended"},
+			initState{kind: initLost, why: "ended"}, false},
 		"stopped, and files are left": {nf.Container{State: "stopped", Instance: "stopped"}, nf.Container{State: "stopped", Instance: "stopped"},
-			life{kind: lifeLost, why: "gone"}, false},
+			initState{kind: initLost, why: "ended"}, false},
 	} {
 		c := test.c
 		refreshState(&c, test.l, func() bool { return test.dump })
@@ -64,30 +64,29 @@ func TestRefreshState(t *testing.T) {
 	}
 }
 
-// One that is said to have no processes, and has an init, was listed in the
-// middle of something; what files say of a process that is not there means
-// nothing then.
-func TestIdentify(t *testing.T) {
-	on := life{kind: lifeOn, pid: 7, instance: "boot/101/7"}
-	lost := life{kind: lifeLost, why: "gone"}
+// A container that is listed as stopped or suspended, but has an init, is in transition. A
+// file that names an ended process then means nothing.
+func TestInstanceOf(t *testing.T) {
+	on := initState{kind: initRuns, pid: 7, instance: "boot/101/7"}
+	lost := initState{kind: initLost, why: "ended"}
 	for _, test := range []struct {
 		state        string
-		l            life
+		l            initState
 		instance     string
 		unobservable string
 	}{
 		{"running", on, on.instance, ""},
 		{"paused", on, on.instance, ""},
-		{"running", lost, "", "gone"},
-		{"stopped", life{why: "none"}, nf.InstanceStopped, ""},
+		{"running", lost, "", "ended"},
+		{"stopped", initState{why: "none"}, nf.InstanceStopped, ""},
 		{"mounted", lost, nf.InstanceStopped, ""},
 		{"suspended", lost, nf.InstanceSuspended, ""},
 		{"stopped", on, on.instance, "it is listed as stopped"},
-		{"suspended", life{kind: lifeOn, why: "two"}, "", "it is listed as suspended"},
+		{"suspended", initState{kind: initRuns, why: "two"}, "", "it is listed as suspended"},
 		{"migrating", on, on.instance, `its state is "migrating"`},
-		{"invalid", life{}, "", `its state is "invalid"`},
+		{"invalid", initState{}, "", `its state is "invalid"`},
 	} {
-		instance, why := identify(test.state, test.l)
+		instance, why := instanceOf(test.state, test.l)
 		if instance != test.instance || !strings.Contains(why, test.unobservable) || (why == "") != (test.unobservable == "") {
 			t.Errorf("%s, %+v: %q, %q", test.state, test.l, instance, why)
 		}

@@ -16,14 +16,14 @@ import (
 // one starts at the root, and none leaves it.
 type tree string
 
-// maxLinks is the most symbolic links of a path, as in path_resolution(7).
+// maxLinks bounds the symbolic links of a path, as in path_resolution(7).
 const maxLinks = 40
 
 // maxFile bounds a file that is read here, in bytes.
 const maxFile = 1 << 20
 
-// resolve returns a path on the node as nfsync itself can open it. It is an error if the
-// path does not exist.
+// resolve returns a path on the node as nfsync itself can open it. It returns an error if
+// the path does not exist.
 func (t tree) resolve(path string) (string, error) {
 	if t == "/" {
 		_, err := os.Stat(path)
@@ -59,8 +59,8 @@ func (t tree) resolve(path string) (string, error) {
 	}
 }
 
-// below returns a path without the root before it, which a link made outside the node may
-// have.
+// below returns a path without the root at its start: a link that was made outside the node
+// may have it.
 func (t tree) below(path string) string { return strings.TrimPrefix(path, string(t)+"/") }
 
 // read reads a file of the node.
@@ -85,7 +85,7 @@ func readFile(path string) ([]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no regular file", path)
+		return nil, fmt.Errorf("%s is not a regular file", path)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err == nil && len(data) > maxFile {

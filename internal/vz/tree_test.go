@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// write makes a file below a directory, and the directories on the way.
+// write makes a file below a directory, and the directories in between.
 func write(t testing.TB, dir, path, text string) {
 	t.Helper()
 	at := filepath.Join(dir, path)
@@ -28,8 +28,8 @@ func link(t testing.TB, dir, path, to string) {
 	}
 }
 
-// The links of a node that is seen below a directory are the node's:
-// path_resolution(7), with the directory as the root.
+// Links below a root are resolved as path_resolution(7) describes, with that directory as
+// the root.
 func TestLinksStayBelowTheRoot(t *testing.T) {
 	outside := t.TempDir()
 	write(t, outside, "secret", "outside")
@@ -72,12 +72,12 @@ func TestLinksStayBelowTheRoot(t *testing.T) {
 	}
 	data, err := tree("/").read(filepath.Join(root, "up"))
 	if err == nil {
-		t.Errorf("the root itself is the kernel's business: %q", data)
+		t.Errorf("with / as the root the kernel resolves the link: %q", data)
 	}
 }
 
-// A program's link is followed as the node follows it, and one that leads nowhere
-// there as it is. Where that makes no difference the program keeps its own name.
+// The link of a program is followed as on the node. One that dangles there is followed as
+// nfsync sees it. If both lead to the same file, the program runs by its own name.
 func TestPrograms(t *testing.T) {
 	outside := t.TempDir()
 	write(t, outside, "wrapper", "outside")
@@ -111,7 +111,7 @@ func TestReadFileOfAnyKind(t *testing.T) {
 	if err := unix.Mkfifo(filepath.Join(dir, "fifo"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{"big": "more than", "fifo": "no regular file"} {
+	for name, want := range map[string]string{"big": "more than", "fifo": "not a regular file"} {
 		if _, err := readFile(filepath.Join(dir, name)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", name, err)
 		}

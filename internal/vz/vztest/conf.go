@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// conf is a container's ve.conf, by the path of the real file.
+// conf is the path of a container's ve.conf, not of the link to it.
 type conf string
 
-// conf finds a container's ve.conf, by the link if there is one: realpath in
-// vzctl2_conf_save, lib/config.c of libvzctl.
+// conf returns a container's ve.conf. It follows the link, as realpath in vzctl2_conf_save
+// does (lib/config.c of libvzctl).
 func (n *Node) conf(id string) conf {
 	path := n.path(confDir, id+".conf")
 	if target, err := os.Readlink(path); err == nil {
@@ -19,8 +19,8 @@ func (n *Node) conf(id string) conf {
 	return conf(path)
 }
 
-// parseLine is parse_line of lib/util.c of libvzctl: no more of a shell's syntax
-// than comments and one pair of double quotes.
+// parseLine reads one line as parse_line does (lib/util.c of libvzctl): of the shell's syntax
+// only comments and one pair of double quotes.
 func parseLine(line string) (key, value string, ok bool) {
 	line = strings.TrimSpace(line)
 	if line == "" || line[0] == '#' {
@@ -30,7 +30,7 @@ func parseLine(line string) (key, value string, ok bool) {
 	return key, strings.TrimPrefix(value, `"`), ok
 }
 
-// get is the value of a key, empty for none; of several lines the last counts
+// get returns the value of a key; empty if there is none. The last line of a key counts
 // (add_conf_data, lib/config.c).
 func (c conf) get(key string) (string, error) {
 	text, err := os.ReadFile(string(c))
@@ -46,28 +46,28 @@ func (c conf) get(key string) (string, error) {
 	return found, nil
 }
 
-// set saves a value: each line of the key in its place, a new key at the end,
-// everything else as it is, by way of a file beside it (vzctl2_conf_save,
-// lib/config.c). A file that does not exist is made.
+// set saves a value, as vzctl2_conf_save does (lib/config.c): it replaces each line of the
+// key, or adds one at the end, and leaves the other lines as they are. It writes a temporary
+// file and renames it. A file that does not exist is created.
 func (c conf) set(key, value string) error {
 	text, err := os.ReadFile(string(c))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	var out strings.Builder
-	stored := false
+	replaced := false
 	for line := range strings.Lines(string(text)) {
 		if k, _, ok := parseLine(line); ok && k == key {
-			line, stored = key+`="`+value+"\"\n", true
+			line, replaced = key+`="`+value+"\"\n", true
 		}
 		out.WriteString(line)
 	}
-	if !stored {
+	if !replaced {
 		out.WriteString(key + `="` + value + "\"\n")
 	}
-	beside := string(c) + ".tmp"
-	if err := os.WriteFile(beside, []byte(out.String()), 0o644); err != nil {
+	temporary := string(c) + ".tmp"
+	if err := os.WriteFile(temporary, []byte(out.String()), 0o644); err != nil {
 		return err
 	}
-	return os.Rename(beside, string(c))
+	return os.Rename(temporary, string(c))
 }

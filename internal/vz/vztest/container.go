@@ -14,38 +14,38 @@ import (
 // Container is a container, a virtual machine or a template to add to a node.
 type Container struct {
 	ID   string // the CTID
-	UUID string // by which the dispatcher knows it; the CTID where that is one, else one is made up
-	Name string // NAME=; where empty the dispatcher names it by its CTID
+	UUID string // of the dispatcher; empty: the CTID if it is a UUID, else a generated one
+	Name string // NAME=; empty: the dispatcher uses the CTID
 
-	Saved    string // NETFILTER= of its ve.conf, empty for none
-	IPTables string // IPTABLES= of its ve.conf, empty for none
+	Saved    string // NETFILTER= of its ve.conf; empty: no such line
+	IPTables string // IPTABLES= of its ve.conf; empty: no such line
 
-	// State is one of vzlist's: running, paused, mounted, suspended or, where
-	// empty, stopped. Any other, such as starting or migrating, is a transition:
-	// prlctl says it, and vzlist what Runs says.
+	// State is a state of vzlist: running, paused, mounted, suspended or stopped; empty:
+	// stopped. Any other state, such as starting or migrating, is a transition: prlctl prints
+	// it, and vzlist prints running if Runs is set, else stopped.
 	State string
 	Runs  bool
-	// Mask is the live mask, or that in the dump, where it is not what the
-	// saved level gives: of a container whose level was changed since its start.
+	// Mask is the live mask, or the one in the dump; nil: that of the saved level. It differs
+	// from that if the level was saved after the start.
 	Mask *uint64
 
-	SharedNet    bool // its init has the node's network namespace
-	Unregistered bool // unknown to the dispatcher
+	SharedNet    bool // its init runs in the node's network namespace
+	Unregistered bool // the dispatcher does not know it
 	Template     bool
-	VM           bool // known to nobody but the dispatcher
+	VM           bool // only the dispatcher knows it
 }
 
 type container struct {
 	Container
-	status     string // of nf's states
-	transition string // the state that prlctl reports instead, in a transition
-	pid        int    // of its init
-	locked     bool
-	swallow    bool // the mask that is written when it starts
-	unable     bool // to start
+	status      string // one of nf's states
+	transition  string // printed by prlctl instead of the status; empty: none
+	pid         int    // of its init; 0: none
+	locked      bool
+	refusesMask bool // the kernel refuses the mask at its starts
+	failsStart  bool
 }
 
-// Add adds containers, in the states that they say.
+// Add adds containers, in their states.
 func (n *Node) Add(list ...Container) {
 	n.t.Helper()
 	n.mu.Lock()
@@ -56,9 +56,9 @@ func (n *Node) Add(list ...Container) {
 }
 
 func (n *Node) add(c Container) error {
-	n.made++
+	n.added++
 	if c.UUID == "" {
-		c.UUID = fmt.Sprintf("c0ffee00-0000-4000-8000-%012d", n.made)
+		c.UUID = fmt.Sprintf("c0ffee00-0000-4000-8000-%012d", n.added)
 		if isUUID(c.ID) {
 			c.UUID = c.ID
 		}
@@ -75,11 +75,11 @@ func (n *Node) add(c Container) error {
 	if err := n.writeConf(added); err != nil {
 		return err
 	}
-	return n.bring(added)
+	return n.enterState(added)
 }
 
-// bring brings a new container into the state that it is to have.
-func (n *Node) bring(c *container) error {
+// enterState brings a new container into its state.
+func (n *Node) enterState(c *container) error {
 	switch c.State {
 	case "", nf.StateStopped:
 		return nil
@@ -89,8 +89,9 @@ func (n *Node) bring(c *container) error {
 	case nf.StateSuspended:
 		return errors.Join(n.launch(c, n.newMask(c)), n.suspend(c))
 	case nf.StateRunning, nf.StatePaused:
+		err := n.launch(c, n.newMask(c))
 		c.status = c.State
-		return n.launchAs(c, c.State)
+		return err
 	}
 	c.transition = c.State
 	if c.Runs {
@@ -99,13 +100,7 @@ func (n *Node) bring(c *container) error {
 	return nil
 }
 
-func (n *Node) launchAs(c *container, status string) error {
-	err := n.launch(c, n.newMask(c))
-	c.status = status
-	return err
-}
-
-// newMask is the mask of a container that is added in the middle of its life.
+// newMask returns the mask of a container that is added as running or suspended.
 func (n *Node) newMask(c *container) uint64 {
 	if c.Mask != nil {
 		return *c.Mask
@@ -113,9 +108,9 @@ func (n *Node) newMask(c *container) uint64 {
 	return n.confMask(c)
 }
 
-// writeConf makes the container's private area and its ve.conf, after
-// etc/ve-basic.conf-sample of vzctl, and links it from the directory of all
-// (lib/util.c and lib/vz.c of libvzctl): an absolute link, in the node's view.
+// writeConf makes the container's private area and its ve.conf, in the format of
+// etc/ve-basic.conf-sample of vzctl. It links to it from the directory of configurations, by
+// an absolute path of the node (lib/util.c and lib/vz.c of libvzctl).
 func (n *Node) writeConf(c *container) error {
 	if err := os.MkdirAll(n.path(privDir, c.ID), 0o755); err != nil {
 		return err
@@ -146,7 +141,7 @@ func (n *Node) writeConf(c *container) error {
 	return os.Symlink(conf, n.path(confDir, c.ID+".conf"))
 }
 
-// get returns the container with that CTID, or fails the test.
+// get returns the container with that CTID. The test fails if there is none.
 func (n *Node) get(id string) *container {
 	n.t.Helper()
 	i := slices.IndexFunc(n.containers, func(c *container) bool { return c.ID == id })
@@ -156,8 +151,8 @@ func (n *Node) get(id string) *container {
 	return n.containers[i]
 }
 
-// on runs an action on a container, as an admin would bring it about.
-func (n *Node) on(id string, act func(*container) error) {
+// do runs an action on a container, as an administrator would.
+func (n *Node) do(id string, act func(*container) error) {
 	n.t.Helper()
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -165,44 +160,43 @@ func (n *Node) on(id string, act func(*container) error) {
 }
 
 // Start starts a stopped container, and resumes a suspended one.
-func (n *Node) Start(id string) { n.t.Helper(); n.on(id, n.start) }
+func (n *Node) Start(id string) { n.t.Helper(); n.do(id, n.start) }
 
 // Stop stops a container.
-func (n *Node) Stop(id string) { n.t.Helper(); n.on(id, n.stop) }
+func (n *Node) Stop(id string) { n.t.Helper(); n.do(id, n.stop) }
 
-// Restart restarts a container: a cold start, also of a suspended one.
-func (n *Node) Restart(id string) { n.t.Helper(); n.on(id, n.restart) }
+// Restart restarts a container cold, even a suspended one.
+func (n *Node) Restart(id string) { n.t.Helper(); n.do(id, n.restart) }
 
 // Suspend suspends a running container to disk.
-func (n *Node) Suspend(id string) { n.t.Helper(); n.on(id, n.suspend) }
+func (n *Node) Suspend(id string) { n.t.Helper(); n.do(id, n.suspend) }
 
-// Resume resumes a suspended one, in a new network namespace.
-func (n *Node) Resume(id string) { n.t.Helper(); n.on(id, n.resume) }
+// Resume resumes a suspended container, in a new network namespace.
+func (n *Node) Resume(id string) { n.t.Helper(); n.do(id, n.resume) }
 
-// Migrate moves a running container to another node and back again: its memory,
-// and with it its mask, comes along, its processes and namespaces are new
-// (vzmigrate dumps and restores).
+// Migrate moves a running container to another node and to this one again. The container has
+// its memory and its mask afterwards, and new processes and namespaces: vzmigrate dumps and
+// restores it.
 func (n *Node) Migrate(id string) {
 	n.t.Helper()
-	n.on(id, func(c *container) error { return errors.Join(n.suspend(c), n.resume(c)) })
+	n.do(id, func(c *container) error { return errors.Join(n.suspend(c), n.resume(c)) })
 }
 
-// Remove destroys a container: nothing is left of it.
-func (n *Node) Remove(id string) { n.t.Helper(); n.on(id, n.remove) }
+// Remove destroys a container with all its files.
+func (n *Node) Remove(id string) { n.t.Helper(); n.do(id, n.remove) }
 
-// Crash ends the container's init behind Virtuozzo's back: its files stay, and
-// the link to its namespace dangles.
+// Crash kills the container's init. Virtuozzo does not notice: the files stay, and the link to
+// the network namespace dangles.
 func (n *Node) Crash(id string) {
 	n.t.Helper()
-	n.on(id, func(c *container) error {
-		n.death(c.pid)
+	n.do(id, func(c *container) error {
+		n.endInit(c.pid)
 		return nil
 	})
 }
 
-// Reboot is a restart of the whole node: every container that runs is stopped
-// and started cold again, and a suspended one stays so. The new boot id is the
-// caller's to make up.
+// Reboot restarts the node: each running container is stopped and started cold, and a
+// suspended one stays suspended. The caller chooses the new boot id.
 func (n *Node) Reboot() {
 	n.t.Helper()
 	n.mu.Lock()
@@ -214,52 +208,52 @@ func (n *Node) Reboot() {
 	}
 }
 
-// SetTransition makes prlctl report a transition, such as starting or migrating; the empty
-// string ends it.
+// SetTransition makes prlctl print a transition as the state of a container, such as starting
+// or migrating. The empty string ends it.
 func (n *Node) SetTransition(id, state string) {
 	n.t.Helper()
-	n.on(id, func(c *container) error { c.transition = state; return nil })
+	n.do(id, func(c *container) error { c.transition = state; return nil })
 }
 
-// Lock lets somebody else hold the container's lock, or not any more: vzctl
-// changes nothing then (vzctl2_env_lock, lib/lock.c).
+// Lock locks or unlocks a container for another operation. vzctl does not change a locked
+// container (vzctl2_env_lock, lib/lock.c).
 func (n *Node) Lock(id string, locked bool) {
 	n.t.Helper()
-	n.on(id, func(c *container) error { c.locked = locked; return nil })
+	n.do(id, func(c *container) error { c.locked = locked; return nil })
 }
 
-// SwallowMask makes the kernel refuse the mask that is written at a container's
-// starts, which libvzctl says to nobody (set_features, lib/env_nsops.c): the
-// container then has the mask of a new ve cgroup, which is that of stateless.
-func (n *Node) SwallowMask(id string, swallow bool) {
+// RefuseMask makes the kernel refuse the mask that libvzctl writes at each start of a
+// container. libvzctl reports no error (set_features, lib/env_nsops.c). The container then has
+// the mask of a new ve cgroup, which is that of stateless.
+func (n *Node) RefuseMask(id string, refuse bool) {
 	n.t.Helper()
-	n.on(id, func(c *container) error { c.swallow = swallow; return nil })
+	n.do(id, func(c *container) error { c.refusesMask = refuse; return nil })
 }
 
 // FailStart makes every start of a container fail.
 func (n *Node) FailStart(id string, fail bool) {
 	n.t.Helper()
-	n.on(id, func(c *container) error { c.unable = fail; return nil })
+	n.do(id, func(c *container) error { c.failsStart = fail; return nil })
 }
 
-// State is what vzlist says of a container.
+// State returns the state of a container, as vzlist prints it.
 func (n *Node) State(id string) (state string) {
 	n.t.Helper()
-	n.on(id, func(c *container) error { state = c.status; return nil })
+	n.do(id, func(c *container) error { state = c.status; return nil })
 	return state
 }
 
-// Pid is that of a container's init; 0 where it has none.
+// Pid returns the process id of a container's init; 0 if it has none.
 func (n *Node) Pid(id string) (pid int) {
 	n.t.Helper()
-	n.on(id, func(c *container) error { pid = c.pid; return nil })
+	n.do(id, func(c *container) error { pid = c.pid; return nil })
 	return pid
 }
 
-// Saved is the level that the container's ve.conf saves, empty for none.
+// Saved returns the level in the container's ve.conf; empty if it has none.
 func (n *Node) Saved(id string) (level string) {
 	n.t.Helper()
-	n.on(id, func(c *container) error {
+	n.do(id, func(c *container) error {
 		var err error
 		level, err = n.conf(c.ID).get("NETFILTER")
 		return err
@@ -267,10 +261,10 @@ func (n *Node) Saved(id string) (level string) {
 	return level
 }
 
-// Mask is the live mask of a running container.
+// Mask returns the live mask of a running container.
 func (n *Node) Mask(id string) (mask uint64) {
 	n.t.Helper()
-	n.on(id, func(c *container) error {
+	n.do(id, func(c *container) error {
 		text, err := os.ReadFile(n.maskFile(c))
 		if err != nil {
 			return err
@@ -281,9 +275,9 @@ func (n *Node) Mask(id string) (mask uint64) {
 	return mask
 }
 
-// RemoveMasks makes the node one of VHS 9: the kernel has no masks, vzlist no
-// field and the programs no option netfilter, though the samples of ve.conf
-// still have a line (libvzctl 12df9f7, vzctl 5a2db74, prlctl a8f8249).
+// RemoveMasks makes the node one of VHS 9: its kernel has no masks, vzlist has no field
+// netfilter, and prlctl and vzctl have no option for it. The samples of ve.conf still have a
+// line (libvzctl 12df9f7, vzctl 5a2db74, prlctl a8f8249).
 func (n *Node) RemoveMasks() {
 	n.t.Helper()
 	n.mu.Lock()
@@ -296,7 +290,7 @@ func (n *Node) RemoveMasks() {
 	}
 }
 
-// isUUID reports whether a text has the form of a UUID, without braces.
+// isUUID reports whether s has the form of a UUID, without braces.
 func isUUID(s string) bool {
 	parts := strings.Split(s, "-")
 	return len(parts) == 5 && len(s) == 36 && strings.Trim(s, "0123456789abcdefABCDEF-") == ""

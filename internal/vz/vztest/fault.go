@@ -2,34 +2,34 @@ package vztest
 
 import "slices"
 
-// Fault is what goes wrong with calls of the programs: with those that the
-// first fields choose, as the others say.
+// Fault makes calls of the programs go wrong. Program, Verb, Arg and Times select the calls;
+// the other fields say what goes wrong.
 type Fault struct {
-	Program string // prlctl, vzctl or vzlist; empty is any
-	Verb    string // the first argument, such as list, set or start; empty is any
-	Arg     string // one that must be among the arguments, such as a CTID; empty is any
-	Times   int    // how many calls, from now on; 0 is all
+	Program string // prlctl, vzctl or vzlist; empty: any
+	Verb    string // the first argument, such as list, set or start; empty: any
+	Arg     string // one of the arguments, such as a CTID; empty: any
+	Times   int    // the number of calls, from now on; 0: all
 
-	// Before runs before the program does anything: what somebody else does at
-	// that moment. It may call the node's methods.
+	// Before runs before the program does anything, for what somebody else does at that
+	// moment. It may call the methods of the node.
 	Before func()
-	// Hang leaves the program without an answer, with a child of its own that
-	// holds its output. Both ignore SIGTERM.
+	// Hang makes the program hang, with a child that holds its output open. Both ignore
+	// SIGTERM.
 	Hang bool
-	// Linger lets the program end and leaves a child of it that holds its output.
+	// Linger makes the program end and leave a child that holds its output open.
 	Linger bool
-	// Skip leaves the work undone; the program then says nothing and exits with
-	// 0, if no other field says otherwise.
+	// Skip makes the program do nothing. It prints nothing and exits with 0, unless other
+	// fields differ.
 	Skip bool
-	// Exit is the exit status instead of the program's own, if it is not 0.
+	// Exit replaces the exit status of the program, unless it is 0.
 	Exit int
-	// Stdout is printed instead of what the program prints, if not empty, and
-	// Stderr beside it.
+	// Stdout replaces the output of the program, unless it is empty. Stderr is added to its
+	// standard error.
 	Stdout, Stderr string
 }
 
-// Misbehave adds a fault. Of several that fit a call the one added last is its.
-// The function that it returns ends it.
+// Misbehave adds a fault and returns a function that removes it. If several faults select a
+// call, the one that was added last applies.
 func (n *Node) Misbehave(f Fault) (end func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -42,10 +42,10 @@ func (n *Node) Misbehave(f Fault) (end func()) {
 	}
 }
 
-// fault is the one that is a call's; the zero Fault is none.
+// fault returns the fault of a call; the zero Fault if there is none.
 func (n *Node) fault(program string, args []string) Fault {
 	for _, f := range slices.Backward(n.faults) {
-		if !f.fits(program, args) {
+		if !f.selects(program, args) {
 			continue
 		}
 		if f.Times > 0 {
@@ -58,14 +58,14 @@ func (n *Node) fault(program string, args []string) Fault {
 	return Fault{}
 }
 
-func (f *Fault) fits(program string, args []string) bool {
+func (f *Fault) selects(program string, args []string) bool {
 	return (f.Program == "" || f.Program == program) &&
 		(f.Verb == "" || len(args) > 0 && args[0] == f.Verb) &&
 		(f.Arg == "" || slices.Contains(args, f.Arg))
 }
 
-// spoil is what the program says instead of its own answer.
-func (f *Fault) spoil(r reply) reply {
+// apply returns the reply of a program with the fault applied.
+func (f *Fault) apply(r reply) reply {
 	r.Linger = f.Linger
 	if f.Exit != 0 {
 		r.Exit = f.Exit
@@ -77,17 +77,17 @@ func (f *Fault) spoil(r reply) reply {
 	return r
 }
 
-// StopDispatcher stops prl-disp.service: no prlctl works, whatever its verb,
-// and vzctl and vzlist do, which need it not.
+// StopDispatcher stops prl-disp.service. prlctl then fails for every verb; vzctl and vzlist do
+// not need it.
 func (n *Node) StopDispatcher() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.down = true
+	n.dispatcherDown = true
 }
 
-// StartDispatcher starts it again.
+// StartDispatcher starts prl-disp.service again.
 func (n *Node) StartDispatcher() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.down = false
+	n.dispatcherDown = false
 }

@@ -15,12 +15,11 @@ import (
 	"syscall"
 )
 
-// socketFile names, below the root, the socket of the node that the programs
-// there belong to.
+// socketFile is a file below the root. It has the path of the socket of the node.
 const socketFile = ".vztest"
 
-// Main becomes the program that this binary was started as, if it was started
-// as one of a node, and does not return then.
+// Main runs the program that this binary was started as, by its name, and exits. It returns if
+// the name is not that of a program of a node.
 func Main() {
 	if _, known := tools[filepath.Base(os.Args[0])]; !known {
 		return
@@ -33,16 +32,17 @@ func Main() {
 	syscall.Exit(code) // at once: os.Exit waits a second for the race detector
 }
 
-// request is what a program tells its node, and reply what the node answers.
+// request is the message from a program to its node, and reply that from the node.
 type request struct{ Args []string }
 
 type reply struct {
 	Stdout, Stderr string
 	Exit           int
-	Hang           bool // with a child of its own, until somebody ends both
-	Linger         bool // ends, without such a child
+	Hang           bool // do not end, and start a child
+	Linger         bool // end, and leave a child
 }
 
+// runTool sends the arguments to the node, prints its reply, and returns the exit status.
 func runTool(args []string) (int, error) {
 	conn, err := dial(args[0])
 	if err != nil {
@@ -58,7 +58,7 @@ func runTool(args []string) (int, error) {
 	}
 	if r.Hang || r.Linger {
 		signal.Ignore(syscall.SIGTERM, syscall.SIGINT)
-		child, err := bear(conn)
+		child, err := startChild(conn)
 		if err != nil {
 			return 0, err
 		}
@@ -71,7 +71,7 @@ func runTool(args []string) (int, error) {
 	return r.Exit, errors.Join(outErr, errErr)
 }
 
-// dial connects to the node in whose root the program lies.
+// dial connects to the node that has the program in its root.
 func dial(program string) (*net.UnixConn, error) {
 	path, err := exec.LookPath(program)
 	if err != nil {
@@ -83,15 +83,14 @@ func dial(program string) (*net.UnixConn, error) {
 			return net.DialUnix("unix", nil, &net.UnixAddr{Name: strings.TrimSpace(string(socket)), Net: "unix"})
 		}
 		if dir == filepath.Dir(dir) || dir == "." {
-			return nil, fmt.Errorf("%s lies in no node's root", path)
+			return nil, fmt.Errorf("%s is not in the root of a node", path)
 		}
 	}
 }
 
-// bear starts a child that holds the program's output and does nothing until it
-// is killed, as of programs that have started others. It ends with the node at
-// the latest, when the other end of the connection is closed.
-func bear(conn *net.UnixConn) (*exec.Cmd, error) {
+// startChild starts a child that holds the program's output open until it is killed. It ends
+// with the node at the latest, when the node closes the connection.
+func startChild(conn *net.UnixConn) (*exec.Cmd, error) {
 	file, err := conn.File()
 	if err != nil {
 		return nil, err
@@ -102,6 +101,6 @@ func bear(conn *net.UnixConn) (*exec.Cmd, error) {
 	if err := child.Start(); err != nil {
 		return nil, err
 	}
-	_, err = conn.Write([]byte{0}) // says that both are there
+	_, err = conn.Write([]byte{0}) // both processes run
 	return child, err
 }

@@ -6,8 +6,8 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// The masks of modules with those that they need (lib/include/linux/vziptable_defs.h
-// of libvzctl).
+// The masks of modules with their dependencies (lib/include/linux/vziptable_defs.h of
+// libvzctl).
 const (
 	maskTables       = 1 << 0                         // VE_IP_IPTABLES
 	maskFilter       = 1<<1 | maskTables              // VE_IP_FILTER
@@ -28,8 +28,8 @@ const (
 	maskAll          = ^uint64(0)                     // VE_IP_ALL
 )
 
-// levelMasks are those of _g_netfilter in lib/iptables.c of libvzctl. The room
-// under test has its own table, and its numbers.
+// levelMasks has the masks of _g_netfilter in lib/iptables.c of libvzctl. It does not use the
+// table of the code under test.
 var levelMasks = map[string]uint64{
 	nf.LevelDisabled.String():  0,
 	nf.LevelStateless.String(): maskStateless | maskStateless6,
@@ -37,8 +37,8 @@ var levelMasks = map[string]uint64{
 	nf.LevelFull.String():      maskAll,
 }
 
-// moduleMasks are what the names of IPTABLES= allow: most matches and targets no
-// more than the tables (_g_iptables in lib/iptables.c of libvzctl).
+// moduleMasks has the masks of the names in IPTABLES=. Most matches and targets have that of
+// ip_tables (_g_iptables in lib/iptables.c of libvzctl).
 var moduleMasks = map[string]uint64{
 	"ip_tables": maskTables, "iptable_filter": maskFilter, "iptable_mangle": maskMangle,
 	"ipt_limit": maskTables, "ipt_multiport": maskTables, "ipt_tos": maskTables, "ipt_TOS": maskTables,
@@ -49,9 +49,8 @@ var moduleMasks = map[string]uint64{
 	"iptable_nat": maskNAT, "ip_nat_ftp": maskNATFTP, "ip_nat_irc": maskNATIRC,
 }
 
-// confMask is the mask that libvzctl writes at a start: that of NETFILTER=, else
-// that of IPTABLES=, else VE_IP_DEFAULT (get_ipt_mask, lib/iptables.c). A level
-// that is none is as if it were not there.
+// confMask returns the mask that libvzctl writes at a start: that of NETFILTER=, else that of
+// IPTABLES=, else VE_IP_DEFAULT (get_ipt_mask, lib/iptables.c). An unknown level is ignored.
 func (n *Node) confMask(c *container) uint64 {
 	conf := n.conf(c.ID)
 	level, _ := conf.get("NETFILTER")
@@ -65,8 +64,8 @@ func (n *Node) confMask(c *container) uint64 {
 	return maskDefault
 }
 
-// modulesMask skips names that it does not know (parse_ipt, lib/iptables.c;
-// LIST_DELIMITERS are tab, space and comma).
+// modulesMask returns the mask of a list of names. Unknown names are skipped (parse_ipt,
+// lib/iptables.c; LIST_DELIMITERS are tab, space and comma).
 func modulesMask(names string) uint64 {
 	var mask uint64
 	for _, name := range strings.FieldsFunc(names, func(r rune) bool { return strings.ContainsRune("\t ,", r) }) {
@@ -75,16 +74,16 @@ func modulesMask(names string) uint64 {
 	return mask
 }
 
-// normalize is what the kernel makes of a mask that is written: bits 26 to 30
-// follow those that have the same meaning for IPv4 or the old name
-// (ve_setup_iptables_mask, kernel/ve/ve.c). The mask of full comes back as it was.
+// normalize returns a mask as the kernel stores it: each of bits 26 to 30 is a copy of the bit
+// for IPv4, or for the old name of the module (ve_setup_iptables_mask, kernel/ve/ve.c). The
+// mask of full is stored as it is.
 func normalize(mask uint64) uint64 {
-	for _, twin := range []struct{ of, bit uint64 }{
+	for _, copied := range []struct{ from, bit uint64 }{
 		{1 << 0, 1 << 26}, {1 << 1, 1 << 27}, {1 << 2, 1 << 28}, {1 << 20, 1 << 29}, {1 << 14, 1 << 30},
 	} {
-		mask &^= twin.bit
-		if mask&twin.of != 0 {
-			mask |= twin.bit
+		mask &^= copied.bit
+		if mask&copied.from != 0 {
+			mask |= copied.bit
 		}
 	}
 	return mask

@@ -12,27 +12,27 @@ import (
 	"testing"
 )
 
-// Node is a node of Virtuozzo 7. Its methods may be called while programs run.
+// Node is a simulated node of Virtuozzo 7. Its methods may be called while programs run.
 type Node struct {
 	t      testing.TB
 	root   string
 	socket *net.UnixListener
-	nursery
+	inits
 
-	mu         sync.Mutex
-	containers []*container
-	made       int // containers ever added, for their UUIDs
-	noMasks    bool
-	down       bool // the dispatcher
-	faults     []*Fault
-	calls      [][]string
-	hung       map[net.Conn]chan struct{} // closed when the call does not hang any more
-	hangs      chan struct{}              // one for each that began to hang
-	ended      bool
+	mu             sync.Mutex
+	containers     []*container
+	added          int // the number of containers ever added, for their UUIDs
+	noMasks        bool
+	dispatcherDown bool
+	faults         []*Fault
+	calls          [][]string
+	hung           map[net.Conn]chan struct{} // closed when the call ends
+	hangs          chan struct{}              // one element for each call that began to hang
+	ended          bool
 }
 
-// New makes a node without containers. It ends with the test, and so does every
-// process on it, even one of a test that panics.
+// New makes a node without containers. The node and its processes end with the test, even if
+// the test panics.
 func New(t testing.TB) *Node {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "vz") // short: a socket's path has at most 107 bytes
@@ -42,8 +42,8 @@ func New(t testing.TB) *Node {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	n := &Node{t: t, root: filepath.Join(dir, "root"), hung: map[net.Conn]chan struct{}{}, hangs: make(chan struct{}, 1000)}
 	n.must(n.makeRoot())
-	n.nursery.open()
-	t.Cleanup(n.nursery.close)
+	n.inits.open()
+	t.Cleanup(n.inits.close)
 	n.socket, err = net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "socket"), Net: "unix"})
 	n.must(err)
 	n.must(os.WriteFile(filepath.Join(n.root, socketFile), []byte(filepath.Join(dir, "socket")), 0o600))
@@ -57,31 +57,30 @@ func New(t testing.TB) *Node {
 	return n
 }
 
-// Root is below what everything of Virtuozzo is, as --vz-root has it.
+// Root returns the root of the files and programs of Virtuozzo, as for --vz-root.
 func (n *Node) Root() string { return n.root }
 
-// Proc is a procfs with the init processes as the Virtuozzo kernel shows them:
-// their status says which container they are in (envID). Everything else there
-// is the real one's.
+// Proc returns the path of a procfs with the init processes, as the Virtuozzo kernel shows
+// them: their status has the CTID of their container (envID). Their other files are those of
+// the real procfs.
 func (n *Node) Proc() string { return filepath.Join(filepath.Dir(n.root), "proc") }
 
-// Calls are the command lines of the programs that ran so far, in order of their
-// start; the first word of each is the program's name without a directory.
+// Calls returns the command lines of the programs that ran, in the order of their starts. The
+// first word of each is the name of the program, without a directory.
 func (n *Node) Calls() [][]string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return slices.Clone(n.calls)
 }
 
-// ForgetCalls makes Calls begin anew.
+// ForgetCalls empties the list of Calls.
 func (n *Node) ForgetCalls() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.calls = nil
 }
 
-// Run runs a program as an admin would, which is no call that Calls has and
-// nothing that Misbehave is about.
+// Run runs a program as an administrator would. Calls does not list it, and no Fault applies.
 func (n *Node) Run(program string, args ...string) (stdout, stderr string, exit int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -89,9 +88,9 @@ func (n *Node) Run(program string, args ...string) (stdout, stderr string, exit 
 	return r.Stdout, r.Stderr, r.Exit
 }
 
-// WaitHang waits until one more call hangs, or lingers, with its child. It is
-// false if the context ends first.
-func (n *Node) WaitHang(ctx context.Context) bool {
+// AwaitHang waits until one more call hangs or lingers, with its child. It returns false if the
+// context ends first.
+func (n *Node) AwaitHang(ctx context.Context) bool {
 	select {
 	case <-n.hangs:
 		return true
@@ -100,9 +99,9 @@ func (n *Node) WaitHang(ctx context.Context) bool {
 	}
 }
 
-// WaitHung waits until no call hangs or lingers any more: each was killed, and
-// so was the child that it had. It is false if the context ends first.
-func (n *Node) WaitHung(ctx context.Context) bool {
+// AwaitNoHang waits until each call that hangs or lingers has ended, with its child. It returns
+// false if the context ends first.
+func (n *Node) AwaitNoHang(ctx context.Context) bool {
 	n.mu.Lock()
 	hung := slices.Collect(maps.Values(n.hung))
 	n.mu.Unlock()
@@ -116,6 +115,7 @@ func (n *Node) WaitHung(ctx context.Context) bool {
 	return true
 }
 
+// must fails the test on an error.
 func (n *Node) must(err error) {
 	n.t.Helper()
 	if err != nil {
@@ -123,13 +123,13 @@ func (n *Node) must(err error) {
 	}
 }
 
-// path is a path of the node's, below the root.
+// path returns a path below the root.
 func (n *Node) path(elements ...string) string {
 	return filepath.Join(n.root, filepath.Join(elements...))
 }
 
-// The places of the node's files: VZ_ENV_CONF_DIR, VZCTL_VE_RUN_DIR and the
-// others are in include/vztypes.h of libvzctl, the links to the namespaces in
+// The directories of the node. VZ_ENV_CONF_DIR, VZCTL_VE_RUN_DIR and others are in
+// include/vztypes.h of libvzctl; that of the links to network namespaces is in
 // lib/env_nsops.c.
 const (
 	confDir   = "etc/vz/conf"
@@ -139,8 +139,8 @@ const (
 	cgroupDir = "sys/fs/cgroup/ve"
 )
 
-// cgroupMounts is /proc/mounts, with the ve hierarchy among others: cgroup v1,
-// which libvzctl finds by its option (lib/cgroup.c).
+// cgroupMounts is the content of /proc/mounts, with the ve hierarchy of cgroup v1 among
+// others. libvzctl finds it by its mount option (lib/cgroup.c).
 const cgroupMounts = `rootfs / rootfs rw 0 0
 proc /proc proc rw,nosuid,nodev,noexec,relatime 0 0
 tmpfs /sys/fs/cgroup tmpfs ro,nosuid,nodev,noexec,mode=755 0 0
@@ -150,7 +150,7 @@ cgroup /sys/fs/cgroup/ve cgroup rw,nosuid,nodev,noexec,relatime,ve 0 0
 cgroup /sys/fs/cgroup/memory cgroup rw,nosuid,nodev,noexec,relatime,memory 0 0
 `
 
-// tools are the programs and where Virtuozzo's packages install them.
+// tools has the directories into which Virtuozzo's packages install the programs.
 var tools = map[string]string{
 	"prlctl": "usr/bin",
 	"vzctl":  "usr/sbin",
@@ -168,16 +168,16 @@ func (n *Node) makeRoot() error {
 		return err
 	}
 	for tool, dir := range tools {
-		if err := place(self, n.path(dir, tool)); err != nil {
+		if err := install(self, n.path(dir, tool)); err != nil {
 			return err
 		}
 	}
 	return os.WriteFile(n.path("proc/mounts"), []byte(cgroupMounts), 0o644)
 }
 
-// place makes the program be at a path: a symbolic link would lead out of the
-// node's root.
-func place(program, path string) error {
+// install links or copies a program to a path. A symbolic link would leave the root of the
+// node.
+func install(program, path string) error {
 	if os.Link(program, path) == nil {
 		return nil
 	}
@@ -199,11 +199,12 @@ func (n *Node) serve(served *sync.WaitGroup) {
 	}
 }
 
+// answer answers one program.
 func (n *Node) answer(conn net.Conn) {
 	defer func() { _ = conn.Close() }()
 	var q request
 	if err := json.NewDecoder(conn).Decode(&q); err != nil || len(q.Args) == 0 {
-		n.t.Errorf("vztest: a program said %v, %v", q.Args, err)
+		n.t.Errorf("vztest: a program sent %v, %v", q.Args, err)
 		return
 	}
 	r := n.call(filepath.Base(q.Args[0]), q.Args[1:])
@@ -211,11 +212,11 @@ func (n *Node) answer(conn net.Conn) {
 		n.hold(conn, r)
 		return
 	}
-	// A program that was killed meanwhile hears nothing.
+	// The error of a program that was killed meanwhile does not matter.
 	_ = json.NewEncoder(conn).Encode(r)
 }
 
-// hold keeps a connection until nobody is at its other end.
+// hold keeps a connection open until the program and its child have ended.
 func (n *Node) hold(conn net.Conn, r reply) {
 	done := make(chan struct{})
 	defer close(done)
@@ -227,7 +228,7 @@ func (n *Node) hold(conn net.Conn, r reply) {
 	n.hung[conn] = done
 	n.mu.Unlock()
 	if json.NewEncoder(conn).Encode(r) == nil {
-		if _, err := conn.Read(make([]byte, 1)); err == nil { // the program has its child
+		if _, err := conn.Read(make([]byte, 1)); err == nil { // the child runs
 			n.hangs <- struct{}{}
 			_, _ = conn.Read(make([]byte, 1))
 		}
@@ -237,7 +238,7 @@ func (n *Node) hold(conn net.Conn, r reply) {
 	n.mu.Unlock()
 }
 
-// endHung lets every call that still hangs end.
+// endHung ends every call that hangs.
 func (n *Node) endHung() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -247,7 +248,7 @@ func (n *Node) endHung() {
 	}
 }
 
-// call is one run of a program, with whatever is made to go wrong with it.
+// call records a call of a program and performs it, with its fault.
 func (n *Node) call(program string, args []string) reply {
 	n.mu.Lock()
 	n.calls = append(n.calls, append([]string{program}, args...))
@@ -265,10 +266,10 @@ func (n *Node) call(program string, args []string) reply {
 	if !fault.Skip {
 		r = n.perform(program, args)
 	}
-	return fault.spoil(r)
+	return fault.apply(r)
 }
 
-// perform does what the program does.
+// perform does what a program does.
 func (n *Node) perform(program string, args []string) reply {
 	var r reply
 	var out, errs output

@@ -2,26 +2,27 @@ package vztest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
-// output is what a program prints to one of its two streams.
+// output collects what a program prints to one of its two streams.
 type output struct{ strings.Builder }
 
 func (o *output) printf(format string, args ...any) {
 	_, _ = fmt.Fprintf(o, format, args...) // a Builder does not fail
 }
 
-// options are the arguments of a program, as getopt_long(3) has them: options
-// and operands in any order.
+// options has the arguments of a program, as getopt_long(3) parses them: options and operands
+// in any order.
 type options struct {
-	flags    map[string]string // by name without dashes; those without a value have the empty one
+	flags    map[string]string // values by option, with its dashes; empty for options without one
 	operands []string
-	unknown  string // the first that is no option
+	unknown  string // the first unknown option
 }
 
-// parseOptions takes the names of the options that have a value and of those
-// that have none. Single letters can stand together.
+// parseOptions parses arguments. withValue lists the options with a value, without those that
+// have none. Single letters may be joined, as in -aj.
 func parseOptions(args []string, withValue, without string) options {
 	o := options{flags: map[string]string{}}
 	values, flags := strings.Fields(withValue), strings.Fields(without)
@@ -30,27 +31,27 @@ func parseOptions(args []string, withValue, without string) options {
 		switch {
 		case !strings.HasPrefix(name, "-") || name == "-":
 			o.operands = append(o.operands, args[i])
-		case has(values, name) && given:
+		case slices.Contains(values, name) && given:
 			o.flags[name] = value
-		case has(values, name) && i+1 < len(args):
+		case slices.Contains(values, name) && i+1 < len(args):
 			i++
 			o.flags[name] = args[i]
-		case has(flags, name) && !given:
+		case slices.Contains(flags, name) && !given:
 			o.flags[name] = ""
-		case !o.letters(flags, name) && o.unknown == "":
+		case !o.parseLetters(flags, name) && o.unknown == "":
 			o.unknown = args[i]
 		}
 	}
 	return o
 }
 
-// letters takes letters that stand together, and is false if one is unknown.
-func (o *options) letters(flags []string, word string) bool {
+// parseLetters parses joined single letters. It returns false if one is unknown.
+func (o *options) parseLetters(flags []string, word string) bool {
 	if strings.HasPrefix(word, "--") || len(word) < 3 {
 		return false
 	}
 	for _, letter := range word[1:] {
-		if !has(flags, "-"+string(letter)) {
+		if !slices.Contains(flags, "-"+string(letter)) {
 			return false
 		}
 		o.flags["-"+string(letter)] = ""
@@ -58,16 +59,7 @@ func (o *options) letters(flags []string, word string) bool {
 	return true
 }
 
-func has(list []string, name string) bool {
-	for _, l := range list {
-		if l == name {
-			return true
-		}
-	}
-	return false
-}
-
-// given reports whether one of the names of an option was given.
+// given reports whether an option was given, by any of its names.
 func (o *options) given(names ...string) bool {
 	for _, name := range names {
 		if _, ok := o.flags[name]; ok {
@@ -77,7 +69,7 @@ func (o *options) given(names ...string) bool {
 	return false
 }
 
-// value is that of the first name that was given.
+// value returns the value of an option, by the first of its names that was given.
 func (o *options) value(names ...string) string {
 	for _, name := range names {
 		if v, ok := o.flags[name]; ok {

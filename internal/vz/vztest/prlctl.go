@@ -8,16 +8,16 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// The exit statuses of prlctl (prlerr2exitcode, src/Utils.cpp): what does not
-// fit into a byte is 255.
+// The exit statuses of prlctl (prlerr2exitcode, src/Utils.cpp). An error code that does not fit
+// into a byte becomes 255.
 const (
 	prlUsage        = 1
 	prlNoDispatcher = 253
 	prlError        = 255
 )
 
-// prlctl is main of src/PrlCtl.cpp: the command line is read first, then the
-// dispatcher is asked.
+// prlctl models main of src/PrlCtl.cpp, which parses the command line before it connects to the
+// dispatcher.
 func (n *Node) prlctl(out, errs *output, args []string) int {
 	if len(args) == 0 {
 		errs.printf("Usage: prlctl ACTION <ID | NAME> [OPTIONS]\n")
@@ -25,26 +25,25 @@ func (n *Node) prlctl(out, errs *output, args []string) int {
 	}
 	verbs := map[string]func(out, errs *output, args []string) int{
 		"list": n.prlctlList, "set": n.prlctlSet,
-		"start": n.prlctlLife, "stop": n.prlctlLife, "restart": n.prlctlLife, "suspend": n.prlctlLife, "resume": n.prlctlLife,
+		"start": n.prlctlAction, "stop": n.prlctlAction, "restart": n.prlctlAction, "suspend": n.prlctlAction, "resume": n.prlctlAction,
 	}
 	verb := verbs[args[0]]
 	if verb == nil {
 		errs.printf("Unrecognized action: %s\n", args[0])
 		return prlUsage
 	}
-	// Whatever becomes of the call.
-	if args[0] != "list" {
+	if args[0] != "list" { // even if the call fails
 		errs.printf("WARNING: prlctl %s is deprecated and will be removed in one of the next releases.\n", args[0])
 	}
-	if n.down {
+	if n.dispatcherDown {
 		errs.printf("Login failed: Unable to connect to the dispatcher. Make sure that it is running and try again.\n")
 		return prlNoDispatcher
 	}
 	return verb(out, errs, args)
 }
 
-// registered finds what the dispatcher knows by its UUID, with or without
-// braces, or its name: a CTID is no name unless the name is the CTID (main,
+// registered finds a container or virtual machine of the dispatcher by its UUID, with or
+// without braces, or by its name. A CTID counts only if it is also the name (main,
 // src/PrlCtl.cpp; get_vm_config, src/PrlSrv.cpp).
 func (n *Node) registered(id string, errs *output) *container {
 	plain := strings.Trim(id, "{}")
@@ -57,8 +56,7 @@ func (n *Node) registered(id string, errs *output) *container {
 	return nil
 }
 
-// prlName is what the dispatcher calls a container: NAME= of its ve.conf, else
-// its CTID.
+// prlName returns the dispatcher's name of a container: NAME= of its ve.conf, else its CTID.
 func (n *Node) prlName(c *container) string {
 	if c.VM {
 		return cmp.Or(c.Name, c.ID)
@@ -97,10 +95,9 @@ func (n *Node) prlctlSet(out, errs *output, args []string) int {
 	return 0
 }
 
-// prlctlNetfilter is PrlVm::set_netfilter (src/PrlVm.cpp), and what the
-// dispatcher makes of it: it asks libvzctl, which saves the level of a container
-// that is paused and says that it could not be applied (CVzHelper.cpp of
-// prl-disp-service).
+// prlctlNetfilter models PrlVm::set_netfilter (src/PrlVm.cpp) and the dispatcher, which calls
+// libvzctl. That saves the level of a paused container, and returns an error since it cannot
+// apply it (CVzHelper.cpp of prl-disp-service).
 func (n *Node) prlctlNetfilter(errs *output, c *container, level string) int {
 	switch {
 	case c.VM:
@@ -127,8 +124,8 @@ func (n *Node) prlctlNetfilter(errs *output, c *container, level string) int {
 	return 0
 }
 
-// prlctlLife starts, stops and so on. vzctl's exit status goes through.
-func (n *Node) prlctlLife(out, errs *output, args []string) int {
+// prlctlAction starts, stops, restarts, suspends or resumes. It returns vzctl's exit status.
+func (n *Node) prlctlAction(out, errs *output, args []string) int {
 	o := parseOptions(args[1:], "", "--kill --noforce --fast --wait")
 	if o.unknown != "" || len(o.operands) != 1 {
 		errs.printf("Unrecognized option: %s\n", o.unknown)
@@ -143,25 +140,24 @@ func (n *Node) prlctlLife(out, errs *output, args []string) int {
 		return prlError
 	}
 	done := map[string]string{"start": "started", "stop": "stopped", "restart": "restarted", "suspend": "suspended", "resume": "resumed"}
-	var said output
-	if code := n.vzctlLife(&said, &said, args[0], c); code != 0 || args[0] == "stop" && strings.Contains(said.String(), notRunning) {
-		errs.printf("Failed to %s the CT: %s", args[0], said.String())
+	var messages output
+	if code := n.vzctlAction(&messages, &messages, args[0], c); code != 0 || args[0] == "stop" && strings.Contains(messages.String(), notRunning) {
+		errs.printf("Failed to %s the CT: %s", args[0], messages.String())
 		return code
 	}
 	out.printf("The CT has been successfully %s.\n", done[args[0]])
 	return 0
 }
 
-// prlField is one that this prlctl knows.
+// prlField is a field of prlctl list.
 type prlField struct {
 	name, header string
-	hidden       bool // from -L
+	hidden       bool // not listed by -L
 	get          func(*Node, *container) string
 }
 
-// prlFields are a part of vm_field_tbl of src/PrlList.cpp, in its order. There is
-// none for the level. The UUID loses its braces in JSON where it is asked for as
-// uuid, not by its other names.
+// prlFields has some fields of vm_field_tbl of src/PrlList.cpp, in its order. None is the
+// level. In JSON the field uuid has no braces; the other names of the UUID have them.
 var prlFields = []prlField{
 	{"uuid", "UUID", false, braced},
 	{"id", "UUID", true, braced},
@@ -176,8 +172,8 @@ var prlFields = []prlField{
 	{"type", "T", false, func(_ *Node, c *container) string { return prlType(c) }},
 }
 
-// fieldsOf finds fields by their names, and says which one is unknown.
-func fieldsOf(order string) (fields []prlField, unknown string) {
+// findFields returns fields by their names, or the first unknown name.
+func findFields(order string) (fields []prlField, unknown string) {
 	for name := range strings.SplitSeq(order, ",") {
 		i := slices.IndexFunc(prlFields, func(f prlField) bool { return f.name == name })
 		if i < 0 {

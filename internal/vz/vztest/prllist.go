@@ -8,7 +8,7 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// prlctlList is PrlSrv::list_vm (src/PrlList.cpp).
+// prlctlList models PrlSrv::list_vm (src/PrlList.cpp).
 func (n *Node) prlctlList(out, errs *output, args []string) int {
 	o := parseOptions(args[1:], "-o --output -s --sort --vmtype", "-a --all -L -S --stopped -t --template -j --json -i --info -f --full -H --no-header")
 	if o.unknown != "" {
@@ -23,12 +23,12 @@ func (n *Node) prlctlList(out, errs *output, args []string) int {
 		}
 		return 0
 	}
-	fields, unknown := fieldsOf(cmp.Or(o.value("-o", "--output"), "uuid,status,ip_configured,type,name"))
+	fields, unknown := findFields(cmp.Or(o.value("-o", "--output"), "uuid,status,ip_configured,type,name"))
 	if unknown != "" && !o.given("-i", "--info") {
 		errs.printf("Unknown field: %s\n", unknown)
 		return prlUsage
 	}
-	list := n.prlListed(&o, errs)
+	list := n.prlSelect(&o, errs)
 	switch {
 	case list == nil:
 		return prlError
@@ -42,10 +42,10 @@ func (n *Node) prlctlList(out, errs *output, args []string) int {
 	return 0
 }
 
-// prlListed is what is listed, sorted by the first field that was asked for, by
-// name if none was: running ones, with -a all, and templates only with -t. It is
-// nil where the one that was asked for does not exist.
-func (n *Node) prlListed(o *options, errs *output) []*container {
+// prlSelect returns the containers and virtual machines to list: the running ones, all with
+// -a, and templates only with -t. They are sorted by the first field of -o, or by name. It
+// returns nil if the one that the operand names does not exist.
+func (n *Node) prlSelect(o *options, errs *output) []*container {
 	if len(o.operands) > 0 {
 		if c := n.registered(o.operands[0], errs); c != nil {
 			return []*container{c}
@@ -70,11 +70,11 @@ func (n *Node) prlListed(o *options, errs *output) []*container {
 	return list
 }
 
-// prlEscape is how src/PrlOutFormatter.cpp escapes: a few characters. Any other
-// control character stays as it is, which is no JSON.
+// prlEscape escapes the characters that src/PrlOutFormatter.cpp escapes. It leaves other
+// control characters as they are, so that the output is not JSON.
 var prlEscape = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\t", `\t`, "\b", `\b`, "\f", `\f`, "\r", `\r`)
 
-// prlJSON writes its JSON by hand, as src/PrlOutFormatter.cpp does.
+// prlJSON writes JSON by hand, as src/PrlOutFormatter.cpp does.
 func (n *Node) prlJSON(out *output, list []*container, fields []prlField) {
 	out.printf("[")
 	for i, c := range list {
@@ -112,8 +112,8 @@ func (n *Node) prlText(out *output, list []*container, fields []prlField, header
 	}
 }
 
-// prlInfo is the part of PrlVm::append_configuration (src/PrlVm.cpp) that
-// matters: the level of a container is in it with -f, and only if one is saved.
+// prlInfo models a part of PrlVm::append_configuration (src/PrlVm.cpp). With -f it has the level
+// of a container, if one is saved.
 func (n *Node) prlInfo(out *output, list []*container, full, asJSON bool) {
 	if !asJSON {
 		out.printf("INFO\n")

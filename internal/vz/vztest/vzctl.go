@@ -22,7 +22,7 @@ const (
 
 const notRunning = "Container is not running"
 
-// vzctl is main of src/vzctl.c. It needs no dispatcher.
+// vzctl models main of src/vzctl.c. It needs no dispatcher.
 func (n *Node) vzctl(out, errs *output, args []string) int {
 	aliases := map[string]string{
 		"start": "start", "stop": "stop", "restart": "restart", "status": "status", "set": "set",
@@ -53,19 +53,19 @@ func (n *Node) vzctl(out, errs *output, args []string) int {
 	}
 	c := n.configured(id)
 	if c == nil {
-		if verb == "stop" { // the one verb here that does not look for the file
+		if verb == "stop" { // the only verb here that does not require the file
 			errs.printf("%s\n", notRunning)
 			return 0
 		}
 		errs.printf("Container configuration file does not exist\n")
 		return vzNoConfig
 	}
-	return n.vzctlLife(out, errs, verb, c)
+	return n.vzctlAction(out, errs, verb, c)
 }
 
-// ctid is the CTID that an argument stands for: any number or UUID is one,
-// whether there is such a container or not; anything else is a name
-// (vzctl2_parse_ctid, vzctl2_get_envid_by_name).
+// ctid returns the CTID that an argument names. Any number or UUID is a CTID, even if no
+// container has it. Anything else is the name of a container (vzctl2_parse_ctid,
+// vzctl2_get_envid_by_name).
 func (n *Node) ctid(arg string) (string, bool) {
 	if strings.Trim(arg, "0123456789") == "" && arg != "" || isUUID(strings.Trim(arg, "{}")) {
 		return strings.Trim(arg, "{}"), true
@@ -78,6 +78,7 @@ func (n *Node) ctid(arg string) (string, bool) {
 	return "", false
 }
 
+// configured returns the container with that CTID; nil if there is none.
 func (n *Node) configured(id string) *container {
 	for _, c := range n.containers {
 		if c.ID == id && !c.VM {
@@ -87,8 +88,8 @@ func (n *Node) configured(id string) *container {
 	return nil
 }
 
-// vzctlLife starts, stops and so on.
-func (n *Node) vzctlLife(out, errs *output, verb string, c *container) int {
+// vzctlAction starts, stops, restarts, suspends or resumes a container.
+func (n *Node) vzctlAction(out, errs *output, verb string, c *container) int {
 	if c.locked {
 		errs.printf("Cannot lock the Container\n")
 		return vzLocked
@@ -101,7 +102,7 @@ func (n *Node) vzctlLife(out, errs *output, verb string, c *container) int {
 	case err == nil:
 		out.printf("Container: %s done\n", verb)
 		return 0
-	case errors.Is(err, errNotRunning) && verb == "stop": // an error in words only (lib/env.c of libvzctl)
+	case errors.Is(err, errNotRunning) && verb == "stop": // a message, but exit status 0 (lib/env.c of libvzctl)
 		errs.printf("Unable to stop: %s\n", notRunning)
 		return 0
 	case errors.Is(err, errNotRunning):
@@ -118,7 +119,7 @@ func (n *Node) vzctlLife(out, errs *output, verb string, c *container) int {
 	return vzSystem
 }
 
-// vzctlStatus is Show of src/vzctl.c. It never fails.
+// vzctlStatus models Show of src/vzctl.c. It never fails.
 func (n *Node) vzctlStatus(out *output, id string) int {
 	c := n.configured(id)
 	if c == nil {
@@ -136,8 +137,8 @@ func (n *Node) vzctlStatus(out *output, id string) int {
 	return 0
 }
 
-// vzctlSet is ACTION_SET of src/vzctl.c with vzctl2_apply_param of lib/env.c of
-// libvzctl. A CTID that nobody has gets a config file of its own.
+// vzctlSet models ACTION_SET of src/vzctl.c with vzctl2_apply_param of lib/env.c of libvzctl. It
+// creates a ve.conf for a CTID that no container has.
 func (n *Node) vzctlSet(out, errs *output, id string, args []string) int {
 	known := "--netfilter"
 	if n.noMasks {
@@ -163,7 +164,7 @@ func (n *Node) vzctlSet(out, errs *output, id string, args []string) int {
 		return vzBadOption
 	}
 	code, restart := n.checkSetMode(errs, c, &o)
-	// The values are merged and saved whatever the check said.
+	// The values are saved even if the check failed.
 	if !o.given("--save") {
 		out.printf("WARNING: Settings were not saved. On next start the original values will be applied. Use --save to save the settings in the configuration file.\n")
 	} else if err := n.saveOptions(id, &o); err != nil {
@@ -173,14 +174,13 @@ func (n *Node) vzctlSet(out, errs *output, id string, args []string) int {
 		out.printf("Saved parameters for Container %s\n", id)
 	}
 	if restart {
-		return n.vzctlLife(out, errs, "restart", c)
+		return n.vzctlAction(out, errs, "restart", c)
 	}
 	return code
 }
 
-// checkSetMode is check_setmode of lib/env.c: it compares with what is
-// configured, never with what is live. So a restart is made only where the saved
-// level was another.
+// checkSetMode models check_setmode of lib/env.c. It compares the level with the saved one, not
+// with the live one: --setmode restart restarts only if the saved level differs.
 func (n *Node) checkSetMode(errs *output, c *container, o *options) (code int, restart bool) {
 	level, given := o.flags["--netfilter"]
 	if !given || c == nil || c.pid == 0 {
@@ -200,6 +200,7 @@ func (n *Node) checkSetMode(errs *output, c *container, o *options) (code int, r
 	return vzRunning, false
 }
 
+// saveOptions saves the values of the options that were given.
 func (n *Node) saveOptions(id string, o *options) error {
 	keys := map[string]string{"--netfilter": "NETFILTER", "--iptables": "IPTABLES", "--name": "NAME", "--onboot": "ONBOOT"}
 	var errs []error

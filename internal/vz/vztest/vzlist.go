@@ -9,18 +9,17 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// vzlistFields are those that this vzlist knows, a part of field_names of
-// src/vzlist.c of vzctl.
+// vzlistFields has some fields of field_names in src/vzlist.c of vzctl.
 var vzlistFields = map[string]struct {
 	header string
 	get    func(*Node, *container) string
 }{
 	"ctid":        {"CTID", func(_ *Node, c *container) string { return c.ID }},
 	"veid":        {"CTID", func(_ *Node, c *container) string { return c.ID }},
-	"uuid":        {"UUID", func(n *Node, c *container) string { return n.dash(c, "UUID") }},
+	"uuid":        {"UUID", func(n *Node, c *container) string { return n.confField(c, "UUID") }},
 	"status":      {"STATUS", func(_ *Node, c *container) string { return c.status }},
-	"name":        {"NAME", func(n *Node, c *container) string { return n.dash(c, "NAME") }},
-	"smart_name":  {"SMARTNAME", func(n *Node, c *container) string { return n.dash(c, "NAME") }},
+	"name":        {"NAME", func(n *Node, c *container) string { return n.confField(c, "NAME") }},
+	"smart_name":  {"SMARTNAME", func(n *Node, c *container) string { return n.confField(c, "NAME") }},
 	"description": {"DESCRIPTION", func(*Node, *container) string { return "-" }},
 	"hostname":    {"HOSTNAME", func(*Node, *container) string { return "-" }},
 	"private":     {"PRIVATE", func(_ *Node, c *container) string { return "/vz/private/" + c.ID }},
@@ -28,23 +27,23 @@ var vzlistFields = map[string]struct {
 	"netfilter":   {"NETFILTER", func(n *Node, c *container) string { return n.savedLevel(c) }},
 }
 
-// dash is a value of a container's ve.conf, "-" for none, as vzlist prints it.
-func (n *Node) dash(c *container, key string) string {
+// confField returns a value of a container's ve.conf as vzlist prints it: "-" if there is none.
+func (n *Node) confField(c *container, key string) string {
 	value, _ := n.conf(c.ID).get(key)
 	return cmp.Or(value, "-")
 }
 
-// savedLevel is nf2str of src/vzlist.c: from the config, never the live one.
+// savedLevel models nf2str of src/vzlist.c, which prints the saved level, never the live one.
 func (n *Node) savedLevel(c *container) string {
-	level := n.dash(c, "NETFILTER")
+	level := n.confField(c, "NETFILTER")
 	if _, known := levelMasks[level]; !known {
 		return "-"
 	}
 	return level
 }
 
-// vzlist is main of src/vzlist.c of vzctl. What it prints comes from files of
-// the node; it needs no dispatcher, and takes no lock.
+// vzlist models main of src/vzlist.c of vzctl. It reads files of the node, needs no dispatcher,
+// and takes no lock.
 func (n *Node) vzlist(out, errs *output, args []string) int {
 	o := parseOptions(args, "-o --output -s --sort -N --name_filter", "-a --all -S --stopped -H --no-header -j --json -L --list")
 	switch {
@@ -64,7 +63,7 @@ func (n *Node) vzlist(out, errs *output, args []string) int {
 			return 1
 		}
 	}
-	list, ok := n.vzlistOf(&o)
+	list, ok := n.vzlistSelect(&o)
 	if !ok {
 		errs.printf("Container is not found\n")
 		return 1
@@ -77,18 +76,17 @@ func (n *Node) vzlist(out, errs *output, args []string) int {
 	return 0
 }
 
-// knownFields are sorted; VHS 9 has no netfilter.
+// knownFields returns the names of the fields, sorted. VHS 9 has no field netfilter.
 func (n *Node) knownFields() []string {
 	fields := slices.Sorted(maps.Keys(vzlistFields))
 	return slices.DeleteFunc(fields, func(f string) bool { return f == "netfilter" && n.noMasks })
 }
 
-// vzlistOf is the containers that are listed, sorted by CTID: the running ones,
-// with -S all others, with -a all. A config without a private area, as a set of
-// an unused CTID leaves it, is none (get_ve_list: ENV_STATUS_EXISTS); that a
-// container is a template vzlist does not look at.
-func (n *Node) vzlistOf(o *options) ([]*container, bool) {
-	var list []*container
+// vzlistSelect returns the containers to list, sorted by CTID: the running ones, with -S the
+// others, with -a all. A ve.conf without a private area, which vzctl set creates for an unused
+// CTID, is not a container (get_ve_list: ENV_STATUS_EXISTS). vzlist does not distinguish
+// templates. ok is false if no container has the CTID or name of an operand.
+func (n *Node) vzlistSelect(o *options) (list []*container, ok bool) {
 	for _, c := range n.containers {
 		runs := c.status == nf.StateRunning || c.status == nf.StatePaused
 		switch {
@@ -103,8 +101,8 @@ func (n *Node) vzlistOf(o *options) ([]*container, bool) {
 	return list, len(list) > 0 || len(o.operands) == 0
 }
 
-// vzlistJSON prints strings as they are, nothing escaped (print_json_str,
-// src/vzlist.c): a quotation mark in a name makes it no JSON.
+// vzlistJSON prints strings without escaping them (print_json_str, src/vzlist.c): with a
+// quotation mark in a name the output is not JSON.
 func (n *Node) vzlistJSON(out *output, list []*container, fields []string) {
 	out.printf("[")
 	for i, c := range list {

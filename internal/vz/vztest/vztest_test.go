@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 
 const uuid = "ccefa40c-5c72-4e17-94c7-d68034a1c1a5"
 
-// run runs a program of the node as a process, and is its exit status.
+// run runs a program of the node as a process.
 func run(t *testing.T, n *Node, program string, args ...string) (stdout, stderr string, exit int) {
 	t.Helper()
 	var out, errs bytes.Buffer
@@ -40,20 +40,19 @@ func run(t *testing.T, n *Node, program string, args ...string) (stdout, stderr 
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 }
 
-// TestSet holds `set --netfilter` against what the vendor's tools do: prlctl of
-// src/PrlVm.cpp and src/CmdParam.cpp, vzctl of src/vzctl.c and of lib/env.c of
-// libvzctl.
+// `set --netfilter` behaves as in the vendor's programs: prlctl in src/PrlVm.cpp and
+// src/CmdParam.cpp, vzctl in src/vzctl.c and in lib/env.c of libvzctl.
 func TestSet(t *testing.T) {
 	running := Container{ID: "101", UUID: uuid, Name: "web", Saved: "full", State: nf.StateRunning}
 	stopped := Container{ID: "101", UUID: uuid, Name: "web", Saved: "full"}
 	suspended := Container{ID: "101", UUID: uuid, Name: "web", Saved: "full", State: nf.StateSuspended}
 	paused := Container{ID: "101", UUID: uuid, Name: "web", Saved: "full", State: nf.StatePaused}
 	for name, test := range map[string]struct {
-		add   Container
-		args  string // program and arguments
-		exit  int
-		says  string // on stderr
-		saved string
+		add    Container
+		args   string // program and arguments
+		exit   int
+		stderr string // part of it
+		saved  string
 	}{
 		"prlctl, running":             {running, "prlctl set web --netfilter stateful", 255, "Unable to set netfilter for the running Container.", "full"},
 		"prlctl, running, the same":   {running, "prlctl set web --netfilter full", 255, "Unable to set netfilter for the running Container.", "full"},
@@ -85,7 +84,7 @@ func TestSet(t *testing.T) {
 			pid := n.Pid("101")
 			args := strings.Fields(test.args)
 			_, stderr, exit := run(t, n, args[0], args[1:]...)
-			if exit != test.exit || !strings.Contains(stderr, test.says) || n.Saved("101") != test.saved {
+			if exit != test.exit || !strings.Contains(stderr, test.stderr) || n.Saved("101") != test.saved {
 				t.Errorf("exit status %d, saved %s: %s", exit, n.Saved("101"), stderr)
 			}
 			if restarted := n.Pid("101") != pid; restarted != (name == "vzctl, running, restart") {
@@ -98,9 +97,9 @@ func TestSet(t *testing.T) {
 	}
 }
 
-// A restart that --setmode asks for is not made where the saved level is right
-// already, whatever the live mask is (check_setmode, lib/env.c of libvzctl).
-func TestSetModeRestartLooksAtTheConfigOnly(t *testing.T) {
+// --setmode restart does not restart if the level is already saved, whatever the live mask is
+// (check_setmode, lib/env.c of libvzctl).
+func TestSetModeRestartIgnoresTheLiveMask(t *testing.T) {
 	n := New(t)
 	mask := uint64(maskDefault)
 	n.Add(Container{ID: "101", Saved: "full", State: nf.StateRunning, Mask: &mask})
@@ -113,9 +112,9 @@ func TestSetModeRestartLooksAtTheConfigOnly(t *testing.T) {
 	}
 }
 
-// vzctl makes a config for a CTID that nobody has, and vzlist does not list it:
-// it has no private area.
-func TestSetLeavesStrayConfig(t *testing.T) {
+// vzctl creates a ve.conf for a CTID that no container has. vzlist does not list it, as it has no
+// private area.
+func TestSetCreatesAConf(t *testing.T) {
 	n := New(t)
 	stdout, stderr, exit := n.Run("vzctl", "set", "999", "--netfilter", "full", "--save")
 	if exit != 0 {
@@ -129,7 +128,8 @@ func TestSetLeavesStrayConfig(t *testing.T) {
 	}
 }
 
-func TestConfKeepsEverythingElse(t *testing.T) {
+// Saving a level changes only its own lines, and the link stays.
+func TestSetChangesOnlyItsOwnLines(t *testing.T) {
 	n := New(t)
 	n.Add(Container{ID: "101", Saved: "full"})
 	link := n.path(confDir, "101.conf")
@@ -141,7 +141,7 @@ func TestConfKeepsEverythingElse(t *testing.T) {
 	const after = "# NETFILTER=\"no\"\nNETFILTER=\"stateful\"\nONBOOT=yes\n NETFILTER = x\nNETFILTER=\"stateful\"\n"
 	n.must(os.WriteFile(n.path(target), []byte(before), 0o644))
 	if saved := n.Saved("101"); saved != "disabled" {
-		t.Errorf("the last line counts, not %q", saved)
+		t.Errorf("saved %q, want the last line", saved)
 	}
 	n.Run("vzctl", "set", "101", "--netfilter", "stateful", "--save")
 	if text, err := os.ReadFile(n.path(target)); err != nil || string(text) != after {
@@ -152,8 +152,8 @@ func TestConfKeepsEverythingElse(t *testing.T) {
 	}
 }
 
-// The read-back masks of IPTABLES= lines are those that the kernel's
-// ve_setup_iptables_mask makes; without any line the mask is VE_IP_DEFAULT.
+// The masks of IPTABLES= lines are those that ve_setup_iptables_mask of the kernel stores.
+// Without a line the mask is VE_IP_DEFAULT.
 func TestMaskAfterStart(t *testing.T) {
 	for _, test := range []struct {
 		saved, names string
@@ -177,26 +177,26 @@ func TestMaskAfterStart(t *testing.T) {
 	}
 }
 
-// life is what the files show of a container's state.
-type life struct {
+// files has which files of a container exist.
+type files struct {
 	pid, link, cgroup, dump bool
 }
 
-func (n *Node) lifeOf(id string) life {
-	is := func(path string) bool {
+func (n *Node) filesOf(id string) files {
+	exists := func(path string) bool {
 		_, err := os.Lstat(path)
 		return !errors.Is(err, fs.ErrNotExist)
 	}
-	return life{
-		pid: is(n.path(pidDir, id+".init.pid")), link: is(n.path(netnsDir, id)), cgroup: is(n.path(cgroupDir, id)),
-		dump: is(n.path(privDir, id, "dump/Dump/vz_iptables_mask.img")),
+	return files{
+		pid: exists(n.path(pidDir, id+".init.pid")), link: exists(n.path(netnsDir, id)), cgroup: exists(n.path(cgroupDir, id)),
+		dump: exists(n.path(privDir, id, "dump/Dump/vz_iptables_mask.img")),
 	}
 }
 
-// TestLife is a container's life as its files tell it: what restarts, resumes
-// and starts do with the level that was saved meanwhile (scripts/vz-cpt.in and
-// vz-rst.in of libvzctl; ACTION_START of src/vzctl.c).
-func TestLife(t *testing.T) {
+// Cold starts and restarts bring the level that was saved meanwhile; resuming does not
+// (scripts/vz-cpt.in and vz-rst.in of libvzctl; ACTION_START of src/vzctl.c). Each step leaves
+// the files of its state.
+func TestLifecycle(t *testing.T) {
 	n := New(t)
 	n.Add(Container{ID: "101", Saved: "full"})
 	seen := map[int]bool{}
@@ -204,32 +204,32 @@ func TestLife(t *testing.T) {
 		do    string
 		level string // live
 		state string
-		files life
+		files files
 		exit  int
 	}{
-		{"vzctl status 101", "", "stopped", life{}, 0},
-		{"vzctl stop 101", "", "stopped", life{}, 0},
-		{"vzctl suspend 101", "", "stopped", life{}, 31},
-		{"vzctl resume 101", "", "stopped", life{}, 17},
-		{"vzctl start 101", "full", "running", life{pid: true, link: true, cgroup: true}, 0},
-		{"vzctl start 101", "full", "running", life{pid: true, link: true, cgroup: true}, 32},
-		{"vzctl set 101 --netfilter stateful --save", "full", "running", life{pid: true, link: true, cgroup: true}, 32},
-		{"vzctl suspend 101", "", "suspended", life{dump: true}, 0},
-		{"vzctl resume 101", "full", "running", life{pid: true, link: true, cgroup: true}, 0},
-		{"prlctl suspend 101", "", "suspended", life{dump: true}, 0},
-		{"prlctl start 101", "full", "running", life{pid: true, link: true, cgroup: true}, 0},
-		{"vzctl suspend 101", "", "suspended", life{dump: true}, 0},
-		{"vzctl restart 101", "stateful", "running", life{pid: true, link: true, cgroup: true}, 0},
-		{"vzctl set 101 --netfilter disabled --save --setmode restart", "disabled", "running", life{pid: true, link: true, cgroup: true}, 0},
-		{"prlctl stop 101", "", "stopped", life{}, 0},
-		{"prlctl stop 101", "", "stopped", life{}, 0},
-		{"vzctl restart 101", "disabled", "running", life{pid: true, link: true, cgroup: true}, 0},
+		{"vzctl status 101", "", "stopped", files{}, 0},
+		{"vzctl stop 101", "", "stopped", files{}, 0},
+		{"vzctl suspend 101", "", "stopped", files{}, 31},
+		{"vzctl resume 101", "", "stopped", files{}, 17},
+		{"vzctl start 101", "full", "running", files{pid: true, link: true, cgroup: true}, 0},
+		{"vzctl start 101", "full", "running", files{pid: true, link: true, cgroup: true}, 32},
+		{"vzctl set 101 --netfilter stateful --save", "full", "running", files{pid: true, link: true, cgroup: true}, 32},
+		{"vzctl suspend 101", "", "suspended", files{dump: true}, 0},
+		{"vzctl resume 101", "full", "running", files{pid: true, link: true, cgroup: true}, 0},
+		{"prlctl suspend 101", "", "suspended", files{dump: true}, 0},
+		{"prlctl start 101", "full", "running", files{pid: true, link: true, cgroup: true}, 0},
+		{"vzctl suspend 101", "", "suspended", files{dump: true}, 0},
+		{"vzctl restart 101", "stateful", "running", files{pid: true, link: true, cgroup: true}, 0},
+		{"vzctl set 101 --netfilter disabled --save --setmode restart", "disabled", "running", files{pid: true, link: true, cgroup: true}, 0},
+		{"prlctl stop 101", "", "stopped", files{}, 0},
+		{"prlctl stop 101", "", "stopped", files{}, 0},
+		{"vzctl restart 101", "disabled", "running", files{pid: true, link: true, cgroup: true}, 0},
 	} {
 		program, args, _ := strings.Cut(step.do, " ")
 		if _, stderr, exit := n.Run(program, strings.Fields(args)...); exit != step.exit {
 			t.Errorf("%s: exit status %d, %s", step.do, exit, stderr)
 		}
-		if files := n.lifeOf("101"); files != step.files || n.State("101") != step.state {
+		if files := n.filesOf("101"); files != step.files || n.State("101") != step.state {
 			t.Errorf("%s: %s, %+v", step.do, n.State("101"), files)
 		}
 		if step.level != "" && nf.MaskValue(n.Mask("101")) != nf.Text(step.level).As(nf.KeyLevel) {
@@ -245,8 +245,8 @@ func TestLife(t *testing.T) {
 	}
 }
 
-// namespace is that of a container's init, by the link and the file that lead to
-// it.
+// namespace returns the network namespace of a container's init, and checks its pid file and its
+// link.
 func namespace(t *testing.T, n *Node, id string) string {
 	t.Helper()
 	text, err := os.ReadFile(n.path(pidDir, id+".init.pid"))
@@ -276,20 +276,20 @@ func TestStates(t *testing.T) {
 	stdout, _, exit := n.Run("vzlist", "-a", "-H", "-o", "ctid,status")
 	if got := strings.Join(strings.Fields(stdout), " "); exit != 0 ||
 		got != "1 running 10 stopped 2 paused 3 mounted 4 suspended 5 stopped 6 stopped 7 running 9 stopped" {
-		t.Errorf("vzlist says %s", got)
+		t.Errorf("vzlist prints %s", got)
 	}
 	stdout, _, exit = n.Run("prlctl", "list", "-a", "-H", "-o", "name,status,type")
 	if got := strings.Join(strings.Fields(stdout), " "); exit != 0 ||
 		got != "1 running CT 2 paused CT 3 mounted CT 4 suspended CT 5 stopped CT 6 starting CT 7 migrating CT 8 running VM" {
-		t.Errorf("prlctl says %s", got)
+		t.Errorf("prlctl prints %s", got)
 	}
 	if _, stderr, exit := n.Run("prlctl", "set", "8", "--netfilter", "full"); exit != 255 || !strings.Contains(stderr, "Containers only") {
 		t.Error(exit, stderr)
 	}
 }
 
-// prlctl escapes some characters of a name (src/PrlOutFormatter.cpp), vzlist none
-// (print_json_str of src/vzlist.c).
+// prlctl escapes some characters of a name (src/PrlOutFormatter.cpp), vzlist escapes none
+// (print_json_str of src/vzlist.c). JSON results only if no other character needs it.
 func TestOddNames(t *testing.T) {
 	for name, want := range map[string]struct{ prlctl, vzlist bool }{
 		`plain`: {true, true}, `a"b`: {true, false}, `a\b`: {true, true}, `a\c`: {true, false}, "a\x01b": {false, false},
@@ -376,11 +376,11 @@ func TestFaults(t *testing.T) {
 	n.Add(Container{ID: "101", Saved: "full"}, Container{ID: "102", Saved: "full"})
 	n.Misbehave(Fault{Program: "vzctl", Verb: "set", Arg: "101", Times: 1, Exit: 8, Stderr: "noise\n"})
 	if _, stderr, exit := run(t, n, "vzctl", "set", "101", "--netfilter", "disabled", "--save"); exit != 8 || stderr != "noise\n" || n.Saved("101") != "disabled" {
-		t.Errorf("an exit status with the change made: %d, %s, %s", exit, stderr, n.Saved("101"))
+		t.Errorf("exit status 8 after the change: %d, %s, %s", exit, stderr, n.Saved("101"))
 	}
 	end := n.Misbehave(Fault{Verb: "set", Skip: true})
 	if _, _, exit := run(t, n, "vzctl", "set", "101", "--netfilter", "full", "--save"); exit != 0 || n.Saved("101") != "disabled" {
-		t.Errorf("none without it: %d, %s", exit, n.Saved("101"))
+		t.Errorf("exit status 0 without the change: %d, %s", exit, n.Saved("101"))
 	}
 	end()
 	n.Misbehave(Fault{Program: "vzlist", Times: 1, Stdout: "<html>"})
@@ -407,14 +407,14 @@ func TestFaults(t *testing.T) {
 		t.Error(exit)
 	}
 	n.FailStart("102", false)
-	n.SwallowMask("102", true)
+	n.RefuseMask("102", true)
 	if _, _, exit := run(t, n, "vzctl", "start", "102"); exit != 0 || n.Mask("102") != maskDefault {
 		t.Errorf("%d, %#x", exit, n.Mask("102"))
 	}
 }
 
-// A program that hangs leaves a child that holds its output: killing the one
-// leaves the other, and only killing the group ends both.
+// A program that hangs has a child that holds its output open. Killing the program leaves the
+// child; killing the process group ends both.
 func TestHang(t *testing.T) {
 	n := New(t)
 	n.Misbehave(Fault{Program: "prlctl", Hang: true})
@@ -427,26 +427,26 @@ func TestHang(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if !n.WaitHang(t.Context()) {
-		t.Fatal("it does not hang")
+	if !n.AwaitHang(t.Context()) {
+		t.Fatal("the program does not hang")
 	}
 	soon, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if err := cmd.Process.Kill(); err != nil || n.WaitHung(soon) {
-		t.Error("the child was ended by the end of its parent", err)
+	if err := cmd.Process.Kill(); err != nil || n.AwaitNoHang(soon) {
+		t.Error("the child ended with its parent", err)
 	}
 	if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); err != nil {
 		t.Error(err)
 	}
-	if !n.WaitHung(t.Context()) {
-		t.Error("the child goes on")
+	if !n.AwaitNoHang(t.Context()) {
+		t.Error("the child still runs")
 	}
 	_, _ = stdout.Read(make([]byte, 1))
 	_ = cmd.Wait()
 }
 
-// Nothing of a node outlives the test that made it.
-func TestNothingIsLeft(t *testing.T) {
+// The processes and files of a node end with its test.
+func TestNodeEndsWithItsTest(t *testing.T) {
 	var root string
 	var pids []int
 	t.Run("node", func(t *testing.T) {
@@ -463,7 +463,7 @@ func TestNothingIsLeft(t *testing.T) {
 	})
 	for _, pid := range pids {
 		if _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); err == nil {
-			t.Errorf("process %d goes on", pid)
+			t.Errorf("process %d still runs", pid)
 		}
 	}
 	if _, err := os.Stat(root); err == nil {
@@ -471,9 +471,9 @@ func TestNothingIsLeft(t *testing.T) {
 	}
 }
 
-// The processes of a node end with the test's own, however that ends: here by a
-// panic that runs no test's cleanup.
-func TestNothingSurvivesAPanic(t *testing.T) {
+// The processes of a node end with the test's process, even if that ends by a panic, without the
+// cleanup of the test.
+func TestProcessesEndWithAPanic(t *testing.T) {
 	const inside = "NFSYNC_TEST_PANIC"
 	if os.Getenv(inside) != "" {
 		n := New(t)
@@ -491,27 +491,28 @@ func TestNothingSurvivesAPanic(t *testing.T) {
 		t.Fatalf("%s, %v, %v", out, err, scanErr)
 	}
 	defer os.RemoveAll(filepath.Dir(root))
-	for gone := false; !gone; { // killed by then, if not reaped
+	for ended := false; !ended; { // killed, but perhaps not yet reaped
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		gone = err != nil || !bytes.Contains(stat, []byte("(sleep)")) || bytes.Contains(stat, []byte(") Z"))
+		ended = err != nil || !bytes.Contains(stat, []byte("(sleep)")) || bytes.Contains(stat, []byte(") Z"))
 		if t.Context().Err() != nil {
-			t.Fatalf("process %d goes on", pid)
+			t.Fatalf("process %d still runs", pid)
 		}
 	}
 }
 
+// A program that lingers ends, and its child holds the output open.
 func TestLinger(t *testing.T) {
 	n := New(t)
 	n.Misbehave(Fault{Program: "vzlist", Linger: true})
 	cmd := exec.CommandContext(t.Context(), n.path(tools["vzlist"], "vzlist"), "-a", "-j")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Run(); err != nil || !n.WaitHang(t.Context()) {
+	if err := cmd.Run(); err != nil || !n.AwaitHang(t.Context()) {
 		t.Fatal(err)
 	}
 	soon, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if n.WaitHung(soon) {
-		t.Error("its child ended with it")
+	if n.AwaitNoHang(soon) {
+		t.Error("the child ended with the program")
 	}
 }
 
@@ -522,12 +523,12 @@ func TestProcShowsEnvID(t *testing.T) {
 	if status, err := os.ReadFile(filepath.Join(dir, "status")); err != nil || !bytes.HasSuffix(status, []byte("\nenvID:\t101\n")) {
 		t.Errorf("%s, %v", status, err)
 	}
-	shown, err := os.Readlink(filepath.Join(dir, "ns/net"))
-	if err != nil || shown != namespace(t, n, "101") {
-		t.Error(shown, err)
+	ns, err := os.Readlink(filepath.Join(dir, "ns/net"))
+	if err != nil || ns != namespace(t, n, "101") {
+		t.Error(ns, err)
 	}
 	n.Stop("101")
 	if _, err := os.Stat(dir); err == nil {
-		t.Error("the process is shown although it ended")
+		t.Error("procfs still has the process")
 	}
 }

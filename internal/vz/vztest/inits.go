@@ -12,32 +12,32 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// nursery starts and ends the init processes. All are children of one thread of
-// the test's process and are killed when it ends, however that is
-// (PR_SET_PDEATHSIG is about the thread, prctl(2)).
-type nursery struct {
-	orders chan func()
+// inits starts and ends the init processes. One thread of the test's process starts them all.
+// The kernel kills them when that thread ends, even by a panic (PR_SET_PDEATHSIG follows the
+// thread, prctl(2)).
+type inits struct {
+	work   chan func() // for the thread to run
 	closed sync.WaitGroup
 
 	mu       sync.Mutex
 	children map[int]*exec.Cmd
 }
 
-var errNurseryClosed = errors.New("the node has ended")
+var errEnded = errors.New("the node has ended")
 
-func (s *nursery) open() {
-	s.orders = make(chan func())
+func (s *inits) open() {
+	s.work = make(chan func())
 	s.children = map[int]*exec.Cmd{}
 	s.closed.Go(func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		for order := range s.orders {
-			order()
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		for call := range s.work {
+			call()
 		}
 	})
 }
 
-// close ends every child.
-func (s *nursery) close() {
+// close ends every init process, and the thread.
+func (s *inits) close() {
 	s.mu.Lock()
 	children := s.children
 	s.children = nil
@@ -45,20 +45,20 @@ func (s *nursery) close() {
 	for _, child := range children {
 		end(child)
 	}
-	close(s.orders)
+	close(s.work)
 	s.closed.Wait()
 }
 
-// birth starts an init process, in a network namespace of its own or in the
-// node's, and returns its id.
-func (s *nursery) birth(shared bool) (int, error) {
+// startInit starts an init process and returns its process id. If shared is set it runs in the
+// node's network namespace, else in a new one.
+func (s *inits) startInit(shared bool) (int, error) {
 	child := exec.CommandContext(context.Background(), "/bin/sleep", "infinity")
 	child.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	if !shared {
 		child.SysProcAttr.Cloneflags = unix.CLONE_NEWNET
 	}
 	started := make(chan error)
-	s.orders <- func() { started <- child.Start() }
+	s.work <- func() { started <- child.Start() }
 	if err := <-started; err != nil {
 		return 0, err
 	}
@@ -66,14 +66,14 @@ func (s *nursery) birth(shared bool) (int, error) {
 	defer s.mu.Unlock()
 	if s.children == nil {
 		end(child)
-		return 0, errNurseryClosed
+		return 0, errEnded
 	}
 	s.children[child.Process.Pid] = child
 	return child.Process.Pid, nil
 }
 
-// death ends an init process and returns when it is gone.
-func (s *nursery) death(pid int) {
+// endInit ends an init process and waits for its end.
+func (s *inits) endInit(pid int) {
 	s.mu.Lock()
 	child := s.children[pid]
 	delete(s.children, pid)
@@ -87,5 +87,5 @@ func end(child *exec.Cmd) {
 	if err := child.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return
 	}
-	_ = child.Wait() // that it was killed is known
+	_ = child.Wait() // the error only says that it was killed
 }

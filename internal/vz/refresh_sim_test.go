@@ -12,8 +12,8 @@ import (
 	"nfsync.dev/nfsync/internal/vz/vztest"
 )
 
-// TestRefresh: after each event the container is what the files say, and no
-// program is run for it.
+// After each event Refresh has the state and levels that the files show, without running a
+// program.
 func TestRefresh(t *testing.T) {
 	type event struct {
 		name        string
@@ -71,7 +71,7 @@ func TestRefresh(t *testing.T) {
 	}
 }
 
-func TestRefreshOfOneThatIsGone(t *testing.T) {
+func TestRefreshOfARemovedContainer(t *testing.T) {
 	t.Parallel()
 	for _, state := range []string{nf.StateRunning, nf.StateStopped, nf.StateSuspended} {
 		n := vztest.New(t)
@@ -85,9 +85,8 @@ func TestRefreshOfOneThatIsGone(t *testing.T) {
 	}
 }
 
-// An init that ended behind Virtuozzo's back leaves its files, and a container
-// that cannot be looked into: nothing is known of it, least of all that it
-// stopped.
+// An init that was killed leaves its files. The container is then unobservable: the files do
+// not show that it stopped.
 func TestRefreshAfterACrash(t *testing.T) {
 	t.Parallel()
 	n := vztest.New(t)
@@ -104,49 +103,48 @@ func TestRefreshAfterACrash(t *testing.T) {
 	}
 }
 
-// TestInstances: a history of a container has as many instances as it has
-// network namespaces, on this start of the node and the next.
+// Each start of a container is an instance of its own, on this boot of the node and on the
+// next.
 func TestInstances(t *testing.T) {
 	t.Parallel()
 	n := vztest.New(t)
 	n.Add(web(nf.StateRunning), vztest.Container{ID: "102", State: nf.StateSuspended})
 	r := runtimeOn(t, n)
 	seen := map[string]string{}
-	look := func(when string) {
+	observe := func(when string) {
 		t.Helper()
 		c := listed(t, r, "101")
 		if c.Instance != listed(t, r, "101").Instance {
-			t.Errorf("%s: another instance a moment later", when)
+			t.Errorf("%s: a second listing has another instance", when)
 		}
 		if earlier, ok := seen[c.Instance]; ok || c.Instance == "" || !strings.HasPrefix(c.Instance, r.BootID+"/") {
-			t.Errorf("%s: the instance %q, as after: %s", when, c.Instance, earlier)
+			t.Errorf("%s: instance %q was also seen after: %s", when, c.Instance, earlier)
 		}
 		seen[c.Instance] = when
 	}
-	look("the start")
+	observe("the start")
 	n.Restart("101")
-	look("a restart")
+	observe("a restart")
 	n.Suspend("101")
 	n.Resume("101")
-	look("suspending and resuming")
+	observe("suspending and resuming")
 	n.Migrate("101")
-	look("a migration")
+	observe("a migration")
 	n.Stop("101")
 	n.Start("101")
-	look("a stop and a start")
+	observe("a stop and a start")
 	n.Reboot()
 	r.BootID = "boot-2"
-	look("a restart of the node")
+	observe("a restart of the node")
 	if c := listed(t, r, "102"); c.State != nf.StateSuspended || c.Instance != nf.InstanceSuspended {
 		t.Errorf("%+v", c)
 	}
-	// The same process after what looks like another start of the kernel.
+	// The boot id is part of the instance, even of the same process.
 	r.BootID = "boot-3"
-	look("another boot id")
+	observe("another boot id")
 }
 
-// A node that was restarted has started every container anew, with its saved
-// level.
+// A restart of the node cold starts every container, with its saved level.
 func TestNodeRestartBringsSavedLevels(t *testing.T) {
 	t.Parallel()
 	n := vztest.New(t)
@@ -163,7 +161,7 @@ func TestNodeRestartBringsSavedLevels(t *testing.T) {
 	}
 }
 
-// TestEnter enters the container's namespace, and no other's.
+// Enter enters the network namespace of that instance, and no other.
 func TestEnter(t *testing.T) {
 	t.Parallel()
 	n := vztest.New(t)
@@ -176,7 +174,7 @@ func TestEnter(t *testing.T) {
 	}
 	inside := errors.New("of f")
 	err = r.Enter("101", c.Instance, func() error {
-		if got, err := netns.Identify("/proc/thread-self/ns/net"); err != nil || got != want || got == r.Own[0] {
+		if got, err := netns.Identify("/proc/thread-self/ns/net"); err != nil || got != want || got == r.NodeNamespaces[0] {
 			t.Errorf("inside %v, want %v, %v", got, want, err)
 		}
 		return inside
@@ -200,7 +198,7 @@ func TestEnter(t *testing.T) {
 	}
 }
 
-// No thread of the process is in a container's namespace afterwards.
+// No thread of the process stays in a container's network namespace.
 func TestListLeavesNoThreadBehind(t *testing.T) {
 	n := everyState(t)
 	r := runtimeOn(t, n)

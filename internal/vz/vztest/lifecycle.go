@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"nfsync.dev/nfsync/internal/nf"
@@ -14,11 +15,11 @@ var (
 	errRunning    = errors.New("the container is running")
 	errNotRunning = errors.New("the container is not running")
 	errNoDump     = errors.New("there is no dump to resume from")
-	errCannot     = errors.New("cannot start the container")
+	errStart      = errors.New("cannot start the container")
 )
 
-// start starts a container: a suspended one is resumed, and started cold only if
-// that fails (ACTION_START, src/vzctl.c of vzctl).
+// start resumes a suspended container, and starts it cold if that fails. It starts any other
+// container cold (ACTION_START, src/vzctl.c of vzctl).
 func (n *Node) start(c *container) error {
 	if c.status == nf.StateSuspended && n.resume(c) == nil {
 		return nil
@@ -30,23 +31,23 @@ func (n *Node) coldStart(c *container) error {
 	if c.pid != 0 {
 		return errRunning
 	}
-	if c.unable {
-		return errCannot
+	if c.failsStart {
+		return errStart
 	}
 	if err := os.RemoveAll(n.path(privDir, c.ID, "dump")); err != nil {
 		return err
 	}
 	mask := n.confMask(c)
-	if c.swallow {
-		mask = maskDefault // of a new ve cgroup: ve_create, kernel/ve/ve.c
+	if c.refusesMask {
+		mask = maskDefault // as in a new ve cgroup: ve_create, kernel/ve/ve.c
 	}
 	return n.launch(c, mask)
 }
 
-// launch gives a container its init, its ve cgroup with a mask and the files
-// that tell of both.
+// launch starts a container's init, and makes its ve cgroup with a mask, its pid file and the
+// link to its network namespace.
 func (n *Node) launch(c *container, mask uint64) error {
-	pid, err := n.birth(c.SharedNet)
+	pid, err := n.startInit(c.SharedNet)
 	if err != nil {
 		return err
 	}
@@ -73,8 +74,8 @@ func (n *Node) launch(c *container, mask uint64) error {
 	return os.Symlink(fmt.Sprintf("/proc/%d/ns/net", pid), n.path(netnsDir, c.ID)) // lib/env_nsops.c
 }
 
-// showProcess shows a container's init in Proc (task_state in fs/proc/array.c of
-// the Virtuozzo 7 kernel prints the line).
+// showProcess adds a container's init to Proc, with the line envID of its status (task_state
+// in fs/proc/array.c of the Virtuozzo 7 kernel).
 func (n *Node) showProcess(c *container) error {
 	pid := strconv.Itoa(c.pid)
 	status, err := os.ReadFile(filepath.Join("/proc", pid, "status"))
@@ -90,14 +91,13 @@ func (n *Node) showProcess(c *container) error {
 	)
 }
 
-// halt ends a container's init and removes its ve cgroup and its
-// directory in proc.
+// halt ends a container's init and removes its ve cgroup and the files that launch made.
 func (n *Node) halt(c *container) error {
-	n.death(c.pid)
-	shown := filepath.Join(n.Proc(), strconv.Itoa(c.pid))
+	n.endInit(c.pid)
+	process := filepath.Join(n.Proc(), strconv.Itoa(c.pid))
 	c.pid, c.transition = 0, ""
 	return errors.Join(
-		os.RemoveAll(shown),
+		os.RemoveAll(process),
 		os.Remove(n.path(pidDir, c.ID+".init.pid")),
 		os.Remove(n.path(netnsDir, c.ID)),
 		os.RemoveAll(n.path(cgroupDir, c.ID)),
@@ -112,8 +112,7 @@ func (n *Node) stop(c *container) error {
 	return n.halt(c)
 }
 
-// restart stops and starts, cold: what a suspended container had in memory is
-// dropped.
+// restart stops a container and starts it cold. The dump of a suspended one is removed.
 func (n *Node) restart(c *container) error {
 	if c.pid != 0 {
 		if err := n.stop(c); err != nil {
@@ -124,15 +123,15 @@ func (n *Node) restart(c *container) error {
 	return n.coldStart(c)
 }
 
-// dumpFile is where vz-cpt saves the mask of a container that is suspended,
-// with the rest of the dump (scripts/vz-cpt.in of libvzctl).
+// dumpFile returns the path to which vz-cpt saves the mask of a suspended container, in its
+// dump (scripts/vz-cpt.in of libvzctl).
 func (n *Node) dumpFile(c *container) string {
 	return n.path(privDir, c.ID, "dump/Dump/vz_iptables_mask.img")
 }
 
 func (n *Node) maskFile(c *container) string { return n.path(cgroupDir, c.ID, "ve.iptables_mask") }
 
-// suspend writes a container's memory to disk and ends it. Its mask goes along.
+// suspend writes the mask of a container to its dump and ends the container.
 func (n *Node) suspend(c *container) error {
 	if c.pid == 0 {
 		return errNotRunning
@@ -153,8 +152,8 @@ func (n *Node) suspend(c *container) error {
 	return n.halt(c)
 }
 
-// resume brings a container's memory back, with the mask that it had, in new
-// namespaces (scripts/vz-rst.in and vz-rst-action.in of libvzctl).
+// resume starts a suspended container in new namespaces, with the mask in its dump
+// (scripts/vz-rst.in and vz-rst-action.in of libvzctl).
 func (n *Node) resume(c *container) error {
 	if c.status != nf.StateSuspended {
 		return errNoDump
@@ -181,11 +180,6 @@ func (n *Node) remove(c *container) error {
 			return err
 		}
 	}
-	for i, o := range n.containers {
-		if o == c {
-			n.containers = append(n.containers[:i:i], n.containers[i+1:]...)
-			break
-		}
-	}
+	n.containers = slices.DeleteFunc(n.containers, func(o *container) bool { return o == c })
 	return errors.Join(os.RemoveAll(n.path(privDir, c.ID)), os.RemoveAll(n.path(confDir, c.ID+".conf")))
 }
