@@ -105,7 +105,7 @@ func readUntil(t *testing.T, r io.Reader, text string) {
 	}
 }
 
-// machine is what must stay as it is, by the file that shows it.
+// machine returns the contents of the files that the demo must not change.
 func machine(t *testing.T) map[string]string {
 	t.Helper()
 	all := map[string]string{}

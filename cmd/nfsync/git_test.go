@@ -12,7 +12,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// gitCommands are what scripts about git repositories say.
+// gitCommands are the commands of scripts about git repositories.
 var gitCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"repository": repository,
 	"commit":     commit,

@@ -12,7 +12,7 @@ import (
 	"nfsync.dev/nfsync/internal/spec"
 )
 
-// Flags is what a command line says about the repository of the policies. Each
+// Flags holds the flags about the repository of the policies. Each
 // field is named after its flag, and empty where the flag is not given.
 type Flags struct {
 	URLs                []string

@@ -87,7 +87,7 @@ func Observe(ctx context.Context, f Facts, ask func(listed *nf.Snapshot) nf.Ask)
 	return s, err
 }
 
-// Question is what a plan answers: what is wanted, on which facts.
+// Question is the input of a plan: wants and facts.
 type Question struct {
 	Facts Facts
 	// Wants resolves the policies for the node that was listed.

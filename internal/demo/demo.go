@@ -33,7 +33,7 @@ const InsideFlag = "inside"
 // ErrNoNamespaces says that the kernel lets this user make no namespaces.
 var ErrNoNamespaces = errors.New("cannot make the demo's namespaces")
 
-// NamespacesRemedy is what helps against ErrNoNamespaces.
+// NamespacesRemedy is the remedy for ErrNoNamespaces.
 const NamespacesRemedy = "the demo needs unprivileged user namespaces: allow them (user.max_user_namespaces above 0, " +
 	"kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0), or run it as root"
 

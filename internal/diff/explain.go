@@ -28,7 +28,7 @@ func Explain(code nf.Code) (Explanation, bool) {
 	return Explanation{r.code, r.until, r.meaning, r.cause, r.remedy, r.sources}, true
 }
 
-// KeyExplanation is what a key is, in which unit, and where the kernel keeps it.
+// KeyExplanation describes a key, its unit and the kernel file behind it.
 type KeyExplanation struct {
 	Key     string `json:"key"`
 	Meaning string `json:"meaning"`

@@ -188,7 +188,7 @@ func (c levelCase) answers(t *testing.T, p nf.Plan) string {
 	return strings.Join(list, " ")
 }
 
-// until is what ends the refusals of the table.
+// until maps the refusals of the table to the event that ends them.
 var until = map[nf.Code]nf.Until{
 	nf.Unobservable: nf.UntilObservable, nf.ConntrackLatched: nf.UntilContainerRestart,
 	nf.RestartRequired: nf.UntilContainerRestart, nf.RestoreKeepsLevel: nf.UntilContainerRestart,

@@ -167,7 +167,7 @@ func (n *Node) containers(s *nf.Snapshot) view.Check {
 	return c
 }
 
-// without is what nfsync cannot do where one of Virtuozzo's programs is missing.
+// without says, for each of Virtuozzo's programs, what nfsync cannot do if it is missing.
 var without = map[string]string{
 	"prlctl": "without prlctl states in transition (starting, migrating) are not seen",
 	"vzlist": "without vzlist containers that the dispatcher does not know are not seen",

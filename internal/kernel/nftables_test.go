@@ -26,7 +26,7 @@ func (d *nftDump) lists() map[string]*[]nfMessage {
 		"set": &d.sets, "object": &d.objects, "flowtable": &d.flowtables}
 }
 
-// recordedNftables is what Linux 6.18 answered for nftScript: a line a message,
+// recordedNftables is the answer of Linux 6.18 for nftScript: a line a message,
 // its part, family and attributes.
 const recordedNftables = "testdata/nftables.txt"
 

@@ -26,7 +26,7 @@ type Probe struct {
 	answer Answer
 }
 
-// Answer is what a kernel answers to a probe.
+// Answer is the result of a probe.
 type Answer struct {
 	Can    string // nf.Yes, nf.No or nf.MaybeUnknown
 	Detail string // with yes: more of it, or empty; else why

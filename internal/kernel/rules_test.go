@@ -19,7 +19,7 @@ import (
 // use is how a row writes a use: "stateful input: ct x1".
 func use(u nf.Use) string { return fmt.Sprintf("%s %s: %s x%d", u.Level, u.Chain, u.What, u.Count) }
 
-// useList is what makes the level: the uses above stateless.
+// useList lists the uses above stateless, which decide the level.
 func useList(tables []nf.Table) []string {
 	return slices.DeleteFunc(allUses(tables), func(u string) bool { return strings.HasPrefix(u, "stateless ") })
 }

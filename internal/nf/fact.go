@@ -77,7 +77,7 @@ type Keepers struct {
 	Limit string `json:"limit"`
 }
 
-// Namespace is what was observed in one network namespace, the node's or a
+// Namespace holds the facts of one network namespace, the node's or a
 // container's.
 type Namespace struct {
 	// Facts are sorted by key. A key that was asked and is not among them is

@@ -32,7 +32,7 @@ const (
 	SupportLocked   = "locked"
 )
 
-// ModuleFact is what was observed of one kernel module.
+// ModuleFact holds the facts of one kernel module.
 type ModuleFact struct {
 	Name     string `json:"name"`
 	State    string `json:"state"`              // loaded, builtin or unloaded

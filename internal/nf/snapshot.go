@@ -24,7 +24,7 @@ type Snapshot struct {
 	Memory   Memory    `json:"memory"`
 }
 
-// NodeIdentity is what node selectors match.
+// NodeIdentity holds the name and labels that node selectors match.
 type NodeIdentity struct {
 	Name   string            `json:"name"`
 	Labels map[string]string `json:"labels,omitempty"`

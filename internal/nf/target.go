@@ -25,7 +25,7 @@ var ErrGone = errors.New("the target is gone")
 // node's: writing it moved the node's value. Both have been put back.
 var ErrNodeScope = errors.New("the container's conntrack.max is the node's: writing it moved the node's value, and both were put back")
 
-// Target is what a want, a fact or a change belongs to: the node itself or one
+// Target names the owner of a want, a fact or a change: the node itself or one
 // container on it. It is comparable. ID is the container's CTID or UUID, for
 // netns the file name; Name is what people call it.
 type Target struct {

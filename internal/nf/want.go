@@ -27,7 +27,7 @@ const (
 	RestartAllow  Restart = "allow"
 )
 
-// Wish is what is wanted of a key: an exact value, or a range of numbers.
+// Wish is the wanted value of a key: an exact one, or a range of numbers.
 // Wishes are comparable with ==.
 //
 // In JSON an exact wish is its value, and a range is {"atLeast": 1000, "atMost":

@@ -151,7 +151,7 @@ func TestPGPSignatures(t *testing.T) {
 	})
 }
 
-// commitText is what the signature of a commit covers.
+// commitText returns the part of a commit that its signature covers.
 func (s *signing) commitText(c *object.Commit) string {
 	s.t.Helper()
 	text, err := signedText(c)

@@ -95,7 +95,7 @@ func (f *flusher) Write(p []byte) (int, error) {
 // silent keeps a connection open without a word until the test ends.
 func (l *liar) silent() { <-l.gone }
 
-// preamble is what precedes the pack for a request of depth 1.
+// preamble returns the lines before the pack for a request of depth 1.
 func preamble() string { return pkt("shallow %s", tip) + flush + pkt("NAK\n") }
 
 // band sends data on the channel of the pack.

@@ -220,7 +220,7 @@ func (c *conversation) headBranch() (string, error) {
 	return "", fmt.Errorf("it does not say which branch is its main one: name one of %s", some(c.refs.References, "refs/heads/"))
 }
 
-// wish is what a request for the target says besides.
+// wish holds the options of a request for the target.
 type wish struct {
 	want    plumbing.Hash
 	haves   []plumbing.Hash

@@ -127,7 +127,7 @@ func (c *counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.next.ServeHTTP(&countingWriter{w, c}, r)
 }
 
-// taken is what was sent since it was asked last.
+// taken returns the number of bytes sent since the last call.
 func (c *counter) taken() int64 {
 	c.before, c.bytes = c.bytes, 0
 	return c.before

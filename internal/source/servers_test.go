@@ -342,7 +342,7 @@ func keygen(t *testing.T, name, kind string, more ...string) string {
 	return name
 }
 
-// fingerprint is what ssh-keygen calls a public key.
+// fingerprint returns the fingerprint of a public key, as ssh-keygen prints it.
 func fingerprint(t *testing.T, name string) string {
 	t.Helper()
 	out, err := exec.Command("ssh-keygen", "-l", "-f", name).Output()

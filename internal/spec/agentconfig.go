@@ -118,7 +118,7 @@ const (
 	DefaultMaxRestarts   = 1
 )
 
-// DefaultAgentConfig is what holds where there is no configuration file.
+// DefaultAgentConfig returns the configuration of an agent without a configuration file.
 func DefaultAgentConfig() AgentConfig {
 	return AgentConfig{
 		Source:  GitSource{Interval: DefaultInterval, Timeout: DefaultTimeout},

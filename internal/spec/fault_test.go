@@ -16,7 +16,7 @@ import (
 
 const header = "apiVersion: nfsync.dev/v1alpha1\nkind: NodePolicy\nmetadata: {name: x}\n"
 
-// bomb is what is known as a billion laughs.
+// bomb is a document of nested aliases, known as a billion laughs.
 func bomb() string {
 	var b strings.Builder
 	b.WriteString("a0: &a0 [x, x, x, x, x, x, x, x, x]\n")

@@ -84,7 +84,7 @@ func guessTimeout(name string) string {
 	return didYouMean(name, nf.TimeoutNames())
 }
 
-// validDuration is what time.ParseDuration takes, without signs, units too small
+// validDuration matches the texts that time.ParseDuration takes, without signs, units too small
 // for whole seconds, and numbers that lack a digit.
 var validDuration = regexp.MustCompile(`^([0-9]+(\.[0-9]+)?(h|m|s|ms))+$`)
 

@@ -8,7 +8,7 @@ import (
 
 const recoverRemedy = "check the node with `nfsync plan`; `nfsync recover --accept` sets the file aside and takes the state as it is now"
 
-// Stuck is what failed undos of one run have left, until a person accepts it.
+// Stuck records the failed undos of one run, until a person accepts them.
 type Stuck struct {
 	Run    string       `json:"run"`
 	BootID string       `json:"bootID"` // of that run

@@ -8,7 +8,7 @@ type Validation struct {
 	Policies    int               `json:"policies"`
 }
 
-// Validations are what validate prints. Commands that cannot use a file print their
+// Validations is the output of validate. Commands that cannot use a file print their
 // text.
 var Validations = newKind(validationJSON, (*page).validation)
 

@@ -24,7 +24,7 @@ type Check struct {
 	Remedy string `json:"remedy"` // what to do; empty if nothing
 }
 
-// Checks are what doctor prints: its checks, in the order given.
+// Checks is the output of doctor: its checks, in the order given.
 var Checks = newKind(checksJSON, (*page).doctor)
 
 func checksJSON(checks []Check) any {

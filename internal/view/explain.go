@@ -5,7 +5,7 @@ import (
 	"nfsync.dev/nfsync/internal/spec"
 )
 
-// Explanations are what explain prints of a refusal's code.
+// Explanations is the output of explain about a refusal's code.
 var Explanations = newKind(explanationJSON, (*page).explanation)
 
 func explanationJSON(e diff.Explanation) any {
@@ -27,7 +27,7 @@ func (p *page) explanation(e diff.Explanation) {
 	p.paragraph("Sources", e.Sources...)
 }
 
-// KeyExplanations are what explain prints of a key.
+// KeyExplanations is the output of explain about a key.
 var KeyExplanations = newKind(func(e diff.KeyExplanation) any { return e }, (*page).keyExplanation)
 
 func (p *page) keyExplanation(e diff.KeyExplanation) {
@@ -39,7 +39,7 @@ func (p *page) keyExplanation(e diff.KeyExplanation) {
 	p.paragraph("Belongs to", e.Scope)
 }
 
-// RuleExplanations are what explain prints of a rule of files.
+// RuleExplanations is the output of explain about a rule of files.
 var RuleExplanations = newKind(func(r spec.RuleText) any { return r }, (*page).ruleExplanation)
 
 func (p *page) ruleExplanation(r spec.RuleText) {

@@ -7,7 +7,7 @@ import (
 	"nfsync.dev/nfsync/internal/spec"
 )
 
-// Plans are what plan prints.
+// Plans is the output of plan.
 var Plans = newKind(planJSON, (*page).plan)
 
 func planJSON(p nf.Plan) any { return filledPlan(p) }

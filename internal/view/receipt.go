@@ -2,7 +2,7 @@ package view
 
 import "nfsync.dev/nfsync/internal/apply"
 
-// Receipts are what apply prints.
+// Receipts is the output of apply.
 var Receipts = newKind(receiptJSON, (*page).receipt)
 
 func receiptJSON(r apply.Receipt) any {

@@ -2,7 +2,7 @@ package view
 
 import "nfsync.dev/nfsync/internal/apply"
 
-// Reports are what recover prints.
+// Reports is the output of recover.
 var Reports = newKind(reportJSON, (*page).report)
 
 func reportJSON(r apply.Report) any {

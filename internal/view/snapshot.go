@@ -6,7 +6,7 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// Snapshots are what snapshot prints. Their text is YAML, which people and plan
+// Snapshots is the output of snapshot. Its text is YAML, which people and plan
 // both read.
 var Snapshots = Kind[nf.Snapshot]{
 	yamlFormat(FormatText, snapshotJSON),

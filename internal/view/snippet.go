@@ -17,7 +17,7 @@ type char struct {
 	width int
 }
 
-// cost is what a character takes of maxSnippet. A combining mark counts too, so that many
+// cost returns the share of maxSnippet that a character takes. A combining mark counts too, so that many
 // of them are cut.
 func (c char) cost() int { return max(c.width, 1) }
 

@@ -12,7 +12,7 @@ type Build struct {
 	Platform string `json:"platform"` // operating system and architecture, linux/amd64
 }
 
-// Builds are what version prints.
+// Builds is the output of version.
 var Builds = newKind(func(b Build) any { return b }, (*page).version)
 
 func (p *page) version(b Build) {
