@@ -56,12 +56,12 @@ What the flags do not say is as the configuration file says: --config, or
 	return cmd
 }
 
-var errNoLoop = hinted{errors.New("the loop is not implemented yet: this version makes one lap at a time"),
+var errNoLoop = hinted{errors.New("the loop is not supported: this version makes one lap at a time"),
 	"run nfsync agent --once, from a timer for instance"}
 
 // errNoHeal is the error for a configuration that forbids a lap to change values back: this
 // version cannot obey it.
-var errNoHeal = hinted{errors.New("drift.heal: false is not implemented yet: a lap of this version changes back what something else has changed"),
+var errNoHeal = hinted{errors.New("drift.heal: false is not supported: a lap of this version changes back what something else has changed"),
 	"take it out of the configuration, or say mode: observe"}
 
 func (a *app) agent(ctx context.Context, o *agentOptions, args []string) error {
