@@ -53,12 +53,17 @@ func (n *node) setSnapshot(s nf.Snapshot) {
 
 // observeAgain lists and observes everything that was asked again.
 func (n *node) observeAgain(ctx context.Context) error {
-	memory := func() (nf.Memory, error) { return n.snap.Memory, nil }
-	s, err := Observe(ctx, Live(n.machine, memory), func(*nf.Snapshot) nf.Ask { return n.ask })
+	s, err := observeWith(ctx, n.machine, n.snap.Memory, n.ask)
 	if err == nil {
 		n.setSnapshot(s)
 	}
 	return err
+}
+
+// observeWith observes a machine as Observe does, with a memory and a request that are known
+// before.
+func observeWith(ctx context.Context, m Machine, memory nf.Memory, ask nf.Ask) (nf.Snapshot, error) {
+	return Observe(ctx, Live(m, Known(memory)), func(*nf.Snapshot) nf.Ask { return ask })
 }
 
 // instance returns the instance that the snapshot has of a target; empty if it has

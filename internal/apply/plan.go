@@ -67,6 +67,11 @@ func MemoryOf(d *state.Dir) func() (nf.Memory, error) {
 	return d.Memory
 }
 
+// Known returns a function that returns a memory that was read before.
+func Known(m nf.Memory) func() (nf.Memory, error) {
+	return func() (nf.Memory, error) { return m, nil }
+}
+
 // Observe lists the node's containers, observes what ask wants of them, and adds
 // what nfsync remembers. Memory that this user may not read is a warning.
 func Observe(ctx context.Context, f Facts, ask func(listed *nf.Snapshot) nf.Ask) (nf.Snapshot, error) {
@@ -106,6 +111,7 @@ func Plan(ctx context.Context, q Question) (nf.Plan, error) {
 // answer is a plan with what it rests on.
 type answer struct {
 	wants nf.Wants
+	ask   nf.Ask
 	snap  nf.Snapshot
 	plan  nf.Plan
 }
@@ -114,7 +120,8 @@ func (q Question) answer(ctx context.Context) (a answer, err error) {
 	a.snap, err = Observe(ctx, q.Facts, func(listed *nf.Snapshot) nf.Ask {
 		a.wants = q.Wants(listed)
 		a.wants.Restarts = q.Restarts
-		return diff.Ask(a.wants)
+		a.ask = diff.Ask(a.wants)
+		return a.ask
 	})
 	if err != nil {
 		return a, err

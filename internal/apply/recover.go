@@ -69,7 +69,7 @@ func (r *run) rememberRecovered() error {
 // surveyIntents observes the machine for the intents of a run, and returns an attempt for each, with its unit.
 func surveyIntents(ctx context.Context, m Machine, left state.Run, memory nf.Memory, timeout time.Duration) (*node, []*attempt, []*unit, error) {
 	ask := askFor(left)
-	s, err := Observe(ctx, Live(m, func() (nf.Memory, error) { return memory, nil }), func(*nf.Snapshot) nf.Ask { return ask })
+	s, err := observeWith(ctx, m, memory, ask)
 	if err != nil {
 		return nil, nil, nil, err
 	}

@@ -12,7 +12,6 @@ import (
 
 	"github.com/hashicorp/go-multierror"
 
-	"nfsync.dev/nfsync/internal/diff"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/state"
 )
@@ -49,11 +48,8 @@ func (r *run) prepare(ctx context.Context) (err error) {
 	if err := r.recover(ctx); err != nil {
 		return err
 	}
-	return r.plan(ctx, r.remembered)
+	return r.plan(ctx, Known(r.memory))
 }
-
-// remembered returns the memory as this run has it.
-func (r *run) remembered() (nf.Memory, error) { return r.memory, nil }
 
 // plan plans, and prepares the changes.
 func (r *run) plan(ctx context.Context, memory func() (nf.Memory, error)) error {
@@ -65,7 +61,7 @@ func (r *run) plan(ctx context.Context, memory func() (nf.Memory, error)) error 
 		return fmt.Errorf("%w: the node or the policies have changed since it was made", ErrStale)
 	}
 	r.wants, r.planned = a.wants, a.plan
-	r.node = newNode(r.in.Machine, a.snap, diff.Ask(a.wants), r.in.Timeout)
+	r.node = newNode(r.in.Machine, a.snap, a.ask, r.in.Timeout)
 	for i, c := range r.planned.Changes {
 		r.attempts = append(r.attempts, &attempt{Change: c, result: Result{Change: c}, notify: r.done(i)})
 	}

@@ -34,8 +34,8 @@ type Node struct {
 
 // Examine makes all checks. Its error is that of observing the node.
 func (n *Node) Examine(ctx context.Context) ([]view.Check, error) {
-	nothing := func() (nf.Memory, error) { return nf.Memory{}, nil } // n.memory reads it
-	s, err := apply.Observe(ctx, apply.Live(n.Machine, nothing), func(*nf.Snapshot) nf.Ask { return nf.Ask{} })
+	none := apply.Known(nf.Memory{}) // n.memory reads it
+	s, err := apply.Observe(ctx, apply.Live(n.Machine, none), func(*nf.Snapshot) nf.Ask { return nf.Ask{} })
 	if err != nil {
 		return nil, err
 	}
