@@ -53,6 +53,19 @@ func (n nfnetlink) get(subsystem, message uint8) ([]nfMessage, error) {
 	return n.execute(netlink.Request, subsystem, message, unix.AF_UNSPEC, nil)
 }
 
+// beginBatch begins a batch of changes to the given generation of a subsystem
+// (nfnetlink_rcv_batch in net/netfilter/nfnetlink.c).
+func (n nfnetlink) beginBatch(subsystem uint16, generation uint32) error {
+	header := binary.BigEndian.AppendUint16([]byte{unix.AF_UNSPEC, unix.NFNETLINK_V0}, subsystem)
+	attribute := binary.NativeEndian.AppendUint16(nil, nlaHeader+4)
+	attribute = binary.NativeEndian.AppendUint16(attribute, unix.NFNL_BATCH_GENID)
+	_, err := n.conn.Send(netlink.Message{
+		Header: netlink.Header{Type: unix.NFNL_MSG_BATCH_BEGIN, Flags: netlink.Request},
+		Data:   append(header, binary.BigEndian.AppendUint32(attribute, generation)...),
+	})
+	return err
+}
+
 func (n nfnetlink) execute(flags netlink.HeaderFlags, subsystem, message, family uint8, attributes []byte) ([]nfMessage, error) {
 	answers, err := n.conn.Execute(netlink.Message{
 		Header: netlink.Header{Type: netlink.HeaderType(subsystem)<<8 | netlink.HeaderType(message), Flags: flags},

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -82,6 +83,9 @@ func dumpNftables() (nftDump, error) {
 	}
 	defer conn.close()
 	before, err := conn.generation()
+	if err == nil {
+		err = awaitCommit()
+	}
 	if err != nil {
 		return d, err
 	}
@@ -110,6 +114,22 @@ func dumpNftables() (nftDump, error) {
 		err = errInterrupted
 	}
 	return d, err
+}
+
+// awaitCommit waits for the end of a commit that is under way. A commit changes the
+// generation first and what a dump shows afterwards (nf_tables_commit in
+// net/netfilter/nf_tables_api.c): a dump in between mixes two rulesets of one generation.
+//
+// The start of a batch waits for the commit mutex. This batch has no end and asks for
+// generation 2^32-1: the kernel refuses it or, before Linux 4.12, aborts it, and changes
+// nothing. Nobody reads the answer: sending returns when the kernel has handled the batch.
+func awaitCommit() error {
+	conn, err := openNfnetlink()
+	if err != nil {
+		return err
+	}
+	defer conn.close()
+	return conn.beginBatch(unix.NFNL_SUBSYS_NFTABLES, math.MaxUint32)
 }
 
 // generation returns the number that each change of the ruleset increments; 0 before

@@ -3,7 +3,9 @@ package kernel
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"runtime"
@@ -483,6 +485,35 @@ func TestRulesThatChange(t *testing.T) {
 		}
 		close(stop)
 		<-stopped
+	})
+}
+
+// The kernel takes the commit mutex before it refuses a batch for another generation
+// (nf_tables_valid_genid in net/netfilter/nf_tables_api.c), and changes nothing.
+func TestAwaitCommit(t *testing.T) {
+	inNetns(t, func() {
+		nft(t, "add table inet t")
+		conn, err := openNfnetlink()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.close()
+		before, err := conn.generation()
+		if err != nil || before == 0 {
+			t.Fatalf("generation %d, %v", before, err)
+		}
+		if err := conn.beginBatch(unix.NFNL_SUBSYS_NFTABLES, math.MaxUint32); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.conn.Receive(); !errors.Is(err, unix.ERESTART) {
+			t.Errorf("the kernel answers %v, want %v", err, unix.ERESTART)
+		}
+		if err := awaitCommit(); err != nil {
+			t.Error(err)
+		}
+		if after, err := conn.generation(); after != before || err != nil {
+			t.Errorf("generation %d is now %d, %v", before, after, err)
+		}
 	})
 }
 
