@@ -27,17 +27,16 @@ func agentCommand(a *app) *cobra.Command {
 		Use:   "agent --once [PATH | --git URL]",
 		Short: "Bring the newest good revision of a repository into force",
 		Long: `Agent makes one lap and exits as apply does: it fetches the policies from git,
-verifies the commit, checks the policies, and applies them. It asks nobody. With
-a PATH the policies are those of a directory, and there is nothing to fall back
-on.
+verifies the commit, checks the policies, and applies them without asking. With
+a PATH it reads the policies from a directory, and has no last good revision.
 
-Where the new revision cannot be fetched, verified, followed (the branch was
-rewritten) or is invalid, the last good one stays in force: it is applied
-instead, from what nfsync has kept of it, and the exit code is 1, or 4 for
-invalid policies, unless applying it ends worse.
+If the new revision cannot be fetched or verified, if the branch was rewritten,
+or if the policies are invalid, nfsync applies the last good revision, which it
+keeps. The exit code is then 1, or 4 for invalid policies, unless applying ends
+with 6.
 
-What the flags do not say is as the configuration file says: --config, or
-` + defaultConfig + ` if there is one.`,
+Flags override the configuration file: --config, or
+` + defaultConfig + ` if it exists.`,
 		Example: `  nfsync agent --once
   nfsync agent --once --git https://git.example.com/policies.git --branch main
   nfsync agent --once policies/
@@ -59,9 +58,8 @@ What the flags do not say is as the configuration file says: --config, or
 var errNoLoop = hinted{errors.New("the loop is not supported: this version makes one lap at a time"),
 	"run nfsync agent --once, from a timer for instance"}
 
-// errNoHeal is the error for a configuration that forbids a lap to change values back: this
-// version cannot obey it.
-var errNoHeal = hinted{errors.New("drift.heal: false is not supported: a lap of this version changes back what something else has changed"),
+// errNoHeal is the error for a configuration that leaves drifted values as they are.
+var errNoHeal = hinted{errors.New("drift.heal: false is not supported: this version changes drifted values back"),
 	"take it out of the configuration, or say mode: observe"}
 
 func (a *app) agent(ctx context.Context, o *agentOptions, args []string) error {
@@ -121,7 +119,7 @@ func (a *app) lapped(o *gitOptions, res agent.Result, err error) error {
 	return finish(severest(codes...), written)
 }
 
-// sayMissed tells why the new revision is not in force and which one is, and
+// sayMissed reports why the new revision is not in force and which one is, and
 // returns the exit code for that.
 func (a *app) sayMissed(res agent.Result, err error) int {
 	now := "nothing was applied"
@@ -143,7 +141,7 @@ func (a *app) sayMissed(res agent.Result, err error) int {
 	return code
 }
 
-// directoryLap is a lap from a directory: there is no revision to fall back on.
+// directoryLap makes a lap from a directory, which has no last good revision.
 func (a *app) directoryLap(ctx context.Context, o *agentOptions, path string) error {
 	if a.config.Mode == spec.ModeObserve {
 		return a.plan(ctx, &planOptions{git: o.git, restarts: a.restarts()}, []string{path})

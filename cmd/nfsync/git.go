@@ -44,12 +44,12 @@ func (o *gitOptions) register(f *pflag.FlagSet) {
 	f.StringVar(&o.Auth.PasswordFile, "password-file", "", "`file` with the password for http")
 	f.StringVar(&o.Auth.TokenFile, "token-file", "", "`file` with a bearer token for http")
 	f.StringVar(&o.Auth.CAFile, "ca-file", "", "PEM `file` of the authorities that sign https servers (default: the system's)")
-	f.StringVar((*string)(&o.Verify.Mode), "verify", "", "which commits must be signed, a `mode`: none; tip, the one that is applied; all, each since the last that was applied")
+	f.StringVar((*string)(&o.Verify.Mode), "verify", "", "which commits must be signed, a `mode`: none; tip (the applied one); all (each since the last applied one)")
 	f.StringArrayVar(&o.Verify.Keyrings, "keyring", nil, "`file` of OpenPGP keys whose signatures are good")
 	f.StringArrayVar(&o.Verify.AllowedSigners, "allowed-signers", nil, "`file` of SSH keys whose signatures are good, see ssh-keygen(1)")
 }
 
-// words are the flags that were given, to be typed again.
+// words returns the flags that were given, as words of a command line.
 func (o *gitOptions) words() []string {
 	var words []string
 	for _, name := range gitFlags {

@@ -51,9 +51,9 @@ but --out.`,
 	}
 	f := cmd.Flags()
 	f.StringArrayVar(&o.snapshots, "snapshot", nil, "plan for the node of this NodeSnapshot `file` instead of this one")
-	f.StringVar(&o.out, "out", "", "write the plan to this `file` too, for apply")
+	f.StringVar(&o.out, "out", "", "also write the plan to this `file`, for apply")
 	o.git.register(f)
-	f.BoolVar(&o.detailed, "detailed-exitcode", false, "exit with 2 where changes are planned")
+	f.BoolVar(&o.detailed, "detailed-exitcode", false, "exit with 2 if changes are planned")
 	return cmd
 }
 
@@ -140,8 +140,8 @@ func (a *app) isOf(s *nf.Snapshot, given func(flag string) bool) error {
 	return nil
 }
 
-// invalidDocument is the error for a snapshot or a saved plan that nfsync did
-// not write like that: unlike a policy it is no person's to mend.
+// invalidDocument returns the error for a snapshot or a saved plan that nfsync did not
+// write.
 func invalidDocument(what string, list []spec.Diagnostic) error {
 	err := fmt.Errorf("%s is not valid: %s", what, list[0])
 	if more := len(list) - 1; more > 0 {

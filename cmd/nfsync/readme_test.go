@@ -114,35 +114,25 @@ func TestDocumentedPolicies(t *testing.T) {
 	}
 }
 
-// TestDocumentedCodes: docs/refusals.md has every code, in the order of the
-// rules, and every warning.
-func TestDocumentedCodes(t *testing.T) {
+// TestDocumentedWarnings: docs/refusals.md has every warning.
+func TestDocumentedWarnings(t *testing.T) {
 	text, err := os.ReadFile("../../docs/refusals.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	refusals, warnings, _ := bytes.Cut(text, []byte("## Warnings"))
-	if diff := cmp.Diff(codes(), coded(refusals)); diff != "" {
-		t.Error(diff)
-	}
+	_, warnings, _ := bytes.Cut(text, []byte("## Warnings"))
 	source, err := os.ReadFile("../../internal/nf/code.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var want []string
+	var want, got []string
 	for _, m := range regexp.MustCompile(`Warn\w+ += "([a-z-]+)"`).FindAllSubmatch(source, -1) {
 		want = append(want, string(m[1]))
 	}
-	if diff := cmp.Diff(slices.Sorted(slices.Values(want)), slices.Sorted(slices.Values(coded(warnings)))); diff != "" {
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z-]+)` \\|").FindAllSubmatch(warnings, -1) {
+		got = append(got, string(m[1]))
+	}
+	if diff := cmp.Diff(slices.Sorted(slices.Values(want)), slices.Sorted(slices.Values(got))); diff != "" {
 		t.Error(diff)
 	}
-}
-
-// coded are the codes in the first column of a table.
-func coded(text []byte) []string {
-	var codes []string
-	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z-]+)` \\|").FindAllSubmatch(text, -1) {
-		codes = append(codes, string(m[1]))
-	}
-	return codes
 }

@@ -14,19 +14,19 @@ func recoverCommand(a *app) *cobra.Command {
 	var accept bool
 	cmd := &cobra.Command{
 		Use:   "recover",
-		Short: "Show what a failed undo has left, and take it as it is",
+		Short: "Show what a failed undo has left, and accept it",
 		Long: `Recover shows the changes of earlier runs that could be neither finished nor
-undone, with what each reads now. While there are any, nothing is applied.
+undone, and the present value of each. While there are any, nothing is applied.
 
-Put right by hand what has to be, then take the state that is there with
---accept. It ends with 6 while something is left and not accepted.`,
+Correct by hand what is wrong, then run it with --accept: nfsync takes the
+present values as they are. The exit code is 6 until then.`,
 		Example: `  nfsync recover
   nfsync recover --accept`,
 		Args:        argCount(0, 0, ""),
 		Annotations: prints(view.Reports),
 		RunE:        withContext(func(ctx context.Context, _ []string) error { return a.recover(ctx, accept) }),
 	}
-	cmd.Flags().BoolVar(&accept, "accept", false, "take the state as it is now")
+	cmd.Flags().BoolVar(&accept, "accept", false, "take the present values as they are")
 	return cmd
 }
 

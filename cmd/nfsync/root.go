@@ -51,21 +51,21 @@ type options struct {
 func (o *options) register(f *pflag.FlagSet, getenv func(string) string) {
 	o.flags = f
 	f.StringVarP(&o.format, "output", "o", view.FormatText, outputUsage(view.Formats()))
-	f.StringVar(&o.configFile, "config", defaultConfig, "configuration `file`; where it is not named, only agent and doctor read it")
+	f.StringVar(&o.configFile, "config", defaultConfig, "configuration `file`; without this flag only agent and doctor read the default")
 	f.StringVar(&o.node, "node", "", "`name` of the node (default: the kernel's node name)")
 	f.StringToStringVar(&o.labels, "label", nil, "label `key=value` of the node, for node selectors; may be repeated")
 	f.Lookup("label").DefValue = "" // an empty list need not be shown
-	f.StringVar(&o.stateDir, "state-dir", systemdDir(getenv, "STATE_DIRECTORY", defaultStateDir), "`directory` of what nfsync remembers")
+	f.StringVar(&o.stateDir, "state-dir", systemdDir(getenv, "STATE_DIRECTORY", defaultStateDir), "`directory` of nfsync's journal, memory and last good revision")
 	f.StringVar(&o.runDir, "run-dir", systemdDir(getenv, "RUNTIME_DIRECTORY", defaultRunDir), "`directory` of the lock")
 	f.StringVar(&o.root, "root", "/", "`directory` below which /lib/modules and the boot files are")
 	f.StringSliceVar(&o.runtimes, "runtime", []string{nf.RuntimeVZ, nf.RuntimeNetns}, "container `runtimes` to list: vz (Virtuozzo 7), netns (named network namespaces)")
 	f.StringVar(&o.netnsDir, "netns-dir", netns.DefaultDir, "`directory` of the named network namespaces")
-	f.StringVar(&o.nodeNetns, "node-netns", "", "`path` of the node's network namespace, where nfsync is not in it")
-	f.StringVar(&o.vzRoot, "vz-root", "/", "`directory` below which everything of Virtuozzo is: programs, configurations, /proc/mounts")
+	f.StringVar(&o.nodeNetns, "node-netns", "", "`path` of the node's network namespace, if nfsync runs outside it")
+	f.StringVar(&o.vzRoot, "vz-root", "/", "root `directory` of Virtuozzo's programs, configurations and /proc/mounts")
 	f.StringVar(&o.logFormat, "log-format", logText, "`format` of messages on stderr: text, json")
 }
 
-// nodeWords are the flags about the node that were given, to be typed again.
+// nodeWords returns the flags about the node that were given, as words of a command line.
 func (a *app) nodeWords() []string {
 	var words []string
 	a.flags.VisitAll(func(f *pflag.Flag) {
@@ -86,13 +86,13 @@ func (a *app) nodeWords() []string {
 	return words
 }
 
-// systemdDir is the first of the directories that systemd.exec(5) hands to a
-// service by that variable, or the default.
-func systemdDir(getenv func(string) string, variable, otherwise string) string {
+// systemdDir returns the first of the directories that systemd.exec(5) passes to a
+// service in a variable, or the default.
+func systemdDir(getenv func(string) string, variable, fallback string) string {
 	if first, _, _ := strings.Cut(getenv(variable), ":"); first != "" {
 		return first
 	}
-	return otherwise
+	return fallback
 }
 
 // checkFlags returns an error for a flag that the verb cannot work with.
@@ -144,8 +144,9 @@ on it, equal to policies written in YAML: levels (disabled, stateless, stateful,
 full), kernel modules, conntrack limits and timeouts.
 
 It observes the live kernel, plans the smallest safe set of changes, applies
-them so that a crash at any point can be made good, reads every one back, and
-refuses what the kernel cannot do, with the reason and the remedy.
+them and reads each one back. After a crash at any point it finishes or undoes
+the change. It refuses what the kernel cannot do, with the reason and the
+remedy.
 
 Results go to standard output, everything else to standard error.
 
@@ -154,9 +155,9 @@ Exit codes:
   1  an error: nothing could be planned or started, or only the last good
      revision could be enforced
   2  changes planned (plan --detailed-exitcode only)
-  3  something was refused; the rest, where asked, was applied
-  4  the policies are invalid: nothing of them was applied
-  5  an apply failed and was rolled back, for one target at least
+  3  something was refused; apply applied the rest
+  4  the policies are invalid: none was applied
+  5  an apply failed for at least one target, and was rolled back there
   6  an apply failed and could not be rolled back: needs a person
   7  the saved plan is stale: nothing was applied`,
 		Example: `  nfsync validate policies/

@@ -110,7 +110,7 @@ func (w *World) declaredElsewhere(want nf.Want) []nf.Warning {
 			continue
 		}
 		list = append(list, nf.Warning{Code: nf.WarnDeclaredElsewhere, Target: nf.Node, Key: want.Key, Source: &want.Source,
-			Message: fmt.Sprintf("%s:%d says %s, against the policy's %s: nfsync does not edit it, and the next start may follow it", d.File, d.Line, d.Value, want.Wish)})
+			Message: fmt.Sprintf("%s:%d sets %s, and the policy wants %s: nfsync does not edit that file, and the next start may apply it", d.File, d.Line, d.Value, want.Wish)})
 	}
 	return list
 }

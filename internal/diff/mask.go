@@ -129,11 +129,11 @@ func (p *planner) noRestart(t nf.Target) string {
 	most := max(p.bounds.Max, 1)
 	switch state := p.world.at(t).container.State; {
 	case state != nf.StateRunning:
-		return fmt.Sprintf("a cold start brings it live, and the container is %s: nfsync restarts only one that is running", state)
+		return fmt.Sprintf("it is live after a cold start, and the container is %s: nfsync restarts only a running container", state)
 	case p.bounds.Held != "":
-		return "a cold start brings it live, and no container may be restarted now: " + p.bounds.Held
+		return "it is live after a cold start, and no container may be restarted now: " + p.bounds.Held
 	case p.restarts >= most:
-		return fmt.Sprintf("a cold start brings it live, and others are restarted first: one run restarts no more than %s", count(most, "container"))
+		return fmt.Sprintf("it is live after a cold start, and others are restarted first: one run restarts at most %s", count(most, "container"))
 	}
 	return ""
 }
@@ -171,7 +171,7 @@ func (w *World) mayNotRestart(d *difference) *verdict {
 // end the same.
 func restartedOnce(live nf.Value) *verdict {
 	return no("nfsync has restarted the container once for this want, and its level is %s: it is not restarted again until the want changes", live).
-		mend("find out why the start does not bring the saved level live (the logs of vzctl and of the kernel), and restart the container by hand; or want another level for it")
+		withRemedy("look in the logs of vzctl and the kernel why the start did not set the saved level, and restart the container by hand; or want another level for it")
 }
 
 // NotBrought returns the refusal for a restart that was made and did not bring its

@@ -38,7 +38,7 @@ func (v *verdict) waitFor(refs ...ref) *verdict {
 	return v
 }
 
-func (v *verdict) mend(format string, args ...any) *verdict {
+func (v *verdict) withRemedy(format string, args ...any) *verdict {
 	v.remedy = fmt.Sprintf(format, args...)
 	return v
 }
@@ -76,8 +76,8 @@ func (r *rule) complete(v *verdict) *verdict {
 var rules = []rule{
 	{
 		code: nf.NotPermitted, forbids: notPermitted, until: []nf.Until{nf.UntilPrivilege},
-		meaning: "nfsync itself may not make this change.",
-		cause:   "It runs without the capability that the kernel asks for, or not in the node's own network namespace, from where it would change something else.",
+		meaning: "nfsync lacks the privilege for this change.",
+		cause:   "It runs without the capability that the kernel asks for, or outside the node's network namespace, where it would change another one.",
 		remedy:  "run nfsync as root on the node itself, or name the node's network namespace with --node-netns",
 		sources: []string{"capabilities(7): CAP_SYS_MODULE, CAP_NET_ADMIN, CAP_SYS_ADMIN", "net/sysctl_net.c, net_ctl_permissions"},
 	},
@@ -92,7 +92,7 @@ var rules = []rule{
 		code: nf.Conflict, forbids: conflict, until: []nf.Until{nf.UntilPolicyChange},
 		meaning: "Policies of equal priority want different things for one key of one target.",
 		cause:   "Two policies of the same priority set the key, or a module is wanted unloaded that a wanted level needs. Neither is applied.",
-		remedy:  "give one of the policies a higher spec.priority, or take the key out of one of them",
+		remedy:  "give one of the policies a higher spec.priority, or remove the key from one of them",
 		sources: []string{"the policy format: the highest priority wins, per key"},
 	},
 	{
@@ -119,7 +119,7 @@ var rules = []rule{
 	{
 		code: nf.RestartRequired, forbids: restartRequired, until: []nf.Until{nf.UntilContainerRestart},
 		meaning: "A running container's level cannot be changed.",
-		cause:   "The kernel keeps the mask locked while the container runs, and only a cold start writes it. nfsync restarts a container for a want once at most: one that then still has another level is not restarted again until the want changes.",
+		cause:   "The kernel keeps the mask locked while the container runs, and only a cold start writes it. nfsync restarts a container for a want once at most: a container that has another level after that is restarted again only when the want changes.",
 		remedy:  remedyRestart,
 		sources: []string{"kernel/ve/ve.c of the Virtuozzo 7 kernel, ve.iptables_mask: EBUSY while running", "prlctl(8), --netfilter", "OpenVZ/libvzctl, branch vz7-u22: set_features ignores that the mask could not be written"},
 	},
@@ -133,7 +133,7 @@ var rules = []rule{
 	{
 		code: nf.ModulesLocked, forbids: modulesLocked, until: []nf.Until{nf.UntilNodeRestart, nf.UntilModuleLoad},
 		meaning: "The module may not be loaded or unloaded on this node.",
-		cause:   "The kernel is built without module support, kernel.modules_disabled is 1 (which cannot be taken back), or lockdown forbids it; or a line of modprobe.d (blacklist, install) or the kernel's command line (module_blacklist=) keeps this one out.",
+		cause:   "The kernel is built without module support, kernel.modules_disabled is 1 (until the node restarts), or lockdown forbids it; or a line of modprobe.d (blacklist, install) or the kernel's command line (module_blacklist=) keeps this one out.",
 		remedy:  "restart the node with modules enabled, remove the line that the reason names, or take the module out of the policy",
 		sources: []string{"kernel/module/main.c, may_init_module, delete_module and blacklisted", "Documentation/admin-guide/sysctl/kernel.rst, modules_disabled", "modprobe.d(5), blacklist and install"},
 	},
@@ -167,22 +167,22 @@ var rules = []rule{
 	},
 	{
 		code: nf.ReloadRequired, forbids: reloadRequired, until: []nf.Until{nf.UntilModuleReload},
-		meaning: "The parameter is taken only when the module is loaded.",
+		meaning: "The parameter is set only when the module is loaded.",
 		cause:   "The module is loaded already, and the parameter's file is read-only.",
 		remedy:  "unload the module when nothing uses it (or restart the node): nfsync loads it with the parameter",
 		sources: []string{"kernel/params.c, param_attr_store", "include/linux/moduleparam.h"},
 	},
 	{
 		code: nf.ReadOnly, forbids: readOnly, until: []nf.Until{nf.UntilKernelChange},
-		meaning: "The kernel offers the value read-only here.",
+		meaning: "The value is read-only in this network namespace.",
 		cause:   "Outside the initial network namespace Linux 5.13 and later, and many stable kernels before, show the node's nf_conntrack_max, _buckets and _expect_max read-only.",
-		remedy:  "set it for the node in a NodePolicy, where it holds for every container alike, or take it out of the container's policy",
+		remedy:  "set it in a NodePolicy, which limits each container too, or take it out of the container's policy",
 		sources: []string{"net/netfilter/nf_conntrack_standalone.c: netfilter: conntrack: Make global sysctls readonly in non-init netns"},
 	},
 	{
 		code: nf.AboveNode, forbids: aboveNode, until: []nf.Until{nf.UntilPolicyChange},
 		meaning: "A container's limit cannot be above the node's.",
-		cause:   "The kernel answers EINVAL to a container's value above what the node's is at that moment. A node's 0, which is no limit for the node itself, leaves no value for its containers either.",
+		cause:   "The kernel answers EINVAL to a container's value above the node's value at that moment. 0 is no limit for the node, and then the kernel takes no value for its containers.",
 		remedy:  "raise conntrack.max in the NodePolicy (nfsync raises the node first), or lower the container's",
 		sources: []string{"nf_conntrack_standalone.c of the Virtuozzo 7 kernel: extra2 is init_net.ct.max"},
 	},
@@ -190,7 +190,7 @@ var rules = []rule{
 		code: nf.BelowContainer, forbids: belowContainer, until: []nf.Until{nf.UntilPolicyChange},
 		meaning: "The node's limit cannot go below a container's.",
 		cause:   "The kernel checks the ceiling only when a container's value is written: the container would stay above the node.",
-		remedy:  "lower the containers' conntrack.max in their policies (nfsync lowers them first), or keep the node's",
+		remedy:  "lower the containers' conntrack.max in their policies (nfsync lowers them first), or leave the node's limit as it is",
 		sources: []string{"nf_conntrack_core.c of the Virtuozzo 7 kernel: ct_max = net->ct.max ? net->ct.max : init_net.ct.max"},
 	},
 	{

@@ -82,14 +82,14 @@ func missing(w *World, d *difference) *verdict {
 	if lacking := w.lacking(d.want.Key, d.to); len(lacking) > 0 {
 		name, _ := d.want.Key.Module()
 		return no("%s has no parameter %s", name, strings.Join(lacking, ", ")).
-			mend("check the name with modinfo -p %s, or take it out of the policy", name)
+			withRemedy("check the name with modinfo -p %s, or take it out of the policy", name)
 	}
 	if !d.from.IsAbsent() {
 		return nil
 	}
 	if name, ok := d.want.Key.Module(); ok {
 		return no("this kernel has no module %s", name).
-			mend("check the name with modinfo %s, install the package that brings it, or take it out of the policy", name)
+			withRemedy("check the name with modinfo %s, install the package that brings it, or take it out of the policy", name)
 	}
 	file, isSysctl := d.want.Key.Sysctl()
 	if !isSysctl {
@@ -123,7 +123,7 @@ func notLoaded(w *World, d *difference) *verdict {
 	}
 	return no("net.netfilter.%s belongs to the module %s, which is not loaded", file, owner).
 		waitFor(ref{nf.Node, nf.ModuleKey(owner)}).
-		mend("want the module %s loaded, or a level that brings it (stateful)", owner)
+		withRemedy("want the module %s loaded, or a level that brings it (stateful)", owner)
 }
 
 // owner returns the module that brings a file below /proc/sys/net/netfilter: of those

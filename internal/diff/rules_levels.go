@@ -19,7 +19,7 @@ func restoreKeepsLevel(w *World, d *difference) *verdict {
 	if isLevel(d) && d.layer == nf.LayerLive && w.masked(d.want.Target) && isSuspended(w.at(d.want.Target).container) {
 		v := no("the container is suspended with the level %s in its dump, and resuming brings that back", d.from)
 		if saved := w.fact(d.want.Target, nf.KeyLevel).Boot; saved != nil && *saved == d.to {
-			v.mend("the level is saved: start the container cold (vzctl restart drops the dump, or resume it, stop it and start it)")
+			v.withRemedy("the level is saved: start the container cold (vzctl restart drops the dump, or resume it, stop it and start it)")
 		}
 		return v
 	}
@@ -43,7 +43,7 @@ func conntrackLatched(w *World, d *difference) *verdict {
 		}
 		v := no("connection tracking was seen on in the node's own namespace, and this kernel keeps it on until the node restarts")
 		v.until = nf.UntilNodeRestart
-		return v.mend("remove the rules that track, and restart the node; or want the level stateful for it")
+		return v.withRemedy("remove the rules that track, and restart the node; or want the level stateful for it")
 	}
 	if tracking == nf.TrackingOff {
 		return nil
@@ -53,15 +53,15 @@ func conntrackLatched(w *World, d *difference) *verdict {
 		reason = "connection tracking may be on in the container, as nothing proves it off, and this kernel keeps it on until the container restarts"
 	}
 	if !w.masked(d.want.Target) {
-		return no("%s", reason).mend("remove the rules that track, and recreate the network namespace; or want the level %s for it", d.from)
+		return no("%s", reason).withRemedy("remove the rules that track, and recreate the network namespace; or want the level %s for it", d.from)
 	}
-	return no("%s", reason).mendByRestart(w, d)
+	return no("%s", reason).withRestartRemedy(w, d)
 }
 
-// mendByRestart sets the remedy to a restart alone if the level is saved already.
-func (v *verdict) mendByRestart(w *World, d *difference) *verdict {
+// withRestartRemedy sets the remedy to a restart alone if the level is saved already.
+func (v *verdict) withRestartRemedy(w *World, d *difference) *verdict {
 	if saved := w.fact(d.want.Target, nf.KeyLevel).Boot; saved != nil && *saved == d.to {
-		return v.mend("the level is saved: restart the container (suspending and resuming brings the old level back), or let nfsync with restart: allow in its policy")
+		return v.withRemedy("the level is saved: restart the container (suspending and resuming it keeps the old level), or let nfsync restart it with restart: allow in its policy")
 	}
 	return v
 }
@@ -76,7 +76,7 @@ func restartRequired(w *World, d *difference) *verdict {
 	case d.restarted:
 		return restartedOnce(d.from)
 	case !asleep(w.at(d.want.Target).container):
-		return no("the level of a running container cannot be changed: it is %s until the container restarts", d.from).mendByRestart(w, d)
+		return no("the level of a running container cannot be changed: it is %s until the container restarts", d.from).withRestartRemedy(w, d)
 	}
 	return nil
 }
@@ -92,5 +92,5 @@ func levelInUse(w *World, d *difference) *verdict {
 		return no("the namespace is observed at %s, above %s", d.from, d.to)
 	}
 	return no("its own rules use %s: %s", d.from, list(users, 3)).
-		mend("remove these rules, or want at least the level %s for it", d.from)
+		withRemedy("remove these rules, or want at least the level %s for it", d.from)
 }

@@ -20,12 +20,12 @@ func readOnly(w *World, d *difference) *verdict {
 	if !d.want.Target.IsNode() && d.want.Key == nf.KeyMax && w.maxScope(d.want.Target) == nf.ScopeNode {
 		node := w.fact(nf.Node, nf.KeyMax).Live
 		return no("on this kernel net.netfilter.%s of a container is the node's, %s", file, node).
-			mend("set conntrack.max in a NodePolicy: it holds for each container alike")
+			withRemedy("set conntrack.max in a NodePolicy: it holds for each container alike")
 	}
 	if w.fact(d.want.Target, d.want.Key).ReadOnly {
 		v := no("the kernel offers net.netfilter.%s read-only here", file)
 		if d.want.Target.IsNode() {
-			v.mend("run nfsync in the node's initial network namespace, where the value can be written, or take it out of the policy")
+			v.withRemedy("run nfsync in the node's initial network namespace, where the value can be written, or take it out of the policy")
 		}
 		return v
 	}

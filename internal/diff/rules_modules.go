@@ -15,7 +15,7 @@ func modulesLocked(w *World, d *difference) *verdict {
 	m := w.snap.Modules
 	if m.Support == nf.SupportNone {
 		v := no("this kernel cannot load or unload modules: %s", m.Reason)
-		return v.mend("boot a kernel that has, or has not, the module as the policy wants it; or take the module out of the policy")
+		return v.withRemedy("boot a kernel whose modules are as the policy wants them, or take the module out of the policy")
 	}
 	if m.Support == nf.SupportLocked && (stateDiffers(d) || len(w.fixed(d)) > 0) {
 		return no("modules cannot be loaded or unloaded any more: %s", m.Reason)
@@ -34,10 +34,10 @@ func (w *World) barred(d *difference) *verdict {
 	}
 	v := no("%s is kept from being loaded: %s", name, bar)
 	if bar.Line == 0 {
-		return v.mend("take that word off the kernel's command line and restart the node, or want %s unloaded", name)
+		return v.withRemedy("take that word off the kernel's command line and restart the node, or want %s unloaded", name)
 	}
 	v.until = nf.UntilModuleLoad
-	return v.mend("remove line %d of %s, or want %s unloaded", bar.Line, bar.File, name)
+	return v.withRemedy("remove line %d of %s, or want %s unloaded", bar.Line, bar.File, name)
 }
 
 // stateDiffers reports whether the module is to be loaded or unloaded, and not only
@@ -59,7 +59,7 @@ func builtin(w *World, d *difference) *verdict {
 	if want, params, _ := d.to.Module(); want == nf.ModuleLoaded {
 		_, have, _ := d.from.Module()
 		return no("%s is built into this kernel, which takes %s from its command line only", name, strings.Join(w.differing(d.want.Key, params, have), ", ")).
-			mend("set it on the kernel command line as %s.PARAMETER=VALUE and restart, or take it out of the policy", name)
+			withRemedy("set it on the kernel command line as %s.PARAMETER=VALUE and restart, or take it out of the policy", name)
 	}
 	return no("%s is built into this kernel and cannot be unloaded", name)
 }
@@ -93,7 +93,7 @@ func (w *World) unmet(name, dep string) *verdict {
 	v := no("%s needs the module %s, which is not loaded", name, dep)
 	if bar := w.bar(dep); bar != (nf.Bar{}) {
 		v.reason += ": " + bar.String()
-		v.mend("let %s be loaded, or take %s out of the policy", dep, name)
+		v.withRemedy("let %s be loaded, or take %s out of the policy", dep, name)
 	}
 	return v
 }

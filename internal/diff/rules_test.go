@@ -436,8 +436,8 @@ func TestRules(t *testing.T) {
 			}
 			for _, r := range p.Refusals {
 				seen[r.Code] = true
-				if r.Reason == "" || r.Remedy == "" || r.Until == "" {
-					t.Errorf("a refusal needs reason, remedy and until: %+v", r)
+				if r.Reason == "" || r.Remedy == "" || !slices.Contains(ruleOf(r.Code).until, r.Until) {
+					t.Errorf("a refusal needs a reason, a remedy and an event of its row: %+v", r)
 				}
 			}
 		})
@@ -458,7 +458,7 @@ func TestEveryCodeIsExplained(t *testing.T) {
 			t.Errorf("rule %d is %s, want %s", i, rules[i].code, code)
 		}
 		e, ok := Explain(code)
-		if !ok || e.Meaning == "" || e.Cause == "" || e.Remedy == "" || len(e.Sources) == 0 || len(e.Until) == 0 {
+		if !ok || e.Meaning == "" || e.Cause == "" || e.Remedy == "" || len(e.Sources) == 0 || slices.Contains(e.Sources, "") || len(e.Until) == 0 {
 			t.Errorf("%s is not explained: %+v", code, e)
 		}
 	}

@@ -207,8 +207,8 @@ func TestRestartBounds(t *testing.T) {
 		restarts int
 		reason   string
 	}{
-		{nf.Restarts{}, 1, "no more than 1 container"},
-		{nf.Restarts{Max: 1}, 1, "no more than 1 container"},
+		{nf.Restarts{}, 1, "at most 1 container"},
+		{nf.Restarts{Max: 1}, 1, "at most 1 container"},
 		{nf.Restarts{Max: 2}, 2, ""},
 		{nf.Restarts{Max: 9}, 2, ""},
 		{nf.Restarts{Max: 2, Held: "outside the restart window"}, 0, "outside the restart window"},

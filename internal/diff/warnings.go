@@ -71,15 +71,11 @@ func notEnforced(wants []nf.Want) []nf.Warning {
 		return nil
 	}
 	others := ""
-	switch n := len(wants) - 1; n {
-	case 0:
-	case 1:
-		others = ", here and in 1 container more"
-	default:
-		others = fmt.Sprintf(", here and in %d containers more", n)
+	if n := len(wants) - 1; n > 0 {
+		others = ", here and in " + count(n, "more container")
 	}
 	return []nf.Warning{{Code: nf.WarnNotEnforced, Target: wants[0].Target, Key: nf.KeyLevel, Source: &wants[0].Source,
-		Message: "nothing in this kernel enforces the level" + others + ": nfsync only sees when the rules use more"}}
+		Message: "nothing in this kernel enforces the level" + others + ": nfsync reports rules that use more"}}
 }
 
 // leftover warns of entries that stay until they time out after the last rule that

@@ -20,7 +20,7 @@ func (n *Node) memory() view.Check {
 	case errors.Is(err, fs.ErrPermission):
 		return failed(name, err.Error(), "run nfsync as root")
 	case err != nil:
-		return failed(name, err.Error(), "see the file; without memory nfsync starts anew")
+		return failed(name, err.Error(), "see the file; without it nfsync starts with an empty memory")
 	case len(memory.Keys) == 0:
 		return passed(name, "empty: nothing has been applied here yet")
 	}

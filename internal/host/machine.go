@@ -70,7 +70,7 @@ func (m *Machine) List(ctx context.Context) (nf.Snapshot, error) {
 		return nf.Snapshot{}, err
 	}
 	if len(own) == 0 {
-		deny(&s.Capabilities, "nfsync is not in the node's network namespace: its own is not the initial one, and no other is named as the node's")
+		deny(&s.Capabilities, "nfsync is not in the node's network namespace: it is not in the initial one, and --node-netns names no other")
 	}
 	claimed, err := m.listVZ(ctx, &s)
 	if err != nil {

@@ -127,7 +127,7 @@ func (o *ownBoot) set(k nf.Key, v nf.Value) ([]string, error) {
 func (o *ownBoot) setModule(name string, v nf.Value) ([]string, error) {
 	state, params, _ := v.Module()
 	if !isName(name) || !v.IsAbsent() && state != nf.ModuleLoaded && state != nf.ModuleUnloaded {
-		return nil, fmt.Errorf("no boot file makes a module %s", v)
+		return nil, fmt.Errorf("a boot file cannot make a module %s", v)
 	}
 	for p, value := range params {
 		// libkmod removes backslashes, and the kernel quotation marks.
@@ -286,13 +286,13 @@ func (o *ownBoot) parseModprobe(line string) error {
 		o.barred[name] = true
 		return nil
 	case fields[0] != "options" || again:
-		return errors.New("neither options nor install, or once more for a module")
+		return errors.New("not the only options or install line of its module")
 	}
 	params := map[string]string{}
 	for _, word := range fields[2:] {
 		p, value, ok := strings.Cut(word, "=")
 		if _, twice := params[p]; !ok || twice || !isName(p) || strings.Contains(value, "\\") {
-			return fmt.Errorf("no single parameter: %q", word)
+			return fmt.Errorf("%q is not a parameter with a value, or the second one of its name", word)
 		}
 		params[p] = value
 	}

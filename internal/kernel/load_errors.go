@@ -39,11 +39,11 @@ func (fs FS) explainInit(module string, err error) error {
 		{unix.EKEYEXPIRED, "the key of its signature has expired"},
 		{unix.EKEYREVOKED, "the key of its signature is revoked"},
 		{unix.EBADMSG, "its signature is damaged"},
-		{unix.ENOENT, "it uses a symbol that no loaded module offers, the kernel's log names it"},
+		{unix.ENOENT, "no loaded module has a symbol that it uses; the kernel's log names the symbol"},
 		{unix.ENOSYS, "the kernel has no module support"},
 		{unix.EINVAL, "the kernel refuses a parameter's value, or the file"},
 		{unix.ERANGE, "the kernel refuses a parameter's value"},
-		{unix.ENODEV, "it finds no device that it is for"},
+		{unix.ENODEV, "it finds no device for it"},
 		{unix.EBUSY, "it is being loaded or unloaded at this moment"},
 		{unix.ENOMEM, "the kernel has no memory for it"},
 	} {

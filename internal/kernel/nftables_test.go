@@ -18,7 +18,7 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-var record = flag.Bool("record", false, "record the kernel's answers in testdata anew")
+var record = flag.Bool("record", false, "record the kernel's answers in testdata again")
 
 // lists are the parts of a dump with their names in a recording.
 func (d *nftDump) lists() map[string]*[]nfMessage {

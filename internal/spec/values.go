@@ -141,7 +141,7 @@ func (p *parser) isSysctl(path string, key *yaml.Node) bool {
 	}
 	known, _ := nf.SysctlFileKey(name)
 	if known != nf.SysctlKey(name) {
-		p.report(key, RuleInvalidValue, "write it as "+string(known), "%s: %s has a field of its own, %s", path, quote(name), known)
+		p.report(key, RuleInvalidValue, "write it as "+string(known), "%s: %s has its own key, %s", path, quote(name), known)
 		return false
 	}
 	return true

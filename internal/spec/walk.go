@@ -136,8 +136,8 @@ func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!
 var missingHints = map[string]string{
 	"apiVersion": "apiVersion: " + nf.APIVersion,
 	"kind":       "kind: NodePolicy, or kind: ContainerPolicy",
-	"metadata":   "metadata: {name: a-name-of-its-own}",
-	"name":       "name: a-name-of-its-own",
+	"metadata":   "metadata: {name: a-unique-name}",
+	"name":       "name: a-unique-name",
 	"spec":       "spec: {…}",
 	"state":      "state: loaded, or state: unloaded",
 
@@ -149,7 +149,7 @@ var missingHints = map[string]string{
 	"start":        `start: "02:00"`,
 	"url":          "url: https://git.example.com/nodes.git",
 	"urls":         "urls: [https://git.example.com/policies.git]",
-	"user":         "user: name; many servers take any name beside a token",
+	"user":         "user: name (many servers accept any name with a token)",
 }
 
 // fields are the functions that read the values of the keys of a mapping.

@@ -147,19 +147,19 @@ func (p *page) pending(list []nf.Pending) {
 
 // untils describe the events that end a refusal or a pending entry.
 var untils = map[nf.Until]string{
-	nf.UntilPrivilege:        "nfsync may do it",
-	nf.UntilObservable:       "it can be observed",
-	nf.UntilPolicyChange:     "the policies change",
+	nf.UntilPrivilege:        "nfsync has the privilege",
+	nf.UntilObservable:       "the value can be read",
+	nf.UntilPolicyChange:     "a policy changes",
 	nf.UntilNever:            "never, on this node",
 	nf.UntilContainerStart:   "the container starts",
 	nf.UntilContainerRestart: "the container restarts",
 	nf.UntilNodeRestart:      "the node restarts",
 	nf.UntilRulesRemoved:     "the rules are removed",
-	nf.UntilKernelChange:     "the kernel changes",
+	nf.UntilKernelChange:     "another kernel is booted",
 	nf.UntilModuleLoad:       "the module is loaded",
 	nf.UntilHoldersGone:      "nothing uses it any more",
-	nf.UntilModuleReload:     "the module is loaded anew",
-	nf.UntilEntriesDrained:   "entries have drained",
+	nf.UntilModuleReload:     "the module is loaded again",
+	nf.UntilEntriesDrained:   "enough entries have ended",
 }
 
 func until(u nf.Until) string { return cmp.Or(untils[u], clean(string(u))) }

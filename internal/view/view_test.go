@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -19,7 +20,7 @@ import (
 	"nfsync.dev/nfsync/internal/spec"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files")
 
 // document is one value that this package can write.
 type document struct {
@@ -130,7 +131,7 @@ func TestRangeMark(t *testing.T) {
 }
 
 // TestGolden compares every document in every format, and in colour, with its
-// file below testdata. Read the files when you write them anew.
+// file below testdata. Read the files after -update.
 func TestGolden(t *testing.T) {
 	for _, d := range documents() {
 		check := func(name, format string, opt Options) {
@@ -170,7 +171,28 @@ func golden(t *testing.T, name string, got []byte) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got, want) {
-		t.Errorf("%s differs; go test -update writes it anew\n--- got ---\n%s\n--- want ---\n%s", path, got, want)
+		t.Errorf("%s differs; go test -update writes it\n--- got ---\n%s\n--- want ---\n%s", path, got, want)
+	}
+}
+
+// TestDocumentedRefusals: docs/refusals.md has the rows of the rules, in their order.
+func TestDocumentedRefusals(t *testing.T) {
+	text, err := os.ReadFile("../../docs/refusals.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var table strings.Builder
+	table.WriteString("| code | meaning | ends when |\n| --- | --- | --- |\n")
+	for _, code := range nf.Codes() {
+		e, _ := diff.Explain(code)
+		var events []string
+		for _, u := range e.Until {
+			events = append(events, until(u))
+		}
+		fmt.Fprintf(&table, "| `%s` | %s | %s |\n", code, e.Meaning, strings.Join(events, ", or "))
+	}
+	if !strings.Contains(string(text), "\n\n"+table.String()+"\n") {
+		t.Errorf("docs/refusals.md does not have the table\n%s", table.String())
 	}
 }
 
