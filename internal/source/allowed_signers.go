@@ -23,19 +23,18 @@ type allowedSigners struct {
 	list  []allowedSigner
 }
 
-// allowedSigner is one line of such a file.
+// allowedSigner is one line of a file of allowed signers.
 type allowedSigner struct {
 	place      string // file:line
-	principals string // patterns, of which one must match the committer's e-mail address
+	principals string // patterns; one must match the committer's e-mail address
 	key        ssh.PublicKey
 	namespaces *string   // patterns; nil: any namespace
 	after      time.Time // zero: no limit
 	before     time.Time
 }
 
-// readAllowedSigners reads files of SSH keys. A line that cannot be read is an error,
-// so that no part of a list passes for the whole. Certificate authorities are left out
-// with a warning.
+// readAllowedSigners reads files of SSH keys. A line that cannot be parsed is an error.
+// Certificate authorities are skipped with a warning.
 func readAllowedSigners(files []string) (signers allowedSigners, warnings []string, err error) {
 	signers.files = files
 	for _, name := range files {
@@ -74,16 +73,16 @@ func parseAllowedSigners(name string, data []byte) (list []allowedSigner, warnin
 		if len(warnings) > 0 {
 			return nil, nil, errors.New(strings.Join(warnings, "; "))
 		}
-		return nil, nil, fmt.Errorf("%s names nobody; a line is: EMAIL ssh-ed25519 AAAA…", name)
+		return nil, nil, fmt.Errorf("%s lists no key; a line is: EMAIL ssh-ed25519 AAAA…", name)
 	}
 	return list, warnings, nil
 }
 
 var errNoKey = errors.New("the line has no key")
 
-var errAuthority = errors.New("cert-authority is not supported: no key that it certifies is trusted; name the keys themselves, a line each")
+var errAuthority = errors.New("cert-authority is not supported: no key that it certifies is trusted; list the keys themselves, one on each line")
 
-// parseSigner reads "principals [options] type key [comment]".
+// parseSigner parses "principals [options] type key [comment]".
 func parseSigner(line string) (s allowedSigner, err error) {
 	if s.principals, line, err = cutPrincipals(line); err != nil {
 		return allowedSigner{}, err
@@ -94,7 +93,7 @@ func parseSigner(line string) (s allowedSigner, err error) {
 	}
 	authority := false
 	if !slices.Contains(keyTypes, word) {
-		if authority, err = s.options(word); err != nil {
+		if authority, err = s.parseOptions(word); err != nil {
 			return allowedSigner{}, err
 		}
 		word, rest = cutWord(rest)
@@ -120,7 +119,7 @@ func cutPrincipals(line string) (principals, rest string, err error) {
 		principals, rest = cutWord(line)
 	}
 	if principals == "" || strings.Contains(principals, `"`) {
-		return "", "", errors.New("the line must begin with the owner of the key: EMAIL, or a pattern of it")
+		return "", "", errors.New("the line must begin with the owner of the key: EMAIL or a pattern")
 	}
 	return principals, strings.TrimLeft(rest, " \t"), nil
 }
@@ -142,9 +141,9 @@ func cutWord(line string) (word, rest string) {
 	return line, ""
 }
 
-// options reads the options of a line. Each but cert-authority may be given once, with
-// a quoted value.
-func (s *allowedSigner) options(text string) (authority bool, err error) {
+// parseOptions parses the options of a line. All but cert-authority have a quoted value and
+// may be given once.
+func (s *allowedSigner) parseOptions(text string) (authority bool, err error) {
 	for _, option := range splitOptions(text) {
 		name, value, _ := strings.Cut(option, "=")
 		name = strings.ToLower(name)
@@ -159,9 +158,9 @@ func (s *allowedSigner) options(text string) (authority bool, err error) {
 		case name == "namespaces" && s.namespaces == nil:
 			s.namespaces = &value
 		case name == "valid-after" && s.after.IsZero():
-			s.after, err = parseMoment(value)
+			s.after, err = parseTime(value)
 		case name == "valid-before" && s.before.IsZero():
-			s.before, err = parseMoment(value)
+			s.before, err = parseTime(value)
 		default:
 			return false, fmt.Errorf("the option %s is given twice", name)
 		}
@@ -195,7 +194,7 @@ func splitOptions(text string) []string {
 
 var optionNames = []string{"cert-authority", "namespaces", "valid-after", "valid-before"}
 
-// unquote reads the value of an option with that name.
+// unquote returns the value of the option name without its quotes.
 func unquote(name, value string) (string, error) {
 	if !slices.Contains(optionNames, name) {
 		return "", fmt.Errorf("%q is neither a type of SSH keys nor an option; the options are %s", clean(name), strings.Join(optionNames, ", "))
@@ -208,9 +207,9 @@ func unquote(name, value string) (string, error) {
 	return strings.ReplaceAll(inner, `\"`, `"`), nil
 }
 
-// parseMoment reads a time as ssh-keygen does: in the local time zone, or in
-// UTC if it ends in Z.
-func parseMoment(text string) (time.Time, error) {
+// parseTime parses a time as ssh-keygen does: in the local time zone, or in UTC if it ends
+// in Z.
+func parseTime(text string) (time.Time, error) {
 	digits, zone := text, time.Local
 	if rest, ok := strings.CutSuffix(strings.ToUpper(text), "Z"); ok {
 		digits, zone = rest, time.UTC
@@ -226,7 +225,7 @@ func parseMoment(text string) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("%q is not a time such as 20260131, 202601311200 or 20260131120000Z", clean(text))
 }
 
-// keyTypes are the types of keys that a file of allowed signers may have.
+// keyTypes are the types of keys that can be trusted.
 var keyTypes = []string{
 	ssh.KeyAlgoED25519, ssh.KeyAlgoSKED25519, ssh.KeyAlgoRSA,
 	ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521, ssh.KeyAlgoSKECDSA256,
@@ -237,7 +236,7 @@ func parseKey(keyType, encoded string) (ssh.PublicKey, error) {
 		return nil, errNoKey
 	}
 	if !slices.Contains(keyTypes, keyType) {
-		return nil, fmt.Errorf("%q is not a type of keys that can be trusted: one of %s", clean(keyType), strings.Join(keyTypes, ", "))
+		return nil, fmt.Errorf("%q is not a type of keys that can be trusted: use one of %s", clean(keyType), strings.Join(keyTypes, ", "))
 	}
 	data, err := base64.StdEncoding.DecodeString(encoded)
 	if err != nil {
@@ -256,27 +255,27 @@ func parseKey(keyType, encoded string) (ssh.PublicKey, error) {
 // gitNamespace is the namespace in which git signs commits.
 const gitNamespace = "git"
 
-// check returns who made a signature, or why it is not accepted. As with git, a key
-// must be valid at the committer's date. Unlike with git, the committer must be a
-// principal of the key.
+// check returns who made a signature, or why it is not accepted. As with git, a key must be
+// valid at the committer's date. Unlike with git, the committer's e-mail address must match
+// the principals of the key.
 func (s allowedSigners) check(message []byte, armored string, committer object.Signature) (signer string, err error) {
 	signature, err := readSSHSignature(armored)
 	if err != nil {
-		return "", fmt.Errorf("its SSH signature cannot be read: %s; %s", clean(err.Error()), remedyOwnKey)
+		return "", fmt.Errorf("its SSH signature cannot be read: %s; %s", clean(err.Error()), remedyTrustedKey)
 	}
 	by := "SSH key " + ssh.FingerprintSHA256(signature.PublicKey)
-	lines := s.of(signature.PublicKey)
+	lines := s.linesWith(signature.PublicKey)
 	if len(lines) == 0 {
-		return "", s.unknown(by, signature.PublicKey)
+		return "", s.unknownKeyError(by, signature.PublicKey)
 	}
 	if signature.Namespace != gitNamespace {
-		return "", fmt.Errorf("it has a signature by %s that is not for git but for %q; %s", by, clean(signature.Namespace), remedyUnsigned)
+		return "", fmt.Errorf("its signature by %s was made for %q, not for git; %s", by, clean(signature.Namespace), remedySign)
 	}
-	if bits := rsaBits(signature.PublicKey); bits > 0 && bits < leastRSA {
-		return "", fmt.Errorf("it is signed with %s, an RSA key of %d bits, which is too short to be trusted; %s", by, bits, remedyOwnKey)
+	if bits := rsaBits(signature.PublicKey); bits > 0 && bits < minRSABits {
+		return "", fmt.Errorf("it is signed with %s, an RSA key of %d bits, which is too short to be trusted; %s", by, bits, remedyTrustedKey)
 	}
 	if err := sshsig.Verify(bytes.NewReader(message), signature, signature.PublicKey, signature.HashAlgorithm, gitNamespace); err != nil {
-		return "", fmt.Errorf("its signature by %s is wrong, so what it says is not what was signed; do not use it, and ask who pushed it", by)
+		return "", fmt.Errorf("its signature by %s is wrong: the commit is not what was signed; do not use it, and ask who pushed it", by)
 	}
 	var refusals []string
 	for _, line := range lines {
@@ -300,7 +299,8 @@ func readSSHSignature(armored string) (*sshsig.Signature, error) {
 	return sshsig.ParseSignature(block.Bytes)
 }
 
-func (s allowedSigners) of(key ssh.PublicKey) []allowedSigner {
+// linesWith returns the lines that list a key.
+func (s allowedSigners) linesWith(key ssh.PublicKey) []allowedSigner {
 	var lines []allowedSigner
 	for _, line := range s.list {
 		if bytes.Equal(line.key.Marshal(), key.Marshal()) {
@@ -310,13 +310,13 @@ func (s allowedSigners) of(key ssh.PublicKey) []allowedSigner {
 	return lines
 }
 
-// longestLine is the longest line that a message suggests to add. Elliptic keys fit, RSA
-// keys do not.
+// longestLine bounds the line that a message says to add. Elliptic keys fit, RSA keys do
+// not.
 const longestLine = 240
 
-func (s allowedSigners) unknown(by string, key ssh.PublicKey) error {
+func (s allowedSigners) unknownKeyError(by string, key ssh.PublicKey) error {
 	if certificate, ok := key.(*ssh.Certificate); ok {
-		return fmt.Errorf("it is signed with a certificate (%q) for SSH key %s, and nfsync does not support certificates; sign it with a key that is named itself",
+		return fmt.Errorf("it is signed with a certificate (%q) for SSH key %s, and certificates are not supported; sign it with a key that is listed itself",
 			clean(certificate.KeyId), ssh.FingerprintSHA256(certificate.Key))
 	}
 	line := "EMAIL " + strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
@@ -339,24 +339,24 @@ func rsaBits(key ssh.PublicKey) int {
 	return 0
 }
 
-// refusal says why the line does not allow its key for a commit; empty if it does.
+// refusal returns why the line does not allow its key for a commit, or "".
 func (s allowedSigner) refusal(committer object.Signature) string {
 	at := committer.When
 	switch {
 	case !matchList(s.principals, committer.Email):
-		return fmt.Sprintf("which %s allows for %q and not for the committer, %q; commit with the right user.email, or add the address there", s.place, clean(s.principals), clean(committer.Email))
+		return fmt.Sprintf("which %s allows for %q, not for the committer, %q; set user.email and commit again, or add the address there", s.place, clean(s.principals), clean(committer.Email))
 	case s.namespaces != nil && !matchList(*s.namespaces, gitNamespace):
-		return fmt.Sprintf("which %s allows for namespaces %q and not for git; add git there, or %s", s.place, clean(*s.namespaces), remedyOwnKey)
+		return fmt.Sprintf("which %s allows for namespaces %q, not for git; add git there, or %s", s.place, clean(*s.namespaces), remedyTrustedKey)
 	case !s.after.IsZero() && at.Before(s.after):
-		return fmt.Sprintf("which %s allows from %s on, and the commit is of %s; %s", s.place, moment(s.after), moment(at), remedyOwnKey)
+		return fmt.Sprintf("which %s allows from %s on, and the commit is dated %s; %s", s.place, formatTime(s.after), formatTime(at), remedyTrustedKey)
 	case !s.before.IsZero() && at.After(s.before):
-		return fmt.Sprintf("which %s allows until %s, and the commit is of %s; %s", s.place, moment(s.before), moment(at), remedyOwnKey)
+		return fmt.Sprintf("which %s allows until %s, and the commit is dated %s; %s", s.place, formatTime(s.before), formatTime(at), remedyTrustedKey)
 	}
 	return ""
 }
 
-// matchList reports whether a comma-separated list of patterns matches: one of them
-// does, and none that begins with ! (PATTERNS in ssh_config(5)).
+// matchList reports whether a text matches one of a comma-separated list of patterns, and
+// none of those that begin with ! (PATTERNS in ssh_config(5)).
 func matchList(patterns, text string) bool {
 	matches := false
 	for pattern := range strings.SplitSeq(patterns, ",") {
@@ -371,8 +371,8 @@ func matchList(patterns, text string) bool {
 	return matches
 }
 
-// matchPattern matches a whole text: * matches any characters, ? one. It backtracks to
-// the last * only, so that no pattern takes long.
+// matchPattern reports whether a whole text matches a pattern: * matches any characters, ?
+// matches one. It backtracks only to the last *, so no pattern takes long.
 func matchPattern(pattern, text string) bool {
 	p, t, star, resume := 0, 0, -1, 0
 	for t < len(text) {

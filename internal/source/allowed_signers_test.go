@@ -90,9 +90,9 @@ func TestSSHSignatures(t *testing.T) {
 	})
 	t.Run("namespace", func(t *testing.T) {
 		bad := s.sshSigned(plain, "file", "alice")
-		refused(t, list("alice@example.com "+alice), now, bad, only(bad), `not for git but for "file"`, fingerprint)
+		refused(t, list("alice@example.com "+alice), now, bad, only(bad), `made for "file", not for git`, fingerprint)
 		verified(t, list("alice@example.com "+alice), now, fingerprint, s.sshSigned(plain, "git", "alice"))
-		refused(t, list(`alice@example.com namespaces="file,g" `+alice), now, good, only(good), "allowed:1", `"file,g" and not for git`)
+		refused(t, list(`alice@example.com namespaces="file,g" `+alice), now, good, only(good), "allowed:1", `"file,g", not for git`)
 		refused(t, list(`alice@example.com namespaces="!git,*" `+alice), now, good, only(good), "not for git")
 		refused(t, list(`alice@example.com namespaces="" `+alice), now, good, only(good), "not for git")
 	})
@@ -146,14 +146,14 @@ func TestSSHSignatures(t *testing.T) {
 			t.Error("an authority signs commits")
 		}
 	})
-	t.Run("something behind", func(t *testing.T) {
+	t.Run("text after the block", func(t *testing.T) {
 		bad := s.rewrite(good, replace("-----END SSH SIGNATURE-----\n", "-----END SSH SIGNATURE-----\n more\n"))
 		refused(t, list("* "+alice), now, bad, only(bad), "text follows it")
 		broken := s.rewrite(good, replace("-----END SSH SIGNATURE-----", "-----END SSH-----"))
 		refused(t, list("* "+alice), now, broken, only(broken), "cannot be read")
 	})
-	t.Run("what git says", func(t *testing.T) {
-		// git and nfsync agree about these lines for a commit by their principal.
+	t.Run("as git", func(t *testing.T) {
+		// For a commit by the principal git and nfsync agree about these lines.
 		for lines, want := range map[string]bool{
 			"alice@example.com " + alice:                                       true,
 			`alice@example.com namespaces="file" ` + alice:                     false,
@@ -171,7 +171,7 @@ func TestSSHSignatures(t *testing.T) {
 	})
 }
 
-// sshSigned is an unsigned commit with a signature that ssh-keygen itself has made.
+// sshSigned returns an unsigned commit with a signature made by ssh-keygen.
 func (s *signing) sshSigned(c *object.Commit, namespace, key string) *object.Commit {
 	s.t.Helper()
 	file := s.write("signed", s.commitText(c))
@@ -191,38 +191,38 @@ func TestAllowedSignersErrors(t *testing.T) {
 	blob := strings.Fields(key)[1]
 	short := base64.StdEncoding.EncodeToString([]byte("\x00\x00\x00\x0bssh-ed25519\x00\x00\x00\x20tooshort"))
 	for name, test := range map[string]struct{ text, want string }{
-		"empty":                    {"", "f names nobody"},
-		"comments":                 {"# nobody yet\n\n", "f names nobody"},
-		"no key":                   {"\n\nalice@example.com\n", "f:3: the line has no key"},
-		"no key behind options":    {`alice@example.com namespaces="git"`, "f:1: the line has no key"},
-		"no key behind type":       {"alice@example.com ssh-ed25519", "f:1: the key is damaged"},
-		"no principals":            {key, `f:1: "aaaac3nz`},
-		"quote":                    {`"alice@example.com ` + key, "f:1: a quote is not closed"},
-		"quote within":             {`ali"ce@example.com" ` + key, "f:1: the line must begin with the owner of the key"},
-		"nobody":                   {`"" ` + key, "f:1: the line must begin with the owner of the key"},
-		"damaged key":              {"a@b ssh-ed25519 " + blob[:len(blob)-6], "f:1: the key is damaged"},
-		"not base64":               {"a@b ssh-ed25519 !" + blob, "f:1: the key is damaged: illegal base64"},
-		"short key":                {"a@b ssh-ed25519 " + short, "f:1: the key is damaged"},
-		"other type":               {"a@b ssh-rsa " + blob, "f:1: the key is of type ssh-ed25519, not ssh-rsa"},
-		"unknown type":             {`a@b namespaces="git" ssh-foo ` + blob, `f:1: "ssh-foo" is not a type of keys that can be trusted`},
-		"DSA":                      {`a@b valid-after="20200101" ssh-dss ` + blob, `f:1: "ssh-dss" is not a type of keys that can be trusted`},
-		"certificate":              {`a@b cert-authority ssh-ed25519-cert-v01@openssh.com ` + blob, "is not a type of keys that can be trusted"},
-		"unknown option":           {"a@b nonsense " + key, `f:1: "nonsense" is neither a type of SSH keys nor an option; the options are cert-authority, namespaces`},
-		"second option unknown":    {`a@b namespaces="git",touch-required ` + key, `f:1: "touch-required" is neither`},
-		"no option behind a comma": {`a@b namespaces="git", ` + key, `f:1: "" is neither`},
-		"no quotes":                {"a@b namespaces=git " + key, `f:1: the value of namespaces must be quoted`},
-		"no value":                 {"a@b namespaces " + key, `f:1: the value of namespaces must be quoted`},
-		"open quotes":              {`a@b namespaces="git ` + key, `f:1: `},
-		"quotes within quotes":     {`a@b namespaces="g"i"t" ` + key, `f:1: the value of namespaces must be quoted`},
-		"escaped end":              {`a@b namespaces="git\" ` + key, `f:1: `},
-		"twice":                    {`a@b namespaces="git",namespaces="file" ` + key, "f:1: the option namespaces is given twice"},
-		"time":                     {`a@b valid-after="tomorrow" ` + key, `f:1: valid-after: "tomorrow" is not a time`},
-		"time with a dash":         {`a@b valid-before="2020-01-01" ` + key, `f:1: valid-before: "2020-01-01" is not a time`},
-		"no such day":              {`a@b valid-before="20210230" ` + key, `is not a time`},
-		"time twice":               {`a@b valid-before="20210101",valid-before="20220101" ` + key, "is given twice"},
-		"inverted":                 {`a@b valid-after="20210101",valid-before="20210101" ` + key, "the key is never valid"},
-		"second line":              {"a@b " + key + "\nb@c " + key[:20] + "\n", "f:2: the key is damaged"},
-		"control characters":       {"a@b \x1b[31m " + key, `f:1: "`},
+		"empty":                   {"", "f lists no key"},
+		"comments":                {"# no key\n\n", "f lists no key"},
+		"no key":                  {"\n\nalice@example.com\n", "f:3: the line has no key"},
+		"no key after options":    {`alice@example.com namespaces="git"`, "f:1: the line has no key"},
+		"no key after type":       {"alice@example.com ssh-ed25519", "f:1: the key is damaged"},
+		"no principals":           {key, `f:1: "aaaac3nz`},
+		"quote":                   {`"alice@example.com ` + key, "f:1: a quote is not closed"},
+		"quote within":            {`ali"ce@example.com" ` + key, "f:1: the line must begin with the owner of the key"},
+		"empty principals":        {`"" ` + key, "f:1: the line must begin with the owner of the key"},
+		"damaged key":             {"a@b ssh-ed25519 " + blob[:len(blob)-6], "f:1: the key is damaged"},
+		"not base64":              {"a@b ssh-ed25519 !" + blob, "f:1: the key is damaged: illegal base64"},
+		"short key":               {"a@b ssh-ed25519 " + short, "f:1: the key is damaged"},
+		"other type":              {"a@b ssh-rsa " + blob, "f:1: the key is of type ssh-ed25519, not ssh-rsa"},
+		"unknown type":            {`a@b namespaces="git" ssh-foo ` + blob, `f:1: "ssh-foo" is not a type of keys that can be trusted`},
+		"DSA":                     {`a@b valid-after="20200101" ssh-dss ` + blob, `f:1: "ssh-dss" is not a type of keys that can be trusted`},
+		"certificate":             {`a@b cert-authority ssh-ed25519-cert-v01@openssh.com ` + blob, "is not a type of keys that can be trusted"},
+		"unknown option":          {"a@b nonsense " + key, `f:1: "nonsense" is neither a type of SSH keys nor an option; the options are cert-authority, namespaces`},
+		"second option unknown":   {`a@b namespaces="git",touch-required ` + key, `f:1: "touch-required" is neither`},
+		"no option after a comma": {`a@b namespaces="git", ` + key, `f:1: "" is neither`},
+		"no quotes":               {"a@b namespaces=git " + key, `f:1: the value of namespaces must be quoted`},
+		"no value":                {"a@b namespaces " + key, `f:1: the value of namespaces must be quoted`},
+		"open quotes":             {`a@b namespaces="git ` + key, `f:1: `},
+		"quotes within quotes":    {`a@b namespaces="g"i"t" ` + key, `f:1: the value of namespaces must be quoted`},
+		"escaped end":             {`a@b namespaces="git\" ` + key, `f:1: `},
+		"twice":                   {`a@b namespaces="git",namespaces="file" ` + key, "f:1: the option namespaces is given twice"},
+		"time":                    {`a@b valid-after="tomorrow" ` + key, `f:1: valid-after: "tomorrow" is not a time`},
+		"time with a dash":        {`a@b valid-before="2020-01-01" ` + key, `f:1: valid-before: "2020-01-01" is not a time`},
+		"no such day":             {`a@b valid-before="20210230" ` + key, `is not a time`},
+		"time twice":              {`a@b valid-before="20210101",valid-before="20220101" ` + key, "is given twice"},
+		"inverted":                {`a@b valid-after="20210101",valid-before="20210101" ` + key, "the key is never valid"},
+		"second line":             {"a@b " + key + "\nb@c " + key[:20] + "\n", "f:2: the key is damaged"},
+		"control characters":      {"a@b \x1b[31m " + key, `f:1: "`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			list, _, err := parseAllowedSigners("f", []byte(test.text))
@@ -239,9 +239,8 @@ func TestAllowedSignersErrors(t *testing.T) {
 	}
 }
 
-// TestMoments holds a time without Z to be in the local time zone, as
-// ssh-keygen has it.
-func TestMoments(t *testing.T) {
+// TestParseTime: a time without Z is in the local time zone, as with ssh-keygen.
+func TestParseTime(t *testing.T) {
 	local := time.Local
 	t.Cleanup(func() { time.Local = local })
 	time.Local = time.FixedZone("here", 3600)
@@ -249,14 +248,14 @@ func TestMoments(t *testing.T) {
 		"20200601": "2020-05-31T23:00:00Z", "20200601Z": "2020-06-01T00:00:00Z", "20200601z": "2020-06-01T00:00:00Z",
 		"202006011230": "2020-06-01T11:30:00Z", "20200601123045Z": "2020-06-01T12:30:45Z",
 	} {
-		got, err := parseMoment(text)
-		if err != nil || moment(got) != want {
-			t.Errorf("%s is %s, want %s (%v)", text, moment(got), want, err)
+		got, err := parseTime(text)
+		if err != nil || formatTime(got) != want {
+			t.Errorf("%s is %s, want %s (%v)", text, formatTime(got), want, err)
 		}
 	}
 }
 
-// TestMatchPattern holds hostile patterns to end soon.
+// TestMatchPattern checks results, and that a hostile pattern takes no more than a second.
 func TestMatchPattern(t *testing.T) {
 	for _, test := range []struct {
 		pattern, text string

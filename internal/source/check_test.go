@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Each file that is named is read, and each that cannot be used is reported.
+// CheckFiles reads each file that is named, and returns one error if it cannot be used.
 func TestCheckFiles(t *testing.T) {
 	ca := newAuthority(t)
 	cert, key := ca.issue()

@@ -16,18 +16,18 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 )
 
-// pgpKeys holds the trusted OpenPGP keys. A key that is in several files, or several
-// times in one, is one key with all its revocations.
+// pgpKeys holds the trusted OpenPGP keys. All copies of a key are merged into one, with all
+// its revocations.
 type pgpKeys struct {
 	files []string
 	list  []*openpgp.Entity
-	// unusable has the fingerprints of keys of which a copy cannot be read, with the
-	// reason. That copy may revoke the key.
+	// unusable maps the fingerprints of keys to the reason why a copy of them cannot be
+	// read. That copy may revoke the key.
 	unusable map[string]string
 }
 
-// readKeyrings reads files of public keys as gpg --export prints them, armored or not. A
-// file that is damaged or has no usable key is an error; a single key that cannot be used
+// readKeyrings reads files of public keys in the format of gpg --export, armored or binary.
+// A file that is damaged or has no usable key is an error; a single key that cannot be used
 // is a warning.
 func readKeyrings(files []string) (keys pgpKeys, warnings []string, err error) {
 	keys.files, keys.unusable = files, map[string]string{}
@@ -61,8 +61,8 @@ func (k *pgpKeys) add(key *openpgp.Entity) {
 	k.list = append(k.list, key)
 }
 
-// mergeKey adds another copy of a key: the revocations of both count, and of the
-// self-signatures, which hold the expiry, the newer one.
+// mergeKey merges another copy into a key: the revocations of both, and the newer of each
+// two self-signatures, which hold the expiry.
 func mergeKey(key, other *openpgp.Entity) {
 	key.Revocations = append(key.Revocations, other.Revocations...)
 	key.SelfSignature = newer(key.SelfSignature, other.SelfSignature)
@@ -95,7 +95,7 @@ func newer(a, b *packet.Signature) *packet.Signature {
 	return a
 }
 
-const remedyKeyring = "export it anew with gpg --export --armor KEY"
+const remedyExport = "export it again with gpg --export --armor KEY"
 
 // skippedKey is a key that cannot be used.
 type skippedKey struct{ fingerprint, why string }
@@ -108,20 +108,20 @@ func (s skippedKey) String() string {
 func parseKeyring(data []byte) (keys []*openpgp.Entity, skipped []skippedKey, err error) {
 	defer func() { // the library may panic on a damaged file
 		if r := recover(); r != nil {
-			keys, skipped, err = nil, nil, fmt.Errorf("it is damaged: %s; %s", clean(fmt.Sprint(r)), remedyKeyring)
+			keys, skipped, err = nil, nil, fmt.Errorf("it is damaged: %s; %s", clean(fmt.Sprint(r)), remedyExport)
 		}
 	}()
 	if len(data) > 12 && string(data[8:12]) == "KBXf" {
-		return nil, nil, errors.New("it is a keybox, which is the internal store of gpg; " + remedyKeyring)
+		return nil, nil, errors.New("it is a keybox, an internal file of gpg; " + remedyExport)
 	}
 	blocks, err := dearmor(data)
 	if err != nil {
-		return nil, nil, fmt.Errorf("it is damaged: %s; %s", clean(err.Error()), remedyKeyring)
+		return nil, nil, fmt.Errorf("it is damaged: %s; %s", clean(err.Error()), remedyExport)
 	}
 	for _, block := range blocks {
 		list, more, err := readKeys(block)
 		if err != nil {
-			return nil, nil, fmt.Errorf("it is damaged: %s; %s", clean(err.Error()), remedyKeyring)
+			return nil, nil, fmt.Errorf("it is damaged: %s; %s", clean(err.Error()), remedyExport)
 		}
 		keys, skipped = append(keys, list...), append(skipped, more...)
 	}
@@ -132,13 +132,13 @@ func parseKeyring(data []byte) (keys []*openpgp.Entity, skipped []skippedKey, er
 	case len(keys) > 0:
 		return keys, skipped, nil
 	case len(skipped) > 0:
-		return nil, nil, fmt.Errorf("it holds no key that can be used: %s; %s", skipped[0], remedyKeyring)
+		return nil, nil, fmt.Errorf("it holds no key that can be used: %s; %s", skipped[0], remedyExport)
 	}
-	return nil, nil, errors.New("it holds no key; " + remedyKeyring)
+	return nil, nil, errors.New("it holds no key; " + remedyExport)
 }
 
-// dearmor returns the contents of the armored blocks of a file, or the file
-// itself if it has none.
+// dearmor returns the contents of the armored blocks of a file, or the file itself if it is
+// binary.
 func dearmor(data []byte) (blocks [][]byte, err error) {
 	const begin, end = "-----BEGIN PGP ", "-----END PGP "
 	text := data
@@ -181,8 +181,8 @@ func dearmor(data []byte) (blocks [][]byte, err error) {
 	return blocks, nil
 }
 
-// readKeys reads all keys. One that is malformed, or of a kind that the library does not
-// know, is skipped as a whole.
+// readKeys reads all keys, and skips those that are malformed or of a kind that the library
+// does not support.
 func readKeys(data []byte) (keys []*openpgp.Entity, skipped []skippedKey, err error) {
 	packets := packet.NewReader(bytes.NewReader(data))
 	for {
@@ -197,7 +197,7 @@ func readKeys(data []byte) (keys []*openpgp.Entity, skipped []skippedKey, err er
 		switch {
 		case err == nil:
 			keys = append(keys, key)
-		case isAboutKey(err):
+		case isKeyError(err):
 			skipped = append(skipped, skippedKey{fingerprint, clean(err.Error())})
 		default:
 			return nil, nil, err
@@ -205,18 +205,18 @@ func readKeys(data []byte) (keys []*openpgp.Entity, skipped []skippedKey, err er
 	}
 }
 
-// isAboutKey reports whether an error is about one key and not about the file.
-func isAboutKey(err error) bool {
-	var malformed pgperrors.StructuralError
-	var unsupported pgperrors.UnsupportedError
-	return errors.As(err, &malformed) || errors.As(err, &unsupported)
+// isKeyError reports whether an error concerns one key and not the whole file.
+func isKeyError(err error) bool {
+	_, malformed := errors.AsType[pgperrors.StructuralError](err)
+	_, unsupported := errors.AsType[pgperrors.UnsupportedError](err)
+	return malformed || unsupported
 }
 
 // nextKey skips to the next primary key and returns its fingerprint.
 func nextKey(packets *packet.Reader) (fingerprint string, err error) {
 	for {
 		p, err := packets.Next()
-		if err != nil && !isAboutKey(err) {
+		if err != nil && !isKeyError(err) {
 			return "", err
 		}
 		key, isPublic := p.(*packet.PublicKey)
@@ -230,23 +230,23 @@ func nextKey(packets *packet.Reader) (fingerprint string, err error) {
 	}
 }
 
-// check returns who made a signature, or why it is not accepted. As with gpg and git, a
-// key must be valid now: once it has expired or is revoked, its earlier signatures are
-// refused too, since whoever has the key can date a signature as they like.
+// check returns who made a signature, or why it is not accepted. As with gpg and git, a key
+// must be valid now: when it has expired or is revoked, its earlier signatures are refused
+// too, because whoever has the key can give a signature any date.
 func (k pgpKeys) check(message []byte, armored string, now time.Time) (signer string, err error) {
 	signature, err := readSignature(armored)
 	if err != nil {
-		return "", fmt.Errorf("its OpenPGP signature cannot be read: %s; %s", clean(err.Error()), remedyOwnKey)
+		return "", fmt.Errorf("its OpenPGP signature cannot be read: %s; %s", clean(err.Error()), remedyTrustedKey)
 	}
 	key, ok := k.find(signature)
 	if !ok {
-		return "", k.unknown(signature)
+		return "", k.unknownKeyError(signature)
 	}
 	if err := key.verify(message, signature); err != nil {
-		return "", fmt.Errorf("its signature by %s is wrong, so what it says is not what was signed; do not use it, and ask who pushed it", key)
+		return "", fmt.Errorf("its signature by %s is wrong: the commit is not what was signed; do not use it, and ask who pushed it", key)
 	}
 	if why, ok := k.unusable[fmt.Sprintf("%X", key.owner.PrimaryKey.Fingerprint)]; ok {
-		return "", fmt.Errorf("it is signed with %s, and %s; %s", key, why, remedyKeyring)
+		return "", fmt.Errorf("it is signed with %s, and %s; %s", key, why, remedyExport)
 	}
 	if why := key.refusal(signature, now); why != "" {
 		return "", fmt.Errorf("it is signed with %s, %s", key, why)
@@ -254,10 +254,10 @@ func (k pgpKeys) check(message []byte, armored string, now time.Time) (signer st
 	return key.String(), nil
 }
 
-// clockSkew is how far the clock of a node may be behind those of the signers.
+// clockSkew is the time by which the clock of a node may be behind that of a signer.
 const clockSkew = 5 * time.Minute
 
-func (k pgpKeys) unknown(signature *packet.Signature) error {
+func (k pgpKeys) unknownKeyError(signature *packet.Signature) error {
 	id := fmt.Sprintf("%016X", *signature.IssuerKeyId)
 	if len(signature.IssuerFingerprint) > 0 {
 		id = fmt.Sprintf("%X", signature.IssuerFingerprint)
@@ -299,7 +299,7 @@ func readSignature(armored string) (*packet.Signature, error) {
 type pgpKey struct {
 	*packet.PublicKey
 	owner       *openpgp.Entity
-	about       *packet.Signature // the self-signature with the key's use and expiry
+	selfSig     *packet.Signature // with the key's use and expiry
 	revocations []*packet.Signature
 }
 
@@ -307,8 +307,8 @@ type pgpKey struct {
 func (k pgpKeys) find(signature *packet.Signature) (pgpKey, bool) {
 	for _, owner := range k.list {
 		if signature.CheckKeyIdOrFingerprint(owner.PrimaryKey) {
-			about, _ := owner.PrimarySelfSignature()
-			return pgpKey{owner.PrimaryKey, owner, about, nil}, true
+			selfSig, _ := owner.PrimarySelfSignature()
+			return pgpKey{owner.PrimaryKey, owner, selfSig, nil}, true
 		}
 		for _, subkey := range owner.Subkeys {
 			if signature.CheckKeyIdOrFingerprint(subkey.PublicKey) {
@@ -339,11 +339,11 @@ func (k pgpKey) verify(message []byte, signature *packet.Signature) error {
 	return k.VerifySignature(hash, signature)
 }
 
-// refusal says why a signature by the key is not accepted at a time; empty if it is.
+// refusal returns why a signature by the key is not accepted at a time, or "".
 func (k pgpKey) refusal(signature *packet.Signature, now time.Time) string {
 	primary, _ := k.owner.PrimarySelfSignature()
-	if primary == nil || k.about == nil {
-		return "which says nothing of its use; " + remedyKeyring
+	if primary == nil || k.selfSig == nil {
+		return "which has no self-signature; " + remedyExport
 	}
 	if why := weakness(k.PublicKey, signature); why != "" {
 		return why
@@ -352,48 +352,48 @@ func (k pgpKey) refusal(signature *packet.Signature, now time.Time) string {
 		return why
 	}
 	at := now
-	for _, made := range []time.Time{signature.CreationTime, primary.CreationTime, k.about.CreationTime} {
+	for _, made := range []time.Time{signature.CreationTime, primary.CreationTime, k.selfSig.CreationTime} {
 		if made.After(now.Add(clockSkew)) {
-			return fmt.Sprintf("with a date that has not come yet, %s: this node's clock says %s; set the one that is wrong", moment(made), moment(now))
+			return fmt.Sprintf("with a date in the future, %s: this node's clock says %s; correct the clock that is wrong", formatTime(made), formatTime(now))
 		}
 		if made.After(at) {
 			at = made
 		}
 	}
-	const extend = "extend it and export it anew, or " + remedyOwnKey
+	const extend = "extend it and export it again, or " + remedyTrustedKey
 	switch {
 	case signature.CreationTime.Before(k.CreationTime):
-		return "before that key was made; " + remedyOwnKey
-	case !k.about.FlagsValid || !k.about.FlagSign:
-		return "which is not meant for signing; " + remedyOwnKey
+		return "before that key was made; " + remedyTrustedKey
+	case !k.selfSig.FlagsValid || !k.selfSig.FlagSign:
+		return "which is not meant for signing; " + remedyTrustedKey
 	case k.owner.PrimaryKey.KeyExpired(primary, at), primary.SigExpired(at):
 		return fmt.Sprintf("which has expired%s; %s", expiry(k.owner.PrimaryKey, primary), extend)
-	case k.KeyExpired(k.about, at), k.about.SigExpired(at):
-		return fmt.Sprintf("which has expired%s; %s", expiry(k.PublicKey, k.about), extend)
+	case k.KeyExpired(k.selfSig, at), k.selfSig.SigExpired(at):
+		return fmt.Sprintf("which has expired%s; %s", expiry(k.PublicKey, k.selfSig), extend)
 	case signature.SigExpired(at):
-		return "and that signature has expired; " + remedyUnsigned
+		return "and that signature has expired; " + remedySign
 	case slices.ContainsFunc(signature.Notations, func(n *packet.Notation) bool { return n.IsCritical }):
-		return "under a condition that nfsync does not know (a critical notation); " + remedyOwnKey
+		return "under a condition that nfsync does not know (a critical notation); " + remedyTrustedKey
 	}
 	return ""
 }
 
-// expiry returns when a key expired; empty if its self-signature did, not the key.
-func expiry(key *packet.PublicKey, about *packet.Signature) string {
-	if about.KeyLifetimeSecs == nil || *about.KeyLifetimeSecs == 0 {
+// expiry returns when a key expired, or "" if not the key but its self-signature did.
+func expiry(key *packet.PublicKey, selfSig *packet.Signature) string {
+	if selfSig.KeyLifetimeSecs == nil || *selfSig.KeyLifetimeSecs == 0 {
 		return ""
 	}
-	return " at " + moment(key.CreationTime.Add(time.Duration(*about.KeyLifetimeSecs)*time.Second))
+	return " at " + formatTime(key.CreationTime.Add(time.Duration(*selfSig.KeyLifetimeSecs)*time.Second))
 }
 
-func moment(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+func formatTime(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// revoked says what is revoked: the key, its primary key or every name of the owner;
-// empty if none is. When and why does not matter: whoever has the key can date a
-// signature before the revocation.
+// revoked returns why the key is refused if it, its primary key or every name of its owner
+// is revoked, or "". The time and the reason of the revocation do not matter: whoever has
+// the key can date a signature before it.
 func (k pgpKey) revoked() string {
 	revocations := slices.Concat(k.owner.Revocations, k.revocations)
-	if identity := k.owner.PrimaryIdentity(); identity != nil {
+	if identity := k.owner.PrimaryIdentity(); identity != nil { // one that is not revoked, if there is any
 		revocations = append(revocations, identity.Revocations...)
 	}
 	if len(revocations) == 0 {
@@ -403,26 +403,25 @@ func (k pgpKey) revoked() string {
 	if text := clean(revocations[0].RevocationReasonText); text != "" {
 		why = fmt.Sprintf(" (%q)", text)
 	}
-	return fmt.Sprintf("which was revoked at %s%s; %s", moment(revocations[0].CreationTime), why, remedyOwnKey)
+	return fmt.Sprintf("which was revoked at %s%s; %s", formatTime(revocations[0].CreationTime), why, remedyTrustedKey)
 }
 
-// leastRSA is the least length of an RSA key in bits (NIST SP 800-131A).
-const leastRSA = 2048
+// minRSABits is the least length of an RSA key (NIST SP 800-131A).
+const minRSABits = 2048
 
-// weakness says why somebody without the key could have made the signature; empty if
-// nobody could.
+// weakness returns why the kind of key or digest makes the signature worthless, or "".
 func weakness(key *packet.PublicKey, signature *packet.Signature) string {
 	switch key.PubKeyAlgo {
 	case packet.PubKeyAlgoRSA, packet.PubKeyAlgoRSASignOnly:
-		if bits, err := key.BitLength(); err != nil || bits < leastRSA {
-			return fmt.Sprintf("an RSA key of %d bits, which is too short to be trusted; %s", bits, remedyOwnKey)
+		if bits, err := key.BitLength(); err != nil || bits < minRSABits {
+			return fmt.Sprintf("an RSA key of %d bits, which is too short to be trusted; %s", bits, remedyTrustedKey)
 		}
 	case packet.PubKeyAlgoDSA:
-		return "a DSA key, a kind that is not trusted any more; " + remedyOwnKey
+		return "a DSA key, which is not trusted; " + remedyTrustedKey
 	}
 	switch signature.Hash {
 	case crypto.SHA224, crypto.SHA256, crypto.SHA384, crypto.SHA512, crypto.SHA3_256, crypto.SHA3_512:
 		return ""
 	}
-	return fmt.Sprintf("by way of %s, in which collisions can be made; set personal-digest-preferences SHA512 in gpg.conf, and %s", signature.Hash, remedyUnsigned)
+	return fmt.Sprintf("with the digest %s, for which collisions can be made; set personal-digest-preferences SHA512 in gpg.conf, and %s", signature.Hash, remedySign)
 }

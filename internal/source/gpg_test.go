@@ -11,7 +11,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
-// verified holds a commit to be trusted, and its signer to be named.
+// verified checks that the commits are trusted, and that the signer of the first contains
+// a text.
 func verified(t *testing.T, v Verify, now time.Time, signer string, commits ...*object.Commit) {
 	t.Helper()
 	who, warnings, err := verifyAt(v, commits, now)
@@ -23,18 +24,18 @@ func verified(t *testing.T, v Verify, now time.Time, signer string, commits ...*
 	}
 }
 
-// refused holds the first of the commits that is not trusted to be bad, for a
-// reason in which all of these texts stand.
+// refused checks that bad is the first of the commits that is not trusted, and that the
+// error contains the texts.
 func refused(t *testing.T, v Verify, now time.Time, bad *object.Commit, commits []*object.Commit, texts ...string) {
 	t.Helper()
 	who, _, err := verifyAt(v, commits, now)
-	var untrusted *VerifyError
-	if !errors.As(err, &untrusted) {
+	untrusted, ok := errors.AsType[*VerifyError](err)
+	if !ok {
 		t.Errorf("signed by %q, and the error is %v", who, err)
 		return
 	}
 	if untrusted.Commit != bad.Hash.String() || who != "" {
-		t.Errorf("it is about %s, not %s; signer %q", untrusted.Commit, bad.Hash, who)
+		t.Errorf("the error is about %s, not %s; signer %q", untrusted.Commit, bad.Hash, who)
 	}
 	for _, text := range append(texts, bad.Hash.String()) {
 		if !strings.Contains(err.Error(), text) {
@@ -42,7 +43,7 @@ func refused(t *testing.T, v Verify, now time.Time, bad *object.Commit, commits 
 		}
 	}
 	if strings.ContainsAny(err.Error(), "\n\x1b") {
-		t.Errorf("more than a line: %q", err)
+		t.Errorf("more than one line: %q", err)
 	}
 }
 
@@ -69,7 +70,7 @@ func TestPGPSignatures(t *testing.T) {
 		for _, name := range []string{"two.gpg", "two.asc"} {
 			verified(t, Verify{Keyrings: []string{s.export(name, alice, bob)}}, now, bob, byBob, byAlice)
 		}
-		// as cat alice.asc bob.asc makes it, with a remark before
+		// the output of cat alice.asc bob.asc, with a line of text before it
 		joined := "Our people:\n" + s.run("gpg", "--armor", "--export", alice) + s.run("gpg", "--armor", "--export", bob)
 		verified(t, Verify{Keyrings: []string{s.write("joined.asc", joined)}}, now, bob, byBob, byAlice)
 		crlf := strings.ReplaceAll(joined, "\n", "\r\n")
@@ -139,7 +140,7 @@ func TestPGPSignatures(t *testing.T) {
 		x509 := s.rewrite(plain, replace("\n\n", "\ngpgsig -----BEGIN SIGNED MESSAGE-----\n MIIB\n -----END SIGNED MESSAGE-----\n\n"))
 		refused(t, both, now, x509, only(x509), "X.509")
 		odd := s.rewrite(plain, replace("\n\n", "\ngpgsig -----BEGIN NOTHING-----\n\n"))
-		refused(t, both, now, odd, only(odd), "no known kind")
+		refused(t, both, now, odd, only(odd), "an unknown kind")
 		junk := s.rewrite(plain, replace("\n\n", "\ngpgsig junk\n\n"))
 		refused(t, both, now, junk, only(junk), "several signatures, or none")
 		long := s.rewrite(plain, replace("\n\n", "\ngpgsig "+beginPGP+strings.Repeat("\n QUJD", 20000)+"\n\n"))
@@ -147,11 +148,11 @@ func TestPGPSignatures(t *testing.T) {
 	})
 	t.Run("clocks", func(t *testing.T) {
 		verified(t, both, now.Add(-2*time.Minute), alice, byAlice)
-		refused(t, both, now.Add(-time.Hour), byAlice, only(byAlice), "has not come yet", "clock")
+		refused(t, both, now.Add(-time.Hour), byAlice, only(byAlice), "a date in the future", "clock")
 	})
 }
 
-// commitText returns the part of a commit that its signature covers.
+// commitText returns the text of a commit that its signature covers.
 func (s *signing) commitText(c *object.Commit) string {
 	s.t.Helper()
 	text, err := signedText(c)
@@ -161,6 +162,7 @@ func (s *signing) commitText(c *object.Commit) string {
 	return string(text)
 }
 
+// flip returns another letter.
 func flip(c byte) string {
 	if c == 'A' {
 		return "B"
@@ -178,7 +180,7 @@ func TestPGPKeysThatEnded(t *testing.T) {
 		refused(t, v, now, c, only(c), "expired at 2021-01-01T", key, "old <old@example.com>", "extend it")
 		verified(t, v, time.Date(2020, 7, 1, 0, 0, 0, 0, time.UTC), key, c)
 
-		// A second file with the key extended makes it good, whichever is first.
+		// A second file with the extended key makes it valid, in either order.
 		before := s.path("old.asc")
 		s.run("gpg", "--batch", "--quick-set-expire", key, "0")
 		after := s.export("extended.gpg", key)
@@ -270,7 +272,7 @@ func TestPGPKeysThatEnded(t *testing.T) {
 	})
 }
 
-// revoke revokes a key with the certificate that gpg made beside it.
+// revoke revokes a key with the certificate that gpg made with it.
 func (s *signing) revoke(key string) {
 	s.t.Helper()
 	name := filepath.Join(s.path("gnupg"), "openpgp-revocs.d", key+".rev")
@@ -278,7 +280,7 @@ func (s *signing) revoke(key string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	// gpg puts a colon before the block, lest it is imported by mistake.
+	// gpg puts a colon before the block, so that it is not imported by mistake.
 	s.pipe(strings.Replace(string(data), ":-----BEGIN", "-----BEGIN", 1), "gpg", "--batch", "--import")
 }
 
@@ -291,7 +293,7 @@ func TestKeyrings(t *testing.T) {
 	c := s.commit(pgp(alice)...)
 
 	for name, test := range map[string]struct{ text, want string }{
-		"empty":               {"", "holds no key; export it anew"},
+		"empty":               {"", "holds no key; export it again"},
 		"text":                {"alice's key will be here\n", "neither an armored block nor binary"},
 		"white space":         {"\n\n\n", "holds no key"},
 		"binary, truncated":   {binary[:len(binary)-20], "damaged"},
@@ -310,8 +312,8 @@ func TestKeyrings(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			file := s.write("keyring", test.text)
 			_, _, err := verifyAt(Verify{Keyrings: []string{file}}, only(c), time.Now())
-			var untrusted *VerifyError
-			if err == nil || errors.As(err, &untrusted) || !strings.Contains(err.Error(), test.want) ||
+			_, untrusted := errors.AsType[*VerifyError](err)
+			if err == nil || untrusted || !strings.Contains(err.Error(), test.want) ||
 				!strings.HasPrefix(err.Error(), "cannot read keyring "+file+": ") {
 				t.Errorf("the error is %v, want %q", err, test.want)
 			}
@@ -341,7 +343,7 @@ func TestKeyrings(t *testing.T) {
 		}
 		byBob := s.commit(pgp(bob)...)
 		refused(t, Verify{Keyrings: []string{file}}, time.Now(), byBob, only(byBob), bob, "in none of")
-		// A good copy beside it does not make it good: the broken one might have revoked it.
+		// A good copy does not make the key valid: the broken one may contain its revocation.
 		refused(t, Verify{Keyrings: []string{s.export("bob.asc", bob), file}}, time.Now(), byBob, only(byBob), bob, "a copy of it in "+file)
 	})
 }

@@ -22,8 +22,8 @@ type signing struct {
 	repo string
 }
 
-// newSigning makes a repository, and a home for gpg in a directory with a short
-// name: the socket of its agent stands there.
+// newSigning makes a repository and a home for gpg. The name of the directory is short,
+// because that of the agent's socket in it must be.
 func newSigning(t testing.TB) *signing {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "nfs")
@@ -40,7 +40,7 @@ func newSigning(t testing.TB) *signing {
 	if err := os.Mkdir(s.path("gnupg"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	// git hands gpg the time that a test wants it to be.
+	// git runs this script, which sets the time of gpg.
 	s.write("gpg.sh", "#!/bin/sh\nexec gpg ${GPG_TIME:+--faked-system-time $GPG_TIME!} ${GPG_OPTIONS} \"$@\"\n")
 	if err := os.Chmod(s.path("gpg.sh"), 0o700); err != nil {
 		t.Fatal(err)
@@ -59,7 +59,8 @@ func (s *signing) write(name, text string) string {
 	return s.path(name)
 }
 
-// run runs a program, with more of the environment as K=V before its name.
+// run runs a program and returns its output. Variables of the environment, as K=V, come
+// before its name.
 func (s *signing) run(words ...string) string {
 	s.t.Helper()
 	return s.pipe("", words...)
@@ -83,8 +84,8 @@ func (s *signing) pipe(stdin string, words ...string) string {
 	return string(out)
 }
 
-// pgpKey makes a key and returns its fingerprint. made and expires may be empty:
-// now and never.
+// pgpKey makes a key and returns its fingerprint. An empty made is now, an empty expires is
+// never.
 func (s *signing) pgpKey(name, algorithm, usage, made, expires string) string {
 	s.t.Helper()
 	args := []string{"GPG_TIME=" + made, s.path("gpg.sh"), "--batch", "--passphrase", "", "--pinentry-mode", "loopback", "--status-fd", "1",
@@ -110,7 +111,7 @@ func (s *signing) export(file string, keys ...string) string {
 	return s.write(file, s.run(append(args, keys...)...))
 }
 
-// sshKey makes a key and returns its public half as "type base64".
+// sshKey makes a key and returns the public key as "type base64".
 func (s *signing) sshKey(name string, options ...string) string {
 	s.t.Helper()
 	s.run(append([]string{"ssh-keygen", "-q", "-N", "", "-C", name, "-f", s.path(name)}, options...)...)
@@ -121,7 +122,8 @@ func (s *signing) sshKey(name string, options ...string) string {
 	return strings.Join(strings.Fields(string(data))[:2], " ")
 }
 
-// commit makes a commit with these settings of git, and more of the environment, and reads it.
+// commit makes a commit with these settings of git and reads it. Variables of the
+// environment come before the settings.
 func (s *signing) commit(settings ...string) *object.Commit {
 	s.t.Helper()
 	words := []string{}
@@ -159,7 +161,7 @@ func (s *signing) read(revision string) *object.Commit {
 	return commit
 }
 
-// rewrite stores a commit anew with its text changed, signature and all.
+// rewrite stores a changed copy of a commit, including its signature, and reads it.
 func (s *signing) rewrite(c *object.Commit, change func(text string) string) *object.Commit {
 	s.t.Helper()
 	before := s.run("git", "-C", s.repo, "cat-file", "commit", c.Hash.String())
@@ -170,12 +172,12 @@ func (s *signing) rewrite(c *object.Commit, change func(text string) string) *ob
 	return s.read(strings.TrimSpace(s.pipe(after, "git", "-C", s.repo, "hash-object", "-t", "commit", "-w", "--stdin", "--literally")))
 }
 
-// replace is a change for rewrite.
+// replace returns a change for rewrite.
 func replace(old, new string) func(string) string {
 	return func(text string) string { return strings.Replace(text, old, new, 1) }
 }
 
-// withSignature is a change for rewrite: the commit with this signature alone.
+// withSignature returns a change for rewrite: the commit with only this signature.
 func withSignature(armored string) func(string) string {
 	header := "\ngpgsig " + strings.ReplaceAll(strings.TrimSpace(armored), "\n", "\n ")
 	return func(text string) string {

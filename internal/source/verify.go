@@ -13,15 +13,14 @@ import (
 )
 
 // verifyCommits checks the signature of each commit against the keys that v names. The
-// first commit is the fetched one. In mode all the others follow that the last applied
-// commit does not have, merges and merged commits included. Without a last applied commit
-// (the first fetch, or a rewritten branch that a person has accepted) mode all passes the
-// fetched commit alone: its signature covers the history through its hash, and a
-// repository may begin with unsigned commits.
+// first commit is the fetched one. In mode all, every other commit follows that the last
+// applied one does not have, merges included. Without a last applied commit the fetched one
+// is alone: its signature covers the history through its hash, and a repository may begin
+// with unsigned commits.
 //
-// It is called for modes other than none. signer is that of the first commit. The error
-// is a *VerifyError for a commit that is not trusted, and a plain one for keys that cannot
-// be read. warnings are about keys that are left out.
+// signer is that of the first commit. The error is a *VerifyError for a commit that is not
+// trusted, and of another type for keys that cannot be read. warnings are about keys that
+// are not used.
 func verifyCommits(v Verify, commits []*object.Commit) (signer string, warnings []string, err error) {
 	return verifyAt(v, commits, time.Now())
 }
@@ -30,12 +29,12 @@ func verifyAt(v Verify, commits []*object.Commit, now time.Time) (signer string,
 	if len(commits) == 0 {
 		return "", nil, errors.New("cannot verify: there is no commit")
 	}
-	trust, warnings, err := readTrust(v)
+	keys, warnings, err := readTrustedKeys(v)
 	if err != nil {
 		return "", warnings, err
 	}
 	for i, commit := range commits {
-		who, err := trust.check(commit, now)
+		who, err := keys.check(commit, now)
 		if err != nil {
 			why := err.Error()
 			if i > 0 {
@@ -50,19 +49,19 @@ func verifyAt(v Verify, commits []*object.Commit, now time.Time) (signer string,
 	return signer, warnings, nil
 }
 
-// trust holds the keys whose signatures are good.
-type trust struct {
+// trustedKeys holds the keys whose signatures are accepted.
+type trustedKeys struct {
 	pgp pgpKeys
 	ssh allowedSigners
 }
 
-func readTrust(v Verify) (t trust, warnings []string, err error) {
+func readTrustedKeys(v Verify) (t trustedKeys, warnings []string, err error) {
 	if len(v.Keyrings)+len(v.AllowedSigners) == 0 {
-		return trust{}, nil, errors.New("cannot verify: neither a keyring nor a file of allowed signers is named")
+		return trustedKeys{}, nil, errors.New("cannot verify: neither a keyring nor a file of allowed signers is named")
 	}
 	var more []string
 	if t.pgp, warnings, err = readKeyrings(v.Keyrings); err != nil {
-		return trust{}, warnings, err
+		return trustedKeys{}, warnings, err
 	}
 	t.ssh, more, err = readAllowedSigners(v.AllowedSigners)
 	return t, append(warnings, more...), err
@@ -76,33 +75,33 @@ const (
 	beginX509       = "-----BEGIN SIGNED MESSAGE-----"
 )
 
-// longestSignature bounds a signature, in bytes. The largest key that gpg makes, RSA
-// with 16384 bits, makes signatures of 3 KiB.
+// longestSignature bounds a signature, in bytes. The largest keys that gpg makes, RSA with
+// 16384 bits, make signatures of 3 KiB.
 const longestSignature = 32 << 10
 
-// remedyUnsigned and the other remedies end the reasons why a commit is not trusted.
+// The remedies end the reasons why a commit is not trusted.
 const (
-	remedyUnsigned = "sign it with git commit --amend --no-edit -S and push it again"
-	remedyOwnKey   = "sign the commit anew with a key that is trusted"
+	remedySign       = "sign it with git commit --amend --no-edit -S and push it again"
+	remedyTrustedKey = "sign the commit again with a key that is trusted"
 )
 
-// check returns who signed a commit, or why it is not trusted.
-func (t trust) check(c *object.Commit, now time.Time) (signer string, err error) {
-	// Whoever can push wrote the signature. A panic of a library is a refusal.
+// check returns the signer of a commit, or why it is not trusted.
+func (t trustedKeys) check(c *object.Commit, now time.Time) (signer string, err error) {
+	// The signature may come from an attacker. A commit on which a library panics is refused.
 	defer func() {
 		if r := recover(); r != nil {
-			signer, err = "", fmt.Errorf("its signature cannot be read: %s; %s", clean(fmt.Sprint(r)), remedyOwnKey)
+			signer, err = "", fmt.Errorf("its signature cannot be read: %s; %s", clean(fmt.Sprint(r)), remedyTrustedKey)
 		}
 	}()
 	signature := strings.TrimSpace(c.PGPSignature)
 	switch {
 	case signature == "":
-		return "", errors.New("it is not signed; " + remedyUnsigned)
+		return "", errors.New("it is not signed; " + remedySign)
 	case len(signature) > longestSignature:
-		return "", fmt.Errorf("its signature is longer than %d bytes; %s", longestSignature, remedyOwnKey)
+		return "", fmt.Errorf("its signature is longer than %d bytes; %s", longestSignature, remedyTrustedKey)
 	case strings.Count("\n"+signature, "\n-----BEGIN ") != 1:
-		// git refuses several signatures as well.
-		return "", errors.New("it has several signatures, or none that can be read; " + remedyOwnKey)
+		// git refuses several signatures too.
+		return "", errors.New("it has several signatures, or none that can be read; " + remedyTrustedKey)
 	}
 	message, err := signedText(c)
 	if err != nil {
@@ -114,13 +113,13 @@ func (t trust) check(c *object.Commit, now time.Time) (signer string, err error)
 	case strings.HasPrefix(signature, beginPGP), strings.HasPrefix(signature, beginPGPMessage):
 		return t.pgp.check(message, signature, now)
 	case strings.HasPrefix(signature, beginX509):
-		return "", errors.New("it is signed with an X.509 certificate, which nfsync does not verify; sign it with an OpenPGP or SSH key")
+		return "", errors.New("it is signed with an X.509 certificate, which is not supported; sign it with an OpenPGP or SSH key")
 	}
-	return "", errors.New("its signature is of no known kind; sign it with an OpenPGP or SSH key")
+	return "", errors.New("its signature is of an unknown kind; sign it with an OpenPGP or SSH key")
 }
 
-// signedText returns the text that the signature of a commit covers: the whole commit as
-// it is stored, without the signature itself.
+// signedText returns the text that the signature of a commit covers: the commit without
+// the signature.
 func signedText(c *object.Commit) ([]byte, error) {
 	text := &plumbing.MemoryObject{}
 	if err := c.EncodeWithoutSignature(text); err != nil {

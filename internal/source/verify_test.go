@@ -8,8 +8,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
-// TestBothKinds holds keyrings and allowed signers to be taken side by side, in a history
-// with merges.
+// TestBothKinds verifies a history with merges against a keyring and allowed signers together.
 func TestBothKinds(t *testing.T) {
 	s := newSigning(t)
 	now := time.Now()
@@ -36,15 +35,14 @@ func TestBothKinds(t *testing.T) {
 	refused(t, v, now, unsigned, []*object.Commit{unsigned, side, other}, "not signed")
 	refused(t, v, now, unsigned, []*object.Commit{merge, side, unsigned}, "not signed", "each commit since")
 
-	// A keyring that cannot be read is an error even for a commit that an SSH key has signed.
+	// A keyring that cannot be read is an error even for a commit signed with an SSH key.
 	v.Keyrings = append(v.Keyrings, s.path("missing.asc"))
 	if _, _, err := verifyAt(v, only(side), now); err == nil || !strings.Contains(err.Error(), "missing.asc") {
 		t.Errorf("the error is %v", err)
 	}
 }
 
-// FuzzAllowedSigners holds the parser to end without a panic, and a line that it
-// takes to be complete.
+// FuzzAllowedSigners checks that the parser does not panic and that each signer is complete.
 func FuzzAllowedSigners(f *testing.F) {
 	const key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINNwMHM8lLcve+HMdKmjaanRnkdOE0Sm3ZUxkjv5LTgg"
 	for _, line := range []string{"a@b " + key, `"a@b,*" namespaces="git,\"x",valid-after="20200101Z",valid-before="203001011200" ` + key + " c\r\n# d\n",
@@ -54,28 +52,28 @@ func FuzzAllowedSigners(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		list, _, err := parseAllowedSigners("f", []byte(text))
 		if (err == nil) != (len(list) > 0) {
-			t.Errorf("%d signers beside %v", len(list), err)
+			t.Errorf("%d signers and the error %v", len(list), err)
 		}
 		if err != nil && strings.ContainsAny(err.Error(), "\n\x1b") {
-			t.Errorf("more than a line: %q", err)
+			t.Errorf("more than one line: %q", err)
 		}
 		for _, signer := range list {
 			if signer.key == nil || signer.principals == "" || !strings.HasPrefix(signer.place, "f:") {
-				t.Errorf("half a signer: %+v", signer)
+				t.Errorf("an incomplete signer: %+v", signer)
 			}
 			signer.refusal(object.Signature{Email: "a@b", When: time.Unix(1700000000, 0)})
 		}
 	})
 }
 
-// FuzzSignature holds a signature of another commit, changed in any way, never
-// to be good, and never to end the program.
+// FuzzSignature checks that a signature of another commit, changed in any way, is refused
+// without a panic.
 func FuzzSignature(f *testing.F) {
 	s := newSigning(f)
 	alice := s.pgpKey("alice", "ed25519", "sign", "", "")
 	bob := s.pgpKey("bob", "rsa3072", "sign", "", "")
 	carol := s.sshKey("carol", "-t", "ecdsa")
-	trust, _, err := readTrust(Verify{Keyrings: []string{s.export("keys.gpg", alice, bob)},
+	keys, _, err := readTrustedKeys(Verify{Keyrings: []string{s.export("keys.gpg", alice, bob)},
 		AllowedSigners: []string{s.write("signers", "* "+carol)}})
 	if err != nil {
 		f.Fatal(err)
@@ -85,13 +83,13 @@ func FuzzSignature(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, signature string) {
 		c := &object.Commit{Message: "never signed", PGPSignature: signature, Committer: object.Signature{Email: "c@example.com", When: time.Now()}}
-		if who, err := trust.check(c, time.Now()); err == nil {
+		if who, err := keys.check(c, time.Now()); err == nil {
 			t.Errorf("signed by %s", who)
 		}
 	})
 }
 
-// FuzzKeyring holds any file to give keys or an error.
+// FuzzKeyring checks that each file gives either keys or an error.
 func FuzzKeyring(f *testing.F) {
 	s := newSigning(f)
 	alice := s.pgpKey("alice", "ed25519", "sign", "", "")
@@ -100,11 +98,11 @@ func FuzzKeyring(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		keys, _, err := parseKeyring(data)
 		if (err == nil) != (len(keys) > 0) {
-			t.Errorf("%d keys beside %v", len(keys), err)
+			t.Errorf("%d keys and the error %v", len(keys), err)
 		}
 		for _, key := range keys {
 			if key.PrimaryKey == nil {
-				t.Error("half a key")
+				t.Error("an incomplete key")
 			}
 		}
 	})
