@@ -8,7 +8,7 @@ import (
 	"unicode"
 )
 
-// FetchError says why one URL delivered nothing.
+// FetchError is the error for a URL that delivered no revision.
 type FetchError struct {
 	URL string
 	Err error
@@ -19,7 +19,7 @@ func (e *FetchError) Error() string { return fmt.Sprintf("cannot fetch %s: %v", 
 // Unwrap returns the reason.
 func (e *FetchError) Unwrap() error { return e.Err }
 
-// VerifyError says why a commit is not trusted.
+// VerifyError is the error for a commit that is not trusted.
 type VerifyError struct {
 	Commit string
 	Why    string
@@ -40,21 +40,19 @@ func (e *RewrittenError) Error() string {
 		e.Branch, e.New, e.Last, e.New)
 }
 
-// TreeError names what nfsync does not read in the tree of a commit.
+// TreeError is the error for a path in the tree of a commit that nfsync does not read.
 type TreeError struct {
-	// Commit is the one that has at Path what it must not have; empty if the policy
-	// path itself cannot be read.
-	Commit string
+	Commit string // empty if the policy path itself cannot be read
 	Path   string
 	Why    string
 }
 
 func (e *TreeError) Error() string { return fmt.Sprintf("cannot read %s: %s", e.Path, e.Why) }
 
-// errTimeout is the error of a fetch that its deadline ended.
+// errTimeout is the error for a fetch that exceeded its timeout.
 var errTimeout = errors.New("no complete answer in time")
 
-// fetchErrors holds one error a URL, in the order in which they were tried.
+// fetchErrors holds one error for each URL, in the order in which they were tried.
 type fetchErrors []error
 
 func (e fetchErrors) Error() string {
@@ -68,7 +66,7 @@ func (e fetchErrors) Error() string {
 // Unwrap returns the error of each URL.
 func (e fetchErrors) Unwrap() []error { return e }
 
-// orNil returns nil for no error, the error itself for one, else all.
+// orNil returns nil if there is no error, the error itself if there is one, else e.
 func (e fetchErrors) orNil() error {
 	switch len(e) {
 	case 0:
@@ -79,14 +77,14 @@ func (e fetchErrors) orNil() error {
 	return e
 }
 
-// longestMessage bounds what a server may put into an error.
+// longestMessage bounds a cleaned text, in bytes.
 const longestMessage = 2000
 
 // userinfo matches the part of a URL that can hold a password.
 var userinfo = regexp.MustCompile(`//[^/@\s"']*:[^/\s"']*@`)
 
-// clean returns a text that a server may have influenced as one line, without control
-// characters and secrets.
+// clean returns a text that may come from a server as one line, without control characters
+// and secrets.
 func clean(text string, secrets ...string) string {
 	for _, s := range secrets {
 		if s != "" {

@@ -15,15 +15,14 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
-// Repository is a bare repository of this machine that nfsync itself writes to,
-// with one branch and no checkout.
+// Repository is a bare repository of this machine, with one branch, to which nfsync writes.
 type Repository struct {
 	repo   *git.Repository
 	branch plumbing.ReferenceName
 }
 
-// CreateRepository makes an empty repository in a directory that is empty or does not
-// exist. HEAD names the branch.
+// CreateRepository makes an empty repository, whose HEAD names the branch, in a directory
+// that is empty or does not exist.
 func CreateRepository(dir, branch string) (*Repository, error) {
 	ref := plumbing.NewBranchReferenceName(branch)
 	repo, err := git.PlainInitWithOptions(dir, &git.PlainInitOptions{Bare: true, InitOptions: git.InitOptions{DefaultBranch: ref}})
@@ -33,8 +32,8 @@ func CreateRepository(dir, branch string) (*Repository, error) {
 	return &Repository{repo, ref}, nil
 }
 
-// Commit makes a commit on top of the branch, whose tree is exactly these files
-// (by slash-separated path), and returns its hash.
+// Commit adds a commit to the branch and returns its hash. files is its whole tree, by
+// slash-separated path.
 func (r *Repository) Commit(files map[string][]byte, message, author, email string, at time.Time) (string, error) {
 	hash, err := r.commit(files, message, object.Signature{Name: author, Email: email, When: at})
 	if err != nil {
@@ -62,8 +61,7 @@ func (r *Repository) commit(files map[string][]byte, message string, who object.
 	return hash, r.repo.Storer.SetReference(plumbing.NewHashReference(r.branch, hash))
 }
 
-// tree stores the tree of the files below a directory, which ends in a slash or
-// is empty.
+// tree stores the tree of the files below a directory, which ends in a slash or is empty.
 func (r *Repository) tree(files map[string][]byte, dir string) (plumbing.Hash, error) {
 	entries := map[string]object.TreeEntry{}
 	for _, name := range slices.Sorted(maps.Keys(files)) {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// What nfsync writes is a repository to git, and Fetch reads it.
+// Both git and Fetch read a repository that nfsync has written.
 func TestRepository(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "policies.git")
 	r, err := CreateRepository(dir, "main")

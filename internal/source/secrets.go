@@ -11,7 +11,7 @@ import (
 // maxSecret bounds the files of keys, passwords and certificates.
 const maxSecret = 1 << 20
 
-// readBounded reads a file of the configuration.
+// readBounded reads a regular file of at most maxSecret bytes.
 func readBounded(name string) ([]byte, os.FileInfo, error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -32,20 +32,20 @@ func readBounded(name string) ([]byte, os.FileInfo, error) {
 	return b, info, err
 }
 
-// secretFile reads a file that only its owner may read. Any other mode is an error, as
-// it is for ssh: a secret that others could read must be replaced, not only hidden.
+// secretFile reads a file that only its owner may access. Any other mode is an error, as
+// for ssh: a secret that others could read must be replaced.
 func (j *job) secretFile(what, name string) ([]byte, error) {
 	b, info, err := readBounded(name)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the %s: %w", what, err)
 	}
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return nil, fmt.Errorf("the %s %s can be read by others (mode %04o): run 'chmod 600 %s', and replace it if they might have", what, name, mode, name)
+		return nil, fmt.Errorf("the %s %s can be read by others (mode %04o): run 'chmod 600 %s', and replace it if they may have read it", what, name, mode, name)
 	}
 	return b, nil
 }
 
-// secretLine reads a secret that is the only line of a file, without the newline.
+// secretLine returns the only line of a secret file, without the newline.
 func (j *job) secretLine(what, name string) (string, error) {
 	b, err := j.secretFile(what, name)
 	if err != nil {

@@ -7,23 +7,23 @@ type Config struct {
 	// URLs are tried in order until one answers: https://, http://, ssh://,
 	// user@host:path, file:// or a plain path. None may hold a password.
 	URLs []string
-	// At most one of Branch, Tag and Commit is given; without any it is the branch
-	// that the remote's HEAD names.
+	// At most one of Branch, Tag and Commit is given. Without any it is the branch that the
+	// remote's HEAD names.
 	Branch, Tag, Commit string
-	// Path is the directory inside the repository that holds the policies; empty is its root.
+	// Path is the directory of the policies in the repository; empty is its root.
 	Path string
 	// Timeout bounds one fetch of one URL; zero is DefaultTimeout.
 	Timeout time.Duration
 	Auth    Auth
 	Verify  Verify
-	// Dir is the directory of the clones. They are a cache that can be removed.
+	// Dir is the directory of the clones. They are a cache and can be removed.
 	Dir string
 }
 
-// DefaultTimeout is the time in which one URL must deliver a revision.
+// DefaultTimeout is the time that the fetch of one URL may take.
 const DefaultTimeout = 60 * time.Second
 
-// Auth names files, never secrets; each fetch reads them anew.
+// Auth names the files that hold keys and secrets. Each fetch reads them again.
 type Auth struct {
 	SSHKeyFile     string // private key without passphrase
 	KnownHostsFile string // empty: ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts
@@ -36,7 +36,7 @@ type Auth struct {
 	Proxy          string // URL of a proxy; empty: as HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY say
 }
 
-// Mode says which commits must have a good signature.
+// Mode selects the commits whose signatures are verified.
 type Mode string
 
 // The modes of verification.
@@ -46,15 +46,14 @@ const (
 	VerifyAll  Mode = "all" // it and every commit since the last applied one
 )
 
-// Verify says which commits must be signed, and whose signatures are good.
+// Verify selects the commits that must be signed, and the keys that are trusted.
 type Verify struct {
 	Mode           Mode     // empty is none
 	Keyrings       []string // files of OpenPGP public keys, armored or binary
-	AllowedSigners []string // files as ssh-keygen(1) describes under ALLOWED SIGNERS
+	AllowedSigners []string // files of SSH keys: ALLOWED SIGNERS in ssh-keygen(1)
 }
 
-// Position is the last applied commit of a branch, from which it is followed. The caller
-// stores it, outside the cache.
+// Position is the last applied commit of a branch. The caller stores it.
 type Position struct {
 	URL    string `json:"url"`
 	Branch string `json:"branch"`
@@ -63,15 +62,13 @@ type Position struct {
 
 // Revision is a commit and the policy files in it.
 type Revision struct {
-	Commit string // full hash
-	URL    string // the URL that delivered it
-	Branch string // empty for a tag or a commit
-	Tag    string // empty unless a tag was asked for
-	Signer string // who signed the commit; empty without verification
-	Files  []File // sorted by name
-	// Warnings are about the fetch: URLs that failed before this one, a tag that
-	// moved.
-	Warnings []string
+	Commit   string   // full hash
+	URL      string   // the URL that delivered it
+	Branch   string   // empty for a tag or a commit
+	Tag      string   // empty unless a tag was asked for
+	Signer   string   // who signed the commit; empty without verification
+	Files    []File   // sorted by name
+	Warnings []string // such as URLs that failed before this one, or a tag that moved
 }
 
 // File is one policy file of a revision.
