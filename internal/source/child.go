@@ -25,16 +25,16 @@ func RunChild() {
 	}
 }
 
-// job is one request in the child.
+// job is one fetch in the child.
 type job struct {
 	request
-	ep  *transport.Endpoint
-	out *json.Encoder
-	// secrets are the contents of secret files: no message may hold them.
-	secrets []string
+	ep      *transport.Endpoint
+	out     *json.Encoder
+	secrets []string // contents of secret files, which no message may contain
 	budget  budget
 }
 
+// child runs the fetch that it reads from in, and returns the exit code of the process.
 func child(in io.Reader, out io.Writer) int {
 	if err := confine(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -57,40 +57,37 @@ func child(in io.Reader, out io.Writer) int {
 	return 0
 }
 
-// endWithParent exits when the parent's end of the pipe closes: the parent has died or
-// needs no answer any more.
+// endWithParent ends this process when the parent closes its end of the pipe or dies.
 func endWithParent(in io.Reader) {
 	_, _ = bufio.NewReader(in).WriteTo(io.Discard)
 	os.Exit(1)
 }
 
-// confine bounds this process before it reads anything, and sets the global variables
-// of go-git: this process does nothing else.
+// confine sets the limits of this process, and the global variables of go-git. Nothing but
+// a fetch runs in it.
 func confine() error {
 	debug.SetMemoryLimit(softMemory)
-	// Each thread takes memory: on a machine of many processors the collector would start as many.
+	// Each thread takes memory, and the collector would start one for each processor.
 	runtime.GOMAXPROCS(2)
 	if err := unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: maxData, Max: maxData}); err != nil {
 		return fmt.Errorf("cannot bound the memory of the fetch: %w", err)
 	}
-	// A dump of this process would hold secrets.
+	// A core dump would contain secrets.
 	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
 		return fmt.Errorf("cannot forbid core dumps: %w", err)
 	}
-	// go-git withholds multi_ack because it does not negotiate in rounds. One round is all that
-	// is needed here, its answer is understood, and Azure DevOps insists on the capability.
+	// go-git disables multi_ack because it does not negotiate in rounds. A fetch here needs one
+	// round, whose answer go-git understands, and Azure DevOps requires the capability.
 	transport.UnsupportedCapabilities = []capability.Capability{capability.ThinPack}
-	// The ssh_config of a user does not add to the configuration.
+	// Settings for ssh come from the configuration of nfsync alone, not from ssh_config.
 	gitssh.DefaultSSHConfig = nil
 	return nil
 }
 
-// phase reports to the parent what the child is doing, for the message of a timeout.
+// phase sends the parent what the child does now, for the message of a timeout.
 func (j *job) phase(format string, args ...any) {
 	_ = j.out.Encode(message{Phase: fmt.Sprintf(format, args...)})
 }
-
-func (j *job) config() *Config { return &j.Config }
 
 func (j *job) url() string { return j.Config.URLs[0] }
 
@@ -105,8 +102,8 @@ func (j *job) run() error {
 	return j.runRemote()
 }
 
-// damageError is the error for a stored object that is missing or does not match its
-// hash: the cache is then rebuilt.
+// damageError is the error for a repository on disk that is damaged. A clone is then
+// recreated.
 type damageError struct{ err error }
 
 func (e *damageError) Error() string { return "the stored repository is damaged: " + e.err.Error() }
@@ -114,8 +111,8 @@ func (e *damageError) Error() string { return "the stored repository is damaged:
 func (e *damageError) Unwrap() error { return e.err }
 
 func isDamage(err error) bool {
-	var d *damageError
-	return errors.As(err, &d)
+	_, ok := errors.AsType[*damageError](err)
+	return ok
 }
 
 // catch turns a panic of go-git over damaged files into an error.

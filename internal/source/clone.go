@@ -15,10 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The size from which a new clone is cheaper than the old one.
+// The bounds of a clone. From there on a new clone is cheaper than a fetch into the old one.
 const (
-	wornPacks = 40        // each fetch of something new leaves one
-	wornBytes = 512 << 20 // of all packs
+	maxClonePacks = 40        // each fetch of something new adds one
+	maxCloneBytes = 512 << 20 // of all packs
 )
 
 // cacheDir returns the directory of the clone of a URL.
@@ -27,8 +27,7 @@ func cacheDir(dir, u string) string {
 	return filepath.Join(dir, hex.EncodeToString(sum[:16]))
 }
 
-// lock locks the clone of a URL for this process, until the file is closed or the
-// process ends.
+// lock locks the clone of a URL until the returned file is closed or the process ends.
 func (j *job) lock(name string) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -50,8 +49,7 @@ func (j *job) lock(name string) (*os.File, error) {
 	return f, nil
 }
 
-// clone is the copy of one URL's repository: a bare repository that git itself can
-// read.
+// clone is the local copy of one URL's repository: a bare repository in git's own format.
 type clone struct {
 	dir string
 	*objects
@@ -65,12 +63,12 @@ func CloneDir(stateDir string) (dir string, done func(), err error) {
 	}
 	dir, err = os.MkdirTemp("", "nfsync-git-")
 	if err != nil {
-		return "", nil, fmt.Errorf("cannot keep a clone: %w", err)
+		return "", nil, fmt.Errorf("cannot make a directory for the clone: %w", err)
 	}
 	return dir, func() { _ = os.RemoveAll(dir) }, nil // best effort: it is below the temporary directory
 }
 
-// openClone opens a clone and checks that it can be used.
+// openClone opens a clone and checks it.
 func openClone(dir string) (c *clone, err error) {
 	err = catch(func() error {
 		info, err := os.Lstat(dir)
@@ -78,7 +76,7 @@ func openClone(dir string) (c *clone, err error) {
 			return err
 		}
 		if !info.IsDir() {
-			return fmt.Errorf("%s is no directory", dir)
+			return fmt.Errorf("%s is not a directory", dir)
 		}
 		c = newClone(dir)
 		return c.check()
@@ -90,9 +88,9 @@ func newClone(dir string) *clone {
 	return &clone{dir: dir, objects: &objects{openStorage(osfs.New(dir), nil)}}
 }
 
-// createClone makes an empty clone beside its final place.
-func createClone(beside string) (*clone, error) {
-	dir, err := os.MkdirTemp(filepath.Dir(beside), filepath.Base(beside)+".new-")
+// createClone makes an empty clone in a temporary directory beside at.
+func createClone(at string) (*clone, error) {
+	dir, err := os.MkdirTemp(filepath.Dir(at), filepath.Base(at)+".new-")
 	if err != nil {
 		return nil, err
 	}
@@ -111,13 +109,13 @@ func createClone(beside string) (*clone, error) {
 
 func (c *clone) packs() string { return filepath.Join(c.dir, "objects", "pack") }
 
-// check checks everything in the clone but the objects, which are checked when they are
-// read.
+// check checks the packs' directory, the references and the shallow commits. Objects are
+// checked when they are read.
 func (c *clone) check() error {
 	if info, err := os.Stat(c.packs()); err != nil {
 		return errors.New("it has no packs")
 	} else if !info.IsDir() {
-		return fmt.Errorf("%s is no directory", c.packs())
+		return fmt.Errorf("%s is not a directory", c.packs())
 	}
 	if _, err := c.tips(); err != nil {
 		return err
@@ -134,8 +132,8 @@ func (c *clone) check() error {
 	return nil
 }
 
-// worn reports whether the clone has grown so much that it is replaced.
-func (c *clone) worn() bool {
+// isTooLarge reports whether the clone exceeds its bounds or cannot be listed.
+func (c *clone) isTooLarge() bool {
 	entries, err := os.ReadDir(c.packs())
 	if err != nil {
 		return true
@@ -149,10 +147,10 @@ func (c *clone) worn() bool {
 			bytes += info.Size()
 		}
 	}
-	return packs >= wornPacks || bytes > wornBytes
+	return packs >= maxClonePacks || bytes > maxCloneBytes
 }
 
-// tips returns the commits and tags that were fetched completely.
+// tips returns the objects that the references name. They were fetched completely.
 func (c *clone) tips() ([]plumbing.Hash, error) {
 	refs, err := c.s.IterReferences()
 	if err != nil {
@@ -172,8 +170,8 @@ func (c *clone) tips() ([]plumbing.Hash, error) {
 	return tips, err
 }
 
-// remembered returns the hash that a name had when it was last fetched, or zero.
-func (c *clone) remembered(name plumbing.ReferenceName) plumbing.Hash {
+// ref returns the object that a reference named when it was last fetched, or zero.
+func (c *clone) ref(name plumbing.ReferenceName) plumbing.Hash {
 	r, err := c.s.Reference(name)
 	if err != nil {
 		return plumbing.ZeroHash
@@ -181,13 +179,13 @@ func (c *clone) remembered(name plumbing.ReferenceName) plumbing.Hash {
 	return r.Hash()
 }
 
-// remember stores the hash of a name whose objects are all stored.
-func (c *clone) remember(name plumbing.ReferenceName, h plumbing.Hash) error {
+// setRef stores a reference. All objects below h must be stored.
+func (c *clone) setRef(name plumbing.ReferenceName, h plumbing.Hash) error {
 	return c.s.SetReference(plumbing.NewHashReference(name, h))
 }
 
-// replace puts this clone in the place of the old one. The two renames happen under the
-// lock; sweep removes what a crash between them leaves.
+// replace moves the clone to at, and removes the one that was there. The caller holds the
+// lock. removeLeftovers removes what a crash between the two renames leaves.
 func (c *clone) replace(at string) error {
 	_ = c.s.Close()
 	if err := os.Rename(at, c.dir+".old"); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -204,17 +202,17 @@ func (c *clone) remove() {
 	_ = os.RemoveAll(c.dir)
 }
 
-// sweep removes what killed fetches have left beside the clone and in it.
-func sweep(at string) error {
-	leftovers, err := filepath.Glob(at + ".new-*")
+// removeLeftovers removes what killed fetches have left beside the clone and in it.
+func removeLeftovers(at string) error {
+	clones, err := filepath.Glob(at + ".new-*")
 	if err != nil {
 		return err
 	}
-	received, err := filepath.Glob(filepath.Join(at, "objects", "pack", receivedPrefix+"*"))
+	packs, err := filepath.Glob(filepath.Join(at, "objects", "pack", receivingPrefix+"*"))
 	if err != nil {
 		return err
 	}
-	for _, name := range append(leftovers, received...) {
+	for _, name := range append(clones, packs...) {
 		if err := os.RemoveAll(name); err != nil {
 			return err
 		}
@@ -222,15 +220,15 @@ func sweep(at string) error {
 	return nil
 }
 
-// receivedPrefix names files of packs that are being received.
-const receivedPrefix = "receiving-"
+// receivingPrefix begins the names of packs that are being received.
+const receivingPrefix = "receiving-"
 
-// receive creates the file of a pack that is being received.
-func (c *clone) receive() (*os.File, error) {
-	return os.CreateTemp(c.packs(), receivedPrefix)
+// createPackFile creates the file for a pack that is being received.
+func (c *clone) createPackFile() (*os.File, error) {
+	return os.CreateTemp(c.packs(), receivingPrefix)
 }
 
-// setShallow stores the commits at which the server's packs end.
+// setShallow changes the set of shallow commits, at which the history of the clone ends.
 func (c *clone) setShallow(add, remove []plumbing.Hash) error {
 	set, err := c.shallow()
 	if err != nil {

@@ -11,32 +11,32 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
-// damages are ways in which a clone can break. Each gets the directory of the clone.
+// damages are ways to damage a clone. Each takes the directory of the clone.
 var damages = map[string]func(t *testing.T, dir string){
-	"pack truncated":      func(t *testing.T, dir string) { truncate(t, one(t, dir, "*.pack")) },
-	"pack gone":           func(t *testing.T, dir string) { remove(t, one(t, dir, "*.pack")) },
-	"pack of zeros":       func(t *testing.T, dir string) { zero(t, one(t, dir, "*.pack")) },
-	"index gone":          func(t *testing.T, dir string) { remove(t, one(t, dir, "*.idx")) },
-	"index truncated":     func(t *testing.T, dir string) { truncate(t, one(t, dir, "*.idx")) },
-	"index of zeros":      func(t *testing.T, dir string) { zero(t, one(t, dir, "*.idx")) },
-	"shallow garbage":     func(t *testing.T, dir string) { put(t, dir+"/shallow", "garbage\nmore\n") },
-	"shallow unknown":     func(t *testing.T, dir string) { put(t, dir+"/shallow", strings.Repeat("1", 40)+"\n") },
-	"reference empty":     func(t *testing.T, dir string) { put(t, dir+"/refs/heads/main", "") },
-	"reference garbage":   func(t *testing.T, dir string) { put(t, dir+"/refs/heads/main", "\x00\xff garbage") },
-	"reference unknown":   func(t *testing.T, dir string) { put(t, dir+"/refs/heads/main", strings.Repeat("1", 40)+"\n") },
-	"packed refs garbage": func(t *testing.T, dir string) { put(t, dir+"/packed-refs", "garbage\n") },
+	"pack truncated":      func(t *testing.T, dir string) { truncate(t, packFile(t, dir, "*.pack")) },
+	"pack gone":           func(t *testing.T, dir string) { remove(t, packFile(t, dir, "*.pack")) },
+	"pack of zeros":       func(t *testing.T, dir string) { zero(t, packFile(t, dir, "*.pack")) },
+	"index gone":          func(t *testing.T, dir string) { remove(t, packFile(t, dir, "*.idx")) },
+	"index truncated":     func(t *testing.T, dir string) { truncate(t, packFile(t, dir, "*.idx")) },
+	"index of zeros":      func(t *testing.T, dir string) { zero(t, packFile(t, dir, "*.idx")) },
+	"shallow garbage":     func(t *testing.T, dir string) { writeFile(t, dir+"/shallow", "garbage\nmore\n") },
+	"shallow unknown":     func(t *testing.T, dir string) { writeFile(t, dir+"/shallow", strings.Repeat("1", 40)+"\n") },
+	"reference empty":     func(t *testing.T, dir string) { writeFile(t, dir+"/refs/heads/main", "") },
+	"reference garbage":   func(t *testing.T, dir string) { writeFile(t, dir+"/refs/heads/main", "\x00\xff garbage") },
+	"reference unknown":   func(t *testing.T, dir string) { writeFile(t, dir+"/refs/heads/main", strings.Repeat("1", 40)+"\n") },
+	"packed refs garbage": func(t *testing.T, dir string) { writeFile(t, dir+"/packed-refs", "garbage\n") },
 	"objects gone":        func(t *testing.T, dir string) { remove(t, dir+"/objects") },
-	"objects a file":      func(t *testing.T, dir string) { remove(t, dir+"/objects"); put(t, dir+"/objects", "") },
+	"objects a file":      func(t *testing.T, dir string) { remove(t, dir+"/objects"); writeFile(t, dir+"/objects", "") },
 	"all gone inside":     func(t *testing.T, dir string) { remove(t, dir); mkdir(t, dir) },
-	"a file":              func(t *testing.T, dir string) { remove(t, dir); put(t, dir, "") },
+	"a file":              func(t *testing.T, dir string) { remove(t, dir); writeFile(t, dir, "") },
 	"a link to itself":    func(t *testing.T, dir string) { remove(t, dir); link(t, filepath.Base(dir), dir) },
 	"another file":        forge,
-	"HEAD garbage":        func(t *testing.T, dir string) { put(t, dir+"/HEAD", "\x00garbage") },
-	"config garbage":      func(t *testing.T, dir string) { put(t, dir+"/config", "[\x00") },
+	"HEAD garbage":        func(t *testing.T, dir string) { writeFile(t, dir+"/HEAD", "\x00garbage") },
+	"config garbage":      func(t *testing.T, dir string) { writeFile(t, dir+"/config", "[\x00") },
 }
 
-// harmless are damages that nothing here depends on.
-var harmless = map[string]bool{"HEAD garbage": true, "config garbage": true, "packed refs garbage": false}
+// harmless are damages to files that no fetch depends on.
+var harmless = map[string]bool{"HEAD garbage": true, "config garbage": true}
 
 func TestDamagedClone(t *testing.T) {
 	for name, damage := range damages {
@@ -53,22 +53,22 @@ func TestDamagedClone(t *testing.T) {
 				if news {
 					want = r.commit("b.yaml", policy)
 				}
-				got := mustFetch(t, cfg, at(u, "main", last))
+				got := mustFetch(t, cfg, position(u, "main", last))
 				if got.Commit != want || string(got.Files[0].Data) != policy {
 					t.Errorf("commit %s, want %s; %q", got.Commit, want, got.Files)
 				}
 				if !harmless[name] {
 					wantWarnings(t, got, "the clone was recreated")
 				}
-				wantWarnings(t, mustFetch(t, cfg, at(u, "main", want)))
-				tidy(t, cfg.Dir, u)
+				wantWarnings(t, mustFetch(t, cfg, position(u, "main", want)))
+				wantNoLeftovers(t, cfg.Dir, u)
 			})
 		}
 	}
 }
 
-// TestFlippedBits flips each of a good many bits of the pack and of its index,
-// one at a time: whatever is delivered is what was committed.
+// TestFlippedBits flips some bits of the pack and of its index, one at a time. Each fetch
+// delivers what was committed.
 func TestFlippedBits(t *testing.T) {
 	r := newRepo(t)
 	last := r.commit("a.yaml", policy)
@@ -77,7 +77,7 @@ func TestFlippedBits(t *testing.T) {
 	mustFetch(t, cfg)
 	dir := cacheDir(cfg.Dir, u)
 	for _, kind := range []string{"*.pack", "*.idx"} {
-		name := one(t, dir, kind)
+		name := packFile(t, dir, kind)
 		good, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
@@ -88,8 +88,8 @@ func TestFlippedBits(t *testing.T) {
 			if err := os.Chmod(name, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			put(t, name, string(bad))
-			got := mustFetch(t, cfg, at(u, "main", last))
+			writeFile(t, name, string(bad))
+			got := mustFetch(t, cfg, position(u, "main", last))
 			if got.Commit != last {
 				t.Fatalf("commit %s", got.Commit)
 			}
@@ -98,22 +98,23 @@ func TestFlippedBits(t *testing.T) {
 	}
 }
 
-// TestDamageWithoutServer must not lose the broken clone's place to a rebuilding that fails.
+// TestDamageWithoutServer: a fetch that cannot recreate a damaged clone leaves it to a later
+// one.
 func TestDamageWithoutServer(t *testing.T) {
 	r := newRepo(t)
 	last := r.commit("a.yaml", policy)
-	gate := &gate{next: backend(t, r)}
-	u := start(t, gate) + "/policies"
+	server := &switchable{next: backend(t, r)}
+	u := start(t, server) + "/policies"
 	cfg := config(t, u)
 	mustFetch(t, cfg)
-	truncate(t, one(t, cacheDir(cfg.Dir, u), "*.pack"))
-	gate.closed = true
+	truncate(t, packFile(t, cacheDir(cfg.Dir, u), "*.pack"))
+	server.off = true
 	fails(t, cfg, nil, "status code: 503")
-	gate.closed = false
+	server.off = false
 	if got := mustFetch(t, cfg); got.Commit != last {
 		t.Errorf("commit %s", got.Commit)
 	}
-	tidy(t, cfg.Dir, u)
+	wantNoLeftovers(t, cfg.Dir, u)
 }
 
 // TestTwoAtOnce runs several fetches of one URL into one directory.
@@ -126,7 +127,7 @@ func TestTwoAtOnce(t *testing.T) {
 		var all sync.WaitGroup
 		for range 4 {
 			all.Go(func() {
-				got, err := Fetch(context.Background(), cfg, []Position{at(u, "main", last)}, "")
+				got, err := Fetch(context.Background(), cfg, []Position{position(u, "main", last)}, "")
 				if err != nil || got.Commit != r.git("rev-parse", "main") || len(got.Warnings) > 0 {
 					t.Errorf("commit %s, warnings %q, %v", got.Commit, got.Warnings, err)
 				}
@@ -135,10 +136,10 @@ func TestTwoAtOnce(t *testing.T) {
 		all.Wait()
 		last = r.commit("a.yaml", policy+"# "+last)
 	}
-	tidy(t, cfg.Dir, u)
+	wantNoLeftovers(t, cfg.Dir, u)
 }
 
-// TestLockedOut waits for another process, but not for ever, and says for what.
+// TestLockedOut: a fetch that waits for another process ends by its timeout and says so.
 func TestLockedOut(t *testing.T) {
 	r := newRepo(t)
 	r.commit("a.yaml", policy)
@@ -158,7 +159,7 @@ func TestLockedOut(t *testing.T) {
 	mustFetch(t, cfg)
 }
 
-// TestLeftovers finds what a killed fetch has left.
+// TestLeftovers: a fetch removes what a killed one has left.
 func TestLeftovers(t *testing.T) {
 	r := newRepo(t)
 	r.commit("a.yaml", policy)
@@ -167,27 +168,27 @@ func TestLeftovers(t *testing.T) {
 	mustFetch(t, cfg)
 	dir := cacheDir(cfg.Dir, u)
 	mkdir(t, dir+".new-1")
-	put(t, dir+".new-1/x", "")
+	writeFile(t, dir+".new-1/x", "")
 	mkdir(t, dir+".new-2.old")
-	put(t, dir+"/objects/pack/"+receivedPrefix+"1", "")
+	writeFile(t, dir+"/objects/pack/"+receivingPrefix+"1", "")
 	wantWarnings(t, mustFetch(t, cfg))
-	tidy(t, cfg.Dir, u)
+	wantNoLeftovers(t, cfg.Dir, u)
 }
 
-// TestWorn makes a clone that has grown anew.
-func TestWorn(t *testing.T) {
+// TestLargeClone: a clone that is too large is recreated when there is something new.
+func TestLargeClone(t *testing.T) {
 	r := newRepo(t)
 	last := r.commit("a.yaml", policy)
 	u := serve(t, r)
 	cfg := config(t, u)
 	mustFetch(t, cfg)
 	packs := filepath.Join(cacheDir(cfg.Dir, u), "objects", "pack")
-	for i := range wornPacks {
-		put(t, filepath.Join(packs, "x"+strings.Repeat("x", i)+".pack"), "")
+	for i := range maxClonePacks {
+		writeFile(t, filepath.Join(packs, "x"+strings.Repeat("x", i)+".pack"), "")
 	}
-	wantWarnings(t, mustFetch(t, cfg, at(u, "main", last))) // nothing new: it is good enough
+	wantWarnings(t, mustFetch(t, cfg, position(u, "main", last))) // nothing new: it is used
 	next := r.commit("b.yaml", policy)
-	got := mustFetch(t, cfg, at(u, "main", last))
+	got := mustFetch(t, cfg, position(u, "main", last))
 	if got.Commit != next {
 		t.Errorf("commit %s", got.Commit)
 	}
@@ -197,7 +198,7 @@ func TestWorn(t *testing.T) {
 	}
 }
 
-func TestSweepAndShallow(t *testing.T) {
+func TestSetShallow(t *testing.T) {
 	c, err := createClone(filepath.Join(t.TempDir(), "x"))
 	if err != nil {
 		t.Fatal(err)
@@ -223,17 +224,17 @@ func TestSweepAndShallow(t *testing.T) {
 	}
 }
 
-// forge puts another text in the place of the policy, whole but for its name.
+// forge stores another text under the hash of the policy.
 func forge(t *testing.T, dir string) {
 	t.Helper()
 	r := &repo{t, dir}
-	pack := one(t, dir, "*.pack")
+	pack := packFile(t, dir, "*.pack")
 	content, err := os.ReadFile(pack)
 	if err != nil {
 		t.Fatal(err)
 	}
 	remove(t, pack)
-	remove(t, one(t, dir, "*.idx"))
+	remove(t, packFile(t, dir, "*.idx"))
 	r.gitInput(string(content), "unpack-objects", "-q")
 	path := func(text string) string {
 		h := r.gitInput(text, "hash-object", "-w", "--stdin")
@@ -244,8 +245,8 @@ func forge(t *testing.T, dir string) {
 	}
 }
 
-// tidy fails where anything but the clone and its lock is left.
-func tidy(t *testing.T, dir, u string) {
+// wantNoLeftovers checks that the directory has nothing but the clone of u and its lock.
+func wantNoLeftovers(t *testing.T, dir, u string) {
 	t.Helper()
 	base := filepath.Base(cacheDir(dir, u))
 	entries, err := os.ReadDir(dir)
@@ -257,13 +258,14 @@ func tidy(t *testing.T, dir, u string) {
 			t.Errorf("%s is left", e.Name())
 		}
 	}
-	left, err := filepath.Glob(filepath.Join(dir, base, "objects", "pack", receivedPrefix+"*"))
+	left, err := filepath.Glob(filepath.Join(dir, base, "objects", "pack", receivingPrefix+"*"))
 	if err != nil || len(left) > 0 {
-		t.Errorf("left are %q, %v", left, err)
+		t.Errorf("%q are left, %v", left, err)
 	}
 }
 
-func one(t *testing.T, dir, pattern string) string {
+// packFile returns a file in the clone's directory of packs.
+func packFile(t *testing.T, dir, pattern string) string {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(dir, "objects", "pack", pattern))
 	if err != nil || len(names) == 0 {
@@ -272,7 +274,7 @@ func one(t *testing.T, dir, pattern string) string {
 	return names[0]
 }
 
-func put(t *testing.T, name, text string) {
+func writeFile(t *testing.T, name, text string) {
 	t.Helper()
 	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -296,7 +298,7 @@ func zero(t *testing.T, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	put(t, name, strings.Repeat("\x00", int(info.Size())))
+	writeFile(t, name, strings.Repeat("\x00", int(info.Size())))
 }
 
 func remove(t *testing.T, name string) {

@@ -10,42 +10,42 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
-// errNoClone is the error for a clone that is missing or not worth using.
-var errNoClone = errors.New("there is no clone to build upon")
+// errNoClone is the error for a clone that does not exist or that a new one shall replace.
+var errNoClone = errors.New("there is no clone that can be used")
 
-// runRemote brings the revision over the network, through the clone.
+// runRemote fetches the revision from a server into the clone, and sends it to the parent.
 func (j *job) runRemote() error {
-	if err := os.MkdirAll(j.config().Dir, 0o700); err != nil {
-		return fmt.Errorf("cannot keep a clone: %w", err)
+	if err := os.MkdirAll(j.Config.Dir, 0o700); err != nil {
+		return fmt.Errorf("cannot make the directory of clones: %w", err)
 	}
-	at := cacheDir(j.config().Dir, j.url())
+	at := cacheDir(j.Config.Dir, j.url())
 	lock, err := j.lock(at + ".lock")
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
-	if err := sweep(at); err != nil {
+	if err := removeLeftovers(at); err != nil {
 		return fmt.Errorf("cannot clean up the clone: %w", err)
 	}
-	r, err := j.connect()
+	r, err := j.newRemote()
 	if err != nil {
 		return err
 	}
 	var warnings []string
-	if !j.Fresh {
-		switch err := j.fromClone(r, at); {
-		case isDamage(err):
+	if !j.IgnoreClone {
+		err := j.useClone(r, at)
+		if isDamage(err) {
 			warnings = append(warnings, clean(recreated+err.Error(), j.secrets...))
-		case !errors.Is(err, errNoClone):
+		} else if !errors.Is(err, errNoClone) {
 			return err
 		}
 	}
-	return j.fromNothing(r, at, warnings)
+	return j.recreateClone(r, at, warnings)
 }
 
-// fromClone brings the revision with the existing clone. The error is errNoClone or a
-// damageError if the clone cannot be used.
-func (j *job) fromClone(r *remote, at string) error {
+// useClone fetches into the existing clone. The error is errNoClone or a damageError if the
+// clone cannot be used.
+func (j *job) useClone(r *remote, at string) error {
 	c, err := openClone(at)
 	if errors.Is(err, fs.ErrNotExist) && c == nil {
 		return errNoClone
@@ -57,36 +57,36 @@ func (j *job) fromClone(r *remote, at string) error {
 	return catch((&delivery{job: j, remote: r, clone: c}).deliver)
 }
 
-// fromNothing makes a clone beside the old one and puts it in its place, even if the
-// revision must not be applied: the clone is complete.
-func (j *job) fromNothing(r *remote, at string, warnings []string) error {
+// recreateClone fetches into a new clone, and replaces the old one if the new one is
+// complete, even if the revision must not be applied.
+func (j *job) recreateClone(r *remote, at string, warnings []string) error {
 	c, err := createClone(at)
 	if err != nil {
 		return fmt.Errorf("cannot make a clone: %w", err)
 	}
-	d := &delivery{job: j, remote: r, clone: c, fresh: true, warnings: warnings}
+	d := &delivery{job: j, remote: r, clone: c, isNew: true, warnings: warnings}
 	err = catch(d.deliver)
-	if damage := (*damageError)(nil); errors.As(err, &damage) {
+	if damage, ok := errors.AsType[*damageError](err); ok {
 		c.remove()
-		return fmt.Errorf("what it sent is incomplete: %w", damage.err)
+		return fmt.Errorf("objects are missing or damaged in what it sent: %w", damage.err)
 	}
-	if !d.whole {
+	if !d.complete {
 		c.remove()
 		return err
 	}
-	if swap := c.replace(at); swap != nil {
-		return errors.Join(err, fmt.Errorf("cannot put the clone in its place: %w", swap))
+	if replaceErr := c.replace(at); replaceErr != nil {
+		return errors.Join(err, fmt.Errorf("cannot replace the clone: %w", replaceErr))
 	}
 	return err
 }
 
-// delivery brings one revision from a server through a clone.
+// delivery fetches one revision from a server into a clone, and sends it to the parent.
 type delivery struct {
 	*job
 	remote   *remote
 	clone    *clone
-	fresh    bool // the clone is empty
-	whole    bool // the clone has what the server sent for the target
+	isNew    bool // the clone began empty
+	complete bool // the clone has the target
 	warnings []string
 }
 
@@ -96,7 +96,7 @@ func (d *delivery) deliver() error {
 	if err != nil {
 		return err
 	}
-	d.whole = true
+	d.complete = true
 	commit, err := d.clone.peel(t.hash)
 	if err != nil {
 		return err
@@ -104,26 +104,26 @@ func (d *delivery) deliver() error {
 	h := &history{objects: d.clone.objects, deepen: func(depth int) error {
 		return d.deepen(ctx, t, depth)
 	}}
-	return d.hand(h, t, commit, d.warnings)
+	return d.sendRevision(h, t, commit, d.warnings)
 }
 
-// obtain resolves what the configuration names and fetches it into the clone.
+// obtain resolves the configured revision, and fetches it if the clone does not have it.
 func (d *delivery) obtain(ctx context.Context) (target, error) {
-	if t := (target{hash: plumbing.NewHash(d.config().Commit)}); d.config().Commit != "" && d.clone.has(t.hash) {
-		return t, nil // a commit does not change: there is nothing to ask
+	if t := (target{hash: plumbing.NewHash(d.Config.Commit)}); d.Config.Commit != "" && d.clone.has(t.hash) {
+		return t, nil // a commit does not change: the server is not needed
 	}
 	c, err := d.remote.open(ctx)
 	if err != nil {
 		return target{}, err
 	}
 	defer c.close()
-	t, err := c.resolve(d.config())
+	t, err := c.resolve(&d.Config)
 	if err != nil {
 		return target{}, err
 	}
-	before := d.clone.remembered(t.ref)
+	before := d.clone.ref(t.ref)
 	if !d.clone.has(t.hash) {
-		if err := d.bring(ctx, c, t, before); err != nil {
+		if err := d.fetchTarget(ctx, c, t, before); err != nil {
 			return target{}, err
 		}
 	}
@@ -131,30 +131,30 @@ func (d *delivery) obtain(ctx context.Context) (target, error) {
 		if t.tag != "" && !before.IsZero() {
 			d.warnings = append(d.warnings, fmt.Sprintf("the tag %s was moved: from %s to %s", t.tag, before, t.hash))
 		}
-		return t, d.clone.remember(t.ref, t.hash)
+		return t, d.clone.setRef(t.ref, t.hash)
 	}
 	return t, nil
 }
 
-// bring fetches the target: incrementally if an earlier state of the same reference is
-// known, otherwise without history. With a depth of one the server would send everything
-// each time.
-func (d *delivery) bring(ctx context.Context, c *conversation, t target, before plumbing.Hash) error {
-	if !d.fresh && d.clone.worn() {
+// fetchTarget fetches the target: without history at first, and what is new if the clone
+// has an earlier state of the reference. With a depth of one the server would send all
+// files again.
+func (d *delivery) fetchTarget(ctx context.Context, c *conversation, t target, before plumbing.Hash) error {
+	if !d.isNew && d.clone.isTooLarge() {
 		return errNoClone
 	}
 	depth := 0
-	if before.IsZero() && c.shallows() {
+	if before.IsZero() && c.supportsShallow() {
 		depth = 1
 	}
 	err := d.fetch(ctx, c, t, depth)
-	if bound := (*boundError)(nil); errors.As(err, &bound) && !d.fresh {
-		return errNoClone // the whole history of a branch that was rewritten, perhaps
+	if _, ok := errors.AsType[*boundError](err); ok && !d.isNew {
+		return errNoClone // a new clone needs no history, which may be what is too large
 	}
 	return err
 }
 
-// deepen fetches more of the history of the target.
+// deepen fetches that many commits of the history of the target.
 func (d *delivery) deepen(ctx context.Context, t target, depth int) error {
 	c, err := d.remote.open(ctx)
 	if err != nil {
@@ -167,11 +167,11 @@ func (d *delivery) deepen(ctx context.Context, t target, depth int) error {
 	return nil
 }
 
-// fetch adds a pack to the clone.
+// fetch requests the target and adds the pack to the clone.
 func (d *delivery) fetch(ctx context.Context, c *conversation, t target, depth int) error {
-	ask := wish{want: t.hash, depth: depth}
+	pr := packRequest{want: t.hash, depth: depth}
 	var err error
-	if ask.haves, err = d.clone.tips(); err != nil {
+	if pr.haves, err = d.clone.tips(); err != nil {
 		return &damageError{err}
 	}
 	shallow, err := d.clone.shallow()
@@ -179,14 +179,14 @@ func (d *delivery) fetch(ctx context.Context, c *conversation, t target, depth i
 		return &damageError{err}
 	}
 	for h := range shallow {
-		ask.shallow = append(ask.shallow, h)
+		pr.shallow = append(pr.shallow, h)
 	}
-	f, err := d.clone.receive()
+	f, err := d.clone.createPackFile()
 	if err != nil {
 		return fmt.Errorf("cannot write to the clone: %w", err)
 	}
-	defer func() { _ = os.Remove(f.Name()) }() // unless it was installed
-	update, err := c.fetch(ctx, ask, f)
+	defer func() { _ = os.Remove(f.Name()) }() // fails if it was installed
+	update, err := c.fetch(ctx, pr, f)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
@@ -196,7 +196,7 @@ func (d *delivery) fetch(ctx context.Context, c *conversation, t target, depth i
 	}
 	d.clone.s.Reindex()
 	if !d.clone.has(t.hash) {
-		return fmt.Errorf("it did not send %s, which it was asked for", t.hash)
+		return fmt.Errorf("it did not send %s, which was requested", t.hash)
 	}
 	return d.clone.setShallow(update.Shallows, update.Unshallows)
 }

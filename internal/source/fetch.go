@@ -12,15 +12,16 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// Fetch fetches the revision that cfg names and verifies it. last are the positions
-// applied so far: a branch moves only forward from the one of its URL and name, except to
-// the commit accept.
+// Fetch fetches the revision that cfg names and verifies it. last holds the last applied
+// positions: the new commit of a branch must descend from the position of its URL and name,
+// or be the commit accept.
 //
-// The URLs are tried in order until one answers. If the answer must not be applied, no
-// other URL is tried: another server may only know less.
+// The URLs are tried in order until one answers. If its revision must not be applied, no
+// other URL is tried: another server may have an older state.
 //
-// The errors are *FetchError (several URLs: one each, found by errors.As),
-// *VerifyError, *RewrittenError and *TreeError; that of a cancelled ctx is its own.
+// The errors are *FetchError (with several URLs one for each, which errors.As finds),
+// *VerifyError, *RewrittenError and *TreeError. If ctx is cancelled, the error wraps its
+// cause.
 func Fetch(ctx context.Context, cfg Config, last []Position, accept string) (Revision, error) {
 	if err := cfg.Check(accept); err != nil {
 		return Revision{}, err
@@ -43,7 +44,7 @@ func Fetch(ctx context.Context, cfg Config, last []Position, accept string) (Rev
 		if ctx.Err() != nil {
 			return Revision{}, fmt.Errorf("the fetch of %s was stopped: %w", clean(u), context.Cause(ctx))
 		}
-		if fe := (*FetchError)(nil); !errors.As(err, &fe) {
+		if _, ok := errors.AsType[*FetchError](err); !ok {
 			return Revision{}, err
 		}
 		failed = append(failed, err)
@@ -51,8 +52,8 @@ func Fetch(ctx context.Context, cfg Config, last []Position, accept string) (Rev
 	return Revision{}, failed.orNil()
 }
 
-// Check returns the first error of a configuration, and of a commit that is accepted,
-// without a network.
+// Check returns the first error in a configuration and in a commit to accept. It uses no
+// network and reads no file.
 func (cfg Config) Check(accept string) error {
 	if len(cfg.URLs) == 0 {
 		return errors.New("cannot fetch: no URL is given")
@@ -73,19 +74,20 @@ func (cfg Config) Check(accept string) error {
 	}
 	for _, name := range []plumbing.ReferenceName{plumbing.NewBranchReferenceName(cfg.Branch), plumbing.NewTagReferenceName(cfg.Tag)} {
 		if !strings.HasSuffix(name.String(), "/") && name.Validate() != nil {
-			return fmt.Errorf("cannot fetch: %q is no name of a branch or tag", name.Short())
+			return fmt.Errorf("cannot fetch: %q is not a valid name of a branch or tag", name.Short())
 		}
 	}
 	if _, err := CleanPath(cfg.Path); err != nil {
 		return err
 	}
 	if cfg.Timeout < 0 {
-		return fmt.Errorf("cannot fetch: a timeout of %s", cfg.Timeout)
+		return fmt.Errorf("cannot fetch: the timeout %s is negative", cfg.Timeout)
 	}
 	return cfg.Verify.check()
 }
 
-// check finds keys that nothing uses, and a mode that lacks keys.
+// check returns an error if the mode is unknown, needs keys that are not named, or does not
+// use those that are.
 func (v Verify) check() error {
 	keys := len(v.Keyrings)+len(v.AllowedSigners) > 0
 	switch {
@@ -94,7 +96,7 @@ func (v Verify) check() error {
 	case keys && (v.Mode == "" || v.Mode == VerifyNone):
 		return errors.New("cannot verify: a keyring or allowed signers are of no use without --verify tip or --verify all")
 	case !keys && (v.Mode == VerifyTip || v.Mode == VerifyAll):
-		return errors.New("cannot verify: no keyring and no allowed signers are named, the keys whose signatures are good")
+		return errors.New("cannot verify: name a keyring or allowed signers, the keys whose signatures are good")
 	}
 	return nil
 }

@@ -8,8 +8,9 @@ import (
 	"testing"
 )
 
-// bothWays runs a test over http, through a clone, and on the repository itself.
-func bothWays(t *testing.T, test func(t *testing.T, r *repo, u string)) {
+// httpAndLocal runs a test with a repository over http, through a clone, and with one as a
+// path.
+func httpAndLocal(t *testing.T, test func(t *testing.T, r *repo, u string)) {
 	t.Helper()
 	t.Run("http", func(t *testing.T) {
 		r := newRepo(t)
@@ -22,30 +23,30 @@ func bothWays(t *testing.T, test func(t *testing.T, r *repo, u string)) {
 }
 
 func TestFastForward(t *testing.T) {
-	bothWays(t, func(t *testing.T, r *repo, u string) {
+	httpAndLocal(t, func(t *testing.T, r *repo, u string) {
 		cfg := config(t, u)
 		last := r.commit("a.yaml", policy)
 		for i := range 3 {
-			if got := mustFetch(t, cfg, at(u, "main", last)); got.Commit != last {
+			if got := mustFetch(t, cfg, position(u, "main", last)); got.Commit != last {
 				t.Errorf("nothing new: commit %s, want %s", got.Commit, last)
 			}
 			next := r.commit("a.yaml", fmt.Sprintf("%s# %d\n", policy, i))
-			got := mustFetch(t, cfg, at(u, "main", last))
+			got := mustFetch(t, cfg, position(u, "main", last))
 			if got.Commit != next {
 				t.Fatalf("commit %s, want %s", got.Commit, next)
 			}
 			wantFiles(t, got, "a.yaml", fmt.Sprintf("%s# %d\n", policy, i))
 			last = next
 		}
-		// A revert needs blobs that only the past has, from before the clone was made.
+		// The revert needs blobs from before the clone was made.
 		r.git("revert", "--no-edit", "HEAD", "HEAD~1", "HEAD~2")
-		got := mustFetch(t, cfg, at(u, "main", last))
+		got := mustFetch(t, cfg, position(u, "main", last))
 		wantFiles(t, got, "a.yaml", policy)
 	})
 }
 
-// TestProofNeedsHistory loses the clone between two fetches: the new one has to
-// find out that the branch still goes forward.
+// TestProofNeedsHistory loses the clone between two fetches: the second fetch needs the
+// history to prove that the branch moved forward.
 func TestProofNeedsHistory(t *testing.T) {
 	for _, commits := range []int{1, 40, 300} {
 		t.Run(fmt.Sprint(commits), func(t *testing.T) {
@@ -53,16 +54,16 @@ func TestProofNeedsHistory(t *testing.T) {
 			first := r.commit("a.yaml", policy)
 			r.grow(commits)
 			u := serve(t, r)
-			if got := mustFetch(t, config(t, u), at(u, "main", first)); got.Commit != r.head() {
+			if got := mustFetch(t, config(t, u), position(u, "main", first)); got.Commit != r.head() {
 				t.Errorf("commit %s", got.Commit)
 			}
 			elsewhere := strings.Repeat("1", 40)
-			asError[*RewrittenError](t, fails(t, config(t, u), []Position{at(u, "main", elsewhere)}, elsewhere))
+			asError[*RewrittenError](t, fails(t, config(t, u), []Position{position(u, "main", elsewhere)}, elsewhere))
 		})
 	}
 }
 
-// grow adds commits quickly.
+// grow adds commits with git fast-import.
 func (r *repo) grow(commits int) {
 	r.t.Helper()
 	var in strings.Builder
@@ -90,30 +91,30 @@ func TestRewritten(t *testing.T) {
 	}
 	for name, rewrite := range rewrites {
 		t.Run(name, func(t *testing.T) {
-			bothWays(t, func(t *testing.T, r *repo, u string) {
+			httpAndLocal(t, func(t *testing.T, r *repo, u string) {
 				r.commit("0.yaml", policy)
 				r.commit("a.yaml", policy)
 				last := r.commit("b.yaml", policy)
 				cfg := config(t, u)
 				mustFetch(t, cfg)
 				rewrite(r)
-				position := []Position{at("elsewhere", "main", r.head()), at(u, "other", r.head()), at(u, "main", last)}
+				positions := []Position{position("elsewhere", "main", r.head()), position(u, "other", r.head()), position(u, "main", last)}
 				for range 2 { // the second finds the commit in the clone
-					e := asError[*RewrittenError](t, fails(t, cfg, position, "--accept "+r.head()))
+					e := asError[*RewrittenError](t, fails(t, cfg, positions, "--accept "+r.head()))
 					if e.Branch != "main" || e.Last != last || e.New != r.head() {
 						t.Errorf("%+v", e)
 					}
 				}
-				if _, err := Fetch(context.Background(), cfg, position, last); err == nil {
+				if _, err := Fetch(context.Background(), cfg, positions, last); err == nil {
 					t.Error("the last commit was accepted in place of the new one")
 				}
-				got, err := Fetch(context.Background(), cfg, position, r.head())
+				got, err := Fetch(context.Background(), cfg, positions, r.head())
 				if err != nil || got.Commit != r.head() {
 					t.Errorf("accepted: commit %s, %v", got.Commit, err)
 				}
-				// Once the caller has applied it, it is what the branch is followed from.
+				// When the caller has applied it, the next commit must descend from it.
 				next := r.commit("d.yaml", policy)
-				if got := mustFetch(t, cfg, at(u, "main", r.git("rev-parse", "HEAD~1"))); got.Commit != next {
+				if got := mustFetch(t, cfg, position(u, "main", r.git("rev-parse", "HEAD~1"))); got.Commit != next {
 					t.Errorf("commit %s", got.Commit)
 				}
 			})
@@ -121,18 +122,17 @@ func TestRewritten(t *testing.T) {
 	}
 }
 
-// TestAnswerEndsSearch does not ask another server where one has answered with
-// what must not be followed.
+// TestAnswerEndsSearch: after an answer that must not be followed no other URL is tried.
 func TestAnswerEndsSearch(t *testing.T) {
 	r := newRepo(t)
 	last := r.commit("a.yaml", policy)
 	r.git("commit", "-q", "--amend", "-m", "other")
 	u := serve(t, r)
-	asError[*RewrittenError](t, fails(t, config(t, u, r.dir), []Position{at(u, "main", last)}))
+	asError[*RewrittenError](t, fails(t, config(t, u, r.dir), []Position{position(u, "main", last)}))
 }
 
 func TestBranchesComeAndGo(t *testing.T) {
-	bothWays(t, func(t *testing.T, r *repo, u string) {
+	httpAndLocal(t, func(t *testing.T, r *repo, u string) {
 		first := r.commit("a.yaml", policy)
 		r.git("branch", "stable")
 		cfg := config(t, u)
@@ -141,7 +141,7 @@ func TestBranchesComeAndGo(t *testing.T) {
 		// The remote's HEAD names another branch: that one has its own position.
 		r.git("branch", "-m", "main", "trunk")
 		second := r.commit("b.yaml", policy)
-		got := mustFetch(t, cfg, at(u, "main", strings.Repeat("1", 40)))
+		got := mustFetch(t, cfg, position(u, "main", strings.Repeat("1", 40)))
 		if got.Branch != "trunk" || got.Commit != second {
 			t.Errorf("after the renaming: commit %s of %q", got.Commit, got.Branch)
 		}
@@ -157,7 +157,7 @@ func TestBranchesComeAndGo(t *testing.T) {
 }
 
 func TestTags(t *testing.T) {
-	bothWays(t, func(t *testing.T, r *repo, u string) {
+	httpAndLocal(t, func(t *testing.T, r *repo, u string) {
 		first := r.commit("a.yaml", policy)
 		r.git("tag", "light")
 		r.git("tag", "-m", "annotated", "heavy")
@@ -202,7 +202,7 @@ func TestCommit(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	wantFiles(t, got, "a.yaml", policy)
-	// A commit that is here needs nobody to ask.
+	// A commit that the clone has needs no server.
 	r.git("config", "http.uploadpack", "false")
 	if got := mustFetch(t, cfg); got.Commit != first {
 		t.Errorf("commit %s", got.Commit)
@@ -214,17 +214,17 @@ func TestCommit(t *testing.T) {
 		t.Errorf("the tip of a branch as a commit: %s", got.Commit)
 	}
 	cfg.Commit = r.git("commit-tree", "-m", "of no branch", "HEAD^{tree}")
-	fails(t, cfg, nil, "does not hand out commit "+cfg.Commit, "allowReachableSHA1InWant")
+	fails(t, cfg, nil, "does not serve commit "+cfg.Commit, "allowReachableSHA1InWant")
 }
 
 func TestEmptyRepository(t *testing.T) {
-	bothWays(t, func(t *testing.T, r *repo, u string) {
+	httpAndLocal(t, func(t *testing.T, r *repo, u string) {
 		fails(t, config(t, u), nil, "the repository is empty")
 	})
 }
 
 func TestDetachedHead(t *testing.T) {
-	bothWays(t, func(t *testing.T, r *repo, u string) {
+	httpAndLocal(t, func(t *testing.T, r *repo, u string) {
 		r.commit("a.yaml", policy)
 		r.git("checkout", "-q", "--detach")
 		fails(t, config(t, u), nil, "branch", "name")
@@ -234,11 +234,11 @@ func TestDetachedHead(t *testing.T) {
 	})
 }
 
-// TestMerged verifies all that a merge has brought in, and nothing older,
-// though the clone's own history begins after the fork.
+// TestMerged: mode all verifies the commits that a merge brings, and none that is older,
+// although the history of the clone begins after the fork.
 func TestMerged(t *testing.T) {
 	r := newRepo(t)
-	r.commit("a.yaml", policy) // nobody has signed the beginning
+	r.commit("a.yaml", policy) // not signed
 	r.signing()
 	r.git("checkout", "-q", "-b", "side")
 	r.commit("side.yaml", policy)
@@ -251,9 +251,9 @@ func TestMerged(t *testing.T) {
 	r.git("merge", "-q", "--no-edit", "side")
 	lost := cfg
 	lost.Dir = t.TempDir()
-	for name, cfg := range map[string]Config{"incremental": cfg, "from nothing": lost} {
+	for name, cfg := range map[string]Config{"incremental": cfg, "without a clone": lost} {
 		t.Run(name, func(t *testing.T) {
-			if got := mustFetch(t, cfg, at(u, "main", last)); got.Signer == "" {
+			if got := mustFetch(t, cfg, position(u, "main", last)); got.Signer == "" {
 				t.Error("no signer")
 			}
 		})
@@ -265,18 +265,18 @@ func TestMerged(t *testing.T) {
 	r.git("config", "commit.gpgSign", "true")
 	r.git("checkout", "-q", "main")
 	r.git("merge", "-q", "--no-ff", "--no-edit", "side")
-	e := asError[*VerifyError](t, fails(t, cfg, []Position{at(u, "main", last)}))
+	e := asError[*VerifyError](t, fails(t, cfg, []Position{position(u, "main", last)}))
 	if e.Commit != unsigned {
 		t.Errorf("refused for %s, want %s", e.Commit, unsigned)
 	}
 	cfg.Verify.Mode = VerifyTip
-	mustFetch(t, cfg, at(u, "main", last))
+	mustFetch(t, cfg, position(u, "main", last))
 }
 
-// TestTagVerified verifies all that is new in a tag, and a tag that went back
-// for itself.
+// TestTagVerified: mode all verifies all commits that are new in a tag. Of a tag that was
+// moved back it verifies only the tip.
 func TestTagVerified(t *testing.T) {
-	bothWays(t, func(t *testing.T, r *repo, u string) {
+	httpAndLocal(t, func(t *testing.T, r *repo, u string) {
 		first := r.commit("a.yaml", policy)
 		r.signing()
 		r.commit("b.yaml", policy)
@@ -287,17 +287,17 @@ func TestTagVerified(t *testing.T) {
 		cfg := config(t, u)
 		cfg.Tag = "v1"
 		cfg.Verify = Verify{Mode: VerifyAll, AllowedSigners: []string{r.dir + "-signers"}}
-		if e := asError[*VerifyError](t, fails(t, cfg, []Position{at(u, "", first)})); e.Commit != unsigned {
+		if e := asError[*VerifyError](t, fails(t, cfg, []Position{position(u, "", first)})); e.Commit != unsigned {
 			t.Errorf("refused for %s, want %s", e.Commit, unsigned)
 		}
-		mustFetch(t, cfg, at(u, "", unsigned))
-		mustFetch(t, cfg, at(u, "", last))
+		mustFetch(t, cfg, position(u, "", unsigned))
+		mustFetch(t, cfg, position(u, "", last))
 		r.git("tag", "-f", "v1", "HEAD~2")
-		mustFetch(t, cfg, at(u, "", last))
+		mustFetch(t, cfg, position(u, "", last))
 	})
 }
 
-// signing has git sign all further commits; the signer is in DIR-signers.
+// signing configures git to sign commits from now on. The file DIR-signers lists the key.
 func (r *repo) signing() {
 	r.t.Helper()
 	key := keygen(r.t, r.dir+"-key", "ed25519")
@@ -313,24 +313,24 @@ func (r *repo) signing() {
 	r.git("config", "commit.gpgSign", "true")
 }
 
-// TestMultiAck fetches from a server that does as Azure DevOps: it wants to
-// hear multi_ack, and offers neither ofs-delta nor symref.
+// TestMultiAck fetches from a server like Azure DevOps: it requires multi_ack, and lists
+// neither ofs-delta nor symref.
 func TestMultiAck(t *testing.T) {
 	r := newRepo(t)
 	first := r.commit("a.yaml", policy)
-	u := start(t, &stubborn{t: t, next: backend(t, r)}) + "/policies"
+	u := start(t, &multiAckServer{t: t, next: backend(t, r)}) + "/policies"
 	cfg := config(t, u)
 	cfg.Branch = "main"
 	mustFetch(t, cfg)
 	second := r.commit("b.yaml", policy)
-	if got := mustFetch(t, cfg, at(u, "main", first)); got.Commit != second {
+	if got := mustFetch(t, cfg, position(u, "main", first)); got.Commit != second {
 		t.Errorf("commit %s", got.Commit)
 	}
 	r.grow(50)
 	cfg.Dir = t.TempDir()
-	if got := mustFetch(t, cfg, at(u, "main", first)); got.Commit != r.head() {
+	if got := mustFetch(t, cfg, position(u, "main", first)); got.Commit != r.head() {
 		t.Errorf("commit %s", got.Commit)
 	}
 	cfg.Branch = ""
-	fails(t, cfg, nil, "it does not say which branch is its main one: name one of main")
+	fails(t, cfg, nil, "it does not say which branch its HEAD names: name one of main")
 }

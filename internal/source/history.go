@@ -9,25 +9,26 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
-// errShallow is the error for a history that ends before the answer is found.
+// errShallow is the error for a stored history that is too short to answer a question.
 var errShallow = errors.New("the history is too short to determine that")
 
 // maxNewCommits bounds the commits whose signatures are checked at once.
 const maxNewCommits = 10_000
 
 // history answers questions about ancestry. It fetches more of the history if the stored
-// part does not suffice.
+// part is too short.
 type history struct {
 	objects *objects
-	// deepen fetches that many commits below the tip; nil if nothing can.
+	// deepen fetches the history to that depth; nil if more cannot be fetched.
 	deepen func(depth int) error
 }
 
 // depths are tried in turn: a few commits prove most moves.
 var depths = []int{32, 256, 2048, math.MaxInt32}
 
-// deepening repeats the question with more and more history until it suffices.
-func (h *history) deepening(question func() error) error {
+// withEnoughHistory calls question again, each time with more history, until its error is
+// not errShallow.
+func (h *history) withEnoughHistory(question func() error) error {
 	err := question()
 	for _, depth := range depths {
 		if !errors.Is(err, errShallow) || h.deepen == nil {
@@ -41,10 +42,10 @@ func (h *history) deepening(question func() error) error {
 	return err
 }
 
-// descends reports whether tip has last among its ancestors.
+// descends reports whether last is tip or an ancestor of it.
 func (h *history) descends(tip, last plumbing.Hash) (bool, error) {
 	found := false
-	err := h.deepening(func() error {
+	err := h.withEnoughHistory(func() error {
 		seen, cut, err := h.reach(tip, func(c plumbing.Hash) bool { return c == last })
 		if err != nil {
 			return err
@@ -57,12 +58,12 @@ func (h *history) descends(tip, last plumbing.Hash) (bool, error) {
 	return found, err
 }
 
-// since lists tip and the ancestors of tip that are not ancestors of last, which is
-// itself an ancestor of tip.
+// since returns tip, and its ancestors that are neither last nor ancestors of last. last
+// must be an ancestor of tip.
 func (h *history) since(tip, last plumbing.Hash) ([]*object.Commit, error) {
 	var list []plumbing.Hash
-	err := h.deepening(func() (err error) {
-		list, err = h.sinceHere(tip, last)
+	err := h.withEnoughHistory(func() (err error) {
+		list, err = h.storedSince(tip, last)
 		return err
 	})
 	if err != nil {
@@ -79,7 +80,8 @@ func (h *history) since(tip, last plumbing.Hash) ([]*object.Commit, error) {
 	return commits, nil
 }
 
-func (h *history) sinceHere(tip, last plumbing.Hash) ([]plumbing.Hash, error) {
+// storedSince is since within the stored history.
+func (h *history) storedSince(tip, last plumbing.Hash) ([]plumbing.Hash, error) {
 	old, oldCut, err := h.reach(last, nil)
 	if err != nil {
 		return nil, err
@@ -102,16 +104,16 @@ func (h *history) sinceHere(tip, last plumbing.Hash) ([]plumbing.Hash, error) {
 			return nil, fmt.Errorf("more than %d commits are new since %s: too many to verify at once", maxNewCommits, last)
 		}
 	}
-	// A path from tip that did not meet the history of last may have gone past it, if
-	// that history is cut off.
+	// If the history of last is cut off, a path from tip to a root may contain ancestors of
+	// last that are not known as such.
 	if cut || oldCut && root {
 		return nil, errShallow
 	}
 	return list, nil
 }
 
-// reach collects the commits that can be reached from one. Those for which stop holds
-// are in it, their parents are not. cut reports whether it met the end of a shallow
+// reach returns the commits that can be reached from one. It does not continue to the
+// parents of those for which stop holds. cut reports whether it met the end of the stored
 // history.
 func (h *history) reach(from plumbing.Hash, stop func(plumbing.Hash) bool) (seen map[plumbing.Hash]bool, cut bool, err error) {
 	shallow, err := h.objects.shallow()

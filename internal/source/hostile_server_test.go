@@ -17,21 +17,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// gate is a server that can be out of order.
-type gate struct {
-	next   http.Handler
-	closed bool
-}
-
-func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if g.closed {
-		http.Error(w, "later", http.StatusServiceUnavailable)
-		return
-	}
-	g.next.ServeHTTP(w, r)
-}
-
-// pkt is a line of git's protocol.
+// pkt returns a line in git's pkt-line format.
 func pkt(format string, args ...any) string {
 	text := fmt.Sprintf(format, args...)
 	return fmt.Sprintf("%04x%s", len(text)+4, text)
@@ -39,49 +25,49 @@ func pkt(format string, args ...any) string {
 
 const flush = "0000"
 
-// tip is the commit that hostile servers pretend to have.
+// tip is the commit that hostile servers list.
 var tip = strings.Repeat("ab", 20)
 
 const caps = "side-band-64k shallow symref=HEAD:refs/heads/main"
 
-// advertisement is a list of one branch.
+// advertisement returns a list of references with one branch.
 func advertisement() string {
 	return pkt("%s HEAD\x00%s\n", tip, caps) + pkt("%s refs/heads/main\n", tip) + flush
 }
 
-// liar answers as a git server over http would, with what its functions write.
-type liar struct {
+// hostileServer is a git server over http whose answers its functions write.
+type hostileServer struct {
 	refs func(w io.Writer)
 	pack func(w io.Writer)
 	gone chan struct{} // closed at the end of the test
 }
 
-func newLiar() *liar {
-	return &liar{gone: make(chan struct{}), refs: func(w io.Writer) { _, _ = io.WriteString(w, advertisement()) }}
+func newHostileServer() *hostileServer {
+	return &hostileServer{gone: make(chan struct{}), refs: func(w io.Writer) { _, _ = io.WriteString(w, advertisement()) }}
 }
 
-// start serves the liar and returns its URL.
-func (l *liar) start(t *testing.T) string {
+// start starts the server and returns its URL.
+func (h *hostileServer) start(t *testing.T) string {
 	t.Helper()
-	u := start(t, l)
-	t.Cleanup(func() { close(l.gone) }) // before the server is closed, which waits for its handlers
+	u := start(t, h)
+	t.Cleanup(func() { close(h.gone) }) // before the server is closed, which waits for its handlers
 	return u + "/policies"
 }
 
-func (l *liar) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (h *hostileServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	out := &flusher{w: w}
 	if r.Method == http.MethodGet {
 		w.Header().Set("Content-Type", "application/x-git-upload-pack-advertisement")
 		_, _ = io.WriteString(out, pkt("# service=git-upload-pack\n")+flush)
-		l.refs(out)
+		h.refs(out)
 		return
 	}
 	_, _ = io.Copy(io.Discard, r.Body)
 	w.Header().Set("Content-Type", "application/x-git-upload-pack-result")
-	l.pack(out)
+	h.pack(out)
 }
 
-// flusher sends at once what is written.
+// flusher sends each write at once.
 type flusher struct{ w http.ResponseWriter }
 
 func (f *flusher) Write(p []byte) (int, error) {
@@ -92,13 +78,13 @@ func (f *flusher) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// silent keeps a connection open without a word until the test ends.
-func (l *liar) silent() { <-l.gone }
+// hang sends nothing until the test ends.
+func (h *hostileServer) hang() { <-h.gone }
 
 // preamble returns the lines before the pack for a request of depth 1.
 func preamble() string { return pkt("shallow %s", tip) + flush + pkt("NAK\n") }
 
-// band sends data on the channel of the pack.
+// band writes data to side-band 1, which carries the pack.
 type band struct{ w io.Writer }
 
 func (b band) Write(p []byte) (int, error) {
@@ -113,7 +99,7 @@ func (b band) Write(p []byte) (int, error) {
 	return sent, nil
 }
 
-// packer writes a pack object by object.
+// packer writes a pack, one object at a time.
 type packer struct {
 	w   io.Writer
 	sum interface {
@@ -129,9 +115,9 @@ func newPacker(w io.Writer, objects uint32) *packer {
 	return p
 }
 
-// object writes an object that says it has so many bytes.
-func (p *packer) object(kind byte, says int64, content io.Reader) {
-	_, _ = p.w.Write(objectHead(kind, says))
+// object writes an object. size is the size that its header declares.
+func (p *packer) object(kind byte, size int64, content io.Reader) {
+	_, _ = p.w.Write(objectHead(kind, size))
 	z, _ := zlib.NewWriterLevel(p.w, zlib.BestSpeed)
 	_, _ = io.Copy(z, content)
 	_ = z.Close()
@@ -139,12 +125,12 @@ func (p *packer) object(kind byte, says int64, content io.Reader) {
 
 func (p *packer) end(w io.Writer) { _, _ = w.Write(p.sum.Sum(nil)) }
 
-// zeros are so many bytes of nothing.
-func zeros(n int64) io.Reader { return io.LimitReader(nothing{}, n) }
+// zeros returns a reader of n zero bytes.
+func zeros(n int64) io.Reader { return io.LimitReader(zeroReader{}, n) }
 
-type nothing struct{}
+type zeroReader struct{}
 
-func (nothing) Read(p []byte) (int, error) {
+func (zeroReader) Read(p []byte) (int, error) {
 	clear(p)
 	return len(p), nil
 }
@@ -154,7 +140,8 @@ const (
 	refDelta   = 7
 )
 
-// packOf answers with a pack of so many objects.
+// packOf returns a function that answers with the pack that write writes. objects is the
+// number that its header declares.
 func packOf(write func(p *packer), objects uint32) func(io.Writer) {
 	return func(w io.Writer) {
 		_, _ = io.WriteString(w, preamble())
@@ -165,17 +152,18 @@ func packOf(write func(p *packer), objects uint32) func(io.Writer) {
 	}
 }
 
-// delta writes a delta of an object that nobody has, which says that it makes so many bytes.
-func (p *packer) delta(base, makes int64) {
+// delta writes a delta of an object that does not exist. It declares the sizes of its base
+// and of its result.
+func (p *packer) delta(base, result int64) {
 	var b bytes.Buffer
-	for _, n := range []int64{base, makes} {
+	for _, n := range []int64{base, result} {
 		b.Write(binary.AppendUvarint(nil, uint64(n)))
 	}
 	b.WriteString("\x90\x0a") // copy ten bytes from the start
 	p.reference(make([]byte, 20), b.Bytes())
 }
 
-// reference writes a delta of the object of that name.
+// reference writes a delta of the object with that hash.
 func (p *packer) reference(name, delta []byte) {
 	_, _ = p.w.Write(append(objectHead(refDelta, int64(len(delta))), name...))
 	z := zlib.NewWriter(p.w)
@@ -183,17 +171,17 @@ func (p *packer) reference(name, delta []byte) {
 	_ = z.Close()
 }
 
-// objectHead is the type and size that precede an object.
-func objectHead(kind byte, says int64) []byte {
-	head := []byte{kind<<4 | byte(says&15)}
-	for says >>= 4; says > 0; says >>= 7 {
+// objectHead returns the type and size that precede an object.
+func objectHead(kind byte, size int64) []byte {
+	head := []byte{kind<<4 | byte(size&15)}
+	for size >>= 4; size > 0; size >>= 7 {
 		head[len(head)-1] |= 0x80
-		head = append(head, byte(says&0x7f))
+		head = append(head, byte(size&0x7f))
 	}
 	return head
 }
 
-// deltaOf writes a delta of an object with that name which makes the same again.
+// deltaOf writes a delta of the object with that hash, whose result is the same object.
 func (p *packer) deltaOf(name []byte, size int64) {
 	var b bytes.Buffer
 	b.Write(binary.AppendUvarint(binary.AppendUvarint(nil, uint64(size)), uint64(size)))
@@ -204,7 +192,8 @@ func (p *packer) deltaOf(name []byte, size int64) {
 	p.reference(name, b.Bytes())
 }
 
-// fakeSSH is an ssh server whose only command is what the test makes of it.
+// fakeSSH starts an ssh server that runs serve for each session, and returns a configuration
+// that fetches from it.
 func fakeSSH(t *testing.T, serve func(ch ssh.Channel, closed <-chan struct{})) Config {
 	t.Helper()
 	_, key, err := ed25519.GenerateKey(rand.Reader)

@@ -19,15 +19,15 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// shortTimeout is for servers that never give a whole answer.
+// shortTimeout is for servers that never complete an answer.
 const shortTimeout = 600 * time.Millisecond
 
-// timed fails where a fetch took much longer than it may.
-func timed(t *testing.T, cfg Config, words ...string) error {
+// failsInTime is fails, and checks that the fetch ends soon after its timeout.
+func failsInTime(t *testing.T, cfg Config, words ...string) error {
 	t.Helper()
 	begin := time.Now()
 	err := fails(t, cfg, nil, words...)
-	// Generous: other tests share the machine. What matters is that it ends.
+	// The limit is generous because other tests share the machine.
 	if took := time.Since(begin); took > cfg.Timeout+10*time.Second {
 		t.Errorf("it took %v", took)
 	}
@@ -44,34 +44,34 @@ func TestHostileHTTP(t *testing.T) {
 		return "http://" + l.Addr().String() + "/policies"
 	}
 	type server func(t *testing.T) string
-	lies := func(change func(l *liar)) server {
+	hostile := func(change func(h *hostileServer)) server {
 		return func(t *testing.T) string {
-			l := newLiar()
-			change(l)
-			return l.start(t)
+			h := newHostileServer()
+			change(h)
+			return h.start(t)
 		}
 	}
 	const inTime = "no complete answer in time"
 	for name, c := range map[string]struct {
 		server server
 		words  []string
-		slow   bool // it ends by the timeout
+		slow   bool // the fetch ends by its timeout
 	}{
 		"refuses": {refuses, []string{"connection refused"}, false},
 		"accepts and is silent": {func(t *testing.T) string {
 			return "http://" + listen(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }) + "/policies"
 		}, []string{inTime, "waiting for 127.0.0.1:", "to list its references"}, true},
-		"silent before the references": {lies(func(l *liar) { l.refs = func(io.Writer) { l.silent() } }), []string{inTime, "to list its references"}, true},
-		"silent before the pack":       {lies(func(l *liar) { l.pack = func(io.Writer) { l.silent() } }), []string{inTime, "to pack the commit"}, true},
-		"silent in the pack": {lies(func(l *liar) {
-			l.pack = func(w io.Writer) {
+		"silent before the references": {hostile(func(h *hostileServer) { h.refs = func(io.Writer) { h.hang() } }), []string{inTime, "to list its references"}, true},
+		"silent before the pack":       {hostile(func(h *hostileServer) { h.pack = func(io.Writer) { h.hang() } }), []string{inTime, "to pack the commit"}, true},
+		"silent in the pack": {hostile(func(h *hostileServer) {
+			h.pack = func(w io.Writer) {
 				_, _ = io.WriteString(w, preamble())
 				_ = newPacker(band{w}, 3)
-				l.silent()
+				h.hang()
 			}
 		}), []string{inTime, "receiving the pack"}, true},
-		"slow": {lies(func(l *liar) {
-			l.pack = func(w io.Writer) {
+		"slow": {hostile(func(h *hostileServer) {
+			h.pack = func(w io.Writer) {
 				_, _ = io.WriteString(w, preamble())
 				_ = newPacker(band{w}, 3)
 				for {
@@ -79,46 +79,46 @@ func TestHostileHTTP(t *testing.T) {
 						return
 					}
 					select {
-					case <-l.gone:
+					case <-h.gone:
 						return
 					case <-time.After(20 * time.Millisecond):
 					}
 				}
 			}
 		}), []string{inTime, "receiving the pack"}, true},
-		"truncated pack": {lies(func(l *liar) {
-			l.pack = func(w io.Writer) {
+		"truncated pack": {hostile(func(h *hostileServer) {
+			h.pack = func(w io.Writer) {
 				_, _ = io.WriteString(w, preamble())
 				newPacker(band{w}, 3).object(blobObject, 10, zeros(10))
 				_, _ = io.WriteString(w, flush)
 			}
-		}), []string{"the pack is incomplete"}, false},
-		"connection broken in the pack": {lies(func(l *liar) {
-			l.pack = func(w io.Writer) {
+		}), []string{"cannot read the pack"}, false},
+		"connection broken in the pack": {hostile(func(h *hostileServer) {
+			h.pack = func(w io.Writer) {
 				_, _ = io.WriteString(w, preamble())
 				newPacker(band{w}, 3).object(blobObject, 10, zeros(10))
 				panic(http.ErrAbortHandler)
 			}
-		}), []string{"the pack is incomplete"}, false},
-		"wrong checksum": {lies(func(l *liar) {
-			l.pack = func(w io.Writer) {
+		}), []string{"cannot read the pack"}, false},
+		"wrong checksum": {hostile(func(h *hostileServer) {
+			h.pack = func(w io.Writer) {
 				_, _ = io.WriteString(w, preamble())
 				newPacker(band{w}, 1).object(blobObject, 10, zeros(10))
 				_, _ = band{w}.Write(make([]byte, 20))
 				_, _ = io.WriteString(w, flush)
 			}
-		}), []string{"the pack is incomplete", "checksum"}, false},
-		"other objects": {lies(func(l *liar) {
-			l.pack = packOf(func(p *packer) { p.object(blobObject, 10, zeros(10)) }, 1)
+		}), []string{"cannot read the pack", "checksum"}, false},
+		"other objects": {hostile(func(h *hostileServer) {
+			h.pack = packOf(func(p *packer) { p.object(blobObject, 10, zeros(10)) }, 1)
 		}), []string{"it did not send " + tip}, false},
-		"no objects":   {lies(func(l *liar) { l.pack = packOf(func(*packer) {}, 0) }), []string{"it did not send " + tip}, false},
-		"no pack":      {lies(func(l *liar) { l.pack = func(w io.Writer) { _, _ = io.WriteString(w, preamble()+flush) } }), []string{"the pack is incomplete"}, false},
-		"empty answer": {lies(func(l *liar) { l.pack = func(io.Writer) {} }), []string{"the pack is incomplete"}, false},
-		"server's own error": {lies(func(l *liar) {
-			l.pack = func(w io.Writer) { _, _ = io.WriteString(w, preamble()+pkt("\x03out of\x1b[31m cheese\n")) }
+		"no objects":   {hostile(func(h *hostileServer) { h.pack = packOf(func(*packer) {}, 0) }), []string{"it did not send " + tip}, false},
+		"no pack":      {hostile(func(h *hostileServer) { h.pack = func(w io.Writer) { _, _ = io.WriteString(w, preamble()+flush) } }), []string{"cannot read the pack"}, false},
+		"empty answer": {hostile(func(h *hostileServer) { h.pack = func(io.Writer) {} }), []string{"cannot read the pack"}, false},
+		"server's own error": {hostile(func(h *hostileServer) {
+			h.pack = func(w io.Writer) { _, _ = io.WriteString(w, preamble()+pkt("\x03out of\x1b[31m cheese\n")) }
 		}), []string{"out of", "cheese"}, false},
-		"endless references": {lies(func(l *liar) {
-			l.refs = func(w io.Writer) {
+		"endless references": {hostile(func(h *hostileServer) {
+			h.refs = func(w io.Writer) {
 				_, _ = io.WriteString(w, pkt("%s HEAD\x00%s\n", tip, caps))
 				for i := 0; ; i++ {
 					if _, err := io.WriteString(w, pkt("%s refs/heads/%d\n", tip, i)); err != nil {
@@ -127,17 +127,17 @@ func TestHostileHTTP(t *testing.T) {
 				}
 			}
 		}), []string{"more than 16 MiB as its list of references"}, false},
-		"endless line": {lies(func(l *liar) {
-			l.refs = func(w io.Writer) { _, _ = io.Copy(w, nothing{}) }
+		"endless line": {hostile(func(h *hostileServer) {
+			h.refs = func(w io.Writer) { _, _ = io.Copy(w, zeroReader{}) }
 		}), []string{"cannot fetch"}, false},
-		"endless pack": {lies(func(l *liar) {
-			l.pack = func(w io.Writer) {
+		"endless pack": {hostile(func(h *hostileServer) {
+			h.pack = func(w io.Writer) {
 				_, _ = io.WriteString(w, preamble())
-				_, _ = io.Copy(band{w}, nothing{})
+				_, _ = io.Copy(band{w}, zeroReader{})
 			}
 		}), []string{"more than 256 MiB as a pack"}, false},
-		"endless progress": {lies(func(l *liar) {
-			l.pack = func(w io.Writer) {
+		"endless progress": {hostile(func(h *hostileServer) {
+			h.pack = func(w io.Writer) {
 				_, _ = io.WriteString(w, preamble())
 				line := pkt("\x02%s", strings.Repeat("x", 60000))
 				for {
@@ -147,24 +147,24 @@ func TestHostileHTTP(t *testing.T) {
 				}
 			}
 		}), []string{"more than 256 MiB as a pack"}, false},
-		"many objects": {lies(func(l *liar) {
-			l.pack = packOf(func(*packer) {}, 1<<31)
+		"many objects": {hostile(func(h *hostileServer) {
+			h.pack = packOf(func(*packer) {}, 1<<31)
 		}), []string{"it sends 2147483648 objects"}, false},
-		"large object": {lies(func(l *liar) {
-			l.pack = packOf(func(p *packer) { p.object(blobObject, 1<<30, zeros(1<<20)) }, 1)
+		"large object": {hostile(func(h *hostileServer) {
+			h.pack = packOf(func(p *packer) { p.object(blobObject, 1<<30, zeros(1<<20)) }, 1)
 		}), []string{"an object of 1073741824 bytes"}, false},
-		"object larger than it says": {lies(func(l *liar) {
-			l.pack = packOf(func(p *packer) { p.object(blobObject, 100, zeros(256<<20)) }, 1)
-		}), []string{"the pack is incomplete", "exceeds declared size"}, false},
-		"large delta": {lies(func(l *liar) {
-			l.pack = packOf(func(p *packer) {
+		"object larger than it says": {hostile(func(h *hostileServer) {
+			h.pack = packOf(func(p *packer) { p.object(blobObject, 100, zeros(256<<20)) }, 1)
+		}), []string{"cannot read the pack", "exceeds declared size"}, false},
+		"large delta": {hostile(func(h *hostileServer) {
+			h.pack = packOf(func(p *packer) {
 				p.object(blobObject, 10, zeros(10))
 				p.delta(10, 1<<30)
 			}, 2)
 		}), []string{"an object of 1073741824 bytes"}, false},
-		"much in many objects": {lies(func(l *liar) {
-			l.pack = packOf(func(p *packer) {
-				var packed bytes.Buffer // one object, as it is in a pack
+		"much in many objects": {hostile(func(h *hostileServer) {
+			h.pack = packOf(func(p *packer) {
+				var packed bytes.Buffer // one object in the format of a pack
 				(&packer{w: &packed}).object(blobObject, 16<<20, zeros(16<<20))
 				for range 65 {
 					_, _ = p.w.Write(packed.Bytes())
@@ -185,7 +185,7 @@ func TestHostileHTTP(t *testing.T) {
 		"endless refusal": {func(t *testing.T) string {
 			return start(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				w.WriteHeader(http.StatusForbidden)
-				_, _ = io.Copy(w, nothing{})
+				_, _ = io.Copy(w, zeroReader{})
 			}))
 		}, []string{"may not read the repository"}, false},
 	} {
@@ -195,12 +195,12 @@ func TestHostileHTTP(t *testing.T) {
 			if c.slow {
 				cfg.Timeout = shortTimeout
 			}
-			err := timed(t, cfg, c.words...)
+			err := failsInTime(t, cfg, c.words...)
 			if e := asError[*FetchError](t, err); e.URL != cfg.URLs[0] || !strings.Contains(err.Error(), cfg.URLs[0]) {
 				t.Errorf("the error does not name the server: %v", err)
 			}
 			if strings.ContainsAny(err.Error(), "\x1b\n") || len(err.Error()) > 2*longestMessage {
-				t.Errorf("the error can be shown to nobody: %q", err)
+				t.Errorf("the error is not one short line without escape sequences: %q", err)
 			}
 			if entries, _ := filepath.Glob(cfg.Dir + "/*.new-*/objects/pack/*"); len(entries) > 0 && !c.slow {
 				t.Errorf("left are %q", entries)
@@ -209,12 +209,12 @@ func TestHostileHTTP(t *testing.T) {
 	}
 }
 
-// TestRedirectKeepsCredentials sends credentials to a server that redirects to another one.
+// TestRedirectKeepsCredentials: no credentials are sent to a server to which another redirects.
 func TestRedirectKeepsCredentials(t *testing.T) {
 	r := newRepo(t)
 	r.commit("a.yaml", policy)
-	thief := &keeper{next: backend(t, r), want: "anything"}
-	other := start(t, thief)
+	thirdParty := &authServer{next: backend(t, r), want: "anything"}
+	other := start(t, thirdParty)
 	for name, to := range map[string]string{"other port": other, "other name": strings.Replace(other, "127.0.0.1", "localhost", 1)} {
 		t.Run(name, func(t *testing.T) {
 			u := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -227,17 +227,17 @@ func TestRedirectKeepsCredentials(t *testing.T) {
 			}
 		})
 	}
-	if len(thief.given) > 0 {
-		t.Errorf("the other server was asked, with %q", thief.given)
+	if len(thirdParty.given) > 0 {
+		t.Errorf("the other server was asked, with %q", thirdParty.given)
 	}
 	t.Run("same host", func(t *testing.T) {
-		k := &keeper{next: backend(t, r), want: basic("me", "h0rse")}
+		s := &authServer{next: backend(t, r), want: basic("me", "h0rse")}
 		u := start(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if strings.HasPrefix(r.URL.Path, "/old/") {
 				http.Redirect(w, r, strings.TrimPrefix(r.URL.RequestURI(), "/old"), http.StatusMovedPermanently)
 				return
 			}
-			k.ServeHTTP(w, r)
+			s.ServeHTTP(w, r)
 		}))
 		cfg := config(t, u+"/old/policies")
 		cfg.Auth = Auth{User: "me", PasswordFile: secret(t, "h0rse")}
@@ -245,16 +245,17 @@ func TestRedirectKeepsCredentials(t *testing.T) {
 	})
 }
 
-// TestNothingShowsSecrets looks at a process that fetches while a server keeps it waiting.
+// TestNothingShowsSecrets: neither the arguments nor the environment of the child, nor the
+// error, contain a secret.
 func TestNothingShowsSecrets(t *testing.T) {
 	asked := make(chan struct{})
 	var once sync.Once
-	l := newLiar()
-	l.refs = func(io.Writer) {
+	h := newHostileServer()
+	h.refs = func(io.Writer) {
 		once.Do(func() { close(asked) })
-		l.silent()
+		h.hang()
 	}
-	cfg := config(t, l.start(t))
+	cfg := config(t, h.start(t))
 	cfg.Auth = Auth{User: "me", PasswordFile: secret(t, "h0rse-battery")}
 	ctx, cancel := context.WithCancel(context.Background())
 	var shown string
@@ -290,20 +291,20 @@ func TestHostileSSH(t *testing.T) {
 	t.Run("refuses", func(t *testing.T) {
 		cfg := fakeSSH(t, func(ssh.Channel, <-chan struct{}) {})
 		cfg.URLs = []string{"ssh://git@127.0.0.1:1/policies"}
-		timed(t, cfg, "connection refused")
+		failsInTime(t, cfg, "connection refused")
 	})
 	t.Run("accepts and is silent", func(t *testing.T) {
 		t.Parallel()
 		cfg := fakeSSH(t, func(ssh.Channel, <-chan struct{}) {})
 		cfg.URLs = []string{"ssh://git@" + listen(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }) + "/policies"}
 		cfg.Timeout = shortTimeout
-		timed(t, cfg, cfg.URLs[0], "no complete answer in time", "connecting to")
+		failsInTime(t, cfg, cfg.URLs[0], "no complete answer in time", "connecting to")
 	})
 	t.Run("silent after the login", func(t *testing.T) {
 		t.Parallel()
 		cfg := fakeSSH(t, func(ch ssh.Channel, closed <-chan struct{}) { <-closed })
 		cfg.Timeout = 2 * time.Second
-		timed(t, cfg, cfg.URLs[0], "no complete answer in time", "to list its references")
+		failsInTime(t, cfg, cfg.URLs[0], "no complete answer in time", "to list its references")
 	})
 	t.Run("stalls in the pack", func(t *testing.T) {
 		t.Parallel()
@@ -313,7 +314,7 @@ func TestHostileSSH(t *testing.T) {
 			<-closed
 		})
 		cfg.Timeout = 2 * time.Second
-		timed(t, cfg, cfg.URLs[0], "no complete answer in time", "receiving the pack")
+		failsInTime(t, cfg, cfg.URLs[0], "no complete answer in time", "receiving the pack")
 	})
 	t.Run("endless references", func(t *testing.T) {
 		t.Parallel()
@@ -325,22 +326,22 @@ func TestHostileSSH(t *testing.T) {
 				}
 			}
 		})
-		timed(t, cfg, cfg.URLs[0], "more than 16 MiB as its list of references")
+		failsInTime(t, cfg, cfg.URLs[0], "more than 16 MiB as its list of references")
 	})
 	t.Run("closes", func(t *testing.T) {
 		t.Parallel()
 		cfg := fakeSSH(t, func(ch ssh.Channel, closed <-chan struct{}) { _ = ch.Close() })
-		timed(t, cfg, cfg.URLs[0])
+		failsInTime(t, cfg, cfg.URLs[0])
 	})
 }
 
-// TestChildEndsWithParent closes the pipe that tells a child that its parent lives.
+// TestChildEndsWithParent: the child exits when the parent's end of the pipe closes.
 func TestChildEndsWithParent(t *testing.T) {
 	asked := make(chan struct{})
-	l := newLiar()
-	l.refs = func(io.Writer) {
+	h := newHostileServer()
+	h.refs = func(io.Writer) {
 		close(asked)
-		l.silent()
+		h.hang()
 	}
 	cmd := exec.Command("/proc/self/exe", childVerb)
 	in, err := cmd.StdinPipe()
@@ -351,7 +352,7 @@ func TestChildEndsWithParent(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = cmd.Process.Kill() }()
-	if err := json.NewEncoder(in).Encode(request{Config: config(t, l.start(t))}); err != nil {
+	if err := json.NewEncoder(in).Encode(request{Config: config(t, h.start(t))}); err != nil {
 		t.Fatal(err)
 	}
 	<-asked
@@ -361,15 +362,15 @@ func TestChildEndsWithParent(t *testing.T) {
 	}
 }
 
-// TestStopped stops a fetch before its time.
+// TestStopped: a cancelled fetch returns the error of its context and tries no other URL.
 func TestStopped(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
-	l := newLiar()
-	l.refs = func(io.Writer) {
+	h := newHostileServer()
+	h.refs = func(io.Writer) {
 		cancel()
-		l.silent()
+		h.hang()
 	}
-	_, err := Fetch(ctx, config(t, l.start(t), "/never/tried"), nil, "")
+	_, err := Fetch(ctx, config(t, h.start(t), "/never/tried"), nil, "")
 	if !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), "/never/tried") {
 		t.Errorf("the error is %v", err)
 	}

@@ -18,10 +18,10 @@ import (
 	githttp "github.com/go-git/go-git/v5/plumbing/transport/http"
 )
 
-// maxRefusal is how much is read of an answer that is not a git server's, in bytes.
+// maxRefusal bounds what is read of an answer with an error status, in bytes.
 const maxRefusal = 1 << 10
 
-// httpRemote speaks http and https as the configuration says.
+// httpRemote returns the remote for http and https.
 func (j *job) httpRemote() (*remote, error) {
 	base, err := j.httpTransport()
 	if err != nil {
@@ -31,18 +31,18 @@ func (j *job) httpRemote() (*remote, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &http.Client{Transport: &guard{base: base, budget: &j.budget}, CheckRedirect: sameHost}
+	c := &http.Client{Transport: &boundedTransport{base: base, budget: &j.budget}, CheckRedirect: sameHost}
 	ep := *j.ep
-	ep.User = "" // it is in auth
+	ep.User = "" // auth has it
 	return &remote{job: j, ep: ep, client: githttp.NewClient(c), auth: auth}, nil
 }
 
 func (j *job) httpTransport() (*http.Transport, error) {
-	a := j.config().Auth
+	a := j.Config.Auth
 	t := &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            (&net.Dialer{Timeout: j.config().Timeout}).DialContext,
-		TLSHandshakeTimeout:    j.config().Timeout,
+		DialContext:            (&net.Dialer{Timeout: j.Config.Timeout}).DialContext,
+		TLSHandshakeTimeout:    j.Config.Timeout,
 		ExpectContinueTimeout:  time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
 		ForceAttemptHTTP2:      true,
@@ -91,9 +91,9 @@ func (j *job) clientCertificate(a Auth) (tls.Certificate, error) {
 	return cert, nil
 }
 
-// httpAuth returns the credentials for each request to the host of the URL.
+// httpAuth returns the credentials, or nil if none are configured.
 func (j *job) httpAuth() (transport.AuthMethod, error) {
-	a := j.config().Auth
+	a := j.Config.Auth
 	switch {
 	case a.TokenFile != "":
 		token, err := j.secretLine("token file", a.TokenFile)
@@ -126,9 +126,9 @@ func (e *redirectError) Error() string {
 	return fmt.Sprintf("it redirects to %s, which is not on %s and is not followed (no credential was sent there): name that URL if it is the right one", e.to, e.from)
 }
 
-// sameHost allows a redirect to the same host and port, and to https on the same host.
-// Any other would let a server send our credentials to a host that no configuration
-// names.
+// sameHost allows a redirect to the same host and port, and from http to https on the same
+// host. With any other, a server could have the credentials sent to a host that no
+// configuration names.
 func sameHost(req *http.Request, via []*http.Request) error {
 	from, to := via[0].URL, req.URL
 	upgrade := from.Scheme == "http" && to.Scheme == "https" && from.Port() == "" && (to.Port() == "" || to.Port() == "443")
@@ -138,34 +138,35 @@ func sameHost(req *http.Request, via []*http.Request) error {
 	return &redirectError{from: from.Host, to: (&url.URL{Scheme: to.Scheme, Host: to.Host, Path: to.Path}).String()}
 }
 
-// guard bounds the answers and rejects those that no git server gives.
-type guard struct {
+// boundedTransport bounds the size of answers, and rejects those of servers that do not
+// speak git's smart protocol.
+type boundedTransport struct {
 	base   http.RoundTripper
 	budget *budget
 }
 
-func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
-	res, err := g.base.RoundTrip(req)
+func (t *boundedTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	res, err := t.base.RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}
 	if res.StatusCode < 200 || res.StatusCode > 299 {
-		res.Body = &wrapped{Reader: io.LimitReader(res.Body, maxRefusal), Closer: res.Body}
+		res.Body = &body{Reader: io.LimitReader(res.Body, maxRefusal), Closer: res.Body}
 		return res, nil
 	}
 	kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type"))
 	if !strings.HasPrefix(kind, "application/x-git-upload-pack-") {
 		_ = res.Body.Close()
 		if kind == "" {
-			kind = "something without a type"
+			kind = "content without a type"
 		}
-		return nil, fmt.Errorf("it answers with %s, not as a git server that speaks the smart protocol does: is this the URL to clone from?", kind)
+		return nil, fmt.Errorf("it answers with %s, not with git's smart protocol: is this the URL to clone from?", kind)
 	}
-	res.Body = &wrapped{Reader: g.budget.reader(res.Body), Closer: res.Body}
+	res.Body = &body{Reader: t.budget.reader(res.Body), Closer: res.Body}
 	return res, nil
 }
 
-type wrapped struct {
+type body struct {
 	io.Reader
 	io.Closer
 }

@@ -11,15 +11,14 @@ import (
 	"github.com/go-git/go-git/v5/storage/filesystem"
 )
 
-// runLocal reads a repository of this machine in place, without a clone and without
-// running a program.
+// runLocal reads a repository of this machine in place, without a clone.
 func (j *job) runLocal() error {
 	err := catch(j.readLocal)
 	if isDamage(err) {
 		// It may have been repacked while it was read.
 		err = catch(j.readLocal)
 	}
-	if damage := (*damageError)(nil); errors.As(err, &damage) {
+	if damage, ok := errors.AsType[*damageError](err); ok {
 		return fmt.Errorf("the repository is damaged: %w", damage.err)
 	}
 	return err
@@ -32,7 +31,7 @@ func (j *job) readLocal() error {
 		return err
 	}
 	defer func() { _ = l.s.Close() }()
-	t, err := l.resolve(j.config())
+	t, err := l.resolve(&j.Config)
 	if err != nil {
 		return err
 	}
@@ -40,7 +39,7 @@ func (j *job) readLocal() error {
 	if err != nil {
 		return err
 	}
-	return j.hand(&history{objects: l.objects}, t, commit, nil)
+	return j.sendRevision(&history{objects: l.objects}, t, commit, nil)
 }
 
 // local is a repository of this machine.
@@ -59,13 +58,13 @@ func openLocal(path string) (*local, error) {
 	}
 	opened, ok := repo.Storer.(*filesystem.Storage)
 	if !ok {
-		return nil, fmt.Errorf("cannot read a repository of the kind %T", repo.Storer)
+		return nil, fmt.Errorf("cannot read a repository of the type %T", repo.Storer)
 	}
 	s := openStorage(opened.Filesystem(), osfs.New("/"))
 	return &local{&objects{s}}, nil
 }
 
-// resolve looks up what the configuration names.
+// resolve looks up the configured commit, tag or branch.
 func (l *local) resolve(cfg *Config) (target, error) {
 	switch {
 	case cfg.Commit != "":
@@ -102,9 +101,9 @@ func (l *local) lookUp(t target, what, below string) (target, error) {
 		return target{}, fmt.Errorf("cannot read its references: %w", err)
 	}
 	if len(all) == 0 {
-		return target{}, errors.New("the repository is empty: it has no commit yet")
+		return target{}, errEmpty
 	}
-	return target{}, fmt.Errorf("it has no %s; it has %s", what, some(all, below))
+	return target{}, fmt.Errorf("it has no %s; it has %s", what, listNames(all, below))
 }
 
 func (l *local) references() (map[string]plumbing.Hash, error) {

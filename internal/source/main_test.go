@@ -7,12 +7,11 @@ import (
 	"testing"
 )
 
-// peak is the most memory that a child has taken, in bytes.
+// peak is the largest memory of a child, in bytes.
 var peak atomic.Int64
 
-// TestMain lets this binary be the child that fetches, and after all tests
-// looks at the most memory that any of the children took: whatever the hostile
-// servers of the tests have sent, it must have stayed below the bound.
+// TestMain runs this binary as the child if it was started as one. After all tests it checks
+// that no child, whatever the hostile servers have sent, has exceeded the bound on memory.
 func TestMain(m *testing.M) {
 	RunChild()
 	childEnded = func(used int64) {
@@ -28,7 +27,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// childPeak is the memory of the largest child that ends during f, in MiB.
+// childPeak calls f and returns the memory of the largest child that ends during it, in MiB.
 func childPeak(f func()) int64 {
 	before := peak.Swap(0)
 	f()

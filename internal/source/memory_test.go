@@ -14,12 +14,12 @@ import (
 	"testing"
 )
 
-// TestMemory takes as much as a server can make nfsync take that keeps to every
-// single bound: the process that fetches is ended, this one does not grow.
+// TestMemory fetches from a server that stays within every bound of a pack but needs as much
+// memory as it can. The child is killed.
 func TestMemory(t *testing.T) {
-	l := newLiar()
-	l.pack = packOf(func(p *packer) {
-		// go-git keeps up to 96 MiB of the objects that deltas are made from.
+	h := newHostileServer()
+	h.pack = packOf(func(p *packer) {
+		// go-git caches up to 96 MiB of the bases of deltas.
 		for i := range 12 {
 			content := append(bytes.Repeat([]byte{byte(i)}, 16<<20-1), 0)
 			p.object(blobObject, int64(len(content)), bytes.NewReader(content))
@@ -27,14 +27,15 @@ func TestMemory(t *testing.T) {
 			p.deltaOf(sum[:], int64(len(content)))
 		}
 	}, 24)
-	cfg := config(t, l.start(t))
-	used := childPeak(func() { timed(t, cfg, "MiB of memory", "was stopped") })
+	cfg := config(t, h.start(t))
+	used := childPeak(func() { failsInTime(t, cfg, "MiB of memory", "was stopped") })
 	if used > 150 {
 		t.Errorf("it took %d MiB", used)
 	}
 }
 
-// TestDeadlyClone finds an object in the clone that no process of its bounds can read.
+// TestDeadlyClone: a clone with an object that the child cannot read within its memory is
+// recreated.
 func TestDeadlyClone(t *testing.T) {
 	r := newRepo(t)
 	last := r.commit("a.yaml", policy)
@@ -42,7 +43,7 @@ func TestDeadlyClone(t *testing.T) {
 	cfg := config(t, u)
 	mustFetch(t, cfg)
 	dir := cacheDir(cfg.Dir, u)
-	remove(t, one(t, dir, "*.pack"))
+	remove(t, packFile(t, dir, "*.pack"))
 	var bomb bytes.Buffer
 	z := zlib.NewWriter(&bomb)
 	if _, err := io.Copy(z, io.MultiReader(strings.NewReader("commit 100\x00"), zeros(512<<20))); err != nil {
@@ -52,19 +53,19 @@ func TestDeadlyClone(t *testing.T) {
 		t.Fatal(err)
 	}
 	mkdir(t, filepath.Join(dir, "objects", last[:2]))
-	put(t, filepath.Join(dir, "objects", last[:2], last[2:]), bomb.String())
-	got := mustFetch(t, cfg, at(u, "main", last))
+	writeFile(t, filepath.Join(dir, "objects", last[:2], last[2:]), bomb.String())
+	got := mustFetch(t, cfg, position(u, "main", last))
 	if got.Commit != last {
 		t.Errorf("commit %s", got.Commit)
 	}
-	wantWarnings(t, got, "the clone was recreated: it takes more than")
-	wantWarnings(t, mustFetch(t, cfg, at(u, "main", last)))
-	tidy(t, cfg.Dir, u)
+	wantWarnings(t, got, "the clone was recreated: the fetch takes more than")
+	wantWarnings(t, mustFetch(t, cfg, position(u, "main", last)))
+	wantNoLeftovers(t, cfg.Dir, u)
 }
 
-// TestWatch watches a process that has no other bound.
+// TestWatch: a process whose memory is not limited otherwise is killed.
 func TestWatch(t *testing.T) {
-	// The shell keeps the text in memory and goes on for ever.
+	// The shell holds the text in memory and never ends.
 	cmd := exec.Command("sh", "-c", "x=$(head -c 300000000 /dev/zero | tr '\\0' x); while :; do sleep 1; done")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

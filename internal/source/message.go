@@ -1,18 +1,16 @@
 package source
 
-import (
-	"errors"
-)
+import "errors"
 
-// The messages between parent and child: one request on the child's standard input, and
-// on its standard output one message a line, in JSON: phases while it works, then the
+// Parent and child exchange JSON. The child reads one request from its standard input. It
+// writes messages to its standard output, one on each line: phases while it works, then the
 // revision, its files and the end, or an error.
 
 type request struct {
-	Config Config // one URL
-	Last   []Position
-	Accept string
-	Fresh  bool // do not use the cache: the last child died reading it
+	Config      Config // one URL
+	Last        []Position
+	Accept      string
+	IgnoreClone bool // the last child died reading the clone
 }
 
 type message struct {
@@ -23,9 +21,9 @@ type message struct {
 	End      bool      `json:"end,omitempty"`
 }
 
-// failure carries an error from the child to the parent with its kind.
+// failure is an error of the child. It keeps the types that callers of Fetch distinguish.
 type failure struct {
-	Text      string          `json:"text,omitempty"` // of any other error
+	Text      string          `json:"text,omitempty"` // of an error of any other type
 	Verify    *VerifyError    `json:"verify,omitempty"`
 	Rewritten *RewrittenError `json:"rewritten,omitempty"`
 	Tree      *TreeError      `json:"tree,omitempty"`
@@ -41,7 +39,7 @@ func newFailure(err error, secrets []string) *failure {
 	return &f
 }
 
-// err returns the error of its own type; any other is a FetchError of the URL.
+// err returns the error with its type. An error of any other type is a FetchError of u.
 func (f *failure) err(u string) error {
 	switch {
 	case f.Verify != nil:

@@ -11,7 +11,7 @@ import (
 	"github.com/go-git/go-git/v5/storage/filesystem"
 )
 
-// The most bytes of an object, by kind.
+// The largest size of an object, in bytes, by kind.
 const (
 	maxCommit = 1 << 20
 	maxTree   = 8 << 20 // some 200,000 entries
@@ -21,20 +21,20 @@ const (
 // objectCacheSize bounds the cache of the bases of deltas.
 const objectCacheSize = 16 * cache.MiByte
 
-// objects reads the objects of a repository on disk. Each object that it returns hashes
-// to its name, whatever the disk holds.
+// objects reads the objects of a repository on disk. It hashes each object and compares
+// the hash with the object's name.
 type objects struct{ s *filesystem.Storage }
 
-// openStorage opens the repository in fs; the repositories whose objects it borrows are
-// in alternates. go-git does not load an object larger than any that is read here before
-// its size is checked.
+// openStorage opens the repository in fs. The repositories whose objects it borrows are in
+// alternates. go-git loads an object above maxTree, the largest limit here, only when its
+// content is read, after its size is checked.
 func openStorage(fs, alternates billy.Filesystem) *filesystem.Storage {
 	return filesystem.NewStorageWithOptions(fs, cache.NewObjectLRU(objectCacheSize), filesystem.Options{
 		KeepDescriptors: true, LargeObjectThreshold: maxTree, AlternatesFS: alternates,
 	})
 }
 
-// has reports whether the object is stored, not whether the objects that it names are.
+// has reports whether the object is stored. The objects that it names may be missing.
 func (o *objects) has(h plumbing.Hash) bool { return o.s.HasEncodedObject(h) == nil }
 
 // shallow returns the commits whose parents are not stored.
@@ -50,7 +50,7 @@ func (o *objects) shallow() (map[plumbing.Hash]bool, error) {
 	return set, nil
 }
 
-// sizeError is the error for an object that is larger than its kind may be.
+// sizeError is the error for an object that is too large for its kind.
 type sizeError struct {
 	kind       plumbing.ObjectType
 	hash       plumbing.Hash
@@ -61,7 +61,8 @@ func (e *sizeError) Error() string {
 	return fmt.Sprintf("the %s %s has %d bytes; nfsync reads at most %d", e.kind, e.hash, e.size, e.most)
 }
 
-// load reads an object of at most that many bytes.
+// load reads an object into memory. The error is a *sizeError if it is larger than most, and
+// a *damageError if it is missing or does not match its hash or kind.
 func (o *objects) load(t plumbing.ObjectType, h plumbing.Hash, most int64) (*plumbing.MemoryObject, error) {
 	stored, err := o.s.EncodedObject(plumbing.AnyObject, h)
 	if err != nil {
@@ -70,9 +71,9 @@ func (o *objects) load(t plumbing.ObjectType, h plumbing.Hash, most int64) (*plu
 	if stored.Type() == t && stored.Size() > most {
 		return nil, &sizeError{t, h, stored.Size(), most}
 	}
-	m, err := copyOf(stored, most)
+	m, err := readObject(stored, most)
 	if err == nil && m.Hash() != h {
-		err = fmt.Errorf("what is stored hashes to %s", m.Hash())
+		err = fmt.Errorf("its content hashes to %s", m.Hash())
 	}
 	if err == nil && m.Type() != t {
 		err = fmt.Errorf("it is a %s", m.Type())
@@ -83,7 +84,7 @@ func (o *objects) load(t plumbing.ObjectType, h plumbing.Hash, most int64) (*plu
 	return m, nil
 }
 
-func copyOf(stored plumbing.EncodedObject, most int64) (*plumbing.MemoryObject, error) {
+func readObject(stored plumbing.EncodedObject, most int64) (*plumbing.MemoryObject, error) {
 	r, err := stored.Reader()
 	if err != nil {
 		return nil, err
@@ -135,10 +136,10 @@ func (o *objects) blob(h plumbing.Hash) ([]byte, error) {
 	return io.ReadAll(r)
 }
 
-// maxTagDepth is how many tags there may be between a name and a commit.
+// maxTagDepth bounds a chain of annotated tags.
 const maxTagDepth = 5
 
-// peel follows annotated tags to the commit.
+// peel follows annotated tags from h to a commit.
 func (o *objects) peel(h plumbing.Hash) (plumbing.Hash, error) {
 	for range maxTagDepth {
 		stored, err := o.s.EncodedObject(plumbing.AnyObject, h)
@@ -162,5 +163,5 @@ func (o *objects) peel(h plumbing.Hash) (plumbing.Hash, error) {
 		}
 		h = t.Target
 	}
-	return h, fmt.Errorf("it is a tag of a tag, more than %d times", maxTagDepth)
+	return h, fmt.Errorf("it is a chain of more than %d tags", maxTagDepth)
 }

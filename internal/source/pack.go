@@ -13,16 +13,16 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 )
 
-// The bounds of a pack. go-git loads whole objects into memory, as large as they say they
-// are, so that they are checked first.
+// The bounds of a pack. They are checked before go-git reads it, because go-git loads whole
+// objects into memory, in the size that the pack declares.
 const (
 	maxObjects  = 150_000
 	maxObject   = 16 << 20 // bytes of one object, inflated
-	maxInflated = 1 << 30  // bytes of all objects: deltas count as what they are, not as what they make
+	maxInflated = 1 << 30  // bytes of all objects; a delta counts with its own size, not with that of its result
 )
 
-// checkPack reads a pack without storing it and refuses one that could not be read within
-// the memory of a fetch. It returns the number of its objects.
+// checkPack returns the number of objects in a pack, or an error if go-git could not read
+// it within the memory of a fetch.
 func checkPack(r io.ReadSeeker) (uint32, error) {
 	s := packfile.NewScanner(r)
 	_, count, err := s.Header()
@@ -30,7 +30,7 @@ func checkPack(r io.ReadSeeker) (uint32, error) {
 		return 0, err
 	}
 	if count > maxObjects {
-		return 0, &boundError{fmt.Sprintf("it sends %d objects; nfsync takes %d", count, maxObjects)}
+		return 0, &boundError{fmt.Sprintf("it sends %d objects; nfsync accepts at most %d", count, maxObjects)}
 	}
 	var total int64
 	for range count {
@@ -58,7 +58,7 @@ func checkObject(s *packfile.Scanner, h *packfile.ObjectHeader) error {
 	}
 	// A delta begins with two numbers, each of at most ten bytes: the sizes of its
 	// base and of its result.
-	head := &first{most: 20}
+	head := &prefixWriter{most: 20}
 	if _, _, err := s.NextObject(head); err != nil {
 		return err
 	}
@@ -76,10 +76,11 @@ func checkObject(s *packfile.Scanner, h *packfile.ObjectHeader) error {
 }
 
 func tooLarge(size int64) error {
-	return &boundError{fmt.Sprintf("it sends an object of %d bytes; nfsync takes %d", size, maxObject)}
+	return &boundError{fmt.Sprintf("it sends an object of %d bytes; nfsync accepts at most %d", size, maxObject)}
 }
 
-// leb128 reads a number of seven bits a byte, the least significant first.
+// leb128 reads a number with seven bits in each byte, the least significant first. It
+// returns -1 for one that is too large.
 func leb128(r io.ByteReader) (int64, error) {
 	var n int64
 	for shift := 0; ; shift += 7 {
@@ -97,19 +98,19 @@ func leb128(r io.ByteReader) (int64, error) {
 	}
 }
 
-// first stores the first bytes that are written to it.
-type first struct {
+// prefixWriter stores the first bytes that are written to it.
+type prefixWriter struct {
 	b    []byte
 	most int
 }
 
-func (f *first) Write(p []byte) (int, error) {
-	f.b = append(f.b, p[:min(len(p), f.most-len(f.b))]...)
+func (w *prefixWriter) Write(p []byte) (int, error) {
+	w.b = append(w.b, p[:min(len(p), w.most-len(w.b))]...)
 	return len(p), nil
 }
 
-// install checks the pack in the file name, indexes it and moves both into the
-// directory of packs. Every object is hashed on the way.
+// install checks the pack in the file name, indexes it, and moves pack and index into the
+// directory packs. Indexing hashes every object.
 func install(name, packs string) error {
 	f, err := os.Open(name)
 	if err != nil {
@@ -118,7 +119,7 @@ func install(name, packs string) error {
 	defer f.Close()
 	count, err := checkPack(f)
 	if err != nil {
-		return wrapPack(err)
+		return packError(err)
 	}
 	if count == 0 {
 		return os.Remove(name)
@@ -128,10 +129,10 @@ func install(name, packs string) error {
 	}
 	sum, err := writeIndex(f, name+".idx")
 	if err != nil {
-		return wrapPack(err)
+		return packError(err)
 	}
 	base := filepath.Join(packs, "pack-"+sum.String())
-	// The index first: go-git lists the packs and then opens the index of each.
+	// The index is moved first: go-git lists the packs, then opens the index of each.
 	if err := os.Rename(name+".idx", base+".idx"); err != nil {
 		return err
 	}
@@ -160,10 +161,9 @@ func writeIndex(pack io.ReadSeeker, name string) (plumbing.Hash, error) {
 	return sum, errors.Join(err, f.Close())
 }
 
-func wrapPack(err error) error {
-	var b *boundError
-	if errors.As(err, &b) {
+func packError(err error) error {
+	if _, ok := errors.AsType[*boundError](err); ok {
 		return err
 	}
-	return fmt.Errorf("the pack is incomplete: %w", err)
+	return fmt.Errorf("cannot read the pack: %w", err)
 }

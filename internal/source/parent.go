@@ -1,7 +1,6 @@
 package source
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,7 +20,7 @@ import (
 // childVerb is the only argument of a child.
 const childVerb = "fetch-child"
 
-// watchInterval is short, since inflating can take some hundred MiB a second.
+// watchInterval is short, because inflating can allocate hundreds of MiB in a second.
 const watchInterval = 10 * time.Millisecond
 
 // maxAnswer bounds the output of a child, far above what it needs.
@@ -37,14 +36,14 @@ func fetchOne(ctx context.Context, cfg Config, u string, last []Position, accept
 	cached := err == nil
 
 	c, err := runChild(limited, req)
-	if died := (*deathError)(nil); errors.As(err, &died) && cached && limited.Err() == nil {
-		// The clone may have killed it.
-		req.Fresh = true
+	if died, ok := errors.AsType[*deathError](err); ok && cached && limited.Err() == nil {
+		// Reading the clone may have killed it.
+		req.IgnoreClone = true
 		c, err = runChild(limited, req)
 		c.revision.Warnings = append(c.revision.Warnings, recreated+died.why)
 	}
 	if limited.Err() != nil && !c.ended {
-		err = fmt.Errorf("%w: nothing final within %s (while %s)", errTimeout, cfg.Timeout, c.phase)
+		err = fmt.Errorf("%w: stopped after %s (while %s)", errTimeout, cfg.Timeout, c.phase)
 	}
 	switch {
 	case err != nil:
@@ -64,7 +63,7 @@ type deathError struct{ why string }
 
 func (e *deathError) Error() string { return e.why }
 
-// answer collects the messages of a child.
+// answer holds what a child has written.
 type answer struct {
 	phase    string
 	revision Revision
@@ -72,22 +71,22 @@ type answer struct {
 	ended    bool // the answer is complete
 }
 
-// childEnded is called with the peak memory, in bytes, of a child that has ended. Tests
-// set it.
+// childEnded is called with the peak memory of each child, in bytes, when it has ended.
+// Tests set it.
 var childEnded = func(int64) {}
 
-// runChild starts a child for a request and kills it when ctx ends or when it takes too
-// much memory.
+// runChild runs a child for a request. It kills the child when ctx ends or when the child
+// takes too much memory.
 func runChild(ctx context.Context, req request) (answer, error) {
 	a := answer{phase: "starting"}
 	// /proc/self/exe stays this program when its file is replaced by an update.
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", childVerb)
 	cmd.Args[0] = os.Args[0]
-	// In its own process group, so that the parent handles an interrupt of the terminal.
+	// In a process group of its own, an interrupt of the terminal reaches only the parent.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.WaitDelay = time.Second
-	var said noise
-	cmd.Stderr = &said
+	stderr := stderrHead{prefixWriter{most: 4096}}
+	cmd.Stderr = &stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return a, err
@@ -100,29 +99,29 @@ func runChild(ctx context.Context, req request) (answer, error) {
 		return a, fmt.Errorf("cannot start the process that fetches: %w", err)
 	}
 	w := watch(cmd.Process)
-	// The pipe stays open while this process lives; the child ends when it closes.
-	sent := json.NewEncoder(stdin).Encode(req)
-	heard := a.listen(stdout)
-	if heard != nil {
+	// stdin stays open until the answer is read: the child exits when it closes.
+	writeErr := json.NewEncoder(stdin).Encode(req)
+	readErr := a.read(stdout)
+	if readErr != nil {
 		_ = cmd.Process.Kill()
 	}
 	w.stop()
 	_ = stdin.Close()
-	ended := cmd.Wait()
+	waitErr := cmd.Wait()
 	childEnded(w.peak.Load())
 	switch {
 	case a.ended:
 		return a, nil
-	case w.exceeded.Load() || said.outOfMemory():
-		return a, &deathError{fmt.Sprintf("it takes more than %d MiB of memory to hold what the server sends, and was stopped (while %s)", maxResident>>20, a.phase)}
-	case ended == nil || heard != nil:
-		return a, &deathError{fmt.Sprintf("the process that fetches ended without an answer (while %s): %v", a.phase, errors.Join(sent, heard))}
+	case w.exceeded.Load() || stderr.outOfMemory():
+		return a, &deathError{fmt.Sprintf("the fetch takes more than %d MiB of memory and was stopped (while %s)", maxResident>>20, a.phase)}
+	case waitErr == nil || readErr != nil:
+		return a, &deathError{fmt.Sprintf("the process that fetches ended without an answer (while %s): %v", a.phase, errors.Join(writeErr, readErr))}
 	}
-	return a, &deathError{clean(fmt.Sprintf("the process that fetches ended (while %s): %v: %s", a.phase, ended, said.first()))}
+	return a, &deathError{clean(fmt.Sprintf("the process that fetches ended (while %s): %v: %s", a.phase, waitErr, stderr.firstLine()))}
 }
 
-// listen reads the messages of the child until the answer is complete.
-func (a *answer) listen(r io.Reader) error {
+// read reads the messages of the child until the answer is complete.
+func (a *answer) read(r io.Reader) error {
 	d := json.NewDecoder(io.LimitReader(r, maxAnswer))
 	for !a.ended {
 		var m message
@@ -134,7 +133,7 @@ func (a *answer) listen(r io.Reader) error {
 			return err
 		}
 		switch {
-		case m.Revision != nil: // the first one, or one more after a damaged cache
+		case m.Revision != nil: // once more if the clone was found to be damaged
 			a.revision = *m.Revision
 		case m.File != nil:
 			a.revision.Files = append(a.revision.Files, *m.File)
@@ -149,17 +148,17 @@ func (a *answer) listen(r io.Reader) error {
 	return nil
 }
 
-// watcher kills a process whose resident memory grows too large.
+// watcher kills a process whose resident memory exceeds maxResident.
 type watcher struct {
-	peak       atomic.Int64 // bytes
-	exceeded   atomic.Bool
-	done, over chan struct{}
+	peak          atomic.Int64 // bytes
+	exceeded      atomic.Bool
+	done, stopped chan struct{}
 }
 
 func watch(p *os.Process) *watcher {
-	w := &watcher{done: make(chan struct{}), over: make(chan struct{})}
+	w := &watcher{done: make(chan struct{}), stopped: make(chan struct{})}
 	go func() {
-		defer close(w.over)
+		defer close(w.stopped)
 		tick := time.NewTicker(watchInterval)
 		defer tick.Stop()
 		for {
@@ -178,15 +177,15 @@ func watch(p *os.Process) *watcher {
 	return w
 }
 
-// stop must be called before the process is waited for: until then nothing else has its
-// number.
+// stop stops the watcher. It must be called before the process is waited for: after that
+// another process may have its number.
 func (w *watcher) stop() {
 	close(w.done)
-	<-w.over
+	<-w.stopped
 }
 
-// readPeak reads the peak resident memory of a process: VmHWM of its status, proc(5).
-// (The maximum that wait4 returns includes that of the process that forked it.)
+// readPeak updates peak from VmHWM in the status of the process (proc(5)). The maximum that
+// wait4 returns is not used: it includes the memory of the process that forked it.
 func (w *watcher) readPeak(pid int) {
 	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
 	if err != nil {
@@ -205,23 +204,17 @@ func (w *watcher) readPeak(pid int) {
 	}
 }
 
-// noise stores the beginning of the standard error of a child: Go writes there why a
-// process dies.
-type noise struct{ b bytes.Buffer }
+// stderrHead stores the first bytes of a child's standard error, to which the Go runtime
+// writes why it ends the process.
+type stderrHead struct{ prefixWriter }
 
-func (n *noise) Write(p []byte) (int, error) {
-	n.b.Write(p[:min(len(p), 4096-min(n.b.Len(), 4096))])
-	return len(p), nil
-}
-
-func (n *noise) first() string {
-	line, _, _ := strings.Cut(strings.TrimSpace(n.b.String()), "\n")
+func (h *stderrHead) firstLine() string {
+	line, _, _ := strings.Cut(strings.TrimSpace(string(h.b)), "\n")
 	return line
 }
 
-// outOfMemory matches the message of the Go runtime when the kernel refuses it memory.
-func (n *noise) outOfMemory() bool {
-	said := n.b.String()
+// outOfMemory reports whether the Go runtime ended because the kernel refused it memory.
+func (h *stderrHead) outOfMemory() bool {
 	return slices.ContainsFunc([]string{"out of memory", "cannot allocate memory", "failed to create new OS thread", "pthread_create failed"},
-		func(s string) bool { return strings.Contains(said, s) })
+		func(s string) bool { return strings.Contains(string(h.b), s) })
 }

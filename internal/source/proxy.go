@@ -18,42 +18,42 @@ import (
 func proxyURL(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Host == "" {
-		return nil, fmt.Errorf("the proxy %q is no URL such as http://proxy.example:3128", clean(raw))
+		return nil, fmt.Errorf("the proxy %q is not a URL such as http://proxy.example:3128", clean(raw))
 	}
 	if _, ok := u.User.Password(); ok {
-		return nil, errors.New("the proxy's URL holds a password: give it in the environment, as HTTPS_PROXY (ALL_PROXY for ssh), where not everybody sees it")
+		return nil, errors.New("the proxy's URL holds a password: set HTTPS_PROXY (for ssh ALL_PROXY) in the environment instead, where other users cannot read it")
 	}
 	switch u.Scheme {
 	case "http", "socks5", "socks5h":
 		return u, nil
 	}
-	return nil, fmt.Errorf("nfsync does not know proxies of the kind %q: http or socks5", u.Scheme)
+	return nil, fmt.Errorf("proxies of the kind %q are not supported: use http or socks5", u.Scheme)
 }
 
-// boundedScheme is the scheme under which the ssh of go-git finds our dialer.
+// boundedScheme is the scheme of the proxy URL for which go-git's ssh uses boundedDialer.
 const boundedScheme = "nfsync-bounded"
 
-// registerDialers registers dialers with golang.org/x/net/proxy, through which the ssh of
-// go-git connects: for proxies that speak HTTP, and for connections that count what they
-// receive. They are global, so only the child registers them.
+// registerDialers registers dialers with golang.org/x/net/proxy, which go-git's ssh uses:
+// one for HTTP proxies, and one that counts the bytes received. The registry is global, so
+// only the child calls this.
 func (j *job) registerDialers() error {
 	proxy.RegisterDialerType("http", func(u *url.URL, next proxy.Dialer) (proxy.Dialer, error) {
 		return &tunnel{proxy: u, next: next}, nil
 	})
-	through, err := j.dialThrough()
+	base, err := j.baseDialer()
 	if err != nil {
 		return err
 	}
 	proxy.RegisterDialerType(boundedScheme, func(*url.URL, proxy.Dialer) (proxy.Dialer, error) {
-		return &boundedDialer{through: through, budget: &j.budget}, nil
+		return &boundedDialer{base: base, budget: &j.budget}, nil
 	})
 	return nil
 }
 
-// dialThrough returns the dialer by which ssh reaches its server: through the proxy of
-// the configuration, else that of ALL_PROXY (unless NO_PROXY), else directly.
-func (j *job) dialThrough() (proxy.Dialer, error) {
-	p := j.config().Auth.Proxy
+// baseDialer returns the dialer that connects to the ssh server: through the configured
+// proxy, else as ALL_PROXY and NO_PROXY say.
+func (j *job) baseDialer() (proxy.Dialer, error) {
+	p := j.Config.Auth.Proxy
 	if p == "" {
 		return proxy.FromEnvironment(), nil
 	}
@@ -64,10 +64,10 @@ func (j *job) dialThrough() (proxy.Dialer, error) {
 	return proxy.FromURL(u, proxy.Direct)
 }
 
-// boundedDialer counts the bytes that its connections receive.
+// boundedDialer dials connections that count what they receive against a budget.
 type boundedDialer struct {
-	through proxy.Dialer
-	budget  *budget
+	base   proxy.Dialer
+	budget *budget
 }
 
 func (d *boundedDialer) Dial(network, addr string) (net.Conn, error) {
@@ -75,14 +75,14 @@ func (d *boundedDialer) Dial(network, addr string) (net.Conn, error) {
 }
 
 func (d *boundedDialer) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
-	c, err := dialContext(ctx, d.through, network, addr)
+	c, err := dialContext(ctx, d.base, network, addr)
 	if err != nil {
 		return nil, err
 	}
 	return &readConn{Conn: c, r: d.budget.reader(c)}, nil
 }
 
-// readConn is a connection whose bytes come from r.
+// readConn is a connection that reads from r.
 type readConn struct {
 	net.Conn
 	r io.Reader
@@ -90,7 +90,8 @@ type readConn struct {
 
 func (c *readConn) Read(p []byte) (int, error) { return c.r.Read(p) }
 
-// tunnel connects through a proxy by the method CONNECT of RFC 9110, section 9.3.6.
+// tunnel is a dialer that connects through an HTTP proxy with CONNECT (RFC 9110, section
+// 9.3.6).
 type tunnel struct {
 	proxy *url.URL
 	next  proxy.Dialer
@@ -101,11 +102,11 @@ func (t *tunnel) Dial(network, addr string) (net.Conn, error) {
 }
 
 func (t *tunnel) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
-	at := t.proxy.Host
+	proxyAddr := t.proxy.Host
 	if t.proxy.Port() == "" {
-		at = net.JoinHostPort(t.proxy.Hostname(), "80")
+		proxyAddr = net.JoinHostPort(t.proxy.Hostname(), "80")
 	}
-	c, err := dialContext(ctx, t.next, network, at)
+	c, err := dialContext(ctx, t.next, network, proxyAddr)
 	if err != nil {
 		return nil, fmt.Errorf("cannot reach the proxy %s: %w", t.proxy.Host, err)
 	}
@@ -126,7 +127,7 @@ func (t *tunnel) connect(c net.Conn, addr string) (io.Reader, error) {
 	if err := req.Write(c); err != nil {
 		return nil, err
 	}
-	r := bufio.NewReader(c) // it may already hold bytes behind the answer of the proxy
+	r := bufio.NewReader(c) // it may buffer bytes that follow the answer of the proxy
 	res, err := http.ReadResponse(r, req)
 	if err != nil {
 		return nil, err

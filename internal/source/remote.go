@@ -33,14 +33,14 @@ type budget struct {
 	most, left atomic.Int64
 }
 
-// allow restarts the count.
+// allow starts the count again, with most bytes left.
 func (b *budget) allow(most int64) {
 	b.most.Store(most)
 	b.left.Store(most)
 }
 
-// exceeded returns the error of a used-up budget. go-git does not pass it on, so callers
-// ask for it.
+// exceeded returns a boundError if the budget is used up. Callers must ask, because go-git
+// does not pass on the error of the reader.
 func (b *budget) exceeded(what string) error {
 	if b.left.Load() >= 0 {
 		return nil
@@ -58,26 +58,26 @@ type budgetReader struct {
 func (r *budgetReader) Read(p []byte) (int, error) {
 	n, err := r.r.Read(p)
 	if r.b.left.Add(-int64(n)) < 0 {
-		return 0, errors.New("more than nfsync takes")
+		return 0, errors.New("more than nfsync accepts")
 	}
 	return n, err
 }
 
-// remote is a server with the means to talk to it.
+// remote is a server and how to connect to it.
 type remote struct {
 	job    *job
 	ep     transport.Endpoint
 	client transport.Transport
-	auth   transport.AuthMethod
-	// explain turns an error of connecting into one that says what to do.
+	auth   transport.AuthMethod // nil: no credentials
+	// explain, if set, adds the reason or the remedy to an error of connecting.
 	explain func(error) error
-	// again reports whether a second attempt to connect would explain more than err.
-	again func(error) bool
+	// canRetry, if set, reports whether to connect once more after an error.
+	canRetry func(error) bool
 }
 
-// connect prepares the connection to the server: it reads the secrets and sends nothing.
-func (j *job) connect() (*remote, error) {
-	if err := checkAuth(j.config().Auth); err != nil {
+// newRemote reads the secrets and returns the remote of the job's URL. It does not connect.
+func (j *job) newRemote() (*remote, error) {
+	if err := checkAuth(j.Config.Auth); err != nil {
 		return nil, err
 	}
 	if j.ep.Protocol == "ssh" {
@@ -86,20 +86,20 @@ func (j *job) connect() (*remote, error) {
 	return j.httpRemote()
 }
 
-// conversation is one exchange with the server: its references, and then at
-// most one request for objects.
+// conversation is one connection to the server: it lists its references, and then answers
+// at most one request for objects.
 type conversation struct {
 	job     *job
 	session transport.UploadPackSession
 	refs    *packp.AdvRefs
 }
 
-// open asks for the list of references.
+// open connects and reads the list of references.
 func (r *remote) open(ctx context.Context) (*conversation, error) {
 	r.job.phase("connecting to %s", hostPort(&r.ep))
 	r.job.budget.allow(maxRefs)
 	s, err := r.session()
-	if err != nil && r.again != nil && r.again(err) {
+	if err != nil && r.canRetry != nil && r.canRetry(err) {
 		s, err = r.session()
 	}
 	if err != nil {
@@ -115,11 +115,11 @@ func (r *remote) open(ctx context.Context) (*conversation, error) {
 		if over := r.job.budget.exceeded("its list of references"); over != nil {
 			return nil, over
 		}
-		return nil, r.said(err)
+		return nil, explainRefusal(err, r.auth != nil)
 	}
 	if format := refs.Capabilities.Get(capability.ObjectFormat); len(format) > 0 && format[0] != "sha1" {
 		_ = s.Close()
-		return nil, fmt.Errorf("its object format is %q; nfsync reads sha1", format[0])
+		return nil, fmt.Errorf("its object format %q is not supported: nfsync reads sha1", format[0])
 	}
 	return &conversation{job: r.job, session: s, refs: refs}, nil
 }
@@ -129,13 +129,14 @@ func (r *remote) session() (transport.UploadPackSession, error) {
 	return r.client.NewUploadPackSession(&ep, r.auth)
 }
 
-// said returns an error of the server with what to do about it.
-func (r *remote) said(err error) error {
+// explainRefusal adds the reason or the remedy to an error of the server. authenticated
+// reports whether credentials were sent.
+func explainRefusal(err error, authenticated bool) error {
 	var redirect *redirectError
 	switch {
 	case errors.As(err, &redirect):
 		return redirect
-	case errors.Is(err, transport.ErrAuthenticationRequired) && r.auth == nil:
+	case errors.Is(err, transport.ErrAuthenticationRequired) && !authenticated:
 		return errors.New("authentication required: use --user and --password-file, or --token-file")
 	case errors.Is(err, transport.ErrAuthenticationRequired):
 		return fmt.Errorf("it does not accept the credentials: %w", err)
@@ -144,17 +145,21 @@ func (r *remote) said(err error) error {
 	case errors.Is(err, transport.ErrRepositoryNotFound):
 		return fmt.Errorf("it has no such repository, or hides it from this user: %w", err)
 	case errors.Is(err, transport.ErrEmptyRemoteRepository):
-		return errors.New("the repository is empty: it has no commit yet")
+		return errEmpty
 	}
 	return err
 }
 
-// shallows reports whether the server supports shallow clones.
-func (c *conversation) shallows() bool { return c.refs.Capabilities.Supports(capability.Shallow) }
+func (c *conversation) supportsShallow() bool {
+	return c.refs.Capabilities.Supports(capability.Shallow)
+}
 
 func (c *conversation) close() { _ = c.session.Close() }
 
-// target is the revision that the configuration names, as the server has it now.
+// errEmpty is the error for a repository without a reference.
+var errEmpty = errors.New("the repository is empty: it has no commit")
+
+// target is the revision that the configuration names, resolved to an object of the server.
 type target struct {
 	hash   plumbing.Hash // of a commit, or of an annotated tag
 	ref    plumbing.ReferenceName
@@ -162,7 +167,7 @@ type target struct {
 	tag    string
 }
 
-// resolve looks up the revision that the configuration names.
+// resolve looks up the configured commit, tag or branch in the list of references.
 func (c *conversation) resolve(cfg *Config) (target, error) {
 	switch {
 	case cfg.Commit != "":
@@ -187,11 +192,11 @@ func (c *conversation) lookUp(t *target, what, below string) error {
 	if t.hash, ok = c.refs.References[t.ref.String()]; ok {
 		return nil
 	}
-	return fmt.Errorf("it has no %s; it has %s", what, some(c.refs.References, below))
+	return fmt.Errorf("it has no %s; it has %s", what, listNames(c.refs.References, below))
 }
 
-// some lists a few of the references below a prefix.
-func some(refs map[string]plumbing.Hash, below string) string {
+// listNames lists the first ten references below a prefix, for a message.
+func listNames(refs map[string]plumbing.Hash, below string) string {
 	const most = 10
 	var names []string
 	for name := range refs {
@@ -209,36 +214,36 @@ func some(refs map[string]plumbing.Hash, below string) string {
 	return strings.Join(names, ", ")
 }
 
-// headBranch returns the branch that the remote's HEAD names. It is empty for a server
-// that does not say so (git before 1.8.5).
+// headBranch returns the branch that the remote's HEAD names. Servers before git 1.8.5 do
+// not say which it is.
 func (c *conversation) headBranch() (string, error) {
 	for _, s := range c.refs.Capabilities.Get(capability.SymRef) {
 		if name, ok := strings.CutPrefix(s, "HEAD:refs/heads/"); ok {
 			return name, nil
 		}
 	}
-	return "", fmt.Errorf("it does not say which branch is its main one: name one of %s", some(c.refs.References, "refs/heads/"))
+	return "", fmt.Errorf("it does not say which branch its HEAD names: name one of %s", listNames(c.refs.References, "refs/heads/"))
 }
 
-// wish holds the options of a request for the target.
-type wish struct {
+// packRequest is a request for the objects of one commit or tag.
+type packRequest struct {
 	want    plumbing.Hash
 	haves   []plumbing.Hash
-	shallow []plumbing.Hash
-	depth   int // 0: everything that the haves lack
+	shallow []plumbing.Hash // where the history of the clone ends
+	depth   int             // 0: everything that the haves lack
 }
 
-// fetch requests objects and writes the pack to w. It returns the shallow commits, at
-// which the pack of the server ends.
-func (c *conversation) fetch(ctx context.Context, ask wish, w io.Writer) (packp.ShallowUpdate, error) {
+// fetch requests objects and writes the pack to w. It returns the changes to the commits
+// at which the history of the clone ends.
+func (c *conversation) fetch(ctx context.Context, pr packRequest, w io.Writer) (packp.ShallowUpdate, error) {
 	req := packp.NewUploadPackRequestFromCapabilities(c.refs.Capabilities)
-	req.Wants, req.Haves, req.Shallows = []plumbing.Hash{ask.want}, ask.haves, ask.shallow
-	if ask.depth > 0 || len(ask.shallow) > 0 {
-		if !c.shallows() {
+	req.Wants, req.Haves, req.Shallows = []plumbing.Hash{pr.want}, pr.haves, pr.shallow
+	if pr.depth > 0 || len(pr.shallow) > 0 {
+		if !c.supportsShallow() {
 			return packp.ShallowUpdate{}, errors.New("it does not support shallow clones")
 		}
 		_ = req.Capabilities.Set(capability.Shallow)
-		req.Depth = packp.DepthCommits(ask.depth)
+		req.Depth = packp.DepthCommits(pr.depth)
 	}
 	if c.refs.Capabilities.Supports(capability.NoProgress) {
 		_ = req.Capabilities.Set(capability.NoProgress)
@@ -247,7 +252,7 @@ func (c *conversation) fetch(ctx context.Context, ask wish, w io.Writer) (packp.
 	c.job.budget.allow(maxPack)
 	res, err := c.session.UploadPack(ctx, req)
 	if err != nil {
-		return packp.ShallowUpdate{}, c.failed(err, ask)
+		return packp.ShallowUpdate{}, c.explainPackError(err, pr)
 	}
 	defer func() { _ = res.Close() }()
 	c.job.phase("receiving the pack from %s", hostPort(c.job.ep))
@@ -259,21 +264,22 @@ func (c *conversation) fetch(ctx context.Context, ask wish, w io.Writer) (packp.
 		pack = sideband.NewDemuxer(sideband.Sideband, res)
 	}
 	if _, err := io.Copy(w, pack); err != nil {
-		return packp.ShallowUpdate{}, c.failed(err, ask)
+		return packp.ShallowUpdate{}, c.explainPackError(err, pr)
 	}
 	return res.ShallowUpdate, nil
 }
 
-func (c *conversation) failed(err error, ask wish) error {
+// explainPackError adds the reason or the remedy to an error of fetch.
+func (c *conversation) explainPackError(err error, pr packRequest) error {
 	if over := c.job.budget.exceeded("a pack"); over != nil {
 		return over
 	}
 	text := err.Error()
 	switch {
-	case strings.Contains(text, "not our ref") && c.job.config().Commit != "":
-		return fmt.Errorf("it does not hand out commit %s: it has none, or hands out only branches and tags (then name one, or set uploadpack.allowReachableSHA1InWant there): %w", ask.want, err)
+	case strings.Contains(text, "not our ref") && c.job.Config.Commit != "":
+		return fmt.Errorf("it does not serve commit %s: it has no such commit, or serves only branches and tags (then name one, or set uploadpack.allowReachableSHA1InWant there): %w", pr.want, err)
 	case strings.Contains(text, "multi_ack"):
-		return fmt.Errorf("it wants to negotiate in more rounds than nfsync's git can: %w", err)
+		return fmt.Errorf("it needs more rounds of negotiation than nfsync supports: %w", err)
 	}
-	return fmt.Errorf("the pack is incomplete: %w", err)
+	return packError(err)
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// repo is a repository that a test makes with git itself.
+// repo is a repository made by git itself.
 type repo struct {
 	t   *testing.T
 	dir string // its work tree
@@ -32,7 +32,7 @@ func newRepo(t *testing.T) *repo {
 	return r
 }
 
-// gitEnv keeps a person's configuration of git out of the tests.
+// gitEnv returns an environment without a person's configuration of git.
 func gitEnv() []string {
 	return append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1", "HOME=/nonexistent",
 		"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.org", "GIT_COMMITTER_NAME=c", "GIT_COMMITTER_EMAIL=c@example.org")
@@ -67,7 +67,7 @@ func (r *repo) write(name, text string) {
 	}
 }
 
-// commit writes a file and commits everything; it returns the commit.
+// commit writes a file, commits everything and returns the commit.
 func (r *repo) commit(name, text string) string {
 	r.t.Helper()
 	r.write(name, text)
@@ -86,10 +86,10 @@ func (r *repo) head() string {
 	return r.git("rev-parse", "HEAD")
 }
 
-// fetchTimeout is long enough for any server that answers at all.
+// fetchTimeout is long enough for every server that answers.
 const fetchTimeout = 30 * time.Second
 
-// config is how a test fetches from a URL.
+// config returns a configuration that fetches from the URLs.
 func config(t *testing.T, urls ...string) Config {
 	t.Helper()
 	return Config{URLs: urls, Dir: filepath.Join(t.TempDir(), "git"), Timeout: fetchTimeout}
@@ -104,12 +104,12 @@ func mustFetch(t *testing.T, cfg Config, last ...Position) Revision {
 	return r
 }
 
-// fails fetches and returns the error there must be, all of whose words are wanted.
+// fails checks that a fetch fails with an error that contains all words, and returns it.
 func fails(t *testing.T, cfg Config, last []Position, words ...string) error {
 	t.Helper()
 	r, err := Fetch(context.Background(), cfg, last, "")
 	if err == nil {
-		t.Fatalf("Fetch brought %s; want an error with %q", r.Commit, words)
+		t.Fatalf("Fetch returned commit %s; want an error with %q", r.Commit, words)
 	}
 	contains(t, err.Error(), words...)
 	return err
@@ -124,11 +124,11 @@ func contains(t *testing.T, text string, words ...string) {
 	}
 }
 
-// asError finds an error of a type, which must be there.
+// asError returns the error of type E in err.
 func asError[E error](t *testing.T, err error) E {
 	t.Helper()
-	var e E
-	if !errors.As(err, &e) {
+	e, ok := errors.AsType[E](err)
+	if !ok {
 		t.Fatalf("the error is a %T (%v), not a %T", err, err, e)
 	}
 	return e
@@ -158,6 +158,6 @@ func wantWarnings(t *testing.T, r Revision, words ...string) {
 	}
 }
 
-func at(u, branch, commit string) Position {
+func position(u, branch, commit string) Position {
 	return Position{URL: u, Branch: branch, Commit: commit}
 }

@@ -8,23 +8,23 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
-// hand decides whether the commit may be followed and is trusted. Only then it reads its
-// files and sends them to the parent.
-func (j *job) hand(h *history, t target, commit plumbing.Hash, warnings []string) error {
+// sendRevision checks the commit's ancestry and its signatures. Only then it reads the
+// policy files and sends the revision to the parent.
+func (j *job) sendRevision(h *history, t target, commit plumbing.Hash, warnings []string) error {
 	tip, err := h.objects.commit(commit)
 	if err != nil {
 		return err
 	}
-	last := j.last(t.branch)
-	forward, err := j.follow(h, t, commit, last)
+	last := j.lastApplied(t.branch)
+	forward, err := j.checkAncestry(h, t, commit, last)
 	if err != nil {
 		return err
 	}
-	signer, more, err := j.trust(h, tip, last, forward)
+	signer, more, err := j.verify(h, tip, last, forward)
 	if err != nil {
 		return err
 	}
-	below, err := CleanPath(j.config().Path)
+	dir, err := CleanPath(j.Config.Path)
 	if err != nil {
 		return err
 	}
@@ -34,11 +34,12 @@ func (j *job) hand(h *history, t target, commit plumbing.Hash, warnings []string
 		return err
 	}
 	r := &treeReader{objects: h.objects, emit: func(f File) error { return j.out.Encode(message{File: &f}) }}
-	return r.read(tip, below)
+	return r.read(tip, dir)
 }
 
-// last returns the commit of a branch that was applied last, or zero.
-func (j *job) last(branch string) plumbing.Hash {
+// lastApplied returns the last applied commit of a branch, or zero. A tag or commit has the
+// position of the empty branch.
+func (j *job) lastApplied(branch string) plumbing.Hash {
 	for _, p := range j.Last {
 		if p.Branch == branch {
 			return plumbing.NewHash(p.Commit)
@@ -47,22 +48,23 @@ func (j *job) last(branch string) plumbing.Hash {
 	return plumbing.ZeroHash
 }
 
-// follow decides whether the commit may follow the last one, and reports whether it
-// descends from it. A tag or commit is always followed.
-func (j *job) follow(h *history, t target, commit, last plumbing.Hash) (forward bool, err error) {
+// checkAncestry reports whether the commit descends from the last applied one. If it does
+// not, that is an error for a branch, unless the commit is accepted. For a tag or a commit
+// it is determined only if the mode of verification needs it.
+func (j *job) checkAncestry(h *history, t target, commit, last plumbing.Hash) (forward bool, err error) {
 	switch {
 	case last.IsZero() || commit.String() == j.Accept:
 		return false, nil
 	case commit == last:
 		return true, nil
-	case t.branch == "" && j.config().Verify.Mode != VerifyAll:
+	case t.branch == "" && j.Config.Verify.Mode != VerifyAll:
 		return false, nil
 	}
 	j.phase("proving that %s descends from %s", commit, last)
 	forward, err = h.descends(commit, last)
 	switch {
 	case errors.Is(err, errShallow):
-		return false, fmt.Errorf("cannot determine whether %s descends from %s, the last one applied: the repository itself has no more of the history; if it is right, accept it with --accept %s", commit, last, commit)
+		return false, fmt.Errorf("cannot determine whether %s descends from %s, the last one applied: the repository itself has no more of the history; if that is meant, accept it with --accept %s", commit, last, commit)
 	case err != nil:
 		return false, err
 	case !forward && t.branch != "":
@@ -71,11 +73,11 @@ func (j *job) follow(h *history, t target, commit, last plumbing.Hash) (forward 
 	return forward, nil
 }
 
-// trust verifies the commit and, in mode all, every one since the last. If it descends
-// from no last one (a first commit, a tag that went back, or one that a person accepted)
-// only the commit itself is verified.
-func (j *job) trust(h *history, tip *object.Commit, last plumbing.Hash, forward bool) (string, []string, error) {
-	mode := j.config().Verify.Mode
+// verify verifies the commit, and in mode all every commit since the last applied one. If
+// it does not descend from that one (the first fetch, a tag that was moved back, an accepted
+// commit) only the commit itself is verified. It returns the signer and warnings.
+func (j *job) verify(h *history, tip *object.Commit, last plumbing.Hash, forward bool) (string, []string, error) {
+	mode := j.Config.Verify.Mode
 	if mode == VerifyNone || mode == "" {
 		return "", nil, nil
 	}
@@ -87,5 +89,5 @@ func (j *job) trust(h *history, tip *object.Commit, last plumbing.Hash, forward 
 		}
 	}
 	j.phase("verifying signatures")
-	return verifyCommits(j.config().Verify, commits)
+	return verifyCommits(j.Config.Verify, commits)
 }

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// TestScale prints what the first fetch and the next ones of a repository of
-// 10,000 files take, beside git's own. How long is too long is not for a test to say.
+// TestScale prints the time, the memory and the bytes of the first fetch of a repository of
+// 10,000 files and of later ones, beside git's own. It checks no time.
 func TestScale(t *testing.T) {
 	const files = 10_000
 	r := newRepo(t)
@@ -30,7 +30,7 @@ func TestScale(t *testing.T) {
 		t.Helper()
 		begin := time.Now()
 		var got Revision
-		used := childPeak(func() { got = mustFetch(t, cfg, at(u, "main", last)) })
+		used := childPeak(func() { got = mustFetch(t, cfg, position(u, "main", last)) })
 		fmt.Printf("%d files, %s: nfsync %v, %d MiB, %d KiB received\n", files, what, time.Since(begin).Round(time.Millisecond), used, counted.taken()>>10)
 		if len(got.Files) != files || got.Commit != r.head() {
 			t.Errorf("%d files of commit %s", len(got.Files), got.Commit)
@@ -51,7 +51,7 @@ func TestScale(t *testing.T) {
 	fmt.Printf("%d files, as a path: nfsync %v, %d MiB\n", files, time.Since(begin).Round(time.Millisecond), used)
 }
 
-// many makes a repository of so many files and commits.
+// many adds commits with that many files.
 func (r *repo) many(files, commits int) {
 	r.t.Helper()
 	var in strings.Builder
@@ -69,8 +69,8 @@ func (r *repo) many(files, commits int) {
 	r.git("repack", "-adq")
 }
 
-// clones measures git's own clone: its time, and the memory in MiB of the
-// largest of its processes.
+// clones runs git's own clone, and returns its time and the memory of its largest process in
+// MiB.
 func (r *repo) clones(t *testing.T, u string) (time.Duration, int64) {
 	t.Helper()
 	cmd := exec.Command("git", "clone", "-q", "--bare", "--depth", "1", "--single-branch", u, t.TempDir()+"/clone")
@@ -89,7 +89,7 @@ func (r *repo) clones(t *testing.T, u string) (time.Duration, int64) {
 				tick.Stop()
 				return
 			case <-tick.C:
-				lookBelow(&used, cmd.Process.Pid)
+				readTreePeak(&used, cmd.Process.Pid)
 			}
 		}
 	})
@@ -103,8 +103,8 @@ func (r *repo) clones(t *testing.T, u string) (time.Duration, int64) {
 	return took, used.peak.Load() >> 20
 }
 
-// lookBelow looks at a process and all that it has started.
-func lookBelow(w *watcher, pid int) {
+// readTreePeak updates the watcher's peak from a process and all its descendants.
+func readTreePeak(w *watcher, pid int) {
 	w.readPeak(pid)
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
 	if err != nil {
@@ -112,12 +112,12 @@ func lookBelow(w *watcher, pid int) {
 	}
 	for _, child := range strings.Fields(string(b)) {
 		if n, err := strconv.Atoi(child); err == nil {
-			lookBelow(w, n)
+			readTreePeak(w, n)
 		}
 	}
 }
 
-// counter counts what a server sends.
+// counter counts the bytes that a server sends.
 type counter struct {
 	next          http.Handler
 	bytes, before int64

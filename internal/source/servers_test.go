@@ -27,7 +27,7 @@ import (
 	"time"
 )
 
-// backend is git's own server over http for a repository.
+// backend returns git's own http server for a repository.
 func backend(t *testing.T, r *repo) http.Handler {
 	t.Helper()
 	return &cgi.Handler{
@@ -51,24 +51,38 @@ func start(t *testing.T, h http.Handler) string {
 	return s.URL
 }
 
-// keeper asks for credentials, and remembers all that it was given.
-type keeper struct {
+// switchable is a server that can be switched off.
+type switchable struct {
+	next http.Handler
+	off  bool
+}
+
+func (s *switchable) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.off {
+		http.Error(w, "later", http.StatusServiceUnavailable)
+		return
+	}
+	s.next.ServeHTTP(w, r)
+}
+
+// authServer asks for credentials, and records those that it is given.
+type authServer struct {
 	next  http.Handler
 	want  string // the Authorization header
 	mu    sync.Mutex
 	given []string
 }
 
-func (k *keeper) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	k.mu.Lock()
-	k.given = append(k.given, r.Header.Get("Authorization"))
-	k.mu.Unlock()
-	if r.Header.Get("Authorization") != k.want {
+func (s *authServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	s.given = append(s.given, r.Header.Get("Authorization"))
+	s.mu.Unlock()
+	if r.Header.Get("Authorization") != s.want {
 		w.Header().Set("WWW-Authenticate", `Basic realm="policies"`)
 		http.Error(w, "who are you?", http.StatusUnauthorized)
 		return
 	}
-	k.next.ServeHTTP(w, r)
+	s.next.ServeHTTP(w, r)
 }
 
 func secret(t *testing.T, text string) string {
@@ -125,8 +139,8 @@ func encode(kind string, der []byte) string {
 
 func (a *authority) file() string { return secret(a.t, encode("CERTIFICATE", a.cert.Raw)) }
 
-// issue makes a certificate for 127.0.0.1 and git.example.test, good for
-// servers and clients, and returns it and its key in PEM.
+// issue returns a certificate and its key in PEM. The certificate is valid for 127.0.0.1 and
+// git.example.test, for servers and clients.
 func (a *authority) issue() (cert, key string) {
 	a.t.Helper()
 	k := newKey(a.t)
@@ -144,8 +158,8 @@ func (a *authority) issue() (cert, key string) {
 	return encode("CERTIFICATE", der), encode("EC PRIVATE KEY", raw)
 }
 
-// startTLS starts an https server with a certificate of the authority, which
-// asks clients for one of the same authority if it is configured to.
+// startTLS starts an https server with a certificate of the authority. clients selects
+// whether its clients need one too.
 func (a *authority) startTLS(h http.Handler, clients tls.ClientAuthType) string {
 	a.t.Helper()
 	cert, key := a.issue()
@@ -163,8 +177,7 @@ func (a *authority) startTLS(h http.Handler, clients tls.ClientAuthType) string 
 	return s.URL
 }
 
-// tunnelProxy is a proxy that knows CONNECT, and connects every request to one
-// place, whatever its name.
+// tunnelProxy is a proxy for CONNECT that connects every request to one address.
 type tunnelProxy struct {
 	to   string
 	want string // the Proxy-Authorization header, if any
@@ -209,7 +222,8 @@ func (p *tunnelProxy) requests() []string {
 	return p.seen
 }
 
-// listen accepts connections and hands each to serve until the test ends.
+// listen accepts connections until the test ends, calls serve for each, and returns the
+// address.
 func listen(t *testing.T, serve func(net.Conn)) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -246,7 +260,7 @@ func listen(t *testing.T, serve func(net.Conn)) string {
 	return l.Addr().String()
 }
 
-// sshServer is Debian's sshd, one process a connection, with keys of its own.
+// sshServer runs sshd with keys of its own, one process for each connection.
 type sshServer struct {
 	t     *testing.T
 	addr  string
@@ -255,7 +269,8 @@ type sshServer struct {
 	types []string
 }
 
-// startSSH starts a server that has host keys of the types and lets in the client key that is returned.
+// startSSH starts a server with host keys of the types, and returns a client key that it
+// accepts.
 func startSSH(t *testing.T, types ...string) (s *sshServer, clientKey string) {
 	t.Helper()
 	u, err := user.Current()
@@ -308,18 +323,18 @@ func (s *sshServer) write(name, text string) string {
 	return name
 }
 
-// url is that of a repository on the server.
+// url returns the URL of a repository on the server.
 func (s *sshServer) url(r *repo) string {
 	return fmt.Sprintf("ssh://%s@%s%s", s.user, s.addr, r.dir)
 }
 
-// host is the server as known_hosts names it.
+// host returns the name of the server in known_hosts.
 func (s *sshServer) host() string {
 	host, port, _ := net.SplitHostPort(s.addr)
 	return fmt.Sprintf("[%s]:%s", host, port)
 }
 
-// known is a known_hosts file with the server's keys of the types.
+// known writes a known_hosts file with the server's keys of the types, and returns its name.
 func (s *sshServer) known(types ...string) string {
 	s.t.Helper()
 	var lines strings.Builder
@@ -352,14 +367,14 @@ func fingerprint(t *testing.T, name string) string {
 	return string(bytes.Fields(out)[1])
 }
 
-// stubborn refuses to serve a client that does not know multi_ack, and keeps
-// to itself what Azure DevOps does not have.
-type stubborn struct {
+// multiAckServer behaves like Azure DevOps: it does not serve clients without multi_ack, and
+// does not list some capabilities.
+type multiAckServer struct {
 	t    *testing.T
 	next http.Handler
 }
 
-func (s *stubborn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *multiAckServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPost {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -378,7 +393,7 @@ func (s *stubborn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.next.ServeHTTP(answer, r)
 	w.Header().Set("Content-Type", answer.Header().Get("Content-Type"))
 	text := answer.Body.String()
-	// The same length, or the lengths of the lines would be wrong.
+	// The text keeps its length, which the pkt-lines state.
 	for _, name := range []string{"ofs-delta", "symref=", "agent="} {
 		text = strings.ReplaceAll(text, name, "x-"+strings.Repeat("x", len(name)-2))
 	}

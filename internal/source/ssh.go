@@ -17,10 +17,10 @@ import (
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
 )
 
-// defaultSSHUser is the user for a URL without one, as on all forges.
+// defaultSSHUser is the user for a URL without one. All forges use it.
 const defaultSSHUser = "git"
 
-// sshRemote speaks ssh as the configuration says.
+// sshRemote returns the remote for ssh.
 func (j *job) sshRemote() (*remote, error) {
 	if err := j.registerDialers(); err != nil {
 		return nil, err
@@ -35,7 +35,7 @@ func (j *job) sshRemote() (*remote, error) {
 	}
 	ep := *j.ep
 	ep.Host = strings.Trim(ep.Host, "[]") // go-git adds the port itself
-	ep.Proxy = transport.ProxyOptions{URL: boundedScheme + "://" + "dialer"}
+	ep.Proxy = transport.ProxyOptions{URL: boundedScheme + "://dialer"}
 	user := ep.User
 	if user == "" {
 		user = defaultSSHUser
@@ -45,7 +45,7 @@ func (j *job) sshRemote() (*remote, error) {
 		Auth:              []ssh.AuthMethod{ssh.PublicKeys(signer)},
 		HostKeyCallback:   hosts.check,
 		HostKeyAlgorithms: hosts.db.HostKeyAlgorithms(hosts.addr),
-		Timeout:           j.config().Timeout, // of the connecting; the parent watches the rest
+		Timeout:           j.Config.Timeout, // only of connecting; the parent ends a fetch that takes longer
 	}}
 	r := &remote{job: j, ep: ep, client: gitssh.NewClient(nil), auth: auth}
 	r.explain = func(err error) error {
@@ -53,16 +53,16 @@ func (j *job) sshRemote() (*remote, error) {
 		case hosts.refused != nil:
 			return hosts.refused
 		case strings.Contains(err.Error(), "unable to authenticate"):
-			return fmt.Errorf("%w: it does not let %s in with the key %s (%s)", err, user, j.config().Auth.SSHKeyFile, ssh.FingerprintSHA256(signer.PublicKey()))
+			return fmt.Errorf("%w: it does not let %s in with the key %s (%s)", err, user, j.Config.Auth.SSHKeyFile, ssh.FingerprintSHA256(signer.PublicKey()))
 		}
 		return err
 	}
-	r.again = auth.anyHostKey
+	r.canRetry = auth.allowAnyHostKey
 	return r, nil
 }
 
 func (j *job) sshKey() (ssh.Signer, error) {
-	name := j.config().Auth.SSHKeyFile
+	name := j.Config.Auth.SSHKeyFile
 	if name == "" {
 		return nil, errors.New("ssh needs a private key: name its file")
 	}
@@ -71,8 +71,8 @@ func (j *job) sshKey() (ssh.Signer, error) {
 		return nil, err
 	}
 	signer, err := ssh.ParsePrivateKey(pem)
-	if missing := (*ssh.PassphraseMissingError)(nil); errors.As(err, &missing) {
-		return nil, fmt.Errorf("the ssh key %s has a passphrase, and there is nobody to ask for it: make a key without one for this node ('ssh-keygen -t ed25519 -N \"\"')", name)
+	if _, ok := errors.AsType[*ssh.PassphraseMissingError](err); ok {
+		return nil, fmt.Errorf("the ssh key %s has a passphrase, which nfsync cannot ask for: make a key without one for this node ('ssh-keygen -t ed25519 -N \"\"')", name)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot use the ssh key %s: %w", name, err)
@@ -80,7 +80,7 @@ func (j *job) sshKey() (ssh.Signer, error) {
 	return signer, nil
 }
 
-// sshAuth passes our configuration of ssh to go-git.
+// sshAuth passes the configuration of ssh to go-git.
 type sshAuth struct {
 	config ssh.ClientConfig
 	hosts  *knownHosts
@@ -95,12 +95,12 @@ func (a *sshAuth) ClientConfig() (*ssh.ClientConfig, error) {
 	return &c, nil
 }
 
-// anyHostKey allows all types of host keys for a second attempt, after one that failed
-// because the server has no key of the types that known_hosts has for it. It is refused
-// too, but the refusal can name the key that the server has.
-func (a *sshAuth) anyHostKey(err error) bool {
-	var n *ssh.AlgorithmNegotiationError
-	if !errors.As(err, &n) || a.config.HostKeyAlgorithms == nil {
+// allowAnyHostKey allows all types of host keys, and reports whether a second attempt to
+// connect makes sense: the first failed because the server has no key of the types that
+// known_hosts has for it. The second fails too, but its error names the server's key.
+func (a *sshAuth) allowAnyHostKey(err error) bool {
+	n, ok := errors.AsType[*ssh.AlgorithmNegotiationError](err)
+	if !ok || a.config.HostKeyAlgorithms == nil {
 		return false
 	}
 	if !slices.ContainsFunc(n.RequestedAlgorithms, func(s string) bool { return slices.Contains(ssh.SupportedAlgorithms().HostKeys, s) }) {
@@ -110,18 +110,18 @@ func (a *sshAuth) anyHostKey(err error) bool {
 	return true
 }
 
-// knownHosts checks the key of a server, and explains a refusal.
+// knownHosts checks the key of a server against known_hosts.
 type knownHosts struct {
 	db      *knownhosts.HostKeyDB
 	addr    string // host:port
 	files   []string
-	refused error
+	refused error // why the key was refused
 }
 
 // knownHosts reads the configured file, or those that ssh reads. A file that does not
-// exist counts as empty: the refusal then says which line to add.
+// exist counts as empty: the error about the server's key then names the line to add.
 func (j *job) knownHosts() (*knownHosts, error) {
-	k := &knownHosts{addr: hostPort(j.ep), files: []string{j.config().Auth.KnownHostsFile}}
+	k := &knownHosts{addr: hostPort(j.ep), files: []string{j.Config.Auth.KnownHostsFile}}
 	if k.files[0] == "" {
 		home, err := os.UserHomeDir()
 		if err != nil {
@@ -150,17 +150,18 @@ func (j *job) knownHosts() (*knownHosts, error) {
 	return k, nil
 }
 
-// check is the ssh.HostKeyCallback.
+// check is an ssh.HostKeyCallback.
 func (k *knownHosts) check(host string, remote net.Addr, key ssh.PublicKey) error {
 	err := k.db.HostKeyCallback()(host, remote, key)
 	if err == nil {
 		return nil
 	}
-	k.refused = k.refusal(err, key)
+	k.refused = k.explain(err, key)
 	return k.refused
 }
 
-func (k *knownHosts) refusal(err error, key ssh.PublicKey) error {
+// explain adds the reason and the remedy to an error about a server's key.
+func (k *knownHosts) explain(err error, key ssh.PublicKey) error {
 	host, port, splitErr := net.SplitHostPort(k.addr)
 	if splitErr != nil {
 		return err
@@ -169,12 +170,11 @@ func (k *knownHosts) refusal(err error, key ssh.PublicKey) error {
 	entry := knownhosts.Normalize(k.addr)
 	add := fmt.Sprintf("add this line to %s (as 'ssh-keyscan -p %s -t %s %s' prints it): %s",
 		k.files[0], port, scanType(key.Type()), host, knownhosts.Line([]string{k.addr}, key))
-	var revoked *xknownhosts.RevokedError
-	if errors.As(err, &revoked) {
+	if revoked, ok := errors.AsType[*xknownhosts.RevokedError](err); ok {
 		return fmt.Errorf("the server's key %s is revoked by %s:%d", offered, revoked.Revoked.Filename, revoked.Revoked.Line)
 	}
-	var known *xknownhosts.KeyError
-	if !errors.As(err, &known) {
+	known, ok := errors.AsType[*xknownhosts.KeyError](err)
+	if !ok {
 		return fmt.Errorf("the server's key %s is refused: %w", offered, err)
 	}
 	if len(known.Want) == 0 {
@@ -183,7 +183,7 @@ func (k *knownHosts) refusal(err error, key ssh.PublicKey) error {
 	}
 	for _, want := range known.Want {
 		if want.Key.Type() == key.Type() {
-			return fmt.Errorf("the key of %s has changed: %s:%d expects %s, the server offers %s. Either it has a new key or another machine answers in its place. If its administrator confirms the new fingerprint, remove the old line ('ssh-keygen -f %s -R %q') and %s",
+			return fmt.Errorf("the key of %s has changed: %s:%d expects %s, the server offers %s. Either it has a new key, or another machine answers. If its administrator confirms the new fingerprint, remove the old line ('ssh-keygen -f %s -R %q') and %s",
 				entry, want.Filename, want.Line, ssh.FingerprintSHA256(want.Key), offered, want.Filename, entry, add)
 		}
 	}

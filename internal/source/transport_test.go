@@ -44,8 +44,8 @@ func TestHTTPCredentials(t *testing.T) {
 		"bearer":      {want: "Bearer " + password, auth: func() Auth { return Auth{TokenFile: secret(t, password)} }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			k := &keeper{next: backend(t, r), want: c.want}
-			u := strings.Replace(start(t, k), "http://", "http://"+c.user, 1) + "/policies"
+			s := &authServer{next: backend(t, r), want: c.want}
+			u := strings.Replace(start(t, s), "http://", "http://"+c.user, 1) + "/policies"
 			cfg := config(t, u)
 			cfg.Auth = c.auth()
 			if got := mustFetch(t, cfg); got.Commit != head {
@@ -69,15 +69,15 @@ func noSecret(t *testing.T, text string, secrets ...string) {
 	}
 }
 
-// TestCredentialsAnew changes a password between two fetches.
-func TestCredentialsAnew(t *testing.T) {
+// TestPasswordChanges: each fetch reads the password file again.
+func TestPasswordChanges(t *testing.T) {
 	r := newRepo(t)
 	r.commit("a.yaml", policy)
-	k := &keeper{next: backend(t, r), want: basic("deploy", "old")}
-	cfg := config(t, start(t, k)+"/policies")
+	s := &authServer{next: backend(t, r), want: basic("deploy", "old")}
+	cfg := config(t, start(t, s)+"/policies")
 	cfg.Auth = Auth{User: "deploy", PasswordFile: secret(t, "old")}
 	mustFetch(t, cfg)
-	k.want = basic("deploy", "new")
+	s.want = basic("deploy", "new")
 	fails(t, cfg, nil, "does not accept the credentials")
 	if err := os.WriteFile(cfg.Auth.PasswordFile, []byte("new\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -125,7 +125,7 @@ func TestClientCertificate(t *testing.T) {
 	fails(t, cfg, nil, "needs both")
 }
 
-// TestHTTPProxy goes through a proxy that alone knows where git.example.test is.
+// TestHTTPProxy fetches through a proxy. Only the proxy can reach git.example.test.
 func TestHTTPProxy(t *testing.T) {
 	r := newRepo(t)
 	head := r.commit("a.yaml", policy)
@@ -174,7 +174,7 @@ func TestSSH(t *testing.T) {
 	s, key := startSSH(t, "ed25519", "rsa", "ecdsa")
 	cfg := config(t, s.url(r))
 	cfg.Auth = Auth{SSHKeyFile: key}
-	// Every one of the server's keys is enough, whichever the server would rather use.
+	// One of the server's keys is enough, whichever the server prefers.
 	for _, known := range [][]string{{"ed25519"}, {"rsa"}, {"ecdsa"}, {"rsa", "ed25519"}} {
 		cfg.Auth.KnownHostsFile = s.known(known...)
 		got := mustFetch(t, cfg)
@@ -184,13 +184,13 @@ func TestSSH(t *testing.T) {
 		wantFiles(t, got, "policies/a.yaml", policy)
 	}
 	second := r.commit("policies/b.yaml", policy)
-	if got := mustFetch(t, cfg, at(s.url(r), "main", head)); got.Commit != second {
+	if got := mustFetch(t, cfg, position(s.url(r), "main", head)); got.Commit != second {
 		t.Errorf("commit %s after another one", got.Commit)
 	}
 	t.Run("scp-like", func(t *testing.T) {
-		// It has no place for a port in ssh's own syntax; go-git takes it before the path.
+		// ssh's own syntax has no port; go-git reads one before the path.
 		cfg := cfg
-		cfg.URLs = []string{s.user + "@" + strings.Replace(s.addr, ":", ":", 1) + ":" + r.dir}
+		cfg.URLs = []string{s.user + "@" + s.addr + ":" + r.dir}
 		if got := mustFetch(t, cfg); got.Commit != second {
 			t.Errorf("commit %s", got.Commit)
 		}
@@ -240,7 +240,7 @@ func TestSSHHostKeys(t *testing.T) {
 	cfg.Auth = Auth{SSHKeyFile: key}
 	scan := "ssh-keyscan -p " + s.addr[strings.LastIndex(s.addr, ":")+1:] + " -t ed25519 127.0.0.1"
 
-	// The line that each message says to add makes the next fetch succeed.
+	// After adding the line that a message names, the next fetch succeeds.
 	adding := func(t *testing.T, err error, name string) {
 		t.Helper()
 		contains(t, err.Error(), line(t, s, "ed25519"), "ssh-ed25519 "+host, scan)
@@ -326,12 +326,12 @@ func TestLocal(t *testing.T) {
 	first := r.commit("policies/a.yaml", policy)
 	r.git("tag", "-m", "one", "v1")
 	second := r.commit("policies/b.yaml", policy)
-	// Neither git nor anything else is run for a repository of this machine.
+	// No program is run for a repository of this machine.
 	t.Setenv("PATH", "/nonexistent")
 	for name, u := range map[string]string{"path": r.dir, "bare": r.dir + "/.git", "file": "file://" + r.dir} {
 		t.Run(name, func(t *testing.T) {
 			cfg := config(t, u)
-			got := mustFetch(t, cfg, at(u, "main", first))
+			got := mustFetch(t, cfg, position(u, "main", first))
 			if got.Commit != second || got.Branch != "main" {
 				t.Errorf("commit %s of %q", got.Commit, got.Branch)
 			}
@@ -357,7 +357,7 @@ func TestLocal(t *testing.T) {
 	fails(t, config(t, "/nonexistent/policies"), nil, "no such file")
 }
 
-// TestLocalForms reads repositories that git has arranged in other ways.
+// TestLocalForms reads repositories in the other layouts of git.
 func TestLocalForms(t *testing.T) {
 	r := newRepo(t)
 	head := r.commit("policies/a.yaml", policy)
@@ -380,16 +380,16 @@ func TestLocalForms(t *testing.T) {
 func TestURLsInOrder(t *testing.T) {
 	r := newRepo(t)
 	head := r.commit("a.yaml", policy)
-	nobody := start(t, http.NotFoundHandler())
+	missing := start(t, http.NotFoundHandler())
 	good := serve(t, r)
-	got := mustFetch(t, config(t, nobody, "/nonexistent/x", good))
+	got := mustFetch(t, config(t, missing, "/nonexistent/x", good))
 	if got.Commit != head || got.URL != good {
 		t.Errorf("commit %s from %s", got.Commit, got.URL)
 	}
-	wantWarnings(t, got, "cannot fetch "+nobody+":", "cannot fetch /nonexistent/x:")
+	wantWarnings(t, got, "cannot fetch "+missing+":", "cannot fetch /nonexistent/x:")
 
-	err := fails(t, config(t, nobody, "/nonexistent/x"), nil, nobody, "no such repository", "/nonexistent/x", "no such file")
-	if e := asError[*FetchError](t, err); e.URL != nobody {
+	err := fails(t, config(t, missing, "/nonexistent/x"), nil, missing, "no such repository", "/nonexistent/x", "no such file")
+	if e := asError[*FetchError](t, err); e.URL != missing {
 		t.Errorf("the first error is of %s", e.URL)
 	}
 }
@@ -401,13 +401,13 @@ func TestBadConfig(t *testing.T) {
 	}{
 		"no URL":             {Config{}, "no URL"},
 		"password":           {Config{URLs: []string{"https://me:h0rse@example.org/x"}}, "holds a password"},
-		"unreadable":         {Config{URLs: []string{"https://me:h0rse@example.org:port/x"}}, "no URL that can be read"},
-		"scheme":             {Config{URLs: []string{"git://example.org/x"}}, `does not speak "git"`},
+		"unreadable":         {Config{URLs: []string{"https://me:h0rse@example.org:port/x"}}, "the URL cannot be parsed"},
+		"scheme":             {Config{URLs: []string{"git://example.org/x"}}, `the protocol "git" is not supported`},
 		"control":            {Config{URLs: []string{"https://example.org/\nx"}}, "control characters"},
 		"no host":            {Config{URLs: []string{"https:///x"}}, "names no host"},
 		"two":                {Config{URLs: []string{"/x"}, Branch: "a", Tag: "b"}, "only one"},
 		"short commit":       {Config{URLs: []string{"/x"}, Commit: "abc123"}, "not a full hash"},
-		"branch name":        {Config{URLs: []string{"/x"}, Branch: "a..b"}, "no name of a branch"},
+		"branch name":        {Config{URLs: []string{"/x"}, Branch: "a..b"}, "not a valid name of a branch"},
 		"path":               {Config{URLs: []string{"/x"}, Path: "a/../../b"}, "leaves the repository"},
 		"user without file":  {Config{URLs: []string{"https://127.0.0.1:1/x"}, Auth: Auth{User: "a"}}, "without a password file"},
 		"file without user":  {Config{URLs: []string{"https://127.0.0.1:1/x"}, Auth: Auth{PasswordFile: secret(t, "x")}}, "without a user"},

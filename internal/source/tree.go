@@ -15,15 +15,15 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// The bounds of the policy path.
+// The bounds of what the policy path holds.
 const (
 	maxEntries  = 100_000
-	maxPolicies = 16 << 20 // bytes of all policy files together: the caller holds several copies for a while
+	maxPolicies = 16 << 20 // bytes of all policy files: the caller holds several copies for a while
 	maxDepth    = 64       // directories
 )
 
-// CleanPath returns a policy path as it is in the tree: clean, without a leading
-// slash, "" for the root. A path that leaves the repository is a *TreeError.
+// CleanPath returns a policy path in the form of the tree: clean, without a leading slash,
+// "" for the root. The error for a path that leaves the repository is a *TreeError.
 func CleanPath(p string) (string, error) {
 	clean := path.Clean(strings.TrimLeft(p, "/"))
 	switch {
@@ -39,28 +39,27 @@ func CleanPath(p string) (string, error) {
 type treeReader struct {
 	objects *objects
 	emit    func(File) error
-	entries int
-	found   []found
-	bytes   int64
+	entries int          // visited
+	files   []policyFile // found
+	bytes   int64        // read
 }
 
-// found is a policy file of the tree.
-type found struct {
+type policyFile struct {
 	name string
 	hash plumbing.Hash
 }
 
-// read passes the files below a path of the commit's tree to emit. If there is anything
-// that it does not read it is a TreeError with the commit, and nothing is passed; a path
-// that does not exist is a TreeError without one.
+// read passes the policy files below a path of the commit's tree to emit. The error for an
+// entry that nfsync does not read is a *TreeError with the commit; that for a path that is
+// not a directory is a *TreeError without it.
 func (r *treeReader) read(c *object.Commit, below string) error {
 	dir, err := r.find(c, below)
 	if err != nil {
 		return err
 	}
 	err = r.readAll(dir, below)
-	if bad := (*TreeError)(nil); errors.As(err, &bad) {
-		bad.Commit = c.Hash.String()
+	if treeErr, ok := errors.AsType[*TreeError](err); ok {
+		treeErr.Commit = c.Hash.String()
 	}
 	return err
 }
@@ -69,15 +68,15 @@ func (r *treeReader) readAll(dir plumbing.Hash, below string) error {
 	if err := r.walk(dir, below, 0); err != nil {
 		return err
 	}
-	for _, f := range r.found {
-		if err := r.file(f); err != nil {
+	for _, f := range r.files {
+		if err := r.readFile(f); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// find walks down to the policy path.
+// find returns the tree of the policy path.
 func (r *treeReader) find(c *object.Commit, below string) (plumbing.Hash, error) {
 	at := c.TreeHash
 	if below == "" {
@@ -95,7 +94,7 @@ func (r *treeReader) find(c *object.Commit, below string) (plumbing.Hash, error)
 			return at, &TreeError{Path: here, Why: fmt.Sprintf("commit %s has no such directory", c.Hash)}
 		}
 		if e.Mode != filemode.Dir {
-			return at, &TreeError{Path: here, Why: "it is no directory but " + kind(e.Mode)}
+			return at, &TreeError{Path: here, Why: fmt.Sprintf("it is %s, not a directory", kind(e.Mode))}
 		}
 		at = e.Hash
 	}
@@ -121,7 +120,7 @@ func (r *treeReader) walk(h plumbing.Hash, dir string, depth int) error {
 	}
 	for i := range t.Entries {
 		e := &t.Entries[i]
-		// A tree may hold the same tree many times: each visit of an entry counts.
+		// A tree may contain the same tree many times: each visit of an entry counts.
 		if r.entries++; r.entries > maxEntries {
 			return &TreeError{Path: dir, Why: fmt.Sprintf("the policy path holds more than %d files and directories", maxEntries)}
 		}
@@ -142,16 +141,16 @@ func (r *treeReader) visit(e *object.TreeEntry, name string, depth int) error {
 		return r.walk(e.Hash, name, depth+1)
 	case filemode.Regular, filemode.Executable, filemode.Deprecated:
 		if nf.IsPolicyFile(name) {
-			r.found = append(r.found, found{name, e.Hash})
+			r.files = append(r.files, policyFile{name, e.Hash})
 		}
 		return nil
 	}
 	return &TreeError{Path: name, Why: fmt.Sprintf("it is %s; nfsync reads only files and directories", kind(e.Mode))}
 }
 
-func (r *treeReader) file(f found) error {
+func (r *treeReader) readFile(f policyFile) error {
 	b, err := r.objects.blob(f.hash)
-	if large := (*sizeError)(nil); errors.As(err, &large) {
+	if large, ok := errors.AsType[*sizeError](err); ok {
 		return &TreeError{Path: f.name, Why: fmt.Sprintf("it has %d bytes; a policy file has at most %d", large.size, maxFile)}
 	}
 	if err != nil {
@@ -163,12 +162,11 @@ func (r *treeReader) file(f found) error {
 	return r.emit(File{Name: f.name, Data: b})
 }
 
-// badName says what is wrong with a name that git itself would not write; empty if
-// nothing is.
+// badName returns what is wrong with a name that git itself does not write, or "".
 func badName(name string) string {
 	switch {
 	case name == "" || name == "." || name == ".." || strings.ContainsRune(name, '/'):
-		return "it is no name of a file"
+		return "it is not a valid file name"
 	case strings.ContainsFunc(name, unicode.IsControl):
 		return "its name has control characters"
 	case strings.ToValidUTF8(name, "") != name:
@@ -177,7 +175,7 @@ func badName(name string) string {
 	return ""
 }
 
-// printable returns a name without control characters.
+// printable replaces control characters and invalid UTF-8 in a name.
 func printable(name string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {

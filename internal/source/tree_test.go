@@ -8,11 +8,11 @@ import (
 )
 
 func TestPath(t *testing.T) {
-	bothWays(t, func(t *testing.T, r *repo, u string) {
+	httpAndLocal(t, func(t *testing.T, r *repo, u string) {
 		for _, name := range []string{"top.yaml", "policies/b.yml", "policies/a.yaml", "policies/deep/er/c.yaml", "policies/notes.md", "policies/d.yaml.bak", "policiesx/z.yaml"} {
 			r.write(name, name)
 		}
-		// What is outside the path may be anything.
+		// Outside the path anything is allowed.
 		if err := os.Symlink("/etc/passwd", r.dir+"/link.yaml"); err != nil {
 			t.Fatal(err)
 		}
@@ -26,14 +26,14 @@ func TestPath(t *testing.T) {
 		cfg.Path = "policies/deep/er"
 		wantFiles(t, mustFetch(t, cfg), "policies/deep/er/c.yaml", "policies/deep/er/c.yaml")
 		for p, why := range map[string]string{"none": "no such directory", "policies/none": "no such directory",
-			"top.yaml": "it is no directory but a file", "link.yaml": "it is no directory but a symbolic link", "link.yaml/x": "it is no directory but a symbolic link"} {
+			"top.yaml": "it is a file, not a directory", "link.yaml": "it is a symbolic link, not a directory", "link.yaml/x": "it is a symbolic link, not a directory"} {
 			cfg.Path = p
 			asError[*TreeError](t, fails(t, cfg, nil, why))
 		}
 	})
 }
 
-// TestTree holds what the policy path must not hold.
+// TestTree reads trees with entries that are not allowed below the policy path.
 func TestTree(t *testing.T) {
 	for name, c := range map[string]struct {
 		make func(r *repo)
@@ -55,7 +55,7 @@ func TestTree(t *testing.T) {
 		"control": {func(r *repo) { r.write("p/a\x1b[31m.yaml", "") }, "p/a", "control characters"},
 		"latin":   {func(r *repo) { r.write("p/\xe4.yaml", "") }, "p/", "not UTF-8"},
 		"many": {func(r *repo) {
-			// A tree of a hundred names for one tree of a hundred, and so on: a million files in three objects.
+			// A million files in three trees: each tree contains the next one a hundred times.
 			blob := r.gitInput("", "hash-object", "-w", "--stdin")
 			tree := r.hundred("100644 blob", blob)
 			tree = r.hundred("040000 tree", tree)
@@ -65,7 +65,7 @@ func TestTree(t *testing.T) {
 		}, "p/", "more than 100000 files"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bothWays(t, func(t *testing.T, r *repo, u string) {
+			httpAndLocal(t, func(t *testing.T, r *repo, u string) {
 				r.commit("p/a.yaml", policy)
 				c.make(r)
 				switch name {
@@ -87,7 +87,7 @@ func TestTree(t *testing.T) {
 	}
 }
 
-// hundred makes a tree that holds the same thing a hundred times.
+// hundred makes a tree that contains the same object a hundred times.
 func (r *repo) hundred(kind, object string) string {
 	r.t.Helper()
 	var in strings.Builder

@@ -11,8 +11,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/transport"
 )
 
-// endpoint parses a URL, an scp-like user@host:path or a path. Its errors do
-// not repeat a password.
+// endpoint parses a URL, an scp-like user@host:path or a path. Its errors do not quote it,
+// because it may hold a password.
 func endpoint(raw string) (*transport.Endpoint, error) {
 	if raw == "" {
 		return nil, errors.New("the URL is empty")
@@ -22,7 +22,7 @@ func endpoint(raw string) (*transport.Endpoint, error) {
 	}
 	ep, err := transport.NewEndpoint(raw)
 	if err != nil {
-		return nil, errors.New("it is no URL that can be read (a space, a bad port or a bad escape)")
+		return nil, errors.New("the URL cannot be parsed (a space, a bad port or a bad escape)")
 	}
 	if ep.Password != "" {
 		return nil, errors.New("the URL holds a password: a password does not belong in a URL, where everybody can read it; " +
@@ -35,12 +35,12 @@ func endpoint(raw string) (*transport.Endpoint, error) {
 		}
 	case "file":
 	default:
-		return nil, fmt.Errorf("nfsync does not speak %q: use https, http, ssh, file or a path", ep.Protocol)
+		return nil, fmt.Errorf("the protocol %q is not supported: use https, http, ssh, file or a path", ep.Protocol)
 	}
 	return ep, nil
 }
 
-// hostPort returns the address of a network endpoint.
+// hostPort returns the host:port of a network endpoint.
 func hostPort(ep *transport.Endpoint) string {
 	port := ep.Port
 	if port == 0 {
