@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The bounds of a clone. From there on a new clone is cheaper than a fetch into the old one.
+// The bounds of a clone. Above them a new clone is cheaper than the old one.
 const (
 	maxClonePacks = 40        // each fetch of something new adds one
 	maxCloneBytes = 512 << 20 // of all packs
@@ -109,7 +109,7 @@ func createClone(at string) (*clone, error) {
 
 func (c *clone) packs() string { return filepath.Join(c.dir, "objects", "pack") }
 
-// check checks the packs' directory, the references and the shallow commits. Objects are
+// check checks the directory of packs, the references and the shallow commits. Objects are
 // checked when they are read.
 func (c *clone) check() error {
 	if info, err := os.Stat(c.packs()); err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
-// errNoClone is the error for a clone that does not exist or that a new one shall replace.
+// errNoClone is the error for a clone that does not exist or is to be replaced.
 var errNoClone = errors.New("there is no clone that can be used")
 
 // runRemote fetches the revision from a server into the clone, and sends it to the parent.
@@ -136,9 +136,9 @@ func (d *delivery) obtain(ctx context.Context) (target, error) {
 	return t, nil
 }
 
-// fetchTarget fetches the target: without history at first, and what is new if the clone
-// has an earlier state of the reference. With a depth of one the server would send all
-// files again.
+// fetchTarget fetches the target: what is new if the clone has an earlier state of the
+// reference, else the commit without history. With a depth of one the server would send all
+// files each time.
 func (d *delivery) fetchTarget(ctx context.Context, c *conversation, t target, before plumbing.Hash) error {
 	if !d.isNew && d.clone.isTooLarge() {
 		return errNoClone

@@ -22,7 +22,7 @@ import (
 // shortTimeout is for servers that never complete an answer.
 const shortTimeout = 600 * time.Millisecond
 
-// failsInTime is fails, and checks that the fetch ends soon after its timeout.
+// failsInTime calls fails, and checks that the fetch ends soon after its timeout.
 func failsInTime(t *testing.T, cfg Config, words ...string) error {
 	t.Helper()
 	begin := time.Now()
@@ -153,7 +153,7 @@ func TestHostileHTTP(t *testing.T) {
 		"large object": {hostile(func(h *hostileServer) {
 			h.pack = packOf(func(p *packer) { p.object(blobObject, 1<<30, zeros(1<<20)) }, 1)
 		}), []string{"an object of 1073741824 bytes"}, false},
-		"object larger than it says": {hostile(func(h *hostileServer) {
+		"object larger than declared": {hostile(func(h *hostileServer) {
 			h.pack = packOf(func(p *packer) { p.object(blobObject, 100, zeros(256<<20)) }, 1)
 		}), []string{"cannot read the pack", "exceeds declared size"}, false},
 		"large delta": {hostile(func(h *hostileServer) {
@@ -162,7 +162,7 @@ func TestHostileHTTP(t *testing.T) {
 				p.delta(10, 1<<30)
 			}, 2)
 		}), []string{"an object of 1073741824 bytes"}, false},
-		"much in many objects": {hostile(func(h *hostileServer) {
+		"many large objects": {hostile(func(h *hostileServer) {
 			h.pack = packOf(func(p *packer) {
 				var packed bytes.Buffer // one object in the format of a pack
 				(&packer{w: &packed}).object(blobObject, 16<<20, zeros(16<<20))
@@ -203,7 +203,7 @@ func TestHostileHTTP(t *testing.T) {
 				t.Errorf("the error is not one short line without escape sequences: %q", err)
 			}
 			if entries, _ := filepath.Glob(cfg.Dir + "/*.new-*/objects/pack/*"); len(entries) > 0 && !c.slow {
-				t.Errorf("left are %q", entries)
+				t.Errorf("%q are left", entries)
 			}
 		})
 	}
@@ -245,8 +245,8 @@ func TestRedirectKeepsCredentials(t *testing.T) {
 	})
 }
 
-// TestNothingShowsSecrets: neither the arguments nor the environment of the child, nor the
-// error, contain a secret.
+// TestNothingShowsSecrets: the arguments and the environment of the child, and the error,
+// contain no secret.
 func TestNothingShowsSecrets(t *testing.T) {
 	asked := make(chan struct{})
 	var once sync.Once

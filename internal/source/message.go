@@ -10,7 +10,7 @@ type request struct {
 	Config      Config // one URL
 	Last        []Position
 	Accept      string
-	IgnoreClone bool // the last child died reading the clone
+	IgnoreClone bool // a child died, perhaps because of the clone
 }
 
 type message struct {

@@ -26,7 +26,7 @@ const watchInterval = 10 * time.Millisecond
 // maxAnswer bounds the output of a child, far above what it needs.
 const maxAnswer = 2 * maxPolicies
 
-// fetchOne fetches from one URL within its time.
+// fetchOne fetches from one URL within cfg.Timeout.
 func fetchOne(ctx context.Context, cfg Config, u string, last []Position, accept string) (Revision, error) {
 	limited, cancel := context.WithTimeoutCause(ctx, cfg.Timeout, errTimeout)
 	defer cancel()
@@ -82,7 +82,7 @@ func runChild(ctx context.Context, req request) (answer, error) {
 	// /proc/self/exe stays this program when its file is replaced by an update.
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", childVerb)
 	cmd.Args[0] = os.Args[0]
-	// In a process group of its own, an interrupt of the terminal reaches only the parent.
+	// An interrupt from the terminal must reach only the parent.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.WaitDelay = time.Second
 	stderr := stderrHead{prefixWriter{most: 4096}}

@@ -51,7 +51,7 @@ func TestScale(t *testing.T) {
 	fmt.Printf("%d files, as a path: nfsync %v, %d MiB\n", files, time.Since(begin).Round(time.Millisecond), used)
 }
 
-// many adds commits with that many files.
+// many adds commits: the first with all files, each other with one changed file.
 func (r *repo) many(files, commits int) {
 	r.t.Helper()
 	var in strings.Builder

@@ -393,7 +393,7 @@ func (s *multiAckServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.next.ServeHTTP(answer, r)
 	w.Header().Set("Content-Type", answer.Header().Get("Content-Type"))
 	text := answer.Body.String()
-	// The text keeps its length, which the pkt-lines state.
+	// The text keeps its length, because each pkt-line begins with it.
 	for _, name := range []string{"ofs-delta", "symref=", "agent="} {
 		text = strings.ReplaceAll(text, name, "x-"+strings.Repeat("x", len(name)-2))
 	}

@@ -22,8 +22,8 @@ type signing struct {
 	repo string
 }
 
-// newSigning makes a repository and a home for gpg. The name of the directory is short,
-// because that of the agent's socket in it must be.
+// newSigning makes a repository and a home for gpg. The directory has a short name, because
+// the path of the socket of gpg's agent is limited.
 func newSigning(t testing.TB) *signing {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "nfs")

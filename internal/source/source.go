@@ -65,7 +65,7 @@ type Revision struct {
 	Commit   string   // full hash
 	URL      string   // the URL that delivered it
 	Branch   string   // empty for a tag or a commit
-	Tag      string   // empty unless a tag was asked for
+	Tag      string   // empty unless Config names a tag
 	Signer   string   // who signed the commit; empty without verification
 	Files    []File   // sorted by name
 	Warnings []string // such as URLs that failed before this one, or a tag that moved

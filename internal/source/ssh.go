@@ -45,7 +45,7 @@ func (j *job) sshRemote() (*remote, error) {
 		Auth:              []ssh.AuthMethod{ssh.PublicKeys(signer)},
 		HostKeyCallback:   hosts.check,
 		HostKeyAlgorithms: hosts.db.HostKeyAlgorithms(hosts.addr),
-		Timeout:           j.Config.Timeout, // only of connecting; the parent ends a fetch that takes longer
+		Timeout:           j.Config.Timeout, // of connecting; the parent bounds the whole fetch
 	}}
 	r := &remote{job: j, ep: ep, client: gitssh.NewClient(nil), auth: auth}
 	r.explain = func(err error) error {

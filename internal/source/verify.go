@@ -13,10 +13,10 @@ import (
 )
 
 // verifyCommits checks the signature of each commit against the keys that v names. The
-// first commit is the fetched one. In mode all, every other commit follows that the last
-// applied one does not have, merges included. Without a last applied commit the fetched one
-// is alone: its signature covers the history through its hash, and a repository may begin
-// with unsigned commits.
+// first commit is the fetched one. In mode all the others are those that the last applied
+// commit does not have, merges included. Without a last applied commit the fetched one is
+// alone: its signature covers the history through its hash, and a repository may begin with
+// unsigned commits.
 //
 // signer is that of the first commit. The error is a *VerifyError for a commit that is not
 // trusted, and of another type for keys that cannot be read. warnings are about keys that
