@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"bytes"
 	"compress/gzip"
 	"fmt"
 	"io"
@@ -34,49 +33,48 @@ func compression(path string) string {
 // readModule reads and decompresses a module's file. A signature stays valid: it was
 // compressed with the module.
 func readModule(path string) ([]byte, error) {
+	return readCompressed(path, compression(path), maxModule)
+}
+
+// readCompressed reads a file of a compression, up to limit bytes once decompressed.
+func readCompressed(path, suffix string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := decompress(f, compression(path), maxModule)
+	data, err := decompress(f, suffix, limit)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read %s: %w", path, err)
 	}
 	return data, nil
 }
 
-// decompress reads all of r, up to limit bytes once decompressed.
+// decompress reads all of r, up to limit bytes once decompressed. With a suffix that is
+// none of a compression it reads r as it is.
 func decompress(r io.Reader, suffix string, limit int64) ([]byte, error) {
-	plain := r
+	var err error
 	switch suffix {
 	case ".gz":
-		z, err := gzip.NewReader(r)
-		if err != nil {
-			return nil, err
-		}
-		plain = z
+		r, err = gzip.NewReader(r)
 	case ".xz":
-		z, err := xz.NewReader(r)
-		if err != nil {
-			return nil, err
-		}
-		plain = z
+		r, err = xz.NewReader(r)
 	case ".zst":
-		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(uint64(limit)))
-		if err != nil {
-			return nil, err
+		var z *zstd.Decoder
+		if z, err = zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(uint64(limit))); err == nil {
+			defer z.Close()
 		}
-		defer z.Close()
-		plain = z
+		r = z
 	}
-	var out bytes.Buffer
-	n, err := io.Copy(&out, io.LimitReader(plain, limit+1))
 	if err != nil {
 		return nil, err
 	}
-	if n > limit {
+	data, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > limit {
 		return nil, fmt.Errorf("it has more than %d bytes once decompressed", limit)
 	}
-	return out.Bytes(), nil
+	return data, nil
 }

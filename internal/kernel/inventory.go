@@ -53,7 +53,7 @@ func (fs FS) sysfsModules() (map[string]bool, error) {
 func (inv *inventory) builtinFallback() {
 	config, path, err := inv.fs.readKconfig()
 	if err == nil {
-		for name := range config.modules('y') {
+		for name := range config.modules() {
 			inv.builtin[name] = path
 		}
 		return
@@ -107,20 +107,13 @@ func (inv *inventory) problems() []string {
 
 // names lists every name that any evidence has, sorted.
 func (inv *inventory) names() []string {
-	names := maps.Clone(inv.sysfs)
-	for name := range inv.live {
-		names[name] = true
-	}
-	for name := range inv.tree.files {
-		names[name] = true
-	}
-	for name := range inv.tree.builtin {
-		names[name] = true
-	}
-	for name := range inv.builtin {
-		names[name] = true
-	}
-	return slices.Sorted(maps.Keys(names))
+	names := slices.Collect(maps.Keys(inv.sysfs))
+	names = slices.AppendSeq(names, maps.Keys(inv.live))
+	names = slices.AppendSeq(names, maps.Keys(inv.tree.files))
+	names = slices.AppendSeq(names, maps.Keys(inv.tree.builtin))
+	names = slices.AppendSeq(names, maps.Keys(inv.builtin))
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // fact returns what the evidence shows of one module; false if it shows nothing.
