@@ -103,11 +103,10 @@ func usualSymbol(module string) string {
 }
 
 // kconfigModules are the netfilter modules and the symbols that build them:
-// facts of the kernel's Makefiles from Linux 3.10 to 6.18. A module without a symbol has
-// its usualSymbol, MODULE=A,B is built by any of its symbols. A!B is symbol A of a kernel
-// that does not know B. They are those of net/netfilter, net/ipv4/netfilter,
-// net/ipv6/netfilter, net/bridge/netfilter, ipset, ipvs, and of net/bridge, net/openvswitch
-// and net/sched.
+// facts of the kernel's Makefiles from Linux 3.10 to 6.18. A module without symbols is built
+// by its usualSymbol, MODULE=A,B by any of its symbols; A!B is symbol A of a kernel that does
+// not know B. They are in net/netfilter, net/ipv4/netfilter, net/ipv6/netfilter,
+// net/bridge/netfilter, ipset and ipvs, and last net/bridge, net/openvswitch and net/sched.
 //
 // Some symbols outlived their modules, so the exceptions: ipt_MASQUERADE and
 // ip6t_MASQUERADE became xt_MASQUERADE in 5.2 while IP_NF_TARGET_MASQUERADE

@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"iter"
+	"slices"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -21,7 +21,7 @@ var errMalformed = errors.New("malformed answer of the kernel")
 //
 // Opening one, or asking a subsystem, loads the kernel's module for it: the caller makes
 // sure that it is loaded already.
-type nfnetlink struct{ conn *netlink.Conn }
+type nfnetlink struct{ *netlink.Conn }
 
 func openNfnetlink() (nfnetlink, error) {
 	// Without Config.NetNS the calling goroutine opens the socket, on the thread that
@@ -33,8 +33,6 @@ func openNfnetlink() (nfnetlink, error) {
 	return nfnetlink{conn}, nil
 }
 
-func (n nfnetlink) close() { n.conn.Close() }
-
 // nfMessage is one netfilter netlink message without its headers: the family of struct
 // nfgenmsg, and attributes.
 type nfMessage struct {
@@ -42,39 +40,28 @@ type nfMessage struct {
 	attributes []byte
 }
 
-// dump asks a subsystem for all its objects of one kind. The error is errInterrupted if
-// the kernel marks the answer as inconsistent.
-func (n nfnetlink) dump(subsystem, message uint8, family uint8, attributes []byte) ([]nfMessage, error) {
-	return n.execute(netlink.Request|netlink.Dump, subsystem, message, family, attributes)
-}
-
-// get asks a subsystem for one object.
-func (n nfnetlink) get(subsystem, message uint8) ([]nfMessage, error) {
-	return n.execute(netlink.Request, subsystem, message, unix.AF_UNSPEC, nil)
-}
-
-// beginBatch begins a batch of changes to the given generation of a subsystem
-// (nfnetlink_rcv_batch in net/netfilter/nfnetlink.c).
-func (n nfnetlink) beginBatch(subsystem uint16, generation uint32) error {
-	header := binary.BigEndian.AppendUint16([]byte{unix.AF_UNSPEC, unix.NFNETLINK_V0}, subsystem)
-	attribute := binary.NativeEndian.AppendUint16(nil, nlaHeader+4)
-	attribute = binary.NativeEndian.AppendUint16(attribute, unix.NFNL_BATCH_GENID)
-	_, err := n.conn.Send(netlink.Message{
-		Header: netlink.Header{Type: unix.NFNL_MSG_BATCH_BEGIN, Flags: netlink.Request},
-		Data:   append(header, binary.BigEndian.AppendUint32(attribute, generation)...),
-	})
-	return err
-}
-
-func (n nfnetlink) execute(flags netlink.HeaderFlags, subsystem, message, family uint8, attributes []byte) ([]nfMessage, error) {
-	answers, err := n.conn.Execute(netlink.Message{
-		Header: netlink.Header{Type: netlink.HeaderType(subsystem)<<8 | netlink.HeaderType(message), Flags: flags},
+// ask sends a request to a subsystem, with netlink.Dump for all its objects of one kind. The
+// error is errInterrupted if the kernel marks the answer as inconsistent.
+func (n nfnetlink) ask(flags netlink.HeaderFlags, subsystem, message, family uint8, attributes []byte) ([]nfMessage, error) {
+	answers, err := n.Execute(netlink.Message{
+		Header: netlink.Header{Type: netlink.HeaderType(subsystem)<<8 | netlink.HeaderType(message), Flags: netlink.Request | flags},
 		Data:   append([]byte{family, unix.NFNETLINK_V0, 0, 0}, attributes...),
 	})
 	if err != nil {
 		return nil, err
 	}
 	return parseAnswers(answers)
+}
+
+// beginBatch begins a batch of changes to the given generation of a subsystem
+// (nfnetlink_rcv_batch in net/netfilter/nfnetlink.c).
+func (n nfnetlink) beginBatch(subsystem uint16, generation uint32) error {
+	header := binary.BigEndian.AppendUint16([]byte{unix.AF_UNSPEC, unix.NFNETLINK_V0}, subsystem)
+	_, err := n.Send(netlink.Message{
+		Header: netlink.Header{Type: unix.NFNL_MSG_BATCH_BEGIN, Flags: netlink.Request},
+		Data:   append(header, numberAttribute(unix.NFNL_BATCH_GENID, generation)...),
+	})
+	return err
 }
 
 func parseAnswers(answers []netlink.Message) ([]nfMessage, error) {
@@ -106,30 +93,45 @@ type attribute struct {
 	data []byte
 }
 
-// attributes iterates over netlink attributes. Bytes that are no attribute end it with
+// attributes returns a list of netlink attributes. Bytes that are no attribute are
 // errMalformed, so that they do not pass for an empty list.
-func attributes(b []byte) iter.Seq2[attribute, error] {
-	return func(yield func(attribute, error) bool) {
-		for len(b) >= nlaHeader {
-			size := int(binary.NativeEndian.Uint16(b))
-			if size < nlaHeader || size > len(b) {
-				yield(attribute{}, errMalformed)
-				return
-			}
-			kind := binary.NativeEndian.Uint16(b[2:]) & nlaTypeMask
-			if !yield(attribute{kind, b[nlaHeader:size]}, nil) {
-				return
-			}
-			b = b[min((size+3)&^3, len(b)):]
+func attributes(b []byte) ([]attribute, error) {
+	var list []attribute
+	for len(b) > 0 {
+		if len(b) < nlaHeader {
+			return nil, errMalformed
 		}
-		if len(b) > 0 {
-			yield(attribute{}, errMalformed)
+		size := int(binary.NativeEndian.Uint16(b))
+		if size < nlaHeader || size > len(b) {
+			return nil, errMalformed
+		}
+		list = append(list, attribute{binary.NativeEndian.Uint16(b[2:]) & nlaTypeMask, b[nlaHeader:size]})
+		b = b[min((size+3)&^3, len(b)):]
+	}
+	return list, nil
+}
+
+// parseFields returns attributes by kind; a missing one has no data.
+func parseFields(b []byte, kinds ...uint16) ([]attribute, error) {
+	list, err := attributes(b)
+	found := make([]attribute, len(kinds))
+	for _, a := range list {
+		if i := slices.Index(kinds, a.kind); i >= 0 {
+			found[i] = a
 		}
 	}
+	return found, err
+}
+
+// numberAttribute returns an attribute whose value is a big-endian 32-bit number.
+func numberAttribute(kind uint16, n uint32) []byte {
+	b := binary.NativeEndian.AppendUint16(nil, nlaHeader+4)
+	b = binary.NativeEndian.AppendUint16(b, kind)
+	return binary.BigEndian.AppendUint32(b, n)
 }
 
 // text returns the value as a string, without the NUL at its end.
-func (a attribute) text() string { return cString(a.data) }
+func (a attribute) text() string { return unix.ByteSliceToString(a.data) }
 
 // number returns the value as a big-endian 32-bit number.
 func (a attribute) number() (uint32, error) {
@@ -137,14 +139,4 @@ func (a attribute) number() (uint32, error) {
 		return 0, errMalformed
 	}
 	return binary.BigEndian.Uint32(a.data), nil
-}
-
-// cString returns the text up to the first NUL.
-func cString(b []byte) string {
-	for i, c := range b {
-		if c == 0 {
-			return string(b[:i])
-		}
-	}
-	return string(b)
 }

@@ -1,10 +1,10 @@
 package kernel
 
 import (
-	"encoding/binary"
 	"slices"
 	"strings"
 
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"nfsync.dev/nfsync/internal/nf"
@@ -28,9 +28,9 @@ func conntrackHook(m *nf.Modules) (name string, listed bool) {
 	if err != nil {
 		return "", false
 	}
-	defer conn.close()
+	defer conn.Close()
 	for _, family := range []uint8{unix.NFPROTO_IPV4, unix.NFPROTO_IPV6, unix.NFPROTO_BRIDGE} {
-		hooks, err := conn.hooks(family, prerouting)
+		hooks, err := conn.preroutingHooks(family)
 		if err != nil {
 			return "", false
 		}
@@ -41,9 +41,6 @@ func conntrackHook(m *nf.Modules) (name string, listed bool) {
 	return "", true
 }
 
-// prerouting is NF_INET_PRE_ROUTING and NF_BR_PRE_ROUTING.
-const prerouting = 0
-
 // isConntrackHook reports whether a hook function is one of conntrack: ipv4_conntrack_in,
 // ipv6_conntrack_in (nf_conntrack_proto.c) or nf_ct_bridge_pre (nf_conntrack_bridge.c),
 // all below net/. Those that reassemble fragments, ipv4_conntrack_defrag and ipv6_defrag,
@@ -53,14 +50,11 @@ func isConntrackHook(function string) bool {
 		(strings.Contains(function, "conntrack") || strings.HasPrefix(function, "nf_ct_"))
 }
 
-// hooks returns the names of the functions registered at one hook, in their order. A name
-// is empty if the kernel has no kallsyms.
-func (n nfnetlink) hooks(family uint8, number uint32) ([]string, error) {
-	var attr [8]byte
-	binary.NativeEndian.PutUint16(attr[0:], uint16(len(attr)))
-	binary.NativeEndian.PutUint16(attr[2:], nfnlaHookHooknum)
-	binary.BigEndian.PutUint32(attr[4:], number)
-	answers, err := n.dump(unix.NFNL_SUBSYS_HOOK, nfnlMsgHookGet, family, attr[:])
+// preroutingHooks returns the names of the functions that are registered at prerouting, in
+// their order. A name is empty if the kernel has no kallsyms.
+func (n nfnetlink) preroutingHooks(family uint8) ([]string, error) {
+	const prerouting = 0 // NF_INET_PRE_ROUTING and NF_BR_PRE_ROUTING
+	answers, err := n.ask(netlink.Dump, unix.NFNL_SUBSYS_HOOK, nfnlMsgHookGet, family, numberAttribute(nfnlaHookHooknum, prerouting))
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"nfsync.dev/nfsync/internal/nf"
@@ -38,11 +39,11 @@ var nftFamilies = map[uint8]string{
 // nftHooks are the hooks of a family by number (enum nf_inet_hooks and
 // nf_dev_hooks in linux/netfilter.h; linux/netfilter_arp.h), as nft(8) writes
 // them.
-func nftHooks(family uint8) []string {
+func nftHooks(family string) []string {
 	switch family {
-	case unix.NFPROTO_NETDEV:
+	case "netdev":
 		return []string{"ingress", "egress"}
-	case unix.NFPROTO_ARP:
+	case "arp":
 		return []string{"input", "output", "forward"}
 	}
 	return []string{"prerouting", "input", "forward", "output", "postrouting", "ingress"}
@@ -81,7 +82,7 @@ func dumpNftables() (nftDump, error) {
 	if err != nil {
 		return d, err
 	}
-	defer conn.close()
+	defer conn.Close()
 	before, err := conn.generation()
 	if err == nil {
 		err = awaitCommit()
@@ -101,7 +102,7 @@ func dumpNftables() (nftDump, error) {
 		{unix.NFT_MSG_GETOBJ, true, &d.objects},          // Linux 4.10
 		{unix.NFT_MSG_GETFLOWTABLE, true, &d.flowtables}, // Linux 4.16
 	} {
-		*part.list, err = conn.dump(unix.NFNL_SUBSYS_NFTABLES, part.message, unix.NFPROTO_UNSPEC, nil)
+		*part.list, err = conn.ask(netlink.Dump, unix.NFNL_SUBSYS_NFTABLES, part.message, unix.NFPROTO_UNSPEC, nil)
 		if part.later && errors.Is(err, unix.EINVAL) {
 			err = nil // nfnetlink does not have the message: there are none of these
 		}
@@ -128,31 +129,28 @@ func awaitCommit() error {
 	if err != nil {
 		return err
 	}
-	defer conn.close()
+	defer conn.Close()
 	return conn.beginBatch(unix.NFNL_SUBSYS_NFTABLES, math.MaxUint32)
 }
 
 // generation returns the number that each change of the ruleset increments; 0 before
 // Linux 3.18, which does not have it.
 func (n nfnetlink) generation() (uint32, error) {
-	answers, err := n.get(unix.NFNL_SUBSYS_NFTABLES, unix.NFT_MSG_GETGEN)
+	answers, err := n.ask(0, unix.NFNL_SUBSYS_NFTABLES, unix.NFT_MSG_GETGEN, unix.AF_UNSPEC, nil)
 	if errors.Is(err, unix.EINVAL) {
 		return 0, nil
 	}
 	if err != nil {
 		return 0, err
 	}
-	for _, answer := range answers {
-		for a, err := range attributes(answer.attributes) {
-			if err != nil {
-				return 0, err
-			}
-			if a.kind == unix.NFTA_GEN_ID {
-				return a.number()
-			}
-		}
+	if len(answers) == 0 {
+		return 0, errMalformed
 	}
-	return 0, errMalformed
+	f, err := parseFields(answers[0].attributes, unix.NFTA_GEN_ID)
+	if err != nil {
+		return 0, err
+	}
+	return f[0].number()
 }
 
 // nftID names a table: its name is unique in its family.
@@ -180,18 +178,18 @@ func (d nftDump) parse() ([]nf.Table, error) {
 		tables[id] = &nftTable{nf.Table{Backend: nf.BackendNft, Family: familyName(m.family), Name: id.name}, uses{}}
 	}
 	for _, part := range []struct {
-		list  []nfMessage
-		table uint16 // the attribute that names the table
-		parse func(t *nftTable, m nfMessage) error
+		list   []nfMessage
+		fields []uint16 // the attributes to parse; the first names the table
+		add    func(t *nftTable, f []attribute) error
 	}{
-		{d.chains, unix.NFTA_CHAIN_TABLE, parseNftChain},
-		{d.rules, unix.NFTA_RULE_TABLE, parseNftRule},
-		{d.sets, unix.NFTA_SET_TABLE, parseNftSet},
-		{d.objects, unix.NFTA_OBJ_TABLE, parseNftObject},
-		{d.flowtables, nftaFlowtableTable, parseNftFlowtable},
+		{d.chains, []uint16{unix.NFTA_CHAIN_TABLE, unix.NFTA_CHAIN_NAME, unix.NFTA_CHAIN_HOOK, unix.NFTA_CHAIN_POLICY}, addNftChain},
+		{d.rules, []uint16{unix.NFTA_RULE_TABLE, unix.NFTA_RULE_CHAIN, unix.NFTA_RULE_EXPRESSIONS}, addNftRule},
+		{d.sets, []uint16{unix.NFTA_SET_TABLE, unix.NFTA_SET_NAME, nftaSetExpr, nftaSetExpressions}, addNftSet},
+		{d.objects, []uint16{unix.NFTA_OBJ_TABLE, unix.NFTA_OBJ_NAME, unix.NFTA_OBJ_TYPE}, addNftObject},
+		{d.flowtables, []uint16{nftaFlowtableTable, nftaFlowtableName}, addNftFlowtable},
 	} {
 		for _, m := range part.list {
-			f, err := parseFields(m.attributes, part.table)
+			f, err := parseFields(m.attributes, part.fields...)
 			if err != nil {
 				return nil, err
 			}
@@ -199,7 +197,7 @@ func (d nftDump) parse() ([]nf.Table, error) {
 			if !ok {
 				return nil, errInterrupted
 			}
-			if err := part.parse(t, m); err != nil {
+			if err := part.add(t, f[1:]); err != nil {
 				return nil, err
 			}
 		}
@@ -223,27 +221,9 @@ func familyName(family uint8) string {
 	return fmt.Sprintf("family %d", family)
 }
 
-// parseFields returns attributes by kind; a missing one has no data.
-func parseFields(b []byte, kinds ...uint16) ([]attribute, error) {
-	found := make([]attribute, len(kinds))
-	for a, err := range attributes(b) {
-		if err != nil {
-			return nil, err
-		}
-		if i := slices.Index(kinds, a.kind); i >= 0 {
-			found[i] = a
-		}
-	}
-	return found, nil
-}
-
-// parseNftChain adds the chain to the guards if it is a base chain with another policy
-// than accept.
-func parseNftChain(t *nftTable, m nfMessage) error {
-	f, err := parseFields(m.attributes, unix.NFTA_CHAIN_NAME, unix.NFTA_CHAIN_HOOK, unix.NFTA_CHAIN_POLICY)
-	if err != nil {
-		return err
-	}
+// addNftChain adds the chain to the guards if it is a base chain with another policy than
+// accept.
+func addNftChain(t *nftTable, f []attribute) error {
 	name, hook, policy := f[0], f[1], f[2]
 	if hook.data == nil || policy.data == nil {
 		return nil
@@ -260,7 +240,7 @@ func parseNftChain(t *nftTable, m nfMessage) error {
 		return err
 	}
 	hookName := fmt.Sprintf("hook %d", number)
-	if hooks := nftHooks(m.family); int64(number) < int64(len(hooks)) {
+	if hooks := nftHooks(t.Family); int64(number) < int64(len(hooks)) {
 		hookName = hooks[number]
 	}
 	t.Guards = append(t.Guards, guard(name.text(), hookName))
@@ -273,65 +253,46 @@ const (
 	nfRepeat = 4 // NF_REPEAT, which stands for the return of x_tables
 )
 
-func parseNftRule(t *nftTable, m nfMessage) error {
-	f, err := parseFields(m.attributes, unix.NFTA_RULE_CHAIN, unix.NFTA_RULE_EXPRESSIONS)
-	if err != nil {
-		return err
-	}
+func addNftRule(t *nftTable, f []attribute) error {
 	needs, err := parseExpressions(f[1].data)
-	if err != nil {
-		return err
-	}
 	t.Rules++
 	t.uses.add(f[0].text(), needs)
-	return nil
+	return err
 }
 
-// parseNftSet adds the expressions that every element of a set has.
-func parseNftSet(t *nftTable, m nfMessage) error {
-	f, err := parseFields(m.attributes, unix.NFTA_SET_NAME, nftaSetExpr, nftaSetExpressions)
-	if err != nil {
-		return err
-	}
+// addNftSet adds the expressions that every element of a set has.
+func addNftSet(t *nftTable, f []attribute) error {
 	needs, err := parseNested(f[1].data, f[2].data)
 	t.uses.add("set "+f[0].text(), needs)
 	return err
 }
 
-func parseNftObject(t *nftTable, m nfMessage) error {
-	f, err := parseFields(m.attributes, unix.NFTA_OBJ_NAME, unix.NFTA_OBJ_TYPE)
-	if err != nil {
-		return err
-	}
+func addNftObject(t *nftTable, f []attribute) error {
 	kind, err := f[1].number()
 	t.uses.add("object "+f[0].text(), objectNeeds(kind))
 	return err
 }
 
 func objectNeeds(kind uint32) []need {
-	name, ok := nftObjects[kind]
-	if !ok {
-		return nil
+	if name, ok := nftObjects[kind]; ok {
+		return []need{{nf.LevelStateful, name}}
 	}
-	return []need{{nf.LevelStateful, name}}
+	return nil
 }
 
-func parseNftFlowtable(t *nftTable, m nfMessage) error {
-	f, err := parseFields(m.attributes, nftaFlowtableName)
-	if err != nil {
-		return err
-	}
+func addNftFlowtable(t *nftTable, f []attribute) error {
 	t.uses.add("flowtable "+f[0].text(), []need{{nf.LevelStateful, "flowtable"}})
 	return nil
 }
 
 // parseExpressions returns what a list of expressions needs (NFTA_LIST_ELEM).
 func parseExpressions(b []byte) ([]need, error) {
+	list, err := attributes(b)
+	if err != nil {
+		return nil, err
+	}
 	var needs []need
-	for a, err := range attributes(b) {
-		if err != nil {
-			return nil, err
-		}
+	for _, a := range list {
 		if a.kind != unix.NFTA_LIST_ELEM {
 			continue
 		}

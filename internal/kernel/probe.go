@@ -111,8 +111,8 @@ func askHookList() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer conn.close()
-	_, err = conn.hooks(unix.NFPROTO_IPV4, prerouting)
+	defer conn.Close()
+	_, err = conn.preroutingHooks(unix.NFPROTO_IPV4)
 	return "", err
 }
 

@@ -497,7 +497,7 @@ func TestAwaitCommit(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer conn.close()
+		defer conn.Close()
 		before, err := conn.generation()
 		if err != nil || before == 0 {
 			t.Fatalf("generation %d, %v", before, err)
@@ -505,7 +505,7 @@ func TestAwaitCommit(t *testing.T) {
 		if err := conn.beginBatch(unix.NFNL_SUBSYS_NFTABLES, math.MaxUint32); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := conn.conn.Receive(); !errors.Is(err, unix.ERESTART) {
+		if _, err := conn.Receive(); !errors.Is(err, unix.ERESTART) {
 			t.Errorf("the kernel answers %v, want %v", err, unix.ERESTART)
 		}
 		if err := awaitCommit(); err != nil {

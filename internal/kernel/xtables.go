@@ -198,7 +198,7 @@ func (f xtFamily) parse(name string, info, entries []byte) (nf.Table, error) {
 		}
 		switch i := slices.Index(hooks.end, at); {
 		case r.target == xtError:
-			chain, user = cString(r.info), true
+			chain, user = unix.ByteSliceToString(r.info), true
 		case i >= 0:
 			if r.target != xtStandard || r.verdict != xtAccept {
 				t.Guards = append(t.Guards, guard(f.hooks[i], strings.ToLower(f.hooks[i])))
@@ -272,5 +272,5 @@ func parseXtHeader(b []byte) (xtPart, error) {
 		return xtPart{}, errMalformed
 	}
 	// The last byte of the header is the revision, no part of the name.
-	return xtPart{size, cString(b[xtHeaderName : xtHeader-1]), b[xtHeader:size]}, nil
+	return xtPart{size, unix.ByteSliceToString(b[xtHeaderName : xtHeader-1]), b[xtHeader:size]}, nil
 }
