@@ -2,7 +2,6 @@ package kernel
 
 import (
 	"fmt"
-	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -20,11 +19,11 @@ func (fs FS) Identity() (bootID string, k nf.Kernel, nodeName string, err error)
 	}
 	k = nf.Kernel{Release: unix.ByteSliceToString(u.Release[:]), Machine: unix.ByteSliceToString(u.Machine[:])}
 	nodeName = unix.ByteSliceToString(u.Nodename[:])
-	data, err := readFile(fs.proc("sys/kernel/random/boot_id"))
+	bootID, err = readString(fs.proc("sys/kernel/random/boot_id"))
 	if err != nil {
 		return "", k, nodeName, fmt.Errorf("cannot read the boot id: %w", err)
 	}
-	return strings.TrimSpace(string(data)), k, nodeName, nil
+	return bootID, k, nodeName, nil
 }
 
 // NetnsID returns the id of an open network namespace, by the ioctl NS_GET_ID

@@ -98,17 +98,13 @@ func parameterString(path string, params map[string]string) (string, error) {
 	if len(params) == 0 {
 		return "", nil
 	}
-	data, err := readModule(path)
+	known, err := offers(path)
 	if err != nil {
 		return "", err
 	}
-	offers, err := moduleParameters(data)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", path, err)
-	}
 	var words []string
 	for _, name := range slices.Sorted(maps.Keys(params)) {
-		if offers != nil && !slices.Contains(offers, nf.NormalizeModule(name)) {
+		if known != nil && !slices.Contains(known, nf.NormalizeModule(name)) {
 			return "", fmt.Errorf("it has no parameter %s", name)
 		}
 		value := params[name]

@@ -22,36 +22,34 @@ func (fs FS) explainLive(err error) error {
 	return err
 }
 
-// explainInit explains an error of finit_module(2), by its manual page and load_module
-// in kernel/module/main.c.
+// initErrors has the meanings of the errors of finit_module(2), by its manual page and
+// load_module in kernel/module/main.c.
+var initErrors = map[unix.Errno]string{
+	unix.ENOEXEC:      "its file is damaged, or was built for another kernel",
+	unix.ENOKEY:       "it is signed with a key that the kernel does not know, or not signed at all",
+	unix.EKEYREJECTED: "the kernel rejects its signature",
+	unix.EKEYEXPIRED:  "the key of its signature has expired",
+	unix.EKEYREVOKED:  "the key of its signature is revoked",
+	unix.EBADMSG:      "its signature is damaged",
+	unix.ENOENT:       "no loaded module has a symbol that it uses; the kernel's log names the symbol",
+	unix.ENOSYS:       "the kernel has no module support",
+	unix.EINVAL:       "the kernel refuses a parameter's value, or the file",
+	unix.ERANGE:       "the kernel refuses a parameter's value",
+	unix.ENODEV:       "it finds no device for it",
+	unix.EBUSY:        "it is being loaded or unloaded at this moment",
+	unix.ENOMEM:       "the kernel has no memory for it",
+}
+
+// explainInit explains an error of finit_module(2).
 func (fs FS) explainInit(module string, err error) error {
-	var path *os.PathError
-	if errors.As(err, &path) {
-		return err // of the file, not of the kernel
+	if _, ofFile := errors.AsType[*os.PathError](err); ofFile {
+		return err
 	}
-	for _, e := range []struct {
-		errno   unix.Errno
-		meaning string
-	}{
-		{unix.ENOEXEC, "its file is damaged, or was built for another kernel"},
-		{unix.ENOKEY, "it is signed with a key that the kernel does not know, or not signed at all"},
-		{unix.EKEYREJECTED, "the kernel rejects its signature"},
-		{unix.EKEYEXPIRED, "the key of its signature has expired"},
-		{unix.EKEYREVOKED, "the key of its signature is revoked"},
-		{unix.EBADMSG, "its signature is damaged"},
-		{unix.ENOENT, "no loaded module has a symbol that it uses; the kernel's log names the symbol"},
-		{unix.ENOSYS, "the kernel has no module support"},
-		{unix.EINVAL, "the kernel refuses a parameter's value, or the file"},
-		{unix.ERANGE, "the kernel refuses a parameter's value"},
-		{unix.ENODEV, "it finds no device for it"},
-		{unix.EBUSY, "it is being loaded or unloaded at this moment"},
-		{unix.ENOMEM, "the kernel has no memory for it"},
-	} {
-		if errors.Is(err, e.errno) {
-			return explained(e.meaning, err)
-		}
+	errno, _ := errors.AsType[unix.Errno](err)
+	if meaning, ok := initErrors[errno]; ok {
+		return explained(meaning, err)
 	}
-	if errors.Is(err, unix.EPERM) {
+	if errno == unix.EPERM {
 		return explained(fs.whyNotPermitted(module), err)
 	}
 	return err

@@ -5,6 +5,7 @@ import (
 	"debug/elf"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -45,13 +46,22 @@ func moduleParameters(file []byte) (names []string, err error) {
 			known[nf.NormalizeModule(name)] = true
 		}
 	}
-	names = []string{} // not nil: a module without parameters is known to take none
-	for name := range known {
-		if isName(name) {
-			names = append(names, name)
-		}
-	}
+	maps.DeleteFunc(known, func(name string, _ bool) bool { return !isName(name) })
+	names = slices.AppendSeq([]string{}, maps.Keys(known)) // not nil: a module without parameters is known to take none
 	slices.Sort(names)
+	return names, nil
+}
+
+// offers lists the parameters that the file of a module offers; nil if that is unknown.
+func offers(path string) ([]string, error) {
+	data, err := readModule(path)
+	if err != nil {
+		return nil, err
+	}
+	names, err := moduleParameters(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
 	return names, nil
 }
 
@@ -61,14 +71,7 @@ func (inv *inventory) takes(name string) []string {
 	if !ok {
 		return nil
 	}
-	data, err := readModule(inv.tree.path(file))
-	if err != nil {
-		return nil
-	}
-	names, err := moduleParameters(data)
-	if err != nil {
-		return nil
-	}
+	names, _ := offers(inv.tree.path(file))
 	return names
 }
 

@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"path"
 	"slices"
 	"strings"
 
@@ -24,15 +23,13 @@ type modprobeRule struct {
 func (fs FS) modprobeRules() []modprobeRule {
 	var rules []modprobeRule
 	for _, file := range fs.confFiles("modprobe.d") {
-		// modprobe(8) too ignores a file that it cannot read.
-		if data, err := fs.readConf(file); err == nil && file != modprobeConf {
+		if file != modprobeConf {
+			data, _ := fs.readConf(file) // modprobe(8) too ignores a file that it cannot read
 			rules = append(rules, parseModprobeConf(data, "/"+file)...)
 		}
 	}
-	if data, err := readFile(fs.proc("cmdline")); err == nil {
-		rules = append(rules, parseCmdline(data)...)
-	}
-	return rules
+	data, _ := readFile(fs.proc("cmdline"))
+	return append(rules, parseCmdline(data)...)
 }
 
 // parseModprobeConf reads options, blacklist and install lines. A line that ends with a
@@ -144,8 +141,7 @@ func (r modprobeRule) bars(module string) bool {
 	case "blacklist", modprobeBlacklist, kernelBlacklist:
 		return r.module == module
 	case "install":
-		match, _ := path.Match(r.module, module)
-		return match
+		return matches(r.module, module)
 	}
 	return false
 }

@@ -44,24 +44,16 @@ func (t *tree) isNetfilter(name string) bool {
 // modulesTree reads the tree of the running kernel.
 func (fs FS) modulesTree() tree {
 	t := tree{dir: fs.root("lib/modules", fs.release())}
-	if data, err := readFile(t.file("modules.dep")); err != nil {
-		t.depErr = err
-	} else {
-		var damaged int
-		t.files, damaged = parseDep(data)
-		if damaged > 0 {
-			t.depErr = fmt.Errorf("%s is damaged at line %d", t.file("modules.dep"), damaged)
-		}
+	data, err := readFile(t.file("modules.dep"))
+	files, damaged := parseDep(data)
+	t.files, t.depErr = files, err
+	if damaged > 0 {
+		t.depErr = fmt.Errorf("%s is damaged at line %d", t.file("modules.dep"), damaged)
 	}
-	if data, err := readFile(t.file("modules.builtin")); err != nil {
-		t.builtinErr = err
-	} else {
-		t.builtin = parseBuiltin(data)
-	}
-	// It may be missing: old versions of depmod(8) did not write it.
-	if data, err := readFile(t.file("modules.softdep")); err == nil {
-		t.pre = parseSoftdep(data)
-	}
+	data, t.builtinErr = readFile(t.file("modules.builtin"))
+	t.builtin = parseBuiltin(data)
+	data, _ = readFile(t.file("modules.softdep")) // old versions of depmod(8) did not write it
+	t.pre = parseSoftdep(data)
 	return t
 }
 
@@ -71,9 +63,8 @@ func (t *tree) readAliases() (map[string]string, error) {
 	aliases := map[string]string{}
 	data, err := readFile(t.file("modules.alias"))
 	parseAlias(data, aliases)
-	if data, err := readFile(t.file("modules.builtin.modinfo")); err == nil {
-		parseBuiltinAlias(data, aliases)
-	}
+	builtin, _ := readFile(t.file("modules.builtin.modinfo"))
+	parseBuiltinAlias(builtin, aliases)
 	return aliases, err
 }
 
@@ -134,15 +125,8 @@ func moduleName(path string) (string, bool) {
 
 // isName reports whether s can be the name of a module in a policy.
 func isName(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_', c == '-':
-		default:
-			return false
-		}
-	}
-	return s != ""
+	const characters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
+	return s != "" && strings.Trim(s, characters) == ""
 }
 
 // parseBuiltin reads modules.builtin: a path a line, as if each module had a file.

@@ -94,16 +94,7 @@ var nftObjects = map[uint32]string{
 // 6.18: net/netfilter/xt_*.c, each with nf_ct_netns_get (before 4.10
 // nf_ct_l3proto_try_module_get) in its check function. xt_socket.c, xt_HMARK.c
 // and xt_ipvs.c use a connection if there is one and need none.
-var xtMatches = map[string]nf.Level{
-	"cluster":   nf.LevelStateful,
-	"connbytes": nf.LevelStateful,
-	"connlabel": nf.LevelStateful,
-	"connlimit": nf.LevelStateful,
-	"connmark":  nf.LevelStateful,
-	"conntrack": nf.LevelStateful,
-	"helper":    nf.LevelStateful,
-	"state":     nf.LevelStateful,
-}
+var xtMatches = []string{"cluster", "connbytes", "connlabel", "connlimit", "connmark", "conntrack", "helper", "state"}
 
 // xtTargets are the x_tables targets that need more than stateless, of Linux
 // 3.10 to 6.18: net/netfilter/xt_*.c, net/ipv4/netfilter/ipt_*.c and
@@ -130,25 +121,24 @@ const targetCT = "CT"
 const xtCTNotrack = 1
 
 // matchNeeds returns what an x_tables match needs.
-func matchNeeds(name string) []need { return xtNeeds(xtMatches, "match", name) }
+func matchNeeds(name string) []need {
+	level := nf.LevelStateless
+	if slices.Contains(xtMatches, name) {
+		level = nf.LevelStateful
+	}
+	return []need{{level, "xt match " + name}}
+}
 
 // targetNeeds returns what an x_tables target needs. iptables writes -j NOTRACK as
 // the target CT with a flag; the kernel then does not track
 // (xt_ct_tg_check in net/netfilter/xt_CT.c).
 func targetNeeds(name string, info []byte) []need {
-	if name == targetCT && len(info) >= 2 && binary.NativeEndian.Uint16(info)&xtCTNotrack != 0 {
-		return xtNeeds(nil, "target", name)
-	}
 	if name == xtStandard || name == xtError { // of x_tables itself
 		return nil
 	}
-	return xtNeeds(xtTargets, "target", name)
-}
-
-func xtNeeds(levels map[string]nf.Level, kind, name string) []need {
-	level, ok := levels[name]
-	if !ok {
+	level, ok := xtTargets[name]
+	if !ok || name == targetCT && len(info) >= 2 && binary.NativeEndian.Uint16(info)&xtCTNotrack != 0 {
 		level = nf.LevelStateless
 	}
-	return []need{{level, "xt " + kind + " " + name}}
+	return []need{{level, "xt target " + name}}
 }
