@@ -33,6 +33,10 @@ func EnterIf(path string, check func(Identity) error, f func() error) error {
 		return err
 	}
 	defer unix.Close(fd)
+	return enterIf(fd, check, f)
+}
+
+func enterIf(fd int, check func(Identity) error, f func() error) error {
 	id, err := identifyFD(fd)
 	if err == nil {
 		err = check(id)
@@ -59,25 +63,23 @@ func Create(path string) error {
 	return nil
 }
 
-// visit is one call of a function in a namespace, and how it ended.
-type visit struct {
-	err      error
-	panicked any
-	returned bool // neither panic nor Goexit
-}
-
 // enterFD runs f in the network namespace of an open file. It passes on a panic and Goexit.
 func enterFD(fd int, f func() error) error {
-	var v visit
-	onThread(func() { v.run(fd, f) })
+	var err error
+	var panicked any
+	returned := false // neither panic nor Goexit
+	onThread(func() {
+		defer func() { panicked = recover() }()
+		err = visit(fd, f)
+		returned = true
+	})
 	switch {
-	case v.returned:
-		return v.err
-	case v.panicked != nil:
-		panic(v.panicked)
+	case panicked != nil:
+		panic(panicked)
+	case !returned:
+		runtime.Goexit()
 	}
-	runtime.Goexit()
-	return nil
+	return err
 }
 
 // onThread runs a function in a new goroutine that is locked to a thread other than the
@@ -99,37 +101,29 @@ func onThread(run func()) {
 	<-done
 }
 
-// run enters the namespace, calls f and leaves the namespace. The deferred calls also run on a panic
-// and on Goexit.
-func (v *visit) run(fd int, f func() error) {
-	home, err := openOwn()
+// visit enters the namespace, calls f and leaves the namespace, also on a panic and on Goexit.
+func visit(fd int, f func() error) error {
+	home, err := openFile(ownPath())
 	if err != nil {
 		runtime.UnlockOSThread()
-		v.err, v.returned = err, true
-		return
+		return err
 	}
 	defer unix.Close(home)
-	defer func() { v.panicked = recover() }()
 	if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
 		runtime.UnlockOSThread()
-		v.err, v.returned = fmt.Errorf("cannot enter the network namespace: %w", err), true
-		return
+		return fmt.Errorf("cannot enter the network namespace: %w", err)
 	}
 	defer func() {
 		if unix.Setns(home, unix.CLONE_NEWNET) == nil {
 			runtime.UnlockOSThread()
 		}
 	}()
-	v.err = f()
-	v.returned = true
+	return f()
 }
 
 // ownPath returns the file of the calling thread's network namespace. proc(5) has
 // thread-self since Linux 3.17.
 func ownPath() string { return fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()) }
-
-// openOwn opens the network namespace of the calling thread, which must be locked.
-func openOwn() (int, error) { return openFile(ownPath()) }
 
 // openFile opens the file of a namespace. Opening another kind of file does not block.
 func openFile(path string) (int, error) {

@@ -113,14 +113,12 @@ func (r Runtime) identifyAll(ctx context.Context, files []fs.DirEntry) ([]entry,
 	return found, nil
 }
 
-func (e entry) isNone() bool {
-	var none notANamespace
-	return errors.As(e.err, &none)
-}
+// none returns why the file is not a network namespace, and whether it is none.
+func (e entry) none() (notANamespace, bool) { return errors.AsType[notANamespace](e.err) }
 
 func (e entry) isPlain() bool {
-	var none notANamespace
-	return errors.As(e.err, &none) && none.plain
+	none, _ := e.none()
+	return none.plain
 }
 
 // isFresh reports whether a file was created or changed less than fresh ago.
@@ -131,16 +129,13 @@ func (r Runtime) isFresh(name string) bool {
 
 // identify identifies the namespace that a file of the directory names.
 func (r Runtime) identify(name string) entry {
-	e := entry{name: name}
-	path := filepath.Join(r.Dir, name)
-	fd, err := openNamespace(path)
+	fd, err := openNamespace(filepath.Join(r.Dir, name))
 	if err != nil {
-		e.err = err
-		return e
+		return entry{name: name, err: err}
 	}
 	defer unix.Close(fd)
-	e.id, e.err = identifyFD(fd)
-	return e
+	id, err := identifyFD(fd)
+	return entry{name, id, err}
 }
 
 // openNamespace opens the file of a network namespace. It opens no other kind of file, such
@@ -181,13 +176,10 @@ func statError(path string, err error) error {
 // privileges.
 func checkType(fd int) error {
 	kind, err := unix.IoctlRetInt(fd, unix.NS_GET_NSTYPE)
-	if err == nil && kind == unix.CLONE_NEWNET {
-		return nil
-	}
-	if err == nil {
+	if err == nil && kind != unix.CLONE_NEWNET {
 		return notANamespace{why: "is a namespace of another type"}
 	}
-	if err := enterFD(fd, func() error { return nil }); errors.Is(err, unix.EINVAL) {
+	if err != nil && errors.Is(enterFD(fd, func() error { return nil }), unix.EINVAL) {
 		return notANamespace{why: "is not a network namespace"}
 	}
 	return nil
@@ -203,12 +195,15 @@ func (r Runtime) toContainers(found []entry, exclude []Identity) ([]nf.Container
 	warn := func(code string, e entry, what string) {
 		warnings = append(warnings, nf.Warning{Code: code, Target: nf.Node, Message: filepath.Join(r.Dir, e.name) + " " + what})
 	}
-	for _, e := range invalidNamesLast(found) {
+	invalid := slices.DeleteFunc(slices.Clone(found), entry.hasValidName)
+	valid := slices.DeleteFunc(found, func(e entry) bool { return !e.hasValidName() })
+	for _, e := range slices.Concat(valid, invalid) {
 		i, known := first[e.id]
+		none, isNone := e.none()
 		switch {
 		case errors.Is(e.err, fs.ErrNotExist):
-		case e.isNone():
-			warn(nf.WarnNotANamespace, e, e.err.Error()+": it is left alone")
+		case isNone:
+			warn(nf.WarnNotANamespace, e, none.why+": it is left alone")
 		case e.err != nil && e.hasValidName():
 			containers = append(containers, r.container(e))
 		case slices.Contains(exclude, e.id):
@@ -230,19 +225,6 @@ func (r Runtime) toContainers(found []entry, exclude []Identity) ([]nf.Container
 }
 
 func (e entry) hasValidName() bool { return utf8.ValidString(e.name) }
-
-// invalidNamesLast returns the entries with the names that are not UTF-8 at the end.
-func invalidNamesLast(all []entry) []entry {
-	var list, last []entry
-	for _, e := range all {
-		if e.hasValidName() {
-			list = append(list, e)
-		} else {
-			last = append(last, e)
-		}
-	}
-	return append(list, last...)
-}
 
 // container returns the container of an entry.
 func (r Runtime) container(e entry) nf.Container {
@@ -266,20 +248,17 @@ func (r Runtime) Enter(id, instance string, f func() error) error {
 	}
 	path := filepath.Join(r.Dir, id)
 	fd, err := openNamespace(path)
-	var none notANamespace
-	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.As(err, &none):
+	if _, none := errors.AsType[notANamespace](err); none || errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("cannot enter %s: %w: %w", path, nf.ErrGone, fs.ErrNotExist)
-	case err != nil:
-		return err
 	}
-	defer unix.Close(fd)
-	now, err := identifyFD(fd)
 	if err != nil {
 		return err
 	}
-	if r.instance(now) != instance {
-		return fmt.Errorf("cannot enter %s: it now names another network namespace: %w", path, nf.ErrGone)
-	}
-	return enterFD(fd, f)
+	defer unix.Close(fd)
+	return enterIf(fd, func(now Identity) error {
+		if r.instance(now) != instance {
+			return fmt.Errorf("cannot enter %s: it now names another network namespace: %w", path, nf.ErrGone)
+		}
+		return nil
+	}, f)
 }
