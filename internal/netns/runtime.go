@@ -41,10 +41,7 @@ type Runtime struct {
 // meanwhile.
 func (r Runtime) List(ctx context.Context, exclude []Identity) ([]nf.Container, []nf.Warning, error) {
 	entries, err := os.ReadDir(r.Dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return []nf.Container{}, nil, nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, fmt.Errorf("cannot list network namespaces: %w", err)
 	}
 	entries = slices.DeleteFunc(entries, r.isClaimed)
@@ -208,8 +205,7 @@ func (r Runtime) toContainers(found []entry, exclude []Identity) ([]nf.Container
 			containers = append(containers, r.container(e))
 		case slices.Contains(exclude, e.id):
 			warn(nf.WarnNodeNamespace, e, "names the node's own network namespace: it is not a container")
-		case slices.Contains(r.Claimed, e.id):
-		case known && !e.hasValidName():
+		case slices.Contains(r.Claimed, e.id), known && !e.hasValidName():
 		case !e.hasValidName():
 			e.err = errors.New("its name is not UTF-8")
 			e.name = strings.Trim(strconv.Quote(e.name), `"`)
