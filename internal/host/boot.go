@@ -39,24 +39,20 @@ func (m *Machine) observeBoot(s *nf.Snapshot) {
 		s.Warnings = append(s.Warnings, leftoverWarnings(s, k, v)...)
 	}
 	declared := m.cfg.FS.Declared()
-	for _, k := range declared.Keys() {
-		if _, isModule := k.Module(); !isModule {
-			s.Host.SetFact(s.Host.Fact(k))
-		}
-	}
-	for i := range s.Host.Facts {
-		f := &s.Host.Facts[i]
-		f.Declared = declared.Of(f.Key)
-	}
 	for i := range s.Modules.List {
 		f := &s.Modules.List[i]
 		f.Declared = declared.Of(nf.ModuleKey(f.Name))
 	}
 	for _, k := range declared.Keys() {
-		name, isModule := k.Module()
-		if f, ok := s.Modules.Find(name); isModule && ok && f.Name != name { // an alias
+		if name, isModule := k.Module(); !isModule {
+			s.Host.SetFact(s.Host.Fact(k))
+		} else if f, ok := s.Modules.Find(name); ok && f.Name != name { // an alias
 			f.Declared = append(f.Declared, declared.Of(k)...)
 		}
+	}
+	for i := range s.Host.Facts {
+		f := &s.Host.Facts[i]
+		f.Declared = declared.Of(f.Key)
 	}
 }
 

@@ -65,18 +65,18 @@ func (m *Machine) List(ctx context.Context) (nf.Snapshot, error) {
 		Node: nf.NodeIdentity{Name: cmp.Or(m.cfg.NodeName, name), Labels: maps.Clone(m.cfg.Labels)}, BootID: bootID, Kernel: release,
 		Host: nf.Namespace{Facts: []nf.Fact{}}, Containers: []nf.Container{}, Warnings: []nf.Warning{}}
 	s.Modules.List = []nf.ModuleFact{}
-	own, err := m.nodeNamespaces()
+	vz, err := m.vz(bootID)
 	if err != nil {
 		return nf.Snapshot{}, err
 	}
-	if len(own) == 0 {
+	if len(vz.NodeNamespaces) == 0 {
 		deny(&s.Capabilities, "nfsync is not in the node's network namespace: it is not in the initial one, and --node-netns names no other")
 	}
-	claimed, err := m.listVZ(ctx, &s)
+	claimed, err := m.listVZ(ctx, &s, vz)
 	if err != nil {
 		return nf.Snapshot{}, err
 	}
-	if err := m.listNetns(ctx, &s, own, claimed); err != nil {
+	if err := m.listNetns(ctx, &s, vz.NodeNamespaces, claimed); err != nil {
 		return nf.Snapshot{}, err
 	}
 	s.AddKeepers()
@@ -86,14 +86,19 @@ func (m *Machine) List(ctx context.Context) (nf.Snapshot, error) {
 	return s, nil
 }
 
-// listNetns lists the named namespaces that no other runtime claims. They come
-// first, because the containers are sorted by runtime.
-func (m *Machine) listNetns(ctx context.Context, s *nf.Snapshot, own []netns.Identity, claimed claims) error {
+// listNetns lists the named namespaces that are not claimed for the containers of s, which
+// are Virtuozzo's. The link of a container of Virtuozzo is named by its CTID
+// (lib/env_nsops.c of libvzctl). The named namespaces come first, because the containers are
+// sorted by runtime.
+func (m *Machine) listNetns(ctx context.Context, s *nf.Snapshot, own, claimed []netns.Identity) error {
 	if !m.enabled(nf.RuntimeNetns) {
 		return nil
 	}
 	runtime := m.netns(s.BootID)
-	runtime.Claimed, runtime.ClaimedLinks = claimed.namespaces, claimed.links
+	runtime.Claimed = claimed
+	for _, c := range s.Containers {
+		runtime.ClaimedLinks = append(runtime.ClaimedLinks, c.ID)
+	}
 	containers, warnings, err := runtime.List(ctx, own)
 	switch {
 	case ctx.Err() != nil:

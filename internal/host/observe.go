@@ -77,25 +77,21 @@ func (m *Machine) each(ctx context.Context, containers []nf.Container, f func(ke
 // observeNode reads the capabilities of the kernel and the node's own namespace.
 // The capabilities that List has found, and the keepers, stay.
 func (m *Machine) observeNode(s *nf.Snapshot) {
-	listed := s.Capabilities
-	probe := func() {
-		s.Capabilities = m.cfg.FS.Capabilities(&s.Modules)
-		s.Capabilities.Masks, s.Capabilities.Latches = listed.Masks, listed.Latches
-		if listed.Denied != nil {
-			s.Capabilities.Denied = listed.Denied
-		}
-	}
-	keepers := s.Host.Keepers
+	listed, keepers := s.Capabilities, s.Host.Keepers
 	err := m.inNode(func() error {
-		probe()
+		s.Capabilities = m.cfg.FS.Capabilities(&s.Modules)
 		s.Host = readNamespace(m.cfg.FS, &s.Modules, nf.Need{All: true, Rules: true, Count: true})
 		return nil
 	})
-	if err != nil {
-		probe()
+	switch {
+	case err != nil:
+		s.Capabilities = m.cfg.FS.Capabilities(&s.Modules)
 		deny(&s.Capabilities, err.Error())
 		s.Host = unknownNamespace(err.Error())
+	case listed.Denied != nil:
+		s.Capabilities.Denied = listed.Denied
 	}
+	s.Capabilities.Masks, s.Capabilities.Latches = listed.Masks, listed.Latches
 	s.Host.Keepers = keepers
 }
 
@@ -106,13 +102,9 @@ func deny(c *nf.Capabilities, why string) {
 
 // unknownNamespace returns a namespace in which every fact is unknown.
 func unknownNamespace(why string) nf.Namespace {
-	keys := []nf.Key{nf.KeyLevel, nf.KeyMax, nf.KeyBuckets, nf.KeyExpectMax}
-	for _, name := range nf.TimeoutNames() {
-		keys = append(keys, nf.TimeoutKey(name))
-	}
 	ns := nf.Namespace{Facts: []nf.Fact{}, Rules: &nf.Rules{Tables: []nf.Table{}, Unknown: why},
 		Tracking: &nf.Tracking{State: nf.TrackingUnknown, Evidence: why}, Count: nf.Unknown(why)}
-	for _, k := range keys {
+	for _, k := range append(kernel.KnownSysctls(), nf.KeyLevel) {
 		ns.SetFact(nf.Fact{Key: k, Live: nf.Unknown(why)})
 	}
 	return ns

@@ -19,40 +19,24 @@ func (m *Machine) vz(bootID string) (vz.Runtime, error) {
 // Virtuozzo returns what was found of Virtuozzo on the node. It runs nothing.
 func (c Config) Virtuozzo() vz.Found { return vz.Runtime{Root: c.VZRoot, Proc: c.FS.Proc}.Found() }
 
-// listVZ lists the containers of Virtuozzo, and returns what the netns runtime must
-// not list again.
-func (m *Machine) listVZ(ctx context.Context, s *nf.Snapshot) (claims, error) {
-	runtime, err := m.vz(s.BootID)
-	if err != nil {
-		return claims{}, err
-	}
+// listVZ lists the containers of Virtuozzo, and returns their namespaces, which the netns
+// runtime must not list again.
+func (m *Machine) listVZ(ctx context.Context, s *nf.Snapshot, runtime vz.Runtime) ([]netns.Identity, error) {
 	if !m.enabled(nf.RuntimeVZ) {
 		s.Capabilities.Latches = runtime.Latches()
-		return claims{}, nil
+		return nil, nil
 	}
 	node, err := runtime.List(ctx, runtime.Ask(ctx))
 	switch {
 	case ctx.Err() != nil:
-		return claims{}, ctx.Err()
+		return nil, ctx.Err()
 	case err != nil:
 		s.Warnings = append(s.Warnings, nf.Warning{Code: nf.WarnRuntimeBroken, Target: nf.Node, Message: err.Error()})
 	}
 	s.Capabilities.Masks, s.Capabilities.Latches = node.Masks, node.Latches
 	s.Containers = append(s.Containers, node.Containers...)
 	s.Warnings = append(s.Warnings, node.Warnings...)
-	c := claims{namespaces: node.Namespaces}
-	for _, ct := range node.Containers {
-		c.links = append(c.links, ct.ID)
-	}
-	return c, nil
-}
-
-// claims are the namespaces of a runtime's containers, and the names of its links
-// in the directory of named namespaces. The link of a container of Virtuozzo is
-// named by its CTID (lib/env_nsops.c of libvzctl).
-type claims struct {
-	namespaces []netns.Identity
-	links      []string
+	return node.Namespaces, nil
 }
 
 // refreshVZ re-reads the instance, the state and the level of a container of

@@ -34,7 +34,7 @@ func (fs FS) Sysctls(keys []nf.Key, all bool) []nf.Fact {
 		keys = append(keys, found...)
 	}
 	if all && err != nil {
-		keys = append(keys, knownSysctls()...) // so that they are unknown, not absent
+		keys = append(keys, KnownSysctls()...) // so that they are unknown, not absent
 	}
 	slices.Sort(keys)
 	keys = slices.Compact(keys)
@@ -132,8 +132,8 @@ func sysctlFile(k nf.Key) (string, bool) {
 	return name, ok && strings.HasPrefix(name, "nf_conntrack_") && !strings.Contains(name, "/")
 }
 
-// knownSysctls returns the keys that policies have names for.
-func knownSysctls() []nf.Key {
+// KnownSysctls returns the keys that policies have names for.
+func KnownSysctls() []nf.Key {
 	keys := []nf.Key{nf.KeyMax, nf.KeyBuckets, nf.KeyExpectMax}
 	for _, name := range nf.TimeoutNames() {
 		keys = append(keys, nf.TimeoutKey(name))
