@@ -43,12 +43,7 @@ type Config struct {
 type Machine struct{ cfg Config }
 
 // New returns the machine of a configuration. It reads nothing yet.
-func New(cfg Config) *Machine {
-	if cfg.NetnsDir == "" {
-		cfg.NetnsDir = netns.DefaultDir
-	}
-	return &Machine{cfg: cfg}
-}
+func New(cfg Config) *Machine { return &Machine{cfg} }
 
 // List identifies the node and its containers, and reads no facts but the levels
 // that a runtime knows. If nfsync does not know the node's network namespace, the
@@ -63,8 +58,7 @@ func (m *Machine) List(ctx context.Context) (nf.Snapshot, error) {
 	}
 	s := nf.Snapshot{APIVersion: nf.APIVersion, Kind: nf.KindNodeSnapshot, TakenAt: time.Now().UTC().Truncate(time.Second),
 		Node: nf.NodeIdentity{Name: cmp.Or(m.cfg.NodeName, name), Labels: maps.Clone(m.cfg.Labels)}, BootID: bootID, Kernel: release,
-		Host: nf.Namespace{Facts: []nf.Fact{}}, Containers: []nf.Container{}, Warnings: []nf.Warning{}}
-	s.Modules.List = []nf.ModuleFact{}
+		Modules: nf.Modules{List: []nf.ModuleFact{}}, Host: nf.Namespace{Facts: []nf.Fact{}}, Containers: []nf.Container{}, Warnings: []nf.Warning{}}
 	vz, err := m.vz(bootID)
 	if err != nil {
 		return nf.Snapshot{}, err
@@ -118,14 +112,16 @@ func (m *Machine) enabled(runtime string) bool {
 }
 
 func (m *Machine) netns(bootID string) netns.Runtime {
-	return netns.Runtime{Dir: m.cfg.NetnsDir, BootID: bootID}
+	return netns.Runtime{Dir: cmp.Or(m.cfg.NetnsDir, netns.DefaultDir), BootID: bootID}
 }
 
 // nodeNamespaces returns the network namespaces that are never a container's: the
 // one that is named as the node's, and nfsync's own if it is the initial one. If
 // there is neither, nfsync does not know the node's namespace.
 func (m *Machine) nodeNamespaces() (own []netns.Identity, err error) {
-	if m.isInInitial() {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if netns.IsInitial(m.cfg.FS.Proc) {
 		id, err := netns.Own()
 		if err != nil {
 			return nil, fmt.Errorf("cannot identify nfsync's own network namespace: %w", err)
@@ -140,13 +136,6 @@ func (m *Machine) nodeNamespaces() (own []netns.Identity, err error) {
 		own = append(own, id)
 	}
 	return own, nil
-}
-
-// isInInitial reports whether nfsync runs in the initial network namespace.
-func (m *Machine) isInInitial() bool {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	return netns.IsInitial(m.cfg.FS.Proc)
 }
 
 // inNode runs f in the node's network namespace. If that is not known, f runs in

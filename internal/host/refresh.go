@@ -99,6 +99,8 @@ func (m *Machine) refreshNode(s *nf.Snapshot, n nf.Need) error {
 	})
 }
 
+// refreshContainer returns nf.ErrGone unless the container is the instance that was
+// observed.
 func (m *Machine) refreshContainer(s *nf.Snapshot, c nf.Change) error {
 	at, err := containerOf(s, c.Target)
 	if err != nil {
@@ -109,24 +111,16 @@ func (m *Machine) refreshContainer(s *nf.Snapshot, c nf.Change) error {
 			return err
 		}
 	}
-	if err := m.refreshIdentity(s, at, c.Key); err != nil || c.Key == nf.KeyRestart {
+	if at.Runtime == nf.RuntimeVZ {
+		err = m.refreshVZ(s.BootID, at, c.Key)
+	} else if err = m.inContainer(s.BootID, at, func() error { return nil }); !isGone(err) {
+		err = nil // observeContainer meets any other error too, and records it
+	}
+	if err != nil || c.Key == nf.KeyRestart {
 		return err
 	}
 	m.observeContainer(m.cfg.FS, s, at, nf.Ask{}.Need([]nf.Key{c.Key}))
 	return nil
-}
-
-// refreshIdentity returns nf.ErrGone unless the container is the instance that was
-// observed.
-func (m *Machine) refreshIdentity(s *nf.Snapshot, at *nf.Container, k nf.Key) error {
-	if at.Runtime == nf.RuntimeVZ {
-		return m.refreshVZ(s.BootID, at, k)
-	}
-	err := m.inContainer(s.BootID, at, func() error { return nil })
-	if isGone(err) {
-		return err
-	}
-	return nil // observeContainer meets any other error too, and records it
 }
 
 // refreshAll re-reads every container. It fails unless the snapshot has all of
@@ -155,7 +149,13 @@ func (m *Machine) refreshAll(ctx context.Context, s *nf.Snapshot, n nf.Need) err
 			ended[id] = true
 			c.Namespace = nf.Namespace{Keepers: c.Keepers, Facts: []nf.Fact{}, Rules: &nf.Rules{Tables: []nf.Table{}}}
 		}
-		updateListed(c, listed)
+		c.Unobservable, c.Excluded = "", ""
+		if listed != nil {
+			c.State, c.Unobservable, c.Excluded = listed.State, listed.Unobservable, listed.Excluded
+			for _, f := range listed.Facts {
+				c.SetFact(f)
+			}
+		}
 	}
 	for _, c := range unseen {
 		if !nf.Rests(c.State) || c.Unobservable != "" {
@@ -168,17 +168,4 @@ func (m *Machine) refreshAll(ctx context.Context, s *nf.Snapshot, n nf.Need) err
 		}
 	})
 	return ctx.Err()
-}
-
-// updateListed updates what List reads of a container; listed is nil if the
-// container is not listed any more.
-func updateListed(c, listed *nf.Container) {
-	if listed == nil {
-		c.Unobservable, c.Excluded = "", ""
-		return
-	}
-	c.State, c.Unobservable, c.Excluded = listed.State, listed.Unobservable, listed.Excluded
-	for _, f := range listed.Facts {
-		c.SetFact(f)
-	}
 }

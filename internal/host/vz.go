@@ -43,13 +43,7 @@ func (m *Machine) listVZ(ctx context.Context, s *nf.Snapshot, runtime vz.Runtime
 // Virtuozzo. If the key is a restart, another instance than before is accepted:
 // nothing is known of its namespace yet. Otherwise it is nf.ErrGone.
 func (m *Machine) refreshVZ(bootID string, at *nf.Container, k nf.Key) error {
-	fresh := *at
-	fresh.Facts = slices.Clone(at.Facts)
-	fresh.Unobservable = at.Excluded // an earlier failure to read a fact may be over
-	runtime, err := m.vz(bootID)
-	if err == nil {
-		err = runtime.Refresh(&fresh)
-	}
+	fresh, _, err := m.currentVZ(bootID, at)
 	switch {
 	case isGone(err):
 		return err
@@ -67,49 +61,52 @@ func (m *Machine) refreshVZ(bootID string, at *nf.Container, k nf.Key) error {
 	return nil
 }
 
-// currentVZ returns a container of Virtuozzo as it is now, and its runtime. It
-// returns nf.ErrGone if the instance is another than that of the snapshot.
-func (m *Machine) currentVZ(s *nf.Snapshot, t nf.Target) (*nf.Container, vz.Runtime, error) {
-	runtime, err := m.vz(s.BootID)
-	if err != nil {
-		return nil, runtime, err
-	}
-	was, err := containerOf(s, t)
-	if err != nil {
-		return nil, runtime, err
-	}
+// currentVZ returns a container of Virtuozzo as it is now, and its runtime.
+func (m *Machine) currentVZ(bootID string, was *nf.Container) (nf.Container, vz.Runtime, error) {
 	now := *was
 	now.Facts = slices.Clone(was.Facts)
-	if err := runtime.Refresh(&now); err != nil {
-		return nil, runtime, err
+	now.Unobservable = was.Excluded // an earlier failure to read a fact may be over
+	runtime, err := m.vz(bootID)
+	if err == nil {
+		err = runtime.Refresh(&now)
 	}
-	if now.Instance != was.Instance {
-		return nil, runtime, fmt.Errorf("cannot change %s, which is another instance now: %w", t, nf.ErrGone)
+	return now, runtime, err
+}
+
+// changeVZ calls change with a container of Virtuozzo as it is now. It returns nf.ErrGone
+// if the instance is another than that of the snapshot.
+func (m *Machine) changeVZ(s *nf.Snapshot, t nf.Target, change func(vz.Runtime, *nf.Container) error) error {
+	was, err := containerOf(s, t)
+	if err != nil {
+		return err
 	}
-	return &now, runtime, nil
+	now, runtime, err := m.currentVZ(s.BootID, was)
+	switch {
+	case err != nil:
+		return err
+	case now.Instance != was.Instance:
+		return fmt.Errorf("cannot change %s, which is another instance now: %w", t, nf.ErrGone)
+	}
+	return change(runtime, &now)
 }
 
 // saveLevel saves the level of a container's next cold start.
 func (m *Machine) saveLevel(ctx context.Context, s *nf.Snapshot, c nf.Change) error {
-	at, runtime, err := m.currentVZ(s, c.Target)
-	if err != nil {
-		return err
-	}
-	level, ok := c.To.Level()
-	if !ok {
-		return fmt.Errorf("cannot save the level of %s: %q is no level that can be saved by name", c.Target, c.To)
-	}
-	return runtime.SaveLevel(ctx, at, level)
+	return m.changeVZ(s, c.Target, func(runtime vz.Runtime, now *nf.Container) error {
+		level, ok := c.To.Level()
+		if !ok {
+			return fmt.Errorf("cannot save the level of %s: %q is no level that can be saved by name", c.Target, c.To)
+		}
+		return runtime.SaveLevel(ctx, now, level)
+	})
 }
 
 // restart restarts a container, which must be running.
 func (m *Machine) restart(ctx context.Context, s *nf.Snapshot, t nf.Target) error {
-	at, runtime, err := m.currentVZ(s, t)
-	switch {
-	case err != nil:
-		return err
-	case at.State != nf.StateRunning:
-		return fmt.Errorf("cannot restart %s, which is %s", t, at.State)
-	}
-	return runtime.Restart(ctx, at)
+	return m.changeVZ(s, t, func(runtime vz.Runtime, now *nf.Container) error {
+		if now.State != nf.StateRunning {
+			return fmt.Errorf("cannot restart %s, which is %s", t, now.State)
+		}
+		return runtime.Restart(ctx, now)
+	})
 }
