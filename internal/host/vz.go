@@ -26,14 +26,14 @@ func (m *Machine) listVZ(ctx context.Context, s *nf.Snapshot, runtime vz.Runtime
 		s.Capabilities.Latches = runtime.Latches()
 		return nil, nil
 	}
-	node, err := runtime.List(ctx, runtime.Ask(ctx))
+	node, err := runtime.List(ctx)
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case err != nil:
 		s.Warnings = append(s.Warnings, nf.Warning{Code: nf.WarnRuntimeBroken, Target: nf.Node, Message: err.Error()})
 	}
-	s.Capabilities.Masks, s.Capabilities.Latches = node.Masks, node.Latches
+	s.Capabilities.Masks, s.Capabilities.Latches = node.Latches == nf.Yes, node.Latches
 	s.Containers = append(s.Containers, node.Containers...)
 	s.Warnings = append(s.Warnings, node.Warnings...)
 	return node.Namespaces, nil

@@ -46,15 +46,7 @@ func (r Runtime) saveLevel(ctx context.Context, c *nf.Container, level nf.Level)
 	case failed != nil:
 		return failed
 	}
-	return fmt.Errorf("%s %s exited with 0, but the saved level is %s", filepath.Base(path), args[0], describe(saved))
-}
-
-// describe returns a value, or why it is unknown.
-func describe(v nf.Value) string {
-	if v.IsUnknown() {
-		return v.Why()
-	}
-	return v.String()
+	return fmt.Errorf("%s %s exited with 0, but the saved level is %s", filepath.Base(path), args[0], cmp.Or(saved.Why(), saved.String()))
 }
 
 // readSaved reads the level in the container's configuration. It returns nf.ErrGone if the

@@ -1,6 +1,7 @@
 package vz
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"strings"
@@ -101,9 +102,6 @@ func (c conf) isTemplate() bool { return c[confType] == "template" }
 
 // private returns the container's private area on the node.
 func (c conf) private(ctid string) string {
-	path := c[confPrivate]
-	if path == "" {
-		return "/vz/private/" + ctid
-	}
+	path := cmp.Or(c[confPrivate], "/vz/private/$VEID")
 	return strings.NewReplacer("${VEID}", ctid, "$VEID", ctid).Replace(path)
 }

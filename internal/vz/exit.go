@@ -1,5 +1,7 @@
 package vz
 
+import "cmp"
+
 // exitUnknownField is the exit status of prlctl list for a field that it does not know
 // (src/PrlList.cpp of prlctl).
 const exitUnknownField = 1
@@ -37,11 +39,11 @@ var prlctlExits = map[int]string{
 
 // exitMeaning returns the meaning of an exit status of a program; empty if it is unknown.
 func exitMeaning(program string, code int) string {
-	if meaning, ok := prlctlExits[code]; ok && program == prlctl {
-		return meaning
-	}
-	if program == vzlist {
+	switch program {
+	case vzlist:
 		return ""
+	case prlctl:
+		return cmp.Or(prlctlExits[code], vzctlExits[code])
 	}
 	return vzctlExits[code]
 }

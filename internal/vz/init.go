@@ -2,6 +2,7 @@ package vz
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -42,12 +43,7 @@ type process struct {
 	err   error
 }
 
-func (r Runtime) proc() string {
-	if r.Proc == "" {
-		return "/proc"
-	}
-	return r.Proc
-}
+func (r Runtime) proc() string { return cmp.Or(r.Proc, "/proc") }
 
 // findInit finds a container's init: by VE_RUN_DIR/CTID.init.pid (lib/common.c of libvzctl),
 // and by the link to its network namespace (lib/env_nsops.c).
@@ -118,9 +114,9 @@ func (r Runtime) identifyProcess(pid int) process {
 	if p.start, p.err = startTime(dir); p.err != nil {
 		return p
 	}
-	status, err := readFile(filepath.Join(dir, "status"))
+	status, err := readOfProcess(dir, "status")
 	if err != nil {
-		p.err = asNotExist(err)
+		p.err = err
 		return p
 	}
 	p.envID = parseEnvID(status)
@@ -137,20 +133,21 @@ func (r Runtime) identifyProcess(pid int) process {
 
 // startTime returns when a process started: field 22 of its stat (proc(5)).
 func startTime(dir string) (uint64, error) {
-	data, err := readFile(filepath.Join(dir, "stat"))
+	data, err := readOfProcess(dir, "stat")
 	if err != nil {
-		return 0, asNotExist(err)
+		return 0, err
 	}
 	return parseStart(data)
 }
 
-// asNotExist maps ESRCH to os.ErrNotExist: the kernel returns either for a process that
-// has ended.
-func asNotExist(err error) error {
+// readOfProcess reads a file of a process. ESRCH becomes os.ErrNotExist: the kernel returns
+// either for a process that has ended.
+func readOfProcess(dir, name string) ([]byte, error) {
+	data, err := readFile(filepath.Join(dir, name))
 	if errors.Is(err, unix.ESRCH) {
-		return os.ErrNotExist
+		err = os.ErrNotExist
 	}
-	return err
+	return data, err
 }
 
 // parseStart reads the start time. The command before it, in parentheses, may have any

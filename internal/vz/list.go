@@ -44,34 +44,6 @@ type listing struct {
 	err     error
 }
 
-// Answer has what prlctl and vzlist print about the containers.
-type Answer struct {
-	entries  []entry
-	warnings []nf.Warning
-	err      error // neither program listed the containers
-	// masks and latches are those of nf.Capabilities. They are set if no container runs:
-	// the files of a running container show them.
-	masks   bool
-	latches string
-}
-
-// Ask runs prlctl and vzlist, each once for all containers. On a node without Virtuozzo it
-// runs nothing.
-func (r Runtime) Ask(ctx context.Context) Answer {
-	n := r.node()
-	if !n.virtuozzo() {
-		return Answer{}
-	}
-	var a Answer
-	a.entries, a.warnings, a.err = r.listBoth(ctx, n)
-	if a.err == nil && !slices.ContainsFunc(a.entries, entry.runs) {
-		a.masks, a.latches = r.masksByVzlist(ctx, n)
-	}
-	return a
-}
-
-func (e entry) runs() bool { return nf.Runs(e.state()) }
-
 // listBoth returns the containers that prlctl or vzlist lists. One program suffices.
 func (r Runtime) listBoth(ctx context.Context, n *node) ([]entry, []nf.Warning, error) {
 	answers := make(chan listing, 1)
@@ -116,8 +88,7 @@ func (r Runtime) listVzlist(ctx context.Context, n *node) listing {
 // fields.
 func (r Runtime) listPrlctl(ctx context.Context, n *node) listing {
 	l := r.list(ctx, n, prlctl, "list", "-a", "-j", "-o", "uuid,envid,type,name,status")
-	var run *runError
-	if errors.As(l.err, &run) && run.code() == exitUnknownField && strings.Contains(run.message, "nknown field") {
+	if run, ok := errors.AsType[*runError](l.err); ok && run.code() == exitUnknownField && strings.Contains(run.message, "nknown field") {
 		return r.list(ctx, n, prlctl, "list", "-a", "-j")
 	}
 	return l
@@ -157,12 +128,12 @@ func (r Runtime) list(ctx context.Context, n *node, name string, args ...string)
 
 // newEntry reads the keys of vzlist, and those of prlctl list with and without -i.
 func newEntry(program string, r record) entry {
-	e := entry{uuid: bareUUID(r.first("uuid", "id")), name: r["name"], typ: r["type"]}
-	state := r.first("status", "state")
+	e := entry{uuid: bareUUID(cmp.Or(r["uuid"], r["id"])), name: r["name"], typ: r["type"]}
+	state := cmp.Or(r["status"], r["state"], stateUnknown)
 	if program == vzlist {
-		e.ctid, e.vzlist = r.first("ctid", "veid"), cmp.Or(state, stateUnknown)
+		e.ctid, e.vzlist = cmp.Or(r["ctid"], r["veid"]), state
 	} else {
-		e.ctid, e.prlctl = r["envid"], cmp.Or(state, stateUnknown)
+		e.ctid, e.prlctl = r["envid"], state
 	}
 	if !usableCTID(e.ctid) {
 		e.ctid = ""
@@ -248,17 +219,17 @@ func (n *node) ctidsByUUID() map[string]string {
 	return known
 }
 
-// masksByVzlist determines from the fields of vzlist whether the kernel has masks, and so
-// latches: the field netfilter was removed together with the mask (src/vzlist.c of vzctl,
+// latchesByVzlist returns nf.Capabilities.Latches by the fields of vzlist: a kernel with masks
+// latches, and the field netfilter was removed together with the mask (src/vzlist.c of vzctl,
 // 8.0.28).
-func (r Runtime) masksByVzlist(ctx context.Context, n *node) (masks bool, latches string) {
+func (r Runtime) latchesByVzlist(ctx context.Context, n *node) string {
 	path := n.tree.program(vzlist)
 	if path == "" {
-		return false, nf.MaybeUnknown
+		return nf.MaybeUnknown
 	}
 	out, err := run(ctx, cmp.Or(r.Timeouts.List, listTimeout), path, "-L")
 	if err != nil {
-		return false, nf.MaybeUnknown
+		return nf.MaybeUnknown
 	}
 	fields := map[string]bool{}
 	for line := range strings.Lines(string(out)) {
@@ -268,9 +239,9 @@ func (r Runtime) masksByVzlist(ctx context.Context, n *node) (masks bool, latche
 	}
 	switch {
 	case fields["netfilter"]:
-		return true, nf.Yes
+		return nf.Yes
 	case fields["ctid"]:
-		return false, nf.No
+		return nf.No
 	}
-	return false, nf.MaybeUnknown
+	return nf.MaybeUnknown
 }

@@ -111,8 +111,8 @@ func TestListEveryState(t *testing.T) {
 	if len(found.Namespaces) != 7 || slices.Contains(found.Namespaces, r.NodeNamespaces[0]) {
 		t.Errorf("namespaces %v", found.Namespaces)
 	}
-	if !found.Masks || found.Latches != nf.Yes || len(found.Warnings) != 0 {
-		t.Errorf("masks %v, latches %s, %v", found.Masks, found.Latches, found.Warnings)
+	if found.Latches != nf.Yes || len(found.Warnings) != 0 {
+		t.Errorf("latches %s, %v", found.Latches, found.Warnings)
 	}
 }
 
@@ -162,7 +162,7 @@ func TestListWithProgramsThatMisbehave(t *testing.T) {
 			r.Timeouts.List = generousTimeout(t, n)
 			test.spoil(n)
 			started := time.Now()
-			found, err := r.List(t.Context(), r.Ask(t.Context()))
+			found, err := r.List(t.Context())
 			if took := time.Since(started); took > 5*r.Timeouts.List {
 				t.Errorf("it took %s", took)
 			}
@@ -219,7 +219,7 @@ func TestListIsCancelled(t *testing.T) {
 	failed := make(chan error)
 	go func() {
 		r := runtimeOn(t, n)
-		_, err := r.List(ctx, r.Ask(ctx))
+		_, err := r.List(ctx)
 		failed <- err
 	}()
 	for range 2 {
@@ -353,8 +353,8 @@ func TestOneOddContainer(t *testing.T) {
 			if c.Unobservable != "" && c.Instance != "" {
 				t.Errorf("it is unobservable, but has instance %s", c.Instance)
 			}
-			if !found.Masks || found.Latches != nf.Yes {
-				t.Errorf("masks %v, latches %s", found.Masks, found.Latches)
+			if found.Latches != nf.Yes {
+				t.Errorf("latches %s", found.Latches)
 			}
 		})
 	}
@@ -455,8 +455,8 @@ func TestCapabilities(t *testing.T) {
 				test.spoil(n)
 			}
 			found := list(t, runtimeOn(t, n))
-			if found.Masks != test.masks || found.Latches != test.latches {
-				t.Errorf("masks %v, latches %s", found.Masks, found.Latches)
+			if (found.Latches == nf.Yes) != test.masks || found.Latches != test.latches {
+				t.Errorf("latches %s", found.Latches)
 			}
 			calls := []string{callVzlist, callPrlctl}
 			if test.lists {
@@ -484,8 +484,8 @@ func TestVHS9(t *testing.T) {
 func TestNoVirtuozzo(t *testing.T) {
 	t.Parallel()
 	r := vz.Runtime{Root: t.TempDir(), BootID: "boot-1"}
-	found, err := r.List(t.Context(), r.Ask(t.Context()))
-	if err != nil || len(found.Containers) != 0 || found.Masks || found.Latches != nf.No || len(found.Warnings) != 0 {
+	found, err := r.List(t.Context())
+	if err != nil || len(found.Containers) != 0 || found.Latches != nf.No || len(found.Warnings) != 0 {
 		t.Errorf("%+v, %v", found, err)
 	}
 }

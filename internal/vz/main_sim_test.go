@@ -59,7 +59,7 @@ func runtimeOn(t testing.TB, n *vztest.Node) vz.Runtime {
 // list lists the containers. The test fails on an error.
 func list(t testing.TB, r vz.Runtime) vz.Node {
 	t.Helper()
-	found, err := r.List(t.Context(), r.Ask(t.Context()))
+	found, err := r.List(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

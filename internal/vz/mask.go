@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -86,13 +87,8 @@ func parseMask(data []byte) (uint64, error) {
 func cgroupMount(mounts []byte) string {
 	for line := range strings.Lines(string(mounts)) {
 		f := strings.Fields(line)
-		if len(f) < 4 || f[2] != "cgroup" {
-			continue
-		}
-		for option := range strings.SplitSeq(f[3], ",") {
-			if option == "ve" {
-				return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(f[1])
-			}
+		if len(f) >= 4 && f[2] == "cgroup" && slices.Contains(strings.Split(f[3], ","), "ve") {
+			return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(f[1])
 		}
 	}
 	return ""

@@ -1,6 +1,7 @@
 package vz
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -30,10 +31,7 @@ const (
 )
 
 func (r Runtime) tree() tree {
-	if r.Root == "" {
-		return "/"
-	}
-	root, err := filepath.Abs(r.Root)
+	root, err := filepath.Abs(cmp.Or(r.Root, "/"))
 	if err != nil { // no working directory
 		root = filepath.Clean(r.Root)
 	}
@@ -121,9 +119,6 @@ func (n *node) configured() []string { return ctidsIn(n.confDir, confExt) }
 
 // ctidsIn returns the CTIDs of the files CTID+ext in a directory.
 func ctidsIn(dir, ext string) []string {
-	if dir == "" {
-		return nil
-	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil

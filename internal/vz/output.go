@@ -77,16 +77,6 @@ func (r record) put(key, value string) {
 	}
 }
 
-// first returns the value of the first of the keys that has one.
-func (r record) first(keys ...string) string {
-	for _, k := range keys {
-		if v := r[k]; v != "" {
-			return v
-		}
-	}
-	return ""
-}
-
 // scalar returns a string or a number as text, empty for anything else.
 func scalar(v json.RawMessage) string {
 	var s string

@@ -164,8 +164,7 @@ func (e *runError) Unwrap() error { return e.err }
 
 // code returns the exit status; -1 if there is none.
 func (e *runError) code() int {
-	var exit *exec.ExitError
-	if errors.As(e.err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](e.err); ok {
 		return exit.ExitCode()
 	}
 	return -1

@@ -31,16 +31,16 @@ type Node struct {
 	// Namespaces are the containers' network namespaces, which no other runtime may list.
 	// They are read from files, even if the containers cannot be listed.
 	Namespaces []netns.Identity
-	// Masks and Latches are those of nf.Capabilities.
-	Masks    bool
+	// Latches is that of nf.Capabilities. It is nf.Yes on a kernel that has masks.
 	Latches  string
 	Warnings []nf.Warning
 }
 
-// List returns the containers of an Answer, with the facts that files show now. A node
-// without Virtuozzo has none, and does not latch. If neither program listed the containers,
-// List returns an error, and the containers that have a configuration, as unobservable.
-func (r Runtime) List(ctx context.Context, a Answer) (Node, error) {
+// List returns the containers that prlctl and vzlist list, each run once, with the facts that
+// files show. A node without Virtuozzo has none, and does not latch; there nothing is run. If
+// neither program lists the containers, List returns an error, and the containers that have a
+// configuration, as unobservable.
+func (r Runtime) List(ctx context.Context) (Node, error) {
 	if err := ctx.Err(); err != nil {
 		return Node{}, err
 	}
@@ -48,44 +48,40 @@ func (r Runtime) List(ctx context.Context, a Answer) (Node, error) {
 	if !n.virtuozzo() {
 		return Node{Containers: []nf.Container{}, Latches: nf.No}, nil
 	}
-	if a.err != nil {
+	entries, warnings, err := r.listBoth(ctx, n)
+	switch {
+	case ctx.Err() != nil:
+		return Node{}, ctx.Err()
+	case err != nil:
 		return Node{Containers: r.configuredContainers(n), Latches: nf.MaybeUnknown, Namespaces: r.namespaces(n, nil)},
-			fmt.Errorf("cannot list Virtuozzo's containers: %w", a.err)
+			fmt.Errorf("cannot list Virtuozzo's containers: %w", err)
 	}
-	l := lister{r: r, n: n, inits: map[string]initState{}}
-	for _, e := range a.entries {
+	found := Node{Latches: nf.MaybeUnknown, Warnings: warnings}
+	if !slices.ContainsFunc(entries, func(e entry) bool { return nf.Runs(e.state()) }) {
+		found.Latches = r.latchesByVzlist(ctx, n) // else the files of a running container show it
+	}
+	inits := map[string]initState{}
+	for _, e := range entries {
 		if err := ctx.Err(); err != nil {
 			return Node{}, err
 		}
-		l.add(e)
+		c, err := n.conf(e.ctid)
+		if c.isTemplate() {
+			continue
+		}
+		init := r.findInit(n, e.ctid)
+		inits[e.ctid] = init
+		listed := n.container(e, c, err)
+		listed.Instance, listed.Unobservable = instanceOf(listed.State, init)
+		found.Containers = append(found.Containers, listed)
 	}
-	l.excludeShared()
-	found := Node{Containers: l.containers, Namespaces: r.namespaces(n, l.inits), Warnings: a.warnings}
-	found.Masks, found.Latches = a.capabilities(l.containers, n.hasMask)
-	if found.Masks {
-		l.markMissingMasks()
+	excludeShared(found.Containers, inits)
+	found.Namespaces = r.namespaces(n, inits)
+	found.Latches = latches(found.Containers, n.hasMask, found.Latches)
+	if found.Latches == nf.Yes {
+		markMissingMasks(found.Containers)
 	}
 	return found, ctx.Err()
-}
-
-// lister makes containers from the entries of the programs.
-type lister struct {
-	r          Runtime
-	n          *node
-	containers []nf.Container
-	inits      map[string]initState // by CTID
-}
-
-func (l *lister) add(e entry) {
-	c, err := l.n.conf(e.ctid)
-	if c.isTemplate() {
-		return
-	}
-	init := l.r.findInit(l.n, e.ctid)
-	l.inits[e.ctid] = init
-	found := l.n.container(e, c, err)
-	found.Instance, found.Unobservable = instanceOf(found.State, init)
-	l.containers = append(l.containers, found)
 }
 
 // container returns a container with the fact of its level. Its configuration adds what
@@ -140,16 +136,16 @@ func instanceOf(state string, init initState) (instance, unobservable string) {
 
 // excludeShared makes containers unobservable that share a network namespace: a change in
 // one would change the other.
-func (l *lister) excludeShared() {
+func excludeShared(containers []nf.Container, inits map[string]initState) {
 	owners := map[netns.Identity][]string{}
-	for ctid, init := range l.inits {
+	for ctid, init := range inits {
 		if init.instance != "" {
 			owners[init.ns] = append(owners[init.ns], ctid)
 		}
 	}
-	for i := range l.containers {
-		c := &l.containers[i]
-		init := l.inits[c.ID]
+	for i := range containers {
+		c := &containers[i]
+		init := inits[c.ID]
 		if same := owners[init.ns]; init.instance != "" && len(same) > 1 {
 			slices.Sort(same)
 			c.Unobservable = fmt.Sprintf("the containers %q have the same network namespace", same)
@@ -159,9 +155,9 @@ func (l *lister) excludeShared() {
 
 // markMissingMasks makes the level of each running container without a mask unknown. It is
 // for a kernel that has masks.
-func (l *lister) markMissingMasks() {
-	for i := range l.containers {
-		c := &l.containers[i]
+func markMissingMasks(containers []nf.Container) {
+	for i := range containers {
+		c := &containers[i]
 		f := c.Fact(nf.KeyLevel)
 		if f.Live.IsAbsent() && nf.Runs(c.State) {
 			f.Live = nf.Unknown("its ve cgroup has no mask, but those of other containers have one")
@@ -188,14 +184,14 @@ func (r Runtime) namespaces(n *node, inits map[string]initState) []netns.Identit
 	return slices.Compact(all)
 }
 
-// capabilities returns whether the kernel has masks, and so latches: from the running
-// containers, or from the Answer if none runs. A mask that cannot be read counts too.
-func (a Answer) capabilities(containers []nf.Container, hasMask func(ctid string) bool) (masks bool, latches string) {
+// latches returns nf.Capabilities.Latches: nf.Yes if the kernel has masks. The running
+// containers show it, or byVzlist if none runs. A mask that cannot be read counts too.
+func latches(containers []nf.Container, hasMask func(ctid string) bool, byVzlist string) string {
 	running, without := false, false
 	for i := range containers {
 		c := &containers[i]
 		if hasMask(c.ID) {
-			return true, nf.Yes
+			return nf.Yes
 		}
 		if !nf.Runs(c.State) {
 			continue
@@ -205,11 +201,11 @@ func (a Answer) capabilities(containers []nf.Container, hasMask func(ctid string
 	}
 	switch {
 	case without:
-		return false, nf.No
+		return nf.No
 	case running:
-		return false, nf.MaybeUnknown
+		return nf.MaybeUnknown
 	}
-	return a.masks, cmp.Or(a.latches, nf.MaybeUnknown)
+	return byVzlist
 }
 
 // Refresh reads the container's instance and the fact of its level again, from files only.

@@ -17,7 +17,7 @@ func TestNamespacesOfContainersThatAreNotListed(t *testing.T) {
 	write(t, root, "var/run/ve/102.init.pid", "8")
 	link(t, root, "var/run/netns/mine", "/proc/9/ns/net")
 	r := Runtime{Root: root, Proc: fakeProc(t, map[int]string{7: "101", 8: "102", 9: "0"})}
-	found, err := r.List(t.Context(), r.Ask(t.Context()))
+	found, err := r.List(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "cannot find vzlist or prlctl in ") || len(found.Namespaces) != 1 || found.Latches != nf.MaybeUnknown {
 		t.Errorf("%+v, %v", found, err)
 	}
@@ -25,7 +25,7 @@ func TestNamespacesOfContainersThatAreNotListed(t *testing.T) {
 		t.Errorf("containers %+v", found.Containers)
 	}
 	r.Proc = fakeProc(t, map[int]string{7: "102", 8: "101", 9: "0"})
-	if found, _ := r.List(t.Context(), r.Ask(t.Context())); len(found.Namespaces) != 0 {
+	if found, _ := r.List(t.Context()); len(found.Namespaces) != 0 {
 		t.Errorf("namespaces of processes that are not the containers': %+v", found)
 	}
 }
