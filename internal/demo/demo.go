@@ -105,7 +105,7 @@ func runLocked(cmd *exec.Cmd) error {
 // has.
 const (
 	workDir    = "/run/demo"
-	policyDir  = "policies" // below workDir
+	policyDir  = "policies" // below workDir, and in examples
 	repository = "policies.git"
 	branch     = "main"
 	nodeNetns  = workDir + "/node"
@@ -174,11 +174,7 @@ func prepare() error {
 			return err
 		}
 	}
-	policies, err := fs.Sub(examples.Policies, policyDir)
-	if err != nil {
-		return err
-	}
-	if err := os.CopyFS(filepath.Join(workDir, policyDir), policies); err != nil {
+	if err := os.CopyFS(workDir, examples.Policies); err != nil { // below policyDir
 		return err
 	}
 	return os.Chdir(workDir)

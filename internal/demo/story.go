@@ -167,11 +167,11 @@ func (s *story) printf(format string, args ...any) {
 func (s *story) say(lines ...string) { s.printf("\n%s\n", strings.Join(lines, "\n")) }
 
 func (s *story) heading(text string) {
+	text = "# " + text
 	if s.Bold {
-		s.say("\x1b[1m# " + text + "\x1b[0m")
-	} else {
-		s.say("# " + text)
+		text = "\x1b[1m" + text + "\x1b[0m"
 	}
+	s.say(text)
 }
 
 // byHand does in a container what the shown command line would do.

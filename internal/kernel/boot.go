@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -65,10 +66,10 @@ func (fs FS) BootValues() (map[nf.Key]nf.Value, error) {
 // a crash in between leaves files that do not load it.
 func (fs FS) SetBoot(k nf.Key, v nf.Value) error {
 	own, err := fs.readBoot()
-	if err != nil {
-		return fmt.Errorf("cannot save %s for the next start: %w", k, err)
+	var files []string
+	if err == nil {
+		files, err = own.set(k, v)
 	}
-	files, err := own.set(k, v)
 	for _, file := range files {
 		if err == nil {
 			err = fs.writeBoot(file, own.render(file))
@@ -177,6 +178,25 @@ func (o *ownBoot) render(file string) []byte {
 		return nil
 	}
 	return []byte(bootHeader + strings.Join(lines, "\n") + "\n")
+}
+
+// writeBoot writes one of nfsync's own boot files durably, or removes it if data is
+// nil. It does not touch a file that has that content. Root must exist.
+func (fs FS) writeBoot(name string, data []byte) error {
+	path := fs.root(name)
+	if data == nil {
+		return fs.Writer.Remove(path)
+	}
+	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, data) {
+		return nil
+	}
+	if _, err := os.Stat(fs.Root); err != nil {
+		return err
+	}
+	if err := fs.Writer.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return fs.Writer.Replace(path, data, 0o644)
 }
 
 func (fs FS) readBoot() (*ownBoot, error) {

@@ -171,11 +171,9 @@ func (d *Declarations) add(k nf.Key, file string, line int, v nf.Value) {
 
 // parseLoad reads modules-load.d(5): a module a line, comments with # or ;.
 func (d *Declarations) parseLoad(data []byte, file string) {
-	n := 0
-	for line := range strings.Lines(string(data)) {
-		n++
+	for i, line := range strings.Split(string(data), "\n") {
 		if name := strings.TrimSpace(line); isName(name) {
-			d.add(nf.ModuleKey(name), file, n, nf.Module(nf.ModuleLoaded, nil))
+			d.add(nf.ModuleKey(name), file, i+1, nf.Module(nf.ModuleLoaded, nil))
 		}
 	}
 }
@@ -229,9 +227,7 @@ const netfilterPath = "net/netfilter/"
 // parseSysctl reads sysctl.d(5) and sysctl.conf(5): "NAME = VALUE", with a leading - if
 // it may fail. "-PATTERN" excludes names from patterns.
 func (d *Declarations) parseSysctl(data []byte, file string) {
-	n := 0
-	for line := range strings.Lines(string(data)) {
-		n++
+	for i, line := range strings.Split(string(data), "\n") {
 		text := strings.TrimSpace(line)
 		if text == "" || text[0] == '#' || text[0] == ';' {
 			continue
@@ -246,9 +242,9 @@ func (d *Declarations) parseSysctl(data []byte, file string) {
 			d.excluded = append(d.excluded, name)
 		case value == "":
 		case isGlob(name):
-			d.values = append(d.values, pattern{name, nf.Declaration{File: file, Line: n, Value: sysctlValue(value)}})
+			d.values = append(d.values, pattern{name, nf.Declaration{File: file, Line: i + 1, Value: sysctlValue(value)}})
 		case known:
-			d.add(k, file, n, sysctlValue(value))
+			d.add(k, file, i+1, sysctlValue(value))
 		}
 	}
 }

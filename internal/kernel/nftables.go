@@ -305,47 +305,45 @@ func parseExpressions(b []byte) ([]need, error) {
 	return needs, nil
 }
 
-// parseExpression returns what one expression needs, by its name. It parses only those
-// that contain others: dynset, references to objects, and the x_tables matches and
-// targets that iptables-nft uses.
+// nftNested are the expressions that contain others, by name, with the attributes that show
+// which: dynset, references to objects, and the x_tables matches and targets that
+// iptables-nft uses.
+var nftNested = map[string][]uint16{
+	"match":  {unix.NFTA_MATCH_NAME},
+	"target": {unix.NFTA_TARGET_NAME, unix.NFTA_TARGET_INFO},
+	"dynset": {unix.NFTA_DYNSET_EXPR, nftaDynsetExpressions},
+	"objref": {unix.NFTA_OBJREF_IMM_TYPE},
+}
+
+// parseExpression returns what one expression needs, by its name.
 func parseExpression(b []byte) ([]need, error) {
 	f, err := parseFields(b, unix.NFTA_EXPR_NAME, unix.NFTA_EXPR_DATA)
 	if err != nil {
 		return nil, err
 	}
-	data := f[1].data
-	switch name := f[0].text(); name {
-	case "match":
-		f, err = parseFields(data, unix.NFTA_MATCH_NAME)
-		if err != nil {
-			return nil, err
-		}
-		return matchNeeds(f[0].text()), nil
-	case "target":
-		f, err = parseFields(data, unix.NFTA_TARGET_NAME, unix.NFTA_TARGET_INFO)
-		if err != nil {
-			return nil, err
-		}
-		return targetNeeds(f[0].text(), f[1].data), nil
-	case "dynset":
-		f, err = parseFields(data, unix.NFTA_DYNSET_EXPR, nftaDynsetExpressions)
-		if err != nil {
-			return nil, err
-		}
-		return parseNested(f[0].data, f[1].data)
-	case "objref":
-		f, err = parseFields(data, unix.NFTA_OBJREF_IMM_TYPE)
-		if err != nil || f[0].data == nil {
-			return nil, err
-		}
-		kind, err := f[0].number()
-		return objectNeeds(kind), err
-	default:
+	name := f[0].text()
+	kinds, nested := nftNested[name]
+	if !nested {
 		if level, ok := nftLevels[name]; ok {
 			return []need{{level, name}}, nil
 		}
 		return nil, nil
 	}
+	if f, err = parseFields(f[1].data, kinds...); err != nil {
+		return nil, err
+	}
+	switch {
+	case name == "match":
+		return matchNeeds(f[0].text()), nil
+	case name == "target":
+		return targetNeeds(f[0].text(), f[1].data), nil
+	case name == "dynset":
+		return parseNested(f[0].data, f[1].data)
+	case f[0].data == nil: // objref
+		return nil, nil
+	}
+	kind, err := f[0].number()
+	return objectNeeds(kind), err
 }
 
 // parseNested returns what the expressions need that a set or dynset gives to its

@@ -29,11 +29,10 @@ func (fs FS) Tracking(m *nf.Modules, r *nf.Rules) nf.Tracking {
 	case !there:
 		return nf.Tracking{State: nf.TrackingOff, Evidence: "nf_conntrack is not loaded"}
 	}
-	if use, table, ok := trackingUse(r); ok {
-		return nf.Tracking{State: nf.TrackingOn, Evidence: fmt.Sprintf("%s of %s table %s %s uses %s",
-			use.Chain, table.Backend, table.Family, table.Name, use.What)}
+	if use := trackingUse(r); use != "" {
+		return nf.Tracking{State: nf.TrackingOn, Evidence: use}
 	}
-	if fs.hooksEnabled() {
+	if line, _ := readFile(fs.proc("cmdline")); parseEnableHooks(line) {
 		return nf.Tracking{State: nf.TrackingOn, Evidence: "nf_conntrack.enable_hooks is on the kernel's command line"}
 	}
 	hook, listed := conntrackHook(m)
@@ -68,26 +67,21 @@ func (fs FS) hasConntrack(m *nf.Modules) (bool, error) {
 	return there, err
 }
 
-// trackingUse returns the first use that makes the kernel track.
-func trackingUse(r *nf.Rules) (nf.Use, nf.Table, bool) {
+// trackingUse says which use of a rule makes the kernel track; empty if none does.
+func trackingUse(r *nf.Rules) string {
 	for _, t := range r.Tables {
 		for _, u := range t.Uses {
 			if u.Level >= nf.LevelStateful {
-				return u, t, true
+				return fmt.Sprintf("%s of %s table %s %s uses %s", u.Chain, t.Backend, t.Family, t.Name, u.What)
 			}
 		}
 	}
-	return nf.Use{}, nf.Table{}, false
+	return ""
 }
 
-// hooksEnabled reports whether the kernel's command line makes conntrack track in every
-// namespace (enable_hooks in
-// net/netfilter/nf_conntrack_standalone.c). The parameter is not in sysfs.
-func (fs FS) hooksEnabled() bool {
-	line, err := readFile(fs.proc("cmdline"))
-	return err == nil && parseEnableHooks(line)
-}
-
+// parseEnableHooks reports whether the kernel's command line makes conntrack track in every
+// namespace (enable_hooks in net/netfilter/nf_conntrack_standalone.c). The parameter is not
+// in sysfs.
 func parseEnableHooks(line []byte) bool {
 	on := false
 	for _, word := range bytes.Fields(line) {

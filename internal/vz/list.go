@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"nfsync.dev/nfsync/internal/nf"
 )
@@ -159,7 +160,7 @@ func (n *node) merge(vz, prl []entry) (list, unknown []entry) {
 			byUUID[strings.ToLower(e.uuid)] = e.ctid
 		}
 	}
-	ctidOf := n.ctidFinder()
+	ctids := sync.OnceValue(n.ctidsByUUID)
 	for _, e := range prl {
 		if isOther(e.typ) {
 			continue
@@ -168,8 +169,8 @@ func (n *node) merge(vz, prl []entry) (list, unknown []entry) {
 		if known := byUUID[strings.ToLower(e.uuid)]; known != "" && all[ctid] == nil {
 			ctid = known
 		}
-		if ctid == "" {
-			ctid = ctidOf(e.uuid)
+		if ctid == "" && e.uuid != "" {
+			ctid = ctids()[strings.ToLower(e.uuid)]
 		}
 		if ctid == "" {
 			if e.typ != "" { // else it may as well be a virtual machine
@@ -189,21 +190,6 @@ func (n *node) merge(vz, prl []entry) (list, unknown []entry) {
 	}
 	slices.SortFunc(list, func(a, b entry) int { return cmp.Compare(a.ctid, b.ctid) })
 	return list, unknown
-}
-
-// ctidFinder returns a function that finds the CTID of a UUID by the UUID= lines of all
-// configurations. Its first call reads them.
-func (n *node) ctidFinder() func(uuid string) string {
-	var known map[string]string
-	return func(uuid string) string {
-		if uuid == "" {
-			return ""
-		}
-		if known == nil {
-			known = n.ctidsByUUID()
-		}
-		return known[strings.ToLower(uuid)]
-	}
 }
 
 // ctidsByUUID returns the CTIDs of all configurations by UUID in lower case. A CTID may
