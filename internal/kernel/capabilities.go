@@ -100,11 +100,5 @@ func (fs FS) initialUserNamespace() bool {
 	if err != nil {
 		return errors.Is(err, os.ErrNotExist) // a kernel without user namespaces
 	}
-	return mapsAllIDs(string(data))
-}
-
-// mapsAllIDs reports whether a uid_map (user_namespaces(7)) is that of the initial user
-// namespace.
-func mapsAllIDs(uidMap string) bool {
-	return strings.Join(strings.Fields(uidMap), " ") == "0 0 4294967295"
+	return strings.Join(strings.Fields(string(data)), " ") == "0 0 4294967295" // user_namespaces(7)
 }

@@ -65,13 +65,8 @@ func (inv *inventory) signed() bool {
 			continue // not the kernel's own, but DKMS's for instance
 		}
 		if data, err := readModule(inv.tree.path(file)); err == nil {
-			return isSigned(data)
+			return bytes.HasSuffix(data, []byte("~Module signature appended~\n")) // scripts/sign-file.c
 		}
 	}
 	return false
-}
-
-// isSigned reports whether a module's file ends with the mark of scripts/sign-file.c.
-func isSigned(module []byte) bool {
-	return bytes.HasSuffix(module, []byte("~Module signature appended~\n"))
 }

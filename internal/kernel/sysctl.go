@@ -162,46 +162,43 @@ func KnownSysctls() []nf.Key {
 // netfilter. Opening files relative to it saves most of the time: each lookup in
 // /proc/sys/net searches a chain with an entry for every namespace.
 type netfilterDir struct {
-	net       int // O_PATH; -1 if not open
-	netfilter int // -1 if the kernel has no such directory: no conntrack
+	net       int      // O_PATH; -1 if not open
+	netfilter *os.File // nil if the kernel has no such directory: no conntrack
 }
 
 // openNetfilter opens the directory in the network namespace of the calling thread. A
 // missing netfilter is no error, a procfs without sys/net is.
 func (fs FS) openNetfilter() (netfilterDir, error) {
-	dir := netfilterDir{net: -1, netfilter: -1}
+	dir := netfilterDir{net: -1}
 	var err error
 	path := fs.proc("sys/net")
 	if dir.net, err = unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
 		return dir, fmt.Errorf("cannot open %s: %w", path, err)
 	}
-	dir.netfilter, err = unix.Openat(dir.net, "netfilter", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil && err != unix.ENOENT {
+	fd, err := unix.Openat(dir.net, "netfilter", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	switch {
+	case err == nil:
+		dir.netfilter = os.NewFile(uintptr(fd), "net.netfilter")
+	case err != unix.ENOENT:
 		return dir, fmt.Errorf("cannot open %s/netfilter: %w", path, err)
 	}
 	return dir, nil
 }
 
 func (d netfilterDir) close() {
-	for _, fd := range []int{d.net, d.netfilter} {
-		if fd >= 0 {
-			unix.Close(fd)
-		}
+	if d.net >= 0 {
+		unix.Close(d.net)
 	}
+	d.netfilter.Close()
 }
 
-// keys returns the keys of all nf_conntrack_* files but the counter.
+// keys returns the keys of all nf_conntrack_* files but the counter. It reads the directory
+// to its end, so that a second call would return none.
 func (d netfilterDir) keys() ([]nf.Key, error) {
-	if d.netfilter < 0 {
+	if d.netfilter == nil {
 		return nil, nil
 	}
-	fd, err := unix.Openat(d.netfilter, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("cannot list net.netfilter: %w", err)
-	}
-	f := os.NewFile(uintptr(fd), "net.netfilter")
-	defer f.Close()
-	names, err := f.Readdirnames(-1)
+	names, err := d.netfilter.Readdirnames(-1)
 	if err != nil {
 		return nil, fmt.Errorf("cannot list net.netfilter: %w", err)
 	}
@@ -216,10 +213,10 @@ func (d netfilterDir) keys() ([]nf.Key, error) {
 
 // fact reads the value of one file.
 func (d netfilterDir) fact(k nf.Key, name string) nf.Fact {
-	if d.netfilter < 0 {
+	if d.netfilter == nil {
 		return nf.Fact{Key: k}
 	}
-	fd, err := unix.Openat(d.netfilter, name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Openat(int(d.netfilter.Fd()), name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	switch {
 	case err == unix.ENOENT:
 		return nf.Fact{Key: k}

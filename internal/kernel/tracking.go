@@ -121,7 +121,8 @@ func (fs FS) otherTracker(m *nf.Modules, listed bool) string {
 }
 
 // ipvsTracker says why IPVS may track; empty if it does not. It tracks for its services
-// only, which /proc/net/ip_vs lists for each namespace.
+// only, which /proc/net/ip_vs lists for each namespace after a header of three lines
+// (ip_vs_info_seq_show in net/netfilter/ipvs/ip_vs_ctl.c).
 func (fs FS) ipvsTracker(m *nf.Modules) string {
 	if there, err := hasModule(m, "ip_vs"); !there && err == nil {
 		return ""
@@ -132,15 +133,8 @@ func (fs FS) ipvsTracker(m *nf.Modules) string {
 		return ""
 	case err != nil:
 		return "cannot read the services of IPVS: " + err.Error()
-	case parseIPVS(list):
+	case bytes.Count(bytes.TrimSpace(list), []byte("\n")) >= 3:
 		return "IPVS has services, which may track connections"
 	}
 	return ""
-}
-
-// parseIPVS reports whether /proc/net/ip_vs lists a service. Its first three lines are a
-// header (ip_vs_info_seq_show in net/netfilter/ipvs/ip_vs_ctl.c).
-func parseIPVS(list []byte) bool {
-	const header = 3
-	return len(bytes.Split(bytes.TrimSpace(list), []byte("\n"))) > header
 }

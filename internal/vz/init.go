@@ -114,9 +114,8 @@ func (r Runtime) identifyProcess(pid int) process {
 	if p.start, p.err = startTime(dir); p.err != nil {
 		return p
 	}
-	status, err := readOfProcess(dir, "status")
-	if err != nil {
-		p.err = err
+	var status []byte
+	if status, p.err = readOfProcess(dir, "status"); p.err != nil {
 		return p
 	}
 	p.envID = parseEnvID(status)

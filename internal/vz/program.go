@@ -89,12 +89,11 @@ var errTooMuch = errors.New("it printed too much")
 // of the context. Its standard error counts only if it fails: prlctl warns on every
 // success.
 func run(ctx context.Context, timeout time.Duration, path string, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no answer within %s", timeout))
+	defer cancel()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	late := fmt.Errorf("no answer within %s", timeout)
-	timed, cancel := context.WithTimeoutCause(ctx, timeout, late)
-	defer cancel()
-	cmd := exec.CommandContext(timed, path, args...)
+	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), isLocale), "LC_ALL=C")
 	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
@@ -106,7 +105,7 @@ func run(ctx context.Context, timeout time.Duration, path string, args ...string
 	if errors.Is(err, exec.ErrWaitDelay) {
 		err = nil // it exited with 0, and everything that it wrote was read
 	}
-	cause := context.Cause(timed)
+	cause := context.Cause(ctx)
 	switch {
 	case err == nil && !errors.Is(cause, errTooMuch):
 		return stdout.data.Bytes(), nil
