@@ -42,8 +42,11 @@ func (fs FS) load(ctx context.Context, name string, params map[string]string) er
 	}
 	tree := fs.modulesTree()
 	live, err := fs.procModules()
-	if err != nil {
-		return fs.explainLive(err)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return explained("the kernel has no module support", unix.ENOSYS)
+	case err != nil:
+		return err
 	}
 	if live[name].ready() {
 		return nil

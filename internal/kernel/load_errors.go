@@ -14,14 +14,6 @@ import (
 // explained returns an error of a system call with its meaning here.
 func explained(meaning string, err error) error { return fmt.Errorf("%s: %w", meaning, err) }
 
-// explainLive explains the error of reading /proc/modules.
-func (fs FS) explainLive(err error) error {
-	if errors.Is(err, os.ErrNotExist) {
-		return explained("the kernel has no module support", unix.ENOSYS)
-	}
-	return err
-}
-
 // initErrors has the meanings of the errors of finit_module(2), by its manual page and
 // load_module in kernel/module/main.c.
 var initErrors = map[unix.Errno]string{

@@ -109,10 +109,9 @@ func (r Runtime) list(ctx context.Context, n *node, name string, args ...string)
 		return l
 	}
 	records, bad, err := parseList(out)
-	if errors.Is(err, errNoOutput) && len(n.configured()) == 0 {
-		err = nil // nothing to list
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, errNoOutput) && len(n.configured()) == 0: // nothing to list
+	case err != nil:
 		l.err = fmt.Errorf("%s: %w", name, err)
 		return l
 	}
