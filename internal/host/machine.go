@@ -58,7 +58,8 @@ func (m *Machine) List(ctx context.Context) (nf.Snapshot, error) {
 	}
 	s := nf.Snapshot{APIVersion: nf.APIVersion, Kind: nf.KindNodeSnapshot, TakenAt: time.Now().UTC().Truncate(time.Second),
 		Node: nf.NodeIdentity{Name: cmp.Or(m.cfg.NodeName, name), Labels: maps.Clone(m.cfg.Labels)}, BootID: bootID, Kernel: release,
-		Modules: nf.Modules{List: []nf.ModuleFact{}}, Host: nf.Namespace{Facts: []nf.Fact{}}, Containers: []nf.Container{}, Warnings: []nf.Warning{}}
+		Modules: nf.Modules{List: []nf.ModuleFact{}}, Host: nf.Namespace{Facts: []nf.Fact{}},
+		Containers: []nf.Container{}, Warnings: []nf.Warning{}}
 	vz, err := m.vz(bootID)
 	if err != nil {
 		return nf.Snapshot{}, err
