@@ -26,61 +26,59 @@ const maxPolicyFile = 1 << 20
 // file that is not allowed, such as a symbolic link, is a diagnostic; one that cannot
 // be read is an error.
 func ReadDir(path string) ([]File, []Diagnostic, error) {
-	info, err := os.Stat(path)
-	if err != nil {
+	var w walk
+	if err := w.read(path); err != nil {
 		return nil, nil, fmt.Errorf("cannot read policies: %w", err)
 	}
-	if !info.IsDir() {
-		dir := filepath.Dir(path)
-		one := walk{fsys: os.DirFS(dir), shown: shownBelow(dir)}
-		err := one.file(filepath.Base(path), info.Mode())
-		return one.files, one.diagnostics, err
-	}
-	// A root confines the walk to it, even if files are replaced meanwhile.
-	root, err := os.OpenRoot(path)
-	if err != nil {
-		return nil, nil, fmt.Errorf("cannot read policies: %w", err)
-	}
-	defer root.Close()
-	return readTree(root.FS(), shownBelow(path))
+	slices.SortFunc(w.files, func(a, b File) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(w.diagnostics, compareDiagnostics)
+	return w.files, w.diagnostics, nil
 }
 
-func shownBelow(dir string) func(string) string {
-	return func(name string) string { return filepath.ToSlash(filepath.Join(dir, name)) }
-}
-
-// ReadFS does the same with a whole file system, such as the tree of a commit.
-func ReadFS(fsys fs.FS) ([]File, []Diagnostic, error) {
-	return readTree(fsys, func(name string) string { return name })
-}
-
-// walk is a walk over a file system, with the files and errors that it has found.
+// walk is a walk over the files of a directory, with the files and errors that it has
+// found.
 type walk struct {
 	fsys        fs.FS
-	shown       func(name string) string
+	dir         string // what the names of the files begin with
 	files       []File
 	diagnostics []Diagnostic
 }
 
-func readTree(fsys fs.FS, shown func(string) string) ([]File, []Diagnostic, error) {
-	w := walk{fsys: fsys, shown: shown}
-	err := fs.WalkDir(fsys, ".", func(name string, entry fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return fmt.Errorf("cannot read policies: %w", err)
-		case entry.IsDir() && entry.Name() == ".git":
-			return fs.SkipDir // git's own, never part of a commit
-		case entry.IsDir():
-			return nil
-		case entry.Type()&fs.ModeSymlink == 0 && !nf.IsPolicyFile(name):
-			return nil
-		}
-		return w.file(name, entry.Type())
-	})
-	slices.SortFunc(w.files, func(a, b File) int { return cmp.Compare(a.Name, b.Name) })
-	slices.SortFunc(w.diagnostics, compareDiagnostics)
-	return w.files, w.diagnostics, err
+func (w *walk) read(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		w.dir = filepath.Dir(path)
+		w.fsys = os.DirFS(w.dir)
+		return w.file(filepath.Base(path), info.Mode())
+	}
+	// A root confines the walk to it, even if files are replaced meanwhile.
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	w.dir, w.fsys = path, root.FS()
+	return fs.WalkDir(w.fsys, ".", w.visit)
 }
+
+func (w *walk) visit(name string, entry fs.DirEntry, err error) error {
+	switch {
+	case err != nil:
+		return err
+	case entry.IsDir() && entry.Name() == ".git":
+		return fs.SkipDir // git's own, never part of a commit
+	case entry.IsDir():
+		return nil
+	case entry.Type()&fs.ModeSymlink == 0 && !nf.IsPolicyFile(name):
+		return nil
+	}
+	return w.file(name, entry.Type())
+}
+
+func (w *walk) shown(name string) string { return filepath.ToSlash(filepath.Join(w.dir, name)) }
 
 func (w *walk) file(name string, mode fs.FileMode) error {
 	switch {
@@ -93,12 +91,12 @@ func (w *walk) file(name string, mode fs.FileMode) error {
 	}
 	file, err := w.fsys.Open(name)
 	if err != nil {
-		return fmt.Errorf("cannot read policies: %w", err)
+		return err
 	}
 	defer file.Close()
 	data, err := io.ReadAll(io.LimitReader(file, maxPolicyFile+1))
 	if err != nil {
-		return fmt.Errorf("cannot read policies: %w", err)
+		return err
 	}
 	if len(data) > maxPolicyFile {
 		w.refuse(RuleTooLarge, name, tooLarge(maxPolicyFile), "split it into several files")
