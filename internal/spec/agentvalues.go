@@ -17,11 +17,6 @@ import (
 // The values of a configuration file. A value that may hold a secret, written in
 // the wrong place, is never repeated in a message: messages go to logs.
 
-// word reads one of a few words.
-func (p *parser) word(noun string, words ...string) reader[string] {
-	return func(path string, n *yaml.Node) (string, bool) { return p.oneOf(path, noun, n, words) }
-}
-
 func (p *parser) boolean(path string, n *yaml.Node) (value, ok bool) {
 	if n.Kind != yaml.ScalarNode || n.Tag != "!!bool" {
 		p.report(n, RuleWrongType, "", "%s must be true or false, not %s", path, describe(n))
@@ -39,12 +34,8 @@ var validClock = regexp.MustCompile(`^([01][0-9]|2[0-3]):([0-5][0-9])$`)
 
 // clock reads a time of the day, as the time since midnight.
 func (p *parser) clock(path string, n *yaml.Node) (time.Duration, bool) {
-	text, ok := p.text(path, n)
+	text, ok := p.textThat(validClock.MatchString, `write it as "02:30" or "22:00"`, "%s: %s is not a time of the day")(path, n)
 	if !ok {
-		return 0, false
-	}
-	if !validClock.MatchString(text) {
-		p.report(n, RuleInvalidValue, `write it as "02:30" or "22:00"`, "%s: %s is not a time of the day", path, quote(text))
 		return 0, false
 	}
 	hours, _ := strconv.Atoi(text[:2])
@@ -54,13 +45,8 @@ func (p *parser) clock(path string, n *yaml.Node) (time.Duration, bool) {
 
 var oneWord = regexp.MustCompile(`^[^\s\x00-\x1f\x7f]+$`)
 
-func (p *parser) nodeName(path string, n *yaml.Node) (string, bool) {
-	name, ok := p.text(path, n)
-	if ok && !oneWord.MatchString(name) {
-		p.report(n, RuleInvalidValue, "", "%s: the name of a node holds no white space, as %s does", path, quote(name))
-		return "", false
-	}
-	return name, ok
+func (p *parser) nodeName() reader[string] {
+	return p.textThat(oneWord.MatchString, "", "%s: the name of a node holds no white space, as %s does")
 }
 
 // printable is a text in one line, without control characters.
@@ -107,13 +93,9 @@ func (p *parser) refName(path string, n *yaml.Node) (string, bool) {
 	return name, true
 }
 
-func (p *parser) commitID(path string, n *yaml.Node) (string, bool) {
-	id, ok := p.text(path, n)
-	if ok && !nf.IsCommitID(id) {
-		p.report(n, RuleInvalidValue, "git rev-parse REVISION prints them", "%s must be all 40 hexadecimal digits of a commit, in lower case, not %s", path, quote(id))
-		return "", false
-	}
-	return id, ok
+func (p *parser) commitID() reader[string] {
+	return p.textThat(nf.IsCommitID, "git rev-parse REVISION prints them",
+		"%s must be all 40 hexadecimal digits of a commit, in lower case, not %s")
 }
 
 var parentDirectory = regexp.MustCompile(`(^|/)\.\.(/|$)`)
@@ -219,15 +201,11 @@ func (p *parser) proxyURL(path string, n *yaml.Node) (string, bool) {
 
 var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`)
 
-func (p *parser) listenAddress(path string, n *yaml.Node) (string, bool) {
-	text, ok := p.text(path, n)
-	if !ok {
-		return "", false
-	}
+func (p *parser) listenAddress() reader[string] {
+	return p.textThat(isListenAddress, "as in "+DefaultListen+", or [::1]:9469", "%s must be an address and a port, not %s")
+}
+
+func isListenAddress(text string) bool {
 	host, port, err := net.SplitHostPort(text)
-	if err != nil || !isPort(port) || host != "" && net.ParseIP(host) == nil && !hostName.MatchString(host) {
-		p.report(n, RuleInvalidValue, "as in "+DefaultListen+", or [::1]:9469", "%s must be an address and a port, not %s", path, quote(text))
-		return "", false
-	}
-	return text, true
+	return err == nil && isPort(port) && (host == "" || net.ParseIP(host) != nil || hostName.MatchString(host))
 }

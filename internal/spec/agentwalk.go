@@ -49,28 +49,25 @@ func (p *parser) agentDocument(documents []*yaml.Node, config *AgentConfig) {
 	if p.bad[root] || !p.isMapping("", root) || !p.isAgentConfig(root) {
 		return
 	}
-	var published *yaml.Node
 	p.mapping("", root, fields{
-		"apiVersion": p.apiVersion,
-		"kind":       func(string, *yaml.Node) {}, // isAgentConfig has read it
-		"node":       func(path string, n *yaml.Node) { p.agentNode(path, n, &config.Node) },
-		"source":     func(path string, n *yaml.Node) { p.gitSource(path, n, &config.Source) },
-		"verify":     func(path string, n *yaml.Node) { p.verification(path, n, &config.Verify) },
-		"runtimes": func(path string, n *yaml.Node) {
-			config.Runtimes = p.texts(path, n, p.word("runtime", nf.RuntimeVZ, nf.RuntimeNetns))
-		},
+		"apiVersion":        p.apiVersion,
+		"kind":              func(string, *yaml.Node) {}, // isAgentConfig has read it
+		"node":              func(path string, n *yaml.Node) { p.agentNode(path, n, &config.Node) },
+		"source":            func(path string, n *yaml.Node) { p.gitSource(path, n, &config.Source) },
+		"verify":            func(path string, n *yaml.Node) { p.verification(path, n, &config.Verify) },
+		"runtimes":          store(&config.Runtimes, p.texts(p.runtime())),
 		"mode":              store(&config.Mode, p.word("mode", ModeEnforce, ModeObserve)),
 		"drift":             func(path string, n *yaml.Node) { p.drift(path, n, &config.Drift) },
 		"restart":           func(path string, n *yaml.Node) { p.restarts(path, n, &config.Restart) },
-		"listen":            store(&config.Listen, p.listenAddress),
+		"listen":            store(&config.Listen, p.listenAddress()),
 		"webhookSecretFile": store(&config.WebhookSecretFile, p.fileName),
 		"publish": func(path string, n *yaml.Node) {
 			config.Publish = new(Publish)
-			published = p.publish(path, n, config.Publish)
+			p.publish(path, n, config.Publish)
 		},
 	}, []string{"apiVersion"}, notOfAgent)
-	if published != nil && slices.Contains(config.Source.URLs, config.Publish.URL) {
-		p.report(published, RuleInvalidValue, "publish to a repository of its own",
+	if config.Publish != nil && slices.Contains(config.Source.URLs, config.Publish.URL) {
+		p.report(p.value(p.value(root, "publish"), "url"), RuleInvalidValue, "publish to a repository of its own",
 			"publish.url is a repository of source.urls: each snapshot would be a new commit to follow")
 	}
 }
@@ -78,49 +75,34 @@ func (p *parser) agentDocument(documents []*yaml.Node, config *AgentConfig) {
 // isAgentConfig reports whether the kind is AgentConfig. Of another document that is
 // the only error.
 func (p *parser) isAgentConfig(root *yaml.Node) bool {
-	if !p.hasKey(root, "kind") {
+	if valueOf(root, "kind") == nil {
 		p.report(root, RuleMissingKey, "kind: "+nf.KindAgentConfig, "missing key %q in %s", "kind", place(""))
 	}
-	is := true
-	p.pairs(root, func(key, value *yaml.Node) {
-		if key.Value != "kind" || p.bad[value] {
-			return
-		}
-		kind, ok := p.text("kind", value)
-		is = ok && kind == nf.KindAgentConfig
-		switch {
-		case is || !ok:
-		case slices.Contains(policyKinds, kind):
-			p.report(value, RuleWrongKind, "policies belong in the repository that the agent follows", "a %s is not an %s", kind, nf.KindAgentConfig)
-		default:
-			p.report(value, RuleWrongKind, "write "+nf.KindAgentConfig, "kind must be %s, not %s", nf.KindAgentConfig, quote(kind))
-		}
-	})
-	return is
-}
-
-// reader reads the value of a key. It is not ok where there is an error.
-type reader[T any] = func(path string, n *yaml.Node) (value T, ok bool)
-
-// store returns a function that stores what is read. An error leaves the value as it was.
-func store[T any](to *T, read reader[T]) func(string, *yaml.Node) {
-	return func(path string, n *yaml.Node) {
-		if value, ok := read(path, n); ok {
-			*to = value
-		}
+	value := p.value(root, "kind")
+	if value == nil {
+		return true
 	}
+	kind, ok := p.text("kind", value)
+	switch {
+	case !ok || kind == nf.KindAgentConfig:
+	case slices.Contains(policyKinds, kind):
+		p.report(value, RuleWrongKind, "policies belong in the repository that the agent follows", "a %s is not an %s", kind, nf.KindAgentConfig)
+	default:
+		p.report(value, RuleWrongKind, "write "+nf.KindAgentConfig, "kind must be %s, not %s", nf.KindAgentConfig, quote(kind))
+	}
+	return kind == nf.KindAgentConfig
 }
 
 func (p *parser) agentNode(path string, n *yaml.Node, node *nf.NodeIdentity) {
 	p.mapping(path, n, fields{
-		"name":   store(&node.Name, p.nodeName),
-		"labels": func(path string, n *yaml.Node) { node.Labels = p.labels(path, n) },
+		"name":   store(&node.Name, p.nodeName()),
+		"labels": store(&node.Labels, p.labels),
 	}, nil, nil)
 }
 
 func (p *parser) gitSource(path string, n *yaml.Node, source *GitSource) {
 	var revision string // the key that names what is followed
-	only := func(key string, to *string, read reader[string]) func(string, *yaml.Node) {
+	only := func(key string, to *string, read reader[string]) field {
 		return func(path string, n *yaml.Node) {
 			if revision != "" {
 				p.report(n, RuleExclusiveKeys, "remove all but one of branch, tag, commit", "%s: %s is set as well", path, revision)
@@ -131,26 +113,22 @@ func (p *parser) gitSource(path string, n *yaml.Node, source *GitSource) {
 		}
 	}
 	want := p.gitAuth(n, &source.Auth)
-	want["urls"] = func(path string, n *yaml.Node) { source.URLs = p.texts(path, n, p.gitURL) }
+	want["urls"] = store(&source.URLs, p.texts(p.gitURL))
 	want["branch"] = only("branch", &source.Branch, p.refName)
 	want["tag"] = only("tag", &source.Tag, p.refName)
-	want["commit"] = only("commit", &source.Commit, p.commitID)
+	want["commit"] = only("commit", &source.Commit, p.commitID())
 	want["path"] = store(&source.Path, p.repositoryPath)
 	want["interval"] = store(&source.Interval, p.duration)
 	want["timeout"] = store(&source.Timeout, p.duration)
 	p.mapping(path, n, want, []string{"urls"}, notOfSource)
 }
 
-func (p *parser) publish(path string, n *yaml.Node, publish *Publish) (url *yaml.Node) {
+func (p *parser) publish(path string, n *yaml.Node, publish *Publish) {
 	want := p.gitAuth(n, &publish.Auth)
-	want["url"] = func(path string, n *yaml.Node) {
-		store(&publish.URL, p.gitURL)(path, n)
-		url = n
-	}
+	want["url"] = store(&publish.URL, p.gitURL)
 	want["branch"] = store(&publish.Branch, p.refName)
 	want["path"] = store(&publish.Path, p.repositoryPath)
 	p.mapping(path, n, want, []string{"url"}, nil)
-	return url
 }
 
 // gitAuth are the keys of a mapping n that says how a repository is reached.
@@ -183,7 +161,7 @@ func (p *parser) httpAuth(path string, n *yaml.Node, auth *GitAuth) {
 		p.together(path, n, pair[0], pair[1])
 		p.together(path, n, pair[1], pair[0])
 	}
-	if p.hasKey(n, "tokenFile") && (p.hasKey(n, "user") || p.hasKey(n, "passwordFile")) {
+	if valueOf(n, "tokenFile") != nil && (valueOf(n, "user") != nil || valueOf(n, "passwordFile") != nil) {
 		p.report(valueOf(n, "tokenFile"), RuleExclusiveKeys, "remove the token, or user and passwordFile",
 			"%s: user or passwordFile is set as well", below(path, "tokenFile"))
 	}
@@ -191,7 +169,7 @@ func (p *parser) httpAuth(path string, n *yaml.Node, auth *GitAuth) {
 
 // together reports a key of a mapping that is there without the one that it needs.
 func (p *parser) together(path string, n *yaml.Node, key, needs string) {
-	if p.hasKey(n, key) && !p.hasKey(n, needs) {
+	if valueOf(n, key) != nil && valueOf(n, needs) == nil {
 		p.report(n, RuleMissingKey, missingHints[needs], "missing key %q in %s: %s is set", needs, path, key)
 	}
 }
@@ -199,10 +177,10 @@ func (p *parser) together(path string, n *yaml.Node, key, needs string) {
 func (p *parser) verification(path string, n *yaml.Node, verify *Verification) {
 	p.mapping(path, n, fields{
 		"mode":           store(&verify.Mode, p.word("mode of verification", VerifyNone, VerifyTip, VerifyAll)),
-		"keyrings":       func(path string, n *yaml.Node) { verify.Keyrings = p.texts(path, n, p.fileName) },
-		"allowedSigners": func(path string, n *yaml.Node) { verify.AllowedSigners = p.texts(path, n, p.fileName) },
+		"keyrings":       store(&verify.Keyrings, p.texts(p.fileName)),
+		"allowedSigners": store(&verify.AllowedSigners, p.texts(p.fileName)),
 	}, []string{"mode"}, nil)
-	if verify.Mode != VerifyNone && !p.hasKey(n, "keyrings") && !p.hasKey(n, "allowedSigners") {
+	if verify.Mode != VerifyNone && valueOf(n, "keyrings") == nil && valueOf(n, "allowedSigners") == nil {
 		p.report(n, RuleMissingKey, "name the files of the keys that are trusted", "missing key %q or %q in %s: mode is %s",
 			"allowedSigners", "keyrings", path, verify.Mode)
 	}
@@ -233,7 +211,7 @@ func (p *parser) restarts(path string, n *yaml.Node, restarts *Restarts) {
 func (p *parser) window(path string, n *yaml.Node, window *Window) {
 	before := p.found.count()
 	p.mapping(path, n, fields{
-		"days":  func(path string, n *yaml.Node) { window.Days = p.days(path, n) },
+		"days":  store(&window.Days, p.days),
 		"start": store(&window.Start, p.clock),
 		"end":   store(&window.End, p.clock),
 	}, []string{"start", "end"}, nil)
@@ -244,11 +222,12 @@ func (p *parser) window(path string, n *yaml.Node, window *Window) {
 
 var dayNames = []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
 
-func (p *parser) days(path string, n *yaml.Node) []time.Weekday {
+func (p *parser) days(path string, n *yaml.Node) ([]time.Weekday, bool) {
+	names, ok := p.texts(p.word("day", dayNames...))(path, n)
 	var days []time.Weekday
-	for _, name := range p.texts(path, n, p.word("day", dayNames...)) {
+	for _, name := range names {
 		days = append(days, time.Weekday(slices.Index(dayNames, name)))
 	}
 	slices.Sort(days)
-	return slices.Compact(days)
+	return slices.Compact(days), ok
 }

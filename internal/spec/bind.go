@@ -17,14 +17,14 @@ import (
 type binder struct {
 	found *diagnostics
 	// fieldsOf caches the fields of each type.
-	fieldsOf map[reflect.Type][]field
+	fieldsOf map[reflect.Type][]jsonField
 }
 
 func newBinder(found *diagnostics) *binder {
-	return &binder{found: found, fieldsOf: map[reflect.Type][]field{}}
+	return &binder{found: found, fieldsOf: map[reflect.Type][]jsonField{}}
 }
 
-type field struct {
+type jsonField struct {
 	name     string // the key; empty for an embedded struct, whose keys are among those of its parent
 	index    int
 	required bool
@@ -61,11 +61,11 @@ var words = map[string][]string{
 	"Target.kind":          {nf.TargetNode, nf.TargetContainer},
 }
 
-func (b *binder) fields(t reflect.Type) []field {
+func (b *binder) fields(t reflect.Type) []jsonField {
 	if known, ok := b.fieldsOf[t]; ok {
 		return known
 	}
-	var list []field
+	var list []jsonField
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
@@ -73,7 +73,7 @@ func (b *binder) fields(t reflect.Type) []field {
 			continue
 		}
 		id := t.Name() + "." + name
-		list = append(list, field{name: name, index: i, required: required[id], words: words[id]})
+		list = append(list, jsonField{name: name, index: i, required: required[id], words: words[id]})
 	}
 	b.fieldsOf[t] = list
 	return list

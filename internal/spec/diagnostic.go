@@ -64,8 +64,7 @@ type diagnostics struct {
 }
 
 func (d *diagnostics) add(rule Rule, line, column int, message, hint string) {
-	if d.countsOnly(line, column) {
-		d.more++
+	if d.onlyCounts(line, column) {
 		return
 	}
 	d.list = append(d.list, Diagnostic{Rule: rule, File: d.file, Line: line, Column: column, Message: message, Hint: hint})
@@ -77,9 +76,13 @@ func (d *diagnostics) add(rule Rule, line, column int, message, hint string) {
 	}
 }
 
-// countsOnly reports whether an error at this place is only counted.
-func (d *diagnostics) countsOnly(line, column int) bool {
-	return d.more > 0 && (line > d.last.Line || line == d.last.Line && column > d.last.Column)
+// onlyCounts reports whether an error at this place is only counted, and counts it then.
+func (d *diagnostics) onlyCounts(line, column int) bool {
+	only := d.more > 0 && (line > d.last.Line || line == d.last.Line && column > d.last.Column)
+	if only {
+		d.more++
+	}
+	return only
 }
 
 func (d *diagnostics) count() int { return len(d.list) + d.more }

@@ -76,16 +76,17 @@ func parseFile(f File) ([]Policy, *diagnostics) {
 
 // policy reads one document.
 func (p *parser) policy(n *yaml.Node) Policy {
-	policy := Policy{Restart: nf.RestartRefuse}
-	policy.Kind = p.kindOf(n)
-	if policy.Kind == nf.KindNodePolicy {
-		policy.Restart = ""
+	policy := Policy{Kind: p.kindOf(n)}
+	if policy.Kind != nf.KindNodePolicy {
+		policy.Restart = nf.RestartRefuse
 	}
 	p.mapping("", n, fields{
-		"apiVersion": func(path string, n *yaml.Node) { p.apiVersion(path, n) },
-		"kind":       func(path string, n *yaml.Node) { p.kind(path, n) },
-		"metadata":   func(path string, n *yaml.Node) { p.metadata(path, n, &policy) },
-		"spec":       func(path string, n *yaml.Node) { p.spec(path, n, &policy) },
+		"apiVersion": p.apiVersion,
+		"kind":       p.kind,
+		"metadata": func(path string, n *yaml.Node) {
+			p.mapping(path, n, fields{"name": func(path string, n *yaml.Node) { p.name(path, n, &policy) }}, []string{"name"}, nil)
+		},
+		"spec": func(path string, n *yaml.Node) { p.spec(path, n, &policy) },
 	}, []string{"apiVersion", "kind", "metadata", "spec"}, nil)
 	for i := range policy.Wishes {
 		policy.Wishes[i].Source.Name = policy.Source.Name
@@ -95,16 +96,14 @@ func (p *parser) policy(n *yaml.Node) Policy {
 
 // kindOf returns the kind, which determines the keys of spec; empty if it is missing or
 // wrong.
-func (p *parser) kindOf(n *yaml.Node) (kind string) {
+func (p *parser) kindOf(n *yaml.Node) string {
 	if n.Kind != yaml.MappingNode {
 		return ""
 	}
-	p.pairs(n, func(key, value *yaml.Node) {
-		if key.Value == "kind" && !p.bad[value] && value.Tag == "!!str" && slices.Contains(policyKinds, value.Value) {
-			kind = value.Value
-		}
-	})
-	return kind
+	if kind := p.value(n, "kind"); kind != nil && kind.Tag == "!!str" && slices.Contains(policyKinds, kind.Value) {
+		return kind.Value
+	}
+	return ""
 }
 
 var policyKinds = []string{nf.KindContainerPolicy, nf.KindNodePolicy}
@@ -130,22 +129,12 @@ func (p *parser) kind(path string, n *yaml.Node) {
 
 var validName = regexp.MustCompile(`^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$`)
 
-func (p *parser) metadata(path string, n *yaml.Node, policy *Policy) {
-	p.mapping(path, n, fields{
-		"name": func(path string, n *yaml.Node) {
-			name, ok := p.text(path, n)
-			if !ok {
-				return
-			}
-			if !validName.MatchString(name) {
-				p.report(n, RuleInvalidValue, "lower-case letters, digits, - and ., a letter or digit first and last",
-					"%s: %s is not a valid name", path, quote(name))
-				return
-			}
-			policy.Source = p.source(n)
-			policy.Source.Name = name
-		},
-	}, []string{"name"}, nil)
+func (p *parser) name(path string, n *yaml.Node, policy *Policy) {
+	const hint = "lower-case letters, digits, - and ., a letter or digit first and last"
+	if name, ok := p.textThat(validName.MatchString, hint, "%s: %s is not a valid name")(path, n); ok {
+		policy.Source = p.source(n)
+		policy.Source.Name = name
+	}
 }
 
 func (p *parser) source(n *yaml.Node) nf.Source {
@@ -188,36 +177,22 @@ func (p *parser) spec(path string, n *yaml.Node, policy *Policy) {
 
 func (p *parser) nodeSpec(path string, n *yaml.Node, policy *Policy) {
 	want := p.commonSpec(policy)
-	want["modulesAboveLevel"] = func(path string, n *yaml.Node) {
-		if word, ok := p.oneOf(path, "value of modulesAboveLevel", n, []string{"keep", "unload"}); ok {
-			p.wish(policy, nf.KeyAboveLevel, nf.Exactly(nf.Text(word)), n)
-		}
-	}
+	want["modulesAboveLevel"] = p.wish(policy, nf.KeyAboveLevel, exactly(p.word("value of modulesAboveLevel", "keep", "unload"), nf.Text))
 	want["modules"] = func(path string, n *yaml.Node) { p.modules(path, n, policy) }
-	want["conntrack"] = func(path string, n *yaml.Node) {
-		p.mapping(path, n, p.conntrack(policy, map[string]nf.Key{
-			"max": nf.KeyMax, "buckets": nf.KeyBuckets, "expectMax": nf.KeyExpectMax,
-		}), nil, nil)
-	}
+	limits := map[string]nf.Key{"max": nf.KeyMax, "buckets": nf.KeyBuckets, "expectMax": nf.KeyExpectMax}
+	want["conntrack"] = p.conntrack(policy, limits, nil)
 	p.mapping(path, n, want, nil, notOfNode)
 }
 
 func (p *parser) containerSpec(path string, n *yaml.Node, policy *Policy) {
-	var restart *yaml.Node
 	want := p.commonSpec(policy)
 	want["containers"] = func(path string, n *yaml.Node) { p.containers(path, n, &policy.Containers) }
-	want["restart"] = func(path string, n *yaml.Node) {
-		words := []string{string(nf.RestartRefuse), string(nf.RestartStage), string(nf.RestartAllow)}
-		if word, ok := p.oneOf(path, "value of restart", n, words); ok {
-			policy.Restart, restart = nf.Restart(word), n
-		}
-	}
-	want["conntrack"] = func(path string, n *yaml.Node) {
-		p.mapping(path, n, p.conntrack(policy, map[string]nf.Key{"max": nf.KeyMax}), nil, notOfContainerConntrack)
-	}
+	want["restart"] = store((*string)(&policy.Restart),
+		p.word("value of restart", string(nf.RestartRefuse), string(nf.RestartStage), string(nf.RestartAllow)))
+	want["conntrack"] = p.conntrack(policy, map[string]nf.Key{"max": nf.KeyMax}, notOfContainerConntrack)
 	p.mapping(path, n, want, nil, notOfContainer)
 	if policy.Restart != nf.RestartRefuse && policy.Containers.onlyNetns() {
-		p.report(restart, RuleInvalidValue, "write refuse, or select containers of vz too",
+		p.report(p.value(n, "restart"), RuleInvalidValue, "write refuse, or select containers of vz too",
 			"restart: %s has no meaning for containers of netns: nfsync cannot restart a network namespace", policy.Restart)
 	}
 }
@@ -230,67 +205,70 @@ func (p *parser) commonSpec(policy *Policy) fields {
 			policy.Priority = int(priority)
 		},
 		"nodes": func(path string, n *yaml.Node) { p.nodes(path, n, &policy.Nodes) },
-		"level": func(path string, n *yaml.Node) {
-			if name, ok := p.oneOf(path, "level", n, nf.LevelNames()); ok {
-				level, _ := nf.ParseLevel(name)
-				p.wish(policy, nf.KeyLevel, nf.Exactly(level.Value()), n)
-			}
-		},
+		"level": p.wish(policy, nf.KeyLevel, exactly(p.word("level", nf.LevelNames()...), func(name string) nf.Value {
+			level, _ := nf.ParseLevel(name)
+			return level.Value()
+		})),
 	}
 }
 
 func (p *parser) nodes(path string, n *yaml.Node, nodes *NodeSelector) {
 	p.mapping(path, n, fields{
-		"names":  func(path string, n *yaml.Node) { nodes.Names = p.texts(path, n, p.glob) },
-		"labels": func(path string, n *yaml.Node) { nodes.Labels = p.labels(path, n) },
+		"names":  store(&nodes.Names, p.texts(p.glob())),
+		"labels": store(&nodes.Labels, p.labels),
 	}, nil, nil)
 }
 
 func (p *parser) containers(path string, n *yaml.Node, containers *ContainerSelector) {
 	p.mapping(path, n, fields{
-		"names": func(path string, n *yaml.Node) { containers.Names = p.texts(path, n, p.glob) },
-		"ids":   func(path string, n *yaml.Node) { containers.IDs = p.texts(path, n, p.text) },
-		"runtimes": func(path string, n *yaml.Node) {
-			containers.Runtimes = p.texts(path, n, p.word("runtime", nf.RuntimeVZ, nf.RuntimeNetns))
-		},
+		"names":    store(&containers.Names, p.texts(p.glob())),
+		"ids":      store(&containers.IDs, p.texts(p.text)),
+		"runtimes": store(&containers.Runtimes, p.texts(p.runtime())),
 	}, nil, notOfContainers)
 }
 
-func (p *parser) glob(where string, n *yaml.Node) (string, bool) {
-	pattern, ok := p.text(where, n)
-	if !ok {
-		return "", false
+func (p *parser) runtime() reader[string] { return p.word("runtime", nf.RuntimeVZ, nf.RuntimeNetns) }
+
+func (p *parser) glob() reader[string] {
+	isGlob := func(pattern string) bool {
+		_, err := path.Match(pattern, "")
+		return err == nil
 	}
-	if _, err := path.Match(pattern, ""); err != nil {
-		p.report(n, RuleInvalidValue, `*, ? and [a-z] are patterns; \ takes the next character as it is`, "%s: malformed glob %s", where, quote(pattern))
-		return "", false
-	}
-	return pattern, true
+	return p.textThat(isGlob, `*, ? and [a-z] are patterns; \ takes the next character as it is`, "%s: malformed glob %s")
 }
 
-func (p *parser) labels(path string, n *yaml.Node) map[string]string {
-	if !p.isMapping(path, n) {
-		return nil
-	}
-	if len(n.Content) == 0 {
-		p.report(n, RuleEmptyValue, "name at least one label, or remove the key", "%s must not be empty", path)
-	}
+func (p *parser) labels(path string, n *yaml.Node) (map[string]string, bool) {
 	labels := map[string]string{}
-	p.pairs(n, func(key, value *yaml.Node) {
+	p.entries(path, n, func(key *yaml.Node) field {
 		if key.Value == "" {
 			p.report(key, RuleInvalidValue, "", "%s: a label must have a name", path)
-			return
+			return nil
 		}
-		if p.bad[value] {
-			return
-		}
-		if text, ok := p.text(below(path, key.Value), value); ok {
-			labels[key.Value] = text
+		return func(path string, n *yaml.Node) {
+			if text, ok := p.text(path, n); ok {
+				labels[key.Value] = text
+			}
 		}
 	})
-	return labels
+	if n.Kind == yaml.MappingNode && len(n.Content) == 0 {
+		p.report(n, RuleEmptyValue, "name at least one label, or remove the key", "%s must not be empty", path)
+	}
+	return labels, true
 }
 
-func (p *parser) wish(policy *Policy, key nf.Key, wish nf.Wish, n *yaml.Node) {
-	policy.Wishes = append(policy.Wishes, KeyWish{Key: key, Wish: wish, Source: p.source(n)})
+// wish returns a function that adds what is read to the wishes of a policy.
+func (p *parser) wish(policy *Policy, key nf.Key, read reader[nf.Wish]) field {
+	return func(path string, n *yaml.Node) {
+		if wish, ok := read(path, n); ok {
+			policy.Wishes = append(policy.Wishes, KeyWish{Key: key, Wish: wish, Source: p.source(n)})
+		}
+	}
+}
+
+// exactly returns a function that reads a wish for the very value of what is read.
+func exactly[T any](read reader[T], value func(T) nf.Value) reader[nf.Wish] {
+	return func(path string, n *yaml.Node) (nf.Wish, bool) {
+		read, ok := read(path, n)
+		return nf.Exactly(value(read)), ok
+	}
 }

@@ -17,17 +17,12 @@ func checkText(data []byte, limit int, found *diagnostics) (text []byte, ok bool
 		return nil, false
 	}
 	text = bytes.TrimPrefix(data, byteOrderMark)
-	line, column := 1, 1
-	for i := 0; i < len(text); {
-		r, size := utf8.DecodeRune(text[i:])
-		if message := wrongCharacter(r, size, text[i+size:]); message != "" {
+	for c := newCursor(text); c.offset < len(text); {
+		line, column := c.line, c.column
+		r, size := c.next()
+		if message := wrongCharacter(r, size, text[c.offset:]); message != "" {
 			found.add(RuleEncoding, line, column, message, "save the file as plain UTF-8 text")
 			return nil, false
-		}
-		i += size
-		column++
-		if r == '\n' {
-			line, column = line+1, 1
 		}
 	}
 	return text, true
@@ -70,4 +65,44 @@ func (e extent) clamp(line, column int) (int, int) {
 		return e.line, e.column
 	}
 	return line, column
+}
+
+// cursor walks through a text, and knows the line and the column of its offset.
+type cursor struct {
+	text         []byte
+	offset       int
+	line, column int
+}
+
+func newCursor(text []byte) cursor { return cursor{text: text, line: 1, column: 1} }
+
+// next returns the character at the offset and its size, and moves behind it.
+func (c *cursor) next() (r rune, size int) {
+	r, size = utf8.DecodeRune(c.text[c.offset:])
+	c.offset += size
+	c.column++
+	if r == '\n' {
+		c.line, c.column = c.line+1, 1
+	}
+	return r, size
+}
+
+// moveTo moves to an offset behind the present one.
+func (c *cursor) moveTo(offset int) {
+	for c.offset < min(offset, len(c.text)) {
+		c.next()
+	}
+}
+
+// at returns the character at a place, or what follows where the line is shorter. A walk in
+// the order of the text reads the text once.
+func (c *cursor) at(line, column int) rune {
+	if line < c.line || line == c.line && column < c.column {
+		*c = newCursor(c.text)
+	}
+	for c.offset < len(c.text) && (c.line < line || c.line == line && c.column < column) {
+		c.next()
+	}
+	r, _ := utf8.DecodeRune(c.text[c.offset:])
+	return r
 }

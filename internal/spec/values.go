@@ -17,20 +17,16 @@ import (
 // maxTimeout is the longest timeout in seconds.
 const maxTimeout = 8589934
 
-// conntrack are the keys of a conntrack mapping that has these limits.
-func (p *parser) conntrack(policy *Policy, limits map[string]nf.Key) fields {
+// conntrack returns a function that reads a conntrack mapping that has these limits.
+func (p *parser) conntrack(policy *Policy, limits map[string]nf.Key, elsewhere map[string]foreign) field {
 	want := fields{
 		"timeouts": func(path string, n *yaml.Node) { p.timeouts(path, n, policy) },
 		"sysctls":  func(path string, n *yaml.Node) { p.sysctls(path, n, policy) },
 	}
 	for name, key := range limits {
-		want[name] = func(path string, n *yaml.Node) {
-			if wish, ok := p.limit(path, n); ok {
-				p.wish(policy, key, wish, n)
-			}
-		}
+		want[name] = p.wish(policy, key, p.limit)
 	}
-	return want
+	return func(path string, n *yaml.Node) { p.mapping(path, n, want, nil, elsewhere) }
 }
 
 // limit reads a number, or a range of numbers.
@@ -41,7 +37,7 @@ func (p *parser) limit(path string, n *yaml.Node) (nf.Wish, bool) {
 	}
 	var wish nf.Wish
 	before := p.found.count()
-	bound := func(to *int64) func(string, *yaml.Node) {
+	bound := func(to *int64) field {
 		return func(path string, n *yaml.Node) { *to, _ = p.integer(path, n, 1, math.MaxInt32) }
 	}
 	p.mapping(path, n, fields{"atLeast": bound(&wish.AtLeast), "atMost": bound(&wish.AtMost)}, nil, nil)
@@ -55,21 +51,13 @@ func (p *parser) limit(path string, n *yaml.Node) (nf.Wish, bool) {
 }
 
 func (p *parser) timeouts(path string, n *yaml.Node, policy *Policy) {
-	if !p.isMapping(path, n) {
-		return
-	}
-	p.pairs(n, func(key, value *yaml.Node) {
+	p.entries(path, n, func(key *yaml.Node) field {
 		timeout := nf.TimeoutKey(key.Value)
 		if _, known := timeout.Sysctl(); !known {
 			p.report(key, RuleUnknownKey, "nfsync schema NodePolicy lists them", "unknown timeout %s in %s%s", quote(key.Value), path, guessTimeout(key.Value))
-			return
+			return nil
 		}
-		if p.bad[value] {
-			return
-		}
-		if seconds, ok := p.timeout(below(path, key.Value), value); ok {
-			p.wish(policy, timeout, nf.Exactly(nf.Number(seconds)), value)
-		}
+		return p.wish(policy, timeout, exactly(p.timeout, nf.Number))
 	})
 }
 
@@ -119,105 +107,76 @@ var (
 )
 
 func (p *parser) sysctls(path string, n *yaml.Node, policy *Policy) {
-	if !p.isMapping(path, n) {
-		return
-	}
-	p.pairs(n, func(key, value *yaml.Node) {
-		if !p.isSysctl(path, key) || p.bad[value] {
-			return
+	number := func(path string, n *yaml.Node) (int64, bool) { return p.integer(path, n, 0, math.MaxInt32) }
+	p.entries(path, n, func(key *yaml.Node) field {
+		name := key.Value
+		known, _ := nf.SysctlFileKey(name)
+		switch {
+		case !validSysctl.MatchString(name):
+			p.report(key, RuleInvalidValue, "the name of a file below /proc/sys/net/netfilter, such as nf_conntrack_tcp_loose",
+				"%s: %s is not the name of a nf_conntrack_* sysctl", path, quote(name))
+			return nil
+		case known != nf.SysctlKey(name):
+			p.report(key, RuleInvalidValue, "write it as "+string(known), "%s: %s has its own key, %s", path, quote(name), known)
+			return nil
 		}
-		if number, ok := p.integer(below(path, key.Value), value, 0, math.MaxInt32); ok {
-			p.wish(policy, nf.SysctlKey(key.Value), nf.Exactly(nf.Number(number)), value)
-		}
+		return p.wish(policy, known, exactly(number, nf.Number))
 	})
-}
-
-func (p *parser) isSysctl(path string, key *yaml.Node) bool {
-	name := key.Value
-	if !validSysctl.MatchString(name) {
-		p.report(key, RuleInvalidValue, "the name of a file below /proc/sys/net/netfilter, such as nf_conntrack_tcp_loose",
-			"%s: %s is not the name of a nf_conntrack_* sysctl", path, quote(name))
-		return false
-	}
-	known, _ := nf.SysctlFileKey(name)
-	if known != nf.SysctlKey(name) {
-		p.report(key, RuleInvalidValue, "write it as "+string(known), "%s: %s has its own key, %s", path, quote(name), known)
-		return false
-	}
-	return true
 }
 
 func (p *parser) modules(path string, n *yaml.Node, policy *Policy) {
-	if !p.isMapping(path, n) {
-		return
-	}
-	p.words(path, "module", n, func(name string, value *yaml.Node) {
-		if wish, ok := p.module(below(path, name), value); ok {
-			p.wish(policy, nf.ModuleKey(name), nf.Exactly(wish), value)
-		}
+	p.names(path, "module", n, func(name string) field {
+		return p.wish(policy, nf.ModuleKey(name), p.module)
 	})
 }
 
-// words goes through a mapping of names in which - and _ are equal, as the kernel has
-// it for modules and their parameters.
-func (p *parser) words(path, noun string, n *yaml.Node, f func(name string, value *yaml.Node)) {
+// names reads a mapping of names in which - and _ are equal, as the kernel has it for
+// modules and their parameters.
+func (p *parser) names(path, noun string, n *yaml.Node, read func(name string) field) {
 	first := map[string]*yaml.Node{}
-	p.pairs(n, func(key, value *yaml.Node) {
+	p.entries(path, n, func(key *yaml.Node) field {
 		if !validWord.MatchString(key.Value) {
 			p.report(key, RuleInvalidValue, "letters, digits, - and _", "%s: %s is not the name of a %s", path, quote(key.Value), noun)
-			return
+			return nil
 		}
 		name := nf.NormalizeModule(key.Value)
 		if other := first[name]; other != nil {
 			p.report(key, RuleDuplicateKey, "remove one of the two", "duplicate %s %s: %s in line %d is the same", noun, quote(key.Value), quote(other.Value), other.Line)
-			return
+			return nil
 		}
 		first[name] = key
-		if !p.bad[value] {
-			f(key.Value, value)
-		}
+		return read(name)
 	})
 }
 
-var moduleStates = []string{nf.ModuleLoaded, nf.ModuleUnloaded}
-
 // module reads a state, or a mapping of a state and parameters.
-func (p *parser) module(path string, n *yaml.Node) (nf.Value, bool) {
-	if n.Kind != yaml.MappingNode {
-		state, ok := p.oneOf(path, "state of a module", n, moduleStates)
-		return nf.Module(state, nil), ok
-	}
+func (p *parser) module(path string, n *yaml.Node) (nf.Wish, bool) {
 	var state string
 	var parameters map[string]string
+	word := p.word("state of a module", nf.ModuleLoaded, nf.ModuleUnloaded)
+	if n.Kind != yaml.MappingNode {
+		state, ok := word(path, n)
+		return nf.Exactly(nf.Module(state, nil)), ok
+	}
 	before := p.found.count()
 	p.mapping(path, n, fields{
-		"state":      func(path string, n *yaml.Node) { state, _ = p.oneOf(path, "state of a module", n, moduleStates) },
+		"state":      store(&state, word),
 		"parameters": func(path string, n *yaml.Node) { parameters = p.parameters(path, n) },
 	}, []string{"state"}, nil)
 	if state == nf.ModuleUnloaded && parameters != nil {
-		at := valueOf(n, "parameters")
-		p.report(at, RuleExclusiveKeys, "remove the parameters, or write state: loaded", "%s: a module that is to be unloaded takes no parameters", path)
+		p.report(p.value(n, "parameters"), RuleExclusiveKeys, "remove the parameters, or write state: loaded",
+			"%s: a module that is to be unloaded takes no parameters", path)
 	}
-	return nf.Module(state, parameters), p.found.count() == before
-}
-
-func valueOf(n *yaml.Node, key string) *yaml.Node {
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		if n.Content[i].Value == key {
-			return n.Content[i+1]
-		}
-	}
-	return n
+	return nf.Exactly(nf.Module(state, parameters)), p.found.count() == before
 }
 
 func (p *parser) parameters(path string, n *yaml.Node) map[string]string {
 	parameters := map[string]string{}
-	if !p.isMapping(path, n) {
-		return parameters
-	}
-	p.words(path, "parameter", n, func(name string, value *yaml.Node) {
-		if text, ok := p.parameter(below(path, name), value); ok {
-			parameters[nf.NormalizeModule(name)] = text
+	p.names(path, "parameter", n, func(name string) field {
+		return func(path string, n *yaml.Node) {
+			if text, ok := p.parameter(path, n); ok {
+				parameters[name] = text
+			}
 		}
 	})
 	return parameters

@@ -1,7 +1,6 @@
 package spec
 
 import (
-	"bytes"
 	"fmt"
 	"maps"
 	"regexp"
@@ -46,8 +45,7 @@ func newParser(text []byte, found *diagnostics) *parser {
 
 func (p *parser) report(n *yaml.Node, rule Rule, hint, format string, args ...any) {
 	line, column := p.end.clamp(n.Line, n.Column)
-	if p.found.countsOnly(line, column) {
-		p.found.more++
+	if p.found.onlyCounts(line, column) {
 		return
 	}
 	p.found.add(rule, line, column, fmt.Sprintf(format, args...), hint)
@@ -152,56 +150,84 @@ var missingHints = map[string]string{
 	"user":         "user: name (many servers accept any name with a token)",
 }
 
-// fields are the functions that read the values of the keys of a mapping.
-type fields map[string]func(path string, value *yaml.Node)
+// field reads the value of a key. Path is that of the key in the document.
+type field = func(path string, value *yaml.Node)
 
-// mapping reads a mapping with known keys. Path is the path of its keys in the document;
+// fields are the functions that read the values of the keys of a mapping.
+type fields map[string]field
+
+// reader reads the value of a key. It is not ok where there is an error.
+type reader[T any] = func(path string, n *yaml.Node) (value T, ok bool)
+
+// store returns a function that stores what is read. An error leaves the value as it was.
+func store[T any](to *T, read reader[T]) field {
+	return func(path string, n *yaml.Node) {
+		if value, ok := read(path, n); ok {
+			*to = value
+		}
+	}
+}
+
+// mapping reads a mapping with known keys. Path is the path of the mapping in the document;
 // elsewhere are keys that people may expect here, but that belong elsewhere.
 func (p *parser) mapping(path string, n *yaml.Node, want fields, required []string, elsewhere map[string]foreign) {
-	if !p.isMapping(path, n) {
+	p.entries(path, n, func(key *yaml.Node) field {
+		if want[key.Value] == nil {
+			p.unknownKey(path, key, slices.Sorted(maps.Keys(want)), elsewhere)
+		}
+		return want[key.Value]
+	})
+	if n.Kind != yaml.MappingNode {
 		return
 	}
-	seen := map[string]bool{}
-	p.pairs(n, func(key, value *yaml.Node) {
-		seen[key.Value] = true
-		read, ok := want[key.Value]
-		if !ok {
-			p.unknownKey(path, key, slices.Sorted(maps.Keys(want)), elsewhere)
-			return
-		}
-		if !p.bad[value] {
-			read(below(path, key.Value), value)
-		}
-	})
 	for _, key := range required {
-		if !seen[key] && !p.hasKey(n, key) {
+		if valueOf(n, key) == nil {
 			p.report(n, RuleMissingKey, missingHints[key], "missing key %q in %s", key, place(path))
 		}
 	}
 }
 
-// pairs calls f with the keys that have no error, and their values.
-func (p *parser) pairs(n *yaml.Node, f func(key, value *yaml.Node)) {
+// entries reads what must be a mapping. Choose returns the function that reads the value of
+// a key, or nil for a key that it has reported. What has an error is not read.
+func (p *parser) entries(path string, n *yaml.Node, choose func(key *yaml.Node) field) {
+	if !p.isMapping(path, n) {
+		return
+	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		if key := n.Content[i]; !p.bad[key] {
-			f(key, n.Content[i+1])
+		key, value := n.Content[i], n.Content[i+1]
+		if p.bad[key] {
+			continue
+		}
+		if read := choose(key); read != nil && !p.bad[value] {
+			read(below(path, key.Value), value)
 		}
 	}
 }
 
-// hasKey reports whether the key exists, even with an error.
-func (p *parser) hasKey(n *yaml.Node, name string) bool {
+// value returns the value of a key of a mapping; nil where there is none, or one of the two
+// has an error.
+func (p *parser) value(n *yaml.Node, name string) *yaml.Node {
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		if n.Content[i].Value == name {
-			return true
+		if key, value := n.Content[i], n.Content[i+1]; key.Value == name && !p.bad[key] && !p.bad[value] {
+			return value
 		}
 	}
-	return false
+	return nil
+}
+
+// valueOf returns the value of a key of a mapping, even with an error; nil where there is
+// none.
+func valueOf(n *yaml.Node, name string) *yaml.Node {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == name {
+			return n.Content[i+1]
+		}
+	}
+	return nil
 }
 
 func (p *parser) unknownKey(path string, key *yaml.Node, known []string, elsewhere map[string]foreign) {
-	if p.found.countsOnly(key.Line, key.Column) { // the search for a similar word is expensive
-		p.found.more++
+	if p.found.onlyCounts(key.Line, key.Column) { // the search for a similar word is expensive
 		return
 	}
 	if f, ok := elsewhere[key.Value]; ok {
@@ -234,29 +260,27 @@ func (p *parser) isMapping(path string, n *yaml.Node) bool {
 	return true
 }
 
-// texts reads a list of at least one text, each with valid. If one has an error it returns
-// no list: half a selector would select something else.
-func (p *parser) texts(path string, n *yaml.Node, valid func(path string, n *yaml.Node) (string, bool)) []string {
-	if n.Kind != yaml.SequenceNode {
-		p.report(n, RuleWrongType, "write it as a list: [a, b]", "%s must be a list, not %s", path, p.describe(n))
-		return nil
-	}
-	if len(n.Content) == 0 {
-		p.report(n, RuleEmptyValue, "name at least one, or remove the key", "%s must not be empty", path)
-	}
-	var list []string
-	for i, entry := range n.Content {
-		if p.bad[entry] {
-			continue
+// texts returns a function that reads a list of at least one text, each with valid. If one
+// has an error it is not ok: half a selector would select something else.
+func (p *parser) texts(valid reader[string]) reader[[]string] {
+	return func(path string, n *yaml.Node) (list []string, ok bool) {
+		if n.Kind != yaml.SequenceNode {
+			p.report(n, RuleWrongType, "write it as a list: [a, b]", "%s must be a list, not %s", path, p.describe(n))
+			return nil, false
 		}
-		if s, ok := valid(path+"["+strconv.Itoa(i)+"]", entry); ok {
-			list = append(list, s)
+		if len(n.Content) == 0 {
+			p.report(n, RuleEmptyValue, "name at least one, or remove the key", "%s must not be empty", path)
 		}
+		for i, entry := range n.Content {
+			if p.bad[entry] {
+				continue
+			}
+			if s, ok := valid(path+"["+strconv.Itoa(i)+"]", entry); ok {
+				list = append(list, s)
+			}
+		}
+		return list, len(list) == len(n.Content)
 	}
-	if len(list) < len(n.Content) {
-		return nil
-	}
-	return list
 }
 
 // text reads a text that is not empty.
@@ -276,18 +300,33 @@ func (p *parser) text(path string, n *yaml.Node) (string, bool) {
 	return n.Value, true
 }
 
-// oneOf reads one of a few words.
-func (p *parser) oneOf(path, noun string, n *yaml.Node, words []string) (string, bool) {
+// textThat returns a function that reads a text for which valid holds. The format of the
+// error takes the path and the text.
+func (p *parser) textThat(valid func(string) bool, hint, format string) reader[string] {
+	return func(path string, n *yaml.Node) (string, bool) {
+		text, ok := p.text(path, n)
+		if ok && !valid(text) {
+			p.report(n, RuleInvalidValue, hint, format, path, quote(text))
+			return "", false
+		}
+		return text, ok
+	}
+}
+
+// word returns a function that reads one of a few words.
+func (p *parser) word(noun string, words ...string) reader[string] {
 	list := strings.Join(words, ", ")
-	if n.Kind != yaml.ScalarNode || n.Tag != "!!str" {
-		p.report(n, RuleWrongType, "", "%s must be one of %s, not %s", path, list, describe(n))
-		return "", false
+	return func(path string, n *yaml.Node) (string, bool) {
+		if n.Kind != yaml.ScalarNode || n.Tag != "!!str" {
+			p.report(n, RuleWrongType, "", "%s must be one of %s, not %s", path, list, describe(n))
+			return "", false
+		}
+		if !slices.Contains(words, n.Value) {
+			p.report(n, RuleUnknownWord, "one of "+list, "unknown %s %s%s", noun, quote(n.Value), didYouMean(n.Value, words))
+			return "", false
+		}
+		return n.Value, true
 	}
-	if !slices.Contains(words, n.Value) {
-		p.report(n, RuleUnknownWord, "one of "+list, "unknown %s %s%s", noun, quote(n.Value), didYouMean(n.Value, words))
-		return "", false
-	}
-	return n.Value, true
 }
 
 var decimal = regexp.MustCompile(`^(0|-?[1-9][0-9]*)$`)
@@ -355,42 +394,4 @@ func brief(s string) string {
 		return s
 	}
 	return string([]rune(s)[:maxQuoted]) + "…"
-}
-
-// cursor finds characters by line and column. A walk in the order of the text reads the
-// text once.
-type cursor struct {
-	text         []byte
-	offset       int
-	line, column int
-}
-
-func newCursor(text []byte) cursor { return cursor{text: text, line: 1, column: 1} }
-
-func (c *cursor) at(line, column int) rune {
-	if line < c.line || line == c.line && column < c.column {
-		*c = newCursor(c.text)
-	}
-	if line > c.line {
-		c.toLine(line)
-	}
-	for c.column < column && c.offset < len(c.text) {
-		_, size := utf8.DecodeRune(c.text[c.offset:])
-		c.offset += size
-		c.column++
-	}
-	r, _ := utf8.DecodeRune(c.text[c.offset:])
-	return r
-}
-
-func (c *cursor) toLine(line int) {
-	for c.line < line {
-		next := bytes.IndexByte(c.text[c.offset:], '\n')
-		if next < 0 {
-			c.offset = len(c.text)
-			return
-		}
-		c.offset += next + 1
-		c.line, c.column = c.line+1, 1
-	}
 }
