@@ -35,16 +35,10 @@ var (
 
 // agentDocument reads the one document of a configuration file.
 func (p *parser) agentDocument(documents []*yaml.Node, config *AgentConfig) {
-	switch {
-	case len(documents) == 0 && p.found.count() > 0: // an error of syntax
+	root := p.only(documents, "it begins with apiVersion: "+nf.APIVersion)
+	if root == nil {
 		return
-	case len(documents) == 0:
-		p.found.add(RuleNoDocument, 1, 1, "the file holds no document", "it begins with apiVersion: "+nf.APIVersion)
-		return
-	case len(documents) > 1:
-		p.report(documents[1], RuleSeveralDocuments, "one document a file", "the file holds a second document")
 	}
-	root := documents[0]
 	p.vet(root, 1)
 	if p.bad[root] || !p.isMapping("", root) || !p.isAgentConfig(root) {
 		return
@@ -112,7 +106,7 @@ func (p *parser) gitSource(path string, n *yaml.Node, source *GitSource) {
 			store(to, read)(path, n)
 		}
 	}
-	want := p.gitAuth(n, &source.Auth)
+	want := p.gitAuth(&source.Auth)
 	want["urls"] = store(&source.URLs, p.texts(p.gitURL))
 	want["branch"] = only("branch", &source.Branch, p.refName)
 	want["tag"] = only("tag", &source.Tag, p.refName)
@@ -124,15 +118,15 @@ func (p *parser) gitSource(path string, n *yaml.Node, source *GitSource) {
 }
 
 func (p *parser) publish(path string, n *yaml.Node, publish *Publish) {
-	want := p.gitAuth(n, &publish.Auth)
+	want := p.gitAuth(&publish.Auth)
 	want["url"] = store(&publish.URL, p.gitURL)
 	want["branch"] = store(&publish.Branch, p.refName)
 	want["path"] = store(&publish.Path, p.repositoryPath)
 	p.mapping(path, n, want, []string{"url"}, nil)
 }
 
-// gitAuth are the keys of a mapping n that says how a repository is reached.
-func (p *parser) gitAuth(n *yaml.Node, auth *GitAuth) fields {
+// gitAuth are the keys of a mapping that says how a repository is reached.
+func (p *parser) gitAuth(auth *GitAuth) fields {
 	return fields{
 		"ssh": func(path string, n *yaml.Node) {
 			p.mapping(path, n, fields{

@@ -20,10 +20,6 @@ type binder struct {
 	fieldsOf map[reflect.Type][]jsonField
 }
 
-func newBinder(found *diagnostics) *binder {
-	return &binder{found: found, fieldsOf: map[reflect.Type][]jsonField{}}
-}
-
 type jsonField struct {
 	name     string // the key; empty for an embedded struct, whose keys are among those of its parent
 	index    int
@@ -83,32 +79,25 @@ func (b *binder) wrong(rule Rule, n *node, path, must string) {
 	b.found.add(rule, int(n.line), int(n.column), fmt.Sprintf("%s must be %s, not %s", place(path), must, n), "")
 }
 
-var (
-	typeValue = reflect.TypeFor[nf.Value]()
-	typeWish  = reflect.TypeFor[nf.Wish]()
-	typeLevel = reflect.TypeFor[nf.Level]()
-	typeTime  = reflect.TypeFor[time.Time]()
-)
-
 // bind fills v from n. Null leaves lists, mappings and pointers empty.
 func (b *binder) bind(path string, n *node, v reflect.Value) {
-	switch v.Type() {
-	case typeValue:
-		v.Set(reflect.ValueOf(b.value(path, n)))
+	switch to := v.Addr().Interface().(type) {
+	case *nf.Value:
+		*to = b.value(path, n)
 		return
-	case typeWish:
-		v.Set(reflect.ValueOf(b.wish(path, n)))
+	case *nf.Wish:
+		*to = b.wish(path, n)
 		return
-	case typeLevel:
-		v.Set(reflect.ValueOf(b.level(path, n)))
+	case *nf.Level:
+		*to = b.level(path, n)
 		return
-	case typeTime:
-		b.time(path, n, v)
+	case *time.Time:
+		*to = b.time(path, n)
 		return
 	}
 	switch v.Kind() {
 	case reflect.Pointer:
-		if n.kind != nodeNull || v.Type().Elem() == typeValue {
+		if n.kind != nodeNull || v.Type() == reflect.TypeFor[*nf.Value]() {
 			v.Set(reflect.New(v.Type().Elem()))
 			b.bind(path, n, v.Elem())
 		}
@@ -197,13 +186,12 @@ func (b *binder) integer(path string, n *node) (int64, bool) {
 	return number, true
 }
 
-func (b *binder) time(path string, n *node, v reflect.Value) {
+func (b *binder) time(path string, n *node) time.Time {
 	t, err := time.Parse(time.RFC3339Nano, n.text)
 	if n.kind != nodeText || err != nil {
 		b.wrong(RuleInvalidValue, n, path, "a time such as 2026-01-31T12:00:00Z")
-		return
 	}
-	v.Set(reflect.ValueOf(t))
+	return t
 }
 
 // value reads what nf.Value.MarshalJSON writes.

@@ -18,7 +18,7 @@ func ParseSnapshot(f File) (nf.Snapshot, []Diagnostic) {
 	if root == nil || !isSnapshot(root, found) {
 		return nf.Snapshot{}, found.sorted()
 	}
-	b := newBinder(found)
+	b := &binder{found: found, fieldsOf: map[reflect.Type][]jsonField{}}
 	b.bind("", root, reflect.ValueOf(&s).Elem())
 	checkSnapshot(b, root, &s)
 	if found.count() > 0 {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"gopkg.in/yaml.v3"
 )
@@ -99,23 +100,15 @@ func yamlTree(text []byte, found *diagnostics) *node {
 	if found.count() > 0 {
 		return nil
 	}
-	switch len(documents) {
-	case 0:
-		found.add(RuleNoDocument, 1, 1, "the file holds no document", "")
-		return nil
-	case 1:
-	default:
-		found.add(RuleSeveralDocuments, documents[1].Line, documents[1].Column, "the file holds a second document", "one document a file")
-		return nil
-	}
 	p := newParser(text, found)
 	p.nulls = true
-	p.vet(documents[0], 1)
+	root := p.only(documents, "")
 	if found.count() > 0 {
 		return nil
 	}
-	root := fromYAML(documents[0])
-	return &root
+	p.vet(root, 1)
+	tree := fromYAML(root)
+	return &tree
 }
 
 func fromYAML(y *yaml.Node) node {
@@ -161,164 +154,105 @@ func jsonTree(text []byte, found *diagnostics) *node {
 		found.add(RuleSyntax, line, column, "not JSON: "+err.Error(), "")
 		return nil
 	}
-	r := jsonReader{text: text, line: 1, column: 1, found: found}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	r := jsonReader{decoder: decoder, chars: newCursor(text), found: found}
 	root := r.value(1)
 	return &root
 }
 
 // jsonPlace returns the place of an error of encoding/json: of the last byte that it read.
 func jsonPlace(text []byte, err error) (line, column int) {
-	r := jsonReader{text: text, line: 1, column: 1}
+	var offset int64
 	var syntax *json.SyntaxError
 	var wrong *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &syntax):
-		r.offset = max(int(syntax.Offset)-1, 0)
+		offset = syntax.Offset
 	case errors.As(err, &wrong):
-		r.offset = max(int(wrong.Offset)-1, 0)
+		offset = wrong.Offset
 	}
-	r.position()
-	return extentOf(text).clamp(int(r.line), int(r.column))
+	c := newCursor(text)
+	c.moveTo(int(offset) - 1)
+	return extentOf(text).clamp(c.line, c.column)
 }
 
 // jsonReader reads a text that is JSON.
 type jsonReader struct {
-	text   []byte
-	offset int
-	values int
-	found  *diagnostics
-	failed bool // the text holds more than is taken: the reader stops
-	// line and column are those of the byte at counted.
-	counted      int
-	line, column int32
+	decoder *json.Decoder
+	chars   cursor
+	values  int
+	found   *diagnostics
+	failed  bool // the text holds more than is taken: the reader stops
 }
 
-// position is the line and column of the offset, which only grows.
-func (r *jsonReader) position() (line, column int32) {
-	for ; r.counted < r.offset; r.counted++ {
-		switch b := r.text[r.counted]; {
-		case b == '\n':
-			r.line, r.column = r.line+1, 1
-		case b&0xC0 != 0x80: // the first byte of a character
-			r.column++
-		}
+// next returns the next token, and its place.
+func (r *jsonReader) next() (token json.Token, line, column int32) {
+	r.chars.moveTo(int(r.decoder.InputOffset()))
+	for bytes.IndexByte([]byte(" \t\r\n,:"), r.chars.text[r.chars.offset]) >= 0 {
+		r.chars.next()
 	}
-	return r.line, r.column
+	line, column = int32(r.chars.line), int32(r.chars.column)
+	token, _ = r.decoder.Token() // no error: the text is JSON
+	return token, line, column
 }
 
 func (r *jsonReader) value(depth int) node {
-	r.space()
-	var n node
-	n.line, n.column = r.position()
+	token, line, column := r.next()
+	n := node{line: line, column: column}
 	if r.values++; r.values > maxValues || depth > maxNesting {
-		r.fail(depth)
+		r.fail(n, depth)
 		return n
 	}
-	switch r.text[r.offset] {
-	case '{':
-		n.kind = nodeMapping
-		r.mapping(&n, depth)
-	case '[':
-		n.kind = nodeList
-		r.list(&n, depth)
-	case '"':
-		n.kind, n.text = nodeText, r.str()
-	case 'n':
-		n.kind, n.text = nodeNull, r.word()
-	case 't', 'f':
-		n.kind, n.text = nodeBool, r.word()
+	switch token := token.(type) {
+	case json.Delim:
+		r.collection(&n, token, depth)
+	case string:
+		n.kind, n.text = nodeText, token
+	case json.Number:
+		n.kind, n.text = nodeNumber, token.String()
+	case bool:
+		n.kind, n.text = nodeBool, strconv.FormatBool(token)
 	default:
-		n.kind, n.text = nodeNumber, r.word()
+		n.kind, n.text = nodeNull, "null"
 	}
 	return n
 }
 
-func (r *jsonReader) fail(depth int) {
+func (r *jsonReader) fail(n node, depth int) {
 	rule, message := RuleNesting, messageNesting
 	if depth <= maxNesting {
 		rule, message = RuleTooLarge, fmt.Sprintf("the file holds more than %d values", maxValues)
 	}
-	r.found.add(rule, int(r.line), int(r.column), message, "")
+	r.found.add(rule, int(n.line), int(n.column), message, "")
 	r.failed = true
 }
 
-func (r *jsonReader) mapping(n *node, depth int) {
-	seen := map[string]int32{}
-	for !r.closed('}') {
-		var key label
-		key.line, key.column = r.position()
-		key.name = r.str()
-		r.space()
-		r.offset++ // the colon
-		if line, twice := seen[key.name]; twice {
-			r.found.add(RuleDuplicateKey, int(key.line), int(key.column), fmt.Sprintf("duplicate key %s: already defined at line %d", quote(key.name), line), "")
+// collection reads the rest of a list or a mapping.
+func (r *jsonReader) collection(n *node, open json.Delim, depth int) {
+	n.kind = nodeList
+	if open == '{' {
+		n.kind = nodeMapping
+	}
+	lines := map[string]int32{}
+	for !r.failed && r.decoder.More() {
+		if n.kind == nodeMapping {
+			r.key(n, lines)
 		}
-		seen[key.name] = key.line
-		n.keys = append(n.keys, key)
 		n.items = append(n.items, r.value(depth+1))
 	}
-}
-
-func (r *jsonReader) list(n *node, depth int) {
-	for !r.closed(']') {
-		n.items = append(n.items, r.value(depth+1))
+	if !r.failed {
+		r.next() // the closing bracket
 	}
 }
 
-// closed goes to the next entry and reports whether there is none: at the end of the
-// list or mapping, or after a failure.
-func (r *jsonReader) closed(end byte) bool {
-	if r.failed {
-		return true
+// key reads a key of a mapping. Lines are those of the keys before it.
+func (r *jsonReader) key(n *node, lines map[string]int32) {
+	token, line, column := r.next()
+	name, _ := token.(string)
+	if first, twice := lines[name]; twice {
+		r.found.add(RuleDuplicateKey, int(line), int(column), fmt.Sprintf("duplicate key %s: already defined at line %d", quote(name), first), "")
 	}
-	r.space()
-	switch c := r.text[r.offset]; c {
-	case '{', '[', ',':
-		// The opening bracket is here before the first entry only: reading a value
-		// moves the offset behind it.
-		r.offset++
-		r.space()
-		if c == ',' || r.text[r.offset] != end {
-			return false
-		}
-	}
-	r.offset++
-	return true
-}
-
-func (r *jsonReader) space() {
-	for r.offset < len(r.text) && bytes.IndexByte([]byte(" \t\r\n"), r.text[r.offset]) >= 0 {
-		r.offset++
-	}
-}
-
-// str reads a string.
-func (r *jsonReader) str() string {
-	start := r.offset
-	escaped := false
-	for r.offset++; r.text[r.offset] != '"'; r.offset++ {
-		if r.text[r.offset] == '\\' {
-			escaped = true
-			r.offset++
-		}
-	}
-	r.offset++
-	raw := r.text[start:r.offset]
-	if !escaped {
-		return string(raw[1 : len(raw)-1])
-	}
-	var s string
-	if err := json.Unmarshal(raw, &s); err != nil {
-		return string(raw) // cannot be: the whole text is JSON
-	}
-	return s
-}
-
-// word reads a number, true, false or null.
-func (r *jsonReader) word() string {
-	start := r.offset
-	for r.offset < len(r.text) && bytes.IndexByte([]byte(" \t\r\n,]}"), r.text[r.offset]) < 0 {
-		r.offset++
-	}
-	return string(r.text[start:r.offset])
+	lines[name] = line
+	n.keys = append(n.keys, label{name, line, column})
 }

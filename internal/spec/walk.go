@@ -56,6 +56,21 @@ func (p *parser) reject(n *yaml.Node, rule Rule, hint, format string, args ...an
 	p.bad[n] = true
 }
 
+// only returns the one document of a file; nil where there is none. The hint says how one
+// begins.
+func (p *parser) only(documents []*yaml.Node, hint string) *yaml.Node {
+	switch {
+	case len(documents) == 0 && p.found.count() == 0: // else it is an error of syntax
+		p.found.add(RuleNoDocument, 1, 1, "the file holds no document", hint)
+	case len(documents) > 1:
+		p.report(documents[1], RuleSeveralDocuments, "one document a file", "the file holds a second document")
+	}
+	if len(documents) == 0 {
+		return nil
+	}
+	return documents[0]
+}
+
 // vet finds what is forbidden anywhere in a document: anchors, aliases, tags,
 // merge keys, nulls, duplicate keys, and too deep a nesting.
 func (p *parser) vet(n *yaml.Node, depth int) {

@@ -76,22 +76,23 @@ var syntaxHints = map[string]string{
 // in unexported fields. If those do not exist, in another version, the place is the start
 // of the file.
 func syntaxError(decoder *yaml.Decoder, err error) Diagnostic {
-	state := reflect.ValueOf(decoder).Elem().FieldByName("parser")
-	if state.Kind() != reflect.Pointer || state.Elem().Kind() != reflect.Struct {
-		return Diagnostic{Rule: RuleSyntax, Message: "not YAML: " + plainMessage(err), Line: 1, Column: 1}
-	}
-	event, parser := state.Elem().FieldByName("event"), state.Elem().FieldByName("parser")
+	state := reflect.ValueOf(decoder)
 	if strings.Contains(err.Error(), "unknown anchor") {
-		line, column := readMark(event, "start_mark")
+		line, column := markOf(state, "parser", "event", "start_mark")
 		return Diagnostic{Rule: RuleAlias, Message: messageAlias, Hint: hintAlias, Line: line, Column: column}
 	}
 	problem := plainMessage(err)
-	line, column := readMark(parser, "problem_mark")
+	line, column := markOf(state, "parser", "parser", "problem_mark")
 	if strings.HasPrefix(problem, "exceeded max depth") {
 		return Diagnostic{Rule: RuleNesting, Message: messageNesting, Line: line, Column: column}
 	}
-	if beginsAtContext(parser, line) {
-		line, column = readMark(parser, "context_mark")
+	// The start of what was being read is the better place for something that is never
+	// closed, and for a key without a colon.
+	contextLine, contextColumn := markOf(state, "parser", "parser", "context_mark")
+	switch context := fieldOf(state, "parser", "parser", "context").String(); {
+	case context == "while scanning a quoted scalar", context == "while scanning a simple key",
+		(context == "while parsing a flow sequence" || context == "while parsing a flow mapping") && contextLine != line:
+		line, column = contextLine, contextColumn
 	}
 	return Diagnostic{Rule: RuleSyntax, Message: "not YAML: " + problem, Hint: syntaxHints[problem], Line: line, Column: column}
 }
@@ -107,34 +108,25 @@ func plainMessage(err error) string {
 	return message
 }
 
-// beginsAtContext reports whether the start of what was being read is the better place:
-// for something that is never closed, and for a key without a colon.
-func beginsAtContext(parser reflect.Value, problemLine int) bool {
-	context := parser.FieldByName("context")
-	if context.Kind() != reflect.String {
-		return false
-	}
-	switch context.String() {
-	case "while scanning a quoted scalar", "while scanning a simple key":
-		return true
-	case "while parsing a flow sequence", "while parsing a flow mapping":
-		line, _ := readMark(parser, "context_mark")
-		return line != problemLine
-	}
-	return false
-}
-
-func readMark(v reflect.Value, name string) (line, column int) {
-	if v.Kind() != reflect.Struct {
-		return 1, 1
-	}
-	mark := v.FieldByName(name)
-	if mark.Kind() != reflect.Struct {
-		return 1, 1
-	}
-	l, c := mark.FieldByName("line"), mark.FieldByName("column")
+// markOf returns the place that a field of yaml.v3 holds, or the start of the file.
+func markOf(v reflect.Value, path ...string) (line, column int) {
+	mark := fieldOf(v, path...)
+	l, c := fieldOf(mark, "line"), fieldOf(mark, "column")
 	if !l.CanInt() || !c.CanInt() {
 		return 1, 1
 	}
 	return int(l.Int()) + 1, int(c.Int()) + 1
+}
+
+// fieldOf returns a field of a struct by its path, through pointers; the zero Value where
+// there is none.
+func fieldOf(v reflect.Value, path ...string) reflect.Value {
+	for _, name := range path {
+		v = reflect.Indirect(v)
+		if v.Kind() != reflect.Struct {
+			return reflect.Value{}
+		}
+		v = v.FieldByName(name)
+	}
+	return v
 }
