@@ -109,23 +109,20 @@ type Publish struct {
 	Auth   GitAuth
 }
 
-// The defaults of a configuration file.
+// Defaults of a configuration file that flags and messages name.
 const (
-	DefaultInterval      = time.Minute
-	DefaultTimeout       = time.Minute
-	DefaultDriftInterval = 5 * time.Minute
-	DefaultListen        = "127.0.0.1:9469"
-	DefaultMaxRestarts   = 1
+	DefaultTimeout = time.Minute
+	DefaultListen  = "127.0.0.1:9469"
 )
 
 // DefaultAgentConfig returns the configuration of an agent without a configuration file.
 func DefaultAgentConfig() AgentConfig {
 	return AgentConfig{
-		Source:  GitSource{Interval: DefaultInterval, Timeout: DefaultTimeout},
+		Source:  GitSource{Interval: time.Minute, Timeout: DefaultTimeout},
 		Verify:  Verification{Mode: VerifyNone},
 		Mode:    ModeEnforce,
-		Drift:   Drift{Interval: DefaultDriftInterval, Heal: true},
-		Restart: Restarts{MaxRestarts: DefaultMaxRestarts},
+		Drift:   Drift{Interval: 5 * time.Minute, Heal: true},
+		Restart: Restarts{MaxRestarts: 1},
 		Listen:  DefaultListen,
 	}
 }
@@ -135,14 +132,12 @@ func DefaultAgentConfig() AgentConfig {
 // configuration.
 func ParseAgentConfig(f File) (AgentConfig, []Diagnostic) {
 	found := &diagnostics{file: f.Name}
-	text, ok := checkText(f.Data, maxPolicyFile, found)
-	if !ok {
-		return AgentConfig{}, found.sorted()
-	}
-	p := newParser(text, found)
-	p.hidesScalars = true
 	config := DefaultAgentConfig()
-	p.agentDocument(decodeYAML(text, found), &config)
+	if text, ok := checkText(f.Data, maxPolicyFile, found); ok {
+		p := newParser(text, found)
+		p.hidesScalars = true
+		p.agentDocument(decodeYAML(text, found), &config)
+	}
 	if found.count() > 0 {
 		return AgentConfig{}, found.sorted()
 	}

@@ -151,20 +151,14 @@ func (p *parser) httpAuth(path string, n *yaml.Node, auth *GitAuth) {
 	if n.Kind != yaml.MappingNode {
 		return
 	}
-	for _, pair := range [][2]string{{"user", "passwordFile"}, {"certFile", "keyFile"}} {
-		p.together(path, n, pair[0], pair[1])
-		p.together(path, n, pair[1], pair[0])
+	for _, pair := range [][2]string{{"user", "passwordFile"}, {"passwordFile", "user"}, {"certFile", "keyFile"}, {"keyFile", "certFile"}} {
+		if key, needs := pair[0], pair[1]; valueOf(n, key) != nil && valueOf(n, needs) == nil {
+			p.report(n, RuleMissingKey, missingHints[needs], "missing key %q in %s: %s is set", needs, path, key)
+		}
 	}
 	if valueOf(n, "tokenFile") != nil && (valueOf(n, "user") != nil || valueOf(n, "passwordFile") != nil) {
 		p.report(valueOf(n, "tokenFile"), RuleExclusiveKeys, "remove the token, or user and passwordFile",
 			"%s: user or passwordFile is set as well", below(path, "tokenFile"))
-	}
-}
-
-// together reports a key of a mapping that is there without the one that it needs.
-func (p *parser) together(path string, n *yaml.Node, key, needs string) {
-	if valueOf(n, key) != nil && valueOf(n, needs) == nil {
-		p.report(n, RuleMissingKey, missingHints[needs], "missing key %q in %s: %s is set", needs, path, key)
 	}
 }
 

@@ -79,6 +79,18 @@ func (b *binder) wrong(rule Rule, n *node, path, must string) {
 	b.found.add(rule, int(n.line), int(n.column), fmt.Sprintf("%s must be %s, not %s", place(path), must, n), "")
 }
 
+// kinds are the values of a document from which a Go value is filled.
+var kinds = map[reflect.Kind]struct {
+	kind nodeKind
+	must string
+}{
+	reflect.Struct: {nodeMapping, "a mapping"},
+	reflect.Map:    {nodeMapping, "a mapping"},
+	reflect.Slice:  {nodeList, "a list"},
+	reflect.String: {nodeText, "a text"},
+	reflect.Bool:   {nodeBool, "true or false"},
+}
+
 // bind fills v from n. Null leaves lists, mappings and pointers empty.
 func (b *binder) bind(path string, n *node, v reflect.Value) {
 	switch to := v.Addr().Interface().(type) {
@@ -95,33 +107,38 @@ func (b *binder) bind(path string, n *node, v reflect.Value) {
 		*to = b.time(path, n)
 		return
 	}
-	switch v.Kind() {
+	kind := v.Kind()
+	want, fixed := kinds[kind]
+	switch {
+	case n.kind == nodeNull && (kind == reflect.Map || kind == reflect.Slice):
+		return
+	case fixed && n.kind != want.kind:
+		b.wrong(RuleWrongType, n, path, want.must)
+		return
+	}
+	switch kind {
 	case reflect.Pointer:
 		if n.kind != nodeNull || v.Type() == reflect.TypeFor[*nf.Value]() {
 			v.Set(reflect.New(v.Type().Elem()))
 			b.bind(path, n, v.Elem())
 		}
 	case reflect.Struct:
-		if n.kind != nodeMapping {
-			b.wrong(RuleWrongType, n, path, "a mapping")
-			return
-		}
 		b.structure(path, n, v)
 	case reflect.Slice:
-		b.list(path, n, v)
-	case reflect.Map:
-		b.mapping(path, n, v)
-	case reflect.String:
-		if n.kind != nodeText {
-			b.wrong(RuleWrongType, n, path, "a text")
-			return
+		v.Set(reflect.MakeSlice(v.Type(), len(n.items), len(n.items)))
+		for i := range n.items {
+			b.bind(path+"["+strconv.Itoa(i)+"]", &n.items[i], v.Index(i))
 		}
+	case reflect.Map:
+		v.Set(reflect.MakeMapWithSize(v.Type(), len(n.keys)))
+		for i, key := range n.keys {
+			value := reflect.New(v.Type().Elem()).Elem()
+			b.bind(below(path, key.name), &n.items[i], value)
+			v.SetMapIndex(reflect.ValueOf(key.name), value)
+		}
+	case reflect.String:
 		v.SetString(n.text)
 	case reflect.Bool:
-		if n.kind != nodeBool {
-			b.wrong(RuleWrongType, n, path, "true or false")
-			return
-		}
 		v.SetBool(n.text == "true")
 	case reflect.Int, reflect.Int64:
 		if number, ok := b.integer(path, n); ok {
@@ -146,34 +163,6 @@ func (b *binder) structure(path string, n *node, v reflect.Value) {
 		default:
 			b.bind(below(path, f.name), value, v.Field(f.index))
 		}
-	}
-}
-
-func (b *binder) list(path string, n *node, v reflect.Value) {
-	switch n.kind {
-	case nodeNull:
-	case nodeList:
-		v.Set(reflect.MakeSlice(v.Type(), len(n.items), len(n.items)))
-		for i := range n.items {
-			b.bind(path+"["+strconv.Itoa(i)+"]", &n.items[i], v.Index(i))
-		}
-	default:
-		b.wrong(RuleWrongType, n, path, "a list")
-	}
-}
-
-func (b *binder) mapping(path string, n *node, v reflect.Value) {
-	switch n.kind {
-	case nodeNull:
-	case nodeMapping:
-		v.Set(reflect.MakeMapWithSize(v.Type(), len(n.keys)))
-		for i, key := range n.keys {
-			value := reflect.New(v.Type().Elem()).Elem()
-			b.bind(below(path, key.name), &n.items[i], value)
-			v.SetMapIndex(reflect.ValueOf(key.name), value)
-		}
-	default:
-		b.wrong(RuleWrongType, n, path, "a mapping")
 	}
 }
 

@@ -21,7 +21,7 @@ func Parse(files []File) (Policies, []Diagnostic) {
 	files = slices.CompactFunc(files, func(a, b File) bool { return a.Name == b.Name && bytes.Equal(a.Data, b.Data) })
 	var list []Policy
 	var all []Diagnostic
-	names := map[policyName]nf.Source{}
+	names := map[[2]string]nf.Source{}
 	for _, f := range files {
 		policies, found := parseFile(f)
 		reportSameNames(policies, names, found)
@@ -35,23 +35,21 @@ func Parse(files []File) (Policies, []Diagnostic) {
 	return Policies{List: list}, nil
 }
 
-type policyName struct{ kind, name string }
-
 // reportSameNames reports policies of one kind that have the same name: messages,
 // conflicts and memory identify policies by name.
-func reportSameNames(policies []Policy, names map[policyName]nf.Source, found *diagnostics) {
+func reportSameNames(policies []Policy, names map[[2]string]nf.Source, found *diagnostics) {
 	for _, policy := range policies {
-		id := policyName{policy.Kind, policy.Source.Name}
-		if id.name == "" || id.kind == "" {
+		kind, name := policy.Kind, policy.Source.Name
+		if kind == "" || name == "" {
 			continue
 		}
-		if first, taken := names[id]; taken {
+		if first, taken := names[[2]string{kind, name}]; taken {
 			found.add(RuleDuplicateName, policy.Source.Line, policy.Source.Column,
-				"the name "+quote(id.name)+" is already defined by another "+id.kind+" at "+first.String(),
+				"the name "+quote(name)+" is already defined by another "+kind+" at "+first.String(),
 				"give each policy of a kind a name of its own")
 			continue
 		}
-		names[id] = policy.Source
+		names[[2]string{kind, name}] = policy.Source
 	}
 }
 
@@ -76,9 +74,12 @@ func parseFile(f File) ([]Policy, *diagnostics) {
 
 // policy reads one document.
 func (p *parser) policy(n *yaml.Node) Policy {
-	policy := Policy{Kind: p.kindOf(n)}
-	if policy.Kind != nf.KindNodePolicy {
-		policy.Restart = nf.RestartRefuse
+	policy := Policy{Restart: nf.RestartRefuse}
+	if kind := p.value(n, "kind"); kind != nil && kind.Tag == "!!str" && slices.Contains(policyKinds, kind.Value) {
+		policy.Kind = kind.Value // it determines the keys of spec
+	}
+	if policy.Kind == nf.KindNodePolicy {
+		policy.Restart = ""
 	}
 	p.mapping("", n, fields{
 		"apiVersion": p.apiVersion,
@@ -92,18 +93,6 @@ func (p *parser) policy(n *yaml.Node) Policy {
 		policy.Wishes[i].Source.Name = policy.Source.Name
 	}
 	return policy
-}
-
-// kindOf returns the kind, which determines the keys of spec; empty if it is missing or
-// wrong.
-func (p *parser) kindOf(n *yaml.Node) string {
-	if n.Kind != yaml.MappingNode {
-		return ""
-	}
-	if kind := p.value(n, "kind"); kind != nil && kind.Tag == "!!str" && slices.Contains(policyKinds, kind.Value) {
-		return kind.Value
-	}
-	return ""
 }
 
 var policyKinds = []string{nf.KindContainerPolicy, nf.KindNodePolicy}

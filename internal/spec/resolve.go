@@ -86,14 +86,12 @@ func appendWants(list []nf.Want, target nf.Target, wants []nf.Want) []nf.Want {
 // resolve returns the wants of these policies together for any one target, sorted by
 // key.
 func resolve(policies []*Policy) []nf.Want {
-	policies = slices.Clone(policies)
-	slices.SortStableFunc(policies, byPriority)
 	type winner struct {
 		want     nf.Want
 		priority int
 	}
 	winners := map[nf.Key]*winner{}
-	for _, policy := range policies {
+	for _, policy := range slices.SortedStableFunc(slices.Values(policies), byPriority) {
 		for _, w := range policy.Wishes {
 			first := winners[w.Key]
 			switch {

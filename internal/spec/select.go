@@ -24,24 +24,16 @@ func (s NodeSelector) Match(node nf.NodeIdentity) bool {
 // in upper and lower case (RFC 9562). In netns an alias is a file name
 // as good as the first, and so an id.
 func (s ContainerSelector) Match(c *nf.Container) bool {
-	if len(s.Runtimes) > 0 && !slices.Contains(s.Runtimes, c.Runtime) {
+	switch {
+	case len(s.Runtimes) > 0 && !slices.Contains(s.Runtimes, c.Runtime):
 		return false
-	}
-	if len(s.Names) == 0 && len(s.IDs) == 0 {
+	case len(s.Names) == 0 && len(s.IDs) == 0, slices.Contains(s.IDs, c.ID), matchAny(s.Names, c.Name),
+		c.UUID != "" && slices.ContainsFunc(s.IDs, func(id string) bool { return strings.EqualFold(id, c.UUID) }):
 		return true
 	}
-	if slices.Contains(s.IDs, c.ID) || matchAny(s.Names, c.Name) {
-		return true
-	}
-	if c.UUID != "" && slices.ContainsFunc(s.IDs, func(id string) bool { return strings.EqualFold(id, c.UUID) }) {
-		return true
-	}
-	for _, alias := range c.Aliases {
-		if matchAny(s.Names, alias) || c.Runtime == nf.RuntimeNetns && slices.Contains(s.IDs, alias) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(c.Aliases, func(alias string) bool {
+		return matchAny(s.Names, alias) || c.Runtime == nf.RuntimeNetns && slices.Contains(s.IDs, alias)
+	})
 }
 
 // onlyNetns reports whether only containers of netns can be selected.
@@ -50,13 +42,10 @@ func (s ContainerSelector) onlyNetns() bool {
 }
 
 func matchAny(globs []string, name string) bool {
-	for _, glob := range globs {
-		// The parser has refused malformed globs.
-		if ok, err := path.Match(glob, name); ok && err == nil {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(globs, func(glob string) bool {
+		ok, _ := path.Match(glob, name) // the parser has refused malformed globs
+		return ok
+	})
 }
 
 // canonical returns the selectors as a text that does not depend on their order.

@@ -14,13 +14,11 @@ import (
 func ParseSnapshot(f File) (nf.Snapshot, []Diagnostic) {
 	var s nf.Snapshot
 	found := &diagnostics{file: f.Name}
-	root := readDocument(f, found)
-	if root == nil || !isSnapshot(root, found) {
-		return nf.Snapshot{}, found.sorted()
+	if root := readDocument(f, found); root != nil && isSnapshot(root, found) {
+		b := &binder{found: found, fieldsOf: map[reflect.Type][]jsonField{}}
+		b.bind("", root, reflect.ValueOf(&s).Elem())
+		checkSnapshot(b, root, &s)
 	}
-	b := &binder{found: found, fieldsOf: map[reflect.Type][]jsonField{}}
-	b.bind("", root, reflect.ValueOf(&s).Elem())
-	checkSnapshot(b, root, &s)
 	if found.count() > 0 {
 		return nf.Snapshot{}, found.sorted()
 	}

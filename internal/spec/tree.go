@@ -28,10 +28,10 @@ type label struct {
 type nodeKind uint8
 
 const (
-	nodeNull nodeKind = iota
+	nodeText nodeKind = iota
+	nodeNull
 	nodeBool
 	nodeNumber
-	nodeText
 	nodeList
 	nodeMapping
 )
@@ -127,22 +127,13 @@ func fromYAML(y *yaml.Node) node {
 			n.items = append(n.items, fromYAML(entry))
 		}
 	default:
-		n.kind = scalarKind(y.Tag)
+		n.kind = scalarKinds[y.Tag]
 	}
 	return n
 }
 
-func scalarKind(tag string) nodeKind {
-	switch tag {
-	case "!!null":
-		return nodeNull
-	case "!!bool":
-		return nodeBool
-	case "!!int", "!!float":
-		return nodeNumber
-	}
-	return nodeText // a time is a text as well
-}
+// scalarKinds are the kinds of scalars that are no texts, by their tags. A time is a text.
+var scalarKinds = map[string]nodeKind{"!!null": nodeNull, "!!bool": nodeBool, "!!int": nodeNumber, "!!float": nodeNumber}
 
 // jsonTree reads a JSON text with the places of its values, which encoding/json does not
 // report.

@@ -74,11 +74,11 @@ func (p *parser) only(documents []*yaml.Node, hint string) *yaml.Node {
 // vet finds what is forbidden anywhere in a document: anchors, aliases, tags,
 // merge keys, nulls, duplicate keys, and too deep a nesting.
 func (p *parser) vet(n *yaml.Node, depth int) {
-	if depth > maxNesting && n.Kind != yaml.ScalarNode {
+	switch {
+	case depth > maxNesting && n.Kind != yaml.ScalarNode:
 		p.reject(n, RuleNesting, "", messageNesting)
 		return
-	}
-	if n.Kind == yaml.AliasNode {
+	case n.Kind == yaml.AliasNode:
 		p.reject(n, RuleAlias, hintAlias, messageAlias)
 		return
 	}
