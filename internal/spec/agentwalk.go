@@ -148,9 +148,6 @@ func (p *parser) httpAuth(path string, n *yaml.Node, auth *GitAuth) {
 		"keyFile":      store(&auth.ClientKeyFile, p.fileName),
 		"proxy":        store(&auth.Proxy, p.proxyURL),
 	}, nil, notOfHTTP)
-	if n.Kind != yaml.MappingNode {
-		return
-	}
 	for _, pair := range [][2]string{{"user", "passwordFile"}, {"passwordFile", "user"}, {"certFile", "keyFile"}, {"keyFile", "certFile"}} {
 		if key, needs := pair[0], pair[1]; valueOf(n, key) != nil && valueOf(n, needs) == nil {
 			p.report(n, RuleMissingKey, missingHints[needs], "missing key %q in %s: %s is set", needs, path, key)

@@ -96,17 +96,19 @@ func (b *binder) bind(path string, n *node, v reflect.Value) {
 	switch to := v.Addr().Interface().(type) {
 	case *nf.Value:
 		*to = b.value(path, n)
-		return
 	case *nf.Wish:
 		*to = b.wish(path, n)
-		return
 	case *nf.Level:
 		*to = b.level(path, n)
-		return
 	case *time.Time:
 		*to = b.time(path, n)
-		return
+	default:
+		b.fill(path, n, v)
 	}
+}
+
+// fill fills v by its kind.
+func (b *binder) fill(path string, n *node, v reflect.Value) {
 	kind := v.Kind()
 	want, fixed := kinds[kind]
 	switch {

@@ -2,24 +2,27 @@ package spec
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
 // didYouMean returns `: did you mean "stateful"?` for a word that resembles a known one,
 // or nothing.
 func didYouMean(word string, known []string) string {
-	if guess, ok := closest(word, known); ok {
+	if guess := closest(word, known); guess != "" {
 		return fmt.Sprintf(": did you mean %q?", guess)
 	}
 	return ""
 }
 
 // closest returns the one known word that begins with word, or the one at the smallest
-// distance: at most two edits, or a third of its letters, but never all of them.
-func closest(word string, known []string) (string, bool) {
+// distance: at most two edits, or a third of its letters, but never all of them. It returns
+// nothing if there is none.
+func closest(word string, known []string) string {
 	word = strings.ToLower(word)
-	if guess, ok := completed(word, known); ok {
-		return guess, true
+	longer := slices.DeleteFunc(slices.Clone(known), func(k string) bool { return !strings.HasPrefix(strings.ToLower(k), word) })
+	if len(word) >= 3 && len(longer) == 1 {
+		return longer[0]
 	}
 	guess, fewest := "", max(2, len(word)/3)+1
 	for _, k := range known {
@@ -30,20 +33,7 @@ func closest(word string, known []string) (string, bool) {
 			guess, fewest = k, edits
 		}
 	}
-	return guess, guess != ""
-}
-
-func completed(word string, known []string) (guess string, ok bool) {
-	for _, k := range known {
-		if len(word) < 3 || !strings.HasPrefix(strings.ToLower(k), word) {
-			continue
-		}
-		if ok {
-			return "", false
-		}
-		guess, ok = k, true
-	}
-	return guess, ok
+	return guess
 }
 
 func abs(n int) int { return max(n, -n) }

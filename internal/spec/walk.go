@@ -233,7 +233,7 @@ func (p *parser) value(n *yaml.Node, name string) *yaml.Node {
 // valueOf returns the value of a key of a mapping, even with an error; nil where there is
 // none.
 func valueOf(n *yaml.Node, name string) *yaml.Node {
-	for i := 0; i+1 < len(n.Content); i += 2 {
+	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
 		if n.Content[i].Value == name {
 			return n.Content[i+1]
 		}
