@@ -31,13 +31,7 @@ func (c cell) plain() string {
 	return b.String()
 }
 
-func (c cell) width() int {
-	n := 0
-	for _, s := range c {
-		n += utf8.RuneCountInString(s.text)
-	}
-	return n
-}
+func (c cell) width() int { return utf8.RuneCountInString(c.plain()) }
 
 // note is prose below an entry's line, with a label of at most noteLabel
 // columns.
@@ -72,8 +66,7 @@ func (g group) columns() string {
 	var b strings.Builder
 	for _, e := range g.entries {
 		for _, c := range e.cells {
-			b.WriteString(c.plain())
-			b.WriteByte('\t')
+			b.WriteString(c.plain() + "\t")
 		}
 		b.WriteByte('\n')
 	}
@@ -92,36 +85,41 @@ func groups(entries []entry) []group {
 		last := &list[len(list)-1]
 		last.entries = append(last.entries, e)
 	}
-	return fold(list)
+	var folded []group
+	for _, same := range foldAlike(list, group.columns) {
+		folded = append(folded, merge(same))
+	}
+	return folded
 }
 
-// fold merges groups whose columns are the same, at the place of the first of them.
-func fold(list []group) []group {
-	alike := map[string][]int{}
-	for i, g := range list {
-		columns := g.columns()
-		alike[columns] = append(alike[columns], i)
+// foldAlike returns the elements of a list one by one, but those of which more than
+// foldAbove have the same key together, at the place of the first of them.
+func foldAlike[T any, K comparable](list []T, key func(T) K) [][]T {
+	alike := map[K][]T{}
+	for _, e := range list {
+		alike[key(e)] = append(alike[key(e)], e)
 	}
-	var folded []group
-	for i, g := range list {
-		same := alike[g.columns()]
-		switch {
-		case len(same) <= foldAbove:
-			folded = append(folded, g)
-		case same[0] == i:
-			folded = append(folded, merge(list, same))
+	var folded [][]T
+	for _, e := range list {
+		switch same := alike[key(e)]; {
+		case len(same) > foldAbove:
+			folded = append(folded, same)
+			alike[key(e)] = nil
+		case same != nil:
+			folded = append(folded, []T{e})
 		}
 	}
 	return folded
 }
 
-func merge(list []group, same []int) group {
-	g := list[same[0]]
-	for _, i := range same[1:] {
-		g.targets = append(g.targets, list[i].targets...)
-		for j, e := range list[i].entries {
-			same := slices.Equal(e.notes, g.entries[j].notes) && slices.Equal(e.advice, g.entries[j].advice)
-			g.differ = g.differ || !same
+// merge returns groups whose columns are the same as one.
+func merge(same []group) group {
+	g := same[0]
+	for _, other := range same[1:] {
+		g.targets = append(g.targets, other.targets...)
+		for j, e := range other.entries {
+			equal := slices.Equal(e.notes, g.entries[j].notes) && slices.Equal(e.advice, g.entries[j].advice)
+			g.differ = g.differ || !equal
 		}
 	}
 	return g
@@ -141,20 +139,34 @@ func widest(column int) int {
 	return maxColumn
 }
 
-// table writes the groups, each with its heading and its columns aligned.
-func (p *page) table(list []group) {
-	for i, g := range list {
+// section writes a heading, if it has a text, and a table of the entries of a list; nothing
+// if the list is empty.
+func section[T any](p *page, style, title string, list []T, entryOf func(T) entry) {
+	if len(list) == 0 {
+		return
+	}
+	p.heading(style, title)
+	var entries []entry
+	for _, e := range list {
+		entries = append(entries, entryOf(e))
+	}
+	for i, g := range groups(entries) {
 		if i > 0 {
 			p.line()
 		}
-		p.heading(g)
-		widths := columnWidths(g.entries)
-		for j, e := range g.entries {
-			p.line("  ", p.columns(e.cells, widths))
-			p.notes(e.notes)
-			if j == 0 || !slices.Equal(e.advice, g.entries[j-1].advice) {
-				p.notes(e.advice)
-			}
+		p.group(g)
+	}
+}
+
+// group writes the targets of a group, and its entries with their columns aligned.
+func (p *page) group(g group) {
+	p.targets(g)
+	widths := columnWidths(g.entries)
+	for j, e := range g.entries {
+		p.line("  ", p.columns(e.cells, widths))
+		p.notes(e.notes)
+		if j == 0 || !slices.Equal(e.advice, g.entries[j-1].advice) {
+			p.notes(e.advice)
 		}
 	}
 }
@@ -213,15 +225,14 @@ const (
 )
 
 func gapAfter(column int) int {
-	switch column {
-	case columnGlyph, columnFrom, columnArrow:
+	if column == columnGlyph || column == columnFrom || column == columnArrow {
 		return 1
 	}
 	return 2
 }
 
-// heading writes the target or, of those that are folded, the number and some names.
-func (p *page) heading(g group) {
+// targets writes the target or, of those that are folded, the number and some names.
+func (p *page) targets(g group) {
 	if len(g.targets) == 1 {
 		p.line(p.paint(bold, clean(g.targets[0].String())))
 		return

@@ -14,53 +14,51 @@ func explanationJSON(e diff.Explanation) any {
 }
 
 func (p *page) explanation(e diff.Explanation) {
-	p.line(p.paint(bold, clean(string(e.Code))))
-	p.line()
-	p.paragraph("Meaning", e.Meaning)
-	p.paragraph("Cause", e.Cause)
-	p.paragraph("Remedy", e.Remedy)
-	var events []string
+	list := []paragraph{{"Meaning", e.Meaning}, {"Cause", e.Cause}, {"Remedy", e.Remedy}}
 	for _, u := range e.Until {
-		events = append(events, until(u)+" ("+string(u)+")")
+		list = append(list, paragraph{"Until", until(u) + " (" + string(u) + ")"})
 	}
-	p.paragraph("Until", events...)
-	p.paragraph("Sources", e.Sources...)
+	for _, s := range e.Sources {
+		list = append(list, paragraph{"Sources", s})
+	}
+	p.explained(string(e.Code), list)
 }
 
 // KeyExplanations is the output of explain about a key.
 var KeyExplanations = newKind(func(e diff.KeyExplanation) any { return e }, (*page).keyExplanation)
 
 func (p *page) keyExplanation(e diff.KeyExplanation) {
-	p.line(p.paint(bold, clean(e.Key)))
-	p.line()
-	p.paragraph("Meaning", e.Meaning)
-	p.paragraph("Unit", e.Unit)
-	p.paragraph("Where", e.Where)
-	p.paragraph("Belongs to", e.Scope)
+	p.explained(e.Key, []paragraph{{"Meaning", e.Meaning}, {"Unit", e.Unit}, {"Where", e.Where}, {"Belongs to", e.Scope}})
 }
 
 // RuleExplanations is the output of explain about a rule of files.
 var RuleExplanations = newKind(func(r spec.RuleText) any { return r }, (*page).ruleExplanation)
 
 func (p *page) ruleExplanation(r spec.RuleText) {
-	p.line(p.paint(bold, clean(string(r.Rule))))
-	p.line()
-	p.paragraph("Meaning", r.Meaning)
-	p.paragraph("Remedy", r.Remedy)
-	p.paragraph("Example", r.Example)
+	p.explained(string(r.Rule), []paragraph{{"Meaning", r.Meaning}, {"Remedy", r.Remedy}, {"Example", r.Example}})
 }
 
 // labelWidth is the column where the text beside a paragraph's label starts.
 const labelWidth = 12
 
-// paragraph writes texts beside a label, each on lines of its own; nothing if there are
-// none.
-func (p *page) paragraph(label string, texts ...string) {
-	for _, text := range texts {
-		if text == "" {
+// paragraph is a text with a label beside it.
+type paragraph struct{ label, text string }
+
+// explained writes a word and the paragraphs about it that have a text. Of paragraphs with
+// the same label the first shows it.
+func (p *page) explained(word string, list []paragraph) {
+	p.line(p.paint(bold, clean(word)))
+	p.line()
+	last := ""
+	for _, part := range list {
+		if part.text == "" {
 			continue
 		}
-		p.hanging(labelWidth, p.paint(dim, pad(label, labelWidth-2)), text)
-		label = ""
+		label := part.label
+		if label == last {
+			label = ""
+		}
+		p.hanging(labelWidth, p.paint(dim, pad(label, labelWidth-2)), part.text)
+		last = part.label
 	}
 }

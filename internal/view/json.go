@@ -35,18 +35,13 @@ func utf16Escape(dst []byte, r rune) []byte {
 // occur in strings only, in YAML in double-quoted scalars only, so that an escape never
 // changes the value.
 func escapeUnprintable(doc []byte, escape func([]byte, rune) []byte) []byte {
-	if bytes.IndexFunc(doc, unprintable) < 0 {
-		return doc
-	}
-	out := make([]byte, 0, len(doc)+64)
-	for len(doc) > 0 {
-		r, size := utf8.DecodeRune(doc)
+	out := make([]byte, 0, len(doc))
+	for _, r := range string(doc) {
 		if unprintable(r) {
 			out = escape(out, r)
 		} else {
-			out = append(out, doc[:size]...)
+			out = utf8.AppendRune(out, r)
 		}
-		doc = doc[size:]
 	}
 	return out
 }

@@ -93,34 +93,26 @@ func (p *page) commands(lines [][2]string) {
 
 // wrap breaks a text between words. No line is wider than width unless a single word is.
 func wrap(text string, width int) []string {
-	var (
-		lines []string
-		line  strings.Builder
-		used  int
-	)
-	for _, word := range strings.Fields(text) {
+	var lines []string
+	line, used := "", 0
+	for word := range strings.FieldsSeq(text) {
 		n := utf8.RuneCountInString(word)
-		if used > 0 && used+1+n > width {
-			lines = append(lines, line.String())
-			line.Reset()
-			used = 0
+		switch {
+		case used == 0:
+			line, used = word, n
+		case used+1+n > width:
+			lines = append(lines, line)
+			line, used = word, n
+		default:
+			line, used = line+" "+word, used+1+n
 		}
-		if used > 0 {
-			line.WriteByte(' ')
-			used++
-		}
-		line.WriteString(word)
-		used += n
 	}
-	return append(lines, line.String())
+	return append(lines, line)
 }
 
 // clean escapes characters that a terminal would interpret instead of showing, and bytes
 // that are not UTF-8.
 func clean(s string) string {
-	if utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return s
-	}
 	var b strings.Builder
 	for len(s) > 0 {
 		r, size := utf8.DecodeRuneInString(s)

@@ -14,27 +14,21 @@ func (p *page) plan(doc nf.Plan) {
 		return
 	}
 	p.title("Plan for node ", doc.Node, doc.Revision)
-	if len(doc.Changes) > 0 {
-		var entries []entry
-		for _, c := range doc.Changes {
-			entries = append(entries, changeEntry(c))
-		}
-		p.line()
-		p.table(groups(entries))
-	}
-	p.refusals(doc.Refusals)
-	p.pending(doc.Pending)
+	section(p, plain, "", doc.Changes, changeEntry)
+	section(p, red, "Refused", doc.Refusals, refusalEntry)
+	section(p, yellow, "Pending", doc.Pending, pendingEntry)
 	p.warnings(doc.Warnings)
 	p.line()
 	p.planSummary(doc)
-	var apply string
+	var apply [][2]string
 	if len(doc.Changes) > 0 {
-		apply = "makes the changes"
+		effect := "makes the changes"
 		if p.opt.Elsewhere {
-			apply += ", on " + clean(doc.Node)
+			effect += ", on " + clean(doc.Node)
 		}
+		apply = [][2]string{{cmp.Or(p.opt.Apply, "nfsync apply"), effect}}
 	}
-	p.next(apply, codes(doc.Refusals))
+	p.next(apply, doc.Refusals)
 }
 
 // title writes the first line: the kind of document, its node and its revision.
@@ -50,10 +44,12 @@ func (p *page) atRevision(revision string) string {
 	return p.paint(dim, " at revision "+clean(revision))
 }
 
-// section starts a part of the page with a heading.
-func (p *page) section(style, title string) {
+// heading starts a part of the page, with a title if there is one.
+func (p *page) heading(style, title string) {
 	p.line()
-	p.line(p.paint(bold+";"+style, title))
+	if title != "" {
+		p.line(p.paint(bold+";"+style, title))
+	}
 }
 
 func changeEntry(c nf.Change) entry {
@@ -100,18 +96,6 @@ func marks(c nf.Change) cell {
 	return cell{{yellow, "[" + strings.Join(words, ", ") + "]"}}
 }
 
-func (p *page) refusals(list []nf.Refusal) {
-	if len(list) == 0 {
-		return
-	}
-	p.section(red, "Refused")
-	var entries []entry
-	for _, r := range list {
-		entries = append(entries, refusalEntry(r))
-	}
-	p.table(groups(entries))
-}
-
 func refusalEntry(r nf.Refusal) entry {
 	e := entry{target: r.Target, cells: difference(span{red, "!"}, r.Target, r.Key, r.Layer, r.From, r.To)}
 	e.cells = append(e.cells, cell{{red, string(r.Code)}}, origin(r.Source))
@@ -130,19 +114,11 @@ func wish(t nf.Target, k nf.Key, w nf.Wish) string {
 	return value(t, k, w.Value)
 }
 
-func (p *page) pending(list []nf.Pending) {
-	if len(list) == 0 {
-		return
-	}
-	p.section(yellow, "Pending")
-	var entries []entry
-	for _, d := range list {
-		e := entry{target: d.Target, cells: difference(span{yellow, "…"}, d.Target, d.Key, nf.LayerLive, d.From, d.To)}
-		e.cells = append(e.cells, cell{{yellow, "until " + until(d.Until)}}, origin(d.Source))
-		e.notes = []note{{dim, "why", d.Reason}}
-		entries = append(entries, e)
-	}
-	p.table(groups(entries))
+func pendingEntry(d nf.Pending) entry {
+	e := entry{target: d.Target, cells: difference(span{yellow, "…"}, d.Target, d.Key, nf.LayerLive, d.From, d.To)}
+	e.cells = append(e.cells, cell{{yellow, "until " + until(d.Until)}}, origin(d.Source))
+	e.notes = []note{{dim, "why", d.Reason}}
+	return e
 }
 
 // untils describe the events that end a refusal or a pending entry.
@@ -168,35 +144,16 @@ func (p *page) warnings(list []nf.Warning) {
 	if len(list) == 0 {
 		return
 	}
-	p.section(yellow, "Warnings")
+	p.heading(yellow, "Warnings")
 	wide := 0
 	for _, w := range list {
 		wide = max(wide, len(clean(w.Code)))
 	}
-	for _, same := range alikeWarnings(list) {
+	message := func(w nf.Warning) nf.Warning { return nf.Warning{Code: w.Code, Key: w.Key, Message: w.Message} }
+	for _, same := range foldAlike(list, message) {
 		label := "  " + p.paint(yellow, pad(clean(same[0].Code), wide))
 		p.hanging(wide+4, label, warningText(same))
 	}
-}
-
-// alikeWarnings folds the same warnings of many targets, as groups does with entries.
-func alikeWarnings(list []nf.Warning) [][]nf.Warning {
-	alike := map[nf.Warning][]nf.Warning{}
-	same := func(w nf.Warning) nf.Warning { return nf.Warning{Code: w.Code, Key: w.Key, Message: w.Message} }
-	for _, w := range list {
-		alike[same(w)] = append(alike[same(w)], w)
-	}
-	var folded [][]nf.Warning
-	for _, w := range list {
-		all := alike[same(w)]
-		switch {
-		case len(all) <= foldAbove:
-			folded = append(folded, []nf.Warning{w})
-		case all[0] == w:
-			folded = append(folded, all)
-		}
-	}
-	return folded
 }
 
 // warningText returns the message, with the target unless that is the node, the key, and
@@ -226,46 +183,32 @@ func warningText(same []nf.Warning) string {
 // planSummary writes one line.
 func (p *page) planSummary(doc nf.Plan) {
 	s := doc.Summary
-	switch {
-	case s.Changes+s.Refusals+s.Pending > 0:
-		p.line(p.paint(bold, count(s.Changes, "change")), ", ", countOf(s.Refusals, "refused"), ", ",
-			countOf(s.Pending, "pending"), ", ", countOf(s.InSync, "in sync"))
-	case s.InSync == 0:
-		p.line("Nothing is asked of node ", clean(doc.Node), ".")
-	default:
-		p.line("Node ", clean(doc.Node), " is ", p.paint(green, "in sync"), p.atRevision(doc.Revision), ": ", count(s.InSync, "key"), " as asked, nothing to change.")
+	if s.Changes+s.Refusals+s.Pending == 0 {
+		p.inSync(doc.Node, doc.Revision, s.InSync, "nothing to change")
+		return
 	}
+	p.line(p.paint(bold, count(s.Changes, "change")), ", ", countOf(s.Refusals, "refused"), ", ",
+		countOf(s.Pending, "pending"), ", ", countOf(s.InSync, "in sync"))
 }
 
-// next writes the commands that a reader may want to run now. apply describes the effect
-// of applying; it is empty if there is nothing to apply.
-func (p *page) next(apply string, refused []nf.Code) {
-	var lines [][2]string
-	if apply != "" {
-		lines = append(lines, [2]string{cmp.Or(p.opt.Apply, "nfsync apply"), apply})
+// inSync writes the summary for a node that is as it is asked to be.
+func (p *page) inSync(node, revision string, keys int, effect string) {
+	if keys == 0 {
+		p.line("Nothing is asked of node ", clean(node), ".")
+		return
 	}
-	p.commands(append(lines, explainCommands(refused)...))
+	p.line("Node ", clean(node), " is ", p.paint(green, "in sync"), p.atRevision(revision), ": ", count(keys, "key"), " as asked, ", effect, ".")
 }
 
-// explainCommands returns the commands that explain refusals. Their effect is described
-// once.
-func explainCommands(refused []nf.Code) [][2]string {
-	var lines [][2]string
-	does := "explains this refusal"
-	for _, c := range refused {
-		lines = append(lines, [2]string{"nfsync explain " + string(c), does})
-		does = ""
-	}
-	return lines
-}
-
-// codes returns the codes of the refusals, each once, in the order of the rules.
-func codes(list []nf.Refusal) []nf.Code {
-	var found []nf.Code
+// next writes the commands that a reader may want to run now: these, and those that explain
+// the refusals, in the order of the rules. What explaining does is said once.
+func (p *page) next(lines [][2]string, refusals []nf.Refusal) {
+	effect := "explains this refusal"
 	for _, c := range nf.Codes() {
-		if slices.ContainsFunc(list, func(r nf.Refusal) bool { return r.Code == c }) {
-			found = append(found, c)
+		if slices.ContainsFunc(refusals, func(r nf.Refusal) bool { return r.Code == c }) {
+			lines = append(lines, [2]string{"nfsync explain " + string(c), effect})
+			effect = ""
 		}
 	}
-	return found
+	p.commands(lines)
 }

@@ -13,20 +13,18 @@ func (p *page) receipt(r apply.Receipt) {
 		return
 	}
 	p.title("Apply on node ", r.Node, r.Revision)
-	if len(r.Recovered) > 0 {
-		p.section(yellow, "Left by an interrupted run")
-		p.table(groups(resultEntries(r.Recovered)))
-	}
-	if len(r.Results) > 0 {
-		p.line()
-		p.table(groups(resultEntries(r.Results)))
-	}
-	p.refusals(r.Refusals)
-	p.pending(r.Pending)
+	section(p, yellow, "Left by an interrupted run", r.Recovered, resultEntry)
+	section(p, plain, "", r.Results, resultEntry)
+	section(p, red, "Refused", r.Refusals, refusalEntry)
+	section(p, yellow, "Pending", r.Pending, pendingEntry)
 	p.warnings(r.Warnings)
 	p.line()
 	p.receiptSummary(r)
-	p.receiptNext(r)
+	var settle [][2]string
+	if r.Summary.Stuck > 0 {
+		settle = [][2]string{{"nfsync recover", "shows what could not be undone; until that is settled nothing is applied"}}
+	}
+	p.next(settle, r.Refusals)
 }
 
 // outcomes are the styles and glyphs of the outcomes. The word follows the glyph: several
@@ -42,30 +40,22 @@ var outcomes = map[apply.Outcome]span{
 	apply.Skipped: {dim, "·"},
 }
 
-func resultEntries(results []apply.Result) []entry {
-	var entries []entry
-	for _, r := range results {
-		mark, known := outcomes[r.Outcome]
-		if !known {
-			mark = span{plain, "?"}
-		}
-		e := entry{target: r.Target, cells: difference(mark, r.Target, r.Key, r.Layer, r.From, r.To)}
-		e.cells = append(e.cells, cell{{mark.style, clean(string(r.Outcome))}}, origin(r.Source), marks(r.Change))
-		e.notes = []note{{red, "error", r.Error}, {dim, "why", r.Reason}}
-		entries = append(entries, e)
+func resultEntry(r apply.Result) entry {
+	mark, known := outcomes[r.Outcome]
+	if !known {
+		mark = span{plain, "?"}
 	}
-	return entries
+	e := entry{target: r.Target, cells: difference(mark, r.Target, r.Key, r.Layer, r.From, r.To)}
+	e.cells = append(e.cells, cell{{mark.style, clean(string(r.Outcome))}}, origin(r.Source), marks(r.Change))
+	e.notes = []note{{red, "error", r.Error}, {dim, "why", r.Reason}}
+	return e
 }
 
 // receiptSummary writes one line: the number that was applied, then the other counts.
 func (p *page) receiptSummary(r apply.Receipt) {
 	s := r.Summary
 	if len(r.Results)+len(r.Refusals)+len(r.Pending) == 0 {
-		if s.InSync == 0 {
-			p.line("Nothing is asked of node ", clean(r.Node), ".")
-			return
-		}
-		p.line("Node ", clean(r.Node), " is ", p.paint(green, "in sync"), p.atRevision(r.Revision), ": ", count(s.InSync, "key"), " as asked, nothing was changed.")
+		p.inSync(r.Node, r.Revision, s.InSync, "nothing was changed")
 		return
 	}
 	parts := []string{p.paint(bold, countOf(s.Applied, "applied"))}
@@ -86,12 +76,4 @@ func (p *page) receiptSummary(r apply.Receipt) {
 		line += ", " + p.paint(yellow, "interrupted")
 	}
 	p.line(line)
-}
-
-func (p *page) receiptNext(r apply.Receipt) {
-	var lines [][2]string
-	if r.Summary.Stuck > 0 {
-		lines = append(lines, [2]string{"nfsync recover", "shows what could not be undone; until that is settled nothing is applied"})
-	}
-	p.commands(append(lines, explainCommands(codes(r.Refusals))...))
 }

@@ -8,18 +8,9 @@ func (p *page) report(r apply.Report) {
 		return
 	}
 	p.line(p.paint(bold, "Left by run "+clean(r.Run)))
+	section(p, plain, "", r.Left, leftEntry)
 	p.line()
-	var entries []entry
-	stuck := 0
-	for _, l := range r.Left {
-		if l.Stuck {
-			stuck++
-		}
-		entries = append(entries, leftEntry(l))
-	}
-	p.table(groups(entries))
-	p.line()
-	p.reportSummary(r, stuck)
+	p.reportSummary(r)
 }
 
 func leftEntry(l apply.Leftover) entry {
@@ -33,7 +24,13 @@ func leftEntry(l apply.Leftover) entry {
 	return e
 }
 
-func (p *page) reportSummary(r apply.Report, stuck int) {
+func (p *page) reportSummary(r apply.Report) {
+	stuck := 0
+	for _, l := range r.Left {
+		if l.Stuck {
+			stuck++
+		}
+	}
 	switch {
 	case r.Accepted:
 		p.line(p.paint(bold, "Accepted"), ": the current state is accepted.")

@@ -1,10 +1,6 @@
 package view
 
-import (
-	"slices"
-
-	"nfsync.dev/nfsync/internal/nf"
-)
+import "nfsync.dev/nfsync/internal/nf"
 
 // Snapshots is the output of snapshot. Its text is YAML, which people and plan
 // both read.
@@ -17,7 +13,7 @@ var Snapshots = Kind[nf.Snapshot]{
 func snapshotJSON(s nf.Snapshot) any {
 	s.Modules.List = filled(s.Modules.List)
 	s.Host = filledNamespace(s.Host)
-	s.Containers = filled(slices.Clone(s.Containers))
+	s.Containers = filled(s.Containers)
 	for i := range s.Containers {
 		s.Containers[i].Namespace = filledNamespace(s.Containers[i].Namespace)
 	}

@@ -42,10 +42,10 @@ type format[T any] struct {
 	encode func(T, Options) ([]byte, error)
 }
 
-// newKind returns a kind with the formats that every kind has, and more. asJSON
-// returns what JSON and YAML encode; text lays a document out for people.
-func newKind[T any](asJSON func(T) any, text func(*page, T), more ...format[T]) Kind[T] {
-	return append(Kind[T]{
+// newKind returns a kind with the formats that every kind has. asJSON returns what JSON
+// and YAML encode; text lays a document out for people.
+func newKind[T any](asJSON func(T) any, text func(*page, T)) Kind[T] {
+	return Kind[T]{
 		{FormatText, func(doc T, opt Options) ([]byte, error) {
 			p := &page{opt: opt}
 			text(p, doc)
@@ -53,7 +53,7 @@ func newKind[T any](asJSON func(T) any, text func(*page, T), more ...format[T]) 
 		}},
 		jsonFormat(asJSON),
 		yamlFormat(FormatYAML, asJSON),
-	}, more...)
+	}
 }
 
 func jsonFormat[T any](asJSON func(T) any) format[T] {
@@ -111,10 +111,6 @@ type Options struct {
 	Elsewhere bool
 }
 
-// filled returns list, or an empty list if it is nil: documents have no null lists.
-func filled[T any](list []T) []T {
-	if list == nil {
-		return []T{}
-	}
-	return list
-}
+// filled returns a copy of a list that is empty where the list is nil: documents have no
+// null lists.
+func filled[T any](list []T) []T { return append([]T{}, list...) }

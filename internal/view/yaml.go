@@ -19,14 +19,10 @@ func encodeYAML(doc any) ([]byte, error) {
 	}
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.UseNumber()
-	node, err := yamlNode(dec)
-	if err != nil {
-		return nil, fmt.Errorf("cannot encode as YAML: %w", err)
-	}
 	var buf bytes.Buffer
 	enc := yaml.NewEncoder(&buf)
 	enc.SetIndent(2)
-	if err := enc.Encode(node); err != nil {
+	if err := enc.Encode(yamlNode(dec)); err != nil {
 		return nil, fmt.Errorf("cannot encode as YAML: %w", err)
 	}
 	if err := enc.Close(); err != nil {
@@ -38,44 +34,36 @@ func encodeYAML(doc any) ([]byte, error) {
 // yamlEscape appends the escape of r in a double-quoted scalar.
 func yamlEscape(dst []byte, r rune) []byte { return fmt.Appendf(dst, `\U%08X`, r) }
 
-// yamlNode reads one JSON value.
-func yamlNode(dec *json.Decoder) (*yaml.Node, error) {
-	token, err := dec.Token()
-	if err != nil {
-		return nil, err
-	}
+// yamlNode reads one JSON value. The decoder returns no error: it reads what json.Marshal
+// has written.
+func yamlNode(dec *json.Decoder) *yaml.Node {
+	token, _ := dec.Token()
 	switch t := token.(type) {
 	case json.Delim:
 		return yamlCollection(dec, t)
 	case string:
-		return yamlString(t), nil
-	case json.Number:
-		return &yaml.Node{Kind: yaml.ScalarNode, Value: t.String()}, nil
-	case bool:
-		return &yaml.Node{Kind: yaml.ScalarNode, Value: fmt.Sprint(t)}, nil
+		return yamlString(t)
+	case json.Number, bool:
+		return &yaml.Node{Kind: yaml.ScalarNode, Value: fmt.Sprint(t)}
 	}
-	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null", Value: "null"}, nil
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null", Value: "null"}
 }
 
 // yamlCollection reads the rest of an array or an object. Both are a run of
 // values up to the closing delimiter: the keys of an object are values as well.
-func yamlCollection(dec *json.Decoder, open json.Delim) (*yaml.Node, error) {
+func yamlCollection(dec *json.Decoder, open json.Delim) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
 	if open == '{' {
 		n = &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
 	}
 	for dec.More() {
-		child, err := yamlNode(dec)
-		if err != nil {
-			return nil, err
-		}
-		n.Content = append(n.Content, child)
+		n.Content = append(n.Content, yamlNode(dec))
 	}
 	if len(n.Content) == 0 {
 		n.Style = yaml.FlowStyle
 	}
-	_, err := dec.Token()
-	return n, err
+	_, _ = dec.Token() // the closing delimiter
+	return n
 }
 
 // ambiguous are the plain scalars that are not a string in YAML 1.1 or 1.2: the old
