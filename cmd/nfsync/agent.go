@@ -43,12 +43,7 @@ Flags override the configuration file: --config, or
   nfsync agent --once --accept 4b825dc642cb6eb9a060e54bf8d69288fbee4904`,
 		Args:        argCount(0, 1, ""),
 		Annotations: prints(view.Receipts, view.Plans),
-	}
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := a.configureAgent(cmd.Flags()); err != nil {
-			return err
-		}
-		return a.agent(cmd.Context(), &o, args)
+		RunE:        withContext(func(ctx context.Context, args []string) error { return a.agent(ctx, &o, args) }),
 	}
 	cmd.Flags().BoolVar(&o.once, "once", false, "make one lap and exit")
 	o.git.register(cmd.Flags())
@@ -63,6 +58,9 @@ var errNoHeal = hinted{errors.New("drift.heal: false is not supported: this vers
 	"take it out of the configuration, or say mode: observe"}
 
 func (a *app) agent(ctx context.Context, o *agentOptions, args []string) error {
+	if err := a.configureAgent(); err != nil {
+		return err
+	}
 	switch {
 	case !o.once:
 		return errNoLoop

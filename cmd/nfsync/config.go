@@ -6,8 +6,6 @@ import (
 	"io/fs"
 	"maps"
 
-	"github.com/spf13/pflag"
-
 	"nfsync.dev/nfsync/internal/spec"
 )
 
@@ -16,27 +14,27 @@ const defaultConfig = "/etc/nfsync/agent.yaml"
 
 // configure reads the configuration file that --config names and takes from it
 // what the flags do not say.
-func (a *app) configure(flags *pflag.FlagSet) error {
+func (a *app) configure() error {
 	a.config = spec.DefaultAgentConfig()
-	if !flags.Changed("config") {
+	if !a.flags.Changed("config") {
 		return nil
 	}
-	return a.readConfig(flags)
+	return a.readConfig()
 }
 
 // configureAgent reads the default file, if there is one and --config names no
 // other.
-func (a *app) configureAgent(flags *pflag.FlagSet) error {
-	if flags.Changed("config") {
+func (a *app) configureAgent() error {
+	if a.flags.Changed("config") {
 		return nil // configure has read it
 	}
-	if err := a.readConfig(flags); !errors.Is(err, fs.ErrNotExist) {
+	if err := a.readConfig(); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
 }
 
-func (a *app) readConfig(flags *pflag.FlagSet) error {
+func (a *app) readConfig() error {
 	config, diagnostics, err := loadConfig(a.configFile)
 	if err != nil {
 		return err
@@ -47,22 +45,20 @@ func (a *app) readConfig(flags *pflag.FlagSet) error {
 		}
 		return fmt.Errorf("the configuration %s is not valid: nothing was done", a.configFile)
 	}
-	return a.takeConfig(flags, config)
+	return a.takeConfig(config)
 }
 
 // takeConfig takes from the configuration what the flags do not say.
-func (a *app) takeConfig(flags *pflag.FlagSet, config spec.AgentConfig) error {
+func (a *app) takeConfig(config spec.AgentConfig) error {
 	a.config, a.configRead = config, true
-	if !flags.Changed("node") {
+	if !a.flags.Changed("node") {
 		a.node = config.Node.Name
 	}
-	labels := maps.Clone(config.Node.Labels)
-	if labels == nil {
-		labels = map[string]string{}
-	}
+	labels := map[string]string{}
+	maps.Copy(labels, config.Node.Labels)
 	maps.Copy(labels, a.labels)
 	a.labels = labels
-	if !flags.Changed("runtime") && len(config.Runtimes) > 0 {
+	if !a.flags.Changed("runtime") && len(config.Runtimes) > 0 {
 		a.runtimes = config.Runtimes
 	}
 	return a.check()

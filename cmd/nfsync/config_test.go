@@ -26,8 +26,8 @@ source:
 verify: {mode: all, keyrings: [/ring], allowedSigners: [/signers]}
 `
 
-// verbFlags are the flags of a verb, as that command line has them.
-func verbFlags(t *testing.T, a *app, line ...string) *cobra.Command {
+// parseFlags gives the app the flags of a command line.
+func parseFlags(t *testing.T, a *app, line ...string) {
 	t.Helper()
 	root := a.command()
 	verb, rest, err := root.Find(line)
@@ -37,7 +37,6 @@ func verbFlags(t *testing.T, a *app, line ...string) *cobra.Command {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return verb
 }
 
 func write(t *testing.T, text string) string {
@@ -53,35 +52,35 @@ func write(t *testing.T, text string) string {
 // it is named.
 func TestDefaultConfig(t *testing.T) {
 	a := testApp(nil)
-	verb := verbFlags(t, a, "agent", "--once")
+	parseFlags(t, a, "agent", "--once")
 	if a.configFile != "/etc/nfsync/agent.yaml" {
 		t.Errorf("the default is %s", a.configFile)
 	}
 	a.configFile = write(t, ourConfig)
-	if err := a.configure(verb.Flags()); err != nil || a.node != "" {
+	if err := a.configure(); err != nil || a.node != "" {
 		t.Errorf("it was read by any verb: %q, %v", a.node, err)
 	}
-	if err := a.configureAgent(verb.Flags()); err != nil || a.node != "hn-7" {
+	if err := a.configureAgent(); err != nil || a.node != "hn-7" {
 		t.Errorf("it was not read by the agent: %q, %v", a.node, err)
 	}
 	a.configFile = filepath.Join(t.TempDir(), "missing")
-	if err := a.configureAgent(verb.Flags()); err != nil {
+	if err := a.configureAgent(); err != nil {
 		t.Errorf("it need not be there: %v", err)
 	}
 	a.configFile = write(t, "kind: Nonsense")
-	if err := a.configureAgent(verb.Flags()); err == nil {
+	if err := a.configureAgent(); err == nil {
 		t.Error("it need not be valid")
 	}
 	a.configFile = t.TempDir()
-	if err := a.configureAgent(verb.Flags()); err == nil {
+	if err := a.configureAgent(); err == nil {
 		t.Error("it need not be a file")
 	}
 }
 
 func TestNodeOfConfig(t *testing.T) {
 	a := testApp(nil)
-	verb := verbFlags(t, a, "snapshot", "--config", write(t, ourConfig+"runtimes: [netns]\n"), "--label", "zone=b", "--label", "rack=1")
-	if err := a.configure(verb.Flags()); err != nil {
+	parseFlags(t, a, "snapshot", "--config", write(t, ourConfig+"runtimes: [netns]\n"), "--label", "zone=b", "--label", "rack=1")
+	if err := a.configure(); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(map[string]string{"role": "edge", "zone": "b", "rack": "1"}, a.labels); diff != "" || a.node != "hn-7" {
@@ -131,7 +130,7 @@ func TestSourceOfConfig(t *testing.T) {
 		if err := cmd.ParseFlags(append(strings.Fields(line), "--config", file)); err != nil {
 			t.Fatal(err)
 		}
-		if err := a.configure(cmd.Flags()); err != nil {
+		if err := a.configure(); err != nil {
 			t.Fatal(err)
 		}
 		want := whole()
@@ -156,7 +155,7 @@ func TestSourceOfFlags(t *testing.T) {
 	if err := cmd.ParseFlags([]string{"--git", "https://x.example/y.git"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.configure(cmd.Flags()); err != nil {
+	if err := a.configure(); err != nil {
 		t.Fatal(err)
 	}
 	got, err := a.source(&o)

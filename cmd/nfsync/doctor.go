@@ -4,14 +4,13 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"nfsync.dev/nfsync/internal/doctor"
 	"nfsync.dev/nfsync/internal/view"
 )
 
 func doctorCommand(a *app) *cobra.Command {
-	cmd := &cobra.Command{
+	return &cobra.Command{
 		Use:   "doctor",
 		Short: "Check whether nfsync can do its work here",
 		Long: `Doctor checks what nfsync needs: the kernel's conntrack and modules, the
@@ -27,15 +26,14 @@ fails.`,
 		Annotations: prints(view.Checks),
 		// A configuration that is not valid is a finding here.
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.checkFlags(cmd) },
+		RunE:              withContext(a.doctor),
 	}
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return a.doctor(cmd.Context(), cmd.Flags()) }
-	return cmd
 }
 
-func (a *app) doctor(ctx context.Context, flags *pflag.FlagSet) error {
-	c := doctor.Configuration{File: a.configFile, Named: flags.Changed("config")}
+func (a *app) doctor(ctx context.Context, _ []string) error {
+	c := doctor.Configuration{File: a.configFile, Named: a.flags.Changed("config")}
 	if c.Agent, c.Diagnostics, c.Err = loadConfig(c.File); c.Err == nil && len(c.Diagnostics) == 0 {
-		if err := a.takeConfig(flags, c.Agent); err != nil {
+		if err := a.takeConfig(c.Agent); err != nil {
 			return err
 		}
 	}

@@ -21,16 +21,13 @@ import (
 // trust it. What is not given is as the configuration file says.
 type gitOptions struct {
 	agent.Flags
-	flags   *pflag.FlagSet
+	flags   *pflag.FlagSet // in the order in which they are typed
 	timeout time.Duration
 }
 
-// gitFlags are the flags of register, in the order in which they are typed.
-var gitFlags = []string{"git", "branch", "tag", "commit", "path", "accept", "timeout", "ssh-key", "known-hosts", "user",
-	"password-file", "token-file", "ca-file", "verify", "keyring", "allowed-signers"}
-
-func (o *gitOptions) register(f *pflag.FlagSet) {
-	o.flags = f
+func (o *gitOptions) register(verb *pflag.FlagSet) {
+	f := pflag.NewFlagSet("git", pflag.ContinueOnError)
+	f.SortFlags = false
 	f.StringArrayVar(&o.URLs, "git", nil, "`URL` or path of a git repository; may be repeated: they are tried in order")
 	f.StringVar(&o.Branch, "branch", "", "follow this `branch` (default: the one that HEAD names)")
 	f.StringVar(&o.Tag, "tag", "", "take this `tag`")
@@ -47,24 +44,25 @@ func (o *gitOptions) register(f *pflag.FlagSet) {
 	f.StringVar((*string)(&o.Verify.Mode), "verify", "", "which commits must be signed, a `mode`: none; tip (the applied one); all (each since the last applied one)")
 	f.StringArrayVar(&o.Verify.Keyrings, "keyring", nil, "`file` of OpenPGP keys whose signatures are good")
 	f.StringArrayVar(&o.Verify.AllowedSigners, "allowed-signers", nil, "`file` of SSH keys whose signatures are good, see ssh-keygen(1)")
+	o.flags = f
+	verb.AddFlagSet(f)
 }
 
 // words returns the flags that were given, as words of a command line.
 func (o *gitOptions) words() []string {
 	var words []string
-	for _, name := range gitFlags {
-		f := o.flags.Lookup(name)
+	o.flags.VisitAll(func(f *pflag.Flag) {
 		if !f.Changed {
-			continue
+			return
 		}
 		values := []string{f.Value.String()}
 		if list, ok := f.Value.(pflag.SliceValue); ok {
 			values = list.GetSlice()
 		}
 		for _, v := range values {
-			words = append(words, "--"+name, v)
+			words = append(words, "--"+f.Name, v)
 		}
-	}
+	})
 	return words
 }
 
@@ -122,11 +120,10 @@ func (a *app) fetchRevision(ctx context.Context, o *gitOptions) (agent.Revision,
 	}
 	defer done()
 	last, err := state.ReadPositions(a.stateDir)
-	if errors.Is(err, fs.ErrPermission) {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
 		a.say(slog.LevelWarn, "whether the branch was rewritten is unknown: "+err.Error(), "")
-		err = nil
-	}
-	if err != nil {
+	case err != nil:
 		return agent.Revision{}, err
 	}
 	r, err := agent.Fetch(ctx, fetch, last, o.Accept)

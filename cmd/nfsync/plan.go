@@ -120,7 +120,7 @@ func (a *app) factsOf(o *planOptions) (apply.Facts, error) {
 	if len(diagnostics) > 0 {
 		return nil, invalidDocument("the snapshot", diagnostics)
 	}
-	if err := a.isOf(&s, o.git.flags.Changed); err != nil {
+	if err := a.isOf(&s); err != nil {
 		return nil, err
 	}
 	return apply.Recorded(s), nil
@@ -128,12 +128,12 @@ func (a *app) factsOf(o *planOptions) (apply.Facts, error) {
 
 // isOf returns an error if --node or --label contradict the snapshot, whose node and labels
 // are used.
-func (a *app) isOf(s *nf.Snapshot, given func(flag string) bool) error {
-	if given("node") && a.node != s.Node.Name {
+func (a *app) isOf(s *nf.Snapshot) error {
+	if a.flags.Changed("node") && a.node != s.Node.Name {
 		return usageError{fmt.Errorf("--node %s is of no use with --snapshot: the snapshot is of the node %s", a.node, s.Node.Name)}
 	}
 	for _, k := range slices.Sorted(maps.Keys(a.labels)) {
-		if given("label") && s.Node.Labels[k] != a.labels[k] {
+		if a.flags.Changed("label") && s.Node.Labels[k] != a.labels[k] {
 			return usageError{fmt.Errorf("--label %s=%s is of no use with --snapshot: the snapshot has the node's labels, and not that one", k, a.labels[k])}
 		}
 	}

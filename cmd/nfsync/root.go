@@ -172,7 +172,7 @@ Exit codes:
 			if err := a.checkFlags(cmd); err != nil {
 				return err
 			}
-			return a.configure(cmd.Flags())
+			return a.configure()
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cmd.SetOut(a.stderr) // nobody has asked for help: it is no result

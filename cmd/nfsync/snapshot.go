@@ -11,7 +11,7 @@ import (
 )
 
 func snapshotCommand(a *app) *cobra.Command {
-	cmd := &cobra.Command{
+	return &cobra.Command{
 		Use:   "snapshot",
 		Short: "Print all facts of this node",
 		Long: `Snapshot prints everything that nfsync can observe of this node and its
@@ -21,18 +21,15 @@ made from it equals the plan made on the node.`,
   nfsync plan policies/ --snapshot hn-1.yaml`,
 		Args:        argCount(0, 0, ""),
 		Annotations: prints(view.Snapshots),
+		RunE:        withContext(a.snapshot),
 	}
-	cmd.RunE = withContext(func(ctx context.Context, _ []string) error {
-		format := a.format
-		if !cmd.Flags().Changed("output") {
-			format = view.FormatYAML
-		}
-		return a.snapshot(ctx, format)
-	})
-	return cmd
 }
 
-func (a *app) snapshot(ctx context.Context, format string) error {
+func (a *app) snapshot(ctx context.Context, _ []string) error {
+	format := a.format
+	if !a.flags.Changed("output") {
+		format = view.FormatYAML
+	}
 	s, err := apply.Observe(ctx, a.facts(), func(*nf.Snapshot) nf.Ask { return nf.Ask{All: true} })
 	if err != nil {
 		return err
