@@ -52,14 +52,6 @@ targets are not touched by that. What is refused is left as it is.`,
 	return cmd
 }
 
-// order holds the arguments of an apply: the policies and where they come from.
-type order struct {
-	policies spec.Policies
-	planID   string // of the plan that was saved or shown; any other is stale
-	revision string
-	git      *agent.Revision // the same, where it comes from git
-}
-
 func (a *app) apply(ctx context.Context, o *applyOptions, args []string) error {
 	path, err := a.where(&o.git, args)
 	if err != nil {
@@ -93,12 +85,12 @@ func (a *app) apply(ctx context.Context, o *applyOptions, args []string) error {
 	return a.applied(receipt, err)
 }
 
-// run applies the order. A revision from git becomes the last good one if the run succeeds.
-func (todo *order) run(ctx context.Context, in apply.Input) (apply.Receipt, error) {
-	if todo.git != nil {
-		return agent.Enforce(ctx, in, *todo.git)
+// run applies the policies. A revision from git becomes the last good one if the run succeeds.
+func (p *policies) run(ctx context.Context, in apply.Input) (apply.Receipt, error) {
+	if p.git != nil {
+		return agent.Enforce(ctx, in, *p.git)
 	}
-	in.Wants, in.Revision = todo.policies.Resolve, todo.revision
+	in.Wants, in.Revision = p.Resolve, p.revision
 	return apply.Run(ctx, in)
 }
 
@@ -117,32 +109,34 @@ func (a *app) applied(receipt apply.Receipt, err error) error {
 }
 
 // order reads policies, a saved plan or, if the path is empty, a revision from git.
-func (a *app) order(ctx context.Context, o *gitOptions, path string) (order, error) {
-	if path == "" {
-		r, err := a.fetchRevision(ctx, o)
-		return order{policies: r.Policies, revision: r.Commit, git: &r}, err
-	}
+func (a *app) order(ctx context.Context, o *gitOptions, path string) (policies, error) {
 	info, err := os.Stat(path)
-	if err != nil {
-		return order{}, fmt.Errorf("cannot read policies or a plan: %w", err)
-	}
-	if info.IsDir() || nf.IsPolicyFile(path) {
-		p, err := a.readPolicies(path)
-		return order{policies: p.Policies}, err
+	switch {
+	case path == "":
+		return a.policies(ctx, o, path)
+	case err != nil:
+		return policies{}, fmt.Errorf("cannot read policies or a plan: %w", err)
+	case info.IsDir() || nf.IsPolicyFile(path):
+		return a.policies(ctx, o, path)
 	}
 	file, err := readDocument(path)
 	if err != nil {
-		return order{}, fmt.Errorf("cannot read the plan: %w", err)
+		return policies{}, fmt.Errorf("cannot read the plan: %w", err)
 	}
 	saved, diagnostics := spec.ParseSavedPlan(file)
 	if len(diagnostics) > 0 {
-		return order{}, invalidDocument("the saved plan", diagnostics)
+		return policies{}, invalidDocument("the saved plan", diagnostics)
 	}
 	parsed, diagnostics := spec.Parse(saved.Files)
 	if err := a.refuseInvalid(diagnostics); err != nil {
-		return order{}, err
+		return policies{}, err
 	}
-	return order{policies: parsed, planID: saved.ID, revision: saved.Revision}, nil
+	return policies{Policies: parsed, planID: saved.ID, revision: saved.Revision}, nil
+}
+
+// facts returns the facts of this node, with what nfsync remembers of it.
+func (a *app) facts() apply.Facts {
+	return apply.Live(a.machine(a.host()), func() (nf.Memory, error) { return state.ReadMemory(a.stateDir) })
 }
 
 // openState opens the state directory. It returns nil for a user without the permission: the
@@ -158,13 +152,13 @@ func (a *app) openState() (*state.Dir, error) {
 var errNoTerminal = hinted{errors.New("not a terminal: use --yes"), "nfsync plan shows what would be changed"}
 
 // ask shows the plan on a terminal and waits for a yes. Later only that plan can be applied.
-func (a *app) ask(ctx context.Context, todo *order, restarts nf.Restarts, again string) error {
+func (a *app) ask(ctx context.Context, todo *policies, restarts nf.Restarts, again string) error {
 	_, in := terminal(a.stdin)
 	_, out := terminal(a.stderr)
 	if !in || !out {
 		return errNoTerminal
 	}
-	plan, err := apply.Plan(ctx, apply.Question{Facts: a.facts(), Wants: todo.policies.Resolve, Revision: todo.revision, Restarts: restarts})
+	plan, err := apply.Plan(ctx, apply.Question{Facts: a.facts(), Wants: todo.Resolve, Revision: todo.revision, Restarts: restarts})
 	if err != nil {
 		return err
 	}

@@ -50,5 +50,5 @@ func (a *app) doctor(ctx context.Context, _ []string) error {
 	if doctor.Failed(checks) {
 		code = exitError
 	}
-	return finish(code, view.Checks.Write(a.stdout, a.format, checks, a.viewOptions(a.stdout)))
+	return show(a, code, view.Checks, checks)
 }

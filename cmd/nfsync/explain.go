@@ -46,15 +46,14 @@ The rules of files, as validate names them:
 }
 
 func (a *app) explainWord(_ context.Context, args []string) error {
-	opt := a.viewOptions(a.stdout)
 	if e, ok := diff.Explain(nf.Code(args[0])); ok {
-		return finish(exitOK, view.Explanations.Write(a.stdout, a.format, e, opt))
+		return show(a, exitOK, view.Explanations, e)
 	}
 	if e, ok := diff.ExplainKey(args[0]); ok {
-		return finish(exitOK, view.KeyExplanations.Write(a.stdout, a.format, e, opt))
+		return show(a, exitOK, view.KeyExplanations, e)
 	}
 	if e, ok := spec.ExplainRule(args[0]); ok {
-		return finish(exitOK, view.RuleExplanations.Write(a.stdout, a.format, e, opt))
+		return show(a, exitOK, view.RuleExplanations, e)
 	}
 	return usageError{fmt.Errorf("%q is no refusal's code, no key and no rule: the help lists them", args[0])}
 }
@@ -85,13 +84,12 @@ func rules() []string {
 // columns lists words below each other, three in a row.
 func columns(words []string) string {
 	var b strings.Builder
-	for i, w := range words {
-		switch {
-		case i%3 == 2 || i == len(words)-1:
-			fmt.Fprintf(&b, "  %s\n", w)
-		default:
+	for row := range slices.Chunk(words, 3) {
+		last := len(row) - 1
+		for _, w := range row[:last] {
 			fmt.Fprintf(&b, "  %-22s", w)
 		}
+		fmt.Fprintf(&b, "  %s\n", row[last])
 	}
 	return strings.TrimSuffix(b.String(), "\n")
 }

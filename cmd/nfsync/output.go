@@ -22,6 +22,12 @@ func prints(kinds ...interface{ Formats() []string }) map[string]string {
 	return map[string]string{formatsKey: strings.Join(list, " ")}
 }
 
+// show writes a document to standard output, as -o asks for it, and returns the error with
+// which the verb ends.
+func show[T any](a *app, code int, kind view.Kind[T], doc T) error {
+	return finish(code, kind.Write(a.stdout, a.format, doc, a.viewOptions(a.stdout)))
+}
+
 // formats lists the formats that -o takes for a verb.
 func formats(verb *cobra.Command) []string {
 	if list := strings.Fields(verb.Annotations[formatsKey]); len(list) > 0 {

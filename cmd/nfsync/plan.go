@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"nfsync.dev/nfsync/internal/agent"
 	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/demo"
 	"nfsync.dev/nfsync/internal/durable"
@@ -86,15 +85,6 @@ func (a *app) plan(ctx context.Context, o *planOptions, args []string) error {
 	opt.Elsewhere = len(o.snapshots) > 0
 	opt.Apply = a.applyLine(&o.git, cmp.Or(o.out, path), opt.Elsewhere)
 	return finish(planCode(plan, o.detailed), view.Plans.Write(a.stdout, a.format, plan, opt))
-}
-
-// policies reads the policies of a path or, where that is empty, from git.
-func (a *app) policies(ctx context.Context, o *gitOptions, path string) (policies, error) {
-	if path != "" {
-		return a.readPolicies(path)
-	}
-	r, err := a.fetchRevision(ctx, o)
-	return policies{r.Policies, agent.SpecFiles(r.Revision), r.Commit}, err
 }
 
 func (o *planOptions) check() error {

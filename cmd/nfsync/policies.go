@@ -2,21 +2,34 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"os"
 	"slices"
 
+	"nfsync.dev/nfsync/internal/agent"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/spec"
 	"nfsync.dev/nfsync/internal/view"
 )
 
-// policies are the policies of a command, with the files that hold them.
+// policies are the policies of a command, and where they come from.
 type policies struct {
 	spec.Policies
 	files    []spec.File
-	revision string // the commit that they are of, or empty
+	revision string          // the commit that they are of, or empty
+	git      *agent.Revision // the same, where it comes from git
+	planID   string          // of the plan that was saved or shown; any other is stale
+}
+
+// policies reads the policies of a path or, where that is empty, from git.
+func (a *app) policies(ctx context.Context, o *gitOptions, path string) (policies, error) {
+	if path != "" {
+		return a.readPolicies(path)
+	}
+	r, err := a.fetchRevision(ctx, o)
+	return policies{Policies: r.Policies, files: agent.SpecFiles(r.Revision), revision: r.Commit, git: &r}, err
 }
 
 // readPolicies reads the policies of one path. The errors of invalid ones go to
@@ -58,20 +71,6 @@ func (a *app) refuseInvalid(list []spec.Diagnostic) error {
 // writeInvalid writes the errors of files to stderr.
 func (a *app) writeInvalid(list []spec.Diagnostic) error {
 	return view.Validations.Write(a.stderr, view.FormatText, view.Validation{Diagnostics: sortDiagnostics(list)}, a.viewOptions(a.stderr))
-}
-
-// readAll reads the files of several paths; a file that two of them name is
-// parsed once all the same.
-func readAll(paths []string) (files []spec.File, diagnostics []spec.Diagnostic, err error) {
-	for _, path := range paths {
-		read, found, err := readPath(path)
-		if err != nil {
-			return nil, nil, err
-		}
-		files = append(files, read...)
-		diagnostics = append(diagnostics, found...)
-	}
-	return files, diagnostics, nil
 }
 
 // sortDiagnostics orders diagnostics by their place, each once.

@@ -41,5 +41,5 @@ func (a *app) recover(ctx context.Context, accept bool) error {
 	if err != nil {
 		return err
 	}
-	return finish(verdictCode(report.Verdict()), view.Reports.Write(a.stdout, a.format, report, a.viewOptions(a.stdout)))
+	return show(a, verdictCode(report.Verdict()), view.Reports, report)
 }

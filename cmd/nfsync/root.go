@@ -201,18 +201,15 @@ Exit codes:
 // makes a shell that it does not know an error.
 func addCompletion(root *cobra.Command) {
 	root.InitDefaultCompletionCmd()
-	for _, c := range root.Commands() {
-		if c.Name() == "completion" {
-			c.Example = "  nfsync completion bash > /etc/bash_completion.d/nfsync\n  source <(nfsync completion zsh)"
-			var shells []string
-			for _, shell := range c.Commands() {
-				shells = append(shells, shell.Name())
-			}
-			c.Args = cobra.ArbitraryArgs
-			c.RunE = func(*cobra.Command, []string) error {
-				return usageError{errors.New("name a shell: " + strings.Join(shells, ", "))}
-			}
-		}
+	c, _, _ := root.Find([]string{"completion"}) // cobra has just made it
+	c.Example = "  nfsync completion bash > /etc/bash_completion.d/nfsync\n  source <(nfsync completion zsh)"
+	var shells []string
+	for _, shell := range c.Commands() {
+		shells = append(shells, shell.Name())
+	}
+	c.Args = cobra.ArbitraryArgs
+	c.RunE = func(*cobra.Command, []string) error {
+		return usageError{errors.New("name a shell: " + strings.Join(shells, ", "))}
 	}
 }
 

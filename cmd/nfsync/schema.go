@@ -28,11 +28,11 @@ for programs that read what nfsync prints. Without a kind it lists them.`,
 
 func (a *app) schema(_ context.Context, args []string) error {
 	if len(args) == 0 {
-		return finish(exitOK, view.Kinds.Write(a.stdout, a.format, schemas.Kinds(), view.Options{}))
+		return show(a, exitOK, view.Kinds, schemas.Kinds())
 	}
 	schema, ok := schemas.Get(args[0])
 	if !ok {
 		return usageError{fmt.Errorf("no schema for %q: there is one for %s", args[0], strings.Join(schemas.Kinds(), ", "))}
 	}
-	return finish(exitOK, view.Schemas.Write(a.stdout, a.format, schema, view.Options{}))
+	return show(a, exitOK, view.Schemas, schema)
 }

@@ -27,9 +27,14 @@ policies of equal priority and the same selectors want different things.`,
 }
 
 func (a *app) validate(_ context.Context, paths []string) error {
-	files, diagnostics, err := readAll(paths)
-	if err != nil {
-		return err
+	var files []spec.File // one that two paths name is parsed once all the same
+	var diagnostics []spec.Diagnostic
+	for _, path := range paths {
+		read, found, err := readPath(path)
+		if err != nil {
+			return err
+		}
+		files, diagnostics = append(files, read...), append(diagnostics, found...)
 	}
 	parsed, more := spec.Parse(files)
 	diagnostics = sortDiagnostics(append(diagnostics, more...))
@@ -42,5 +47,5 @@ func (a *app) validate(_ context.Context, paths []string) error {
 		}
 		spec.AddText(diagnostics, files...)
 	}
-	return finish(code, view.Validations.Write(a.stdout, a.format, view.Validation{Diagnostics: diagnostics, Policies: len(parsed.List)}, a.viewOptions(a.stdout)))
+	return show(a, code, view.Validations, view.Validation{Diagnostics: diagnostics, Policies: len(parsed.List)})
 }

@@ -18,9 +18,7 @@ func versionCommand(a *app) *cobra.Command {
 		Example:     `  nfsync version -o json`,
 		Args:        argCount(0, 0, ""),
 		Annotations: prints(view.Builds),
-		RunE: withContext(func(context.Context, []string) error {
-			return finish(exitOK, view.Builds.Write(a.stdout, a.format, buildInfo(), a.viewOptions(a.stdout)))
-		}),
+		RunE:        withContext(func(context.Context, []string) error { return show(a, exitOK, view.Builds, buildInfo()) }),
 	}
 }
 
