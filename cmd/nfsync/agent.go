@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"nfsync.dev/nfsync/internal/agent"
-	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/spec"
 	"nfsync.dev/nfsync/internal/view"
@@ -74,7 +73,7 @@ func (a *app) agent(ctx context.Context, o *agentOptions, args []string) error {
 	if path != "" {
 		return a.directoryLap(ctx, o, path)
 	}
-	dir, err := a.openState()
+	in, shown, err := a.input(a.restarts())
 	if err != nil {
 		return err
 	}
@@ -83,15 +82,8 @@ func (a *app) agent(ctx context.Context, o *agentOptions, args []string) error {
 		return err
 	}
 	defer done()
-	progress := a.progress()
-	res, err := agent.Lap(ctx, agent.In{
-		Fetch:   fetch,
-		Accept:  o.git.Accept,
-		Observe: a.config.Mode == spec.ModeObserve,
-		Apply: apply.Input{Machine: a.machine(a.host()), State: dir, RunDir: a.runDir,
-			Restarts: a.restarts(), Runtimes: a.runtimes, Progress: progress.event, Now: time.Now},
-	})
-	progress.end()
+	res, err := agent.Lap(ctx, agent.In{Fetch: fetch, Accept: o.git.Accept, Observe: a.config.Mode == spec.ModeObserve, Apply: in})
+	shown()
 	return a.lapped(&o.git, res, err)
 }
 
@@ -103,18 +95,16 @@ func (a *app) lapped(o *gitOptions, res agent.Result, err error) error {
 		a.explain(err, "nfsync agent")
 		codes = append(codes, exitCode(err))
 	}
-	var written error
 	switch {
 	case res.Plan != nil:
-		codes = append(codes, planCode(*res.Plan, false))
 		opt := a.viewOptions(a.stdout)
 		opt.Apply = a.applyLine(o, "", false)
-		written = view.Plans.Write(a.stdout, a.format, *res.Plan, opt)
+		code := severest(append(codes, planCode(*res.Plan, false))...)
+		return finish(code, view.Plans.Write(a.stdout, a.format, *res.Plan, opt))
 	case res.Receipt.Kind != "":
-		codes = append(codes, verdictCode(res.Receipt.Verdict()))
-		written = view.Receipts.Write(a.stdout, a.format, res.Receipt, a.viewOptions(a.stdout))
+		return show(a, severest(append(codes, verdictCode(res.Receipt.Verdict()))...), view.Receipts, res.Receipt)
 	}
-	return finish(severest(codes...), written)
+	return finish(severest(codes...), nil)
 }
 
 // sayMissed reports why the new revision is not in force and which one is, and

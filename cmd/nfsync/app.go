@@ -33,12 +33,11 @@ func (a *app) explain(err error, command string) {
 // say writes one message to stderr, in the format that --log-format asks for.
 func (a *app) say(level slog.Level, message, hint string) {
 	if a.logFormat == logJSON {
-		log := slog.New(slog.NewJSONHandler(a.stderr, nil))
 		var attrs []any
 		if hint != "" {
 			attrs = append(attrs, "hint", hint)
 		}
-		log.Log(context.Background(), level, message, attrs...)
+		slog.New(slog.NewJSONHandler(a.stderr, nil)).Log(context.Background(), level, message, attrs...)
 		return
 	}
 	text := "nfsync: " + message + "\n"

@@ -66,23 +66,25 @@ func (a *app) apply(ctx context.Context, o *applyOptions, args []string) error {
 			return err
 		}
 	}
-	dir, err := a.openState()
+	in, done, err := a.input(o.restarts)
 	if err != nil {
 		return err
 	}
-	progress := a.progress()
-	receipt, err := todo.run(ctx, apply.Input{
-		Machine:  a.machine(a.host()),
-		State:    dir,
-		RunDir:   a.runDir,
-		PlanID:   todo.planID,
-		Restarts: o.restarts,
-		Runtimes: a.runtimes,
-		Progress: progress.event,
-		Now:      time.Now,
-	})
-	progress.end()
+	in.PlanID = todo.planID
+	receipt, err := todo.run(ctx, in)
+	done()
 	return a.applied(receipt, err)
+}
+
+// input returns the input of a run that may make these restarts. Done ends what shows its
+// progress.
+func (a *app) input(restarts nf.Restarts) (in apply.Input, done func(), err error) {
+	dir, err := a.openState()
+	progress := a.progress()
+	return apply.Input{
+		Machine: a.machine(a.host()), State: dir, RunDir: a.runDir, Restarts: restarts, Runtimes: a.runtimes,
+		Progress: progress.event, Now: time.Now,
+	}, progress.end, err
 }
 
 // run applies the policies. A revision from git becomes the last good one if the run succeeds.
@@ -101,11 +103,11 @@ func (a *app) applied(receipt apply.Receipt, err error) error {
 		return err
 	}
 	code := verdictCode(receipt.Verdict())
-	written := view.Receipts.Write(a.stdout, a.format, receipt, a.viewOptions(a.stdout))
+	shown := show(a, code, view.Receipts, receipt)
 	if err != nil && code != exitStuck {
 		return err
 	}
-	return errors.Join(err, finish(code, written))
+	return errors.Join(err, shown)
 }
 
 // order reads policies, a saved plan or, if the path is empty, a revision from git.
@@ -174,28 +176,23 @@ func (a *app) ask(ctx context.Context, todo *policies, restarts nf.Restarts, aga
 	if plan.Summary.Changes == 0 {
 		return nil
 	}
-	fmt.Fprint(a.stderr, "\n", restarted(plan))
-	fmt.Fprintf(a.stderr, "Make %s now? [y/N] ", changes(plan))
+	fmt.Fprint(a.stderr, "\n", question(plan))
 	return a.answer(ctx)
 }
 
-// restarted names the containers that the plan restarts; empty where there is
-// none.
-func restarted(p nf.Plan) string {
+// question names the containers that the plan restarts, and asks.
+func question(p nf.Plan) string {
 	var b strings.Builder
 	for _, c := range p.Changes {
 		if c.Key == nf.KeyRestart {
 			fmt.Fprintf(&b, "This restarts %q: its services stop and start again.\n", c.Target.String())
 		}
 	}
-	return b.String()
-}
-
-func changes(p nf.Plan) string {
-	if p.Summary.Changes == 1 {
-		return "this change"
+	changes := "this change"
+	if n := p.Summary.Changes; n != 1 {
+		changes = fmt.Sprintf("these %d changes", n)
 	}
-	return fmt.Sprintf("these %d changes", p.Summary.Changes)
+	return b.String() + "Make " + changes + " now? [y/N] "
 }
 
 var errNotConfirmed = errors.New("not confirmed: nothing was applied")

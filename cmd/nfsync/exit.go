@@ -30,19 +30,17 @@ type outcome int
 func (o outcome) Error() string { return fmt.Sprintf("exit code %d", int(o)) }
 
 // usageError is a command line that nfsync does not understand.
-type usageError struct{ err error }
+type usageError struct{ error }
 
-func (e usageError) Error() string { return e.err.Error() }
-func (e usageError) Unwrap() error { return e.err }
+func (e usageError) Unwrap() error { return e.error }
 
 // hinted is an error with a hint what to do.
 type hinted struct {
-	err  error
+	error
 	hint string
 }
 
-func (e hinted) Error() string { return e.err.Error() }
-func (e hinted) Unwrap() error { return e.err }
+func (e hinted) Unwrap() error { return e.error }
 
 // exitCode returns the exit code of an error.
 func exitCode(err error) int {

@@ -60,9 +60,7 @@ func (a *app) explainWord(_ context.Context, args []string) error {
 
 // explainable lists the codes and rules, sorted. The word conflict is both.
 func explainable() []string {
-	words := slices.Concat(codes(), rules())
-	slices.Sort(words)
-	return slices.Compact(words)
+	return slices.Compact(slices.Sorted(slices.Values(slices.Concat(codes(), rules()))))
 }
 
 func codes() []string {

@@ -19,12 +19,6 @@ import (
 	"nfsync.dev/nfsync/internal/view"
 )
 
-// The default directories.
-const (
-	defaultStateDir = "/var/lib/nfsync"
-	defaultRunDir   = "/run/nfsync"
-)
-
 // The formats of messages on stderr.
 const (
 	logText = "text"
@@ -55,8 +49,8 @@ func (o *options) register(f *pflag.FlagSet, getenv func(string) string) {
 	f.StringVar(&o.node, "node", "", "`name` of the node (default: the kernel's node name)")
 	f.StringToStringVar(&o.labels, "label", nil, "label `key=value` of the node, for node selectors; may be repeated")
 	f.Lookup("label").DefValue = "" // an empty list need not be shown
-	f.StringVar(&o.stateDir, "state-dir", systemdDir(getenv, "STATE_DIRECTORY", defaultStateDir), "`directory` of nfsync's journal, memory and last good revision")
-	f.StringVar(&o.runDir, "run-dir", systemdDir(getenv, "RUNTIME_DIRECTORY", defaultRunDir), "`directory` of the lock")
+	f.StringVar(&o.stateDir, "state-dir", systemdDir(getenv, "STATE_DIRECTORY", "/var/lib/nfsync"), "`directory` of nfsync's journal, memory and last good revision")
+	f.StringVar(&o.runDir, "run-dir", systemdDir(getenv, "RUNTIME_DIRECTORY", "/run/nfsync"), "`directory` of the lock")
 	f.StringVar(&o.root, "root", "/", "`directory` below which /lib/modules and the boot files are")
 	f.StringSliceVar(&o.runtimes, "runtime", []string{nf.RuntimeVZ, nf.RuntimeNetns}, "container `runtimes` to list: vz (Virtuozzo 7), netns (named network namespaces)")
 	f.StringVar(&o.netnsDir, "netns-dir", netns.DefaultDir, "`directory` of the named network namespaces")
@@ -121,18 +115,13 @@ func (o *options) host() host.Config {
 	return host.Config{
 		NodeName:  o.node,
 		Labels:    o.labels,
-		FS:        o.kernel(),
+		FS:        kernel.FS{Proc: "/proc", Sys: "/sys", Root: o.root},
 		Runtimes:  slices.Clone(o.runtimes),
 		NetnsDir:  o.netnsDir,
 		VZRoot:    o.vzRoot,
 		NodeNetns: o.nodeNetns,
 	}
 }
-
-func (o *options) kernel() kernel.FS { return kernel.FS{Proc: "/proc", Sys: "/sys", Root: o.root} }
-
-// helpWidth is the width of help texts, in columns.
-const helpWidth = "80"
 
 // command is the root of the verbs.
 func (a *app) command() *cobra.Command {
@@ -182,7 +171,8 @@ Exit codes:
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
-	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped "+helpWidth))
+	// Help texts are 80 columns wide.
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 80"))
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	a.register(root.PersistentFlags(), a.getenv)
 	a.explainOutput(root)
