@@ -24,22 +24,20 @@ var ErrOvertaken = errors.New("overtaken by another nfsync")
 // The errors are those of apply.Run and of the state directory, and ErrOvertaken.
 func Enforce(ctx context.Context, in apply.Input, r Revision) (apply.Receipt, error) {
 	in.Wants, in.Revision = r.Policies.Resolve, r.Commit
-	unlock, err := lock(in)
-	if errors.Is(err, fs.ErrPermission) {
-		in.State = nil // without it Run only plans
-		return apply.Run(ctx, in)
-	}
+	in, unlock, err := lock(in)
 	if err != nil {
 		return apply.Receipt{}, err
 	}
 	defer unlock()
+	if in.State == nil {
+		return apply.Run(ctx, in)
+	}
 	if err := checkPosition(in.State, r); err != nil {
 		return apply.Receipt{}, err
 	}
 	if err := saveLastGood(in.State, r, in.Now()); err != nil {
 		return apply.Receipt{}, err
 	}
-	in.Locked = true
 	receipt, err := apply.Run(ctx, in)
 	if receipt.Kind != "" && !receipt.Interrupted && r.Branch != "" {
 		err = errors.Join(err, in.State.SavePosition(state.Position{URL: r.URL, Branch: r.Branch, Commit: r.Commit}))
@@ -47,26 +45,32 @@ func Enforce(ctx context.Context, in apply.Input, r Revision) (apply.Receipt, er
 	return receipt, err
 }
 
-// lockAndSave saves the revision as the last good one without applying it.
+// lockAndSave saves the revision as the last good one without applying it, unless this user
+// may only plan.
 func lockAndSave(in apply.Input, r Revision) error {
-	unlock, err := lock(in)
-	if errors.Is(err, fs.ErrPermission) {
-		return nil // this user may only plan
-	}
+	in, unlock, err := lock(in)
 	if err != nil {
 		return err
 	}
 	defer unlock()
+	if in.State == nil {
+		return nil
+	}
 	return saveLastGood(in.State, r, in.Now())
 }
 
-// lock takes the node's lock. It returns fs.ErrPermission if this user may not take
-// it or may not open the state directory.
-func lock(in apply.Input) (unlock func(), err error) {
-	if in.State == nil {
-		return nil, fs.ErrPermission
+// lock takes the node's lock and returns the input of a run under it. Where this user may
+// not take it, or not open the state directory, the input has no state: Run only plans then.
+func lock(in apply.Input) (_ apply.Input, unlock func(), err error) {
+	if in.State != nil {
+		unlock, err = apply.Lock(in.RunDir)
 	}
-	return apply.Lock(in.RunDir)
+	if in.State == nil || errors.Is(err, fs.ErrPermission) {
+		in.State = nil
+		return in, func() {}, nil
+	}
+	in.Locked = true
+	return in, unlock, err
 }
 
 // checkPosition returns ErrOvertaken if the position of the revision's branch has
@@ -100,15 +104,15 @@ func saveLastGood(d *state.Dir, r Revision, now time.Time) error {
 	return d.SaveLastGood(good)
 }
 
-// lastGood returns the last good revision, with its policies parsed again; false if
-// there is none.
-func lastGood(d *state.Dir) (Revision, bool, error) {
+// lastGood returns the last good revision, with its policies parsed again; one without a
+// commit if there is none.
+func lastGood(d *state.Dir) (Revision, error) {
 	if d == nil {
-		return Revision{}, false, nil
+		return Revision{}, nil
 	}
 	good, err := d.LastGood()
 	if err != nil || good.Revision == "" {
-		return Revision{}, false, err
+		return Revision{}, err
 	}
 	r := Revision{Revision: source.Revision{Commit: good.Revision, URL: good.URL, Branch: good.Branch, Tag: good.Tag, Signer: good.Signer}}
 	for _, f := range good.Files {
@@ -117,7 +121,7 @@ func lastGood(d *state.Dir) (Revision, bool, error) {
 	r.Policies, err = parse(r.Revision)
 	if err != nil {
 		// An older nfsync found them valid.
-		return Revision{}, false, fmt.Errorf("the last good revision cannot be enforced: %w", err)
+		return Revision{}, fmt.Errorf("the last good revision cannot be enforced: %w", err)
 	}
-	return r, true, nil
+	return r, nil
 }

@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"io/fs"
 
 	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/nf"
@@ -48,27 +47,30 @@ func Lap(ctx context.Context, in In) (Result, error) {
 		return res, err
 	}
 	// The last good revision is read even if it is not needed, so that damage is
-	// reported while there is still another revision to apply.
-	if _, _, err := lastGood(in.Apply.State); err != nil && !isOutdated(err) {
+	// reported while there is still another revision to apply. Policies that an older
+	// nfsync has saved and this one finds invalid are no damage: the next good revision
+	// replaces them.
+	var outdated *InvalidError
+	if _, err := lastGood(in.Apply.State); err != nil && !errors.As(err, &outdated) {
 		return res, err
 	}
 	fresh, err := Fetch(ctx, in.Fetch, last, in.Accept)
 	switch {
-	case err == nil:
-		res.Revision = fresh
-		return in.enforce(ctx, res)
-	case ctx.Err() != nil:
+	case err != nil && ctx.Err() != nil:
+		return res, err
+	case err != nil:
+		res.Missed = err
+		return in.fallBack(ctx, res)
+	}
+	res.Revision = fresh
+	if !in.Observe {
+		res.Receipt, err = Enforce(ctx, in.Apply, fresh)
 		return res, err
 	}
-	res.Missed = err
-	return in.fallBack(ctx, res)
-}
-
-// isOutdated reports whether an older nfsync has saved policies that this one finds
-// invalid. This is no damage, and the next good revision replaces them.
-func isOutdated(err error) bool {
-	_, ok := errors.AsType[*InvalidError](err)
-	return ok
+	if err := lockAndSave(in.Apply, fresh); err != nil {
+		return res, err
+	}
+	return in.plan(ctx, res)
 }
 
 func positions(d *state.Dir) ([]state.Position, error) {
@@ -78,56 +80,37 @@ func positions(d *state.Dir) ([]state.Position, error) {
 	return d.Positions()
 }
 
-// enforce applies the new revision. If in.Observe is set it only plans it and saves
-// it as the last good one.
-func (in In) enforce(ctx context.Context, res Result) (_ Result, err error) {
-	if !in.Observe {
-		res.Receipt, err = Enforce(ctx, in.Apply, res.Revision)
-		return res, err
-	}
-	if err := lockAndSave(in.Apply, res.Revision); err != nil {
-		return res, err
-	}
-	res.Plan, err = in.plan(ctx, res.Revision)
-	return res, err
-}
-
 // fallBack applies or plans the last good revision, if there is one. Neither it nor
 // a position changes.
 func (in In) fallBack(ctx context.Context, res Result) (Result, error) {
 	run := in.Apply
 	if !in.Observe {
-		unlock, err := lock(run)
-		switch {
-		case errors.Is(err, fs.ErrPermission):
-			run.State = nil // without it Run only plans
-		case err != nil:
+		locked, unlock, err := lock(run)
+		if err != nil {
 			return res, err
-		default:
-			defer unlock()
-			run.Locked = true
 		}
+		defer unlock()
+		run = locked
 	}
-	good, exists, err := lastGood(in.Apply.State)
-	if err != nil || !exists {
+	good, err := lastGood(in.Apply.State)
+	if err != nil || good.Commit == "" {
 		return res, err
 	}
 	res.Revision = good
 	if in.Observe {
-		res.Plan, err = in.plan(ctx, good)
-		return res, err
+		return in.plan(ctx, res)
 	}
 	run.Wants, run.Revision = good.Policies.Resolve, good.Commit
 	res.Receipt, err = apply.Run(ctx, run)
 	return res, err
 }
 
-// plan returns the plan of a revision, and changes nothing.
-func (in In) plan(ctx context.Context, r Revision) (*nf.Plan, error) {
+// plan adds the plan of the revision in force to a result, and changes nothing.
+func (in In) plan(ctx context.Context, res Result) (Result, error) {
 	plan, err := apply.Plan(ctx, apply.Question{Facts: apply.Live(in.Apply.Machine, apply.MemoryOf(in.Apply.State)),
-		Wants: r.Policies.Resolve, Revision: r.Commit, Restarts: in.Apply.Restarts})
-	if err != nil {
-		return nil, err
+		Wants: res.Revision.Policies.Resolve, Revision: res.Revision.Commit, Restarts: in.Apply.Restarts})
+	if err == nil {
+		res.Plan = &plan
 	}
-	return &plan, nil
+	return res, err
 }

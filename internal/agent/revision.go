@@ -54,8 +54,7 @@ func Fetch(ctx context.Context, fetch Fetcher, last []state.Position, accept str
 }
 
 func parse(r source.Revision) (spec.Policies, error) {
-	files := SpecFiles(r)
-	policies, diagnostics := spec.Parse(files)
+	policies, diagnostics := spec.Parse(SpecFiles(r))
 	if len(diagnostics) > 0 {
 		return spec.Policies{}, &InvalidError{r.Commit, diagnostics}
 	}

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -46,13 +45,10 @@ func describe(w *spec.Window) string {
 			days = append(days, day.String()[:3])
 		}
 	}
+	clock := func(sinceMidnight time.Duration) string { return time.Time{}.Add(sinceMidnight).Format("15:04") }
 	text := clock(w.Start) + "–" + clock(w.End)
 	if days != nil {
 		text = strings.Join(days, ",") + " " + text
 	}
 	return text
-}
-
-func clock(d time.Duration) string {
-	return fmt.Sprintf("%02d:%02d", int(d.Hours()), int(d.Minutes())%60)
 }

@@ -47,8 +47,7 @@ func (n *Node) configuration(ctx context.Context) []view.Check {
 	if len(checks) > 0 {
 		return checks
 	}
-	checks = append(checks, c.owner(name))
-	checks = append(checks, c.secrets()...)
+	checks = append([]view.Check{c.owner(name)}, c.secrets()...)
 	for _, u := range c.Agent.Source.URLs {
 		checks = append(checks, n.repository(ctx, u))
 	}
@@ -139,17 +138,13 @@ func describe(r agent.Revision) string {
 // fetchRemedy returns what helps where a repository delivers nothing that could
 // be applied.
 func fetchRemedy(err error) string {
-	var (
-		invalid   *agent.InvalidError
-		untrusted *source.VerifyError
-		rewritten *source.RewrittenError
-	)
-	switch {
-	case errors.As(err, &invalid):
+	if _, ok := errors.AsType[*agent.InvalidError](err); ok {
 		return "mend the policies: the last good revision stays in force until then"
-	case errors.As(err, &untrusted):
+	}
+	if _, ok := errors.AsType[*source.VerifyError](err); ok {
 		return "have the commit signed, or add its key to those that are trusted"
-	case errors.As(err, &rewritten):
+	}
+	if rewritten, ok := errors.AsType[*source.RewrittenError](err); ok {
 		return view.CommandLine("nfsync", "agent", "--once", "--accept", rewritten.New) + ", if that is meant"
 	}
 	return "check the URL, the network and the credentials"

@@ -40,7 +40,8 @@ func (n *Node) Examine(ctx context.Context) ([]view.Check, error) {
 		return nil, err
 	}
 	checks := []view.Check{
-		kernelRelease(&s), abilities(&s), modules(&s), conntrack(&s), n.namespace(&s), moduleLoading(&s), n.virtuozzo(&s), n.containers(&s),
+		passed("kernel", fmt.Sprintf("Linux %s on %s, node %s", s.Kernel.Release, s.Kernel.Machine, s.Node.Name)),
+		abilities(&s), modules(&s), conntrack(&s), n.namespace(&s), moduleLoading(&s), n.virtuozzo(&s), n.containers(&s),
 		n.memory(), n.state(), n.lock(),
 	}
 	return slices.Concat(checks, n.configuration(ctx), n.lastGood()), nil
@@ -61,10 +62,6 @@ func warned(name, detail, remedy string) view.Check {
 
 func failed(name, detail, remedy string) view.Check {
 	return view.Check{Name: name, Status: view.Fail, Detail: detail, Remedy: remedy}
-}
-
-func kernelRelease(s *nf.Snapshot) view.Check {
-	return passed("kernel", fmt.Sprintf("Linux %s on %s, node %s", s.Kernel.Release, s.Kernel.Machine, s.Node.Name))
 }
 
 // abilities shows what the kernel answers to each probe. Nothing depends on a
