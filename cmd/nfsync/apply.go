@@ -113,13 +113,11 @@ func (a *app) applied(receipt apply.Receipt, err error) error {
 // order reads policies, a saved plan or, if the path is empty, a revision from git.
 func (a *app) order(ctx context.Context, o *gitOptions, path string) (policies, error) {
 	info, err := os.Stat(path)
-	switch {
-	case path == "":
+	if path == "" || err == nil && (info.IsDir() || nf.IsPolicyFile(path)) {
 		return a.policies(ctx, o, path)
-	case err != nil:
+	}
+	if err != nil {
 		return policies{}, fmt.Errorf("cannot read policies or a plan: %w", err)
-	case info.IsDir() || nf.IsPolicyFile(path):
-		return a.policies(ctx, o, path)
 	}
 	file, err := readDocument(path)
 	if err != nil {

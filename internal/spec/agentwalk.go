@@ -43,23 +43,29 @@ func (p *parser) agentDocument(documents []*yaml.Node, config *AgentConfig) {
 	if p.bad[root] || !p.isMapping("", root) || !p.isAgentConfig(root) {
 		return
 	}
-	p.mapping("", root, fields{
-		"apiVersion":        p.apiVersion,
-		"kind":              func(string, *yaml.Node) {}, // isAgentConfig has read it
-		"node":              func(path string, n *yaml.Node) { p.agentNode(path, n, &config.Node) },
-		"source":            func(path string, n *yaml.Node) { p.gitSource(path, n, &config.Source) },
-		"verify":            func(path string, n *yaml.Node) { p.verification(path, n, &config.Verify) },
-		"runtimes":          store(&config.Runtimes, p.texts(p.runtime())),
-		"mode":              store(&config.Mode, p.word("mode", ModeEnforce, ModeObserve)),
-		"drift":             func(path string, n *yaml.Node) { p.drift(path, n, &config.Drift) },
-		"restart":           func(path string, n *yaml.Node) { p.restarts(path, n, &config.Restart) },
+	p.mapping(fields{
+		"apiVersion": p.apiVersion,
+		"kind":       func(string, *yaml.Node) {}, // isAgentConfig has read it
+		"node": p.mapping(fields{
+			"name":   store(&config.Node.Name, p.nodeName()),
+			"labels": store(&config.Node.Labels, p.labels),
+		}, nil, nil),
+		"source":   p.gitSource(&config.Source),
+		"verify":   func(path string, n *yaml.Node) { p.verification(path, n, &config.Verify) },
+		"runtimes": store(&config.Runtimes, p.texts(p.runtime())),
+		"mode":     store(&config.Mode, p.word("mode", ModeEnforce, ModeObserve)),
+		"drift": p.mapping(fields{
+			"interval": store(&config.Drift.Interval, p.duration),
+			"heal":     store(&config.Drift.Heal, p.boolean),
+		}, nil, nil),
+		"restart":           p.restarts(&config.Restart),
 		"listen":            store(&config.Listen, p.listenAddress()),
 		"webhookSecretFile": store(&config.WebhookSecretFile, p.fileName),
 		"publish": func(path string, n *yaml.Node) {
 			config.Publish = new(Publish)
-			p.publish(path, n, config.Publish)
+			p.publish(config.Publish)(path, n)
 		},
-	}, []string{"apiVersion"}, notOfAgent)
+	}, []string{"apiVersion"}, notOfAgent)("", root)
 	if config.Publish != nil && slices.Contains(config.Source.URLs, config.Publish.URL) {
 		p.report(p.value(p.value(root, "publish"), "url"), RuleInvalidValue, "publish to a repository of its own",
 			"publish.url is a repository of source.urls: each snapshot would be a new commit to follow")
@@ -87,14 +93,7 @@ func (p *parser) isAgentConfig(root *yaml.Node) bool {
 	return kind == nf.KindAgentConfig
 }
 
-func (p *parser) agentNode(path string, n *yaml.Node, node *nf.NodeIdentity) {
-	p.mapping(path, n, fields{
-		"name":   store(&node.Name, p.nodeName()),
-		"labels": store(&node.Labels, p.labels),
-	}, nil, nil)
-}
-
-func (p *parser) gitSource(path string, n *yaml.Node, source *GitSource) {
+func (p *parser) gitSource(source *GitSource) field {
 	var revision string // the key that names what is followed
 	only := func(key string, to *string, read reader[string]) field {
 		return func(path string, n *yaml.Node) {
@@ -114,32 +113,30 @@ func (p *parser) gitSource(path string, n *yaml.Node, source *GitSource) {
 	want["path"] = store(&source.Path, p.repositoryPath)
 	want["interval"] = store(&source.Interval, p.duration)
 	want["timeout"] = store(&source.Timeout, p.duration)
-	p.mapping(path, n, want, []string{"urls"}, notOfSource)
+	return p.mapping(want, []string{"urls"}, notOfSource)
 }
 
-func (p *parser) publish(path string, n *yaml.Node, publish *Publish) {
+func (p *parser) publish(publish *Publish) field {
 	want := p.gitAuth(&publish.Auth)
 	want["url"] = store(&publish.URL, p.gitURL)
 	want["branch"] = store(&publish.Branch, p.refName)
 	want["path"] = store(&publish.Path, p.repositoryPath)
-	p.mapping(path, n, want, []string{"url"}, nil)
+	return p.mapping(want, []string{"url"}, nil)
 }
 
 // gitAuth are the keys of a mapping that says how a repository is reached.
 func (p *parser) gitAuth(auth *GitAuth) fields {
 	return fields{
-		"ssh": func(path string, n *yaml.Node) {
-			p.mapping(path, n, fields{
-				"keyFile":        store(&auth.SSHKeyFile, p.fileName),
-				"knownHostsFile": store(&auth.KnownHostsFile, p.fileName),
-			}, nil, notOfSSH)
-		},
+		"ssh": p.mapping(fields{
+			"keyFile":        store(&auth.SSHKeyFile, p.fileName),
+			"knownHostsFile": store(&auth.KnownHostsFile, p.fileName),
+		}, nil, notOfSSH),
 		"http": func(path string, n *yaml.Node) { p.httpAuth(path, n, auth) },
 	}
 }
 
 func (p *parser) httpAuth(path string, n *yaml.Node, auth *GitAuth) {
-	p.mapping(path, n, fields{
+	p.mapping(fields{
 		"user":         store(&auth.User, p.userName),
 		"passwordFile": store(&auth.PasswordFile, p.fileName),
 		"tokenFile":    store(&auth.TokenFile, p.fileName),
@@ -147,7 +144,7 @@ func (p *parser) httpAuth(path string, n *yaml.Node, auth *GitAuth) {
 		"certFile":     store(&auth.ClientCertFile, p.fileName),
 		"keyFile":      store(&auth.ClientKeyFile, p.fileName),
 		"proxy":        store(&auth.Proxy, p.proxyURL),
-	}, nil, notOfHTTP)
+	}, nil, notOfHTTP)(path, n)
 	for _, pair := range [][2]string{{"user", "passwordFile"}, {"passwordFile", "user"}, {"certFile", "keyFile"}, {"keyFile", "certFile"}} {
 		if key, needs := pair[0], pair[1]; valueOf(n, key) != nil && valueOf(n, needs) == nil {
 			p.report(n, RuleMissingKey, missingHints[needs], "missing key %q in %s: %s is set", needs, path, key)
@@ -160,27 +157,20 @@ func (p *parser) httpAuth(path string, n *yaml.Node, auth *GitAuth) {
 }
 
 func (p *parser) verification(path string, n *yaml.Node, verify *Verification) {
-	p.mapping(path, n, fields{
+	p.mapping(fields{
 		"mode":           store(&verify.Mode, p.word("mode of verification", VerifyNone, VerifyTip, VerifyAll)),
 		"keyrings":       store(&verify.Keyrings, p.texts(p.fileName)),
 		"allowedSigners": store(&verify.AllowedSigners, p.texts(p.fileName)),
-	}, []string{"mode"}, nil)
+	}, []string{"mode"}, nil)(path, n)
 	if verify.Mode != VerifyNone && valueOf(n, "keyrings") == nil && valueOf(n, "allowedSigners") == nil {
 		p.report(n, RuleMissingKey, "name the files of the keys that are trusted", "missing key %q or %q in %s: mode is %s",
 			"allowedSigners", "keyrings", path, verify.Mode)
 	}
 }
 
-func (p *parser) drift(path string, n *yaml.Node, drift *Drift) {
-	p.mapping(path, n, fields{
-		"interval": store(&drift.Interval, p.duration),
-		"heal":     store(&drift.Heal, p.boolean),
-	}, nil, nil)
-}
-
-func (p *parser) restarts(path string, n *yaml.Node, restarts *Restarts) {
+func (p *parser) restarts(restarts *Restarts) field {
 	const most = 1000
-	p.mapping(path, n, fields{
+	return p.mapping(fields{
 		"maxRestarts": func(path string, n *yaml.Node) {
 			if number, ok := p.integer(path, n, 1, most); ok {
 				restarts.MaxRestarts = int(number)
@@ -195,11 +185,11 @@ func (p *parser) restarts(path string, n *yaml.Node, restarts *Restarts) {
 
 func (p *parser) window(path string, n *yaml.Node, window *Window) {
 	before := p.found.count()
-	p.mapping(path, n, fields{
+	p.mapping(fields{
 		"days":  store(&window.Days, p.days),
 		"start": store(&window.Start, p.clock),
 		"end":   store(&window.End, p.clock),
-	}, []string{"start", "end"}, nil)
+	}, []string{"start", "end"}, nil)(path, n)
 	if p.found.count() == before && window.Start == window.End {
 		p.report(valueOf(n, "end"), RuleEmptyValue, "for any time, remove the window", "%s is empty: it ends when it starts", path)
 	}

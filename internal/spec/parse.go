@@ -81,14 +81,12 @@ func (p *parser) policy(n *yaml.Node) Policy {
 	if policy.Kind == nf.KindNodePolicy {
 		policy.Restart = ""
 	}
-	p.mapping("", n, fields{
+	p.mapping(fields{
 		"apiVersion": p.apiVersion,
 		"kind":       p.kind,
-		"metadata": func(path string, n *yaml.Node) {
-			p.mapping(path, n, fields{"name": func(path string, n *yaml.Node) { p.name(path, n, &policy) }}, []string{"name"}, nil)
-		},
-		"spec": func(path string, n *yaml.Node) { p.spec(path, n, &policy) },
-	}, []string{"apiVersion", "kind", "metadata", "spec"}, nil)
+		"metadata":   p.mapping(fields{"name": func(path string, n *yaml.Node) { p.name(path, n, &policy) }}, []string{"name"}, nil),
+		"spec":       func(path string, n *yaml.Node) { p.spec(path, n, &policy) },
+	}, []string{"apiVersion", "kind", "metadata", "spec"}, nil)("", n)
 	for i := range policy.Wishes {
 		policy.Wishes[i].Source.Name = policy.Source.Name
 	}
@@ -170,16 +168,16 @@ func (p *parser) nodeSpec(path string, n *yaml.Node, policy *Policy) {
 	want["modules"] = func(path string, n *yaml.Node) { p.modules(path, n, policy) }
 	limits := map[string]nf.Key{"max": nf.KeyMax, "buckets": nf.KeyBuckets, "expectMax": nf.KeyExpectMax}
 	want["conntrack"] = p.conntrack(policy, limits, nil)
-	p.mapping(path, n, want, nil, notOfNode)
+	p.mapping(want, nil, notOfNode)(path, n)
 }
 
 func (p *parser) containerSpec(path string, n *yaml.Node, policy *Policy) {
 	want := p.commonSpec(policy)
-	want["containers"] = func(path string, n *yaml.Node) { p.containers(path, n, &policy.Containers) }
+	want["containers"] = p.containers(&policy.Containers)
 	want["restart"] = store((*string)(&policy.Restart),
 		p.word("value of restart", string(nf.RestartRefuse), string(nf.RestartStage), string(nf.RestartAllow)))
 	want["conntrack"] = p.conntrack(policy, map[string]nf.Key{"max": nf.KeyMax}, notOfContainerConntrack)
-	p.mapping(path, n, want, nil, notOfContainer)
+	p.mapping(want, nil, notOfContainer)(path, n)
 	if policy.Restart != nf.RestartRefuse && policy.Containers.onlyNetns() {
 		p.report(p.value(n, "restart"), RuleInvalidValue, "write refuse, or select containers of vz too",
 			"restart: %s has no meaning for containers of netns: nfsync cannot restart a network namespace", policy.Restart)
@@ -193,7 +191,7 @@ func (p *parser) commonSpec(policy *Policy) fields {
 			priority, _ := p.integer(path, n, math.MinInt32, math.MaxInt32)
 			policy.Priority = int(priority)
 		},
-		"nodes": func(path string, n *yaml.Node) { p.nodes(path, n, &policy.Nodes) },
+		"nodes": p.nodes(&policy.Nodes),
 		"level": p.wish(policy, nf.KeyLevel, exactly(p.word("level", nf.LevelNames()...), func(name string) nf.Value {
 			level, _ := nf.ParseLevel(name)
 			return level.Value()
@@ -201,15 +199,15 @@ func (p *parser) commonSpec(policy *Policy) fields {
 	}
 }
 
-func (p *parser) nodes(path string, n *yaml.Node, nodes *NodeSelector) {
-	p.mapping(path, n, fields{
+func (p *parser) nodes(nodes *NodeSelector) field {
+	return p.mapping(fields{
 		"names":  store(&nodes.Names, p.texts(p.glob())),
 		"labels": store(&nodes.Labels, p.labels),
 	}, nil, nil)
 }
 
-func (p *parser) containers(path string, n *yaml.Node, containers *ContainerSelector) {
-	p.mapping(path, n, fields{
+func (p *parser) containers(containers *ContainerSelector) field {
+	return p.mapping(fields{
 		"names":    store(&containers.Names, p.texts(p.glob())),
 		"ids":      store(&containers.IDs, p.texts(p.text)),
 		"runtimes": store(&containers.Runtimes, p.texts(p.runtime())),

@@ -26,7 +26,7 @@ func (p *parser) conntrack(policy *Policy, limits map[string]nf.Key, elsewhere m
 	for name, key := range limits {
 		want[name] = p.wish(policy, key, p.limit)
 	}
-	return func(path string, n *yaml.Node) { p.mapping(path, n, want, nil, elsewhere) }
+	return p.mapping(want, nil, elsewhere)
 }
 
 // limit reads a number, or a range of numbers.
@@ -40,7 +40,7 @@ func (p *parser) limit(path string, n *yaml.Node) (nf.Wish, bool) {
 	bound := func(to *int64) field {
 		return func(path string, n *yaml.Node) { *to, _ = p.integer(path, n, 1, math.MaxInt32) }
 	}
-	p.mapping(path, n, fields{"atLeast": bound(&wish.AtLeast), "atMost": bound(&wish.AtMost)}, nil, nil)
+	p.mapping(fields{"atLeast": bound(&wish.AtLeast), "atMost": bound(&wish.AtMost)}, nil, nil)(path, n)
 	switch {
 	case len(n.Content) == 0:
 		p.report(n, RuleEmptyValue, "write a number, or atLeast, atMost or both", "%s is an empty range", path)
@@ -159,10 +159,10 @@ func (p *parser) module(path string, n *yaml.Node) (nf.Wish, bool) {
 		return nf.Exactly(nf.Module(state, nil)), ok
 	}
 	before := p.found.count()
-	p.mapping(path, n, fields{
+	p.mapping(fields{
 		"state":      store(&state, word),
 		"parameters": func(path string, n *yaml.Node) { parameters = p.parameters(path, n) },
-	}, []string{"state"}, nil)
+	}, []string{"state"}, nil)(path, n)
 	if state == nf.ModuleUnloaded && parameters != nil {
 		p.report(p.value(n, "parameters"), RuleExclusiveKeys, "remove the parameters, or write state: loaded",
 			"%s: a module that is to be unloaded takes no parameters", path)

@@ -183,21 +183,23 @@ func store[T any](to *T, read reader[T]) field {
 	}
 }
 
-// mapping reads a mapping with known keys. Path is the path of the mapping in the document;
-// elsewhere are keys that people may expect here, but that belong elsewhere.
-func (p *parser) mapping(path string, n *yaml.Node, want fields, required []string, elsewhere map[string]foreign) {
-	p.entries(path, n, func(key *yaml.Node) field {
-		if want[key.Value] == nil {
-			p.unknownKey(path, key, slices.Sorted(maps.Keys(want)), elsewhere)
+// mapping returns a function that reads a mapping with known keys. Elsewhere are keys that
+// people may expect here, but that belong elsewhere.
+func (p *parser) mapping(want fields, required []string, elsewhere map[string]foreign) field {
+	return func(path string, n *yaml.Node) {
+		p.entries(path, n, func(key *yaml.Node) field {
+			if want[key.Value] == nil {
+				p.unknownKey(path, key, slices.Sorted(maps.Keys(want)), elsewhere)
+			}
+			return want[key.Value]
+		})
+		if n.Kind != yaml.MappingNode {
+			return
 		}
-		return want[key.Value]
-	})
-	if n.Kind != yaml.MappingNode {
-		return
-	}
-	for _, key := range required {
-		if valueOf(n, key) == nil {
-			p.report(n, RuleMissingKey, missingHints[key], "missing key %q in %s", key, place(path))
+		for _, key := range required {
+			if valueOf(n, key) == nil {
+				p.report(n, RuleMissingKey, missingHints[key], "missing key %q in %s", key, place(path))
+			}
 		}
 	}
 }
