@@ -49,7 +49,8 @@ func (o *options) register(f *pflag.FlagSet, getenv func(string) string) {
 	f.StringVar(&o.node, "node", "", "`name` of the node (default: the kernel's node name)")
 	f.StringToStringVar(&o.labels, "label", nil, "label `key=value` of the node, for node selectors; may be repeated")
 	f.Lookup("label").DefValue = "" // an empty list need not be shown
-	f.StringVar(&o.stateDir, "state-dir", systemdDir(getenv, "STATE_DIRECTORY", "/var/lib/nfsync"), "`directory` of nfsync's journal, memory and last good revision")
+	f.StringVar(&o.stateDir, "state-dir", systemdDir(getenv, "STATE_DIRECTORY", "/var/lib/nfsync"),
+		"`directory` of nfsync's journal, memory and last good revision")
 	f.StringVar(&o.runDir, "run-dir", systemdDir(getenv, "RUNTIME_DIRECTORY", "/run/nfsync"), "`directory` of the lock")
 	f.StringVar(&o.root, "root", "/", "`directory` below which /lib/modules and the boot files are")
 	f.StringSliceVar(&o.runtimes, "runtime", []string{nf.RuntimeVZ, nf.RuntimeNetns}, "container `runtimes` to list: vz (Virtuozzo 7), netns (named network namespaces)")

@@ -197,7 +197,8 @@ func (p *page) inSync(node, revision string, keys int, effect string) {
 		p.line("Nothing is asked of node ", clean(node), ".")
 		return
 	}
-	p.line("Node ", clean(node), " is ", p.paint(green, "in sync"), p.atRevision(revision), ": ", count(keys, "key"), " as asked, ", effect, ".")
+	p.line("Node ", clean(node), " is ", p.paint(green, "in sync"), p.atRevision(revision), ": ",
+		count(keys, "key"), " as asked, ", effect, ".")
 }
 
 // next writes the commands that a reader may want to run now: these, and those that explain
