@@ -73,7 +73,7 @@ func (a *app) agent(ctx context.Context, o *agentOptions, args []string) error {
 	if path != "" {
 		return a.directoryLap(ctx, o, path)
 	}
-	in, shown, err := a.input(a.restarts())
+	in, endProgress, err := a.input(a.restarts())
 	if err != nil {
 		return err
 	}
@@ -83,7 +83,7 @@ func (a *app) agent(ctx context.Context, o *agentOptions, args []string) error {
 	}
 	defer done()
 	res, err := agent.Lap(ctx, agent.In{Fetch: fetch, Accept: o.git.Accept, Observe: a.config.Mode == spec.ModeObserve, Apply: in})
-	shown()
+	endProgress()
 	return a.lapped(&o.git, res, err)
 }
 

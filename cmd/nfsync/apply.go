@@ -66,19 +66,19 @@ func (a *app) apply(ctx context.Context, o *applyOptions, args []string) error {
 			return err
 		}
 	}
-	in, done, err := a.input(o.restarts)
+	in, endProgress, err := a.input(o.restarts)
 	if err != nil {
 		return err
 	}
 	in.PlanID = todo.planID
 	receipt, err := todo.run(ctx, in)
-	done()
+	endProgress()
 	return a.applied(receipt, err)
 }
 
-// input returns the input of a run that may make these restarts. Done ends what shows its
-// progress.
-func (a *app) input(restarts nf.Restarts) (in apply.Input, done func(), err error) {
+// input returns the input of a run that may make these restarts, and what ends the display
+// of its progress.
+func (a *app) input(restarts nf.Restarts) (in apply.Input, endProgress func(), err error) {
 	dir, err := a.openState()
 	progress := a.progress()
 	return apply.Input{

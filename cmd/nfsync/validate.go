@@ -47,5 +47,5 @@ func (a *app) validate(_ context.Context, paths []string) error {
 		}
 		spec.AddText(diagnostics, files...)
 	}
-	return show(a, code, view.Validations, view.Validation{Diagnostics: diagnostics, Policies: len(parsed.List)})
+	return show(a, code, view.Validations, view.Validation{Diagnostics: diagnostics, Policies: len(parsed)})
 }

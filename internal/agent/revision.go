@@ -56,7 +56,7 @@ func Fetch(ctx context.Context, fetch Fetcher, last []state.Position, accept str
 func parse(r source.Revision) (spec.Policies, error) {
 	policies, diagnostics := spec.Parse(SpecFiles(r))
 	if len(diagnostics) > 0 {
-		return spec.Policies{}, &InvalidError{r.Commit, diagnostics}
+		return nil, &InvalidError{r.Commit, diagnostics}
 	}
 	return policies, nil
 }

@@ -180,7 +180,7 @@ func TestParseFiles(t *testing.T) {
 	}, texts(found)); diff != "" {
 		t.Error(diff)
 	}
-	if policies, found := Parse(nil); len(policies.List) != 0 || found != nil {
+	if policies, found := Parse(nil); len(policies) != 0 || found != nil {
 		t.Errorf("no files give %v, %v", policies, found)
 	}
 }

@@ -25,7 +25,7 @@ func TestErrors(t *testing.T) {
 			if len(found) == 0 {
 				t.Fatal("it was taken")
 			}
-			if len(policies.List) != 0 {
+			if len(policies) != 0 {
 				t.Error("policies beside errors")
 			}
 			golden(t, strings.TrimSuffix(name, ".yaml")+".out", format(found))

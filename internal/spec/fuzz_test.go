@@ -16,13 +16,13 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		policies, found := Parse([]File{{Name: "x.yaml", Data: data}})
-		if len(policies.List) > 0 && len(found) > 0 {
+		if len(policies) > 0 && len(found) > 0 {
 			t.Error("policies beside diagnostics")
 		}
 		for _, d := range found {
 			inside(t, data, d.Line, d.Column, d.String())
 		}
-		for _, p := range policies.List {
+		for _, p := range policies {
 			inside(t, data, p.Source.Line, p.Source.Column, "policy "+p.Source.Name)
 			for _, w := range p.Wishes {
 				inside(t, data, w.Source.Line, w.Source.Column, string(w.Key))

@@ -19,7 +19,7 @@ func Parse(files []File) (Policies, []Diagnostic) {
 	files = slices.Clone(files)
 	slices.SortStableFunc(files, func(a, b File) int { return cmp.Compare(a.Name, b.Name) })
 	files = slices.CompactFunc(files, func(a, b File) bool { return a.Name == b.Name && bytes.Equal(a.Data, b.Data) })
-	var list []Policy
+	var list Policies
 	var all []Diagnostic
 	names := map[[2]string]nf.Source{}
 	for _, f := range files {
@@ -30,9 +30,9 @@ func Parse(files []File) (Policies, []Diagnostic) {
 	}
 	if len(all) > 0 {
 		AddText(all, files...)
-		return Policies{}, all
+		return nil, all
 	}
-	return Policies{List: list}, nil
+	return list, nil
 }
 
 // reportSameNames reports policies of one kind that have the same name: messages,

@@ -7,9 +7,7 @@ import (
 )
 
 // Policies are all policies of one revision, in the order of file and line.
-type Policies struct {
-	List []Policy
-}
+type Policies []Policy
 
 // Policy is one policy document.
 type Policy struct {

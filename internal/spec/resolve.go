@@ -19,8 +19,8 @@ import (
 // them refuses is not allowed because another one comes first.
 func (p Policies) Resolve(s *nf.Snapshot) nf.Wants {
 	var node, containers []*Policy
-	for i := range p.List {
-		policy := &p.List[i]
+	for i := range p {
+		policy := &p[i]
 		switch {
 		case !policy.Nodes.Match(s.Node):
 		case policy.Kind == nf.KindNodePolicy:
@@ -135,8 +135,8 @@ func compareSources(a, b nf.Source) int {
 // priority for the key, there is none.
 func (p Policies) Conflicts() []Conflict {
 	groups := map[string][]*Policy{}
-	for i := range p.List {
-		policy := &p.List[i]
+	for i := range p {
+		policy := &p[i]
 		group := policy.Kind + "\x00" + policy.canonical()
 		groups[group] = append(groups[group], policy)
 	}

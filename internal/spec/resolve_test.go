@@ -122,7 +122,7 @@ func TestNodeSelector(t *testing.T) {
 	}
 	for _, test := range tests {
 		policies := parsed(t, File{Name: "x", Data: []byte(header + "spec: {nodes: " + test.nodes + "}")})
-		if got := policies.List[0].Nodes.Match(node); got != test.want {
+		if got := policies[0].Nodes.Match(node); got != test.want {
 			t.Errorf("%s: got %v", test.nodes, got)
 		}
 	}
@@ -155,7 +155,7 @@ func TestContainerSelector(t *testing.T) {
 	}
 	for _, test := range tests {
 		text := strings.Replace(header, "NodePolicy", "ContainerPolicy", 1) + "spec: {containers: " + test.containers + "}"
-		selector := parsed(t, File{Name: "x", Data: []byte(text)}).List[0].Containers
+		selector := parsed(t, File{Name: "x", Data: []byte(text)})[0].Containers
 		if got := [2]bool{selector.Match(&netns), selector.Match(&vz)}; got != [2]bool{test.netns, test.vz} {
 			t.Errorf("%s: got %v", test.containers, got)
 		}
