@@ -20,7 +20,7 @@ const (
 	exitRefused = 3 // something was refused; the rest, where asked, was applied
 	exitInvalid = 4 // the policies are invalid: nothing of them was applied
 	exitUndone  = 5 // an apply failed and was rolled back, for one target at least
-	exitStuck   = 6 // an apply failed and could not be rolled back
+	exitStuck   = 6 // an apply failed and could not be rolled back, now or earlier
 	exitStale   = 7 // the saved plan is stale: nothing was applied
 )
 
@@ -51,8 +51,6 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitOK
-	case errors.Is(err, apply.ErrStuck):
-		return exitStuck
 	case errors.Is(err, apply.ErrStale):
 		return exitStale
 	case errors.As(err, &o):
@@ -82,6 +80,8 @@ func verdictCode(v apply.Verdict) int {
 // planCode returns the exit code of a plan. detailed makes changes one.
 func planCode(p nf.Plan, detailed bool) int {
 	switch {
+	case len(p.Stuck) > 0:
+		return exitStuck
 	case p.Summary.Refusals > 0:
 		return exitRefused
 	case detailed && p.Summary.Changes > 0:
@@ -126,8 +126,6 @@ func hintFor(err error, command string) string {
 		return "see '" + command + " --help'"
 	case errors.Is(err, apply.ErrStale):
 		return "nothing was applied: make a new plan with nfsync plan --out FILE PATH"
-	case errors.Is(err, apply.ErrStuck):
-		return "nothing is applied until a person has settled it: nfsync recover shows what is left"
 	case errors.Is(err, apply.ErrLocked):
 		return "wait for it to end; nfsync doctor shows who holds the lock"
 	case errors.Is(err, fs.ErrPermission):

@@ -27,7 +27,6 @@ func TestExitCode(t *testing.T) {
 		{"undone", fmt.Errorf("x: %w", outcome(exitUndone)), 5},
 		{"invalid revision", fmt.Errorf("x: %w", &agent.InvalidError{}), 4},
 		{"stuck outcome", outcome(exitStuck), 6},
-		{"stuck", fmt.Errorf("x: %w", apply.ErrStuck), 6},
 		{"stopped, and something stuck", errors.Join(errors.New("stopped"), outcome(exitStuck)), 6},
 		{"stale", fmt.Errorf("x: %w", apply.ErrStale), 7},
 	} {

@@ -16,7 +16,8 @@ func recoverCommand(a *app) *cobra.Command {
 		Use:   "recover",
 		Short: "Show what a failed undo has left, and accept it",
 		Long: `Recover shows the changes of earlier runs that could be neither finished nor
-undone, and the present value of each. While there are any, nothing is applied.
+undone, and the present value of each. Until they are settled, nfsync changes
+nothing more of their targets.
 
 Correct by hand what is wrong, then run it with --accept: nfsync takes the
 present values as they are. The exit code is 6 until then.`,
@@ -36,7 +37,7 @@ func (a *app) recover(ctx context.Context, accept bool) error {
 		return err
 	}
 	report, err := apply.Recover(ctx, apply.RecoverInput{
-		Machine: a.machine(a.host()), State: dir, RunDir: a.runDir, Accept: accept,
+		Machine: a.machine(a.host()), State: dir, RunDir: a.runDir, Accept: accept, Runtimes: a.runtimes,
 	})
 	if err != nil {
 		return err

@@ -148,7 +148,8 @@ Exit codes:
   3  something was refused; apply applied the rest
   4  the policies are invalid: none was applied
   5  an apply failed for at least one target, and was rolled back there
-  6  an apply failed and could not be rolled back: needs a person
+  6  a change could be neither made nor undone, now or in an earlier apply:
+     nothing more of its target is changed, nfsync recover shows it
   7  the saved plan is stale: nothing was applied`,
 		Example: `  nfsync validate policies/
   nfsync plan policies/

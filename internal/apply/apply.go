@@ -15,7 +15,6 @@ import (
 var (
 	ErrStale  = errors.New("the saved plan is stale")
 	ErrLocked = errors.New("another nfsync is at work")
-	ErrStuck  = errors.New("an earlier change could not be undone")
 )
 
 // Machine is a node that apply observes and changes. Package host has the real one.
@@ -93,9 +92,6 @@ func Run(ctx context.Context, in Input) (Receipt, error) {
 			return Receipt{}, err
 		}
 		defer unlock()
-	}
-	if err := refuseStuck(in.State); err != nil {
-		return Receipt{}, err
 	}
 	r := &run{in: in, started: in.Now()}
 	if err := r.prepare(ctx); err != nil {

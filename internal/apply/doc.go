@@ -9,9 +9,11 @@
 // The unit of undo is one target. If a change fails, the changes of its target
 // that this run has made are made again with from and to exchanged, in reverse
 // order; other targets go on. A one-way change is never undone. What cannot be
-// undone is stuck: it is saved, and no run starts until a person has settled it. A
-// saved level of a container is not stuck if it reads as wanted: it has no effect
-// until a cold start, and the next run goes on from there.
+// undone is stuck: it is saved, and later runs change nothing of that target until
+// a person has settled it or its instance has ended. A value that something else
+// writes too is not stuck: it is drift, which the next run finds. Nor is a saved
+// level of a container that reads as wanted: it has no effect until a cold start,
+// and the next run goes on from there.
 //
 // # The journal
 //

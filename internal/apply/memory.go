@@ -104,9 +104,10 @@ type existing struct {
 	runtimes  []string             // that were listed; empty: all
 }
 
-func (r *run) existing() existing {
-	s := r.node.snap
-	e := existing{map[nf.Target]string{nf.Node: s.BootID}, s.Broken() != "", r.in.Runtimes}
+func (r *run) existing() existing { return existingIn(r.node.snap, r.in.Runtimes) }
+
+func existingIn(s *nf.Snapshot, runtimes []string) existing {
+	e := existing{map[nf.Target]string{nf.Node: s.BootID}, s.Broken() != "", runtimes}
 	for i := range s.Containers {
 		e.instances[s.Containers[i].Target().Nameless()] = s.Containers[i].Instance
 	}
@@ -124,6 +125,12 @@ func (e existing) vanished(t nf.Target) bool {
 func (e existing) ended(t nf.Target, instance string) bool {
 	now, exists := e.instances[t.Nameless()]
 	return exists && now != "" && now != instance || e.vanished(t)
+}
+
+// settled reports whether it is certain that nothing is left of a stuck change: its target
+// has vanished or, for a live value, is another instance.
+func (e existing) settled(c nf.StuckChange) bool {
+	return e.vanished(c.Target) || c.Layer == nf.LayerLive && (e.ended(c.Target, c.Instance) || c.BootID != e.instances[nf.Node])
 }
 
 // forget drops what is remembered of containers that have vanished.

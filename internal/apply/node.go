@@ -66,22 +66,11 @@ func observeWith(ctx context.Context, m Machine, memory nf.Memory, ask nf.Ask) (
 	return Observe(ctx, Live(m, Known(memory)), func(*nf.Snapshot) nf.Ask { return ask })
 }
 
-// instance returns the instance that the snapshot has of a target; empty if it has
-// vanished.
-func (n *node) instance(t nf.Target) string {
-	if t.IsNode() {
-		return n.snap.BootID
-	}
-	if _, c, ok := n.snap.Find(t); ok {
-		return c.Instance
-	}
-	return ""
-}
-
 // checkInstance returns nf.ErrGone if the target is another instance than when the
 // run began.
 func (n *node) checkInstance(t nf.Target) error {
-	if was, ok := n.instances[t.Nameless()]; !ok || was != n.instance(t) {
+	now, found := n.snap.Instance(t)
+	if was, ok := n.instances[t.Nameless()]; !ok || !found || was != now {
 		return nf.ErrGone
 	}
 	return nil
@@ -118,6 +107,14 @@ func (r *refused) Error() string {
 	return fmt.Sprintf("%s: %s", r.refusal.Code, r.refusal.Reason)
 }
 
+// movedError is the error of a write that succeeded although the value reads otherwise
+// afterwards.
+type movedError struct{ reads nf.Value }
+
+func (e *movedError) Error() string {
+	return fmt.Sprintf("the write succeeded, and the value reads %s afterwards: something else changes it, or the kernel ignores the write", e.reads)
+}
+
 // makeChange makes one change and reads it back. It does nothing if the value is as
 // wanted already. touched reports whether the machine was asked to make it. If exact
 // is set the value must be c.From; an undo does not set it, and does nothing if the
@@ -148,7 +145,7 @@ func (n *node) makeChange(ctx context.Context, c nf.Change, exact bool) (touched
 		return true, err
 	}
 	if !n.world.InSync(c) {
-		return true, fmt.Errorf("the write succeeded, and the value still reads %s", n.world.Value(c))
+		return true, &movedError{n.world.Value(c)}
 	}
 	return true, nil
 }

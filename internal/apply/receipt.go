@@ -41,7 +41,9 @@ type Receipt struct {
 	Refusals  []nf.Refusal `json:"refusals"`
 	Pending   []nf.Pending `json:"pending"`
 	Warnings  []nf.Warning `json:"warnings"`
-	Summary   Summary      `json:"summary"`
+	// Stuck are the changes, of this run and earlier ones, that hold back their targets.
+	Stuck   []nf.StuckChange `json:"stuck,omitempty"`
+	Summary Summary          `json:"summary"`
 }
 
 // Result is one change with its outcome.
@@ -85,7 +87,7 @@ const (
 func (r Receipt) Verdict() Verdict {
 	s := r.Summary
 	switch {
-	case s.Stuck > 0:
+	case s.Stuck > 0, len(r.Stuck) > 0:
 		return Unsettled
 	case s.Failed > 0, s.Kept > 0, s.Undone > 0 && !r.Interrupted:
 		return RolledBack

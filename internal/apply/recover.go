@@ -13,24 +13,16 @@ import (
 	"nfsync.dev/nfsync/internal/state"
 )
 
-// refuseStuck returns ErrStuck if an earlier run has left something that a person
-// has to settle.
-func refuseStuck(d *state.Dir) error {
-	left, err := d.Stuck()
-	if err != nil || len(left.Left) == 0 {
-		return err
-	}
-	first := left.Left[0]
-	return fmt.Errorf("%w: %s of %s was %s and reads %s (%d such values); see `nfsync recover`, then accept the present state with `nfsync recover --accept`",
-		ErrStuck, first.Key, first.Target, first.From, first.Reads, len(left.Left))
-}
-
 // recover settles what an interrupted run has left.
 func (r *run) recover(ctx context.Context) error {
 	left, unfinished, err := r.in.State.Unfinished()
 	if err != nil || !unfinished {
 		return err
 	}
+	// What that run has saved as stuck is tried again.
+	saved := len(r.stuck)
+	r.stuck = stuckBefore(left, r.stuck)
+	r.memory.Stuck = r.stuck
 	var units []*unit
 	if r.node, r.recovered, units, err = surveyIntents(ctx, r.in.Machine, left, r.memory, r.in.Timeout); err != nil {
 		return fmt.Errorf("cannot settle what the interrupted run %s has left: %w", left.ID, err)
@@ -44,13 +36,20 @@ func (r *run) recover(ctx context.Context) error {
 			return err
 		}
 	}
+	if len(r.stuck) != saved {
+		if err := r.in.State.SaveStuck(r.stuck); err != nil {
+			return err
+		}
+	}
 	if err := r.rememberRecovered(); err != nil {
 		return err
 	}
-	if err := r.in.State.End(); err != nil {
-		return err
-	}
-	return refuseStuck(r.in.State)
+	return r.in.State.End()
+}
+
+// stuckBefore returns what is stuck of other runs than the one that is open.
+func stuckBefore(open state.Run, list []nf.StuckChange) []nf.StuckChange {
+	return slices.DeleteFunc(slices.Clone(list), func(c nf.StuckChange) bool { return c.Run == open.ID })
 }
 
 // rememberRecovered saves memory even where it seems to hold everything already:
@@ -126,9 +125,9 @@ func askFor(left state.Run) nf.Ask {
 // endedReason says why nothing of an intent can be left; empty if something can. A
 // live value ends with its instance, or with that of the node.
 func (n *node) endedReason(i state.Intent, bootID string) string {
-	now := n.instance(i.Target)
+	now, found := n.snap.Instance(i.Target)
 	switch {
-	case now == "":
+	case !found:
 		return goneReason
 	case i.Layer != nf.LayerBoot && (now != i.Instance || bootID != n.snap.BootID):
 		return "it was restarted since, and nothing of it is left"
@@ -178,13 +177,15 @@ type RecoverInput struct {
 	State   *state.Dir
 	RunDir  string // where the lock is
 	Accept  bool   // accept the present state
+	// Runtimes are those of Input.
+	Runtimes []string
 	// Timeout is that of Input.
 	Timeout time.Duration
 }
 
 // Report lists what earlier runs have left.
 type Report struct {
-	// Run is the id of that run; empty if nothing is left.
+	// Run is the id of the last of these runs; empty if nothing is left.
 	Run      string     `json:"run"`
 	Left     []Leftover `json:"left"` // never nil
 	Accepted bool       `json:"accepted"`
@@ -245,10 +246,10 @@ func accept(d *state.Dir) error {
 			return err
 		}
 	}
-	if left, err := d.Stuck(); err != nil || len(left.Left) == 0 {
+	if left, err := d.Stuck(); err != nil || len(left) == 0 {
 		return err
 	}
-	return d.SaveStuck(state.Stuck{})
+	return d.SaveStuck(nil)
 }
 
 func report(ctx context.Context, in RecoverInput) (Report, error) {
@@ -266,26 +267,31 @@ func report(ctx context.Context, in RecoverInput) (Report, error) {
 		memory = nf.Memory{}
 	}
 	r := Report{Left: []Leftover{}}
-	switch {
-	case len(stuck.Left) > 0:
-		r.Run = stuck.Run
-		r.addStuck(ctx, in, stuck, memory)
-	case unfinished:
+	r.addStuck(ctx, in, stuckBefore(left, stuck), memory)
+	if unfinished {
 		r.Run = left.ID
 		r.addUnfinished(ctx, in, left, memory)
 	}
 	return r, nil
 }
 
-func (r *Report) addStuck(ctx context.Context, in RecoverInput, stuck state.Stuck, memory nf.Memory) {
-	run := state.Run{BootID: stuck.BootID}
-	for _, s := range stuck.Left {
-		run.Intents = append(run.Intents, s.Intent)
+// addStuck reports what holds back its target: not what has ended with an instance.
+func (r *Report) addStuck(ctx context.Context, in RecoverInput, stuck []nf.StuckChange, memory nf.Memory) {
+	if len(stuck) == 0 {
+		return
+	}
+	var run state.Run
+	for _, c := range stuck {
+		run.Intents = append(run.Intents, state.Intent{Change: c.Change(), Instance: c.Instance})
 	}
 	n, _, _, err := surveyIntents(ctx, in.Machine, run, memory, in.Timeout)
-	for _, s := range stuck.Left {
-		l := leftover(s.Intent, n, err)
-		l.Stuck, l.Why = true, s.Why
+	for i, c := range stuck {
+		if err == nil && existingIn(n.snap, in.Runtimes).settled(c) {
+			continue
+		}
+		l := leftover(run.Intents[i], n, err)
+		l.Stuck, l.Why = true, c.Why
+		r.Run = c.Run
 		r.Left = append(r.Left, l)
 	}
 }

@@ -114,7 +114,8 @@ func (n *node) afterRestart(ctx context.Context, a *attempt, returned error) err
 		return afterError(returned, err)
 	}
 	id := a.Target.Nameless()
-	was, now := n.instances[id], n.instance(id)
+	was := n.instances[id]
+	now, _ := n.snap.Instance(id)
 	if why := n.unobservable(a.Target); why != "" {
 		return &unknownRestart{afterError(returned, fmt.Errorf("cannot determine what came of it: %s", why))}
 	}

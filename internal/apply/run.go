@@ -29,11 +29,11 @@ type run struct {
 	units      []*unit
 	unitOf     map[nf.Target]*unit
 	journal    state.Run
-	stopped    bool // before the last change
-	stuck      state.Stuck
-	unsaved    bool         // stuck could not be saved
-	maxScope   string       // nf.ScopeOwn or nf.ScopeNode, once a change has shown it
-	notBrought []nf.Refusal // of restarts that were made and did not bring their level
+	stopped    bool             // before the last change
+	stuck      []nf.StuckChange // of this run and earlier ones
+	unsaved    bool             // stuck could not be saved
+	maxScope   string           // nf.ScopeOwn or nf.ScopeNode, once a change has shown it
+	notBrought []nf.Refusal     // of restarts that were made and did not bring their level
 	wants      nf.Wants
 }
 
@@ -42,13 +42,28 @@ func (r *run) prepare(ctx context.Context) (err error) {
 	if r.memory, err = r.in.State.Memory(); err != nil {
 		return err
 	}
+	r.stuck = r.memory.Stuck
 	if r.id, err = r.in.State.NextReceipt(r.started); err != nil {
 		return err
 	}
 	if err := r.recover(ctx); err != nil {
 		return err
 	}
-	return r.plan(ctx, Known(r.memory))
+	r.memory.Stuck = r.stuck
+	if err := r.plan(ctx, Known(r.memory)); err != nil {
+		return err
+	}
+	return r.dropEnded()
+}
+
+// dropEnded drops what is stuck in an instance that has ended.
+func (r *run) dropEnded() error {
+	held := slices.DeleteFunc(slices.Clone(r.stuck), r.existing().settled)
+	if len(held) == len(r.stuck) {
+		return nil
+	}
+	r.stuck, r.memory.Stuck = held, held
+	return r.in.State.SaveStuck(held)
 }
 
 // plan plans, and prepares the changes.
@@ -245,20 +260,16 @@ func (u *unit) partlyMade() bool {
 	return made && left
 }
 
-// saveStuck saves what could not be undone of a unit. No other run starts until a
-// person has settled it.
+// saveStuck saves what could be neither made nor undone of a unit. It holds back the target
+// in later runs.
 func (r *run) saveStuck(run state.Run, u *unit) error {
 	list := u.stuck()
 	if len(list) == 0 {
 		return nil
 	}
-	r.stuck.Run, r.stuck.BootID = run.ID, run.BootID
 	for _, a := range list {
-		r.stuck.Left = append(r.stuck.Left, state.StuckValue{
-			Intent: r.intent(a),
-			Reads:  r.node.world.Value(a.Change),
-			Why:    a.result.Error,
-		})
+		r.stuck = append(r.stuck, nf.StuckChange{Target: a.Target, Key: a.Key, Layer: a.Layer, From: a.From, To: a.To,
+			Reads: r.node.world.Value(a.Change), Run: run.ID, Instance: r.node.instances[a.Target.Nameless()], BootID: run.BootID, Why: a.result.Error})
 	}
 	if err := r.in.State.SaveStuck(r.stuck); err != nil {
 		r.unsaved = true
@@ -308,7 +319,7 @@ func (r *run) receipt() Receipt {
 	p := r.planned
 	out := Receipt{APIVersion: nf.APIVersion, Kind: nf.KindReceipt, ID: r.id, Node: p.Node, Revision: p.Revision, Plan: p.ID,
 		StartedAt: r.started, FinishedAt: r.in.Now(), Interrupted: r.stopped, Recovered: results(r.recovered), Results: results(r.attempts),
-		Refusals: append(slices.Clone(p.Refusals), r.notBrought...), Pending: p.Pending, Warnings: p.Warnings,
+		Refusals: append(slices.Clone(p.Refusals), r.notBrought...), Pending: p.Pending, Warnings: p.Warnings, Stuck: r.stuck,
 		Summary: Summary{Refusals: p.Summary.Refusals + len(r.notBrought), Pending: p.Summary.Pending, InSync: p.Summary.InSync}}
 	slices.SortStableFunc(out.Refusals, func(a, b nf.Refusal) int {
 		return cmp.Or(a.Target.Compare(b.Target), cmp.Compare(a.Key, b.Key))

@@ -110,10 +110,19 @@ func (n *node) undo(ctx context.Context, a *attempt, why string) {
 	case errors.Is(err, nf.ErrGone):
 		a.end(Gone, nil, goneReason)
 	case err != nil:
-		a.end(Stuck, fmt.Errorf("cannot undo it: %w", err), why)
+		a.end(worst(err), fmt.Errorf("cannot undo it: %w", err), why)
 	case a.result.Outcome != Failed:
 		a.end(Undone, nil, why)
 	}
+}
+
+// worst returns the outcome of a change that could be neither made nor undone. What
+// something else changes is drift, which the next run finds: no person is needed.
+func worst(err error) Outcome {
+	if _, moved := errors.AsType[*movedError](err); moved {
+		return Failed
+	}
+	return Stuck
 }
 
 // keepSavedLevels ends as kept, not as stuck, the saved levels of containers that
@@ -172,7 +181,7 @@ func (n *node) finishUnit(ctx context.Context, u *unit, why string) {
 		case errors.As(err, &no) && n.world.Reads(a.Change, a.From):
 			a.end(Refused, nil, err.Error())
 		default:
-			a.end(Stuck, err, why)
+			a.end(worst(err), err, why)
 		}
 	}
 }

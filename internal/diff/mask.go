@@ -86,7 +86,7 @@ func (p *planner) considerRestart(want nf.Want, live, saved nf.Value) {
 		p.pend(want, live, nf.UntilContainerRestart, p.world.staged(want, live, saved))
 		return
 	}
-	if d.restarted || notPermitted(p.world, d) != nil {
+	if d.restarted || notPermitted(p.world, d) != nil || targetStuck(p.world, d) != nil {
 		p.todo = append(p.todo, d)
 		return
 	}

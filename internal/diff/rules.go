@@ -82,6 +82,13 @@ var rules = []rule{
 		sources: []string{"capabilities(7): CAP_SYS_MODULE, CAP_NET_ADMIN, CAP_SYS_ADMIN", "net/sysctl_net.c, net_ctl_permissions"},
 	},
 	{
+		code: nf.TargetStuck, forbids: targetStuck, until: []nf.Until{nf.UntilRecovered},
+		meaning: "An earlier change of the same target could be neither made nor undone.",
+		cause:   "A write or its undo returned an error, or a rule forbade the undo. nfsync changes nothing more of that target until a person has looked at it, or its instance has ended; it changes other targets.",
+		remedy:  "see what nfsync recover shows, correct it by hand, and run nfsync recover --accept",
+		sources: []string{"the unit of undo is the target"},
+	},
+	{
 		code: nf.Unobservable, forbids: unobservable, until: []nf.Until{nf.UntilObservable},
 		meaning: "The value could not be read, so it is not changed.",
 		cause:   "A container is in transition (starting, migrating) or has no network namespace of its own, a runtime is broken, or a file is unreadable: of the kernel, of a Virtuozzo container's configuration, or the mask in its dump. Unknown never counts as off.",

@@ -22,6 +22,17 @@ func notPermitted(w *World, d *difference) *verdict {
 	return nil
 }
 
+// targetStuck: the values of the target are not what any run wanted, so that no change can
+// be undone to something known.
+func targetStuck(w *World, d *difference) *verdict {
+	for _, c := range w.snap.Memory.Stuck {
+		if c.Target.Nameless() == d.want.Target.Nameless() && c.Holds(w.snap) {
+			return no("run %s could neither change its %s from %s to %s nor undo that: %s", c.Run, c.Key, c.From, c.To, c.Why)
+		}
+	}
+	return nil
+}
+
 // unobservable: what could not be read never counts as off, and is not changed
 // blindly.
 func unobservable(w *World, d *difference) *verdict {

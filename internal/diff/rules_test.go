@@ -35,6 +35,27 @@ var ruleTests = []struct {
 	{"what is in sync needs no privilege", "the definition of a difference",
 		mainline(denied(nf.AbilityNode)), []nf.Want{want(nf.Node, nf.KeyMax, nf.Number(262144))}, nil},
 
+	// stuck
+	{"a stuck change holds back its target and no other", "the unit of undo is the target",
+		mainline(stuck(netns("web"), nf.LayerLive)), []nf.Want{want(netns("web"), nf.TimeoutKey("udp"), nf.Number(5)), want(netns("web"), nf.TimeoutKey("generic"), nf.Number(5)), want(nf.Node, nf.TimeoutKey("udp"), nf.Number(5))},
+		[]string{"change node conntrack.timeouts.udp", "stuck web conntrack.timeouts.generic", "stuck web conntrack.timeouts.udp"}},
+	{"what is in sync there stays so", "the definition of a difference",
+		mainline(stuck(nf.Node, nf.LayerLive)), []nf.Want{want(nf.Node, nf.KeyMax, nf.Number(262144))}, nil},
+	{"a live value ends with its instance", "namespaces(7)",
+		mainline(stuck(netns("web"), nf.LayerLive), func(s *nf.Snapshot) { container(s, "web").Instance = "2" }),
+		[]nf.Want{want(netns("web"), nf.TimeoutKey("udp"), nf.Number(5))}, []string{"change web conntrack.timeouts.udp"}},
+	{"or with the node", "boot_id of random(4)",
+		mainline(stuck(nf.Node, nf.LayerLive), func(s *nf.Snapshot) { s.BootID = "2" }),
+		[]nf.Want{want(nf.Node, nf.TimeoutKey("udp"), nf.Number(5))}, []string{"change node conntrack.timeouts.udp"}},
+	{"a saved value does not", "sysctl.d(5)",
+		mainline(stuck(nf.Node, nf.LayerBoot), func(s *nf.Snapshot) { s.BootID = "2" }),
+		[]nf.Want{want(nf.Node, nf.TimeoutKey("udp"), nf.Number(5))}, []string{"stuck node conntrack.timeouts.udp"}},
+	{"what depends on a stuck node waits with it", "nf_conntrack_standalone.c: extra2 is init_net.ct.max",
+		virtuozzo(stuck(nf.Node, nf.LayerLive)), []nf.Want{want(nf.Node, nf.KeyMax, nf.Number(400000)), want(vz101, nf.KeyMax, nf.Number(300000))},
+		[]string{"stuck node conntrack.max", "above-node 101 conntrack.max"}},
+	{"a stuck container is not restarted", "the unit of undo is the target",
+		virtuozzo(stuck(vz101, nf.LayerLive)), []nf.Want{level(vz101, nf.LevelStateless, nf.RestartAllow)}, []string{"stuck 101 level", "boot stuck 101 level"}},
+
 	// unobservable
 	{"an unknown value is not changed", "absence of evidence",
 		mainline(func(s *nf.Snapshot) { live(&s.Host, nf.KeyMax, nf.Unknown("EIO")) }),
@@ -376,6 +397,14 @@ func takes(name string, params ...string) edit {
 func parameter(name, value string) edit {
 	return func(s *nf.Snapshot) {
 		module(s, "nf_conntrack").Parameters = map[string]nf.Parameter{name: {Value: value}}
+	}
+}
+
+// stuck adds a change of the target that an earlier run could neither make nor undo.
+func stuck(t nf.Target, l nf.Layer) edit {
+	return func(s *nf.Snapshot) {
+		instance, _ := s.Instance(t)
+		s.Memory.Stuck = append(s.Memory.Stuck, nf.StuckChange{Target: t, Key: nf.KeyMax, Layer: l, Instance: instance, BootID: s.BootID, Why: "EPERM"})
 	}
 }
 

@@ -109,8 +109,8 @@ func TestExamine(t *testing.T) {
 		}, "state", view.Fail, "cannot trust"},
 		"an open run": {func(t *testing.T, n *Node, _ *nf.Snapshot) { must(t, stateOf(t, n).Begin(state.Run{ID: "7"})) }, "state", view.Warn, "run 7 has not come to its end"},
 		"a failed undo": {func(t *testing.T, n *Node, _ *nf.Snapshot) {
-			must(t, stateOf(t, n).SaveStuck(state.Stuck{Run: "7", Left: make([]state.StuckValue, 2)}))
-		}, "state", view.Fail, "2 changes of run 7"},
+			must(t, stateOf(t, n).SaveStuck([]nf.StuckChange{{Run: "6"}, {Run: "7"}}))
+		}, "state", view.Fail, "the last is of run 7"},
 		"no state directory": {func(_ *testing.T, n *Node, _ *nf.Snapshot) { n.StateDir = "/proc/1/comm" }, "state", view.Fail, "/proc/1/comm"},
 		"a damaged last good": {func(t *testing.T, n *Node, _ *nf.Snapshot) {
 			stateOf(t, n)

@@ -42,8 +42,8 @@ func (n *Node) state() view.Check {
 	if err != nil {
 		return failed(name, err.Error(), damaged)
 	}
-	if left := len(stuck.Left); left > 0 {
-		return failed(name, fmt.Sprintf("%d changes of run %s could not be undone", left, stuck.Run), "nfsync recover shows them")
+	if left := len(stuck); left > 0 {
+		return failed(name, fmt.Sprintf("%d changes could be neither made nor undone, and hold back their targets; the last is of run %s", left, stuck[left-1].Run), "nfsync recover shows them")
 	}
 	run, open, err := dir.Unfinished()
 	if err != nil {

@@ -6,6 +6,7 @@ type Code string
 // The refusal codes, in the order in which the rules are tried.
 const (
 	NotPermitted      Code = "not-permitted"
+	TargetStuck       Code = "stuck"
 	Unobservable      Code = "unobservable"
 	Conflict          Code = "conflict"
 	LevelUnsupported  Code = "level-unsupported"
@@ -27,7 +28,7 @@ const (
 
 // Codes lists the refusal codes in the order in which the rules are tried.
 func Codes() []Code {
-	return []Code{NotPermitted, Unobservable, Conflict, LevelUnsupported, RestoreKeepsLevel, ConntrackLatched,
+	return []Code{NotPermitted, TargetStuck, Unobservable, Conflict, LevelUnsupported, RestoreKeepsLevel, ConntrackLatched,
 		RestartRequired, LevelInUse, ModulesLocked, Builtin, Missing, NotLoaded, InUse, ReloadRequired, ReadOnly,
 		AboveNode, BelowContainer, BelowCount}
 }
@@ -50,6 +51,7 @@ const (
 	UntilHoldersGone      Until = "holders-gone"
 	UntilModuleReload     Until = "module-reload"
 	UntilEntriesDrained   Until = "entries-drained"
+	UntilRecovered        Until = "recovered"
 )
 
 // The codes of warnings.

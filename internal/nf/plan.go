@@ -14,7 +14,9 @@ type Plan struct {
 	Refusals []Refusal `json:"refusals"`
 	Pending  []Pending `json:"pending"`
 	Warnings []Warning `json:"warnings"`
-	Summary  Summary   `json:"summary"`
+	// Stuck are the changes of earlier runs that hold back their targets.
+	Stuck   []StuckChange `json:"stuck,omitempty"`
+	Summary Summary       `json:"summary"`
 
 	// InSync are the wants that the node meets already, for memory.
 	InSync []Settled `json:"-"`

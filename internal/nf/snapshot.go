@@ -187,6 +187,19 @@ func (s *Snapshot) Find(t Target) (*Namespace, *Container, bool) {
 	return nil, nil, false
 }
 
+// Instance returns the instance of a target: of the node, the boot id. It is false where
+// the snapshot does not have the target.
+func (s *Snapshot) Instance(t Target) (string, bool) {
+	_, c, ok := s.Find(t)
+	switch {
+	case !ok:
+		return "", false
+	case c == nil:
+		return s.BootID, true
+	}
+	return c.Instance, true
+}
+
 // SetKinds gives the values of a snapshot that was read from JSON the kinds of
 // their keys: see Value.As.
 func (s *Snapshot) SetKinds() {
@@ -222,6 +235,8 @@ type Memory struct {
 	MaxScope map[string]string `json:"maxScope,omitempty"`
 	Latches  []Latch           `json:"latches,omitempty"`
 	Restarts []RestartDone     `json:"restarts,omitempty"`
+	// Stuck are the changes that hold back their targets.
+	Stuck []StuckChange `json:"stuck,omitempty"`
 }
 
 // MemoryKey is the last wish for a key and its last value.
@@ -243,6 +258,9 @@ func (m *Memory) SetKinds() {
 	}
 	for i := range m.Restarts {
 		m.Restarts[i].Asked = m.Restarts[i].Asked.As(KeyLevel)
+	}
+	for i := range m.Stuck {
+		m.Stuck[i].SetKinds()
 	}
 }
 

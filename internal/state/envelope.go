@@ -12,7 +12,7 @@ import (
 )
 
 // format is the version of every file here.
-const format = 2
+const format = 3
 
 // readable is the largest document, in bytes, that is indented for people: nobody reads a
 // larger one, and indenting it takes memory.

@@ -2,42 +2,29 @@ package state
 
 import (
 	"errors"
+	"path/filepath"
 
 	"nfsync.dev/nfsync/internal/nf"
 )
 
 const recoverRemedy = "check the node with `nfsync plan`; `nfsync recover --accept` sets the file aside and takes the state as it is now"
 
-// Stuck records the failed undos of one run, until a person accepts them.
-type Stuck struct {
-	Run    string       `json:"run"`
-	BootID string       `json:"bootID"` // of that run
-	Left   []StuckValue `json:"left"`
-}
+// Stuck returns the changes that could be neither made nor undone, and are not settled.
+func (d *Dir) Stuck() ([]nf.StuckChange, error) { return readStuck(d.path) }
 
-// StuckValue is one value that could not be put back to Intent.From.
-type StuckValue struct {
-	Intent
-	Reads nf.Value `json:"reads"` // what it was after the attempt
-	Why   string   `json:"why"`
-}
-
-// Stuck reads the stuck record. Left is empty if nothing is left.
-func (d *Dir) Stuck() (Stuck, error) {
-	var s Stuck
-	if _, err := load(d.file(stuckName), stuckName, recoverRemedy, &s); err != nil {
-		return Stuck{}, err
+func readStuck(path string) ([]nf.StuckChange, error) {
+	var list []nf.StuckChange
+	if _, err := load(filepath.Join(path, stuckName), stuckName, recoverRemedy, &list); err != nil {
+		return nil, err
 	}
-	for i := range s.Left {
-		s.Left[i].Intent = s.Left[i].withKinds()
-		s.Left[i].Reads = s.Left[i].Reads.As(s.Left[i].Key)
+	for i := range list {
+		list[i].SetKinds()
 	}
-	return s, nil
+	return list, nil
 }
 
-// SaveStuck replaces the stuck record. An empty one means that a person has accepted the
-// state.
-func (d *Dir) SaveStuck(s Stuck) error { return d.save(stuckName, stuckName, s) }
+// SaveStuck replaces the stuck changes. None means that all are settled.
+func (d *Dir) SaveStuck(list []nf.StuckChange) error { return d.save(stuckName, stuckName, list) }
 
 // SetAside renames the journal and the stuck record, where damaged, so that
 // nfsync can go on without them.

@@ -115,7 +115,7 @@ func richWarnings() []nf.Warning {
 func richPlan() nf.Plan {
 	p := emptyPlan()
 	p.Revision = "3f2a9c41d7be0c6a5f8e1d2b4a6978c0e1f20354"
-	p.Changes, p.Refusals, p.Pending, p.Warnings = richChanges(), richRefusals(), richPending(), richWarnings()
+	p.Changes, p.Refusals, p.Pending, p.Warnings, p.Stuck = richChanges(), richRefusals(), richPending(), richWarnings(), stuckChanges()
 	p.Summary = nf.Summary{Changes: len(p.Changes), Refusals: len(p.Refusals), Pending: len(p.Pending), InSync: 17}
 	return p
 }
@@ -221,10 +221,15 @@ func failedReceipt() apply.Receipt {
 		apply.Stuck, apply.Gone, apply.Skipped, apply.Kept)
 	r.Interrupted = true
 	r.Recovered = receiptOf(richChanges()[2:], apply.Undone).Results
-	r.Refusals, r.Pending, r.Warnings = richRefusals(), richPending(), richWarnings()
+	r.Refusals, r.Pending, r.Warnings, r.Stuck = richRefusals(), richPending(), richWarnings(), stuckChanges()
 	r.Summary = apply.Summary{Applied: 3, Undone: 1, Failed: 1, Gone: 1, Kept: 1, Refused: 1, Skipped: 1, Stuck: 1,
 		Refusals: len(r.Refusals), Pending: len(r.Pending), InSync: 17}
 	return r
+}
+
+func stuckChanges() []nf.StuckChange {
+	return []nf.StuckChange{{Target: dns, Key: nf.TimeoutKey("udp"), Layer: nf.LayerLive, From: nf.Number(120), To: nf.Number(30), Reads: nf.Number(60),
+		Run: "00000007-x", Instance: "4026532000", BootID: "44877559-7580-96e7-0000-000000000000", Why: "cannot undo it: operation not permitted"}}
 }
 
 func leftReport() apply.Report {
@@ -280,6 +285,7 @@ func richSnapshot() nf.Snapshot {
 			MaxScope: map[string]string{"6.18.0": nf.ScopeNode},
 			Latches:  []nf.Latch{{Target: web, Instance: "i-1", Evidence: "ct rule"}},
 			Restarts: []nf.RestartDone{{Target: web, Asked: nf.Exactly(nf.LevelStateless.Value()), Instance: "i-0"}},
+			Stuck:    stuckChanges(),
 		},
 	}
 	s.AddKeepers()

@@ -5,15 +5,17 @@ import (
 	"slices"
 	"strings"
 
+	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/nf"
 )
 
 func (p *page) plan(doc nf.Plan) {
-	if quiet := len(doc.Changes)+len(doc.Refusals)+len(doc.Pending)+len(doc.Warnings) == 0; quiet {
+	if quiet := len(doc.Changes)+len(doc.Refusals)+len(doc.Pending)+len(doc.Warnings)+len(doc.Stuck) == 0; quiet {
 		p.planSummary(doc)
 		return
 	}
 	p.title("Plan for node ", doc.Node, doc.Revision)
+	section(p, red, stuckTitle, doc.Stuck, stuckEntry)
 	section(p, plain, "", doc.Changes, changeEntry)
 	section(p, red, "Refused", doc.Refusals, refusalEntry)
 	section(p, yellow, "Pending", doc.Pending, pendingEntry)
@@ -29,6 +31,16 @@ func (p *page) plan(doc nf.Plan) {
 		apply = [][2]string{{cmp.Or(p.opt.Apply, "nfsync apply"), effect}}
 	}
 	p.next(apply, doc.Refusals)
+}
+
+const stuckTitle = "Stuck: nothing is changed there until nfsync recover --accept"
+
+// stuckEntry is a change that holds back its target.
+func stuckEntry(c nf.StuckChange) entry {
+	e := entry{target: c.Target, cells: difference(outcomes[apply.Stuck], c.Target, c.Key, c.Layer, c.From, c.To)}
+	e.cells = append(e.cells, cell{{plain, "read " + value(c.Target, c.Key, c.Reads)}})
+	e.notes = []note{{dim, "why", c.Why}, {dim, "run", clean(c.Run)}}
+	return e
 }
 
 // title writes the first line: the kind of document, its node and its revision.
@@ -136,6 +148,7 @@ var untils = map[nf.Until]string{
 	nf.UntilHoldersGone:      "nothing uses it any more",
 	nf.UntilModuleReload:     "the module is loaded again",
 	nf.UntilEntriesDrained:   "enough entries have ended",
+	nf.UntilRecovered:        "a person accepts the present state",
 }
 
 func until(u nf.Until) string { return cmp.Or(untils[u], clean(string(u))) }

@@ -8,11 +8,12 @@ import (
 )
 
 func (p *page) receipt(r apply.Receipt) {
-	if quiet := len(r.Results)+len(r.Recovered)+len(r.Refusals)+len(r.Pending)+len(r.Warnings) == 0; quiet {
+	if quiet := len(r.Results)+len(r.Recovered)+len(r.Refusals)+len(r.Pending)+len(r.Warnings)+len(r.Stuck) == 0; quiet {
 		p.receiptSummary(r)
 		return
 	}
 	p.title("Apply on node ", r.Node, r.Revision)
+	section(p, red, stuckTitle, r.Stuck, stuckEntry)
 	section(p, yellow, "Left by an interrupted run", r.Recovered, resultEntry)
 	section(p, plain, "", r.Results, resultEntry)
 	section(p, red, "Refused", r.Refusals, refusalEntry)
@@ -21,8 +22,8 @@ func (p *page) receipt(r apply.Receipt) {
 	p.line()
 	p.receiptSummary(r)
 	var settle [][2]string
-	if r.Summary.Stuck > 0 {
-		settle = [][2]string{{"nfsync recover", "shows what could not be undone; until that is settled nothing is applied"}}
+	if len(r.Stuck) > 0 {
+		settle = [][2]string{{"nfsync recover", "shows what is stuck, with its present values"}}
 	}
 	p.next(settle, r.Refusals)
 }

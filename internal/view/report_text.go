@@ -35,7 +35,7 @@ func (p *page) reportSummary(r apply.Report) {
 	case r.Accepted:
 		p.line(p.paint(bold, "Accepted"), ": the current state is accepted.")
 	case stuck > 0:
-		p.line(p.paint(bold, countOf(stuck, "stuck")), ": nothing is applied until a person has settled it.")
+		p.line(p.paint(bold, countOf(stuck, "stuck")), ": nothing is changed on such a target until a person has settled it.")
 		p.commands([][2]string{{"nfsync recover --accept", "accepts the current state"}})
 	default:
 		p.line(p.paint(bold, countOf(len(r.Left), "interrupted")), ": the next apply finishes or undoes it.")
