@@ -205,7 +205,7 @@ func lock(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	ts.Defer(func() { f.Close() })
 	ts.Check(unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB))
-	_, err = f.WriteString("4711\n")
+	_, err = fmt.Fprintln(f, os.Getpid())
 	ts.Check(err)
 }
 

@@ -6,16 +6,19 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"nfsync.dev/nfsync/internal/openfile"
 )
 
 const lockName = "lock"
 
-// LockHolder returns the id of the process that holds the lock; empty if it is free.
+// LockHolder names the process that holds the lock; empty if it is free.
 // It creates no file, and holds the lock for a moment.
 func LockHolder(dir string) (string, error) {
-	f, err := os.Open(filepath.Join(dir, lockName))
+	f, err := openLock(dir, os.O_RDONLY)
 	if errors.Is(err, os.ErrNotExist) {
 		return "", nil
 	}
@@ -35,17 +38,16 @@ func LockHolder(dir string) (string, error) {
 // error is ErrLocked if another process holds it. The kernel releases it when the
 // process ends, however it ends (flock(2)).
 func Lock(dir string) (unlock func(), err error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot lock: %w", err)
 	}
-	path := filepath.Join(dir, lockName)
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	f, err := openLock(dir, os.O_RDWR|os.O_CREATE)
 	if err != nil {
 		return nil, fmt.Errorf("cannot lock: %w", err)
 	}
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		err = fmt.Errorf("%w: process %s holds %s; wait until it is done, or stop it, and try again", ErrLocked, holder(f), path)
+		err = fmt.Errorf("%w: %s holds %s; try again when it has ended", ErrLocked, holder(f), f.Name())
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -57,11 +59,22 @@ func Lock(dir string) (unlock func(), err error) {
 	return func() { _ = f.Close() }, nil
 }
 
-func holder(f *os.File) string {
-	pid := make([]byte, 32)
-	n, _ := f.ReadAt(pid, 0)
-	if pid = bytes.TrimSpace(pid[:n]); len(pid) > 0 {
-		return string(pid)
+// openLock opens the lock. Whoever can open it can hold it, and who can write to its
+// directory can replace it: both are for one user only.
+func openLock(dir string, flag int) (*os.File, error) {
+	if err := openfile.OwnDir(dir); err != nil {
+		return nil, err
 	}
-	return "(unknown)"
+	return openfile.Own(filepath.Join(dir, lockName), flag, 0o600)
+}
+
+// holder names the process whose id is in the lock, if it lives.
+func holder(f *os.File) string {
+	text := make([]byte, 32)
+	n, _ := f.ReadAt(text, 0)
+	pid, err := strconv.Atoi(string(bytes.TrimSpace(text[:n])))
+	if err != nil || pid <= 0 || errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+		return "a process"
+	}
+	return fmt.Sprintf("process %d", pid)
 }

@@ -62,7 +62,7 @@ func (n *Node) lock() view.Check {
 	case err != nil:
 		return failed(name, "cannot try the lock: "+err.Error(), "run nfsync as its owner, or name another directory with --run-dir")
 	case holder != "":
-		return warned(name, "process "+holder+" is at work", "wait for it to end: only one apply runs at a time")
+		return warned(name, holder+" is at work", "wait for it to end: only one apply runs at a time")
 	}
 	return passed(name, "free")
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"nfsync.dev/nfsync/internal/durable"
+	"nfsync.dev/nfsync/internal/openfile"
 )
 
 // The names within the directory.
@@ -53,16 +54,27 @@ func (d *Dir) prepare() error {
 	if err := d.disk.MkdirAll(d.file(receiptsName), 0o700); err != nil {
 		return err
 	}
+	if err := errors.Join(openfile.OwnDir(d.path), openfile.OwnDir(d.file(receiptsName))); err != nil {
+		return err
+	}
+	// What a run that was killed has reserved is free for the next one.
+	if _, err := os.Lstat(d.file(reserveName)); err == nil {
+		return nil
+	}
 	if err := d.reserve(probeName, probeSize); err != nil {
 		return err
 	}
 	return d.release(probeName)
 }
 
-// reserve takes room on the disk in a file of that name. On a filesystem that
-// cannot reserve any, it only checks that something can be written.
+// reserve takes room on the disk in a file of that name, in place of what was reserved in
+// it before. On a filesystem that cannot reserve any, it only checks that something can be
+// written.
 func (d *Dir) reserve(name string, bytes int64) error {
-	f, err := os.OpenFile(d.file(name), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err := d.release(name); err != nil {
+		return err
+	}
+	f, err := open(d.file(name), os.O_CREATE|os.O_EXCL|os.O_WRONLY)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+
+	"nfsync.dev/nfsync/internal/openfile"
 )
 
 // format is the version of every file here.
@@ -34,9 +37,11 @@ func seal(kind string, doc any) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := envelope{format, kind, checksum(data), data}
-	var out []byte
-	if len(data) > readable {
+	return envelope{format, kind, checksum(data), data}.text()
+}
+
+func (e envelope) text() (out []byte, err error) {
+	if len(e.Data) > readable {
 		out, err = json.Marshal(e)
 	} else {
 		out, err = json.MarshalIndent(e, "", "  ")
@@ -54,8 +59,14 @@ func unseal(kind string, text []byte, doc any) error {
 	if err := json.Compact(&data, e.Data); err != nil {
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
+	sum := e.SHA256
+	e.Data = data.Bytes()
+	whole, err := e.text()
+	if err != nil {
+		return err
+	}
 	switch {
-	case checksum(data.Bytes()) != e.SHA256:
+	case checksum(e.Data) != sum || !bytes.Equal(whole, text):
 		return fmt.Errorf("%w: the checksum does not match", ErrDamaged)
 	case e.Kind != kind:
 		return fmt.Errorf("%w: it holds %q, not %q", ErrDamaged, e.Kind, kind)
@@ -76,7 +87,7 @@ func checksum(data []byte) string {
 
 // load reads a sealed file. It is false if there is none.
 func load(path, kind, remedy string, doc any) (bool, error) {
-	text, err := os.ReadFile(path)
+	text, err := read(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -84,6 +95,28 @@ func load(path, kind, remedy string, doc any) (bool, error) {
 		err = unseal(kind, text, doc)
 	}
 	return err == nil, readError(path, remedy, err)
+}
+
+// largest bounds a file, in bytes.
+const largest = 1 << 30
+
+// read reads a file of the state directory.
+func read(path string) ([]byte, error) {
+	f, err := open(path, os.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return openfile.ReadAll(f, largest)
+}
+
+// open opens a file of the state directory. The directory and the file belong to this user
+// or root alone: whoever can write there decides what nfsync does.
+func open(path string, flag int) (*os.File, error) {
+	if err := openfile.OwnDir(filepath.Dir(path)); err != nil {
+		return nil, err
+	}
+	return openfile.Own(path, flag, 0o600)
 }
 
 // readError adds the name of the file and, if it is damaged, the remedy.

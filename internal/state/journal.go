@@ -103,7 +103,7 @@ func (d *Dir) tryAppend(r record) (err error) {
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(d.file(journalName), os.O_WRONLY|os.O_APPEND, 0)
+	f, err := open(d.file(journalName), os.O_WRONLY|os.O_APPEND)
 	if err != nil {
 		return err
 	}
@@ -155,7 +155,7 @@ func (r *Run) replace(intents []Intent) {
 }
 
 func (d *Dir) readJournal() (records []record, whole int64, err error) {
-	data, err := os.ReadFile(d.file(journalName))
+	data, err := read(d.file(journalName))
 	if err != nil {
 		return nil, 0, err
 	}

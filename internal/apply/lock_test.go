@@ -1,0 +1,85 @@
+package apply_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"nfsync.dev/nfsync/internal/apply"
+)
+
+// The lock and its directory are for one user: nobody else can hold up an apply.
+func TestLockIsPrivate(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	unlock, err := apply.Lock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+	for path, want := range map[string]os.FileMode{dir: 0o700, filepath.Join(dir, "lock"): 0o600} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: %v, %v, want %v", path, info.Mode(), err, want)
+		}
+	}
+	for what, spoil := range map[string]func() error{
+		"chown 0 ": func() error { return os.Chown(filepath.Join(dir, "lock"), 65534, 0) },
+		"a symbolic link": func() error {
+			return errors.Join(os.Remove(filepath.Join(dir, "lock")), os.Symlink("/etc/passwd", filepath.Join(dir, "lock")))
+		},
+		"chmod go-w ": func() error { return os.Chmod(dir, 0o777) },
+	} {
+		if err := spoil(); err != nil {
+			t.Fatal(err)
+		}
+		_, err := apply.Lock(dir)
+		_, holderErr := apply.LockHolder(dir)
+		if err == nil || !strings.Contains(err.Error(), what) || holderErr == nil || !strings.Contains(holderErr.Error(), what) {
+			t.Errorf("want %q: %v, %v", what, err, holderErr)
+		}
+		if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700), os.WriteFile(filepath.Join(dir, "lock"), nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// The holder is named where it lives, and nobody is told to stop it.
+func TestLockHolder(t *testing.T) {
+	dir := t.TempDir()
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err == nil {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	ended := exec.Command("true")
+	if err := ended.Run(); err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]string{
+		fmt.Sprintln(os.Getpid()):         fmt.Sprintf("process %d", os.Getpid()),
+		fmt.Sprintln(ended.Process.Pid):   "a process",
+		"":                                "a process",
+		"\x1b[2J\n":                       "a process",
+		"-1\n":                            "a process",
+		"99999999999999999999999999999\n": "a process",
+	} {
+		if err := os.WriteFile(f.Name(), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := apply.Lock(dir)
+		if !errors.Is(err, apply.ErrLocked) || !strings.Contains(err.Error(), ": "+want+" holds ") || strings.Contains(err.Error(), "stop") {
+			t.Errorf("%q: %v, want %s", text, err, want)
+		}
+		if holder, err := apply.LockHolder(dir); holder != want || err != nil {
+			t.Errorf("%q: %q, %v, want %s", text, holder, err, want)
+		}
+	}
+}

@@ -1,0 +1,43 @@
+package openfile
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// OthersError says that a user other than this one and root can change a file or a
+// directory.
+type OthersError struct{ Path, why, command string }
+
+func (e *OthersError) Error() string {
+	return fmt.Sprintf("%s %s: look at what is in it, then remove it or run '%s'", e.Path, e.why, e.command)
+}
+
+// CheckOwner returns an *OthersError if a user other than this one and root owns an open
+// file or directory, or may write to it.
+func CheckOwner(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	switch uid, mode := owner(info), info.Mode().Perm(); {
+	case uid != 0 && uid != os.Geteuid():
+		return &OthersError{f.Name(), fmt.Sprintf("belongs to user %d, who can change it", uid), fmt.Sprintf("chown %d %s", os.Geteuid(), f.Name())}
+	case mode&0o022 != 0:
+		return &OthersError{f.Name(), fmt.Sprintf("can be changed by other users (mode %04o)", mode), "chmod go-w " + f.Name()}
+	}
+	return nil
+}
+
+// onlyOwn takes all rights on an open file of this user from others.
+func onlyOwn(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil || info.Mode().Perm()&0o077 == 0 || owner(info) != os.Geteuid() {
+		return err
+	}
+	return f.Chmod(info.Mode().Perm() &^ 0o077)
+}
+
+func owner(info fs.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) }
