@@ -541,7 +541,7 @@ func TestStuck(t *testing.T) {
 // change, and a result if there is not.
 func TestNoState(t *testing.T) {
 	b := newBench(t)
-	b.in.Apply.State = nil
+	b.in.Apply.State, b.in.Apply.NoState = nil, errors.New("EACCES")
 	if res, err := b.lap(); err == nil || res.Receipt.Kind != "" || len(b.machine.Calls()) > 0 {
 		t.Errorf("%+v, %v", res, err)
 	}

@@ -65,8 +65,10 @@ func lock(in apply.Input) (_ apply.Input, unlock func(), err error) {
 	if in.State != nil {
 		unlock, err = apply.Lock(in.RunDir)
 	}
-	if in.State == nil || errors.Is(err, fs.ErrPermission) {
-		in.State = nil
+	if errors.Is(err, fs.ErrPermission) {
+		in.State, in.NoState = nil, err
+	}
+	if in.State == nil {
 		return in, func() {}, nil
 	}
 	in.Locked = true

@@ -32,9 +32,10 @@ type Machine interface {
 type Input struct {
 	Machine Machine
 	// State holds memory, journal and receipts. It is nil if this user may not
-	// open it; then nothing can be changed.
-	State  *state.Dir
-	RunDir string // where the lock is
+	// open it, for the reason NoState; then nothing can be changed.
+	State   *state.Dir
+	NoState error
+	RunDir  string // where the lock is
 	// Locked reports whether the caller holds the lock for the run.
 	Locked bool
 	// Wants resolves the policies for the node that was listed.
@@ -81,7 +82,7 @@ type Event struct {
 // saved. A change that fails is not an error: see Receipt.Verdict.
 func Run(ctx context.Context, in Input) (Receipt, error) {
 	if in.State == nil {
-		return planOnly(ctx, in, errors.New("cannot open the state directory"))
+		return planOnly(ctx, in, in.NoState)
 	}
 	if !in.Locked {
 		unlock, err := Lock(in.RunDir)

@@ -138,7 +138,7 @@ func TestDiskFails(t *testing.T) {
 // error if there is.
 func TestNotPermitted(t *testing.T) {
 	for name, prepare := range map[string]func(*bench, *apply.Input){
-		"no state directory": func(_ *bench, in *apply.Input) { in.State = nil },
+		"no state directory": func(_ *bench, in *apply.Input) { in.State, in.NoState = nil, errors.New("EACCES") },
 		"no lock": func(b *bench, in *apply.Input) {
 			in.RunDir = filepath.Join(b.runDir, "closed")
 			if err := os.Mkdir(in.RunDir, 0o500); err != nil {
@@ -199,5 +199,18 @@ func TestObserveFails(t *testing.T) {
 	b.checkOutcome(r, nf.Node, udp, apply.Failed)
 	if len(b.machine.Calls()) != 0 {
 		t.Error("changed without a refresh")
+	}
+}
+
+// A run removes what a killed one has left, even if there is nothing to change.
+func TestLeftovers(t *testing.T) {
+	b := newBench(t)
+	left := filepath.Join(b.path, ".memory.4711.tmp")
+	if err := os.WriteFile(left, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.mustRun(0)
+	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s: %v", left, err)
 	}
 }

@@ -57,7 +57,7 @@ func TestMemoryUnreadable(t *testing.T) {
 		t.Fatal(err)
 	}
 	in := b.input()
-	in.State = nil
+	in.State, in.NoState = nil, errors.New("EACCES")
 	receipt, err := apply.Run(ctx, in)
 	if err != nil {
 		t.Fatal(err)

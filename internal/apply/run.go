@@ -43,6 +43,9 @@ func (r *run) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	r.stuck = r.memory.Stuck
+	if err := r.in.State.RemoveLeftovers(); err != nil {
+		return err
+	}
 	if r.id, err = r.in.State.NextReceipt(r.started); err != nil {
 		return err
 	}

@@ -89,6 +89,14 @@ func (d *Dir) reserve(name string, bytes int64) error {
 	return nil
 }
 
+// RemoveLeftovers removes what a run that was killed has left beside its record: temporary
+// files, and the space that it had reserved. The caller holds the lock.
+func (d *Dir) RemoveLeftovers() error {
+	durable.RemoveLeftovers(d.path, "")
+	durable.RemoveLeftovers(d.file(receiptsName), "")
+	return d.release(reserveName)
+}
+
 // release frees what reserve took.
 func (d *Dir) release(name string) error {
 	err := os.Remove(d.file(name))

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"nfsync.dev/nfsync/internal/durable"
 )
 
 // keepReceipts is the number of receipts that are stored.
@@ -32,7 +30,6 @@ func (d *Dir) NextReceipt(now time.Time) (string, error) {
 
 // SaveReceipt saves a receipt and removes all but the newest hundred.
 func (d *Dir) SaveReceipt(id string, receipt any) error {
-	durable.RemoveLeftovers(d.file(receiptsName), "") // no receipt has the name of an earlier one
 	if err := d.save(receiptsName+"/"+id+receiptSuffix, "receipt", receipt); err != nil {
 		return err
 	}

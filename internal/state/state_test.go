@@ -422,3 +422,25 @@ func TestReceipts(t *testing.T) {
 		t.Errorf("receipt %s: %v", text, err)
 	}
 }
+
+// What a killed run has left beside its record goes, whatever its name, and nothing else.
+func TestRemoveLeftovers(t *testing.T) {
+	path := t.TempDir()
+	d := open(t, path, &statetest.Disk{})
+	left := []string{".memory.123.tmp", ".journal.9.tmp", "receipts/.00000007-20261130T120000Z.json.55.tmp", "reserve"}
+	stays := []string{"memory.tmp", ".hidden", "receipts/00000006-20261130T120000Z.json"}
+	for _, name := range slices.Concat(left, stays) {
+		must(t, os.WriteFile(filepath.Join(path, name), []byte("x"), 0o600))
+	}
+	must(t, d.RemoveLeftovers())
+	for _, name := range left {
+		if _, err := os.Stat(filepath.Join(path, name)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, name := range stays {
+		if _, err := os.Stat(filepath.Join(path, name)); err != nil {
+			t.Error(err)
+		}
+	}
+}
