@@ -173,12 +173,12 @@ func entries(t nf.Target, p place) []string {
 	return nil
 }
 
-// levelUsers names the rules of a namespace that need more than a level.
-func levelUsers(r *nf.Rules, ceiling nf.Level) []string {
+// levelUsers names the rules of a namespace that need more than a level, and counts those
+// that the snapshot does not name.
+func levelUsers(r *nf.Rules, ceiling nf.Level) (users []string, more int) {
 	if r == nil {
-		return nil
+		return nil, 0
 	}
-	var users []string
 	for _, table := range r.Tables {
 		if table.Level() <= ceiling {
 			continue
@@ -190,9 +190,15 @@ func levelUsers(r *nf.Rules, ceiling nf.Level) []string {
 				users = append(users, fmt.Sprintf("%s chain %s: %s", where, u.Chain, u.What))
 			}
 		}
+		for level, n := range table.MoreUses {
+			if level > max(ceiling, nf.LevelStateless) {
+				more += n
+			}
+		}
 		if len(users) > named {
 			continue
 		}
+		more += table.MoreGuards
 		for _, guard := range table.Guards {
 			users = append(users, fmt.Sprintf("%s: the policy of chain %s", where, guard))
 		}
@@ -200,7 +206,7 @@ func levelUsers(r *nf.Rules, ceiling nf.Level) []string {
 			users = append(users, fmt.Sprintf("%s: %s", where, count(table.Rules, "rule")))
 		}
 	}
-	return users
+	return users, more
 }
 
 // count writes a number of things: 1 rule, 2 rules.
@@ -212,11 +218,15 @@ func count(n int, thing string) string {
 }
 
 // list joins the first texts and counts the rest.
-func list(texts []string, most int) string {
-	if len(texts) <= most {
+func list(texts []string, most int) string { return listOf(texts, most, len(texts)) }
+
+// listOf joins the first of so many texts and counts the rest.
+func listOf(texts []string, most, total int) string {
+	texts = texts[:min(len(texts), most)]
+	if len(texts) == total {
 		return strings.Join(texts, ", ")
 	}
-	return fmt.Sprintf("%s and %d more", strings.Join(texts[:most], ", "), len(texts)-most)
+	return fmt.Sprintf("%s and %d more", strings.Join(texts, ", "), total-len(texts))
 }
 
 // targets joins the targets of some keys.

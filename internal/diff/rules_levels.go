@@ -87,10 +87,10 @@ func levelInUse(w *World, d *difference) *verdict {
 		return nil
 	}
 	to, _ := d.to.Level()
-	users := levelUsers(w.at(d.want.Target).Rules, to)
+	users, more := levelUsers(w.at(d.want.Target).Rules, to)
 	if len(users) == 0 {
 		return no("the namespace is observed at %s, above %s", d.from, d.to)
 	}
-	return no("its own rules use %s: %s", d.from, list(users, 3)).
+	return no("its own rules use %s: %s", d.from, listOf(users, 3, len(users)+more)).
 		withRemedy("remove these rules, or want at least the level %s for it", d.from)
 }

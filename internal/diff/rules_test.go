@@ -430,9 +430,13 @@ func levels(now, saved nf.Level) edit {
 }
 
 func withRules(name string, l nf.Level) edit {
+	return withTables(name, l, &nf.Table{Backend: nf.BackendNft, Family: "inet", Name: "t", Rules: 1, Uses: []nf.Use{{Level: l, Chain: "input", What: "ct state", Count: 1}}})
+}
+
+func withTables(name string, l nf.Level, table *nf.Table) edit {
 	return func(s *nf.Snapshot) {
 		c := container(s, name)
-		c.Rules = &nf.Rules{Tables: []nf.Table{{Backend: nf.BackendNft, Family: "inet", Name: "t", Rules: 1, Uses: []nf.Use{{Level: l, Chain: "input", What: "ct state", Count: 1}}}}}
+		c.Rules = &nf.Rules{Tables: []nf.Table{*table}}
 		live(&c.Namespace, nf.KeyLevel, l.Value())
 	}
 }

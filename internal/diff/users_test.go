@@ -94,11 +94,32 @@ func TestUsersAreNoReference(t *testing.T) {
 	}
 }
 
+// A large table is listed in part. The reason counts all uses, and those above the level
+// only.
+func TestUsesAreCounted(t *testing.T) {
+	table := nf.Table{Backend: nf.BackendNft, Family: "inet", Name: "t", Rules: 30, Guards: []string{"a", "b", "c"}, MoreGuards: 4,
+		MoreUses: map[nf.Level]int{nf.LevelStateful: 10, nf.LevelStateless: 100}}
+	for _, chain := range []string{"c1", "c2", "c3", "c4"} {
+		table.Uses = append(table.Uses, nf.Use{Level: nf.LevelStateful, Chain: chain, What: "ct", Count: 1})
+	}
+	s := mainline(withTables("web", nf.LevelStateful, &table))
+	p := Plan(wants(want(netns("web"), nf.KeyLevel, nf.LevelStateless.Value())), s)
+	if len(p.Refusals) != 1 || !strings.HasSuffix(p.Refusals[0].Reason, "chain c3: ct and 11 more") {
+		t.Errorf("%+v", p.Refusals)
+	}
+	table.Uses, table.MoreUses = nil, nil
+	s = mainline(withTables("web", nf.LevelStateless, &table))
+	p = Plan(wants(want(netns("web"), nf.KeyLevel, nf.LevelDisabled.Value())), s)
+	if len(p.Refusals) != 1 || !strings.HasSuffix(p.Refusals[0].Reason, "chain c and 5 more") {
+		t.Errorf("%+v", p.Refusals)
+	}
+}
+
 // What every table may hold makes no level: below stateless the rules are
 // counted.
 func TestStatelessUsesMakeNoLevel(t *testing.T) {
 	r := &nf.Rules{Tables: []nf.Table{{Backend: nf.BackendLegacy, Family: "ip", Name: "filter", Rules: 2, Uses: []nf.Use{{Level: nf.LevelStateless, Chain: "INPUT", What: "xt target LOG", Count: 1}}}}}
-	if got := levelUsers(r, nf.LevelDisabled); !slices.Equal(got, []string{"legacy table ip filter: 2 rules"}) {
+	if got, _ := levelUsers(r, nf.LevelDisabled); !slices.Equal(got, []string{"legacy table ip filter: 2 rules"}) {
 		t.Errorf("%q", got)
 	}
 }

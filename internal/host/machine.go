@@ -35,6 +35,8 @@ type Config struct {
 	// NodeNetns is the file of the node's network namespace. If it is empty, the
 	// node's namespace is nfsync's own, provided that this is the initial one.
 	NodeNetns string
+	// RulesTimeout bounds the reading of one container's rules; 0 is five seconds.
+	RulesTimeout time.Duration
 }
 
 // Machine is the node that nfsync runs on. It has no state between calls, so that

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -146,6 +147,31 @@ func TestLevelOfRules(t *testing.T) {
 	}
 }
 
+// A container whose rules take too long to read has an unknown level. Its other facts, and
+// the node, are read.
+func TestSlowRules(t *testing.T) {
+	dir := t.TempDir()
+	addNamespace(t, dir, "web")
+	m := New(Config{FS: realFS, NetnsDir: dir, RulesTimeout: time.Nanosecond})
+	s := observe(t, m, nf.Ask{All: true})
+	c := &s.Containers[0]
+	if level := c.Fact(nf.KeyLevel).Live; !strings.Contains(level.Why(), "takes longer than 1ns") || c.Unobservable != "" {
+		t.Errorf("the level is %s (%s), the container %+v", level, level.Why(), c)
+	}
+	if c.Tracking.State != nf.TrackingUnknown || c.Fact(nf.TimeoutKey("udp")).Live.IsUnknown() || s.Host.Fact(nf.KeyLevel).Live.IsUnknown() {
+		t.Errorf("tracking %+v, facts %+v, node %+v", c.Tracking, c.Facts, s.Host.Fact(nf.KeyLevel))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	listed, err := m.List(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if _, err := m.Observe(ctx, listed, nf.Ask{All: true}); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
+
 // Each of many containers is read as completely as the first.
 func TestManyContainers(t *testing.T) {
 	dir := t.TempDir()
@@ -185,7 +211,9 @@ func TestContainerVanishesWhileObserved(t *testing.T) {
 	removeNamespace(t, filepath.Join(dir, "d"))
 	addNamespace(t, dir, "d")
 	expect := map[string]string{"b": vanished, "d": "it was recreated while it was observed"}
-	m.each(context.Background(), s.Containers, func(fs kernel.FS, c *nf.Container) { m.observeContainer(fs, &s, c, nf.Need{Keys: []nf.Key{nf.KeyMax}}) })
+	m.each(context.Background(), s.Containers, func(fs kernel.FS, c *nf.Container) {
+		m.observeContainer(context.Background(), fs, &s, c, nf.Need{Keys: []nf.Key{nf.KeyMax}})
+	})
 	for _, c := range s.Containers {
 		if c.Unobservable != expect[c.ID] || (c.Unobservable == "") != (len(c.Facts) == 1) {
 			t.Errorf("container %+v", c)

@@ -1,11 +1,14 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"sync"
+	"time"
 
 	"nfsync.dev/nfsync/internal/kernel"
 	"nfsync.dev/nfsync/internal/netns"
@@ -25,14 +28,14 @@ func (m *Machine) Observe(ctx context.Context, listed nf.Snapshot, ask nf.Ask) (
 	if s.Modules.List == nil {
 		s.Modules.List = []nf.ModuleFact{}
 	}
-	m.observeNode(&s)
+	m.observeNode(ctx, &s)
 	m.observeBoot(&s)
 	keys := map[nf.Target][]nf.Key{}
 	for t, list := range ask.Keys {
 		keys[t.Nameless()] = append(keys[t.Nameless()], list...)
 	}
 	m.each(ctx, s.Containers, func(at kernel.FS, c *nf.Container) {
-		m.observeContainer(at, &s, c, ask.Need(keys[c.Target().Nameless()]))
+		m.observeContainer(ctx, at, &s, c, ask.Need(keys[c.Target().Nameless()]))
 	})
 	if err := ctx.Err(); err != nil {
 		return nf.Snapshot{}, err
@@ -76,11 +79,11 @@ func (m *Machine) each(ctx context.Context, containers []nf.Container, f func(ke
 
 // observeNode reads the capabilities of the kernel and the node's own namespace.
 // The capabilities that List has found, and the keepers, stay.
-func (m *Machine) observeNode(s *nf.Snapshot) {
+func (m *Machine) observeNode(ctx context.Context, s *nf.Snapshot) {
 	listed, keepers := s.Capabilities, s.Host.Keepers
 	err := m.inNode(func() error {
 		s.Capabilities = m.cfg.FS.Capabilities(&s.Modules)
-		s.Host = readNamespace(m.cfg.FS, &s.Modules, nf.Need{All: true, Rules: true, Count: true})
+		s.Host = readNamespace(ctx, m.cfg.FS, &s.Modules, nf.Need{All: true, Rules: true, Count: true})
 		return nil
 	})
 	switch {
@@ -112,24 +115,28 @@ func unknownNamespace(why string) nf.Namespace {
 
 // readNamespace reads what is needed of the calling thread's network namespace.
 // Its level is the level that its rules use.
-func readNamespace(fs kernel.FS, m *nf.Modules, n nf.Need) nf.Namespace {
+func readNamespace(ctx context.Context, fs kernel.FS, m *nf.Modules, n nf.Need) nf.Namespace {
 	ns := nf.Namespace{Facts: fs.Sysctls(n.Keys, n.All)}
 	if n.Count {
 		ns.Count = fs.Count()
 	}
 	if n.Rules {
-		rules := fs.Rules(m)
-		tracking := fs.Tracking(m, &rules)
+		rules := fs.Rules(ctx, m)
+		tracking := fs.Tracking(ctx, m, &rules)
 		ns.Rules, ns.Tracking = &rules, &tracking
 		ns.SetFact(nf.Fact{Key: nf.KeyLevel, Live: rules.Value()})
 	}
 	return ns
 }
 
+// rulesTimeout bounds the reading of the rules of a container, which decides how many it
+// has: one container must not hold up the others.
+const rulesTimeout = 5 * time.Second
+
 // observeContainer reads what is needed of a container, through at. What was read
 // of it before stays. A container that is stopped, mounted or suspended has no
 // network namespace, and so no rules.
-func (m *Machine) observeContainer(at kernel.FS, s *nf.Snapshot, c *nf.Container, n nf.Need) {
+func (m *Machine) observeContainer(ctx context.Context, at kernel.FS, s *nf.Snapshot, c *nf.Container, n nf.Need) {
 	if n.Nothing() || c.Instance == "" || c.Excluded != "" {
 		return
 	}
@@ -139,9 +146,12 @@ func (m *Machine) observeContainer(at kernel.FS, s *nf.Snapshot, c *nf.Container
 	if !nf.Runs(c.State) {
 		return
 	}
+	timeout := cmp.Or(m.cfg.RulesTimeout, rulesTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("reading them takes longer than %s", timeout))
+	defer cancel()
 	var fresh nf.Namespace
 	err := m.inContainer(s.BootID, c, func() error {
-		fresh = readNamespace(at, &s.Modules, n)
+		fresh = readNamespace(ctx, at, &s.Modules, n)
 		return nil
 	})
 	switch {

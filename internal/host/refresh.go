@@ -45,10 +45,10 @@ func (m *Machine) refreshLive(ctx context.Context, s *nf.Snapshot, c nf.Change) 
 		return m.refreshModule(ctx, s, c, name)
 	}
 	if !c.Target.IsNode() {
-		return m.refreshContainer(s, c)
+		return m.refreshContainer(ctx, s, c)
 	}
 	n := nf.Ask{}.Need([]nf.Key{c.Key})
-	if err := m.refreshNode(s, n); err != nil {
+	if err := m.refreshNode(ctx, s, n); err != nil {
 		return err
 	}
 	if c.Key == nf.KeyMax && nf.Lowers(c.From, c.To) && c.Layer != nf.LayerBoot {
@@ -71,7 +71,7 @@ func (m *Machine) refreshModule(ctx context.Context, s *nf.Snapshot, c nf.Change
 		return nil
 	}
 	n := nf.Need{Rules: true, Count: true}
-	if err := m.refreshNode(s, n); err != nil {
+	if err := m.refreshNode(ctx, s, n); err != nil {
 		return err
 	}
 	return m.refreshAll(ctx, s, n)
@@ -86,9 +86,9 @@ func (m *Machine) readModule(observed *nf.Modules, name string) (nf.ModuleFact, 
 	return m.cfg.FS.Module(name)
 }
 
-func (m *Machine) refreshNode(s *nf.Snapshot, n nf.Need) error {
+func (m *Machine) refreshNode(ctx context.Context, s *nf.Snapshot, n nf.Need) error {
 	return m.inNode(func() error {
-		fresh := readNamespace(m.cfg.FS, &s.Modules, n)
+		fresh := readNamespace(ctx, m.cfg.FS, &s.Modules, n)
 		for i := range fresh.Facts {
 			f := &fresh.Facts[i]
 			was := s.Host.Fact(f.Key)
@@ -101,13 +101,13 @@ func (m *Machine) refreshNode(s *nf.Snapshot, n nf.Need) error {
 
 // refreshContainer returns nf.ErrGone unless the container is the instance that was
 // observed.
-func (m *Machine) refreshContainer(s *nf.Snapshot, c nf.Change) error {
+func (m *Machine) refreshContainer(ctx context.Context, s *nf.Snapshot, c nf.Change) error {
 	at, err := containerOf(s, c.Target)
 	if err != nil {
 		return err
 	}
 	if c.Key == nf.KeyMax {
-		if err := m.refreshNode(s, nf.Need{Keys: []nf.Key{nf.KeyMax}}); err != nil {
+		if err := m.refreshNode(ctx, s, nf.Need{Keys: []nf.Key{nf.KeyMax}}); err != nil {
 			return err
 		}
 	}
@@ -119,7 +119,7 @@ func (m *Machine) refreshContainer(s *nf.Snapshot, c nf.Change) error {
 	if err != nil || c.Key == nf.KeyRestart {
 		return err
 	}
-	m.observeContainer(m.cfg.FS, s, at, nf.Ask{}.Need([]nf.Key{c.Key}))
+	m.observeContainer(ctx, m.cfg.FS, s, at, nf.Ask{}.Need([]nf.Key{c.Key}))
 	return nil
 }
 
@@ -164,7 +164,7 @@ func (m *Machine) refreshAll(ctx context.Context, s *nf.Snapshot, n nf.Need) err
 	}
 	m.each(ctx, s.Containers, func(fs kernel.FS, c *nf.Container) {
 		if !ended[c.Target().Nameless()] {
-			m.observeContainer(fs, s, c, n)
+			m.observeContainer(ctx, fs, s, c, n)
 		}
 	})
 	return ctx.Err()

@@ -1,10 +1,14 @@
 package kernel
 
 import (
+	"cmp"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
+	"syscall"
+	"time"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -21,17 +25,30 @@ var errMalformed = errors.New("malformed answer of the kernel")
 //
 // Opening one, or asking a subsystem, loads the kernel's module for it: the caller makes
 // sure that it is loaded already.
-type nfnetlink struct{ *netlink.Conn }
+type nfnetlink struct {
+	*netlink.Conn
+	read int // bytes of answers so far
+}
 
-func openNfnetlink() (nfnetlink, error) {
+func openNfnetlink() (*nfnetlink, error) {
 	// Without Config.NetNS the calling goroutine opens the socket, on the thread that
 	// it is locked to.
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
 	if err != nil {
-		return nfnetlink{}, fmt.Errorf("cannot open a netfilter netlink socket: %w", err)
+		return nil, fmt.Errorf("cannot open a netfilter netlink socket: %w", err)
 	}
-	return nfnetlink{conn}, nil
+	return &nfnetlink{Conn: conn}, nil
 }
+
+// partSize is the largest part of an answer that the kernel sends at once, in bytes. It
+// uses the size of the buffer that it was asked with before (netlink_recvmsg and
+// netlink_dump in net/netlink/af_netlink.c). For each part it passes over all that it has
+// sent already, so that small parts take quadratic time.
+const partSize = 32 << 10
+
+// maxAnswers bounds the answers that are read over one socket, in bytes: some 300,000
+// rules. A container decides how many it has.
+const maxAnswers = 64 << 20
 
 // nfMessage is one netfilter netlink message without its headers: the family of struct
 // nfgenmsg, and attributes.
@@ -41,21 +58,55 @@ type nfMessage struct {
 }
 
 // ask sends a request to a subsystem, with netlink.Dump for all its objects of one kind. The
-// error is errInterrupted if the kernel marks the answer as inconsistent.
-func (n nfnetlink) ask(flags netlink.HeaderFlags, subsystem, message, family uint8, attributes []byte) ([]nfMessage, error) {
-	answers, err := n.Execute(netlink.Message{
+// error is errInterrupted if the kernel marks the answer as inconsistent, and the cause of
+// ctx if that is done.
+func (n *nfnetlink) ask(ctx context.Context, flags netlink.HeaderFlags, subsystem, message, family uint8, attributes []byte) ([]nfMessage, error) {
+	stop := context.AfterFunc(ctx, func() { _ = n.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	_, err := n.Send(netlink.Message{
 		Header: netlink.Header{Type: netlink.HeaderType(subsystem)<<8 | netlink.HeaderType(message), Flags: netlink.Request | flags},
 		Data:   append([]byte{family, unix.NFNETLINK_V0, 0, 0}, attributes...),
 	})
+	var answers []nfMessage
+	for done := false; err == nil && !done; {
+		var part []byte
+		if part, err = n.receive(); err == nil {
+			answers, done, err = appendAnswers(answers, part)
+		}
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return answers, err
+}
+
+// receive returns the next part of an answer.
+func (n *nfnetlink) receive() ([]byte, error) {
+	raw, err := n.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	return parseAnswers(answers)
+	part := make([]byte, partSize)
+	var size, flags int
+	waitErr := raw.Read(func(fd uintptr) bool {
+		size, _, flags, _, err = unix.Recvmsg(int(fd), part, nil, unix.MSG_DONTWAIT)
+		return !errors.Is(err, unix.EAGAIN)
+	})
+	n.read += size
+	switch err = cmp.Or(waitErr, err); {
+	case err != nil:
+		return nil, fmt.Errorf("netlink receive: %w", err)
+	case flags&unix.MSG_TRUNC != 0:
+		return nil, errMalformed
+	case n.read > maxAnswers:
+		return nil, fmt.Errorf("the kernel's answer has more than %d MiB", maxAnswers>>20)
+	}
+	return part[:size], nil
 }
 
 // beginBatch begins a batch of changes to the given generation of a subsystem
 // (nfnetlink_rcv_batch in net/netfilter/nfnetlink.c).
-func (n nfnetlink) beginBatch(subsystem uint16, generation uint32) error {
+func (n *nfnetlink) beginBatch(subsystem uint16, generation uint32) error {
 	header := binary.BigEndian.AppendUint16([]byte{unix.AF_UNSPEC, unix.NFNETLINK_V0}, subsystem)
 	_, err := n.Send(netlink.Message{
 		Header: netlink.Header{Type: unix.NFNL_MSG_BATCH_BEGIN, Flags: netlink.Request},
@@ -64,18 +115,41 @@ func (n nfnetlink) beginBatch(subsystem uint16, generation uint32) error {
 	return err
 }
 
-func parseAnswers(answers []netlink.Message) ([]nfMessage, error) {
-	list := make([]nfMessage, 0, len(answers))
-	for _, a := range answers {
-		if a.Header.Flags&netlink.DumpInterrupted != 0 {
-			return nil, errInterrupted
-		}
-		if len(a.Data) < nfgenmsgSize {
-			return nil, errMalformed
-		}
-		list = append(list, nfMessage{a.Data[0], a.Data[nfgenmsgSize:]})
+// appendAnswers adds the messages of one part of an answer, and reports whether it is the
+// last part (netlink(7)).
+func appendAnswers(list []nfMessage, part []byte) (_ []nfMessage, done bool, err error) {
+	messages, err := syscall.ParseNetlinkMessage(part)
+	if err != nil || len(messages) == 0 {
+		return list, false, errMalformed
 	}
-	return list, nil
+	for _, m := range messages {
+		switch {
+		case m.Header.Flags&unix.NLM_F_DUMP_INTR != 0:
+			return list, true, errInterrupted
+		case m.Header.Type == unix.NLMSG_ERROR, m.Header.Type == unix.NLMSG_DONE:
+			return list, true, endError(m)
+		case len(m.Data) < nfgenmsgSize:
+			return list, true, errMalformed
+		}
+		list = append(list, nfMessage{m.Data[0], m.Data[nfgenmsgSize:]})
+		done = m.Header.Flags&unix.NLM_F_MULTI == 0
+	}
+	return list, done, nil
+}
+
+// endError returns the error of the message that ends an answer. Old kernels send none with
+// NLMSG_DONE.
+func endError(m syscall.NetlinkMessage) error {
+	if len(m.Data) < 4 {
+		if m.Header.Type == unix.NLMSG_DONE {
+			return nil
+		}
+		return errMalformed
+	}
+	if errno := int32(binary.NativeEndian.Uint32(m.Data)); errno != 0 {
+		return fmt.Errorf("netlink receive: %w", unix.Errno(-errno))
+	}
+	return nil
 }
 
 // nfgenmsgSize is the size of struct nfgenmsg (linux/netfilter/nfnetlink.h).

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"context"
 	"slices"
 	"strings"
 
@@ -20,7 +21,7 @@ const (
 // conntrackHook returns the name of a hook of conntrack that is registered in the network
 // namespace of the calling thread, and reports whether the kernel lists hooks. Conntrack
 // registers its first hook at prerouting, in each family that it tracks.
-func conntrackHook(m *nf.Modules) (name string, listed bool) {
+func conntrackHook(ctx context.Context, m *nf.Modules) (name string, listed bool) {
 	if there, err := hasModule(m, "nfnetlink_hook"); !there || err != nil || HookList.Lacks(m) {
 		return "", false
 	}
@@ -30,7 +31,7 @@ func conntrackHook(m *nf.Modules) (name string, listed bool) {
 	}
 	defer conn.Close()
 	for _, family := range []uint8{unix.NFPROTO_IPV4, unix.NFPROTO_IPV6, unix.NFPROTO_BRIDGE} {
-		hooks, err := conn.preroutingHooks(family)
+		hooks, err := conn.preroutingHooks(ctx, family)
 		if err != nil {
 			return "", false
 		}
@@ -52,9 +53,9 @@ func isConntrackHook(function string) bool {
 
 // preroutingHooks returns the names of the functions that are registered at prerouting, in
 // their order. A name is empty if the kernel has no kallsyms.
-func (n nfnetlink) preroutingHooks(family uint8) ([]string, error) {
+func (n *nfnetlink) preroutingHooks(ctx context.Context, family uint8) ([]string, error) {
 	const prerouting = 0 // NF_INET_PRE_ROUTING and NF_BR_PRE_ROUTING
-	answers, err := n.ask(netlink.Dump, unix.NFNL_SUBSYS_HOOK, nfnlMsgHookGet, family, numberAttribute(nfnlaHookHooknum, prerouting))
+	answers, err := n.ask(ctx, netlink.Dump, unix.NFNL_SUBSYS_HOOK, nfnlMsgHookGet, family, numberAttribute(nfnlaHookHooknum, prerouting))
 	if err != nil {
 		return nil, err
 	}

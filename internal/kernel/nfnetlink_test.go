@@ -1,27 +1,57 @@
 package kernel
 
 import (
+	"encoding/binary"
 	"errors"
+	"slices"
 	"testing"
 
-	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
 )
 
-func TestParseAnswers(t *testing.T) {
-	whole := netlink.Message{Header: netlink.Header{Flags: netlink.Multi}, Data: []byte{10, 0, 0, 0, 'a'}}
-	if got, err := parseAnswers([]netlink.Message{whole}); err != nil || len(got) != 1 || got[0].family != 10 || string(got[0].attributes) != "a" {
-		t.Errorf("%+v, %v", got, err)
+// message returns a netlink message (netlink(7)).
+func message(kind, flags uint16, data ...byte) []byte {
+	b := binary.NativeEndian.AppendUint32(nil, uint32(unix.NLMSG_HDRLEN+len(data)))
+	b = binary.NativeEndian.AppendUint16(b, kind)
+	b = append(binary.NativeEndian.AppendUint16(b, flags), make([]byte, 8)...)
+	return append(append(b, data...), make([]byte, (4-len(data)%4)%4)...)
+}
+
+func TestAppendAnswers(t *testing.T) {
+	const kind = unix.NFNL_SUBSYS_NFTABLES << 8
+	more := message(kind, unix.NLM_F_MULTI, 10, 0, 0, 0, 'a', 'b', 'c', 'd')
+	for _, test := range []struct {
+		name string
+		part []byte
+		list int
+		done bool
+		err  error
+	}{
+		{"part of a dump", slices.Concat(more, more), 2, false, nil},
+		{"its end", message(unix.NLMSG_DONE, unix.NLM_F_MULTI, 0, 0, 0, 0), 0, true, nil},
+		{"its end without a number", message(unix.NLMSG_DONE, unix.NLM_F_MULTI), 0, true, nil},
+		{"both", slices.Concat(more, message(unix.NLMSG_DONE, unix.NLM_F_MULTI, 0, 0, 0, 0)), 1, true, nil},
+		{"a single answer", message(kind, 0, 10, 0, 0, 0), 1, true, nil},
+		// netlink_dump_done in net/netlink/af_netlink.c has an error of the dump here.
+		{"an end with an error", message(unix.NLMSG_DONE, unix.NLM_F_MULTI, 0xf4, 0xff, 0xff, 0xff), 0, true, unix.ENOMEM},
+		{"an error", message(unix.NLMSG_ERROR, 0, 0xff, 0xff, 0xff, 0xff), 0, true, unix.EPERM},
+		{"an error without a number", message(unix.NLMSG_ERROR, 0), 0, true, errMalformed},
+		// nl_dump_check_consistent in include/net/netlink.h marks a dump during which
+		// something has changed.
+		{"an interrupted dump", slices.Concat(more, message(kind, unix.NLM_F_MULTI|unix.NLM_F_DUMP_INTR, 10, 0, 0, 0)), 1, true, errInterrupted},
+		{"one marked at its end", message(unix.NLMSG_DONE, unix.NLM_F_MULTI|unix.NLM_F_DUMP_INTR), 0, true, errInterrupted},
+		{"three bytes", message(kind, 0, 10, 0, 0), 0, true, errMalformed},
+		{"no message", nil, 0, false, errMalformed},
+		{"half a header", more[:10], 0, false, errMalformed},
+	} {
+		list, done, err := appendAnswers(nil, test.part)
+		if len(list) != test.list || done != test.done && err == nil || !errors.Is(err, test.err) {
+			t.Errorf("%s: %+v, done %v, %v", test.name, list, done, err)
+		}
 	}
-	// nl_dump_check_consistent in include/net/netlink.h marks a dump during
-	// which something has changed.
-	interrupted := whole
-	interrupted.Header.Flags |= netlink.DumpInterrupted
-	if _, err := parseAnswers([]netlink.Message{whole, interrupted}); !errors.Is(err, errInterrupted) {
-		t.Errorf("an interrupted dump: %v, want %v", err, errInterrupted)
-	}
-	short := netlink.Message{Data: []byte{10, 0, 0}}
-	if _, err := parseAnswers([]netlink.Message{short}); !errors.Is(err, errMalformed) {
-		t.Errorf("three bytes: %v, want %v", err, errMalformed)
+	list, _, _ := appendAnswers(nil, more)
+	if list[0].family != 10 || string(list[0].attributes) != "abcd" {
+		t.Errorf("%+v", list)
 	}
 }
 

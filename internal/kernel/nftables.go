@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -15,6 +16,9 @@ import (
 
 // maxAttempts is how often tables are read that change while they are read.
 const maxAttempts = 10
+
+// maxTables bounds the tables of one namespace: a snapshot has each of them.
+const maxTables = 1000
 
 // Attributes of linux/netfilter/nf_tables.h that are newer than the headers of
 // x/sys.
@@ -59,9 +63,9 @@ type nftDump struct {
 // readNftables reads the tables of nf_tables in the network namespace of the calling
 // thread, over netlink. nf_tables must be loaded or built in. It needs CAP_NET_ADMIN in
 // the namespace.
-func readNftables() ([]nf.Table, error) {
+func readNftables(ctx context.Context) ([]nf.Table, error) {
 	for range maxAttempts {
-		d, err := dumpNftables()
+		d, err := dumpNftables(ctx)
 		if err == nil {
 			var tables []nf.Table
 			if tables, err = d.parse(); err == nil {
@@ -76,16 +80,16 @@ func readNftables() ([]nf.Table, error) {
 }
 
 // dumpNftables dumps everything in one generation of the ruleset.
-func dumpNftables() (nftDump, error) {
+func dumpNftables(ctx context.Context) (nftDump, error) {
 	var d nftDump
 	conn, err := openNfnetlink()
 	if err != nil {
 		return d, err
 	}
 	defer conn.Close()
-	before, err := conn.generation()
+	before, err := conn.generation(ctx)
 	if err == nil {
-		err = awaitCommit()
+		err = awaitCommit(ctx)
 	}
 	if err != nil {
 		return d, err
@@ -102,15 +106,18 @@ func dumpNftables() (nftDump, error) {
 		{unix.NFT_MSG_GETOBJ, true, &d.objects},          // Linux 4.10
 		{unix.NFT_MSG_GETFLOWTABLE, true, &d.flowtables}, // Linux 4.16
 	} {
-		*part.list, err = conn.ask(netlink.Dump, unix.NFNL_SUBSYS_NFTABLES, part.message, unix.NFPROTO_UNSPEC, nil)
+		*part.list, err = conn.ask(ctx, netlink.Dump, unix.NFNL_SUBSYS_NFTABLES, part.message, unix.NFPROTO_UNSPEC, nil)
 		if part.later && errors.Is(err, unix.EINVAL) {
 			err = nil // nfnetlink does not have the message: there are none of these
+		}
+		if err == nil && len(d.tables) > maxTables {
+			err = fmt.Errorf("there are %d tables, which is more than %d", len(d.tables), maxTables)
 		}
 		if err != nil || len(d.tables) == 0 { // everything else is in a table
 			return d, err
 		}
 	}
-	after, err := conn.generation()
+	after, err := conn.generation(ctx)
 	if err == nil && after != before {
 		err = errInterrupted
 	}
@@ -124,19 +131,31 @@ func dumpNftables() (nftDump, error) {
 // The start of a batch waits for the commit mutex. This batch has no end and asks for
 // generation 2^32-1: the kernel refuses it or, before Linux 4.12, aborts it, and changes
 // nothing. Nobody reads the answer: sending returns when the kernel has handled the batch.
-func awaitCommit() error {
+//
+// Whoever commits in the namespace decides how long that takes, and the wait for a mutex
+// cannot be interrupted. If ctx is done before, the thread that waits is left behind.
+func awaitCommit(ctx context.Context) error {
 	conn, err := openNfnetlink()
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	return conn.beginBatch(unix.NFNL_SUBSYS_NFTABLES, math.MaxUint32)
+	sent := make(chan error, 1)
+	go func() {
+		defer conn.Close()
+		sent <- conn.beginBatch(unix.NFNL_SUBSYS_NFTABLES, math.MaxUint32)
+	}()
+	select {
+	case err := <-sent:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // generation returns the number that each change of the ruleset increments; 0 before
 // Linux 3.18, which does not have it.
-func (n nfnetlink) generation() (uint32, error) {
-	answers, err := n.ask(0, unix.NFNL_SUBSYS_NFTABLES, unix.NFT_MSG_GETGEN, unix.AF_UNSPEC, nil)
+func (n *nfnetlink) generation(ctx context.Context) (uint32, error) {
+	answers, err := n.ask(ctx, 0, unix.NFNL_SUBSYS_NFTABLES, unix.NFT_MSG_GETGEN, unix.AF_UNSPEC, nil)
 	if errors.Is(err, unix.EINVAL) {
 		return 0, nil
 	}
@@ -204,8 +223,7 @@ func (d nftDump) parse() ([]nf.Table, error) {
 	}
 	list := make([]nf.Table, 0, len(tables))
 	for _, t := range tables {
-		t.Guards = guards(t.Guards)
-		t.Uses = t.uses.list()
+		t.uses.list(&t.Table)
 		list = append(list, t.Table)
 	}
 	slices.SortFunc(list, func(a, b nf.Table) int {

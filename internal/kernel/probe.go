@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -112,7 +113,7 @@ func askHookList() (string, error) {
 		return "", err
 	}
 	defer conn.Close()
-	_, err = conn.preroutingHooks(unix.NFPROTO_IPV4)
+	_, err = conn.preroutingHooks(context.Background(), unix.NFPROTO_IPV4)
 	return "", err
 }
 

@@ -1,6 +1,8 @@
 package kernel
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"os"
 	"strconv"
@@ -24,7 +26,7 @@ import (
 // It does not read the legacy tables of ebtables: the kernel has no list of them, asking
 // makes them, and no level has them. Nor does it read the elements of sets: a connlimit in
 // an element is not seen after the rule that added it was removed.
-func (fs FS) Rules(m *nf.Modules) nf.Rules {
+func (fs FS) Rules(ctx context.Context, m *nf.Modules) nf.Rules {
 	rules := nf.Rules{Tables: []nf.Table{}}
 	var unknown []string
 	add := func(tables []nf.Table, err error) {
@@ -37,22 +39,25 @@ func (fs FS) Rules(m *nf.Modules) nf.Rules {
 	case err != nil:
 		add(nil, err)
 	case there:
-		add(readNftables())
+		add(readNftables(ctx))
 	}
-	add(fs.readLegacy())
+	add(fs.readLegacy(ctx))
 	rules.Unknown = strings.Join(unknown, "; ")
 	return rules
 }
 
 // readLegacy reads the legacy tables of all families. It returns the first error: the
 // others have the same reason.
-func (fs FS) readLegacy() ([]nf.Table, error) {
+func (fs FS) readLegacy(ctx context.Context) ([]nf.Table, error) {
 	if _, err := os.Stat(fs.threadNet("")); err != nil {
 		return nil, fmt.Errorf("cannot list the legacy tables: %w", err)
 	}
 	var all []nf.Table
 	var first error
 	for _, f := range xtFamilies {
+		if ctx.Err() != nil {
+			return all, cmp.Or(first, context.Cause(ctx))
+		}
 		tables, err := fs.readXtables(f)
 		all = append(all, tables...)
 		if first == nil {

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,7 +13,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"nfsync.dev/nfsync/internal/nf"
@@ -112,7 +115,7 @@ func TestLevelOfNftRules(t *testing.T) {
 			if c.script != "" {
 				nft(t, c.script)
 			}
-			r := live.Rules(netfilter)
+			r := live.Rules(t.Context(), netfilter)
 			if r.Unknown != "" || r.Level() != c.level || !slices.Equal(useList(r.Tables), c.uses) {
 				t.Errorf("%s: %s %q, want %s %q; unknown: %q", c.name, r.Level(), useList(r.Tables), c.level, c.uses, r.Unknown)
 			}
@@ -168,7 +171,7 @@ func TestLevelOfIptablesRules(t *testing.T) {
 			line := tool.name + " " + strings.ReplaceAll(c.rule, "ADDRESS", tool.address)
 			inNetns(t, func() {
 				run(t, line)
-				r := live.Rules(netfilter)
+				r := live.Rules(t.Context(), netfilter)
 				if len(r.Tables) != 1 || r.Unknown != "" {
 					t.Fatalf("%s: %+v", line, r)
 				}
@@ -189,7 +192,7 @@ func TestLevelOfIptablesRules(t *testing.T) {
 	// ip6t_NPT.c rewrites prefixes and keeps no state.
 	inNetns(t, func() {
 		run(t, "ip6tables-legacy -t mangle -A PREROUTING -j DNPT --src-pfx 2001:db8:1::/64 --dst-pfx 2001:db8:2::/64")
-		if r := live.Rules(netfilter); r.Level() != nf.LevelStateless {
+		if r := live.Rules(t.Context(), netfilter); r.Level() != nf.LevelStateless {
 			t.Errorf("DNPT: %+v", r)
 		}
 	})
@@ -210,7 +213,7 @@ func TestExtensionsAreUses(t *testing.T) {
 	} {
 		inNetns(t, func() {
 			run(t, line)
-			if got := allUses(live.Rules(netfilter).Tables); !slices.Equal(got, want) {
+			if got := allUses(live.Rules(t.Context(), netfilter).Tables); !slices.Equal(got, want) {
 				t.Errorf("%s: %q, want %q", line, got, want)
 			}
 		})
@@ -245,7 +248,7 @@ func TestGuards(t *testing.T) {
 			if c.script != "" {
 				nft(t, c.script)
 			}
-			r := live.Rules(netfilter)
+			r := live.Rules(t.Context(), netfilter)
 			if len(r.Tables) != 1 || !slices.Equal(r.Tables[0].Guards, c.guards) || r.Tables[0].Rules != 0 || r.Unknown != "" {
 				t.Errorf("%v %s: %+v, want the guards %q", c.lines, c.script, r, c.guards)
 			}
@@ -278,7 +281,7 @@ func TestCountsAsTheToolsDo(t *testing.T) {
 		countSave(want, "legacy ip6 ", run(t, "ip6tables-legacy-save"))
 		countNft(t, want, run(t, "nft -j list ruleset"))
 		got := map[string]int{}
-		r := live.Rules(netfilter)
+		r := live.Rules(t.Context(), netfilter)
 		for _, table := range r.Tables {
 			got[table.Backend+" "+table.Family+" "+table.Name] = table.Rules
 		}
@@ -332,8 +335,8 @@ func TestReadingLeavesNoTrace(t *testing.T) {
 		for _, line := range []string{"true", "iptables-legacy -t raw -N x", "iptables-nft -N x"} {
 			run(t, line)
 			before := traces(t)
-			r := live.Rules(netfilter)
-			live.Tracking(netfilter, &r)
+			r := live.Rules(t.Context(), netfilter)
+			live.Tracking(t.Context(), netfilter, &r)
 			live.Sysctls(nil, true)
 			if after := traces(t); after != before {
 				t.Errorf("after %q: before reading\n%s\nafter\n%s", line, before, after)
@@ -359,21 +362,21 @@ func traces(t *testing.T) string {
 func TestModulesDecideWhatIsAsked(t *testing.T) {
 	inNetns(t, func() {
 		nft(t, "add table inet t")
-		if r := live.Rules(modules()); len(r.Tables) != 0 || r.Unknown != "" {
+		if r := live.Rules(t.Context(), modules()); len(r.Tables) != 0 || r.Unknown != "" {
 			t.Errorf("without nf_tables: %+v", r)
 		}
 		unloaded := modules("nf_tables")
 		unloaded.List[0].State = nf.ModuleUnloaded
-		if r := live.Rules(unloaded); len(r.Tables) != 0 || r.Unknown != "" {
+		if r := live.Rules(t.Context(), unloaded); len(r.Tables) != 0 || r.Unknown != "" {
 			t.Errorf("nf_tables unloaded: %+v", r)
 		}
-		if r := live.Rules(&nf.Modules{Unknown: "no evidence"}); len(r.Tables) != 0 || r.Unknown != "cannot determine whether the kernel has nf_tables: no evidence" {
+		if r := live.Rules(t.Context(), &nf.Modules{Unknown: "no evidence"}); len(r.Tables) != 0 || r.Unknown != "cannot determine whether the kernel has nf_tables: no evidence" {
 			t.Errorf("nf_tables unknown: %+v", r)
 		}
-		if r := live.Rules(netfilter); len(r.Tables) != 1 {
+		if r := live.Rules(t.Context(), netfilter); len(r.Tables) != 1 {
 			t.Errorf("nf_tables built in: %+v", r)
 		}
-		if r := (FS{Proc: t.TempDir()}).Rules(modules()); !strings.HasPrefix(r.Unknown, "cannot list the legacy tables") {
+		if r := (FS{Proc: t.TempDir()}).Rules(t.Context(), modules()); !strings.HasPrefix(r.Unknown, "cannot list the legacy tables") {
 			t.Errorf("without procfs: %+v", r)
 		}
 	})
@@ -387,7 +390,7 @@ func TestRulesWithoutThreadSelf(t *testing.T) {
 	}
 	inNetns(t, func() {
 		run(t, "ip6tables-legacy -N x")
-		r := FS{Proc: root}.Rules(modules())
+		r := FS{Proc: root}.Rules(t.Context(), modules())
 		if len(r.Tables) != 1 || r.Tables[0].Family != "ip6" || r.Unknown != "" {
 			t.Errorf("%+v, want the table of this thread's namespace", r)
 		}
@@ -399,7 +402,7 @@ func TestRulesWithoutPrivileges(t *testing.T) {
 		nft(t, "add table inet t")
 		run(t, "iptables-legacy -N x")
 		withoutPrivileges(t)
-		r := live.Rules(netfilter)
+		r := live.Rules(t.Context(), netfilter)
 		for _, part := range []string{"nf_tables: netlink receive: operation not permitted", "ip_tables_names: permission denied"} {
 			if !strings.Contains(r.Unknown, part) {
 				t.Errorf("unknown is %q, want %q in it", r.Unknown, part)
@@ -417,7 +420,7 @@ func TestRulesWithoutPrivileges(t *testing.T) {
 		if err := unix.Capset(&header, &none[0]); err != nil {
 			t.Fatal(err)
 		}
-		if r := live.Rules(modules()); r.Unknown != "cannot read the legacy ip table filter: operation not permitted" {
+		if r := live.Rules(t.Context(), modules()); r.Unknown != "cannot read the legacy ip table filter: operation not permitted" {
 			t.Errorf("unknown is %q", r.Unknown)
 		}
 	})
@@ -436,12 +439,103 @@ func TestLargeTable(t *testing.T) {
 		}
 		script.WriteString("add chain inet t nat {type nat hook postrouting priority 100;}\nadd rule inet t nat masquerade\n")
 		nft(t, script.String())
-		r := live.Rules(netfilter)
+		r := live.Rules(t.Context(), netfilter)
 		if len(r.Tables) != 1 || r.Tables[0].Rules != 2001 || r.Level() != nf.LevelFull || r.Unknown != "" {
 			t.Fatalf("%+v", r)
 		}
 		if uses := useList(r.Tables); len(uses) != maxUses || uses[0] != "full nat: masq x1" || uses[1] != "stateful c00: ct x50" {
 			t.Errorf("the uses are %q", uses)
+		}
+	})
+}
+
+// manyRules adds a chain with so many rules, each of 250 bytes in a dump.
+func manyRules(t testing.TB, rules int) {
+	var script bytes.Buffer
+	script.WriteString("add table inet t\nadd chain inet t z {type filter hook input priority 0;}\n")
+	for i := range rules {
+		fmt.Fprintf(&script, "add rule inet t z ct state new tcp dport %d accept\n", 1+i%60000)
+	}
+	nft(t, script.String())
+}
+
+// One chain is read in parts that are as large as the kernel makes them. A namespace with
+// too many rules, or whose reading takes too long, is unknown, and says why.
+func TestManyRules(t *testing.T) {
+	inNetns(t, func() {
+		const rules = 30_000
+		manyRules(t, rules)
+		conn, err := openNfnetlink()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := conn.Send(netlink.Message{Data: []byte{unix.NFPROTO_UNSPEC, unix.NFNETLINK_V0, 0, 0},
+			Header: netlink.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETRULE, Flags: netlink.Request | netlink.Dump}}); err != nil {
+			t.Fatal(err)
+		}
+		parts := 0
+		for done := false; !done; parts++ {
+			part, err := conn.receive()
+			if err == nil {
+				_, done, err = appendAnswers(nil, part)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if most := conn.read/(partSize*3/4) + 3; parts > most {
+			t.Errorf("%d bytes came in %d parts, which are too small: at most %d", conn.read, parts, most)
+		}
+		if r := live.Rules(t.Context(), netfilter); len(r.Tables) != 1 || r.Tables[0].Rules != rules || r.Unknown != "" {
+			t.Errorf("%+v", r)
+		}
+		conn.read = maxAnswers - 1<<20
+		if _, err := conn.ask(t.Context(), netlink.Dump, unix.NFNL_SUBSYS_NFTABLES, unix.NFT_MSG_GETRULE, unix.NFPROTO_UNSPEC, nil); err == nil || !strings.Contains(err.Error(), "more than 64 MiB") {
+			t.Errorf("beyond the bound: %v", err)
+		}
+		tooLong := errors.New("it takes too long")
+		for _, after := range []time.Duration{0, time.Millisecond} {
+			ctx, cancel := context.WithTimeoutCause(t.Context(), after, tooLong)
+			r := live.Rules(ctx, netfilter)
+			cancel()
+			if len(r.Tables) != 0 || !strings.Contains(r.Unknown, tooLong.Error()) || !r.Value().IsUnknown() {
+				t.Errorf("after %s: %+v", after, r)
+			}
+		}
+	})
+}
+
+// A snapshot does not grow with the number of tables that a container makes.
+func TestManyTables(t *testing.T) {
+	inNetns(t, func() {
+		var script strings.Builder
+		for i := range maxTables {
+			fmt.Fprintf(&script, "add table inet t%d\n", i)
+		}
+		nft(t, script.String())
+		if r := live.Rules(t.Context(), netfilter); len(r.Tables) != maxTables || r.Unknown != "" {
+			t.Errorf("%d tables, unknown %q", len(r.Tables), r.Unknown)
+		}
+		nft(t, "add table ip more")
+		if r := live.Rules(t.Context(), netfilter); len(r.Tables) != 0 || !strings.Contains(r.Unknown, "1001 tables") {
+			t.Errorf("%d tables, unknown %q", len(r.Tables), r.Unknown)
+		}
+	})
+}
+
+// The uses and guards that are not listed are counted.
+func TestMoreUses(t *testing.T) {
+	inNetns(t, func() {
+		var script strings.Builder
+		script.WriteString("add table inet t\n")
+		for i := range 40 {
+			fmt.Fprintf(&script, "add chain inet t c%d {type filter hook input priority %d; policy drop;}\nadd rule inet t c%d ct state new accept\n", i, i, i)
+		}
+		nft(t, script.String())
+		r := live.Rules(t.Context(), netfilter).Tables[0]
+		if len(r.Uses) != maxUses || len(r.Guards) != maxUses || r.MoreGuards != 40-maxUses || r.MoreUses[nf.LevelStateful] != 40-maxUses {
+			t.Errorf("%+v", r)
 		}
 	})
 }
@@ -471,7 +565,7 @@ func TestRulesThatChange(t *testing.T) {
 			}
 		}()
 		for range 100 {
-			r := live.Rules(netfilter)
+			r := live.Rules(t.Context(), netfilter)
 			for _, table := range r.Tables {
 				empty := table.Rules == 0 && len(table.Guards) == 1 && len(table.Uses) == 0
 				full := table.Rules == 3 && len(table.Guards) == 0 && len(table.Uses) == 1 && table.Uses[0].Count == 2
@@ -498,7 +592,7 @@ func TestAwaitCommit(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		before, err := conn.generation()
+		before, err := conn.generation(t.Context())
 		if err != nil || before == 0 {
 			t.Fatalf("generation %d, %v", before, err)
 		}
@@ -508,10 +602,10 @@ func TestAwaitCommit(t *testing.T) {
 		if _, err := conn.Receive(); !errors.Is(err, unix.ERESTART) {
 			t.Errorf("the kernel answers %v, want %v", err, unix.ERESTART)
 		}
-		if err := awaitCommit(); err != nil {
+		if err := awaitCommit(t.Context()); err != nil {
 			t.Error(err)
 		}
-		if after, err := conn.generation(); after != before || err != nil {
+		if after, err := conn.generation(t.Context()); after != before || err != nil {
 			t.Errorf("generation %d is now %d, %v", before, after, err)
 		}
 	})
@@ -550,7 +644,7 @@ func threadNetns(t *testing.T) int {
 func BenchmarkRulesOfAnEmptyNamespace(b *testing.B) {
 	inNetns(b, func() {
 		for b.Loop() {
-			if r := live.Rules(netfilter); r.Unknown != "" {
+			if r := live.Rules(b.Context(), netfilter); r.Unknown != "" {
 				b.Fatal(r.Unknown)
 			}
 		}

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -21,7 +22,7 @@ import (
 // conntrack is not loaded, or if all rules were read, none needs it, and nothing else
 // could track. Anything else is unknown. Of enable_hooks in modprobe.d only the hooks
 // show.
-func (fs FS) Tracking(m *nf.Modules, r *nf.Rules) nf.Tracking {
+func (fs FS) Tracking(ctx context.Context, m *nf.Modules, r *nf.Rules) nf.Tracking {
 	there, err := fs.hasConntrack(m)
 	switch {
 	case err != nil:
@@ -35,7 +36,7 @@ func (fs FS) Tracking(m *nf.Modules, r *nf.Rules) nf.Tracking {
 	if line, _ := readFile(fs.proc("cmdline")); parseEnableHooks(line) {
 		return nf.Tracking{State: nf.TrackingOn, Evidence: "nf_conntrack.enable_hooks is on the kernel's command line"}
 	}
-	hook, listed := conntrackHook(m)
+	hook, listed := conntrackHook(ctx, m)
 	if hook != "" {
 		return nf.Tracking{State: nf.TrackingOn, Evidence: "the hook " + hook + " is registered"}
 	}

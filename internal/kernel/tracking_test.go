@@ -42,11 +42,11 @@ func TestTrackingIsWhatTheKernelDoes(t *testing.T) {
 			for _, line := range c.lines {
 				run(t, line)
 			}
-			r := live.Rules(netfilter)
+			r := live.Rules(t.Context(), netfilter)
 			// Where nfnetlink_hook is not to be had, rules decide; the kernel of
 			// the tests answers EINVAL.
 			for _, m := range []*nf.Modules{netfilter, modules("nf_conntrack", "nf_tables", "nfnetlink_hook")} {
-				if got := live.Tracking(m, &r); got.State != c.state || got.Evidence != c.evidence {
+				if got := live.Tracking(t.Context(), m, &r); got.State != c.state || got.Evidence != c.evidence {
 					t.Errorf("%s: %+v, want %s: %s", c.name, got, c.state, c.evidence)
 				}
 			}
@@ -83,8 +83,8 @@ func TestTrackingWithLeftoverEntries(t *testing.T) {
 	inNetns(t, func() {
 		nft(t, "add table ip t; add chain ip t c; add rule ip t c ct state new; delete table ip t")
 		makeEntry(t)
-		r := live.Rules(netfilter)
-		if got := live.Tracking(netfilter, &r); got.State != nf.TrackingOff || live.Count() != nf.Number(1) {
+		r := live.Rules(t.Context(), netfilter)
+		if got := live.Tracking(t.Context(), netfilter, &r); got.State != nf.TrackingOff || live.Count() != nf.Number(1) {
 			t.Errorf("%+v with %v entries, want off with one", got, live.Count())
 		}
 	})
@@ -93,11 +93,11 @@ func TestTrackingWithLeftoverEntries(t *testing.T) {
 func TestTrackingWithoutPrivileges(t *testing.T) {
 	inNetns(t, func() {
 		withoutPrivileges(t)
-		r := live.Rules(netfilter)
-		if got := live.Tracking(netfilter, &r); got.State != nf.TrackingUnknown || !strings.Contains(got.Evidence, "not permitted") {
+		r := live.Rules(t.Context(), netfilter)
+		if got := live.Tracking(t.Context(), netfilter, &r); got.State != nf.TrackingUnknown || !strings.Contains(got.Evidence, "not permitted") {
 			t.Errorf("%+v, want unknown", got)
 		}
-		if got := live.Tracking(modules("nf_tables"), &r); got != (nf.Tracking{State: nf.TrackingOff, Evidence: "nf_conntrack is not loaded"}) {
+		if got := live.Tracking(t.Context(), modules("nf_tables"), &r); got != (nf.Tracking{State: nf.TrackingOff, Evidence: "nf_conntrack is not loaded"}) {
 			t.Errorf("%+v, want off", got)
 		}
 	})
@@ -155,7 +155,7 @@ func TestTrackingOfOtherKernels(t *testing.T) {
 		for path, data := range c.files {
 			write(t, root+"/"+path, data, 0o644)
 		}
-		if got := (FS{Proc: root}).Tracking(c.modules, &c.rules); got.State != c.state || got.Evidence != c.evidence {
+		if got := (FS{Proc: root}).Tracking(t.Context(), c.modules, &c.rules); got.State != c.state || got.Evidence != c.evidence {
 			t.Errorf("%s: %+v, want %s: %s", c.name, got, c.state, c.evidence)
 		}
 	}
@@ -179,14 +179,14 @@ func TestParseEnableHooks(t *testing.T) {
 func TestTrackingWithTheKernelsModules(t *testing.T) {
 	m := live.Modules(nil, false)
 	inNetns(t, func() {
-		r := live.Rules(&m)
-		if got := live.Tracking(&m, &r); got.State != nf.TrackingOff || r.Unknown != "" {
+		r := live.Rules(t.Context(), &m)
+		if got := live.Tracking(t.Context(), &m, &r); got.State != nf.TrackingOff || r.Unknown != "" {
 			t.Errorf("a new namespace: %+v, %+v", got, r)
 		}
 		nft(t, "add table inet t; add chain inet t c; add rule inet t c ct state new")
 		run(t, "iptables-legacy -t nat -A POSTROUTING -j MASQUERADE")
-		r = live.Rules(&m)
-		if got := live.Tracking(&m, &r); got.State != nf.TrackingOn || len(r.Tables) != 2 || r.Level() != nf.LevelFull {
+		r = live.Rules(t.Context(), &m)
+		if got := live.Tracking(t.Context(), &m, &r); got.State != nf.TrackingOn || len(r.Tables) != 2 || r.Level() != nf.LevelFull {
 			t.Errorf("with rules: %+v, %+v", got, r)
 		}
 	})

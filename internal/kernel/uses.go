@@ -39,16 +39,21 @@ func (u uses) add(chain string, needs []need) {
 	}
 }
 
-// list returns the uses for a snapshot, the highest level first.
-func (u uses) list() []nf.Use {
-	var list []nf.Use
+// list adds the uses to a table, the highest level first, and bounds its guards.
+func (u uses) list(t *nf.Table) {
 	for _, n := range slices.SortedFunc(maps.Keys(u), chainNeed.compare) {
-		if len(list) == maxUses {
-			break
+		if len(t.Uses) < maxUses {
+			t.Uses = append(t.Uses, nf.Use{Level: n.level, Chain: n.chain, What: n.what, Count: u[n]})
+			continue
 		}
-		list = append(list, nf.Use{Level: n.level, Chain: n.chain, What: n.what, Count: u[n]})
+		if t.MoreUses == nil {
+			t.MoreUses = map[nf.Level]int{}
+		}
+		t.MoreUses[n.level]++
 	}
-	return list
+	slices.Sort(t.Guards)
+	t.MoreGuards = max(len(t.Guards)-maxUses, 0)
+	t.Guards = t.Guards[:len(t.Guards)-t.MoreGuards]
 }
 
 func (n chainNeed) compare(o chainNeed) int {
@@ -57,12 +62,6 @@ func (n chainNeed) compare(o chainNeed) int {
 
 // guard names a base chain whose policy is not accept, with its hook.
 func guard(chain, hook string) string { return chain + " (" + hook + ")" }
-
-// guards returns the guards of one table, sorted.
-func guards(list []string) []string {
-	slices.Sort(list)
-	return list[:min(len(list), maxUses)]
-}
 
 // nftLevels are the nf_tables expressions that need more than stateless, by the
 // name that the kernel gives them. Each of them makes the kernel track the

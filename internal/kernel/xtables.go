@@ -210,8 +210,7 @@ func (f xtFamily) parse(name string, info, entries []byte) (nf.Table, error) {
 		}
 		at += r.next
 	}
-	t.Guards = guards(t.Guards)
-	t.Uses = u.list()
+	u.list(&t)
 	return t, nil
 }
 

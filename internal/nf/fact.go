@@ -171,6 +171,9 @@ type Table struct {
 	// those that need more than stateless, then the other matches and targets of
 	// x_tables. Of a large table they are the first few.
 	Uses []Use `json:"uses,omitempty"`
+	// MoreGuards and MoreUses count those that are not listed, the uses by their level.
+	MoreGuards int           `json:"moreGuards,omitempty"`
+	MoreUses   map[Level]int `json:"moreUses,omitempty"`
 }
 
 // Use is one statement of a rule and the level that it needs: "ct state" needs
