@@ -23,7 +23,7 @@ const module = "nfsync.dev/nfsync/"
 // each other and meet in apply and in the command.
 var rooms = map[string][]string{
 	"internal/nf":              {},
-	"internal/spec":            {"internal/nf"},
+	"internal/spec":            {"internal/nf", "internal/openfile"},
 	"internal/diff":            {"internal/nf"},
 	"internal/durable":         {},
 	"internal/openfile":        {},
@@ -42,7 +42,7 @@ var rooms = map[string][]string{
 	"internal/doctor":          {"internal/nf", "internal/spec", "internal/state", "internal/kernel", "internal/vz", "internal/apply", "internal/source", "internal/agent", "internal/view"},
 	"internal/demo":            {"internal/nf", "internal/netns", "internal/source", "examples"},
 	"cmd/nfsync": {"internal/doctor", "internal/demo", "internal/nf", "internal/spec", "internal/diff", "internal/durable", "internal/state", "internal/kernel", "internal/netns",
-		"internal/host", "internal/apply", "internal/view", "internal/source", "internal/agent", "schemas"},
+		"internal/host", "internal/apply", "internal/view", "internal/source", "internal/agent", "internal/openfile", "schemas"},
 	"examples": {},
 	"schemas":  {},
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 
 	"golang.org/x/term"
 
@@ -30,8 +31,10 @@ func (a *app) explain(err error, command string) {
 	a.say(slog.LevelError, err.Error(), hintFor(err, command))
 }
 
-// say writes one message to stderr, in the format that --log-format asks for.
+// say writes one message to stderr, in the format that --log-format asks for. A message may
+// hold names that others have chosen: what a terminal would interpret is escaped.
 func (a *app) say(level slog.Level, message, hint string) {
+	message, hint = oneLine(message), oneLine(hint)
 	if a.logFormat == logJSON {
 		var attrs []any
 		if hint != "" {
@@ -47,6 +50,9 @@ func (a *app) say(level slog.Level, message, hint string) {
 	// Where even stderr is closed, nobody can read an error about it.
 	_, _ = io.WriteString(a.stderr, text)
 }
+
+// oneLine joins the lines of joined errors, and escapes the result.
+func oneLine(text string) string { return view.Clean(strings.ReplaceAll(text, "\n", "; ")) }
 
 // viewOptions lays out text for where it goes: colour and width are for
 // terminals.

@@ -16,6 +16,7 @@ import (
 	"nfsync.dev/nfsync/internal/agent"
 	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/openfile"
 	"nfsync.dev/nfsync/internal/spec"
 	"nfsync.dev/nfsync/internal/state"
 	"nfsync.dev/nfsync/internal/view"
@@ -70,7 +71,7 @@ func (a *app) apply(ctx context.Context, o *applyOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	in.PlanID = todo.planID
+	in.Reviewed = todo.reviewed
 	receipt, err := todo.run(ctx, in)
 	endProgress()
 	return a.applied(receipt, err)
@@ -79,10 +80,14 @@ func (a *app) apply(ctx context.Context, o *applyOptions, args []string) error {
 // input returns the input of a run that may make these restarts, and what ends the display
 // of its progress.
 func (a *app) input(restarts nf.Restarts) (in apply.Input, endProgress func(), err error) {
-	dir, err := a.openState()
+	dir, err := state.Open(a.stateDir)
+	var refused error
+	if errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0 {
+		err, refused = nil, err // what this user may not do, the refusals of the plan name
+	}
 	progress := a.progress()
 	return apply.Input{
-		Machine: a.machine(a.host()), State: dir, RunDir: a.runDir, Restarts: restarts, Runtimes: a.runtimes,
+		Machine: a.machine(a.host()), State: dir, NoState: refused, RunDir: a.runDir, Restarts: restarts, Runtimes: a.runtimes,
 		Progress: progress.event, Now: time.Now,
 	}, progress.end, err
 }
@@ -119,7 +124,7 @@ func (a *app) order(ctx context.Context, o *gitOptions, path string) (policies, 
 	if err != nil {
 		return policies{}, fmt.Errorf("cannot read policies or a plan: %w", err)
 	}
-	file, err := readDocument(path)
+	file, err := readPlan(path)
 	if err != nil {
 		return policies{}, fmt.Errorf("cannot read the plan: %w", err)
 	}
@@ -127,26 +132,46 @@ func (a *app) order(ctx context.Context, o *gitOptions, path string) (policies, 
 	if len(diagnostics) > 0 {
 		return policies{}, invalidDocument("the saved plan", diagnostics)
 	}
+	if saved.Edited {
+		return policies{}, fmt.Errorf("%w: %s was changed after it was saved", apply.ErrStale, path)
+	}
 	parsed, diagnostics := spec.Parse(saved.Files)
 	if err := a.refuseInvalid(diagnostics); err != nil {
 		return policies{}, err
 	}
-	return policies{Policies: parsed, planID: saved.ID, revision: saved.Revision}, nil
+	return policies{Policies: parsed, revision: saved.Revision, reviewed: func(now nf.Plan) error { return compareSaved(saved, now) }}, nil
+}
+
+// readPlan reads a saved plan. What it says is applied: nobody else may be able to change it.
+func readPlan(path string) (spec.File, error) {
+	f, err := openfile.Regular(path)
+	if err != nil {
+		return spec.File{}, err
+	}
+	defer f.Close()
+	if err := openfile.CheckOwner(f); err != nil {
+		return spec.File{}, err
+	}
+	data, err := openfile.ReadAll(f, maxDocument)
+	return spec.File{Name: path, Data: data}, err
+}
+
+// compareSaved returns an error if the plan that is made now is not the saved one.
+func compareSaved(saved spec.SavedPlan, now nf.Plan) error {
+	switch {
+	case saved.Node != now.Node:
+		return fmt.Errorf("the saved plan is of node %s, and this is node %s: nothing was applied", saved.Node, now.Node)
+	case saved.ID != now.ID:
+		return fmt.Errorf("%w: the node or the policies have changed since it was made", apply.ErrStale)
+	case !saved.Shows(now):
+		return fmt.Errorf("%w: it does not show what its policies change", apply.ErrStale)
+	}
+	return nil
 }
 
 // facts returns the facts of this node, with what nfsync remembers of it.
 func (a *app) facts() apply.Facts {
 	return apply.Live(a.machine(a.host()), func() (nf.Memory, error) { return state.ReadMemory(a.stateDir) })
-}
-
-// openState opens the state directory. It returns nil for a user without the permission: the
-// refusals of the plan name it.
-func (a *app) openState() (*state.Dir, error) {
-	dir, err := state.Open(a.stateDir)
-	if errors.Is(err, fs.ErrPermission) {
-		return nil, nil
-	}
-	return dir, err
 }
 
 var errNoTerminal = hinted{errors.New("not a terminal: use --yes"), "nfsync plan shows what would be changed"}
@@ -162,10 +187,17 @@ func (a *app) ask(ctx context.Context, todo *policies, restarts nf.Restarts, aga
 	if err != nil {
 		return err
 	}
-	if todo.planID != "" && todo.planID != plan.ID {
-		return apply.ErrStale
+	if todo.reviewed != nil {
+		if err := todo.reviewed(plan); err != nil {
+			return err
+		}
 	}
-	todo.planID = plan.ID
+	todo.reviewed = func(now nf.Plan) error {
+		if now.ID != plan.ID {
+			return fmt.Errorf("%w: the node has changed since the plan was shown", apply.ErrStale)
+		}
+		return nil
+	}
 	opt := a.viewOptions(a.stderr)
 	opt.Apply = again
 	if err := view.Plans.Write(a.stderr, view.FormatText, plan, opt); err != nil {

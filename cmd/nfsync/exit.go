@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"slices"
 	"syscall"
 
@@ -128,6 +129,8 @@ func hintFor(err error, command string) string {
 		return "nothing was applied: make a new plan with nfsync plan --out FILE PATH"
 	case errors.Is(err, apply.ErrLocked):
 		return "wait for it to end; nfsync doctor shows who holds the lock"
+	case errors.Is(err, fs.ErrPermission) && os.Geteuid() == 0:
+		return "root is refused as well: an immutable file (lsattr(1)), the mount, or a security module; see nfsync doctor"
 	case errors.Is(err, fs.ErrPermission):
 		return "run it as root, or see nfsync doctor"
 	}

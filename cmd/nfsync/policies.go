@@ -4,12 +4,13 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
+	"log/slog"
 	"os"
 	"slices"
 
 	"nfsync.dev/nfsync/internal/agent"
 	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/openfile"
 	"nfsync.dev/nfsync/internal/spec"
 	"nfsync.dev/nfsync/internal/view"
 )
@@ -20,7 +21,9 @@ type policies struct {
 	files    []spec.File
 	revision string          // the commit that they are of, or empty
 	git      *agent.Revision // the same, where it comes from git
-	planID   string          // of the plan that was saved or shown; any other is stale
+	// reviewed returns an error for another plan than the one that was saved or shown;
+	// nil if there was none.
+	reviewed func(nf.Plan) error
 }
 
 // policies reads the policies of a path or, where that is empty, from git.
@@ -64,7 +67,7 @@ func (a *app) refuseInvalid(list []spec.Diagnostic) error {
 	if err := a.writeInvalid(list); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.stderr, "nfsync: the policies are invalid: nothing was planned or applied\n")
+	a.say(slog.LevelError, "the policies are invalid: nothing was planned or applied", "")
 	return outcome(exitInvalid)
 }
 
@@ -85,19 +88,8 @@ func sortDiagnostics(list []spec.Diagnostic) []spec.Diagnostic {
 // many times what a node with 10,000 containers gives.
 const maxDocument = 256 << 20
 
-// readDocument reads a snapshot or a saved plan.
-func readDocument(path string) (f spec.File, err error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return spec.File{}, err
-	}
-	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, maxDocument+1))
-	if err != nil {
-		return spec.File{}, err
-	}
-	if len(data) > maxDocument {
-		return spec.File{}, fmt.Errorf("%s is larger than %d MiB", path, maxDocument>>20)
-	}
-	return spec.File{Name: path, Data: data}, nil
+// readDocument reads a snapshot or a configuration.
+func readDocument(path string) (spec.File, error) {
+	data, err := openfile.Read(path, maxDocument)
+	return spec.File{Name: path, Data: data}, err
 }

@@ -37,8 +37,8 @@ func (p *progress) event(e apply.Event) {
 	switch {
 	case p.log != nil && e.Kind == apply.EventDone:
 		p.log.LogAttrs(context.Background(), slog.LevelInfo, "change "+string(e.Outcome),
-			slog.String("target", e.Change.Target.String()), slog.String("key", string(e.Change.Key)),
-			slog.String("from", e.Change.From.String()), slog.String("to", e.Change.To.String()))
+			slog.String("target", oneLine(e.Change.Target.String())), slog.String("key", string(e.Change.Key)),
+			slog.String("from", oneLine(e.Change.From.String())), slog.String("to", oneLine(e.Change.To.String())))
 	case p.log == nil && p.terminal && e.Kind == apply.EventStarted && (e.Change.Disruptive || time.Since(p.last) >= progressEvery):
 		p.last, p.shown = time.Now(), true
 		fmt.Fprintf(p.w, "\r\x1b[K%d of %d: %q %q", e.Index+1, e.Total, e.Change.Target.String(), e.Change.Key)

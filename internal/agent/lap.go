@@ -18,7 +18,7 @@ type In struct {
 	// position.
 	Observe bool
 	// Apply is the input of the run. Its State is nil if this user may not open
-	// it. Lap sets its Wants, Revision, PlanID and Locked. Its Restarts also bound
+	// it. Lap sets its Wants, Revision and Locked. Its Restarts also bound
 	// a lap that plans only.
 	Apply apply.Input
 }

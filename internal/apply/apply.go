@@ -41,8 +41,9 @@ type Input struct {
 	// Wants resolves the policies for the node that was listed.
 	Wants    func(*nf.Snapshot) nf.Wants
 	Revision string // the policies' commit, or empty
-	// PlanID, if set, is the id of the saved plan: another one is ErrStale.
-	PlanID   string
+	// Reviewed, if set, returns an error if a plan is not the one that a person has
+	// reviewed; then nothing is changed.
+	Reviewed func(nf.Plan) error
 	Progress func(Event) // may be nil
 	// Restarts bounds the restarts of containers that the run may make.
 	Restarts nf.Restarts

@@ -77,7 +77,7 @@ func (b *bench) input() apply.Input {
 	if m == nil {
 		m = b.machine
 	}
-	return apply.Input{Machine: m, State: b.state, RunDir: b.runDir, Revision: "rev", PlanID: b.plan,
+	return apply.Input{Machine: m, State: b.state, RunDir: b.runDir, Revision: "rev", Reviewed: b.reviewed,
 		Wants: func(*nf.Snapshot) nf.Wants {
 			list := slices.Clone(b.wants)
 			slices.SortFunc(list, func(a, b nf.Want) int {
@@ -103,6 +103,14 @@ func (b *bench) input() apply.Input {
 }
 
 func (b *bench) run() (apply.Receipt, error) { return apply.Run(context.Background(), b.input()) }
+
+// reviewed returns ErrStale for another plan than the saved one, if there is one.
+func (b *bench) reviewed(p nf.Plan) error {
+	if b.plan != "" && b.plan != p.ID {
+		return apply.ErrStale
+	}
+	return nil
+}
 
 // exitOf returns the exit code that the command has for a verdict.
 func exitOf(v apply.Verdict) int {

@@ -119,7 +119,7 @@ type answer struct {
 func (q Question) answer(ctx context.Context) (a answer, err error) {
 	a.snap, err = Observe(ctx, q.Facts, func(listed *nf.Snapshot) nf.Ask {
 		a.wants = q.Wants(listed)
-		a.wants.Restarts = q.Restarts
+		a.wants.Restarts, a.wants.Revision = q.Restarts, q.Revision
 		a.ask = diff.Ask(a.wants)
 		return a.ask
 	})
@@ -127,6 +127,5 @@ func (q Question) answer(ctx context.Context) (a answer, err error) {
 		return a, err
 	}
 	a.plan = diff.Plan(a.wants, &a.snap)
-	a.plan.Revision = q.Revision
 	return a, nil
 }

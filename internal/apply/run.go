@@ -75,8 +75,10 @@ func (r *run) plan(ctx context.Context, memory func() (nf.Memory, error)) error 
 	if err != nil {
 		return err
 	}
-	if r.in.PlanID != "" && r.in.PlanID != a.plan.ID {
-		return fmt.Errorf("%w: the node or the policies have changed since it was made", ErrStale)
+	if r.in.Reviewed != nil {
+		if err := r.in.Reviewed(a.plan); err != nil {
+			return err
+		}
 	}
 	r.wants, r.planned = a.wants, a.plan
 	r.node = newNode(r.in.Machine, a.snap, a.ask, r.in.Timeout)

@@ -8,8 +8,8 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// id returns the id of a plan: a hash of the wants, the values that differ, the
-// instances of the targets, and the verdicts. Counters, texts and the lines of the
+// id returns the id of a plan: a hash of the node, the revision, the wants, the values that
+// differ, the instances of the targets, and the verdicts. Counters, texts and the lines of the
 // policies are not in it, so that a saved plan is stale exactly if applying it would
 // do something else.
 func (w *World) id(wants []nf.Want, p *nf.Plan) string {
@@ -20,7 +20,7 @@ func (w *World) id(wants []nf.Want, p *nf.Plan) string {
 			panic(err) // strings and numbers can always be encoded
 		}
 	}
-	put(p.Node, w.snap.BootID)
+	put(p.Node, p.Revision, w.snap.BootID)
 	for _, want := range wants {
 		var rivals []nf.Wish
 		for _, r := range want.Rivals {

@@ -9,11 +9,11 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// Plan compares the wants with a snapshot. The caller sets the revision of the plan.
+// Plan compares the wants with a snapshot.
 func Plan(wants nf.Wants, s *nf.Snapshot) nf.Plan {
 	w := NewWorld(s)
 	p := planner{world: w, bounds: wants.Restarts, plan: nf.Plan{
-		APIVersion: nf.APIVersion, Kind: nf.KindPlan, Node: s.Node.Name,
+		APIVersion: nf.APIVersion, Kind: nf.KindPlan, Node: s.Node.Name, Revision: wants.Revision,
 		Changes: []nf.Change{}, Refusals: []nf.Refusal{}, Pending: []nf.Pending{}, Warnings: []nf.Warning{}, InSync: []nf.Settled{},
 	}}
 	observed, vanished := w.observedWants(wants.List)

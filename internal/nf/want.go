@@ -121,6 +121,7 @@ type Wants struct {
 	List     []Want    `json:"list"`
 	Warnings []Warning `json:"warnings"`
 	Restarts Restarts  `json:"restarts,omitzero"`
+	Revision string    `json:"revision,omitempty"` // the policies' commit, or empty
 }
 
 // Restarts bounds the restarts of containers that one run may make.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +21,12 @@ const flags = unix.O_NONBLOCK | unix.O_NOCTTY
 // Regular opens a regular file for reading. It follows symbolic links.
 func Regular(path string) (*os.File, error) {
 	return checked(path, os.O_RDONLY|flags, 0, checkRegular)
+}
+
+// In opens a regular file within a root for reading.
+func In(root *os.Root, name string) (*os.File, error) {
+	f, err := root.OpenFile(name, os.O_RDONLY|flags, 0)
+	return verify(f, filepath.Join(root.Name(), name), err, checkRegular)
 }
 
 // Read reads a regular file of at most that many bytes.
@@ -84,6 +91,11 @@ func checked(path string, flag int, mode fs.FileMode, check func(fs.FileInfo) er
 	if info, lstatErr := os.Lstat(path); err != nil && flag&unix.O_NOFOLLOW != 0 && lstatErr == nil && info.Mode()&fs.ModeSymlink != 0 {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: errors.New("a symbolic link, which is not followed here")}
 	}
+	return verify(f, path, err, check)
+}
+
+// verify returns an open file that passes a check, or closes it.
+func verify(f *os.File, path string, err error, check func(fs.FileInfo) error) (*os.File, error) {
 	if errors.Is(err, unix.ENXIO) { // a pipe that nobody reads, a socket
 		return nil, &fs.PathError{Op: "open", Path: path, Err: errNotRegular}
 	}

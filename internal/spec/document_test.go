@@ -217,10 +217,9 @@ const savedPlan = `{"apiVersion": "nfsync.dev/v1alpha1", "kind": "Plan", "id": "
 
 func TestSavedPlan(t *testing.T) {
 	got, found := ParseSavedPlan(File{Name: "p", Data: []byte(savedPlan)})
-	want := SavedPlan{ID: someID, Node: "hn-1", Revision: "abc",
-		Files: []File{{Name: "p/a.yaml", Data: []byte("a\né😀")}, {Name: "p/b.yaml", Data: []byte{}}}}
-	if diff := cmp.Diff(want, got); diff != "" || len(found) > 0 {
-		t.Errorf("%v\n%s", found, diff)
+	files := []File{{Name: "p/a.yaml", Data: []byte("a\né😀")}, {Name: "p/b.yaml", Data: []byte{}}}
+	if diff := cmp.Diff(files, got.Files); diff != "" || len(found) > 0 || got.ID != someID || got.Node != "hn-1" || got.Revision != "abc" || !got.Edited {
+		t.Errorf("%+v, %v\n%s", got, found, diff)
 	}
 	for _, test := range []struct{ old, new, want string }{
 		{`"abc",`, `"abc", "later": [1.5],`, ""},
@@ -254,6 +253,31 @@ func TestSavedPlan(t *testing.T) {
 		}
 		if strings.Join(got, "\n") != test.want || (plan.ID == "") != (test.want != "") {
 			t.Errorf("%s: got %v, want %s", test.new, got, test.want)
+		}
+	}
+}
+
+// The digest covers every key of a saved plan, and not its layout.
+func TestSavedPlanDigest(t *testing.T) {
+	digest, err := Digest([]byte(savedPlan))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed := strings.Replace(savedPlan, "{", `{"digest": "`+digest+`", `, 1)
+	for text, edited := range map[string]bool{
+		sealed: false,
+		strings.ReplaceAll(sealed, ", ", ",\n    "):                    false,
+		strings.Replace(sealed, `"abc"`, `"abd"`, 1):                   true,
+		strings.Replace(sealed, `{"key": "x"}`, ``, 1):                 true,
+		strings.Replace(sealed, `"node"`, `"warnings": [], "node"`, 1): true,
+		strings.Replace(sealed, "a\\n", "b\\n", 1):                     true,
+		strings.Replace(sealed, digest, someID, 1):                     true,
+	} {
+		if text == sealed && edited {
+			t.Fatal("nothing was replaced")
+		}
+		if got, found := ParseSavedPlan(File{Name: "p", Data: []byte(text)}); got.Edited != edited || len(found) > 0 {
+			t.Errorf("edited %v, want %v, %v: %s", got.Edited, edited, found, text)
 		}
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"nfsync.dev/nfsync/internal/openfile"
 )
 
 const header = "apiVersion: nfsync.dev/v1alpha1\nkind: NodePolicy\nmetadata: {name: x}\n"
@@ -210,5 +212,22 @@ func TestSyntaxPlaces(t *testing.T) {
 		if len(found) != 1 || !strings.HasPrefix(found[0].String(), want) {
 			t.Errorf("%q: got %v, want %s", text, found, want)
 		}
+	}
+}
+
+// A file that becomes a pipe after its directory was listed does not hang the reader.
+func TestSwappedForAPipe(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mkfifo(filepath.Join(dir, "a.yaml"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	w := walk{dir: dir, open: func(name string) (*os.File, error) { return openfile.In(root, name) }}
+	if err := w.file("a.yaml", 0); err == nil || !strings.Contains(err.Error(), "not a regular file but a pipe") {
+		t.Errorf("the error is %v", err)
 	}
 }

@@ -2,14 +2,15 @@ package spec
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 
 	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/openfile"
 )
 
 // File is one file to be parsed. Name is its path as errors show it.
@@ -38,7 +39,7 @@ func ReadDir(path string) ([]File, []Diagnostic, error) {
 // walk is a walk over the files of a directory, with the files and errors that it has
 // found.
 type walk struct {
-	fsys        fs.FS
+	open        func(name string) (*os.File, error)
 	dir         string // what the names of the files begin with
 	files       []File
 	diagnostics []Diagnostic
@@ -50,8 +51,7 @@ func (w *walk) read(path string) error {
 		return err
 	}
 	if !info.IsDir() {
-		w.dir = filepath.Dir(path)
-		w.fsys = os.DirFS(w.dir)
+		w.dir, w.open = filepath.Dir(path), func(string) (*os.File, error) { return openfile.Regular(path) }
 		return w.file(filepath.Base(path), info.Mode())
 	}
 	// A root confines the walk to it, even if files are replaced meanwhile.
@@ -60,8 +60,8 @@ func (w *walk) read(path string) error {
 		return err
 	}
 	defer root.Close()
-	w.dir, w.fsys = path, root.FS()
-	return fs.WalkDir(w.fsys, ".", w.visit)
+	w.dir, w.open = path, func(name string) (*os.File, error) { return openfile.In(root, name) }
+	return fs.WalkDir(root.FS(), ".", w.visit)
 }
 
 func (w *walk) visit(name string, entry fs.DirEntry, err error) error {
@@ -89,18 +89,18 @@ func (w *walk) file(name string, mode fs.FileMode) error {
 		w.refuse(RuleForbiddenFile, name, "not a regular file", "")
 		return nil
 	}
-	file, err := w.fsys.Open(name)
+	file, err := w.open(name)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, maxPolicyFile+1))
-	if err != nil {
-		return err
-	}
-	if len(data) > maxPolicyFile {
+	data, err := openfile.ReadAll(file, maxPolicyFile)
+	if _, large := errors.AsType[openfile.TooLargeError](err); large {
 		w.refuse(RuleTooLarge, name, tooLarge(maxPolicyFile), "split it into several files")
 		return nil
+	}
+	if err != nil {
+		return err
 	}
 	w.files = append(w.files, File{Name: w.shown(name), Data: data})
 	return nil

@@ -1,9 +1,12 @@
 package spec
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"regexp"
 
 	"nfsync.dev/nfsync/internal/nf"
@@ -16,6 +19,69 @@ type SavedPlan struct {
 	Node     string
 	Revision string
 	Files    []File
+	// Edited reports whether the document is not what nfsync has saved: its digest does
+	// not match.
+	Edited bool
+	shown  shownPlan
+}
+
+// shownPlan holds what a plan shows of its effect.
+type shownPlan struct {
+	Changes  any `json:"changes"`
+	Refusals any `json:"refusals"`
+	Pending  any `json:"pending"`
+	Stuck    any `json:"stuck,omitempty"`
+	Summary  any `json:"summary"`
+}
+
+// Shows reports whether the document shows a plan with the same effect as p: all but the
+// causes and texts, which may hold counters.
+func (s SavedPlan) Shows(p nf.Plan) bool {
+	text, err := json.Marshal(p)
+	if err != nil {
+		return false
+	}
+	var now shownPlan
+	if err := unmarshalNumbers(text, &now); err != nil {
+		return false
+	}
+	return p.ID == s.ID && p.Node == s.Node && p.Revision == s.Revision && reflect.DeepEqual(now.withoutTexts(), s.shown.withoutTexts())
+}
+
+// withoutTexts removes from each entry what can differ between two plans of the same effect.
+func (p shownPlan) withoutTexts() shownPlan {
+	for _, list := range []any{p.Changes, p.Refusals, p.Pending, p.Stuck} {
+		entries, _ := list.([]any)
+		for _, e := range entries {
+			if entry, ok := e.(map[string]any); ok {
+				for _, text := range []string{"cause", "reason", "remedy", "why", "reads"} {
+					delete(entry, text)
+				}
+			}
+		}
+	}
+	return p
+}
+
+// Digest returns the digest of a JSON document without its key digest, whatever its layout.
+func Digest(document []byte) (string, error) {
+	var keys map[string]any
+	if err := unmarshalNumbers(document, &keys); err != nil {
+		return "", err
+	}
+	delete(keys, "digest")
+	canonical, err := json.Marshal(keys)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("sha256:%x", sha256.Sum256(canonical)), nil
+}
+
+// unmarshalNumbers is json.Unmarshal that keeps the digits of numbers.
+func unmarshalNumbers(text []byte, v any) error {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	return decoder.Decode(v)
 }
 
 type planDocument struct {
@@ -24,6 +90,7 @@ type planDocument struct {
 	ID         string `json:"id"`
 	Node       string `json:"node"`
 	Revision   string `json:"revision"`
+	Digest     string `json:"digest"`
 	Policies   []struct {
 		File string  `json:"file"`
 		Text *string `json:"text"` // may be empty, but not missing
@@ -58,6 +125,8 @@ func ParseSavedPlan(f File) (SavedPlan, []Diagnostic) {
 		return SavedPlan{}, found.list
 	}
 	plan := SavedPlan{ID: doc.ID, Node: doc.Node, Revision: doc.Revision}
+	digest, err := Digest(text)
+	plan.Edited = err != nil || digest != doc.Digest || unmarshalNumbers(text, &plan.shown) != nil
 	for _, p := range doc.Policies {
 		plan.Files = append(plan.Files, File{Name: p.File, Data: []byte(*p.Text)})
 	}

@@ -17,14 +17,14 @@ func (p *page) validation(doc Validation) {
 		} else {
 			errors += 1 + d.More
 		}
-		p.line(p.paint(bold, clean(d.String())))
+		p.line(p.paint(bold, Clean(d.String())))
 		if d.Text != "" {
 			text, caret := snippet(d.Text, d.Column)
 			p.line(snippetIndent, text)
 			p.line(snippetIndent, p.paint(red, caret))
 		}
 		if d.Hint != "" {
-			p.line(snippetIndent, p.paint(dim, "hint: "), clean(d.Hint))
+			p.line(snippetIndent, p.paint(dim, "hint: "), Clean(d.Hint))
 		}
 	}
 	switch {

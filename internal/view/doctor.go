@@ -39,12 +39,12 @@ func (p *page) doctor(checks []Check) {
 	counts := map[Status]int{}
 	wide := 0
 	for _, c := range checks {
-		wide = max(wide, utf8.RuneCountInString(clean(c.Name)))
+		wide = max(wide, utf8.RuneCountInString(Clean(c.Name)))
 	}
 	for _, c := range checks {
 		counts[c.Status]++
 		status := statusSpans[c.Status]
-		p.hanging(2+wide+2, p.paint(status.style, status.text)+" "+pad(clean(c.Name), wide), c.Detail)
+		p.hanging(2+wide+2, p.paint(status.style, status.text)+" "+pad(Clean(c.Name), wide), c.Detail)
 		if c.Remedy != "" {
 			p.hanging(2+wide+2, strings.Repeat(" ", 2+wide), "→ "+c.Remedy)
 		}

@@ -234,12 +234,12 @@ func gapAfter(column int) int {
 // targets writes the target or, of those that are folded, the number and some names.
 func (p *page) targets(g group) {
 	if len(g.targets) == 1 {
-		p.line(p.paint(bold, clean(g.targets[0].String())))
+		p.line(p.paint(bold, Clean(g.targets[0].String())))
 		return
 	}
 	var names []string
 	for _, t := range g.targets[:foldNames] {
-		names = append(names, strings.TrimPrefix(clean(t.String()), nf.TargetContainer+" "))
+		names = append(names, strings.TrimPrefix(Clean(t.String()), nf.TargetContainer+" "))
 	}
 	p.line(p.paint(bold, count(len(g.targets), nf.TargetContainer)+" alike"),
 		fmt.Sprintf(" (%s and %d more)", strings.Join(names, ", "), len(g.targets)-foldNames))
@@ -257,7 +257,7 @@ func difference(glyph span, t nf.Target, k nf.Key, layer nf.Layer, from, to nf.V
 	}
 	return []cell{
 		columnGlyph: {glyph},
-		columnKey:   {{plain, clean(string(k))}, boot},
+		columnKey:   {{plain, Clean(string(k))}, boot},
 		columnFrom:  {{plain, value(t, k, from)}},
 		columnArrow: {{dim, "→"}},
 		columnTo:    {{plain, value(t, k, to)}},
@@ -267,9 +267,9 @@ func difference(glyph span, t nf.Target, k nf.Key, layer nf.Layer, from, to nf.V
 // origin returns the policy and the line that set the value.
 func origin(s nf.Source) cell {
 	if s.File == "" {
-		return cell{{plain, clean(s.Name)}}
+		return cell{{plain, Clean(s.Name)}}
 	}
-	return cell{{plain, clean(s.Name)}, {dim, " " + clean(s.String())}}
+	return cell{{plain, Clean(s.Name)}, {dim, " " + Clean(s.String())}}
 }
 
 // value returns a value in its unit: a timeout is whole seconds, with the same in hours
@@ -285,7 +285,7 @@ func value(t nf.Target, k nf.Key, v nf.Value) string {
 	case isNumber && n == 0 && k == nf.KeyMax && t.IsNode():
 		return "0 (unlimited)"
 	}
-	return clean(v.String())
+	return Clean(v.String())
 }
 
 // duration returns a number of seconds in the notation of the policies, which has no days:

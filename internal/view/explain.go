@@ -47,7 +47,7 @@ type paragraph struct{ label, text string }
 // explained writes a word and the paragraphs about it that have a text. Of paragraphs with
 // the same label the first shows it.
 func (p *page) explained(word string, list []paragraph) {
-	p.line(p.paint(bold, clean(word)))
+	p.line(p.paint(bold, Clean(word)))
 	p.line()
 	last := ""
 	for _, part := range list {

@@ -62,7 +62,7 @@ func (p *page) proseWidth() int {
 // hanging writes a label that takes indent columns, and beside it a text,
 // cleaned and wrapped.
 func (p *page) hanging(indent int, label, text string) {
-	for i, line := range wrap(clean(text), p.proseWidth()-indent) {
+	for i, line := range wrap(Clean(text), p.proseWidth()-indent) {
 		if i > 0 {
 			label = strings.Repeat(" ", indent-2)
 		}
@@ -78,14 +78,14 @@ const maxCommand = 50
 func (p *page) commands(lines [][2]string) {
 	wide := 0
 	for _, l := range lines {
-		if n := utf8.RuneCountInString(clean(l[0])); n <= maxCommand {
+		if n := utf8.RuneCountInString(Clean(l[0])); n <= maxCommand {
 			wide = max(wide, n)
 		}
 	}
 	for _, l := range lines {
-		line := "  " + p.paint(cyan, clean(l[0]))
+		line := "  " + p.paint(cyan, Clean(l[0]))
 		if l[1] != "" {
-			line += strings.Repeat(" ", max(wide-utf8.RuneCountInString(clean(l[0])), 0)+2) + p.paint(dim, l[1])
+			line += strings.Repeat(" ", max(wide-utf8.RuneCountInString(Clean(l[0])), 0)+2) + p.paint(dim, l[1])
 		}
 		p.line(line)
 	}
@@ -110,9 +110,9 @@ func wrap(text string, width int) []string {
 	return append(lines, line)
 }
 
-// clean escapes characters that a terminal would interpret instead of showing, and bytes
-// that are not UTF-8.
-func clean(s string) string {
+// Clean escapes characters that a terminal would interpret instead of showing, and bytes
+// that are not UTF-8. The result is one line.
+func Clean(s string) string {
 	var b strings.Builder
 	for len(s) > 0 {
 		r, size := utf8.DecodeRuneInString(s)

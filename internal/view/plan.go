@@ -23,6 +23,7 @@ func filledPlan(p nf.Plan) nf.Plan {
 type savedPlan struct {
 	nf.Plan
 	Policies []policyFile `json:"policies"`
+	Digest   string       `json:"digest,omitempty"`
 }
 
 type policyFile struct {
@@ -38,6 +39,12 @@ func SavedPlan(w io.Writer, p nf.Plan, files []spec.File) error {
 		doc.Policies = append(doc.Policies, policyFile{f.Name, string(f.Data)})
 	}
 	out, err := encodeJSON(doc)
+	if err == nil {
+		doc.Digest, err = spec.Digest(out)
+	}
+	if err == nil {
+		out, err = encodeJSON(doc)
+	}
 	if err != nil {
 		return err
 	}

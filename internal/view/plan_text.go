@@ -26,7 +26,7 @@ func (p *page) plan(doc nf.Plan) {
 	if len(doc.Changes) > 0 {
 		effect := "makes the changes"
 		if p.opt.Elsewhere {
-			effect += ", on " + clean(doc.Node)
+			effect += ", on " + Clean(doc.Node)
 		}
 		apply = [][2]string{{cmp.Or(p.opt.Apply, "nfsync apply"), effect}}
 	}
@@ -39,13 +39,13 @@ const stuckTitle = "Stuck: nothing is changed there until nfsync recover --accep
 func stuckEntry(c nf.StuckChange) entry {
 	e := entry{target: c.Target, cells: difference(outcomes[apply.Stuck], c.Target, c.Key, c.Layer, c.From, c.To)}
 	e.cells = append(e.cells, cell{{plain, "read " + value(c.Target, c.Key, c.Reads)}})
-	e.notes = []note{{dim, "why", c.Why}, {dim, "run", clean(c.Run)}}
+	e.notes = []note{{dim, "why", c.Why}, {dim, "run", Clean(c.Run)}}
 	return e
 }
 
 // title writes the first line: the kind of document, its node and its revision.
 func (p *page) title(what, node, revision string) {
-	p.line(p.paint(bold, what+clean(node)), p.atRevision(revision))
+	p.line(p.paint(bold, what+Clean(node)), p.atRevision(revision))
 }
 
 // atRevision returns the commit that the policies are of, or nothing.
@@ -53,7 +53,7 @@ func (p *page) atRevision(revision string) string {
 	if revision == "" {
 		return ""
 	}
-	return p.paint(dim, " at revision "+clean(revision))
+	return p.paint(dim, " at revision "+Clean(revision))
 }
 
 // heading starts a part of the page, with a title if there is one.
@@ -151,7 +151,7 @@ var untils = map[nf.Until]string{
 	nf.UntilRecovered:        "a person accepts the present state",
 }
 
-func until(u nf.Until) string { return cmp.Or(untils[u], clean(string(u))) }
+func until(u nf.Until) string { return cmp.Or(untils[u], Clean(string(u))) }
 
 func (p *page) warnings(list []nf.Warning) {
 	if len(list) == 0 {
@@ -160,11 +160,11 @@ func (p *page) warnings(list []nf.Warning) {
 	p.heading(yellow, "Warnings")
 	wide := 0
 	for _, w := range list {
-		wide = max(wide, len(clean(w.Code)))
+		wide = max(wide, len(Clean(w.Code)))
 	}
 	message := func(w nf.Warning) nf.Warning { return nf.Warning{Code: w.Code, Key: w.Key, Message: w.Message} }
 	for _, same := range foldAlike(list, message) {
-		label := "  " + p.paint(yellow, pad(clean(same[0].Code), wide))
+		label := "  " + p.paint(yellow, pad(Clean(same[0].Code), wide))
 		p.hanging(wide+4, label, warningText(same))
 	}
 }
@@ -207,10 +207,10 @@ func (p *page) planSummary(doc nf.Plan) {
 // inSync writes the summary for a node that is as it is asked to be.
 func (p *page) inSync(node, revision string, keys int, effect string) {
 	if keys == 0 {
-		p.line("Nothing is asked of node ", clean(node), ".")
+		p.line("Nothing is asked of node ", Clean(node), ".")
 		return
 	}
-	p.line("Node ", clean(node), " is ", p.paint(green, "in sync"), p.atRevision(revision), ": ",
+	p.line("Node ", Clean(node), " is ", p.paint(green, "in sync"), p.atRevision(revision), ": ",
 		count(keys, "key"), " as asked, ", effect, ".")
 }
 

@@ -47,7 +47,7 @@ func resultEntry(r apply.Result) entry {
 		mark = span{plain, "?"}
 	}
 	e := entry{target: r.Target, cells: difference(mark, r.Target, r.Key, r.Layer, r.From, r.To)}
-	e.cells = append(e.cells, cell{{mark.style, clean(string(r.Outcome))}}, origin(r.Source), marks(r.Change))
+	e.cells = append(e.cells, cell{{mark.style, Clean(string(r.Outcome))}}, origin(r.Source), marks(r.Change))
 	e.notes = []note{{red, "error", r.Error}, {dim, "why", r.Reason}}
 	return e
 }

@@ -7,7 +7,7 @@ func (p *page) report(r apply.Report) {
 		p.line("Nothing is left of earlier runs.")
 		return
 	}
-	p.line(p.paint(bold, "Left by run "+clean(r.Run)))
+	p.line(p.paint(bold, "Left by run "+Clean(r.Run)))
 	section(p, plain, "", r.Left, leftEntry)
 	p.line()
 	p.reportSummary(r)

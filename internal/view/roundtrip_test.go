@@ -52,8 +52,36 @@ func TestSavedPlanIsReadBack(t *testing.T) {
 	for _, d := range diagnostics {
 		t.Error(d)
 	}
-	if want := (spec.SavedPlan{ID: p.ID, Node: p.Node, Revision: p.Revision, Files: files}); !reflect.DeepEqual(got, want) {
-		t.Errorf("got %+v, want %+v", got, want)
+	if !reflect.DeepEqual(got.Files, files) || got.Edited || !got.Shows(p) {
+		t.Errorf("got %+v", got)
+	}
+	// Whatever of a plan's effect differs, the document does not show it; texts do not count.
+	for name, change := range map[string]func(p *nf.Plan){
+		"id":              func(p *nf.Plan) { p.ID = "sha256:0" },
+		"node":            func(p *nf.Plan) { p.Node = "hn-2" },
+		"revision":        func(p *nf.Plan) { p.Revision = "forged" },
+		"no changes":      func(p *nf.Plan) { p.Changes = nil },
+		"a value":         func(p *nf.Plan) { p.Changes[0].To = nf.Number(1) },
+		"a target":        func(p *nf.Plan) { p.Changes[0].Target = dns },
+		"one-way":         func(p *nf.Plan) { p.Changes[0].OneWay = !p.Changes[0].OneWay },
+		"order":           func(p *nf.Plan) { p.Changes[0], p.Changes[1] = p.Changes[1], p.Changes[0] },
+		"no refusals":     func(p *nf.Plan) { p.Refusals = []nf.Refusal{} },
+		"a code":          func(p *nf.Plan) { p.Refusals[0].Code = nf.InUse },
+		"a pending":       func(p *nf.Plan) { p.Pending[0].Until = nf.UntilNever },
+		"stuck":           func(p *nf.Plan) { p.Stuck = nil },
+		"summary":         func(p *nf.Plan) { p.Summary.InSync++ },
+		"a policy's line": func(p *nf.Plan) { p.Changes[0].Source.Line++ },
+	} {
+		other := richPlan()
+		change(&other)
+		if got.Shows(other) {
+			t.Errorf("another %s is shown", name)
+		}
+	}
+	texts := richPlan()
+	texts.Changes[0].Cause, texts.Refusals[0].Reason, texts.Refusals[0].Remedy, texts.Pending[0].Reason = nf.CauseDrift, "x", "y", "z"
+	if !got.Shows(texts) {
+		t.Error("a plan with other texts is not shown")
 	}
 }
 
@@ -202,7 +230,7 @@ func TestClean(t *testing.T) {
 		"\x7f\u0085\u009b": `\x7f\u{85}\u{9b}`, "\u202e\u2066\u200b\ufeff": `\u{202e}\u{2066}\u{200b}\u{feff}`,
 		"bad\xff\xc3": `bad\xff\xc3`, "\u00a0": `\u{a0}`, "\U000e0001": `\u{e0001}`,
 	} {
-		if got := clean(in); got != want {
+		if got := Clean(in); got != want {
 			t.Errorf("%q is shown as %s, want %s", in, got, want)
 		}
 	}

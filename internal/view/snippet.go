@@ -74,7 +74,7 @@ func charsOf(line string) []char {
 	for len(line) > 0 {
 		r, size := utf8.DecodeRuneInString(line)
 		c := char{line[:size], runeWidth(r)}
-		if escaped := clean(c.text); r != '\t' && escaped != c.text {
+		if escaped := Clean(c.text); r != '\t' && escaped != c.text {
 			c = char{escaped, utf8.RuneCountInString(escaped)}
 		}
 		chars, line = append(chars, c), line[size:]

@@ -19,10 +19,10 @@ func (p *page) version(b Build) {
 	var more []string
 	for _, s := range []string{b.Commit, b.Date, b.Go, b.Platform} {
 		if s != "" {
-			more = append(more, clean(s))
+			more = append(more, Clean(s))
 		}
 	}
-	line := "nfsync " + clean(b.Version)
+	line := "nfsync " + Clean(b.Version)
 	if more != nil {
 		line += p.paint(dim, " ("+strings.Join(more, ", ")+")")
 	}
