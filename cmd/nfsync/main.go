@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"nfsync.dev/nfsync/internal/apply"
@@ -21,8 +22,15 @@ import (
 // where it is not.
 var version string
 
+// softMemory is the memory, in bytes, above which garbage is collected early: a large
+// document must not take all of a small machine.
+const softMemory = 150 << 20
+
 func main() {
 	source.RunChild()
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(softMemory)
+	}
 	os.Exit(run(context.Background(), system{
 		args:    os.Args[1:],
 		stdin:   os.Stdin,

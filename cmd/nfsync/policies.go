@@ -76,12 +76,12 @@ func (a *app) writeInvalid(list []spec.Diagnostic) error {
 	return view.Validations.Write(a.stderr, view.FormatText, view.Validation{Diagnostics: sortDiagnostics(list)}, a.viewOptions(a.stderr))
 }
 
-// sortDiagnostics orders diagnostics by their place, each once.
+// sortDiagnostics orders diagnostics by their place, each once, and bounds them.
 func sortDiagnostics(list []spec.Diagnostic) []spec.Diagnostic {
 	slices.SortStableFunc(list, func(a, b spec.Diagnostic) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
-	return slices.Compact(list)
+	return spec.Limit(slices.Compact(list))
 }
 
 // maxDocument is the most that a snapshot or a saved plan may hold, in bytes:

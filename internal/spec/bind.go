@@ -244,26 +244,33 @@ func (b *binder) bound(path string, n *node) int64 {
 	return number
 }
 
-// unique reports the entries of a list whose texts under these keys are those of an
+// lines are the lines of the entries of a list, by what identifies them.
+type lines map[string]int32
+
+// uniqueAll reports the entries of a list whose texts under these keys are those of an
 // earlier entry.
-func (b *binder) unique(path string, list *node, keys ...string) {
+func (b *binder) uniqueAll(path string, list *node, keys ...string) {
 	if list == nil {
 		return
 	}
-	first := map[string]int32{}
+	seen := lines{}
 	for i := range list.items {
-		entry := &list.items[i]
-		var id []string
-		for _, key := range keys {
-			if value := entry.get(key); value != nil {
-				id = append(id, value.text)
-			}
-		}
-		name := strings.Join(id, "/")
-		if line, twice := first[name]; twice {
-			b.found.add(RuleDuplicateName, int(entry.line), int(entry.column), fmt.Sprintf("%s: %s is already defined at line %d", path, quote(name), line), "")
-			continue
-		}
-		first[name] = entry.line
+		b.unique(path, &list.items[i], seen, keys...)
 	}
+}
+
+// unique reports an entry whose texts under these keys were seen before.
+func (b *binder) unique(path string, entry *node, seen lines, keys ...string) {
+	var id []string
+	for _, key := range keys {
+		if value := entry.get(key); value != nil {
+			id = append(id, value.text)
+		}
+	}
+	name := strings.Join(id, "/")
+	if line, twice := seen[name]; twice {
+		b.found.add(RuleDuplicateName, int(entry.line), int(entry.column), fmt.Sprintf("%s: %s is already defined at line %d", path, quote(name), line), "")
+		return
+	}
+	seen[name] = entry.line
 }

@@ -18,7 +18,10 @@ type Diagnostic struct {
 	Message string `json:"message"`
 	Hint    string `json:"hint"`
 	Text    string `json:"-"` // the line of the file; empty where it is not to be shown
-	More    int    `json:"-"` // errors behind this one that are not listed
+	// More counts the errors behind this one that are not listed, and MoreFiles the other
+	// files that have them.
+	More      int `json:"-"`
+	MoreFiles int `json:"-"`
 }
 
 // AddText adds to each diagnostic the line of its file. It is not for files that may
@@ -29,14 +32,14 @@ func AddText(list []Diagnostic, files ...File) {
 	for _, f := range files {
 		byName[f.Name] = f.Data
 	}
-	lines := map[string][]string{}
+	var lines []string
 	for i := range list {
 		d := &list[i]
-		if _, split := lines[d.File]; !split {
-			lines[d.File] = strings.Split(string(bytes.TrimPrefix(byName[d.File], byteOrderMark)), "\n")
+		if i == 0 || d.File != list[i-1].File {
+			lines = strings.Split(string(bytes.TrimPrefix(byName[d.File], byteOrderMark)), "\n")
 		}
-		if d.Line >= 1 && d.Line <= len(lines[d.File]) {
-			d.Text = strings.TrimSuffix(lines[d.File][d.Line-1], "\r")
+		if d.Line >= 1 && d.Line <= len(lines) {
+			d.Text = strings.TrimSuffix(lines[d.Line-1], "\r")
 		}
 	}
 }
@@ -51,9 +54,31 @@ func compareDiagnostics(a, b Diagnostic) int {
 		cmp.Compare(a.Message, b.Message))
 }
 
-// maxDiagnostics is how many errors of one file are listed: a hostile file could hold
-// half a million.
+// maxDiagnostics is how many errors are listed: hostile files could hold millions.
 const maxDiagnostics = 100
+
+// Limit returns the first hundred of a sorted list, and one more that counts the rest.
+func Limit(list []Diagnostic) []Diagnostic {
+	if len(list) <= maxDiagnostics {
+		return list
+	}
+	last := list[maxDiagnostics]
+	last.More = -1
+	for i, d := range list[maxDiagnostics:] {
+		last.More += 1 + d.More
+		if i > 0 {
+			last.MoreFiles += d.MoreFiles
+			if d.File != list[maxDiagnostics+i-1].File {
+				last.MoreFiles++
+			}
+		}
+	}
+	if last.More > 0 {
+		last.Message = fmt.Sprintf("and %d more errors from here on", last.More+1)
+		last.Hint = "mend the errors above first"
+	}
+	return append(list[:maxDiagnostics:maxDiagnostics], last)
+}
 
 // diagnostics collects the errors of one file.
 type diagnostics struct {
@@ -93,12 +118,8 @@ func (d *diagnostics) sort() { slices.SortStableFunc(d.list, compareDiagnostics)
 // many more there are.
 func (d *diagnostics) sorted() []Diagnostic {
 	d.sort()
-	if len(d.list) <= maxDiagnostics {
-		return d.list
+	if d.more > 0 {
+		d.list[len(d.list)-1].More = d.more
 	}
-	last := d.list[maxDiagnostics]
-	last.More = d.count() - maxDiagnostics - 1
-	last.Message = fmt.Sprintf("and %d more errors from here on", last.More+1)
-	last.Hint = "mend the errors above first"
-	return append(d.list[:maxDiagnostics:maxDiagnostics], last)
+	return Limit(d.list)
 }

@@ -196,15 +196,19 @@ func TestSnapshotMissing(t *testing.T) {
 // many to be refused.
 func TestSnapshotLarge(t *testing.T) {
 	_, found := ParseSnapshot(File{Name: "s", Data: []byte(`{"x":[` + strings.Repeat("0,", maxValues+1) + `0]}`)})
-	if len(found) != 1 || found[0].Message != "the file holds more than 2097152 values" {
+	if len(found) != 1 || found[0].Message != "the file holds more than 2097152 values, or one part of it more than 200000" {
+		t.Errorf("got %v", found)
+	}
+	_, found = ParseSnapshot(File{Name: "s", Data: []byte(`{"containers":[` + strings.Repeat("0,", maxValues+1) + `0]}`)})
+	if len(found) != 1 || !strings.HasPrefix(found[0].Message, "the file holds more than") {
 		t.Errorf("got %v", found)
 	}
 	_, found = ParseSnapshot(File{Name: "s", Data: make([]byte, maxJSONDocument+1)})
 	if len(found) != 1 || found[0].Message != "the file is larger than 64 MiB" {
 		t.Errorf("got %v", found)
 	}
-	_, found = ParseSnapshot(File{Name: "s", Data: []byte(strings.Repeat("#\n", maxYAMLDocument/2+1))})
-	if len(found) != 1 || found[0].Message != "the file is larger than 16 MiB" {
+	_, found = ParseSnapshot(File{Name: "s", Data: []byte("x: [" + strings.Repeat("0,", maxYAMLNodes) + "0]\n")})
+	if len(found) != 1 || found[0].Message != "the file may hold more than 300000 values and keys" {
 		t.Errorf("got %v", found)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"gopkg.in/yaml.v3"
 
 	"nfsync.dev/nfsync/internal/openfile"
 )
@@ -55,7 +56,8 @@ func TestHostile(t *testing.T) {
 		{"1,000-deep mapping in block style", header + "spec:\n" + deepBlock(1000), `x:5:2: unknown key "a" in spec`, 2},
 		{"alias bomb", bomb(), `x:1:1: missing key "apiVersion" in the document`, maxDiagnostics + 1},
 		{"unknown keys", keys(100000), `x:5:2: unknown key "k0" in spec`, maxDiagnostics + 1},
-		{"the same key again and again", header + "spec: {" + strings.Repeat("a,", 500000) + "}", `x:4:8: unknown key "a" in spec`, maxDiagnostics + 1},
+		{"the same key again and again", header + "spec: {" + strings.Repeat("a,", 100000) + "}", `x:4:8: unknown key "a" in spec`, maxDiagnostics + 1},
+		{"more keys than memory is for", header + "spec: {" + strings.Repeat("a,", 500000) + "}", `x:1:1: the file may hold more than 300000 values and keys`, 1},
 		{"2 MiB", strings.Repeat("# a comment of sixteen bytes.. \n", 1<<16), "x:1:1: the file is larger than 1 MiB", 1},
 		{"a merge of a list as key", "[x]: 1\n<<: {a: 2}\n", "x:1:1: a key must be a text, not a list", 6},
 		{"comments", strings.Repeat("#\n", 500000) + "a", `x:500001:1: the document must be a mapping, not the text "a"`, 1},
@@ -229,5 +231,39 @@ func TestSwappedForAPipe(t *testing.T) {
 	w := walk{dir: dir, open: func(name string) (*os.File, error) { return openfile.In(root, name) }}
 	if err := w.file("a.yaml", 0); err == nil || !strings.Contains(err.Error(), "not a regular file but a pipe") {
 		t.Errorf("the error is %v", err)
+	}
+}
+
+// The bound on the nodes of a text is never below what yaml.v3 makes of it.
+func TestYAMLNodes(t *testing.T) {
+	for _, text := range []string{"a", "{a,b,c}", "{a: 1, b: [2, {c}]}", "- a\n- b\n-\n", "? a\n: b\n", "a:\n  b: c\n\n  # d: e\n  f: [g,\n h]\n", "a: |\n  b: c\n", "--- a\n--- b\n", "{\"a\":1,\"b\":2}", "[[],{},[{}]]", "- - - a\n", header + "spec: {conntrack: {max: 5}}\n"} {
+		var count func(n *yaml.Node) int
+		count = func(n *yaml.Node) int {
+			nodes := 1
+			for _, c := range n.Content {
+				nodes += count(c)
+			}
+			return nodes
+		}
+		nodes := 0
+		for _, document := range decodeYAML([]byte(text), &diagnostics{}) {
+			nodes += count(document)
+		}
+		if most := yamlNodes([]byte(text)); nodes == 0 || nodes > most {
+			t.Errorf("%q has %d nodes, and the bound is %d", text, nodes, most)
+		}
+	}
+}
+
+// Of many files with errors the first hundred errors are listed, and the others counted.
+func TestManyFiles(t *testing.T) {
+	var files []File
+	for i := range 3000 {
+		files = append(files, File{Name: fmt.Sprintf("p%04d.yaml", i), Data: []byte("a: b\nc: d\n")})
+	}
+	_, found := Parse(files)
+	last := found[len(found)-1]
+	if len(found) != maxDiagnostics+1 || last.More+1+maxDiagnostics != 3000*6 || last.MoreFiles != 3000-17 || !strings.Contains(last.Message, "and 17900 more errors") {
+		t.Errorf("%d diagnostics, the last %+v", len(found), last)
 	}
 }

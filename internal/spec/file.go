@@ -33,7 +33,7 @@ func ReadDir(path string) ([]File, []Diagnostic, error) {
 	}
 	slices.SortFunc(w.files, func(a, b File) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(w.diagnostics, compareDiagnostics)
-	return w.files, w.diagnostics, nil
+	return w.files, Limit(w.diagnostics), nil
 }
 
 // walk is a walk over the files of a directory, with the files and errors that it has

@@ -13,8 +13,9 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// Parse reads the policies of all files. The diagnostics are every error, in
-// the order of file, line and column; with one of them there are no policies.
+// Parse reads the policies of all files. The diagnostics are the first hundred errors, in
+// the order of file, line and column, and the number of the others; with one of them there
+// are no policies.
 func Parse(files []File) (Policies, []Diagnostic) {
 	files = slices.Clone(files)
 	slices.SortStableFunc(files, func(a, b File) int { return cmp.Compare(a.Name, b.Name) })
@@ -26,7 +27,7 @@ func Parse(files []File) (Policies, []Diagnostic) {
 		policies, found := parseFile(f)
 		reportSameNames(policies, names, found)
 		list = append(list, policies...)
-		all = append(all, found.sorted()...)
+		all = Limit(append(all, found.sorted()...))
 	}
 	if len(all) > 0 {
 		AddText(all, files...)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 
 	"nfsync.dev/nfsync/internal/nf"
 )
@@ -14,16 +15,37 @@ import (
 func ParseSnapshot(f File) (nf.Snapshot, []Diagnostic) {
 	var s nf.Snapshot
 	found := &diagnostics{file: f.Name}
-	if root := readDocument(f, found); root != nil && isSnapshot(root, found) {
-		b := &binder{found: found, fieldsOf: map[reflect.Type][]jsonField{}}
+	b := &binder{found: &diagnostics{file: f.Name}, fieldsOf: map[reflect.Type][]jsonField{}}
+	var containers []nf.Container
+	ids := lines{}
+	root := readDocument(f, entries{"containers", func(i int, entry *node) {
+		if c := b.container(i, entry, ids); b.found.count() == 0 {
+			containers = append(containers, c)
+		}
+	}}, found)
+	if root != nil && isSnapshot(root, found) {
 		b.bind("", root, reflect.ValueOf(&s).Elem())
+		s.Containers = containers
 		checkSnapshot(b, root, &s)
+		found = b.found
 	}
 	if found.count() > 0 {
 		return nf.Snapshot{}, found.sorted()
 	}
 	normalize(&s)
 	return s, nil
+}
+
+// container reads one container. ids are the lines of those before it.
+func (b *binder) container(i int, entry *node, ids lines) (c nf.Container) {
+	path := "containers[" + strconv.Itoa(i) + "]"
+	b.bind(path, entry, reflect.ValueOf(&c).Elem())
+	b.unique("containers", entry, ids, "runtime", "id")
+	b.uniqueAll(path+".facts", entry.get("facts"), "key")
+	if id := entry.get("id"); id != nil && id.kind == nodeText && id.text == "" {
+		b.wrong(RuleEmptyValue, id, path+".id", "the id of a container")
+	}
+	return c
 }
 
 // isSnapshot reports whether a document is a NodeSnapshot. Of another one that is the
@@ -49,20 +71,8 @@ func checkSnapshot(b *binder, root *node, s *nf.Snapshot) {
 	if name := root.get("node").get("name"); name != nil && s.Node.Name == "" && name.kind == nodeText {
 		b.wrong(RuleEmptyValue, name, "node.name", "the name of a node")
 	}
-	b.unique("modules.list", root.get("modules").get("list"), "name")
-	b.unique("host.facts", root.get("host").get("facts"), "key")
-	containers := root.get("containers")
-	b.unique("containers", containers, "runtime", "id")
-	if containers == nil {
-		return
-	}
-	for i := range containers.items {
-		c := &containers.items[i]
-		b.unique(fmt.Sprintf("containers[%d].facts", i), c.get("facts"), "key")
-		if id := c.get("id"); id != nil && id.kind == nodeText && id.text == "" {
-			b.wrong(RuleEmptyValue, id, fmt.Sprintf("containers[%d].id", i), "the id of a container")
-		}
-	}
+	b.uniqueAll("modules.list", root.get("modules").get("list"), "name")
+	b.uniqueAll("host.facts", root.get("host").get("facts"), "key")
 }
 
 // normalize brings a snapshot that a person may have edited into the order

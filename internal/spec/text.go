@@ -87,6 +87,15 @@ func (c *cursor) next() (r rune, size int) {
 	return r, size
 }
 
+// peek returns the byte that follows an offset and the white space and colon after it.
+func (c *cursor) peek(offset int) byte {
+	rest := bytes.TrimLeft(c.text[offset:], " \t\r\n:")
+	if len(rest) == 0 {
+		return 0
+	}
+	return rest[0]
+}
+
 // moveTo moves to an offset behind the present one.
 func (c *cursor) moveTo(offset int) {
 	for c.offset < min(offset, len(c.text)) {

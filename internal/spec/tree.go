@@ -63,27 +63,43 @@ func (n *node) String() string {
 	return "a mapping"
 }
 
-// The bounds of a snapshot. That of a node with a thousand containers takes about
-// 12 MiB. The nodes of yaml.v3 take some hundred bytes each, so that YAML has a lower
-// bound.
+// The bounds of a snapshot, so that reading any takes at most 200 MiB. As JSON that of a node
+// with ten thousand containers takes 45 MiB and has 1.5 million values. YAML has a lower
+// bound: see maxYAMLNodes.
 const (
 	maxJSONDocument = 64 << 20
-	maxYAMLDocument = 16 << 20
 	maxValues       = 2 << 20
+	maxTree         = 200_000 // values that are in memory at a time
+	maxShared       = 10_000  // texts
+	maxText         = 1 << 20 // bytes of one
 )
 
+// entries takes the entries of one list of a document, so that they need not be in memory
+// together.
+type entries struct {
+	of   string // the key of the list in the document
+	take func(i int, entry *node)
+}
+
 // readDocument reads the one document of a file, JSON or YAML. It is nil where
-// there is an error.
-func readDocument(f File, found *diagnostics) *node {
+// there is an error. The entries of each are passed on before the rest is returned, which
+// has the list without them.
+func readDocument(f File, each entries, found *diagnostics) *node {
 	text, ok := checkText(f.Data, maxJSONDocument, found)
 	if !ok {
 		return nil
 	}
 	var root *node
 	if first := bytes.TrimLeft(text, " \t\r\n"); len(first) > 0 && first[0] == '{' {
-		root = jsonTree(text, found)
+		root = jsonTree(text, each, found)
 	} else {
 		root = yamlTree(text, found)
+		if list := root.get(each.of); list != nil && list.kind == nodeList {
+			for i := range list.items {
+				each.take(i, &list.items[i])
+			}
+			list.items = nil
+		}
 	}
 	if found.count() > 0 {
 		return nil
@@ -92,10 +108,6 @@ func readDocument(f File, found *diagnostics) *node {
 }
 
 func yamlTree(text []byte, found *diagnostics) *node {
-	if len(text) > maxYAMLDocument {
-		found.add(RuleTooLarge, 1, 1, tooLarge(maxYAMLDocument), "write it as JSON, which may be larger")
-		return nil
-	}
 	documents := decodeYAML(text, found)
 	if found.count() > 0 {
 		return nil
@@ -136,20 +148,47 @@ func fromYAML(y *yaml.Node) node {
 var scalarKinds = map[string]nodeKind{"!!null": nodeNull, "!!bool": nodeBool, "!!int": nodeNumber, "!!float": nodeNumber}
 
 // jsonTree reads a JSON text with the places of its values, which encoding/json does not
-// report.
-func jsonTree(text []byte, found *diagnostics) *node {
+// report. The entries of each are passed on and are not in the tree.
+func jsonTree(text []byte, each entries, found *diagnostics) *node {
 	// encoding/json reports errors of syntax, so that the reader need not.
-	var whole json.RawMessage
-	if err := json.Unmarshal(text, &whole); err != nil {
+	if !json.Valid(text) {
+		var whole json.RawMessage
+		err := json.Unmarshal(text, &whole)
 		line, column := jsonPlace(text, err)
 		found.add(RuleSyntax, line, column, "not JSON: "+err.Error(), "")
 		return nil
 	}
+	if at := longText(text); at >= 0 {
+		c := newCursor(text)
+		c.moveTo(at)
+		found.add(RuleTooLarge, c.line, c.column, fmt.Sprintf("a text is longer than %d KiB", maxText>>10), "")
+		return nil
+	}
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.UseNumber()
-	r := jsonReader{decoder: decoder, chars: newCursor(text), found: found}
+	r := jsonReader{decoder: decoder, chars: newCursor(text), found: found, texts: map[string]string{}, each: each}
 	root := r.value(1)
 	return &root
+}
+
+// longText returns the offset of the first text of valid JSON that is longer than maxText; -1
+// if there is none. The decoder of encoding/json has a whole text in memory several times.
+func longText(text []byte) int {
+	start := -1 // of the text that goes on
+	for i := 0; i < len(text); i++ {
+		switch {
+		case start < 0 && text[i] == '"':
+			start = i
+		case start < 0:
+		case text[i] == '\\':
+			i++
+		case text[i] == '"':
+			start = -1
+		case i-start > maxText:
+			return start
+		}
+	}
+	return -1
 }
 
 // jsonPlace returns the place of an error of encoding/json: of the last byte that it read.
@@ -172,9 +211,12 @@ func jsonPlace(text []byte, err error) (line, column int) {
 type jsonReader struct {
 	decoder *json.Decoder
 	chars   cursor
-	values  int
+	values  int // so far
+	kept    int // of them, those that are in the tree
 	found   *diagnostics
 	failed  bool // the text holds more than is taken: the reader stops
+	each    entries
+	texts   map[string]string // that occurred before: most texts of a snapshot recur
 }
 
 // next returns the next token, and its place.
@@ -191,7 +233,8 @@ func (r *jsonReader) next() (token json.Token, line, column int32) {
 func (r *jsonReader) value(depth int) node {
 	token, line, column := r.next()
 	n := node{line: line, column: column}
-	if r.values++; r.values > maxValues || depth > maxNesting {
+	r.values, r.kept = r.values+1, r.kept+1
+	if r.values > maxValues || r.kept > maxTree || depth > maxNesting {
 		r.fail(n, depth)
 		return n
 	}
@@ -199,7 +242,7 @@ func (r *jsonReader) value(depth int) node {
 	case json.Delim:
 		r.collection(&n, token, depth)
 	case string:
-		n.kind, n.text = nodeText, token
+		n.kind, n.text = nodeText, r.shared(token)
 	case json.Number:
 		n.kind, n.text = nodeNumber, token.String()
 	case bool:
@@ -213,7 +256,7 @@ func (r *jsonReader) value(depth int) node {
 func (r *jsonReader) fail(n node, depth int) {
 	rule, message := RuleNesting, messageNesting
 	if depth <= maxNesting {
-		rule, message = RuleTooLarge, fmt.Sprintf("the file holds more than %d values", maxValues)
+		rule, message = RuleTooLarge, fmt.Sprintf("the file holds more than %d values, or one part of it more than %d", maxValues, maxTree)
 	}
 	r.found.add(rule, int(n.line), int(n.column), message, "")
 	r.failed = true
@@ -227,8 +270,9 @@ func (r *jsonReader) collection(n *node, open json.Delim, depth int) {
 	}
 	lines := map[string]int32{}
 	for !r.failed && r.decoder.More() {
-		if n.kind == nodeMapping {
-			r.key(n, lines)
+		if n.kind == nodeMapping && r.key(n, lines) == r.each.of && depth == 1 {
+			n.items = append(n.items, r.pass())
+			continue
 		}
 		n.items = append(n.items, r.value(depth+1))
 	}
@@ -237,13 +281,45 @@ func (r *jsonReader) collection(n *node, open json.Delim, depth int) {
 	}
 }
 
-// key reads a key of a mapping. Lines are those of the keys before it.
-func (r *jsonReader) key(n *node, lines map[string]int32) {
+// pass passes the entries of a list on, and returns the list without them. What is no list
+// is returned as it is.
+func (r *jsonReader) pass() node {
+	if n := r.chars.peek(int(r.decoder.InputOffset())); n != '[' {
+		return r.value(2)
+	}
+	_, line, column := r.next()
+	for i := 0; !r.failed && r.decoder.More(); i++ {
+		kept := r.kept
+		entry := r.value(3)
+		r.each.take(i, &entry)
+		r.kept = kept
+	}
+	if !r.failed {
+		r.next()
+	}
+	return node{kind: nodeList, line: line, column: column}
+}
+
+// shared returns a text, in the memory of an equal one before it.
+func (r *jsonReader) shared(text string) string {
+	if known, ok := r.texts[text]; ok {
+		return known
+	}
+	if len(r.texts) < maxShared {
+		r.texts[text] = text
+	}
+	return text
+}
+
+// key reads a key of a mapping and returns its name. Lines are those of the keys before it.
+func (r *jsonReader) key(n *node, lines map[string]int32) string {
 	token, line, column := r.next()
-	name, _ := token.(string)
+	text, _ := token.(string)
+	name := r.shared(text)
 	if first, twice := lines[name]; twice {
 		r.found.add(RuleDuplicateKey, int(line), int(column), fmt.Sprintf("duplicate key %s: already defined at line %d", quote(name), first), "")
 	}
 	lines[name] = line
 	n.keys = append(n.keys, label{name, line, column})
+	return name
 }

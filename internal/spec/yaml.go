@@ -14,12 +14,43 @@ import (
 // maxNesting is how deep mappings and lists may be nested.
 const maxNesting = 32
 
+// maxYAMLNodes bounds the values and keys of a text: each takes some 500 bytes in yaml.v3.
+const maxYAMLNodes = 300_000
+
+// yamlNodes returns how many values and keys a text can have at most. Each but the first
+// follows a new line or an indicator (YAML 1.2, section 5.3), and an entry of a flow mapping
+// may be a key alone, with a value that is not written.
+func yamlNodes(text []byte) int {
+	n := 1
+	for i, c := range text {
+		switch rest := text[i+1:]; c {
+		case ',', '{':
+			n += 2
+		case ':', '[':
+			n++
+		case '\n':
+			if line := bytes.TrimLeft(rest, " "); len(line) > 0 && line[0] != '#' && line[0] != '\n' {
+				n++
+			}
+		case '-', '?': // an indicator only before white space
+			if len(rest) > 0 && bytes.IndexByte([]byte(" \t\r"), rest[0]) >= 0 {
+				n++
+			}
+		}
+	}
+	return n
+}
+
 // decodeYAML returns the documents of a text that checkText has accepted, up to the first
 // error of syntax. Documents that hold only comments are skipped.
 //
 // yaml.v3 decodes to nodes only. Decoding into Go values would be quadratic in the keys of
 // a mapping, follow aliases, and accept 1e3 or 0777 as numbers.
 func decodeYAML(text []byte, found *diagnostics) []*yaml.Node {
+	if yamlNodes(text) > maxYAMLNodes {
+		found.add(RuleTooLarge, 1, 1, fmt.Sprintf("the file may hold more than %d values and keys", maxYAMLNodes), "split it; a snapshot may be larger as JSON")
+		return nil
+	}
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	var documents []*yaml.Node
 	for {

@@ -9,13 +9,14 @@ const snippetIndent = "    "
 // the end a total.
 func (p *page) validation(doc Validation) {
 	files := map[string]bool{}
-	var errors, conflicts int
+	var errors, conflicts, moreFiles int
 	for _, d := range doc.Diagnostics {
 		files[d.File] = true
 		if d.Rule == spec.RuleConflict {
 			conflicts++
 		} else {
 			errors += 1 + d.More
+			moreFiles += d.MoreFiles
 		}
 		p.line(p.paint(bold, Clean(d.String())))
 		if d.Text != "" {
@@ -29,7 +30,7 @@ func (p *page) validation(doc Validation) {
 	}
 	switch {
 	case errors > 0:
-		p.line(count(errors, "error"), " in ", count(len(files), "file"), ".")
+		p.line(count(errors, "error"), " in ", count(len(files)+moreFiles, "file"), ".")
 	case conflicts > 0:
 		p.line(count(conflicts, "conflict"), " in ", count(len(files), "file"), "; ", countPolicies(doc.Policies), ", all valid.")
 	case doc.Policies == 0:
