@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/rsa"
 	"encoding/base64"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"slices"
@@ -13,8 +12,6 @@ import (
 
 	"github.com/hiddeco/sshsig"
 	"golang.org/x/crypto/ssh"
-
-	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
 // allowedSigners holds the trusted SSH keys: see ALLOWED SIGNERS in ssh-keygen(1).
@@ -258,7 +255,7 @@ const gitNamespace = "git"
 // check returns who made a signature, or why it is not accepted. As with git, a key must be
 // valid at the committer's date. Unlike with git, the committer's e-mail address must match
 // the principals of the key.
-func (s allowedSigners) check(message []byte, armored string, committer object.Signature) (signer string, err error) {
+func (s allowedSigners) check(message []byte, armored string, committer identity) (signer string, err error) {
 	signature, err := readSSHSignature(armored)
 	if err != nil {
 		return "", fmt.Errorf("its SSH signature cannot be read: %s; %s", clean(err.Error()), remedyTrustedKey)
@@ -281,22 +278,28 @@ func (s allowedSigners) check(message []byte, armored string, committer object.S
 	for _, line := range lines {
 		why := line.refusal(committer)
 		if why == "" {
-			return fmt.Sprintf("%s of %s", by, clean(committer.Email)), nil
+			return fmt.Sprintf("%s of %s", by, clean(committer.email)), nil
 		}
 		refusals = append(refusals, why)
 	}
 	return "", fmt.Errorf("it is signed with %s, %s", by, strings.Join(refusals, "; "))
 }
 
+// readSSHSignature reads an armored signature and nothing else.
 func readSSHSignature(armored string) (*sshsig.Signature, error) {
-	block, rest := pem.Decode([]byte(armored))
-	switch {
-	case block == nil || block.Type != sshsig.PEMType:
-		return nil, errors.New("not an armored block")
-	case len(bytes.TrimSpace(rest)) > 0:
-		return nil, errors.New("text follows it")
+	content, err := dearmorSSH(armored)
+	if err != nil {
+		return nil, err
 	}
-	return sshsig.ParseSignature(block.Bytes)
+	s, err := sshsig.ParseSignature(content)
+	if err != nil {
+		return nil, err
+	}
+	securityKey := strings.HasPrefix(s.PublicKey.Type(), "sk-") // its signatures end in flags and a counter
+	if !bytes.Equal(s.Marshal(), content) || !securityKey && len(s.Signature.Rest) > 0 {
+		return nil, errors.New("it is not as ssh-keygen writes it")
+	}
+	return s, nil
 }
 
 // linesWith returns the lines that list a key.
@@ -340,11 +343,11 @@ func rsaBits(key ssh.PublicKey) int {
 }
 
 // refusal returns why the line does not allow its key for a commit, or "".
-func (s allowedSigner) refusal(committer object.Signature) string {
-	at := committer.When
+func (s allowedSigner) refusal(committer identity) string {
+	at := committer.when
 	switch {
-	case !matchList(s.principals, committer.Email):
-		return fmt.Sprintf("which %s allows for %q, not for the committer, %q; set user.email and commit again, or add the address there", s.place, clean(s.principals), clean(committer.Email))
+	case !matchList(s.principals, committer.email):
+		return fmt.Sprintf("which %s allows for %q, not for the committer, %q; set user.email and commit again, or add the address there", s.place, clean(s.principals), clean(committer.email))
 	case s.namespaces != nil && !matchList(*s.namespaces, gitNamespace):
 		return fmt.Sprintf("which %s allows for namespaces %q, not for git; add git there, or %s", s.place, clean(*s.namespaces), remedyTrustedKey)
 	case !s.after.IsZero() && at.Before(s.after):

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
 func TestSSHSignatures(t *testing.T) {
@@ -59,7 +57,7 @@ func TestSSHSignatures(t *testing.T) {
 	t.Run("unsigned", func(t *testing.T) {
 		v := list("alice@example.com " + alice)
 		refused(t, v, now, plain, only(plain), "not signed")
-		refused(t, v, now, plain, []*object.Commit{good, plain}, "not signed", "each commit since")
+		refused(t, v, now, plain, []*commit{good, plain}, "not signed", "each commit since")
 	})
 	t.Run("key in no list", func(t *testing.T) {
 		stranger := s.sshKey("stranger", "-t", "ed25519")
@@ -172,7 +170,7 @@ func TestSSHSignatures(t *testing.T) {
 }
 
 // sshSigned returns an unsigned commit with a signature made by ssh-keygen.
-func (s *signing) sshSigned(c *object.Commit, namespace, key string) *object.Commit {
+func (s *signing) sshSigned(c *commit, namespace, key string) *commit {
 	s.t.Helper()
 	file := s.write("signed", s.commitText(c))
 	os.Remove(file + ".sig")
@@ -180,9 +178,9 @@ func (s *signing) sshSigned(c *object.Commit, namespace, key string) *object.Com
 	return s.rewrite(c, withSignature(string(readFile(s.t, file+".sig"))))
 }
 
-func (s *signing) gitAccepts(c *object.Commit, list string) bool {
+func (s *signing) gitAccepts(c *commit, list string) bool {
 	s.t.Helper()
-	out := s.run("sh", "-c", fmt.Sprintf("git -C %s -c gpg.ssh.allowedSignersFile=%s verify-commit %s 2>/dev/null && echo good || echo bad", s.repo, list, c.Hash))
+	out := s.run("sh", "-c", fmt.Sprintf("git -C %s -c gpg.ssh.allowedSignersFile=%s verify-commit %s 2>/dev/null && echo good || echo bad", s.repo, list, c.hash))
 	return strings.TrimSpace(out) == "good"
 }
 

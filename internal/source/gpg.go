@@ -10,17 +10,16 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ProtonMail/go-crypto/openpgp"
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
 	pgperrors "github.com/ProtonMail/go-crypto/openpgp/errors"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 )
 
-// pgpKeys holds the trusted OpenPGP keys. All copies of a key are merged into one, with all
-// its revocations.
+// pgpKeys holds the trusted OpenPGP keys. All copies of a key are merged into one, with the
+// statements of all.
 type pgpKeys struct {
 	files []string
-	list  []*openpgp.Entity
+	list  []*keyBlock
 	// unusable maps the fingerprints of keys to the reason why a copy of them cannot be
 	// read. That copy may revoke the key.
 	unusable map[string]string
@@ -51,48 +50,14 @@ func readKeyrings(files []string) (keys pgpKeys, warnings []string, err error) {
 	return keys, warnings, nil
 }
 
-func (k *pgpKeys) add(key *openpgp.Entity) {
+func (k *pgpKeys) add(key *keyBlock) {
 	for _, known := range k.list {
-		if bytes.Equal(known.PrimaryKey.Fingerprint, key.PrimaryKey.Fingerprint) {
-			mergeKey(known, key)
+		if bytes.Equal(known.primary.Fingerprint, key.primary.Fingerprint) {
+			known.merge(key)
 			return
 		}
 	}
 	k.list = append(k.list, key)
-}
-
-// mergeKey merges another copy into a key: the revocations of both, and the newer of each
-// two self-signatures, which hold the expiry.
-func mergeKey(key, other *openpgp.Entity) {
-	key.Revocations = append(key.Revocations, other.Revocations...)
-	key.SelfSignature = newer(key.SelfSignature, other.SelfSignature)
-	for name, identity := range other.Identities {
-		known := key.Identities[name]
-		if known == nil {
-			key.Identities[name] = identity
-			continue
-		}
-		known.Revocations = append(known.Revocations, identity.Revocations...)
-		known.SelfSignature = newer(known.SelfSignature, identity.SelfSignature)
-	}
-	for _, subkey := range other.Subkeys {
-		i := slices.IndexFunc(key.Subkeys, func(known openpgp.Subkey) bool {
-			return bytes.Equal(known.PublicKey.Fingerprint, subkey.PublicKey.Fingerprint)
-		})
-		if i < 0 {
-			key.Subkeys = append(key.Subkeys, subkey)
-			continue
-		}
-		key.Subkeys[i].Revocations = append(key.Subkeys[i].Revocations, subkey.Revocations...)
-		key.Subkeys[i].Sig = newer(key.Subkeys[i].Sig, subkey.Sig)
-	}
-}
-
-func newer(a, b *packet.Signature) *packet.Signature {
-	if a == nil || b != nil && b.CreationTime.After(a.CreationTime) {
-		return b
-	}
-	return a
 }
 
 const remedyExport = "export it again with gpg --export --armor KEY"
@@ -105,7 +70,7 @@ func (s skippedKey) String() string {
 }
 
 // parseKeyring reads the keys of one file.
-func parseKeyring(data []byte) (keys []*openpgp.Entity, skipped []skippedKey, err error) {
+func parseKeyring(data []byte) (keys []*keyBlock, skipped []skippedKey, err error) {
 	defer func() { // the library may panic on a damaged file
 		if r := recover(); r != nil {
 			keys, skipped, err = nil, nil, fmt.Errorf("it is damaged: %s; %s", clean(fmt.Sprint(r)), remedyExport)
@@ -114,19 +79,19 @@ func parseKeyring(data []byte) (keys []*openpgp.Entity, skipped []skippedKey, er
 	if len(data) > 12 && string(data[8:12]) == "KBXf" {
 		return nil, nil, errors.New("it is a keybox, an internal file of gpg; " + remedyExport)
 	}
-	blocks, err := dearmor(data)
+	blocks, err := dearmorKeys(data)
 	if err != nil {
 		return nil, nil, fmt.Errorf("it is damaged: %s; %s", clean(err.Error()), remedyExport)
 	}
 	for _, block := range blocks {
 		list, more, err := readKeys(block)
+		if errors.Is(err, errPrivateKey) {
+			return nil, nil, err
+		}
 		if err != nil {
 			return nil, nil, fmt.Errorf("it is damaged: %s; %s", clean(err.Error()), remedyExport)
 		}
 		keys, skipped = append(keys, list...), append(skipped, more...)
-	}
-	if slices.ContainsFunc(keys, func(key *openpgp.Entity) bool { return key.PrivateKey != nil }) {
-		return nil, nil, errors.New("it holds a private key, which nfsync never needs; export the public one with gpg --export --armor KEY")
 	}
 	switch {
 	case len(keys) > 0:
@@ -137,9 +102,15 @@ func parseKeyring(data []byte) (keys []*openpgp.Entity, skipped []skippedKey, er
 	return nil, nil, errors.New("it holds no key; " + remedyExport)
 }
 
-// dearmor returns the contents of the armored blocks of a file, or the file itself if it is
+// The types of armored blocks that hold keys (RFC 9580, section 6.2.1).
+const (
+	publicKeyType  = "PGP PUBLIC KEY BLOCK"
+	privateKeyType = "PGP PRIVATE KEY BLOCK"
+)
+
+// dearmorKeys returns the contents of the armored blocks of a file, or the file itself if it is
 // binary.
-func dearmor(data []byte) (blocks [][]byte, err error) {
+func dearmorKeys(data []byte) (blocks [][]byte, err error) {
 	const begin, end = "-----BEGIN PGP ", "-----END PGP "
 	text := data
 	if !bytes.HasPrefix(text, []byte(begin)) {
@@ -169,8 +140,8 @@ func dearmor(data []byte) (blocks [][]byte, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("a block cannot be read: %w", err)
 		}
-		if block.Type != openpgp.PublicKeyType && block.Type != openpgp.PrivateKeyType {
-			return nil, fmt.Errorf("it holds a %s, not a %s", clean(block.Type), openpgp.PublicKeyType)
+		if block.Type != publicKeyType && block.Type != privateKeyType {
+			return nil, fmt.Errorf("it holds a %s, not a %s", clean(block.Type), publicKeyType)
 		}
 		content, err := io.ReadAll(block.Body)
 		if err != nil {
@@ -183,7 +154,7 @@ func dearmor(data []byte) (blocks [][]byte, err error) {
 
 // readKeys reads all keys, and skips those that are malformed or of a kind that the library
 // does not support.
-func readKeys(data []byte) (keys []*openpgp.Entity, skipped []skippedKey, err error) {
+func readKeys(data []byte) (keys []*keyBlock, skipped []skippedKey, err error) {
 	packets := packet.NewReader(bytes.NewReader(data))
 	for {
 		fingerprint, err := nextKey(packets)
@@ -193,7 +164,7 @@ func readKeys(data []byte) (keys []*openpgp.Entity, skipped []skippedKey, err er
 		if err != nil {
 			return nil, nil, err
 		}
-		key, err := openpgp.ReadEntity(packets)
+		key, err := readKeyBlock(packets)
 		switch {
 		case err == nil:
 			keys = append(keys, key)
@@ -212,6 +183,8 @@ func isKeyError(err error) bool {
 	return malformed || unsupported
 }
 
+var errPrivateKey = errors.New("it holds a private key, which nfsync never needs; export the public one with gpg --export --armor KEY")
+
 // nextKey skips to the next primary key and returns its fingerprint.
 func nextKey(packets *packet.Reader) (fingerprint string, err error) {
 	for {
@@ -219,11 +192,10 @@ func nextKey(packets *packet.Reader) (fingerprint string, err error) {
 		if err != nil && !isKeyError(err) {
 			return "", err
 		}
-		key, isPublic := p.(*packet.PublicKey)
-		if private, ok := p.(*packet.PrivateKey); ok {
-			key, isPublic = &private.PublicKey, true
+		if _, ok := p.(*packet.PrivateKey); ok {
+			return "", errPrivateKey
 		}
-		if isPublic && !key.IsSubkey {
+		if key, ok := p.(*packet.PublicKey); ok && !key.IsSubkey {
 			packets.Unread(p)
 			return fmt.Sprintf("%X", key.Fingerprint), nil
 		}
@@ -242,10 +214,10 @@ func (k pgpKeys) check(message []byte, armored string, now time.Time) (signer st
 	if !ok {
 		return "", k.unknownKeyError(signature)
 	}
-	if err := key.verify(message, signature); err != nil {
+	if err := signature.verify(message, key.PublicKey); err != nil {
 		return "", fmt.Errorf("its signature by %s is wrong: the commit is not what was signed; do not use it, and ask who pushed it", key)
 	}
-	if why, ok := k.unusable[fmt.Sprintf("%X", key.owner.PrimaryKey.Fingerprint)]; ok {
+	if why, ok := k.unusable[fmt.Sprintf("%X", key.owner.primary.Fingerprint)]; ok {
 		return "", fmt.Errorf("it is signed with %s, and %s; %s", key, why, remedyExport)
 	}
 	if why := key.refusal(signature, now); why != "" {
@@ -257,7 +229,7 @@ func (k pgpKeys) check(message []byte, armored string, now time.Time) (signer st
 // clockSkew is the time by which the clock of a node may be behind that of a signer.
 const clockSkew = 5 * time.Minute
 
-func (k pgpKeys) unknownKeyError(signature *packet.Signature) error {
+func (k pgpKeys) unknownKeyError(signature pgpSignature) error {
 	id := fmt.Sprintf("%016X", *signature.IssuerKeyId)
 	if len(signature.IssuerFingerprint) > 0 {
 		id = fmt.Sprintf("%X", signature.IssuerFingerprint)
@@ -269,50 +241,22 @@ func (k pgpKeys) unknownKeyError(signature *packet.Signature) error {
 		id, strings.Join(k.files, ", "), id)
 }
 
-// readSignature reads an armored block that holds one signature and nothing else.
-func readSignature(armored string) (*packet.Signature, error) {
-	block, err := armor.Decode(strings.NewReader(armored))
-	if err != nil {
-		return nil, fmt.Errorf("not an armored block: %w", err)
-	}
-	packets := packet.NewReader(block.Body)
-	p, err := packets.Next()
-	if err != nil {
-		return nil, err
-	}
-	signature, ok := p.(*packet.Signature)
-	switch {
-	case !ok:
-		return nil, errors.New("not a signature")
-	case signature.IssuerKeyId == nil:
-		return nil, errors.New("it does not say which key made it")
-	case signature.SigType != packet.SigTypeBinary:
-		return nil, errors.New("it is not a signature of a document")
-	}
-	if _, err := packets.Next(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("more than one signature, or other data follows it")
-	}
-	return signature, nil
-}
-
 // pgpKey is one key that can sign: a primary key, or a subkey of it.
 type pgpKey struct {
 	*packet.PublicKey
-	owner       *openpgp.Entity
-	selfSig     *packet.Signature // with the key's use and expiry
-	revocations []*packet.Signature
+	owner  *keyBlock
+	subkey *subkey // nil for the primary key
 }
 
 // find returns the key that a signature names.
-func (k pgpKeys) find(signature *packet.Signature) (pgpKey, bool) {
+func (k pgpKeys) find(signature pgpSignature) (pgpKey, bool) {
 	for _, owner := range k.list {
-		if signature.CheckKeyIdOrFingerprint(owner.PrimaryKey) {
-			selfSig, _ := owner.PrimarySelfSignature()
-			return pgpKey{owner.PrimaryKey, owner, selfSig, nil}, true
+		if signature.names(owner.primary) {
+			return pgpKey{owner.primary, owner, nil}, true
 		}
-		for _, subkey := range owner.Subkeys {
-			if signature.CheckKeyIdOrFingerprint(subkey.PublicKey) {
-				return pgpKey{subkey.PublicKey, owner, subkey.Sig, subkey.Revocations}, true
+		for _, s := range owner.subkeys {
+			if signature.names(s.PublicKey) {
+				return pgpKey{s.PublicKey, owner, s}, true
 			}
 		}
 	}
@@ -321,80 +265,62 @@ func (k pgpKeys) find(signature *packet.Signature) (pgpKey, bool) {
 
 // String returns the fingerprint and the owner of the key.
 func (k pgpKey) String() string {
-	name := ""
-	if identity := k.owner.PrimaryIdentity(); identity != nil {
-		name = " of " + clean(identity.Name)
-	}
-	return fmt.Sprintf("OpenPGP key %X%s", k.Fingerprint, name)
-}
-
-func (k pgpKey) verify(message []byte, signature *packet.Signature) error {
-	hash, err := signature.PrepareVerify()
-	if err != nil {
-		return err
-	}
-	if _, err := hash.Write(message); err != nil {
-		return err
-	}
-	return k.VerifySignature(hash, signature)
+	return fmt.Sprintf("OpenPGP key %X of %s", k.Fingerprint, clean(k.owner.name()))
 }
 
 // refusal returns why a signature by the key is not accepted at a time, or "".
-func (k pgpKey) refusal(signature *packet.Signature, now time.Time) string {
-	primary, _ := k.owner.PrimarySelfSignature()
-	if primary == nil || k.selfSig == nil {
-		return "which has no self-signature; " + remedyExport
-	}
-	if why := weakness(k.PublicKey, signature); why != "" {
+func (k pgpKey) refusal(signature pgpSignature, now time.Time) string {
+	if why := weakness(k.PublicKey, signature.Signature); why != "" {
 		return why
 	}
 	if why := k.revoked(); why != "" {
 		return why
 	}
 	at := now
-	for _, made := range []time.Time{signature.CreationTime, primary.CreationTime, k.selfSig.CreationTime} {
+	if signature.CreationTime.After(at) { // by at most clockSkew
+		at = signature.CreationTime
+	}
+	primary := k.owner.state(at)
+	own := primary
+	if k.subkey != nil {
+		own = k.subkey.state(at)
+	}
+	for _, made := range slices.Concat([]time.Time{signature.CreationTime}, primary.made, own.made) {
 		if made.After(now.Add(clockSkew)) {
 			return fmt.Sprintf("with a date in the future, %s: this node's clock says %s; correct the clock that is wrong", formatTime(made), formatTime(now))
-		}
-		if made.After(at) {
-			at = made
 		}
 	}
 	const extend = "extend it and export it again, or " + remedyTrustedKey
 	switch {
+	case len(primary.made) == 0 || len(own.made) == 0:
+		return "which has no self-signature that is valid now; " + remedyExport
 	case signature.CreationTime.Before(k.CreationTime):
 		return "before that key was made; " + remedyTrustedKey
-	case !k.selfSig.FlagsValid || !k.selfSig.FlagSign:
+	case !own.signs:
 		return "which is not meant for signing; " + remedyTrustedKey
-	case k.owner.PrimaryKey.KeyExpired(primary, at), primary.SigExpired(at):
-		return fmt.Sprintf("which has expired%s; %s", expiry(k.owner.PrimaryKey, primary), extend)
-	case k.KeyExpired(k.selfSig, at), k.selfSig.SigExpired(at):
-		return fmt.Sprintf("which has expired%s; %s", expiry(k.PublicKey, k.selfSig), extend)
+	case primary.expired(at):
+		return fmt.Sprintf("which has expired at %s; %s", formatTime(primary.expires), extend)
+	case own.expired(at):
+		return fmt.Sprintf("which has expired at %s; %s", formatTime(own.expires), extend)
 	case signature.SigExpired(at):
 		return "and that signature has expired; " + remedySign
-	case slices.ContainsFunc(signature.Notations, func(n *packet.Notation) bool { return n.IsCritical }):
-		return "under a condition that nfsync does not know (a critical notation); " + remedyTrustedKey
+	}
+	if condition := signature.condition(); condition != "" {
+		return fmt.Sprintf("under a condition that nfsync does not know (%s); %s", condition, remedyTrustedKey)
 	}
 	return ""
-}
-
-// expiry returns when a key expired, or "" if not the key but its self-signature did.
-func expiry(key *packet.PublicKey, selfSig *packet.Signature) string {
-	if selfSig.KeyLifetimeSecs == nil || *selfSig.KeyLifetimeSecs == 0 {
-		return ""
-	}
-	return " at " + formatTime(key.CreationTime.Add(time.Duration(*selfSig.KeyLifetimeSecs)*time.Second))
 }
 
 func formatTime(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // revoked returns why the key is refused if it, its primary key or every name of its owner
 // is revoked, or "". The time and the reason of the revocation do not matter: whoever has
-// the key can date a signature before it.
+// the key can date a signature before it. gpg accepts a key without a valid name; nfsync
+// does not, because its owner has withdrawn it from all of them.
 func (k pgpKey) revoked() string {
-	revocations := slices.Concat(k.owner.Revocations, k.revocations)
-	if identity := k.owner.PrimaryIdentity(); identity != nil { // one that is not revoked, if there is any
-		revocations = append(revocations, identity.Revocations...)
+	revocations := slices.Concat(k.owner.revocations, k.owner.revokedNames())
+	if k.subkey != nil {
+		revocations = append(revocations, k.subkey.revocations...)
 	}
 	if len(revocations) == 0 {
 		return ""

@@ -6,7 +6,6 @@ import (
 	"math"
 
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
 // errShallow is the error for a stored history that is too short to answer a question.
@@ -60,7 +59,7 @@ func (h *history) descends(tip, last plumbing.Hash) (bool, error) {
 
 // since returns tip, and its ancestors that are neither last nor ancestors of last. last
 // must be an ancestor of tip.
-func (h *history) since(tip, last plumbing.Hash) ([]*object.Commit, error) {
+func (h *history) since(tip, last plumbing.Hash) ([]*commit, error) {
 	var list []plumbing.Hash
 	err := h.withEnoughHistory(func() (err error) {
 		list, err = h.storedSince(tip, last)
@@ -69,7 +68,7 @@ func (h *history) since(tip, last plumbing.Hash) ([]*object.Commit, error) {
 	if err != nil {
 		return nil, err
 	}
-	commits := make([]*object.Commit, 0, len(list))
+	commits := make([]*commit, 0, len(list))
 	for _, hash := range list {
 		c, err := h.objects.commit(hash)
 		if err != nil {
@@ -97,7 +96,7 @@ func (h *history) storedSince(tip, last plumbing.Hash) ([]plumbing.Hash, error) 
 			continue
 		}
 		list = append(list, c)
-		if commit, err := h.objects.commit(c); err == nil && commit.NumParents() == 0 {
+		if commit, err := h.objects.commit(c); err == nil && len(commit.parents) == 0 {
 			root = true
 		}
 		if len(list) > maxNewCommits {
@@ -135,7 +134,7 @@ func (h *history) reach(from plumbing.Hash, stop func(plumbing.Hash) bool) (seen
 		if err != nil {
 			return nil, false, err
 		}
-		for _, p := range c.ParentHashes {
+		for _, p := range c.parents {
 			if !seen[p] {
 				seen[p] = true
 				queue = append(queue, p)

@@ -7,7 +7,6 @@ import (
 	"github.com/go-git/go-billy/v5"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/cache"
-	"github.com/go-git/go-git/v5/plumbing/object"
 	"github.com/go-git/go-git/v5/storage/filesystem"
 )
 
@@ -61,9 +60,9 @@ func (e *sizeError) Error() string {
 	return fmt.Sprintf("the %s %s has %d bytes; nfsync reads at most %d", e.kind, e.hash, e.size, e.most)
 }
 
-// load reads an object into memory. The error is a *sizeError if it is larger than most, and
+// load returns the content of an object. The error is a *sizeError if it is larger than most, and
 // a *damageError if it is missing or does not match its hash or kind.
-func (o *objects) load(t plumbing.ObjectType, h plumbing.Hash, most int64) (*plumbing.MemoryObject, error) {
+func (o *objects) load(t plumbing.ObjectType, h plumbing.Hash, most int64) ([]byte, error) {
 	stored, err := o.s.EncodedObject(plumbing.AnyObject, h)
 	if err != nil {
 		return nil, &damageError{fmt.Errorf("%s %s: %w", t, h, err)}
@@ -71,69 +70,57 @@ func (o *objects) load(t plumbing.ObjectType, h plumbing.Hash, most int64) (*plu
 	if stored.Type() == t && stored.Size() > most {
 		return nil, &sizeError{t, h, stored.Size(), most}
 	}
-	m, err := readObject(stored, most)
-	if err == nil && m.Hash() != h {
-		err = fmt.Errorf("its content hashes to %s", m.Hash())
+	content, err := readObject(stored, most)
+	if hash := plumbing.ComputeHash(stored.Type(), content); err == nil && hash != h {
+		err = fmt.Errorf("its content hashes to %s", hash)
 	}
-	if err == nil && m.Type() != t {
-		err = fmt.Errorf("it is a %s", m.Type())
+	if err == nil && stored.Type() != t {
+		err = fmt.Errorf("it is a %s", stored.Type())
 	}
 	if err != nil {
 		return nil, &damageError{fmt.Errorf("%s %s: %w", t, h, err)}
 	}
-	return m, nil
+	return content, nil
 }
 
-func readObject(stored plumbing.EncodedObject, most int64) (*plumbing.MemoryObject, error) {
+func readObject(stored plumbing.EncodedObject, most int64) ([]byte, error) {
 	r, err := stored.Reader()
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = r.Close() }()
-	b, err := io.ReadAll(io.LimitReader(r, most+1))
-	if err != nil {
-		return nil, err
-	}
-	m := &plumbing.MemoryObject{}
-	m.SetType(stored.Type())
-	_, err = m.Write(b)
-	return m, err
+	return io.ReadAll(io.LimitReader(r, most+1))
 }
 
-func (o *objects) commit(h plumbing.Hash) (*object.Commit, error) {
-	m, err := o.load(plumbing.CommitObject, h, maxCommit)
+// commit reads a commit. The error is a *VerifyError if it breaks a rule of git's format:
+// its parents and its signature cannot be trusted then.
+func (o *objects) commit(h plumbing.Hash) (*commit, error) {
+	raw, err := o.load(plumbing.CommitObject, h, maxCommit)
 	if err != nil {
 		return nil, err
 	}
-	c, err := object.DecodeCommit(o.s, m)
+	c, err := parseCommit(h, string(raw))
 	if err != nil {
-		return nil, fmt.Errorf("commit %s cannot be read: %w", h, err)
+		return nil, &VerifyError{Commit: h.String(), Why: "it is malformed: " + err.Error()}
 	}
 	return c, nil
 }
 
-func (o *objects) tree(h plumbing.Hash) (*object.Tree, error) {
-	m, err := o.load(plumbing.TreeObject, h, maxTree)
+// tree reads a tree. The error is a *formatError if it breaks a rule of git's format.
+func (o *objects) tree(h plumbing.Hash) ([]treeEntry, error) {
+	raw, err := o.load(plumbing.TreeObject, h, maxTree)
 	if err != nil {
 		return nil, err
 	}
-	t, err := object.DecodeTree(o.s, m)
+	entries, err := parseTree(raw)
 	if err != nil {
-		return nil, fmt.Errorf("tree %s cannot be read: %w", h, err)
+		return nil, &formatError{plumbing.TreeObject, h, err}
 	}
-	return t, nil
+	return entries, nil
 }
 
 func (o *objects) blob(h plumbing.Hash) ([]byte, error) {
-	m, err := o.load(plumbing.BlobObject, h, maxFile)
-	if err != nil {
-		return nil, err
-	}
-	r, err := m.Reader()
-	if err != nil {
-		return nil, err
-	}
-	return io.ReadAll(r)
+	return o.load(plumbing.BlobObject, h, maxFile)
 }
 
 // maxTagDepth bounds a chain of annotated tags.
@@ -141,27 +128,30 @@ const maxTagDepth = 5
 
 // peel follows annotated tags from h to a commit.
 func (o *objects) peel(h plumbing.Hash) (plumbing.Hash, error) {
+	want := plumbing.AnyObject // the kind that the tag before names
 	for range maxTagDepth {
 		stored, err := o.s.EncodedObject(plumbing.AnyObject, h)
 		if err != nil {
 			return h, &damageError{fmt.Errorf("object %s: %w", h, err)}
 		}
-		switch stored.Type() {
-		case plumbing.CommitObject:
+		kind := stored.Type()
+		switch {
+		case want != plumbing.AnyObject && kind != want:
+			return h, fmt.Errorf("a tag names %s as a %s, and it is a %s", h, want, kind)
+		case kind == plumbing.CommitObject:
 			return h, nil
-		case plumbing.TagObject:
-		default:
-			return h, fmt.Errorf("it names a %s (%s), not a commit", stored.Type(), h)
+		case kind != plumbing.TagObject:
+			return h, fmt.Errorf("it names a %s (%s), not a commit", kind, h)
 		}
-		m, err := o.load(plumbing.TagObject, h, maxCommit)
+		raw, err := o.load(plumbing.TagObject, h, maxCommit)
 		if err != nil {
 			return h, err
 		}
-		t, err := object.DecodeTag(o.s, m)
+		t, err := parseTag(string(raw))
 		if err != nil {
-			return h, fmt.Errorf("tag %s cannot be read: %w", h, err)
+			return h, &formatError{plumbing.TagObject, h, err}
 		}
-		h = t.Target
+		h, want = t.target, t.kind
 	}
 	return h, fmt.Errorf("it is a chain of more than %d tags", maxTagDepth)
 }

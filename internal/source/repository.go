@@ -87,16 +87,10 @@ func (r *Repository) tree(files map[string][]byte, dir string) (plumbing.Hash, e
 		entries[first] = e
 	}
 	t := &object.Tree{Entries: slices.Collect(maps.Values(entries))}
-	// git sorts a directory as if its name ended in a slash (base_name_compare in read-cache.c).
-	slices.SortFunc(t.Entries, func(a, b object.TreeEntry) int { return strings.Compare(sortName(a), sortName(b)) })
+	slices.SortFunc(t.Entries, func(a, b object.TreeEntry) int {
+		return strings.Compare(sortName(a.Name, a.Mode), sortName(b.Name, b.Mode))
+	})
 	return r.store(t)
-}
-
-func sortName(e object.TreeEntry) string {
-	if e.Mode == filemode.Dir {
-		return e.Name + "/"
-	}
-	return e.Name
 }
 
 func (r *Repository) blob(data []byte) (plumbing.Hash, error) {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
 // sendRevision checks the commit's ancestry and its signatures. Only then it reads the
@@ -76,15 +75,15 @@ func (j *job) checkAncestry(h *history, t target, commit, last plumbing.Hash) (f
 // verify verifies the commit, and in mode all every commit since the last applied one. If
 // it does not descend from that one (the first fetch, a tag that was moved back, an accepted
 // commit) only the commit itself is verified. It returns the signer and warnings.
-func (j *job) verify(h *history, tip *object.Commit, last plumbing.Hash, forward bool) (string, []string, error) {
+func (j *job) verify(h *history, tip *commit, last plumbing.Hash, forward bool) (string, []string, error) {
 	mode := j.Config.Verify.Mode
 	if mode == VerifyNone || mode == "" {
 		return "", nil, nil
 	}
-	commits := []*object.Commit{tip}
+	commits := []*commit{tip}
 	if mode == VerifyAll && forward {
 		var err error
-		if commits, err = h.since(tip.Hash, last); err != nil {
+		if commits, err = h.since(tip.hash, last); err != nil {
 			return "", nil, err
 		}
 	}

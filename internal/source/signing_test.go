@@ -9,9 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	gogit "github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
 // signing makes keys, commits and signatures with the programs that people use:
@@ -124,7 +122,7 @@ func (s *signing) sshKey(name string, options ...string) string {
 
 // commit makes a commit with these settings of git and reads it. Variables of the
 // environment come before the settings.
-func (s *signing) commit(settings ...string) *object.Commit {
+func (s *signing) commit(settings ...string) *commit {
 	s.t.Helper()
 	words := []string{}
 	for len(settings) > 0 && isUpper(settings[0][0]) {
@@ -148,23 +146,20 @@ func (s *signing) ssh(name string) []string {
 	return []string{"commit.gpgSign=true", "gpg.format=ssh", "user.signingKey=" + s.path(name)}
 }
 
-func (s *signing) read(revision string) *object.Commit {
+func (s *signing) read(revision string) *commit {
 	s.t.Helper()
-	repository, err := gogit.PlainOpen(s.repo)
+	hash := plumbing.NewHash(strings.TrimSpace(s.run("git", "-C", s.repo, "rev-parse", revision)))
+	c, err := parseCommit(hash, s.run("git", "-C", s.repo, "cat-file", "commit", hash.String()))
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	commit, err := repository.CommitObject(plumbing.NewHash(strings.TrimSpace(s.run("git", "-C", s.repo, "rev-parse", revision))))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return commit
+	return c
 }
 
 // rewrite stores a changed copy of a commit, including its signature, and reads it.
-func (s *signing) rewrite(c *object.Commit, change func(text string) string) *object.Commit {
+func (s *signing) rewrite(c *commit, change func(text string) string) *commit {
 	s.t.Helper()
-	before := s.run("git", "-C", s.repo, "cat-file", "commit", c.Hash.String())
+	before := s.run("git", "-C", s.repo, "cat-file", "commit", c.hash.String())
 	after := change(before)
 	if after == before {
 		s.t.Fatal("nothing was changed")

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,7 +11,6 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
-	"github.com/go-git/go-git/v5/plumbing/object"
 
 	"nfsync.dev/nfsync/internal/nf"
 )
@@ -52,14 +52,14 @@ type policyFile struct {
 // read passes the policy files below a path of the commit's tree to emit. The error for an
 // entry that nfsync does not read is a *TreeError with the commit; that for a path that is
 // not a directory is a *TreeError without it.
-func (r *treeReader) read(c *object.Commit, below string) error {
+func (r *treeReader) read(c *commit, below string) error {
 	dir, err := r.find(c, below)
 	if err != nil {
 		return err
 	}
 	err = r.readAll(dir, below)
 	if treeErr, ok := errors.AsType[*TreeError](err); ok {
-		treeErr.Commit = c.Hash.String()
+		treeErr.Commit = c.hash.String()
 	}
 	return err
 }
@@ -77,57 +77,65 @@ func (r *treeReader) readAll(dir plumbing.Hash, below string) error {
 }
 
 // find returns the tree of the policy path.
-func (r *treeReader) find(c *object.Commit, below string) (plumbing.Hash, error) {
-	at := c.TreeHash
+func (r *treeReader) find(c *commit, below string) (plumbing.Hash, error) {
+	at := c.tree
 	if below == "" {
 		return at, nil
 	}
 	parts := strings.Split(below, "/")
 	for i, part := range parts {
 		here := path.Join(parts[:i+1]...)
-		t, err := r.objects.tree(at)
+		entries, err := r.tree(at, path.Join(parts[:i]...))
 		if err != nil {
 			return at, err
 		}
-		e := entry(t, part)
+		e := entry(entries, part)
 		if e == nil {
-			return at, &TreeError{Path: here, Why: fmt.Sprintf("commit %s has no such directory", c.Hash)}
+			return at, &TreeError{Path: here, Why: fmt.Sprintf("commit %s has no such directory", c.hash)}
 		}
-		if e.Mode != filemode.Dir {
-			return at, &TreeError{Path: here, Why: fmt.Sprintf("it is %s, not a directory", kind(e.Mode))}
+		if e.mode != filemode.Dir {
+			return at, &TreeError{Path: here, Why: fmt.Sprintf("it is %s, not a directory", kind(e.mode))}
 		}
-		at = e.Hash
+		at = e.hash
 	}
 	return at, nil
 }
 
-func entry(t *object.Tree, name string) *object.TreeEntry {
-	for i := range t.Entries {
-		if t.Entries[i].Name == name {
-			return &t.Entries[i]
+func entry(entries []treeEntry, name string) *treeEntry {
+	for i := range entries {
+		if entries[i].name == name {
+			return &entries[i]
 		}
 	}
 	return nil
+}
+
+// tree reads the tree of a directory.
+func (r *treeReader) tree(h plumbing.Hash, dir string) ([]treeEntry, error) {
+	entries, err := r.objects.tree(h)
+	if malformed, ok := errors.AsType[*formatError](err); ok {
+		return nil, &TreeError{Path: cmp.Or(dir, "."), Why: malformed.Error()}
+	}
+	return entries, err
 }
 
 func (r *treeReader) walk(h plumbing.Hash, dir string, depth int) error {
 	if depth > maxDepth {
 		return &TreeError{Path: dir, Why: fmt.Sprintf("more than %d directories deep", maxDepth)}
 	}
-	t, err := r.objects.tree(h)
+	entries, err := r.tree(h, dir)
 	if err != nil {
 		return err
 	}
-	for i := range t.Entries {
-		e := &t.Entries[i]
+	for _, e := range entries {
 		// A tree may contain the same tree many times: each visit of an entry counts.
 		if r.entries++; r.entries > maxEntries {
 			return &TreeError{Path: dir, Why: fmt.Sprintf("the policy path holds more than %d files and directories", maxEntries)}
 		}
-		if why := badName(e.Name); why != "" {
-			return &TreeError{Path: path.Join(dir, printable(e.Name)), Why: why}
+		if why := badName(e.name); why != "" {
+			return &TreeError{Path: path.Join(dir, printable(e.name)), Why: why}
 		}
-		name := path.Join(dir, e.Name)
+		name := path.Join(dir, e.name)
 		if err := r.visit(e, name, depth); err != nil {
 			return err
 		}
@@ -135,17 +143,17 @@ func (r *treeReader) walk(h plumbing.Hash, dir string, depth int) error {
 	return nil
 }
 
-func (r *treeReader) visit(e *object.TreeEntry, name string, depth int) error {
-	switch e.Mode {
+func (r *treeReader) visit(e treeEntry, name string, depth int) error {
+	switch e.mode {
 	case filemode.Dir:
-		return r.walk(e.Hash, name, depth+1)
-	case filemode.Regular, filemode.Executable, filemode.Deprecated:
+		return r.walk(e.hash, name, depth+1)
+	case filemode.Regular:
 		if nf.IsPolicyFile(name) {
-			r.files = append(r.files, policyFile{name, e.Hash})
+			r.files = append(r.files, policyFile{name, e.hash})
 		}
 		return nil
 	}
-	return &TreeError{Path: name, Why: fmt.Sprintf("it is %s; nfsync reads only files and directories", kind(e.Mode))}
+	return &TreeError{Path: name, Why: fmt.Sprintf("it is %s; nfsync reads only files and directories", kind(e.mode))}
 }
 
 func (r *treeReader) readFile(f policyFile) error {
@@ -165,7 +173,7 @@ func (r *treeReader) readFile(f policyFile) error {
 // badName returns what is wrong with a name that git itself does not write, or "".
 func badName(name string) string {
 	switch {
-	case name == "" || name == "." || name == ".." || strings.ContainsRune(name, '/'):
+	case name == "." || name == "..":
 		return "it is not a valid file name"
 	case strings.ContainsFunc(name, unicode.IsControl):
 		return "its name has control characters"
@@ -193,8 +201,6 @@ func kind(m filemode.FileMode) string {
 		return "a submodule"
 	case filemode.Dir:
 		return "a directory"
-	case filemode.Regular, filemode.Executable, filemode.Deprecated:
-		return "a file"
 	}
-	return fmt.Sprintf("an entry of mode %s", m)
+	return "a file"
 }

@@ -7,9 +7,6 @@ import (
 	"os"
 	"strings"
 	"time"
-
-	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
 // verifyCommits checks the signature of each commit against the keys that v names. The
@@ -21,11 +18,11 @@ import (
 // signer is that of the first commit. The error is a *VerifyError for a commit that is not
 // trusted, and of another type for keys that cannot be read. warnings are about keys that
 // are not used.
-func verifyCommits(v Verify, commits []*object.Commit) (signer string, warnings []string, err error) {
+func verifyCommits(v Verify, commits []*commit) (signer string, warnings []string, err error) {
 	return verifyAt(v, commits, time.Now())
 }
 
-func verifyAt(v Verify, commits []*object.Commit, now time.Time) (signer string, warnings []string, err error) {
+func verifyAt(v Verify, commits []*commit, now time.Time) (signer string, warnings []string, err error) {
 	if len(commits) == 0 {
 		return "", nil, errors.New("cannot verify: there is no commit")
 	}
@@ -40,7 +37,7 @@ func verifyAt(v Verify, commits []*object.Commit, now time.Time) (signer string,
 			if i > 0 {
 				why += fmt.Sprintf(" (the mode of verification is %s: each commit since the one that was applied last must be signed)", VerifyAll)
 			}
-			return "", warnings, &VerifyError{Commit: commit.Hash.String(), Why: why}
+			return "", warnings, &VerifyError{Commit: commit.hash.String(), Why: why}
 		}
 		if i == 0 {
 			signer = who
@@ -86,50 +83,29 @@ const (
 )
 
 // check returns the signer of a commit, or why it is not trusted.
-func (t trustedKeys) check(c *object.Commit, now time.Time) (signer string, err error) {
+func (t trustedKeys) check(c *commit, now time.Time) (signer string, err error) {
 	// The signature may come from an attacker. A commit on which a library panics is refused.
 	defer func() {
 		if r := recover(); r != nil {
 			signer, err = "", fmt.Errorf("its signature cannot be read: %s; %s", clean(fmt.Sprint(r)), remedyTrustedKey)
 		}
 	}()
-	signature := strings.TrimSpace(c.PGPSignature)
+	message, signature, err := c.signed()
 	switch {
+	case err != nil:
+		return "", fmt.Errorf("%w; %s", err, remedyTrustedKey)
 	case signature == "":
 		return "", errors.New("it is not signed; " + remedySign)
 	case len(signature) > longestSignature:
 		return "", fmt.Errorf("its signature is longer than %d bytes; %s", longestSignature, remedyTrustedKey)
-	case strings.Count("\n"+signature, "\n-----BEGIN ") != 1:
-		// git refuses several signatures too.
-		return "", errors.New("it has several signatures, or none that can be read; " + remedyTrustedKey)
-	}
-	message, err := signedText(c)
-	if err != nil {
-		return "", err
-	}
-	switch {
 	case strings.HasPrefix(signature, beginSSH):
-		return t.ssh.check(message, signature, c.Committer)
+		return t.ssh.check(message, signature, c.committer)
 	case strings.HasPrefix(signature, beginPGP), strings.HasPrefix(signature, beginPGPMessage):
 		return t.pgp.check(message, signature, now)
 	case strings.HasPrefix(signature, beginX509):
 		return "", errors.New("it is signed with an X.509 certificate, which is not supported; sign it with an OpenPGP or SSH key")
 	}
 	return "", errors.New("its signature is of an unknown kind; sign it with an OpenPGP or SSH key")
-}
-
-// signedText returns the text that the signature of a commit covers: the commit without
-// the signature.
-func signedText(c *object.Commit) ([]byte, error) {
-	text := &plumbing.MemoryObject{}
-	if err := c.EncodeWithoutSignature(text); err != nil {
-		return nil, fmt.Errorf("it cannot be read: %w", err)
-	}
-	r, err := text.Reader() // in memory: nothing to close
-	if err != nil {
-		return nil, fmt.Errorf("it cannot be read: %w", err)
-	}
-	return io.ReadAll(r)
 }
 
 // largestKeyFile bounds a file of keys, in bytes.

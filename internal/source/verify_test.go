@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing/object"
+	"github.com/go-git/go-git/v5/plumbing"
 )
 
 // TestBothKinds verifies a history with merges against a keyring and allowed signers together.
@@ -23,17 +23,17 @@ func TestBothKinds(t *testing.T) {
 	other := s.commit(pgp(alice)...)
 	s.run("git", "-C", s.repo, "-c", "gpg.program="+s.path("gpg.sh"), "-c", "user.signingKey="+alice, "merge", "-q", "-S", "--no-ff", "-m", "merge", "side")
 	merge := s.read("HEAD")
-	if merge.NumParents() != 2 {
+	if len(merge.parents) != 2 {
 		t.Fatal("not a merge")
 	}
 	verified(t, v, now, alice, merge, side, other, base)
 	verified(t, v, now, "SSH key SHA256:", side, merge)
 
-	s.run("git", "-C", s.repo, "reset", "-q", "--hard", other.Hash.String())
+	s.run("git", "-C", s.repo, "reset", "-q", "--hard", other.hash.String())
 	s.run("git", "-C", s.repo, "merge", "-q", "--no-ff", "-m", "merge", "side")
 	unsigned := s.read("HEAD")
-	refused(t, v, now, unsigned, []*object.Commit{unsigned, side, other}, "not signed")
-	refused(t, v, now, unsigned, []*object.Commit{merge, side, unsigned}, "not signed", "each commit since")
+	refused(t, v, now, unsigned, []*commit{unsigned, side, other}, "not signed")
+	refused(t, v, now, unsigned, []*commit{merge, side, unsigned}, "not signed", "each commit since")
 
 	// A keyring that cannot be read is an error even for a commit signed with an SSH key.
 	v.Keyrings = append(v.Keyrings, s.path("missing.asc"))
@@ -61,7 +61,7 @@ func FuzzAllowedSigners(f *testing.F) {
 			if signer.key == nil || signer.principals == "" || !strings.HasPrefix(signer.place, "f:") {
 				t.Errorf("an incomplete signer: %+v", signer)
 			}
-			signer.refusal(object.Signature{Email: "a@b", When: time.Unix(1700000000, 0)})
+			signer.refusal(identity{"a@b", time.Unix(1700000000, 0)})
 		}
 	})
 }
@@ -79,10 +79,14 @@ func FuzzSignature(f *testing.F) {
 		f.Fatal(err)
 	}
 	for _, settings := range [][]string{pgp(alice), pgp(bob), s.ssh("carol")} {
-		f.Add(s.commit(settings...).PGPSignature)
+		f.Add(signatureOf(s.commit(settings...)))
 	}
 	f.Fuzz(func(t *testing.T, signature string) {
-		c := &object.Commit{Message: "never signed", PGPSignature: signature, Committer: object.Signature{Email: "c@example.com", When: time.Now()}}
+		text := "tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\nauthor A <a@example.com> 1 +0000\ncommitter C <c@example.com> 1 +0000\n\nnever signed\n"
+		c, err := parseCommit(plumbing.ZeroHash, withSignature(signature)(text))
+		if err != nil {
+			t.Skip()
+		}
 		if who, err := keys.check(c, time.Now()); err == nil {
 			t.Errorf("signed by %s", who)
 		}
@@ -101,7 +105,7 @@ func FuzzKeyring(f *testing.F) {
 			t.Errorf("%d keys and the error %v", len(keys), err)
 		}
 		for _, key := range keys {
-			if key.PrimaryKey == nil {
+			if key.primary == nil || len(key.names) == 0 {
 				t.Error("an incomplete key")
 			}
 		}
