@@ -178,6 +178,8 @@ func (s *signing) sshSigned(c *commit, namespace, key string) *commit {
 	return s.rewrite(c, withSignature(string(readFile(s.t, file+".sig"))))
 }
 
+// gitAccepts reports whether git accepts the signature of a commit, with gpg or with a list
+// of allowed signers.
 func (s *signing) gitAccepts(c *commit, list string) bool {
 	s.t.Helper()
 	out := s.run("sh", "-c", fmt.Sprintf("git -C %s -c gpg.ssh.allowedSignersFile=%s verify-commit %s 2>/dev/null && echo good || echo bad", s.repo, list, c.hash))
