@@ -265,9 +265,10 @@ func newest(list []*packet.Signature, use func(*packet.Signature) bool) *packet.
 // certification with the same date.
 func (n *pgpName) current() *packet.Signature {
 	last := newest(n.statements, func(*packet.Signature) bool { return true })
-	return newest(n.statements, func(s *packet.Signature) bool {
-		return s == last || isRevocation(s) && s.CreationTime.Equal(last.CreationTime)
-	})
+	if same := newest(n.statements, isRevocation); same != nil && same.CreationTime.Equal(last.CreationTime) {
+		return same
+	}
+	return last
 }
 
 func isRevocation(s *packet.Signature) bool {
@@ -375,11 +376,11 @@ func (k *keyBlock) state(at time.Time) keyState {
 	return newKeyState(k.primary, live, flags, expiry)
 }
 
-// state returns the state of the subkey as gpg finds it (merge_selfsigs_subkey in getkey.c):
-// that of the newest binding signature.
+// state returns the state of the subkey: that of the newest binding signature (merge_selfsigs_subkey
+// in getkey.c). If that one has expired, no older one counts.
 func (s *subkey) state(at time.Time) keyState {
-	binding := newest(s.bindings, func(b *packet.Signature) bool { return !lapsed(b, at) })
-	if binding == nil {
+	binding := newest(s.bindings, func(*packet.Signature) bool { return true })
+	if binding == nil || lapsed(binding, at) {
 		return keyState{}
 	}
 	expiry := binding
