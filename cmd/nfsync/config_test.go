@@ -164,3 +164,16 @@ func TestSourceOfFlags(t *testing.T) {
 		t.Errorf("%v\n%s", err, diff)
 	}
 }
+
+// The words of a command line that is printed hold no secrets of a URL.
+func TestWordsWithoutSecrets(t *testing.T) {
+	var o gitOptions
+	cmd := &cobra.Command{Use: "x"}
+	o.register(cmd.Flags())
+	if err := cmd.ParseFlags([]string{"--git", "https://s3cret@x.example/y.git?token=s3cret"}); err != nil {
+		t.Fatal(err)
+	}
+	if words := strings.Join(o.words(), " "); words != "--git https://x.example/y.git" {
+		t.Errorf("the words are %s", words)
+	}
+}

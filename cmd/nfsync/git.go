@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"nfsync.dev/nfsync/internal/agent"
+	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/source"
 	"nfsync.dev/nfsync/internal/spec"
 	"nfsync.dev/nfsync/internal/state"
@@ -48,7 +49,7 @@ func (o *gitOptions) register(verb *pflag.FlagSet) {
 	verb.AddFlagSet(f)
 }
 
-// words returns the flags that were given, as words of a command line.
+// words returns the flags that were given, as words of a command line without secrets.
 func (o *gitOptions) words() []string {
 	var words []string
 	o.flags.VisitAll(func(f *pflag.Flag) {
@@ -60,6 +61,9 @@ func (o *gitOptions) words() []string {
 			values = list.GetSlice()
 		}
 		for _, v := range values {
+			if f.Name == "git" {
+				v = nf.PublicURL(v)
+			}
 			words = append(words, "--"+f.Name, v)
 		}
 	})

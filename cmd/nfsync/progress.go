@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"nfsync.dev/nfsync/internal/apply"
+	"nfsync.dev/nfsync/internal/nf"
 )
 
 // progress says on stderr how far an apply is: one line that is written over
@@ -61,7 +62,7 @@ func (a *app) fetching(from string) (stop func()) {
 		return func() {}
 	}
 	return rewriteLine(a.stderr, fetchQuiet, func(waited time.Duration) string {
-		return fmt.Sprintf("fetching %q (%ds)", from, int(waited.Seconds()))
+		return fmt.Sprintf("fetching %q (%ds)", nf.PublicURL(from), int(waited.Seconds()))
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"nfsync.dev/nfsync/internal/apply"
+	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/source"
 	"nfsync.dev/nfsync/internal/state"
 )
@@ -116,7 +117,7 @@ func lastGood(d *state.Dir) (Revision, error) {
 	if err != nil || good.Revision == "" {
 		return Revision{}, err
 	}
-	r := Revision{Revision: source.Revision{Commit: good.Revision, URL: good.URL, Branch: good.Branch, Tag: good.Tag, Signer: good.Signer}}
+	r := Revision{Revision: source.Revision{Commit: good.Revision, URL: nf.PublicURL(good.URL), Branch: good.Branch, Tag: good.Tag, Signer: good.Signer}}
 	for _, f := range good.Files {
 		r.Files = append(r.Files, source.File{Name: f.Name, Data: []byte(f.Text)})
 	}

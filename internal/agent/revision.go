@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/source"
 	"nfsync.dev/nfsync/internal/spec"
 	"nfsync.dev/nfsync/internal/state"
@@ -84,7 +85,7 @@ func invalidTree(err error) error {
 // positionOf returns the commit of the revision's branch that was applied last;
 // empty if there is none.
 func positionOf(list []state.Position, r source.Revision) string {
-	i := slices.IndexFunc(list, func(p state.Position) bool { return p.URL == r.URL && p.Branch == r.Branch })
+	i := slices.IndexFunc(list, func(p state.Position) bool { return nf.PublicURL(p.URL) == r.URL && p.Branch == r.Branch })
 	if r.Branch == "" || i < 0 {
 		return ""
 	}

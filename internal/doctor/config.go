@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"nfsync.dev/nfsync/internal/agent"
+	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/source"
 	"nfsync.dev/nfsync/internal/spec"
 	"nfsync.dev/nfsync/internal/state"
@@ -108,6 +109,7 @@ func (n *Node) repository(ctx context.Context, u string) view.Check {
 		defer n.Fetching(u)()
 		return source.Fetch(ctx, cfg, last, accept)
 	}, last, "")
+	u = nf.PublicURL(u)
 	if err != nil {
 		detail := err.Error()
 		if !strings.Contains(detail, u) {

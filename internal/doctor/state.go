@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"nfsync.dev/nfsync/internal/apply"
+	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/state"
 	"nfsync.dev/nfsync/internal/view"
 )
@@ -80,5 +81,5 @@ func (n *Node) lastGood() []view.Check {
 	case good.Revision == "":
 		return nil
 	}
-	return []view.Check{passed(name, fmt.Sprintf("%s of %s, since %s", good.Revision, good.URL, good.Since.Local().Format(time.DateTime)))}
+	return []view.Check{passed(name, fmt.Sprintf("%s of %s, since %s", good.Revision, nf.PublicURL(good.URL), good.Since.Local().Format(time.DateTime)))}
 }

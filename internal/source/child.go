@@ -32,6 +32,7 @@ type job struct {
 	out     *json.Encoder
 	secrets []string // contents of secret files, which no message may contain
 	budget  budget
+	moved   string // the warning that a tag was moved, also while the clone is recreated
 }
 
 // child runs the fetch that it reads from in, and returns the exit code of the process.

@@ -13,6 +13,8 @@ import (
 	"github.com/go-git/go-billy/v5/osfs"
 	"github.com/go-git/go-git/v5/plumbing"
 	"golang.org/x/sys/unix"
+
+	"nfsync.dev/nfsync/internal/nf"
 )
 
 // The bounds of a clone. Above them a new clone is cheaper than the old one.
@@ -23,7 +25,7 @@ const (
 
 // cacheDir returns the directory of the clone of a URL.
 func cacheDir(dir, u string) string {
-	sum := sha256.Sum256([]byte(u))
+	sum := sha256.Sum256([]byte(nf.PublicURL(u)))
 	return filepath.Join(dir, hex.EncodeToString(sum[:16]))
 }
 

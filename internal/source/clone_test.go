@@ -321,3 +321,30 @@ func link(t *testing.T, to, name string) {
 		t.Fatal(err)
 	}
 }
+
+// TestMovedTagRecreated: the warning that a tag was moved is not lost with the clone.
+func TestMovedTagRecreated(t *testing.T) {
+	for name, damage := range map[string]func(t *testing.T, dir string){
+		"too large": func(t *testing.T, dir string) {
+			for i := range maxClonePacks {
+				writeFile(t, dir+"/objects/pack/x"+strings.Repeat("x", i)+".pack", "")
+			}
+		},
+		"objects gone": func(t *testing.T, dir string) { remove(t, dir+"/objects") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRepo(t)
+			first := r.commit("a.yaml", policy)
+			r.git("tag", "v1")
+			u := serve(t, r)
+			cfg := config(t, u)
+			cfg.Tag = "v1"
+			mustFetch(t, cfg)
+			damage(t, cacheDir(cfg.Dir, u))
+			second := r.commit("b.yaml", policy)
+			r.git("tag", "-f", "v1")
+			wantWarnings(t, mustFetch(t, cfg), "the tag v1 was moved: from "+first+" to "+second)
+			wantWarnings(t, mustFetch(t, cfg))
+		})
+	}
+}

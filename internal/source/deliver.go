@@ -54,7 +54,7 @@ func (j *job) useClone(r *remote, at string) error {
 		return &damageError{err}
 	}
 	defer func() { _ = c.s.Close() }()
-	return catch((&delivery{job: j, remote: r, clone: c}).deliver)
+	return catch((&delivery{job: j, remote: r, clone: c, previous: c}).deliver)
 }
 
 // recreateClone fetches into a new clone, and replaces the old one if the new one is
@@ -64,7 +64,8 @@ func (j *job) recreateClone(r *remote, at string, warnings []string) error {
 	if err != nil {
 		return fmt.Errorf("cannot make a clone: %w", err)
 	}
-	d := &delivery{job: j, remote: r, clone: c, isNew: true, warnings: warnings}
+	d := &delivery{job: j, remote: r, clone: c, previous: newClone(at), isNew: true, warnings: warnings}
+	defer func() { _ = d.previous.s.Close() }()
 	err = catch(d.deliver)
 	if damage, ok := errors.AsType[*damageError](err); ok {
 		c.remove()
@@ -85,6 +86,7 @@ type delivery struct {
 	*job
 	remote   *remote
 	clone    *clone
+	previous *clone // with the references of the last fetch: clone, or the one that it replaces
 	isNew    bool // the clone began empty
 	complete bool // the clone has the target
 	warnings []string
@@ -104,6 +106,9 @@ func (d *delivery) deliver() error {
 	h := &history{objects: d.clone.objects, deepen: func(depth int) error {
 		return d.deepen(ctx, t, depth)
 	}}
+	if d.moved != "" {
+		d.warnings = append(d.warnings, d.moved)
+	}
 	return d.sendRevision(h, t, commit, d.warnings)
 }
 
@@ -128,8 +133,8 @@ func (d *delivery) obtain(ctx context.Context) (target, error) {
 		}
 	}
 	if t.ref != "" && before != t.hash {
-		if t.tag != "" && !before.IsZero() {
-			d.warnings = append(d.warnings, fmt.Sprintf("the tag %s was moved: from %s to %s", t.tag, before, t.hash))
+		if was := d.previous.ref(t.ref); t.tag != "" && !was.IsZero() && was != t.hash {
+			d.moved = fmt.Sprintf("the tag %s was moved: from %s to %s", t.tag, was, t.hash)
 		}
 		return t, d.clone.setRef(t.ref, t.hash)
 	}

@@ -3,14 +3,15 @@ package source
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"unicode"
+
+	"nfsync.dev/nfsync/internal/nf"
 )
 
 // FetchError is the error for a URL that delivered no revision.
 type FetchError struct {
-	URL string
+	URL string // as nf.PublicURL returns it
 	Err error
 }
 
@@ -80,9 +81,6 @@ func (e fetchErrors) orNil() error {
 // longestMessage bounds a cleaned text, in bytes.
 const longestMessage = 2000
 
-// userinfo matches the part of a URL that can hold a password.
-var userinfo = regexp.MustCompile(`//[^/@\s"']*:[^/\s"']*@`)
-
 // clean returns a text that may come from a server as one line, without control characters
 // and secrets.
 func clean(text string, secrets ...string) string {
@@ -91,7 +89,7 @@ func clean(text string, secrets ...string) string {
 			text = strings.ReplaceAll(text, s, "***")
 		}
 	}
-	text = userinfo.ReplaceAllString(text, "//***@")
+	text = nf.PublicText(text)
 	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool {
 		return unicode.IsSpace(r) || unicode.IsControl(r) || r == unicode.ReplacementChar
 	}), " ")

@@ -42,7 +42,7 @@ func Fetch(ctx context.Context, cfg Config, last []Position, accept string) (Rev
 			return r, nil
 		}
 		if ctx.Err() != nil {
-			return Revision{}, fmt.Errorf("the fetch of %s was stopped: %w", clean(u), context.Cause(ctx))
+			return Revision{}, fmt.Errorf("the fetch of %s was stopped: %w", nf.PublicURL(u), context.Cause(ctx))
 		}
 		if _, ok := errors.AsType[*FetchError](err); !ok {
 			return Revision{}, err
@@ -60,16 +60,16 @@ func (cfg Config) Check(accept string) error {
 	}
 	for _, u := range cfg.URLs {
 		if _, err := endpoint(u); err != nil {
-			return &FetchError{URL: clean(u), Err: err}
+			return &FetchError{URL: nf.PublicURL(u), Err: err}
 		}
 	}
 	given := slices.DeleteFunc([]string{cfg.Branch, cfg.Tag, cfg.Commit}, func(s string) bool { return s == "" })
 	if len(given) > 1 {
 		return errors.New("cannot fetch: branch, tag and commit exclude each other, only one can be followed")
 	}
-	for what, hash := range map[string]string{"commit": cfg.Commit, "accepted commit": accept} {
-		if hash != "" && !nf.IsCommitID(hash) {
-			return fmt.Errorf("cannot fetch: the %s %q is not a full hash of 40 lower-case hexadecimal digits", what, hash)
+	for _, c := range []struct{ what, hash string }{{"commit", cfg.Commit}, {"accepted commit", accept}} {
+		if c.hash != "" && !nf.IsCommitID(c.hash) {
+			return fmt.Errorf("cannot fetch: the %s %q is not a full hash of 40 lower-case hexadecimal digits", c.what, c.hash)
 		}
 	}
 	for _, name := range []plumbing.ReferenceName{plumbing.NewBranchReferenceName(cfg.Branch), plumbing.NewTagReferenceName(cfg.Tag)} {
@@ -103,5 +103,5 @@ func (v Verify) check() error {
 
 // positionsAt returns the positions of one URL.
 func positionsAt(last []Position, u string) []Position {
-	return slices.DeleteFunc(slices.Clone(last), func(p Position) bool { return p.URL != u })
+	return slices.DeleteFunc(slices.Clone(last), func(p Position) bool { return nf.PublicURL(p.URL) != nf.PublicURL(u) })
 }

@@ -332,5 +332,5 @@ func TestMultiAck(t *testing.T) {
 		t.Errorf("commit %s", got.Commit)
 	}
 	cfg.Branch = ""
-	fails(t, cfg, nil, "it does not say which branch its HEAD names: name one of main")
+	fails(t, cfg, nil, "it does not say which branch its HEAD names: name one; it has main")
 }

@@ -103,7 +103,7 @@ func (l *local) lookUp(t target, what, below string) (target, error) {
 	if len(all) == 0 {
 		return target{}, errEmpty
 	}
-	return target{}, fmt.Errorf("it has no %s; it has %s", what, listNames(all, below))
+	return target{}, fmt.Errorf("it has no %s; %s", what, listNames(all, below))
 }
 
 func (l *local) references() (map[string]plumbing.Hash, error) {

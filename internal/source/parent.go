@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"nfsync.dev/nfsync/internal/nf"
 )
 
 // childVerb is the only argument of a child.
@@ -47,9 +49,9 @@ func fetchOne(ctx context.Context, cfg Config, u string, last []Position, accept
 	}
 	switch {
 	case err != nil:
-		return Revision{}, &FetchError{URL: u, Err: err}
+		return Revision{}, &FetchError{URL: nf.PublicURL(u), Err: err}
 	case c.failure != nil:
-		return Revision{}, c.failure.err(u)
+		return Revision{}, c.failure.err(nf.PublicURL(u))
 	}
 	slices.SortFunc(c.revision.Files, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
 	return c.revision, nil

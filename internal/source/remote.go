@@ -192,10 +192,10 @@ func (c *conversation) lookUp(t *target, what, below string) error {
 	if t.hash, ok = c.refs.References[t.ref.String()]; ok {
 		return nil
 	}
-	return fmt.Errorf("it has no %s; it has %s", what, listNames(c.refs.References, below))
+	return fmt.Errorf("it has no %s; %s", what, listNames(c.refs.References, below))
 }
 
-// listNames lists the first ten references below a prefix, for a message.
+// listNames says which references there are below a prefix: the first ten of them.
 func listNames(refs map[string]plumbing.Hash, below string) string {
 	const most = 10
 	var names []string
@@ -205,13 +205,13 @@ func listNames(refs map[string]plumbing.Hash, below string) string {
 		}
 	}
 	if len(names) == 0 {
-		return "none at all"
+		return "it has none"
 	}
 	slices.Sort(names)
 	if more := len(names) - most; more > 0 {
-		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), more)
+		return fmt.Sprintf("it has %s and %d more", strings.Join(names[:most], ", "), more)
 	}
-	return strings.Join(names, ", ")
+	return "it has " + strings.Join(names, ", ")
 }
 
 // headBranch returns the branch that the remote's HEAD names. Servers before git 1.8.5 do
@@ -222,7 +222,7 @@ func (c *conversation) headBranch() (string, error) {
 			return name, nil
 		}
 	}
-	return "", fmt.Errorf("it does not say which branch its HEAD names: name one of %s", listNames(c.refs.References, "refs/heads/"))
+	return "", fmt.Errorf("it does not say which branch its HEAD names: name one; %s", listNames(c.refs.References, "refs/heads/"))
 }
 
 // packRequest is a request for the objects of one commit or tag.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/go-git/go-git/v5/plumbing"
+
+	"nfsync.dev/nfsync/internal/nf"
 )
 
 // sendRevision checks the commit's ancestry and its signatures. Only then it reads the
@@ -28,7 +30,7 @@ func (j *job) sendRevision(h *history, t target, commit plumbing.Hash, warnings 
 		return err
 	}
 	j.phase("reading the policies of %s", commit)
-	if err := j.out.Encode(message{Revision: &Revision{Commit: commit.String(), URL: j.url(), Branch: t.branch, Tag: t.tag,
+	if err := j.out.Encode(message{Revision: &Revision{Commit: commit.String(), URL: nf.PublicURL(j.url()), Branch: t.branch, Tag: t.tag,
 		Signer: signer, Warnings: append(warnings, more...)}}); err != nil {
 		return err
 	}

@@ -5,7 +5,8 @@ import "time"
 // Config says where the policies are and how to fetch them.
 type Config struct {
 	// URLs are tried in order until one answers: https://, http://, ssh://,
-	// user@host:path, file:// or a plain path. None may hold a password.
+	// user@host:path, file:// or a plain path. None may hold a password. They are printed and
+	// stored as nf.PublicURL returns them.
 	URLs []string
 	// At most one of Branch, Tag and Commit is given. Without any it is the branch that the
 	// remote's HEAD names.
@@ -55,7 +56,7 @@ type Verify struct {
 
 // Position is the last applied commit of a branch. The caller stores it.
 type Position struct {
-	URL    string `json:"url"`
+	URL    string `json:"url"` // as Revision has it
 	Branch string `json:"branch"`
 	Commit string `json:"commit"`
 }
@@ -63,7 +64,7 @@ type Position struct {
 // Revision is a commit and the policy files in it.
 type Revision struct {
 	Commit   string   // full hash
-	URL      string   // the URL that delivered it
+	URL      string   // the URL that delivered it, as nf.PublicURL returns it
 	Branch   string   // empty for a tag or a commit
 	Tag      string   // empty unless Config names a tag
 	Signer   string   // who signed the commit; empty without verification

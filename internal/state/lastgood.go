@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"nfsync.dev/nfsync/internal/nf"
 )
 
 const (
@@ -16,7 +18,7 @@ const (
 // It is enforced while no newer one is available.
 type LastGood struct {
 	Revision string `json:"revision"` // the commit; empty: there is none yet
-	URL      string `json:"url"`      // the one that delivered it, without credentials
+	URL      string `json:"url"`      // the one that delivered it, as nf.PublicURL returns it
 	Branch   string `json:"branch,omitempty"`
 	Tag      string `json:"tag,omitempty"`
 	Signer   string `json:"signer,omitempty"` // who signed the commit, where that was verified
@@ -34,7 +36,7 @@ type PolicyFile struct {
 
 // Position is the commit of a branch that was applied last.
 type Position struct {
-	URL    string `json:"url"`
+	URL    string `json:"url"` // as nf.PublicURL returns it
 	Branch string `json:"branch"`
 	Commit string `json:"commit"`
 }
@@ -79,7 +81,7 @@ func (d *Dir) SavePosition(p Position) error {
 	if err != nil {
 		return err
 	}
-	same := func(q Position) bool { return q.URL == p.URL && q.Branch == p.Branch }
+	same := func(q Position) bool { return nf.PublicURL(q.URL) == p.URL && q.Branch == p.Branch }
 	if i := slices.IndexFunc(list, same); i >= 0 && list[i] == p {
 		return nil
 	}

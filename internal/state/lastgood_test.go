@@ -104,3 +104,14 @@ func TestPositionOnDamage(t *testing.T) {
 		t.Errorf("it was overwritten: %q, %v", text, err)
 	}
 }
+
+// A position under a URL with secrets is replaced by that of the URL without them.
+func TestPositionWithSecrets(t *testing.T) {
+	d := open(t, filepath.Join(t.TempDir(), "nfsync"), &statetest.Disk{})
+	must(t, d.SavePosition(state.Position{URL: "https://s3cret@example.com/a?token=s3cret", Branch: "main", Commit: "c1"}))
+	want := state.Position{URL: "https://example.com/a", Branch: "main", Commit: "c2"}
+	must(t, d.SavePosition(want))
+	if got, err := d.Positions(); err != nil || len(got) != 1 || got[0] != want {
+		t.Errorf("the positions are %+v, %v", got, err)
+	}
+}
