@@ -111,6 +111,7 @@ func TestSourceOfConfig(t *testing.T) {
 		"--path /a/b/":                  func(c *source.Config) { c.Path = "a/b" },
 		"--timeout 5s":                  func(c *source.Config) { c.Timeout = 5 * time.Second },
 		"--ssh-key /k --known-hosts /h": func(c *source.Config) { c.Auth.SSHKeyFile, c.Auth.KnownHostsFile = "/k", "/h" },
+		"--ssh-legacy-algorithms=true":  func(c *source.Config) { c.Auth.SSHLegacyAlgorithms = true },
 		"--token-file /t":               func(c *source.Config) { c.Auth.User, c.Auth.PasswordFile, c.Auth.TokenFile = "", "", "/t" },
 		"--user eve --password-file /q": func(c *source.Config) { c.Auth.User, c.Auth.PasswordFile = "eve", "/q" },
 		"--ca-file /other":              func(c *source.Config) { c.Auth.CAFile = "/other" },

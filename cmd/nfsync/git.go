@@ -38,6 +38,7 @@ func (o *gitOptions) register(verb *pflag.FlagSet) {
 	f.DurationVar(&o.timeout, "timeout", spec.DefaultTimeout, "the most that the fetch from one URL may take")
 	f.StringVar(&o.Auth.SSHKeyFile, "ssh-key", "", "private key `file` for ssh")
 	f.StringVar(&o.Auth.KnownHostsFile, "known-hosts", "", "known_hosts `file` for ssh (default: ssh's own)")
+	f.BoolVar(&o.Auth.SSHLegacyAlgorithms, "ssh-legacy-algorithms", false, "allow SHA-1 for old ssh servers: ssh-rsa, diffie-hellman-group14-sha1, hmac-sha1")
 	f.StringVar(&o.Auth.User, "user", "", "`name` for http, with --password-file")
 	f.StringVar(&o.Auth.PasswordFile, "password-file", "", "`file` with the password for http")
 	f.StringVar(&o.Auth.TokenFile, "token-file", "", "`file` with a bearer token for http")
@@ -63,6 +64,10 @@ func (o *gitOptions) words() []string {
 		for _, v := range values {
 			if f.Name == "git" {
 				v = nf.PublicURL(v)
+			}
+			if f.Value.Type() == "bool" {
+				words = append(words, "--"+f.Name+"="+v)
+				continue
 			}
 			words = append(words, "--"+f.Name, v)
 		}

@@ -421,19 +421,6 @@ func TestOtherPositions(t *testing.T) {
 	b.mustFollowTip()
 }
 
-// A position is found whatever secrets the URL held under which it was saved.
-func TestPositionWithSecrets(t *testing.T) {
-	b := newBench(t)
-	b.repo.onFetch = func() {
-		if err := b.state.SavePosition(state.Position{URL: strings.Replace(url, "://", "://s3cret@", 1), Branch: branch, Commit: "x"}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := agent.Lap(context.Background(), b.in); !errors.Is(err, agent.ErrOvertaken) {
-		t.Errorf("the error is %v", err)
-	}
-}
-
 // A lap that falls back applies the last good revision at the time of the lock, not
 // at the time of the fetch.
 func TestOvertakenLastGood(t *testing.T) {

@@ -72,6 +72,7 @@ func (f Flags) over(cfg source.Config) source.Config {
 	}
 	auth.SSHKeyFile = cmp.Or(f.Auth.SSHKeyFile, auth.SSHKeyFile)
 	auth.KnownHostsFile = cmp.Or(f.Auth.KnownHostsFile, auth.KnownHostsFile)
+	auth.SSHLegacyAlgorithms = cmp.Or(f.Auth.SSHLegacyAlgorithms, auth.SSHLegacyAlgorithms)
 	auth.CAFile = cmp.Or(f.Auth.CAFile, auth.CAFile)
 	cfg.Verify.Mode = cmp.Or(f.Verify.Mode, cfg.Verify.Mode)
 	if len(f.Verify.Keyrings)+len(f.Verify.AllowedSigners) > 0 {

@@ -87,8 +87,8 @@ type delivery struct {
 	remote   *remote
 	clone    *clone
 	previous *clone // with the references of the last fetch: clone, or the one that it replaces
-	isNew    bool // the clone began empty
-	complete bool // the clone has the target
+	isNew    bool   // the clone began empty
+	complete bool   // the clone has the target
 	warnings []string
 }
 

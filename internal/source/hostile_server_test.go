@@ -204,7 +204,13 @@ func fakeSSH(t *testing.T, serve func(ch ssh.Channel, closed <-chan struct{})) C
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &ssh.ServerConfig{PublicKeyCallback: func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) { return nil, nil }}
+	return fakeSSHAs(t, &ssh.ServerConfig{}, signer, serve)
+}
+
+// fakeSSHAs is fakeSSH with a configuration and a host key.
+func fakeSSHAs(t *testing.T, server *ssh.ServerConfig, signer ssh.Signer, serve func(ch ssh.Channel, closed <-chan struct{})) Config {
+	t.Helper()
+	server.PublicKeyCallback = func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) { return nil, nil }
 	server.AddHostKey(signer)
 	addr := listen(t, func(c net.Conn) {
 		_, channels, requests, err := ssh.NewServerConn(c, server)

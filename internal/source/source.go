@@ -26,15 +26,16 @@ const DefaultTimeout = 60 * time.Second
 
 // Auth names the files that hold keys and secrets. Each fetch reads them again.
 type Auth struct {
-	SSHKeyFile     string // private key without passphrase
-	KnownHostsFile string // empty: ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts
-	User           string // of http basic authentication, with PasswordFile
-	PasswordFile   string
-	TokenFile      string // bearer token
-	CAFile         string // PEM, instead of the system's
-	ClientCertFile string // PEM, with ClientKeyFile
-	ClientKeyFile  string
-	Proxy          string // URL of a proxy; empty: as HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY say
+	SSHKeyFile          string // private key without passphrase
+	KnownHostsFile      string // empty: ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts
+	SSHLegacyAlgorithms bool   // allow algorithms of ssh that rest on SHA-1, for old servers
+	User                string // of http basic authentication, with PasswordFile
+	PasswordFile        string
+	TokenFile           string // bearer token
+	CAFile              string // PEM, instead of the system's
+	ClientCertFile      string // PEM, with ClientKeyFile
+	ClientKeyFile       string
+	Proxy               string // URL of a proxy; empty: as HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY say
 }
 
 // Mode selects the commits whose signatures are verified.

@@ -40,13 +40,18 @@ func (j *job) sshRemote() (*remote, error) {
 	if user == "" {
 		user = defaultSSHUser
 	}
-	auth := &sshAuth{hosts: hosts, config: ssh.ClientConfig{
+	algorithms := algorithmsOf(j.Config.Auth)
+	auth := &sshAuth{hostKeys: algorithms.HostKeys, config: ssh.ClientConfig{
+		Config:            ssh.Config{KeyExchanges: algorithms.KeyExchanges, MACs: algorithms.MACs},
 		User:              user,
 		Auth:              []ssh.AuthMethod{ssh.PublicKeys(signer)},
 		HostKeyCallback:   hosts.check,
-		HostKeyAlgorithms: hosts.db.HostKeyAlgorithms(hosts.addr),
+		HostKeyAlgorithms: common(hosts.db.HostKeyAlgorithms(hosts.addr), algorithms.HostKeys),
 		Timeout:           j.Config.Timeout, // of connecting; the parent bounds the whole fetch
 	}}
+	if len(auth.config.HostKeyAlgorithms) == 0 {
+		auth.config.HostKeyAlgorithms = algorithms.HostKeys // the error names the server's key
+	}
 	r := &remote{job: j, ep: ep, client: gitssh.NewClient(nil), auth: auth}
 	r.explain = func(err error) error {
 		switch {
@@ -54,6 +59,8 @@ func (j *job) sshRemote() (*remote, error) {
 			return hosts.refused
 		case strings.Contains(err.Error(), "unable to authenticate"):
 			return fmt.Errorf("%w: it does not let %s in with the key %s (%s)", err, user, j.Config.Auth.SSHKeyFile, ssh.FingerprintSHA256(signer.PublicKey()))
+		case needsLegacy(err):
+			return fmt.Errorf("%w: its algorithms rest on SHA-1, which nfsync does not allow: update the server, or allow them with --ssh-legacy-algorithms (source.ssh.legacyAlgorithms)", err)
 		}
 		return err
 	}
@@ -77,13 +84,51 @@ func (j *job) sshKey() (ssh.Signer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot use the ssh key %s: %w", name, err)
 	}
-	return signer, nil
+	if j.Config.Auth.SSHLegacyAlgorithms || signer.PublicKey().Type() != ssh.KeyAlgoRSA {
+		return signer, nil
+	}
+	algorithmic, ok := signer.(ssh.AlgorithmSigner)
+	if !ok {
+		return nil, fmt.Errorf("cannot use the ssh key %s: it signs only with SHA-1", name)
+	}
+	return ssh.NewSignerWithAlgorithms(algorithmic, []string{ssh.KeyAlgoRSASHA256, ssh.KeyAlgoRSASHA512})
+}
+
+// legacyAlgorithms are the algorithms of ssh that rest on SHA-1. OpenSSH has disabled
+// ssh-rsa in 8.8 and diffie-hellman-group14-sha1 in 8.2.
+var legacyAlgorithms = []string{ssh.KeyAlgoRSA, ssh.InsecureKeyExchangeDH14SHA1, ssh.HMACSHA1}
+
+// algorithmsOf returns the algorithms of ssh that are allowed.
+func algorithmsOf(a Auth) ssh.Algorithms {
+	all := ssh.SupportedAlgorithms()
+	if a.SSHLegacyAlgorithms {
+		all.HostKeys = append(all.HostKeys, ssh.KeyAlgoRSA)
+		all.KeyExchanges = append(all.KeyExchanges, ssh.InsecureKeyExchangeDH14SHA1)
+		return all
+	}
+	all.MACs = slices.DeleteFunc(all.MACs, func(s string) bool { return s == ssh.HMACSHA1 })
+	return all
+}
+
+// common returns the strings of a that are in b.
+func common(a, b []string) []string {
+	return slices.DeleteFunc(slices.Clone(a), func(s string) bool { return !slices.Contains(b, s) })
+}
+
+// needsLegacy reports whether an error of connecting is that the server supports only
+// algorithms that rest on SHA-1.
+func needsLegacy(err error) bool {
+	n, ok := errors.AsType[*ssh.AlgorithmNegotiationError](err)
+	if ok {
+		return len(common(n.RequestedAlgorithms, legacyAlgorithms)) > 0 && len(common(n.SupportedAlgorithms, legacyAlgorithms)) == 0
+	}
+	return strings.Contains(err.Error(), "no common public key signature algorithm")
 }
 
 // sshAuth passes the configuration of ssh to go-git.
 type sshAuth struct {
-	config ssh.ClientConfig
-	hosts  *knownHosts
+	config   ssh.ClientConfig
+	hostKeys []string // the types of host keys that are allowed
 }
 
 func (a *sshAuth) Name() string { return gitssh.PublicKeysName }
@@ -95,18 +140,15 @@ func (a *sshAuth) ClientConfig() (*ssh.ClientConfig, error) {
 	return &c, nil
 }
 
-// allowAnyHostKey allows all types of host keys, and reports whether a second attempt to
+// allowAnyHostKey offers all types of host keys that are allowed, and reports whether a second attempt to
 // connect makes sense: the first failed because the server has no key of the types that
 // known_hosts has for it. The second fails too, but its error names the server's key.
 func (a *sshAuth) allowAnyHostKey(err error) bool {
 	n, ok := errors.AsType[*ssh.AlgorithmNegotiationError](err)
-	if !ok || a.config.HostKeyAlgorithms == nil {
+	if !ok || slices.Equal(a.config.HostKeyAlgorithms, a.hostKeys) || len(common(n.RequestedAlgorithms, a.hostKeys)) == 0 {
 		return false
 	}
-	if !slices.ContainsFunc(n.RequestedAlgorithms, func(s string) bool { return slices.Contains(ssh.SupportedAlgorithms().HostKeys, s) }) {
-		return false
-	}
-	a.config.HostKeyAlgorithms = nil
+	a.config.HostKeyAlgorithms = a.hostKeys
 	return true
 }
 

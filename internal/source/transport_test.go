@@ -2,6 +2,8 @@ package source
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"encoding/base64"
 	"net/http"
@@ -9,6 +11,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"golang.org/x/crypto/ssh"
 )
 
 const policy = "kind: NodePolicy\n"
@@ -427,4 +431,58 @@ func TestBadConfig(t *testing.T) {
 	if _, err := Fetch(context.Background(), config(t, "/x"), nil, "main"); err == nil || !strings.Contains(err.Error(), "accepted commit") {
 		t.Errorf("accept main: %v", err)
 	}
+}
+
+// TestOldSSH: a server that knows only algorithms with SHA-1 is used if that is allowed.
+func TestOldSSH(t *testing.T) {
+	r := newRepo(t)
+	commit := r.commit("a.yaml", policy)
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := ssh.NewSignerFromKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	only, err := ssh.NewSignerWithAlgorithms(signer.(ssh.AlgorithmSigner), []string{ssh.KeyAlgoRSA})
+	if err != nil {
+		t.Fatal(err)
+	}
+	clientKey := keygen(t, t.TempDir()+"/rsa", "rsa")
+	uploadPack := func(ch ssh.Channel, _ <-chan struct{}) {
+		cmd := exec.Command("git", "upload-pack", r.dir)
+		cmd.Env, cmd.Stdin, cmd.Stdout = gitEnv(), ch, ch
+		_ = cmd.Run()
+		_, _ = ch.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{}))
+		_ = ch.Close()
+	}
+	for name, c := range map[string]struct {
+		server ssh.ServerConfig
+		signer ssh.Signer
+		key    string // of the client; empty: ed25519
+	}{
+		"host key":     {ssh.ServerConfig{}, only, ""},
+		"key exchange": {ssh.ServerConfig{Config: ssh.Config{KeyExchanges: []string{ssh.InsecureKeyExchangeDH14SHA1}}}, signer, ""},
+		"MAC":          {ssh.ServerConfig{Config: ssh.Config{MACs: []string{ssh.HMACSHA1}, Ciphers: []string{ssh.CipherAES128CTR}}}, signer, ""},
+		"client key":   {ssh.ServerConfig{PublicKeyAuthAlgorithms: []string{ssh.KeyAlgoRSA}}, signer, clientKey},
+		"all": {ssh.ServerConfig{PublicKeyAuthAlgorithms: []string{ssh.KeyAlgoRSA}, Config: ssh.Config{KeyExchanges: []string{ssh.InsecureKeyExchangeDH14SHA1},
+			MACs: []string{ssh.HMACSHA1}, Ciphers: []string{ssh.CipherAES128CTR}}}, only, clientKey},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := fakeSSHAs(t, &c.server, c.signer, uploadPack)
+			if c.key != "" {
+				cfg.Auth.SSHKeyFile = c.key
+			}
+			fails(t, cfg, nil, "SHA-1", "--ssh-legacy-algorithms")
+			cfg.Auth.SSHLegacyAlgorithms = true
+			if got := mustFetch(t, cfg); got.Commit != commit {
+				t.Errorf("commit %s", got.Commit)
+			}
+		})
+	}
+	// A current server is used without.
+	cfg := fakeSSHAs(t, &ssh.ServerConfig{}, signer, uploadPack)
+	cfg.Auth.SSHKeyFile = clientKey
+	mustFetch(t, cfg)
 }

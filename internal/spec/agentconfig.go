@@ -55,15 +55,16 @@ type GitSource struct {
 // GitAuth is how a repository is reached: absolute names of files, never
 // secrets. What is empty is not used.
 type GitAuth struct {
-	SSHKeyFile     string // private key, for ssh
-	KnownHostsFile string // host keys, for ssh; empty: ssh's own files
-	User           string // with PasswordFile, for https and http
-	PasswordFile   string
-	TokenFile      string // bearer token, instead of User and PasswordFile
-	CAFile         string // certificate authorities, instead of the system's
-	ClientCertFile string // client certificate, with ClientKeyFile
-	ClientKeyFile  string
-	Proxy          string // URL without a password; empty: as the environment sets it
+	SSHKeyFile          string // private key, for ssh
+	KnownHostsFile      string // host keys, for ssh; empty: ssh's own files
+	SSHLegacyAlgorithms bool   // allow algorithms of ssh that rest on SHA-1
+	User                string // with PasswordFile, for https and http
+	PasswordFile        string
+	TokenFile           string // bearer token, instead of User and PasswordFile
+	CAFile              string // certificate authorities, instead of the system's
+	ClientCertFile      string // client certificate, with ClientKeyFile
+	ClientKeyFile       string
+	Proxy               string // URL without a password; empty: as the environment sets it
 }
 
 // Verification selects the commits that are accepted.

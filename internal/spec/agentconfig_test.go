@@ -67,7 +67,7 @@ func TestAgentConfigExample(t *testing.T) {
 			URLs:   []string{"https://git.example.com/netfilter/policies.git", "ssh://git@mirror.example.com/netfilter/policies.git"},
 			Branch: "main", Path: "policies", Interval: time.Minute, Timeout: time.Minute,
 			Auth: GitAuth{
-				SSHKeyFile: "/etc/nfsync/deploy-key", KnownHostsFile: "/etc/nfsync/known_hosts",
+				SSHKeyFile: "/etc/nfsync/deploy-key", KnownHostsFile: "/etc/nfsync/known_hosts", SSHLegacyAlgorithms: true,
 				User: "nfsync", PasswordFile: "/etc/nfsync/password", CAFile: "/etc/nfsync/ca.pem",
 				ClientCertFile: "/etc/nfsync/client.crt", ClientKeyFile: "/etc/nfsync/client.key", Proxy: "http://proxy.example.com:3128",
 			},

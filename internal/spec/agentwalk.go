@@ -128,8 +128,9 @@ func (p *parser) publish(publish *Publish) field {
 func (p *parser) gitAuth(auth *GitAuth) fields {
 	return fields{
 		"ssh": p.mapping(fields{
-			"keyFile":        store(&auth.SSHKeyFile, p.fileName),
-			"knownHostsFile": store(&auth.KnownHostsFile, p.fileName),
+			"keyFile":          store(&auth.SSHKeyFile, p.fileName),
+			"knownHostsFile":   store(&auth.KnownHostsFile, p.fileName),
+			"legacyAlgorithms": store(&auth.SSHLegacyAlgorithms, p.boolean),
 		}, nil, notOfSSH),
 		"http": func(path string, n *yaml.Node) { p.httpAuth(path, n, auth) },
 	}
