@@ -346,6 +346,9 @@ func rsaBits(key ssh.PublicKey) int {
 func (s allowedSigner) refusal(committer identity) string {
 	at := committer.when
 	switch {
+	case at.Unix() <= 0 || at.UTC().Year() > 9999:
+		// git passes no such date to ssh-keygen, which then takes the time now, or none.
+		return fmt.Sprintf("and the commit is dated %s, which ssh-keygen does not compare with a key's validity; %s", formatTime(at), remedySign)
 	case !matchList(s.principals, committer.email):
 		return fmt.Sprintf("which %s allows for %q, not for the committer, %q; set user.email and commit again, or add the address there", s.place, clean(s.principals), clean(committer.email))
 	case s.namespaces != nil && !matchList(*s.namespaces, gitNamespace):

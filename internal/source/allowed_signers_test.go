@@ -150,6 +150,23 @@ func TestSSHSignatures(t *testing.T) {
 		broken := s.rewrite(good, replace("-----END SSH SIGNATURE-----", "-----END SSH-----"))
 		refused(t, list("* "+alice), now, broken, only(broken), "cannot be read")
 	})
+	t.Run("dates", func(t *testing.T) {
+		// With these dates ssh-keygen does not get the date of the commit.
+		for _, date := range []string{"0", "253402300800", "1700000000000"} {
+			bad := s.rewrite(plain, func(text string) string {
+				before, after, _ := strings.Cut(text, "\ncommitter ")
+				who, after, _ := strings.Cut(after, "> ")
+				_, after, _ = strings.Cut(after, " ")
+				return before + "\ncommitter " + who + "> " + date + " " + after
+			})
+			bad = s.sshSigned(bad, "git", "alice")
+			v := list(`alice@example.com valid-before="20200101Z" ` + alice)
+			refused(t, v, now, bad, only(bad), "does not compare")
+			if s.gitAccepts(bad, v.AllowedSigners[0]) {
+				t.Errorf("git accepts a commit of %s", date)
+			}
+		}
+	})
 	t.Run("as git", func(t *testing.T) {
 		// For a commit by the principal git and nfsync agree about these lines.
 		for lines, want := range map[string]bool{

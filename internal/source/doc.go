@@ -33,6 +33,10 @@
 //
 // # Which commits are accepted
 //
+// Commits, trees and tags are parsed by this package, from the bytes that are hashed and
+// verified. What git fsck calls an error is refused (canonical.go). Signatures are read as
+// strictly (armor.go, pgpsignature.go).
+//
 // The new commit of a branch must descend from the Position that the caller has stored for
 // its URL and name, unless a person has accepted that commit by its hash. Then signatures
 // are verified, and only then the tree is read. This package parses no policy.

@@ -128,6 +128,7 @@ var pgpEncodings = map[string]struct {
 	"space after":               {add("", " \n"), false},
 	"text after an empty line":  {add("", "\nx\n"), false},
 	"BEGIN with a space":        {edit(0, add("", " ")), false},
+	"BEGIN and END with text":   {func(s string) string { return strings.ReplaceAll(s, "SIGNATURE-----", "SIGNATURE-----x") }, false},
 	"END with a space":          {edit(-1, add("", " ")), false},
 	"END of another kind":       {edit(-1, func(string) string { return "-----END PGP MESSAGE-----" }), false},
 	"no END":                    {edit(-1, func(string) string { return "" }), false},
@@ -311,9 +312,58 @@ func TestEncodings(t *testing.T) {
 // signedAs stores a copy of a commit with another encoding of its signature.
 func (s *signing) signedAs(c *commit, signature string) *commit {
 	s.t.Helper()
+	hash := s.pipe(withEncoding(c, signature), "git", "-C", s.repo, "hash-object", "-t", "commit", "-w", "--stdin", "--literally")
+	return s.read(strings.TrimSpace(hash))
+}
+
+// withEncoding returns a commit with another encoding of its signature.
+func withEncoding(c *commit, signature string) string {
 	headers, message, _ := strings.Cut(c.raw, "\n\n")
 	headers, _, _ = strings.Cut(headers, "\ngpgsig ")
-	header := "\ngpgsig " + strings.ReplaceAll(strings.TrimSuffix(signature, "\n"), "\n", "\n ")
-	hash := s.pipe(headers+header+"\n\n"+message, "git", "-C", s.repo, "hash-object", "-t", "commit", "-w", "--stdin", "--literally")
-	return s.read(strings.TrimSpace(hash))
+	return headers + "\ngpgsig " + strings.ReplaceAll(strings.TrimSuffix(signature, "\n"), "\n", "\n ") + "\n\n" + message
+}
+
+// FuzzEncoding checks that git accepts every encoding of a good signature that nfsync
+// accepts.
+func FuzzEncoding(f *testing.F) {
+	s := newSigning(f)
+	alice := s.pgpKey("alice", "ed25519", "sign", "", "")
+	list := s.write("signers", "* "+s.sshKey("carol", "-t", "ed25519"))
+	keys, _, err := readTrustedKeys(Verify{Keyrings: []string{s.export("keys.gpg", alice)}, AllowedSigners: []string{list}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	signed := s.commit("commit.gpgSign=false")
+	pgpSigned := s.signedAs(signed, s.pipe(s.commitText(signed), "gpg", "--batch", "--armor", "--detach-sign", "-u", alice+"!"))
+	for _, c := range []*commit{pgpSigned, s.sshSigned(signed, "git", "carol")} {
+		f.Add([]byte(signatureOf(c)), true)
+		for _, e := range pgpEncodings {
+			if c == pgpSigned {
+				f.Add([]byte(e.change(signatureOf(c))), true)
+			}
+		}
+	}
+	content, err := dearmorPGP(signatureOf(pgpSigned), beginPGP)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(content, false)
+	f.Fuzz(func(t *testing.T, signature []byte, armored bool) {
+		text := string(signature)
+		if !armored {
+			text = armorPGP(signature)
+		}
+		c, err := parseCommit(signed.hash, withEncoding(signed, text))
+		if err != nil {
+			return
+		}
+		if _, err := keys.check(c, time.Now()); err != nil {
+			return
+		}
+		inner := *s
+		inner.t = t
+		if !inner.gitAccepts(inner.signedAs(signed, text), list) {
+			t.Errorf("git refuses %q", text)
+		}
+	})
 }

@@ -344,6 +344,9 @@ func weakness(key *packet.PublicKey, signature *packet.Signature) string {
 		}
 	case packet.PubKeyAlgoDSA:
 		return "a DSA key, which is not trusted; " + remedyTrustedKey
+	case packet.PubKeyAlgoECDSA, packet.PubKeyAlgoEdDSA:
+	default:
+		return fmt.Sprintf("a key of algorithm %d, which gpg does not know; %s", key.PubKeyAlgo, remedyTrustedKey)
 	}
 	switch signature.Hash {
 	case crypto.SHA224, crypto.SHA256, crypto.SHA384, crypto.SHA512, crypto.SHA3_256, crypto.SHA3_512:

@@ -24,6 +24,7 @@ type statement struct {
 	expires  int    // 0: not stated
 	lapses   int    // when the statement itself expires; 0: never
 	primary  bool
+	critical bool // with a critical notation
 	noBackup bool // without the signature of a subkey for signing
 	by       *packet.PrivateKey
 }
@@ -95,6 +96,9 @@ func (m *keyMaker) signature(s statement) *packet.Signature {
 	if s.lapses != 0 {
 		seconds := uint32(year(s.lapses).Sub(year(s.at)) / time.Second)
 		sig.SigLifetimeSecs = &seconds
+	}
+	if s.critical {
+		sig.Notations = []*packet.Notation{{Name: "a@example.com", Value: []byte("x"), IsHumanReadable: true, IsCritical: true}}
 	}
 	if s.primary {
 		sig.IsPrimaryId = &s.primary
@@ -264,7 +268,14 @@ var keyStates = map[string]struct {
 	"direct in the future":       {madeKey{direct: says(statement{kind: direct, at: 50, use: "cs"}), names: names(says(always))}, false, "the clock of the node or of the key's owner is wrong"},
 	"certify only in the future": {madeKey{names: names(says(always, statement{kind: cert, at: 50, use: "c"}))}, false, ""},
 	"expired in the future":      {madeKey{names: names(says(always, statement{kind: cert, at: 50, use: "cs", expires: 1}))}, false, ""},
+	"older than the key":         {madeKey{names: names(says(statement{kind: cert, at: -1, use: "cs"}))}, false, ""},
+	"certify only, older":        {madeKey{names: names(says(always)), direct: says(statement{kind: direct, at: -1, use: "c"})}, true, ""},
+	"key revoked, older":         {madeKey{names: names(says(always)), direct: says(statement{kind: revoke, at: -1})}, false, "a revocation counts whatever its date is"},
+	"critical notation":          {madeKey{names: names(says(statement{kind: cert, use: "cs", critical: true}))}, false, ""},
+	"direct: critical notation":  {madeKey{names: names(says(always)), direct: says(statement{kind: direct, use: "c", critical: true})}, true, ""},
 
+	"sub: older than primary":        {madeKey{names: names(says(always)), sub: says(statement{kind: binding, at: -1, use: "s"})}, false, ""},
+	"sub: critical notation":         {madeKey{names: names(says(always)), sub: says(statement{kind: binding, use: "s", critical: true})}, false, ""},
 	"sub":                            {madeKey{names: names(says(always)), sub: says(statement{kind: binding, use: "s"})}, true, ""},
 	"sub: primary certifies only":    {madeKey{names: names(says(statement{kind: cert, use: "c"})), sub: says(statement{kind: binding, use: "s"})}, true, ""},
 	"sub: expired":                   {madeKey{names: names(says(always)), sub: says(statement{kind: binding, use: "s", expires: 1})}, false, ""},

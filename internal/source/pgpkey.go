@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strconv"
 	"time"
 
 	pgperrors "github.com/ProtonMail/go-crypto/openpgp/errors"
@@ -45,8 +46,11 @@ func readKeyBlock(packets *packet.Reader) (*keyBlock, error) {
 		return nil, err
 	}
 	primary, ok := first.(*packet.PublicKey)
-	if !ok || !primary.PubKeyAlgo.CanSign() {
+	switch {
+	case !ok || !primary.PubKeyAlgo.CanSign():
 		return nil, pgperrors.StructuralError("the primary key cannot make signatures")
+	case primary.Version != 4:
+		return nil, pgperrors.UnsupportedError("it is of version " + strconv.Itoa(primary.Version) + "; gpg makes version 4")
 	}
 	k := &keyBlock{primary: primary}
 	attach := k.attachToKey // attaches a signature to the packet before it
@@ -144,6 +148,16 @@ func (k *keyBlock) addSubkey(key *packet.PublicKey) func(*packet.Signature) erro
 	return func(s *packet.Signature) error { return k.attachToSubkey(sub, s) }
 }
 
+// ignores reports whether gpg takes a self-signature for invalid though it verifies: it is
+// older than the key, or has a critical notation (sig-check.c). Revocations always count.
+func (k *keyBlock) ignores(s *packet.Signature) bool {
+	return s.CreationTime.Before(k.primary.CreationTime) || hasCriticalNotation(s)
+}
+
+func hasCriticalNotation(s *packet.Signature) bool {
+	return slices.ContainsFunc(s.Notations, func(n *packet.Notation) bool { return n.IsCritical })
+}
+
 // attachToKey adds a statement about the primary key. A revocation by another key is an
 // error, because whether the owner named that key as a revoker is not checked.
 func (k *keyBlock) attachToKey(s *packet.Signature) (err error) {
@@ -155,7 +169,7 @@ func (k *keyBlock) attachToKey(s *packet.Signature) (err error) {
 		k.revocations = append(k.revocations, s)
 		err = k.primary.VerifyRevocationSignature(s)
 	case packet.SigTypeDirectSignature:
-		if !s.CheckKeyIdOrFingerprint(k.primary) {
+		if !s.CheckKeyIdOrFingerprint(k.primary) || k.ignores(s) {
 			return nil
 		}
 		k.direct = append(k.direct, s)
@@ -171,7 +185,7 @@ func (k *keyBlock) attachToName(n *pgpName, s *packet.Signature) error {
 	default:
 		return k.attachToKey(s)
 	}
-	if !s.CheckKeyIdOrFingerprint(k.primary) {
+	if !s.CheckKeyIdOrFingerprint(k.primary) || k.ignores(s) {
 		return nil
 	}
 	n.statements = append(n.statements, s)
@@ -184,6 +198,9 @@ func (k *keyBlock) attachToName(n *pgpName, s *packet.Signature) error {
 func (k *keyBlock) attachToSubkey(sub *subkey, s *packet.Signature) (err error) {
 	switch s.SigType {
 	case packet.SigTypeSubkeyBinding:
+		if back := s.EmbeddedSignature; k.ignores(s) || back != nil && back.CreationTime.Before(sub.CreationTime) {
+			return nil
+		}
 		sub.bindings = append(sub.bindings, s)
 		err = k.primary.VerifyKeySignature(sub.PublicKey, s) // with the signature by the subkey
 	case packet.SigTypeSubkeyRevocation:

@@ -38,7 +38,10 @@ var errTruncated = errors.New("it is cut off")
 
 // readSignature reads an armored block that holds one signature and nothing else.
 func readSignature(armored string) (pgpSignature, error) {
-	begin, _, _ := strings.Cut(armored, "\n")
+	begin := beginPGP
+	if strings.HasPrefix(armored, beginPGPMessage) {
+		begin = beginPGPMessage
+	}
 	content, err := dearmorPGP(armored, begin)
 	if err != nil {
 		return pgpSignature{}, err
@@ -131,15 +134,9 @@ func (s *pgpSignature) readBody(body []byte) (err error) {
 		return errTruncated
 	}
 	rest = rest[2:] // the first bytes of the digest
-	switch s.PubKeyAlgo {
-	case packet.PubKeyAlgoEd25519:
-		rest = rest[min(64, len(rest)):]
-	case packet.PubKeyAlgoEd448:
-		rest = rest[min(114, len(rest)):]
-	case packet.PubKeyAlgoRSA, packet.PubKeyAlgoRSASignOnly:
-		rest = skipNumber(rest)
-	default:
-		rest = skipNumber(skipNumber(rest))
+	rest = skipNumber(rest)
+	if s.PubKeyAlgo != packet.PubKeyAlgoRSA && s.PubKeyAlgo != packet.PubKeyAlgoRSASignOnly {
+		rest = skipNumber(rest) // the other kinds that are accepted have two
 	}
 	if len(rest) > 0 {
 		return errors.New("other data follows it")
