@@ -34,7 +34,7 @@ func armorLines(armored, begin string) ([]string, error) {
 func decodeLines(lines []string) ([]byte, error) {
 	for _, line := range lines {
 		if line == "" || strings.Contains(line, "\r") {
-			return nil, errors.New("an empty line, or one that ends in a carriage return, is in it")
+			return nil, errors.New("it has an empty line or a carriage return")
 		}
 	}
 	return base64.StdEncoding.Strict().DecodeString(strings.Join(lines, ""))

@@ -380,6 +380,7 @@ func (k *keyBlock) state(at time.Time) keyState {
 			live = append(live, s)
 		}
 	}
+	slices.Reverse(live) // of two names with the same date the first one counts
 	flags, expiry := newest(live, hasFlags), newest(live, hasExpiry)
 	if direct := newest(k.direct, valid); direct != nil {
 		live = append(live, direct)
