@@ -57,9 +57,6 @@ var errNoHeal = hinted{errors.New("drift.heal: false is not supported: this vers
 	"take it out of the configuration, or say mode: observe"}
 
 func (a *app) agent(ctx context.Context, o *agentOptions, args []string) error {
-	if err := a.configureAgent(); err != nil {
-		return err
-	}
 	switch {
 	case !o.once:
 		return errNoLoop
@@ -77,12 +74,12 @@ func (a *app) agent(ctx context.Context, o *agentOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	fetch, done, err := a.fetcher(&o.git)
+	repo, done, err := a.repository(&o.git)
 	if err != nil {
 		return err
 	}
 	defer done()
-	res, err := agent.Lap(ctx, agent.In{Fetch: fetch, Accept: o.git.Accept, Observe: a.config.Mode == spec.ModeObserve, Apply: in})
+	res, err := agent.Lap(ctx, agent.In{Fetch: a.fetcher(repo), Mode: repo.Verify.Mode, Verify: a.verifier(repo), Accept: o.git.Accept, Observe: a.config.Mode == spec.ModeObserve, Apply: in})
 	endProgress()
 	return a.lapped(&o.git, res, err)
 }

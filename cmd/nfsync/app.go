@@ -57,11 +57,15 @@ func oneLine(text string) string { return view.Clean(strings.ReplaceAll(text, "\
 // viewOptions lays out text for where it goes: colour and width are for
 // terminals.
 func (a *app) viewOptions(w io.Writer) view.Options {
+	var opt view.Options
+	if a.configRead && w == a.stdout {
+		opt.Configuration = a.configFile
+	}
 	fd, ok := terminal(w)
 	if !ok {
-		return view.Options{}
+		return opt
 	}
-	opt := view.Options{Color: a.getenv("NO_COLOR") == "" && a.getenv("TERM") != "dumb"}
+	opt.Color = a.getenv("NO_COLOR") == "" && a.getenv("TERM") != "dumb"
 	if width, _, err := term.GetSize(fd); err == nil {
 		opt.Width = width
 	}

@@ -72,7 +72,7 @@ func (a *app) apply(ctx context.Context, o *applyOptions, args []string) error {
 		return err
 	}
 	in.Reviewed = todo.reviewed
-	receipt, err := todo.run(ctx, in)
+	receipt, err := a.run(ctx, in, &o.git, &todo)
 	endProgress()
 	return a.applied(receipt, err)
 }
@@ -92,12 +92,23 @@ func (a *app) input(restarts nf.Restarts) (in apply.Input, endProgress func(), e
 	}, progress.end, err
 }
 
-// run applies the policies. A revision from git becomes the last good one if the run succeeds.
-func (p *policies) run(ctx context.Context, in apply.Input) (apply.Receipt, error) {
-	if p.git != nil {
+// run applies the policies. A revision of the configured source, or one from git where none
+// is configured, becomes the last good one. After any other the agent's next lap brings its
+// own back, and the receipt says so.
+func (a *app) run(ctx context.Context, in apply.Input, o *gitOptions, p *policies) (apply.Receipt, error) {
+	other := len(a.config.Source.URLs) > 0 && (p.git == nil || !o.IsConfigured())
+	if p.git != nil && !other {
 		return agent.Enforce(ctx, in, *p.git)
 	}
-	in.Wants, in.Revision = p.Resolve, p.revision
+	in.Revision = p.revision
+	in.Wants = func(listed *nf.Snapshot) nf.Wants {
+		wants := p.Resolve(listed)
+		if other {
+			wants.Warnings = append(wants.Warnings, nf.Warning{Code: nf.WarnOtherSource, Target: nf.Node,
+				Message: "these are not the policies of the source in " + a.configFile + ": the agent's next lap brings its own back"})
+		}
+		return wants
+	}
 	return apply.Run(ctx, in)
 }
 
@@ -119,7 +130,7 @@ func (a *app) applied(receipt apply.Receipt, err error) error {
 func (a *app) order(ctx context.Context, o *gitOptions, path string) (policies, error) {
 	info, err := os.Stat(path)
 	if path == "" || err == nil && (info.IsDir() || nf.IsPolicyFile(path)) {
-		return a.policies(ctx, o, path)
+		return a.policies(ctx, o, path, false)
 	}
 	if err != nil {
 		return policies{}, fmt.Errorf("cannot read policies or a plan: %w", err)

@@ -4,34 +4,44 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"maps"
+	"slices"
+
+	"github.com/spf13/cobra"
 
 	"nfsync.dev/nfsync/internal/spec"
+	"nfsync.dev/nfsync/internal/view"
 )
 
 // defaultConfig is the agent's configuration file unless --config names one.
 const defaultConfig = "/etc/nfsync/agent.yaml"
 
-// configure reads the configuration file that --config names and takes from it
-// what the flags do not say.
-func (a *app) configure() error {
+// noConfig is the value of --config that stands for no configuration.
+const noConfig = "none"
+
+// configure reads the configuration file that --config names, or the default one if it
+// exists and the verb looks at this node, and takes from it what the flags do not say. So
+// a plan or an apply by hand has the labels, runtimes, source and trust of the agent.
+func (a *app) configure(looksAtNode bool) error {
 	a.config = spec.DefaultAgentConfig()
-	if !a.flags.Changed("config") {
+	named := a.flags.Changed("config")
+	if a.configFile == noConfig || !named && !looksAtNode {
 		return nil
 	}
-	return a.readConfig()
+	err := a.readConfig()
+	switch {
+	case !named && errors.Is(err, fs.ErrNotExist):
+		return nil
+	case !named && err != nil:
+		return hinted{err, "use --config none to go without the agent's configuration"}
+	}
+	return err
 }
 
-// configureAgent reads the default file, if there is one and --config names no
-// other.
-func (a *app) configureAgent() error {
-	if a.flags.Changed("config") {
-		return nil // configure has read it
-	}
-	if err := a.readConfig(); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
+// looksAtNode reports whether a verb looks at this node.
+func looksAtNode(verb *cobra.Command) bool {
+	return slices.Contains([]string{"plan", "apply", "agent", "snapshot", "recover"}, verb.Name()) && !verb.Flags().Changed("snapshot")
 }
 
 func (a *app) readConfig() error {
@@ -44,6 +54,9 @@ func (a *app) readConfig() error {
 			return err
 		}
 		return fmt.Errorf("the configuration %s is not valid: nothing was done", a.configFile)
+	}
+	if a.format != view.FormatText {
+		a.say(slog.LevelInfo, "the configuration is "+a.configFile, "")
 	}
 	return a.takeConfig(config)
 }

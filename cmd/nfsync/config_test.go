@@ -48,7 +48,7 @@ func write(t *testing.T, text string) string {
 	return name
 }
 
-// The default file is the agent's and doctor's; the others read it only where
+// The default file is for the verbs that look at this node; the others read one only where
 // it is named.
 func TestDefaultConfig(t *testing.T) {
 	a := testApp(nil)
@@ -57,22 +57,32 @@ func TestDefaultConfig(t *testing.T) {
 		t.Errorf("the default is %s", a.configFile)
 	}
 	a.configFile = write(t, ourConfig)
-	if err := a.configure(); err != nil || a.node != "" {
+	if err := a.configure(false); err != nil || a.node != "" {
 		t.Errorf("it was read by any verb: %q, %v", a.node, err)
 	}
-	if err := a.configureAgent(); err != nil || a.node != "hn-7" {
-		t.Errorf("it was not read by the agent: %q, %v", a.node, err)
+	if err := a.configure(true); err != nil || a.node != "hn-7" {
+		t.Errorf("it was not read: %q, %v", a.node, err)
+	}
+	for line, want := range map[string]bool{"plan": true, "apply": true, "agent": true, "snapshot": true, "recover": true,
+		"plan --snapshot x": false, "validate": false, "explain": false, "version": false} {
+		verb, rest, err := a.command().Find(strings.Fields(line))
+		if err == nil {
+			err = verb.ParseFlags(rest)
+		}
+		if got := looksAtNode(verb); err != nil || got != want {
+			t.Errorf("%s looks at this node: %v, %v", line, got, err)
+		}
 	}
 	a.configFile = filepath.Join(t.TempDir(), "missing")
-	if err := a.configureAgent(); err != nil {
+	if err := a.configure(true); err != nil {
 		t.Errorf("it need not be there: %v", err)
 	}
 	a.configFile = write(t, "kind: Nonsense")
-	if err := a.configureAgent(); err == nil {
-		t.Error("it need not be valid")
+	if err := a.configure(true); err == nil || !strings.Contains(hintFor(err, ""), "--config none") {
+		t.Errorf("it need not be valid: %v", err)
 	}
 	a.configFile = t.TempDir()
-	if err := a.configureAgent(); err == nil {
+	if err := a.configure(true); err == nil {
 		t.Error("it need not be a file")
 	}
 }
@@ -80,7 +90,7 @@ func TestDefaultConfig(t *testing.T) {
 func TestNodeOfConfig(t *testing.T) {
 	a := testApp(nil)
 	parseFlags(t, a, "snapshot", "--config", write(t, ourConfig+"runtimes: [netns]\n"), "--label", "zone=b", "--label", "rack=1")
-	if err := a.configure(); err != nil {
+	if err := a.configure(true); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(map[string]string{"role": "edge", "zone": "b", "rack": "1"}, a.labels); diff != "" || a.node != "hn-7" {
@@ -102,24 +112,24 @@ func TestSourceOfConfig(t *testing.T) {
 		}
 	}
 	for line, change := range map[string]func(*source.Config){
-		"":                              func(*source.Config) {},
-		"--git https://x.example/y.git": func(c *source.Config) { c.URLs = []string{"https://x.example/y.git"} },
-		"--branch next":                 func(c *source.Config) { c.Branch = "next" },
-		"--tag v1":                      func(c *source.Config) { c.Branch, c.Tag = "", "v1" },
-		"--commit " + commit:            func(c *source.Config) { c.Branch, c.Commit = "", commit },
-		"--path .":                      func(c *source.Config) { c.Path = "" },
-		"--path /a/b/":                  func(c *source.Config) { c.Path = "a/b" },
-		"--timeout 5s":                  func(c *source.Config) { c.Timeout = 5 * time.Second },
-		"--ssh-key /k --known-hosts /h": func(c *source.Config) { c.Auth.SSHKeyFile, c.Auth.KnownHostsFile = "/k", "/h" },
-		"--ssh-legacy-algorithms=true":  func(c *source.Config) { c.Auth.SSHLegacyAlgorithms = true },
-		"--token-file /t":               func(c *source.Config) { c.Auth.User, c.Auth.PasswordFile, c.Auth.TokenFile = "", "", "/t" },
-		"--user eve --password-file /q": func(c *source.Config) { c.Auth.User, c.Auth.PasswordFile = "eve", "/q" },
-		"--ca-file /other":              func(c *source.Config) { c.Auth.CAFile = "/other" },
-		"--verify tip":                  func(c *source.Config) { c.Verify.Mode = source.VerifyTip },
-		"--keyring /a --keyring /b":     func(c *source.Config) { c.Verify.Keyrings, c.Verify.AllowedSigners = []string{"/a", "/b"}, nil },
-		"--allowed-signers /a --verify tip": func(c *source.Config) {
-			c.Verify = source.Verify{Mode: source.VerifyTip, AllowedSigners: []string{"/a"}}
-		},
+		"":                                   func(*source.Config) {},
+		"--git https://x.example/y.git":      func(c *source.Config) { c.URLs = []string{"https://x.example/y.git"} },
+		"--branch next":                      func(c *source.Config) { c.Branch = "next" },
+		"--tag v1":                           func(c *source.Config) { c.Branch, c.Tag = "", "v1" },
+		"--commit " + commit:                 func(c *source.Config) { c.Branch, c.Commit = "", commit },
+		"--path .":                           func(c *source.Config) { c.Path = "" },
+		"--path /a/b/":                       func(c *source.Config) { c.Path = "a/b" },
+		"--timeout 5s":                       func(c *source.Config) { c.Timeout = 5 * time.Second },
+		"--ssh-key /k --known-hosts /h":      func(c *source.Config) { c.Auth.SSHKeyFile, c.Auth.KnownHostsFile = "/k", "/h" },
+		"--ssh-legacy-algorithms=true":       func(c *source.Config) { c.Auth.SSHLegacyAlgorithms = true },
+		"--token-file /t":                    func(c *source.Config) { c.Auth.User, c.Auth.PasswordFile, c.Auth.TokenFile = "", "", "/t" },
+		"--user eve --password-file /q":      func(c *source.Config) { c.Auth.User, c.Auth.PasswordFile = "eve", "/q" },
+		"--ca-file /other":                   func(c *source.Config) { c.Auth.CAFile = "/other" },
+		"--verify all":                       func(*source.Config) {},
+		"--verify tip":                       nil,
+		"--verify none":                      nil,
+		"--keyring /a --keyring /b":          nil,
+		"--allowed-signers /a":               nil,
 		"--accept " + commit:                 func(*source.Config) {},
 		"--git /srv/a.git --git /srv/../b/.": func(c *source.Config) { c.URLs = []string{"/srv/a.git", "/b"} },
 	} {
@@ -131,12 +141,18 @@ func TestSourceOfConfig(t *testing.T) {
 		if err := cmd.ParseFlags(append(strings.Fields(line), "--config", file)); err != nil {
 			t.Fatal(err)
 		}
-		if err := a.configure(); err != nil {
+		if err := a.configure(true); err != nil {
 			t.Fatal(err)
 		}
 		want := whole()
-		change(&want)
 		got, err := a.source(&o)
+		if change == nil { // it would trust more than the configuration does
+			if err == nil || !strings.Contains(err.Error(), "--config none") {
+				t.Errorf("%q: %v", line, err)
+			}
+			continue
+		}
+		change(&want)
 		if diff := cmp.Diff(want, got); diff != "" || err != nil {
 			t.Errorf("%q: %v\n%s", line, err, diff)
 		}
@@ -146,21 +162,22 @@ func TestSourceOfConfig(t *testing.T) {
 	}
 }
 
-// Without a file the defaults hold.
+// Without a file the defaults hold, and the flags choose what is trusted.
 func TestSourceOfFlags(t *testing.T) {
 	a := testApp(nil)
 	var o gitOptions
 	cmd := &cobra.Command{Use: "x"}
 	a.register(cmd.Flags(), a.getenv)
 	o.register(cmd.Flags())
-	if err := cmd.ParseFlags([]string{"--git", "https://x.example/y.git"}); err != nil {
+	if err := cmd.ParseFlags([]string{"--git", "https://x.example/y.git", "--verify", "tip", "--keyring", "/a", "--keyring", "/b", "--allowed-signers", "/c", "--config", "none"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.configure(); err != nil {
+	if err := a.configure(true); err != nil {
 		t.Fatal(err)
 	}
 	got, err := a.source(&o)
-	want := source.Config{URLs: []string{"https://x.example/y.git"}, Timeout: time.Minute, Verify: source.Verify{Mode: source.VerifyNone}}
+	want := source.Config{URLs: []string{"https://x.example/y.git"}, Timeout: time.Minute,
+		Verify: source.Verify{Mode: source.VerifyTip, Keyrings: []string{"/a", "/b"}, AllowedSigners: []string{"/c"}}}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("%v\n%s", err, diff)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io/fs"
 
 	"github.com/spf13/cobra"
 
@@ -31,8 +32,10 @@ fails.`,
 }
 
 func (a *app) doctor(ctx context.Context, _ []string) error {
-	c := doctor.Configuration{File: a.configFile, Named: a.flags.Changed("config")}
-	if c.Agent, c.Diagnostics, c.Err = loadConfig(c.File); c.Err == nil && len(c.Diagnostics) == 0 {
+	c := doctor.Configuration{File: a.configFile, Named: a.flags.Changed("config") && a.configFile != noConfig}
+	if a.configFile == noConfig {
+		c.Err = fs.ErrNotExist
+	} else if c.Agent, c.Diagnostics, c.Err = loadConfig(c.File); c.Err == nil && len(c.Diagnostics) == 0 {
 		if err := a.takeConfig(c.Agent); err != nil {
 			return err
 		}

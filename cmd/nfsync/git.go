@@ -105,25 +105,37 @@ func (a *app) source(o *gitOptions) (source.Config, error) {
 	return cfg, nil
 }
 
-// fetcher fetches from the repository of the flags and the configuration, and
-// shows on a terminal that it does.
-func (a *app) fetcher(o *gitOptions) (fetch agent.Fetcher, done func(), err error) {
-	cfg, err := a.source(o)
-	if err != nil {
-		return nil, nil, err
+// repository returns the repository of the flags and the configuration, with a place for its
+// clone until done is called.
+func (a *app) repository(o *gitOptions) (cfg source.Config, done func(), err error) {
+	if cfg, err = a.source(o); err != nil {
+		return cfg, nil, err
 	}
-	if cfg.Dir, done, err = source.CloneDir(a.stateDir); err != nil {
-		return nil, nil, err
-	}
+	cfg.Dir, done, err = source.CloneDir(a.stateDir)
+	return cfg, done, err
+}
+
+// fetcher fetches from a repository, and shows on a terminal that it does.
+func (a *app) fetcher(cfg source.Config) agent.Fetcher {
 	return func(ctx context.Context, last []source.Position, accept string) (source.Revision, error) {
 		defer a.fetching(cfg.URLs[0])()
 		return source.Fetch(ctx, cfg, last, accept)
-	}, done, nil
+	}
 }
 
-// fetchRevision fetches the policies that a person wants to plan or apply.
-func (a *app) fetchRevision(ctx context.Context, o *gitOptions) (agent.Revision, error) {
-	fetch, done, err := a.fetcher(o)
+// verifier verifies one commit of a repository: the clone has it, or the server is asked.
+func (a *app) verifier(cfg source.Config) func(ctx context.Context, commit string) (string, error) {
+	return func(ctx context.Context, commit string) (string, error) {
+		cfg.Branch, cfg.Tag, cfg.Commit = "", "", commit
+		r, err := a.fetcher(cfg)(ctx, nil, "")
+		return r.Signer, err
+	}
+}
+
+// fetchRevision fetches the policies that a person wants to plan or apply. A plan only looks:
+// it follows a branch that was rewritten, and says that the agent does not.
+func (a *app) fetchRevision(ctx context.Context, o *gitOptions, plans bool) (agent.Revision, error) {
+	repo, done, err := a.repository(o)
 	if err != nil {
 		return agent.Revision{}, err
 	}
@@ -135,7 +147,11 @@ func (a *app) fetchRevision(ctx context.Context, o *gitOptions) (agent.Revision,
 	case err != nil:
 		return agent.Revision{}, err
 	}
-	r, err := agent.Fetch(ctx, fetch, last, o.Accept)
+	r, err := agent.Fetch(ctx, a.fetcher(repo), repo.Verify.Mode, last, o.Accept)
+	if rewritten, ok := errors.AsType[*source.RewrittenError](err); ok && plans {
+		a.say(slog.LevelWarn, "neither apply nor the agent follows this: "+err.Error(), "")
+		r, err = agent.Fetch(ctx, a.fetcher(repo), repo.Verify.Mode, last, rewritten.New)
+	}
 	if invalid, ok := errors.AsType[*agent.InvalidError](err); ok {
 		err := a.refuseRevision(invalid)
 		a.say(slog.LevelWarn, "nothing was planned or applied", "")

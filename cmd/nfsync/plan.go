@@ -64,7 +64,7 @@ func (a *app) plan(ctx context.Context, o *planOptions, args []string) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	policies, err := a.policies(ctx, &o.git, path)
+	policies, err := a.policies(ctx, &o.git, path, true)
 	if err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func invalidDocument(what string, list []spec.Diagnostic) error {
 // empty, from git. It repeats the flags about this node; those of another node are not known.
 func (a *app) applyLine(o *gitOptions, path string, elsewhere bool) string {
 	words := []string{"nfsync", "apply"}
-	if a.configRead {
+	if a.flags.Changed("config") {
 		words = append(words, "--config", a.configFile)
 	}
 	if path != "" {

@@ -26,12 +26,13 @@ type policies struct {
 	reviewed func(nf.Plan) error
 }
 
-// policies reads the policies of a path or, where that is empty, from git.
-func (a *app) policies(ctx context.Context, o *gitOptions, path string) (policies, error) {
+// policies reads the policies of a path or, where that is empty, from git, for a plan only or
+// to be applied.
+func (a *app) policies(ctx context.Context, o *gitOptions, path string, plans bool) (policies, error) {
 	if path != "" {
 		return a.readPolicies(path)
 	}
-	r, err := a.fetchRevision(ctx, o)
+	r, err := a.fetchRevision(ctx, o, plans)
 	return policies{Policies: r.Policies, files: agent.SpecFiles(r.Revision), revision: r.Commit, git: &r}, err
 }
 

@@ -45,7 +45,7 @@ type options struct {
 func (o *options) register(f *pflag.FlagSet, getenv func(string) string) {
 	o.flags = f
 	f.StringVarP(&o.format, "output", "o", view.FormatText, outputUsage(view.Formats()))
-	f.StringVar(&o.configFile, "config", defaultConfig, "configuration `file`; without this flag only agent and doctor read the default")
+	f.StringVar(&o.configFile, "config", defaultConfig, "configuration `file`, or none; read by the verbs that look at this node")
 	f.StringVar(&o.node, "node", "", "`name` of the node (default: the kernel's node name)")
 	f.StringToStringVar(&o.labels, "label", nil, "label `key=value` of the node, for node selectors; may be repeated")
 	f.Lookup("label").DefValue = "" // an empty list need not be shown
@@ -163,7 +163,7 @@ Exit codes:
 			if err := a.checkFlags(cmd); err != nil {
 				return err
 			}
-			return a.configure()
+			return a.configure(looksAtNode(cmd))
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cmd.SetOut(a.stderr) // nobody has asked for help: it is no result

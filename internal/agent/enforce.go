@@ -91,7 +91,7 @@ func checkPosition(d *state.Dir, r Revision) error {
 
 // saveLastGood saves the revision as the last good one, unless it is saved already.
 func saveLastGood(d *state.Dir, r Revision, now time.Time) error {
-	good := state.LastGood{Revision: r.Commit, URL: r.URL, Branch: r.Branch, Tag: r.Tag, Signer: r.Signer}
+	good := state.LastGood{Revision: r.Commit, URL: r.URL, Branch: r.Branch, Tag: r.Tag, Signer: r.Signer, Verified: string(r.Verified)}
 	for _, f := range r.Files {
 		good.Files = append(good.Files, state.PolicyFile{Name: f.Name, Text: string(f.Data)})
 	}
@@ -117,7 +117,7 @@ func lastGood(d *state.Dir) (Revision, error) {
 	if err != nil || good.Revision == "" {
 		return Revision{}, err
 	}
-	r := Revision{Revision: source.Revision{Commit: good.Revision, URL: nf.PublicURL(good.URL), Branch: good.Branch, Tag: good.Tag, Signer: good.Signer}}
+	r := Revision{Verified: source.Mode(good.Verified), Revision: source.Revision{Commit: good.Revision, URL: nf.PublicURL(good.URL), Branch: good.Branch, Tag: good.Tag, Signer: good.Signer}}
 	for _, f := range good.Files {
 		r.Files = append(r.Files, source.File{Name: f.Name, Data: []byte(f.Text)})
 	}

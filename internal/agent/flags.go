@@ -28,8 +28,14 @@ type Flags struct {
 // what the flags say in its place. A repository that is a relative path is one
 // below dir: what was applied is remembered by its URL, which must mean the same
 // in every directory.
+//
+// Flags can make verification stricter, not weaker.
 func (f Flags) Source(c spec.AgentConfig, dir string) (source.Config, error) {
-	cfg := f.over(ConfiguredSource(c))
+	configured := ConfiguredSource(c)
+	if err := f.checkTrust(configured.Verify); err != nil {
+		return configured, err
+	}
+	cfg := f.over(configured)
 	for i, u := range cfg.URLs {
 		cfg.URLs[i] = absolute(u, dir)
 	}
@@ -42,6 +48,31 @@ func (f Flags) Source(c spec.AgentConfig, dir string) (source.Config, error) {
 	var err error
 	cfg.Path, err = source.CleanPath(cfg.Path)
 	return cfg, err
+}
+
+// checkTrust returns an error if the flags would trust a commit that the configuration does
+// not.
+func (f Flags) checkTrust(configured source.Verify) error {
+	const way = "use --config none to go without the configuration"
+	switch {
+	case f.Verify.Mode != "" && stricter(configured.Mode, f.Verify.Mode):
+		return fmt.Errorf("--verify %s is weaker than the configuration, which has %s: %s", f.Verify.Mode, configured.Mode, way)
+	case stricter(configured.Mode, source.VerifyNone) && len(f.Verify.Keyrings)+len(f.Verify.AllowedSigners) > 0:
+		return fmt.Errorf("--keyring and --allowed-signers would replace the keys of the configuration: %s", way)
+	}
+	return nil
+}
+
+// stricter reports whether one mode of verification asks for more than another.
+func stricter(a, b source.Mode) bool {
+	modes := []source.Mode{"", source.VerifyNone, source.VerifyTip, source.VerifyAll}
+	return max(slices.Index(modes, a), 1) > max(slices.Index(modes, b), 1)
+}
+
+// IsConfigured reports whether the flags leave the source as the configuration has it: no
+// other repository, revision or path.
+func (f Flags) IsConfigured() bool {
+	return len(f.URLs) == 0 && f.Branch+f.Tag+f.Commit+f.Path == ""
 }
 
 // ConfiguredSource returns the source of a configuration file.

@@ -43,8 +43,7 @@ func TestFlagsOverConfiguration(t *testing.T) {
 		"ca file":     {Flags{Auth: source.Auth{CAFile: "/k"}}, func(c *source.Config) { c.Auth.CAFile = "/k" }},
 		"token":       {Flags{Auth: source.Auth{TokenFile: "/t"}}, func(c *source.Config) { c.Auth.User, c.Auth.PasswordFile, c.Auth.TokenFile = "", "", "/t" }},
 		"user":        {Flags{Auth: source.Auth{User: "eve", PasswordFile: "/q"}}, func(c *source.Config) { c.Auth.User, c.Auth.PasswordFile = "eve", "/q" }},
-		"mode":        {Flags{Verify: source.Verify{Mode: source.VerifyTip}}, func(c *source.Config) { c.Verify.Mode = source.VerifyTip }},
-		"keyring":     {Flags{Verify: source.Verify{Keyrings: []string{"/a"}}}, func(c *source.Config) { c.Verify.Keyrings, c.Verify.AllowedSigners = []string{"/a"}, nil }},
+		"mode":        {Flags{Verify: source.Verify{Mode: source.VerifyAll}}, func(*source.Config) {}},
 	} {
 		c := someConfig()
 		want := ConfiguredSource(c)
@@ -56,6 +55,41 @@ func TestFlagsOverConfiguration(t *testing.T) {
 		}
 		if diff := cmp.Diff(someConfig(), c); diff != "" {
 			t.Errorf("%s changed the configuration:\n%s", name, diff)
+		}
+	}
+}
+
+// Flags make verification stricter, and never weaker.
+func TestFlagsAndTrust(t *testing.T) {
+	for _, test := range []struct {
+		configured, flag source.Mode
+		keys             bool
+		weaker           bool
+	}{
+		{source.VerifyTip, source.VerifyAll, false, false},
+		{source.VerifyTip, source.VerifyTip, false, false},
+		{source.VerifyTip, "", false, false},
+		{source.VerifyTip, source.VerifyNone, false, true},
+		{source.VerifyAll, source.VerifyTip, false, true},
+		{source.VerifyAll, source.VerifyNone, false, true},
+		{source.VerifyTip, "", true, true},
+		{source.VerifyTip, source.VerifyAll, true, true},
+		{source.VerifyNone, source.VerifyTip, true, false},
+		{"", source.VerifyTip, true, false},
+		{"", source.VerifyNone, false, false},
+	} {
+		c := someConfig()
+		c.Verify.Mode = string(test.configured)
+		if test.configured == source.VerifyNone || test.configured == "" {
+			c.Verify.Keyrings, c.Verify.AllowedSigners = nil, nil
+		}
+		f := Flags{Verify: source.Verify{Mode: test.flag}}
+		if test.keys {
+			f.Verify.AllowedSigners = []string{"/mine"}
+		}
+		_, err := f.Source(c, "/here")
+		if (err != nil) != test.weaker || err != nil && !strings.Contains(err.Error(), "--config none") {
+			t.Errorf("%q over %q, keys %v: %v", test.flag, test.configured, test.keys, err)
 		}
 	}
 }

@@ -1,17 +1,24 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 
 	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/source"
 	"nfsync.dev/nfsync/internal/state"
 )
 
 // In is the input of Lap.
 type In struct {
 	Fetch Fetcher
+	// Mode is the mode of verification of Fetch. A last good revision that was saved with a
+	// weaker one is enforced only if Verify returns its signer.
+	Mode   source.Mode
+	Verify func(ctx context.Context, commit string) (signer string, err error)
 	// Accept is a commit that is applied even if its branch was rewritten.
 	Accept string
 	// Observe makes the lap plan only. It changes nothing on the machine, and no
@@ -54,7 +61,7 @@ func Lap(ctx context.Context, in In) (Result, error) {
 	if _, err := lastGood(in.Apply.State); err != nil && !errors.As(err, &outdated) {
 		return res, err
 	}
-	fresh, err := Fetch(ctx, in.Fetch, last, in.Accept)
+	fresh, err := Fetch(ctx, in.Fetch, in.Mode, last, in.Accept)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return res, err
@@ -93,6 +100,9 @@ func (in In) fallBack(ctx context.Context, res Result) (Result, error) {
 		run = locked
 	}
 	good, err := lastGood(in.Apply.State)
+	if err == nil && stricter(in.Mode, good.Verified) && good.Commit != "" {
+		good, err = in.verifyAgain(ctx, run, good)
+	}
 	if err != nil || good.Commit == "" {
 		return res, err
 	}
@@ -103,6 +113,20 @@ func (in In) fallBack(ctx context.Context, res Result) (Result, error) {
 	run.Wants, run.Revision = good.Policies.Resolve, good.Commit
 	res.Receipt, err = apply.Run(ctx, run)
 	return res, err
+}
+
+// verifyAgain verifies a last good revision that was saved with a weaker mode than the
+// configured one, and saves how it was verified. One that is not trusted is not enforced.
+func (in In) verifyAgain(ctx context.Context, run apply.Input, good Revision) (Revision, error) {
+	signer, err := in.Verify(ctx, good.Commit)
+	if err != nil {
+		return Revision{}, fmt.Errorf("the last good revision %s was saved with the verification %q and is not enforced: %w", good.Commit, cmp.Or(good.Verified, source.VerifyNone), err)
+	}
+	good.Signer, good.Verified = signer, in.Mode
+	if run.State != nil && !in.Observe {
+		err = saveLastGood(run.State, good, run.Now())
+	}
+	return good, err
 }
 
 // plan adds the plan of the revision in force to a result, and changes nothing.

@@ -21,7 +21,8 @@ type Fetcher func(ctx context.Context, last []source.Position, accept string) (s
 type Revision struct {
 	source.Revision
 	Policies spec.Policies
-	follows  string // the position of its branch at the time of the fetch
+	Verified source.Mode // with which it was fetched
+	follows  string      // the position of its branch at the time of the fetch
 }
 
 // InvalidError means that the policies of a revision are invalid.
@@ -38,10 +39,11 @@ func (e *InvalidError) Error() string {
 	return text
 }
 
-// Fetch returns a revision that may be applied after last, the positions so far.
+// Fetch returns a revision that may be applied after last, the positions so far. mode is that
+// of the fetcher.
 // accept is a commit that is accepted even if its branch was rewritten. The errors
 // are those of source.Fetch, and *InvalidError.
-func Fetch(ctx context.Context, fetch Fetcher, last []state.Position, accept string) (Revision, error) {
+func Fetch(ctx context.Context, fetch Fetcher, mode source.Mode, last []state.Position, accept string) (Revision, error) {
 	positions := make([]source.Position, len(last))
 	for i, p := range last {
 		positions[i] = source.Position(p)
@@ -51,7 +53,7 @@ func Fetch(ctx context.Context, fetch Fetcher, last []state.Position, accept str
 		return Revision{}, invalidTree(err)
 	}
 	policies, err := parse(fetched)
-	return Revision{fetched, policies, positionOf(last, fetched)}, err
+	return Revision{fetched, policies, mode, positionOf(last, fetched)}, err
 }
 
 func parse(r source.Revision) (spec.Policies, error) {

@@ -108,7 +108,7 @@ func (n *Node) repository(ctx context.Context, u string) view.Check {
 	r, err := agent.Fetch(ctx, func(ctx context.Context, last []source.Position, accept string) (source.Revision, error) {
 		defer n.Fetching(u)()
 		return source.Fetch(ctx, cfg, last, accept)
-	}, last, "")
+	}, cfg.Verify.Mode, last, "")
 	u = nf.PublicURL(u)
 	if err != nil {
 		detail := err.Error()

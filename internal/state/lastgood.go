@@ -22,6 +22,8 @@ type LastGood struct {
 	Branch   string `json:"branch,omitempty"`
 	Tag      string `json:"tag,omitempty"`
 	Signer   string `json:"signer,omitempty"` // who signed the commit, where that was verified
+	// Verified is the mode of verification that it was fetched with; empty is none.
+	Verified string `json:"verified,omitempty"`
 	// Since is the time at which this nfsync first had it.
 	Since time.Time    `json:"since"`
 	Files []PolicyFile `json:"files"`

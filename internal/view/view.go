@@ -48,6 +48,9 @@ func newKind[T any](asJSON func(T) any, text func(*page, T)) Kind[T] {
 	return Kind[T]{
 		{FormatText, func(doc T, opt Options) ([]byte, error) {
 			p := &page{opt: opt}
+			if opt.Configuration != "" {
+				p.line(p.paint(dim, "Configuration: "+Clean(opt.Configuration)))
+			}
 			text(p, doc)
 			return p.buf.Bytes(), nil
 		}},
@@ -106,6 +109,8 @@ type Options struct {
 	// Apply is the command line that would make a plan's changes, as the
 	// reader can type it; "nfsync apply" if empty.
 	Apply string
+	// Configuration is the file that was read, if any; the first line of a text says so.
+	Configuration string
 	// Elsewhere is set if the plan is of another node than this one: Apply is
 	// to be typed there.
 	Elsewhere bool
