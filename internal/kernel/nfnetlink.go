@@ -27,7 +27,8 @@ var errMalformed = errors.New("malformed answer of the kernel")
 // sure that it is loaded already.
 type nfnetlink struct {
 	*netlink.Conn
-	read int // bytes of answers so far
+	read   int    // bytes of answers so far
+	buffer []byte // for one part of an answer
 }
 
 func openNfnetlink() (*nfnetlink, error) {
@@ -37,7 +38,7 @@ func openNfnetlink() (*nfnetlink, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot open a netfilter netlink socket: %w", err)
 	}
-	return &nfnetlink{Conn: conn}, nil
+	return &nfnetlink{Conn: conn, buffer: make([]byte, partSize)}, nil
 }
 
 // partSize is the largest part of an answer that the kernel sends at once, in bytes. It
@@ -86,10 +87,9 @@ func (n *nfnetlink) receive() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	part := make([]byte, partSize)
 	var size, flags int
 	waitErr := raw.Read(func(fd uintptr) bool {
-		size, _, flags, _, err = unix.Recvmsg(int(fd), part, nil, unix.MSG_DONTWAIT)
+		size, _, flags, _, err = unix.Recvmsg(int(fd), n.buffer, nil, unix.MSG_DONTWAIT)
 		return !errors.Is(err, unix.EAGAIN)
 	})
 	n.read += size
@@ -101,7 +101,7 @@ func (n *nfnetlink) receive() ([]byte, error) {
 	case n.read > maxAnswers:
 		return nil, fmt.Errorf("the kernel's answer has more than %d MiB", maxAnswers>>20)
 	}
-	return part[:size], nil
+	return slices.Clone(n.buffer[:size]), nil
 }
 
 // beginBatch begins a batch of changes to the given generation of a subsystem

@@ -87,6 +87,11 @@ func dumpNftables(ctx context.Context) (nftDump, error) {
 		return d, err
 	}
 	defer conn.Close()
+	// Most namespaces have no table.
+	tables, err := conn.ask(ctx, netlink.Dump, unix.NFNL_SUBSYS_NFTABLES, unix.NFT_MSG_GETTABLE, unix.NFPROTO_UNSPEC, nil)
+	if err != nil || len(tables) == 0 {
+		return d, err
+	}
 	before, err := conn.generation(ctx)
 	if err == nil {
 		err = awaitCommit(ctx)
@@ -113,7 +118,7 @@ func dumpNftables(ctx context.Context) (nftDump, error) {
 		if err == nil && len(d.tables) > maxTables {
 			err = fmt.Errorf("there are %d tables, which is more than %d", len(d.tables), maxTables)
 		}
-		if err != nil || len(d.tables) == 0 { // everything else is in a table
+		if err != nil {
 			return d, err
 		}
 	}
