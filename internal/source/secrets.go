@@ -3,9 +3,10 @@ package source
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
+
+	"nfsync.dev/nfsync/internal/openfile"
 )
 
 // maxSecret bounds the files of keys, passwords and certificates.
@@ -13,7 +14,7 @@ const maxSecret = 1 << 20
 
 // readBounded reads a regular file of at most maxSecret bytes.
 func readBounded(name string) ([]byte, os.FileInfo, error) {
-	f, err := os.Open(name)
+	f, err := openfile.Regular(name)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -22,13 +23,7 @@ func readBounded(name string) ([]byte, os.FileInfo, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if !info.Mode().IsRegular() {
-		return nil, nil, fmt.Errorf("%s is not a regular file", name)
-	}
-	b, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
-	if err == nil && len(b) > maxSecret {
-		err = fmt.Errorf("%s is larger than %d bytes", name, maxSecret)
-	}
+	b, err := openfile.ReadAll(f, maxSecret)
 	return b, info, err
 }
 

@@ -3,10 +3,10 @@ package source
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 	"time"
+
+	"nfsync.dev/nfsync/internal/openfile"
 )
 
 // verifyCommits checks the signature of each commit against the keys that v names. The
@@ -111,15 +111,4 @@ func (t trustedKeys) check(c *commit, now time.Time) (signer string, err error) 
 // largestKeyFile bounds a file of keys, in bytes.
 const largestKeyFile = 16 << 20
 
-func readKeyFile(name string) ([]byte, error) {
-	file, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, largestKeyFile+1))
-	if err == nil && len(data) > largestKeyFile {
-		err = fmt.Errorf("%s is larger than %d MiB", name, largestKeyFile>>20)
-	}
-	return data, err
-}
+func readKeyFile(name string) ([]byte, error) { return openfile.Read(name, largestKeyFile) }
