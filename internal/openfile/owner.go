@@ -40,4 +40,10 @@ func onlyOwn(f *os.File) error {
 	return f.Chmod(info.Mode().Perm() &^ 0o077)
 }
 
-func owner(info fs.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) }
+// owner returns the user id of a file's owner; -1 if the file system does not say.
+func owner(info fs.FileInfo) int {
+	if s, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int(s.Uid)
+	}
+	return -1
+}

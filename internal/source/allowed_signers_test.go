@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -251,8 +252,15 @@ func TestAllowedSignersErrors(t *testing.T) {
 	if _, _, err := readAllowedSigners([]string{"/nonexistent/signers"}); !os.IsNotExist(errors.Unwrap(err)) {
 		t.Errorf("a missing file: %v", err)
 	}
-	if _, _, err := readAllowedSigners([]string{"/dev/zero"}); err == nil || !strings.Contains(err.Error(), "larger than 16 MiB") {
+	if _, _, err := readAllowedSigners([]string{"/dev/zero"}); err == nil || !strings.Contains(err.Error(), "not a regular file") {
 		t.Errorf("an endless file: %v", err)
+	}
+	large := filepath.Join(t.TempDir(), "large")
+	if err := errors.Join(os.WriteFile(large, nil, 0o600), os.Truncate(large, 17<<20)); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := readAllowedSigners([]string{large}); err == nil || !strings.Contains(err.Error(), "larger than 16 MiB") {
+		t.Errorf("a large file: %v", err)
 	}
 }
 
