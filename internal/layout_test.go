@@ -29,7 +29,7 @@ var rooms = map[string][]string{
 	"internal/openfile":        {},
 	"internal/state":           {"internal/nf", "internal/durable", "internal/openfile"},
 	"internal/state/statetest": {},
-	"internal/source":          {"internal/nf"},
+	"internal/source":          {"internal/nf", "internal/openfile"},
 	"internal/kernel":          {"internal/nf", "internal/durable"},
 	"internal/netns":           {"internal/nf", "internal/kernel"},
 	"internal/vz":              {"internal/nf", "internal/netns"},
