@@ -22,9 +22,10 @@ It works in a user, mount and network namespace of its own, with four network
 namespaces inside that stand for containers. It can change nothing of this
 machine, needs no root, and leaves nothing behind: everything vanishes with its
 process.`,
-		Example: `  nfsync demo`,
-		Args:    argCount(0, 0, ""),
-		RunE:    withContext(func(ctx context.Context, _ []string) error { return a.demo(ctx, inside) }),
+		Example:           `  nfsync demo`,
+		Args:              argCount(0, 0, ""),
+		ValidArgsFunction: completeNothing,
+		RunE:              withContext(func(ctx context.Context, _ []string) error { return a.demo(ctx, inside) }),
 	}
 	cmd.Flags().BoolVar(&inside, demo.InsideFlag, false, "this process is in the demo's namespaces already")
 	cmd.Flags().Lookup(demo.InsideFlag).Hidden = true

@@ -23,8 +23,9 @@ fails.`,
 		Example: `  nfsync doctor
   nfsync doctor --config agent.yaml
   nfsync doctor -o json`,
-		Args:        argCount(0, 0, ""),
-		Annotations: prints(view.Checks),
+		Args:              argCount(0, 0, ""),
+		Annotations:       prints(view.Checks),
+		ValidArgsFunction: completeNothing,
 		// A configuration that is not valid is a finding here.
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.checkFlags(cmd) },
 		RunE:              withContext(a.doctor),

@@ -6,11 +6,13 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strconv"
 	"syscall"
 
 	"nfsync.dev/nfsync/internal/agent"
 	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/view"
 )
 
 // The exit codes. They are a contract with scripts and CI jobs.
@@ -24,6 +26,46 @@ const (
 	exitStuck   = 6 // an apply failed and could not be rolled back, now or earlier
 	exitStale   = 7 // the saved plan is stale: nothing was applied
 )
+
+// exitTexts explain the exit codes, in their order.
+var exitTexts = []view.Explanation{
+	exitOK: {Meaning: "In sync, or changes planned or applied, and nothing refused.",
+		Cause: "Everything that was asked could be done.", Remedy: "none needed"},
+	exitError: {Meaning: "An error: nothing could be planned or started, or only the last good revision could be enforced.",
+		Cause: "A file, a repository, a flag or the node; the message on standard error says which.", Remedy: "mend what the message names; nfsync doctor checks what nfsync needs"},
+	exitChanges: {Meaning: "Changes are planned. Only plan --detailed-exitcode ends with it; pending entries do not count.",
+		Cause: "The node is not as the policies want it.", Remedy: "nfsync apply makes the changes"},
+	exitRefused: {Meaning: "Something was refused; the rest was planned or applied.",
+		Cause: "A rule forbids a change on this node now. In validate, two policies of equal priority want different things.", Remedy: "see the refusal's remedy, or nfsync explain CODE"},
+	exitInvalid: {Meaning: "The policies are invalid: nothing of them was applied.",
+		Cause: "An error in one of the files. The agent leaves the last good revision in force.", Remedy: "mend the errors; nfsync validate shows them, nfsync explain RULE explains them"},
+	exitUndone: {Meaning: "An apply failed and was rolled back, for one target at least.",
+		Cause: "The kernel or a program refused a change, or something else wrote the same value.", Remedy: "see the error in the receipt; the next apply tries again"},
+	exitStuck: {Meaning: "A change could be neither made nor undone, now or in an earlier apply: nothing more of its target is changed.",
+		Cause: "Making it failed, and undoing it failed too.", Remedy: "nfsync recover shows it; set it right by hand, then nfsync recover --accept"},
+	exitStale: {Meaning: "The saved plan is stale: nothing was applied.",
+		Cause: "The node or the policies have changed since the plan was made, or its file was edited.", Remedy: "make a new plan with nfsync plan --out FILE, and review it"},
+}
+
+// explainExit returns the explanation of an exit code.
+func explainExit(word string) (view.Explanation, bool) {
+	code := slices.Index(exitCodes(), word)
+	if code < 0 {
+		return view.Explanation{}, false
+	}
+	e := exitTexts[code]
+	e.Word, e.Topic = word, view.TopicExitCode
+	return e, true
+}
+
+// exitCodes lists the exit codes.
+func exitCodes() []string {
+	var list []string
+	for code := range exitTexts {
+		list = append(list, strconv.Itoa(code))
+	}
+	return list
+}
 
 // outcome is an exit code other than zero whose reason is in the output already.
 type outcome int

@@ -16,57 +16,106 @@ import (
 
 func explainCommand(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:   "explain CODE|KEY|RULE",
-		Short: "Explain a refusal's code, a policy's key, or a rule of files",
-		Long: `Explain prints what a refusal's code means, what causes it and what to do, or
-what a key is, in which unit, and where the kernel keeps it, or what a rule of
-policy files means and how to mend the file.
+		Use:   "explain WORD",
+		Short: "Explain a code, a key, a warning, a level, a rule of files or an exit code",
+		Long: `Explain prints what a word of nfsync's output means, what causes it and what to
+do. Of a key it prints the unit, and where the kernel keeps it.
 
-The codes:
+The codes of refusals:
 ` + columns(codes()) + `
 
 The keys, as plans name them:
-  level                   modulesAboveLevel       module/NAME
-  conntrack.max           conntrack.buckets       conntrack.expectMax
-  conntrack.timeouts.NAME                         conntrack.sysctls.NAME
-  restart
+` + columns(keys) + `
+
+The codes of warnings:
+` + columns(warnings()) + `
+
+The levels:
+` + columns(nf.LevelNames()) + `
 
 The rules of files, as validate names them:
-` + columns(rules()),
+` + columns(rules()) + `
+
+The exit codes: ` + strings.Join(exitCodes(), ", "),
 		Example: `  nfsync explain level-in-use
   nfsync explain conntrack.max
   nfsync explain conntrack.timeouts.tcpEstablished
   nfsync explain module/nf_conntrack
-  nfsync explain duplicate-key`,
-		Args:        argCount(1, 1, "a refusal's code, a key, or a rule"),
-		Annotations: prints(view.Explanations, view.KeyExplanations, view.RuleExplanations),
-		ValidArgs:   explainable(),
-		RunE:        withContext(a.explainWord),
+  nfsync explain no-longer-wanted
+  nfsync explain duplicate-key
+  nfsync explain 5`,
+		Args:              argCount(1, 1, "a code, a key, a warning, a level, a rule or an exit code"),
+		Annotations:       prints(view.Explanations),
+		ValidArgsFunction: completeWords(explainable),
+		RunE:              withContext(a.explainWord),
 	}
 }
 
 func (a *app) explainWord(_ context.Context, args []string) error {
-	if e, ok := diff.Explain(nf.Code(args[0])); ok {
+	word := args[0]
+	if e, ok := explanation(word); ok {
 		return show(a, exitOK, view.Explanations, e)
 	}
-	if e, ok := diff.ExplainKey(args[0]); ok {
-		return show(a, exitOK, view.KeyExplanations, e)
+	err := fmt.Errorf("%q is nothing that nfsync can explain", word)
+	if near := spec.Closest(word, explainable()); near != "" {
+		err = fmt.Errorf("%w: did you mean %s?", err, near)
 	}
-	if e, ok := spec.ExplainRule(args[0]); ok {
-		return show(a, exitOK, view.RuleExplanations, e)
-	}
-	return usageError{fmt.Errorf("%q is no refusal's code, no key and no rule: the help lists them", args[0])}
+	return usageError{err}
 }
 
-// explainable lists the codes and rules, sorted. The word conflict is both.
+// explanation returns the explanation of a word. One that is a refusal's code and a rule of files
+// (conflict) is explained as the code.
+func explanation(word string) (view.Explanation, bool) {
+	if e, ok := diff.Explain(nf.Code(word)); ok {
+		return view.ExplainRefusal(e), true
+	}
+	if e, ok := diff.ExplainKey(word); ok {
+		return view.ExplainKey(e), true
+	}
+	if e, ok := diff.ExplainWarning(word); ok {
+		return view.ExplainWarning(e), true
+	}
+	if e, ok := diff.ExplainLevel(word); ok {
+		return view.ExplainLevel(e), true
+	}
+	if e, ok := spec.ExplainRule(word); ok {
+		return view.ExplainRule(e), true
+	}
+	return explainExit(word)
+}
+
+// explainable lists the words that explain knows, sorted, but for those with a NAME in them.
 func explainable() []string {
-	return slices.Compact(slices.Sorted(slices.Values(slices.Concat(codes(), rules()))))
+	words := slices.Concat(codes(), warnings(), nf.LevelNames(), rules(), exitCodes())
+	for _, k := range keys {
+		if !strings.Contains(k, "NAME") {
+			words = append(words, k)
+		}
+	}
+	for _, name := range nf.TimeoutNames() {
+		words = append(words, string(nf.TimeoutKey(name)))
+	}
+	return slices.Compact(slices.Sorted(slices.Values(words)))
+}
+
+// keys are the keys, as plans name them.
+var keys = []string{
+	string(nf.KeyLevel), string(nf.KeyAboveLevel), "module/NAME", string(nf.KeyMax), string(nf.KeyBuckets), string(nf.KeyExpectMax),
+	"conntrack.timeouts.NAME", "conntrack.sysctls.NAME", string(nf.KeyRestart),
 }
 
 func codes() []string {
 	var list []string
 	for _, c := range nf.Codes() {
 		list = append(list, string(c))
+	}
+	return list
+}
+
+func warnings() []string {
+	var list []string
+	for _, w := range diff.Warnings() {
+		list = append(list, w.Code)
 	}
 	return list
 }

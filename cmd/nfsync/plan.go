@@ -44,9 +44,10 @@ but --out.`,
   nfsync plan policies/ --out today.plan && nfsync apply today.plan
   nfsync plan policies/ --snapshot hn-1.yaml
   nfsync plan --git https://git.example.com/policies.git --branch main`,
-		Args:        argCount(0, 1, ""),
-		Annotations: prints(view.Plans),
-		RunE:        withContext(func(ctx context.Context, args []string) error { return a.plan(ctx, &o, args) }),
+		Args:              argCount(0, 1, ""),
+		Annotations:       prints(view.Plans),
+		ValidArgsFunction: completePath,
+		RunE:              withContext(func(ctx context.Context, args []string) error { return a.plan(ctx, &o, args) }),
 	}
 	f := cmd.Flags()
 	f.StringArrayVar(&o.snapshots, "snapshot", nil, "plan for the node of this NodeSnapshot `file` instead of this one")

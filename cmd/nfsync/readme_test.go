@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
@@ -111,28 +109,5 @@ func TestDocumentedPolicies(t *testing.T) {
 		if out, err := exec.Command("nfsync", "validate", file).CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", document, err, out)
 		}
-	}
-}
-
-// TestDocumentedWarnings: docs/refusals.md has every warning.
-func TestDocumentedWarnings(t *testing.T) {
-	text, err := os.ReadFile("../../docs/refusals.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, warnings, _ := bytes.Cut(text, []byte("## Warnings"))
-	source, err := os.ReadFile("../../internal/nf/code.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var want, got []string
-	for _, m := range regexp.MustCompile(`Warn\w+ += "([a-z-]+)"`).FindAllSubmatch(source, -1) {
-		want = append(want, string(m[1]))
-	}
-	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z-]+)` \\|").FindAllSubmatch(warnings, -1) {
-		got = append(got, string(m[1]))
-	}
-	if diff := cmp.Diff(slices.Sorted(slices.Values(want)), slices.Sorted(slices.Values(got))); diff != "" {
-		t.Error(diff)
 	}
 }

@@ -23,9 +23,10 @@ Correct by hand what is wrong, then run it with --accept: nfsync takes the
 present values as they are. The exit code is 6 until then.`,
 		Example: `  nfsync recover
   nfsync recover --accept`,
-		Args:        argCount(0, 0, ""),
-		Annotations: prints(view.Reports),
-		RunE:        withContext(func(ctx context.Context, _ []string) error { return a.recover(ctx, accept) }),
+		Args:              argCount(0, 0, ""),
+		Annotations:       prints(view.Reports),
+		ValidArgsFunction: completeNothing,
+		RunE:              withContext(func(ctx context.Context, _ []string) error { return a.recover(ctx, accept) }),
 	}
 	cmd.Flags().BoolVar(&accept, "accept", false, "take the present values as they are")
 	return cmd

@@ -186,6 +186,7 @@ Exit codes:
 		explainCommand(a), schemaCommand(a), doctorCommand(a), versionCommand(a), demoCommand(a),
 	)
 	addCompletion(root)
+	completeFlags(root)
 	return root
 }
 

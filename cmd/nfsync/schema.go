@@ -19,10 +19,10 @@ func schemaCommand(a *app) *cobra.Command {
 for programs that read what nfsync prints. Without a kind it lists them.`,
 		Example: `  nfsync schema
   nfsync schema Policy > policy.schema.json`,
-		Args:        argCount(0, 1, ""),
-		Annotations: prints(view.Kinds, view.Schemas),
-		ValidArgs:   schemas.Kinds(),
-		RunE:        withContext(a.schema),
+		Args:              argCount(0, 1, ""),
+		Annotations:       prints(view.Kinds, view.Schemas),
+		ValidArgsFunction: completeWords(schemas.Kinds),
+		RunE:              withContext(a.schema),
 	}
 }
 

@@ -19,9 +19,10 @@ containers as a NodeSnapshot document, as YAML unless -o says otherwise. A plan
 made from it equals the plan made on the node.`,
 		Example: `  nfsync snapshot > hn-1.yaml
   nfsync plan policies/ --snapshot hn-1.yaml`,
-		Args:        argCount(0, 0, ""),
-		Annotations: prints(view.Snapshots),
-		RunE:        withContext(a.snapshot),
+		Args:              argCount(0, 0, ""),
+		Annotations:       prints(view.Snapshots),
+		ValidArgsFunction: completeNothing,
+		RunE:              withContext(a.snapshot),
 	}
 }
 

@@ -20,9 +20,10 @@ It ends with 4 where a file is invalid, and with 3 where all are valid but two
 policies of equal priority and the same selectors want different things.`,
 		Example: `  nfsync validate policies/
   nfsync validate -o json web.yaml db.yaml`,
-		Args:        argCount(1, noMore, "policy files, or directories that hold them"),
-		Annotations: prints(view.Validations),
-		RunE:        withContext(a.validate),
+		Args:              argCount(1, noMore, "policy files, or directories that hold them"),
+		Annotations:       prints(view.Validations),
+		ValidArgsFunction: completePolicies,
+		RunE:              withContext(a.validate),
 	}
 }
 

@@ -13,12 +13,13 @@ import (
 
 func versionCommand(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:         "version",
-		Short:       "Print which nfsync this is",
-		Example:     `  nfsync version -o json`,
-		Args:        argCount(0, 0, ""),
-		Annotations: prints(view.Builds),
-		RunE:        withContext(func(context.Context, []string) error { return show(a, exitOK, view.Builds, buildInfo()) }),
+		Use:               "version",
+		Short:             "Print which nfsync this is",
+		Example:           `  nfsync version -o json`,
+		Args:              argCount(0, 0, ""),
+		Annotations:       prints(view.Builds),
+		ValidArgsFunction: completeNothing,
+		RunE:              withContext(func(context.Context, []string) error { return show(a, exitOK, view.Builds, buildInfo()) }),
 	}
 }
 

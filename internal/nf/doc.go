@@ -16,4 +16,10 @@ const (
 	KindPlan            = "Plan"
 	KindReceipt         = "Receipt"
 	KindAgentConfig     = "AgentConfig"
+	KindDiagnostics     = "Diagnostics"
+	KindDoctor          = "Doctor"
+	KindExplanation     = "Explanation"
+	KindRecovery        = "Recovery"
+	KindSchemaList      = "SchemaList"
+	KindVersion         = "Version"
 )

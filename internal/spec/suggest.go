@@ -9,16 +9,16 @@ import (
 // didYouMean returns `: did you mean "stateful"?` for a word that resembles a known one,
 // or nothing.
 func didYouMean(word string, known []string) string {
-	if guess := closest(word, known); guess != "" {
+	if guess := Closest(word, known); guess != "" {
 		return fmt.Sprintf(": did you mean %q?", guess)
 	}
 	return ""
 }
 
-// closest returns the one known word that begins with word, or the one at the smallest
+// Closest returns the one known word that begins with word, or the one at the smallest
 // distance: at most two edits, or a third of its letters, but never all of them. It returns
 // nothing if there is none.
-func closest(word string, known []string) string {
+func Closest(word string, known []string) string {
 	word = strings.ToLower(word)
 	longer := slices.DeleteFunc(slices.Clone(known), func(k string) bool { return !strings.HasPrefix(strings.ToLower(k), word) })
 	if len(word) >= 3 && len(longer) == 1 {

@@ -1,6 +1,9 @@
 package view
 
-import "nfsync.dev/nfsync/internal/spec"
+import (
+	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/spec"
+)
 
 // Validation is the errors and conflicts of files, and how many policies were read.
 type Validation struct {
@@ -8,11 +11,16 @@ type Validation struct {
 	Policies    int               `json:"policies"`
 }
 
-// Validations is the output of validate. Commands that cannot use a file print their
-// text.
+// Validations is the output of validate, the Diagnostics document. Commands that cannot use a
+// file print it too.
 var Validations = newKind(validationJSON, (*page).validation)
+
+type diagnosticsJSON struct {
+	header
+	Validation
+}
 
 func validationJSON(v Validation) any {
 	v.Diagnostics = filled(v.Diagnostics)
-	return v
+	return diagnosticsJSON{headerOf(nf.KindDiagnostics), v}
 }

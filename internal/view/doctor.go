@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"nfsync.dev/nfsync/internal/nf"
 )
 
 // Status is the result of a check of doctor.
@@ -24,14 +26,15 @@ type Check struct {
 	Remedy string `json:"remedy"` // what to do; empty if nothing
 }
 
-// Checks is the output of doctor: its checks, in the order given.
+// Checks is the output of doctor, the Doctor document: its checks, in the order given.
 var Checks = newKind(checksJSON, (*page).doctor)
 
-func checksJSON(checks []Check) any {
-	return struct {
-		Checks []Check `json:"checks"`
-	}{filled(checks)}
+type doctorJSON struct {
+	header
+	Checks []Check `json:"checks"`
 }
+
+func checksJSON(checks []Check) any { return doctorJSON{headerOf(nf.KindDoctor), filled(checks)} }
 
 var statusSpans = map[Status]span{OK: {green, "✓"}, Warn: {yellow, "!"}, Fail: {red, "✗"}}
 

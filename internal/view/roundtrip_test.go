@@ -105,7 +105,7 @@ func TestEveryWordIsKnown(t *testing.T) {
 	if !reflect.DeepEqual(schemaCodes, codes) {
 		t.Errorf("the schema has the codes %v, not %v", schemaCodes, codes)
 	}
-	for _, kind := range []string{nf.KindPlan, nf.KindReceipt} {
+	for _, kind := range []string{nf.KindPlan, nf.KindReceipt, nf.KindExplanation} {
 		listed := enum(t, kind, "until", "")
 		if len(listed) != len(untils) {
 			t.Errorf("the schema of %s has %d events, not %d", kind, len(listed), len(untils))
@@ -137,6 +137,7 @@ func TestEnumsAreTheConstants(t *testing.T) {
 		{nf.KindPlan, "target", "runtime", []string{nf.RuntimeVZ, nf.RuntimeNetns}},
 		{nf.KindPlan, "layer", "", []string{string(nf.LayerLive), string(nf.LayerBoot)}},
 		{nf.KindPlan, "change", "cause", []string{string(nf.CauseNew), string(nf.CausePolicy), string(nf.CauseRestart), string(nf.CauseDrift)}},
+		{nf.KindDoctor, "check", "status", []string{string(OK), string(Warn), string(Fail)}},
 		{nf.KindNodeSnapshot, "modules", "support", []string{nf.SupportLoadable, nf.SupportNone, nf.SupportLocked}},
 		{nf.KindNodeSnapshot, "module", "state", []string{nf.ModuleLoaded, nf.ModuleUnloaded, nf.ModuleBuiltin}},
 		{nf.KindNodeSnapshot, "capabilities", "latches", []string{nf.Yes, nf.No, nf.MaybeUnknown}},

@@ -1,15 +1,21 @@
 package view
 
-import "encoding/json"
+import (
+	"encoding/json"
 
-// Kinds are the names of the kinds of documents that have a schema, one a line.
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// Kinds are the names of the kinds of documents that have a schema, one a line: the
+// SchemaList document.
 var Kinds = newKind(kindsJSON, (*page).kinds)
 
-func kindsJSON(list []string) any {
-	return struct {
-		Kinds []string `json:"kinds"`
-	}{filled(list)}
+type schemaListJSON struct {
+	header
+	Kinds []string `json:"kinds"`
 }
+
+func kindsJSON(list []string) any { return schemaListJSON{headerOf(nf.KindSchemaList), filled(list)} }
 
 func (p *page) kinds(list []string) {
 	for _, kind := range list {

@@ -1,6 +1,10 @@
 package view
 
-import "strings"
+import (
+	"strings"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
 
 // Build identifies a build of nfsync. Commit and Date are empty if the build does not
 // know them.
@@ -12,8 +16,13 @@ type Build struct {
 	Platform string `json:"platform"` // operating system and architecture, linux/amd64
 }
 
-// Builds is the output of version.
-var Builds = newKind(func(b Build) any { return b }, (*page).version)
+// Builds is the output of version, the Version document.
+var Builds = newKind(func(b Build) any { return versionJSON{headerOf(nf.KindVersion), b} }, (*page).version)
+
+type versionJSON struct {
+	header
+	Build
+}
 
 func (p *page) version(b Build) {
 	var more []string

@@ -22,6 +22,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"nfsync.dev/nfsync/internal/nf"
 )
 
 // The formats that every kind of document has.
@@ -115,6 +117,14 @@ type Options struct {
 	// to be typed there.
 	Elsewhere bool
 }
+
+// header begins the JSON of every document.
+type header struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+}
+
+func headerOf(kind string) header { return header{nf.APIVersion, kind} }
 
 // filled returns a copy of a list that is empty where the list is nil: documents have no
 // null lists.

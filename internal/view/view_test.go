@@ -42,10 +42,12 @@ func receiptDocument(name string, r apply.Receipt) document {
 	return documentOf(name, nf.KindReceipt, Receipts, r)
 }
 
-func reportDocument(name string, r apply.Report) document { return documentOf(name, "", Reports, r) }
+func reportDocument(name string, r apply.Report) document {
+	return documentOf(name, nf.KindRecovery, Reports, r)
+}
 
 func diagnosticsDocument(name string, list []spec.Diagnostic, policies int) document {
-	return documentOf(name, "", Validations, Validation{list, policies})
+	return documentOf(name, nf.KindDiagnostics, Validations, Validation{list, policies})
 }
 
 func documents() []document {
@@ -79,26 +81,28 @@ func documents() []document {
 		}, 2),
 		diagnosticsDocument("validate-conflict", []spec.Diagnostic{conflict.Diagnostic()}, 2),
 		diagnosticsDocument("validate-valid", nil, 3),
-		documentOf("explain-code", "", Explanations, diff.Explanation{Code: nf.ConntrackLatched,
+		documentOf("explain-code", nf.KindExplanation, Explanations, ExplainRefusal(diff.Explanation{Code: nf.ConntrackLatched,
 			Until:   []nf.Until{nf.UntilContainerRestart, nf.UntilNodeRestart},
 			Meaning: "The want drops conntrack where tracking is on.",
 			Cause:   "This kernel keeps tracking on in a namespace, once it was on, until the namespace ends: taking the bits out of the mask of a running container is not offered.",
-			Remedy:  "restart the container", Sources: []string{"kernel/ve/ve.c, VZ7_ve_write_u64"}}),
-		documentOf("explain-key", "", KeyExplanations, diff.KeyExplanation{Key: "conntrack.max",
+			Remedy:  "restart the container", Sources: []string{"kernel/ve/ve.c, VZ7_ve_write_u64"}})),
+		documentOf("explain-key", nf.KindExplanation, Explanations, ExplainKey(diff.KeyExplanation{Key: "conntrack.max",
 			Meaning: "The most connections that are tracked at one time. Over it new connections are dropped.",
 			Unit:    "entries", Where: "/proc/sys/net/netfilter/nf_conntrack_max",
-			Scope: "the node; in a container Linux 5.13 and later show the node's value read-only"}),
-		documentOf("explain-rule", "", RuleExplanations, spec.RuleText{Rule: spec.RuleAnchor,
-			Meaning: "YAML anchors (&name) are not allowed.", Remedy: "remove the anchor, and write the value out wherever it is needed", Example: "spec: {level: &common full}"}),
-		documentOf("doctor", "", Checks, []Check{
+			Scope: "the node; in a container Linux 5.13 and later show the node's value read-only"})),
+		documentOf("explain-rule", nf.KindExplanation, Explanations, ExplainRule(spec.RuleText{Rule: spec.RuleAnchor,
+			Meaning: "YAML anchors (&name) are not allowed.", Remedy: "remove the anchor, and write the value out wherever it is needed", Example: "spec: {level: &common full}"})),
+		documentOf("explain-level", nf.KindExplanation, Explanations, ExplainLevel(diff.Levels()[2])),
+		documentOf("explain-warning", nf.KindExplanation, Explanations, ExplainWarning(diff.Warnings()[0])),
+		documentOf("doctor", nf.KindDoctor, Checks, []Check{
 			{Name: "privileges", Status: OK, Detail: "root, with CAP_NET_ADMIN and CAP_SYS_MODULE"},
 			{Name: "modules", Status: Warn, Detail: "this kernel has no module support: what is built in is all there is, and what a policy wants beyond it is refused",
 				Remedy: "none on this kernel; leave spec.modules out of the policies for this node"},
 			{Name: "state directory", Status: Fail, Detail: "/var/lib/nfsync: read-only file system", Remedy: "mount it writable, or name another with --state-dir"},
 		}),
-		documentOf("kinds", "", Kinds, []string{"NodePolicy", "Plan"}),
+		documentOf("kinds", nf.KindSchemaList, Kinds, []string{"NodePolicy", "Plan"}),
 		documentOf("schema", "", Schemas, []byte("{\n  \"title\": \"a schema\",\n  \"type\": \"object\"\n}\n")),
-		documentOf("version", "", Builds, Build{Version: "0.1.0", Commit: "3f2a9c4", Go: "go1.26", Platform: "linux/amd64"}),
+		documentOf("version", nf.KindVersion, Builds, Build{Version: "0.1.0", Commit: "3f2a9c4", Go: "go1.26", Platform: "linux/amd64"}),
 	}
 }
 
@@ -192,6 +196,22 @@ func TestDocumentedRefusals(t *testing.T) {
 		fmt.Fprintf(&table, "| `%s` | %s | %s |\n", code, e.Meaning, strings.Join(events, ", or "))
 	}
 	if !strings.Contains(string(text), "\n\n"+table.String()+"\n") {
+		t.Errorf("docs/refusals.md does not have the table\n%s", table.String())
+	}
+}
+
+// TestDocumentedWarnings: docs/refusals.md has the rows of the warnings, in their order.
+func TestDocumentedWarnings(t *testing.T) {
+	text, err := os.ReadFile("../../docs/refusals.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var table strings.Builder
+	table.WriteString("| code | meaning | cause | what to do |\n| --- | --- | --- | --- |\n")
+	for _, w := range diff.Warnings() {
+		fmt.Fprintf(&table, "| `%s` | %s | %s | %s |\n", w.Code, w.Meaning, w.Cause, w.Remedy)
+	}
+	if !strings.Contains(string(text), "\n\n"+table.String()) {
 		t.Errorf("docs/refusals.md does not have the table\n%s", table.String())
 	}
 }
