@@ -89,7 +89,10 @@ func (a *app) agent(ctx context.Context, o *agentOptions, args []string) error {
 func (a *app) lapped(o *gitOptions, res agent.Result, err error) error {
 	a.sayWarnings(res.Revision)
 	codes := []int{a.sayMissed(res, err)}
-	if err != nil {
+	if invalid, ok := errors.AsType[*agent.InvalidError](err); ok {
+		a.sayInvalid(invalid.Diagnostics, fmt.Sprintf("the last good revision cannot be enforced: the policies of commit %s are invalid", invalid.Commit))
+		codes = append(codes, exitCode(err))
+	} else if err != nil {
 		a.explain(err, "nfsync agent")
 		codes = append(codes, exitCode(err))
 	}
@@ -101,6 +104,9 @@ func (a *app) lapped(o *gitOptions, res agent.Result, err error) error {
 		return finish(code, view.Plans.Write(a.stdout, a.format, *res.Plan, opt))
 	case res.Receipt.Kind != "":
 		return show(a, severest(append(codes, verdictCode(res.Receipt.Verdict()))...), view.Receipts, res.Receipt)
+	}
+	if invalid, ok := errors.AsType[*agent.InvalidError](errors.Join(res.Missed, err)); ok {
+		return a.showInvalid(severest(codes...), invalid.Diagnostics)
 	}
 	return finish(severest(codes...), nil)
 }
@@ -119,7 +125,8 @@ func (a *app) sayMissed(res agent.Result, err error) int {
 	}
 	code := exitError
 	if invalid, ok := errors.AsType[*agent.InvalidError](res.Missed); ok {
-		code = exitCode(a.refuseRevision(invalid))
+		a.sayRevision(invalid)
+		code = exitInvalid
 	} else {
 		a.say(slog.LevelError, res.Missed.Error(), "")
 	}

@@ -36,11 +36,11 @@ func (a *app) explain(err error, command string) {
 func (a *app) say(level slog.Level, message, hint string) {
 	message, hint = oneLine(message), oneLine(hint)
 	if a.logFormat == logJSON {
-		var attrs []any
+		var attrs []slog.Attr
 		if hint != "" {
-			attrs = append(attrs, "hint", hint)
+			attrs = append(attrs, slog.String("hint", hint))
 		}
-		slog.New(slog.NewJSONHandler(a.stderr, nil)).Log(context.Background(), level, message, attrs...)
+		a.log(level, message, attrs...)
 		return
 	}
 	text := "nfsync: " + message + "\n"
@@ -49,6 +49,11 @@ func (a *app) say(level slog.Level, message, hint string) {
 	}
 	// Where even stderr is closed, nobody can read an error about it.
 	_, _ = io.WriteString(a.stderr, text)
+}
+
+// log writes one line of JSON to stderr.
+func (a *app) log(level slog.Level, message string, attrs ...slog.Attr) {
+	slog.New(slog.NewJSONHandler(a.stderr, nil)).LogAttrs(context.Background(), level, message, attrs...)
 }
 
 // oneLine joins the lines of joined errors, and escapes the result.

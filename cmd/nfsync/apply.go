@@ -141,7 +141,7 @@ func (a *app) order(ctx context.Context, o *gitOptions, path string) (policies, 
 	}
 	saved, diagnostics := spec.ParseSavedPlan(file)
 	if len(diagnostics) > 0 {
-		return policies{}, invalidDocument("the saved plan", diagnostics)
+		return policies{}, a.refuse(exitError, diagnostics, "the saved plan is not valid: nothing was applied")
 	}
 	if saved.Edited {
 		return policies{}, fmt.Errorf("%w: %s was changed after it was saved", apply.ErrStale, path)
@@ -187,12 +187,18 @@ func (a *app) facts() apply.Facts {
 
 var errNoTerminal = hinted{errors.New("not a terminal: use --yes"), "nfsync plan shows what would be changed"}
 
+// errNoQuestion is the error for a question among lines that programs read.
+var errNoQuestion = hinted{errors.New("no question is asked with --log-format json: use --yes"), "nfsync plan shows what would be changed"}
+
 // ask shows the plan on a terminal and waits for a yes. Later only that plan can be applied.
 func (a *app) ask(ctx context.Context, todo *policies, restarts nf.Restarts, again string) error {
 	_, in := terminal(a.stdin)
 	_, out := terminal(a.stderr)
-	if !in || !out {
+	switch {
+	case !in || !out:
 		return errNoTerminal
+	case a.logFormat == logJSON:
+		return errNoQuestion
 	}
 	plan, err := apply.Plan(ctx, apply.Question{Facts: a.facts(), Wants: todo.Resolve, Revision: todo.revision, Restarts: restarts})
 	if err != nil {

@@ -50,10 +50,7 @@ func (a *app) readConfig() error {
 		return err
 	}
 	if len(diagnostics) > 0 {
-		if err := a.writeInvalid(diagnostics); err != nil {
-			return err
-		}
-		return fmt.Errorf("the configuration %s is not valid: nothing was done", a.configFile)
+		return a.refuse(exitError, diagnostics, fmt.Sprintf("the configuration %s is not valid: nothing was done", a.configFile))
 	}
 	if a.format != view.FormatText {
 		a.say(slog.LevelInfo, "the configuration is "+a.configFile, "")

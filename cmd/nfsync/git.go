@@ -153,9 +153,9 @@ func (a *app) fetchRevision(ctx context.Context, o *gitOptions, plans bool) (age
 		r, err = agent.Fetch(ctx, a.fetcher(repo), repo.Verify.Mode, last, rewritten.New)
 	}
 	if invalid, ok := errors.AsType[*agent.InvalidError](err); ok {
-		err := a.refuseRevision(invalid)
+		a.sayRevision(invalid)
 		a.say(slog.LevelWarn, "nothing was planned or applied", "")
-		return r, err
+		return r, a.showInvalid(exitInvalid, invalid.Diagnostics)
 	}
 	a.sayWarnings(r)
 	return r, err
@@ -168,11 +168,7 @@ func (a *app) sayWarnings(r agent.Revision) {
 	}
 }
 
-// refuseRevision writes the errors of a commit's policies to stderr.
-func (a *app) refuseRevision(e *agent.InvalidError) error {
-	if err := a.writeInvalid(e.Diagnostics); err != nil {
-		return err
-	}
-	a.say(slog.LevelError, fmt.Sprintf("the policies of commit %s are invalid", e.Commit), "")
-	return outcome(exitInvalid)
+// sayRevision writes the errors of a commit's policies to stderr.
+func (a *app) sayRevision(e *agent.InvalidError) {
+	a.sayInvalid(e.Diagnostics, fmt.Sprintf("the policies of commit %s are invalid", e.Commit))
 }

@@ -51,7 +51,7 @@ but --out.`,
 	}
 	f := cmd.Flags()
 	f.StringArrayVar(&o.snapshots, "snapshot", nil, "plan for the node of this NodeSnapshot `file` instead of this one")
-	f.StringVar(&o.out, "out", "", "also write the plan to this `file`, for apply")
+	f.StringVar(&o.out, "out", "", "also write the plan to this `file`, for apply; - is standard output, which then gets nothing else")
 	o.git.register(f)
 	f.BoolVar(&o.detailed, "detailed-exitcode", false, "exit with 2 if changes are planned")
 	return cmd
@@ -62,7 +62,7 @@ func (a *app) plan(ctx context.Context, o *planOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := o.check(); err != nil {
+	if err := a.checkPlan(o); err != nil {
 		return err
 	}
 	policies, err := a.policies(ctx, &o.git, path, true)
@@ -77,7 +77,11 @@ func (a *app) plan(ctx context.Context, o *planOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	if o.out != "" {
+	switch o.out {
+	case "":
+	case stdout:
+		return finish(planCode(plan, o.detailed), view.SavedPlan(a.stdout, plan, policies.files))
+	default:
 		if err := savePlan(durable.Writer{}, o.out, plan, policies.files); err != nil {
 			return err
 		}
@@ -88,12 +92,18 @@ func (a *app) plan(ctx context.Context, o *planOptions, args []string) error {
 	return finish(planCode(plan, o.detailed), view.Plans.Write(a.stdout, a.format, plan, opt))
 }
 
-func (o *planOptions) check() error {
+// stdout is the name of standard output, as a file to write.
+const stdout = "-"
+
+func (a *app) checkPlan(o *planOptions) error {
 	if len(o.snapshots) > 1 {
 		return usageError{errors.New("--snapshot is given twice: this version plans for one node at a time")}
 	}
 	if nf.IsPolicyFile(o.out) {
 		return usageError{fmt.Errorf("a saved plan cannot be named *%s: apply would take it for a policy", filepath.Ext(o.out))}
+	}
+	if o.out == stdout && a.flags.Changed("output") {
+		return usageError{errors.New("--out - writes the saved plan, which is JSON, to standard output: leave out -o")}
 	}
 	return nil
 }
@@ -109,7 +119,7 @@ func (a *app) factsOf(o *planOptions) (apply.Facts, error) {
 	}
 	s, diagnostics := spec.ParseSnapshot(file)
 	if len(diagnostics) > 0 {
-		return nil, invalidDocument("the snapshot", diagnostics)
+		return nil, a.refuse(exitError, diagnostics, "the snapshot is not valid: nothing was planned")
 	}
 	if err := a.isOf(&s); err != nil {
 		return nil, err
@@ -129,16 +139,6 @@ func (a *app) isOf(s *nf.Snapshot) error {
 		}
 	}
 	return nil
-}
-
-// invalidDocument returns the error for a snapshot or a saved plan that nfsync did not
-// write.
-func invalidDocument(what string, list []spec.Diagnostic) error {
-	err := fmt.Errorf("%s is not valid: %s", what, list[0])
-	if more := len(list) - 1; more > 0 {
-		err = fmt.Errorf("%w (and %d more errors)", err, more)
-	}
-	return err
 }
 
 // applyLine returns the command that makes the changes of a plan: of a path or, if that is

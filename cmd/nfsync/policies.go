@@ -36,8 +36,7 @@ func (a *app) policies(ctx context.Context, o *gitOptions, path string, plans bo
 	return policies{Policies: r.Policies, files: agent.SpecFiles(r.Revision), revision: r.Commit, git: &r}, err
 }
 
-// readPolicies reads the policies of one path. The errors of invalid ones go to
-// stderr, and the outcome is 4.
+// readPolicies reads the policies of one path.
 func (a *app) readPolicies(path string) (policies, error) {
 	files, diagnostics, err := readPath(path)
 	if err != nil {
@@ -60,21 +59,43 @@ func readPath(path string) ([]spec.File, []spec.Diagnostic, error) {
 	return spec.ReadDir(path)
 }
 
-// refuseInvalid writes the errors of policy files to stderr, if there are any.
+// refuseInvalid returns the error for policy files with errors, if there are any, as refuse does.
 func (a *app) refuseInvalid(list []spec.Diagnostic) error {
 	if len(list) == 0 {
 		return nil
 	}
-	if err := a.writeInvalid(list); err != nil {
-		return err
-	}
-	a.say(slog.LevelError, "the policies are invalid: nothing was planned or applied", "")
-	return outcome(exitInvalid)
+	return a.refuse(exitInvalid, list, "the policies are invalid: nothing was planned or applied")
 }
 
-// writeInvalid writes the errors of files to stderr.
-func (a *app) writeInvalid(list []spec.Diagnostic) error {
-	return view.Validations.Write(a.stderr, view.FormatText, view.Validation{Diagnostics: sortDiagnostics(list)}, a.viewOptions(a.stderr))
+// refuse says on stderr what is wrong with files and what follows from it, and returns the
+// error with which the command ends. Who asked for JSON or YAML gets the errors on stdout too.
+func (a *app) refuse(code int, list []spec.Diagnostic, message string) error {
+	list = sortDiagnostics(list)
+	a.sayInvalid(list, message)
+	return a.showInvalid(code, list)
+}
+
+// sayInvalid writes the errors of files to stderr, then a message. As JSON each error is a line.
+func (a *app) sayInvalid(list []spec.Diagnostic, message string) {
+	if a.logFormat == logJSON {
+		for _, d := range list {
+			a.log(slog.LevelError, d.String(), slog.String("rule", string(d.Rule)), slog.String("file", d.File), slog.Int("line", d.Line),
+				slog.Int("column", d.Column), slog.String("message", d.Message), slog.String("hint", d.Hint))
+		}
+	} else {
+		// Where even stderr is closed, nobody can read an error about it.
+		_ = view.Validations.Write(a.stderr, view.FormatText, view.Validation{Diagnostics: list}, a.viewOptions(a.stderr))
+	}
+	a.say(slog.LevelError, message, "")
+}
+
+// showInvalid writes the errors of files to stdout, if the result is a document, and returns the
+// error with which the command ends.
+func (a *app) showInvalid(code int, list []spec.Diagnostic) error {
+	if a.format == view.FormatText {
+		return outcome(code)
+	}
+	return show(a, code, view.Validations, view.Validation{Diagnostics: list})
 }
 
 // sortDiagnostics orders diagnostics by their place, each once, and bounds them.

@@ -95,7 +95,30 @@ func (a *app) checkFlags(verb *cobra.Command) error {
 	if list := formats(verb); !slices.Contains(list, a.format) {
 		return usageError{fmt.Errorf("unknown output format %q of %s: must be one of %s", a.format, verb.CommandPath(), strings.Join(list, ", "))}
 	}
+	if err := a.checkEmpty(verb); err != nil {
+		return err
+	}
 	return a.check()
+}
+
+// checkEmpty returns an error for a flag with an empty value: a variable of a script that is not
+// set, most likely.
+func (a *app) checkEmpty(verb *cobra.Command) (err error) {
+	verb.Flags().Visit(func(f *pflag.Flag) {
+		values := []string{f.Value.String()}
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			values = list.GetSlice()
+		}
+		if f.Name != "label" && (len(values) == 0 || slices.Contains(values, "")) {
+			err = usageError{fmt.Errorf("--%s has an empty value", f.Name)}
+		}
+	})
+	for k, v := range a.labels {
+		if strings.TrimSpace(k) == "" {
+			return usageError{fmt.Errorf("--label %s=%s has an empty key: write KEY=VALUE", k, v)}
+		}
+	}
+	return err
 }
 
 // check returns an error for an option that no verb can work with.
@@ -166,6 +189,9 @@ Exit codes:
 			return a.configure(looksAtNode(cmd))
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if a.logFormat == logJSON {
+				return usageError{errors.New("name a command")}
+			}
 			cmd.SetOut(a.stderr) // nobody has asked for help: it is no result
 			return errors.Join(cmd.Help(), outcome(exitError))
 		},
@@ -175,7 +201,10 @@ Exit codes:
 	root.SetErr(a.stderr)
 	// Help texts are 80 columns wide.
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 80"))
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		a.logFormat = logFormat(a.args) // its flag may come after the one that is wrong
+		return usageError{err}
+	})
 	a.register(root.PersistentFlags(), a.getenv)
 	a.explainOutput(root)
 	root.Version = versionText()
@@ -204,6 +233,15 @@ func addCompletion(root *cobra.Command) {
 	c.RunE = func(*cobra.Command, []string) error {
 		return usageError{errors.New("name a shell: " + strings.Join(shells, ", "))}
 	}
+}
+
+// logFormat returns the format of messages that a command line asks for, if it cannot be parsed.
+func logFormat(args []string) string {
+	const flag = "--log-format"
+	if i := slices.Index(args, flag); i >= 0 && i+1 < len(args) && args[i+1] == logJSON || slices.Contains(args, flag+"="+logJSON) {
+		return logJSON
+	}
+	return logText
 }
 
 // unknownVerb is a usage error where anything follows nfsync that is no verb.
