@@ -76,6 +76,7 @@ func (m *Machine) List(ctx context.Context) (nf.Snapshot, error) {
 	if err := m.listNetns(ctx, &s, vz.NodeNamespaces, claimed); err != nil {
 		return nf.Snapshot{}, err
 	}
+	slices.SortFunc(s.Containers, nf.CompareContainers)
 	s.AddKeepers()
 	for i := range s.Containers {
 		s.Containers[i].Excluded = s.Containers[i].Unobservable
@@ -85,8 +86,7 @@ func (m *Machine) List(ctx context.Context) (nf.Snapshot, error) {
 
 // listNetns lists the named namespaces that are not claimed for the containers of s, which
 // are Virtuozzo's. The link of a container of Virtuozzo is named by its CTID
-// (lib/env_nsops.c of libvzctl). The named namespaces come first, because the containers are
-// sorted by runtime.
+// (lib/env_nsops.c of libvzctl).
 func (m *Machine) listNetns(ctx context.Context, s *nf.Snapshot, own, claimed []netns.Identity) error {
 	if !m.enabled(nf.RuntimeNetns) {
 		return nil
@@ -104,7 +104,7 @@ func (m *Machine) listNetns(ctx context.Context, s *nf.Snapshot, own, claimed []
 		s.Warnings = append(s.Warnings, nf.Warning{Code: nf.WarnRuntimeBroken, Target: nf.Node, Message: err.Error()})
 		return nil
 	}
-	s.Containers = append(containers, s.Containers...)
+	s.Containers = append(s.Containers, containers...)
 	s.Warnings = append(s.Warnings, warnings...)
 	return nil
 }

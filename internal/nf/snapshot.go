@@ -18,7 +18,7 @@ type Snapshot struct {
 	Modules      Modules      `json:"modules"`
 	// Host is the node's own network namespace.
 	Host       Namespace   `json:"host"`
-	Containers []Container `json:"containers"` // sorted by runtime and id
+	Containers []Container `json:"containers"` // in the order of Target.Compare
 	// Warnings are about the observation itself: files that were skipped, say.
 	Warnings []Warning `json:"warnings"`
 	Memory   Memory    `json:"memory"`
@@ -126,6 +126,9 @@ const (
 	InstanceStopped   = "stopped"
 	InstanceSuspended = "suspended"
 )
+
+// CompareContainers orders containers as Target.Compare does.
+func CompareContainers(a, b Container) int { return a.Target().Compare(b.Target()) }
 
 // Target is the container as a target.
 func (c *Container) Target() Target {

@@ -3,6 +3,7 @@ package nf
 import (
 	"cmp"
 	"errors"
+	"strings"
 )
 
 // The kinds of targets.
@@ -60,7 +61,8 @@ func (t Target) Nameless() Target {
 	return t
 }
 
-// Compare orders targets: the node first, then containers by runtime and id.
+// Compare orders targets: the node first, then containers by runtime and id, as people count
+// them (web-3 before web-10). Only equal targets compare as equal.
 func (t Target) Compare(o Target) int {
 	if t.IsNode() != o.IsNode() {
 		if t.IsNode() {
@@ -68,5 +70,36 @@ func (t Target) Compare(o Target) int {
 		}
 		return 1
 	}
-	return cmp.Or(cmp.Compare(t.Runtime, o.Runtime), cmp.Compare(t.ID, o.ID), cmp.Compare(t.Name, o.Name))
+	return cmp.Or(cmp.Compare(t.Runtime, o.Runtime), compareNames(t.ID, o.ID), compareNames(t.Name, o.Name))
+}
+
+// compareNames compares names byte by byte, but the numbers within them as numbers. Of names
+// that differ only in the zeros before a number, the one with more of them comes first.
+func compareNames(a, b string) int {
+	restA, restB := a, b
+	for restA != "" && restB != "" {
+		numberA, numberB := leadingDigits(restA), leadingDigits(restB)
+		if numberA == "" || numberB == "" {
+			if restA[0] != restB[0] {
+				return cmp.Compare(restA[0], restB[0])
+			}
+			restA, restB = restA[1:], restB[1:]
+			continue
+		}
+		x, y := strings.TrimLeft(numberA, "0"), strings.TrimLeft(numberB, "0")
+		if order := cmp.Or(cmp.Compare(len(x), len(y)), cmp.Compare(x, y)); order != 0 {
+			return order
+		}
+		restA, restB = restA[len(numberA):], restB[len(numberB):]
+	}
+	return cmp.Or(cmp.Compare(len(restA), len(restB)), cmp.Compare(a, b))
+}
+
+// leadingDigits returns the decimal digits with which s begins.
+func leadingDigits(s string) string {
+	end := 0
+	for end < len(s) && '0' <= s[end] && s[end] <= '9' {
+		end++
+	}
+	return s[:end]
 }

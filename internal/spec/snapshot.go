@@ -80,9 +80,7 @@ func checkSnapshot(b *binder, root *node, s *nf.Snapshot) {
 func normalize(s *nf.Snapshot) {
 	s.AddKeepers()
 	slices.SortFunc(s.Modules.List, func(a, b nf.ModuleFact) int { return cmp.Compare(a.Name, b.Name) })
-	slices.SortFunc(s.Containers, func(a, b nf.Container) int {
-		return cmp.Or(cmp.Compare(a.Runtime, b.Runtime), cmp.Compare(a.ID, b.ID))
-	})
+	slices.SortFunc(s.Containers, nf.CompareContainers)
 	sortFacts(s.Host.Facts)
 	for i := range s.Containers {
 		sortFacts(s.Containers[i].Facts)
