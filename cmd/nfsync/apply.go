@@ -190,7 +190,7 @@ var errNoTerminal = hinted{errors.New("not a terminal: use --yes"), "nfsync plan
 // errNoQuestion is the error for a question among lines that programs read.
 var errNoQuestion = hinted{errors.New("no question is asked with --log-format json: use --yes"), "nfsync plan shows what would be changed"}
 
-// ask shows the plan on a terminal and waits for a yes. Later only that plan can be applied.
+// ask shows the plan on a terminal, if it has changes, and waits for a yes. Later only that plan can be applied.
 func (a *app) ask(ctx context.Context, todo *policies, restarts nf.Restarts, again string) error {
 	_, in := terminal(a.stdin)
 	_, out := terminal(a.stderr)
@@ -215,13 +215,13 @@ func (a *app) ask(ctx context.Context, todo *policies, restarts nf.Restarts, aga
 		}
 		return nil
 	}
+	if plan.Summary.Changes == 0 { // the receipt will say the same
+		return nil
+	}
 	opt := a.viewOptions(a.stderr)
 	opt.Apply = again
 	if err := view.Plans.Write(a.stderr, view.FormatText, plan, opt); err != nil {
 		return err
-	}
-	if plan.Summary.Changes == 0 {
-		return nil
 	}
 	fmt.Fprint(a.stderr, "\n", question(plan))
 	return a.answer(ctx)
@@ -232,7 +232,7 @@ func question(p nf.Plan) string {
 	var b strings.Builder
 	for _, c := range p.Changes {
 		if c.Key == nf.KeyRestart {
-			fmt.Fprintf(&b, "This restarts %q: its services stop and start again.\n", c.Target.String())
+			fmt.Fprintf(&b, "This restarts %s: its services stop and start again.\n", view.Clean(c.Target.String()))
 		}
 	}
 	changes := "this change"

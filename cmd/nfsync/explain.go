@@ -17,7 +17,7 @@ import (
 func explainCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "explain WORD",
-		Short: "Explain a code, a key, a warning, a level, a rule of files or an exit code",
+		Short: "Explain a word of the output: a code, a key, a rule",
 		Long: `Explain prints what a word of nfsync's output means, what causes it and what to
 do. Of a key it prints the unit, and where the kernel keeps it.
 

@@ -9,6 +9,7 @@ import (
 
 	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/view"
 )
 
 // progress says on stderr how far an apply is: one line that is written over
@@ -42,7 +43,7 @@ func (p *progress) event(e apply.Event) {
 			slog.String("from", oneLine(e.Change.From.String())), slog.String("to", oneLine(e.Change.To.String())))
 	case p.log == nil && p.terminal && e.Kind == apply.EventStarted && (e.Change.Disruptive || time.Since(p.last) >= progressEvery):
 		p.last, p.shown = time.Now(), true
-		fmt.Fprintf(p.w, "\r\x1b[K%d of %d: %q %q", e.Index+1, e.Total, e.Change.Target.String(), e.Change.Key)
+		fmt.Fprintf(p.w, "\r\x1b[K%d of %d: %s %s", e.Index+1, e.Total, view.Clean(e.Change.Target.String()), view.Clean(string(e.Change.Key)))
 	}
 }
 
@@ -62,7 +63,7 @@ func (a *app) fetching(from string) (stop func()) {
 		return func() {}
 	}
 	return rewriteLine(a.stderr, fetchQuiet, func(waited time.Duration) string {
-		return fmt.Sprintf("fetching %q (%ds)", nf.PublicURL(from), int(waited.Seconds()))
+		return fmt.Sprintf("fetching %s (%ds)", view.Clean(nf.PublicURL(from)), int(waited.Seconds()))
 	})
 }
 

@@ -33,7 +33,7 @@ func TestProgress(t *testing.T) {
 	}
 	// What a name holds is shown, not obeyed; at the end the line is empty.
 	if got, want := show(&progress{terminal: true}, &line),
-		"\r\x1b[K"+`1 of 2: "container netns/web\x1b[2J" "conntrack.max"`+"\r\x1b[K"; got != want {
+		"\r\x1b[K"+`1 of 2: container netns/web\x1b[2J conntrack.max`+"\r\x1b[K"; got != want {
 		t.Errorf("on a terminal %q, want %q", got, want)
 	}
 	got := show(&progress{log: slog.New(slog.NewJSONHandler(&log, nil))}, &log)

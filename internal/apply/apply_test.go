@@ -188,7 +188,7 @@ func TestLastMoment(t *testing.T) {
 	b.wantNumber(nf.Node, udp, 60)
 	b.beforeChange(nf.Node, udp, func() { b.machine.Put(nf.Node, udp, 45) })
 	r = b.mustRun(5)
-	if failed := b.checkOutcome(r, nf.Node, udp, apply.Failed); failed.Error != "changed since it was planned: it reads 45, and was 30" {
+	if failed := b.checkOutcome(r, nf.Node, udp, apply.Failed); failed.Error != "changed since it was planned: it reads 45s, and was 30s" {
 		t.Errorf("error %q", failed.Error)
 	}
 	b.checkValue(nf.Node, udp, 45)

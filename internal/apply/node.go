@@ -109,7 +109,7 @@ func (r *refused) Error() string {
 
 // movedError is the error of a write that succeeded although the value reads otherwise
 // afterwards.
-type movedError struct{ reads nf.Value }
+type movedError struct{ reads string }
 
 func (e *movedError) Error() string {
 	return fmt.Sprintf("the write succeeded, and the value reads %s afterwards: something else changes it, or the kernel ignores the write", e.reads)
@@ -136,7 +136,7 @@ func (n *node) makeChange(ctx context.Context, c nf.Change, exact bool) (touched
 		return false, errors.New("cannot read its value before the change, which could not be undone then")
 	}
 	if exact && !n.world.Reads(c, c.From) {
-		return false, fmt.Errorf("changed since it was planned: it reads %s, and was %s", n.world.Value(c), c.From)
+		return false, fmt.Errorf("changed since it was planned: it reads %s, and was %s", c.Key.Text(n.world.Value(c)), c.Key.Text(c.From))
 	}
 	if err := n.machine.Set(ctx, n.snap, c); err != nil {
 		return true, err
@@ -145,7 +145,7 @@ func (n *node) makeChange(ctx context.Context, c nf.Change, exact bool) (touched
 		return true, err
 	}
 	if !n.world.InSync(c) {
-		return true, &movedError{n.world.Value(c)}
+		return true, &movedError{c.Key.Text(n.world.Value(c))}
 	}
 	return true, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"nfsync.dev/nfsync/internal/nf"
 )
@@ -25,12 +26,14 @@ type attempt struct {
 	notify         func(*attempt) // after an outcome; may be nil
 }
 
-// end gives the attempt its outcome. An earlier error stays, before the new one.
+// end gives the attempt its outcome. An earlier error stays, before the new one; what both say
+// is said once.
 func (a *attempt) end(o Outcome, err error, reason string) {
 	a.result.Outcome, a.result.Reason = o, reason
 	switch {
 	case err == nil:
-	case a.result.Error == "":
+	case strings.Contains(a.result.Error, err.Error()):
+	case strings.Contains(err.Error(), a.result.Error): // the same again, with more around it
 		a.result.Error = err.Error()
 	default:
 		a.result.Error += "; " + err.Error()

@@ -151,7 +151,7 @@ func (p *planner) refuse(d *difference, v *verdict) {
 
 func (d *difference) refusal(v *verdict) nf.Refusal {
 	return nf.Refusal{Target: d.want.Target, Key: d.want.Key, Layer: d.layer, From: d.from, To: d.to,
-		Code: v.code, Reason: v.reason, Remedy: v.remedy, Until: v.until, Source: d.want.Source, Rivals: d.want.Rivals}
+		Code: v.code, Reason: v.reason, Remedy: v.remedy, Until: v.until, Source: d.want.Source, Asked: d.want.Wish, Rivals: d.want.Rivals}
 }
 
 func (p *planner) change(d *difference) {

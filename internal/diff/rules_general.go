@@ -27,7 +27,7 @@ func notPermitted(w *World, d *difference) *verdict {
 func targetStuck(w *World, d *difference) *verdict {
 	for _, c := range w.snap.Memory.Stuck {
 		if c.Target.Nameless() == d.want.Target.Nameless() && c.Holds(w.snap) {
-			return no("run %s could neither change its %s from %s to %s nor undo that: %s", c.Run, c.Key, c.From, c.To, c.Why)
+			return no("run %s could neither change its %s from %s to %s nor undo that: %s", c.Run, c.Key, c.Key.Text(c.From), c.Key.Text(c.To), c.Why)
 		}
 	}
 	return nil
@@ -79,9 +79,9 @@ func conflict(_ *World, d *difference) *verdict {
 	if len(d.want.Rivals) == 0 {
 		return nil
 	}
-	lines := []string{fmt.Sprintf("%s (%s)", d.want.Source, d.want.Wish)}
+	lines := []string{fmt.Sprintf("%s (%s)", d.want.Source, d.want.Key.WishText(d.want.Wish))}
 	for _, r := range d.want.Rivals {
-		lines = append(lines, fmt.Sprintf("%s (%s)", r.Source, r.Wish))
+		lines = append(lines, fmt.Sprintf("%s (%s)", r.Source, d.want.Key.WishText(r.Wish)))
 	}
 	return no("policies of equal priority want different things: %s", strings.Join(lines, " and "))
 }

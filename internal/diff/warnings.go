@@ -141,7 +141,7 @@ func (w *World) forgotten(wanted map[ref]bool) []nf.Warning {
 			continue
 		}
 		list = append(list, nf.Warning{Code: nf.WarnNoLongerWanted, Target: m.Target, Key: m.Key,
-			Message: fmt.Sprintf("nfsync set this to %s, and no policy names it any more: it is left as it is", m.Applied)})
+			Message: fmt.Sprintf("nfsync set this to %s, and no policy names it any more: it is left as it is", m.Key.Text(m.Applied))})
 	}
 	return list
 }

@@ -61,6 +61,8 @@ type Refusal struct {
 	Remedy string `json:"remedy"`
 	Until  Until  `json:"until"`
 	Source Source `json:"policy"`
+	// Asked is the wish of that line.
+	Asked Wish `json:"-"`
 	// Rivals are the other lines of a conflict.
 	Rivals []Rival `json:"rivals,omitempty"`
 }

@@ -57,6 +57,6 @@ func (c Conflict) Diagnostic() Diagnostic {
 	at := c.Second.Source
 	return Diagnostic{Rule: RuleConflict, File: at.File, Line: at.Line, Column: at.Column,
 		Message: fmt.Sprintf("conflict: %s %q wants %s %s, but %q at %s wants %s, with the same priority and selectors",
-			c.Kind, at.Name, c.Key, c.Second.Wish, c.First.Source.Name, c.First.Source, c.First.Wish),
+			c.Kind, at.Name, c.Key, c.Key.WishText(c.Second.Wish), c.First.Source.Name, c.First.Source, c.Key.WishText(c.First.Wish)),
 		Hint: "give one of the two a higher spec.priority, or selectors of its own"}
 }

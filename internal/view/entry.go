@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"nfsync.dev/nfsync/internal/nf"
@@ -272,32 +271,12 @@ func origin(s nf.Source) cell {
 	return cell{{plain, Clean(s.Name)}, {dim, " " + Clean(s.String())}}
 }
 
-// value returns a value in its unit: a timeout is whole seconds, with the same in hours
-// and minutes.
+// value returns a value as people read it.
 func value(t nf.Target, k nf.Key, v nf.Value) string {
-	n, isNumber := v.Number()
-	_, isTimeout := k.Timeout()
-	switch {
-	case isNumber && isTimeout && n >= 60:
-		return fmt.Sprintf("%ds (%s)", n, duration(n))
-	case isNumber && isTimeout:
-		return fmt.Sprintf("%ds", n)
-	case isNumber && n == 0 && k == nf.KeyMax && t.IsNode():
+	if n, isNumber := v.Number(); isNumber && n == 0 && k == nf.KeyMax && t.IsNode() {
 		return "0 (unlimited)"
 	}
-	return Clean(v.String())
-}
-
-// duration returns a number of seconds in the notation of the policies, which has no days:
-// 5400 is 1h30m.
-func duration(seconds int64) string {
-	s := (time.Duration(seconds) * time.Second).String()
-	for _, zero := range []string{"m0s", "h0m"} {
-		if rest, ok := strings.CutSuffix(s, zero); ok {
-			s = rest + zero[:1]
-		}
-	}
-	return s
+	return Clean(k.Text(v))
 }
 
 // glyph returns + for a new value, - for the unloading of a module, ~ for the rest.

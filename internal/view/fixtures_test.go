@@ -222,6 +222,9 @@ func failedReceipt() apply.Receipt {
 	r.Interrupted = true
 	r.Recovered = receiptOf(richChanges()[2:], apply.Undone).Results
 	r.Refusals, r.Pending, r.Warnings, r.Stuck = richRefusals(), richPending(), richWarnings(), stuckChanges()
+	earlier := stuckChanges()[0]
+	earlier.Target = nf.Target{Kind: nf.TargetContainer, Runtime: nf.RuntimeVZ, ID: "201"}
+	r.Stuck = append(r.Stuck, earlier)
 	r.Summary = apply.Summary{Applied: 3, Undone: 1, Failed: 1, Gone: 1, Kept: 1, Refused: 1, Skipped: 1, Stuck: 1,
 		Refusals: len(r.Refusals), Pending: len(r.Pending), InSync: 17}
 	return r

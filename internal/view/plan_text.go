@@ -110,13 +110,33 @@ func marks(c nf.Change) cell {
 
 func refusalEntry(r nf.Refusal) entry {
 	e := entry{target: r.Target, cells: difference(span{red, "!"}, r.Target, r.Key, r.Layer, r.From, r.To)}
-	e.cells = append(e.cells, cell{{red, string(r.Code)}}, origin(r.Source))
-	for _, rival := range r.Rivals {
-		e.notes = append(e.notes, note{dim, "also", wish(r.Target, r.Key, rival.Wish) + " by " + origin(rival.Source).plain()})
+	e.cells = append(e.cells, cell{{red, string(r.Code)}})
+	if len(r.Rivals) > 0 {
+		e.rivals(r)
+	} else {
+		e.cells = append(e.cells, origin(r.Source))
+		e.notes = []note{{dim, "why", r.Reason}}
 	}
-	e.notes = append(e.notes, note{dim, "why", r.Reason})
 	e.advice = []note{{dim, "remedy", r.Remedy}, {dim, "until", until(r.Until)}}
 	return e
+}
+
+// rivals shows each of the wishes that are in conflict, with its line, in place of one value and
+// the reason, which names the same lines.
+func (e *entry) rivals(r nf.Refusal) {
+	first := nf.Rival{Wish: r.Asked, Source: r.Source}
+	if first.Wish == (nf.Wish{}) { // the refusal was read from a document
+		first.Wish = nf.Exactly(r.To)
+	}
+	var wishes []string
+	for _, rival := range append([]nf.Rival{first}, r.Rivals...) {
+		text := wish(r.Target, r.Key, rival.Wish)
+		if !slices.Contains(wishes, text) {
+			wishes = append(wishes, text)
+		}
+		e.notes = append(e.notes, note{dim, "wants", text + " by " + origin(rival.Source).plain()})
+	}
+	e.cells[columnTo] = cell{{plain, strings.Join(wishes, " or ")}}
 }
 
 func wish(t nf.Target, k nf.Key, w nf.Wish) string {

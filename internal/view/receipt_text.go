@@ -1,10 +1,12 @@
 package view
 
 import (
+	"slices"
 	"strings"
 	"time"
 
 	"nfsync.dev/nfsync/internal/apply"
+	"nfsync.dev/nfsync/internal/nf"
 )
 
 func (p *page) receipt(r apply.Receipt) {
@@ -13,7 +15,7 @@ func (p *page) receipt(r apply.Receipt) {
 		return
 	}
 	p.title("Apply on node ", r.Node, r.Revision)
-	section(p, red, stuckTitle, r.Stuck, stuckEntry)
+	section(p, red, stuckTitle, stuckEarlier(r), stuckEntry)
 	section(p, yellow, "Left by an interrupted run", r.Recovered, resultEntry)
 	section(p, plain, "", r.Results, resultEntry)
 	section(p, red, "Refused", r.Refusals, refusalEntry)
@@ -23,9 +25,20 @@ func (p *page) receipt(r apply.Receipt) {
 	p.receiptSummary(r)
 	var settle [][2]string
 	if len(r.Stuck) > 0 {
-		settle = [][2]string{{"nfsync recover", "shows what is stuck, with its present values"}}
+		settle = [][2]string{{"nfsync recover", "shows what is stuck: nothing is changed there until it is accepted"}}
 	}
 	p.next(settle, r.Refusals)
+}
+
+// stuckEarlier returns what is stuck since earlier runs. What this run has found stuck is among
+// its results.
+func stuckEarlier(r apply.Receipt) []nf.StuckChange {
+	results := slices.Concat(r.Recovered, r.Results)
+	return slices.DeleteFunc(slices.Clone(r.Stuck), func(c nf.StuckChange) bool {
+		return slices.ContainsFunc(results, func(res apply.Result) bool {
+			return res.Outcome == apply.Stuck && res.Target == c.Target && res.Key == c.Key && res.Layer == c.Layer
+		})
+	})
 }
 
 // outcomes are the styles and glyphs of the outcomes. The word follows the glyph: several
