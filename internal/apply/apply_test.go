@@ -139,7 +139,7 @@ func TestSwallowedWriteReportsValue(t *testing.T) {
 	b.wantNumber(nf.Node, udp, 60)
 	b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Kind: hosttest.Swallow})
 	r := b.mustRun(5)
-	if failed := b.checkOutcome(r, nf.Node, udp, apply.Failed); !strings.HasPrefix(failed.Error, "the write succeeded, and the value reads 30 afterwards") {
+	if failed := b.checkOutcome(r, nf.Node, udp, apply.Failed); !strings.HasPrefix(failed.Error, "the write succeeded, and the value reads 30s afterwards") {
 		t.Errorf("error %q", failed.Error)
 	}
 }

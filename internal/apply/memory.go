@@ -23,6 +23,7 @@ func (r *run) remember() nf.Memory {
 	if r.maxScope != "" {
 		m.learn(r.node.snap.Kernel.Release, r.maxScope)
 	}
+	m.Failures = r.failures(now)
 	m.latch(r.node, now)
 	m.dropRestarts(r.wants)
 	if !r.stopped && !slices.ContainsFunc(r.attempts, func(a *attempt) bool { return a.unsound() }) {

@@ -170,7 +170,9 @@ func (r *run) begin() error {
 }
 
 func (r *run) intent(a *attempt) state.Intent {
-	return state.Intent{Change: a.Change, Asked: a.Asked, Instance: r.node.instances[a.Target.Nameless()]}
+	change := a.Change
+	change.LastFailure = nil // memory has it
+	return state.Intent{Change: change, Asked: a.Asked, Instance: r.node.instances[a.Target.Nameless()]}
 }
 
 // step makes one change. Its error says why no other can follow.
@@ -189,6 +191,7 @@ func (r *run) step(ctx context.Context, i int) error {
 	case err == nil:
 		r.applied(a)
 	case errors.As(err, &unknown):
+		a.failure = err.Error()
 		a.end(Kept, unknown.error, "a restart is never undone")
 	case errors.Is(err, nf.ErrGone):
 		a.end(Gone, nil, goneReason)
@@ -196,6 +199,7 @@ func (r *run) step(ctx context.Context, i int) error {
 	case errors.As(err, &no):
 		a.end(Refused, nil, err.Error())
 	default:
+		a.failure = err.Error()
 		a.end(Failed, err, "")
 		if errors.Is(err, nf.ErrNodeScope) {
 			r.maxScope = nf.ScopeNode

@@ -2,6 +2,16 @@ package diff
 
 import "nfsync.dev/nfsync/internal/nf"
 
+// lastFailure returns what is remembered of the same change, if it could not be made in this
+// instance of its target.
+func (w *World) lastFailure(d *difference) *nf.LastFailure {
+	f, ok := w.failures[failureRef{memoryRef(d.want.Target, d.want.Key), d.layer}]
+	if !ok || f.To != d.to || f.Instance != w.instance(d.want.Target) {
+		return nil
+	}
+	return f.Last()
+}
+
 // cause returns why a change is needed: the first cause that fits.
 func (w *World) cause(want nf.Want) nf.Cause {
 	key := want.Key

@@ -10,6 +10,12 @@ type ref struct {
 	key    nf.Key
 }
 
+// failureRef names one key of one target in one layer.
+type failureRef struct {
+	ref
+	layer nf.Layer
+}
+
 // place is one target of the snapshot: the node, or a container.
 type place struct {
 	*nf.Namespace
@@ -35,6 +41,8 @@ type World struct {
 	latches map[nf.Latch]bool
 	// restarts are those that nfsync made or was about to make, by nameless target.
 	restarts map[nf.Target][]nf.RestartDone
+	// failures are what could not be made when it was last tried, by nameless target.
+	failures map[failureRef]nf.Failure
 	// broken says why a runtime could not be read, so that there may be
 	// containers that the snapshot does not have.
 	broken string
@@ -46,7 +54,7 @@ type World struct {
 // NewWorld indexes a snapshot for the rules.
 func NewWorld(s *nf.Snapshot) *World {
 	w := &World{snap: s, broken: s.Broken(), places: map[nf.Target]place{nf.Node: {Namespace: &s.Host}}, reach: map[ref]nf.Value{}, saves: map[nf.Target]nf.Value{}, restarts: map[nf.Target][]nf.RestartDone{},
-		open: map[ref]*difference{}, mem: map[ref]nf.MemoryKey{}, latches: map[nf.Latch]bool{}, dependency: map[string]bool{}}
+		open: map[ref]*difference{}, mem: map[ref]nf.MemoryKey{}, latches: map[nf.Latch]bool{}, dependency: map[string]bool{}, failures: map[failureRef]nf.Failure{}}
 	for i := range s.Containers {
 		c := &s.Containers[i]
 		w.places[c.Target().Nameless()] = place{&c.Namespace, c}
@@ -57,6 +65,9 @@ func NewWorld(s *nf.Snapshot) *World {
 	}
 	for _, l := range s.Memory.Latches {
 		w.latches[nf.Latch{Target: l.Target.Nameless(), Instance: l.Instance}] = true
+	}
+	for _, f := range s.Memory.Failures {
+		w.failures[failureRef{memoryRef(f.Target, f.Key), f.Layer}] = f
 	}
 	for _, done := range s.Memory.Restarts {
 		t := done.Target.Nameless()

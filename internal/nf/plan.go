@@ -34,6 +34,8 @@ type Change struct {
 	Disruptive bool   `json:"disruptive"`
 	Cause      Cause  `json:"cause"`
 	Source     Source `json:"policy"`
+	// LastFailure is set if the change could not be made when it was last tried.
+	LastFailure *LastFailure `json:"lastFailure,omitempty"`
 	// Asked is the wish that the change is for.
 	Asked Wish `json:"-"`
 }

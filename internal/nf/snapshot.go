@@ -238,6 +238,9 @@ type Memory struct {
 	MaxScope map[string]string `json:"maxScope,omitempty"`
 	Latches  []Latch           `json:"latches,omitempty"`
 	Restarts []RestartDone     `json:"restarts,omitempty"`
+	// Failures are the changes that could not be made when they were last tried, and are
+	// still to be made.
+	Failures []Failure `json:"failures,omitempty"`
 	// Stuck are the changes that hold back their targets.
 	Stuck []StuckChange `json:"stuck,omitempty"`
 }
@@ -261,6 +264,9 @@ func (m *Memory) SetKinds() {
 	}
 	for i := range m.Restarts {
 		m.Restarts[i].Asked = m.Restarts[i].Asked.As(KeyLevel)
+	}
+	for i := range m.Failures {
+		m.Failures[i].To = m.Failures[i].To.As(m.Failures[i].Key)
 	}
 	for i := range m.Stuck {
 		m.Stuck[i].SetKinds()

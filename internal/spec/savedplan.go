@@ -35,7 +35,7 @@ type shownPlan struct {
 }
 
 // Shows reports whether the document shows a plan with the same effect as p: all but the
-// causes and texts, which may hold counters.
+// causes, earlier failures and texts, which may hold counters.
 func (s SavedPlan) Shows(p nf.Plan) bool {
 	text, err := json.Marshal(p)
 	if err != nil {
@@ -54,7 +54,7 @@ func (p shownPlan) withoutTexts() shownPlan {
 		entries, _ := list.([]any)
 		for _, e := range entries {
 			if entry, ok := e.(map[string]any); ok {
-				for _, text := range []string{"cause", "reason", "remedy", "why", "reads"} {
+				for _, text := range []string{"cause", "lastFailure", "reason", "remedy", "why", "reads"} {
 					delete(entry, text)
 				}
 			}

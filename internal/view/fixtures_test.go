@@ -48,7 +48,7 @@ func richChanges() []nf.Change {
 		{Target: nf.Node, Key: nf.KeyMax, Layer: nf.LayerBoot, From: nf.Absent(), To: nf.Number(262144), Cause: nf.CausePolicy,
 			Source: edge(14), Asked: nf.Wish{AtLeast: 262144}},
 		{Target: web, Key: nf.KeyMax, Layer: nf.LayerLive, From: nf.Number(262144), To: nf.Number(50000), Cause: nf.CauseDrift,
-			Source: webPolicy(12), Asked: nf.Wish{AtLeast: 1000, AtMost: 50000}},
+			Source: webPolicy(12), LastFailure: &failed, Asked: nf.Wish{AtLeast: 1000, AtMost: 50000}},
 		{Target: web, Key: nf.TimeoutKey("tcpEstablished"), Layer: nf.LayerLive, From: nf.Number(432000), To: nf.Number(7200),
 			Cause: nf.CauseRestart, Source: webPolicy(13)},
 		{Target: dns, Key: nf.TimeoutKey("udp"), Layer: nf.LayerLive, From: nf.Unknown("cannot read nf_conntrack_udp_timeout: permission denied"),
@@ -230,6 +230,9 @@ func failedReceipt() apply.Receipt {
 	return r
 }
 
+// failed says that a change could not be made when it was last tried.
+var failed = nf.LastFailure{At: time.Date(2026, 3, 1, 11, 0, 0, 0, time.UTC), Why: "cannot write nf_conntrack_max: invalid argument\x1b[2J", Receipt: "20260301T110000Z-1"}
+
 func stuckChanges() []nf.StuckChange {
 	return []nf.StuckChange{{Target: dns, Key: nf.TimeoutKey("udp"), Layer: nf.LayerLive, From: nf.Number(120), To: nf.Number(30), Reads: nf.Number(60),
 		Run: "00000007-x", Instance: "4026532000", BootID: "44877559-7580-96e7-0000-000000000000", Why: "cannot undo it: operation not permitted"}}
@@ -288,7 +291,9 @@ func richSnapshot() nf.Snapshot {
 			MaxScope: map[string]string{"6.18.0": nf.ScopeNode},
 			Latches:  []nf.Latch{{Target: web, Instance: "i-1", Evidence: "ct rule"}},
 			Restarts: []nf.RestartDone{{Target: web, Asked: nf.Exactly(nf.LevelStateless.Value()), Instance: "i-0"}},
-			Stuck:    stuckChanges(),
+			Failures: []nf.Failure{{Target: web, Key: nf.KeyMax, Layer: nf.LayerLive, To: nf.Number(50000), Instance: "i-1",
+				At: failed.At, Why: failed.Why, Receipt: failed.Receipt}},
+			Stuck: stuckChanges(),
 		},
 	}
 	s.AddKeepers()

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"time"
 
 	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/nf"
@@ -69,6 +70,9 @@ func changeEntry(c nf.Change) entry {
 	e.cells[columnTo] = append(e.cells[columnTo], bounds(c.Asked))
 	e.cells = append(e.cells, origin(c.Source), cell{{dim, string(c.Cause)}}, marks(c))
 	e.notes = unknownNow(c.From)
+	if f := c.LastFailure; f != nil {
+		e.notes = append(e.notes, note{yellow, "note", "failed when last tried, at " + f.At.UTC().Format(time.DateTime) + " UTC: " + f.Why + " (receipt " + f.Receipt + ")"})
+	}
 	return e
 }
 

@@ -79,6 +79,7 @@ func TestSavedPlanIsReadBack(t *testing.T) {
 		}
 	}
 	texts := richPlan()
+	texts.Changes[0].LastFailure = &failed
 	texts.Changes[0].Cause, texts.Refusals[0].Reason, texts.Refusals[0].Remedy, texts.Pending[0].Reason = nf.CauseDrift, "x", "y", "z"
 	if !got.Shows(texts) {
 		t.Error("a plan with other texts is not shown")
