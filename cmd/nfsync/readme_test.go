@@ -12,6 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"nfsync.dev/nfsync/internal/netns"
+	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/schemas"
 )
 
 // TestReadme runs the README's plan of the README's policy.
@@ -108,6 +110,20 @@ func TestDocumentedPolicies(t *testing.T) {
 		}
 		if out, err := exec.Command("nfsync", "validate", file).CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", document, err, out)
+		}
+	}
+}
+
+// TestDocumentedKinds: docs/plan.md names every kind of document that nfsync prints.
+func TestDocumentedKinds(t *testing.T) {
+	text, err := os.ReadFile("../../docs/plan.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range schemas.Kinds() {
+		read := strings.HasSuffix(kind, "Policy") || kind == nf.KindAgentConfig
+		if !read && !strings.Contains(string(text), "\n| `"+kind+"` |") {
+			t.Errorf("docs/plan.md does not have %s", kind)
 		}
 	}
 }

@@ -81,6 +81,16 @@ func explainNamed(k nf.Key, e KeyExplanation, isSysctl bool) (KeyExplanation, bo
 		e.Unit, e.Where, e.Scope = "loaded or unloaded", "/proc/modules, /sys/module/"+name, scopeNodeAlways
 		return e, true
 	}
+	switch e.Key {
+	case "conntrack.timeouts.NAME":
+		e.Meaning = "How long a connection in a state is kept without a packet. NAME is one of " + strings.Join(nf.TimeoutNames(), ", ") + "."
+		e.Unit, e.Where, e.Scope = "whole seconds", "/proc/sys/net/netfilter/nf_conntrack_*_timeout*", scopeEach
+		return e, true
+	case "conntrack.sysctls.NAME":
+		e.Meaning = "A value of connection tracking. NAME is its kernel name, nf_conntrack_tcp_loose for instance (Documentation/networking/nf_conntrack-sysctl.rst)."
+		e.Unit, e.Where, e.Scope = "a whole number", "/proc/sys/net/netfilter/NAME", scopeEach
+		return e, true
+	}
 	if name, ok := k.Timeout(); ok && slices.Contains(nf.TimeoutNames(), name) {
 		e.Meaning = "How long a connection in this state is kept without a packet."
 		e.Unit, e.Scope = "whole seconds", scopeEach

@@ -115,9 +115,12 @@ func marks(c nf.Change) cell {
 func refusalEntry(r nf.Refusal) entry {
 	e := entry{target: r.Target, cells: difference(span{red, "!"}, r.Target, r.Key, r.Layer, r.From, r.To)}
 	e.cells = append(e.cells, cell{{red, string(r.Code)}})
-	if len(r.Rivals) > 0 {
+	switch {
+	case len(r.Rivals) > 0:
 		e.rivals(r)
-	} else {
+	case r.Code == nf.TargetStuck: // what is stuck is listed with its reason
+		e.cells = append(e.cells, origin(r.Source))
+	default:
 		e.cells = append(e.cells, origin(r.Source))
 		e.notes = []note{{dim, "why", r.Reason}}
 	}
