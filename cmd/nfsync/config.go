@@ -50,7 +50,11 @@ func (a *app) readConfig() error {
 		return err
 	}
 	if len(diagnostics) > 0 {
-		return a.refuse(exitError, diagnostics, fmt.Sprintf("the configuration %s is not valid: nothing was done", a.configFile))
+		message := fmt.Sprintf("the configuration %s is not valid: nothing was done", a.configFile)
+		if !a.flags.Changed("config") {
+			message += "; --config none goes without it"
+		}
+		return a.refuse(exitError, diagnostics, message)
 	}
 	if a.format != view.FormatText {
 		a.say(slog.LevelInfo, "the configuration is "+a.configFile, "")
