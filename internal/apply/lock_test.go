@@ -48,7 +48,7 @@ func TestLockIsPrivate(t *testing.T) {
 	}
 }
 
-// The holder is named where it lives, and nobody is told to stop it.
+// The holder is named where it lives, and no message says to stop it.
 func TestLockHolder(t *testing.T) {
 	dir := t.TempDir()
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
