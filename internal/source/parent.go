@@ -114,12 +114,19 @@ func runChild(ctx context.Context, req request) (answer, error) {
 	switch {
 	case a.ended:
 		return a, nil
-	case w.exceeded.Load() || stderr.outOfMemory():
+	case w.exceeded.Load() || stderr.outOfMemory() || hadNoStack(cmd.ProcessState):
 		return a, &deathError{fmt.Sprintf("the fetch takes more than %d MiB of memory and was stopped (while %s)", maxResident>>20, a.phase)}
 	case waitErr == nil || readErr != nil:
 		return a, &deathError{fmt.Sprintf("the process that fetches ended without an answer (while %s): %v", a.phase, errors.Join(writeErr, readErr))}
 	}
 	return a, &deathError{clean(fmt.Sprintf("the process that fetches ended (while %s): %v: %s", a.phase, waitErr, stderr.firstLine()))}
+}
+
+// hadNoStack reports whether the kernel ended a process with SIGSEGV: under a limit of its
+// memory that is what comes of a stack that it was refused. The faults of Go code are panics.
+func hadNoStack(s *os.ProcessState) bool {
+	status, ok := s.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGSEGV
 }
 
 // read reads the messages of the child until the answer is complete.
