@@ -37,8 +37,9 @@ func planCommand(a *app) *cobra.Command {
 node, or with the snapshot of another one, and prints the changes in the order
 in which apply would make them, what is refused and why, and what is pending.
 
-It changes nothing: no module is loaded, no packet is sent, no file is written
-but --out.`,
+It changes nothing of the node, and observing loads no module and sends no
+packet. It writes the file of --out and, with --git, a clone below the state
+directory.`,
 		Example: `  nfsync plan policies/
   nfsync plan policies/ --detailed-exitcode -o json
   nfsync plan policies/ --out today.plan && nfsync apply today.plan

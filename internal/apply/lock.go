@@ -41,6 +41,9 @@ func Lock(dir string) (unlock func(), err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot lock: %w", err)
 	}
+	if err := openfile.OwnDir(dir); err != nil {
+		return nil, fmt.Errorf("cannot lock: %w", err)
+	}
 	f, err := openLock(dir, os.O_RDWR|os.O_CREATE)
 	if err != nil {
 		return nil, fmt.Errorf("cannot lock: %w", err)
@@ -62,7 +65,7 @@ func Lock(dir string) (unlock func(), err error) {
 // openLock opens the lock. Whoever can open it can hold it, and who can write to its
 // directory can replace it: both are for one user only.
 func openLock(dir string, flag int) (*os.File, error) {
-	if err := openfile.OwnDir(dir); err != nil {
+	if err := openfile.CheckDir(dir); err != nil {
 		return nil, err
 	}
 	return openfile.Own(filepath.Join(dir, lockName), flag, 0o600)

@@ -206,3 +206,20 @@ func TestRepository(t *testing.T) {
 		t.Errorf("left %v", left)
 	}
 }
+
+// Doctor writes nothing: not even the directories that the first apply makes.
+func TestDoctorWritesNothing(t *testing.T) {
+	n := &Node{StateDir: t.TempDir(), RunDir: filepath.Join(t.TempDir(), "run")}
+	must(t, os.Chmod(n.StateDir, 0o755))
+	if c := n.state(); c.Status != view.OK {
+		t.Errorf("%+v", c)
+	}
+	_ = n.lock()
+	left, err := os.ReadDir(n.StateDir)
+	must(t, err)
+	info, err := os.Stat(n.StateDir)
+	must(t, err)
+	if _, err := os.Stat(n.RunDir); len(left) > 0 || info.Mode().Perm() != 0o755 || err == nil {
+		t.Errorf("in the state directory: %v, mode %v, the run directory: %v", left, info.Mode(), err)
+	}
+}

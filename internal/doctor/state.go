@@ -29,13 +29,13 @@ func (n *Node) memory() view.Check {
 }
 
 // state checks whether the state directory can be written, and what earlier runs
-// have left. It does not make the directory.
+// have left. It writes nothing.
 func (n *Node) state() view.Check {
 	const name, damaged = "state", "nfsync recover --accept sets a damaged file aside"
 	if _, err := os.Stat(n.StateDir); errors.Is(err, fs.ErrNotExist) {
 		return passed(name, n.StateDir+" does not exist yet: the first apply makes it")
 	}
-	dir, err := state.Open(n.StateDir)
+	dir, err := state.Look(n.StateDir)
 	if err != nil {
 		return failed(name, err.Error(), "run nfsync as its owner, or name another directory with --state-dir")
 	}

@@ -71,19 +71,28 @@ func Own(path string, flag int, mode fs.FileMode) (*os.File, error) {
 	return f, nil
 }
 
-// OwnDir returns an error unless path is a directory, not a link to one, that belongs to
-// this user, or to root, and that nobody else can write. If this user can, it takes the
-// right to read it from all others.
+// CheckDir returns an error unless path is a directory, not a link to one, that belongs to
+// this user, or to root, and that nobody else can write.
+func CheckDir(path string) error { return withDir(path, CheckOwner) }
+
+// OwnDir is CheckDir that also takes the right to read the directory from all others, if it
+// is this user's.
 func OwnDir(path string) error {
+	return withDir(path, func(f *os.File) error {
+		if err := CheckOwner(f); err != nil {
+			return err
+		}
+		return onlyOwn(f)
+	})
+}
+
+func withDir(path string, check func(*os.File) error) error {
 	f, err := checked(path, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0, func(fs.FileInfo) error { return nil })
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if err := CheckOwner(f); err != nil {
-		return err
-	}
-	return onlyOwn(f)
+	return check(f)
 }
 
 func checked(path string, flag int, mode fs.FileMode, check func(fs.FileInfo) error) (*os.File, error) {

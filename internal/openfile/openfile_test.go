@@ -75,7 +75,7 @@ func TestKinds(t *testing.T) {
 		for what, c := range map[string]struct {
 			got  error
 			want string
-		}{"Read": {readErr, test.read}, "Own": {ownErr, test.own}, "OwnDir": {OwnDir(path), test.dirOpen}} {
+		}{"Read": {readErr, test.read}, "Own": {ownErr, test.own}, "CheckDir": {CheckDir(path), test.dirOpen}, "OwnDir": {OwnDir(path), test.dirOpen}} {
 			if (c.got == nil) != (c.want == "") || c.got != nil && (!strings.Contains(c.got.Error(), c.want) || !strings.Contains(c.got.Error(), path)) {
 				t.Errorf("%s of %s: %v, want %q", what, test.name, c.got, c.want)
 			}

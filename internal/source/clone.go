@@ -31,6 +31,29 @@ func cacheDir(dir, u string) string {
 
 // lock locks the clone of a URL until the returned file is closed or the process ends.
 func (j *job) lock(name string) (*os.File, error) {
+	for {
+		f, err := j.lockFile(name)
+		if err != nil {
+			return nil, err
+		}
+		mine, statErr := f.Stat()
+		now, err := os.Stat(name)
+		if err == nil && statErr == nil && os.SameFile(mine, now) {
+			return f, nil
+		}
+		_ = f.Close() // who held it has removed it
+	}
+}
+
+// unlock releases the lock of a clone. A URL that has no clone leaves no file.
+func unlock(f *os.File, at string) {
+	if _, err := os.Lstat(at); errors.Is(err, fs.ErrNotExist) {
+		_ = os.Remove(f.Name()) // best effort
+	}
+	_ = f.Close()
+}
+
+func (j *job) lockFile(name string) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err

@@ -139,6 +139,17 @@ func TestTwoAtOnce(t *testing.T) {
 	wantNoLeftovers(t, cfg.Dir, u)
 }
 
+// A URL that cannot be fetched leaves nothing behind.
+func TestNothingOfAMistypedURL(t *testing.T) {
+	cfg := config(t, "http://127.0.0.1:1/policis.git")
+	if _, err := Fetch(t.Context(), cfg, nil, ""); err == nil {
+		t.Fatal("it was fetched")
+	}
+	if left, err := os.ReadDir(cfg.Dir); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
+
 // TestLockedOut: a fetch that waits for another process ends by its timeout and says so.
 func TestLockedOut(t *testing.T) {
 	r := newRepo(t)

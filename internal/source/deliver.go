@@ -23,7 +23,7 @@ func (j *job) runRemote() error {
 	if err != nil {
 		return err
 	}
-	defer lock.Close()
+	defer unlock(lock, at)
 	if err := removeLeftovers(at); err != nil {
 		return fmt.Errorf("cannot clean up the clone: %w", err)
 	}

@@ -50,6 +50,26 @@ func OpenOn(path string, disk durable.Disk) (*Dir, error) {
 	return d, nil
 }
 
+// Look opens the state directory only to look at it: it is an error if nothing could be
+// written there, and nothing is.
+func Look(path string) (*Dir, error) {
+	err := openfile.CheckDir(path)
+	if err == nil {
+		err = unix.Access(path, unix.W_OK|unix.X_OK)
+	}
+	var space unix.Statfs_t
+	if err == nil {
+		err = unix.Statfs(path, &space)
+	}
+	if err == nil && int64(space.Bavail)*space.Bsize < probeSize {
+		err = unix.ENOSPC
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot use the state directory %s: %w", path, err)
+	}
+	return &Dir{path: path}, nil
+}
+
 func (d *Dir) prepare() error {
 	if err := d.disk.MkdirAll(d.file(receiptsName), 0o700); err != nil {
 		return err

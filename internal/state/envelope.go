@@ -113,7 +113,7 @@ func read(path string) ([]byte, error) {
 // open opens a file of the state directory. The directory and the file belong to this user
 // or root alone: whoever can write there decides what nfsync does.
 func open(path string, flag int) (*os.File, error) {
-	if err := openfile.OwnDir(filepath.Dir(path)); err != nil {
+	if err := openfile.CheckDir(filepath.Dir(path)); err != nil {
 		return nil, err
 	}
 	return openfile.Own(path, flag, 0o600)
