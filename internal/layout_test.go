@@ -23,13 +23,14 @@ const module = "nfsync.dev/nfsync/"
 // each other and meet in apply and in the command.
 var rooms = map[string][]string{
 	"internal/nf":              {},
-	"internal/spec":            {"internal/nf", "internal/openfile"},
+	"internal/spec":            {"internal/nf", "internal/openfile", "internal/policytree"},
 	"internal/diff":            {"internal/nf"},
 	"internal/durable":         {},
 	"internal/openfile":        {},
+	"internal/policytree":      {"internal/nf", "internal/openfile"},
 	"internal/state":           {"internal/nf", "internal/durable", "internal/openfile"},
 	"internal/state/statetest": {},
-	"internal/source":          {"internal/nf", "internal/openfile"},
+	"internal/source":          {"internal/nf", "internal/openfile", "internal/policytree"},
 	"internal/kernel":          {"internal/nf", "internal/durable"},
 	"internal/netns":           {"internal/nf", "internal/kernel"},
 	"internal/vz":              {"internal/nf", "internal/netns"},
@@ -49,16 +50,16 @@ var rooms = map[string][]string{
 
 // testRooms says what the tests of a room may import beside what the room may.
 var testRooms = map[string][]string{
-	"internal/vz":            {"internal/vz/vztest"},                                            // a Virtuozzo node, simulated
-	"cmd/nfsync":             {"internal/vz/vztest", "internal/state/statetest"},                // the same, driven by scripts; a disk that loses power
-	"internal/host/hosttest": {"internal/diff"},                                                 // what was seen of tracking is judged
-	"internal/host":          {"internal/host/hosttest", "internal/vz/vztest", "internal/diff"}, // the conformance suite; what was seen of tracking is judged
-	"internal/durable":       {"internal/state/statetest"},                                      // a disk that loses power
-	"internal/state":         {"internal/state/statetest"},                                      // the same
-	"internal/kernel":        {"internal/state/statetest"},                                      // the same, under boot files
-	"internal/apply":         {"internal/host/hosttest", "internal/state/statetest"},            // crashes and faults on the in-memory machine
-	"internal/agent":         {"internal/host/hosttest", "internal/state/statetest"},            // laps of the in-memory machine
-	"internal/view":          {"schemas"},                                                       // the documents against the schemas
+	"internal/vz":            {"internal/vz/vztest"},                                                        // a Virtuozzo node, simulated
+	"cmd/nfsync":             {"internal/vz/vztest", "internal/state/statetest"},                            // the same, driven by scripts; a disk that loses power
+	"internal/host/hosttest": {"internal/diff"},                                                             // what was seen of tracking is judged
+	"internal/host":          {"internal/host/hosttest", "internal/vz/vztest", "internal/diff"},             // the conformance suite; what was seen of tracking is judged
+	"internal/durable":       {"internal/state/statetest"},                                                  // a disk that loses power
+	"internal/state":         {"internal/state/statetest"},                                                  // the same
+	"internal/kernel":        {"internal/state/statetest"},                                                  // the same, under boot files
+	"internal/apply":         {"internal/host/hosttest", "internal/state/statetest"},                        // crashes and faults on the in-memory machine
+	"internal/agent":         {"internal/host/hosttest", "internal/state/statetest", "internal/policytree"}, // laps of the in-memory machine
+	"internal/view":          {"schemas"},                                                                   // the documents against the schemas
 }
 
 // a library that has one room, or few, has them for the reason given. Rooms are those
@@ -99,8 +100,8 @@ var libraries = map[string]struct {
 		reason: "the program checks with its own parser; tests hold the published schemas against it"},
 	"pgregory.net/rapid": {tests: []string{"internal/nf", "internal/diff", "internal/apply"},
 		reason: "properties are for what decides and for what must survive a crash"},
-	"github.com/go-git/go-git": {rooms: []string{"internal/source"},
-		reason: "it follows what a server says: one room holds the bounds that it lacks"},
+	"github.com/go-git/go-git": {rooms: []string{"internal/source", "internal/policytree"},
+		reason: "it follows what a server says: one room holds the bounds that it lacks; policytree reads the format of .gitmodules"},
 	"github.com/go-git/go-billy": {rooms: []string{"internal/source"},
 		reason: "how go-git reads files"},
 	"golang.org/x/crypto": {rooms: []string{"internal/source"},
@@ -114,7 +115,7 @@ var libraries = map[string]struct {
 	"github.com/skeema/knownhosts": {rooms: []string{"internal/source"},
 		reason: "keys of hosts, several kinds a host"},
 	"os/exec": {rooms: []string{"internal/demo", "internal/source", "internal/vz", "internal/vz/vztest"},
-		tests:  []string{"internal/kernel", "internal/netns", "internal/host", "internal/apply", "internal/state", "cmd/nfsync", "vm"},
+		tests:  []string{"internal/kernel", "internal/netns", "internal/host", "internal/apply", "internal/state", "internal/policytree", "cmd/nfsync", "vm"},
 		reason: "nfsync asks the kernel itself; the demo and the fetch run a program, and it is nfsync; Virtuozzo has its tools"},
 	"net/http": {rooms: []string{"internal/source"},
 		tests:  []string{"cmd/nfsync"},

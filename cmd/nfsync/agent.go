@@ -47,6 +47,7 @@ Flags override the configuration file: --config, or
 	}
 	cmd.Flags().BoolVar(&o.once, "once", false, "make one lap and exit")
 	o.git.register(cmd.Flags())
+	a.emptyFlag(cmd.Flags())
 	return cmd
 }
 
@@ -80,7 +81,7 @@ func (a *app) agent(ctx context.Context, o *agentOptions, args []string) error {
 		return err
 	}
 	defer done()
-	res, err := agent.Lap(ctx, agent.In{Fetch: a.fetcher(repo), Mode: repo.Verify.Mode, Verify: a.verifier(repo), Accept: o.git.Accept, Observe: a.config.Mode == spec.ModeObserve, Apply: in})
+	res, err := agent.Lap(ctx, agent.In{Fetch: a.fetcher(repo), Mode: repo.Verify.Mode, Verify: a.verifier(repo), AllowEmpty: a.mayBeEmpty(), Path: repo.Path, Accept: o.git.Accept, Observe: a.config.Mode == spec.ModeObserve, Apply: in})
 	endProgress()
 	return a.lapped(&o.git, res, err)
 }

@@ -20,6 +20,7 @@ type app struct {
 	options
 	config     spec.AgentConfig // what its file says, or the defaults
 	configRead bool             // its file was read
+	allowEmpty bool             // there may be no policy at all
 }
 
 // explain says on stderr why the command ends as it does. An outcome says

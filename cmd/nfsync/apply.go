@@ -50,6 +50,7 @@ targets are not touched by that. What is refused is left as it is.`,
 	}
 	cmd.Flags().BoolVar(&o.yes, "yes", false, "do not ask")
 	o.git.register(cmd.Flags())
+	a.emptyFlag(cmd.Flags())
 	return cmd
 }
 
@@ -129,7 +130,7 @@ func (a *app) applied(receipt apply.Receipt, err error) error {
 // order reads policies, a saved plan or, if the path is empty, a revision from git.
 func (a *app) order(ctx context.Context, o *gitOptions, path string) (policies, error) {
 	info, err := os.Stat(path)
-	if path == "" || err == nil && (info.IsDir() || nf.IsPolicyFile(path)) {
+	if path == "" || openfile.IsStream(inputPath(path)) || err == nil && (info.IsDir() || nf.IsPolicyFile(path)) {
 		return a.policies(ctx, o, path, false)
 	}
 	if err != nil {

@@ -152,6 +152,9 @@ func (a *app) fetchRevision(ctx context.Context, o *gitOptions, plans bool) (age
 		a.say(slog.LevelWarn, "neither apply nor the agent follows this: "+err.Error(), "")
 		r, err = agent.Fetch(ctx, a.fetcher(repo), repo.Verify.Mode, last, rewritten.New)
 	}
+	if err == nil && !a.mayBeEmpty() {
+		err = r.CheckEmpty(repo.Path)
+	}
 	if invalid, ok := errors.AsType[*agent.InvalidError](err); ok {
 		a.sayRevision(invalid)
 		a.say(slog.LevelWarn, "nothing was planned or applied", "")
@@ -166,7 +169,11 @@ func (a *app) sayWarnings(r agent.Revision) {
 	for _, w := range r.Warnings {
 		a.say(slog.LevelWarn, w, "")
 	}
+	a.sayUnread(r.Unread)
 }
+
+// mayBeEmpty reports whether a revision may hold no policy.
+func (a *app) mayBeEmpty() bool { return a.allowEmpty || a.config.Source.AllowEmpty }
 
 // sayRevision writes the errors of a commit's policies to stderr.
 func (a *app) sayRevision(e *agent.InvalidError) {

@@ -51,9 +51,10 @@ directory.`,
 		RunE:              withContext(func(ctx context.Context, args []string) error { return a.plan(ctx, &o, args) }),
 	}
 	f := cmd.Flags()
-	f.StringArrayVar(&o.snapshots, "snapshot", nil, "plan for the node of this NodeSnapshot `file` instead of this one")
+	f.StringArrayVar(&o.snapshots, "snapshot", nil, "plan for the node of this NodeSnapshot `file` instead of this one; - is standard input")
 	f.StringVar(&o.out, "out", "", "also write the plan to this `file`, for apply; - is standard output, which then gets nothing else")
 	o.git.register(f)
+	a.emptyFlag(f)
 	f.BoolVar(&o.detailed, "detailed-exitcode", false, "exit with 2 if changes are planned")
 	return cmd
 }
@@ -63,7 +64,7 @@ func (a *app) plan(ctx context.Context, o *planOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := a.checkPlan(o); err != nil {
+	if err := cmp.Or(a.checkPlan(o), checkStdin(append(slices.Clone(o.snapshots), args...)...)); err != nil {
 		return err
 	}
 	policies, err := a.policies(ctx, &o.git, path, true)
@@ -148,6 +149,9 @@ func (a *app) applyLine(o *gitOptions, path string, elsewhere bool) string {
 	words := []string{"nfsync", "apply"}
 	if a.flags.Changed("config") {
 		words = append(words, "--config", a.configFile)
+	}
+	if a.allowEmpty {
+		words = append(words, "--allow-empty")
 	}
 	if path != "" {
 		words = append(words, path)

@@ -3,14 +3,11 @@ package main
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 
 	"nfsync.dev/nfsync/internal/agent"
 	"nfsync.dev/nfsync/internal/nf"
-	"nfsync.dev/nfsync/internal/openfile"
 	"nfsync.dev/nfsync/internal/spec"
 	"nfsync.dev/nfsync/internal/view"
 )
@@ -38,25 +35,19 @@ func (a *app) policies(ctx context.Context, o *gitOptions, path string, plans bo
 
 // readPolicies reads the policies of one path.
 func (a *app) readPolicies(path string) (policies, error) {
-	files, diagnostics, err := readPath(path)
+	read, err := a.readPath(path)
 	if err != nil {
 		return policies{}, err
 	}
-	parsed, more := spec.Parse(files)
-	if err := a.refuseInvalid(append(diagnostics, more...)); err != nil {
+	parsed, more := spec.Parse(read.Files)
+	found := append(read.Diagnostics, more...)
+	if len(parsed)+len(found) == 0 && !a.allowEmpty {
+		found = append(found, spec.NoPolicies(path, len(read.Files)))
+	}
+	if err := a.refuseInvalid(found); err != nil {
 		return policies{}, err
 	}
-	return policies{Policies: parsed, files: files}, nil
-}
-
-// readPath reads the policies below a directory, or those of a file. In a
-// directory, files of other names are ignored. A file that was named is not: to
-// ignore it would report success.
-func readPath(path string) ([]spec.File, []spec.Diagnostic, error) {
-	if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && !nf.IsPolicyFile(path) {
-		return nil, nil, fmt.Errorf("cannot read policies: the name of %s does not end in .yaml or .yml", path)
-	}
-	return spec.ReadDir(path)
+	return policies{Policies: parsed, files: read.Files}, nil
 }
 
 // refuseInvalid returns the error for policy files with errors, if there are any, as refuse does.
@@ -104,14 +95,4 @@ func sortDiagnostics(list []spec.Diagnostic) []spec.Diagnostic {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
 	return spec.Limit(slices.Compact(list))
-}
-
-// maxDocument is the most that a snapshot or a saved plan may hold, in bytes:
-// many times what a node with 10,000 containers gives.
-const maxDocument = 256 << 20
-
-// readDocument reads a snapshot or a configuration.
-func readDocument(path string) (spec.File, error) {
-	data, err := openfile.Read(path, maxDocument)
-	return spec.File{Name: path, Data: data}, err
 }

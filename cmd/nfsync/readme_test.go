@@ -24,9 +24,6 @@ func TestReadme(t *testing.T) {
 	}
 	policy, plan := block(t, text, "yaml"), block(t, text, "text")
 	n := newNode(t)
-	if err := os.MkdirAll(n.path("netns"), 0o755); err != nil {
-		t.Fatal(err)
-	}
 	if err := netns.Create(n.path("netns/web-1")); err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -95,7 +96,7 @@ func (a *app) checkFlags(verb *cobra.Command) error {
 	if list := formats(verb); !slices.Contains(list, a.format) {
 		return usageError{fmt.Errorf("unknown output format %q of %s: must be one of %s", a.format, verb.CommandPath(), strings.Join(list, ", "))}
 	}
-	if err := a.checkEmpty(verb); err != nil {
+	if err := cmp.Or(a.checkEmpty(verb), a.checkDirs(verb)); err != nil {
 		return err
 	}
 	return a.check()

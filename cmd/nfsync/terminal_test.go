@@ -118,6 +118,9 @@ type node struct {
 func newNode(t *testing.T) node {
 	t.Helper()
 	n := node{dir: t.TempDir()}
+	if err := os.Mkdir(n.path("netns"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	if err := netns.Create(n.path("node")); err != nil {
 		t.Fatal(err)
 	}

@@ -1,44 +1,60 @@
 package main
 
 import (
+	"bytes"
 	"context"
 
 	"github.com/spf13/cobra"
 
+	"nfsync.dev/nfsync/internal/openfile"
 	"nfsync.dev/nfsync/internal/spec"
 	"nfsync.dev/nfsync/internal/view"
 )
 
 func validateCommand(a *app) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "validate PATH...",
 		Short: "Check policy files; no kernel needed",
 		Long: `Validate checks policy files, or every *.yaml and *.yml below a directory, and
 prints each error as file:line:column: message, with the source line and a hint.
+The path - is standard input. Below a directory, names that begin with a dot
+and those that match .nfsyncignore are not read. A directory without any policy
+is an error.
 
 It ends with 4 where a file is invalid, and with 3 where all are valid but two
 policies of equal priority and the same selectors want different things.`,
 		Example: `  nfsync validate policies/
-  nfsync validate -o json web.yaml db.yaml`,
+  nfsync validate -o json web.yaml db.yaml
+  ./generate | nfsync validate -`,
 		Args:              argCount(1, noMore, "policy files, or directories that hold them"),
 		Annotations:       prints(view.Validations),
 		ValidArgsFunction: completePolicies,
 		RunE:              withContext(a.validate),
 	}
+	a.emptyFlag(cmd.Flags())
+	return cmd
 }
 
 func (a *app) validate(_ context.Context, paths []string) error {
+	if err := checkStdin(paths...); err != nil {
+		return err
+	}
 	var files []spec.File // one that two paths name is parsed once all the same
 	var diagnostics []spec.Diagnostic
-	for _, path := range paths {
-		read, found, err := readPath(path)
-		if err != nil {
+	reads := make([]spec.Read, len(paths))
+	for i, path := range paths {
+		var err error
+		if reads[i], err = a.readPath(path); err != nil {
 			return err
 		}
-		files, diagnostics = append(files, read...), append(diagnostics, found...)
+		files, diagnostics = append(files, reads[i].Files...), append(diagnostics, reads[i].Diagnostics...)
 	}
 	parsed, more := spec.Parse(files)
-	diagnostics = sortDiagnostics(append(diagnostics, more...))
+	diagnostics = append(diagnostics, more...)
+	if len(diagnostics) == 0 && !a.allowEmpty {
+		diagnostics = emptyPaths(paths, reads, parsed)
+	}
+	diagnostics = sortDiagnostics(diagnostics)
 	code := exitOK
 	if len(diagnostics) > 0 {
 		code = exitInvalid
@@ -49,4 +65,26 @@ func (a *app) validate(_ context.Context, paths []string) error {
 		spec.AddText(diagnostics, files...)
 	}
 	return show(a, code, view.Validations, view.Validation{Diagnostics: diagnostics, Policies: len(parsed)})
+}
+
+// emptyPaths returns an error for each directory without a policy, and for a stream without
+// any text. A file without one, such as a snapshot, was named.
+func emptyPaths(paths []string, reads []spec.Read, parsed spec.Policies) (list []spec.Diagnostic) {
+	count := map[string]int{} // of policies, by file
+	for _, p := range parsed {
+		count[p.Source.File]++
+	}
+	for i, r := range reads {
+		policies := 0
+		for _, f := range r.Files {
+			policies += count[f.Name]
+			if openfile.IsStream(inputPath(paths[i])) && len(bytes.TrimSpace(f.Data)) == 0 {
+				list = append(list, spec.NoPolicies(f.Name, 0))
+			}
+		}
+		if r.IsDir && policies == 0 {
+			list = append(list, spec.NoPolicies(paths[i], len(r.Files)))
+		}
+	}
+	return list
 }

@@ -19,6 +19,7 @@ import (
 	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/host/hosttest"
 	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/policytree"
 	"nfsync.dev/nfsync/internal/source"
 	"nfsync.dev/nfsync/internal/state"
 	"nfsync.dev/nfsync/internal/state/statetest"
@@ -103,7 +104,7 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	b.in = agent.In{Fetch: b.repo.fetch, Apply: apply.Input{Machine: b.machine, State: b.state, RunDir: t.TempDir(), Timeout: time.Second,
+	b.in = agent.In{Fetch: b.repo.fetch, Path: "policies", Apply: apply.Input{Machine: b.machine, State: b.state, RunDir: t.TempDir(), Timeout: time.Second,
 		Now: func() time.Time {
 			now = now.Add(time.Second)
 			return now
@@ -187,6 +188,16 @@ func TestGoodRevisions(t *testing.T) {
 	b.checkSaved("c3", "c3")
 }
 
+// TestAllowEmpty: where that is allowed, a revision without policies is the last good one.
+func TestAllowEmpty(t *testing.T) {
+	b := newBench(t)
+	b.mustFollowTip()
+	b.in.AllowEmpty = true
+	b.repo.commitText("c2", "c1", "")
+	b.mustFollowTip()
+	b.checkSaved("c2", "c2")
+}
+
 // The last good revision stays in force until there is another good one, whatever
 // is wrong with the new revision.
 func TestLastGoodStaysInForce(t *testing.T) {
@@ -206,14 +217,21 @@ func TestLastGoodStaysInForce(t *testing.T) {
 				return errors.As(err, &invalid) && invalid.Commit == "c2" && strings.HasPrefix(invalid.Diagnostics[0].String(), file+":5:") &&
 					strings.Contains(err.Error(), "commit c2")
 			}},
+		"emptied": {func(r *repository) { r.commitText("c2", "c1", "# nothing\n") },
+			func(err error) bool {
+				var invalid *agent.InvalidError
+				return errors.As(err, &invalid) && invalid.Diagnostics[0].String() == "policies:1:1: there is no policy here: 1 file was read"
+			}},
 		"a link in its tree": {func(r *repository) {
-			r.err = &source.TreeError{Commit: "c2", Path: "policies/x", Why: "it is a symbolic link"}
+			r.err = &source.TreeError{Commit: "c2", Problems: []policytree.Problem{{Path: "policies/x", Message: "it is a symbolic link"}}}
 		},
 			func(err error) bool {
 				var invalid *agent.InvalidError
 				return errors.As(err, &invalid) && invalid.Commit == "c2" && invalid.Diagnostics[0].String() == "policies/x:1:1: it is a symbolic link"
 			}},
-		"no such directory": {func(r *repository) { r.err = &source.TreeError{Path: "nowhere", Why: "no such directory"} },
+		"no such directory": {func(r *repository) {
+			r.err = &source.TreeError{Problems: []policytree.Problem{{Path: "nowhere", Message: "no such directory"}}}
+		},
 			func(err error) bool { return errorIs[*source.TreeError](err) && !errorIs[*agent.InvalidError](err) }},
 		"a key that cannot be read": {func(r *repository) { r.err = errors.New("cannot read the keyring") },
 			func(err error) bool { return err != nil }},

@@ -19,6 +19,9 @@ type In struct {
 	// weaker one is enforced only if Verify returns its signer.
 	Mode   source.Mode
 	Verify func(ctx context.Context, commit string) (signer string, err error)
+	// AllowEmpty allows a revision without policies. Path is where they should be.
+	AllowEmpty bool
+	Path       string
 	// Accept is a commit that is applied even if its branch was rewritten.
 	Accept string
 	// Observe makes the lap plan only. It changes nothing on the machine, and no
@@ -62,6 +65,9 @@ func Lap(ctx context.Context, in In) (Result, error) {
 		return res, err
 	}
 	fresh, err := Fetch(ctx, in.Fetch, in.Mode, last, in.Accept)
+	if err == nil && !in.AllowEmpty {
+		err = fresh.CheckEmpty(in.Path)
+	}
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return res, err

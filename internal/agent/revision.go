@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,6 +65,14 @@ func parse(r source.Revision) (spec.Policies, error) {
 	return policies, nil
 }
 
+// CheckEmpty returns an *InvalidError if the revision holds no policy below that path.
+func (r Revision) CheckEmpty(path string) error {
+	if len(r.Policies) > 0 {
+		return nil
+	}
+	return &InvalidError{r.Commit, []spec.Diagnostic{spec.NoPolicies(cmp.Or(path, "."), len(r.Files))}}
+}
+
 // SpecFiles returns the revision's policy files as the input of package spec.
 func SpecFiles(r source.Revision) []spec.File {
 	files := make([]spec.File, len(r.Files))
@@ -73,15 +82,15 @@ func SpecFiles(r source.Revision) []spec.File {
 	return files
 }
 
-// invalidTree converts an error about a file in a commit's tree, for example a
-// symbolic link, to an *InvalidError with that file, as for a policy directory. It
+// invalidTree converts an error about files in a commit's tree, for example
+// symbolic links, to an *InvalidError with those files, as for a policy directory. It
 // returns any other error as it is.
 func invalidTree(err error) error {
 	tree, ok := errors.AsType[*source.TreeError](err)
 	if !ok || tree.Commit == "" {
 		return err
 	}
-	return &InvalidError{tree.Commit, []spec.Diagnostic{{Rule: spec.RuleForbiddenFile, File: tree.Path, Line: 1, Column: 1, Message: tree.Why}}}
+	return &InvalidError{tree.Commit, spec.FromTree(tree.Problems)}
 }
 
 // positionOf returns the commit of the revision's branch that was applied last;

@@ -3,11 +3,15 @@ package nf
 import (
 	"path"
 	"regexp"
+	"strings"
 )
 
 // IsPolicyFile reports whether a file of that name below a policy path is read
-// as policies.
-func IsPolicyFile(name string) bool { return path.Ext(name) == ".yaml" || path.Ext(name) == ".yml" }
+// as policies. Capitals do not matter.
+func IsPolicyFile(name string) bool {
+	ext := strings.ToLower(path.Ext(name))
+	return ext == ".yaml" || ext == ".yml"
+}
 
 var commitID = regexp.MustCompile(`^[0-9a-f]{40}$`)
 

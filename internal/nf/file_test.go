@@ -6,7 +6,7 @@ import (
 )
 
 func TestIsPolicyFile(t *testing.T) {
-	for name, want := range map[string]bool{"a.yaml": true, "p/a.yml": true, ".yaml": true, "a.YAML": false, "a.yaml~": false, "yaml": false, "a.yaml/b": false, "": false} {
+	for name, want := range map[string]bool{"a.yaml": true, "p/a.yml": true, ".yaml": true, "a.YAML": true, "B.Yml": true, "a.yaml.txt": false, "a.json": false, "a.yaml~": false, "yaml": false, "a.yaml/b": false, "": false} {
 		if IsPolicyFile(name) != want {
 			t.Errorf("%q: want %v", name, want)
 		}

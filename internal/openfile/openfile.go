@@ -39,11 +39,14 @@ func Read(path string, most int64) ([]byte, error) {
 	return ReadAll(f, most)
 }
 
-// ReadAll reads an open file to its end, of at most that many bytes.
-func ReadAll(f *os.File, most int64) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(f, most+1))
+// ReadAll reads a stream to its end, of at most that many bytes.
+func ReadAll(r io.Reader, most int64) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, most+1))
 	if err == nil && int64(len(data)) > most {
-		err = &fs.PathError{Op: "read", Path: f.Name(), Err: TooLargeError(most)}
+		err = TooLargeError(most)
+		if f, ok := r.(*os.File); ok {
+			err = &fs.PathError{Op: "read", Path: f.Name(), Err: err}
+		}
 	}
 	return data, err
 }

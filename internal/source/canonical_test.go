@@ -287,7 +287,7 @@ func TestMalformedTree(t *testing.T) {
 	tree := r.gitInput(entry+entry, "hash-object", "-t", "tree", "-w", "--stdin", "--literally")
 	r.git("update-ref", "refs/heads/main", r.git("commit-tree", "-m", "m", tree))
 	_, err = Fetch(context.Background(), config(t, r.dir), nil, "")
-	if e := asError[*TreeError](t, err); e.Commit != r.head() || e.Path != "." {
+	if e := asError[*TreeError](t, err); e.Commit != r.head() || e.Problems[0].Path != "." {
 		t.Errorf("the error is %+v", e)
 	}
 	contains(t, err.Error(), tree, "duplicateEntries")

@@ -7,6 +7,7 @@ import (
 	"unicode"
 
 	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/policytree"
 )
 
 // FetchError is the error for a URL that delivered no revision.
@@ -41,14 +42,25 @@ func (e *RewrittenError) Error() string {
 		e.Branch, e.New, e.Last, e.New)
 }
 
-// TreeError is the error for a path in the tree of a commit that nfsync does not read.
+// TreeError is the error for entries in the tree of a commit that nfsync does not read. There
+// is at least one.
 type TreeError struct {
-	Commit string // empty if the policy path itself cannot be read
-	Path   string
-	Why    string
+	Commit   string // empty if the policy path itself cannot be read
+	Problems []policytree.Problem
 }
 
-func (e *TreeError) Error() string { return fmt.Sprintf("cannot read %s: %s", e.Path, e.Why) }
+func (e *TreeError) Error() string {
+	text := fmt.Sprintf("cannot read %s: %s", e.Problems[0].Path, e.Problems[0].Message)
+	if more := len(e.Problems) - 1; more > 0 {
+		text += fmt.Sprintf(" (and %d more)", more)
+	}
+	return text
+}
+
+// treeError returns the error for one path.
+func treeError(path, why string) *TreeError {
+	return &TreeError{Problems: []policytree.Problem{{Path: path, Rule: policytree.RuleForbiddenFile, Message: why}}}
+}
 
 // errTimeout is the error for a fetch that exceeded its timeout.
 var errTimeout = errors.New("no complete answer in time")

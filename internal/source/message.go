@@ -4,7 +4,7 @@ import "errors"
 
 // Parent and child exchange JSON. The child reads one request from its standard input. It
 // writes messages to its standard output, one on each line: phases while it works, then the
-// revision, its files and the end, or an error.
+// revision, its files, those that are not read and the end, or an error.
 
 type request struct {
 	Config      Config // one URL
@@ -17,6 +17,7 @@ type message struct {
 	Phase    string    `json:"phase,omitempty"`
 	Revision *Revision `json:"revision,omitempty"`
 	File     *File     `json:"file,omitempty"`
+	Unread   []string  `json:"unread,omitempty"`
 	Error    *failure  `json:"error,omitempty"`
 	End      bool      `json:"end,omitempty"`
 }

@@ -14,7 +14,6 @@ import (
 const (
 	maxCommit = 1 << 20
 	maxTree   = 8 << 20 // some 200,000 entries
-	maxFile   = 1 << 20
 )
 
 // objectCacheSize bounds the cache of the bases of deltas.
@@ -117,10 +116,6 @@ func (o *objects) tree(h plumbing.Hash) ([]treeEntry, error) {
 		return nil, &formatError{plumbing.TreeObject, h, err}
 	}
 	return entries, nil
-}
-
-func (o *objects) blob(h plumbing.Hash) ([]byte, error) {
-	return o.load(plumbing.BlobObject, h, maxFile)
 }
 
 // maxTagDepth bounds a chain of annotated tags.

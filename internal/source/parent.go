@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/policytree"
 )
 
 // childVerb is the only argument of a child.
@@ -26,7 +27,7 @@ const childVerb = "fetch-child"
 const watchInterval = 10 * time.Millisecond
 
 // maxAnswer bounds the output of a child, far above what it needs.
-const maxAnswer = 2 * maxPolicies
+const maxAnswer = 2 * policytree.MaxPolicies
 
 // fetchOne fetches from one URL within cfg.Timeout.
 func fetchOne(ctx context.Context, cfg Config, u string, last []Position, accept string) (Revision, error) {
@@ -146,6 +147,8 @@ func (a *answer) read(r io.Reader) error {
 			a.revision = *m.Revision
 		case m.File != nil:
 			a.revision.Files = append(a.revision.Files, *m.File)
+		case len(m.Unread) > 0:
+			a.revision.Unread = m.Unread
 		case m.Error != nil:
 			a.failure, a.ended = m.Error, true
 		case m.End:

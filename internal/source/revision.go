@@ -35,7 +35,11 @@ func (j *job) sendRevision(h *history, t target, commit plumbing.Hash, warnings 
 		return err
 	}
 	r := &treeReader{objects: h.objects, emit: func(f File) error { return j.out.Encode(message{File: &f}) }}
-	return r.read(tip, dir)
+	unread, err := r.read(tip, dir)
+	if err != nil || len(unread) == 0 {
+		return err
+	}
+	return j.out.Encode(message{Unread: unread})
 }
 
 // lastApplied returns the last applied commit of a branch, or zero. A tag or commit has the

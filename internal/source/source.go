@@ -70,6 +70,7 @@ type Revision struct {
 	Tag      string   // empty unless Config names a tag
 	Signer   string   // who signed the commit; empty without verification
 	Files    []File   // sorted by name
+	Unread   []string // files that look like policies and are not read because of their names
 	Warnings []string // such as URLs that failed before this one, or a tag that moved
 }
 

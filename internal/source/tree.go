@@ -7,19 +7,11 @@ import (
 	"io/fs"
 	"path"
 	"strings"
-	"unicode"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
-	"nfsync.dev/nfsync/internal/nf"
-)
-
-// The bounds of what the policy path holds.
-const (
-	maxEntries  = 100_000
-	maxPolicies = 16 << 20 // bytes of all policy files: the caller holds several copies for a while
-	maxDepth    = 64       // directories
+	"nfsync.dev/nfsync/internal/policytree"
 )
 
 // CleanPath returns a policy path in the form of the tree: clean, without a leading slash,
@@ -30,7 +22,7 @@ func CleanPath(p string) (string, error) {
 	case clean == ".":
 		return "", nil
 	case !fs.ValidPath(clean):
-		return "", &TreeError{Path: p, Why: "the policy path leaves the repository"}
+		return "", treeError(p, "the policy path leaves the repository")
 	}
 	return clean, nil
 }
@@ -39,41 +31,78 @@ func CleanPath(p string) (string, error) {
 type treeReader struct {
 	objects *objects
 	emit    func(File) error
-	entries int          // visited
-	files   []policyFile // found
-	bytes   int64        // read
 }
 
-type policyFile struct {
-	name string
-	hash plumbing.Hash
-}
-
-// read passes the policy files below a path of the commit's tree to emit. The error for an
-// entry that nfsync does not read is a *TreeError with the commit; that for a path that is
-// not a directory is a *TreeError without it.
-func (r *treeReader) read(c *commit, below string) error {
+// read passes the policy files below a path of the commit's tree to emit, and returns the
+// paths of files that look like policies and are not read. The error for entries that nfsync
+// does not read is a *TreeError with the commit; that for a path that is not a directory is a
+// *TreeError without it.
+func (r *treeReader) read(c *commit, below string) (unread []string, err error) {
 	dir, err := r.find(c, below)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	err = r.readAll(dir, below)
+	found, err := policytree.Read(&subtree{r, dir, below}, func(name string, data []byte) error {
+		return r.emit(File{Name: path.Join(below, name), Data: data})
+	})
+	if err == nil && len(found.Problems) > 0 {
+		err = &TreeError{Problems: found.Problems}
+		for i := range found.Problems {
+			found.Problems[i].Path = path.Join(below, found.Problems[i].Path)
+		}
+	}
 	if treeErr, ok := errors.AsType[*TreeError](err); ok {
 		treeErr.Commit = c.hash.String()
 	}
-	return err
+	for _, name := range found.Unread {
+		unread = append(unread, path.Join(below, name))
+	}
+	return unread, err
 }
 
-func (r *treeReader) readAll(dir plumbing.Hash, below string) error {
-	if err := r.walk(dir, below, 0); err != nil {
-		return err
+// subtree is the policy path of a commit as a policytree.Tree.
+type subtree struct {
+	*treeReader
+	root plumbing.Hash
+	path string
+}
+
+func (t *subtree) Entries(dir policytree.Entry) ([]policytree.Entry, error) {
+	hash := plumbing.Hash(dir.ID)
+	if dir.Path == "" {
+		hash = t.root
 	}
-	for _, f := range r.files {
-		if err := r.readFile(f); err != nil {
-			return err
-		}
+	list, err := t.tree(hash, path.Join(t.path, dir.Path))
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	entries := make([]policytree.Entry, len(list))
+	for i, e := range list {
+		entries[i] = dir.Below(e.name, kinds[e.mode])
+		entries[i].ID = e.hash
+	}
+	return entries, nil
+}
+
+func (t *subtree) Read(file policytree.Entry, most int64) ([]byte, error) {
+	hash := plumbing.Hash(file.ID)
+	// go-git would load the whole object to tell its size.
+	if size, err := t.objects.s.EncodedObjectSize(hash); err == nil && size > most {
+		return nil, policytree.ErrTooLarge
+	}
+	data, err := t.objects.load(plumbing.BlobObject, hash, most)
+	if _, large := errors.AsType[*sizeError](err); large {
+		err = policytree.ErrTooLarge
+	}
+	return data, err
+}
+
+// kinds are the kinds of entries by the modes that parseMode returns.
+var kinds = map[filemode.FileMode]policytree.Kind{
+	filemode.Regular:   policytree.File,
+	filemode.Dir:       policytree.Dir,
+	filemode.Symlink:   policytree.Link,
+	filemode.Submodule: policytree.Submodule,
 }
 
 // find returns the tree of the policy path.
@@ -91,10 +120,10 @@ func (r *treeReader) find(c *commit, below string) (plumbing.Hash, error) {
 		}
 		e := entry(entries, part)
 		if e == nil {
-			return at, &TreeError{Path: here, Why: fmt.Sprintf("commit %s has no such directory", c.hash)}
+			return at, treeError(here, fmt.Sprintf("commit %s has no such directory", c.hash))
 		}
 		if e.mode != filemode.Dir {
-			return at, &TreeError{Path: here, Why: fmt.Sprintf("it is %s, not a directory", kind(e.mode))}
+			return at, treeError(here, fmt.Sprintf("it is %s, not a directory", kind(e.mode)))
 		}
 		at = e.hash
 	}
@@ -114,83 +143,9 @@ func entry(entries []treeEntry, name string) *treeEntry {
 func (r *treeReader) tree(h plumbing.Hash, dir string) ([]treeEntry, error) {
 	entries, err := r.objects.tree(h)
 	if malformed, ok := errors.AsType[*formatError](err); ok {
-		return nil, &TreeError{Path: cmp.Or(dir, "."), Why: malformed.Error()}
+		return nil, treeError(cmp.Or(dir, "."), malformed.Error())
 	}
 	return entries, err
-}
-
-func (r *treeReader) walk(h plumbing.Hash, dir string, depth int) error {
-	if depth > maxDepth {
-		return &TreeError{Path: dir, Why: fmt.Sprintf("more than %d directories deep", maxDepth)}
-	}
-	entries, err := r.tree(h, dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		// A tree may contain the same tree many times: each visit of an entry counts.
-		if r.entries++; r.entries > maxEntries {
-			return &TreeError{Path: dir, Why: fmt.Sprintf("the policy path holds more than %d files and directories", maxEntries)}
-		}
-		if why := badName(e.name); why != "" {
-			return &TreeError{Path: path.Join(dir, printable(e.name)), Why: why}
-		}
-		name := path.Join(dir, e.name)
-		if err := r.visit(e, name, depth); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (r *treeReader) visit(e treeEntry, name string, depth int) error {
-	switch e.mode {
-	case filemode.Dir:
-		return r.walk(e.hash, name, depth+1)
-	case filemode.Regular:
-		if nf.IsPolicyFile(name) {
-			r.files = append(r.files, policyFile{name, e.hash})
-		}
-		return nil
-	}
-	return &TreeError{Path: name, Why: fmt.Sprintf("it is %s; nfsync reads only files and directories", kind(e.mode))}
-}
-
-func (r *treeReader) readFile(f policyFile) error {
-	b, err := r.objects.blob(f.hash)
-	if large, ok := errors.AsType[*sizeError](err); ok {
-		return &TreeError{Path: f.name, Why: fmt.Sprintf("it has %d bytes; a policy file has at most %d", large.size, maxFile)}
-	}
-	if err != nil {
-		return err
-	}
-	if r.bytes += int64(len(b)); r.bytes > maxPolicies {
-		return &TreeError{Path: f.name, Why: fmt.Sprintf("with it the policy files take more than %d MiB", maxPolicies>>20)}
-	}
-	return r.emit(File{Name: f.name, Data: b})
-}
-
-// badName returns what is wrong with a name that git itself does not write, or "".
-func badName(name string) string {
-	switch {
-	case name == "." || name == "..":
-		return "it is not a valid file name"
-	case strings.ContainsFunc(name, unicode.IsControl):
-		return "its name has control characters"
-	case strings.ToValidUTF8(name, "") != name:
-		return "its name is not UTF-8"
-	}
-	return ""
-}
-
-// printable replaces control characters and invalid UTF-8 in a name.
-func printable(name string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return '?'
-		}
-		return r
-	}, strings.ToValidUTF8(name, "?"))
 }
 
 func kind(m filemode.FileMode) string {

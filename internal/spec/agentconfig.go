@@ -45,6 +45,7 @@ type GitSource struct {
 	// repository's HEAD names.
 	Branch, Tag string
 	Commit      string // 40 lower-case hexadecimal digits
+	AllowEmpty  bool   // that there is no policy below Path is no error
 	Path        string // of the policies in the repository, clean and without a leading slash; "" is its root
 	// Interval is the time between two fetches, Timeout the most that one fetch
 	// of one URL may take. Both are whole seconds.
@@ -137,7 +138,9 @@ func ParseAgentConfig(f File) (AgentConfig, []Diagnostic) {
 	if text, ok := checkText(f.Data, maxPolicyFile, found); ok {
 		p := newParser(text, found)
 		p.hidesScalars = true
-		p.agentDocument(decodeYAML(text, found), &config)
+		if root := p.only(decodeYAML(text, found), "it begins with apiVersion: "+nf.APIVersion); root != nil {
+			p.agentDocument(root, &config)
+		}
 	}
 	if found.count() > 0 {
 		return AgentConfig{}, found.sorted()

@@ -65,7 +65,7 @@ func TestAgentConfigExample(t *testing.T) {
 		Node: nf.NodeIdentity{Name: "hn-1", Labels: map[string]string{"role": "edge"}},
 		Source: GitSource{
 			URLs:   []string{"https://git.example.com/netfilter/policies.git", "ssh://git@mirror.example.com/netfilter/policies.git"},
-			Branch: "main", Path: "policies", Interval: time.Minute, Timeout: time.Minute,
+			Branch: "main", Path: "policies", AllowEmpty: true, Interval: time.Minute, Timeout: time.Minute,
 			Auth: GitAuth{
 				SSHKeyFile: "/etc/nfsync/deploy-key", KnownHostsFile: "/etc/nfsync/known_hosts", SSHLegacyAlgorithms: true,
 				User: "nfsync", PasswordFile: "/etc/nfsync/password", CAFile: "/etc/nfsync/ca.pem",

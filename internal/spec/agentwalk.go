@@ -33,12 +33,8 @@ var (
 	}
 )
 
-// agentDocument reads the one document of a configuration file.
-func (p *parser) agentDocument(documents []*yaml.Node, config *AgentConfig) {
-	root := p.only(documents, "it begins with apiVersion: "+nf.APIVersion)
-	if root == nil {
-		return
-	}
+// agentDocument reads the document of a configuration file.
+func (p *parser) agentDocument(root *yaml.Node, config *AgentConfig) {
 	p.vet(root, 1)
 	if p.bad[root] || !p.isMapping("", root) || !p.isAgentConfig(root) {
 		return
@@ -110,6 +106,7 @@ func (p *parser) gitSource(source *GitSource) field {
 	want["branch"] = only("branch", &source.Branch, p.refName)
 	want["tag"] = only("tag", &source.Tag, p.refName)
 	want["commit"] = only("commit", &source.Commit, p.commitID())
+	want["allowEmpty"] = store(&source.AllowEmpty, p.boolean)
 	want["path"] = store(&source.Path, p.repositoryPath)
 	want["interval"] = store(&source.Interval, p.duration)
 	want["timeout"] = store(&source.Timeout, p.duration)

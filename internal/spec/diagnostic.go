@@ -86,6 +86,8 @@ type diagnostics struct {
 	list []Diagnostic
 	more int // errors that are only counted: those behind last
 	last Diagnostic
+	// secret is whether the file may hold secrets: its lines are not shown.
+	secret bool
 }
 
 func (d *diagnostics) add(rule Rule, line, column int, message, hint string) {

@@ -1,16 +1,15 @@
 package spec
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
-	"io/fs"
+	"io"
 	"os"
+	"path"
 	"path/filepath"
-	"slices"
 
-	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/openfile"
+	"nfsync.dev/nfsync/internal/policytree"
 )
 
 // File is one file to be parsed. Name is its path as errors show it.
@@ -20,94 +19,106 @@ type File struct {
 }
 
 // maxPolicyFile is the most that a policy file may hold, in bytes.
-const maxPolicyFile = 1 << 20
+const maxPolicyFile = policytree.MaxFile
 
-// ReadDir reads the policy files (*.yaml and *.yml) of a directory and of those
-// below it, or one file of any name. The names of the files begin with path. A
-// file that is not allowed, such as a symbolic link, is a diagnostic; one that cannot
-// be read is an error.
-func ReadDir(path string) ([]File, []Diagnostic, error) {
-	var w walk
-	if err := w.read(path); err != nil {
-		return nil, nil, fmt.Errorf("cannot read policies: %w", err)
-	}
-	slices.SortFunc(w.files, func(a, b File) int { return cmp.Compare(a.Name, b.Name) })
-	slices.SortFunc(w.diagnostics, compareDiagnostics)
-	return w.files, Limit(w.diagnostics), nil
+// StdinName is the name of standard input as a file.
+const StdinName = "<stdin>"
+
+// Read is what was read of a path.
+type Read struct {
+	IsDir bool
+	Files []File
+	// Diagnostics are about files that are not allowed, such as symbolic links.
+	Diagnostics []Diagnostic
+	// Unread are files that look like policies and are not read because of their names.
+	Unread []string
 }
 
-// walk is a walk over the files of a directory, with the files and errors that it has
-// found.
-type walk struct {
-	open        func(name string) (*os.File, error)
-	dir         string // what the names of the files begin with
-	files       []File
-	diagnostics []Diagnostic
-}
-
-func (w *walk) read(path string) error {
-	info, err := os.Stat(path)
+// ReadDir reads the policy files of a directory and of those below it, as package policytree
+// finds them, or one file of any name, or a stream (openfile.IsStream). The names of the files
+// begin with path. A file that cannot be read is an error.
+func ReadDir(path string) (Read, error) {
+	r, err := readDir(path)
 	if err != nil {
-		return err
+		return Read{}, fmt.Errorf("cannot read policies: %w", err)
+	}
+	return r, nil
+}
+
+func readDir(name string) (r Read, err error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return r, err
+	}
+	shown := filepath.ToSlash(filepath.Clean(name))
+	if name == openfile.Stdin {
+		shown = StdinName
 	}
 	if !info.IsDir() {
-		w.dir, w.open = filepath.Dir(path), func(string) (*os.File, error) { return openfile.Regular(path) }
-		return w.file(filepath.Base(path), info.Mode())
+		if !info.Mode().IsRegular() && !openfile.IsStream(name) {
+			r.refuse(shown, policytree.RuleForbiddenFile, "not a regular file", "")
+			return r, nil
+		}
+		f, err := openfile.Input(name)
+		if err != nil {
+			return r, err
+		}
+		defer f.Close()
+		return readStream(shown, f)
 	}
-	// A root confines the walk to it, even if files are replaced meanwhile.
-	root, err := os.OpenRoot(path)
-	if err != nil {
-		return err
+	r.IsDir = true
+	found, err := policytree.ReadDir(name, func(below string, data []byte) error {
+		r.Files = append(r.Files, File{Name: path.Join(shown, below), Data: data})
+		return nil
+	})
+	for i := range found.Problems {
+		found.Problems[i].Path = path.Join(shown, found.Problems[i].Path)
 	}
-	defer root.Close()
-	w.dir, w.open = path, func(name string) (*os.File, error) { return openfile.In(root, name) }
-	return fs.WalkDir(root.FS(), ".", w.visit)
+	for _, below := range found.Unread {
+		r.Unread = append(r.Unread, path.Join(shown, below))
+	}
+	r.Diagnostics = FromTree(found.Problems)
+	return r, err
 }
 
-func (w *walk) visit(name string, entry fs.DirEntry, err error) error {
-	switch {
-	case err != nil:
-		return err
-	case entry.IsDir() && entry.Name() == ".git":
-		return fs.SkipDir // git's own, never part of a commit
-	case entry.IsDir():
-		return nil
-	case entry.Type()&fs.ModeSymlink == 0 && !nf.IsPolicyFile(name):
-		return nil
-	}
-	return w.file(name, entry.Type())
-}
-
-func (w *walk) shown(name string) string { return filepath.ToSlash(filepath.Join(w.dir, name)) }
-
-func (w *walk) file(name string, mode fs.FileMode) error {
-	switch {
-	case mode&fs.ModeSymlink != 0:
-		w.refuse(RuleForbiddenFile, name, "a symbolic link is not allowed among policies", "put the file itself here")
-		return nil
-	case !mode.IsRegular():
-		w.refuse(RuleForbiddenFile, name, "not a regular file", "")
-		return nil
-	}
-	file, err := w.open(name)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	data, err := openfile.ReadAll(file, maxPolicyFile)
+// readStream reads one policy file to its end.
+func readStream(name string, from io.Reader) (r Read, err error) {
+	data, err := openfile.ReadAll(from, maxPolicyFile)
 	if _, large := errors.AsType[openfile.TooLargeError](err); large {
-		w.refuse(RuleTooLarge, name, tooLarge(maxPolicyFile), "split it into several files")
-		return nil
+		r.refuse(name, policytree.RuleTooLarge, tooLarge(maxPolicyFile), "split it into several files")
+		return r, nil
 	}
 	if err != nil {
-		return err
+		return r, err
 	}
-	w.files = append(w.files, File{Name: w.shown(name), Data: data})
-	return nil
+	r.Files = []File{{Name: name, Data: data}}
+	return r, nil
 }
 
-func (w *walk) refuse(rule Rule, name, message, hint string) {
-	w.diagnostics = append(w.diagnostics, Diagnostic{Rule: rule, File: w.shown(name), Line: 1, Column: 1, Message: message, Hint: hint})
+func (r *Read) refuse(name, rule, message, hint string) {
+	r.Diagnostics = FromTree([]policytree.Problem{{Path: name, Rule: rule, Message: message, Hint: hint}})
+}
+
+// NoPolicies returns the error for a path below which there is no policy. files are those that
+// were read there.
+func NoPolicies(path string, files int) Diagnostic {
+	what := "no *.yaml or *.yml file was read"
+	if files == 1 {
+		what = "1 file was read"
+	} else if files > 1 {
+		what = fmt.Sprintf("%d files were read", files)
+	}
+	return Diagnostic{Rule: RuleNoPolicies, File: path, Line: 1, Column: 1, Message: "there is no policy here: " + what,
+		Hint: "name the right path; --allow-empty, or source.allowEmpty: true in the agent's configuration, allows one without policies"}
+}
+
+// FromTree returns the problems of a policy path as diagnostics, in the order of their files.
+func FromTree(problems []policytree.Problem) []Diagnostic {
+	list := make([]Diagnostic, len(problems))
+	for i, p := range problems {
+		list[i] = Diagnostic{Rule: Rule(p.Rule), File: p.Path, Line: 1, Column: 1, Message: p.Message, Hint: p.Hint}
+	}
+	return Limit(list)
 }
 
 func tooLarge(limit int) string {

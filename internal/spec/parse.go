@@ -22,15 +22,19 @@ func Parse(files []File) (Policies, []Diagnostic) {
 	files = slices.CompactFunc(files, func(a, b File) bool { return a.Name == b.Name && bytes.Equal(a.Data, b.Data) })
 	var list Policies
 	var all []Diagnostic
+	var open []File // that hold no secrets
 	names := map[[2]string]nf.Source{}
 	for _, f := range files {
 		policies, found := parseFile(f)
 		reportSameNames(policies, names, found)
 		list = append(list, policies...)
 		all = Limit(append(all, found.sorted()...))
+		if !found.secret {
+			open = append(open, f)
+		}
 	}
 	if len(all) > 0 {
-		AddText(all, files...)
+		AddText(all, open...)
 		return nil, all
 	}
 	return list, nil
@@ -61,14 +65,28 @@ func parseFile(f File) ([]Policy, *diagnostics) {
 	if !ok {
 		return nil, found
 	}
+	found.secret = bytes.Contains(text, []byte(nf.KindAgentConfig)) // even where it cannot be parsed
 	p := newParser(text, found)
 	var policies []Policy
+	other := false // a document of no kind that is read is reported once a file
 	for _, document := range decodeYAML(text, found) {
-		p.vet(document, 1)
-		if p.bad[document] {
-			continue
+		switch kind := kindOf(document); {
+		case kind == nf.KindAgentConfig:
+			checker := newParser(text, found)
+			checker.hidesScalars = true
+			checker.agentDocument(document, new(AgentConfig))
+		case kind == nf.KindNodeSnapshot:
+			newParser(text, found).snapshotDocument(document)
+		case kind == kindOther && !other:
+			other = true
+			p.other(document)
+		case kind == kindOther:
+		default:
+			p.vet(document, 1)
+			if !p.bad[document] {
+				policies = append(policies, p.policy(document))
+			}
 		}
-		policies = append(policies, p.policy(document))
 	}
 	return policies, found
 }
@@ -103,14 +121,7 @@ func (p *parser) apiVersion(path string, n *yaml.Node) {
 }
 
 func (p *parser) kind(path string, n *yaml.Node) {
-	kind, ok := p.text(path, n)
-	switch {
-	case !ok || slices.Contains(policyKinds, kind):
-	case slices.Contains([]string{nf.KindNodeSnapshot, nf.KindPlan, nf.KindReceipt}, kind):
-		p.report(n, RuleWrongKind, "move it out of the policy directory", "a %s is not a policy", kind)
-	case kind == nf.KindAgentConfig:
-		p.report(n, RuleWrongKind, "move it out of the policy directory; nfsync reads it with --config", "an AgentConfig is not a policy")
-	default:
+	if kind, ok := p.text(path, n); ok && !slices.Contains(policyKinds, kind) {
 		p.report(n, RuleWrongKind, "one of ContainerPolicy, NodePolicy", "unknown kind %s%s", quote(kind), didYouMean(kind, policyKinds))
 	}
 }

@@ -24,11 +24,11 @@ func givenRules(t *testing.T) map[Rule]bool {
 	dir := t.TempDir()
 	err := errors.Join(os.Symlink("a.yaml", filepath.Join(dir, "link.yaml")),
 		os.WriteFile(filepath.Join(dir, "large.yaml"), make([]byte, maxPolicyFile+1), 0o600))
-	_, found, readErr := ReadDir(dir)
+	r, readErr := ReadDir(dir)
 	if err := errors.Join(err, readErr); err != nil {
 		t.Fatal(err)
 	}
-	for _, d := range found {
+	for _, d := range append(r.Diagnostics, NoPolicies(dir, len(r.Files))) {
 		given[d.Rule] = true
 	}
 	policies, found := Parse([]File{{Name: "a", Data: []byte(header + "spec: {level: full}\n---\n" +

@@ -13,27 +13,57 @@ import (
 // ParseSnapshot reads a NodeSnapshot, as JSON or YAML. Keys that this version
 // does not know are left out; a value of the wrong kind is an error.
 func ParseSnapshot(f File) (nf.Snapshot, []Diagnostic) {
-	var s nf.Snapshot
 	found := &diagnostics{file: f.Name}
-	b := &binder{found: &diagnostics{file: f.Name}, fieldsOf: map[reflect.Type][]jsonField{}}
-	var containers []nf.Container
-	ids := lines{}
-	root := readDocument(f, entries{"containers", func(i int, entry *node) {
-		if c := b.container(i, entry, ids); b.found.count() == 0 {
-			containers = append(containers, c)
-		}
-	}}, found)
+	r := newSnapshotReader(&diagnostics{file: f.Name})
+	root := readDocument(f, entries{containersKey, r.take}, found)
 	if root != nil && isSnapshot(root, found) {
-		b.bind("", root, reflect.ValueOf(&s).Elem())
-		s.Containers = containers
-		checkSnapshot(b, root, &s)
-		found = b.found
+		r.read(root)
+		found = r.b.found
 	}
 	if found.count() > 0 {
 		return nf.Snapshot{}, found.sorted()
 	}
-	normalize(&s)
-	return s, nil
+	normalize(&r.s)
+	return r.s, nil
+}
+
+// containersKey is the key of the containers in a snapshot, which are read one by one.
+const containersKey = "containers"
+
+// snapshotReader reads a snapshot: its containers first, which may be many, then the rest.
+type snapshotReader struct {
+	b          binder
+	s          nf.Snapshot
+	containers []nf.Container
+	ids        lines
+}
+
+func newSnapshotReader(found *diagnostics) *snapshotReader {
+	return &snapshotReader{b: binder{found: found, fieldsOf: map[reflect.Type][]jsonField{}}, ids: lines{}}
+}
+
+// take reads a container.
+func (r *snapshotReader) take(i int, entry *node) {
+	if c := r.b.container(i, entry, r.ids); r.b.found.count() == 0 {
+		r.containers = append(r.containers, c)
+	}
+}
+
+// takeAll reads the containers of a document, and removes them from it.
+func (r *snapshotReader) takeAll(root *node) {
+	if list := root.get(containersKey); list != nil && list.kind == nodeList {
+		for i := range list.items {
+			r.take(i, &list.items[i])
+		}
+		list.items = nil
+	}
+}
+
+// read reads the rest.
+func (r *snapshotReader) read(root *node) {
+	r.b.bind("", root, reflect.ValueOf(&r.s).Elem())
+	r.s.Containers = r.containers
+	checkSnapshot(&r.b, root, &r.s)
 }
 
 // container reads one container. ids are the lines of those before it.
@@ -51,6 +81,7 @@ func (b *binder) container(i int, entry *node, ids lines) (c nf.Container) {
 // isSnapshot reports whether a document is a NodeSnapshot. Of another one that is the
 // only error.
 func isSnapshot(root *node, found *diagnostics) bool {
+	before := found.count()
 	if root.kind != nodeMapping {
 		found.add(RuleWrongKind, int(root.line), int(root.column), fmt.Sprintf("not a %s but %s", nf.KindNodeSnapshot, root), "")
 		return false
@@ -63,7 +94,7 @@ func isSnapshot(root *node, found *diagnostics) bool {
 			found.add(RuleWrongKind, int(value.line), int(value.column), fmt.Sprintf("%s must be %s, not %s", want.key, want.text, value), "")
 		}
 	}
-	return found.count() == 0
+	return found.count() == before
 }
 
 // checkSnapshot holds names to be there, and to be there once.

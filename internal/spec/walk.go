@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"regexp"
@@ -354,13 +355,17 @@ func (p *parser) integer(path string, n *yaml.Node, least, most int64) (int64, b
 	switch {
 	case isPlain && decimal.MatchString(n.Value):
 	case isPlain && (n.Tag == "!!int" || n.Tag == "!!float"):
-		p.report(n, RuleInvalidValue, "write plain digits only, as in 1000",
+		p.report(n, RuleInvalidValue, cmp.Or(plainDigits(n.Value), "write plain digits only, as in 1000"),
 			"%s must be a plain decimal whole number, not %s", path, brief(n.Value))
 		return 0, false
 	default:
 		hint := ""
-		if n.Kind == yaml.ScalarNode && decimal.MatchString(n.Value) {
+		switch {
+		case n.Kind != yaml.ScalarNode:
+		case decimal.MatchString(n.Value):
 			hint = "remove the quotes"
+		default:
+			hint = cmp.Or(sizeHint(n.Value), plainDigits(n.Value))
 		}
 		p.report(n, RuleWrongType, hint, "%s must be a whole number, not %s", path, describe(n))
 		return 0, false
