@@ -64,7 +64,7 @@ func (a *app) plan(ctx context.Context, o *planOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := cmp.Or(a.checkPlan(o), checkStdin(append(slices.Clone(o.snapshots), args...)...)); err != nil {
+	if err := cmp.Or(a.checkPlan(o), checkStdin(slices.Concat(o.snapshots, args, []string{a.configFile})...)); err != nil {
 		return err
 	}
 	policies, err := a.policies(ctx, &o.git, path, true)

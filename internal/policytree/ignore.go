@@ -1,6 +1,7 @@
 package policytree
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -22,31 +23,32 @@ func (w *walk) readIgnoreFile(entries []Entry) error {
 	if i < 0 {
 		return nil
 	}
-	message, rule := "", RuleForbiddenFile
+	rule, message := RuleForbiddenFile, "not a regular file"
 	switch entries[i].Kind {
 	case File:
 		data, err := w.tree.Read(entries[i], maxIgnoreFile)
-		text := strings.TrimPrefix(string(data), "\uFEFF")
-		switch {
-		case errors.Is(err, ErrTooLarge):
-			message, rule = fmt.Sprintf("the file is larger than %d KiB", maxIgnoreFile>>10), RuleTooLarge
-		case err != nil:
+		if err != nil && !errors.Is(err, ErrTooLarge) {
 			return err
-		case !utf8.ValidString(text):
-			message, rule = "the text is not UTF-8", RuleEncoding
-		default:
-			w.ignored = parsePatterns(text)
+		}
+		if rule, message = ignoreFileProblem(data, err != nil); message == "" {
+			w.ignored = parsePatterns(strings.TrimPrefix(string(data), "\uFEFF"))
 			return nil
 		}
 	case Link:
 		message = "a symbolic link is not allowed here"
-	default:
-		message = "not a regular file"
 	}
-	if err := w.problem(IgnoreFile, rule, message, "write a text file with the patterns of gitignore"); err != nil {
-		return err
+	return cmp.Or(w.problem(IgnoreFile, rule, message, "write a text file with the patterns of gitignore"), errStop)
+}
+
+// ignoreFileProblem returns what is wrong with the text of an ignore file, or nothing.
+func ignoreFileProblem(data []byte, tooLarge bool) (rule, message string) {
+	switch {
+	case tooLarge:
+		return RuleTooLarge, fmt.Sprintf("the file is larger than %d KiB", maxIgnoreFile>>10)
+	case !utf8.Valid(data):
+		return RuleEncoding, "the text is not UTF-8"
 	}
-	return errStop
+	return "", ""
 }
 
 // patterns are the lines of an ignore file. The last one that matches a path decides.

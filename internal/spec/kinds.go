@@ -15,7 +15,7 @@ import (
 const kindOther = "other"
 
 // outputKinds are kinds that nfsync prints and does not read as policies.
-var outputKinds = []string{nf.KindPlan, nf.KindReceipt}
+var outputKinds = []string{nf.KindPlan, nf.KindReceipt, nf.KindDiagnostics, nf.KindDoctor, nf.KindExplanation, nf.KindRecovery, nf.KindSchemaList, nf.KindVersion}
 
 // kindOf returns how a document below a policy path is read: as a NodeSnapshot, an
 // AgentConfig, as no kind that nfsync reads (kindOther) or, with an empty result, as a policy.
@@ -59,7 +59,7 @@ func (p *parser) other(n *yaml.Node) {
 	case n.Kind != yaml.MappingNode:
 		p.report(n, RuleWrongType, "if it is no policy, "+ways, "the document must be a mapping, not %s", p.describe(n))
 	case slices.Contains(outputKinds, kind):
-		p.report(valueOf(n, "kind"), RuleWrongKind, ways, "a %s is not a policy", kind)
+		p.report(valueOf(n, "kind"), RuleWrongKind, ways, "the kind %s is not a policy", kind)
 	case hasVersion:
 		p.report(valueOf(n, "apiVersion"), RuleWrongKind, "write "+nf.APIVersion+"; if it is no policy, "+ways,
 			"not a policy: unknown apiVersion %s", quote(version))

@@ -23,7 +23,8 @@ func TestKinds(t *testing.T) {
 		"snapshot with an error": {strings.Replace(snapshot, "bootID:", "bootId:", 1), 0, []string{`x:1:1: missing key "bootID"`}},
 		"errors of two documents": {agent + "mode: stop\n---\n" + strings.Replace(snapshot, "bootID:", "bootId:", 1), 0,
 			[]string{`x:4:7: `, `x:6:1: missing key "bootID"`}},
-		"plan":          {"apiVersion: nfsync.dev/v1alpha1\nkind: Plan\nid: x\nnode: null\n", 0, []string{"x:2:7: a Plan is not a policy"}},
+		"plan":          {"apiVersion: nfsync.dev/v1alpha1\nkind: Plan\nid: x\nnode: null\n", 0, []string{"x:2:7: the kind Plan is not a policy"}},
+		"diagnostics":   {"apiVersion: nfsync.dev/v1alpha1\nkind: Diagnostics\ndiagnostics: []\npolicies: 1\n", 0, []string{"x:2:7: the kind Diagnostics is not a policy"}},
 		"values":        {"image: {tag: *x}\nreplicas: &x 3\n", 0, []string{"x:1:14: an alias"}}, // no YAML
 		"compose":       {"services: &a {web: !x {image: ~}}\nb: *a\n", 0, []string{"x:1:1: not a policy: it has neither"}},
 		"playbook":      {"- hosts: all\n  tasks: ~\n", 0, []string{"x:1:1: the document must be a mapping, not a list"}},
