@@ -188,16 +188,6 @@ func TestGoodRevisions(t *testing.T) {
 	b.checkSaved("c3", "c3")
 }
 
-// TestAllowEmpty: where that is allowed, a revision without policies is the last good one.
-func TestAllowEmpty(t *testing.T) {
-	b := newBench(t)
-	b.mustFollowTip()
-	b.in.AllowEmpty = true
-	b.repo.commitText("c2", "c1", "")
-	b.mustFollowTip()
-	b.checkSaved("c2", "c2")
-}
-
 // The last good revision stays in force until there is another good one, whatever
 // is wrong with the new revision.
 func TestLastGoodStaysInForce(t *testing.T) {
@@ -216,11 +206,6 @@ func TestLastGoodStaysInForce(t *testing.T) {
 				var invalid *agent.InvalidError
 				return errors.As(err, &invalid) && invalid.Commit == "c2" && strings.HasPrefix(invalid.Diagnostics[0].String(), file+":5:") &&
 					strings.Contains(err.Error(), "commit c2")
-			}},
-		"emptied": {func(r *repository) { r.commitText("c2", "c1", "# nothing\n") },
-			func(err error) bool {
-				var invalid *agent.InvalidError
-				return errors.As(err, &invalid) && invalid.Diagnostics[0].String() == "policies:1:1: there is no policy here: 1 file was read"
 			}},
 		"a link in its tree": {func(r *repository) {
 			r.err = &source.TreeError{Commit: "c2", Problems: []policytree.Problem{{Path: "policies/x", Message: "it is a symbolic link"}}}
