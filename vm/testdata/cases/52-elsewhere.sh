@@ -17,7 +17,7 @@ P
 named() {
 	for line in modules-load.d/zz-local.conf:2 modules-load.d/zz-local.conf:3 modprobe.d/00-local.conf:2 modprobe.d/00-local.conf:3 \
 		modprobe.d/zz-local.conf:1 sysctl.d/95-local.conf:1; do
-		has "^warning node declared-elsewhere: /etc/$line says "
+		has "^warning node declared-elsewhere: /etc/$line sets "
 	done
 	hasnt 'sysctl.d/10-local.conf' # nfsync's own file overrides it
 	for file in /disk/others/*/*; do
