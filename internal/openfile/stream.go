@@ -47,7 +47,7 @@ func stream(path string) (fd int, ok bool) {
 	return fd, stat.Mode&unix.S_IFMT != unix.S_IFDIR
 }
 
-// duplicate returns an open stream as a file that can be closed. To open its path anew would
+// duplicate returns an open stream as a file that can be closed. To open its path again would
 // wait for another writer if it is a named pipe.
 func duplicate(fd int, path string) (*os.File, error) {
 	copied, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)

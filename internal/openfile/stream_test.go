@@ -14,7 +14,7 @@ func TestInput(t *testing.T) {
 	must(t, err)
 	_, err = w.WriteString("text")
 	must(t, err)
-	must(t, w.Close()) // nobody writes any more: to open the pipe anew must not wait
+	must(t, w.Close()) // nobody writes any more: to open the pipe again must not wait
 	for _, path := range []string{fmt.Sprintf("/dev/fd/%d", r.Fd()), fmt.Sprintf("/proc/self/fd/%d", r.Fd())} {
 		if !IsStream(path) {
 			t.Errorf("%s is no stream", path)

@@ -17,7 +17,7 @@ const IgnoreFile = ".nfsyncignore"
 const maxIgnoreFile = 64 << 10
 
 // readIgnoreFile reads the patterns of the ignore file. Without them what is not to be read
-// cannot be told from the rest: an error ends the walk.
+// cannot be distinguished from the rest: an error ends the walk.
 func (w *walk) readIgnoreFile(entries []Entry) error {
 	i := slices.IndexFunc(entries, func(e Entry) bool { return e.Path == IgnoreFile })
 	if i < 0 {
