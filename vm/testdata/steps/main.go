@@ -179,7 +179,10 @@ func serve(listener int) error {
 			return nil
 		}
 		var n notification
-		if err := ioctl(listener, unix.SECCOMP_IOCTL_NOTIF_RECV, unsafe.Pointer(&n)); err != nil {
+		switch err := ioctl(listener, unix.SECCOMP_IOCTL_NOTIF_RECV, unsafe.Pointer(&n)); {
+		case errors.Is(err, unix.ENOENT), errors.Is(err, unix.EINTR): // a signal ended the call since (seccomp_unotify(2))
+			continue
+		case err != nil:
 			return fmt.Errorf("cannot see what is called: %w", err)
 		}
 		if n.isChange() {
