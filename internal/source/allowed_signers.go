@@ -30,8 +30,9 @@ type allowedSigner struct {
 	before     time.Time
 }
 
-// readAllowedSigners reads files of SSH keys. A line that cannot be parsed is an error.
-// Certificate authorities are skipped with a warning.
+// readAllowedSigners reads files of SSH keys. A line of a certificate authority, and one that
+// cannot be parsed, is skipped with a warning, as ssh-keygen skips it: its key is not trusted.
+// A file without a usable line is an error.
 func readAllowedSigners(files []string) (signers allowedSigners, warnings []string, err error) {
 	signers.files = files
 	for _, name := range files {
@@ -61,7 +62,8 @@ func parseAllowedSigners(name string, data []byte) (list []allowedSigner, warnin
 			warnings = append(warnings, fmt.Sprintf("%s: %v", place, err))
 			continue
 		case err != nil:
-			return nil, nil, fmt.Errorf("%s: %w", place, err)
+			warnings = append(warnings, fmt.Sprintf("%s: %v; the line is skipped", place, err))
+			continue
 		}
 		signer.place = place
 		list = append(list, signer)

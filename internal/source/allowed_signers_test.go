@@ -239,7 +239,7 @@ func TestAllowedSignersErrors(t *testing.T) {
 		"no such day":             {`a@b valid-before="20210230" ` + key, `is not a time`},
 		"time twice":              {`a@b valid-before="20210101",valid-before="20220101" ` + key, "is given twice"},
 		"inverted":                {`a@b valid-after="20210101",valid-before="20210101" ` + key, "the key is never valid"},
-		"second line":             {"a@b " + key + "\nb@c " + key[:20] + "\n", "f:2: the key is damaged"},
+		"no line":                 {"b@c " + key[:20] + "\na@b touch-required " + key, `f:2: "touch-required" is neither`},
 		"control characters":      {"a@b \x1b[31m " + key, `f:1: "`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -261,6 +261,24 @@ func TestAllowedSignersErrors(t *testing.T) {
 	}
 	if _, _, err := readAllowedSigners([]string{large}); err == nil || !strings.Contains(err.Error(), "larger than 16 MiB") {
 		t.Errorf("a large file: %v", err)
+	}
+}
+
+// TestAllowedSignersSkipsLines: a line that cannot be parsed takes no other line down.
+func TestAllowedSignersSkipsLines(t *testing.T) {
+	const key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINNwMHM8lLcve+HMdKmjaanRnkdOE0Sm3ZUxkjv5LTgg"
+	list, warnings, err := parseAllowedSigners("f", []byte("b@c "+key[:20]+"\na@b "+key+"\nc@d touch-required "+key+"\n"))
+	if err != nil || len(list) != 1 || list[0].place != "f:2" {
+		t.Errorf("got %v and %v, want the key of f:2", list, err)
+	}
+	want := []string{"f:1: the key is damaged", `f:3: "touch-required" is neither`}
+	if len(warnings) != len(want) {
+		t.Fatalf("the warnings are %q, want %q", warnings, want)
+	}
+	for i := range want {
+		if !strings.HasPrefix(warnings[i], want[i]) || !strings.HasSuffix(warnings[i], "; the line is skipped") {
+			t.Errorf("the warning is %q, want %q", warnings[i], want[i])
+		}
 	}
 }
 

@@ -157,13 +157,15 @@ type knownHosts struct {
 	db      *knownhosts.HostKeyDB
 	addr    string // host:port
 	files   []string
-	refused error // why the key was refused
+	names   map[string]string // of the files that db has read, by their paths
+	skipped []string          // FILE:LINE: why the line cannot be read
+	refused error             // why the key was refused
 }
 
 // knownHosts reads the configured file, or those that ssh reads. A file that does not
 // exist counts as empty: the error about the server's key then names the line to add.
 func (j *job) knownHosts() (*knownHosts, error) {
-	k := &knownHosts{addr: hostPort(j.ep), files: []string{j.Config.Auth.KnownHostsFile}}
+	k := &knownHosts{addr: hostPort(j.ep), files: []string{j.Config.Auth.KnownHostsFile}, names: map[string]string{}}
 	if k.files[0] == "" {
 		home, err := os.UserHomeDir()
 		if err != nil {
@@ -173,12 +175,24 @@ func (j *job) knownHosts() (*knownHosts, error) {
 	}
 	var present []string
 	for _, name := range k.files {
-		switch _, err := publicFile("known_hosts file", name); {
-		case err == nil:
-			present = append(present, name)
-		case !errors.Is(err, fs.ErrNotExist):
+		data, err := publicFile("known_hosts file", name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
 			return nil, err
 		}
+		readable, skipped, err := readableHosts(name, data)
+		if err != nil {
+			return nil, err
+		}
+		file, err := memoryFile(readable)
+		if err != nil {
+			return nil, err
+		}
+		defer file.Close()
+		k.skipped = append(k.skipped, skipped...)
+		present, k.names[file.Name()] = append(present, file.Name()), name
 	}
 	var err error
 	if len(present) > 0 {
@@ -213,24 +227,38 @@ func (k *knownHosts) explain(err error, key ssh.PublicKey) error {
 	add := fmt.Sprintf("add this line to %s (as 'ssh-keyscan -p %s -t %s %s' prints it): %s",
 		k.files[0], port, scanType(key.Type()), host, knownhosts.Line([]string{k.addr}, key))
 	if revoked, ok := errors.AsType[*xknownhosts.RevokedError](err); ok {
-		return fmt.Errorf("the server's key %s is revoked by %s:%d", offered, revoked.Revoked.Filename, revoked.Revoked.Line)
+		return fmt.Errorf("the server's key %s is revoked by %s:%d", offered, k.names[revoked.Revoked.Filename], revoked.Revoked.Line)
 	}
 	known, ok := errors.AsType[*xknownhosts.KeyError](err)
 	if !ok {
 		return fmt.Errorf("the server's key %s is refused: %w", offered, err)
 	}
 	if len(known.Want) == 0 {
-		return fmt.Errorf("the key of %s is not known: it offers %s, and %s has no line for it. Compare the fingerprint with what the server's administrator publishes, then %s",
-			entry, offered, strings.Join(k.files, " and "), add)
+		return fmt.Errorf("the key of %s is not known: it offers %s, and %s has no line for it%s. Compare the fingerprint with what the server's administrator publishes, then %s",
+			entry, offered, strings.Join(k.files, " and "), k.skippedLines(), add)
 	}
 	for _, want := range known.Want {
 		if want.Key.Type() == key.Type() {
 			return fmt.Errorf("the key of %s has changed: %s:%d expects %s, the server offers %s. Either it has a new key, or another machine answers. If its administrator confirms the new fingerprint, remove the old line ('ssh-keygen -f %s -R %q') and %s",
-				entry, want.Filename, want.Line, ssh.FingerprintSHA256(want.Key), offered, want.Filename, entry, add)
+				entry, k.names[want.Filename], want.Line, ssh.FingerprintSHA256(want.Key), offered, k.names[want.Filename], entry, add)
 		}
 	}
 	return fmt.Errorf("the key of %s is not known: %s:%d has one of type %s, the server offers %s. Compare the fingerprint with what its administrator publishes, then %s",
-		entry, known.Want[0].Filename, known.Want[0].Line, known.Want[0].Key.Type(), offered, add)
+		entry, k.names[known.Want[0].Filename], known.Want[0].Line, known.Want[0].Key.Type(), offered, add)
+}
+
+// skippedLines returns a note about the lines that cannot be read, or "": one of them may be
+// the server's. It names three at most.
+func (k *knownHosts) skippedLines() string {
+	const most = 3
+	if len(k.skipped) == 0 {
+		return ""
+	}
+	text := " (lines that cannot be read: " + strings.Join(k.skipped[:min(len(k.skipped), most)], "; ")
+	if more := len(k.skipped) - most; more > 0 {
+		text += fmt.Sprintf("; and %d more", more)
+	}
+	return text + ")"
 }
 
 // scanType returns the name that ssh-keyscan has for a type of key.

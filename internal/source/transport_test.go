@@ -284,7 +284,37 @@ func TestSSHHostKeys(t *testing.T) {
 	})
 	t.Run("garbage", func(t *testing.T) {
 		cfg.Auth.KnownHostsFile = secret(t, "garbage\n")
-		fails(t, cfg, nil, "known_hosts")
+		fails(t, cfg, nil, "no line of the known_hosts file can be read: "+cfg.Auth.KnownHostsFile+":1: ")
+	})
+	_, otherKey, _ := strings.Cut(line(t, other, "ed25519"), " ")
+	// Lines of other programs and of other versions of ssh, which ssh skips.
+	foreign := strings.Join([]string{
+		"old.example.org 1024 35 1234567890",
+		"new.example.org ssh-future AAAACnNzaC1mdXR1cmU=",
+		"cut.example.org ssh-ed25519 AAAAC3NzaC1lZDI1",
+		"|1|damaged|hash ssh-ed25519 AAAA",
+		"|2|c2FsdA==|aGFzaA== " + otherKey,
+		"@unknown " + line(t, other, "ed25519"),
+		"long.example.org ssh-rsa " + strings.Repeat("A", 70_000),
+		"getaddrinfo gone.example.org: Name or service not known",
+		"# a comment with more words than a key has",
+	}, "\n") + "\n"
+	t.Run("foreign lines", func(t *testing.T) {
+		cfg.Auth.KnownHostsFile = secret(t, foreign+line(t, s, "ed25519")+"\n"+foreign)
+		mustFetch(t, cfg)
+	})
+	t.Run("unknown among foreign lines", func(t *testing.T) {
+		cfg.Auth.KnownHostsFile = secret(t, foreign+"elsewhere.example.org "+otherKey+"\n")
+		name := cfg.Auth.KnownHostsFile
+		fails(t, cfg, nil, "is not known", "lines that cannot be read: "+name+":1: ", name+":2: ", name+":3: ", "; and 5 more)")
+	})
+	t.Run("changed among foreign lines", func(t *testing.T) {
+		cfg.Auth.KnownHostsFile = secret(t, foreign+line(t, other, "ed25519")+"\n")
+		fails(t, cfg, nil, "has changed", cfg.Auth.KnownHostsFile+":10 expects ")
+	})
+	t.Run("revoked among foreign lines", func(t *testing.T) {
+		cfg.Auth.KnownHostsFile = secret(t, foreign+line(t, s, "ed25519")+"\n@revoked "+line(t, s, "ed25519")+"\n")
+		fails(t, cfg, nil, "is revoked by "+cfg.Auth.KnownHostsFile+":11")
 	})
 }
 
