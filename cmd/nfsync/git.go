@@ -36,7 +36,7 @@ func (o *gitOptions) register(verb *pflag.FlagSet) {
 	f.StringVar(&o.Path, "path", "", "`directory` of the policies in the repository (default: its root)")
 	f.StringVar(&o.Accept, "accept", "", "take this commit, by its full `hash`, where the branch was rewritten")
 	f.DurationVar(&o.timeout, "timeout", spec.DefaultTimeout, "the most that the fetch from one URL may take")
-	f.StringVar(&o.Auth.SSHKeyFile, "ssh-key", "", "private key `file` for ssh")
+	f.StringVar(&o.Auth.SSHKeyFile, "ssh-key", "", "private key `file` for ssh (default of plan and apply: ssh-agent and ~/.ssh)")
 	f.StringVar(&o.Auth.KnownHostsFile, "known-hosts", "", "known_hosts `file` for ssh (default: ssh's own)")
 	f.BoolVar(&o.Auth.SSHLegacyAlgorithms, "ssh-legacy-algorithms", false, "allow SHA-1 for old ssh servers: ssh-rsa, diffie-hellman-group14-sha1, hmac-sha1")
 	f.StringVar(&o.Auth.User, "user", "", "`name` for http, with --password-file")
@@ -140,6 +140,7 @@ func (a *app) fetchRevision(ctx context.Context, o *gitOptions, plans bool) (age
 		return agent.Revision{}, err
 	}
 	defer done()
+	repo.UserKeys = true
 	last, err := state.ReadPositions(a.stateDir)
 	switch {
 	case errors.Is(err, fs.ErrPermission):

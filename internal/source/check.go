@@ -14,8 +14,8 @@ func CheckFiles(cfg Config) (warnings []string, errs []error) {
 	// The host is only looked up in known_hosts.
 	j := &job{request: request{Config: cfg}, ep: &transport.Endpoint{Host: "localhost"}}
 	add(checkAuth(cfg.Auth))
-	if cfg.Auth.SSHKeyFile != "" {
-		_, err := j.sshKey()
+	if name := cfg.Auth.SSHKeyFile; name != "" {
+		_, err := j.sshKey(name)
 		add(err)
 	}
 	if cfg.Auth.KnownHostsFile != "" {

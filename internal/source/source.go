@@ -16,7 +16,10 @@ type Config struct {
 	// Timeout bounds one fetch of one URL; zero is DefaultTimeout.
 	Timeout time.Duration
 	Auth    Auth
-	Verify  Verify
+	// UserKeys allows the keys of the person who runs nfsync where Auth names no key for ssh:
+	// those in ssh-agent and in ~/.ssh.
+	UserKeys bool
+	Verify   Verify
 	// Dir is the directory of the clones. They are a cache and can be removed.
 	Dir string
 }
@@ -26,7 +29,7 @@ const DefaultTimeout = 60 * time.Second
 
 // Auth names the files that hold keys and secrets. Each fetch reads them again.
 type Auth struct {
-	SSHKeyFile          string // private key without passphrase
+	SSHKeyFile          string // private key without passphrase; empty: see Config.UserKeys
 	KnownHostsFile      string // empty: ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts
 	SSHLegacyAlgorithms bool   // allow algorithms of ssh that rest on SHA-1, for old servers
 	User                string // of http basic authentication, with PasswordFile

@@ -25,7 +25,7 @@ func (j *job) sshRemote() (*remote, error) {
 	if err := j.registerDialers(); err != nil {
 		return nil, err
 	}
-	signer, err := j.sshKey()
+	keys, err := j.sshKeys()
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +44,7 @@ func (j *job) sshRemote() (*remote, error) {
 	auth := &sshAuth{hostKeys: algorithms.HostKeys, config: ssh.ClientConfig{
 		Config:            ssh.Config{KeyExchanges: algorithms.KeyExchanges, MACs: algorithms.MACs},
 		User:              user,
-		Auth:              []ssh.AuthMethod{ssh.PublicKeys(signer)},
+		Auth:              []ssh.AuthMethod{ssh.PublicKeys(keys.signers...)},
 		HostKeyCallback:   hosts.check,
 		HostKeyAlgorithms: common(hosts.db.HostKeyAlgorithms(hosts.addr), algorithms.HostKeys),
 		Timeout:           j.Config.Timeout, // of connecting; the parent bounds the whole fetch
@@ -58,7 +58,7 @@ func (j *job) sshRemote() (*remote, error) {
 		case hosts.refused != nil:
 			return hosts.refused
 		case strings.Contains(err.Error(), "unable to authenticate"):
-			return fmt.Errorf("%w: it does not let %s in with the key %s (%s)", err, user, j.Config.Auth.SSHKeyFile, ssh.FingerprintSHA256(signer.PublicKey()))
+			return fmt.Errorf("%w: %s", err, keys.notLetIn(user))
 		case needsLegacy(err):
 			return fmt.Errorf("%w: its algorithms rest on SHA-1, which nfsync does not allow: update the server, or allow them with --ssh-legacy-algorithms (source.ssh.legacyAlgorithms)", err)
 		}
@@ -66,32 +66,6 @@ func (j *job) sshRemote() (*remote, error) {
 	}
 	r.canRetry = auth.allowAnyHostKey
 	return r, nil
-}
-
-func (j *job) sshKey() (ssh.Signer, error) {
-	name := j.Config.Auth.SSHKeyFile
-	if name == "" {
-		return nil, errors.New("ssh needs a private key: name its file")
-	}
-	pem, err := j.secretFile("ssh key", name)
-	if err != nil {
-		return nil, err
-	}
-	signer, err := ssh.ParsePrivateKey(pem)
-	if _, ok := errors.AsType[*ssh.PassphraseMissingError](err); ok {
-		return nil, fmt.Errorf("the ssh key %s has a passphrase, which nfsync cannot ask for: make a key without one for this node ('ssh-keygen -t ed25519 -N \"\"')", name)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("cannot use the ssh key %s: %w", name, err)
-	}
-	if j.Config.Auth.SSHLegacyAlgorithms || signer.PublicKey().Type() != ssh.KeyAlgoRSA {
-		return signer, nil
-	}
-	algorithmic, ok := signer.(ssh.AlgorithmSigner)
-	if !ok {
-		return nil, fmt.Errorf("cannot use the ssh key %s: it signs only with SHA-1", name)
-	}
-	return ssh.NewSignerWithAlgorithms(algorithmic, []string{ssh.KeyAlgoRSASHA256, ssh.KeyAlgoRSASHA512})
 }
 
 // legacyAlgorithms are the algorithms of ssh that rest on SHA-1. OpenSSH has disabled

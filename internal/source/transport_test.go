@@ -212,7 +212,7 @@ func TestSSHKeys(t *testing.T) {
 	s, key := startSSH(t, "ed25519")
 	cfg := config(t, s.url(r))
 	cfg.Auth = Auth{KnownHostsFile: s.known("ed25519")}
-	fails(t, cfg, nil, "ssh needs a private key")
+	fails(t, cfg, nil, "ssh needs a private key: name its file")
 	cfg.Auth.SSHKeyFile = keygen(t, t.TempDir()+"/other", "ed25519")
 	fails(t, cfg, nil, "does not let", cfg.Auth.SSHKeyFile, fingerprint(t, cfg.Auth.SSHKeyFile))
 	cfg.Auth.SSHKeyFile = keygen(t, t.TempDir()+"/locked", "ed25519", "-N", "passphrase")
@@ -224,6 +224,72 @@ func TestSSHKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	fails(t, cfg, nil, "chmod 600 "+key, "mode 0640")
+}
+
+// TestSSHUserKeys: a person who configures no key uses those that ssh would use.
+func TestSSHUserKeys(t *testing.T) {
+	r := newRepo(t)
+	r.commit("a.yaml", policy)
+	s, key := startSSH(t, "ed25519")
+	home, socket := t.TempDir(), t.TempDir()+"/agent"
+	if err := os.Mkdir(home+"/.ssh", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("HOME", home)
+	t.Setenv("SSH_AUTH_SOCK", "")
+	keygen(t, home+"/.ssh/id_ed25519", "ed25519", "-N", "passphrase")
+	cfg := config(t, s.url(r))
+	cfg.Auth = Auth{KnownHostsFile: s.known("ed25519")}
+	fails(t, cfg, nil, "ssh needs a private key: name its file")
+
+	cfg.UserKeys = true
+	fails(t, cfg, nil, "there is none", "SSH_AUTH_SOCK names no ssh-agent", home+"/.ssh/id_ed25519 has a passphrase", home+"/.ssh/id_rsa does not exist")
+	t.Setenv("SSH_AUTH_SOCK", socket)
+	fails(t, cfg, nil, "ssh-agent at "+socket, "connect: no such file")
+
+	other := keygen(t, home+"/.ssh/id_rsa", "rsa")
+	fails(t, cfg, nil, "does not let", other, fingerprint(t, other), "not used: ", "id_ed25519 has a passphrase")
+
+	startAgent(t, socket)
+	fails(t, cfg, nil, "ssh-agent at "+socket+": it has no key")
+	for _, name := range []string{other, key} {
+		if out, err := exec.Command("ssh-add", "-q", name).CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	mustFetch(t, cfg)
+
+	// A configured key is the only one.
+	cfg.Auth.SSHKeyFile = other
+	fails(t, cfg, nil, "does not let", other, fingerprint(t, other))
+
+	cfg.Auth.SSHKeyFile = ""
+	t.Setenv("SSH_AUTH_SOCK", "")
+	if err := os.Rename(key, home+"/.ssh/id_ecdsa"); err != nil {
+		t.Fatal(err)
+	}
+	mustFetch(t, cfg)
+}
+
+// startAgent starts an ssh-agent that listens at socket, and returns when it does.
+func startAgent(t *testing.T, socket string) {
+	t.Helper()
+	cmd := exec.Command("ssh-agent", "-D", "-a", socket)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	// It prints the name of the socket once it listens.
+	if _, err := out.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestSSHHostKeys(t *testing.T) {
