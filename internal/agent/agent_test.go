@@ -466,6 +466,25 @@ func TestObserve(t *testing.T) {
 	}
 }
 
+// A lap that only observes reports a rewritten branch too, and goes on planning the last good
+// revision until the new commit is accepted.
+func TestObserveRewritten(t *testing.T) {
+	b := newBench(t)
+	b.in.Observe = true
+	b.mustFollowTip()
+	b.repo.commit("c2", "", 42)
+	for range 2 {
+		res, err := b.lap()
+		if err != nil || !errorIs[*source.RewrittenError](res.Missed) || res.Plan == nil || res.Plan.Revision != "c1" {
+			t.Errorf("%+v, %v", res, err)
+		}
+	}
+	b.in.Accept = "c2"
+	b.mustFollowTip()
+	b.in.Accept = ""
+	b.mustFollowTip()
+}
+
 // A damaged file is an error, and is not treated as an empty one. Neither the
 // machine nor the file is changed.
 func TestDamage(t *testing.T) {

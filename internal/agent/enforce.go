@@ -41,7 +41,7 @@ func Enforce(ctx context.Context, in apply.Input, r Revision) (apply.Receipt, er
 	}
 	receipt, err := apply.Run(ctx, in)
 	if receipt.Kind != "" && !receipt.Interrupted && r.Branch != "" {
-		err = errors.Join(err, in.State.SavePosition(state.Position{URL: r.URL, Branch: r.Branch, Commit: r.Commit}))
+		err = errors.Join(err, in.State.SavePosition(state.Position{URL: r.URL, Branch: r.Branch, Commit: r.Commit, Head: r.Head}))
 	}
 	return receipt, err
 }
@@ -91,7 +91,7 @@ func checkPosition(d *state.Dir, r Revision) error {
 
 // saveLastGood saves the revision as the last good one, unless it is saved already.
 func saveLastGood(d *state.Dir, r Revision, now time.Time) error {
-	good := state.LastGood{Revision: r.Commit, URL: r.URL, Branch: r.Branch, Tag: r.Tag, Signer: r.Signer, Verified: string(r.Verified)}
+	good := state.LastGood{Revision: r.Commit, URL: r.URL, Branch: r.Branch, Head: r.Head, Tag: r.Tag, Signer: r.Signer, Verified: string(r.Verified)}
 	for _, f := range r.Files {
 		good.Files = append(good.Files, state.PolicyFile{Name: f.Name, Text: string(f.Data)})
 	}
@@ -117,7 +117,7 @@ func lastGood(d *state.Dir) (Revision, error) {
 	if err != nil || good.Revision == "" {
 		return Revision{}, err
 	}
-	r := Revision{Verified: source.Mode(good.Verified), Revision: source.Revision{Commit: good.Revision, URL: nf.PublicURL(good.URL), Branch: good.Branch, Tag: good.Tag, Signer: good.Signer}}
+	r := Revision{Verified: source.Mode(good.Verified), Revision: source.Revision{Commit: good.Revision, URL: nf.PublicURL(good.URL), Branch: good.Branch, Head: good.Head, Tag: good.Tag, Signer: good.Signer}}
 	for _, f := range good.Files {
 		r.Files = append(r.Files, source.File{Name: f.Name, Data: []byte(f.Text)})
 	}

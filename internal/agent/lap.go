@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/nf"
@@ -61,8 +62,14 @@ func Lap(ctx context.Context, in In) (Result, error) {
 	// nfsync has saved and this one finds invalid are no damage: the next good revision
 	// replaces them.
 	var outdated *InvalidError
-	if _, err := lastGood(in.Apply.State); err != nil && !errors.As(err, &outdated) {
+	good, err := lastGood(in.Apply.State)
+	if err != nil && !errors.As(err, &outdated) {
 		return res, err
+	}
+	if in.Observe && good.Branch != "" {
+		// Laps that plan only record no position. The branch must descend from what they planned.
+		seen := state.Position{URL: good.URL, Branch: good.Branch, Commit: good.Commit, Head: good.Head}
+		last = slices.Insert(last, 0, seen)
 	}
 	fresh, err := Fetch(ctx, in.Fetch, in.Mode, last, in.Accept)
 	if err == nil && !in.AllowEmpty {

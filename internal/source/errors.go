@@ -32,12 +32,17 @@ func (e *VerifyError) Error() string {
 }
 
 // RewrittenError is the error for a branch that does not descend from the commit that
-// was applied last.
+// was applied last, or that HEAD names instead of the branch Followed.
 type RewrittenError struct {
 	Branch, Last, New string
+	Followed          string `json:",omitempty"` // empty unless HEAD names another branch now
 }
 
 func (e *RewrittenError) Error() string {
+	if e.Followed != "" {
+		return fmt.Sprintf("HEAD names branch %s now, and branch %s was followed until its commit %s: configure the branch to follow (--branch, source.branch), or, if that is meant, accept the new one with --accept %s",
+			e.Branch, e.Followed, e.Last, e.New)
+	}
 	return fmt.Sprintf("branch %s was rewritten: %s does not descend from %s, the last one applied; if that is meant, accept it with --accept %s",
 		e.Branch, e.New, e.Last, e.New)
 }

@@ -122,6 +122,46 @@ func TestRewritten(t *testing.T) {
 	}
 }
 
+// TestHeadMoves: without a configured branch the one that HEAD named is followed, and no
+// other, whether or not it descends from the commit that was applied.
+func TestHeadMoves(t *testing.T) {
+	for name, create := range map[string][]string{
+		"ahead":     {"checkout", "-q", "-b", "next"},
+		"unrelated": {"checkout", "-q", "--orphan", "next"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			httpAndLocal(t, func(t *testing.T, r *repo, u string) {
+				last := r.commit("a.yaml", policy)
+				cfg := config(t, u)
+				if got := mustFetch(t, cfg); got.Branch != "main" || !got.Head {
+					t.Errorf("%+v", got)
+				}
+				r.git(create...)
+				next := r.commit("b.yaml", policy)
+				followed, other := position(u, "main", last), position(u, "next", next)
+				followed.Head = true
+				positions := []Position{other, followed}
+				e := asError[*RewrittenError](t, fails(t, cfg, positions, "HEAD names branch next now", "branch main was followed", "--branch", "--accept "+next))
+				if *e != (RewrittenError{Branch: "next", Followed: "main", Last: last, New: next}) {
+					t.Errorf("%+v", e)
+				}
+				if got, err := Fetch(t.Context(), cfg, positions, next); err != nil || got.Commit != next || !got.Head {
+					t.Errorf("accepted: %+v, %v", got, err)
+				}
+				named := cfg
+				named.Branch = "next"
+				if got := mustFetch(t, named, positions...); got.Commit != next || got.Head {
+					t.Errorf("a named branch: %+v", got)
+				}
+				// No branch was followed yet, or the server's HEAD is as before.
+				mustFetch(t, cfg, other)
+				r.git("checkout", "-q", "main")
+				mustFetch(t, cfg, positions...)
+			})
+		})
+	}
+}
+
 // TestAnswerEndsSearch: after an answer that must not be followed no other URL is tried.
 func TestAnswerEndsSearch(t *testing.T) {
 	r := newRepo(t)

@@ -87,7 +87,7 @@ func (l *local) resolve(cfg *Config) (target, error) {
 		}
 		branch = head.Target().Short()
 	}
-	return l.lookUp(target{branch: branch, ref: plumbing.NewBranchReferenceName(branch)}, "branch "+branch, "refs/heads/")
+	return l.lookUp(target{branch: branch, head: cfg.Branch == "", ref: plumbing.NewBranchReferenceName(branch)}, "branch "+branch, "refs/heads/")
 }
 
 func (l *local) lookUp(t target, what, below string) (target, error) {

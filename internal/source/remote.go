@@ -164,6 +164,7 @@ type target struct {
 	hash   plumbing.Hash // of a commit, or of an annotated tag
 	ref    plumbing.ReferenceName
 	branch string
+	head   bool // the branch is the one that HEAD names
 	tag    string
 }
 
@@ -183,7 +184,7 @@ func (c *conversation) resolve(cfg *Config) (target, error) {
 			return target{}, err
 		}
 	}
-	t := target{branch: branch, ref: plumbing.NewBranchReferenceName(branch)}
+	t := target{branch: branch, head: cfg.Branch == "", ref: plumbing.NewBranchReferenceName(branch)}
 	return t, c.lookUp(&t, "branch "+branch, "refs/heads/")
 }
 

@@ -3,6 +3,7 @@ package source
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/go-git/go-git/v5/plumbing"
 
@@ -14,6 +15,9 @@ import (
 func (j *job) sendRevision(h *history, t target, commit plumbing.Hash, warnings []string) error {
 	tip, err := h.objects.commit(commit)
 	if err != nil {
+		return err
+	}
+	if err := j.checkHead(t, commit); err != nil {
 		return err
 	}
 	last := j.lastApplied(t.branch)
@@ -30,7 +34,7 @@ func (j *job) sendRevision(h *history, t target, commit plumbing.Hash, warnings 
 		return err
 	}
 	j.phase("reading the policies of %s", commit)
-	if err := j.out.Encode(message{Revision: &Revision{Commit: commit.String(), URL: nf.PublicURL(j.url()), Branch: t.branch, Tag: t.tag,
+	if err := j.out.Encode(message{Revision: &Revision{Commit: commit.String(), URL: nf.PublicURL(j.url()), Branch: t.branch, Head: t.head, Tag: t.tag,
 		Signer: signer, Warnings: append(warnings, more...)}}); err != nil {
 		return err
 	}
@@ -40,6 +44,16 @@ func (j *job) sendRevision(h *history, t target, commit plumbing.Hash, warnings 
 		return err
 	}
 	return j.out.Encode(message{Unread: unread})
+}
+
+// checkHead returns an error if HEAD names another branch than the one that is followed,
+// unless the commit is accepted. Who may change HEAD on a server need not be who may push.
+func (j *job) checkHead(t target, commit plumbing.Hash) error {
+	i := slices.IndexFunc(j.Last, func(p Position) bool { return p.Head })
+	if !t.head || i < 0 || j.Last[i].Branch == t.branch || commit.String() == j.Accept {
+		return nil
+	}
+	return &RewrittenError{Branch: t.branch, Followed: j.Last[i].Branch, Last: j.Last[i].Commit, New: commit.String()}
 }
 
 // lastApplied returns the last applied commit of a branch, or zero. A tag or commit has the

@@ -9,7 +9,7 @@ type Config struct {
 	// stored as nf.PublicURL returns them.
 	URLs []string
 	// At most one of Branch, Tag and Commit is given. Without any it is the branch that the
-	// remote's HEAD names.
+	// remote's HEAD names; once a commit of it was applied, another is a *RewrittenError.
 	Branch, Tag, Commit string
 	// Path is the directory of the policies in the repository; empty is its root.
 	Path string
@@ -63,6 +63,7 @@ type Position struct {
 	URL    string `json:"url"` // as Revision has it
 	Branch string `json:"branch"`
 	Commit string `json:"commit"`
+	Head   bool   `json:"head,omitempty"` // no branch was configured, and HEAD named this one
 }
 
 // Revision is a commit and the policy files in it.
@@ -70,6 +71,7 @@ type Revision struct {
 	Commit   string   // full hash
 	URL      string   // the URL that delivered it, as nf.PublicURL returns it
 	Branch   string   // empty for a tag or a commit
+	Head     bool     // no branch is configured, and HEAD names this one
 	Tag      string   // empty unless Config names a tag
 	Signer   string   // who signed the commit; empty without verification
 	Files    []File   // sorted by name

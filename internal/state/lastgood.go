@@ -20,6 +20,7 @@ type LastGood struct {
 	Revision string `json:"revision"` // the commit; empty: there is none yet
 	URL      string `json:"url"`      // the one that delivered it, as nf.PublicURL returns it
 	Branch   string `json:"branch,omitempty"`
+	Head     bool   `json:"head,omitempty"` // as in Position
 	Tag      string `json:"tag,omitempty"`
 	Signer   string `json:"signer,omitempty"` // who signed the commit, where that was verified
 	// Verified is the mode of verification that it was fetched with; empty is none.
@@ -41,6 +42,7 @@ type Position struct {
 	URL    string `json:"url"` // as nf.PublicURL returns it
 	Branch string `json:"branch"`
 	Commit string `json:"commit"`
+	Head   bool   `json:"head,omitempty"` // no branch was configured, and HEAD named this one
 }
 
 // positions is the document of all positions.
@@ -77,17 +79,28 @@ func ReadPositions(path string) ([]Position, error) {
 // Positions reads the positions.
 func (d *Dir) Positions() ([]Position, error) { return ReadPositions(d.path) }
 
-// SavePosition saves a commit as the last applied one of its URL and branch.
+// SavePosition saves a commit as the last applied one of its URL and branch. HEAD names one
+// branch of a URL: the last one that is saved so. A run that names its branch does not change
+// which one that is.
 func (d *Dir) SavePosition(p Position) error {
 	list, err := d.Positions()
 	if err != nil {
 		return err
 	}
 	same := func(q Position) bool { return nf.PublicURL(q.URL) == p.URL && q.Branch == p.Branch }
-	if i := slices.IndexFunc(list, same); i >= 0 && list[i] == p {
-		return nil
+	if i := slices.IndexFunc(list, same); i >= 0 {
+		p.Head = p.Head || list[i].Head
+		if list[i] == p {
+			return nil
+		}
 	}
-	list = append(slices.DeleteFunc(list, same), p)
+	list = slices.DeleteFunc(list, same)
+	for i := range list {
+		if p.Head && nf.PublicURL(list[i].URL) == p.URL {
+			list[i].Head = false
+		}
+	}
+	list = append(list, p)
 	slices.SortFunc(list, func(a, b Position) int {
 		return cmp.Or(cmp.Compare(a.URL, b.URL), cmp.Compare(a.Branch, b.Branch))
 	})

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -114,4 +115,26 @@ func TestPositionWithSecrets(t *testing.T) {
 	if got, err := d.Positions(); err != nil || len(got) != 1 || got[0] != want {
 		t.Errorf("the positions are %+v, %v", got, err)
 	}
+}
+
+// HEAD names one branch of a URL, and a run that names its branch does not change which one.
+func TestPositionOfHead(t *testing.T) {
+	d := open(t, filepath.Join(t.TempDir(), "nfsync"), &statetest.Disk{})
+	const a, b = "https://example.com/a", "https://example.com/b"
+	for _, p := range []state.Position{
+		{URL: a, Branch: "main", Commit: "c1", Head: true}, {URL: b, Branch: "main", Commit: "c1", Head: true},
+		{URL: a, Branch: "test", Commit: "c2"}, {URL: a, Branch: "main", Commit: "c3"},
+	} {
+		must(t, d.SavePosition(p))
+	}
+	check := func(want ...state.Position) {
+		t.Helper()
+		if got, err := d.Positions(); err != nil || !slices.Equal(got, want) {
+			t.Errorf("the positions are %+v, %v, want %+v", got, err, want)
+		}
+	}
+	ofB := state.Position{URL: b, Branch: "main", Commit: "c1", Head: true}
+	check(state.Position{URL: a, Branch: "main", Commit: "c3", Head: true}, state.Position{URL: a, Branch: "test", Commit: "c2"}, ofB)
+	must(t, d.SavePosition(state.Position{URL: a, Branch: "test", Commit: "c2", Head: true}))
+	check(state.Position{URL: a, Branch: "main", Commit: "c3"}, state.Position{URL: a, Branch: "test", Commit: "c2", Head: true}, ofB)
 }
