@@ -3,18 +3,12 @@ package source
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"net"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	gitssh "github.com/go-git/go-git/v5/plumbing/transport/ssh"
-	"github.com/skeema/knownhosts"
 	"golang.org/x/crypto/ssh"
-	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
 )
 
 // defaultSSHUser is the user for a URL without one. All forges use it.
@@ -124,124 +118,4 @@ func (a *sshAuth) allowAnyHostKey(err error) bool {
 	}
 	a.config.HostKeyAlgorithms = a.hostKeys
 	return true
-}
-
-// knownHosts checks the key of a server against known_hosts.
-type knownHosts struct {
-	db      *knownhosts.HostKeyDB
-	addr    string // host:port
-	files   []string
-	names   map[string]string // of the files that db has read, by their paths
-	skipped []string          // FILE:LINE: why the line cannot be read
-	refused error             // why the key was refused
-}
-
-// knownHosts reads the configured file, or those that ssh reads. A file that does not
-// exist counts as empty: the error about the server's key then names the line to add.
-func (j *job) knownHosts() (*knownHosts, error) {
-	k := &knownHosts{addr: hostPort(j.ep), files: []string{j.Config.Auth.KnownHostsFile}, names: map[string]string{}}
-	if k.files[0] == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			return nil, fmt.Errorf("cannot find known_hosts: %w", err)
-		}
-		k.files = []string{filepath.Join(home, ".ssh", "known_hosts"), "/etc/ssh/ssh_known_hosts"}
-	}
-	var present []string
-	for _, name := range k.files {
-		data, err := publicFile("known_hosts file", name)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		readable, skipped, err := readableHosts(name, data)
-		if err != nil {
-			return nil, err
-		}
-		file, err := memoryFile(readable)
-		if err != nil {
-			return nil, err
-		}
-		defer file.Close()
-		k.skipped = append(k.skipped, skipped...)
-		present, k.names[file.Name()] = append(present, file.Name()), name
-	}
-	var err error
-	if len(present) > 0 {
-		k.db, err = gitssh.NewKnownHostsDb(present...)
-	} else {
-		k.db, err = knownhosts.NewDB()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the known_hosts file: %w", err)
-	}
-	return k, nil
-}
-
-// check is an ssh.HostKeyCallback.
-func (k *knownHosts) check(host string, remote net.Addr, key ssh.PublicKey) error {
-	err := k.db.HostKeyCallback()(host, remote, key)
-	if err == nil {
-		return nil
-	}
-	k.refused = k.explain(err, key)
-	return k.refused
-}
-
-// explain adds the reason and the remedy to an error about a server's key.
-func (k *knownHosts) explain(err error, key ssh.PublicKey) error {
-	host, port, splitErr := net.SplitHostPort(k.addr)
-	if splitErr != nil {
-		return err
-	}
-	offered := key.Type() + " " + ssh.FingerprintSHA256(key)
-	entry := knownhosts.Normalize(k.addr)
-	add := fmt.Sprintf("add this line to %s (as 'ssh-keyscan -p %s -t %s %s' prints it): %s",
-		k.files[0], port, scanType(key.Type()), host, knownhosts.Line([]string{k.addr}, key))
-	if revoked, ok := errors.AsType[*xknownhosts.RevokedError](err); ok {
-		return fmt.Errorf("the server's key %s is revoked by %s:%d", offered, k.names[revoked.Revoked.Filename], revoked.Revoked.Line)
-	}
-	known, ok := errors.AsType[*xknownhosts.KeyError](err)
-	if !ok {
-		return fmt.Errorf("the server's key %s is refused: %w", offered, err)
-	}
-	if len(known.Want) == 0 {
-		return fmt.Errorf("the key of %s is not known: it offers %s, and %s has no line for it%s. Compare the fingerprint with what the server's administrator publishes, then %s",
-			entry, offered, strings.Join(k.files, " and "), k.skippedLines(), add)
-	}
-	for _, want := range known.Want {
-		if want.Key.Type() == key.Type() {
-			return fmt.Errorf("the key of %s has changed: %s:%d expects %s, the server offers %s. Either it has a new key, or another machine answers. If its administrator confirms the new fingerprint, remove the old line ('ssh-keygen -f %s -R %q') and %s",
-				entry, k.names[want.Filename], want.Line, ssh.FingerprintSHA256(want.Key), offered, k.names[want.Filename], entry, add)
-		}
-	}
-	return fmt.Errorf("the key of %s is not known: %s:%d has one of type %s, the server offers %s. Compare the fingerprint with what its administrator publishes, then %s",
-		entry, k.names[known.Want[0].Filename], known.Want[0].Line, known.Want[0].Key.Type(), offered, add)
-}
-
-// skippedLines returns a note about the lines that cannot be read, or "": one of them may be
-// the server's. It names three at most.
-func (k *knownHosts) skippedLines() string {
-	const most = 3
-	if len(k.skipped) == 0 {
-		return ""
-	}
-	text := " (lines that cannot be read: " + strings.Join(k.skipped[:min(len(k.skipped), most)], "; ")
-	if more := len(k.skipped) - most; more > 0 {
-		text += fmt.Sprintf("; and %d more", more)
-	}
-	return text + ")"
-}
-
-// scanType returns the name that ssh-keyscan has for a type of key.
-func scanType(t string) string {
-	switch {
-	case t == ssh.KeyAlgoED25519:
-		return "ed25519"
-	case strings.HasPrefix(t, "ecdsa"):
-		return "ecdsa"
-	}
-	return "rsa"
 }
