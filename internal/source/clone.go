@@ -110,7 +110,7 @@ func openClone(dir string) (c *clone, err error) {
 }
 
 func newClone(dir string) *clone {
-	return &clone{dir: dir, objects: &objects{openStorage(osfs.New(dir), nil)}}
+	return &clone{dir: dir, objects: &objects{s: openStorage(osfs.New(dir))}}
 }
 
 // createClone makes an empty clone in a temporary directory beside at.
@@ -212,7 +212,7 @@ func (c *clone) setRef(name plumbing.ReferenceName, h plumbing.Hash) error {
 // replace moves the clone to at, and removes the one that was there. The caller holds the
 // lock. removeLeftovers removes what a crash between the two renames leaves.
 func (c *clone) replace(at string) error {
-	_ = c.s.Close()
+	c.close()
 	if err := os.Rename(at, c.dir+".old"); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -223,7 +223,7 @@ func (c *clone) replace(at string) error {
 }
 
 func (c *clone) remove() {
-	_ = c.s.Close()
+	c.close()
 	_ = os.RemoveAll(c.dir)
 }
 

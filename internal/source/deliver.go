@@ -53,7 +53,7 @@ func (j *job) useClone(r *remote, at string) error {
 	if err != nil {
 		return &damageError{err}
 	}
-	defer func() { _ = c.s.Close() }()
+	defer c.close()
 	return catch((&delivery{job: j, remote: r, clone: c, previous: c}).deliver)
 }
 
@@ -65,7 +65,7 @@ func (j *job) recreateClone(r *remote, at string, warnings []string) error {
 		return fmt.Errorf("cannot make a clone: %w", err)
 	}
 	d := &delivery{job: j, remote: r, clone: c, previous: newClone(at), isNew: true, warnings: warnings}
-	defer func() { _ = d.previous.s.Close() }()
+	defer d.previous.close()
 	err = catch(d.deliver)
 	if damage, ok := errors.AsType[*damageError](err); ok {
 		c.remove()

@@ -34,14 +34,18 @@ func (e *VerifyError) Error() string {
 // RewrittenError is the error for a branch that does not descend from the commit that
 // was applied last, or that HEAD names instead of the branch Followed.
 type RewrittenError struct {
-	Branch, Last, New string
+	Branch, Last, New string // Branch is empty if HEAD names a commit
 	Followed          string `json:",omitempty"` // empty unless HEAD names another branch now
 }
 
 func (e *RewrittenError) Error() string {
 	if e.Followed != "" {
-		return fmt.Sprintf("HEAD names branch %s now, and branch %s was followed until its commit %s: configure the branch to follow (--branch, source.branch), or, if that is meant, accept the new one with --accept %s",
-			e.Branch, e.Followed, e.Last, e.New)
+		head := "branch " + e.Branch
+		if e.Branch == "" {
+			head = "no branch but commit " + e.New
+		}
+		return fmt.Sprintf("HEAD names %s now, and branch %s was followed until its commit %s: configure the branch to follow (--branch, source.branch), or, if that is meant, accept the new one with --accept %s",
+			head, e.Followed, e.Last, e.New)
 	}
 	return fmt.Sprintf("branch %s was rewritten: %s does not descend from %s, the last one applied; if that is meant, accept it with --accept %s",
 		e.Branch, e.New, e.Last, e.New)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -68,7 +69,11 @@ func (cfg Config) Check(accept string) error {
 		return errors.New("cannot fetch: branch, tag and commit exclude each other, only one can be followed")
 	}
 	for _, c := range []struct{ what, hash string }{{"commit", cfg.Commit}, {"accepted commit", accept}} {
-		if c.hash != "" && !nf.IsCommitID(c.hash) {
+		switch {
+		case c.hash == "" || nf.IsCommitID(c.hash):
+		case sha256ID.MatchString(c.hash):
+			return fmt.Errorf("cannot fetch: the %s %q is a SHA-256 hash: nfsync reads repositories with SHA-1 hashes, of 40 lower-case hexadecimal digits", c.what, c.hash)
+		default:
 			return fmt.Errorf("cannot fetch: the %s %q is not a full hash of 40 lower-case hexadecimal digits", c.what, c.hash)
 		}
 	}
@@ -85,6 +90,9 @@ func (cfg Config) Check(accept string) error {
 	}
 	return cfg.Verify.check()
 }
+
+// sha256ID matches the hash of a commit in a repository with SHA-256 hashes.
+var sha256ID = regexp.MustCompile("^[0-9a-f]{64}$")
 
 // check returns an error if the mode is unknown, needs keys that are not named, or does not
 // use those that are.

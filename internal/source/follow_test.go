@@ -263,15 +263,16 @@ func TestEmptyRepository(t *testing.T) {
 	})
 }
 
+// TestDetachedHead: a server does not say that its HEAD is detached, but only that it names no
+// branch.
 func TestDetachedHead(t *testing.T) {
-	httpAndLocal(t, func(t *testing.T, r *repo, u string) {
-		r.commit("a.yaml", policy)
-		r.git("checkout", "-q", "--detach")
-		fails(t, config(t, u), nil, "branch", "name")
-		cfg := config(t, u)
-		cfg.Branch = "main"
-		mustFetch(t, cfg)
-	})
+	r := newRepo(t)
+	r.commit("a.yaml", policy)
+	r.git("checkout", "-q", "--detach")
+	cfg := config(t, serve(t, r))
+	fails(t, cfg, nil, "it does not say which branch its HEAD names: name one; it has main")
+	cfg.Branch = "main"
+	mustFetch(t, cfg)
 }
 
 // TestMerged: mode all verifies the commits that a merge brings, and none that is older,

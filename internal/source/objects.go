@@ -1,6 +1,7 @@
 package source
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -21,19 +22,59 @@ const objectCacheSize = 16 * cache.MiByte
 
 // objects reads the objects of a repository on disk. It hashes each object and compares
 // the hash with the object's name.
-type objects struct{ s *filesystem.Storage }
+type objects struct {
+	s        *filesystem.Storage
+	borrowed []*filesystem.Storage // other repositories whose objects it uses
+}
 
-// openStorage opens the repository in fs. The repositories whose objects it borrows are in
-// alternates. go-git loads an object above maxTree, the largest limit here, only when its
-// content is read, after its size is checked.
-func openStorage(fs, alternates billy.Filesystem) *filesystem.Storage {
+// openStorage opens the repository in fs. go-git loads an object above maxTree, the largest
+// limit here, only when its content is read, after its size is checked.
+func openStorage(fs billy.Filesystem) *filesystem.Storage {
 	return filesystem.NewStorageWithOptions(fs, cache.NewObjectLRU(objectCacheSize), filesystem.Options{
-		KeepDescriptors: true, LargeObjectThreshold: maxTree, AlternatesFS: alternates,
+		KeepDescriptors: true, LargeObjectThreshold: maxTree,
 	})
 }
 
+func (o *objects) close() {
+	for _, s := range append(o.borrowed, o.s) {
+		_ = s.Close() // it was only read
+	}
+}
+
+// find calls f for each store until its error is not that the object is missing.
+func (o *objects) find(f func(*filesystem.Storage) error) error {
+	err := f(o.s)
+	for _, s := range o.borrowed {
+		if !errors.Is(err, plumbing.ErrObjectNotFound) {
+			break
+		}
+		err = f(s)
+	}
+	return err
+}
+
 // has reports whether the object is stored. The objects that it names may be missing.
-func (o *objects) has(h plumbing.Hash) bool { return o.s.HasEncodedObject(h) == nil }
+func (o *objects) has(h plumbing.Hash) bool {
+	return o.find(func(s *filesystem.Storage) error { return s.HasEncodedObject(h) }) == nil
+}
+
+// size returns the size of an object in bytes.
+func (o *objects) size(h plumbing.Hash) (size int64, err error) {
+	err = o.find(func(s *filesystem.Storage) (err error) {
+		size, err = s.EncodedObjectSize(h)
+		return err
+	})
+	return size, err
+}
+
+// object returns an object, whose content is not checked.
+func (o *objects) object(h plumbing.Hash) (stored plumbing.EncodedObject, err error) {
+	err = o.find(func(s *filesystem.Storage) (err error) {
+		stored, err = s.EncodedObject(plumbing.AnyObject, h)
+		return err
+	})
+	return stored, err
+}
 
 // shallow returns the commits whose parents are not stored.
 func (o *objects) shallow() (map[plumbing.Hash]bool, error) {
@@ -62,7 +103,7 @@ func (e *sizeError) Error() string {
 // load returns the content of an object. The error is a *sizeError if it is larger than most, and
 // a *damageError if it is missing or does not match its hash or kind.
 func (o *objects) load(t plumbing.ObjectType, h plumbing.Hash, most int64) ([]byte, error) {
-	stored, err := o.s.EncodedObject(plumbing.AnyObject, h)
+	stored, err := o.object(h)
 	if err != nil {
 		return nil, &damageError{fmt.Errorf("%s %s: %w", t, h, err)}
 	}
@@ -125,7 +166,7 @@ const maxTagDepth = 5
 func (o *objects) peel(h plumbing.Hash) (plumbing.Hash, error) {
 	want := plumbing.AnyObject // the kind that the tag before names
 	for range maxTagDepth {
-		stored, err := o.s.EncodedObject(plumbing.AnyObject, h)
+		stored, err := o.object(h)
 		if err != nil {
 			return h, &damageError{fmt.Errorf("object %s: %w", h, err)}
 		}

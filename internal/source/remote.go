@@ -117,10 +117,6 @@ func (r *remote) open(ctx context.Context) (*conversation, error) {
 		}
 		return nil, explainRefusal(err, r.auth != nil)
 	}
-	if format := refs.Capabilities.Get(capability.ObjectFormat); len(format) > 0 && format[0] != "sha1" {
-		_ = s.Close()
-		return nil, fmt.Errorf("its object format %q is not supported: nfsync reads sha1", format[0])
-	}
 	return &conversation{job: r.job, session: s, refs: refs}, nil
 }
 
@@ -133,9 +129,12 @@ func (r *remote) session() (transport.UploadPackSession, error) {
 // reports whether credentials were sent.
 func explainRefusal(err error, authenticated bool) error {
 	var redirect *redirectError
+	var unexpected *packp.ErrUnexpectedData
 	switch {
 	case errors.As(err, &redirect):
 		return redirect
+	case errors.As(err, &unexpected):
+		return explainList(unexpected)
 	case errors.Is(err, transport.ErrAuthenticationRequired) && !authenticated:
 		return errors.New("authentication required: use --user and --password-file, or --token-file")
 	case errors.Is(err, transport.ErrAuthenticationRequired):
@@ -148,6 +147,17 @@ func explainRefusal(err error, authenticated bool) error {
 		return errEmpty
 	}
 	return err
+}
+
+// explainList returns the reason for a list of references that go-git cannot parse. It fails at
+// the first hash of another format, before it reads the capability that names the format.
+func explainList(err *packp.ErrUnexpectedData) error {
+	for _, field := range strings.FieldsFunc(string(err.Data), func(r rune) bool { return r == ' ' || r == 0 }) {
+		if format, ok := strings.CutPrefix(field, "object-format="); ok && format != "sha1" {
+			return fmt.Errorf(otherFormat, format)
+		}
+	}
+	return fmt.Errorf("its list of references is not what git sends: %w", err)
 }
 
 func (c *conversation) supportsShallow() bool {

@@ -46,11 +46,11 @@ func (j *job) sendRevision(h *history, t target, commit plumbing.Hash, warnings 
 	return j.out.Encode(message{Unread: unread})
 }
 
-// checkHead returns an error if HEAD names another branch than the one that is followed,
-// unless the commit is accepted. Who may change HEAD on a server need not be who may push.
+// checkHead returns an error if HEAD names another branch than the one that is followed, or
+// a commit, unless that commit is accepted. Who may change HEAD on a server need not be who may push.
 func (j *job) checkHead(t target, commit plumbing.Hash) error {
 	i := slices.IndexFunc(j.Last, func(p Position) bool { return p.Head })
-	if !t.head || i < 0 || j.Last[i].Branch == t.branch || commit.String() == j.Accept {
+	if !t.head || i < 0 || j.Last[i].Branch == "" || j.Last[i].Branch == t.branch || commit.String() == j.Accept {
 		return nil
 	}
 	return &RewrittenError{Branch: t.branch, Followed: j.Last[i].Branch, Last: j.Last[i].Commit, New: commit.String()}
@@ -83,13 +83,21 @@ func (j *job) checkAncestry(h *history, t target, commit, last plumbing.Hash) (f
 	forward, err = h.descends(commit, last)
 	switch {
 	case errors.Is(err, errShallow):
-		return false, fmt.Errorf("cannot determine whether %s descends from %s, the last one applied: the repository itself has no more of the history; if that is meant, accept it with --accept %s", commit, last, commit)
+		return false, fmt.Errorf("cannot determine whether %s descends from %s, the last one applied: the repository itself has no more of the history%s; if that is meant, accept it with --accept %[1]s", commit, last, j.unshallowHint())
 	case err != nil:
 		return false, err
 	case !forward && t.branch != "":
 		return false, &RewrittenError{Branch: t.branch, Last: last.String(), New: commit.String()}
 	}
 	return forward, nil
+}
+
+// unshallowHint says how a repository of this machine gets the rest of its history.
+func (j *job) unshallowHint() string {
+	if j.ep.Protocol != "file" {
+		return ""
+	}
+	return fmt.Sprintf(" (git -C %s fetch --unshallow gets it)", j.ep.Path)
 }
 
 // verify verifies the commit, and in mode all every commit since the last applied one. If

@@ -421,62 +421,6 @@ func TestSSHProxy(t *testing.T) {
 	})
 }
 
-func TestLocal(t *testing.T) {
-	r := newRepo(t)
-	first := r.commit("policies/a.yaml", policy)
-	r.git("tag", "-m", "one", "v1")
-	second := r.commit("policies/b.yaml", policy)
-	// No program is run for a repository of this machine.
-	t.Setenv("PATH", "/nonexistent")
-	for name, u := range map[string]string{"path": r.dir, "bare": r.dir + "/.git", "file": "file://" + r.dir} {
-		t.Run(name, func(t *testing.T) {
-			cfg := config(t, u)
-			got := mustFetch(t, cfg, position(u, "main", first))
-			if got.Commit != second || got.Branch != "main" {
-				t.Errorf("commit %s of %q", got.Commit, got.Branch)
-			}
-			wantFiles(t, got, "policies/a.yaml", policy, "policies/b.yaml", policy)
-			cfg.Tag = "v1"
-			if got := mustFetch(t, cfg); got.Commit != first || got.Tag != "v1" || got.Branch != "" {
-				t.Errorf("tag v1 is %+v", got)
-			}
-			cfg.Tag, cfg.Commit = "", first
-			wantFiles(t, mustFetch(t, cfg), "policies/a.yaml", policy)
-			if _, err := os.Stat(cfg.Dir); !os.IsNotExist(err) {
-				t.Errorf("a clone was made: %v", err)
-			}
-		})
-	}
-	cfg := config(t, r.dir)
-	cfg.Commit = strings.Repeat("1", 40)
-	fails(t, cfg, nil, "it has no commit "+cfg.Commit)
-	cfg = config(t, r.dir)
-	cfg.Branch = "other"
-	fails(t, cfg, nil, "it has no branch other; it has main")
-	fails(t, config(t, t.TempDir()), nil, "there is no git repository")
-	fails(t, config(t, "/nonexistent/policies"), nil, "no such file")
-}
-
-// TestLocalForms reads repositories in the other layouts of git.
-func TestLocalForms(t *testing.T) {
-	r := newRepo(t)
-	head := r.commit("policies/a.yaml", policy)
-	dir := t.TempDir()
-	r.git("worktree", "add", "-q", "-b", "side", dir+"/worktree")
-	r.git("clone", "-q", "--shared", r.dir, dir+"/shared")
-	r.git("clone", "-q", "--bare", r.dir, dir+"/bare.git")
-	r.git("-C", dir+"/bare.git", "pack-refs", "--all")
-	for _, name := range []string{"worktree", "shared", "bare.git"} {
-		t.Run(name, func(t *testing.T) {
-			got := mustFetch(t, config(t, dir+"/"+name))
-			if got.Commit != head {
-				t.Errorf("commit %s", got.Commit)
-			}
-			wantFiles(t, got, "policies/a.yaml", policy)
-		})
-	}
-}
-
 func TestURLsInOrder(t *testing.T) {
 	r := newRepo(t)
 	head := r.commit("a.yaml", policy)
@@ -581,4 +525,21 @@ func TestOldSSH(t *testing.T) {
 	cfg := fakeSSHAs(t, &ssh.ServerConfig{}, signer, uploadPack)
 	cfg.Auth.SSHKeyFile = clientKey
 	mustFetch(t, cfg)
+}
+
+// TestObjectFormat: the other object format of a server is named, with the way out.
+func TestObjectFormat(t *testing.T) {
+	r := &repo{t, t.TempDir() + "/policies"}
+	mkdir(t, r.dir)
+	r.git("init", "-q", "-b", "main", "--object-format=sha256")
+	head := r.commit("a.yaml", policy)
+	s, key := startSSH(t, "ed25519")
+	for _, u := range []string{serve(t, r), s.url(r)} {
+		cfg := config(t, u)
+		cfg.Auth = Auth{SSHKeyFile: key, KnownHostsFile: s.known("ed25519")}
+		fails(t, cfg, nil, "its object format is sha256, and nfsync reads sha1", "nfsync plan DIR")
+	}
+	cfg := config(t, r.dir)
+	cfg.Commit = head
+	fails(t, cfg, nil, "is a SHA-256 hash", "40 lower-case hexadecimal digits")
 }

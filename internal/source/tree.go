@@ -87,7 +87,7 @@ func (t *subtree) Entries(dir policytree.Entry) ([]policytree.Entry, error) {
 func (t *subtree) Read(file policytree.Entry, most int64) ([]byte, error) {
 	hash := plumbing.Hash(file.ID)
 	// go-git would load the whole object to tell its size.
-	if size, err := t.objects.s.EncodedObjectSize(hash); err == nil && size > most {
+	if size, err := t.objects.size(hash); err == nil && size > most {
 		return nil, policytree.ErrTooLarge
 	}
 	data, err := t.objects.load(plumbing.BlobObject, hash, most)
