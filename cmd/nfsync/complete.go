@@ -79,7 +79,7 @@ func completeFlags(root *cobra.Command) {
 	for _, verb := range root.Commands() {
 		if verb.Flags().Lookup("verify") != nil {
 			_ = verb.RegisterFlagCompletionFunc("verify", fixed(spec.VerifyNone, spec.VerifyTip, spec.VerifyAll))
-			for _, name := range []string{"git", "branch", "tag", "commit", "path", "accept", "timeout", "user"} {
+			for _, name := range []string{"git", "branch", "tag", "commit", "path", "accept", "timeout", "max-pack-size", "user"} {
 				_ = verb.RegisterFlagCompletionFunc(name, fixed())
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
 
+	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/source"
 )
 
@@ -21,6 +22,7 @@ source:
   branch: main
   path: policies
   timeout: 90s
+  maxPackSize: 2GiB
   http: {user: ada, passwordFile: /p, caFile: /ca, certFile: /cert, keyFile: /key, proxy: "http://proxy:3128"}
   ssh: {keyFile: /ssh, knownHostsFile: /hosts}
 verify: {mode: all, keyrings: [/ring], allowedSigners: [/signers]}
@@ -105,7 +107,7 @@ func TestSourceOfConfig(t *testing.T) {
 	const commit = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 	whole := func() source.Config {
 		return source.Config{
-			URLs: []string{"https://git.example.org/a.git", "ssh://git@git.example.org/b.git"}, Branch: "main", Path: "policies", Timeout: 90 * time.Second,
+			URLs: []string{"https://git.example.org/a.git", "ssh://git@git.example.org/b.git"}, Branch: "main", Path: "policies", Timeout: 90 * time.Second, MaxPack: 2 * nf.GiB,
 			Auth: source.Auth{SSHKeyFile: "/ssh", KnownHostsFile: "/hosts", User: "ada", PasswordFile: "/p", CAFile: "/ca", ClientCertFile: "/cert", ClientKeyFile: "/key",
 				Proxy: "http://proxy:3128"},
 			Verify: source.Verify{Mode: source.VerifyAll, Keyrings: []string{"/ring"}, AllowedSigners: []string{"/signers"}},
@@ -120,6 +122,7 @@ func TestSourceOfConfig(t *testing.T) {
 		"--path .":                           func(c *source.Config) { c.Path = "" },
 		"--path /a/b/":                       func(c *source.Config) { c.Path = "a/b" },
 		"--timeout 5s":                       func(c *source.Config) { c.Timeout = 5 * time.Second },
+		"--max-pack-size 3MiB":               func(c *source.Config) { c.MaxPack = 3 * nf.MiB },
 		"--ssh-key /k --known-hosts /h":      func(c *source.Config) { c.Auth.SSHKeyFile, c.Auth.KnownHostsFile = "/k", "/h" },
 		"--ssh-legacy-algorithms=true":       func(c *source.Config) { c.Auth.SSHLegacyAlgorithms = true },
 		"--token-file /t":                    func(c *source.Config) { c.Auth.User, c.Auth.PasswordFile, c.Auth.TokenFile = "", "", "/t" },
@@ -176,7 +179,7 @@ func TestSourceOfFlags(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := a.source(&o)
-	want := source.Config{URLs: []string{"https://x.example/y.git"}, Timeout: time.Minute,
+	want := source.Config{URLs: []string{"https://x.example/y.git"}, Timeout: time.Minute, MaxPack: source.DefaultMaxPack,
 		Verify: source.Verify{Mode: source.VerifyTip, Keyrings: []string{"/a", "/b"}, AllowedSigners: []string{"/c"}}}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("%v\n%s", err, diff)
@@ -193,5 +196,20 @@ func TestWordsWithoutSecrets(t *testing.T) {
 	}
 	if words := strings.Join(o.words(), " "); words != "--git https://x.example/y.git" {
 		t.Errorf("the words are %s", words)
+	}
+}
+
+// A size is printed in a form that is read again.
+func TestWordsWithSize(t *testing.T) {
+	for given, want := range map[string]string{"2048KiB": "2MiB", "1 GiB": "1GiB", "1500000": "1500000"} {
+		var o gitOptions
+		cmd := &cobra.Command{Use: "x"}
+		o.register(cmd.Flags())
+		if err := cmd.ParseFlags([]string{"--max-pack-size", given}); err != nil {
+			t.Fatal(err)
+		}
+		if words := strings.Join(o.words(), " "); words != "--max-pack-size "+want {
+			t.Errorf("%s: the words are %s", given, words)
+		}
 	}
 }

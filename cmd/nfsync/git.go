@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -36,6 +37,7 @@ func (o *gitOptions) register(verb *pflag.FlagSet) {
 	f.StringVar(&o.Path, "path", "", "`directory` of the policies in the repository (default: its root)")
 	f.StringVar(&o.Accept, "accept", "", "take this commit, by its full `hash`, where the branch was rewritten")
 	f.DurationVar(&o.timeout, "timeout", spec.DefaultTimeout, "the most that the fetch from one URL may take")
+	f.Var((*sizeFlag)(&o.MaxPackSize), "max-pack-size", fmt.Sprintf("the most that one fetch may receive, a `size` such as 512MiB (default %s)", spec.DefaultMaxPackSize))
 	f.StringVar(&o.Auth.SSHKeyFile, "ssh-key", "", "private key `file` for ssh (default of plan and apply: ssh-agent and ~/.ssh)")
 	f.StringVar(&o.Auth.KnownHostsFile, "known-hosts", "", "known_hosts `file` for ssh (default: ssh's own)")
 	f.BoolVar(&o.Auth.SSHLegacyAlgorithms, "ssh-legacy-algorithms", false, "allow SHA-1 for old ssh servers: ssh-rsa, diffie-hellman-group14-sha1, hmac-sha1")
@@ -49,6 +51,27 @@ func (o *gitOptions) register(verb *pflag.FlagSet) {
 	o.flags = f
 	verb.AddFlagSet(f)
 }
+
+// sizeFlag is a flag for a size, and empty where it is not given.
+type sizeFlag nf.Size
+
+func (f *sizeFlag) Set(text string) error {
+	size, err := nf.ParseSize(text)
+	if err == nil && size == 0 {
+		err = errors.New("it must not be 0")
+	}
+	*f = sizeFlag(size)
+	return err
+}
+
+func (f *sizeFlag) String() string {
+	if *f == 0 {
+		return ""
+	}
+	return strings.ReplaceAll(strings.TrimSuffix(nf.Size(*f).String(), " bytes"), " ", "")
+}
+
+func (*sizeFlag) Type() string { return "size" }
 
 // words returns the flags that were given, as words of a command line without secrets.
 func (o *gitOptions) words() []string {

@@ -40,7 +40,7 @@ func Enforce(ctx context.Context, in apply.Input, r Revision) (apply.Receipt, er
 		return apply.Receipt{}, err
 	}
 	receipt, err := apply.Run(ctx, in)
-	if receipt.Kind != "" && !receipt.Interrupted && r.Branch != "" {
+	if receipt.Kind != "" && !receipt.Interrupted && (r.Branch != "" || r.Head) {
 		err = errors.Join(err, in.State.SavePosition(state.Position{URL: r.URL, Branch: r.Branch, Commit: r.Commit, Head: r.Head}))
 	}
 	return receipt, err

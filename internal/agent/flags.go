@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/source"
 	"nfsync.dev/nfsync/internal/spec"
 )
@@ -20,6 +21,7 @@ type Flags struct {
 	Path                string
 	Accept              string         // commit of a rewritten branch that is taken
 	Timeout             *time.Duration // nil: not given
+	MaxPackSize         nf.Size        // 0: not given
 	Auth                source.Auth
 	Verify              source.Verify
 }
@@ -41,6 +43,9 @@ func (f Flags) Source(c spec.AgentConfig, dir string) (source.Config, error) {
 	}
 	if cfg.Timeout <= 0 {
 		return cfg, fmt.Errorf("--timeout %s: there must be some time to fetch", cfg.Timeout)
+	}
+	if cfg.MaxPack < spec.LeastMaxPackSize || cfg.MaxPack > spec.MostMaxPackSize {
+		return cfg, fmt.Errorf("--max-pack-size %s: it must be %s to %s", cfg.MaxPack, spec.LeastMaxPackSize, spec.MostMaxPackSize)
 	}
 	if err := cfg.Check(f.Accept); err != nil {
 		return cfg, err
@@ -79,7 +84,7 @@ func (f Flags) IsConfigured() bool {
 func ConfiguredSource(c spec.AgentConfig) source.Config {
 	return source.Config{
 		URLs: slices.Clone(c.Source.URLs), Branch: c.Source.Branch, Tag: c.Source.Tag, Commit: c.Source.Commit, Path: c.Source.Path,
-		Timeout: c.Source.Timeout, Auth: source.Auth(c.Source.Auth),
+		Timeout: c.Source.Timeout, MaxPack: c.Source.MaxPackSize, Auth: source.Auth(c.Source.Auth),
 		Verify: source.Verify{Mode: source.Mode(c.Verify.Mode), Keyrings: c.Verify.Keyrings, AllowedSigners: c.Verify.AllowedSigners},
 	}
 }
@@ -97,6 +102,7 @@ func (f Flags) over(cfg source.Config) source.Config {
 	if f.Timeout != nil {
 		cfg.Timeout = *f.Timeout
 	}
+	cfg.MaxPack = cmp.Or(f.MaxPackSize, cfg.MaxPack)
 	auth := &cfg.Auth
 	if f.Auth.User+f.Auth.PasswordFile+f.Auth.TokenFile != "" {
 		auth.User, auth.PasswordFile, auth.TokenFile = f.Auth.User, f.Auth.PasswordFile, f.Auth.TokenFile

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/source"
 	"nfsync.dev/nfsync/internal/spec"
 )
@@ -38,6 +39,7 @@ func TestFlagsOverConfiguration(t *testing.T) {
 		"root":        {Flags{Path: "."}, func(c *source.Config) { c.Path = "" }},
 		"accept":      {Flags{Accept: someCommit}, func(*source.Config) {}},
 		"timeout":     {Flags{Timeout: &timeout}, func(c *source.Config) { c.Timeout = timeout }},
+		"pack size":   {Flags{MaxPackSize: nf.GiB}, func(c *source.Config) { c.MaxPack = nf.GiB }},
 		"ssh key":     {Flags{Auth: source.Auth{SSHKeyFile: "/k"}}, func(c *source.Config) { c.Auth.SSHKeyFile = "/k" }},
 		"known hosts": {Flags{Auth: source.Auth{KnownHostsFile: "/k"}}, func(c *source.Config) { c.Auth.KnownHostsFile = "/k" }},
 		"ca file":     {Flags{Auth: source.Auth{CAFile: "/k"}}, func(c *source.Config) { c.Auth.CAFile = "/k" }},
@@ -102,6 +104,8 @@ func TestFlagsThatCannotBe(t *testing.T) {
 		`the commit "abc" is not a full hash`:       {Commit: "abc"},
 		"is not a full hash of 40":                  {Accept: strings.ToUpper(someCommit)},
 		"--timeout 0s: there must be some time":     {Timeout: &zero},
+		"--max-pack-size 1 KiB: it must be 1 MiB":   {MaxPackSize: nf.KiB},
+		"--max-pack-size 32 GiB: it must be 1 MiB":  {MaxPackSize: 32 * nf.GiB},
 		"a/../../b: the policy path leaves":         {Path: "a/../../b"},
 		"a password does not belong in a URL":       {URLs: []string{"https://x/y", "https://ada:secret@x/y"}},
 		"of no use without --verify":                {Verify: source.Verify{Keyrings: []string{"/a"}}},

@@ -66,7 +66,7 @@ func Lap(ctx context.Context, in In) (Result, error) {
 	if err != nil && !errors.As(err, &outdated) {
 		return res, err
 	}
-	if in.Observe && good.Branch != "" {
+	if in.Observe && (good.Branch != "" || good.Head) {
 		// Laps that plan only record no position. The branch must descend from what they planned.
 		seen := state.Position{URL: good.URL, Branch: good.Branch, Commit: good.Commit, Head: good.Head}
 		last = slices.Insert(last, 0, seen)

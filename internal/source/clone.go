@@ -19,8 +19,8 @@ import (
 
 // The bounds of a clone. Above them a new clone is cheaper than the old one.
 const (
-	maxClonePacks = 40        // each fetch of something new adds one
-	maxCloneBytes = 512 << 20 // of all packs
+	maxClonePacks = 40 // each fetch of something new adds one
+	cloneFactor   = 2  // the bytes of all packs, as a multiple of the most that one may have
 )
 
 // cacheDir returns the directory of the clone of a URL.
@@ -158,21 +158,22 @@ func (c *clone) check() error {
 }
 
 // isTooLarge reports whether the clone exceeds its bounds or cannot be listed.
-func (c *clone) isTooLarge() bool {
+func (c *clone) isTooLarge(maxPack nf.Size) bool {
 	entries, err := os.ReadDir(c.packs())
 	if err != nil {
 		return true
 	}
-	var packs, bytes int64
+	var packs int
+	var bytes nf.Size
 	for _, e := range entries {
 		if filepath.Ext(e.Name()) == ".pack" {
 			packs++
 		}
 		if info, err := e.Info(); err == nil {
-			bytes += info.Size()
+			bytes += nf.Size(info.Size())
 		}
 	}
-	return packs >= maxClonePacks || bytes > maxCloneBytes
+	return packs >= maxClonePacks || bytes > cloneFactor*maxPack
 }
 
 // tips returns the objects that the references name. They were fetched completely.

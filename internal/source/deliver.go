@@ -145,7 +145,7 @@ func (d *delivery) obtain(ctx context.Context) (target, error) {
 // reference, else the commit without history. With a depth of one the server would send all
 // files each time.
 func (d *delivery) fetchTarget(ctx context.Context, c *conversation, t target, before plumbing.Hash) error {
-	if !d.isNew && d.clone.isTooLarge() {
+	if !d.isNew && d.clone.isTooLarge(d.Config.MaxPack) {
 		return errNoClone
 	}
 	depth := 0
@@ -166,14 +166,29 @@ func (d *delivery) deepen(ctx context.Context, t target, depth int) error {
 		return err
 	}
 	defer c.close()
-	if err := d.fetch(ctx, c, t, depth); err != nil {
+	err = d.fetch(ctx, c, t, depth)
+	if _, ok := errors.AsType[*boundError](err); ok {
+		return fmt.Errorf("cannot fetch the history of %s, which shows whether it descends from the last one applied: %w. To go without, accept it with --accept %[1]s", t.hash, err)
+	}
+	if err != nil {
 		return fmt.Errorf("cannot fetch the history of %s: %w", t.hash, err)
 	}
 	return nil
 }
 
-// fetch requests the target and adds the pack to the clone.
+// fetch requests the target and adds the pack to the clone. A pack that was refused before is not
+// requested again.
 func (d *delivery) fetch(ctx context.Context, c *conversation, t target, depth int) error {
+	refused := d.readRefused(t.hash)
+	if err := refused.check(depth); err != nil {
+		return err
+	}
+	err := d.fetchPack(ctx, c, t, depth)
+	refused.add(depth, err)
+	return err
+}
+
+func (d *delivery) fetchPack(ctx context.Context, c *conversation, t target, depth int) error {
 	pr := packRequest{want: t.hash, depth: depth}
 	var err error
 	if pr.haves, err = d.clone.tips(); err != nil {
@@ -196,7 +211,7 @@ func (d *delivery) fetch(ctx context.Context, c *conversation, t target, depth i
 		return err
 	}
 	d.phase("indexing what %s sent", hostPort(d.ep))
-	if err := install(f.Name(), d.clone.packs()); err != nil {
+	if err := install(f.Name(), d.clone.packs(), d.Config.MaxPack); err != nil {
 		return err
 	}
 	d.clone.s.Reindex()

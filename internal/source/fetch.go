@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,6 +34,7 @@ func Fetch(ctx context.Context, cfg Config, last []Position, accept string) (Rev
 	if cfg.Timeout == 0 {
 		cfg.Timeout = DefaultTimeout
 	}
+	cfg.MaxPack = cmp.Or(cfg.MaxPack, DefaultMaxPack)
 	var failed fetchErrors
 	for _, u := range cfg.URLs {
 		r, err := fetchOne(ctx, cfg, u, last, accept)
@@ -87,6 +89,9 @@ func (cfg Config) Check(accept string) error {
 	}
 	if cfg.Timeout < 0 {
 		return fmt.Errorf("cannot fetch: the timeout %s is negative", cfg.Timeout)
+	}
+	if cfg.MaxPack < 0 {
+		return fmt.Errorf("cannot fetch: the largest size of a pack, %s, is negative", cfg.MaxPack)
 	}
 	return cfg.Verify.check()
 }

@@ -126,7 +126,7 @@ func TestHostileHTTP(t *testing.T) {
 					}
 				}
 			}
-		}), []string{"more than 16 MiB as its list of references"}, false},
+		}), []string{"it sends a list of references of more than 16 MiB"}, false},
 		"endless line": {hostile(func(h *hostileServer) {
 			h.refs = func(w io.Writer) { _, _ = io.Copy(w, zeroReader{}) }
 		}), []string{"cannot fetch"}, false},
@@ -135,7 +135,7 @@ func TestHostileHTTP(t *testing.T) {
 				_, _ = io.WriteString(w, preamble())
 				_, _ = io.Copy(band{w}, zeroReader{})
 			}
-		}), []string{"more than 256 MiB as a pack"}, false},
+		}), []string{"it sends a pack of more than 256 MiB. Raise the limit with --max-pack-size"}, false},
 		"endless progress": {hostile(func(h *hostileServer) {
 			h.pack = func(w io.Writer) {
 				_, _ = io.WriteString(w, preamble())
@@ -146,7 +146,7 @@ func TestHostileHTTP(t *testing.T) {
 					}
 				}
 			}
-		}), []string{"more than 256 MiB as a pack"}, false},
+		}), []string{"it sends a pack of more than 256 MiB. Raise the limit with --max-pack-size"}, false},
 		"many objects": {hostile(func(h *hostileServer) {
 			h.pack = packOf(func(*packer) {}, 1<<31)
 		}), []string{"it sends 2147483648 objects"}, false},
@@ -170,7 +170,7 @@ func TestHostileHTTP(t *testing.T) {
 					_, _ = p.w.Write(packed.Bytes())
 				}
 			}, 65)
-		}), []string{"more than 1024 MiB"}, false},
+		}), []string{"its objects take more than 1 GiB"}, false},
 		"redirects": {func(t *testing.T) string {
 			other := start(t, http.NotFoundHandler())
 			return start(t, http.RedirectHandler(other+"/policies/info/refs", http.StatusFound)) + "/policies"
@@ -326,7 +326,7 @@ func TestHostileSSH(t *testing.T) {
 				}
 			}
 		})
-		failsInTime(t, cfg, cfg.URLs[0], "more than 16 MiB as its list of references")
+		failsInTime(t, cfg, cfg.URLs[0], "it sends a list of references of more than 16 MiB")
 	})
 	t.Run("closes", func(t *testing.T) {
 		t.Parallel()

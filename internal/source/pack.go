@@ -11,35 +11,39 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/format/idxfile"
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
+
+	"nfsync.dev/nfsync/internal/nf"
 )
 
 // The bounds of a pack. They are checked before go-git reads it, because go-git loads whole
 // objects into memory, in the size that the pack declares.
 const (
-	maxObjects  = 150_000
-	maxObject   = 16 << 20 // bytes of one object, inflated
-	maxInflated = 1 << 30  // bytes of all objects; a delta counts with its own size, not with that of its result
+	maxObjects = 150_000
+	maxObject  = 16 << 20 // bytes of one object, inflated
+	// inflation is the bytes of all objects, inflated, as a multiple of the most that the pack
+	// may have. A delta counts with its own size, not with that of its result.
+	inflation = 4
 )
 
 // checkPack returns the number of objects in a pack, or an error if go-git could not read
-// it within the memory of a fetch.
-func checkPack(r io.ReadSeeker) (uint32, error) {
+// it within the memory of a fetch. most is the largest size of a pack.
+func checkPack(r io.ReadSeeker, most nf.Size) (uint32, error) {
 	s := packfile.NewScanner(r)
 	_, count, err := s.Header()
 	if err != nil {
 		return 0, err
 	}
 	if count > maxObjects {
-		return 0, &boundError{fmt.Sprintf("it sends %d objects; nfsync accepts at most %d", count, maxObjects)}
+		return 0, &boundError{fmt.Sprintf("it sends %d objects, and nfsync reads at most %d. "+ownRepository, count, maxObjects)}
 	}
-	var total int64
+	var total nf.Size
 	for range count {
 		h, err := s.NextObjectHeader()
 		if err != nil {
 			return 0, err
 		}
-		if total += h.Length; total > maxInflated {
-			return 0, &boundError{fmt.Sprintf("its objects take more than %d MiB", maxInflated>>20)}
+		if total += nf.Size(h.Length); total > inflation*most {
+			return 0, &boundError{fmt.Sprintf("its objects take more than %s, %d times the largest pack. "+raiseLimit, inflation*most, inflation)}
 		}
 		if err := checkObject(s, h); err != nil {
 			return 0, err
@@ -76,8 +80,14 @@ func checkObject(s *packfile.Scanner, h *packfile.ObjectHeader) error {
 }
 
 func tooLarge(size int64) error {
-	return &boundError{fmt.Sprintf("it sends an object of %d bytes; nfsync accepts at most %d", size, maxObject)}
+	return &boundError{fmt.Sprintf("it sends an object of %d bytes, and nfsync reads at most %d. "+ownRepository, size, maxObject)}
 }
+
+// What to do about a pack that exceeds a bound.
+const (
+	ownRepository = "Keep the policies in a repository of their own"
+	raiseLimit    = "Raise the limit with --max-pack-size or source.maxPackSize, or keep the policies in a repository of their own"
+)
 
 // leb128 reads a number with seven bits in each byte, the least significant first. It
 // returns -1 for one that is too large.
@@ -110,14 +120,14 @@ func (w *prefixWriter) Write(p []byte) (int, error) {
 }
 
 // install checks the pack in the file name, indexes it, and moves pack and index into the
-// directory packs. Indexing hashes every object.
-func install(name, packs string) error {
+// directory packs. most is the largest size of a pack. Indexing hashes every object.
+func install(name, packs string, most nf.Size) error {
 	f, err := os.Open(name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	count, err := checkPack(f)
+	count, err := checkPack(f, most)
 	if err != nil {
 		return packError(err)
 	}

@@ -46,7 +46,7 @@ func fetchOne(ctx context.Context, cfg Config, u string, last []Position, accept
 		c.revision.Warnings = append(c.revision.Warnings, recreated+died.why)
 	}
 	if limited.Err() != nil && !c.ended {
-		err = fmt.Errorf("%w: stopped after %s (while %s)", errTimeout, cfg.Timeout, c.phase)
+		err = fmt.Errorf("%w: stopped after %s (while %s); --timeout and source.timeout set the time", errTimeout, cfg.Timeout, c.phase)
 	}
 	switch {
 	case err != nil:

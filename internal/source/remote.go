@@ -14,14 +14,13 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
 	"github.com/go-git/go-git/v5/plumbing/transport"
+
+	"nfsync.dev/nfsync/internal/nf"
 )
 
-// The bounds on what a server sends: far above what repositories of policies need, and
-// low enough for the memory of a fetch.
-const (
-	maxRefs = 16 << 20  // bytes of the list of references: some 200,000 of them
-	maxPack = 256 << 20 // bytes of one pack
-)
+// maxRefs bounds a list of references: far above what repositories of policies need, and low
+// enough for the memory of a fetch.
+const maxRefs = 16 << 20 // bytes: some 200,000 references
 
 // boundError is the error for a server that sends more than nfsync accepts.
 type boundError struct{ why string }
@@ -41,11 +40,11 @@ func (b *budget) allow(most int64) {
 
 // exceeded returns a boundError if the budget is used up. Callers must ask, because go-git
 // does not pass on the error of the reader.
-func (b *budget) exceeded(what string) error {
+func (b *budget) exceeded(what, remedy string) error {
 	if b.left.Load() >= 0 {
 		return nil
 	}
-	return &boundError{fmt.Sprintf("it sends more than %d MiB as %s", b.most.Load()>>20, what)}
+	return &boundError{fmt.Sprintf("it sends %s of more than %s. %s", what, nf.Size(b.most.Load()), remedy)}
 }
 
 func (b *budget) reader(r io.Reader) io.Reader { return &budgetReader{b: b, r: r} }
@@ -112,7 +111,7 @@ func (r *remote) open(ctx context.Context) (*conversation, error) {
 	refs, err := s.AdvertisedReferencesContext(ctx)
 	if err != nil {
 		_ = s.Close()
-		if over := r.job.budget.exceeded("its list of references"); over != nil {
+		if over := r.job.budget.exceeded("a list of references", ownRepository); over != nil {
 			return nil, over
 		}
 		return nil, explainRefusal(err, r.auth != nil)
@@ -260,7 +259,7 @@ func (c *conversation) fetch(ctx context.Context, pr packRequest, w io.Writer) (
 		_ = req.Capabilities.Set(capability.NoProgress)
 	}
 	c.job.phase("waiting for %s to pack the commit", hostPort(c.job.ep))
-	c.job.budget.allow(maxPack)
+	c.job.budget.allow(int64(c.job.Config.MaxPack))
 	res, err := c.session.UploadPack(ctx, req)
 	if err != nil {
 		return packp.ShallowUpdate{}, c.explainPackError(err, pr)
@@ -282,7 +281,7 @@ func (c *conversation) fetch(ctx context.Context, pr packRequest, w io.Writer) (
 
 // explainPackError adds the reason or the remedy to an error of fetch.
 func (c *conversation) explainPackError(err error, pr packRequest) error {
-	if over := c.job.budget.exceeded("a pack"); over != nil {
+	if over := c.job.budget.exceeded("a pack", raiseLimit); over != nil {
 		return over
 	}
 	text := err.Error()

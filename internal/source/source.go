@@ -1,6 +1,10 @@
 package source
 
-import "time"
+import (
+	"time"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
 
 // Config says where the policies are and how to fetch them.
 type Config struct {
@@ -15,6 +19,10 @@ type Config struct {
 	Path string
 	// Timeout bounds one fetch of one URL; zero is DefaultTimeout.
 	Timeout time.Duration
+	// MaxPack is the largest size of a pack, and bounds the size of a clone; zero is
+	// DefaultMaxPack. A pack that exceeds a bound is not fetched again until the commit or the
+	// bound changes.
+	MaxPack nf.Size
 	Auth    Auth
 	// UserKeys allows the keys of the person who runs nfsync where Auth names no key for ssh:
 	// those in ssh-agent and in ~/.ssh.
@@ -26,6 +34,10 @@ type Config struct {
 
 // DefaultTimeout is the time that the fetch of one URL may take.
 const DefaultTimeout = 60 * time.Second
+
+// DefaultMaxPack is the largest size of a pack: far above what repositories of
+// policies need.
+const DefaultMaxPack = 256 * nf.MiB
 
 // Auth names the files that hold keys and secrets. Each fetch reads them again.
 type Auth struct {
@@ -63,7 +75,7 @@ type Position struct {
 	URL    string `json:"url"` // as Revision has it
 	Branch string `json:"branch"`
 	Commit string `json:"commit"`
-	Head   bool   `json:"head,omitempty"` // no branch was configured, and HEAD named this one
+	Head   bool   `json:"head,omitempty"` // no branch was configured, and HEAD named this one, or a commit if it is empty
 }
 
 // Revision is a commit and the policy files in it.
@@ -71,7 +83,7 @@ type Revision struct {
 	Commit   string   // full hash
 	URL      string   // the URL that delivered it, as nf.PublicURL returns it
 	Branch   string   // empty for a tag or a commit
-	Head     bool     // no branch is configured, and HEAD names this one
+	Head     bool     // no branch is configured, and HEAD names this one, or a commit if it is empty
 	Tag      string   // empty unless Config names a tag
 	Signer   string   // who signed the commit; empty without verification
 	Files    []File   // sorted by name

@@ -50,6 +50,7 @@ type GitSource struct {
 	// Interval is the time between two fetches, Timeout the most that one fetch
 	// of one URL may take. Both are whole seconds.
 	Interval, Timeout time.Duration
+	MaxPackSize       nf.Size // the most that one fetch may receive
 	Auth              GitAuth
 }
 
@@ -113,14 +114,21 @@ type Publish struct {
 
 // Defaults of a configuration file that flags and messages name.
 const (
-	DefaultTimeout = time.Minute
-	DefaultListen  = "127.0.0.1:9469"
+	DefaultTimeout     = time.Minute
+	DefaultMaxPackSize = 256 * nf.MiB
+	DefaultListen      = "127.0.0.1:9469"
+)
+
+// The range of GitSource.MaxPackSize.
+const (
+	LeastMaxPackSize = nf.MiB
+	MostMaxPackSize  = 16 * nf.GiB
 )
 
 // DefaultAgentConfig returns the configuration of an agent without a configuration file.
 func DefaultAgentConfig() AgentConfig {
 	return AgentConfig{
-		Source:  GitSource{Interval: time.Minute, Timeout: DefaultTimeout},
+		Source:  GitSource{Interval: time.Minute, Timeout: DefaultTimeout, MaxPackSize: DefaultMaxPackSize},
 		Verify:  Verification{Mode: VerifyNone},
 		Mode:    ModeEnforce,
 		Drift:   Drift{Interval: 5 * time.Minute, Heal: true},

@@ -65,7 +65,7 @@ func TestAgentConfigExample(t *testing.T) {
 		Node: nf.NodeIdentity{Name: "hn-1", Labels: map[string]string{"role": "edge"}},
 		Source: GitSource{
 			URLs:   []string{"https://git.example.com/netfilter/policies.git", "ssh://git@mirror.example.com/netfilter/policies.git"},
-			Branch: "main", Path: "policies", AllowEmpty: true, Interval: time.Minute, Timeout: time.Minute,
+			Branch: "main", Path: "policies", AllowEmpty: true, Interval: time.Minute, Timeout: time.Minute, MaxPackSize: 256 * nf.MiB,
 			Auth: GitAuth{
 				SSHKeyFile: "/etc/nfsync/deploy-key", KnownHostsFile: "/etc/nfsync/known_hosts", SSHLegacyAlgorithms: true,
 				User: "nfsync", PasswordFile: "/etc/nfsync/password", CAFile: "/etc/nfsync/ca.pem",
@@ -130,6 +130,11 @@ func TestAgentConfigValues(t *testing.T) {
 		[]time.Duration{durations.Source.Interval, durations.Source.Timeout, durations.Drift.Interval}); diff != "" || durations.Drift.Heal {
 		t.Errorf("durations, heal %t:\n%s", durations.Drift.Heal, diff)
 	}
+	for name, want := range map[string]nf.Size{"minimal.yaml": 256 * nf.MiB, "pack-size-unit.yaml": 2 * nf.GiB, "pack-size-number.yaml": nf.MiB, "pack-size-space.yaml": 512 * nf.MiB} {
+		if got := read(name).Source.MaxPackSize; got != want {
+			t.Errorf("%s: maxPackSize is %s", name, got)
+		}
+	}
 	window := Window{Days: []time.Weekday{time.Friday, time.Saturday}, Start: 22 * time.Hour, End: 6*time.Hour + 30*time.Minute}
 	if diff := cmp.Diff(&window, read("window.yaml").Restart.Window); diff != "" {
 		t.Errorf("window:\n%s", diff)
@@ -140,7 +145,7 @@ func TestAgentConfigValues(t *testing.T) {
 		"branch.yaml": {Branch: "release/2026"},
 		"token.yaml":  {Auth: GitAuth{TokenFile: "/run/secrets/token", Proxy: "socks5://127.0.0.1:1080/"}},
 	} {
-		if diff := cmp.Diff(want, read(name).Source, cmpopts.IgnoreFields(GitSource{}, "URLs", "Interval", "Timeout")); diff != "" {
+		if diff := cmp.Diff(want, read(name).Source, cmpopts.IgnoreFields(GitSource{}, "URLs", "Interval", "Timeout", "MaxPackSize")); diff != "" {
 			t.Errorf("%s:\n%s", name, diff)
 		}
 	}
@@ -155,6 +160,9 @@ var beyondConfigSchema = map[string]string{
 	"second-document.yaml":   "a schema sees one document",
 	"interval-fraction.yaml": "a schema cannot count the seconds of a text",
 	"timeout-long.yaml":      "a schema cannot count the seconds of a text",
+	"pack-size-range.yaml":   "a schema cannot count the bytes of a text",
+	"pack-size-large.yaml":   "a schema cannot count the bytes of a text",
+	"pack-size-float.yaml":   "1.5e9 is an integer to a schema",
 	"publish-source.yaml":    "a schema cannot compare values",
 	"window-empty.yaml":      "a schema cannot compare values",
 	"url-port.yaml":          "a pattern of ports would be unreadable",

@@ -30,6 +30,26 @@ func (p *parser) duration(path string, n *yaml.Node) (time.Duration, bool) {
 	return time.Duration(seconds) * time.Second, ok
 }
 
+// packSize reads a size as nf.ParseSize does, also as a number.
+func (p *parser) packSize(path string, n *yaml.Node) (nf.Size, bool) {
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!int" && n.Tag != "!!str" {
+		p.report(n, RuleWrongType, packSizeHint, "%s must be a size, not %s", path, describe(n))
+		return 0, false
+	}
+	size, err := nf.ParseSize(n.Value)
+	switch {
+	case err != nil:
+		p.report(n, RuleInvalidValue, packSizeHint, "%s: %s is not a size", path, quote(n.Value))
+		return 0, false
+	case size < LeastMaxPackSize || size > MostMaxPackSize:
+		p.report(n, RuleOutOfRange, "", "%s must be %s to %s, not %s", path, LeastMaxPackSize, MostMaxPackSize, quote(n.Value))
+		return 0, false
+	}
+	return size, true
+}
+
+const packSizeHint = "write it as 512MiB or 2GiB"
+
 var validClock = regexp.MustCompile(`^([01][0-9]|2[0-3]):([0-5][0-9])$`)
 
 // clock reads a time of the day, as the time since midnight.

@@ -110,6 +110,7 @@ func (p *parser) gitSource(source *GitSource) field {
 	want["path"] = store(&source.Path, p.repositoryPath)
 	want["interval"] = store(&source.Interval, p.duration)
 	want["timeout"] = store(&source.Timeout, p.duration)
+	want["maxPackSize"] = store(&source.MaxPackSize, p.packSize)
 	return p.mapping(want, []string{"urls"}, notOfSource)
 }
 

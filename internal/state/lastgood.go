@@ -42,7 +42,7 @@ type Position struct {
 	URL    string `json:"url"` // as nf.PublicURL returns it
 	Branch string `json:"branch"`
 	Commit string `json:"commit"`
-	Head   bool   `json:"head,omitempty"` // no branch was configured, and HEAD named this one
+	Head   bool   `json:"head,omitempty"` // no branch was configured, and HEAD named this one, or a commit if it is empty
 }
 
 // positions is the document of all positions.
