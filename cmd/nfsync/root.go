@@ -215,9 +215,20 @@ Exit codes:
 		validateCommand(a), planCommand(a), applyCommand(a), agentCommand(a), recoverCommand(a), snapshotCommand(a),
 		explainCommand(a), schemaCommand(a), doctorCommand(a), versionCommand(a), demoCommand(a),
 	)
+	checkHelp(root)
 	addCompletion(root)
 	completeFlags(root)
 	return root
+}
+
+// checkHelp makes a verb that cobra's own help does not know an error.
+func checkHelp(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	help, _, _ := root.Find([]string{"help"}) // cobra has just made it
+	help.Args = func(_ *cobra.Command, args []string) error {
+		verb, rest, _ := root.Find(args)
+		return unknownVerb(verb, rest)
+	}
 }
 
 // addCompletion gives cobra's own verb an example, as all others have one, and
