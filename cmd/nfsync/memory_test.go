@@ -29,6 +29,7 @@ func TestMemory(t *testing.T) {
 	const head = `{"apiVersion":"nfsync.dev/v1alpha1","kind":"NodeSnapshot",`
 	for name, args := range map[string][]string{
 		"10,000 containers": {"plan", policy, "--snapshot", write("large.json", largeSnapshot(10_000))},
+		"as YAML":           {"plan", policy, "-o", "yaml", "--snapshot", filepath.Join(dir, "large.json")},
 		"numbers":           {"plan", policy, "--snapshot", write("numbers.json", head+`"x":[`+strings.Repeat("0,", 2<<20)+`0]}`)},
 		"mappings":          {"plan", policy, "--snapshot", write("mappings.json", head+`"modules":{"list":[`+strings.Repeat(`{"a":0},`, 1<<20)+`0]}}`)},
 		"containers":        {"plan", policy, "--snapshot", write("containers.json", head+`"containers":[`+strings.Repeat(`{"facts":[{}]},`, 1<<19)+`{}]}`)},

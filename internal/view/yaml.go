@@ -2,6 +2,7 @@ package view
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"regexp"
@@ -10,8 +11,10 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// encodeYAML returns the JSON of doc in YAML's block notation: the same keys in the
-// same order, and the same JSON value when it is read again.
+// encodeYAML returns the JSON of doc in YAML's block notation: the same keys in
+// the same order, and the same JSON value when it is read again. Each element of a list of the
+// document is encoded alone, because yaml.v3 takes some fifty times the memory of what it
+// encodes.
 func encodeYAML(doc any) ([]byte, error) {
 	text, err := json.Marshal(doc)
 	if err != nil {
@@ -19,16 +22,50 @@ func encodeYAML(doc any) ([]byte, error) {
 	}
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.UseNumber()
+	var out yamlWriter
+	token, _ := dec.Token()
+	if token != json.Delim('{') || !dec.More() {
+		out.block(yamlValue(dec, token), "")
+	}
+	for dec.More() {
+		key := yamlNode(dec)
+		token, _ := dec.Token()
+		if token != json.Delim('[') || !dec.More() {
+			out.block(yamlMapping(key, yamlValue(dec, token)), "")
+			continue
+		}
+		out.block(yamlMapping(key, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null"}), "")
+		for dec.More() {
+			out.block(&yaml.Node{Kind: yaml.SequenceNode, Content: []*yaml.Node{yamlNode(dec)}}, "  ")
+		}
+		_, _ = dec.Token() // the closing delimiter
+	}
+	if out.err != nil {
+		return nil, fmt.Errorf("cannot encode as YAML: %w", out.err)
+	}
+	return out.buf.Bytes(), nil
+}
+
+func yamlMapping(key, value *yaml.Node) *yaml.Node {
+	return &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{key, value}}
+}
+
+// yamlWriter collects blocks of YAML. Its first error stays.
+type yamlWriter struct {
+	buf bytes.Buffer
+	err error
+}
+
+// block adds a collection, with each line indented. No scalar has more than one line.
+func (w *yamlWriter) block(n *yaml.Node, indent string) {
 	var buf bytes.Buffer
 	enc := yaml.NewEncoder(&buf)
 	enc.SetIndent(2)
-	if err := enc.Encode(yamlNode(dec)); err != nil {
-		return nil, fmt.Errorf("cannot encode as YAML: %w", err)
+	w.err = cmp.Or(w.err, enc.Encode(n), enc.Close())
+	for line := range bytes.Lines(escapeUnprintable(buf.Bytes(), yamlEscape)) {
+		w.buf.WriteString(indent)
+		w.buf.Write(line)
 	}
-	if err := enc.Close(); err != nil {
-		return nil, fmt.Errorf("cannot encode as YAML: %w", err)
-	}
-	return escapeUnprintable(buf.Bytes(), yamlEscape), nil
 }
 
 // yamlEscape appends the escape of r in a double-quoted scalar.
@@ -38,6 +75,11 @@ func yamlEscape(dst []byte, r rune) []byte { return fmt.Appendf(dst, `\U%08X`, r
 // has written.
 func yamlNode(dec *json.Decoder) *yaml.Node {
 	token, _ := dec.Token()
+	return yamlValue(dec, token)
+}
+
+// yamlValue reads the rest of the JSON value that begins with a token.
+func yamlValue(dec *json.Decoder, token json.Token) *yaml.Node {
 	switch t := token.(type) {
 	case json.Delim:
 		return yamlCollection(dec, t)
