@@ -42,7 +42,11 @@ func findGitDir(path string) (gitDir, error) {
 	dot := filepath.Join(path, ".git")
 	switch info, err := os.Stat(dot); {
 	case err == nil && info.IsDir():
-		path = dot
+		d, err := newGitDir(dot)
+		if errors.Is(err, errNoGitDir) {
+			err = fmt.Errorf("%s is not a git directory: it lacks HEAD or objects", dot)
+		}
+		return d, err
 	case err == nil:
 		return followGitFile(dot)
 	case !errors.Is(err, fs.ErrNotExist):

@@ -98,6 +98,8 @@ func (l *local) resolve(cfg *Config) (target, error) {
 	switch {
 	case err != nil:
 		return target{}, fmt.Errorf("cannot read its HEAD: %w", err)
+	case head.Type() == plumbing.HashReference && head.Hash().IsZero():
+		return target{}, errors.New("its HEAD names neither a branch nor a commit: name a branch")
 	case head.Type() == plumbing.HashReference:
 		return target{hash: head.Hash(), head: true}, nil
 	case !head.Target().IsBranch():

@@ -202,6 +202,14 @@ var unreadableForms = map[string]struct {
 		r.git("-C", dir+"/x", "-c", "pack.indexVersion=1", "repack", "-q", "-a", "-d")
 		r.git("-C", dir+"/x", "prune-packed")
 	}, []string{"the index of one of its packs has another version than 2", "repack -a -d"}},
+	"git directory without HEAD": {func(r *repo, dir string) {
+		r.git("clone", "-q", ".", dir+"/x")
+		remove(r.t, dir+"/x/.git/HEAD")
+	}, []string{"/x/.git is not a git directory: it lacks HEAD or objects"}},
+	"HEAD garbage": {func(r *repo, dir string) {
+		r.git("clone", "-q", ".", dir+"/x")
+		writeFile(r.t, dir+"/x/.git/HEAD", "garbage\n")
+	}, []string{"its HEAD names neither a branch nor a commit: name a branch"}},
 	"bundle":       {func(r *repo, dir string) { r.git("bundle", "create", "-q", dir+"/x", "main") }, []string{"is a git bundle", "git clone"}},
 	"file":         {func(r *repo, dir string) { writeFile(r.t, dir+"/x", "kind: NodePolicy\n") }, []string{"is a file, not a git repository"}},
 	"pipe":         {func(r *repo, dir string) { _ = unix.Mkfifo(dir+"/x", 0o600) }, []string{"not a regular file but a pipe"}},
