@@ -40,10 +40,12 @@ var rooms = map[string][]string{
 	"internal/apply":           {"internal/nf", "internal/diff", "internal/state", "internal/openfile"},
 	"internal/view":            {"internal/nf", "internal/spec", "internal/diff", "internal/apply"},
 	"internal/agent":           {"internal/nf", "internal/spec", "internal/state", "internal/apply", "internal/source"},
+	"internal/watch":           {},
+	"internal/web":             {"internal/nf", "internal/openfile", "internal/agent"},
 	"internal/doctor":          {"internal/nf", "internal/spec", "internal/state", "internal/kernel", "internal/vz", "internal/apply", "internal/source", "internal/agent", "internal/view"},
 	"internal/demo":            {"internal/nf", "internal/netns", "internal/source", "examples"},
 	"cmd/nfsync": {"internal/doctor", "internal/demo", "internal/nf", "internal/spec", "internal/diff", "internal/durable", "internal/state", "internal/kernel", "internal/netns",
-		"internal/host", "internal/apply", "internal/view", "internal/source", "internal/agent", "internal/openfile", "schemas"},
+		"internal/host", "internal/apply", "internal/view", "internal/source", "internal/agent", "internal/openfile", "internal/watch", "internal/web", "schemas"},
 	"examples": {},
 	"schemas":  {},
 }
@@ -59,6 +61,7 @@ var testRooms = map[string][]string{
 	"internal/kernel":        {"internal/state/statetest"},                                                  // the same, under boot files
 	"internal/apply":         {"internal/host/hosttest", "internal/state/statetest"},                        // crashes and faults on the in-memory machine
 	"internal/agent":         {"internal/host/hosttest", "internal/state/statetest", "internal/policytree"}, // laps of the in-memory machine
+	"internal/web":           {"internal/apply"},                                                            // receipts to count
 	"internal/view":          {"schemas"},                                                                   // the documents against the schemas
 }
 
@@ -75,7 +78,7 @@ var libraries = map[string]struct {
 		reason: "its nil proves nothing and its Unload takes too much: one room knows"},
 	"github.com/mdlayher/netlink": {rooms: []string{"internal/kernel", "internal/demo"},
 		reason: "a socket belongs to the namespace of the thread that opened it: the kernel's room asks, the demo's makes one rule"},
-	"golang.org/x/sys/unix": {rooms: []string{"internal/kernel", "internal/netns", "internal/apply", "internal/state", "internal/source", "internal/vz", "internal/vz/vztest", "internal/demo", "internal/openfile"},
+	"golang.org/x/sys/unix": {rooms: []string{"internal/kernel", "internal/netns", "internal/apply", "internal/state", "internal/source", "internal/vz", "internal/vz/vztest", "internal/demo", "internal/openfile", "internal/watch", "internal/web"},
 		tests:  []string{"internal/host", "cmd/nfsync", "vm"},
 		reason: "system calls stay at the edges; in the demo they are its mounts, in source locks and limits"},
 	"golang.org/x/term": {rooms: []string{"cmd/nfsync"},
@@ -117,9 +120,15 @@ var libraries = map[string]struct {
 	"os/exec": {rooms: []string{"internal/demo", "internal/source", "internal/vz", "internal/vz/vztest"},
 		tests:  []string{"internal/kernel", "internal/netns", "internal/host", "internal/apply", "internal/state", "internal/policytree", "cmd/nfsync", "vm"},
 		reason: "nfsync asks the kernel itself; the demo and the fetch run a program, and it is nfsync; Virtuozzo has its tools"},
-	"net/http": {rooms: []string{"internal/source"},
+	"net/http": {rooms: []string{"internal/source", "internal/web"},
 		tests:  []string{"cmd/nfsync"},
-		reason: "only what fetches speaks to a network"},
+		reason: "what fetches speaks to a network, and what answers people and Prometheus"},
+	"github.com/fsnotify/fsnotify": {rooms: []string{"internal/watch"},
+		reason: "its events are hints: one room knows what they miss"},
+	"github.com/prometheus/client_golang": {rooms: []string{"internal/web"},
+		reason: "metrics"},
+	"github.com/coreos/go-systemd": {rooms: []string{"cmd/nfsync"},
+		reason: "only the command knows its service manager"},
 }
 
 // TestImports holds every file against the two tables.

@@ -23,20 +23,26 @@ type agentOptions struct {
 func agentCommand(a *app) *cobra.Command {
 	var o agentOptions
 	cmd := &cobra.Command{
-		Use:   "agent --once [PATH | --git URL]",
-		Short: "Bring the newest good revision of a repository into force",
-		Long: `Agent makes one lap and exits as apply does: it fetches the policies from git,
-verifies the commit, checks the policies, and applies them without asking. With
-a PATH it reads the policies from a directory, and has no last good revision.
+		Use:   "agent [PATH | --git URL]",
+		Short: "Keep the newest good revision of a repository in force",
+		Long: `Agent makes laps until it is stopped: it fetches the policies from git, verifies
+the commit, checks the policies, and applies them without asking. A lap begins
+with the interval of the configuration, and when something changes: a commit
+(webhook, nfsync sync), the configuration, a container, a module, or a value
+that drifts. With a PATH it reads the policies from a directory, and has no last
+good revision. nfsync status shows what it does.
+
+With --once it makes one lap and exits as apply does.
 
 If the new revision cannot be fetched or verified, if the branch was rewritten,
 or if the policies are invalid, nfsync applies the last good revision, which it
-keeps. The exit code is then 1, or 4 for invalid policies, unless applying ends
-with 6.
+keeps. The exit code of --once is then 1, or 4 for invalid policies, unless
+applying ends with 6.
 
 Flags override the configuration file: --config, or
 ` + defaultConfig + ` if it exists.`,
-		Example: `  nfsync agent --once
+		Example: `  nfsync agent
+  nfsync agent --once
   nfsync agent --once --git https://git.example.com/policies.git --branch main
   nfsync agent --once policies/
   nfsync agent --once --accept 4b825dc642cb6eb9a060e54bf8d69288fbee4904`,
@@ -51,23 +57,13 @@ Flags override the configuration file: --config, or
 	return cmd
 }
 
-var errNoLoop = hinted{errors.New("the loop is not supported: this version makes one lap at a time"),
-	"run nfsync agent --once, from a timer for instance"}
-
-// errNoHeal is the error for a configuration that leaves drifted values as they are.
-var errNoHeal = hinted{errors.New("drift.heal: false is not supported: this version changes drifted values back"),
-	"take it out of the configuration, or say mode: observe"}
-
 func (a *app) agent(ctx context.Context, o *agentOptions, args []string) error {
-	switch {
-	case !o.once:
-		return errNoLoop
-	case !a.config.Drift.Heal && a.config.Mode != spec.ModeObserve:
-		return errNoHeal
-	}
 	path, err := a.where(&o.git, args)
 	if err != nil {
 		return err
+	}
+	if !o.once {
+		return a.runLoop(ctx, o, path)
 	}
 	if path != "" {
 		return a.directoryLap(ctx, o, path)
@@ -76,6 +72,7 @@ func (a *app) agent(ctx context.Context, o *agentOptions, args []string) error {
 	if err != nil {
 		return err
 	}
+	in.LeaveDrift = !a.config.Drift.Heal
 	repo, done, err := a.repository(&o.git)
 	if err != nil {
 		return err

@@ -102,6 +102,7 @@ func TestScripts(t *testing.T) {
 		Setup:               prepareNode,
 		Cmds: with(gitCommands, map[string]func(*testscript.TestScript, bool, []string){
 			"exits":        exits,
+			"eventually":   eventually,
 			"netns":        netnsCommand,
 			"in":           in,
 			"lock":         lock,

@@ -212,7 +212,7 @@ Exit codes:
 	root.SetVersionTemplate("{{.Version}}")
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddCommand(
-		validateCommand(a), planCommand(a), applyCommand(a), agentCommand(a), recoverCommand(a), snapshotCommand(a),
+		validateCommand(a), planCommand(a), applyCommand(a), agentCommand(a), recoverCommand(a), statusCommand(a), syncCommand(a), suspendCommand(a), resumeCommand(a), snapshotCommand(a),
 		explainCommand(a), schemaCommand(a), doctorCommand(a), versionCommand(a), demoCommand(a),
 	)
 	checkHelp(root)
@@ -225,6 +225,7 @@ Exit codes:
 func checkHelp(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
 	help, _, _ := root.Find([]string{"help"}) // cobra has just made it
+	help.Example = "  nfsync help plan"
 	help.Args = func(_ *cobra.Command, args []string) error {
 		verb, rest, _ := root.Find(args)
 		return unknownVerb(verb, rest)

@@ -15,6 +15,7 @@ import (
 
 // In is the input of Lap.
 type In struct {
+	// Fetch fetches a revision; nil applies the last good one again.
 	Fetch Fetcher
 	// Mode is the mode of verification of Fetch. A last good revision that was saved with a
 	// weaker one is enforced only if Verify returns its signer.
@@ -28,6 +29,8 @@ type In struct {
 	// Observe makes the lap plan only. It changes nothing on the machine, and no
 	// position.
 	Observe bool
+	// Suspended makes the lap plan only, without making the revision the last good one.
+	Suspended bool
 	// Apply is the input of the run. Its State is nil if this user may not open
 	// it. Lap sets its Wants, Revision and Locked. Its Restarts also bound
 	// a lap that plans only.
@@ -46,6 +49,8 @@ type Result struct {
 	Receipt apply.Receipt
 	// Plan is the plan of a lap that plans only.
 	Plan *nf.Plan
+	// Held is the last good revision of a lap that is suspended: it stays in force.
+	Held Revision
 }
 
 // Lap makes one lap: it fetches a revision and applies it, or the last good one if
@@ -65,6 +70,12 @@ func Lap(ctx context.Context, in In) (Result, error) {
 	good, err := lastGood(in.Apply.State)
 	if err != nil && !errors.As(err, &outdated) {
 		return res, err
+	}
+	if in.Suspended {
+		in.Observe, res.Held = true, good
+	}
+	if in.Fetch == nil {
+		return in.fallBack(ctx, res)
 	}
 	if in.Observe && (good.Branch != "" || good.Head) {
 		// Laps that plan only record no position. The branch must descend from what they planned.
@@ -87,7 +98,10 @@ func Lap(ctx context.Context, in In) (Result, error) {
 		res.Receipt, err = Enforce(ctx, in.Apply, fresh)
 		return res, err
 	}
-	if err := lockAndSave(in.Apply, fresh); err != nil {
+	if !in.Suspended {
+		err = lockAndSave(in.Apply, fresh)
+	}
+	if err != nil {
 		return res, err
 	}
 	return in.plan(ctx, res)

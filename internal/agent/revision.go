@@ -28,12 +28,16 @@ type Revision struct {
 
 // InvalidError means that the policies of a revision are invalid.
 type InvalidError struct {
-	Commit      string
+	Commit      string // empty for those of a directory
 	Diagnostics []spec.Diagnostic
 }
 
 func (e *InvalidError) Error() string {
-	text := fmt.Sprintf("the policies of commit %s are invalid: %s", e.Commit, e.Diagnostics[0])
+	of := ""
+	if e.Commit != "" {
+		of = " of commit " + e.Commit
+	}
+	text := fmt.Sprintf("the policies%s are invalid: %s", of, e.Diagnostics[0])
 	if more := len(e.Diagnostics) - 1; more > 0 {
 		text += fmt.Sprintf(" (and %d more)", more)
 	}

@@ -36,6 +36,18 @@ func beginsOn(w *spec.Window, day time.Weekday) bool {
 	return len(w.Days) == 0 || slices.Contains(w.Days, day)
 }
 
+// nextStart returns when the window begins next after a time, which must be in the node's time
+// zone.
+func nextStart(w *spec.Window, now time.Time) time.Time {
+	hour, minute := int(w.Start/time.Hour), int(w.Start%time.Hour/time.Minute)
+	for day := 0; ; day++ {
+		at := time.Date(now.Year(), now.Month(), now.Day()+day, hour, minute, 0, 0, now.Location())
+		if at.After(now) && beginsOn(w, at.Weekday()) {
+			return at
+		}
+	}
+}
+
 // describe returns the window as text, such as "Sat,Sun 02:00–04:00".
 func describe(w *spec.Window) string {
 	var days []string

@@ -45,6 +45,11 @@ type Input struct {
 	// reviewed; then nothing is changed.
 	Reviewed func(nf.Plan) error
 	Progress func(Event) // may be nil
+	// Routine is set for a lap of an agent that runs on: a run that tries no change leaves no
+	// receipt, and one that is stopped undoes nothing, because the next one goes on.
+	Routine bool
+	// LeaveDrift leaves what something else has changed: its changes are skipped.
+	LeaveDrift bool
 	// Restarts bounds the restarts of containers that the run may make.
 	Restarts nf.Restarts
 	// Runtimes are those whose containers the machine lists; empty: all. The

@@ -35,6 +35,7 @@ type run struct {
 	maxScope   string           // nf.ScopeOwn or nf.ScopeNode, once a change has shown it
 	notBrought []nf.Refusal     // of restarts that were made and did not bring their level
 	wants      nf.Wants
+	left       []Result // changes of drift that are not to be made
 }
 
 // prepare settles what an interrupted run has left, and plans.
@@ -81,12 +82,28 @@ func (r *run) plan(ctx context.Context, memory func() (nf.Memory, error)) error 
 		}
 	}
 	r.wants, r.planned = a.wants, a.plan
+	if r.in.LeaveDrift {
+		r.leaveDrift()
+	}
 	r.node = newNode(r.in.Machine, a.snap, a.ask, r.in.Timeout)
 	for i, c := range r.planned.Changes {
 		r.attempts = append(r.attempts, &attempt{Change: c, result: Result{Change: c}, notify: r.done(i)})
 	}
 	r.units, r.unitOf = unitsOf(r.attempts)
 	return nil
+}
+
+// leaveDrift takes what something else has changed out of the plan.
+func (r *run) leaveDrift() {
+	var changes []nf.Change
+	for _, c := range r.planned.Changes {
+		if c.Cause == nf.CauseDrift {
+			r.left = append(r.left, Result{Change: c, Outcome: Skipped, Reason: "drift is only reported (drift.heal: false)"})
+			continue
+		}
+		changes = append(changes, c)
+	}
+	r.planned.Changes = changes
 }
 
 func (r *run) report(e Event) {
@@ -239,7 +256,7 @@ func (r *run) applied(a *attempt) {
 func (r *run) stop(ctx context.Context, err error) error {
 	r.stopped = true
 	for _, u := range slices.Backward(r.units) {
-		if u.stopped != "" || !u.partlyMade() {
+		if u.stopped != "" || !u.partlyMade() || r.in.Routine {
 			continue
 		}
 		const why = "the run was stopped"
@@ -292,7 +309,10 @@ func (r *run) saveStuck(run state.Run, u *unit) error {
 func (r *run) finish(stopped error) (Receipt, error) {
 	receipt := r.receipt()
 	var errs *multierror.Error
-	errs = multierror.Append(errs, r.in.State.Finishing(), r.saveMemory(r.memory, r.remember()), r.in.State.SaveReceipt(r.id, receipt))
+	errs = multierror.Append(errs, r.in.State.Finishing(), r.saveMemory(r.memory, r.remember()))
+	if !r.in.Routine || len(r.attempts)+len(r.recovered) > 0 {
+		errs = multierror.Append(errs, r.in.State.SaveReceipt(r.id, receipt))
+	}
 	if errs.ErrorOrNil() == nil && len(r.attempts) > 0 && !r.unsaved {
 		errs = multierror.Append(errs, r.in.State.End())
 	}
@@ -327,14 +347,14 @@ func (r *run) saveMemory(was, is nf.Memory) error {
 func (r *run) receipt() Receipt {
 	p := r.planned
 	out := Receipt{APIVersion: nf.APIVersion, Kind: nf.KindReceipt, ID: r.id, Node: p.Node, Revision: p.Revision, Plan: p.ID,
-		StartedAt: r.started, FinishedAt: r.in.Now(), Interrupted: r.stopped, Recovered: results(r.recovered), Results: results(r.attempts),
+		StartedAt: r.started, FinishedAt: r.in.Now(), Interrupted: r.stopped, Recovered: results(r.recovered), Results: append(results(r.attempts), r.left...),
 		Refusals: append(slices.Clone(p.Refusals), r.notBrought...), Pending: p.Pending, Warnings: p.Warnings, Stuck: r.stuck,
 		Summary: Summary{Refusals: p.Summary.Refusals + len(r.notBrought), Pending: p.Summary.Pending, InSync: p.Summary.InSync}}
 	slices.SortStableFunc(out.Refusals, func(a, b nf.Refusal) int {
 		return cmp.Or(a.Target.Compare(b.Target), cmp.Compare(a.Key, b.Key))
 	})
-	for _, a := range r.attempts {
-		out.Summary.count(a.result.Outcome)
+	for _, result := range out.Results {
+		out.Summary.count(result.Outcome)
 	}
 	return out
 }

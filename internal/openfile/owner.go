@@ -31,10 +31,14 @@ func CheckOwner(f *os.File) error {
 	return nil
 }
 
-// onlyOwn takes all rights on an open file of this user from others.
+// passable is the mode of a directory through which a group may pass to what it knows the name
+// of: a socket.
+const passable = 0o710
+
+// onlyOwn takes all rights on an open file of this user from others, but for a passable directory.
 func onlyOwn(f *os.File) error {
 	info, err := f.Stat()
-	if err != nil || info.Mode().Perm()&0o077 == 0 || owner(info) != os.Geteuid() {
+	if err != nil || info.Mode().Perm()&0o077 == 0 || info.Mode().Perm() == passable || owner(info) != os.Geteuid() {
 		return err
 	}
 	return f.Chmod(info.Mode().Perm() &^ 0o077)

@@ -23,7 +23,7 @@ type AgentConfig struct {
 	Drift    Drift
 	Restart  Restarts
 	// Listen is host:port of metrics, status page and webhook. The host may be
-	// empty: every address.
+	// empty: every address. ListenNone is none.
 	Listen string
 	// WebhookSecretFile holds the secret that webhooks are signed with; empty:
 	// no webhook is taken.
@@ -118,6 +118,9 @@ const (
 	DefaultMaxPackSize = 256 * nf.MiB
 	DefaultListen      = "127.0.0.1:9469"
 )
+
+// ListenNone is the listen address of an agent that does not listen.
+const ListenNone = "none"
 
 // The range of GitSource.MaxPackSize.
 const (

@@ -222,10 +222,10 @@ func (p *parser) proxyURL(path string, n *yaml.Node) (string, bool) {
 var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`)
 
 func (p *parser) listenAddress() reader[string] {
-	return p.textThat(isListenAddress, "as in "+DefaultListen+", or [::1]:9469", "%s must be an address and a port, not %s")
+	return p.textThat(isListenAddress, "as in "+DefaultListen+" or [::1]:9469, or none", "%s must be an address and a port, not %s")
 }
 
 func isListenAddress(text string) bool {
 	host, port, err := net.SplitHostPort(text)
-	return err == nil && isPort(port) && (host == "" || net.ParseIP(host) != nil || hostName.MatchString(host))
+	return text == ListenNone || err == nil && isPort(port) && (host == "" || net.ParseIP(host) != nil || hostName.MatchString(host))
 }

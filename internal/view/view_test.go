@@ -73,6 +73,8 @@ func documents() []document {
 		reportDocument("report-stuck", leftReport()),
 		reportDocument("report-interrupted", interrupted),
 		reportDocument("report-accepted", accepted),
+		documentOf("status-starting", nf.KindNodeStatus, NodeStatuses, startingStatus()),
+		documentOf("status-rich", nf.KindNodeStatus, NodeStatuses, richStatus()),
 		documentOf("snapshot-rich", nf.KindNodeSnapshot, Snapshots, richSnapshot()),
 		diagnosticsDocument("validate-errors", []spec.Diagnostic{
 			{Rule: spec.RuleUnknownKey, File: "policies/a.yaml", Line: 3, Column: 5, Message: `unknown key "levle"`, Hint: `did you mean "level"?`, Text: "    levle: full"},

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/view"
+	"nfsync.dev/nfsync/internal/web"
+)
+
+func statusCommand(a *app) *cobra.Command {
+	var watch bool
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show what the agent does and has found",
+		Long: `Status shows what is in force since when, what the last lap has done, and what
+waits: refusals with their remedies, values that wait for a restart, and
+conditions. With --watch it does so after each lap: on a terminal in place,
+else a line for each lap.`,
+		Example:           "  nfsync status\n  nfsync status --watch\n  nfsync status -o json",
+		Args:              argCount(0, 0, ""),
+		Annotations:       prints(view.NodeStatuses),
+		ValidArgsFunction: completeNothing,
+		RunE: withContext(func(ctx context.Context, _ []string) error {
+			if watch {
+				return a.watchStatus(ctx)
+			}
+			s, err := web.NewClient(a.runDir).Status(ctx)
+			if err != nil {
+				return noAgent(err)
+			}
+			return show(a, exitOK, view.NodeStatuses, s)
+		}),
+	}
+	cmd.Flags().BoolVar(&watch, "watch", false, "show the status after each lap")
+	return cmd
+}
+
+// noAgent adds to an error of the client what to do.
+func noAgent(err error) error {
+	if errors.Is(err, web.ErrNoAgent) {
+		return hinted{err, "start it with nfsync agent, or name its --run-dir; nfsync plan shows the state of the node without it"}
+	}
+	return err
+}
+
+// watchStatus shows the status after each lap.
+func (a *app) watchStatus(ctx context.Context) error {
+	_, isTerminal := terminal(a.stdout)
+	err := web.NewClient(a.runDir).Watch(ctx, func(s nf.NodeStatus) error {
+		switch {
+		case a.format != view.FormatText:
+			return view.NodeStatuses.Write(a.stdout, a.format, s, a.viewOptions(a.stdout))
+		case !isTerminal:
+			_, err := io.WriteString(a.stdout, view.StatusLine(s))
+			return err
+		}
+		var page strings.Builder
+		if err := view.NodeStatuses.Write(&page, view.FormatText, s, a.viewOptions(a.stdout)); err != nil {
+			return err
+		}
+		_, err := io.WriteString(a.stdout, "\x1b[H\x1b[2J"+page.String())
+		return err
+	})
+	return noAgent(err)
+}
+
+func syncCommand(a *app) *cobra.Command {
+	var accept string
+	cmd := &cobra.Command{
+		Use:   "sync",
+		Short: "Make the agent fetch and apply now",
+		Long: `Sync wakes the agent: it fetches the policies and applies them. It does not wait
+for the end of the lap; nfsync status --watch shows it.`,
+		Example:           "  nfsync sync\n  nfsync sync --accept 4b825dc642cb6eb9a060e54bf8d69288fbee4904",
+		Args:              argCount(0, 0, ""),
+		ValidArgsFunction: completeNothing,
+		RunE: withContext(func(ctx context.Context, _ []string) error {
+			return noAgent(web.NewClient(a.runDir).Sync(ctx, accept))
+		}),
+	}
+	cmd.Flags().StringVar(&accept, "accept", "", "take this commit, by its full `hash`, where the branch was rewritten")
+	return cmd
+}
+
+func suspendCommand(a *app) *cobra.Command {
+	var reason string
+	var wait time.Duration
+	cmd := &cobra.Command{
+		Use:   "suspend --reason TEXT",
+		Short: "Keep the agent from making changes",
+		Long: `Suspend keeps the agent from making changes, also after a restart of the agent
+or of the node. It goes on to fetch, to plan and to report. An apply by hand is
+not suspended. The suspension ends with nfsync resume, or after --for.`,
+		Example:           "  nfsync suspend --for 2h --reason 'moving containers'\n  nfsync suspend --reason 'incident 4711'",
+		Args:              argCount(0, 0, ""),
+		ValidArgsFunction: completeNothing,
+		RunE: withContext(func(ctx context.Context, _ []string) error {
+			switch {
+			case strings.TrimSpace(reason) == "":
+				return usageError{errors.New("--reason is required: others will want to know")}
+			case wait != 0 && wait < time.Second:
+				return usageError{errors.New("--for must be at least a second")}
+			}
+			return noAgent(web.NewClient(a.runDir).Suspend(ctx, reason, wait))
+		}),
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why, a `text` that nfsync status shows")
+	cmd.Flags().DurationVar(&wait, "for", 0, "how long (default: until nfsync resume)")
+	return cmd
+}
+
+func resumeCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:               "resume",
+		Short:             "Let a suspended agent make changes again",
+		Example:           "  nfsync resume",
+		Args:              argCount(0, 0, ""),
+		ValidArgsFunction: completeNothing,
+		RunE: withContext(func(ctx context.Context, _ []string) error {
+			return noAgent(web.NewClient(a.runDir).Resume(ctx))
+		}),
+	}
+}

@@ -1,0 +1,250 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"nfsync.dev/nfsync/internal/apply"
+	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/source"
+	"nfsync.dev/nfsync/internal/spec"
+)
+
+// Setup is what the configuration says about laps.
+type Setup struct {
+	// Lap is the input of laps, without what each lap sets: Apply, Accept and, where it does not
+	// fetch, Fetch.
+	Lap In
+	// Directory reads the policies of a directory; nil if they are in a repository.
+	Directory func() (spec.Policies, error)
+	// Apply returns the input of the run of a lap.
+	Apply           func() (apply.Input, error)
+	Interval, Drift time.Duration
+	Mode, Source    string       // for the status
+	Window          *spec.Window // of restarts
+}
+
+// Agent makes laps and keeps their status.
+type Agent struct {
+	// Configure reads the configuration. The agent calls it at the start and when it has changed.
+	Configure func() (Setup, error)
+	// SaveSuspension stores a suspension; nil ends it.
+	SaveSuspension func(*nf.Suspension) error
+	// Ended is called after each lap, from one goroutine.
+	Ended func(nf.NodeStatus, Report)
+
+	loop *Loop
+
+	mu        sync.Mutex // of what follows
+	status    nf.NodeStatus
+	accept    string // the commit that a person has accepted
+	listeners map[chan nf.NodeStatus]bool
+
+	// What the goroutine of the laps alone uses.
+	setup     *Setup
+	config    error         // why the changed configuration is not in force
+	missed    error         // why the last revision that was fetched is not in force
+	directory spec.Policies // the last valid ones
+	report    Report        // of the last lap
+}
+
+// New returns an agent with the status of one that has just started.
+func New(status nf.NodeStatus) *Agent {
+	a := &Agent{status: status, listeners: map[chan nf.NodeStatus]bool{}}
+	a.loop = NewLoop(a.lap)
+	a.loop.Scheduled = a.ended
+	return a
+}
+
+// Wake wakes a lap.
+func (a *Agent) Wake(c Cause) { a.loop.Wake(c) }
+
+// Sync wakes a lap that fetches. accept, if not empty, is a commit that is taken even if its
+// branch was rewritten.
+func (a *Agent) Sync(accept string) {
+	a.mu.Lock()
+	a.accept = accept
+	a.mu.Unlock()
+	a.Wake(WakeSync)
+}
+
+// Run makes laps until ctx ends. alive is called as Loop.Alive is.
+func (a *Agent) Run(ctx context.Context, alive func()) {
+	a.loop.Alive = alive
+	a.loop.Run(ctx)
+}
+
+// Status returns the status after the last lap.
+func (a *Agent) Status() nf.NodeStatus {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.status
+}
+
+// Listen returns a channel that receives the status after each lap, until done is called. A
+// listener that is slow misses all but the newest.
+func (a *Agent) Listen() (updates <-chan nf.NodeStatus, done func()) {
+	c := make(chan nf.NodeStatus, 1)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.listeners[c] = true
+	return c, func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		delete(a.listeners, c)
+	}
+}
+
+// publish stores a status and sends it to the listeners.
+func (a *Agent) publish(s nf.NodeStatus) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.status = s
+	for c := range a.listeners {
+		select {
+		case <-c: // an older one that nobody has received
+		default:
+		}
+		c <- s
+	}
+}
+
+// lap makes one lap.
+func (a *Agent) lap(ctx context.Context, t Trip) (Schedule, bool) {
+	r := Report{Trip: t, Started: time.Now()}
+	if a.setup == nil || slices.Contains(t.Causes, WakeConfig) {
+		a.configure()
+	}
+	r.Config = a.config
+	if a.setup == nil {
+		r.Err = a.config
+	} else {
+		r.Result, r.Suspension, r.Err = a.run(ctx, t)
+	}
+	if !t.Fetch && r.Result.Missed == nil {
+		r.Result.Missed = a.missed
+	}
+	a.missed = r.Result.Missed
+	r.Finished, r.Stopped = time.Now(), ctx.Err() != nil
+	a.report = r
+	return a.schedule(r), isType[*source.FetchError](r.Result.Missed)
+}
+
+// ended publishes the status after a lap.
+func (a *Agent) ended(next []nf.NextLap) {
+	s := Status(a.Status(), a.report)
+	if a.setup != nil {
+		s.Mode, s.Source = a.setup.Mode, a.setup.Source
+	}
+	s.Next = next
+	a.publish(s)
+	if a.Ended != nil {
+		a.Ended(s, a.report)
+	}
+}
+
+func (a *Agent) configure() {
+	setup, err := a.Configure()
+	if a.config = err; err == nil {
+		a.setup = &setup
+	}
+}
+
+// run fetches or does not, and applies or plans.
+func (a *Agent) run(ctx context.Context, t Trip) (Result, *nf.Suspension, error) {
+	in := a.setup.Lap
+	var err error
+	if in.Apply, err = a.setup.Apply(); err != nil {
+		return Result{}, nil, err
+	}
+	suspension, err := suspensionNow(in.Apply)
+	if err != nil {
+		return Result{}, nil, err
+	}
+	in.Apply.Routine, in.Suspended = true, suspension != nil
+	if a.setup.Directory != nil {
+		res, err := a.directoryLap(ctx, in)
+		return res, suspension, err
+	}
+	if in.Accept = a.takeAccept(); !t.Fetch && a.Status().Revision != nil {
+		in.Fetch = nil
+	}
+	res, err := Lap(ctx, in)
+	return res, suspension, err
+}
+
+func (a *Agent) takeAccept() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	accept := a.accept
+	a.accept = ""
+	return accept
+}
+
+// directoryLap applies the policies of a directory, or those that were last valid.
+func (a *Agent) directoryLap(ctx context.Context, in In) (res Result, err error) {
+	policies, err := a.setup.Directory()
+	switch {
+	case err == nil:
+		a.directory = policies
+	case a.directory == nil:
+		return Result{Missed: err}, nil
+	default:
+		res.Missed = err
+	}
+	res.Revision = Revision{Policies: a.directory}
+	if in.Observe || in.Suspended {
+		return in.plan(ctx, res)
+	}
+	in.Apply.Wants = a.directory.Resolve
+	res.Receipt, err = apply.Run(ctx, in.Apply)
+	return res, err
+}
+
+// suspensionNow returns the suspension that holds now.
+func suspensionNow(in apply.Input) (*nf.Suspension, error) {
+	if in.State == nil {
+		return nil, nil
+	}
+	s, err := in.State.Suspension()
+	if err != nil || s == nil || s.Until != nil && !in.Now().Before(*s.Until) {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Suspend suspends the agent, or resumes it if s is nil, and wakes a lap.
+func (a *Agent) Suspend(s *nf.Suspension) error {
+	var err error
+	for range 3 { // a lap that runs removes temporary files of ended ones, and may take this one's
+		if err = a.SaveSuspension(s); err == nil {
+			a.Wake(WakeSync)
+			return nil
+		}
+	}
+	return err
+}
+
+// lockedPause is the time until the next lap while another nfsync is at work.
+const lockedPause = 5 * time.Second
+
+// schedule returns when the next laps are due.
+func (a *Agent) schedule(r Report) Schedule {
+	if a.setup == nil {
+		return Schedule{Interval: time.Minute, Drift: time.Minute}
+	}
+	s := Schedule{Interval: a.setup.Interval, Drift: a.setup.Drift}
+	if a.setup.Window != nil {
+		s.Until = nextStart(a.setup.Window, r.Finished)
+	}
+	if errors.Is(r.Err, apply.ErrLocked) || errors.Is(r.Err, ErrOvertaken) {
+		s.Until = r.Finished.Add(lockedPause)
+	}
+	if r.Suspension != nil && r.Suspension.Until != nil && (s.Until.IsZero() || r.Suspension.Until.Before(s.Until)) {
+		s.Until = *r.Suspension.Until
+	}
+	return s
+}

@@ -1,0 +1,235 @@
+package agent
+
+import (
+	"context"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// Cause is what woke a lap.
+type Cause string
+
+// The causes of laps.
+const (
+	WakeStart     Cause = "start"     // the agent has started
+	WakeInterval  Cause = "interval"  // it is time to fetch
+	WakeWebhook   Cause = "webhook"   // a server says that there is something new
+	WakeSync      Cause = "sync"      // a person asks: nfsync sync, or SIGHUP
+	WakeFiles     Cause = "files"     // the directory of the policies has changed
+	WakeConfig    Cause = "config"    // the configuration or a file that it names has changed
+	WakeContainer Cause = "container" // a container has come, gone or restarted
+	WakeModule    Cause = "module"    // a kernel module was loaded or unloaded
+	WakeDrift     Cause = "drift"     // it is time to observe the node
+	WakeWindow    Cause = "window"    // the restart window begins, or a suspension ends
+)
+
+// fetches reports whether a lap that this cause wakes fetches.
+func (c Cause) fetches() bool {
+	return slices.Contains([]Cause{WakeStart, WakeInterval, WakeWebhook, WakeSync, WakeFiles, WakeConfig}, c)
+}
+
+// atOnce reports whether a lap begins without waiting for more causes.
+func (c Cause) atOnce() bool {
+	return slices.Contains([]Cause{WakeStart, WakeInterval, WakeSync, WakeDrift, WakeWindow}, c)
+}
+
+// A burst of events wakes one lap: it begins when there was no event for burstPause, and at
+// the latest burstMost after the first one.
+const (
+	burstPause = 250 * time.Millisecond
+	burstMost  = 5 * time.Second
+)
+
+// maxBackoff is the longest time between two fetches that fail.
+const maxBackoff = 15 * time.Minute
+
+// Schedule says when laps are due without an event.
+type Schedule struct {
+	Interval time.Duration // between two fetches
+	Drift    time.Duration // between two observations of the node
+	// Until is the next time at which a lap must be made whatever else happens: the restart
+	// window begins, or a suspension ends. The zero time is never.
+	Until time.Time
+}
+
+// Trip is a lap that is due.
+type Trip struct {
+	Causes []Cause // sorted
+	Fetch  bool    // fetch a revision; else the one in force is applied again
+}
+
+// Loop makes laps, one at a time. Everything else only wakes it.
+type Loop struct {
+	// Lap makes one lap. It returns when the next ones are due, and whether a fetch failed
+	// because of a server.
+	Lap func(ctx context.Context, t Trip) (s Schedule, unreachable bool)
+	// Scheduled, if set, is called after each lap with the laps that are due without an event,
+	// the next one first.
+	Scheduled func([]nf.NextLap)
+	// Alive, if set, is called at least every aliveEvery while the loop waits, and after each lap.
+	Alive func()
+
+	mu     sync.Mutex
+	causes map[Cause]bool
+	first  time.Time // of causes
+	last   time.Time
+	woken  chan struct{}
+}
+
+// aliveEvery is how often a loop that waits shows that it is alive.
+const aliveEvery = 10 * time.Second
+
+// NewLoop returns a loop that makes laps.
+func NewLoop(lap func(ctx context.Context, t Trip) (Schedule, bool)) *Loop {
+	return &Loop{Lap: lap, causes: map[Cause]bool{}, woken: make(chan struct{}, 1)}
+}
+
+// Wake wakes a lap. It returns at once. Causes that come while a lap runs wake the next one.
+func (l *Loop) Wake(c Cause) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last = time.Now()
+	if len(l.causes) == 0 {
+		l.first = l.last
+	}
+	l.causes[c] = true
+	select {
+	case l.woken <- struct{}{}:
+	default:
+	}
+}
+
+// due returns the time at which the causes so far wake a lap; the zero time if there is none.
+func (l *Loop) due() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.causes) == 0 {
+		return time.Time{}
+	}
+	for c := range l.causes {
+		if c.atOnce() {
+			return l.first
+		}
+	}
+	if pause, most := l.last.Add(burstPause), l.first.Add(burstMost); pause.Before(most) {
+		return pause
+	}
+	return l.first.Add(burstMost)
+}
+
+// take returns the causes of a lap, and begins to collect those of the next one.
+func (l *Loop) take() Trip {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := Trip{Causes: slices.Sorted(maps.Keys(l.causes))}
+	t.Fetch = slices.ContainsFunc(t.Causes, Cause.fetches)
+	clear(l.causes)
+	return t
+}
+
+// timer is a cause that comes with time.
+type timer struct {
+	at    time.Time
+	cause Cause
+}
+
+// Run makes laps until ctx ends, the first one at once.
+func (l *Loop) Run(ctx context.Context) {
+	var timers []timer
+	failures := 0
+	l.Wake(WakeStart)
+	for l.wait(ctx, timers) {
+		t := l.take()
+		s, unreachable := l.Lap(ctx, t)
+		now := time.Now()
+		switch {
+		case !t.Fetch: // the time of the next fetch stays
+			timers = slices.DeleteFunc(timers, func(t timer) bool { return t.cause != WakeInterval })
+		case unreachable:
+			failures++
+			timers = []timer{{now.Add(jitter(backoff(s.Interval, failures))), WakeInterval}}
+		default:
+			failures = 0
+			timers = []timer{{now.Add(jitter(s.Interval)), WakeInterval}}
+		}
+		timers = append(timers, timer{now.Add(jitter(s.Drift)), WakeDrift})
+		if !s.Until.IsZero() {
+			timers = append(timers, timer{s.Until, WakeWindow})
+		}
+		l.scheduled(timers)
+		l.alive()
+	}
+}
+
+func (l *Loop) scheduled(timers []timer) {
+	if l.Scheduled == nil {
+		return
+	}
+	next := make([]nf.NextLap, len(timers))
+	for i, t := range timers {
+		next[i] = nf.NextLap{Cause: string(t.cause), At: t.at}
+	}
+	slices.SortFunc(next, func(a, b nf.NextLap) int { return a.At.Compare(b.At) })
+	l.Scheduled(next)
+}
+
+func (l *Loop) alive() {
+	if l.Alive != nil {
+		l.Alive()
+	}
+}
+
+// wait waits until a lap is due. It returns false when ctx ends.
+func (l *Loop) wait(ctx context.Context, timers []timer) bool {
+	for ctx.Err() == nil {
+		now := time.Now()
+		for _, t := range timers {
+			if !now.Before(t.at) {
+				l.Wake(t.cause)
+			}
+		}
+		due := l.due()
+		if !due.IsZero() && !now.Before(due) {
+			return true
+		}
+		for _, t := range timers {
+			if due.IsZero() || t.at.Before(due) {
+				due = t.at
+			}
+		}
+		pause := aliveEvery
+		if !due.IsZero() {
+			pause = min(pause, due.Sub(now))
+		}
+		clock := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+		case <-l.woken:
+		case <-clock.C:
+		}
+		clock.Stop()
+		l.alive()
+	}
+	return false
+}
+
+// backoff returns the time until the next fetch after so many failures in turn: it doubles up
+// to maxBackoff, or is the interval if that is longer.
+func backoff(interval time.Duration, failures int) time.Duration {
+	d := interval
+	for range failures - 1 {
+		d = min(2*d, maxBackoff)
+	}
+	return max(interval, d)
+}
+
+// jitter returns a time up to a tenth shorter or longer, so that the nodes of a fleet do not
+// fetch at the same moment.
+func jitter(d time.Duration) time.Duration {
+	return d - d/10 + rand.N(d/5+1)
+}

@@ -1,0 +1,146 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// recorder is a Lap that stores its trips with the time since the start.
+type recorder struct {
+	schedule    Schedule
+	unreachable bool
+	takes       time.Duration
+	started     time.Time
+	trips       []string
+	at          []time.Duration
+}
+
+func (r *recorder) lap(_ context.Context, t Trip) (Schedule, bool) {
+	r.trips = append(r.trips, fmt.Sprint(t.Causes, t.Fetch))
+	r.at = append(r.at, time.Since(r.started))
+	<-time.After(r.takes)
+	return r.schedule, r.unreachable
+}
+
+// looping runs a loop for a time, in a bubble with its own clock.
+func looping(t *testing.T, r *recorder, d time.Duration, events func(l *Loop)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), d)
+		defer cancel()
+		r.started = time.Now()
+		l := NewLoop(r.lap)
+		go events(l)
+		l.Run(ctx)
+	})
+}
+
+func (r *recorder) want(t *testing.T, trips ...string) {
+	t.Helper()
+	if !reflect.DeepEqual(r.trips, trips) {
+		t.Errorf("%q at %v, want %q", r.trips, r.at, trips)
+	}
+}
+
+const never = 1000 * time.Hour
+
+func TestLoopTimers(t *testing.T) {
+	r := &recorder{schedule: Schedule{Interval: time.Minute, Drift: 40 * time.Second}}
+	looping(t, r, 150*time.Second, func(*Loop) {})
+	r.want(t, "[start] true", "[drift] false", "[interval] true", "[drift] false", "[interval] true")
+}
+
+// TestLoopBurst: events that come together wake one lap, and a stream of them wakes one every
+// five seconds.
+func TestLoopBurst(t *testing.T) {
+	r := &recorder{schedule: Schedule{Interval: never, Drift: never}}
+	looping(t, r, time.Minute, func(l *Loop) {
+		<-time.After(10 * time.Second)
+		l.Wake(WakeFiles)
+		<-time.After(100 * time.Millisecond)
+		l.Wake(WakeContainer)
+		<-time.After(20 * time.Second)
+		for range 100 {
+			l.Wake(WakeWebhook)
+			<-time.After(100 * time.Millisecond)
+		}
+	})
+	r.want(t, "[start] true", "[container files] true", "[webhook] true", "[webhook] true")
+	if r.at[1] != 10350*time.Millisecond || r.at[2] != 35100*time.Millisecond {
+		t.Errorf("at %v", r.at)
+	}
+}
+
+// TestLoopDuringLap: what comes while a lap runs wakes another one.
+func TestLoopDuringLap(t *testing.T) {
+	r := &recorder{schedule: Schedule{Interval: never, Drift: never}, takes: 3 * time.Second}
+	looping(t, r, time.Minute, func(l *Loop) {
+		<-time.After(time.Second)
+		l.Wake(WakeModule)
+		l.Wake(WakeSync)
+	})
+	r.want(t, "[start] true", "[module sync] true")
+	if r.at[1] != 3*time.Second {
+		t.Errorf("at %v", r.at)
+	}
+}
+
+// TestLoopBackoff: fetches that fail come less and less often, at most fifteen minutes apart,
+// while the node is still observed.
+func TestLoopBackoff(t *testing.T) {
+	r := &recorder{schedule: Schedule{Interval: time.Minute, Drift: never}, unreachable: true}
+	looping(t, r, 2*time.Hour, func(*Loop) {})
+	for i, want := range []time.Duration{1, 2, 4, 8, 15, 15, 15} {
+		gap := r.at[i+1] - r.at[i]
+		if gap < want*time.Minute*9/10 || gap > want*time.Minute*11/10 {
+			t.Errorf("gap %d is %s, want %d minutes", i, gap, want)
+		}
+	}
+}
+
+func TestBackoffOfLongInterval(t *testing.T) {
+	if got := backoff(time.Hour, 5); got != time.Hour {
+		t.Errorf("%s", got)
+	}
+}
+
+// TestLoopUntil: a lap is made when the restart window begins.
+func TestLoopUntil(t *testing.T) {
+	r := &recorder{}
+	r.schedule = Schedule{Interval: never, Drift: never}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Hour)
+		defer cancel()
+		r.started = time.Now()
+		r.schedule.Until = r.started.Add(time.Hour)
+		l := NewLoop(func(ctx context.Context, trip Trip) (Schedule, bool) {
+			s, u := r.lap(ctx, trip)
+			if len(r.trips) > 1 {
+				s.Until = time.Time{}
+			}
+			return s, u
+		})
+		l.Run(ctx)
+	})
+	r.want(t, "[start] true", "[window] false")
+}
+
+// TestLoopAlive: a loop that waits shows that it is alive.
+func TestLoopAlive(t *testing.T) {
+	r := &recorder{schedule: Schedule{Interval: never, Drift: never}}
+	beats := 0
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+		defer cancel()
+		l := NewLoop(r.lap)
+		l.Alive = func() { beats++ }
+		l.Run(ctx)
+	})
+	if beats < 30 {
+		t.Errorf("%d signs of life in five minutes", beats)
+	}
+}

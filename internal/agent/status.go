@@ -1,0 +1,315 @@
+package agent
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"nfsync.dev/nfsync/internal/apply"
+	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/source"
+	"nfsync.dev/nfsync/internal/spec"
+)
+
+// Report is what a lap has done, for the status.
+type Report struct {
+	Trip              Trip
+	Started, Finished time.Time
+	Result            Result
+	Err               error
+	// Config is why the changed configuration is not in force; nil if it is.
+	Config     error
+	Suspension *nf.Suspension
+	Stopped    bool // the agent stops
+}
+
+// NewStatus returns the status of an agent that has just started.
+func NewStatus(node, source, mode string, agent nf.AgentInfo) nf.NodeStatus {
+	s := nf.NodeStatus{APIVersion: nf.APIVersion, Kind: nf.KindNodeStatus, Node: node, UpdatedAt: agent.StartedAt, Agent: agent, Source: source, Mode: mode,
+		Changes: []nf.Change{}, Refusals: []nf.Refusal{}, Pending: []nf.Pending{}, Stuck: []nf.StuckChange{}, Warnings: []nf.Warning{}, Errors: []string{}, Next: []nf.NextLap{}}
+	for _, t := range nf.ConditionTypes() {
+		s.Conditions = append(s.Conditions, nf.Condition{Type: t, Status: nf.ConditionUnknown, Reason: "Starting", Message: "the first lap has not ended", LastTransitionTime: agent.StartedAt})
+	}
+	return s
+}
+
+// Status returns the status after a lap, given the one before it.
+func Status(was nf.NodeStatus, r Report) nf.NodeStatus {
+	s := was
+	s.UpdatedAt = r.Finished
+	s.Suspension = r.Suspension
+	s.Errors = append(errorLines(r.Config), errorLines(cmp.Or(r.Err, r.Result.Missed))...)
+	r.revision(&s)
+	r.found(&s)
+	s.LastLap = &nf.LapStatus{StartedAt: r.Started, FinishedAt: r.Finished, Fetched: r.Trip.Fetch, Causes: []string{}, Result: r.result(),
+		Applied: r.Result.Receipt.Summary.Applied}
+	if receipt := r.Result.Receipt; len(receipt.Recovered) > 0 || slices.ContainsFunc(receipt.Results, func(r apply.Result) bool { return r.Outcome != apply.Skipped }) {
+		s.LastLap.Receipt = receipt.ID
+	}
+	for _, c := range r.Trip.Causes {
+		s.LastLap.Causes = append(s.LastLap.Causes, string(c))
+	}
+	if err := r.failure(); err != nil {
+		s.LastLap.Error = err.Error()
+	} else if !r.Stopped {
+		s.LastSuccess = &r.Finished
+	}
+	s.Conditions = conditions(&s, r)
+	transitions(was.Conditions, s.Conditions, r.Finished)
+	return s
+}
+
+// failure returns why the lap, or what it should have fetched, has failed.
+func (r Report) failure() error { return cmp.Or(r.Err, r.Result.Missed, r.Config) }
+
+// revision sets the revision that is in force.
+func (r Report) revision(s *nf.NodeStatus) {
+	rev := r.Result.Revision
+	switch {
+	case r.Suspension != nil && r.Result.Held.Commit == "", r.Result.Receipt.Kind == "" && r.Result.Plan == nil:
+		return // the lap has applied nothing: what was in force still is
+	case r.Suspension != nil:
+		rev = r.Result.Held
+	}
+	since := r.Finished
+	if s.Revision != nil && s.Revision.Commit == rev.Commit && s.Revision.URL == rev.URL {
+		since = s.Revision.Since
+	}
+	s.Revision = &nf.InForce{Commit: rev.Commit, URL: rev.URL, Branch: rev.Branch, Tag: rev.Tag, Signer: rev.Signer, Since: since}
+}
+
+// found sets what the lap has found, if it looked at the node.
+func (r Report) found(s *nf.NodeStatus) {
+	switch p, receipt := r.Result.Plan, r.Result.Receipt; {
+	case p != nil:
+		s.Changes, s.Refusals, s.Pending, s.Warnings, s.Stuck = p.Changes, p.Refusals, p.Pending, p.Warnings, p.Stuck
+		s.Summary = &p.Summary
+	case receipt.Kind != "":
+		s.Refusals, s.Pending, s.Warnings, s.Stuck = receipt.Refusals, receipt.Pending, receipt.Warnings, receipt.Stuck
+		s.Changes = []nf.Change{}
+		for _, result := range receipt.Results {
+			if result.Outcome != apply.Applied && result.Outcome != apply.Gone {
+				s.Changes = append(s.Changes, result.Change)
+			}
+		}
+		s.Summary = &nf.Summary{Changes: len(s.Changes), Refusals: receipt.Summary.Refusals, Pending: receipt.Summary.Pending, InSync: receipt.Summary.InSync + receipt.Summary.Applied}
+	}
+	s.Stuck = append([]nf.StuckChange{}, s.Stuck...)
+}
+
+// result returns how the lap ended.
+func (r Report) result() nf.LapResult {
+	receipt := r.Result.Receipt
+	switch verdict := receipt.Verdict(); {
+	case r.Stopped:
+		return nf.LapCancelled
+	case r.Err != nil, receipt.Kind == "" && r.Result.Plan == nil:
+		return nf.LapError
+	case r.Result.Plan != nil:
+		return nf.LapObserved
+	case verdict == apply.Unsettled:
+		return nf.LapStuck
+	case verdict == apply.RolledBack:
+		return nf.LapFailed
+	case r.Result.Missed != nil:
+		return nf.LapFallback
+	case verdict == apply.Incomplete:
+		return nf.LapRefused
+	case receipt.Summary.Applied > 0:
+		return nf.LapApplied
+	}
+	return nf.LapInSync
+}
+
+// judgement is a condition before it is compared with the last one.
+type judgement struct {
+	holds           bool
+	reason, message string
+}
+
+// conditions judges a status and the lap that led to it.
+func conditions(s *nf.NodeStatus, r Report) []nf.Condition {
+	judged := map[nf.ConditionType]judgement{
+		nf.Ready:          r.ready(s),
+		nf.Stalled:        r.stalled(s),
+		nf.Reconciling:    r.reconciling(s),
+		nf.Drifted:        r.drifted(s),
+		nf.RestartPending: restartPending(s.Pending),
+		nf.Suspended:      suspended(s.Suspension),
+	}
+	commit := ""
+	if s.Revision != nil {
+		commit = s.Revision.Commit
+	}
+	var list []nf.Condition
+	for _, t := range nf.ConditionTypes() {
+		j := judged[t]
+		status := nf.ConditionFalse
+		if j.holds {
+			status = nf.ConditionTrue
+		}
+		list = append(list, nf.Condition{Type: t, Status: status, Reason: j.reason, Message: j.message, ObservedRevision: commit})
+	}
+	return list
+}
+
+func (r Report) ready(s *nf.NodeStatus) judgement {
+	switch result := r.result(); {
+	case s.Revision == nil:
+		return judgement{false, "NoRevision", "no revision is in force: " + text(r.failure(), "the first lap has not ended")}
+	case r.failure() != nil:
+		return judgement{false, failureReason(r.failure()), r.failure().Error()}
+	case result == nf.LapStuck, result == nf.LapFailed:
+		return judgement{false, "ChangesFailed", fmt.Sprintf("%d changes could not be made", len(s.Changes))}
+	case len(s.Refusals) > 0:
+		return judgement{true, "Refused", fmt.Sprintf("the policies are in force, but for %d refusals", len(s.Refusals))}
+	}
+	return judgement{true, "InForce", "the policies are in force"}
+}
+
+// stalled reports whether a person has to act before the agent can go on.
+func (r Report) stalled(s *nf.NodeStatus) judgement {
+	failure := r.failure()
+	switch reason := failureReason(failure); {
+	case len(s.Stuck) > 0:
+		return judgement{true, "Stuck", fmt.Sprintf("%d changes could be neither made nor undone: see nfsync recover", len(s.Stuck))}
+	case failure != nil && reason != "FetchFailed" && reason != "Locked":
+		return judgement{true, reason, failure.Error()}
+	}
+	return judgement{false, "Progressing", "nobody has to do anything for the agent to go on"}
+}
+
+func (r Report) reconciling(s *nf.NodeStatus) judgement {
+	if failure := r.failure(); failure != nil && !r.stalled(s).holds && !r.Stopped {
+		return judgement{true, failureReason(failure), failure.Error()}
+	}
+	return judgement{false, "UpToDate", "the last lap has ended"}
+}
+
+func (r Report) drifted(s *nf.NodeStatus) judgement {
+	var keys []string
+	for _, c := range s.Changes {
+		if c.Cause == nf.CauseDrift {
+			keys = append(keys, c.Target.String()+" "+string(c.Key))
+		}
+	}
+	if len(keys) == 0 {
+		return judgement{false, "AsWanted", "nothing that nfsync keeps was changed by something else, or it was changed back"}
+	}
+	return judgement{true, "ChangedByOthers", "changed by something else: " + few(keys)}
+}
+
+func restartPending(list []nf.Pending) judgement {
+	var waiting []string
+	for _, p := range list {
+		if p.Until == nf.UntilContainerRestart || p.Until == nf.UntilNodeRestart {
+			waiting = append(waiting, p.Target.String()+" "+string(p.Key))
+		}
+	}
+	if len(waiting) == 0 {
+		return judgement{false, "NothingPending", "nothing waits for a restart"}
+	}
+	return judgement{true, "WaitsForRestart", few(waiting)}
+}
+
+func suspended(s *nf.Suspension) judgement {
+	if s == nil {
+		return judgement{false, "Running", "nobody has suspended the agent"}
+	}
+	until := "until nfsync resume"
+	if s.Until != nil {
+		until = "until " + s.Until.Format(time.RFC3339)
+	}
+	return judgement{true, "Suspended", fmt.Sprintf("%s, by %s: %s", until, s.By, s.Reason)}
+}
+
+// failureReason returns one word for an error of a lap.
+func failureReason(err error) string {
+	var config *ConfigError
+	switch {
+	case err == nil:
+		return ""
+	case errors.As(err, &config):
+		return "InvalidConfiguration"
+	case isType[*InvalidError](err):
+		return "InvalidPolicies"
+	case isType[*source.VerifyError](err):
+		return "NotTrusted"
+	case isType[*source.RewrittenError](err):
+		return "Rewritten"
+	case isType[*source.FetchError](err):
+		return "FetchFailed"
+	case errors.Is(err, apply.ErrLocked), errors.Is(err, ErrOvertaken):
+		return "Locked"
+	}
+	return "Error"
+}
+
+func isType[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
+}
+
+// ConfigError is the error for a configuration that is not in force.
+type ConfigError struct {
+	Err         error // it cannot be read; nil if it is invalid
+	Diagnostics []spec.Diagnostic
+}
+
+func (e *ConfigError) Error() string {
+	if e.Err != nil {
+		return "the changed configuration is not in force: " + e.Err.Error()
+	}
+	return fmt.Sprintf("the changed configuration is not in force: it is invalid: %s", e.Diagnostics[0])
+}
+
+// Unwrap returns why the configuration cannot be read.
+func (e *ConfigError) Unwrap() error { return e.Err }
+
+// errorLines returns the errors in files.
+func errorLines(err error) []string {
+	lines := []string{}
+	var config *ConfigError
+	var invalid *InvalidError
+	var found []spec.Diagnostic
+	switch {
+	case errors.As(err, &config):
+		found = config.Diagnostics
+	case errors.As(err, &invalid):
+		found = invalid.Diagnostics
+	}
+	for _, d := range found {
+		lines = append(lines, d.String())
+	}
+	return lines
+}
+
+// transitions sets when each condition has taken its status.
+func transitions(was, is []nf.Condition, now time.Time) {
+	for i := range is {
+		is[i].LastTransitionTime = now
+		at := slices.IndexFunc(was, func(c nf.Condition) bool { return c.Type == is[i].Type && c.Status == is[i].Status })
+		if at >= 0 {
+			is[i].LastTransitionTime = was[at].LastTransitionTime
+		}
+	}
+}
+
+// few joins the first of a list.
+func few(list []string) string {
+	const most = 5
+	if more := len(list) - most; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(list[:most], ", "), more)
+	}
+	return strings.Join(list, ", ")
+}
+
+func text(err error, otherwise string) string {
+	if err == nil {
+		return otherwise
+	}
+	return err.Error()
+}

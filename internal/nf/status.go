@@ -1,0 +1,145 @@
+package nf
+
+import "time"
+
+// KindNodeStatus is the kind of a NodeStatus.
+const KindNodeStatus = "NodeStatus"
+
+// NodeStatus says what the agent of a node does, and what it has found: the NodeStatus document.
+// Its slices are never nil.
+type NodeStatus struct {
+	APIVersion string     `json:"apiVersion"`
+	Kind       string     `json:"kind"`
+	Node       string     `json:"node"`
+	UpdatedAt  time.Time  `json:"updatedAt"`
+	Agent      AgentInfo  `json:"agent"`
+	Source     string     `json:"source"` // the URL or the directory of the policies
+	Mode       string     `json:"mode"`
+	Revision   *InForce   `json:"revision"` // null: none is in force
+	LastLap    *LapStatus `json:"lastLap"`  // null: the first one has not ended
+	// LastSuccess is when a lap last ended without an error; null: none has.
+	LastSuccess *time.Time    `json:"lastSuccess"`
+	Conditions  []Condition   `json:"conditions"`
+	Changes     []Change      `json:"changes"` // that were found and not made
+	Refusals    []Refusal     `json:"refusals"`
+	Pending     []Pending     `json:"pending"`
+	Stuck       []StuckChange `json:"stuck"`
+	Warnings    []Warning     `json:"warnings"`
+	Errors      []string      `json:"errors"` // in the configuration, or in policies that are not in force: file:line:column: message
+	Suspension  *Suspension   `json:"suspension"`
+	Next        []NextLap     `json:"next"`    // the laps that are due, the next one first
+	Summary     *Summary      `json:"summary"` // of the last lap that looked at the node; null: none has
+}
+
+// AgentInfo identifies a running agent.
+type AgentInfo struct {
+	Version   string    `json:"version"`
+	PID       int       `json:"pid"`
+	StartedAt time.Time `json:"startedAt"`
+}
+
+// InForce is the revision that is in force.
+type InForce struct {
+	Commit string `json:"commit"` // empty for a directory
+	URL    string `json:"url,omitempty"`
+	Branch string `json:"branch,omitempty"`
+	Tag    string `json:"tag,omitempty"`
+	Signer string `json:"signer,omitempty"`
+	// Since is when the agent first applied it.
+	Since time.Time `json:"since"`
+}
+
+// LapStatus is the last lap.
+type LapStatus struct {
+	StartedAt  time.Time `json:"startedAt"`
+	FinishedAt time.Time `json:"finishedAt"`
+	Causes     []string  `json:"causes"`
+	Fetched    bool      `json:"fetched"` // it asked for a new revision
+	Result     LapResult `json:"result"`
+	Error      string    `json:"error,omitempty"`
+	Receipt    string    `json:"receipt,omitempty"` // empty if nothing was changed
+	Applied    int       `json:"applied"`
+}
+
+// LapResult says how a lap ended.
+type LapResult string
+
+// The results of laps.
+const (
+	LapInSync    LapResult = "in-sync"   // there was nothing to change
+	LapApplied   LapResult = "applied"   // something was changed
+	LapRefused   LapResult = "refused"   // something was refused, the rest is as wanted
+	LapFailed    LapResult = "failed"    // a change failed and was undone
+	LapStuck     LapResult = "stuck"     // a change could be neither made nor undone
+	LapObserved  LapResult = "observed"  // it only planned: mode observe, or suspended
+	LapFallback  LapResult = "fallback"  // the last good revision was applied instead of the new one
+	LapError     LapResult = "error"     // nothing could be applied
+	LapCancelled LapResult = "cancelled" // the agent was stopped
+)
+
+// LapResults lists the results of laps.
+func LapResults() []LapResult {
+	return []LapResult{LapInSync, LapApplied, LapRefused, LapFailed, LapStuck, LapObserved, LapFallback, LapError, LapCancelled}
+}
+
+// NextLap is a lap that is due without an event.
+type NextLap struct {
+	Cause string    `json:"cause"`
+	At    time.Time `json:"at"`
+}
+
+// Suspension keeps the agent from making changes.
+type Suspension struct {
+	Since  time.Time  `json:"since"`
+	Until  *time.Time `json:"until"` // null: until nfsync resume
+	Reason string     `json:"reason"`
+	By     string     `json:"by"` // the user who asked
+}
+
+// Condition is one of the conditions that kstatus describes, or one of nfsync's own.
+type Condition struct {
+	Type               ConditionType   `json:"type"`
+	Status             ConditionStatus `json:"status"`
+	Reason             string          `json:"reason"` // one word, for programs
+	Message            string          `json:"message"`
+	LastTransitionTime time.Time       `json:"lastTransitionTime"`
+	ObservedRevision   string          `json:"observedRevision"`
+}
+
+// ConditionType is the type of a condition.
+type ConditionType string
+
+// The conditions.
+const (
+	Ready          ConditionType = "Ready"          // the policies are in force, and the last lap had no error
+	Reconciling    ConditionType = "Reconciling"    // a newer revision is not in force, and the agent tries again by itself
+	Stalled        ConditionType = "Stalled"        // a person has to do something first
+	Drifted        ConditionType = "Drifted"        // something else has changed a value that is not changed back
+	RestartPending ConditionType = "RestartPending" // a value waits for a restart of the node or of a container
+	Suspended      ConditionType = "Suspended"      // nfsync suspend: no change is made
+)
+
+// ConditionTypes lists the conditions.
+func ConditionTypes() []ConditionType {
+	return []ConditionType{Ready, Reconciling, Stalled, Drifted, RestartPending, Suspended}
+}
+
+// ConditionStatus says whether a condition holds.
+type ConditionStatus string
+
+// The statuses of a condition.
+const (
+	ConditionTrue    ConditionStatus = "True"
+	ConditionFalse   ConditionStatus = "False"
+	ConditionUnknown ConditionStatus = "Unknown"
+)
+
+// Condition returns a condition of the status; one of status Unknown if there is none.
+func (s *NodeStatus) Condition(t ConditionType) Condition {
+	for _, c := range s.Conditions {
+		if c.Type == t {
+			return c
+		}
+	}
+	return Condition{Type: t, Status: ConditionUnknown}
+}

@@ -1,0 +1,133 @@
+package view
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"time"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// NodeStatuses is the output of status, the NodeStatus document.
+var NodeStatuses = newKind(func(s nf.NodeStatus) any { return s }, (*page).nodeStatus)
+
+// StatusFile returns the JSON of a status.
+func StatusFile(s nf.NodeStatus) ([]byte, error) { return encodeJSON(s) }
+
+// StatusLine returns a status in one line.
+func StatusLine(s nf.NodeStatus) string {
+	ready := s.Condition(nf.Ready)
+	line := s.UpdatedAt.UTC().Format(time.TimeOnly) + "  " + readiness(ready)
+	if l := s.LastLap; l != nil {
+		line += fmt.Sprintf("  %s (%s)", l.Result, strings.Join(l.Causes, " "))
+		if l.Applied > 0 {
+			line += "  " + countOf(l.Applied, "applied")
+		}
+	}
+	for _, c := range s.Conditions {
+		if c.Type != nf.Ready && c.Type != nf.Reconciling && c.Status == nf.ConditionTrue {
+			line += "  " + string(c.Type)
+		}
+	}
+	if ready.Status != nf.ConditionTrue {
+		line += "  " + Clean(ready.Message)
+	}
+	return line + "\n"
+}
+
+func readiness(c nf.Condition) string {
+	switch c.Status {
+	case nf.ConditionTrue:
+		return "ready"
+	case nf.ConditionFalse:
+		return "not ready"
+	}
+	return "starting"
+}
+
+// The columns that labels take.
+const (
+	statusLabel    = 12
+	conditionLabel = 16
+)
+
+func (p *page) nodeStatus(s nf.NodeStatus) {
+	field := func(label, text string) {
+		if text != "" {
+			p.hanging(statusLabel, p.paint(bold, pad(label, statusLabel-2)), text)
+		}
+	}
+	ready := s.Condition(nf.Ready)
+	style := map[nf.ConditionStatus]string{nf.ConditionTrue: green, nf.ConditionFalse: red}[ready.Status]
+	p.line(p.paint(bold, "Node "+Clean(s.Node)), " is ", p.paint(style, readiness(ready)), p.paint(dim, " since "+clock(ready.LastTransitionTime)))
+	p.line()
+	field("Policies", s.Source)
+	field("In force", inForce(s.Revision))
+	field("Last lap", lastLap(s.LastLap))
+	field("Next", nextLaps(s))
+	field("Agent", fmt.Sprintf("%s, process %d, running since %s, mode %s", cmp.Or(s.Agent.Version, "unknown version"), s.Agent.PID, clock(s.Agent.StartedAt), s.Mode))
+	for _, c := range s.Conditions {
+		holds := c.Status == nf.ConditionTrue
+		if holds == (c.Type == nf.Ready) || c.Status == nf.ConditionUnknown {
+			continue
+		}
+		p.line()
+		p.hanging(conditionLabel, p.paint(yellow, pad(string(c.Type), conditionLabel-2)), c.Reason+", since "+clock(c.LastTransitionTime)+": "+c.Message)
+	}
+	for _, e := range s.Errors[min(1, len(s.Errors)):] { // the first one is in the conditions
+		p.line("  ", p.paint(red, Clean(e)))
+	}
+	section(p, red, stuckTitle, s.Stuck, stuckEntry)
+	section(p, yellow, "Not made", s.Changes, changeEntry)
+	section(p, red, "Refused", s.Refusals, refusalEntry)
+	section(p, yellow, "Pending", s.Pending, pendingEntry)
+	p.warnings(s.Warnings)
+	if s.Summary != nil {
+		p.line()
+		p.line(count(s.Summary.Changes, "change"), " not made, ", countOf(s.Summary.Refusals, "refused"), ", ", countOf(s.Summary.Pending, "pending"), ", ", countOf(s.Summary.InSync, "in sync"))
+	}
+	var next [][2]string
+	if s.Suspension != nil {
+		next = append(next, [2]string{"nfsync resume", "lets the agent make changes again"})
+	}
+	p.next(next, s.Refusals)
+}
+
+func inForce(r *nf.InForce) string {
+	if r == nil {
+		return "nothing"
+	}
+	var parts []string
+	for _, part := range []struct{ what, text string }{{"commit", r.Commit}, {"branch", r.Branch}, {"tag", r.Tag}, {"signed by", r.Signer}} {
+		if part.text != "" {
+			parts = append(parts, part.what+" "+part.text)
+		}
+	}
+	if parts == nil {
+		parts = []string{"the policies of the directory"}
+	}
+	return strings.Join(parts, ", ") + ", since " + clock(r.Since)
+}
+
+func lastLap(l *nf.LapStatus) string {
+	if l == nil {
+		return "the first one has not ended"
+	}
+	text := fmt.Sprintf("%s at %s, after %s", l.Result, clock(l.FinishedAt), strings.Join(l.Causes, ", "))
+	if l.Applied > 0 {
+		text += fmt.Sprintf(": %d applied (receipt %s)", l.Applied, l.Receipt)
+	}
+	return text
+}
+
+func nextLaps(s nf.NodeStatus) string {
+	var parts []string
+	for _, n := range s.Next {
+		parts = append(parts, n.Cause+" at "+clock(n.At))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// clock returns a time for people, as plans and receipts show it.
+func clock(t time.Time) string { return t.UTC().Format(time.DateTime) + " UTC" }

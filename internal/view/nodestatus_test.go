@@ -1,0 +1,50 @@
+package view
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+var statusTime = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+func startingStatus() nf.NodeStatus {
+	s := nf.NodeStatus{APIVersion: nf.APIVersion, Kind: nf.KindNodeStatus, Node: "hn-1", UpdatedAt: statusTime, Source: "https://git.example.com/policies.git", Mode: "enforce",
+		Agent:   nf.AgentInfo{Version: "0.1.0", PID: 4711, StartedAt: statusTime},
+		Changes: []nf.Change{}, Refusals: []nf.Refusal{}, Pending: []nf.Pending{}, Stuck: []nf.StuckChange{}, Warnings: []nf.Warning{}, Errors: []string{}, Next: []nf.NextLap{}}
+	for _, t := range nf.ConditionTypes() {
+		s.Conditions = append(s.Conditions, nf.Condition{Type: t, Status: nf.ConditionUnknown, Reason: "Starting", Message: "the first lap has not ended", LastTransitionTime: statusTime})
+	}
+	return s
+}
+
+func richStatus() nf.NodeStatus {
+	s := startingStatus()
+	p := richPlan()
+	s.Changes, s.Refusals, s.Pending, s.Warnings, s.Summary = p.Changes, p.Refusals, p.Pending, p.Warnings, &p.Summary
+	s.Stuck = append(s.Stuck, p.Stuck...)
+	s.Revision = &nf.InForce{Commit: strings.Repeat("4b825dc6", 5), URL: s.Source, Branch: "main", Signer: "ada@example.org\x1b[2J", Since: statusTime}
+	s.LastLap = &nf.LapStatus{StartedAt: statusTime, FinishedAt: statusTime.Add(time.Second), Causes: []string{"container", "files"}, Result: nf.LapRefused, Error: "cannot fetch", Applied: 3, Receipt: "00000001-x"}
+	s.LastSuccess = &statusTime
+	s.Errors = []string{"policies/a.yaml:1:1: one", "policies/\x1b[2J.yaml:2:1: two"}
+	until := statusTime.Add(time.Hour)
+	s.Suspension = &nf.Suspension{Since: statusTime, Until: &until, Reason: "moving\x1b[2J", By: "root"}
+	s.Next = []nf.NextLap{{Cause: "interval", At: statusTime.Add(time.Minute)}, {Cause: "drift", At: statusTime.Add(5 * time.Minute)}}
+	for i := range s.Conditions {
+		s.Conditions[i].Status = nf.ConditionTrue
+		s.Conditions[i].Reason, s.Conditions[i].Message = "Because", "a reason with \x1b[2J"
+	}
+	s.Conditions[0].Status = nf.ConditionFalse
+	return s
+}
+
+func TestStatusLine(t *testing.T) {
+	if got, want := StatusLine(startingStatus()), "12:00:00  starting  the first lap has not ended\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got, want := StatusLine(richStatus()), "12:00:00  not ready  refused (container files)  3 applied  Stalled  Drifted  RestartPending  Suspended  a reason with \\x1b[2J\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

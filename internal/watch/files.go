@@ -1,0 +1,187 @@
+package watch
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// Path is a file or a directory to watch. It need not exist.
+type Path struct {
+	Name string
+	// Deep is set for a directory whose subdirectories are watched too.
+	Deep bool
+}
+
+// Files watches paths. inotify watches inodes: a file that an editor replaces, a symbolic link
+// that changes (as Kubernetes swaps ..data), and a directory that is removed and made again are
+// found because each directory on the way to a path is watched for the next name.
+type Files struct {
+	notify *fsnotify.Watcher
+	paths  []Path
+	// watched are the directories that are watched, each with the names in it that matter;
+	// nil: all.
+	watched map[string]map[string]bool
+}
+
+// NewFiles starts to watch paths. What is changed from now on is reported by Run.
+func NewFiles(paths ...Path) (*Files, error) {
+	notify, err := fsnotify.NewWatcher()
+	if err != nil {
+		return nil, fmt.Errorf("cannot watch files: %w", err)
+	}
+	f := &Files{notify: notify, paths: paths}
+	for i := range f.paths {
+		if f.paths[i].Name, err = filepath.Abs(f.paths[i].Name); err != nil {
+			return nil, fmt.Errorf("cannot watch %s: %w", paths[i].Name, err)
+		}
+	}
+	f.update()
+	return f, nil
+}
+
+// Run calls changed when a path may have changed, come or gone, until ctx ends. It closes f.
+func (f *Files) Run(ctx context.Context, changed func()) {
+	defer func() { _ = f.notify.Close() }()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case e := <-f.notify.Events:
+			if f.matters(e) {
+				f.update()
+				changed()
+			}
+		case _, open := <-f.notify.Errors: // events were lost: the queue was full
+			if !open {
+				return
+			}
+			f.update()
+			changed()
+		}
+	}
+}
+
+// matters reports whether an event is about a path or a directory on the way to one.
+func (f *Files) matters(e fsnotify.Event) bool {
+	if names, ok := f.watched[filepath.Dir(e.Name)]; ok && (names == nil || names[filepath.Base(e.Name)]) {
+		return true
+	}
+	_, itself := f.watched[e.Name]
+	return itself && e.Op&(fsnotify.Remove|fsnotify.Rename) != 0
+}
+
+// update watches what the paths lead to now. A directory that appears while it is read is found
+// by reading again.
+func (f *Files) update() {
+	for {
+		want := f.directories()
+		if maps.EqualFunc(want, f.watched, maps.Equal) && len(f.notify.WatchList()) == len(want) {
+			return
+		}
+		for _, dir := range f.notify.WatchList() {
+			if _, ok := want[dir]; !ok {
+				_ = f.notify.Remove(dir) // it may have gone by itself
+			}
+		}
+		f.watched = map[string]map[string]bool{}
+		for dir, names := range want {
+			if f.notify.Add(dir) == nil {
+				f.watched[dir] = names
+			}
+		}
+		if len(f.watched) < len(want) {
+			return // a directory that cannot be read, or the limit of inotify
+		}
+	}
+}
+
+// directories returns the directories to watch, as in Files.watched.
+func (f *Files) directories() map[string]map[string]bool {
+	set := directorySet{}
+	for _, p := range f.paths {
+		set.addPath(p)
+	}
+	return set
+}
+
+type directorySet map[string]map[string]bool
+
+// maxLinks bounds a chain of symbolic links, as the kernel does (path_resolution(7)).
+const maxLinks = 40
+
+// addPath adds each directory on the way to a path, those that its symbolic links lead through,
+// and the path itself if it is a directory.
+func (s directorySet) addPath(p Path) {
+	at, rest := "/", p.Name
+	for links := 0; ; {
+		name, after, _ := strings.Cut(strings.TrimLeft(rest, "/"), "/")
+		if name == "" {
+			s.addTree(at, p.Deep)
+			return
+		}
+		s.addName(at, name)
+		here := filepath.Join(at, name)
+		info, err := os.Lstat(here)
+		switch {
+		case err != nil:
+			return
+		case info.Mode()&fs.ModeSymlink != 0:
+			target, err := os.Readlink(here)
+			if links++; err != nil || links > maxLinks {
+				return
+			}
+			if !filepath.IsAbs(target) {
+				target = filepath.Join(at, target)
+			}
+			at, rest = "/", filepath.Join(target, after)
+		case !info.IsDir():
+			return
+		default:
+			at, rest = here, after
+		}
+	}
+}
+
+func (s directorySet) addName(dir, name string) {
+	names, seen := s[dir]
+	if seen && names == nil {
+		return // all names matter
+	}
+	if !seen {
+		names = map[string]bool{}
+		s[dir] = names
+	}
+	names[name] = true
+}
+
+// maxDirectories bounds the directories below one path: inotify has a limit for each user.
+const maxDirectories = 4096
+
+func (s directorySet) addTree(dir string, deep bool) {
+	s[dir] = nil
+	if !deep {
+		return
+	}
+	left := maxDirectories
+	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return nil //nolint:nilerr // what cannot be read is not watched
+		}
+		if left--; left < 0 {
+			return fs.SkipAll
+		}
+		s[path] = nil
+		return nil
+	})
+}
+
+// Watched lists the directories that are watched, sorted.
+func (f *Files) Watched() []string { return slices.Sorted(maps.Keys(f.watched)) }

@@ -1,0 +1,5 @@
+// Package web lets people and programs talk to a running agent: over a unix socket (status,
+// sync, suspend, resume), and over HTTP (metrics, health, webhook).
+//
+// Nothing that comes in decides what is applied. It wakes laps, and lets root suspend them.
+package web

@@ -1,0 +1,278 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/openfile"
+)
+
+// Group is the group whose members may look at the agent and wake it. Root may do everything.
+const Group = "nfsync"
+
+// SocketName is the name of the socket in the run directory.
+const SocketName = "agent.sock"
+
+// Talker is the agent, as the socket sees it.
+type Talker interface {
+	Status() nf.NodeStatus
+	Listen() (updates <-chan nf.NodeStatus, done func())
+	// Sync wakes a lap that fetches. accept is empty, or a commit that is taken even if its
+	// branch was rewritten.
+	Sync(accept string)
+	// Suspend suspends the agent; nil resumes it.
+	Suspend(s *nf.Suspension) error
+}
+
+// The bounds of a request.
+const (
+	maxRequest     = 64 << 10 // bytes
+	requestTimeout = 10 * time.Second
+)
+
+// ServeSocket answers requests on a socket in dir until ctx ends.
+func ServeSocket(ctx context.Context, dir string, agent Talker) error {
+	l, err := listen(filepath.Join(dir, SocketName))
+	if err != nil {
+		return fmt.Errorf("cannot listen for nfsync status and the like: %w", err)
+	}
+	s := &http.Server{Handler: socketHandler(ctx, agent), ConnContext: withPeer, ReadTimeout: requestTimeout, MaxHeaderBytes: 16 << 10,
+		BaseContext: func(net.Listener) context.Context { return ctx }}
+	defer context.AfterFunc(ctx, func() { _ = s.Close() })()
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// ErrOtherAgent is the error if another agent uses the run directory.
+var ErrOtherAgent = errors.New("another agent is running")
+
+// LockAgent makes this process the agent of a run directory until release is called or the
+// process ends (flock(2)). The error is ErrOtherAgent if there is one.
+func LockAgent(dir string) (release func(), err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	if err := openfile.OwnDir(dir); err != nil {
+		return nil, err
+	}
+	f, err := openfile.Own(filepath.Join(dir, "agent.lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = fmt.Errorf("%w with the run directory %s", ErrOtherAgent, dir)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	// The number is for people and scripts.
+	_ = f.Truncate(0)
+	_, _ = fmt.Fprintf(f, "%d\n", os.Getpid())
+	return func() { _ = f.Close() }, nil
+}
+
+// listen makes the socket, in place of one that an ended agent has left. The caller holds the
+// lock of the agent.
+func listen(name string) (net.Listener, error) {
+	if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.Listen("unix", name)
+	if err != nil {
+		return nil, err
+	}
+	if err := share(name); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// share lets the group use the socket, if the group exists and this user may.
+func share(name string) error {
+	if err := os.Chmod(name, 0o600); err != nil {
+		return err
+	}
+	g, err := user.LookupGroup(Group)
+	if err != nil || os.Geteuid() != 0 {
+		return nil //nolint:nilerr // without the group the socket is this user's alone
+	}
+	gid, err := strconv.Atoi(g.Gid)
+	if err != nil {
+		return nil //nolint:nilerr // the same
+	}
+	dir := filepath.Dir(name)
+	// Members may pass through the directory, and not list it.
+	return errors.Join(os.Chown(dir, 0, gid), os.Chmod(dir, 0o710), os.Chown(name, 0, gid), os.Chmod(name, 0o660))
+}
+
+// peer is the process at the other end of a connection.
+type peer struct {
+	uid, pid int
+	known    bool
+}
+
+type peerKey struct{}
+
+// withPeer stores who has connected (SO_PEERCRED in unix(7)).
+func withPeer(ctx context.Context, c net.Conn) context.Context {
+	var p peer
+	if conn, ok := c.(*net.UnixConn); ok {
+		if raw, err := conn.SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) {
+				cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+				if err == nil {
+					p = peer{int(cred.Uid), int(cred.Pid), true}
+				}
+			})
+		}
+	}
+	return context.WithValue(ctx, peerKey{}, p)
+}
+
+// mayChange reports whether the process is root's, or of the user that the agent runs as.
+func (p peer) mayChange() bool { return p.known && (p.uid == 0 || p.uid == os.Geteuid()) }
+
+func (p peer) name() string {
+	if u, err := user.LookupId(strconv.Itoa(p.uid)); err == nil {
+		return u.Username
+	}
+	return "user " + strconv.Itoa(p.uid)
+}
+
+func peerOf(r *http.Request) peer {
+	p, _ := r.Context().Value(peerKey{}).(peer)
+	return p
+}
+
+// SyncRequest is the body of POST /v1/sync.
+type SyncRequest struct {
+	Accept string `json:"accept,omitempty"` // a commit that is taken even if its branch was rewritten
+}
+
+// SuspendRequest is the body of POST /v1/suspend.
+type SuspendRequest struct {
+	Reason  string `json:"reason"`
+	Seconds int64  `json:"seconds,omitempty"` // 0: until it is resumed
+}
+
+// socketHandler answers the requests of the socket.
+func socketHandler(ctx context.Context, agent Talker) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { answer(w, agent.Status()) })
+	mux.HandleFunc("GET /v1/events", func(w http.ResponseWriter, r *http.Request) { events(ctx, w, r, agent) })
+	mux.HandleFunc("POST /v1/sync", func(w http.ResponseWriter, r *http.Request) {
+		var req SyncRequest
+		switch {
+		case !read(w, r, &req):
+		case req.Accept != "" && !peerOf(r).mayChange():
+			refuse(w, http.StatusForbidden, "only root may accept a rewritten branch")
+		case req.Accept != "" && !nf.IsCommitID(req.Accept):
+			refuse(w, http.StatusBadRequest, "the commit to accept is not a full hash of 40 lower-case hexadecimal digits")
+		default:
+			agent.Sync(req.Accept)
+			answer(w, struct{}{})
+		}
+	})
+	mux.HandleFunc("POST /v1/suspend", func(w http.ResponseWriter, r *http.Request) {
+		var req SuspendRequest
+		switch {
+		case !peerOf(r).mayChange():
+			refuse(w, http.StatusForbidden, "only root may suspend the agent")
+		case !read(w, r, &req):
+		case req.Reason == "" || req.Seconds < 0:
+			refuse(w, http.StatusBadRequest, "a reason is required, and the time must not be negative")
+		default:
+			change(w, agent, suspension(req, peerOf(r), time.Now()))
+		}
+	})
+	mux.HandleFunc("POST /v1/resume", func(w http.ResponseWriter, r *http.Request) {
+		if !peerOf(r).mayChange() {
+			refuse(w, http.StatusForbidden, "only root may resume the agent")
+			return
+		}
+		change(w, agent, nil)
+	})
+	return mux
+}
+
+func suspension(req SuspendRequest, p peer, now time.Time) *nf.Suspension {
+	s := &nf.Suspension{Since: now, Reason: req.Reason, By: p.name()}
+	if req.Seconds > 0 {
+		until := now.Add(time.Duration(req.Seconds) * time.Second)
+		s.Until = &until
+	}
+	return s
+}
+
+func change(w http.ResponseWriter, agent Talker, s *nf.Suspension) {
+	if err := agent.Suspend(s); err != nil {
+		refuse(w, http.StatusInternalServerError, err.Error())
+		return
+	}
+	answer(w, struct{}{})
+}
+
+// events sends the status, and then the status after each lap, a JSON document a line.
+func events(ctx context.Context, w http.ResponseWriter, r *http.Request, agent Talker) {
+	updates, done := agent.Listen()
+	defer done()
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	enc, flush := json.NewEncoder(w), http.NewResponseController(w)
+	s := agent.Status()
+	for {
+		_ = flush.SetWriteDeadline(time.Now().Add(requestTimeout))
+		if enc.Encode(s) != nil || flush.Flush() != nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.Context().Done():
+			return
+		case s = <-updates:
+		}
+	}
+}
+
+// read reads the body of a request. It answers one that cannot be read.
+func read(w http.ResponseWriter, r *http.Request, into any) bool {
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(into); err != nil && !errors.Is(err, io.EOF) {
+		refuse(w, http.StatusBadRequest, "the request cannot be read: "+err.Error())
+		return false
+	}
+	return true
+}
+
+func answer(w http.ResponseWriter, doc any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(doc) // the reader has gone
+}
+
+// problem is the body of an answer that refuses.
+type problem struct {
+	Error string `json:"error"`
+}
+
+func refuse(w http.ResponseWriter, status int, why string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(problem{why}) // the reader has gone
+}

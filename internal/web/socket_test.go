@@ -1,0 +1,138 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// talker is an agent that records what it is asked.
+type talker struct {
+	accepted   []string
+	suspension *nf.Suspension
+	resumed    bool
+	updates    chan nf.NodeStatus
+}
+
+func (a *talker) Status() nf.NodeStatus                  { return nf.NodeStatus{Kind: nf.KindNodeStatus, Node: "hn-1"} }
+func (a *talker) Listen() (<-chan nf.NodeStatus, func()) { return a.updates, func() {} }
+func (a *talker) Sync(accept string)                     { a.accepted = append(a.accepted, accept) }
+func (a *talker) Suspend(s *nf.Suspension) error         { a.suspension, a.resumed = s, s == nil; return nil }
+func (a *talker) asked() bool                            { return a.accepted != nil || a.suspension != nil || a.resumed }
+func request(uid int, method, path, body string) *http.Request {
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	return r.WithContext(context.WithValue(r.Context(), peerKey{}, peer{uid: uid, known: uid >= 0}))
+}
+
+// TestSocketRights: members of the group may look and wake, and only root may do the rest.
+func TestSocketRights(t *testing.T) {
+	const member, unknown = 4711, -1
+	commit := strings.Repeat("a", 40)
+	for name, test := range map[string]struct {
+		uid                int
+		method, path, body string
+		want               int
+		asked              bool
+	}{
+		"status":                 {member, "GET", "/v1/status", "", 200, false},
+		"sync":                   {member, "POST", "/v1/sync", "{}", 200, true},
+		"sync without a body":    {member, "POST", "/v1/sync", "", 200, true},
+		"accept":                 {member, "POST", "/v1/sync", `{"accept":"` + commit + `"}`, 403, false},
+		"suspend":                {member, "POST", "/v1/suspend", `{"reason":"x"}`, 403, false},
+		"resume":                 {member, "POST", "/v1/resume", "{}", 403, false},
+		"nobody known":           {unknown, "POST", "/v1/resume", "{}", 403, false},
+		"root accepts":           {0, "POST", "/v1/sync", `{"accept":"` + commit + `"}`, 200, true},
+		"root suspends":          {0, "POST", "/v1/suspend", `{"reason":"x","seconds":60}`, 200, true},
+		"root resumes":           {0, "POST", "/v1/resume", "{}", 200, true},
+		"no commit":              {0, "POST", "/v1/sync", `{"accept":"main"}`, 400, false},
+		"no reason":              {0, "POST", "/v1/suspend", `{}`, 400, false},
+		"negative":               {0, "POST", "/v1/suspend", `{"reason":"x","seconds":-1}`, 400, false},
+		"unknown field":          {0, "POST", "/v1/suspend", `{"reason":"x","for":"1h"}`, 400, false},
+		"not JSON":               {0, "POST", "/v1/sync", `x`, 400, false},
+		"large":                  {0, "POST", "/v1/suspend", `{"reason":"` + strings.Repeat("x", maxRequest) + `"}`, 400, false},
+		"another method":         {0, "GET", "/v1/suspend", "", 405, false},
+		"another path":           {0, "GET", "/v1/", "", 404, false},
+		"another method, status": {0, "POST", "/v1/status", "", 405, false},
+	} {
+		a := &talker{}
+		w := httptest.NewRecorder()
+		socketHandler(t.Context(), a).ServeHTTP(w, request(test.uid, test.method, test.path, test.body))
+		if w.Code != test.want || a.asked() != test.asked {
+			t.Errorf("%s: status %d (%s), asked: %v", name, w.Code, strings.TrimSpace(w.Body.String()), a.asked())
+		}
+	}
+}
+
+// TestSocket talks through a real socket, whose peer is this process.
+func TestSocket(t *testing.T) {
+	dir := t.TempDir()
+	a := &talker{updates: make(chan nf.NodeStatus, 1)}
+	c := NewClient(dir)
+	if _, err := c.Status(t.Context()); !errors.Is(err, ErrNoAgent) {
+		t.Errorf("without an agent: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- ServeSocket(ctx, dir, a) }()
+	defer func() { cancel(); <-ended }()
+	for {
+		s, err := c.Status(t.Context())
+		if err == nil && s.Node == "hn-1" {
+			break
+		}
+		if !errors.Is(err, ErrNoAgent) {
+			t.Fatalf("%+v, %v", s, err)
+		}
+		<-time.After(time.Millisecond)
+	}
+	if info, err := os.Stat(dir + "/" + SocketName); err != nil || info.Mode().Perm()&0o007 != 0 {
+		t.Errorf("%v, %v", info, err)
+	}
+	err := errors.Join(c.Sync(t.Context(), ""), c.Suspend(t.Context(), "why", time.Hour))
+	if s := a.suspension; err != nil || len(a.accepted) != 1 || s == nil || s.Reason != "why" || s.Until == nil || s.By == "" {
+		t.Errorf("%+v, %v", a, err)
+	}
+	if err := c.Resume(t.Context()); err != nil || !a.resumed {
+		t.Error(err)
+	}
+	if err := c.Sync(t.Context(), "main"); err == nil || !strings.Contains(err.Error(), "not a full hash") {
+		t.Error(err)
+	}
+	a.updates <- nf.NodeStatus{Node: "hn-2"}
+	var seen []string
+	stop := errors.New("enough")
+	err = c.Watch(t.Context(), func(s nf.NodeStatus) error {
+		if seen = append(seen, s.Node); len(seen) == 2 {
+			return stop
+		}
+		return nil
+	})
+	if !errors.Is(err, stop) || seen[0] != "hn-1" || seen[1] != "hn-2" {
+		t.Errorf("%q, %v", seen, err)
+	}
+}
+
+// TestLockAgent: a run directory has one agent.
+func TestLockAgent(t *testing.T) {
+	dir := t.TempDir()
+	release, err := LockAgent(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LockAgent(dir); !errors.Is(err, ErrOtherAgent) {
+		t.Error(err)
+	}
+	release()
+	again, err := LockAgent(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again()
+}
