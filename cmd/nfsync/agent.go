@@ -72,7 +72,7 @@ func (a *app) agent(ctx context.Context, o *agentOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	in.LeaveDrift = !a.config.Drift.Heal
+	in.Leave = a.leave()
 	repo, done, err := a.repository(&o.git)
 	if err != nil {
 		return err
@@ -138,6 +138,14 @@ func (a *app) directoryLap(ctx context.Context, o *agentOptions, path string) er
 		return a.plan(ctx, &planOptions{git: o.git, restarts: a.restarts()}, []string{path})
 	}
 	return a.apply(ctx, &applyOptions{git: o.git, yes: true, restarts: a.restarts()}, []string{path})
+}
+
+// leave returns why changes are not to be made, as the configuration says; nil if all are.
+func (a *app) leave() func(nf.Change) string {
+	if a.config.Drift.Heal {
+		return nil
+	}
+	return agent.LeaveDrift
 }
 
 // restarts bounds the restarts of a lap as the configuration says.

@@ -25,13 +25,14 @@ import (
 type applyOptions struct {
 	git      gitOptions
 	yes      bool
+	lastGood bool
 	restarts nf.Restarts // the agent's; by hand: one
 }
 
 func applyCommand(a *app) *cobra.Command {
 	var o applyOptions
 	cmd := &cobra.Command{
-		Use:   "apply PATH|PLAN | apply --git URL",
+		Use:   "apply PATH|PLAN | apply --git URL | apply --last-good",
 		Short: "Make the changes, read them back, and say what became of each",
 		Long: `Apply makes this node equal to the policies below PATH, or to those of a git
 repository, or makes the changes of a saved plan (plan --out), if the node and
@@ -43,18 +44,23 @@ targets are not touched by that. What is refused is left as it is.`,
 		Example: `  nfsync apply policies/
   nfsync apply policies/ --yes -o json
   nfsync apply today.plan
-  nfsync apply --git https://git.example.com/policies.git --tag v1`,
+  nfsync apply --git https://git.example.com/policies.git --tag v1
+  nfsync apply --last-good --yes`,
 		Args:        argCount(0, 1, ""),
 		Annotations: prints(view.Receipts),
 		RunE:        withContext(func(ctx context.Context, args []string) error { return a.apply(ctx, &o, args) }),
 	}
 	cmd.Flags().BoolVar(&o.yes, "yes", false, "do not ask")
+	cmd.Flags().BoolVar(&o.lastGood, "last-good", false, "apply the last good revision that the agent has stored; no server is asked")
 	o.git.register(cmd.Flags())
 	a.emptyFlag(cmd.Flags())
 	return cmd
 }
 
 func (a *app) apply(ctx context.Context, o *applyOptions, args []string) error {
+	if o.lastGood {
+		return a.applyLastGood(ctx, o, args)
+	}
 	path, err := a.where(&o.git, args)
 	if err != nil {
 		return err
@@ -76,6 +82,47 @@ func (a *app) apply(ctx context.Context, o *applyOptions, args []string) error {
 	receipt, err := a.run(ctx, in, &o.git, &todo)
 	endProgress()
 	return a.applied(receipt, err)
+}
+
+// applyLastGood applies the last good revision, as a node that starts without a network needs it.
+func (a *app) applyLastGood(ctx context.Context, o *applyOptions, args []string) error {
+	if words := append(args, o.git.words()...); len(words) > 0 {
+		return usageError{fmt.Errorf("--last-good names the policies: %s names others", words[0])}
+	}
+	dir, err := state.Look(a.stateDir)
+	if err != nil {
+		return err
+	}
+	good, err := agent.LastGood(dir)
+	switch {
+	case err != nil:
+		return err
+	case good.Commit == "":
+		return hinted{errors.New("there is no last good revision"), "nfsync agent --once fetches one"}
+	}
+	todo := policies{Policies: good.Policies, files: agent.SpecFiles(good.Revision), revision: good.Commit}
+	if !o.yes {
+		if err := a.ask(ctx, &todo, o.restarts, "nfsync apply --last-good --yes"); err != nil {
+			return err
+		}
+	}
+	in, endProgress, err := a.input(o.restarts)
+	if err != nil {
+		return err
+	}
+	in.Reviewed = todo.reviewed
+	lap := agent.In{Mode: agent.ConfiguredSource(a.config).Verify.Mode, Apply: in}
+	if len(a.config.Source.URLs) > 0 {
+		repo, done, err := a.repository(&o.git)
+		if err != nil {
+			return err
+		}
+		defer done()
+		lap.Verify = a.verifier(repo)
+	}
+	res, err := agent.Lap(ctx, lap)
+	endProgress()
+	return a.applied(res.Receipt, err)
 }
 
 // input returns the input of a run that may make these restarts, and what ends the display

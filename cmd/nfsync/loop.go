@@ -150,7 +150,7 @@ func (l *loop) setup(a *app) (agent.Setup, error) {
 // lapInput returns the input of the run of a lap.
 func (a *app) lapInput() (apply.Input, error) {
 	in, _, err := a.input(a.restarts())
-	in.LeaveDrift = !a.config.Drift.Heal
+	in.Leave = a.leave()
 	return in, err
 }
 

@@ -49,6 +49,7 @@ type Agent struct {
 	missed    error         // why the last revision that was fetched is not in force
 	directory spec.Policies // the last valid ones
 	report    Report        // of the last lap
+	suspended bool          // the last lap was
 }
 
 // New returns an agent with the status of one that has just started.
@@ -165,15 +166,25 @@ func (a *Agent) run(ctx context.Context, t Trip) (Result, *nf.Suspension, error)
 		return Result{}, nil, err
 	}
 	in.Apply.Routine, in.Suspended = true, suspension != nil
-	if a.setup.Directory != nil {
-		res, err := a.directoryLap(ctx, in)
-		return res, suspension, err
+	fetch := t.Fetch || a.Status().Revision == nil || a.suspended != in.Suspended
+	a.suspended = in.Suspended
+	j, err := newJudge(in.Apply, slices.Contains(t.Causes, WakeSync))
+	if err != nil {
+		return Result{}, suspension, err
 	}
-	if in.Accept = a.takeAccept(); !t.Fetch && a.Status().Revision != nil {
+	in.Apply = j.input(in.Apply)
+	res, err := a.makeLap(ctx, in, fetch)
+	return res, suspension, errors.Join(err, j.record(res.Receipt))
+}
+
+func (a *Agent) makeLap(ctx context.Context, in In, fetch bool) (Result, error) {
+	if a.setup.Directory != nil {
+		return a.directoryLap(ctx, in)
+	}
+	if in.Accept = a.takeAccept(); !fetch {
 		in.Fetch = nil
 	}
-	res, err := Lap(ctx, in)
-	return res, suspension, err
+	return Lap(ctx, in)
 }
 
 func (a *Agent) takeAccept() string {
@@ -221,7 +232,7 @@ func (a *Agent) Suspend(s *nf.Suspension) error {
 	var err error
 	for range 3 { // a lap that runs removes temporary files of ended ones, and may take this one's
 		if err = a.SaveSuspension(s); err == nil {
-			a.Wake(WakeSync)
+			a.Wake(WakeWindow)
 			return nil
 		}
 	}

@@ -107,6 +107,10 @@ func saveLastGood(d *state.Dir, r Revision, now time.Time) error {
 	return d.SaveLastGood(good)
 }
 
+// LastGood returns the last good revision of a state directory; one without a commit if there is
+// none.
+func LastGood(d *state.Dir) (Revision, error) { return lastGood(d) }
+
 // lastGood returns the last good revision, with its policies parsed again; one without a
 // commit if there is none.
 func lastGood(d *state.Dir) (Revision, error) {

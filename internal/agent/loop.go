@@ -159,7 +159,11 @@ func (l *Loop) Run(ctx context.Context) {
 		}
 		timers = append(timers, timer{now.Add(jitter(s.Drift)), WakeDrift})
 		if !s.Until.IsZero() {
-			timers = append(timers, timer{s.Until, WakeWindow})
+			until := s.Until
+			if soonest := now.Add(time.Second); until.Before(soonest) {
+				until = soonest // whatever the clock says, the loop does not spin
+			}
+			timers = append(timers, timer{until, WakeWindow})
 		}
 		l.scheduled(timers)
 		l.alive()

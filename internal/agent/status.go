@@ -106,6 +106,8 @@ func (r Report) result() nf.LapResult {
 	switch verdict := receipt.Verdict(); {
 	case r.Stopped:
 		return nf.LapCancelled
+	case errors.Is(r.Err, ErrFailedBefore):
+		return nf.LapFailed
 	case r.Err != nil, receipt.Kind == "" && r.Result.Plan == nil:
 		return nf.LapError
 	case r.Result.Plan != nil:
@@ -242,6 +244,8 @@ func failureReason(err error) string {
 		return "Rewritten"
 	case isType[*source.FetchError](err):
 		return "FetchFailed"
+	case errors.Is(err, ErrFailedBefore):
+		return "FailedBefore"
 	case errors.Is(err, apply.ErrLocked), errors.Is(err, ErrOvertaken):
 		return "Locked"
 	}

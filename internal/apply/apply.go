@@ -48,8 +48,8 @@ type Input struct {
 	// Routine is set for a lap of an agent that runs on: a run that tries no change leaves no
 	// receipt, and one that is stopped undoes nothing, because the next one goes on.
 	Routine bool
-	// LeaveDrift leaves what something else has changed: its changes are skipped.
-	LeaveDrift bool
+	// Leave, if set, returns why a change is not to be made; "" if it is. It is skipped.
+	Leave func(nf.Change) string
 	// Restarts bounds the restarts of containers that the run may make.
 	Restarts nf.Restarts
 	// Runtimes are those whose containers the machine lists; empty: all. The

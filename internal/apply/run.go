@@ -35,7 +35,7 @@ type run struct {
 	maxScope   string           // nf.ScopeOwn or nf.ScopeNode, once a change has shown it
 	notBrought []nf.Refusal     // of restarts that were made and did not bring their level
 	wants      nf.Wants
-	left       []Result // changes of drift that are not to be made
+	left       []Result // changes that are not to be made
 }
 
 // prepare settles what an interrupted run has left, and plans.
@@ -82,8 +82,8 @@ func (r *run) plan(ctx context.Context, memory func() (nf.Memory, error)) error 
 		}
 	}
 	r.wants, r.planned = a.wants, a.plan
-	if r.in.LeaveDrift {
-		r.leaveDrift()
+	if r.in.Leave != nil {
+		r.leave()
 	}
 	r.node = newNode(r.in.Machine, a.snap, a.ask, r.in.Timeout)
 	for i, c := range r.planned.Changes {
@@ -93,12 +93,13 @@ func (r *run) plan(ctx context.Context, memory func() (nf.Memory, error)) error 
 	return nil
 }
 
-// leaveDrift takes what something else has changed out of the plan.
-func (r *run) leaveDrift() {
+// leave takes the changes that are not to be made out of the plan. A rule that needs one of them
+// refuses the change that relies on it.
+func (r *run) leave() {
 	var changes []nf.Change
 	for _, c := range r.planned.Changes {
-		if c.Cause == nf.CauseDrift {
-			r.left = append(r.left, Result{Change: c, Outcome: Skipped, Reason: "drift is only reported (drift.heal: false)"})
+		if why := r.in.Leave(c); why != "" {
+			r.left = append(r.left, Result{Change: c, Outcome: Skipped, Reason: why})
 			continue
 		}
 		changes = append(changes, c)

@@ -1,0 +1,297 @@
+package agent_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"nfsync.dev/nfsync/internal/agent"
+	"nfsync.dev/nfsync/internal/apply"
+	"nfsync.dev/nfsync/internal/host/hosttest"
+	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/source"
+	"nfsync.dev/nfsync/internal/spec"
+)
+
+// running is an agent that runs on a bench.
+type running struct {
+	*bench
+	agent   *agent.Agent
+	updates <-chan nf.NodeStatus
+	setup   agent.Setup
+	config  error // of Configure
+}
+
+// run starts an agent, whose first lap ends before run returns.
+func (b *bench) run() *running {
+	b.Helper()
+	r := &running{bench: b, setup: agent.Setup{Lap: b.in, Mode: "enforce", Source: url, Interval: time.Hour, Drift: time.Hour,
+		Apply: func() (apply.Input, error) { return b.in.Apply, nil }}}
+	r.agent = agent.New(agent.NewStatus("hn-1", url, "enforce", nf.AgentInfo{StartedAt: time.Now()}))
+	r.agent.Configure = func() (agent.Setup, error) { return r.setup, r.config }
+	r.agent.SaveSuspension = b.state.SaveSuspension
+	var stop func()
+	r.updates, stop = r.agent.Listen()
+	b.Cleanup(stop)
+	ctx, cancel := context.WithCancel(b.Context())
+	ended := make(chan bool)
+	go func() {
+		r.agent.Run(ctx, nil)
+		close(ended)
+	}()
+	b.Cleanup(func() { cancel(); <-ended })
+	r.next()
+	return r
+}
+
+// next returns the status after the next lap.
+func (r *running) next() nf.NodeStatus {
+	r.Helper()
+	select {
+	case s := <-r.updates:
+		return s
+	case <-time.After(20 * time.Second):
+		r.Fatal("no lap is made")
+	}
+	return nf.NodeStatus{}
+}
+
+func (r *running) wake(c agent.Cause) nf.NodeStatus {
+	r.Helper()
+	r.agent.Wake(c)
+	return r.next()
+}
+
+// want checks the result of a lap and the conditions that hold.
+func (r *running) want(s nf.NodeStatus, result nf.LapResult, holds ...nf.ConditionType) {
+	r.Helper()
+	var got []string
+	for _, c := range s.Conditions {
+		if c.Status == nf.ConditionTrue {
+			got = append(got, string(c.Type))
+		}
+	}
+	var want []string
+	for _, t := range holds {
+		want = append(want, string(t))
+	}
+	if s.LastLap.Result != result || strings.Join(got, " ") != strings.Join(want, " ") {
+		r.Errorf("%s, %v; want %s, %v (%s)", s.LastLap.Result, got, result, want, s.LastLap.Error)
+	}
+}
+
+// TestRunning follows commits, undoes drift without a fetch, and keeps what a bad commit says until
+// a good one comes.
+func TestRunning(t *testing.T) {
+	r := newBench(t).run()
+	s := r.agent.Status()
+	r.want(s, nf.LapApplied, nf.Ready)
+	if s.Revision == nil || s.Revision.Commit != "c1" || len(s.Next) != 2 || s.LastSuccess == nil {
+		t.Errorf("%+v", s)
+	}
+	since := s.Revision.Since
+	r.repo.commit("c2", "c1", 42)
+	fetches := 0
+	r.repo.onFetch = func() { fetches++ }
+	r.machine.Put(nf.Node, udp, 99)
+	s = r.wake(agent.WakeDrift)
+	r.want(s, nf.LapApplied, nf.Ready)
+	r.checkValue(41)
+	if fetches != 0 || !s.Revision.Since.Equal(since) {
+		t.Errorf("%d fetches, %+v", fetches, s.Revision)
+	}
+	r.want(r.wake(agent.WakeContainer), nf.LapInSync, nf.Ready)
+	r.want(r.wake(agent.WakeWebhook), nf.LapApplied, nf.Ready)
+	r.checkValue(42)
+
+	r.repo.texts["c3"], r.repo.parents["c3"], r.repo.tip = "nonsense", "c2", "c3"
+	s = r.wake(agent.WakeSync)
+	r.want(s, nf.LapFallback, nf.Stalled)
+	if s.Revision.Commit != "c2" || len(s.Errors) == 0 || s.Condition(nf.Ready).Reason != "InvalidPolicies" {
+		t.Errorf("%+v", s)
+	}
+	// A lap that fetches nothing does not forget it, and goes on undoing drift.
+	r.machine.Put(nf.Node, udp, 99)
+	r.want(r.wake(agent.WakeDrift), nf.LapFallback, nf.Stalled)
+	r.checkValue(42)
+	r.repo.err = &source.FetchError{URL: url, Err: errors.New("dead")}
+	r.want(r.wake(agent.WakeSync), nf.LapFallback, nf.Reconciling)
+	r.repo.err = nil
+	r.repo.commit("c4", "c2", 44)
+	r.want(r.wake(agent.WakeSync), nf.LapApplied, nf.Ready)
+	r.checkValue(44)
+}
+
+// TestRunningRewritten: a rewritten branch stops the agent until a person accepts the commit.
+func TestRunningRewritten(t *testing.T) {
+	r := newBench(t).run()
+	r.repo.commit("c2", "", 42)
+	r.want(r.wake(agent.WakeSync), nf.LapFallback, nf.Stalled)
+	r.agent.Sync("c2")
+	r.want(r.next(), nf.LapApplied, nf.Ready)
+	r.checkValue(42)
+	r.want(r.wake(agent.WakeSync), nf.LapInSync, nf.Ready)
+}
+
+// TestRunningSuspended: a suspended agent plans, and keeps the revision that was in force. Resumed, it
+// goes on with the newest.
+func TestRunningSuspended(t *testing.T) {
+	r := newBench(t).run()
+	if err := r.agent.Suspend(&nf.Suspension{Reason: "x", By: "root"}); err != nil {
+		t.Fatal(err)
+	}
+	r.want(r.next(), nf.LapObserved, nf.Ready, nf.Suspended)
+	r.repo.commit("c2", "c1", 42)
+	r.machine.Put(nf.Node, udp, 99)
+	s := r.wake(agent.WakeSync)
+	r.want(s, nf.LapObserved, nf.Ready, nf.Suspended)
+	if s.Revision.Commit != "c1" || len(s.Changes) != 1 || s.Changes[0].To != nf.Number(42) {
+		t.Errorf("%+v", s)
+	}
+	r.want(r.wake(agent.WakeDrift), nf.LapObserved, nf.Ready, nf.Drifted, nf.Suspended)
+	r.checkValue(99)
+	r.checkSaved("c1", "c1")
+	if err := r.agent.Suspend(nil); err != nil {
+		t.Fatal(err)
+	}
+	s = r.next()
+	r.want(s, nf.LapApplied, nf.Ready)
+	r.checkValue(42)
+	// One that has ended does not hold.
+	past := r.in.Apply.Now()
+	if err := r.agent.Suspend(&nf.Suspension{Reason: "x", Until: &past}); err != nil {
+		t.Fatal(err)
+	}
+	r.want(r.next(), nf.LapInSync, nf.Ready)
+}
+
+// TestRunningFight: what something else changes back three times within an hour is left, until
+// somebody asks.
+func TestRunningFight(t *testing.T) {
+	r := newBench(t).run()
+	for range 3 {
+		r.machine.Put(nf.Node, udp, 99)
+		r.want(r.wake(agent.WakeDrift), nf.LapApplied, nf.Ready)
+	}
+	r.machine.Put(nf.Node, udp, 99)
+	for range 2 {
+		s := r.wake(agent.WakeDrift)
+		r.want(s, nf.LapInSync, nf.Ready, nf.Drifted)
+		r.checkValue(99)
+	}
+	receipts := r.receipts()
+	r.wake(agent.WakeDrift)
+	if got := r.receipts(); got != receipts {
+		t.Errorf("%d receipts, then %d", receipts, got)
+	}
+	r.want(r.wake(agent.WakeSync), nf.LapApplied, nf.Ready)
+	r.checkValue(41)
+}
+
+// TestRunningFightEnds: another want is another fight.
+func TestRunningFightEnds(t *testing.T) {
+	r := newBench(t).run()
+	for range 4 {
+		r.machine.Put(nf.Node, udp, 99)
+		r.wake(agent.WakeDrift)
+	}
+	r.checkValue(99)
+	r.repo.commit("c2", "c1", 42)
+	r.want(r.wake(agent.WakeWebhook), nf.LapApplied, nf.Ready)
+	r.checkValue(42)
+}
+
+// TestRunningFailed: what has failed is not tried again until something changes or somebody asks.
+func TestRunningFailed(t *testing.T) {
+	r := newBench(t).run()
+	r.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Key: udp})
+	r.repo.commit("c2", "c1", 42)
+	r.want(r.wake(agent.WakeWebhook), nf.LapFailed)
+	calls := len(r.machine.Calls())
+	for range 2 {
+		s := r.wake(agent.WakeDrift)
+		r.want(s, nf.LapFailed, nf.Stalled)
+		if !strings.Contains(s.LastLap.Error, "have failed before") || !strings.Contains(s.LastLap.Error, "nfsync sync") {
+			t.Errorf("%s", s.LastLap.Error)
+		}
+	}
+	if len(r.machine.Calls()) != calls {
+		t.Errorf("it was tried again: %v", r.machine.Calls()[calls:])
+	}
+	r.machine.Heal()
+	r.want(r.wake(agent.WakeDrift), nf.LapFailed, nf.Stalled)
+	r.want(r.wake(agent.WakeSync), nf.LapApplied, nf.Ready)
+	r.checkValue(42)
+
+	r.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Key: udp})
+	r.repo.commit("c3", "c2", 43)
+	r.want(r.wake(agent.WakeWebhook), nf.LapFailed)
+	r.machine.Heal()
+	r.repo.commit("c4", "c3", 44)
+	r.want(r.wake(agent.WakeWebhook), nf.LapApplied, nf.Ready)
+	r.checkValue(44)
+}
+
+// TestRunningConfig: an invalid configuration is reported and the old one stays.
+func TestRunningConfig(t *testing.T) {
+	r := newBench(t).run()
+	r.config = &agent.ConfigError{Diagnostics: []spec.Diagnostic{{File: "agent.yaml", Line: 3, Column: 1, Message: "unknown key"}}}
+	s := r.wake(agent.WakeConfig)
+	r.want(s, nf.LapInSync, nf.Stalled)
+	if len(s.Errors) != 1 || s.Condition(nf.Stalled).Reason != "InvalidConfiguration" || !strings.Contains(s.Errors[0], "agent.yaml:3:1") {
+		t.Errorf("%+v", s)
+	}
+	r.want(r.wake(agent.WakeDrift), nf.LapInSync, nf.Stalled)
+	r.config, r.setup.Mode, r.setup.Lap.Observe = nil, "observe", true
+	s = r.wake(agent.WakeConfig)
+	r.want(s, nf.LapObserved, nf.Ready)
+	if s.Mode != "observe" {
+		t.Errorf("mode %s", s.Mode)
+	}
+}
+
+// TestRunningDirectory: the last valid policies of a directory stay in force.
+func TestRunningDirectory(t *testing.T) {
+	b := newBench(t)
+	texts := map[bool]string{true: b.repo.texts["c1"], false: "nonsense"}
+	valid := true
+	r := &running{bench: b}
+	b.in.Fetch = nil
+	read := func() (spec.Policies, error) {
+		policies, found := spec.Parse([]spec.File{{Name: "a.yaml", Data: []byte(texts[valid])}})
+		if len(found) > 0 {
+			return nil, &agent.InvalidError{Diagnostics: found}
+		}
+		return policies, nil
+	}
+	r.setup = agent.Setup{Lap: b.in, Directory: read, Interval: time.Hour, Drift: time.Hour, Apply: func() (apply.Input, error) { return b.in.Apply, nil }}
+	r.agent = agent.New(agent.NewStatus("hn-1", "dir", "enforce", nf.AgentInfo{}))
+	r.agent.Configure = func() (agent.Setup, error) { return r.setup, nil }
+	r.updates, _ = r.agent.Listen()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan bool)
+	go func() { r.agent.Run(ctx, nil); close(ended) }()
+	defer func() { cancel(); <-ended }()
+	r.want(r.next(), nf.LapApplied, nf.Ready)
+	valid = false
+	r.machine.Put(nf.Node, udp, 99)
+	s := r.wake(agent.WakeFiles)
+	r.want(s, nf.LapFallback, nf.Stalled)
+	b.checkValue(41)
+	valid = true
+	r.want(r.wake(agent.WakeFiles), nf.LapInSync, nf.Ready)
+}
+
+// receipts returns the number of receipts that are stored.
+func (b *bench) receipts() int {
+	b.Helper()
+	entries, err := os.ReadDir(filepath.Join(b.path, "receipts"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return len(entries)
+}
