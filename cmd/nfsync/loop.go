@@ -270,7 +270,7 @@ func (l *loop) containerPaths() []watch.Path {
 	for _, runtime := range l.runtimes {
 		switch runtime {
 		case nf.RuntimeNetns:
-			paths = append(paths, watch.Path{Name: l.netnsDir})
+			paths = append(paths, watch.Path{Name: l.netnsDir, Namespaces: true})
 		case nf.RuntimeVZ:
 			for _, dir := range []string{"etc/vz/conf", "var/run/ve", "sys/fs/cgroup/ve"} {
 				paths = append(paths, watch.Path{Name: filepath.Join(l.vzRoot, dir)})

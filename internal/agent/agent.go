@@ -173,18 +173,31 @@ func (a *Agent) run(ctx context.Context, t Trip) (Result, *nf.Suspension, error)
 		return Result{}, suspension, err
 	}
 	in.Apply = j.input(in.Apply)
-	res, err := a.makeLap(ctx, in, fetch)
+	res, err := a.makeLap(ctx, in, fetch, t.Causes)
 	return res, suspension, errors.Join(err, j.record(res.Receipt))
 }
 
-func (a *Agent) makeLap(ctx context.Context, in In, fetch bool) (Result, error) {
+func (a *Agent) makeLap(ctx context.Context, in In, fetch bool, causes []Cause) (Result, error) {
 	if a.setup.Directory != nil {
 		return a.directoryLap(ctx, in)
 	}
 	if in.Accept = a.takeAccept(); !fetch {
 		in.Fetch = nil
 	}
+	in.InForce = a.inForce(causes)
 	return Lap(ctx, in)
+}
+
+// inForce returns the commit that is in force, if a lap with these causes need not look at the
+// node where it is still the newest.
+func (a *Agent) inForce(causes []Cause) string {
+	s := a.Status()
+	onlyFetches := !slices.ContainsFunc(causes, func(c Cause) bool { return c != WakeInterval && c != WakeWebhook })
+	if !onlyFetches || s.Revision == nil || s.LastLap == nil || a.suspended ||
+		!slices.Contains([]nf.LapResult{nf.LapInSync, nf.LapApplied, nf.LapRefused, nf.LapUnchanged}, s.LastLap.Result) {
+		return ""
+	}
+	return s.Revision.Commit
 }
 
 func (a *Agent) takeAccept() string {

@@ -29,6 +29,9 @@ type In struct {
 	// Observe makes the lap plan only. It changes nothing on the machine, and no
 	// position.
 	Observe bool
+	// InForce, if not empty, is the commit that is in force: if it is still the newest, the lap
+	// does not look at the node.
+	InForce string
 	// Suspended makes the lap plan only, without making the revision the last good one.
 	Suspended bool
 	// Apply is the input of the run. Its State is nil if this user may not open
@@ -49,6 +52,8 @@ type Result struct {
 	Receipt apply.Receipt
 	// Plan is the plan of a lap that plans only.
 	Plan *nf.Plan
+	// Unchanged reports whether the lap did not look at the node because of In.InForce.
+	Unchanged bool
 	// Held is the last good revision of a lap that is suspended: it stays in force.
 	Held Revision
 }
@@ -94,6 +99,9 @@ func Lap(ctx context.Context, in In) (Result, error) {
 		return in.fallBack(ctx, res)
 	}
 	res.Revision = fresh
+	if res.Unchanged = in.InForce == fresh.Commit; res.Unchanged {
+		return res, nil
+	}
 	if !in.Observe {
 		res.Receipt, err = Enforce(ctx, in.Apply, fresh)
 		return res, err

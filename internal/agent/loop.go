@@ -39,10 +39,12 @@ func (c Cause) atOnce() bool {
 }
 
 // A burst of events wakes one lap: it begins when there was no event for burstPause, and at
-// the latest burstMost after the first one.
+// the latest burstMost after the first one. A container that comes alone does not wait as long: it
+// has no values before its lap. Its namespace file is mounted about a millisecond after it appears.
 const (
 	burstPause = 250 * time.Millisecond
 	burstMost  = 5 * time.Second
+	birthPause = 5 * time.Millisecond
 )
 
 // maxBackoff is the longest time between two fetches that fail.
@@ -78,6 +80,7 @@ type Loop struct {
 	causes map[Cause]bool
 	first  time.Time // of causes
 	last   time.Time
+	ended  time.Time // the last lap
 	woken  chan struct{}
 }
 
@@ -116,6 +119,9 @@ func (l *Loop) due() time.Time {
 			return l.first
 		}
 	}
+	if birth := l.last.Add(birthPause); len(l.causes) == 1 && l.causes[WakeContainer] && birth.Sub(l.ended) > burstPause {
+		return birth
+	}
 	if pause, most := l.last.Add(burstPause), l.first.Add(burstMost); pause.Before(most) {
 		return pause
 	}
@@ -147,6 +153,9 @@ func (l *Loop) Run(ctx context.Context) {
 		t := l.take()
 		s, unreachable := l.Lap(ctx, t)
 		now := time.Now()
+		l.mu.Lock()
+		l.ended = now
+		l.mu.Unlock()
 		switch {
 		case !t.Fetch: // the time of the next fetch stays
 			timers = slices.DeleteFunc(timers, func(t timer) bool { return t.cause != WakeInterval })

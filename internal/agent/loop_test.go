@@ -75,6 +75,21 @@ func TestLoopBurst(t *testing.T) {
 	}
 }
 
+// TestLoopBirth: a container that comes alone does not wait for others; many do.
+func TestLoopBirth(t *testing.T) {
+	r := &recorder{schedule: Schedule{Interval: never, Drift: never}, takes: 100 * time.Millisecond}
+	looping(t, r, time.Minute, func(l *Loop) {
+		<-time.After(10 * time.Second)
+		for range 50 {
+			l.Wake(WakeContainer)
+			<-time.After(20 * time.Millisecond)
+		}
+	})
+	if len(r.at) > 5 || r.at[1] != 10005*time.Millisecond {
+		t.Errorf("at %v", r.at)
+	}
+}
+
 // TestLoopDuringLap: what comes while a lap runs wakes another one.
 func TestLoopDuringLap(t *testing.T) {
 	r := &recorder{schedule: Schedule{Interval: never, Drift: never}, takes: 3 * time.Second}

@@ -108,6 +108,12 @@ func TestRunning(t *testing.T) {
 	r.want(r.wake(agent.WakeWebhook), nf.LapApplied, nf.Ready)
 	r.checkValue(42)
 
+	calls := len(r.machine.Calls())
+	r.want(r.wake(agent.WakeInterval), nf.LapUnchanged, nf.Ready)
+	if got := len(r.machine.Calls()); got != calls {
+		t.Errorf("%d calls of the machine", got-calls)
+	}
+
 	r.repo.texts["c3"], r.repo.parents["c3"], r.repo.tip = "nonsense", "c2", "c3"
 	s = r.wake(agent.WakeSync)
 	r.want(s, nf.LapFallback, nf.Stalled)

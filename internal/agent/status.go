@@ -108,6 +108,8 @@ func (r Report) result() nf.LapResult {
 		return nf.LapCancelled
 	case errors.Is(r.Err, ErrFailedBefore):
 		return nf.LapFailed
+	case r.Result.Unchanged && r.Err == nil:
+		return nf.LapUnchanged
 	case r.Err != nil, receipt.Kind == "" && r.Result.Plan == nil:
 		return nf.LapError
 	case r.Result.Plan != nil:

@@ -75,11 +75,12 @@ const (
 	LapFallback  LapResult = "fallback"  // the last good revision was applied instead of the new one
 	LapError     LapResult = "error"     // nothing could be applied
 	LapCancelled LapResult = "cancelled" // the agent was stopped
+	LapUnchanged LapResult = "unchanged" // the revision is the one in force: the node was not looked at
 )
 
 // LapResults lists the results of laps.
 func LapResults() []LapResult {
-	return []LapResult{LapInSync, LapApplied, LapRefused, LapFailed, LapStuck, LapObserved, LapFallback, LapError, LapCancelled}
+	return []LapResult{LapInSync, LapApplied, LapRefused, LapFailed, LapStuck, LapObserved, LapFallback, LapError, LapCancelled, LapUnchanged}
 }
 
 // NextLap is a lap that is due without an event.

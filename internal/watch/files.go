@@ -9,8 +9,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fsnotify/fsnotify"
+	"golang.org/x/sys/unix"
 )
 
 // Path is a file or a directory to watch. It need not exist.
@@ -18,6 +20,9 @@ type Path struct {
 	Name string
 	// Deep is set for a directory whose subdirectories are watched too.
 	Deep bool
+	// Namespaces is set for a directory of network namespaces: a file that appears there is
+	// reported once a namespace is mounted on it, because mounting is no event of its own.
+	Namespaces bool
 }
 
 // Files watches paths. inotify watches inodes: a file that an editor replaces, a symbolic link
@@ -55,10 +60,15 @@ func (f *Files) Run(ctx context.Context, changed func()) {
 		case <-ctx.Done():
 			return
 		case e := <-f.notify.Events:
-			if f.matters(e) {
-				f.update()
-				changed()
+			if !f.matters(e) {
+				continue
 			}
+			f.update()
+			if e.Has(fsnotify.Create) && f.holdsNamespaces(filepath.Dir(e.Name)) {
+				go awaitNamespace(ctx, e.Name, changed)
+				continue
+			}
+			changed()
 		case _, open := <-f.notify.Errors: // events were lost: the queue was full
 			if !open {
 				return
@@ -66,6 +76,29 @@ func (f *Files) Run(ctx context.Context, changed func()) {
 			f.update()
 			changed()
 		}
+	}
+}
+
+func (f *Files) holdsNamespaces(dir string) bool {
+	return slices.ContainsFunc(f.paths, func(p Path) bool { return p.Namespaces && p.Name == dir })
+}
+
+// maxMount is the longest wait for a namespace. ip-netns(8) mounts it about a millisecond after it
+// has made the file.
+const maxMount = time.Second
+
+// awaitNamespace calls changed when a namespace is mounted on a file, or when none was for a while.
+func awaitNamespace(ctx context.Context, name string, changed func()) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(maxMount); time.Now().Before(end) && ctx.Err() == nil; <-tick.C {
+		var fs unix.Statfs_t
+		if unix.Statfs(name, &fs) == nil && fs.Type == unix.NSFS_MAGIC {
+			break
+		}
+	}
+	if ctx.Err() == nil {
+		changed()
 	}
 }
 

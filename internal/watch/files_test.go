@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // reported is how long a report may take on a busy machine. quiet is how long none may come.
@@ -105,7 +107,7 @@ func TestFiles(t *testing.T) {
 			for _, s := range test.before {
 				s(t, dir)
 			}
-			reports := watching(t, Path{filepath.Join(dir, test.path), test.deep})
+			reports := watching(t, Path{Name: filepath.Join(dir, test.path), Deep: test.deep})
 			for i, s := range test.each {
 				s(t, dir)
 				select {
@@ -130,7 +132,7 @@ func TestFiles(t *testing.T) {
 // TestManyFiles: no change is lost in a burst, such as a checkout.
 func TestManyFiles(t *testing.T) {
 	dir := t.TempDir()
-	reports := watching(t, Path{dir, true})
+	reports := watching(t, Path{Name: dir, Deep: true})
 	for i := range 200 {
 		sub := filepath.Join(dir, "d", string(rune('a'+i%26)), string(rune('a'+i/26)))
 		must(t, os.MkdirAll(sub, 0o755))
@@ -142,5 +144,28 @@ func TestManyFiles(t *testing.T) {
 	case <-reports:
 	case <-time.After(reported):
 		t.Error("a change in a directory of the burst is not reported")
+	}
+}
+
+// TestNamespace: a namespace is reported when it can be entered, and a file that never becomes one
+// is reported too.
+func TestNamespace(t *testing.T) {
+	dir := t.TempDir()
+	reports := watching(t, Path{Name: dir, Namespaces: true})
+	name := filepath.Join(dir, "web-1")
+	began := time.Now()
+	write(t, name, "")
+	<-time.After(50 * time.Millisecond)
+	must(t, unix.Mount("/proc/self/ns/net", name, "", unix.MS_BIND, ""))
+	t.Cleanup(func() { _ = unix.Unmount(name, unix.MNT_DETACH) })
+	<-reports
+	if took := time.Since(began); took < 50*time.Millisecond || took >= maxMount {
+		t.Errorf("reported after %s", took)
+	}
+	began = time.Now()
+	write(t, filepath.Join(dir, "no-namespace"), "")
+	<-reports
+	if took := time.Since(began); took < maxMount {
+		t.Errorf("reported after %s", took)
 	}
 }
