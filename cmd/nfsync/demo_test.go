@@ -30,7 +30,8 @@ func TestDemoTouchesNothing(t *testing.T) {
 	if diff := cmp.Diff(before, machine(t)); diff != "" {
 		t.Errorf("the demo changed this machine:\n%s", diff)
 	}
-	for _, want := range []string{"$ nfsync validate", "$ nfsync plan --git", "$ nfsync agent --once", "drift", "last good revision stays in force", "refused", "level-in-use", "read-only"} {
+	for _, want := range []string{"$ nfsync validate", "$ nfsync plan --git", "$ nfsync agent --once", "drift", "last good revision stays in force", "refused", "level-in-use", "read-only",
+		"$ nfsync agent --config agent.yaml &", "web-3: net.netfilter.nf_conntrack_tcp_timeout_established = 7200, after", "_established = 3600, after", "by root: maintenance"} {
 		if !bytes.Contains(out, []byte(want)) {
 			t.Errorf("the demo does not show %q", want)
 		}

@@ -68,6 +68,7 @@ func (s *story) perform() {
 		s.drift()
 		s.mistake()
 		s.refusals()
+		s.loop()
 	} else {
 		s.say("The kernel has not loaded nf_conntrack, and the demo does not load it, as that",
 			"would change this machine. After 'modprobe -a nf_conntrack nft_ct' the demo",
@@ -219,15 +220,21 @@ func (s *story) commit(message string) {
 	})
 }
 
+// command is nfsync on the demo's node.
+func (s *story) command(line string) *exec.Cmd {
+	cmd := itself(s.ctx, append(strings.Fields(line), "--node", "edge-1", "--label", "role=edge", "--node-netns", nodeNetns,
+		"--state-dir", stateDir, "--run-dir", runDir, "--netns-dir", netns.DefaultDir)...)
+	cmd.Env = append(os.Environ(), Variable+"=1")
+	cmd.Stdout, cmd.Stderr = s.Stdout, s.Stdout
+	return cmd
+}
+
 // run runs nfsync, and fails unless it ends with one of the codes. What it says
 // on stderr has its place in the story.
 func (s *story) run(line string, codes ...int) {
 	s.say("$ nfsync " + line)
 	s.step(func() error {
-		cmd := itself(s.ctx, append(strings.Fields(line), "--node", "edge-1", "--label", "role=edge", "--node-netns", nodeNetns,
-			"--state-dir", stateDir, "--run-dir", runDir, "--netns-dir", netns.DefaultDir)...)
-		cmd.Env = append(os.Environ(), Variable+"=1")
-		cmd.Stdout, cmd.Stderr = s.Stdout, s.Stdout
+		cmd := s.command(line)
 		var exit *exec.ExitError
 		if err := runLocked(cmd); err != nil && !errors.As(err, &exit) {
 			return err
