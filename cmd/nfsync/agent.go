@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"nfsync.dev/nfsync/internal/agent"
+	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/spec"
 	"nfsync.dev/nfsync/internal/view"
@@ -149,4 +150,4 @@ func (a *app) leave() func(nf.Change) string {
 }
 
 // restarts bounds the restarts of a lap as the configuration says.
-func (a *app) restarts() nf.Restarts { return agent.Restarts(a.config.Restart, time.Now()) }
+func (a *app) restarts() apply.Restarts { return agent.Restarts(a.config.Restart, time.Now) }

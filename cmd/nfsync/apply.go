@@ -26,7 +26,7 @@ type applyOptions struct {
 	git      gitOptions
 	yes      bool
 	lastGood bool
-	restarts nf.Restarts // the agent's; by hand: one
+	restarts apply.Restarts // the agent's; by hand: one
 }
 
 func applyCommand(a *app) *cobra.Command {
@@ -127,7 +127,7 @@ func (a *app) applyLastGood(ctx context.Context, o *applyOptions, args []string)
 
 // input returns the input of a run that may make these restarts, and what ends the display
 // of its progress.
-func (a *app) input(restarts nf.Restarts) (in apply.Input, endProgress func(), err error) {
+func (a *app) input(restarts apply.Restarts) (in apply.Input, endProgress func(), err error) {
 	dir, err := state.Open(a.stateDir)
 	var refused error
 	if errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0 {
@@ -239,7 +239,7 @@ var errNoTerminal = hinted{errors.New("not a terminal: use --yes"), "nfsync plan
 var errNoQuestion = hinted{errors.New("no question is asked with --log-format json: use --yes"), "nfsync plan shows what would be changed"}
 
 // ask shows the plan on a terminal, if it has changes, and waits for a yes. Later only that plan can be applied.
-func (a *app) ask(ctx context.Context, todo *policies, restarts nf.Restarts, again string) error {
+func (a *app) ask(ctx context.Context, todo *policies, restarts apply.Restarts, again string) error {
 	_, in := terminal(a.stdin)
 	_, out := terminal(a.stderr)
 	switch {

@@ -25,7 +25,7 @@ type planOptions struct {
 	snapshots []string
 	out       string
 	detailed  bool
-	restarts  nf.Restarts // the agent's; by hand: one
+	restarts  apply.Restarts // the agent's; by hand: one
 }
 
 func planCommand(a *app) *cobra.Command {

@@ -1,22 +1,33 @@
 package agent
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 
-	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/spec"
 )
 
-// Restarts returns the bounds of the restarts of containers that a run may make at
-// the time now, which must be in the node's time zone.
-func Restarts(r spec.Restarts, now time.Time) nf.Restarts {
-	bounds := nf.Restarts{Max: r.MaxRestarts}
-	if r.Window != nil && !isInside(r.Window, now) {
-		bounds.Held = "outside the restart window " + describe(r.Window)
+// Restarts returns the bounds of the restarts of containers that a run may make. now
+// returns the time in the node's time zone.
+func Restarts(r spec.Restarts, now func() time.Time) apply.Restarts {
+	return apply.Restarts{Max: r.MaxRestarts, Held: func(takes time.Duration) string { return held(r.Window, now(), takes) }}
+}
+
+// held says why no restart may begin now that takes that long; empty if it may. It must
+// begin and end in the window.
+func held(w *spec.Window, now time.Time, takes time.Duration) string {
+	switch {
+	case w == nil:
+		return ""
+	case !isInside(w, now):
+		return "outside the restart window " + describe(w)
+	case !isInside(w, now.Add(takes)):
+		return fmt.Sprintf("the restart window %s ends before another restart, if that takes %s as one of this run did", describe(w), takes.Round(time.Second))
 	}
-	return bounds
+	return ""
 }
 
 // isInside reports whether a time is in the window. The start belongs to the window,

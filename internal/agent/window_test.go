@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"nfsync.dev/nfsync/internal/agent"
-	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/spec"
 )
 
@@ -51,10 +50,33 @@ func TestRestartWindow(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := nf.Restarts{Max: 3, Held: test.held}
-			if got := agent.Restarts(spec.Restarts{Window: test.window, MaxRestarts: 3}, now); got != want {
-				t.Errorf("%+v, want %+v", got, want)
+			got := agent.Restarts(spec.Restarts{Window: test.window, MaxRestarts: 3}, func() time.Time { return now })
+			if held := got.Held(0); got.Max != 3 || held != test.held {
+				t.Errorf("%d, held %q, want %q", got.Max, held, test.held)
 			}
 		})
+	}
+}
+
+// The window is compared with the clock at each question, and with the end of the next
+// restart if that takes as long as an earlier one did.
+func TestRestartWindowCloses(t *testing.T) {
+	now := time.Date(2026, 3, 1, 3, 59, 50, 0, time.Local)
+	window := &spec.Window{Start: 2 * time.Hour, End: 4 * time.Hour}
+	bounds := agent.Restarts(spec.Restarts{Window: window, MaxRestarts: 4}, func() time.Time { return now })
+	for _, test := range []struct {
+		passes, takes time.Duration
+		held          string
+	}{
+		{0, 0, ""},
+		{0, 9 * time.Second, ""},
+		{0, 11 * time.Second, "the restart window 02:00–04:00 ends before another restart, if that takes 11s as one of this run did"},
+		{9 * time.Second, 0, ""},
+		{time.Second, 0, "outside the restart window 02:00–04:00"},
+	} {
+		now = now.Add(test.passes)
+		if held := bounds.Held(test.takes); held != test.held {
+			t.Errorf("at %s, taking %s: held %q, want %q", now.Format(time.TimeOnly), test.takes, held, test.held)
+		}
 	}
 }

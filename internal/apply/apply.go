@@ -51,7 +51,7 @@ type Input struct {
 	// Leave, if set, returns why a change is not to be made; "" if it is. It is skipped.
 	Leave func(nf.Change) string
 	// Restarts bounds the restarts of containers that the run may make.
-	Restarts nf.Restarts
+	Restarts Restarts
 	// Runtimes are those whose containers the machine lists; empty: all. The
 	// memory of the containers of others stays.
 	Runtimes []string
@@ -62,6 +62,26 @@ type Input struct {
 	RestartTimeout time.Duration
 	Now            func() time.Time // the clock, for the receipt only
 }
+
+// Restarts bounds the restarts of containers that one run may make.
+type Restarts struct {
+	Max int // 0 is one
+	// Held says why no restart may begin now that takes that long, such as being
+	// outside the restart window; empty if it may. The plan asks it, and the run
+	// asks it again just before each restart. It may be nil: at any time.
+	Held func(takes time.Duration) string
+}
+
+// held calls Held.
+func (r Restarts) held(takes time.Duration) string {
+	if r.Held == nil {
+		return ""
+	}
+	return r.Held(takes)
+}
+
+// now returns the bounds of a plan that is made now.
+func (r Restarts) now() nf.Restarts { return nf.Restarts{Max: r.Max, Held: r.held(0)} }
 
 // The kinds of events.
 const (

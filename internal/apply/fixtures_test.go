@@ -38,7 +38,7 @@ type bench struct {
 	onEvent       func(apply.Event)
 	plan          string // the id of a saved plan; may be empty
 	hasBoot       bool   // the node has a boot layer
-	restartBounds nf.Restarts
+	restartBounds apply.Restarts
 	runtimes      []string // that the machine lists; empty: all
 }
 

@@ -99,7 +99,7 @@ type Question struct {
 	Wants    func(listed *nf.Snapshot) nf.Wants
 	Revision string // the policies' commit, or empty
 	// Restarts bounds the restarts of containers that a run may make.
-	Restarts nf.Restarts
+	Restarts Restarts
 }
 
 // Plan makes a plan. It changes nothing.
@@ -119,7 +119,7 @@ type answer struct {
 func (q Question) answer(ctx context.Context) (a answer, err error) {
 	a.snap, err = Observe(ctx, q.Facts, func(listed *nf.Snapshot) nf.Ask {
 		a.wants = q.Wants(listed)
-		a.wants.Restarts, a.wants.Revision = q.Restarts, q.Revision
+		a.wants.Restarts, a.wants.Revision = q.Restarts.now(), q.Revision
 		a.ask = diff.Ask(a.wants)
 		return a.ask
 	})

@@ -38,13 +38,19 @@ func (r *run) restart(ctx context.Context, a *attempt) error {
 	if live, err := n.beforeRestart(ctx, a.Change); err != nil || live {
 		return err
 	}
+	// It was allowed when it was planned. The changes and restarts before it took time.
+	if why := r.in.Restarts.held(r.longest); why != "" {
+		return &heldRestart{why}
+	}
 	before := r.memory.Restarts
 	done := nf.RestartDone{Target: a.Target, Asked: a.Asked, Instance: n.instances[a.Target.Nameless()]}
 	if err := r.saveRestarts(withRestart(before, done)); err != nil {
 		return err
 	}
 	a.touched = true
+	began := r.in.Now()
 	err := n.setRestart(ctx, a.Change, r.in.RestartTimeout)
+	r.longest = max(r.longest, r.in.Now().Sub(began))
 	if errors.Is(err, nf.ErrGone) { // another instance was there, and was not touched
 		return errors.Join(err, r.saveRestarts(before))
 	}
@@ -62,6 +68,11 @@ func (r *run) restart(ctx context.Context, a *attempt) error {
 	}
 	return nil
 }
+
+// heldRestart is the error of a restart that was planned and may not begin any more.
+type heldRestart struct{ why string }
+
+func (h *heldRestart) Error() string { return "it may not begin any more: " + h.why }
 
 // saveRestarts makes the list of restarts durable at once.
 func (r *run) saveRestarts(list []nf.RestartDone) error {

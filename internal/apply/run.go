@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/go-multierror"
 
+	"nfsync.dev/nfsync/internal/diff"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/state"
 )
@@ -34,6 +35,8 @@ type run struct {
 	unsaved    bool             // stuck could not be saved
 	maxScope   string           // nf.ScopeOwn or nf.ScopeNode, once a change has shown it
 	notBrought []nf.Refusal     // of restarts that were made and did not bring their level
+	held       []nf.Pending     // of restarts that could not begin any more
+	longest    time.Duration    // that a restart of this run took
 	wants      nf.Wants
 	left       []Result // changes that are not to be made
 }
@@ -205,12 +208,16 @@ func (r *run) step(ctx context.Context, i int) error {
 	err := r.change(ctx, a)
 	var no *refused
 	var unknown *unknownRestart
+	var held *heldRestart
 	switch {
 	case err == nil:
 		r.applied(a)
 	case errors.As(err, &unknown):
 		a.failure = err.Error()
 		a.end(Kept, unknown.error, "a restart is never undone")
+	case errors.As(err, &held):
+		r.held = append(r.held, diff.HeldRestart(a.Change, held.why))
+		a.end(Skipped, nil, err.Error())
 	case errors.Is(err, nf.ErrGone):
 		a.end(Gone, nil, goneReason)
 		u.stop(Gone, goneReason)
@@ -349,9 +356,12 @@ func (r *run) receipt() Receipt {
 	p := r.planned
 	out := Receipt{APIVersion: nf.APIVersion, Kind: nf.KindReceipt, ID: r.id, Node: p.Node, Revision: p.Revision, Plan: p.ID,
 		StartedAt: r.started, FinishedAt: r.in.Now(), Interrupted: r.stopped, Recovered: results(r.recovered), Results: append(results(r.attempts), r.left...),
-		Refusals: append(slices.Clone(p.Refusals), r.notBrought...), Pending: p.Pending, Warnings: p.Warnings, Stuck: r.stuck,
-		Summary: Summary{Refusals: p.Summary.Refusals + len(r.notBrought), Pending: p.Summary.Pending, InSync: p.Summary.InSync}}
+		Refusals: append(slices.Clone(p.Refusals), r.notBrought...), Pending: append(slices.Clone(p.Pending), r.held...), Warnings: p.Warnings, Stuck: r.stuck}
+	out.Summary = Summary{Refusals: len(out.Refusals), Pending: len(out.Pending), InSync: p.Summary.InSync}
 	slices.SortStableFunc(out.Refusals, func(a, b nf.Refusal) int {
+		return cmp.Or(a.Target.Compare(b.Target), cmp.Compare(a.Key, b.Key))
+	})
+	slices.SortStableFunc(out.Pending, func(a, b nf.Pending) int {
 		return cmp.Or(a.Target.Compare(b.Target), cmp.Compare(a.Key, b.Key))
 	})
 	for _, result := range out.Results {

@@ -131,11 +131,22 @@ func (p *planner) noRestart(t nf.Target) string {
 	case state != nf.StateRunning:
 		return fmt.Sprintf("it is live after a cold start, and the container is %s: nfsync restarts only a running container", state)
 	case p.bounds.Held != "":
-		return "it is live after a cold start, and no container may be restarted now: " + p.bounds.Held
+		return heldReason(p.bounds.Held)
 	case p.restarts >= most:
 		return fmt.Sprintf("it is live after a cold start, and others are restarted first: one run restarts at most %s", count(most, "container"))
 	}
 	return ""
+}
+
+// heldReason is the reason of a level that waits until containers may be restarted.
+func heldReason(why string) string {
+	return "it is live after a cold start, and no container may be restarted now: " + why
+}
+
+// HeldRestart returns the pending entry for a planned restart that may not begin any
+// more.
+func HeldRestart(c nf.Change, why string) nf.Pending {
+	return nf.Pending{Target: c.Target, Key: nf.KeyLevel, From: c.From, To: c.To, Until: nf.UntilContainerRestart, Reason: heldReason(why), Source: c.Source}
 }
 
 // restarted reports whether nfsync has already restarted the container for this
