@@ -40,11 +40,13 @@
 //
 // A restart of a container is never undone, and is made at most once for a want,
 // over any number of crashes. Before it is made, memory has an entry with the want
-// and the instance that is to end. Whether it was made is then read from the
-// container: if the instance is the same, the restart may be made; if it is
-// another, no restart is made for that want any more, whatever level is live. If a
-// run was interrupted after the entry, what it has saved for the restart stays:
-// the program that restarts may have outlived nfsync, and still run. A container
+// and the instance that is to end: the restart has begun. When the program has
+// ended, the container is read. If the instance is the same, the restart was not
+// made, and the entry is dropped: a lock that refuses a restart costs nothing. If
+// it is another, the restart was made, and the entry gets the instance and the
+// level that were seen. No restart is made for that want any more, whatever level
+// is live. If a run was interrupted after the entry, the next one reads the
+// container in the same way; what was saved for the restart stays. A container
 // that is not running then is not started.
 //
 // What was set in the container's namespace ends with its instance. Memory has it

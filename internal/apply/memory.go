@@ -25,6 +25,7 @@ func (r *run) remember() nf.Memory {
 	}
 	m.Failures = r.failures(now)
 	m.latch(r.node, now)
+	m.settleRestarts(r.node, r.attempts, now)
 	m.dropRestarts(r.wants)
 	if !r.stopped && !slices.ContainsFunc(r.attempts, func(a *attempt) bool { return a.unsound() }) {
 		m.Revision = r.in.Revision
@@ -138,6 +139,22 @@ func (e existing) settled(c nf.StuckChange) bool {
 func (m *memory) forget(now existing) {
 	maps.DeleteFunc(m.keys, func(_ memoryPlace, k nf.MemoryKey) bool { return now.vanished(k.Target) })
 	m.Restarts = slices.DeleteFunc(m.Restarts, func(d nf.RestartDone) bool { return now.vanished(d.Target) })
+}
+
+// settleRestarts notes what was seen after the restarts that were made, and drops those of
+// instances that have not ended: no program of an earlier run is at work, since it
+// would hold the lock.
+func (m *memory) settleRestarts(n *node, attempts []*attempt, now existing) {
+	for _, a := range attempts {
+		i := slices.IndexFunc(m.Restarts, func(d nf.RestartDone) bool { return d.Target.Nameless() == a.Target.Nameless() })
+		if a.restarted && i >= 0 {
+			d := &m.Restarts[i]
+			d.State, d.Became, d.Level = nf.RestartMade, n.instances[a.Target.Nameless()], n.world.Value(a.Change)
+		}
+	}
+	m.Restarts = slices.DeleteFunc(m.Restarts, func(d nf.RestartDone) bool {
+		return d.Instance == now.instances[d.Target.Nameless()] && n.unobservable(d.Target) == ""
+	})
 }
 
 // dropRestarts drops the restarts that were made for another level than the one

@@ -61,6 +61,7 @@ func (r *run) rememberRecovered() error {
 		m.applied(r.node, a)
 	}
 	m.latch(r.node, r.existing())
+	m.settleRestarts(r.node, r.recovered, r.existing())
 	r.memory = m.sorted()
 	return r.in.State.SaveMemory(r.memory)
 }

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"nfsync.dev/nfsync/internal/diff"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/state"
 )
@@ -43,18 +42,21 @@ func (r *run) restart(ctx context.Context, a *attempt) error {
 		return &heldRestart{why}
 	}
 	before := r.memory.Restarts
-	done := nf.RestartDone{Target: a.Target, Asked: a.Asked, Instance: n.instances[a.Target.Nameless()]}
-	if err := r.saveRestarts(withRestart(before, done)); err != nil {
+	if err := r.saveRestarts(withRestart(before, n.begunRestart(a))); err != nil {
 		return err
 	}
 	a.touched = true
 	began := r.in.Now()
 	err := n.setRestart(ctx, a.Change, r.in.RestartTimeout)
 	r.longest = max(r.longest, r.in.Now().Sub(began))
-	if errors.Is(err, nf.ErrGone) { // another instance was there, and was not touched
-		return errors.Join(err, r.saveRestarts(before))
+	if !errors.Is(err, nf.ErrGone) { // else another instance was there, and was not touched
+		err = n.afterRestart(ctx, a, err)
 	}
-	if err := n.afterRestart(ctx, a, err); err != nil {
+	var unmade *unmadeRestart
+	switch {
+	case errors.Is(err, nf.ErrGone), errors.As(err, &unmade): // it does not count
+		return errors.Join(err, r.saveRestarts(before))
+	case err != nil:
 		return err
 	}
 	if refusal := n.levelNotBrought(a.Change); refusal != nil {
@@ -73,6 +75,15 @@ func (r *run) restart(ctx context.Context, a *attempt) error {
 type heldRestart struct{ why string }
 
 func (h *heldRestart) Error() string { return "it may not begin any more: " + h.why }
+
+// begunRestart returns the entry of a restart that is about to be made.
+func (n *node) begunRestart(a *attempt) nf.RestartDone {
+	done := nf.RestartDone{Target: a.Target, Asked: a.Asked, Instance: n.instances[a.Target.Nameless()], State: nf.RestartBegun}
+	if _, c, ok := n.snap.Find(a.Target); ok && c != nil {
+		done.UUID = c.UUID
+	}
+	return done
+}
 
 // saveRestarts makes the list of restarts durable at once.
 func (r *run) saveRestarts(list []nf.RestartDone) error {
@@ -131,30 +142,35 @@ func (n *node) afterRestart(ctx context.Context, a *attempt, returned error) err
 		return &unknownRestart{afterError(returned, fmt.Errorf("cannot determine what came of it: %s", why))}
 	}
 	if now == was {
-		return afterError(returned, errors.New("the container was not restarted: it is still the same instance"))
+		return &unmadeRestart{afterError(returned, errors.New("the container was not restarted: it is still the same instance"))}
 	}
 	n.ended[id], n.instances[id] = was, now
 	if now := n.state(a.Target); now != nf.StateRunning {
 		return afterError(returned, fmt.Errorf("the container is %s after its restart was begun", now))
 	}
+	a.restarted = true
 	if returned != nil {
 		a.note = "it runs again, although the restart ended with an error: " + returned.Error()
 	}
 	return nil
 }
 
+// unmadeRestart is the error of a restart that was not made: the program has ended, and the
+// container is the same instance.
+type unmadeRestart struct{ error }
+
 // unknownRestart is the error of a restart that may have been made. Its target is
 // left as it is: the next start brings what is wanted.
 type unknownRestart struct{ error }
 
-// notBrought is the refusal for a restart that was made and has not brought the
+// levelNotBrought returns the refusal for a restart that was made and has not brought the
 // level; nil where it has.
 func (n *node) levelNotBrought(c nf.Change) *nf.Refusal {
 	level := asLevel(c)
 	if n.world.InSync(level) {
 		return nil
 	}
-	refusal := diff.NotBrought(c, n.world.Value(level))
+	refusal := n.world.NotBrought(c)
 	return &refusal
 }
 
@@ -220,6 +236,7 @@ func (n *node) endRestart(a *attempt) {
 	case now != nf.StateRunning:
 		a.end(Kept, nil, fmt.Sprintf("the run was interrupted after it had begun to restart the container, which is %s now; nfsync starts no container", now))
 	case n.world.InSync(asLevel(a.Change)):
+		a.restarted = true
 		a.end(Applied, nil, "it was restarted, and its level reads as wanted")
 	default:
 		a.end(Applied, nil, fmt.Sprintf("it was restarted, and its level is still %s", n.world.Value(a.Change)))

@@ -22,6 +22,7 @@ type attempt struct {
 	// aboutToRestart reports whether an interrupted run was about to make this
 	// restart, or had begun one that still goes on: the instance has not ended.
 	aboutToRestart bool
+	restarted      bool           // another instance ran after the restart
 	failure        string         // why it could not be made, whatever became of it then
 	note           string         // what is to be said of it although it was applied
 	notify         func(*attempt) // after an outcome; may be nil

@@ -18,9 +18,9 @@ type difference struct {
 	// waiting is the number of open differences that may lift the verdict.
 	waiting int
 	verdict *verdict
-	// restarted reports whether nfsync has made the one restart for this want, and
-	// the restart has not brought the level.
-	restarted bool
+	// restarted is the one restart that nfsync makes for a want, if the level is
+	// another one although it was made or begun; else nil.
+	restarted *nf.RestartDone
 }
 
 func (d *difference) ref() ref { return ref{d.want.Target, d.want.Key} }

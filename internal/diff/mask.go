@@ -75,8 +75,10 @@ func (w *World) unmasked(t nf.Target, live nf.Value) nf.Value {
 // makes. A level that cannot be saved cannot be brought by any start.
 func (p *planner) considerRestart(want nf.Want, live, saved nf.Value) {
 	staged := want.Restart == nf.RestartStage || want.Restart == nf.RestartAllow
-	d := &difference{want: want, layer: nf.LayerLive, from: live, to: want.Wish.Value,
-		restarted: want.Restart == nf.RestartAllow && p.world.restarted(want.Target, want.Wish)}
+	d := &difference{want: want, layer: nf.LayerLive, from: live, to: want.Wish.Value}
+	if want.Restart == nf.RestartAllow {
+		d.restarted = p.world.restarted(want.Target, want.Wish)
+	}
 	savable := staged && p.save(want, saved)
 	if !savable || live.IsUnknown() || isSuspended(p.world.at(want.Target).container) {
 		p.todo = append(p.todo, d)
@@ -86,7 +88,7 @@ func (p *planner) considerRestart(want nf.Want, live, saved nf.Value) {
 		p.pend(want, live, nf.UntilContainerRestart, p.world.staged(want, live, saved))
 		return
 	}
-	if d.restarted || notPermitted(p.world, d) != nil || targetStuck(p.world, d) != nil {
+	if d.restarted != nil || notPermitted(p.world, d) != nil || targetStuck(p.world, d) != nil {
 		p.todo = append(p.todo, d)
 		return
 	}
@@ -149,16 +151,16 @@ func HeldRestart(c nf.Change, why string) nf.Pending {
 	return nf.Pending{Target: c.Target, Key: nf.KeyLevel, From: c.From, To: c.To, Until: nf.UntilContainerRestart, Reason: heldReason(why), Source: c.Source}
 }
 
-// restarted reports whether nfsync has already restarted the container for this
-// wish. An entry with the instance that still runs is of a restart that was never
-// made.
-func (w *World) restarted(t nf.Target, asked nf.Wish) bool {
+// restarted returns the restart that nfsync has made or begun for this wish; nil if there
+// is none. One of the instance that still runs was never made.
+func (w *World) restarted(t nf.Target, asked nf.Wish) *nf.RestartDone {
+	c := w.at(t).container
 	for _, done := range w.restarts[t.Nameless()] {
-		if done.Asked == asked && done.Instance != w.instance(t) {
-			return true
+		if c != nil && done.IsOf(c) && done.Asked == asked && done.Instance != c.Instance {
+			return &done
 		}
 	}
-	return false
+	return nil
 }
 
 // mayNotRestart forbids a restart unless the container runs, the saved level is the
@@ -171,24 +173,39 @@ func (w *World) mayNotRestart(d *difference) *verdict {
 		return no("only a container that is running is restarted")
 	case saved == nil || *saved != d.to:
 		return no("a restart would not bring the level %s, which is not the saved one", d.to)
-	case w.restarted(d.want.Target, d.want.Wish):
-		return restartedOnce(d.from)
+	}
+	if done := w.restarted(d.want.Target, d.want.Wish); done != nil {
+		return w.restartedOnce(*done, d.from)
 	}
 	return nil
 }
 
 // restartedOnce is the verdict on a second restart for one want: set_features of
 // libvzctl ignores that the mask could not be written, so that the next start may
-// end the same.
-func restartedOnce(live nf.Value) *verdict {
-	return no("nfsync has restarted the container once for this want, and its level is %s: it is not restarted again until the want changes", live).
+// end the same. It says no more of the first one than was seen.
+func (w *World) restartedOnce(done nf.RestartDone, live nf.Value) *verdict {
+	const never = "it is not restarted again until the want changes"
+	byHand := "the wanted level is saved: restart the container by hand if it is to have it, or want another level for it"
+	switch {
+	case done.State == nf.RestartBegun:
+		return no("nfsync had begun to restart the container for this want, and did not see it run again; it is another instance now, and its level is %s: %s", live, never).
+			withRemedy("%s", byHand)
+	case done.State == nf.RestartMade && done.Level == done.Asked.Value:
+		return no("nfsync has restarted the container once for this want, which brought the level %s live; it was restarted or resumed since, which was not nfsync, and its level is %s: %s", done.Level, live, never).
+			withRemedy("find out what has set the level back; %s", byHand)
+	case done.State == nf.RestartMade && done.Became != w.instance(done.Target):
+		return no("nfsync has restarted the container once for this want, after which its level was %s; it was restarted or resumed since, which was not nfsync, and its level is %s: %s", done.Level, live, never).
+			withRemedy("look in the logs of vzctl and the kernel why no start has set the saved level; %s", byHand)
+	}
+	return no("nfsync has restarted the container once for this want, and its level is %s: %s", live, never).
 		withRemedy("look in the logs of vzctl and the kernel why the start did not set the saved level, and restart the container by hand; or want another level for it")
 }
 
-// NotBrought returns the refusal for a restart that was made and did not bring its
-// level: live is the level after it.
-func NotBrought(c nf.Change, live nf.Value) nf.Refusal {
-	code, v := nf.RestartRequired, restartedOnce(live)
+// NotBrought returns the refusal for a restart that was made just now and did not bring
+// its level.
+func (w *World) NotBrought(c nf.Change) nf.Refusal {
+	live := w.Value(c)
+	code, v := nf.RestartRequired, w.restartedOnce(nf.RestartDone{Target: c.Target, Asked: c.Asked}, live)
 	if live.IsUnknown() {
 		code, v = nf.Unobservable, no("nfsync has restarted the container, and its level cannot be read now: %s", live.Why())
 	}

@@ -30,7 +30,7 @@ func restoreKeepsLevel(w *World, d *difference) *verdict {
 // tracking ends with the namespace only. After a restart that did not bring the level
 // restartRequired decides.
 func conntrackLatched(w *World, d *difference) *verdict {
-	if !isLevel(d) || d.layer != nf.LayerLive || !w.latching() || d.restarted {
+	if !isLevel(d) || d.layer != nf.LayerLive || !w.latching() || d.restarted != nil {
 		return nil
 	}
 	if to, _ := d.to.Level(); to >= nf.LevelStateful || !d.from.MaskTracks() {
@@ -73,8 +73,8 @@ func restartRequired(w *World, d *difference) *verdict {
 		return w.mayNotRestart(d)
 	case !isLevel(d) || d.layer != nf.LayerLive || !w.masked(d.want.Target):
 		return nil
-	case d.restarted:
-		return restartedOnce(d.from)
+	case d.restarted != nil:
+		return w.restartedOnce(*d.restarted, d.from)
 	case !asleep(w.at(d.want.Target).container):
 		return no("the level of a running container cannot be changed: it is %s until the container restarts", d.from).withRestartRemedy(w, d)
 	}

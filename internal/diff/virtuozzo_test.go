@@ -248,15 +248,16 @@ func TestOneRestartAWant(t *testing.T) {
 		done   []nf.RestartDone
 		expect string
 	}{
-		"never":                      {nil, "change 101 restart"},
-		"of an earlier instance":     {[]nf.RestartDone{{Target: renamed, Asked: nf.Exactly(nf.LevelStateless.Value()), Instance: "boot-1/101/17"}}, "restart-required 101 level"},
-		"of before a node's restart": {[]nf.RestartDone{{Target: renamed, Asked: nf.Exactly(nf.LevelStateless.Value()), Instance: "boot-0/101/4711"}}, "restart-required 101 level"},
-		"that was not made":          {[]nf.RestartDone{{Target: renamed, Asked: nf.Exactly(nf.LevelStateless.Value()), Instance: "boot-1/101/4711"}}, "change 101 restart"},
-		"for another level":          {[]nf.RestartDone{{Target: renamed, Asked: nf.Exactly(nf.LevelFull.Value()), Instance: "boot-1/101/17"}}, "change 101 restart"},
-		"for a text that reads so":   {[]nf.RestartDone{{Target: renamed, Asked: nf.Exactly(nf.Module("stateless", nil)), Instance: "boot-1/101/17"}}, "change 101 restart"},
-		"of another container":       {[]nf.RestartDone{{Target: vz102, Asked: nf.Exactly(nf.LevelStateless.Value()), Instance: "boot-1/101/17"}}, "change 101 restart"},
+		"never":                            {nil, "change 101 restart"},
+		"of an earlier instance":           {[]nf.RestartDone{{Target: renamed, Asked: nf.Exactly(nf.LevelStateless.Value()), Instance: "boot-1/101/17"}}, "restart-required 101 level"},
+		"of before a node's restart":       {[]nf.RestartDone{{Target: renamed, Asked: nf.Exactly(nf.LevelStateless.Value()), Instance: "boot-0/101/4711"}}, "restart-required 101 level"},
+		"that was not made":                {[]nf.RestartDone{{Target: renamed, Asked: nf.Exactly(nf.LevelStateless.Value()), Instance: "boot-1/101/4711"}}, "change 101 restart"},
+		"for another level":                {[]nf.RestartDone{{Target: renamed, Asked: nf.Exactly(nf.LevelFull.Value()), Instance: "boot-1/101/17"}}, "change 101 restart"},
+		"for a text that reads so":         {[]nf.RestartDone{{Target: renamed, Asked: nf.Exactly(nf.Module("stateless", nil)), Instance: "boot-1/101/17"}}, "change 101 restart"},
+		"of another container":             {[]nf.RestartDone{{Target: vz102, Asked: nf.Exactly(nf.LevelStateless.Value()), Instance: "boot-1/101/17"}}, "change 101 restart"},
+		"of the container that had its id": {[]nf.RestartDone{{Target: renamed, UUID: "aa", Asked: nf.Exactly(nf.LevelStateless.Value()), Instance: "boot-1/101/17"}}, "change 101 restart"},
 	} {
-		s := virtuozzo(levels(nf.LevelFull, nf.LevelStateless), func(s *nf.Snapshot) { s.Memory.Restarts = test.done })
+		s := virtuozzo(levels(nf.LevelFull, nf.LevelStateless), func(s *nf.Snapshot) { s.Containers[0].UUID, s.Memory.Restarts = "bb", test.done })
 		p := Plan(wants(allow), s)
 		if got := answers(p); !slices.Equal(got, []string{test.expect}) {
 			t.Errorf("a restart %s: %q", name, got)
@@ -267,6 +268,32 @@ func TestOneRestartAWant(t *testing.T) {
 		change := Plan(wants(allow), virtuozzo(levels(nf.LevelFull, nf.LevelStateless))).Changes[0]
 		if r := NewWorld(s).Check(change); (r == nil) != (test.expect == "change 101 restart") {
 			t.Errorf("a restart %s: just before it, %+v", name, r)
+		}
+	}
+}
+
+// TestRestartedReasons: the refusal says no more of the one restart than was seen of it.
+func TestRestartedReasons(t *testing.T) {
+	const now = "boot-1/101/4711"
+	allow := level(vz101, nf.LevelStateless, nf.RestartAllow)
+	for name, test := range map[string]struct {
+		state, became string
+		level         nf.Level
+		reason        string
+	}{
+		"an older nfsync":             {"", "", 0, "has restarted the container once for this want, and its level is full"},
+		"begun":                       {nf.RestartBegun, "", 0, "had begun to restart the container for this want, and did not see it run again"},
+		"made, and not brought":       {nf.RestartMade, now, nf.LevelFull, "has restarted the container once for this want, and its level is full"},
+		"made, and set back":          {nf.RestartMade, "boot-1/101/18", nf.LevelStateless, "which brought the level stateless live; it was restarted or resumed since, which was not nfsync, and its level is full"},
+		"made, and restarted by hand": {nf.RestartMade, "boot-1/101/18", nf.LevelStateful, "after which its level was stateful; it was restarted or resumed since"},
+	} {
+		done := nf.RestartDone{Target: vz101, Asked: nf.Exactly(nf.LevelStateless.Value()), Instance: "boot-1/101/17", State: test.state, Became: test.became}
+		if test.state == nf.RestartMade {
+			done.Level = test.level.Value()
+		}
+		p := Plan(wants(allow), virtuozzo(levels(nf.LevelFull, nf.LevelStateless), func(s *nf.Snapshot) { s.Memory.Restarts = []nf.RestartDone{done} }))
+		if len(p.Refusals) != 1 || p.Refusals[0].Code != nf.RestartRequired || !strings.Contains(p.Refusals[0].Reason, test.reason) {
+			t.Errorf("%s: %+v", name, p.Refusals)
 		}
 	}
 }
@@ -314,7 +341,8 @@ func TestNotBrought(t *testing.T) {
 		live nf.Value
 		code nf.Code
 	}{{nf.LevelFull.Value(), nf.RestartRequired}, {levelValue(customPlain), nf.RestartRequired}, {nf.Unknown("EIO"), nf.Unobservable}} {
-		r := NotBrought(c, test.live)
+		s := virtuozzo(func(s *nf.Snapshot) { live(&s.Containers[0].Namespace, nf.KeyLevel, test.live) })
+		r := NewWorld(s).NotBrought(c)
 		if r.Code != test.code || r.Key != nf.KeyLevel || r.Layer != nf.LayerLive || r.From != test.live || r.To != c.To || r.Target != vz101 ||
 			r.Source != c.Source || r.Reason == "" || r.Remedy == "" || r.Until == "" {
 			t.Errorf("%+v", r)

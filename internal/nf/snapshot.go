@@ -263,7 +263,8 @@ func (m *Memory) SetKinds() {
 		k.Asked, k.Applied = k.Asked.As(k.Key), k.Applied.As(k.Key)
 	}
 	for i := range m.Restarts {
-		m.Restarts[i].Asked = m.Restarts[i].Asked.As(KeyLevel)
+		d := &m.Restarts[i]
+		d.Asked, d.Level = d.Asked.As(KeyLevel), d.Level.As(KeyLevel)
 	}
 	for i := range m.Failures {
 		m.Failures[i].To = m.Failures[i].To.As(m.Failures[i].Key)
@@ -280,9 +281,28 @@ type Latch struct {
 	Evidence string `json:"evidence,omitempty"`
 }
 
-// RestartDone is a restart that nfsync has made for a want.
+// RestartDone is a restart that nfsync has made, or had begun, for a want.
 type RestartDone struct {
 	Target   Target `json:"target"`
+	UUID     string `json:"uuid,omitempty"` // of the container, where it has one
 	Asked    Wish   `json:"asked"`
-	Instance string `json:"instance"` // the one that was ended
+	Instance string `json:"instance"` // the one that the restart was to end
+	// State is RestartBegun or RestartMade. An nfsync that did not tell them apart
+	// has left it empty.
+	State string `json:"state,omitempty"`
+	// Became is the instance that ran after a restart that was made, and Level its level.
+	Became string `json:"became,omitempty"`
+	Level  Value  `json:"level,omitzero"`
+}
+
+// The states of a restart.
+const (
+	RestartBegun = "begun" // the program was about to run; what came of it was not seen
+	RestartMade  = "made"  // another instance ran afterwards
+)
+
+// IsOf reports whether the restart was one of this container. A container that was
+// destroyed and made again under the same id is another one.
+func (d RestartDone) IsOf(c *Container) bool {
+	return d.Target.Nameless() == c.Target().Nameless() && (d.UUID == "" || c.UUID == "" || d.UUID == c.UUID)
 }

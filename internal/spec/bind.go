@@ -54,6 +54,7 @@ var words = map[string][]string{
 	"Keepers.limit":        {nf.KeeperKernel, nf.KeeperNobody},
 	"Tracking.state":       {nf.TrackingOn, nf.TrackingOff, nf.TrackingUnknown},
 	"Container.maxScope":   {nf.ScopeOwn, nf.ScopeNode, nf.ScopeUnknown, ""},
+	"RestartDone.state":    {nf.RestartBegun, nf.RestartMade, ""},
 	"Target.kind":          {nf.TargetNode, nf.TargetContainer},
 }
 

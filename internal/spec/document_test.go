@@ -59,7 +59,7 @@ func snapshotOfAll() nf.Snapshot {
 				{Target: web, Key: nf.TimeoutKey("udp"), Asked: nf.Exactly(nf.Number(30)), Applied: nf.Number(30), Instance: "4:4026532"},
 			},
 			Latches:  []nf.Latch{{Target: web, Instance: "4:4026532", Evidence: "rules"}},
-			Restarts: []nf.RestartDone{{Target: web, Asked: nf.Exactly(nf.LevelFull.Value()), Instance: "4:4026532"}}},
+			Restarts: []nf.RestartDone{{Target: web, UUID: "u", Asked: nf.Exactly(nf.LevelFull.Value()), Instance: "4:4026532", State: nf.RestartMade, Became: "5:4026533", Level: nf.LevelFull.Value()}}},
 	}
 }
 

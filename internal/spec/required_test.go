@@ -66,6 +66,7 @@ func TestWords(t *testing.T) {
 		"Tracking.state":       {"host.tracking.state", "on, off, unknown"},
 		"Use.level":            {"host.rules.tables[0].uses[0].level", "disabled, stateless, stateful, full"},
 		"Container.maxScope":   {"containers[0].maxScope", "own, node, unknown, "},
+		"RestartDone.state":    {"memory.restarts[0].state", "begun, made, "},
 		"Target.kind":          {"warnings[0].target.kind", "node, container"},
 	}
 	for id := range words {

@@ -290,7 +290,7 @@ func richSnapshot() nf.Snapshot {
 			Keys:     []nf.MemoryKey{{Target: web, Key: nf.KeyMax, Asked: nf.Wish{AtMost: 50000}, Applied: nf.Number(50000), Instance: "i-1", Set: true}},
 			MaxScope: map[string]string{"6.18.0": nf.ScopeNode},
 			Latches:  []nf.Latch{{Target: web, Instance: "i-1", Evidence: "ct rule"}},
-			Restarts: []nf.RestartDone{{Target: web, Asked: nf.Exactly(nf.LevelStateless.Value()), Instance: "i-0"}},
+			Restarts: []nf.RestartDone{{Target: web, UUID: "u-1", Asked: nf.Exactly(nf.LevelStateless.Value()), Instance: "i-0", State: nf.RestartMade, Became: "i-1", Level: nf.LevelStateless.Value()}},
 			Failures: []nf.Failure{{Target: web, Key: nf.KeyMax, Layer: nf.LayerLive, To: nf.Number(50000), Instance: "i-1",
 				At: failed.At, Why: failed.Why, Receipt: failed.Receipt}},
 			Stuck: stuckChanges(),
