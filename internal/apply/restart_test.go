@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -373,7 +372,7 @@ func TestRestartsAreBounded(t *testing.T) {
 		b.wantLevel(c, stateful, nf.RestartAllow)
 		all = append(all, c)
 	}
-	b.restartBounds.Held = func(time.Duration) string { return "outside the restart window" }
+	b.restartBounds.Held = closed
 	if r := b.mustRun(0); len(r.Pending) != 4 || !strings.Contains(r.Pending[0].Reason, "outside the restart window") {
 		t.Errorf("pending %+v", r.Pending)
 	}

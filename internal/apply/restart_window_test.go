@@ -8,6 +8,9 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
+// closed holds every restart.
+func closed(time.Duration) string { return "outside the restart window" }
+
 // What allowed a restart when it was planned is asked again before it, with the time
 // that a restart of this run took. A window that ends in seven seconds has room for two
 // restarts of three seconds.

@@ -356,7 +356,7 @@ func (r *run) receipt() Receipt {
 	p := r.planned
 	out := Receipt{APIVersion: nf.APIVersion, Kind: nf.KindReceipt, ID: r.id, Node: p.Node, Revision: p.Revision, Plan: p.ID,
 		StartedAt: r.started, FinishedAt: r.in.Now(), Interrupted: r.stopped, Recovered: results(r.recovered), Results: append(results(r.attempts), r.left...),
-		Refusals: append(slices.Clone(p.Refusals), r.notBrought...), Pending: append(slices.Clone(p.Pending), r.held...), Warnings: p.Warnings, Stuck: r.stuck}
+		Refusals: append(slices.Clone(p.Refusals), r.notBrought...), Pending: r.pending(), Warnings: p.Warnings, Stuck: r.stuck}
 	out.Summary = Summary{Refusals: len(out.Refusals), Pending: len(out.Pending), InSync: p.Summary.InSync}
 	slices.SortStableFunc(out.Refusals, func(a, b nf.Refusal) int {
 		return cmp.Or(a.Target.Compare(b.Target), cmp.Compare(a.Key, b.Key))
@@ -368,6 +368,16 @@ func (r *run) receipt() Receipt {
 		out.Summary.count(result.Outcome)
 	}
 	return out
+}
+
+// pending returns what waits after the run. A level that is to be brought by a cold start
+// waits for that only if it is saved: otherwise the result of saving it says what happened.
+func (r *run) pending() []nf.Pending {
+	list := append(slices.Clone(r.planned.Pending), r.held...)
+	return slices.DeleteFunc(list, func(p nf.Pending) bool {
+		saved := nf.Change{Target: p.Target, Key: p.Key, Layer: nf.LayerBoot, To: p.To}
+		return p.Key == nf.KeyLevel && p.Until == nf.UntilContainerRestart && !r.node.world.InSync(saved)
+	})
 }
 
 func results(attempts []*attempt) []Result {
