@@ -41,6 +41,7 @@ type virtuozzo struct {
 //	vznode add ID [field=value...]      a container: name, saved, state, mask, uuid
 //	vznode start|stop|suspend|resume|restart|remove ID
 //	vznode lock|unlock|swallow ID       its lock; the mask of its starts
+//	vznode break|mend ID                its starts fail; they do not
 //	vznode dispatcher stop|start
 //	vznode hang|fail PROGRAM VERB       until vznode heal
 //	vznode masks gone                   the kernel keeps no levels
@@ -76,6 +77,8 @@ var vzVerbs = map[string]func(ts *testscript.TestScript, v *virtuozzo, args []st
 	"lock":    func(_ *testscript.TestScript, v *virtuozzo, args []string) { v.Lock(args[0], true) },
 	"unlock":  func(_ *testscript.TestScript, v *virtuozzo, args []string) { v.Lock(args[0], false) },
 	"swallow": func(_ *testscript.TestScript, v *virtuozzo, args []string) { v.RefuseMask(args[0], true) },
+	"break":   func(_ *testscript.TestScript, v *virtuozzo, args []string) { v.FailStart(args[0], true) },
+	"mend":    func(_ *testscript.TestScript, v *virtuozzo, args []string) { v.FailStart(args[0], false) },
 	"dispatcher": func(_ *testscript.TestScript, v *virtuozzo, args []string) {
 		if args[0] == "stop" {
 			v.StopDispatcher()

@@ -51,6 +51,9 @@ func (r *run) leftToDo() map[failurePlace]bool {
 	}
 	for _, d := range r.planned.Pending {
 		add(d.Target, d.Key, nf.LayerLive, d.To)
+		if d.Key == nf.KeyLevel { // a restart that is another one's turn
+			add(d.Target, nf.KeyRestart, nf.LayerLive, d.To)
+		}
 	}
 	return left
 }

@@ -102,6 +102,7 @@ func (m *memory) learn(kernel, scope string) {
 // existing are the targets that exist, as far as the run has observed.
 type existing struct {
 	instances map[nf.Target]string // by nameless target
+	up        map[nf.Target]bool   // the containers that were seen to run
 	broken    bool                 // some runtime could not list its containers
 	runtimes  []string             // that were listed; empty: all
 }
@@ -109,9 +110,11 @@ type existing struct {
 func (r *run) existing() existing { return existingIn(r.node.snap, r.in.Runtimes) }
 
 func existingIn(s *nf.Snapshot, runtimes []string) existing {
-	e := existing{map[nf.Target]string{nf.Node: s.BootID}, s.Broken() != "", runtimes}
+	e := existing{map[nf.Target]string{nf.Node: s.BootID}, map[nf.Target]bool{}, s.Broken() != "", runtimes}
 	for i := range s.Containers {
-		e.instances[s.Containers[i].Target().Nameless()] = s.Containers[i].Instance
+		c := &s.Containers[i]
+		id := c.Target().Nameless()
+		e.instances[id], e.up[id] = c.Instance, c.Up()
 	}
 	return e
 }
@@ -130,8 +133,12 @@ func (e existing) ended(t nf.Target, instance string) bool {
 }
 
 // settled reports whether it is certain that nothing is left of a stuck change: its target
-// has vanished or, for a live value, is another instance.
+// has vanished or, for a live value, is another instance. A restart is settled when its
+// container runs.
 func (e existing) settled(c nf.StuckChange) bool {
+	if c.Key == nf.KeyRestart {
+		return e.vanished(c.Target) || e.up[c.Target.Nameless()]
+	}
 	return e.vanished(c.Target) || c.Layer == nf.LayerLive && (e.ended(c.Target, c.Instance) || c.BootID != e.instances[nf.Node])
 }
 

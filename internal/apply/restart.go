@@ -1,12 +1,14 @@
 package apply
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
 
+	"nfsync.dev/nfsync/internal/diff"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/state"
 )
@@ -38,7 +40,7 @@ func (r *run) restart(ctx context.Context, a *attempt) error {
 		return err
 	}
 	// It was allowed when it was planned. The changes and restarts before it took time.
-	if why := r.in.Restarts.held(r.longest); why != "" {
+	if why := cmp.Or(diff.LeftDown(n.snap, r.stuck), r.in.Restarts.held(r.longest)); why != "" {
 		return &heldRestart{why}
 	}
 	before := r.memory.Restarts
@@ -146,7 +148,7 @@ func (n *node) afterRestart(ctx context.Context, a *attempt, returned error) err
 	}
 	n.ended[id], n.instances[id] = was, now
 	if now := n.state(a.Target); now != nf.StateRunning {
-		return afterError(returned, fmt.Errorf("the container is %s after its restart was begun", now))
+		return &downRestart{afterError(returned, fmt.Errorf("the container is %s after its restart was begun", now))}
 	}
 	a.restarted = true
 	if returned != nil {
@@ -159,9 +161,16 @@ func (n *node) afterRestart(ctx context.Context, a *attempt, returned error) err
 // container is the same instance.
 type unmadeRestart struct{ error }
 
-// unknownRestart is the error of a restart that may have been made. Its target is
-// left as it is: the next start brings what is wanted.
+// unknownRestart is the error of a restart that may have been made, or still goes on. Its
+// target is left as it is: the next start brings what is wanted.
 type unknownRestart struct{ error }
+
+// downRestart is the error of a restart that has left its container down.
+type downRestart struct{ error }
+
+// leftDown is the reason of a restart after which the container was not seen to run. A person
+// has to look at it.
+const leftDown = "nfsync starts no container, and restarts no other one until this one runs again, or a person has accepted that it does not (nfsync recover --accept)"
 
 // levelNotBrought returns the refusal for a restart that was made and has not brought the
 // level; nil where it has.
@@ -205,10 +214,24 @@ func (n *node) endedWithInstance(c nf.Change) bool {
 
 // keepRestart ends the attempt of a restart that was made, or may have been,
 // although its target failed or the run was stopped.
-func keepRestart(a *attempt, why string) {
-	if a.result.Outcome != Failed {
+func (n *node) keepRestart(a *attempt, why string) {
+	switch {
+	case a.result.Outcome == Failed, a.result.Outcome == Stuck:
+	case n.state(a.Target) != nf.StateRunning:
+		n.endDown(a)
+	default:
 		a.end(Kept, nil, joinReasons(a.note, "a restart is never undone; "+why))
 	}
+}
+
+// endDown ends the attempt of a restart during which a run was interrupted, and after which
+// the container does not run.
+func (n *node) endDown(a *attempt) {
+	if _, _, exists := n.snap.Find(a.Target); !exists {
+		a.end(Gone, nil, goneReason)
+		return
+	}
+	a.end(Stuck, fmt.Errorf("the run was interrupted after it had begun to restart the container, which is %s now", n.state(a.Target)), leftDown)
 }
 
 // restartRecorded reports whether memory has the entry of a restart: the
@@ -230,11 +253,11 @@ func (n *node) endRestarts(u *unit) {
 }
 
 func (n *node) endRestart(a *attempt) {
-	switch now := n.state(a.Target); {
+	switch {
 	case a.aboutToRestart: // what is saved for it stays, and the next plan decides
 		a.end(Skipped, nil, "the container is still the same instance")
-	case now != nf.StateRunning:
-		a.end(Kept, nil, fmt.Sprintf("the run was interrupted after it had begun to restart the container, which is %s now; nfsync starts no container", now))
+	case n.state(a.Target) != nf.StateRunning:
+		n.endDown(a)
 	case n.world.InSync(asLevel(a.Change)):
 		a.restarted = true
 		a.end(Applied, nil, "it was restarted, and its level reads as wanted")

@@ -58,8 +58,8 @@ func TestCrashDuringRestart(t *testing.T) {
 	if len(report.Left) != 2 || report.Left[1].Key != nf.KeyRestart || report.Left[1].From != full || report.Left[1].To != stateful || !report.Left[1].Reads.IsAbsent() {
 		t.Errorf("report %+v", report)
 	}
-	r := b.mustRun(0)
-	if len(r.Recovered) != 2 || r.Recovered[0].Outcome != apply.Applied || r.Recovered[1].Outcome != apply.Kept || !strings.Contains(r.Recovered[1].Reason, "stopped now") {
+	r := b.mustRun(6)
+	if len(r.Recovered) != 2 || r.Recovered[0].Outcome != apply.Applied || r.Recovered[1].Outcome != apply.Stuck || !strings.Contains(r.Recovered[1].Error, "stopped now") {
 		t.Errorf("recovered %+v", r.Recovered)
 	}
 	b.checkLevels(web, nf.Absent(), stateful)

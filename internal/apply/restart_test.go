@@ -187,7 +187,7 @@ func TestRestartFails(t *testing.T) {
 		"before it":        {hosttest.Fault{Kind: hosttest.Fail}, 5, apply.Failed, "still the same instance", full, nf.StateRunning, 2},
 		"swallowed":        {hosttest.Fault{Kind: hosttest.Swallow}, 5, apply.Failed, "still the same instance", full, nf.StateRunning, 2},
 		"never ends":       {hosttest.Fault{Kind: hosttest.Block}, 5, apply.Failed, "deadline exceeded", full, nf.StateRunning, 2},
-		"half-way":         {hosttest.Fault{Kind: hosttest.Halt}, 5, apply.Failed, "stopped after its restart", full, nf.StateStopped, 1},
+		"half-way":         {hosttest.Fault{Kind: hosttest.Halt}, 6, apply.Stuck, "stopped after its restart", full, nf.StateStopped, 1},
 		"after its effect": {hosttest.Fault{Kind: hosttest.FailAfter}, 0, apply.Applied, "ended with an error: input/output error", stateful, nf.StateRunning, 1},
 	} {
 		t.Run(name, func(t *testing.T) {

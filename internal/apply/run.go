@@ -214,7 +214,8 @@ func (r *run) step(ctx context.Context, i int) error {
 		r.applied(a)
 	case errors.As(err, &unknown):
 		a.failure = err.Error()
-		a.end(Kept, unknown.error, "a restart is never undone")
+		a.end(Stuck, unknown.error, leftDown)
+		return r.saveStuck(r.journal, u)
 	case errors.As(err, &held):
 		r.held = append(r.held, diff.HeldRestart(a.Change, held.why))
 		a.end(Skipped, nil, err.Error())
@@ -225,7 +226,12 @@ func (r *run) step(ctx context.Context, i int) error {
 		a.end(Refused, nil, err.Error())
 	default:
 		a.failure = err.Error()
-		a.end(Failed, err, "")
+		var down *downRestart
+		if errors.As(err, &down) {
+			a.end(Stuck, err, leftDown)
+		} else {
+			a.end(Failed, err, "")
+		}
 		if errors.Is(err, nf.ErrNodeScope) {
 			r.maxScope = nf.ScopeNode
 		}

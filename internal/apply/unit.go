@@ -99,7 +99,7 @@ func (n *node) undoUnit(ctx context.Context, u *unit, why string) {
 // undo undoes one change that the machine was asked to make.
 func (n *node) undo(ctx context.Context, a *attempt, why string) {
 	if a.Key == nf.KeyRestart {
-		keepRestart(a, why)
+		n.keepRestart(a, why)
 		return
 	}
 	if n.endedWithInstance(a.Change) {

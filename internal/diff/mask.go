@@ -1,7 +1,10 @@
 package diff
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
+	"time"
 
 	"nfsync.dev/nfsync/internal/nf"
 )
@@ -92,13 +95,37 @@ func (p *planner) considerRestart(want nf.Want, live, saved nf.Value) {
 		p.todo = append(p.todo, d)
 		return
 	}
-	if why := p.noRestart(want.Target); why != "" {
-		p.pend(want, live, nf.UntilContainerRestart, why)
-		return
+	p.restartable = append(p.restartable, d)
+}
+
+// planRestarts plans as many restarts as one run may make. The containers take turns: one
+// whose restart, or the saving of whose level, failed when it was last tried comes after
+// those that were not tried since.
+func (p *planner) planRestarts() {
+	slices.SortStableFunc(p.restartable, func(a, b *difference) int {
+		return cmp.Or(p.world.triedAt(a.want.Target).Compare(p.world.triedAt(b.want.Target)), a.want.Target.Compare(b.want.Target))
+	})
+	planned := 0
+	for _, d := range p.restartable {
+		want := d.want
+		if why := p.noRestart(want.Target, planned); why != "" {
+			p.pend(want, d.from, nf.UntilContainerRestart, why)
+			continue
+		}
+		planned++
+		want.Key = nf.KeyRestart
+		p.differ(want, nf.LayerLive, d.from, want.Wish.Value)
 	}
-	p.restarts++
-	want.Key = nf.KeyRestart
-	p.differ(want, nf.LayerLive, live, want.Wish.Value)
+}
+
+// triedAt returns when a restart of a container, or the saving of the level for it, was last
+// tried in vain; the zero time if memory has no failure.
+func (w *World) triedAt(t nf.Target) time.Time {
+	restart := w.failures[failureRef{memoryRef(t, nf.KeyRestart), nf.LayerLive}].At
+	if save := w.failures[failureRef{memoryRef(t, nf.KeyLevel), nf.LayerBoot}].At; save.After(restart) {
+		return save
+	}
+	return restart
 }
 
 // save plans to save the wanted level if it is not saved yet, and reports whether
@@ -125,17 +152,31 @@ func (w *World) staged(want nf.Want, live, saved nf.Value) string {
 	return "a cold start of the container brings the saved level live"
 }
 
-// noRestart says why a container that may be restarted is not restarted in this run;
-// empty if it is.
-func (p *planner) noRestart(t nf.Target) string {
+// noRestart says why a container that may be restarted is not restarted in this run, in
+// which others are already; empty if it is.
+func (p *planner) noRestart(t nf.Target, others int) string {
 	most := max(p.bounds.Max, 1)
+	down := LeftDown(p.world.snap, p.world.snap.Memory.Stuck)
 	switch state := p.world.at(t).container.State; {
 	case state != nf.StateRunning:
 		return fmt.Sprintf("it is live after a cold start, and the container is %s: nfsync restarts only a running container", state)
+	case down != "":
+		return heldReason(down)
 	case p.bounds.Held != "":
 		return heldReason(p.bounds.Held)
-	case p.restarts >= most:
+	case others >= most:
 		return fmt.Sprintf("it is live after a cold start, and others are restarted first: one run restarts at most %s", count(most, "container"))
+	}
+	return ""
+}
+
+// LeftDown says of which container a restart has left it down, so that no other is
+// restarted: what has kept it down may do the same to the next. It is empty if there is none.
+func LeftDown(s *nf.Snapshot, stuck []nf.StuckChange) string {
+	for i := range stuck {
+		if c := &stuck[i]; c.Key == nf.KeyRestart && c.Holds(s) {
+			return fmt.Sprintf("%s was not seen to run since run %s began to restart it; see nfsync recover", c.Target, c.Run)
+		}
 	}
 	return ""
 }

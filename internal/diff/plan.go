@@ -27,6 +27,7 @@ func Plan(wants nf.Wants, s *nf.Snapshot) nf.Plan {
 	for _, want := range all {
 		p.consider(want)
 	}
+	p.planRestarts()
 	p.decide()
 	p.plan.Stuck = slices.DeleteFunc(slices.Clone(s.Memory.Stuck), func(c nf.StuckChange) bool { return !c.Holds(s) })
 	p.plan.Warnings = append(p.plan.Warnings, slices.Concat(wants.Warnings, s.Warnings, vanished, moduleWarnings, w.warnings(all))...)
@@ -61,9 +62,9 @@ func (w *World) observedWants(wants []nf.Want) (list []nf.Want, warnings []nf.Wa
 type planner struct {
 	world *World
 	plan  nf.Plan
-	// bounds limit the restarts of one run; restarts is the number planned so far.
-	bounds   nf.Restarts
-	restarts int
+	// bounds limit the restarts of one run; restartable are the levels that one may bring.
+	bounds      nf.Restarts
+	restartable []*difference
 	// todo are the differences in the order in which they are tried.
 	todo []*difference
 	// waiters are the differences to try again when that of a key is decided.

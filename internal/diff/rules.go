@@ -84,7 +84,7 @@ var rules = []rule{
 	{
 		code: nf.TargetStuck, forbids: targetStuck, until: []nf.Until{nf.UntilRecovered},
 		meaning: "An earlier change of the same target could be neither made nor undone.",
-		cause:   "A write or its undo returned an error, or a rule forbade the undo. nfsync changes nothing more of that target until a person has looked at it, or its instance has ended; it changes other targets.",
+		cause:   "A write or its undo returned an error, or a rule forbade the undo; or a restart has left its container down, and then nfsync restarts no other container either. nfsync changes nothing more of that target until a person has looked at it, or its instance has ended (after a restart: until it runs again); it changes other targets.",
 		remedy:  "see what nfsync recover shows, correct it by hand, and run nfsync recover --accept",
 		sources: []string{"the unit of undo is the target"},
 	},

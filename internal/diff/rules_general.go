@@ -26,7 +26,11 @@ func notPermitted(w *World, d *difference) *verdict {
 // be undone to something known.
 func targetStuck(w *World, d *difference) *verdict {
 	for _, c := range w.snap.Memory.Stuck {
-		if c.Target.Nameless() == d.want.Target.Nameless() && c.Holds(w.snap) {
+		switch {
+		case c.Target.Nameless() != d.want.Target.Nameless() || !c.Holds(w.snap):
+		case c.Key == nf.KeyRestart:
+			return no("run %s has begun to restart the container, which was not seen to run since: %s", c.Run, c.Why)
+		default:
 			return no("run %s could neither change its %s from %s to %s nor undo that: %s", c.Run, c.Key, c.Key.Text(c.From), c.Key.Text(c.To), c.Why)
 		}
 	}

@@ -127,6 +127,9 @@ const (
 	InstanceSuspended = "suspended"
 )
 
+// Up reports whether the container was seen to run.
+func (c *Container) Up() bool { return c.Unobservable == "" && Runs(c.State) }
+
 // CompareContainers orders containers as Target.Compare does.
 func CompareContainers(a, b Container) int { return a.Target().Compare(b.Target()) }
 

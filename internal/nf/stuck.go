@@ -2,6 +2,9 @@ package nf
 
 // StuckChange is a change of an earlier run that could be neither made nor undone. It holds
 // back all changes of its target until a person has settled it or its instance has ended.
+//
+// A restart that has left its container down is one too. It holds back the restarts of all
+// containers, until a person has settled it or the container runs again.
 type StuckChange struct {
 	Target Target `json:"target"`
 	Key    Key    `json:"key"`
@@ -19,9 +22,14 @@ type StuckChange struct {
 }
 
 // Holds reports whether the target of the change is in the snapshot as the instance that
-// the change was tried on. A value in the boot layer does not end with an instance.
+// the change was tried on. A value in the boot layer does not end with an instance, and a
+// restart ends when the container runs.
 func (c *StuckChange) Holds(s *Snapshot) bool {
 	now, ok := s.Instance(c.Target)
+	if c.Key == KeyRestart {
+		_, at, _ := s.Find(c.Target)
+		return at != nil && !at.Up()
+	}
 	return ok && (c.Layer == LayerBoot || now == c.Instance && s.BootID == c.BootID)
 }
 
