@@ -134,8 +134,11 @@ func (a *app) input(restarts apply.Restarts) (in apply.Input, endProgress func()
 		err, refused = nil, err // what this user may not do, the refusals of the plan name
 	}
 	progress := a.progress()
+	lock := apply.NewLock(a.runDir)
+	node := a.host()
+	node.Inherit = lock.File
 	return apply.Input{
-		Machine: a.machine(a.host()), State: dir, NoState: refused, RunDir: a.runDir, Restarts: restarts, Runtimes: a.runtimes,
+		Machine: a.machine(node), State: dir, NoState: refused, Lock: lock, Restarts: restarts, Runtimes: a.runtimes,
 		Progress: progress.event, Now: time.Now,
 	}, progress.end, err
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strconv"
@@ -44,12 +45,13 @@ type virtuozzo struct {
 //	vznode break|mend ID                its starts fail; they do not
 //	vznode dispatcher stop|start
 //	vznode hang|fail PROGRAM VERB       until vznode heal
+//	vznode hung                         waits until one more call hangs
 //	vznode masks gone                   the kernel keeps no levels
 //	vznode changes                      prints the calls that were not listings, since the last time, or none
 //	vznode level ID                     prints state, live mask as a level and saved level
 func vznode(t *testing.T) func(*testscript.TestScript, bool, []string) {
 	return func(ts *testscript.TestScript, neg bool, args []string) {
-		if neg || len(args) < 2 && args[0] != "new" && args[0] != "heal" && args[0] != "changes" {
+		if neg || len(args) < 2 && args[0] != "new" && args[0] != "heal" && args[0] != "changes" && args[0] != "hung" {
 			ts.Fatalf("usage: vznode what [arguments...]")
 		}
 		v := ts.Value(virtuozzoKey{}).(*virtuozzo)
@@ -91,6 +93,13 @@ var vzVerbs = map[string]func(ts *testscript.TestScript, v *virtuozzo, args []st
 	},
 	"fail": func(_ *testscript.TestScript, v *virtuozzo, args []string) {
 		v.ends = append(v.ends, v.Misbehave(vztest.Fault{Program: args[0], Verb: args[1], Skip: true, Exit: 3, Stderr: "it does not work\n"}))
+	},
+	"hung": func(ts *testscript.TestScript, v *virtuozzo, _ []string) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if !v.AwaitHang(ctx) {
+			ts.Fatalf("no call hangs")
+		}
 	},
 	"heal": func(_ *testscript.TestScript, v *virtuozzo, _ []string) {
 		for _, end := range v.ends {

@@ -104,7 +104,7 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	b.in = agent.In{Fetch: b.repo.fetch, Path: "policies", Apply: apply.Input{Machine: b.machine, State: b.state, RunDir: t.TempDir(), Timeout: time.Second,
+	b.in = agent.In{Fetch: b.repo.fetch, Path: "policies", Apply: apply.Input{Machine: b.machine, State: b.state, Lock: apply.NewLock(t.TempDir()), Timeout: time.Second,
 		Now: func() time.Time {
 			now = now.Add(time.Second)
 			return now
@@ -358,7 +358,9 @@ func TestLocked(t *testing.T) {
 		b := newBench(t)
 		b.mustFollowTip()
 		b.repo.commit("c2", "c1", 42)
-		unlock, err := apply.Lock(b.in.Apply.RunDir)
+		run := t.TempDir()
+		b.in.Apply.Lock = apply.NewLock(run)
+		unlock, err := apply.NewLock(run).Take()
 		if err != nil {
 			t.Fatal(err)
 		}

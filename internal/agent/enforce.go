@@ -19,8 +19,8 @@ import (
 var ErrOvertaken = errors.New("overtaken by another nfsync")
 
 // Enforce saves a revision of Fetch as the last good one and applies it. When the
-// run has ended, the commit is the position of its branch. Enforce sets in.Wants,
-// in.Revision and in.Locked.
+// run has ended, the commit is the position of its branch. Enforce sets in.Wants
+// and in.Revision.
 //
 // The errors are those of apply.Run and of the state directory, and ErrOvertaken.
 func Enforce(ctx context.Context, in apply.Input, r Revision) (apply.Receipt, error) {
@@ -64,7 +64,7 @@ func lockAndSave(in apply.Input, r Revision) error {
 // not take it, or not open the state directory, the input has no state: Run only plans then.
 func lock(in apply.Input) (_ apply.Input, unlock func(), err error) {
 	if in.State != nil {
-		unlock, err = apply.Lock(in.RunDir)
+		unlock, err = in.Lock.Take()
 	}
 	if errors.Is(err, fs.ErrPermission) {
 		in.State, in.NoState = nil, err
@@ -72,7 +72,6 @@ func lock(in apply.Input) (_ apply.Input, unlock func(), err error) {
 	if in.State == nil {
 		return in, func() {}, nil
 	}
-	in.Locked = true
 	return in, unlock, err
 }
 

@@ -35,7 +35,7 @@ type In struct {
 	// Suspended makes the lap plan only, without making the revision the last good one.
 	Suspended bool
 	// Apply is the input of the run. Its State is nil if this user may not open
-	// it. Lap sets its Wants, Revision and Locked. Its Restarts also bound
+	// it. Lap sets its Wants and Revision. Its Restarts also bound
 	// a lap that plans only.
 	Apply apply.Input
 }

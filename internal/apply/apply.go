@@ -14,7 +14,7 @@ import (
 // The errors that keep a run from starting.
 var (
 	ErrStale  = errors.New("the saved plan is stale")
-	ErrLocked = errors.New("another nfsync is at work")
+	ErrLocked = errors.New("cannot take the lock of this node")
 )
 
 // Machine is a node that apply observes and changes. Package host has the real one.
@@ -35,9 +35,7 @@ type Input struct {
 	// open it, for the reason NoState; then nothing can be changed.
 	State   *state.Dir
 	NoState error
-	RunDir  string // where the lock is
-	// Locked reports whether the caller holds the lock for the run.
-	Locked bool
+	Lock    *Lock // Run takes it, unless the caller holds it
 	// Wants resolves the policies for the node that was listed.
 	Wants    func(*nf.Snapshot) nf.Wants
 	Revision string // the policies' commit, or empty
@@ -110,8 +108,8 @@ func Run(ctx context.Context, in Input) (Receipt, error) {
 	if in.State == nil {
 		return planOnly(ctx, in, in.NoState)
 	}
-	if !in.Locked {
-		unlock, err := Lock(in.RunDir)
+	if in.Lock.File() == nil {
+		unlock, err := in.Lock.Take()
 		if errors.Is(err, fs.ErrPermission) {
 			return planOnly(ctx, in, err)
 		}

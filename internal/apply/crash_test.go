@@ -329,7 +329,7 @@ func (b *bench) checkStaysStuck(before map[place]nf.Value, faulty bool) error {
 		return errors.New("stuck, although nothing fails")
 	}
 	calls := len(b.machine.Calls())
-	report, err := apply.Recover(context.Background(), apply.RecoverInput{Machine: b.machine, State: b.state, RunDir: b.runDir})
+	report, err := apply.Recover(context.Background(), apply.RecoverInput{Machine: b.machine, State: b.state, Lock: apply.NewLock(b.runDir)})
 	if err != nil || exitOf(report.Verdict()) != 6 || len(report.Left) == 0 {
 		return fmt.Errorf("the report is %+v, %w", report, err)
 	}

@@ -45,7 +45,8 @@
 // made, and the entry is dropped: a lock that refuses a restart costs nothing. If
 // it is another, the restart was made, and the entry gets the instance and the
 // level that were seen. No restart is made for that want any more, whatever level
-// is live. If a run was interrupted after the entry, the next one reads the
+// is live. If a run was interrupted after the entry, the next one waits for the end
+// of the program, which holds the lock as long as it works, and reads the
 // container in the same way; what was saved for the restart stays. A container
 // that is not running then is not started.
 //

@@ -32,7 +32,7 @@ func TestTwoAtOnce(t *testing.T) {
 			t.Errorf("a second run: %v", err)
 		}
 		for _, accept := range []bool{false, true} {
-			if _, err := apply.Recover(context.Background(), apply.RecoverInput{Machine: b.machine, State: b.state, RunDir: b.runDir, Accept: accept}); !errors.Is(err, apply.ErrLocked) {
+			if _, err := apply.Recover(context.Background(), apply.RecoverInput{Machine: b.machine, State: b.state, Lock: apply.NewLock(b.runDir), Accept: accept}); !errors.Is(err, apply.ErrLocked) {
 				t.Errorf("recover during a run: %v", err)
 			}
 		}
@@ -48,16 +48,15 @@ func TestTwoAtOnce(t *testing.T) {
 func TestRunWithinLock(t *testing.T) {
 	b := newBench(t)
 	b.wantNumber(nf.Node, udp, 60)
-	unlock, err := apply.Lock(b.runDir)
+	in := b.input()
+	unlock, err := in.Lock.Take()
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := b.input()
-	in.Locked = true
 	if r, err := apply.Run(context.Background(), in); err != nil || r.Summary.Applied != 1 {
 		t.Errorf("within the lock: %+v, %v", r.Summary, err)
 	}
-	if _, err := apply.Lock(b.runDir); !errors.Is(err, apply.ErrLocked) {
+	if _, err := apply.NewLock(b.runDir).Take(); !errors.Is(err, apply.ErrLocked) {
 		t.Errorf("the run has released the lock: %v", err)
 	}
 	unlock()
@@ -82,7 +81,7 @@ func TestDamagedState(t *testing.T) {
 			if name == "memory" {
 				continue
 			}
-			if _, err := apply.Recover(context.Background(), apply.RecoverInput{Machine: b.machine, State: b.state, RunDir: b.runDir}); !errors.Is(err, state.ErrDamaged) {
+			if _, err := apply.Recover(context.Background(), apply.RecoverInput{Machine: b.machine, State: b.state, Lock: apply.NewLock(b.runDir)}); !errors.Is(err, state.ErrDamaged) {
 				t.Errorf("%s %s: recover: %v", name, what, err)
 			}
 			b.recover(true)
@@ -140,8 +139,9 @@ func TestNotPermitted(t *testing.T) {
 	for name, prepare := range map[string]func(*bench, *apply.Input){
 		"no state directory": func(_ *bench, in *apply.Input) { in.State, in.NoState = nil, errors.New("EACCES") },
 		"no lock": func(b *bench, in *apply.Input) {
-			in.RunDir = filepath.Join(b.runDir, "closed")
-			if err := os.Mkdir(in.RunDir, 0o500); err != nil {
+			closed := filepath.Join(b.runDir, "closed")
+			in.Lock = apply.NewLock(closed)
+			if err := os.Mkdir(closed, 0o500); err != nil {
 				t.Fatal(err)
 			}
 		},

@@ -77,7 +77,7 @@ func (b *bench) input() apply.Input {
 	if m == nil {
 		m = b.machine
 	}
-	return apply.Input{Machine: m, State: b.state, RunDir: b.runDir, Revision: "rev", Reviewed: b.reviewed,
+	return apply.Input{Machine: m, State: b.state, Lock: apply.NewLock(b.runDir), Revision: "rev", Reviewed: b.reviewed,
 		Wants: func(*nf.Snapshot) nf.Wants {
 			list := slices.Clone(b.wants)
 			slices.SortFunc(list, func(a, b nf.Want) int {
@@ -132,7 +132,7 @@ func (b *bench) mustRun(code int) apply.Receipt {
 
 func (b *bench) recover(accept bool) apply.Report {
 	b.t.Helper()
-	r, err := apply.Recover(context.Background(), apply.RecoverInput{Machine: b.machine, State: b.state, RunDir: b.runDir, Accept: accept})
+	r, err := apply.Recover(context.Background(), apply.RecoverInput{Machine: b.machine, State: b.state, Lock: apply.NewLock(b.runDir), Accept: accept})
 	if err != nil {
 		b.t.Fatal(err)
 	}

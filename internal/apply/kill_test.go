@@ -84,7 +84,7 @@ func killRun(dir string, n int64, progress io.Writer) (apply.Receipt, error) {
 			}
 		}
 	}
-	return apply.Run(context.Background(), apply.Input{Machine: m, State: d, RunDir: filepath.Join(dir, "run"),
+	return apply.Run(context.Background(), apply.Input{Machine: m, State: d, Lock: apply.NewLock(filepath.Join(dir, "run")),
 		Wants: func(*nf.Snapshot) nf.Wants { return wants }, Now: time.Now,
 		Progress: func(e apply.Event) { _, _ = fmt.Fprintln(progress, e.Kind, e.Index, e.Outcome) }})
 }

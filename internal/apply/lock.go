@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -15,10 +16,56 @@ import (
 
 const lockName = "lock"
 
-// LockHolder names the process that holds the lock; empty if it is free.
-// It creates no file, and holds the lock for a moment.
-func LockHolder(dir string) (string, error) {
-	f, err := openLock(dir, os.O_RDONLY)
+// Lock is the lock of this node: one process changes it at a time. The kernel releases it
+// when the last process that has its file ends, however it ends (flock(2)).
+type Lock struct {
+	dir  string
+	file atomic.Pointer[os.File] // nil: not held
+}
+
+// NewLock returns the lock in a run directory. It takes nothing.
+func NewLock(dir string) *Lock { return &Lock{dir: dir} }
+
+// File returns the file of the lock, or nil if this process does not hold it. A program
+// that inherits the file holds the lock too: a run that was killed and the next one
+// cannot overlap as long as the program works.
+func (l *Lock) File() *os.File { return l.file.Load() }
+
+// Take takes the lock and returns the function that releases it. A caller that has more to
+// write than Run does takes it before. The error is ErrLocked if another process holds it.
+func (l *Lock) Take() (release func(), err error) {
+	if err := os.MkdirAll(l.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("cannot lock: %w", err)
+	}
+	if err := openfile.OwnDir(l.dir); err != nil {
+		return nil, fmt.Errorf("cannot lock: %w", err)
+	}
+	f, err := l.open(os.O_RDWR | os.O_CREATE)
+	if err != nil {
+		return nil, fmt.Errorf("cannot lock: %w", err)
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = fmt.Errorf("%w: %s holds %s; try again when it has ended", ErrLocked, holderOf(f).claim(), f.Name())
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	// The number is only for the message of another process that wants the lock:
+	// it does no harm if it cannot be written.
+	_ = f.Truncate(0)
+	_, _ = fmt.Fprintf(f, "%d\n", os.Getpid())
+	l.file.Store(f)
+	return func() {
+		l.file.Store(nil)
+		_ = f.Close()
+	}, nil
+}
+
+// Holder names the process that holds the lock; empty if it is free. It creates no file,
+// and holds the lock for a moment.
+func (l *Lock) Holder() (string, error) {
+	f, err := l.open(os.O_RDONLY)
 	if errors.Is(err, os.ErrNotExist) {
 		return "", nil
 	}
@@ -28,56 +75,84 @@ func LockHolder(dir string) (string, error) {
 	defer f.Close()
 	err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		return holder(f), nil
+		return holderOf(f).String(), nil
 	}
 	return "", err
 }
 
-// Lock takes the lock of this node and returns the function that releases it. A
-// caller that has more to write than Run does takes it, and sets Input.Locked. The
-// error is ErrLocked if another process holds it. The kernel releases it when the
-// process ends, however it ends (flock(2)).
-func Lock(dir string) (unlock func(), err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("cannot lock: %w", err)
-	}
-	if err := openfile.OwnDir(dir); err != nil {
-		return nil, fmt.Errorf("cannot lock: %w", err)
-	}
-	f, err := openLock(dir, os.O_RDWR|os.O_CREATE)
-	if err != nil {
-		return nil, fmt.Errorf("cannot lock: %w", err)
-	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		err = fmt.Errorf("%w: %s holds %s; try again when it has ended", ErrLocked, holder(f), f.Name())
-	}
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	// The number is only for the message of another process that wants the lock:
-	// it does no harm if it cannot be written.
-	_ = f.Truncate(0)
-	_, _ = fmt.Fprintf(f, "%d\n", os.Getpid())
-	return func() { _ = f.Close() }, nil
-}
-
-// openLock opens the lock. Whoever can open it can hold it, and who can write to its
-// directory can replace it: both are for one user only.
-func openLock(dir string, flag int) (*os.File, error) {
-	if err := openfile.CheckDir(dir); err != nil {
+// open opens the file of the lock. Whoever can open it can hold it, and who can write to
+// its directory can replace it: both are for one user only.
+func (l *Lock) open(flag int) (*os.File, error) {
+	if err := openfile.CheckDir(l.dir); err != nil {
 		return nil, err
 	}
-	return openfile.Own(filepath.Join(dir, lockName), flag, 0o600)
+	return openfile.Own(filepath.Join(l.dir, lockName), flag, 0o600)
 }
 
-// holder names the process whose id is in the lock, if it lives.
-func holder(f *os.File) string {
+// holder is the process that holds the lock: the nfsync that took it or, if that has ended,
+// a program that it had started. A zero pid is unknown.
+type holder struct {
+	pid     int
+	program string // empty: nfsync
+}
+
+func (h holder) String() string {
+	switch {
+	case h.pid == 0:
+		return "a process"
+	case h.program == "":
+		return fmt.Sprintf("process %d", h.pid)
+	}
+	return fmt.Sprintf("%s (process %d), which a run that has ended had started,", h.program, h.pid)
+}
+
+// claim returns the holder as the subject of an error.
+func (h holder) claim() string {
+	if h.pid != 0 && h.program == "" {
+		return "another nfsync is at work: " + h.String()
+	}
+	return h.String()
+}
+
+// holderOf returns the holder of the lock. The file has the id of the nfsync that took it.
+func holderOf(f *os.File) holder {
 	text := make([]byte, 32)
 	n, _ := f.ReadAt(text, 0)
-	pid, err := strconv.Atoi(string(bytes.TrimSpace(text[:n])))
-	if err != nil || pid <= 0 || errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
-		return "a process"
+	lock, err := f.Stat()
+	if err != nil {
+		return holder{}
 	}
-	return fmt.Sprintf("process %d", pid)
+	if pid, err := strconv.Atoi(string(bytes.TrimSpace(text[:n]))); err == nil && pid > 0 && hasOpen(pid, lock) {
+		return holder{pid: pid}
+	}
+	processes, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return holder{}
+	}
+	for _, path := range processes {
+		pid, err := strconv.Atoi(filepath.Base(path))
+		if err != nil || pid == os.Getpid() || !hasOpen(pid, lock) {
+			continue
+		}
+		name, err := os.ReadFile(filepath.Join(path, "comm"))
+		if program := string(bytes.TrimSpace(name)); err == nil && program != "nfsync" { // that one waits too
+			return holder{pid, program}
+		}
+	}
+	return holder{}
+}
+
+// hasOpen reports whether a process has a file open: proc(5), /proc/PID/fd.
+func hasOpen(pid int, file os.FileInfo) bool {
+	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return false
+	}
+	for _, e := range entries {
+		if info, err := os.Stat(filepath.Join(dir, e.Name())); err == nil && os.SameFile(info, file) {
+			return true
+		}
+	}
+	return false
 }

@@ -17,7 +17,7 @@ import (
 // The lock and its directory are for one user: nobody else can hold up an apply.
 func TestLockIsPrivate(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
-	unlock, err := apply.Lock(dir)
+	unlock, err := apply.NewLock(dir).Take()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,8 +37,8 @@ func TestLockIsPrivate(t *testing.T) {
 		if err := spoil(); err != nil {
 			t.Fatal(err)
 		}
-		_, err := apply.Lock(dir)
-		_, holderErr := apply.LockHolder(dir)
+		_, err := apply.NewLock(dir).Take()
+		_, holderErr := apply.NewLock(dir).Holder()
 		if err == nil || !strings.Contains(err.Error(), what) || holderErr == nil || !strings.Contains(holderErr.Error(), what) {
 			t.Errorf("want %q: %v, %v", what, err, holderErr)
 		}
@@ -74,11 +74,11 @@ func TestLockHolder(t *testing.T) {
 		if err := os.WriteFile(f.Name(), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := apply.Lock(dir)
+		_, err := apply.NewLock(dir).Take()
 		if !errors.Is(err, apply.ErrLocked) || !strings.Contains(err.Error(), ": "+want+" holds ") || strings.Contains(err.Error(), "stop") {
 			t.Errorf("%q: %v, want %s", text, err, want)
 		}
-		if holder, err := apply.LockHolder(dir); holder != want || err != nil {
+		if holder, err := apply.NewLock(dir).Holder(); holder != want || err != nil {
 			t.Errorf("%q: %q, %v, want %s", text, holder, err, want)
 		}
 	}

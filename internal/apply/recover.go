@@ -176,8 +176,8 @@ func (u *unit) endOthers(o Outcome, reason string) {
 type RecoverInput struct {
 	Machine Machine
 	State   *state.Dir
-	RunDir  string // where the lock is
-	Accept  bool   // accept the present state
+	Lock    *Lock
+	Accept  bool // accept the present state
 	// Runtimes are those of Input.
 	Runtimes []string
 	// Timeout is that of Input.
@@ -217,7 +217,7 @@ func (r Report) Verdict() Verdict {
 // Recover reports what earlier runs have left. If in.Accept is set it then accepts
 // the present state and forgets the rest. It changes nothing on the machine.
 func Recover(ctx context.Context, in RecoverInput) (Report, error) {
-	unlock, err := Lock(in.RunDir)
+	unlock, err := in.Lock.Take()
 	switch {
 	case err == nil:
 		defer unlock()

@@ -177,7 +177,7 @@ func TestLock(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(n.RunDir, "lock")); err == nil {
 		t.Error("the lock was made")
 	}
-	unlock, err := apply.Lock(n.RunDir)
+	unlock, err := apply.NewLock(n.RunDir).Take()
 	must(t, err)
 	if c := n.lock(); c.Status != view.Warn || !strings.Contains(c.Detail, fmt.Sprintf("process %d is", os.Getpid())) {
 		t.Errorf("%+v", c)

@@ -58,7 +58,7 @@ func (n *Node) state() view.Check {
 
 func (n *Node) lock() view.Check {
 	const name = "lock"
-	holder, err := apply.LockHolder(n.RunDir)
+	holder, err := apply.NewLock(n.RunDir).Holder()
 	switch {
 	case err != nil:
 		return failed(name, "cannot try the lock: "+err.Error(), "run nfsync as its owner, or name another directory with --run-dir")

@@ -13,7 +13,7 @@ import (
 // vz returns the runtime of Virtuozzo's containers.
 func (m *Machine) vz(bootID string) (vz.Runtime, error) {
 	own, err := m.nodeNamespaces()
-	return vz.Runtime{Root: m.cfg.VZRoot, Proc: m.cfg.FS.Proc, BootID: bootID, NodeNamespaces: own, Timeouts: m.cfg.VZTimeouts}, err
+	return vz.Runtime{Root: m.cfg.VZRoot, Proc: m.cfg.FS.Proc, BootID: bootID, NodeNamespaces: own, Timeouts: m.cfg.VZTimeouts, Inherit: m.cfg.Inherit}, err
 }
 
 // Virtuozzo returns what was found of Virtuozzo on the node. It runs nothing.

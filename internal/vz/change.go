@@ -36,7 +36,7 @@ func (r Runtime) saveLevel(ctx context.Context, c *nf.Container, level nf.Level)
 	if err != nil {
 		return err
 	}
-	_, failed := run(ctx, cmp.Or(r.Timeouts.Set, setTimeout), path, args...)
+	failed := r.runChange(ctx, cmp.Or(r.Timeouts.Set, setTimeout), path, args...)
 	saved, err = n.readSaved(c)
 	switch {
 	case err != nil:
@@ -104,7 +104,7 @@ func (r Runtime) restart(ctx context.Context, c *nf.Container) error {
 	if path == "" {
 		return n.tree.notFound(vzctl)
 	}
-	_, failed := run(ctx, cmp.Or(r.Timeouts.Restart, restartTimeout), path, "restart", c.ID)
+	failed := r.runChange(ctx, cmp.Or(r.Timeouts.Restart, restartTimeout), path, "restart", c.ID)
 	now := r.findInit(r.node(), c.ID)
 	switch {
 	case now.kind == initRuns && now.instance != c.Instance:

@@ -89,6 +89,24 @@ var errTooMuch = errors.New("it printed too much")
 // of the context. Its standard error counts only if it fails: prlctl warns on every
 // success.
 func run(ctx context.Context, timeout time.Duration, path string, args ...string) ([]byte, error) {
+	return runWith(ctx, nil, timeout, path, args...)
+}
+
+// runChange runs a program that changes a container. It and all that it starts inherit a
+// file, if there is one: if nfsync is killed, the next one can see that they still work.
+func (r Runtime) runChange(ctx context.Context, timeout time.Duration, path string, args ...string) error {
+	var files []*os.File
+	if r.Inherit != nil {
+		if f := r.Inherit(); f != nil {
+			files = append(files, f)
+		}
+	}
+	_, err := runWith(ctx, files, timeout, path, args...)
+	return err
+}
+
+// runWith is run, with files that the program inherits.
+func runWith(ctx context.Context, files []*os.File, timeout time.Duration, path string, args ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no answer within %s", timeout))
 	defer cancel()
 	ctx, stop := context.WithCancelCause(ctx)
@@ -101,6 +119,7 @@ func run(ctx context.Context, timeout time.Duration, path string, args ...string
 	stdout := &bounded{left: maxOutput, full: func() { stop(errTooMuch) }}
 	stderr := &bounded{left: maxStderr}
 	cmd.Stdout, cmd.Stderr = stdout, stderr
+	cmd.ExtraFiles = files
 	err := cmd.Run()
 	if errors.Is(err, exec.ErrWaitDelay) {
 		err = nil // it exited with 0, and everything that it wrote was read
