@@ -50,8 +50,10 @@
 // container in the same way; what was saved for the restart stays. A container
 // that is not running then is not started.
 //
-// What was set in the container's namespace ends with its instance. Memory has it
-// with that instance, so that the next run sets it again because of the restart.
+// What was set in the container's namespace ends with its instance. After the
+// restart the limits and timeouts of the new one are planned again and made, with
+// intents of their own. Memory has each value with its instance, so that the next
+// run sets what this one could not, because of the restart.
 //
 // If a container with intents cannot be read, as it is in transition, nothing of
 // it is settled: the run ends with an error, and the next one tries again.

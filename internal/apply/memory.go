@@ -17,6 +17,9 @@ func (r *run) remember() nf.Memory {
 	for _, s := range r.planned.InSync {
 		m.put(nf.MemoryKey{Target: s.Target, Key: s.Key, Asked: s.Asked, Applied: s.Value, Instance: r.node.plannedInstance(s.Target)})
 	}
+	for _, s := range r.again {
+		m.put(nf.MemoryKey{Target: s.Target, Key: s.Key, Asked: s.Asked, Applied: s.Value, Instance: r.node.instances[s.Target.Nameless()]})
+	}
 	for _, a := range r.attempts {
 		m.applied(r.node, a)
 	}
@@ -78,8 +81,8 @@ func (m *memory) applied(n *node, a *attempt) {
 	if a.result.Outcome != Applied && (a.result.Outcome != Kept || !n.world.InSync(asLevel(a.Change))) {
 		return
 	}
-	if n.endedWithInstance(a.Change) && a.Key != nf.KeyRestart {
-		m.put(nf.MemoryKey{Target: a.Target, Key: a.Key, Asked: a.Asked, Applied: a.To, Instance: n.plannedInstance(a.Target), Set: a.touched})
+	if n.endedWithInstance(a) && a.Key != nf.KeyRestart {
+		m.put(nf.MemoryKey{Target: a.Target, Key: a.Key, Asked: a.Asked, Applied: a.To, Instance: a.instance, Set: a.touched})
 		return
 	}
 	key := asLevel(a.Change).Key

@@ -36,11 +36,13 @@ type Receipt struct {
 	// Interrupted reports whether the run was stopped before its last change.
 	Interrupted bool `json:"interrupted"`
 	// Recovered are the results of settling an interrupted run.
-	Recovered []Result     `json:"recovered"`
-	Results   []Result     `json:"results"` // one for each change of the plan, in its order
-	Refusals  []nf.Refusal `json:"refusals"`
-	Pending   []nf.Pending `json:"pending"`
-	Warnings  []nf.Warning `json:"warnings"`
+	Recovered []Result `json:"recovered"`
+	// Results are one for each change of the plan, in its order, and then one for each
+	// change that a container needed after its restart.
+	Results  []Result     `json:"results"`
+	Refusals []nf.Refusal `json:"refusals"`
+	Pending  []nf.Pending `json:"pending"`
+	Warnings []nf.Warning `json:"warnings"`
 	// Stuck are the changes, of this run and earlier ones, that hold back their targets.
 	Stuck   []nf.StuckChange `json:"stuck,omitempty"`
 	Summary Summary          `json:"summary"`

@@ -76,7 +76,7 @@ func surveyIntents(ctx context.Context, m Machine, left state.Run, memory nf.Mem
 	n := newNode(m, s, ask, timeout)
 	var attempts []*attempt
 	for _, intent := range left.Intents {
-		a := &attempt{Change: intent.Change, result: Result{Change: intent.Change}}
+		a := &attempt{Change: intent.Change, result: Result{Change: intent.Change}, instance: intent.Instance}
 		switch why := n.endedReason(intent, left.BootID); {
 		case why != "" && restartRecorded(memory, intent):
 			a.touched = true
@@ -89,8 +89,7 @@ func surveyIntents(ctx context.Context, m Machine, left state.Run, memory nf.Mem
 		}
 		attempts = append(attempts, a)
 	}
-	units, _ := unitsOf(attempts)
-	return n, attempts, units, nil
+	return n, attempts, unitsOf(attempts), nil
 }
 
 // checkReadable returns an error if a container with intents cannot be read now,

@@ -18,10 +18,6 @@ import (
 // program that does it by ten minutes; its answer says more.
 const restartTimeout = 10*time.Minute + changeTimeout
 
-// endedByRestart is the reason for live values of an instance that a restart has
-// ended.
-const endedByRestart = "the restart of its container has ended it: nothing of it is left"
-
 // asLevel returns the change whose value shows whether c was made: for a restart,
 // that of the level which it is to bring.
 func asLevel(c nf.Change) nf.Change {
@@ -62,13 +58,8 @@ func (r *run) restart(ctx context.Context, a *attempt) error {
 		return err
 	}
 	if refusal := n.levelNotBrought(a.Change); refusal != nil {
-		r.notBrought = append(r.notBrought, *refusal)
+		r.refused = append(r.refused, *refusal)
 		a.note = joinReasons(refusal.Reason, a.note)
-	}
-	for _, other := range r.unitOf[a.Target].attempts {
-		if other.touched && other.Layer == nf.LayerLive && other != a {
-			other.result.Reason = endedByRestart + "; the next run makes it again"
-		}
 	}
 	return nil
 }
@@ -205,11 +196,10 @@ func (n *node) state(t nf.Target) string {
 	return ""
 }
 
-// endedWithInstance reports whether a change was made in an instance that this run
-// has ended by a restart.
-func (n *node) endedWithInstance(c nf.Change) bool {
-	_, ended := n.ended[c.Target.Nameless()]
-	return ended && c.Layer == nf.LayerLive
+// endedWithInstance reports whether a change was made in an instance that a restart has
+// ended.
+func (n *node) endedWithInstance(a *attempt) bool {
+	return a.Layer == nf.LayerLive && a.instance != n.instances[a.Target.Nameless()]
 }
 
 // keepRestart ends the attempt of a restart that was made, or may have been,

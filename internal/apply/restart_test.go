@@ -333,35 +333,6 @@ func TestRestartNeedsItsEntry(t *testing.T) {
 	}
 }
 
-// What a run sets in a container that it then restarts ends with the instance. The
-// next run sets it again.
-func TestRestartEndsLiveValues(t *testing.T) {
-	b := newVirtuozzo(t)
-	web := b.addRunning("101")
-	was := b.instance(web)
-	b.wantLevel(web, stateful, nf.RestartAllow)
-	b.wantNumber(web, nf.KeyMax, 50000)
-	b.wantNumber(web, icmp, 30) // in sync
-	r := b.mustRun(0)
-	if got := b.checkOutcome(r, web, nf.KeyMax, apply.Applied); !strings.Contains(got.Reason, "the next run makes it again") {
-		t.Errorf("%+v", got)
-	}
-	b.checkValue(web, nf.KeyMax, 262144)
-	for _, k := range b.memory().Keys {
-		if ended := k.Key != nf.KeyLevel; (k.Instance == was) != ended {
-			t.Errorf("%+v", k)
-		}
-	}
-	r = b.mustRun(0)
-	if got := b.checkOutcome(r, web, nf.KeyMax, apply.Applied); got.Cause != nf.CauseRestart {
-		t.Errorf("the cause is %s", got.Cause)
-	}
-	b.checkValue(web, nf.KeyMax, 50000)
-	if b.restarts(web) != 1 {
-		t.Error("restarted again")
-	}
-}
-
 // A run restarts at most as many containers as the bounds allow. A restart that
 // fails does not prevent those of other containers.
 func TestRestartsAreBounded(t *testing.T) {

@@ -19,26 +19,26 @@ import (
 
 // run is the state of one call of Run.
 type run struct {
-	in         Input
-	id         string // of the receipt
-	started    time.Time
-	memory     nf.Memory // as it was when the run began
-	recovered  []*attempt
-	planned    nf.Plan
-	node       *node
-	attempts   []*attempt // one for each change of the plan
-	units      []*unit
-	unitOf     map[nf.Target]*unit
-	journal    state.Run
-	stopped    bool             // before the last change
-	stuck      []nf.StuckChange // of this run and earlier ones
-	unsaved    bool             // stuck could not be saved
-	maxScope   string           // nf.ScopeOwn or nf.ScopeNode, once a change has shown it
-	notBrought []nf.Refusal     // of restarts that were made and did not bring their level
-	held       []nf.Pending     // of restarts that could not begin any more
-	longest    time.Duration    // that a restart of this run took
-	wants      nf.Wants
-	left       []Result // changes that are not to be made
+	in        Input
+	id        string // of the receipt
+	started   time.Time
+	memory    nf.Memory // as it was when the run began
+	recovered []*attempt
+	planned   nf.Plan
+	node      *node
+	attempts  []*attempt // one for each change of the plan, then those of again
+	units     []*unit
+	journal   state.Run
+	stopped   bool             // before the last change
+	stuck     []nf.StuckChange // of this run and earlier ones
+	unsaved   bool             // stuck could not be saved
+	maxScope  string           // nf.ScopeOwn or nf.ScopeNode, once a change has shown it
+	refused   []nf.Refusal     // what was found after restarts
+	again     []nf.Settled     // what was in sync after restarts
+	held      []nf.Pending     // of restarts that could not begin any more
+	longest   time.Duration    // that a restart of this run took
+	wants     nf.Wants
+	left      []Result         // changes that are not to be made
 }
 
 // prepare settles what an interrupted run has left, and plans.
@@ -85,29 +85,35 @@ func (r *run) plan(ctx context.Context, memory func() (nf.Memory, error)) error 
 		}
 	}
 	r.wants, r.planned = a.wants, a.plan
-	if r.in.Leave != nil {
-		r.leave()
-	}
+	r.planned.Changes = r.leave(r.planned.Changes)
 	r.node = newNode(r.in.Machine, a.snap, a.ask, r.in.Timeout)
 	for i, c := range r.planned.Changes {
-		r.attempts = append(r.attempts, &attempt{Change: c, result: Result{Change: c}, notify: r.done(i)})
+		r.attempts = append(r.attempts, r.attempt(i, c))
 	}
-	r.units, r.unitOf = unitsOf(r.attempts)
+	r.units = unitsOf(r.attempts)
 	return nil
 }
 
-// leave takes the changes that are not to be made out of the plan. A rule that needs one of them
-// refuses the change that relies on it.
-func (r *run) leave() {
+// leave returns the changes that are to be made. A rule that needs one of the others refuses
+// the change that relies on it.
+func (r *run) leave(planned []nf.Change) []nf.Change {
+	if r.in.Leave == nil {
+		return planned
+	}
 	var changes []nf.Change
-	for _, c := range r.planned.Changes {
+	for _, c := range planned {
 		if why := r.in.Leave(c); why != "" {
 			r.left = append(r.left, Result{Change: c, Outcome: Skipped, Reason: why})
 			continue
 		}
 		changes = append(changes, c)
 	}
-	r.planned.Changes = changes
+	return changes
+}
+
+// attempt returns the attempt with that index.
+func (r *run) attempt(i int, c nf.Change) *attempt {
+	return &attempt{Change: c, result: Result{Change: c}, instance: r.node.instances[c.Target.Nameless()], notify: r.done(i)}
 }
 
 func (r *run) report(e Event) {
@@ -127,9 +133,10 @@ func (r *run) done(i int) func(*attempt) {
 // before the last one.
 func (r *run) execute(ctx context.Context) error {
 	r.report(Event{Kind: EventPlanned})
-	for i := 0; i < len(r.attempts); {
+	planned := len(r.attempts)
+	for i := 0; i < planned; {
 		if ctx.Err() != nil {
-			return r.stop(ctx, fmt.Errorf("interrupted before change %d of %d: %w", i+1, len(r.attempts), context.Cause(ctx)))
+			return r.stop(ctx, fmt.Errorf("interrupted before change %d of %d: %w", i+1, planned, context.Cause(ctx)))
 		}
 		next, err := r.intend(ctx, i)
 		if err != nil {
@@ -150,9 +157,9 @@ func (r *run) execute(ctx context.Context) error {
 func (r *run) intend(ctx context.Context, first int) (next int, err error) {
 	var completed []*attempt
 	var intents []state.Intent
-	for next = first; next < len(r.attempts); next++ {
+	for next = first; next < len(r.planned.Changes); next++ {
 		a := r.attempts[next]
-		if hasFrom(a.Change) || r.unitOf[a.Target].stopped != "" {
+		if hasFrom(a.Change) || a.unit.stopped != "" {
 			continue
 		}
 		v, ok := r.node.from(ctx, a.Change)
@@ -193,13 +200,13 @@ func (r *run) begin() error {
 func (r *run) intent(a *attempt) state.Intent {
 	change := a.Change
 	change.LastFailure = nil // memory has it
-	return state.Intent{Change: change, Asked: a.Asked, Instance: r.node.instances[a.Target.Nameless()]}
+	return state.Intent{Change: change, Asked: a.Asked, Instance: a.instance}
 }
 
 // step makes one change. Its error says why no other can follow.
 func (r *run) step(ctx context.Context, i int) error {
 	a := r.attempts[i]
-	u := r.unitOf[a.Target]
+	u := a.unit
 	if u.stopped != "" {
 		a.end(u.stopped, nil, u.why)
 		return nil
@@ -212,6 +219,9 @@ func (r *run) step(ctx context.Context, i int) error {
 	switch {
 	case err == nil:
 		r.applied(a)
+		if a.restarted {
+			return r.setAgain(ctx, a)
+		}
 	case errors.As(err, &unknown):
 		a.failure = err.Error()
 		a.end(Stuck, unknown.error, leftDown)
@@ -309,7 +319,7 @@ func (r *run) saveStuck(run state.Run, u *unit) error {
 	}
 	for _, a := range list {
 		r.stuck = append(r.stuck, nf.StuckChange{Target: a.Target, Key: a.Key, Layer: a.Layer, From: a.From, To: a.To,
-			Reads: r.node.world.Value(a.Change), Run: run.ID, Instance: r.node.instances[a.Target.Nameless()], BootID: run.BootID, Why: a.result.Error})
+			Reads: r.node.world.Value(a.Change), Run: run.ID, Instance: a.instance, BootID: run.BootID, Why: a.result.Error})
 	}
 	if err := r.in.State.SaveStuck(r.stuck); err != nil {
 		r.unsaved = true
@@ -362,7 +372,7 @@ func (r *run) receipt() Receipt {
 	p := r.planned
 	out := Receipt{APIVersion: nf.APIVersion, Kind: nf.KindReceipt, ID: r.id, Node: p.Node, Revision: p.Revision, Plan: p.ID,
 		StartedAt: r.started, FinishedAt: r.in.Now(), Interrupted: r.stopped, Recovered: results(r.recovered), Results: append(results(r.attempts), r.left...),
-		Refusals: append(slices.Clone(p.Refusals), r.notBrought...), Pending: r.pending(), Warnings: p.Warnings, Stuck: r.stuck}
+		Refusals: append(r.stillRefused(), r.refused...), Pending: r.pending(), Warnings: p.Warnings, Stuck: r.stuck}
 	out.Summary = Summary{Refusals: len(out.Refusals), Pending: len(out.Pending), InSync: p.Summary.InSync}
 	slices.SortStableFunc(out.Refusals, func(a, b nf.Refusal) int {
 		return cmp.Or(a.Target.Compare(b.Target), cmp.Compare(a.Key, b.Key))

@@ -16,6 +16,8 @@ const goneReason = "the target has vanished, or is another instance now"
 type attempt struct {
 	nf.Change // From is the value that was read before it
 	result    Result
+	unit      *unit
+	instance  string // of the target that it is for
 	// touched reports whether the machine was asked to make it, or may have been by
 	// an interrupted run.
 	touched bool
@@ -54,7 +56,7 @@ func hasFrom(c nf.Change) bool {
 // irreversible reports whether the change is never undone.
 func (a *attempt) irreversible() bool { return a.OneWay || a.Disruptive }
 
-// unit holds the changes of one target, which are undone together.
+// unit holds the changes of one instance of a target, which are undone together.
 type unit struct {
 	target   nf.Target
 	attempts []*attempt
@@ -66,19 +68,23 @@ type unit struct {
 
 func (u *unit) stop(o Outcome, why string) { u.stopped, u.why = o, why }
 
-// unitsOf groups attempts by target, in the order in which the targets appear.
-func unitsOf(attempts []*attempt) (order []*unit, by map[nf.Target]*unit) {
-	by = map[nf.Target]*unit{}
-	for _, a := range attempts {
-		u := by[a.Target]
-		if u == nil {
-			u = &unit{target: a.Target}
-			by[a.Target] = u
-			order = append(order, u)
-		}
-		u.attempts = append(u.attempts, a)
+// unitsOf groups attempts by target and instance, in the order in which these appear.
+func unitsOf(attempts []*attempt) (order []*unit) {
+	type place struct {
+		target   nf.Target
+		instance string
 	}
-	return order, by
+	by := map[place]*unit{}
+	for _, a := range attempts {
+		at := place{a.Target, a.instance}
+		if by[at] == nil {
+			by[at] = &unit{target: a.Target}
+			order = append(order, by[at])
+		}
+		a.unit = by[at]
+		a.unit.attempts = append(a.unit.attempts, a)
+	}
+	return order
 }
 
 // stuck returns the attempts that could be neither made nor undone.
@@ -102,7 +108,7 @@ func (n *node) undo(ctx context.Context, a *attempt, why string) {
 		n.keepRestart(a, why)
 		return
 	}
-	if n.endedWithInstance(a.Change) {
+	if n.endedWithInstance(a) {
 		a.end(Gone, nil, endedByRestart)
 		return
 	}

@@ -38,8 +38,8 @@ type Run struct {
 	Intents []Intent `json:"intents"`
 }
 
-// record is one line of the journal: a run begins, some of its intents are completed, or
-// it ends.
+// record is one line of the journal: a run begins, some of its intents are completed or
+// added, or it ends.
 type record struct {
 	Format  int      `json:"format"`
 	Begin   *Run     `json:"begin,omitempty"`
@@ -78,8 +78,8 @@ func (d *Dir) size(name string) int64 {
 // Finishing frees the space that Begin has reserved, for the run to write its end.
 func (d *Dir) Finishing() error { return d.release(reserveName) }
 
-// Intend makes completed intents durable: each replaces the one for the same target, key
-// and layer.
+// Intend makes intents durable: each replaces the one for the same instance of the target,
+// key and layer, which it completes, or is one more.
 func (d *Dir) Intend(intents []Intent) error {
 	return d.appendRecord(record{Format: format, Intents: intents})
 }
@@ -128,7 +128,7 @@ func (d *Dir) Unfinished() (Run, bool, error) {
 		if r.End {
 			return Run{}, false, nil
 		}
-		run.replace(r.Intents)
+		run.add(r.Intents)
 	}
 	for i := range run.Intents {
 		run.Intents[i] = run.Intents[i].withKinds()
@@ -136,20 +136,23 @@ func (d *Dir) Unfinished() (Run, bool, error) {
 	return run, true, nil
 }
 
-// replace replaces the intents for the same targets, keys and layers.
-func (r *Run) replace(intents []Intent) {
+// add replaces the intents for the same instances, keys and layers, and appends the others.
+func (r *Run) add(intents []Intent) {
 	type place struct {
-		target nf.Target
-		key    nf.Key
-		layer  nf.Layer
+		target   nf.Target
+		instance string
+		key      nf.Key
+		layer    nf.Layer
 	}
 	at := map[place]int{}
 	for i, intent := range r.Intents {
-		at[place{intent.Target, intent.Key, intent.Layer}] = i
+		at[place{intent.Target, intent.Instance, intent.Key, intent.Layer}] = i
 	}
 	for _, intent := range intents {
-		if i, ok := at[place{intent.Target, intent.Key, intent.Layer}]; ok {
+		if i, ok := at[place{intent.Target, intent.Instance, intent.Key, intent.Layer}]; ok {
 			r.Intents[i] = intent
+		} else {
+			r.Intents = append(r.Intents, intent)
 		}
 	}
 }
