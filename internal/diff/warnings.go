@@ -29,7 +29,45 @@ func (w *World) warnings(wants []nf.Want) []nf.Warning {
 	list = append(list, w.nodeTracking(wants)...)
 	list = append(list, notEnforced(unenforced)...)
 	list = append(list, w.otherUsers(wants)...)
+	for _, warning := range w.savedLevels(wants) {
+		list = append(list, warning)
+		wanted[memoryRef(warning.Target, nf.KeyLevel)] = true // it says all about this key
+	}
 	return append(list, w.forgotten(wanted)...)
+}
+
+// savedLevels warns of levels that the next cold start brings although they are neither live
+// nor wanted, and stay saved after the changes of this plan. Of a container whose level no
+// policy names it warns only if nfsync has set that.
+func (w *World) savedLevels(wants []nf.Want) []nf.Warning {
+	levels := map[nf.Target]nf.Want{}
+	for _, want := range wants {
+		if want.Key == nf.KeyLevel {
+			levels[want.Target.Nameless()] = want
+		}
+	}
+	var list []nf.Warning
+	for _, t := range w.order {
+		f, c := w.fact(t, nf.KeyLevel), w.at(t).container
+		if !w.masked(t) || isStopped(c) || f.Boot == nil || f.Boot.IsUnknown() || f.Live.IsUnknown() || *f.Boot == f.Live {
+			continue
+		}
+		warning := nf.Warning{Code: nf.WarnSavedLevel, Target: t, Key: nf.KeyLevel}
+		want, asked := levels[t.Nameless()]
+		switch {
+		case asked && len(want.Rivals) == 0 && *f.Boot == want.Wish.Value:
+			continue
+		case asked:
+			warning.Source = &want.Source
+			warning.Message = fmt.Sprintf("its next cold start brings the level %s, which is saved, and is neither the live one (%s) nor the wanted one", *f.Boot, f.Live)
+		case !w.mem[memoryRef(t, nf.KeyLevel)].Set:
+			continue
+		default:
+			warning.Message = fmt.Sprintf("its next cold start brings the level %s, which is saved, although %s is live: nfsync set the level of this container, and no policy names it any more", *f.Boot, f.Live)
+		}
+		list = append(list, warning)
+	}
+	return list
 }
 
 // nodeTracking warns of a node that tracks connections: a flood from outside can fill

@@ -8,6 +8,18 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
+// setLevel is the memory of a level that nfsync has set.
+func setLevel(s *nf.Snapshot) {
+	s.Memory.Keys = append(s.Memory.Keys, nf.MemoryKey{Target: vz101, Key: nf.KeyLevel, Asked: nf.Exactly(nf.LevelStateful.Value()),
+		Applied: nf.LevelStateful.Value(), Instance: s.Containers[0].Instance, Set: true})
+}
+
+// rivals adds another wish of equal priority to a want.
+func rivals(w nf.Want, v nf.Value) nf.Want {
+	w.Rivals = []nf.Rival{{Wish: nf.Exactly(v)}}
+	return w
+}
+
 func TestWarnings(t *testing.T) {
 	stateless := want(netns("web"), nf.KeyLevel, nf.LevelStateless.Value())
 	for _, test := range []struct {
@@ -29,6 +41,21 @@ func TestWarnings(t *testing.T) {
 		{"one warning for all levels that nothing enforces", mainline(),
 			[]nf.Want{want(netns("db"), nf.KeyLevel, nf.LevelStateless.Value()), stateless}, []string{"level-not-enforced container netns/db"}},
 		{"a mask enforces", virtuozzo(levels(nf.LevelStateless, nf.LevelStateless)), []nf.Want{want(vz101, nf.KeyLevel, nf.LevelStateless.Value())}, nil},
+		{"a saved level that is neither live nor wanted", virtuozzo(levels(nf.LevelFull, nf.LevelStateful)),
+			[]nf.Want{level(vz101, nf.LevelStateless, nf.RestartRefuse)}, []string{"saved-level container vz/101 (web-1)"}},
+		{"a saved level that is neither, and is saved", virtuozzo(levels(nf.LevelFull, nf.LevelStateful)),
+			[]nf.Want{level(vz101, nf.LevelStateless, nf.RestartStage)}, nil},
+		{"a saved level that is wanted, and refused", virtuozzo(levels(nf.LevelFull, nf.LevelStateful)),
+			[]nf.Want{level(vz101, nf.LevelStateful, nf.RestartRefuse)}, nil},
+		{"a saved level that policies disagree about", virtuozzo(levels(nf.LevelFull, nf.LevelStateful)),
+			[]nf.Want{rivals(level(vz101, nf.LevelStateless, nf.RestartStage), nf.LevelStateful.Value())}, []string{"saved-level container vz/101 (web-1)"}},
+		{"a saved level that nfsync staged, and no policy wants any more", virtuozzo(levels(nf.LevelFull, nf.LevelStateful), setLevel),
+			nil, []string{"saved-level container vz/101 (web-1)"}},
+		{"a level that nfsync set, and no policy wants any more", virtuozzo(levels(nf.LevelStateful, nf.LevelStateful), setLevel),
+			nil, []string{"no-longer-wanted container vz/101 (web-1)"}},
+		{"a saved level that is nobody's", virtuozzo(levels(nf.LevelFull, nf.LevelStateful)), nil, nil},
+		{"a saved level that differs, of a suspended container", virtuozzo(levels(nf.LevelFull, nf.LevelStateful), setLevel, state(nf.StateSuspended)),
+			nil, []string{"saved-level container vz/101 (web-1)"}},
 		{"entries that no rule explains", mainline(func(s *nf.Snapshot) { container(s, "web").Count = nf.Number(3) }), []nf.Want{stateless},
 			[]string{"leftover-entries container netns/web", "level-not-enforced container netns/web"}},
 		{"another file that says otherwise", mainline(func(s *nf.Snapshot) {

@@ -63,6 +63,7 @@ const (
 	WarnModuleAbsent      = "module-absent"      // wanted unloaded, and does not exist
 	WarnModuleUnknown     = "module-unknown"     // it is unknown whether a module of a level exists
 	WarnNoLongerWanted    = "no-longer-wanted"   // nfsync set the key, no policy names it any more
+	WarnSavedLevel        = "saved-level"        // the next cold start brings a level that is neither live nor wanted
 	WarnSelectsNothing    = "selects-nothing"    // a policy matches no container of this node
 	WarnNoPolicy          = "no-policy"          // no policy selects this node
 	WarnNodeNamespace     = "node-namespace"     // a file under the netns directory names the node's own namespace
