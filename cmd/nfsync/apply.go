@@ -138,7 +138,7 @@ func (a *app) input(restarts apply.Restarts) (in apply.Input, endProgress func()
 	node := a.host()
 	node.Inherit = lock.File
 	return apply.Input{
-		Machine: a.machine(node), State: dir, NoState: refused, Lock: lock, Restarts: restarts, Runtimes: a.runtimes,
+		Machine: a.machine(node), State: dir, NoState: refused, Lock: lock, Restarts: restarts, Parallel: a.config.Apply.Parallel, Runtimes: a.runtimes,
 		Progress: progress.event, Now: time.Now,
 	}, progress.end, err
 }

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -47,7 +49,7 @@ type virtuozzo struct {
 //	vznode hang|fail PROGRAM VERB       until vznode heal
 //	vznode hung                         waits until one more call hangs
 //	vznode masks gone                   the kernel keeps no levels
-//	vznode changes                      prints the calls that were not listings, since the last time, or none
+//	vznode changes                      prints the calls that were not listings, since the last time, or none; saves in a row by container
 //	vznode level ID                     prints state, live mask as a level and saved level
 func vznode(t *testing.T) func(*testscript.TestScript, bool, []string) {
 	return func(ts *testscript.TestScript, neg bool, args []string) {
@@ -109,15 +111,13 @@ var vzVerbs = map[string]func(ts *testscript.TestScript, v *virtuozzo, args []st
 	},
 	"masks": func(_ *testscript.TestScript, v *virtuozzo, _ []string) { v.RemoveMasks() },
 	"changes": func(ts *testscript.TestScript, v *virtuozzo, _ []string) {
-		out, any := ts.Stdout(), false
-		for _, call := range v.Calls() {
-			if call[0] != "vzlist" && call[1] != "list" {
-				fmt.Fprintln(out, strings.Join(call, " "))
-				any = true
-			}
+		changes := slices.DeleteFunc(v.Calls(), func(call []string) bool { return call[0] == "vzlist" || call[1] == "list" })
+		sortSaves(changes)
+		for _, call := range changes {
+			fmt.Fprintln(ts.Stdout(), strings.Join(call, " "))
 		}
-		if !any {
-			fmt.Fprintln(out, "none")
+		if len(changes) == 0 {
+			fmt.Fprintln(ts.Stdout(), "none")
 		}
 		v.ForgetCalls()
 	},
@@ -128,6 +128,21 @@ var vzVerbs = map[string]func(ts *testscript.TestScript, v *virtuozzo, args []st
 		}
 		fmt.Fprintf(ts.Stdout(), "%s %s, saved %s\n", v.State(args[0]), live, v.Saved(args[0]))
 	},
+}
+
+// sortSaves sorts the calls in a row that save levels by their container: they are made side
+// by side.
+func sortSaves(calls [][]string) {
+	for first := 0; first < len(calls); {
+		end := first
+		for end < len(calls) && calls[end][1] == "set" {
+			end++
+		}
+		slices.SortStableFunc(calls[first:end], func(a, b []string) int {
+			return cmp.Or(cmp.Compare(a[0], b[0]), cmp.Compare(a[2], b[2]))
+		})
+		first = max(end, first+1)
+	}
 }
 
 func vzContainer(ts *testscript.TestScript, args []string) vztest.Container {

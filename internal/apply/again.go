@@ -2,7 +2,6 @@ package apply
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"nfsync.dev/nfsync/internal/diff"
@@ -41,15 +40,7 @@ func (r *run) setAgain(ctx context.Context, restart *attempt) error {
 	if err := r.in.State.Intend(intents); err != nil {
 		return err
 	}
-	for i := first; i < len(r.attempts); i++ {
-		if ctx.Err() != nil {
-			return fmt.Errorf("interrupted after the restart of %s: %w", t, context.Cause(ctx))
-		}
-		if err := r.step(ctx, i); err != nil {
-			return err
-		}
-	}
-	return nil
+	return r.stepAll(ctx, first, len(r.attempts))
 }
 
 // conntrackWants returns the wants for the limits and timeouts of a target.

@@ -53,8 +53,10 @@ type Input struct {
 	// Runtimes are those whose containers the machine lists; empty: all. The
 	// memory of the containers of others stays.
 	Runtimes []string
-	// Timeout bounds one change with the reads before and after it, so that a
-	// kernel file that blocks is an error; 0 is a minute.
+	// Parallel is the most containers that are changed at once; 0 is one.
+	Parallel int
+	// Timeout bounds one change with the reads before it, and the reads after it, so
+	// that a kernel file that blocks is an error; 0 is a minute.
 	Timeout time.Duration
 	// RestartTimeout bounds the restart of one container; 0 is eleven minutes.
 	RestartTimeout time.Duration

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -21,11 +22,19 @@ import (
 type crash struct{}
 
 // crasher crashes at one step. A step is before or after any call of the machine or
-// the disk.
-type crasher struct{ at, steps int }
+// the disk. After a crash nothing goes on, in no goroutine.
+type crasher struct {
+	mu        sync.Mutex
+	at, steps int
+	crashed   bool
+}
 
 func (b *crasher) step() {
-	if b.steps++; b.steps == b.at {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.steps++
+	b.crashed = b.crashed || b.steps == b.at
+	if b.crashed {
 		panic(crash{})
 	}
 }

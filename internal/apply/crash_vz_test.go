@@ -65,6 +65,14 @@ func vzScenarios() []vzScenario {
 			b.wantLevel(b.machine.AddVZ(hosttest.VZ{ID: "104", Saved: full, State: nf.StateStopped}), stateful, nf.RestartAllow)
 			b.wantNumber(nf.Node, udp, 60)
 		}, 0, false},
+		{"levels saved side by side", func(b *bench) {
+			b.parallel = 4
+			for _, id := range []string{"101", "102", "103"} {
+				b.wantLevel(b.addRunning(id), stateful, nf.RestartStage)
+			}
+			b.wantLevel(b.addRunning("104"), stateless, nf.RestartAllow)
+			b.wantNumber(nf.Node, udp, 60)
+		}, 0, false},
 		{"a saved level that is saved already", func(b *bench) {
 			b.wantLevel(b.machine.AddVZ(hosttest.VZ{ID: "101", Saved: stateful, Live: full}), stateful, nf.RestartAllow)
 		}, 0, false},

@@ -15,6 +15,15 @@
 // level of a container that reads as wanted: it has no effect until a cold start,
 // and the next run goes on from there.
 //
+// # Side by side
+//
+// The changes of containers that follow each other in the plan, without one of the
+// node between them, rely on none of each other: each container has its own. Several
+// containers are changed at once then. One goroutine at a time uses the run, its
+// snapshot and its files; it lets another one in only while a program saves a level.
+// Intents are durable before, undo stays with the target, and the receipt has the
+// order of the plan. Restarts are made one at a time.
+//
 // # The journal
 //
 // All intents of a run are durable before its first change, in one record with

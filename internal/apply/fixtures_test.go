@@ -39,6 +39,7 @@ type bench struct {
 	plan          string // the id of a saved plan; may be empty
 	hasBoot       bool   // the node has a boot layer
 	restartBounds apply.Restarts
+	parallel      int
 	runtimes      []string // that the machine lists; empty: all
 }
 
@@ -98,7 +99,7 @@ func (b *bench) input() apply.Input {
 			b.now = b.now.Add(b.tick)
 			return b.now
 		},
-		Restarts: b.restartBounds, Runtimes: b.runtimes, Timeout: time.Second, RestartTimeout: 100 * time.Millisecond,
+		Restarts: b.restartBounds, Parallel: b.parallel, Runtimes: b.runtimes, Timeout: time.Second, RestartTimeout: 100 * time.Millisecond,
 	}
 }
 

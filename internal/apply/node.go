@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"nfsync.dev/nfsync/internal/diff"
@@ -31,6 +32,9 @@ type node struct {
 	// tracking on.
 	latches map[nf.Target]nf.Latch
 	timeout time.Duration
+	// mu is held by whoever uses the run or the node while containers are changed side
+	// by side; nil: only one goroutine does.
+	mu *sync.Mutex
 }
 
 // newNode returns the node that a run begins with: a first snapshot, and what was
@@ -138,16 +142,32 @@ func (n *node) makeChange(ctx context.Context, c nf.Change, exact bool) (touched
 	if exact && !n.world.Reads(c, c.From) {
 		return false, fmt.Errorf("changed since it was planned: it reads %s, and was %s", c.Key.Text(n.world.Value(c)), c.Key.Text(c.From))
 	}
-	if err := n.machine.Set(ctx, n.snap, c); err != nil {
+	if err := n.set(ctx, c); err != nil {
 		return true, err
 	}
-	if err := n.refresh(ctx, c); err != nil {
+	after, cancelAfter := context.WithTimeout(context.WithoutCancel(ctx), n.timeout)
+	defer cancelAfter()
+	if err := n.refresh(after, c); err != nil {
 		return true, err
 	}
 	if !n.world.InSync(c) {
 		return true, &movedError{c.Key.Text(n.world.Value(c))}
 	}
 	return true, nil
+}
+
+// set makes a change. While containers are changed side by side it lets others go on during
+// the program that saves a level, which can take long: it then works on a snapshot of its
+// own. What is written to the kernel takes no time.
+func (n *node) set(ctx context.Context, c nf.Change) error {
+	_, at, _ := n.snap.Find(c.Target)
+	if n.mu == nil || at == nil || c.Layer != nf.LayerBoot {
+		return n.machine.Set(ctx, n.snap, c)
+	}
+	own := nf.Snapshot{BootID: n.snap.BootID, Containers: []nf.Container{*at}}
+	n.mu.Unlock()
+	defer n.mu.Lock()
+	return n.machine.Set(ctx, &own, c)
 }
 
 // from reads the value of a key before its change; false if it cannot be read.

@@ -38,7 +38,7 @@ type run struct {
 	held      []nf.Pending     // of restarts that could not begin any more
 	longest   time.Duration    // that a restart of this run took
 	wants     nf.Wants
-	left      []Result         // changes that are not to be made
+	left      []Result // changes that are not to be made
 }
 
 // prepare settles what an interrupted run has left, and plans.
@@ -129,26 +129,35 @@ func (r *run) done(i int) func(*attempt) {
 	}
 }
 
-// execute makes the changes in the order of the plan. Its error says why it stopped
-// before the last one.
+// execute makes the changes in the order of the plan, those of several containers in a row
+// side by side. Its error says why it stopped before the last one.
 func (r *run) execute(ctx context.Context) error {
 	r.report(Event{Kind: EventPlanned})
 	planned := len(r.attempts)
 	for i := 0; i < planned; {
-		if ctx.Err() != nil {
-			return r.stop(ctx, fmt.Errorf("interrupted before change %d of %d: %w", i+1, planned, context.Cause(ctx)))
+		if err := r.interrupted(ctx); err != nil {
+			return r.stop(ctx, err)
 		}
 		next, err := r.intend(ctx, i)
+		for err == nil && i < next {
+			end := r.independent(i, next)
+			err = r.steps(ctx, i, end)
+			i = end
+		}
 		if err != nil {
 			return r.stop(ctx, err)
 		}
-		for ; i < next && ctx.Err() == nil; i++ {
-			if err := r.step(ctx, i); err != nil {
-				return r.stop(ctx, err)
-			}
-		}
 	}
 	return nil
+}
+
+// interrupted returns an error if the run is to stop before its next change.
+func (r *run) interrupted(ctx context.Context) error {
+	if ctx.Err() == nil {
+		return nil
+	}
+	next := slices.IndexFunc(r.attempts, func(a *attempt) bool { return a.result.Outcome == "" })
+	return fmt.Errorf("interrupted before change %d of %d: %w", next+1, len(r.attempts), context.Cause(ctx))
 }
 
 // intend completes the intents of the next changes and makes them durable. It goes

@@ -21,6 +21,7 @@ type AgentConfig struct {
 	Runtimes []string
 	Mode     string // ModeEnforce or ModeObserve
 	Drift    Drift
+	Apply    Applying
 	Restart  Restarts
 	// Listen is host:port of metrics, status page and webhook. The host may be
 	// empty: every address. ListenNone is none.
@@ -89,6 +90,11 @@ type Drift struct {
 	Heal     bool          // undo the change; else report it
 }
 
+// Applying configures how changes are made.
+type Applying struct {
+	Parallel int // the most containers that are changed at once, at least 1
+}
+
 // Restarts limits the restarts of containers that policies allow.
 type Restarts struct {
 	Window      *Window // nil: at any time
@@ -135,6 +141,7 @@ func DefaultAgentConfig() AgentConfig {
 		Verify:  Verification{Mode: VerifyNone},
 		Mode:    ModeEnforce,
 		Drift:   Drift{Interval: 5 * time.Minute, Heal: true},
+		Apply:   Applying{Parallel: 4},
 		Restart: Restarts{MaxRestarts: 1},
 		Listen:  DefaultListen,
 	}

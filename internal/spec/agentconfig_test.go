@@ -76,6 +76,7 @@ func TestAgentConfigExample(t *testing.T) {
 		Runtimes: []string{nf.RuntimeVZ, nf.RuntimeNetns},
 		Mode:     ModeEnforce,
 		Drift:    Drift{Interval: 5 * time.Minute, Heal: true},
+		Apply:    Applying{Parallel: 4},
 		Restart: Restarts{MaxRestarts: 1, Window: &Window{
 			Days: []time.Weekday{time.Sunday, time.Saturday}, Start: 22 * time.Hour, End: 4 * time.Hour,
 		}},
@@ -231,7 +232,7 @@ func FuzzAgentConfig(f *testing.F) {
 			return
 		}
 		if config.Source.Interval < time.Second || config.Source.Timeout < time.Second || config.Drift.Interval < time.Second ||
-			config.Restart.MaxRestarts < 1 || config.Mode == "" || config.Verify.Mode == "" || config.Listen == "" {
+			config.Restart.MaxRestarts < 1 || config.Apply.Parallel < 1 || config.Mode == "" || config.Verify.Mode == "" || config.Listen == "" {
 			t.Errorf("a value that cannot be: %+v", config)
 		}
 	})

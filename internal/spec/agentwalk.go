@@ -54,6 +54,7 @@ func (p *parser) agentDocument(root *yaml.Node, config *AgentConfig) {
 			"interval": store(&config.Drift.Interval, p.duration),
 			"heal":     store(&config.Drift.Heal, p.boolean),
 		}, nil, nil),
+		"apply":             p.applying(&config.Apply),
 		"restart":           p.restarts(&config.Restart),
 		"listen":            store(&config.Listen, p.listenAddress()),
 		"webhookSecretFile": store(&config.WebhookSecretFile, p.fileName),
@@ -167,14 +168,23 @@ func (p *parser) verification(path string, n *yaml.Node, verify *Verification) {
 	}
 }
 
+func (p *parser) applying(applying *Applying) field {
+	const most = 64
+	return p.mapping(fields{"parallel": p.count(&applying.Parallel, most)}, nil, nil)
+}
+
+// count reads a number from 1 to most.
+func (p *parser) count(to *int, most int64) field {
+	return func(path string, n *yaml.Node) {
+		if number, ok := p.integer(path, n, 1, most); ok {
+			*to = int(number)
+		}
+	}
+}
+
 func (p *parser) restarts(restarts *Restarts) field {
-	const most = 1000
 	return p.mapping(fields{
-		"maxRestarts": func(path string, n *yaml.Node) {
-			if number, ok := p.integer(path, n, 1, most); ok {
-				restarts.MaxRestarts = int(number)
-			}
-		},
+		"maxRestarts": p.count(&restarts.MaxRestarts, 1000),
 		"window": func(path string, n *yaml.Node) {
 			restarts.Window = new(Window)
 			p.window(path, n, restarts.Window)
