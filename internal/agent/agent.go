@@ -166,6 +166,7 @@ func (a *Agent) run(ctx context.Context, t Trip) (Result, *nf.Suspension, error)
 		return Result{}, nil, err
 	}
 	in.Apply.Routine, in.Suspended = true, suspension != nil
+	in.Apply.Restarts = unlessSuspended(in.Apply)
 	fetch := t.Fetch || a.Status().Revision == nil || a.suspended != in.Suspended
 	a.suspended = in.Suspended
 	j, err := newJudge(in.Apply, slices.Contains(t.Causes, WakeSync))
@@ -238,6 +239,25 @@ func suspensionNow(in apply.Input) (*nf.Suspension, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// unlessSuspended returns the bounds of restarts, which also hold them once the agent is
+// suspended during the lap.
+func unlessSuspended(in apply.Input) apply.Restarts {
+	bounds := in.Restarts
+	others := bounds.Held
+	bounds.Held = func(takes time.Duration) string {
+		switch s, err := suspensionNow(in); {
+		case err != nil:
+			return err.Error()
+		case s != nil:
+			return "the agent is suspended: " + s.Reason
+		case others == nil:
+			return ""
+		}
+		return others(takes)
+	}
+	return bounds
 }
 
 // Suspend suspends the agent, or resumes it if s is nil, and wakes a lap.

@@ -21,6 +21,7 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/policytree"
 	"nfsync.dev/nfsync/internal/source"
+	"nfsync.dev/nfsync/internal/spec"
 	"nfsync.dev/nfsync/internal/state"
 	"nfsync.dev/nfsync/internal/state/statetest"
 )
@@ -89,11 +90,12 @@ func (r *repository) descends(from, ancestor string) bool {
 // bench holds a node and the repository that it follows.
 type bench struct {
 	*testing.T
-	repo    *repository
-	machine *hosttest.Machine
-	path    string
-	state   *state.Dir
-	in      agent.In
+	repo      *repository
+	machine   *hosttest.Machine
+	path      string
+	state     *state.Dir
+	in        agent.In
+	directory func() (spec.Policies, error) // nil: the policies are in the repository
 }
 
 func newBench(t *testing.T) *bench {

@@ -139,9 +139,15 @@ func (j *judge) isOver(f state.Fight) bool {
 	return f.Left == nil && len(f.Flips) > 0 && j.now.Sub(f.Flips[len(f.Flips)-1]) > flipWindow
 }
 
+// onlyBusy reports whether all that failed in a run did so because other programs hold the
+// targets. That ends without a change of the plan.
+func onlyBusy(r apply.Receipt) bool {
+	return !slices.ContainsFunc(r.Results, func(result apply.Result) bool { return result.Outcome == apply.Failed && !result.Busy })
+}
+
 // recordFailure stores the plan of a run that failed, and forgets it after one that did not.
 func (j *judge) recordFailure(r apply.Receipt) error {
-	if r.Verdict() != apply.RolledBack {
+	if r.Verdict() != apply.RolledBack || onlyBusy(r) {
 		if j.failed.Plan == "" {
 			return nil
 		}

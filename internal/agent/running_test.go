@@ -30,7 +30,7 @@ type running struct {
 func (b *bench) run() *running {
 	b.Helper()
 	r := &running{bench: b, setup: agent.Setup{Lap: b.in, Mode: "enforce", Source: url, Interval: time.Hour, Drift: time.Hour,
-		Apply: func() (apply.Input, error) { return b.in.Apply, nil }}}
+		Apply: func() (apply.Input, error) { return b.in.Apply, nil }, Directory: b.directory}}
 	r.agent = agent.New(agent.NewStatus("hn-1", url, "enforce", nf.AgentInfo{StartedAt: time.Now()}))
 	r.agent.Configure = func() (agent.Setup, error) { return r.setup, r.config }
 	r.agent.SaveSuspension = b.state.SaveSuspension
@@ -209,6 +209,53 @@ func TestRunningFightEnds(t *testing.T) {
 	r.repo.commit("c2", "c1", 42)
 	r.want(r.wake(agent.WakeWebhook), nf.LapApplied, nf.Ready)
 	r.checkValue(42)
+}
+
+// TestRunningBusy: what has failed because another program holds the target is tried again.
+func TestRunningBusy(t *testing.T) {
+	r := newBench(t).run()
+	r.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Key: udp, Err: nf.ErrBusy, Times: 1})
+	r.repo.commit("c2", "c1", 42)
+	r.want(r.wake(agent.WakeWebhook), nf.LapFailed)
+	r.want(r.wake(agent.WakeDrift), nf.LapApplied, nf.Ready)
+	r.checkValue(42)
+}
+
+// holding is a machine on which somebody suspends the agent during each restart.
+type holding struct {
+	*hosttest.Machine
+	suspend func()
+}
+
+func (m holding) Set(ctx context.Context, s *nf.Snapshot, c nf.Change) error {
+	if c.Key == nf.KeyRestart {
+		m.suspend()
+	}
+	return m.Machine.Set(ctx, s, c)
+}
+
+// TestSuspendedDuringLap: no restart begins once the agent is suspended.
+func TestSuspendedDuringLap(t *testing.T) {
+	b := newBench(t)
+	node := hosttest.NewVirtuozzo()
+	for _, id := range []string{"101", "102"} {
+		node.AddVZ(hosttest.VZ{ID: id, Saved: nf.LevelFull.Value()})
+	}
+	policies, found := spec.Parse([]spec.File{{Name: "p.yaml", Data: []byte("apiVersion: nfsync.dev/v1alpha1\nkind: ContainerPolicy\nmetadata: {name: p}\nspec: {level: stateful, restart: allow}\n")}})
+	if len(found) > 0 {
+		t.Fatal(found)
+	}
+	b.in.Apply.Machine = holding{node, func() {
+		if err := b.state.SaveSuspension(&nf.Suspension{Since: time.Now(), Reason: "maintenance"}); err != nil {
+			t.Error(err)
+		}
+	}}
+	b.in.Apply.Restarts.Max = 2
+	b.directory = func() (spec.Policies, error) { return policies, nil }
+	s := b.run().agent.Status()
+	if len(s.Pending) != 1 || !strings.Contains(s.Pending[0].Reason, "the agent is suspended: maintenance") {
+		t.Errorf("pending %+v", s.Pending)
+	}
 }
 
 // TestRunningFailed: what has failed is not tried again until something changes or somebody asks.

@@ -56,6 +56,9 @@ type Result struct {
 	// or kept.
 	Error  string `json:"error,omitempty"`
 	Reason string `json:"reason,omitempty"`
+	// Busy reports whether the change failed because another program holds the target: then
+	// it is worth another try with nothing changed.
+	Busy bool `json:"-"`
 }
 
 // Summary counts the results by their outcome, and the plan's other entries.

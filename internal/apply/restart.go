@@ -152,6 +152,8 @@ func (n *node) afterRestart(ctx context.Context, a *attempt, returned error) err
 // container is the same instance.
 type unmadeRestart struct{ error }
 
+func (u *unmadeRestart) Unwrap() error { return u.error }
+
 // unknownRestart is the error of a restart that may have been made, or still goes on. Its
 // target is left as it is: the next start brings what is wanted.
 type unknownRestart struct{ error }

@@ -244,7 +244,7 @@ func (r *run) step(ctx context.Context, i int) error {
 	case errors.As(err, &no):
 		a.end(Refused, nil, err.Error())
 	default:
-		a.failure = err.Error()
+		a.failure, a.result.Busy = err.Error(), errors.Is(err, nf.ErrBusy)
 		var down *downRestart
 		if errors.As(err, &down) {
 			a.end(Stuck, err, leftDown)

@@ -22,6 +22,10 @@ const (
 // another instance, since it was observed.
 var ErrGone = errors.New("the target is gone")
 
+// ErrBusy says that another program holds the lock of the target: a change that failed for
+// that is made when it ends.
+var ErrBusy = errors.New("another program holds the lock of the target")
+
 // ErrNodeScope says that a container's conntrack.max turned out to be the
 // node's: writing it moved the node's value. Both have been put back.
 var ErrNodeScope = errors.New("the container's conntrack.max is the node's: writing it moved the node's value, and both were put back")

@@ -14,6 +14,8 @@ import (
 	"unicode"
 
 	"golang.org/x/sys/unix"
+
+	"nfsync.dev/nfsync/internal/nf"
 )
 
 // Timeouts bound the runs of programs. A zero one is the default.
@@ -179,6 +181,13 @@ func (e *runError) Error() string {
 }
 
 func (e *runError) Unwrap() error { return e.err }
+
+// Is reports whether the error is nf.ErrBusy: the container is locked, or frozen by another
+// operation.
+func (e *runError) Is(target error) bool {
+	code := e.code()
+	return target == nf.ErrBusy && (code == exitLocked || code == exitFrozen && e.program == prlctl)
+}
 
 // code returns the exit status; -1 if there is none.
 func (e *runError) code() int {
