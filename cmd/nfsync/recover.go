@@ -19,8 +19,8 @@ func recoverCommand(a *app) *cobra.Command {
 undone, and the present value of each. Until they are settled, nfsync changes
 nothing more of their targets.
 
-A restart that has left its container down is among them, until the container runs
-again. No other container is restarted before that.
+A restart that has left its container down is among them, until the container
+runs again. No other container is restarted before that.
 
 Correct by hand what is wrong, then run it with --accept: nfsync takes the
 present values as they are. The exit code is 6 until then.`,
