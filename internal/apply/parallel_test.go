@@ -28,7 +28,10 @@ func (m slowMachine) Set(ctx context.Context, s *nf.Snapshot, c nf.Change) error
 	}
 	if c.Layer == nf.LayerBoot {
 		m.most.Store(max(m.most.Load(), m.now.Add(1)))
-		time.Sleep(m.takes)
+		select {
+		case <-time.After(m.takes):
+		case <-ctx.Done():
+		}
 		m.now.Add(-1)
 	}
 	return m.Machine.Set(ctx, s, c)
