@@ -97,10 +97,10 @@ var rules = []rule{
 	},
 	{
 		code: nf.Conflict, forbids: conflict, until: []nf.Until{nf.UntilPolicyChange},
-		meaning: "Policies of equal priority want different things for one key of one target.",
-		cause:   "Two policies of the same priority set the key, or a module is wanted unloaded that a wanted level needs. Neither is applied.",
+		meaning: "Policies want different things of one value of one target.",
+		cause:   "Two policies of the same priority set the key, a module is wanted unloaded that a wanted level needs, or two keys set one value of the kernel: conntrack.buckets and the parameter hashsize of nf_conntrack, or two names of one module. Then priorities do not matter. None is applied.",
 		remedy:  "give one of the policies a higher spec.priority, or remove the key from one of them",
-		sources: []string{"the policy format: the highest priority wins, per key"},
+		sources: []string{"the policy format: the highest priority wins, per key", "net/netfilter/nf_conntrack_core.c and nf_conntrack_standalone.c: nf_conntrack_htable_size"},
 	},
 	{
 		code: nf.LevelUnsupported, forbids: levelUnsupported, until: []nf.Until{nf.UntilNever},

@@ -1,7 +1,9 @@
 package diff
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"nfsync.dev/nfsync/internal/nf"
@@ -79,11 +81,22 @@ func conflict(_ *World, d *difference) *verdict {
 	if len(d.want.Rivals) == 0 {
 		return nil
 	}
-	lines := []string{fmt.Sprintf("%s (%s)", d.want.Source, d.want.Key.WishText(d.want.Wish))}
-	for _, r := range d.want.Rivals {
-		lines = append(lines, fmt.Sprintf("%s (%s)", r.Source, d.want.Key.WishText(r.Wish)))
+	twoKeys := slices.ContainsFunc(d.want.Rivals, func(r nf.Rival) bool { return r.Key != "" })
+	var lines []string
+	for _, r := range append([]nf.Rival{{Wish: d.want.Wish, Source: d.want.Source}}, d.want.Rivals...) {
+		key := cmp.Or(r.Key, d.want.Key)
+		text := key.WishText(r.Wish)
+		if twoKeys {
+			text = string(key) + " " + text
+		}
+		lines = append(lines, fmt.Sprintf("%s (%s)", r.Source, text))
 	}
-	return no("policies of equal priority want different things: %s", strings.Join(lines, " and "))
+	all := strings.Join(lines, " and ")
+	if !twoKeys {
+		return no("policies of equal priority want different things: %s", all)
+	}
+	return no("two keys of one value want different things: %s", all).
+		withRemedy("set the value under one of its keys only, or to the same under all")
 }
 
 func missing(w *World, d *difference) *verdict {

@@ -100,6 +100,26 @@ var ruleTests = []struct {
 	{"an alias is its module", "modules.alias: nf_conntrack_ipv4 merged in 4.19",
 		mainline(), []nf.Want{want(nf.Node, nf.KeyLevel, nf.LevelStateful.Value()), wantModule("nf_conntrack_ipv4", nf.ModuleUnloaded, nil)}, []string{"conflict node module/nf_conntrack"}},
 
+	{"two keys of one value", "nf_conntrack_htable_size, nf_conntrack_core.c",
+		mainline(), []nf.Want{want(nf.Node, nf.KeyBuckets, nf.Number(131072)), wantModule("nf_conntrack", nf.ModuleLoaded, map[string]string{"hashsize": "65536"})},
+		[]string{"conflict node conntrack.buckets", "conflict node module/nf_conntrack"}},
+	{"under an alias of the module", "MODULE_ALIAS(\"ip_conntrack\"), nf_conntrack_proto.c",
+		mainline(), []nf.Want{want(nf.Node, nf.KeyBuckets, nf.Number(131072)), wantModule("nf_conntrack_ipv4", nf.ModuleLoaded, map[string]string{"hashsize": "65536"})},
+		[]string{"conflict node conntrack.buckets", "conflict node module/nf_conntrack"}},
+	{"two keys that want the same of it", "nf_conntrack_htable_size, nf_conntrack_core.c",
+		mainline(), []nf.Want{want(nf.Node, nf.KeyBuckets, nf.Number(65536)), wantModule("nf_conntrack", nf.ModuleLoaded, map[string]string{"hashsize": "0x10000"})}, nil},
+	{"a range that has the other key's value", "nf_conntrack_htable_size, nf_conntrack_core.c",
+		mainline(), []nf.Want{wantRange(nf.Node, nf.KeyBuckets, 1024, 0), wantModule("nf_conntrack", nf.ModuleLoaded, map[string]string{"hashsize": "65536"})}, nil},
+	{"a range that does not have it", "nf_conntrack_htable_size, nf_conntrack_core.c",
+		mainline(), []nf.Want{wantRange(nf.Node, nf.KeyBuckets, 0, 1024), wantModule("nf_conntrack", nf.ModuleLoaded, map[string]string{"hashsize": "65536"})},
+		[]string{"conflict node conntrack.buckets", "conflict node module/nf_conntrack"}},
+	{"a parameter with the name of a sysctl has a value of its own", "net->ct.sysctl_acct = nf_ct_acct, nf_conntrack_acct.c",
+		mainline(), []nf.Want{want(nf.Node, nf.SysctlKey("nf_conntrack_acct"), nf.Number(1)), wantModule("nf_conntrack", nf.ModuleLoaded, map[string]string{"acct": "N"})},
+		[]string{"missing node conntrack.sysctls.nf_conntrack_acct"}},
+	{"a module under two names", "modules.alias: nf_conntrack_ipv4 merged in 4.19",
+		mainline(), []nf.Want{wantModule("nf_conntrack", nf.ModuleLoaded, nil), rival(wantModule("nf_conntrack_ipv4", nf.ModuleLoaded, nil), nf.Module(nf.ModuleUnloaded, nil))},
+		[]string{"conflict node module/nf_conntrack"}},
+
 	// level-unsupported
 	{"no mask file, no levels", "kernel/ve/ve.c of Virtuozzo 9",
 		virtuozzo(func(s *nf.Snapshot) {
