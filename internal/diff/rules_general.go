@@ -39,7 +39,7 @@ func targetStuck(w *World, d *difference) *verdict {
 // blindly.
 func unobservable(w *World, d *difference) *verdict {
 	if d.from.IsUnknown() {
-		return no("its value cannot be read: %s", d.from.Why())
+		return no("its value cannot be read: %s", d.from.Why()).withLevelRemedy(w, d)
 	}
 	if why := unseen(w.at(d.want.Target).container); why != "" {
 		return no("it cannot be changed: %s", why)
@@ -51,6 +51,15 @@ func unobservable(w *World, d *difference) *verdict {
 		return w.unknownBelowNode()
 	}
 	return nil
+}
+
+// withLevelRemedy sets the remedy for a level that is unknown because nfsync does not know
+// what the rules use.
+func (v *verdict) withLevelRemedy(w *World, d *difference) *verdict {
+	if p := w.at(d.want.Target); isLevel(d) && p.Namespace != nil && p.Rules != nil && p.Rules.UnknownUses() != "" {
+		return v.withRemedy("remove the rules that the reason names, or take level out of the policy for this target")
+	}
+	return v
 }
 
 // unknownBelowNode forbids lowering the node's limit while that of a container, or

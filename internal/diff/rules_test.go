@@ -84,6 +84,8 @@ var ruleTests = []struct {
 		mainline(func(s *nf.Snapshot) { s.Modules.Complete, s.Modules.Unknown = false, "no evidence" }),
 		[]nf.Want{wantModule("xt_u32", nf.ModuleLoaded, nil)}, []string{"unobservable node module/xt_u32"}},
 
+	{"rules that nfsync does not know", "a target from outside of the kernel, xt_FULLCONENAT",
+		mainline(foreign("xt target FULLCONENAT")), []nf.Want{want(netns("web"), nf.KeyLevel, nf.LevelStateless.Value())}, []string{"unobservable web level"}},
 	{"a parameter that the kernel does not show", "include/linux/moduleparam.h: permission 0",
 		mainline(), []nf.Want{wantModule("nf_conntrack", nf.ModuleLoaded, map[string]string{"enable_hooks": "1"})}, []string{"unobservable node module/nf_conntrack"}},
 
@@ -528,6 +530,11 @@ func TestReasonsNameTheCulprit(t *testing.T) {
 	}{
 		{mainline(withRules("web", nf.LevelStateful)), want(netns("web"), nf.KeyLevel, nf.LevelStateless.Value()), "nft table inet t chain input: ct state"},
 		{mainline(), wantModule("nf_tables", nf.ModuleUnloaded, nil), "nft_ct"},
+		{mainline(foreign("fullcone")), want(netns("web"), nf.KeyLevel, nf.LevelStateful.Value()), "fullcone in chain input of the nft table inet t"},
+		{mainline(withRules("web", nf.LevelStateful), func(s *nf.Snapshot) { container(s, "web").Rules.Tables[0].Uses[0].Chain = "object ftp-std" }),
+			want(netns("web"), nf.KeyLevel, nf.LevelStateless.Value()), "nft table inet t object ftp-std: ct state"},
+		{mainline(withRules("web", nf.LevelStateful), func(s *nf.Snapshot) { container(s, "web").Rules.Tables[0].Uses[0].Chain = "flowtable ft" }),
+			want(netns("web"), nf.KeyLevel, nf.LevelStateless.Value()), "nft table inet t flowtable ft: ct state"},
 		// What the kernel counts for iptable_filter on Linux 6.12 are the rules of its table.
 		{mainline(func(s *nf.Snapshot) {
 			m := module(s, "iptable_filter")
@@ -571,5 +578,14 @@ func TestUnreadableRules(t *testing.T) {
 				t.Errorf("%s, %s wanted: changes %v, refusals %v, in sync %v", name, level, p.Changes, p.Refusals, p.InSync)
 			}
 		}
+	}
+}
+
+// foreign gives the container web a rule with a statement that nfsync does not know.
+func foreign(what string) edit {
+	return func(s *nf.Snapshot) {
+		c := container(s, "web")
+		c.Rules = &nf.Rules{Tables: []nf.Table{{Backend: nf.BackendNft, Family: "inet", Name: "t", Rules: 1, Uses: []nf.Use{{Chain: "input", What: what, Count: 1}}}}}
+		live(&c.Namespace, nf.KeyLevel, nf.Absent())
 	}
 }

@@ -274,7 +274,7 @@ func richSnapshot() nf.Snapshot {
 			},
 			Rules: &nf.Rules{Unknown: "table nat: operation not permitted", Tables: []nf.Table{
 				{Backend: nf.BackendNft, Family: "inet", Name: "filter: \"main\"\n# not a comment", Rules: 3, Guards: []string{"input"},
-					Uses: []nf.Use{{Level: nf.LevelStateful, Chain: "input", What: "ct", Count: 2}}},
+					Uses: []nf.Use{{Chain: "input", What: "fullcone", Count: 1}, {Level: nf.LevelStateful, Chain: "input", What: "ct", Count: 2}}},
 			}},
 			Tracking: &nf.Tracking{State: nf.TrackingOn, Evidence: "rules"},
 			Count:    nf.Number(12),
