@@ -147,15 +147,15 @@ var rules = []rule{
 	{
 		code: nf.Builtin, forbids: builtin, until: []nf.Until{nf.UntilKernelChange},
 		meaning: "The module is part of the kernel image.",
-		cause:   "A built-in module cannot be unloaded, and takes its parameters from the kernel command line.",
-		remedy:  "take the module out of the policy, or boot a kernel that has it as a module",
+		cause:   "A built-in module cannot be unloaded, and takes a parameter whose file in /sys/module is read-only from the kernel command line. It takes the others while it runs.",
+		remedy:  "take the module out of the policy for this node, or want it loaded",
 		sources: []string{"kernel/params.c", "Documentation/admin-guide/kernel-parameters.rst"},
 	},
 	{
 		code: nf.Missing, forbids: missing, until: []nf.Until{nf.UntilKernelChange},
 		meaning: "This kernel has no such module, parameter or key.",
-		cause:   "The name is misspelt, belongs to another kernel version, or the kernel was built without it.",
-		remedy:  "check the name, take it out of the policy for this node, or boot a kernel that has it",
+		cause:   "The name is misspelt, belongs to another kernel version, in which it was a module of its own for instance, or the kernel was built without it.",
+		remedy:  "check the name, or take it out of the policy for this node",
 		sources: []string{"net/netfilter/nf_conntrack_standalone.c", "modules.dep(5)", "include/linux/moduleparam.h, __param_ and parmtype"},
 	},
 	{

@@ -39,7 +39,7 @@ func targetStuck(w *World, d *difference) *verdict {
 // blindly.
 func unobservable(w *World, d *difference) *verdict {
 	if d.from.IsUnknown() {
-		return no("its value cannot be read: %s", d.from.Why()).withLevelRemedy(w, d)
+		return no("its value cannot be read: %s", d.from.Why()).withUnknownRemedy(w, d)
 	}
 	if why := unseen(w.at(d.want.Target).container); why != "" {
 		return no("it cannot be changed: %s", why)
@@ -53,11 +53,15 @@ func unobservable(w *World, d *difference) *verdict {
 	return nil
 }
 
-// withLevelRemedy sets the remedy for a level that is unknown because nfsync does not know
-// what the rules use.
-func (v *verdict) withLevelRemedy(w *World, d *difference) *verdict {
-	if p := w.at(d.want.Target); isLevel(d) && p.Namespace != nil && p.Rules != nil && p.Rules.UnknownUses() != "" {
+// withUnknownRemedy sets the remedy for a value that is unknown because nfsync does not
+// know what the rules use, or because the kernel was updated and not booted.
+func (v *verdict) withUnknownRemedy(w *World, d *difference) *verdict {
+	_, isModule := d.want.Key.Module()
+	switch p := w.at(d.want.Target); {
+	case isLevel(d) && p.Namespace != nil && p.Rules != nil && p.Rules.UnknownUses() != "":
 		return v.withRemedy("remove the rules that the reason names, or take level out of the policy for this target")
+	case isModule && len(w.snap.Modules.Installed) > 0:
+		return v.withRemedy("restart the node into the installed kernel (%s)", strings.Join(w.snap.Modules.Installed, ", "))
 	}
 	return v
 }
@@ -121,6 +125,10 @@ func missing(w *World, d *difference) *verdict {
 		return nil
 	}
 	if name, ok := d.want.Key.Module(); ok {
+		if into := w.mergedInto(name); into != "" {
+			return no("%s is no module of its own any more: it became part of %s", name, into).
+				withRemedy("want %s instead, or take %s out of the policy for this node", into, name)
+		}
 		return no("this kernel has no module %s", name).
 			withRemedy("check the name with modinfo %s, install the package that brings it, or take it out of the policy", name)
 	}

@@ -215,12 +215,23 @@ var ruleTests = []struct {
 	// builtin
 	{"a built-in module is loaded", "modules.builtin", mainline(), []nf.Want{wantModule("ipv6", nf.ModuleLoaded, nil)}, nil},
 	{"and cannot be unloaded", "delete_module(2)", mainline(), []nf.Want{wantModule("ipv6", nf.ModuleUnloaded, nil)}, []string{"builtin node module/ipv6"}},
-	{"nor be given parameters", "kernel-parameters.rst",
-		mainline(func(s *nf.Snapshot) { module(s, "ipv6").Parameters = map[string]nf.Parameter{"disable": {Value: "0"}} }),
-		[]nf.Want{wantModule("ipv6", nf.ModuleLoaded, map[string]string{"disable": "1"})}, []string{"builtin node module/ipv6"}},
+	{"nor be given parameters that are read-only", "kernel-parameters.rst",
+		mainline(builtinIPv6), []nf.Want{wantModule("ipv6", nf.ModuleLoaded, map[string]string{"disable": "1"})}, []string{"builtin node module/ipv6"}},
+	{"nor some of them", "kernel-parameters.rst",
+		mainline(builtinIPv6), []nf.Want{wantModule("ipv6", nf.ModuleLoaded, map[string]string{"disable": "1", "autoconf": "0"})}, []string{"builtin node module/ipv6"}},
+	{"a writable one is set", "kernel/params.c, param_attr_store",
+		mainline(builtinIPv6), []nf.Want{wantModule("ipv6", nf.ModuleLoaded, map[string]string{"disable": "0", "autoconf": "0"})}, []string{"change node module/ipv6"}},
+	{"on a kernel without module support too", "kernel/params.c, param_attr_store",
+		mainline(builtinIPv6, support(nf.SupportNone)), []nf.Want{wantModule("ipv6", nf.ModuleLoaded, map[string]string{"autoconf": "0"})}, []string{"change node module/ipv6"}},
+	{"and where modules are locked", "kernel/params.c, param_attr_store",
+		mainline(builtinIPv6, support(nf.SupportLocked)), []nf.Want{wantModule("ipv6", nf.ModuleLoaded, map[string]string{"autoconf": "0"})}, []string{"change node module/ipv6"}},
+	{"a read-only one is not a matter of module support", "kernel-parameters.rst",
+		mainline(builtinIPv6, support(nf.SupportNone)), []nf.Want{wantModule("ipv6", nf.ModuleLoaded, map[string]string{"disable": "1"})}, []string{"builtin node module/ipv6"}},
 
 	// missing
 	{"no such module", "modules.dep(5)", mainline(), []nf.Want{wantModule("xt_u32", nf.ModuleLoaded, nil)}, []string{"missing node module/xt_u32"}},
+	{"a module that became part of another", "net/netfilter/Makefile",
+		mainline(support(nf.SupportNone)), []nf.Want{wantModule("nf_conntrack_proto_gre", nf.ModuleLoaded, nil)}, []string{"missing node module/nf_conntrack_proto_gre"}},
 	{"no such module to unload is as good as unloaded", "modules.dep(5)", mainline(), []nf.Want{wantModule("xt_u32", nf.ModuleUnloaded, nil)}, nil},
 	{"no such key", "nf_conntrack_standalone.c", mainline(), []nf.Want{want(nf.Node, nf.TimeoutKey("dccpOpen"), nf.Number(5))}, []string{"missing node conntrack.timeouts.dccpOpen"}},
 
@@ -578,14 +589,5 @@ func TestUnreadableRules(t *testing.T) {
 				t.Errorf("%s, %s wanted: changes %v, refusals %v, in sync %v", name, level, p.Changes, p.Refusals, p.InSync)
 			}
 		}
-	}
-}
-
-// foreign gives the container web a rule with a statement that nfsync does not know.
-func foreign(what string) edit {
-	return func(s *nf.Snapshot) {
-		c := container(s, "web")
-		c.Rules = &nf.Rules{Tables: []nf.Table{{Backend: nf.BackendNft, Family: "inet", Name: "t", Rules: 1, Uses: []nf.Use{{Chain: "input", What: what, Count: 1}}}}}
-		live(&c.Namespace, nf.KeyLevel, nf.Absent())
 	}
 }

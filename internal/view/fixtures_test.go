@@ -89,7 +89,7 @@ func richRefusals() []nf.Refusal {
 func missing(name string, line int) nf.Refusal {
 	return nf.Refusal{Target: nf.Node, Key: nf.SysctlKey(name), Layer: nf.LayerLive, From: nf.Absent(), To: nf.Number(1), Code: nf.Missing,
 		Reason: "this kernel has no net.netfilter." + name + " here, although nf_conntrack is there",
-		Remedy: "check the name, take it out of the policy for this node, or boot a kernel that has it",
+		Remedy: "check the name, or take it out of the policy for this node",
 		Until:  nf.UntilKernelChange, Source: edge(line)}
 }
 
