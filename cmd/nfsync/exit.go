@@ -36,7 +36,7 @@ var exitTexts = []view.Explanation{
 	exitChanges: {Meaning: "Changes are planned. Only plan --detailed-exitcode ends with it; pending entries do not count.",
 		Cause: "The node is not as the policies want it.", Remedy: "nfsync apply makes the changes"},
 	exitRefused: {Meaning: "Something was refused; the rest was planned or applied.",
-		Cause: "A rule forbids a change on this node now. In validate, two policies of equal priority want different things.", Remedy: "see the refusal's remedy, or nfsync explain CODE"},
+		Cause: "A rule forbids a change on this node now. In validate, two policies want different things of one value.", Remedy: "see the refusal's remedy, or nfsync explain CODE"},
 	exitInvalid: {Meaning: "The policies are invalid: nothing of them was applied.",
 		Cause: "An error in one of the files. The agent leaves the last good revision in force.", Remedy: "mend the errors; nfsync validate shows them, nfsync explain RULE explains them"},
 	exitUndone: {Meaning: "An apply failed and was rolled back, for one target at least.",

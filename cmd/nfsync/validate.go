@@ -22,7 +22,8 @@ and those that match .nfsyncignore are not read. A directory without any policy
 is an error.
 
 It ends with 4 where a file is invalid, and with 3 where all are valid but two
-policies of equal priority and the same selectors want different things.`,
+policies with the same selectors want different things: of one key with equal
+priority, or of one value that two keys set.`,
 		Example: `  nfsync validate policies/
   nfsync validate -o json web.yaml db.yaml
   ./generate | nfsync validate -`,

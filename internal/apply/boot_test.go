@@ -23,14 +23,14 @@ func TestBootLayer(t *testing.T) {
 	b.addBootLayer()
 	b.wantNumber(nf.Node, nf.KeyBuckets, 1000)
 	b.wantNumber(nf.Node, icmp, 30) // live already
-	b.want(nf.Node, ct, nf.Module(nf.ModuleLoaded, map[string]string{"hashsize": "65536"}))
+	b.want(nf.Node, ct, nf.Module(nf.ModuleLoaded, map[string]string{"expect_hashsize": "1024"}))
 	if r := b.mustRun(0); len(r.Results) != 4 {
 		t.Errorf("%+v", r.Results)
 	}
 	b.checkValue(nf.Node, nf.KeyBuckets, 1024)
 	b.checkSaved(nf.KeyBuckets, nf.Number(1000))
 	b.checkSaved(icmp, nf.Number(30))
-	b.checkSaved(ct, nf.Module(nf.ModuleLoaded, map[string]string{"hashsize": "65536"}))
+	b.checkSaved(ct, nf.Module(nf.ModuleLoaded, map[string]string{"expect_hashsize": "1024"}))
 	m, err := b.state.Memory()
 	if err != nil {
 		t.Fatal(err)

@@ -155,7 +155,7 @@ func guarded(t nf.Target, all []nf.Table, match func(nf.Table) bool) []string {
 		if !match(table) {
 			continue
 		}
-		where := fmt.Sprintf("%s table %s %s of %s", table.Backend, table.Family, table.Name, t)
+		where := fmt.Sprintf("%s of %s", table.Title(), t)
 		switch {
 		case len(table.Guards) > 0:
 			found = append(found, fmt.Sprintf("the policy of chain %s in the %s: the firewall would be open", table.Guards[0], where))
@@ -183,11 +183,11 @@ func levelUsers(r *nf.Rules, ceiling nf.Level) (users []string, more int) {
 		if table.Level() <= ceiling {
 			continue
 		}
-		where := fmt.Sprintf("%s table %s %s", table.Backend, table.Family, table.Name)
+		where := table.Title()
 		named := len(users)
 		for _, u := range table.Uses {
 			if u.Level > max(ceiling, nf.LevelStateless) {
-				users = append(users, fmt.Sprintf("%s chain %s: %s", where, u.Chain, u.What))
+				users = append(users, fmt.Sprintf("%s %s: %s", where, u.Place(), u.What))
 			}
 		}
 		for level, n := range table.MoreUses {

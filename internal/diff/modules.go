@@ -35,7 +35,8 @@ type expansion struct {
 	unknown []string
 }
 
-// expand returns the wants for modules, sorted by key, and their warnings.
+// expand returns the wants for modules, sorted by key, and their warnings. It adds to the
+// other wants the rivals that they have among the modules.
 func expand(w *World, wants []nf.Want) ([]nf.Want, []nf.Warning) {
 	e := expansion{world: w, modules: map[string]*nf.Want{}, explicit: map[string]bool{}}
 	for _, want := range wants {
@@ -43,6 +44,7 @@ func expand(w *World, wants []nf.Want) ([]nf.Want, []nf.Warning) {
 			e.addExplicit(name, want)
 		}
 	}
+	e.addRivals(wants)
 	e.addLevels(wants)
 	e.addDependencies()
 	list := make([]nf.Want, 0, len(e.modules))
@@ -63,15 +65,34 @@ func (e *expansion) real(name string) string {
 
 func (e *expansion) addExplicit(name string, want nf.Want) {
 	real := e.real(name)
+	written := want.Key
 	want.Key = nf.ModuleKey(real)
 	e.explicit[real] = true
-	if other, ok := e.modules[real]; ok { // two names of one module
-		if other.Wish != want.Wish {
-			other.Rivals = append(other.Rivals, nf.Rival{Wish: want.Wish, Source: want.Source})
-		}
+	other, ok := e.modules[real]
+	if !ok {
+		e.modules[real] = &want
 		return
 	}
-	e.modules[real] = &want
+	for _, rival := range append([]nf.Rival{{Wish: want.Wish, Source: want.Source}}, want.Rivals...) { // two names of one module
+		if rival.Wish != other.Wish {
+			rival.Key = written
+			other.Rivals = appendRival(other.Rivals, rival)
+		}
+	}
+}
+
+// addRivals makes the wants for the node rivals that set one value under two keys.
+func (e *expansion) addRivals(wants []nf.Want) {
+	var node []*nf.Want
+	for i := range wants {
+		if _, isModule := wants[i].Key.Module(); wants[i].Target.IsNode() && !isModule {
+			node = append(node, &wants[i])
+		}
+	}
+	for _, name := range sortedNames(e.modules) {
+		node = append(node, e.modules[name])
+	}
+	nf.AddRivals(node)
 }
 
 // addLoaded adds the want that a module be loaded, for a level or for a module that

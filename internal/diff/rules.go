@@ -91,16 +91,16 @@ var rules = []rule{
 	{
 		code: nf.Unobservable, forbids: unobservable, until: []nf.Until{nf.UntilObservable},
 		meaning: "The value could not be read, so it is not changed.",
-		cause:   "A container is in transition (starting, migrating) or has no network namespace of its own, a runtime is broken, or a file is unreadable: of the kernel, of a Virtuozzo container's configuration, or the mask in its dump. Unknown never counts as off.",
+		cause:   "A container is in transition (starting, migrating) or has no network namespace of its own, a runtime is broken, or a file is unreadable: of the kernel, of a Virtuozzo container's configuration, or the mask in its dump. Of a level: rules use a match, target or expression from outside of the kernel, which may need any level. Unknown never counts as off.",
 		remedy:  "mend what the reason names (nfsync doctor checks the usual causes), then plan again",
 		sources: []string{"net/netfilter/nf_conntrack_standalone.c", "namespaces(7)", "prlctl(8) and vzlist(8): the states", "OpenVZ/libvzctl, branch vz7-u22, scripts/vz-cpt.in: vz_iptables_mask.img"},
 	},
 	{
 		code: nf.Conflict, forbids: conflict, until: []nf.Until{nf.UntilPolicyChange},
-		meaning: "Policies of equal priority want different things for one key of one target.",
-		cause:   "Two policies of the same priority set the key, or a module is wanted unloaded that a wanted level needs. Neither is applied.",
+		meaning: "Policies want different things of one value of one target.",
+		cause:   "Two policies of the same priority set the key, a module is wanted unloaded that a wanted level needs, or two keys set one value of the kernel: conntrack.buckets and the parameter hashsize of nf_conntrack, or two names of one module. Then priorities do not matter. None is applied.",
 		remedy:  "give one of the policies a higher spec.priority, or remove the key from one of them",
-		sources: []string{"the policy format: the highest priority wins, per key"},
+		sources: []string{"the policy format: the highest priority wins, per key", "net/netfilter/nf_conntrack_core.c and nf_conntrack_standalone.c: nf_conntrack_htable_size"},
 	},
 	{
 		code: nf.LevelUnsupported, forbids: levelUnsupported, until: []nf.Until{nf.UntilNever},
@@ -147,15 +147,15 @@ var rules = []rule{
 	{
 		code: nf.Builtin, forbids: builtin, until: []nf.Until{nf.UntilKernelChange},
 		meaning: "The module is part of the kernel image.",
-		cause:   "A built-in module cannot be unloaded, and takes its parameters from the kernel command line.",
-		remedy:  "take the module out of the policy, or boot a kernel that has it as a module",
+		cause:   "A built-in module cannot be unloaded, and takes a parameter whose file in /sys/module is read-only from the kernel command line. It takes the others while it runs.",
+		remedy:  "take the module out of the policy for this node, or want it loaded",
 		sources: []string{"kernel/params.c", "Documentation/admin-guide/kernel-parameters.rst"},
 	},
 	{
 		code: nf.Missing, forbids: missing, until: []nf.Until{nf.UntilKernelChange},
 		meaning: "This kernel has no such module, parameter or key.",
-		cause:   "The name is misspelt, belongs to another kernel version, or the kernel was built without it.",
-		remedy:  "check the name, take it out of the policy for this node, or boot a kernel that has it",
+		cause:   "The name is misspelt, belongs to another kernel version, in which it was a module of its own for instance, or the kernel was built without it.",
+		remedy:  "check the name, or take it out of the policy for this node",
 		sources: []string{"net/netfilter/nf_conntrack_standalone.c", "modules.dep(5)", "include/linux/moduleparam.h, __param_ and parmtype"},
 	},
 	{

@@ -1,7 +1,9 @@
 package diff
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"nfsync.dev/nfsync/internal/nf"
@@ -41,7 +43,7 @@ func targetStuck(w *World, d *difference) *verdict {
 // blindly.
 func unobservable(w *World, d *difference) *verdict {
 	if d.from.IsUnknown() {
-		return no("its value cannot be read: %s", d.from.Why())
+		return no("its value cannot be read: %s", d.from.Why()).withUnknownRemedy(w, d)
 	}
 	if why := unseen(w.at(d.want.Target).container); why != "" {
 		return no("it cannot be changed: %s", why)
@@ -53,6 +55,19 @@ func unobservable(w *World, d *difference) *verdict {
 		return w.unknownBelowNode()
 	}
 	return nil
+}
+
+// withUnknownRemedy sets the remedy for a value that is unknown because nfsync does not
+// know what the rules use, or because the kernel was updated and not booted.
+func (v *verdict) withUnknownRemedy(w *World, d *difference) *verdict {
+	_, isModule := d.want.Key.Module()
+	switch p := w.at(d.want.Target); {
+	case isLevel(d) && p.Namespace != nil && p.Rules != nil && p.Rules.UnknownUses() != "":
+		return v.withRemedy("remove the rules that the reason names, or take level out of the policy for this target")
+	case isModule && len(w.snap.Modules.Installed) > 0:
+		return v.withRemedy("restart the node into the installed kernel (%s)", strings.Join(w.snap.Modules.Installed, ", "))
+	}
+	return v
 }
 
 // unknownBelowNode forbids lowering the node's limit while that of a container, or
@@ -83,11 +98,22 @@ func conflict(_ *World, d *difference) *verdict {
 	if len(d.want.Rivals) == 0 {
 		return nil
 	}
-	lines := []string{fmt.Sprintf("%s (%s)", d.want.Source, d.want.Key.WishText(d.want.Wish))}
-	for _, r := range d.want.Rivals {
-		lines = append(lines, fmt.Sprintf("%s (%s)", r.Source, d.want.Key.WishText(r.Wish)))
+	twoKeys := slices.ContainsFunc(d.want.Rivals, func(r nf.Rival) bool { return r.Key != "" })
+	var lines []string
+	for _, r := range append([]nf.Rival{{Wish: d.want.Wish, Source: d.want.Source}}, d.want.Rivals...) {
+		key := cmp.Or(r.Key, d.want.Key)
+		text := key.WishText(r.Wish)
+		if twoKeys {
+			text = string(key) + " " + text
+		}
+		lines = append(lines, fmt.Sprintf("%s (%s)", r.Source, text))
 	}
-	return no("policies of equal priority want different things: %s", strings.Join(lines, " and "))
+	all := strings.Join(lines, " and ")
+	if !twoKeys {
+		return no("policies of equal priority want different things: %s", all)
+	}
+	return no("two keys of one value want different things: %s", all).
+		withRemedy("set the value under one of its keys only, or to the same under all")
 }
 
 func missing(w *World, d *difference) *verdict {
@@ -103,6 +129,10 @@ func missing(w *World, d *difference) *verdict {
 		return nil
 	}
 	if name, ok := d.want.Key.Module(); ok {
+		if into := w.mergedInto(name); into != "" {
+			return no("%s is no module of its own any more: it became part of %s", name, into).
+				withRemedy("want %s instead, or take %s out of the policy for this node", into, name)
+		}
 		return no("this kernel has no module %s", name).
 			withRemedy("check the name with modinfo %s, install the package that brings it, or take it out of the policy", name)
 	}

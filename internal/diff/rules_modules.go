@@ -7,15 +7,18 @@ import (
 )
 
 // modulesLocked: a kernel without CONFIG_MODULES, kernel.modules_disabled, lockdown,
-// or a line that bars this module.
+// or a line that bars this module. The parameters of a built-in module need no loading,
+// and a module that became part of another one is missing.
 func modulesLocked(w *World, d *difference) *verdict {
-	if _, ok := d.want.Key.Module(); !ok || d.layer != nf.LayerLive {
+	name, ok := d.want.Key.Module()
+	state, _, _ := d.from.Module()
+	if !ok || d.layer != nf.LayerLive || state == nf.ModuleBuiltin && !stateDiffers(d) || d.from.IsAbsent() && w.mergedInto(name) != "" {
 		return nil
 	}
 	m := w.snap.Modules
 	if m.Support == nf.SupportNone {
-		v := no("this kernel cannot load or unload modules: %s", m.Reason)
-		return v.withRemedy("boot a kernel whose modules are as the policy wants them, or take the module out of the policy")
+		return no("this kernel cannot load or unload modules: %s", m.Reason).
+			withRemedy("take %s out of the policy for this node", name)
 	}
 	if m.Support == nf.SupportLocked && (stateDiffers(d) || len(w.fixed(d)) > 0) {
 		return no("modules cannot be loaded or unloaded any more: %s", m.Reason)
@@ -49,19 +52,23 @@ func stateDiffers(d *difference) bool {
 	return running != (want == nf.ModuleLoaded)
 }
 
-// builtin: a module in the kernel image cannot be unloaded, and takes its parameters
-// from the kernel command line.
+// builtin: a module in the kernel image cannot be unloaded. A parameter whose file is
+// read-only is taken from the kernel command line; the others are set in sysfs, as those of a
+// loaded module.
 func builtin(w *World, d *difference) *verdict {
 	if state, _, _ := d.from.Module(); state != nf.ModuleBuiltin {
 		return nil
 	}
 	name, _ := d.want.Key.Module()
-	if want, params, _ := d.to.Module(); want == nf.ModuleLoaded {
-		_, have, _ := d.from.Module()
-		return no("%s is built into this kernel, which takes %s from its command line only", name, strings.Join(w.differing(d.want.Key, params, have), ", ")).
-			withRemedy("set it on the kernel command line as %s.PARAMETER=VALUE and restart, or take it out of the policy", name)
+	if stateDiffers(d) {
+		return no("%s is built into this kernel and cannot be unloaded", name)
 	}
-	return no("%s is built into this kernel and cannot be unloaded", name)
+	fixed := w.fixed(d)
+	if len(fixed) == 0 {
+		return nil
+	}
+	return no("%s is built into this kernel, which takes %s from its command line only", name, strings.Join(fixed, ", ")).
+		withRemedy("set it on the kernel command line as %s.PARAMETER=VALUE and restart, or take it out of the policy", name)
 }
 
 // needsLoaded: the dependencies of a module must be loaded before it.
@@ -106,12 +113,13 @@ func (w *World) bar(name string) nf.Bar {
 	return nf.Bar{}
 }
 
-// fixed lists the differing parameters that only a reload sets.
+// fixed lists the differing parameters of a loaded or built-in module whose files are
+// read-only.
 func (w *World) fixed(d *difference) []string {
 	name, _ := d.want.Key.Module()
 	m, ok := w.snap.Modules.Find(name)
 	_, want, _ := d.to.Module()
-	if !ok || m.State != nf.ModuleLoaded {
+	if !ok || m.State == nf.ModuleUnloaded {
 		return nil
 	}
 	_, have, _ := d.from.Module()

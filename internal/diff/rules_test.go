@@ -84,6 +84,8 @@ var ruleTests = []struct {
 		mainline(func(s *nf.Snapshot) { s.Modules.Complete, s.Modules.Unknown = false, "no evidence" }),
 		[]nf.Want{wantModule("xt_u32", nf.ModuleLoaded, nil)}, []string{"unobservable node module/xt_u32"}},
 
+	{"rules that nfsync does not know", "a target from outside of the kernel, xt_FULLCONENAT",
+		mainline(foreign("xt target FULLCONENAT")), []nf.Want{want(netns("web"), nf.KeyLevel, nf.LevelStateless.Value())}, []string{"unobservable web level"}},
 	{"a parameter that the kernel does not show", "include/linux/moduleparam.h: permission 0",
 		mainline(), []nf.Want{wantModule("nf_conntrack", nf.ModuleLoaded, map[string]string{"enable_hooks": "1"})}, []string{"unobservable node module/nf_conntrack"}},
 
@@ -99,6 +101,26 @@ var ruleTests = []struct {
 		[]string{"change node module/ip_set", "change node module/nft_ct", "conflict node module/nfnetlink"}},
 	{"an alias is its module", "modules.alias: nf_conntrack_ipv4 merged in 4.19",
 		mainline(), []nf.Want{want(nf.Node, nf.KeyLevel, nf.LevelStateful.Value()), wantModule("nf_conntrack_ipv4", nf.ModuleUnloaded, nil)}, []string{"conflict node module/nf_conntrack"}},
+
+	{"two keys of one value", "nf_conntrack_htable_size, nf_conntrack_core.c",
+		mainline(), []nf.Want{want(nf.Node, nf.KeyBuckets, nf.Number(131072)), wantModule("nf_conntrack", nf.ModuleLoaded, map[string]string{"hashsize": "65536"})},
+		[]string{"conflict node conntrack.buckets", "conflict node module/nf_conntrack"}},
+	{"under an alias of the module", "MODULE_ALIAS(\"ip_conntrack\"), nf_conntrack_proto.c",
+		mainline(), []nf.Want{want(nf.Node, nf.KeyBuckets, nf.Number(131072)), wantModule("nf_conntrack_ipv4", nf.ModuleLoaded, map[string]string{"hashsize": "65536"})},
+		[]string{"conflict node conntrack.buckets", "conflict node module/nf_conntrack"}},
+	{"two keys that want the same of it", "nf_conntrack_htable_size, nf_conntrack_core.c",
+		mainline(), []nf.Want{want(nf.Node, nf.KeyBuckets, nf.Number(65536)), wantModule("nf_conntrack", nf.ModuleLoaded, map[string]string{"hashsize": "0x10000"})}, nil},
+	{"a range that has the other key's value", "nf_conntrack_htable_size, nf_conntrack_core.c",
+		mainline(), []nf.Want{wantRange(nf.Node, nf.KeyBuckets, 1024, 0), wantModule("nf_conntrack", nf.ModuleLoaded, map[string]string{"hashsize": "65536"})}, nil},
+	{"a range that does not have it", "nf_conntrack_htable_size, nf_conntrack_core.c",
+		mainline(), []nf.Want{wantRange(nf.Node, nf.KeyBuckets, 0, 1024), wantModule("nf_conntrack", nf.ModuleLoaded, map[string]string{"hashsize": "65536"})},
+		[]string{"conflict node conntrack.buckets", "conflict node module/nf_conntrack"}},
+	{"a parameter with the name of a sysctl has a value of its own", "net->ct.sysctl_acct = nf_ct_acct, nf_conntrack_acct.c",
+		mainline(), []nf.Want{want(nf.Node, nf.SysctlKey("nf_conntrack_acct"), nf.Number(1)), wantModule("nf_conntrack", nf.ModuleLoaded, map[string]string{"acct": "N"})},
+		[]string{"missing node conntrack.sysctls.nf_conntrack_acct"}},
+	{"a module under two names", "modules.alias: nf_conntrack_ipv4 merged in 4.19",
+		mainline(), []nf.Want{wantModule("nf_conntrack", nf.ModuleLoaded, nil), rival(wantModule("nf_conntrack_ipv4", nf.ModuleLoaded, nil), nf.Module(nf.ModuleUnloaded, nil))},
+		[]string{"conflict node module/nf_conntrack"}},
 
 	// level-unsupported
 	{"no mask file, no levels", "kernel/ve/ve.c of Virtuozzo 9",
@@ -193,12 +215,23 @@ var ruleTests = []struct {
 	// builtin
 	{"a built-in module is loaded", "modules.builtin", mainline(), []nf.Want{wantModule("ipv6", nf.ModuleLoaded, nil)}, nil},
 	{"and cannot be unloaded", "delete_module(2)", mainline(), []nf.Want{wantModule("ipv6", nf.ModuleUnloaded, nil)}, []string{"builtin node module/ipv6"}},
-	{"nor be given parameters", "kernel-parameters.rst",
-		mainline(func(s *nf.Snapshot) { module(s, "ipv6").Parameters = map[string]nf.Parameter{"disable": {Value: "0"}} }),
-		[]nf.Want{wantModule("ipv6", nf.ModuleLoaded, map[string]string{"disable": "1"})}, []string{"builtin node module/ipv6"}},
+	{"nor be given parameters that are read-only", "kernel-parameters.rst",
+		mainline(builtinIPv6), []nf.Want{wantModule("ipv6", nf.ModuleLoaded, map[string]string{"disable": "1"})}, []string{"builtin node module/ipv6"}},
+	{"nor some of them", "kernel-parameters.rst",
+		mainline(builtinIPv6), []nf.Want{wantModule("ipv6", nf.ModuleLoaded, map[string]string{"disable": "1", "autoconf": "0"})}, []string{"builtin node module/ipv6"}},
+	{"a writable one is set", "kernel/params.c, param_attr_store",
+		mainline(builtinIPv6), []nf.Want{wantModule("ipv6", nf.ModuleLoaded, map[string]string{"disable": "0", "autoconf": "0"})}, []string{"change node module/ipv6"}},
+	{"on a kernel without module support too", "kernel/params.c, param_attr_store",
+		mainline(builtinIPv6, support(nf.SupportNone)), []nf.Want{wantModule("ipv6", nf.ModuleLoaded, map[string]string{"autoconf": "0"})}, []string{"change node module/ipv6"}},
+	{"and where modules are locked", "kernel/params.c, param_attr_store",
+		mainline(builtinIPv6, support(nf.SupportLocked)), []nf.Want{wantModule("ipv6", nf.ModuleLoaded, map[string]string{"autoconf": "0"})}, []string{"change node module/ipv6"}},
+	{"a read-only one is not a matter of module support", "kernel-parameters.rst",
+		mainline(builtinIPv6, support(nf.SupportNone)), []nf.Want{wantModule("ipv6", nf.ModuleLoaded, map[string]string{"disable": "1"})}, []string{"builtin node module/ipv6"}},
 
 	// missing
 	{"no such module", "modules.dep(5)", mainline(), []nf.Want{wantModule("xt_u32", nf.ModuleLoaded, nil)}, []string{"missing node module/xt_u32"}},
+	{"a module that became part of another", "net/netfilter/Makefile",
+		mainline(support(nf.SupportNone)), []nf.Want{wantModule("nf_conntrack_proto_gre", nf.ModuleLoaded, nil)}, []string{"missing node module/nf_conntrack_proto_gre"}},
 	{"no such module to unload is as good as unloaded", "modules.dep(5)", mainline(), []nf.Want{wantModule("xt_u32", nf.ModuleUnloaded, nil)}, nil},
 	{"no such key", "nf_conntrack_standalone.c", mainline(), []nf.Want{want(nf.Node, nf.TimeoutKey("dccpOpen"), nf.Number(5))}, []string{"missing node conntrack.timeouts.dccpOpen"}},
 
@@ -508,6 +541,11 @@ func TestReasonsNameTheCulprit(t *testing.T) {
 	}{
 		{mainline(withRules("web", nf.LevelStateful)), want(netns("web"), nf.KeyLevel, nf.LevelStateless.Value()), "nft table inet t chain input: ct state"},
 		{mainline(), wantModule("nf_tables", nf.ModuleUnloaded, nil), "nft_ct"},
+		{mainline(foreign("fullcone")), want(netns("web"), nf.KeyLevel, nf.LevelStateful.Value()), "fullcone in chain input of the nft table inet t"},
+		{mainline(withRules("web", nf.LevelStateful), func(s *nf.Snapshot) { container(s, "web").Rules.Tables[0].Uses[0].Chain = "object ftp-std" }),
+			want(netns("web"), nf.KeyLevel, nf.LevelStateless.Value()), "nft table inet t object ftp-std: ct state"},
+		{mainline(withRules("web", nf.LevelStateful), func(s *nf.Snapshot) { container(s, "web").Rules.Tables[0].Uses[0].Chain = "flowtable ft" }),
+			want(netns("web"), nf.KeyLevel, nf.LevelStateless.Value()), "nft table inet t flowtable ft: ct state"},
 		// What the kernel counts for iptable_filter on Linux 6.12 are the rules of its table.
 		{mainline(func(s *nf.Snapshot) {
 			m := module(s, "iptable_filter")

@@ -25,22 +25,12 @@ func (w *World) users(module string) []string {
 		for _, table := range rules.Tables {
 			for _, u := range table.Uses {
 				if holds(table, u) {
-					found = append(found, fmt.Sprintf("%s in %s of the %s table %s %s of %s", u.What, chain(u), table.Backend, table.Family, table.Name, t))
+					found = append(found, fmt.Sprintf("%s in %s of the %s of %s", u.What, u.Place(), table.Title(), t))
 				}
 			}
 		}
 	}
 	return found
-}
-
-// chain names the place of a statement in its table: "set", "object" and "flowtable"
-// with a name are no chains.
-func chain(u nf.Use) string {
-	kind, _, more := strings.Cut(u.Chain, " ")
-	if more && slices.Contains([]string{"set", "object", "flowtable"}, kind) {
-		return u.Chain
-	}
-	return "chain " + u.Chain
 }
 
 // usersOf returns the function that reports whether a statement holds a reference to

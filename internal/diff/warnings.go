@@ -135,8 +135,11 @@ func (w *World) moduleWarning(name string, want nf.Want) []nf.Warning {
 	if state != nf.ModuleUnloaded || len(want.Rivals) > 0 || !w.moduleValue(name).IsAbsent() {
 		return nil
 	}
-	return []nf.Warning{{Code: nf.WarnModuleAbsent, Target: nf.Node, Key: want.Key, Source: &want.Source,
-		Message: fmt.Sprintf("this kernel has no module %s, so it cannot be loaded anyway", name)}}
+	message := fmt.Sprintf("this kernel has no module %s, so it cannot be loaded anyway", name)
+	if into := w.mergedInto(name); into != "" {
+		message = fmt.Sprintf("%s is no module of its own any more: it became part of %s, which this want does not unload", name, into)
+	}
+	return []nf.Warning{{Code: nf.WarnModuleAbsent, Target: nf.Node, Key: want.Key, Source: &want.Source, Message: message}}
 }
 
 // otherUsers warns of modules that track connections without a rule that nfsync sees.

@@ -88,6 +88,9 @@ var supports = map[string]string{
 
 func modules(s *nf.Snapshot) view.Check {
 	m := &s.Modules
+	if len(m.Installed) > 0 {
+		return warned("modules", m.Unknown, "restart the node into the installed kernel")
+	}
 	if !m.Complete {
 		return warned("modules", "the list of modules is incomplete: "+m.Unknown,
 			"make /proc/modules, /sys/module or /lib/modules readable, or name their root with --root")

@@ -89,6 +89,10 @@ var functionalEvidence = map[string]string{
 	"sys/net/bridge/bridge-nf-call-arptables": "br_netfilter",
 }
 
+// updated reports whether the kernel was updated, and the installed one not booted: all
+// files of the running kernel's tree are missing for that one reason.
+func (inv *inventory) updated() bool { return inv.tree.installed != nil && !inv.none }
+
 // problems says why a module that is not in the inventory may still exist.
 func (inv *inventory) problems() []string {
 	var problems []string
@@ -99,7 +103,7 @@ func (inv *inventory) problems() []string {
 			}
 		}
 	}
-	if inv.tree.builtinErr != nil && inv.kconfigErr != nil {
+	if inv.tree.builtinErr != nil && inv.kconfigErr != nil && !inv.updated() {
 		problems = append(problems, inv.tree.builtinErr.Error(), inv.kconfigErr.Error())
 	}
 	return problems

@@ -33,7 +33,9 @@ func (fs FS) Modules(ask []string, all bool) nf.Modules {
 	m.Support, m.Reason = inv.support()
 	problems := inv.problems()
 	aliases, err := inv.tree.readAliases()
-	if err != nil && !inv.none {
+	if inv.updated() {
+		m.Installed = inv.tree.installed
+	} else if err != nil && !inv.none {
 		problems = append(problems, err.Error())
 	}
 	m.Complete, m.Unknown = len(problems) == 0, strings.Join(problems, "; ")

@@ -2,7 +2,9 @@ package kernel
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,6 +22,8 @@ type tree struct {
 	// The errors of files that could not be read or are damaged: they do not prove
 	// absence.
 	depErr, builtinErr error
+	// installed are the releases that lib/modules has if it does not have the running one.
+	installed []string
 }
 
 // moduleFile is one line of modules.dep.
@@ -50,11 +54,29 @@ func (fs FS) modulesTree() tree {
 	if damaged > 0 {
 		t.depErr = fmt.Errorf("%s is damaged at line %d", t.file("modules.dep"), damaged)
 	}
+	if errors.Is(err, os.ErrNotExist) {
+		if t.installed = fs.installedReleases(); t.installed != nil {
+			t.depErr = fmt.Errorf("the kernel was updated: %s has the modules of %s, and no longer those of the running kernel %s; restart the node into the installed kernel",
+				fs.root("lib/modules"), strings.Join(t.installed, ", "), fs.release())
+		}
+	}
 	data, t.builtinErr = readFile(t.file("modules.builtin"))
 	t.builtin = parseBuiltin(data)
 	data, _ = readFile(t.file("modules.softdep")) // old versions of depmod(8) did not write it
 	t.pre = parseSoftdep(data)
 	return t
+}
+
+// installedReleases lists the releases of the kernels that have modules.
+func (fs FS) installedReleases() []string {
+	var releases []string
+	entries, _ := os.ReadDir(fs.root("lib/modules"))
+	for _, e := range entries {
+		if _, err := os.Stat(fs.root("lib/modules", e.Name(), "modules.dep")); err == nil {
+			releases = append(releases, e.Name())
+		}
+	}
+	return releases
 }
 
 // readAliases returns the exact aliases of all modules of the tree: of those with a

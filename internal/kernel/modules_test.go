@@ -147,6 +147,18 @@ func renderModule(fs FS, m *nf.Modules, name string) string {
 	return strings.Join(words, " ")
 }
 
+// All that is unknown of a kernel that was updated has one reason.
+func TestUpdatedKernel(t *testing.T) {
+	fs, _ := fixture(t, "testdata/modules/updated.txtar")
+	m := fs.Modules(nil, false)
+	if strings.Contains(m.Unknown, "no such file") || !slices.Equal(m.Installed, []string{"6.1.9"}) {
+		t.Errorf("%q, installed %q", m.Unknown, m.Installed)
+	}
+	if err := fs.LoadModule(t.Context(), "nf_tables", nil); err == nil || !strings.Contains(err.Error(), "restart the node into the installed kernel") {
+		t.Errorf("loading: %v", err)
+	}
+}
+
 // agreeWithModule checks that reading one module again says the same, and that
 // the list is sorted, without duplicates.
 func agreeWithModule(t *testing.T, fs FS, m *nf.Modules) {

@@ -296,13 +296,6 @@ func addNftObject(t *nftTable, f []attribute) error {
 	return err
 }
 
-func objectNeeds(kind uint32) []need {
-	if name, ok := nftObjects[kind]; ok {
-		return []need{{nf.LevelStateful, name}}
-	}
-	return nil
-}
-
 func addNftFlowtable(t *nftTable, f []attribute) error {
 	t.uses.add("flowtable "+f[0].text(), []need{{nf.LevelStateful, "flowtable"}})
 	return nil
@@ -345,12 +338,12 @@ func parseExpression(b []byte) ([]need, error) {
 		return nil, err
 	}
 	name := f[0].text()
+	if name == "" {
+		return nil, errMalformed
+	}
 	kinds, nested := nftNested[name]
 	if !nested {
-		if level, ok := nftLevels[name]; ok {
-			return []need{{level, name}}, nil
-		}
-		return nil, nil
+		return expressionNeeds(name), nil
 	}
 	if f, err = parseFields(f[1].data, kinds...); err != nil {
 		return nil, err

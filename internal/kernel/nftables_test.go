@@ -140,7 +140,8 @@ func expression(name string, data ...[]byte) []byte {
 
 // What the kernel of the tests does not have: flowtables (nf_tables_newflowtable
 // in net/netfilter/nf_tables_api.c, nft_flow_offload.c), the match state of
-// older iptables, ipt_CLUSTERIP.c (until Linux 6.12), newer families and hooks.
+// older iptables, ipt_CLUSTERIP.c (until Linux 6.12), newer families and hooks, and
+// what only modules from outside of the kernel have.
 func TestParseNftablesByHand(t *testing.T) {
 	rule := func(expressions ...[]byte) nfMessage {
 		return nfMessage{2, bytes.Join([][]byte{attr(unix.NFTA_RULE_TABLE, text("t")), attr(unix.NFTA_RULE_CHAIN, text("c")),
@@ -157,14 +158,24 @@ func TestParseNftablesByHand(t *testing.T) {
 			rule(expression("target", attr(unix.NFTA_TARGET_NAME, text("CT")), attr(unix.NFTA_TARGET_INFO, binary.NativeEndian.AppendUint16(nil, xtCTNotrack)))),
 			rule(expression("target", attr(unix.NFTA_TARGET_NAME, text("CT")))),
 			rule(expression("of the future", attr(1, text("nat")))),
+			rule(expression("fullcone"), expression("counter")),
+			rule(expression("dynset", attr(nftaDynsetExpressions, expression("counter"), expression("fullcone")))),
+			rule(expression("match", attr(unix.NFTA_MATCH_NAME, text("ndpi")))),
+			rule(expression("target", attr(unix.NFTA_TARGET_NAME, text("FULLCONENAT")))),
 			rule(expression("objref", attr(unix.NFTA_OBJREF_SET_NAME, text("m")))),
 			rule(expression("dynset", attr(unix.NFTA_DYNSET_EXPR, attr(unix.NFTA_EXPR_NAME, text("ct"))))),
 		},
+		objects:    []nfMessage{{2, slices.Concat(attr(unix.NFTA_OBJ_TABLE, text("t")), attr(unix.NFTA_OBJ_NAME, text("o")), attr(unix.NFTA_OBJ_TYPE, number(99)))}},
 		flowtables: []nfMessage{{2, slices.Concat(attr(nftaFlowtableTable, text("t")), attr(nftaFlowtableName, text("fast")))}},
 	}
 	want := []nf.Table{
 		{Backend: "nft", Family: "family 77", Name: "t", Guards: []string{"c (hook 99)"}},
-		{Backend: "nft", Family: "ip", Name: "t", Rules: 8, Uses: []nf.Use{
+		{Backend: "nft", Family: "ip", Name: "t", Rules: 12, Uses: []nf.Use{
+			{Chain: "c", What: "fullcone", Count: 2},
+			{Chain: "c", What: "of the future", Count: 1},
+			{Chain: "c", What: "xt match ndpi", Count: 1},
+			{Chain: "c", What: "xt target FULLCONENAT", Count: 1},
+			{Chain: "object o", What: "object of type 99", Count: 1},
 			{Level: nf.LevelStateful, Chain: "c", What: "ct", Count: 1},
 			{Level: nf.LevelStateful, Chain: "c", What: "flow_offload", Count: 1},
 			{Level: nf.LevelStateful, Chain: "c", What: "xt match state", Count: 1},

@@ -19,8 +19,8 @@ import (
 //
 // Tracking is on if a rule needs it, if the kernel's command line has
 // nf_conntrack.enable_hooks, or if nfnetlink_hook lists a hook of conntrack. It is off if
-// conntrack is not loaded, or if all rules were read, none needs it, and nothing else
-// could track. Anything else is unknown. Of enable_hooks in modprobe.d only the hooks
+// conntrack is not loaded, or if all rules were read and are known, none needs it, and
+// nothing else could track. Anything else is unknown. Of enable_hooks in modprobe.d only the hooks
 // show.
 func (fs FS) Tracking(ctx context.Context, m *nf.Modules, r *nf.Rules) nf.Tracking {
 	there, err := fs.hasConntrack(m)
@@ -39,6 +39,9 @@ func (fs FS) Tracking(ctx context.Context, m *nf.Modules, r *nf.Rules) nf.Tracki
 	hook, listed := conntrackHook(ctx, m)
 	if hook != "" {
 		return nf.Tracking{State: nf.TrackingOn, Evidence: "the hook " + hook + " is registered"}
+	}
+	if uses := r.UnknownUses(); uses != "" { // it may pass packets to conntrack without a hook
+		return unknownTracking("nfsync does not know whether this tracks connections: " + uses)
 	}
 	if why := fs.otherTracker(m, listed); why != "" {
 		return unknownTracking(why)
@@ -73,7 +76,7 @@ func trackingUse(r *nf.Rules) string {
 	for _, t := range r.Tables {
 		for _, u := range t.Uses {
 			if u.Level >= nf.LevelStateful {
-				return fmt.Sprintf("%s of %s table %s %s uses %s", u.Chain, t.Backend, t.Family, t.Name, u.What)
+				return fmt.Sprintf("%s of %s uses %s", u.Chain, t.Title(), u.What)
 			}
 		}
 	}

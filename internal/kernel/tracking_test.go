@@ -112,6 +112,10 @@ func TestTrackingOfOtherKernels(t *testing.T) {
 		}
 		return r
 	}
+	foreign := rules(nf.LevelStateless)
+	foreign.Tables[0].Uses = append([]nf.Use{{Chain: "c", What: "fullcone", Count: 1}}, foreign.Tables[0].Uses...)
+	tracks := rules(nf.LevelStateful)
+	tracks.Tables = append(tracks.Tables, foreign.Tables...)
 	unloaded := func(m *nf.Modules) *nf.Modules { m.List[0].State = nf.ModuleUnloaded; return m }
 	aliased := modules("nf_conntrack")
 	aliased.Aliases = map[string]string{"nf_conntrack_ipv4": "nf_conntrack", "nf_conntrack_ipv6": "nf_conntrack"}
@@ -133,6 +137,10 @@ func TestTrackingOfOtherKernels(t *testing.T) {
 		{"not all rules read", modules("nf_conntrack"), nil, nf.Rules{Unknown: "why"}, nf.TrackingUnknown, "not all rules could be read: why"},
 		{"a use, and not all rules read", modules("nf_conntrack"), nil, nf.Rules{Unknown: "why", Tables: rules(nf.LevelStateful).Tables},
 			nf.TrackingOn, "c of nft table ip t uses w"},
+		{"what nfsync does not know", modules("nf_conntrack"), nil, foreign, nf.TrackingUnknown,
+			"nfsync does not know whether this tracks connections: fullcone in chain c of the nft table ip t"},
+		{"what nfsync does not know, beside a use", modules("nf_conntrack"), nil, tracks, nf.TrackingOn, "c of nft table ip t uses w"},
+		{"what nfsync does not know, without conntrack", modules(), nil, foreign, nf.TrackingOff, "nf_conntrack is not loaded"},
 		// net/netfilter/nf_conntrack_standalone.c, nf_conntrack_pernet_init.
 		{"enable_hooks", modules("nf_conntrack"), map[string]string{"cmdline": "quiet nf_conntrack.enable_hooks=1\n"},
 			rules(nf.LevelUnset), nf.TrackingOn, "nf_conntrack.enable_hooks is on the kernel's command line"},

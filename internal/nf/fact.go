@@ -2,7 +2,9 @@ package nf
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
+	"strings"
 )
 
 // Layer says whether a value is live, in the kernel, or saved for the next start.
@@ -167,26 +169,44 @@ type Table struct {
 	// Guards are the base chains whose policy is not accept: they drop traffic even
 	// without a rule.
 	Guards []string `json:"guards,omitempty"`
-	// Uses are the statements of the rules, the highest level first, each once a chain:
-	// those that need more than stateless, then the other matches and targets of
-	// x_tables. Of a large table they are the first few.
+	// Uses are the statements of the rules, each once a chain: those whose level is
+	// unknown, those that need more than stateless, the highest level first, then the
+	// other matches and targets of x_tables. Of a large table they are the first few.
 	Uses []Use `json:"uses,omitempty"`
 	// MoreGuards and MoreUses count those that are not listed, the uses by their level.
 	MoreGuards int           `json:"moreGuards,omitempty"`
 	MoreUses   map[Level]int `json:"moreUses,omitempty"`
 }
 
+// Title names the table with its backend: "nft table inet web".
+func (t Table) Title() string { return fmt.Sprintf("%s table %s %s", t.Backend, t.Family, t.Name) }
+
 // Use is one statement of a rule and the level that it needs: "ct state" needs
 // stateful.
 type Use struct {
-	Level Level  `json:"level"`
+	// Level is LevelUnset where nfsync does not know the statement, such as that of a
+	// module from outside of the kernel: it may need any.
+	Level Level `json:"level,omitempty"`
+	// Chain is the name of the rule's chain; of what is in no rule "set", "object" or
+	// "flowtable", a space, and its name.
 	Chain string `json:"chain"`
 	What  string `json:"what"`  // the expression, match or target: "ct", "xt match conntrack", "masq"
 	Count int    `json:"count"` // rules of the chain that hold it
 }
 
-// Level returns the level that the table uses: that of its highest use; stateless for any
-// other rule or a guard; disabled for an empty table.
+// Place names where in its table the use is, as nft(8) does: "chain input", "set seen",
+// "object ftp", "flowtable fast".
+func (u Use) Place() string {
+	kind, _, more := strings.Cut(u.Chain, " ") // no name of a chain has a space
+	if more && slices.Contains([]string{"set", "object", "flowtable"}, kind) {
+		return u.Chain
+	}
+	return "chain " + u.Chain
+}
+
+// Level returns the level that the table uses, or at least uses if one of its uses is
+// unknown: that of its highest use; stateless for any other rule or a guard; disabled for
+// an empty table.
 func (t Table) Level() Level {
 	level := LevelDisabled
 	if t.Rules > 0 || len(t.Guards) > 0 {
@@ -195,11 +215,14 @@ func (t Table) Level() Level {
 	for _, u := range t.Uses {
 		level = max(level, u.Level)
 	}
+	for more := range t.MoreUses {
+		level = max(level, more)
+	}
 	return level
 }
 
 // Level returns the level that the rules use, or at least use if they could not all be
-// read.
+// read or some are unknown.
 func (r Rules) Level() Level {
 	level := LevelDisabled
 	for _, t := range r.Tables {
@@ -208,11 +231,35 @@ func (r Rules) Level() Level {
 	return level
 }
 
+// maxNamed bounds the uses that a text names.
+const maxNamed = 3
+
+// UnknownUses names the uses whose level is unknown, with their places: the first few, and
+// how many others there are. It is empty if nfsync knows all.
+func (r Rules) UnknownUses() string {
+	var list []string
+	for _, t := range r.Tables {
+		for _, u := range t.Uses {
+			if u.Level == LevelUnset {
+				list = append(list, fmt.Sprintf("%s in %s of the %s", u.What, u.Place(), t.Title()))
+			}
+		}
+	}
+	more := len(list) - maxNamed
+	if more <= 0 {
+		return strings.Join(list, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(list[:maxNamed], ", "), more)
+}
+
 // Value returns the level that the rules use as a value; unknown if they could not all be
-// read.
+// read, or if nfsync does not know all that they use and what it knows is below full.
 func (r Rules) Value() Value {
 	if r.Unknown != "" {
 		return Unknown(r.Unknown)
+	}
+	if uses := r.UnknownUses(); uses != "" && r.Level() < LevelFull {
+		return Unknown("nfsync does not know which level this needs: " + uses)
 	}
 	return r.Level().Value()
 }

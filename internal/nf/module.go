@@ -17,6 +17,10 @@ type Modules struct {
 	// Unknown says why.
 	Complete bool   `json:"complete"`
 	Unknown  string `json:"unknown,omitempty"`
+	// Installed are the releases of the kernels whose modules lib/modules has, if it does
+	// not have those of the running kernel: the kernel was updated and the installed one
+	// not booted.
+	Installed []string `json:"installed,omitempty"`
 	// List holds every module that is loaded, built in or can be loaded,
 	// sorted by name.
 	List []ModuleFact `json:"list"`

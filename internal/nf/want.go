@@ -96,12 +96,15 @@ type Want struct {
 	Restart Restart `json:"restart,omitempty"` // of a container's level
 	Source  Source  `json:"policy"`
 	// Rivals are other wishes of equal priority for the same key of the same
-	// target. Where there are any, the want is a conflict and none is applied.
+	// target, and wishes for other keys of the same value. Where there are any, the
+	// want is a conflict and none is applied.
 	Rivals []Rival `json:"rivals,omitempty"`
 }
 
-// Rival is another wish for a key that a policy of equal priority has.
+// Rival is another wish for the value of a want: of a policy of equal priority for the same
+// key, or of any policy for another key of that value, which Key then names.
 type Rival struct {
+	Key    Key    `json:"key,omitempty"`
 	Wish   Wish   `json:"wish"`
 	Source Source `json:"policy"`
 }
@@ -110,9 +113,10 @@ type Rival struct {
 func (r Rival) MarshalJSON() ([]byte, error) {
 	type parts Wish // without its methods
 	return json.Marshal(struct {
+		Key    Key    `json:"key,omitempty"`
 		Wish   parts  `json:"wish"`
 		Source Source `json:"policy"`
-	}{parts(r.Wish), r.Source})
+	}{r.Key, parts(r.Wish), r.Source})
 }
 
 // Wants is everything that the policies want of one node, sorted by target and key, with

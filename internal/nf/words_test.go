@@ -1,7 +1,9 @@
 package nf
 
 import (
+	"encoding/json"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -84,6 +86,37 @@ func TestRulesLevel(t *testing.T) {
 	} {
 		if got := (Rules{Tables: test.tables}).Level(); got != test.level {
 			t.Errorf("%s: %s, want %s", test.name, got, test.level)
+		}
+	}
+}
+
+// What nfsync does not know may need any level: below full the level is unknown then.
+func TestUnknownUses(t *testing.T) {
+	foreign := Use{Chain: "POSTROUTING", What: "xt target FULLCONENAT", Count: 1}
+	for level := LevelUnset; level <= LevelFull; level++ {
+		r := Rules{Tables: []Table{{Backend: BackendLegacy, Family: "ip", Name: "nat", Rules: 2, Uses: []Use{foreign, {Level: level, Chain: "c"}}}}}
+		if v := r.Value(); (level == LevelFull) != (v == LevelFull.Value()) || level < LevelFull && !v.IsUnknown() {
+			t.Errorf("beside a use of %s it is %v", level, v)
+		}
+	}
+	r := Rules{Tables: []Table{{Backend: BackendLegacy, Family: "ip", Name: "nat", Rules: 1, Uses: []Use{foreign}}}}
+	if want := "nfsync does not know which level this needs: xt target FULLCONENAT in chain POSTROUTING of the legacy table ip nat"; r.Value().Why() != want {
+		t.Errorf("%q, want %q", r.Value().Why(), want)
+	}
+	r.Tables[0].Uses = []Use{foreign, foreign, foreign, foreign, foreign}
+	if text := r.UnknownUses(); !strings.HasSuffix(text, "nat and 2 more") || strings.Count(text, "FULLCONENAT") != 3 {
+		t.Errorf("%q", text)
+	}
+	data, err := json.Marshal(foreign)
+	if want := `{"chain":"POSTROUTING","what":"xt target FULLCONENAT","count":1}`; err != nil || string(data) != want {
+		t.Errorf("%s, want %s", data, want)
+	}
+}
+
+func TestPlaces(t *testing.T) {
+	for chain, want := range map[string]string{"input": "chain input", "set": "chain set", "set seen": "set seen", "object ftp-std": "object ftp-std", "flowtable ft": "flowtable ft"} {
+		if got := (Use{Chain: chain}).Place(); got != want {
+			t.Errorf("%q is %q, want %q", chain, got, want)
 		}
 	}
 }

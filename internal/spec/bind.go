@@ -38,7 +38,7 @@ var required = map[string]bool{
 	"ModuleFact.name": true, "ModuleFact.state": true, "Namespace.facts": true, "Fact.key": true, "Fact.live": true,
 	"Keepers.level": true, "Keepers.limit": true,
 	"Tracking.state": true, "Rules.tables": true, "Table.backend": true, "Table.family": true, "Table.name": true,
-	"Table.rules": true, "Use.level": true, "Use.what": true, "Parameter.value": true,
+	"Table.rules": true, "Use.what": true, "Parameter.value": true,
 	"Container.runtime": true, "Container.id": true, "Container.state": true, "Container.instance": true,
 	"Target.kind": true, "MemoryKey.target": true, "MemoryKey.key": true, "MemoryKey.asked": true,
 	"MemoryKey.applied": true, "Latch.target": true, "Latch.instance": true,

@@ -43,8 +43,9 @@ type ContainerSelector struct {
 	Runtimes []string
 }
 
-// Conflict is a pair of policies of one kind with equal priority and the same
-// selectors that want different things of one key.
+// Conflict is a pair of wishes that policies of one kind with the same selectors have: for
+// different things of one key, with equal priority, or of one value of the kernel, under
+// two keys. Second.Key is then the other one.
 type Conflict struct {
 	Kind   string   `json:"kind"`
 	Key    nf.Key   `json:"key"`
@@ -55,8 +56,15 @@ type Conflict struct {
 // Diagnostic returns the conflict as a diagnostic at the second of the two.
 func (c Conflict) Diagnostic() Diagnostic {
 	at := c.Second.Source
-	return Diagnostic{Rule: RuleConflict, File: at.File, Line: at.Line, Column: at.Column,
-		Message: fmt.Sprintf("conflict: %s %q wants %s %s, but %q at %s wants %s, with the same priority and selectors",
-			c.Kind, at.Name, c.Key, c.Key.WishText(c.Second.Wish), c.First.Source.Name, c.First.Source, c.Key.WishText(c.First.Wish)),
-		Hint: "give one of the two a higher spec.priority, or selectors of its own"}
+	d := Diagnostic{Rule: RuleConflict, File: at.File, Line: at.Line, Column: at.Column}
+	if c.Second.Key != "" {
+		d.Message = fmt.Sprintf("conflict: %s %q wants %s %s, but %q at %s wants %s %s, and both keys set one value of the kernel",
+			c.Kind, at.Name, c.Second.Key, c.Second.Key.WishText(c.Second.Wish), c.First.Source.Name, c.First.Source, c.Key, c.Key.WishText(c.First.Wish))
+		d.Hint = "set the value under one of the two keys only, or to the same under both"
+		return d
+	}
+	d.Message = fmt.Sprintf("conflict: %s %q wants %s %s, but %q at %s wants %s, with the same priority and selectors",
+		c.Kind, at.Name, c.Key, c.Key.WishText(c.Second.Wish), c.First.Source.Name, c.First.Source, c.Key.WishText(c.First.Wish))
+	d.Hint = "give one of the two a higher spec.priority, or selectors of its own"
+	return d
 }

@@ -21,8 +21,7 @@ var requiredAt = map[string]string{
 	"Tracking.state": "host.tracking.state", "Rules.tables": "host.rules.tables",
 	"Table.backend": "host.rules.tables[0].backend", "Table.family": "host.rules.tables[0].family",
 	"Table.name": "host.rules.tables[0].name", "Table.rules": "host.rules.tables[0].rules",
-	"Use.level": "host.rules.tables[0].uses[0].level", "Use.what": "host.rules.tables[0].uses[0].what",
-	"Container.runtime": "containers[0].runtime", "Container.id": "containers[0].id",
+	"Use.what": "host.rules.tables[0].uses[0].what", "Container.runtime": "containers[0].runtime", "Container.id": "containers[0].id",
 	"Container.state": "containers[0].state", "Container.instance": "containers[0].instance",
 	"Target.kind": "warnings[0].target.kind", "MemoryKey.target": "memory.keys[0].target",
 	"MemoryKey.key": "memory.keys[0].key", "MemoryKey.asked": "memory.keys[0].asked",
@@ -51,6 +50,15 @@ func TestRequired(t *testing.T) {
 		if len(found) != 1 || !strings.HasPrefix(found[0].Message, want) {
 			t.Errorf("without %s: got %v, want %s", path, found, want)
 		}
+	}
+}
+
+// TestUnknownUse: a use without a level is one that nfsync does not know.
+func TestUnknownUse(t *testing.T) {
+	text := changed(t, read(t, "testdata/snapshot.json"), "host.rules.tables[0].uses[0].level", func(m map[string]any, key string) { delete(m, key) })
+	s, found := ParseSnapshot(File{Name: "s", Data: text})
+	if len(found) > 0 || s.Host.Rules.UnknownUses() == "" {
+		t.Errorf("%v: %+v", found, s.Host.Rules)
 	}
 }
 

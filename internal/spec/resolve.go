@@ -132,7 +132,8 @@ func compareSources(a, b nf.Source) int {
 // Conflicts returns the conflicts that do not depend on a node: of policies of one kind
 // with equal priority and the same selectors that want different things of one key, each
 // with the first that sets it. If another policy with these selectors has a higher
-// priority for the key, there is none.
+// priority for the key, there is none. Those of two keys that set one value of the kernel
+// are among them, whatever the priorities.
 func (p Policies) Conflicts() []Conflict {
 	groups := map[string][]*Policy{}
 	for i := range p {
@@ -142,8 +143,17 @@ func (p Policies) Conflicts() []Conflict {
 	}
 	conflicts := []Conflict{}
 	for _, group := range groups {
-		for _, want := range resolve(group) {
+		wants := resolve(group)
+		all := make([]*nf.Want, len(wants))
+		for i := range wants {
+			all[i] = &wants[i]
+		}
+		nf.AddRivals(all)
+		for _, want := range wants {
 			for _, rival := range want.Rivals {
+				if rival.Key != "" && compareSources(want.Source, rival.Source) > 0 {
+					continue // it is a rival of the other's too
+				}
 				conflicts = append(conflicts, Conflict{Kind: group[0].Kind, Key: want.Key,
 					First: nf.Rival{Wish: want.Wish, Source: want.Source}, Second: rival})
 			}

@@ -167,6 +167,11 @@ func policy(name string, spec string) string {
 	return "---\napiVersion: nfsync.dev/v1alpha1\nkind: ContainerPolicy\nmetadata: {name: " + name + "}\nspec: " + spec + "\n"
 }
 
+// nodePolicy makes the text of a NodePolicy.
+func nodePolicy(name string, spec string) string {
+	return strings.Replace(policy(name, spec), nf.KindContainerPolicy, nf.KindNodePolicy, 1)
+}
+
 func TestPriority(t *testing.T) {
 	one := nf.Snapshot{Containers: []nf.Container{{Runtime: nf.RuntimeNetns, ID: "c", Name: "c"}}}
 	tests := []struct {
@@ -256,6 +261,12 @@ func TestConflicts(t *testing.T) {
 				`x:10:25: conflict: ContainerPolicy "b" wants conntrack.max 2, but "a" at x:5:25 wants 1, with the same priority and selectors`,
 				`x:15:25: conflict: ContainerPolicy "c" wants conntrack.max at most 1, but "a" at x:5:25 wants 1, with the same priority and selectors`,
 			}},
+		{"two keys of one value", nodePolicy("a", "{conntrack: {buckets: 65536}}") + nodePolicy("b", "{priority: 9, modules: {nf-conntrack: {state: loaded, parameters: {hashsize: 131072}}}}"),
+			[]string{`x:10:45: conflict: NodePolicy "b" wants module/nf_conntrack loaded (hashsize=131072), but "a" at x:5:29 wants conntrack.buckets 65536, and both keys set one value of the kernel`}},
+		{"two keys in one policy", nodePolicy("a", "{modules: {nf_conntrack: {state: loaded, parameters: {hashsize: 5}}}, conntrack: {buckets: 6}}"),
+			[]string{`x:5:98: conflict: NodePolicy "a" wants conntrack.buckets 6, but "a" at x:5:32 wants module/nf_conntrack loaded (hashsize=5), and both keys set one value of the kernel`}},
+		{"two keys, one wish", nodePolicy("a", "{conntrack: {buckets: 65536}}") + nodePolicy("b", `{modules: {nf_conntrack: {state: loaded, parameters: {hashsize: "0x10000"}}}}`), nil},
+		{"two keys, the loser of one", nodePolicy("a", "{conntrack: {buckets: 5}}") + nodePolicy("b", "{priority: 1, conntrack: {buckets: 6}, modules: {nf_conntrack: {state: loaded, parameters: {hashsize: 6}}}}"), nil},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -47,7 +47,7 @@ func Rules() []RuleText {
 	return []RuleText{
 		{RuleAlias, "YAML aliases (*name) are not allowed.", "write the value out wherever it is needed", "spec: {level: *common}"},
 		{RuleAnchor, "YAML anchors (&name) are not allowed.", "remove the anchor, and write the value out wherever it is needed", "spec: {level: &common full}"},
-		{RuleConflict, "Two policies of equal priority and with the same selectors want different things for one key.", "give one of the two a higher spec.priority, or selectors of its own", "max: 1000 in one policy and max: 2000 in another, both of every container"},
+		{RuleConflict, "Policies with the same selectors want different things for one key, with equal priority, or for two keys that set one value of the kernel.", "give one of the two a higher spec.priority, or selectors of its own; set a value that has two keys under one of them", "max: 1000 in one policy and max: 2000 in another, both of every container"},
 		{RuleDuplicateKey, "A mapping has the same key twice.", "remove one of the two", "spec: {level: full, level: stateful}"},
 		{RuleDuplicateName, "A name must be unique, and is already defined: that of a policy of its kind, or that of an entry in its list.", "give each a name of its own", "the name web in two policies of one kind"},
 		{RuleEmptyValue, "The value is empty, or is a range without any value.", "give it a value, or remove the key", "spec: {nodes: {names: []}}"},

@@ -89,7 +89,7 @@ func richRefusals() []nf.Refusal {
 func missing(name string, line int) nf.Refusal {
 	return nf.Refusal{Target: nf.Node, Key: nf.SysctlKey(name), Layer: nf.LayerLive, From: nf.Absent(), To: nf.Number(1), Code: nf.Missing,
 		Reason: "this kernel has no net.netfilter." + name + " here, although nf_conntrack is there",
-		Remedy: "check the name, take it out of the policy for this node, or boot a kernel that has it",
+		Remedy: "check the name, or take it out of the policy for this node",
 		Until:  nf.UntilKernelChange, Source: edge(line)}
 }
 
@@ -274,7 +274,7 @@ func richSnapshot() nf.Snapshot {
 			},
 			Rules: &nf.Rules{Unknown: "table nat: operation not permitted", Tables: []nf.Table{
 				{Backend: nf.BackendNft, Family: "inet", Name: "filter: \"main\"\n# not a comment", Rules: 3, Guards: []string{"input"},
-					Uses: []nf.Use{{Level: nf.LevelStateful, Chain: "input", What: "ct", Count: 2}}},
+					Uses: []nf.Use{{Chain: "input", What: "fullcone", Count: 1}, {Level: nf.LevelStateful, Chain: "input", What: "ct", Count: 2}}},
 			}},
 			Tracking: &nf.Tracking{State: nf.TrackingOn, Evidence: "rules"},
 			Count:    nf.Number(12),

@@ -137,7 +137,10 @@ func (e *entry) rivals(r nf.Refusal) {
 	}
 	var wishes []string
 	for _, rival := range append([]nf.Rival{first}, r.Rivals...) {
-		text := wish(r.Target, r.Key, rival.Wish)
+		text := wish(r.Target, cmp.Or(rival.Key, r.Key), rival.Wish)
+		if rival.Key != "" {
+			text = string(rival.Key) + " " + text
+		}
 		if !slices.Contains(wishes, text) {
 			wishes = append(wishes, text)
 		}

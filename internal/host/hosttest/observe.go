@@ -124,6 +124,8 @@ func (m *Machine) observeRules(out *nf.Namespace, ns *namespace) {
 		tracking = *ns.tracking
 	case rules.Level() >= nf.LevelStateful:
 		tracking = nf.Tracking{State: nf.TrackingOn, Evidence: "rules need it"}
+	case rules.UnknownUses() != "":
+		tracking = nf.Tracking{State: nf.TrackingUnknown, Evidence: rules.UnknownUses()}
 	case rules.Unknown != "":
 		tracking = nf.Tracking{State: nf.TrackingUnknown, Evidence: rules.Unknown}
 	}
