@@ -41,9 +41,8 @@ func TestWarnings(t *testing.T) {
 			*module(s, "nf_conntrack").Boot = nf.Module(nf.ModuleLoaded, nil)
 			module(s, "nf_conntrack").Declared = []nf.Declaration{{File: "/etc/modprobe.d/x.conf", Line: 1, Value: nf.Module(nf.ModuleUnloaded, nil)}}
 		}), []nf.Want{want(nf.Node, nf.KeyMax, nf.Number(262144)), wantModule("nf_conntrack", nf.ModuleLoaded, nil)},
-			[]string{"declared-elsewhere node", "declared-elsewhere node"}},
-		{"another file that has not the last word", mainline(func(s *nf.Snapshot) {
-			bootFiles(s)
+			[]string{"declared-elsewhere node", "declared-elsewhere node", "boot-order node"}},
+		{"another file that has not the last word", mainline(bootModule("nf_conntrack", nf.Module(nf.ModuleLoaded, nil)), func(s *nf.Snapshot) {
 			boot(&s.Host, nf.KeyMax, nf.Number(262144))
 			setFact(&s.Host, nf.KeyMax, func(f *nf.Fact) {
 				f.Declared = []nf.Declaration{{File: "/etc/sysctl.d/10-x.conf", Line: 3, Value: nf.Number(65536), Overruled: true}}

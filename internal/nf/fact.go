@@ -2,6 +2,7 @@ package nf
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 )
 
@@ -28,15 +29,30 @@ type Fact struct {
 	Declared []Declaration `json:"declared,omitempty"`
 }
 
-// Declaration is a line of a configuration file that is not nfsync's:
-// sysctl.d(5), modules-load.d(5) or modprobe.d(5).
+// Declaration is a line of a configuration file that is not nfsync's: sysctl.d(5),
+// modules-load.d(5) or modprobe.d(5). It can be a word of the kernel's command line.
 type Declaration struct {
 	File  string `json:"file"`
-	Line  int    `json:"line"`
-	Value Value  `json:"value"` // of the key that it sets, as the next start brings it
+	Line  int    `json:"line,omitempty"` // from 1; 0 of the kernel's command line
+	Value Value  `json:"value"`          // of the key that it sets, as the next start brings it
+	// Named reports whether a line that keeps out a module does so only where the module
+	// is named or listed: another module that needs it still loads it (blacklist and alias
+	// of modprobe.d(5)).
+	Named bool `json:"named,omitempty"`
 	// Overruled reports whether another line wins by sysctl.d(5): nfsync's own, if it
 	// has the key, or a later one.
 	Overruled bool `json:"overruled,omitempty"`
+}
+
+// Place returns the file and the line.
+func (d Declaration) Place() string { return place(d.File, d.Line) }
+
+// place returns a file and a line of it, if there is one.
+func place(file string, line int) string {
+	if line == 0 {
+		return file
+	}
+	return fmt.Sprintf("%s:%d", file, line)
 }
 
 // Tracking says whether a network namespace tracks connections, with the evidence. The

@@ -70,10 +70,7 @@ type Bar struct {
 
 // String returns the place and the line.
 func (b Bar) String() string {
-	if b.Line == 0 {
-		return fmt.Sprintf("%s says %q", b.File, b.Says)
-	}
-	return fmt.Sprintf("%s:%d says %q", b.File, b.Line, b.Says)
+	return fmt.Sprintf("%s says %q", place(b.File, b.Line), b.Says)
 }
 
 // Parameter is a module's parameter. A writable one can be set while the
