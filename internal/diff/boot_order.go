@@ -78,7 +78,7 @@ func (s *start) lists(m *nf.ModuleFact) bool {
 		return true
 	}
 	for _, d := range m.Declared {
-		if d.Value == nf.Module(nf.ModuleLoaded, nil) {
+		if d.Directive == nf.DirectiveLoad {
 			return true
 		}
 	}
@@ -86,13 +86,15 @@ func (s *start) lists(m *nf.ModuleFact) bool {
 }
 
 // barred returns the place of a line of modprobe.d(5) that keeps out a module that is
-// listed, or that another module needs; empty if none does.
+// listed, or that another module needs; empty if none does. An alias and a blacklist do
+// not keep out what another module needs.
 func (s *start) barred(m *nf.ModuleFact, needed bool) string {
 	if state, _, _ := s.own[m.Name].Module(); state == nf.ModuleUnloaded {
 		return "/etc/modprobe.d/nfsync.conf"
 	}
 	for _, d := range m.Declared {
-		if state, _, _ := d.Value.Module(); state == nf.ModuleUnloaded && !(needed && d.Named) {
+		byName := d.Directive == nf.DirectiveBlacklist || d.Directive == nf.DirectiveAlias
+		if state, _, _ := d.Value.Module(); state == nf.ModuleUnloaded && !d.Overruled && !(needed && byName) {
 			return d.Place()
 		}
 	}

@@ -13,10 +13,10 @@ import (
 // row was compared with libkmod 30.
 func TestBootOrder(t *testing.T) {
 	loaded, unloaded := nf.Module(nf.ModuleLoaded, nil), nf.Module(nf.ModuleUnloaded, nil)
-	declares := func(name string, v nf.Value, named bool) edit {
+	declares := func(name, directive string, v nf.Value) edit {
 		return func(s *nf.Snapshot) {
 			m := module(s, name)
-			m.Declared = append(m.Declared, nf.Declaration{File: "/etc/x.conf", Line: 7, Value: v, Named: named})
+			m.Declared = append(m.Declared, nf.Declaration{File: "/etc/x.conf", Line: 7, Directive: directive, Value: v})
 		}
 	}
 	limit := want(nf.Node, nf.KeyMax, nf.Number(262144))
@@ -42,14 +42,14 @@ func TestBootOrder(t *testing.T) {
 		{"a level without it", mainline(bootFiles), []nf.Want{limit, want(nf.Node, nf.KeyLevel, nf.LevelStateless.Value())}, "nothing loads nf_conntrack"},
 		{"a policy that wants what needs it", mainline(bootFiles), []nf.Want{limit, wantModule("nft_ct", nf.ModuleLoaded, nil)}, ""},
 		{"nfsync lists it still", mainline(bootModule("nf_conntrack", loaded)), []nf.Want{limit}, ""},
-		{"nfsync keeps it out", mainline(bootModule("nf_conntrack", unloaded), declares("nft_ct", loaded, false)), []nf.Want{limit}, "/etc/modprobe.d/nfsync.conf keeps out nf_conntrack"},
-		{"another file lists it", mainline(bootFiles, declares("nf_conntrack", loaded, false)), []nf.Want{limit}, ""},
-		{"another file lists what needs it", mainline(bootFiles, declares("nft_ct", loaded, false)), []nf.Want{limit}, ""},
-		{"options load nothing", mainline(bootFiles, declares("nf_conntrack", nf.Module(nf.ModuleLoaded, map[string]string{"acct": "1"}), false)), []nf.Want{limit}, "nothing loads nf_conntrack"},
-		{"listed, and on a blacklist", mainline(bootModule("nf_conntrack", loaded), declares("nf_conntrack", unloaded, true)), []nf.Want{limit}, "/etc/x.conf:7 keeps out nf_conntrack"},
-		{"needed, and on a blacklist", mainline(bootModule("nft_ct", loaded), declares("nf_conntrack", unloaded, true)), []nf.Want{limit}, ""},
-		{"needed, and another command", mainline(bootModule("nft_ct", loaded), declares("nf_conntrack", unloaded, false)), []nf.Want{limit}, "/etc/x.conf:7 keeps out nf_conntrack"},
-		{"what needs it is kept out", mainline(bootModule("nft_ct", loaded), declares("nft_ct", unloaded, true)), []nf.Want{limit}, "nothing loads nf_conntrack"},
+		{"nfsync keeps it out", mainline(bootModule("nf_conntrack", unloaded), declares("nft_ct", nf.DirectiveLoad, loaded)), []nf.Want{limit}, "/etc/modprobe.d/nfsync.conf keeps out nf_conntrack"},
+		{"another file lists it", mainline(bootFiles, declares("nf_conntrack", nf.DirectiveLoad, loaded)), []nf.Want{limit}, ""},
+		{"another file lists what needs it", mainline(bootFiles, declares("nft_ct", nf.DirectiveLoad, loaded)), []nf.Want{limit}, ""},
+		{"options load nothing", mainline(bootFiles, declares("nf_conntrack", nf.DirectiveOptions, nf.Module(nf.ModuleLoaded, map[string]string{"acct": "1"}))), []nf.Want{limit}, "nothing loads nf_conntrack"},
+		{"listed, and on a blacklist", mainline(bootModule("nf_conntrack", loaded), declares("nf_conntrack", nf.DirectiveBlacklist, unloaded)), []nf.Want{limit}, "/etc/x.conf:7 keeps out nf_conntrack"},
+		{"needed, and on a blacklist", mainline(bootModule("nft_ct", loaded), declares("nf_conntrack", nf.DirectiveBlacklist, unloaded)), []nf.Want{limit}, ""},
+		{"needed, and another command", mainline(bootModule("nft_ct", loaded), declares("nf_conntrack", nf.DirectiveInstall, unloaded)), []nf.Want{limit}, "/etc/x.conf:7 keeps out nf_conntrack"},
+		{"what needs it is kept out", mainline(bootModule("nft_ct", loaded), declares("nft_ct", nf.DirectiveBlacklist, unloaded)), []nf.Want{limit}, "nothing loads nf_conntrack"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var got []string

@@ -49,7 +49,7 @@ func TestWarnings(t *testing.T) {
 			})
 		}), []nf.Want{want(nf.Node, nf.KeyMax, nf.Number(262144))}, nil},
 		{"an options line loads nothing", mainline(bootModule("br_netfilter", nf.Module(nf.ModuleUnloaded, nil)), func(s *nf.Snapshot) {
-			module(s, "br_netfilter").Declared = []nf.Declaration{{File: "/etc/modprobe.d/x.conf", Line: 1, Value: nf.Module(nf.ModuleLoaded, map[string]string{"a": "1"})}}
+			module(s, "br_netfilter").Declared = []nf.Declaration{{File: "/etc/modprobe.d/x.conf", Line: 1, Directive: nf.DirectiveOptions, Value: nf.Module(nf.ModuleLoaded, map[string]string{"a": "1"})}}
 		}), []nf.Want{wantModule("br_netfilter", nf.ModuleUnloaded, nil)}, nil},
 		{"a module that is not there to be unloaded", mainline(), []nf.Want{wantModule("xt_u32", nf.ModuleUnloaded, nil)}, []string{"module-absent node"}},
 		{"a level's module that may or may not exist", mainline(func(s *nf.Snapshot) { s.Modules.Complete, s.Modules.Unknown = false, "no evidence" }),

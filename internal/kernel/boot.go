@@ -20,7 +20,9 @@ import (
 const (
 	loadConf     = "etc/modules-load.d/nfsync.conf"
 	modprobeConf = "etc/modprobe.d/nfsync.conf"
-	sysctlConf   = "etc/sysctl.d/90-nfsync.conf"
+	sysctlConf   = "etc/sysctl.d/" + ownSysctlName
+
+	ownSysctlName = "90-nfsync.conf"
 )
 
 // bootHeader is the first lines of each of them.

@@ -20,6 +20,8 @@ type tree struct {
 	// The errors of files that could not be read or are damaged: they do not prove
 	// absence.
 	depErr, builtinErr error
+	// types are the types of parameters by module, of the files that were read.
+	types map[string]map[string]string
 }
 
 // moduleFile is one line of modules.dep.

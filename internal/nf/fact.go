@@ -32,17 +32,31 @@ type Fact struct {
 // Declaration is a line of a configuration file that is not nfsync's: sysctl.d(5),
 // modules-load.d(5) or modprobe.d(5). It can be a word of the kernel's command line.
 type Declaration struct {
-	File  string `json:"file"`
-	Line  int    `json:"line,omitempty"` // from 1; 0 of the kernel's command line
-	Value Value  `json:"value"`          // of the key that it sets, as the next start brings it
-	// Named reports whether a line that keeps out a module does so only where the module
-	// is named or listed: another module that needs it still loads it (blacklist and alias
-	// of modprobe.d(5)).
-	Named bool `json:"named,omitempty"`
-	// Overruled reports whether another line wins by sysctl.d(5): nfsync's own, if it
-	// has the key, or a later one.
+	File string `json:"file"`
+	Line int    `json:"line,omitempty"` // from 1; 0 of the kernel's command line
+	// Directive is what a line about a module is: a Directive constant.
+	Directive string `json:"directive,omitempty"`
+	// Value is that of the key that the line sets, as the next start brings it; unknown if
+	// the line cannot be understood.
+	Value Value `json:"value"`
+	// Why is how the line comes to that value, where the value does not show it.
+	Why string `json:"why,omitempty"`
+	// Overruled reports whether another line wins: in sysctl.d(5) nfsync's own, if it
+	// has the key, or a later one; in modprobe.d(5) an earlier install line.
 	Overruled bool `json:"overruled,omitempty"`
 }
+
+// The directives of lines about modules.
+const (
+	DirectiveLoad      = "load"      // of modules-load.d(5): the start loads the module
+	DirectiveOptions   = "options"   // how the module is loaded
+	DirectiveInstall   = "install"   // a command that is run instead of loading the module
+	DirectiveAlias     = "alias"     // the name means another module, or none
+	DirectiveBlacklist = "blacklist" // the module is not loaded unless it is named or needed
+	// DirectiveKernel is module_blacklist of the kernel's command line: the kernel refuses
+	// to load the module.
+	DirectiveKernel = "module_blacklist"
+)
 
 // Place returns the file and the line.
 func (d Declaration) Place() string { return place(d.File, d.Line) }

@@ -66,11 +66,16 @@ type Bar struct {
 	File string `json:"file"`
 	Line int    `json:"line,omitempty"` // from 1; 0 of the kernel's command line
 	Says string `json:"says"`
+	Why  string `json:"why,omitempty"` // what the line does, where it does not show that
 }
 
-// String returns the place and the line.
+// String returns the place, the line and what it does.
 func (b Bar) String() string {
-	return fmt.Sprintf("%s says %q", place(b.File, b.Line), b.Says)
+	text := fmt.Sprintf("%s says %q", place(b.File, b.Line), b.Says)
+	if b.Why != "" {
+		text += ": " + b.Why
+	}
+	return text
 }
 
 // Parameter is a module's parameter. A writable one can be set while the
