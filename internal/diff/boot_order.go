@@ -21,7 +21,7 @@ func (p *planner) bootOrder(wants []nf.Want) []nf.Warning {
 			continue
 		}
 		m, found := w.snap.Modules.Find(w.owner(file))
-		if !found || m.State == nf.ModuleBuiltin || start.loaded[m.Name] {
+		if !found || m.State == nf.ModuleBuiltin || m.Rereads || start.loaded[m.Name] {
 			continue
 		}
 		list = append(list, nf.Warning{Code: nf.WarnBootOrder, Target: nf.Node, Key: want.Key, Source: &want.Source,

@@ -45,6 +45,7 @@ func TestBootOrder(t *testing.T) {
 		{"nfsync keeps it out", mainline(bootModule("nf_conntrack", unloaded), declares("nft_ct", nf.DirectiveLoad, loaded)), []nf.Want{limit}, "/etc/modprobe.d/nfsync.conf keeps out nf_conntrack"},
 		{"another file lists it", mainline(bootFiles, declares("nf_conntrack", nf.DirectiveLoad, loaded)), []nf.Want{limit}, ""},
 		{"another file lists what needs it", mainline(bootFiles, declares("nft_ct", nf.DirectiveLoad, loaded)), []nf.Want{limit}, ""},
+		{"a rule of udev sets the values then", mainline(bootFiles, func(s *nf.Snapshot) { module(s, "nf_conntrack").Rereads = true }), []nf.Want{limit}, ""},
 		{"options load nothing", mainline(bootFiles, declares("nf_conntrack", nf.DirectiveOptions, nf.Module(nf.ModuleLoaded, map[string]string{"acct": "1"}))), []nf.Want{limit}, "nothing loads nf_conntrack"},
 		{"listed, and on a blacklist", mainline(bootModule("nf_conntrack", loaded), declares("nf_conntrack", nf.DirectiveBlacklist, unloaded)), []nf.Want{limit}, "/etc/x.conf:7 keeps out nf_conntrack"},
 		{"needed, and on a blacklist", mainline(bootModule("nft_ct", loaded), declares("nf_conntrack", nf.DirectiveBlacklist, unloaded)), []nf.Want{limit}, ""},

@@ -45,7 +45,7 @@ func Warnings() []WarningText {
 			"spec.nodes of every policy names other nodes or labels.",
 			"check the node's name and labels: --node, --label and the configuration"},
 		{nf.WarnDeclaredElsewhere, "Another boot file sets a value that differs from the policy.",
-			"A file of sysctl.d, modprobe.d or modules-load.d that nfsync does not own names the key.",
+			"A file of sysctl.d, modprobe.d or modules-load.d that nfsync does not own names the key, or a file of ufw, tuned, udev, a unit or rc.local, which set values later.",
 			"take the line that the warning names out of that file: nfsync does not edit it"},
 		{nf.WarnBootOrder, "The next start cannot set a value that nfsync has saved for it.",
 			"systemd-sysctl sets the saved values before anything loads the module that has them: a firewall rule that loads it comes later.",

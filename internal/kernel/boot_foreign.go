@@ -23,11 +23,15 @@ type Declarations struct {
 	// oldSysctls are those of etc/sysctl.conf, which sysctl(8) reads last, unless
 	// systemd-sysctl reads that file too.
 	oldSysctls []sysctlLine
+	// late are lines of other programs that set values later; rereads are the patterns of
+	// modules after which sysctl.d is read again.
+	late    []lateLine
+	rereads []string
 }
 
 // Declared reads what other files than nfsync's own set for the next start:
-// modules-load.d, modprobe.d, sysctl.d, etc/sysctl.conf and the kernel's command line. A
-// file that cannot be read declares nothing. The names of the files are those on the
+// modules-load.d, modprobe.d, sysctl.d, etc/sysctl.conf and the kernel's command line, and
+// the files of programs that set values later. A file that cannot be read declares nothing. The names of the files are those on the
 // node: without Root.
 func (fs FS) Declared() Declarations {
 	tree := fs.modulesTree()
@@ -41,6 +45,7 @@ func (fs FS) Declared() Declarations {
 	data, _ := readFile(fs.proc("cmdline"))
 	d.parseLoadCmdline(data)
 	d.readSysctls(fs)
+	d.readLate(fs)
 	return d
 }
 
@@ -95,7 +100,11 @@ func (d *Declarations) Keys() []nf.Key {
 			keys[nf.KeyBuckets] = true
 		}
 	}
-	for _, l := range slices.Concat(d.sysctls, d.oldSysctls) {
+	lines := slices.Concat(d.sysctls, d.oldSysctls)
+	for _, l := range d.late {
+		lines = append(lines, l.sysctlLine)
+	}
+	for _, l := range lines {
 		if k, ok := sysctlPathKey(l.name); ok && !l.own {
 			keys[k] = true
 		}

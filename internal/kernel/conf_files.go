@@ -19,9 +19,13 @@ var confDirs = []string{"etc", "run", "usr/local/lib", "usr/lib", "lib"}
 // their names, in which systemd reads them. It ignores hidden files. Whatever else has
 // the name of a file masks it, a directory too (conf-files.c).
 func (fs FS) systemdFiles(kind string) []string {
-	return fs.confFiles(kind, func(e os.DirEntry) bool {
-		return !strings.HasPrefix(e.Name(), ".") && strings.HasSuffix(e.Name(), ".conf")
-	})
+	return fs.confFiles(kind, hasSuffix(".conf"))
+}
+
+func hasSuffix(suffix string) func(os.DirEntry) bool {
+	return func(e os.DirEntry) bool {
+		return !strings.HasPrefix(e.Name(), ".") && strings.HasSuffix(e.Name(), suffix)
+	}
 }
 
 // modprobeFiles lists the files of modprobe.d that modprobe(8) reads, in order: *.conf

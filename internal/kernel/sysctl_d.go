@@ -159,7 +159,7 @@ func (d *Declarations) sysctlDeclared(k nf.Key) []nf.Declaration {
 			list = append(list, l.declaration(slices.ContainsFunc(d.oldSysctls[i+1:], sets)))
 		}
 	}
-	return list
+	return append(list, d.lateDeclared(paths)...)
 }
 
 // withOwn returns the lines of all files, and among them, in its place, one of nfsync's

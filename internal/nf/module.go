@@ -58,6 +58,9 @@ type ModuleFact struct {
 	Boot *Value `json:"boot,omitempty"`
 	// Declared are lines of other boot files that name the module.
 	Declared []Declaration `json:"declared,omitempty"`
+	// Rereads reports whether something reads sysctl.d again once the module is loaded: a
+	// rule of udev(7).
+	Rereads bool `json:"rereads,omitempty"`
 }
 
 // Bar is a line of modprobe.d(5) that is not nfsync's, or a word of the kernel's
