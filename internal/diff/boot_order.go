@@ -10,7 +10,9 @@ import (
 // bootOrder warns of values that nfsync's own sysctl.d file has, or is to have, and that
 // the next start cannot set. systemd-sysctl(8) runs after systemd-modules-load(8) and
 // before anything that adds a rule: if only a rule loads the module, its values do not
-// exist then.
+// exist then. Before Linux 4.7, as on Virtuozzo 7, sysctl.d cannot set the number of
+// buckets at all (3183ab8997a4 "netfilter: conntrack: allow increasing bucket size via
+// sysctl too").
 func (p *planner) bootOrder(wants []nf.Want) []nf.Warning {
 	w := p.world
 	start := w.nextStart(p.plan.Changes)
@@ -20,12 +22,20 @@ func (p *planner) bootOrder(wants []nf.Want) []nf.Warning {
 		if !ok || !w.hasBoot(want, w.fact(want.Target, want.Key).Live) {
 			continue
 		}
+		warn := func(why string) {
+			list = append(list, nf.Warning{Code: nf.WarnBootOrder, Target: nf.Node, Key: want.Key, Source: &want.Source, Message: "the next start cannot set this: " + why})
+		}
+		if w.fact(nf.Node, want.Key).Parameter != "" {
+			if !start.setsBuckets(want) {
+				warn("this kernel sets it by the parameter hashsize of nf_conntrack, not by sysctl.d: want that parameter of the module too (modules: {nf_conntrack: {state: loaded, parameters: {hashsize: N}}})")
+			}
+			continue
+		}
 		m, found := w.snap.Modules.Find(w.owner(file))
 		if !found || m.State == nf.ModuleBuiltin || m.Rereads || start.loaded[m.Name] {
 			continue
 		}
-		list = append(list, nf.Warning{Code: nf.WarnBootOrder, Target: nf.Node, Key: want.Key, Source: &want.Source,
-			Message: "the next start cannot set this: " + start.without(m.Name)})
+		warn(start.without(m.Name))
 	}
 	return list
 }
@@ -57,6 +67,20 @@ func (w *World) nextStart(changes []nf.Change) start {
 		}
 	}
 	return s
+}
+
+// setsBuckets reports whether options of nf_conntrack, nfsync's or others', bring the
+// wanted number of buckets.
+func (s *start) setsBuckets(want nf.Want) bool {
+	if _, params, _ := s.own["nf_conntrack"].Module(); params["hashsize"] != "" {
+		return s.loaded["nf_conntrack"]
+	}
+	for _, d := range s.world.fact(nf.Node, want.Key).Declared {
+		if met, _ := s.world.compare(want.Key, want.Wish, d.Value); met && d.Directive == nf.DirectiveOptions {
+			return s.loaded["nf_conntrack"]
+		}
+	}
+	return false
 }
 
 // load adds a module and those that it needs. A module that is kept out is not loaded,

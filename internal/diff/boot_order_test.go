@@ -20,6 +20,10 @@ func TestBootOrder(t *testing.T) {
 		}
 	}
 	limit := want(nf.Node, nf.KeyMax, nf.Number(262144))
+	old := func(s *nf.Snapshot) {
+		bootFiles(s)
+		setFact(&s.Host, nf.KeyMax, func(f *nf.Fact) { f.Parameter = "nf_conntrack.hashsize" })
+	}
 	for _, test := range []struct {
 		name   string
 		snap   *nf.Snapshot
@@ -45,6 +49,13 @@ func TestBootOrder(t *testing.T) {
 		{"nfsync keeps it out", mainline(bootModule("nf_conntrack", unloaded), declares("nft_ct", nf.DirectiveLoad, loaded)), []nf.Want{limit}, "/etc/modprobe.d/nfsync.conf keeps out nf_conntrack"},
 		{"another file lists it", mainline(bootFiles, declares("nf_conntrack", nf.DirectiveLoad, loaded)), []nf.Want{limit}, ""},
 		{"another file lists what needs it", mainline(bootFiles, declares("nft_ct", nf.DirectiveLoad, loaded)), []nf.Want{limit}, ""},
+		{"a value that sysctl.d cannot set", mainline(old, declares("nf_conntrack", nf.DirectiveLoad, loaded)), []nf.Want{limit}, "want that parameter of the module too"},
+		{"and a parameter that can", mainline(old), []nf.Want{limit, wantModule("nf_conntrack", nf.ModuleLoaded, map[string]string{"hashsize": "65536"})}, ""},
+		{"and options of others that do", mainline(old, declares("nf_conntrack", nf.DirectiveLoad, loaded), func(s *nf.Snapshot) {
+			setFact(&s.Host, nf.KeyMax, func(f *nf.Fact) {
+				f.Declared = []nf.Declaration{{File: "/etc/x.conf", Directive: nf.DirectiveOptions, Value: nf.Number(262144)}}
+			})
+		}), []nf.Want{limit}, ""},
 		{"a rule of udev sets the values then", mainline(bootFiles, func(s *nf.Snapshot) { module(s, "nf_conntrack").Rereads = true }), []nf.Want{limit}, ""},
 		{"options load nothing", mainline(bootFiles, declares("nf_conntrack", nf.DirectiveOptions, nf.Module(nf.ModuleLoaded, map[string]string{"acct": "1"}))), []nf.Want{limit}, "nothing loads nf_conntrack"},
 		{"listed, and on a blacklist", mainline(bootModule("nf_conntrack", loaded), declares("nf_conntrack", nf.DirectiveBlacklist, unloaded)), []nf.Want{limit}, "/etc/x.conf:7 keeps out nf_conntrack"},

@@ -48,7 +48,7 @@ func Warnings() []WarningText {
 			"A file of sysctl.d, modprobe.d or modules-load.d that nfsync does not own names the key, or a file of ufw, tuned, udev, a unit or rc.local, which set values later.",
 			"take the line that the warning names out of that file: nfsync does not edit it"},
 		{nf.WarnBootOrder, "The next start cannot set a value that nfsync has saved for it.",
-			"systemd-sysctl sets the saved values before anything loads the module that has them: a firewall rule that loads it comes later.",
+			"systemd-sysctl sets the saved values before anything loads the module that has them: a firewall rule that loads it comes later. Or it is the number of buckets, which sysctl.d cannot set before Linux 4.7.",
 			"want the module loaded, or a level that has it, so that /etc/modules-load.d/nfsync.conf lists it; or list it in another file there"},
 		{nf.WarnBootLeftover, "nfsync's own boot files name a module that does not exist any more.",
 			"The module was there when the file was written; another kernel lacks it.",

@@ -24,6 +24,9 @@ type Fact struct {
 	Boot *Value `json:"boot,omitempty"`
 	// ReadOnly reports whether the value's file has no write permission at all.
 	ReadOnly bool `json:"readOnly,omitempty"`
+	// Parameter is the parameter, MODULE.NAME, that sets the value where its file in
+	// /proc/sys does not; empty if that file does.
+	Parameter string `json:"parameter,omitempty"`
 	// Declared are the lines of other files than nfsync's that set the key at the next
 	// start.
 	Declared []Declaration `json:"declared,omitempty"`
