@@ -175,7 +175,7 @@ func FuzzDeclared(f *testing.F) {
 				}
 			}
 		}
-		own := ownBoot{listed: map[string]bool{}, options: map[string]map[string]string{}, barred: map[string]bool{}, sysctls: map[string]int64{}}
+		own := newOwnBoot()
 		for _, parse := range []func(string) error{own.parseListed, own.parseModprobe, own.parseSysctl} {
 			_ = parseOwn(data, "a", parse) // an error is fine, a panic is not
 		}
