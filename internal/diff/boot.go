@@ -10,13 +10,18 @@ import (
 // the next start. live is the live value of the key.
 func (p *planner) considerBoot(want nf.Want, live nf.Value) {
 	w := p.world
-	if !w.snap.Capabilities.BootFiles || !want.Target.IsNode() || len(want.Rivals) > 0 || !w.boots(want, live) {
+	if !w.hasBoot(want, live) {
 		return
 	}
 	from := w.bootValue(want.Key)
 	if met, to := w.bootMeets(want, from, live); !met {
 		p.differ(want, nf.LayerBoot, from, to)
 	}
+}
+
+// hasBoot reports whether a want is compared with the boot files.
+func (w *World) hasBoot(want nf.Want, live nf.Value) bool {
+	return w.snap.Capabilities.BootFiles && want.Target.IsNode() && len(want.Rivals) == 0 && w.boots(want, live)
 }
 
 // boots reports whether a boot file is to have the key. It is not if the module is
@@ -110,15 +115,25 @@ func (w *World) declaredElsewhere(want nf.Want) []nf.Warning {
 			continue
 		}
 		list = append(list, nf.Warning{Code: nf.WarnDeclaredElsewhere, Target: nf.Node, Key: want.Key, Source: &want.Source,
-			Message: fmt.Sprintf("%s:%d sets %s, and the policy wants %s: nfsync does not edit that file, and the next start may apply it", d.File, d.Line, d.Value, want.Wish)})
+			Message: fmt.Sprintf("%s %s, and the policy wants %s: nfsync does not edit that file, and the next start may apply it", d.Place(), effect(d), want.Wish)})
 	}
 	return list
+}
+
+// effect says what a line does.
+func effect(d nf.Declaration) string {
+	switch {
+	case d.Value.IsUnknown():
+		return d.Value.Why()
+	case d.Why != "":
+		return fmt.Sprintf("sets %s (%s)", d.Value, d.Why)
+	}
+	return "sets " + d.Value.String()
 }
 
 // optionsOnly reports whether a line only sets parameters of a module that is wanted
 // unloaded: options of modprobe.d(5) loads nothing.
 func optionsOnly(want nf.Want, d nf.Declaration) bool {
 	wanted, _, _ := want.Wish.Value.Module()
-	_, params, ok := d.Value.Module()
-	return ok && len(params) > 0 && wanted == nf.ModuleUnloaded
+	return d.Directive == nf.DirectiveOptions && wanted == nf.ModuleUnloaded
 }

@@ -30,7 +30,7 @@ func Plan(wants nf.Wants, s *nf.Snapshot) nf.Plan {
 	p.planRestarts()
 	p.decide()
 	p.plan.Stuck = slices.DeleteFunc(slices.Clone(s.Memory.Stuck), func(c nf.StuckChange) bool { return !c.Holds(s) })
-	p.plan.Warnings = append(p.plan.Warnings, slices.Concat(wants.Warnings, s.Warnings, vanished, moduleWarnings, w.warnings(all))...)
+	p.plan.Warnings = append(p.plan.Warnings, slices.Concat(wants.Warnings, s.Warnings, vanished, moduleWarnings, w.warnings(all), p.bootOrder(all))...)
 	p.finish()
 	p.plan.ID = w.id(all, &p.plan)
 	return p.plan

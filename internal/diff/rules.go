@@ -140,9 +140,9 @@ var rules = []rule{
 	{
 		code: nf.ModulesLocked, forbids: modulesLocked, until: []nf.Until{nf.UntilNodeRestart, nf.UntilModuleLoad},
 		meaning: "The module may not be loaded or unloaded on this node.",
-		cause:   "The kernel is built without module support, kernel.modules_disabled is 1 (until the node restarts), or lockdown forbids it; or a line of modprobe.d (blacklist, install) or the kernel's command line (module_blacklist=) keeps this one out.",
+		cause:   "The kernel is built without module support, kernel.modules_disabled is 1 (until the node restarts), or lockdown forbids it; or a line of modprobe.d (blacklist, install, alias, or options that the kernel refuses) or the kernel's command line (module_blacklist=) keeps this one out.",
 		remedy:  "restart the node with modules enabled, remove the line that the reason names, or take the module out of the policy",
-		sources: []string{"kernel/module/main.c, may_init_module, delete_module and blacklisted", "Documentation/admin-guide/sysctl/kernel.rst, modules_disabled", "modprobe.d(5), blacklist and install"},
+		sources: []string{"kernel/module/main.c, may_init_module, delete_module and blacklisted", "Documentation/admin-guide/sysctl/kernel.rst, modules_disabled", "modprobe.d(5), blacklist, install and alias", "kernel/params.c, parse_one"},
 	},
 	{
 		code: nf.Builtin, forbids: builtin, until: []nf.Until{nf.UntilKernelChange},

@@ -26,7 +26,7 @@ func modulesLocked(w *World, d *difference) *verdict {
 	return w.barred(d)
 }
 
-// barred: blacklist and install of modprobe.d(5); modprobe.blacklist= and
+// barred: blacklist, install, alias and refused options of modprobe.d(5); modprobe.blacklist= and
 // module_blacklist= on the kernel's command line. A module that is loaded in spite of
 // that is loaded.
 func (w *World) barred(d *difference) *verdict {

@@ -68,16 +68,15 @@ func TestWarnings(t *testing.T) {
 			*module(s, "nf_conntrack").Boot = nf.Module(nf.ModuleLoaded, nil)
 			module(s, "nf_conntrack").Declared = []nf.Declaration{{File: "/etc/modprobe.d/x.conf", Line: 1, Value: nf.Module(nf.ModuleUnloaded, nil)}}
 		}), []nf.Want{want(nf.Node, nf.KeyMax, nf.Number(262144)), wantModule("nf_conntrack", nf.ModuleLoaded, nil)},
-			[]string{"declared-elsewhere node", "declared-elsewhere node"}},
-		{"another file that has not the last word", mainline(func(s *nf.Snapshot) {
-			bootFiles(s)
+			[]string{"declared-elsewhere node", "declared-elsewhere node", "boot-order node"}},
+		{"another file that has not the last word", mainline(bootModule("nf_conntrack", nf.Module(nf.ModuleLoaded, nil)), func(s *nf.Snapshot) {
 			boot(&s.Host, nf.KeyMax, nf.Number(262144))
 			setFact(&s.Host, nf.KeyMax, func(f *nf.Fact) {
 				f.Declared = []nf.Declaration{{File: "/etc/sysctl.d/10-x.conf", Line: 3, Value: nf.Number(65536), Overruled: true}}
 			})
 		}), []nf.Want{want(nf.Node, nf.KeyMax, nf.Number(262144))}, nil},
 		{"an options line loads nothing", mainline(bootModule("br_netfilter", nf.Module(nf.ModuleUnloaded, nil)), func(s *nf.Snapshot) {
-			module(s, "br_netfilter").Declared = []nf.Declaration{{File: "/etc/modprobe.d/x.conf", Line: 1, Value: nf.Module(nf.ModuleLoaded, map[string]string{"a": "1"})}}
+			module(s, "br_netfilter").Declared = []nf.Declaration{{File: "/etc/modprobe.d/x.conf", Line: 1, Directive: nf.DirectiveOptions, Value: nf.Module(nf.ModuleLoaded, map[string]string{"a": "1"})}}
 		}), []nf.Want{wantModule("br_netfilter", nf.ModuleUnloaded, nil)}, nil},
 		{"a module that is not there to be unloaded", mainline(), []nf.Want{wantModule("xt_u32", nf.ModuleUnloaded, nil)}, []string{"module-absent node"}},
 		{"a level's module that may or may not exist", mainline(func(s *nf.Snapshot) { s.Modules.Complete, s.Modules.Unknown = false, "no evidence" }),

@@ -42,6 +42,7 @@ func (m *Machine) observeBoot(s *nf.Snapshot) {
 	for i := range s.Modules.List {
 		f := &s.Modules.List[i]
 		f.Declared = declared.Of(nf.ModuleKey(f.Name))
+		f.Rereads = declared.Rereads(f.Name)
 	}
 	for _, k := range declared.Keys() {
 		if name, isModule := k.Module(); !isModule {

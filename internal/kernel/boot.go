@@ -20,7 +20,9 @@ import (
 const (
 	loadConf     = "etc/modules-load.d/nfsync.conf"
 	modprobeConf = "etc/modprobe.d/nfsync.conf"
-	sysctlConf   = "etc/sysctl.d/90-nfsync.conf"
+	sysctlConf   = "etc/sysctl.d/" + ownSysctlName
+
+	ownSysctlName = "90-nfsync.conf"
 )
 
 // bootHeader is the first lines of each of them.
@@ -38,7 +40,9 @@ const barCommand = "/bin/false"
 //     parameters of its options line in etc/modprobe.d/nfsync.conf
 //     (modules-load.d(5), modprobe.d(5))
 //   - a module with a line "install NAME /bin/false" there is unloaded, even if it is
-//     listed: the listing then runs that command
+//     listed: the listing then runs that command. modprobe(8) ignores the line of a module
+//     with soft dependencies (ignorecmd in libkmod-module.c). Such a module needs the lines
+//     "alias NAME off", for its name, and "blacklist NAME", for its aliases, too
 //   - a line "net.netfilter.NAME = N" of etc/sysctl.d/90-nfsync.conf is that
 //     number (sysctl.d(5)); systemd-sysctl sets it after the listed modules are
 //     loaded. net.netfilter.nf_conntrack_buckets is writable so since Linux 4.7
@@ -86,7 +90,11 @@ type ownBoot struct {
 	listed  map[string]bool              // modules-load.d
 	options map[string]map[string]string // modprobe.d: parameters by module
 	barred  map[string]bool              // modprobe.d: install NAME /bin/false
+	off     map[string]bool              // modprobe.d: alias NAME off
+	black   map[string]bool              // modprobe.d: blacklist NAME
 	sysctls map[string]int64             // by name of the file below net/netfilter
+	// soft are the modules with soft dependencies.
+	soft map[string]bool
 }
 
 func (o *ownBoot) values() map[nf.Key]nf.Value {
@@ -95,7 +103,9 @@ func (o *ownBoot) values() map[nf.Key]nf.Value {
 		values[nf.ModuleKey(name)] = nf.Module(nf.ModuleLoaded, o.options[name])
 	}
 	for name := range o.barred {
-		values[nf.ModuleKey(name)] = nf.Module(nf.ModuleUnloaded, nil)
+		if !o.soft[name] || o.off[name] && o.black[name] {
+			values[nf.ModuleKey(name)] = nf.Module(nf.ModuleUnloaded, nil)
+		}
 	}
 	for file, n := range o.sysctls {
 		if k, ok := nf.SysctlFileKey(file); ok {
@@ -161,6 +171,9 @@ func (o *ownBoot) render(file string) []byte {
 	case modprobeConf:
 		for _, name := range slices.Sorted(maps.Keys(o.barred)) {
 			lines = append(lines, "install "+name+" "+barCommand)
+			if o.soft[name] {
+				lines = append(lines, "alias "+name+" off", "blacklist "+name)
+			}
 		}
 		for _, name := range slices.Sorted(maps.Keys(o.options)) {
 			line := "options " + name
@@ -200,7 +213,7 @@ func (fs FS) writeBoot(name string, data []byte) error {
 }
 
 func (fs FS) readBoot() (*ownBoot, error) {
-	own := &ownBoot{listed: map[string]bool{}, options: map[string]map[string]string{}, barred: map[string]bool{}, sysctls: map[string]int64{}}
+	own := newOwnBoot()
 	for _, file := range []struct {
 		name string
 		line func(string) error
@@ -217,7 +230,12 @@ func (fs FS) readBoot() (*ownBoot, error) {
 	// listed. The next write drops them.
 	maps.DeleteFunc(own.options, func(name string, _ map[string]string) bool { return !own.listed[name] })
 	fs.renameAliases(own)
+	own.soft = fs.softDependent()
 	return own, nil
+}
+
+func newOwnBoot() *ownBoot {
+	return &ownBoot{listed: map[string]bool{}, options: map[string]map[string]string{}, barred: map[string]bool{}, off: map[string]bool{}, black: map[string]bool{}, sysctls: map[string]int64{}}
 }
 
 // renameAliases gives modules that have become an alias since they were written their
@@ -296,12 +314,20 @@ func (o *ownBoot) parseListed(line string) error {
 
 func (o *ownBoot) parseModprobe(line string) error {
 	fields := strings.Fields(line)
-	if len(fields) < 3 || !isName(fields[1]) {
+	if len(fields) < 2 || !isName(fields[1]) {
 		return errors.New("neither options nor install")
 	}
 	name := nf.NormalizeModule(fields[1])
 	_, again := o.options[name]
 	switch {
+	case fields[0] == "blacklist" && len(fields) == 2 && o.barred[name] && !o.black[name]:
+		o.black[name] = true
+		return nil
+	case len(fields) < 3:
+		return errors.New("neither options nor install")
+	case fields[0] == "alias" && len(fields) == 3 && fields[2] == "off" && o.barred[name] && !o.off[name]:
+		o.off[name] = true
+		return nil
 	case fields[0] == "install" && len(fields) == 3 && fields[2] == barCommand && !o.barred[name]:
 		o.barred[name] = true
 		return nil

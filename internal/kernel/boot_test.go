@@ -302,3 +302,45 @@ func TestOwnBootFilesDoNotBindNfsync(t *testing.T) {
 		t.Errorf("%v", rules)
 	}
 }
+
+// modprobe(8) ignores an install line of a module with soft dependencies (ignorecmd in
+// libkmod-module.c): only an alias and a blacklist keep it out.
+func TestBarsOfSoftDependencies(t *testing.T) {
+	for where, files := range map[string]map[string]string{
+		"modules.softdep": {"lib/modules/1.0/modules.softdep": "softdep xt_LOG pre: nf_log_syslog\n"},
+		"modprobe.d":      {"usr/lib/modprobe.d/a.conf": "softdep xt-LOG post: x\n"},
+	} {
+		files["proc/sys/kernel/osrelease"] = "1.0\n"
+		files[modprobeConf] = "install xt_LOG /bin/false\n"
+		fs, dir := bootOf(t, files)
+		fs.Proc = filepath.Join(dir, "proc")
+		log, other := nf.ModuleKey("xt_LOG"), nf.ModuleKey("xt_TEE")
+		if values, err := fs.BootValues(); err != nil || !values[log].IsAbsent() {
+			t.Errorf("%s: a line that modprobe ignores keeps it out: %v, %v", where, values, err)
+		}
+		for _, k := range []nf.Key{log, other} {
+			if err := fs.SetBoot(k, bootUnloaded); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := bootHeader + "install xt_LOG /bin/false\nalias xt_LOG off\nblacklist xt_LOG\ninstall xt_TEE /bin/false\n"
+		if data, _ := os.ReadFile(filepath.Join(dir, modprobeConf)); string(data) != want {
+			t.Errorf("%s: the file has %q, want %q", where, data, want)
+		}
+		if values, err := fs.BootValues(); err != nil || values[log] != bootUnloaded || values[other] != bootUnloaded {
+			t.Errorf("%s: %v, %v", where, values, err)
+		}
+		if err := fs.SetBoot(log, bootLoaded); err != nil {
+			t.Fatal(err)
+		}
+		if data, _ := os.ReadFile(filepath.Join(dir, modprobeConf)); string(data) != bootHeader+"install xt_TEE /bin/false\n" {
+			t.Errorf("%s: the file has %q", where, data)
+		}
+	}
+	for line, want := range map[string]bool{"softdep a pre: b": true, "softdep a post: b": true, "softdep a pre:": false, "softdep a b": false, "softdep a": false, "# softdep a pre: b": false} {
+		names := map[string]bool{}
+		if addSoft(names, []byte(line)); names["a"] != want {
+			t.Errorf("%q: %v", line, !want)
+		}
+	}
+}

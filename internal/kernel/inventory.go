@@ -22,11 +22,12 @@ type inventory struct {
 	// the file that shows each.
 	builtin    map[string]string
 	kconfigErr error // the configuration was needed, and could not be read
-	rules      []modprobeRule
+	modprobe   modprobeConfig
 }
 
 func (fs FS) inventory() *inventory {
-	inv := &inventory{fs: fs, tree: fs.modulesTree(), builtin: map[string]string{}, rules: fs.modprobeRules()}
+	inv := &inventory{fs: fs, tree: fs.modulesTree(), builtin: map[string]string{}}
+	inv.modprobe = modprobeConfig{fs.modprobeRules(), &inv.tree}
 	inv.live, inv.liveErr = fs.procModules()
 	inv.sysfs, inv.sysfsErr = fs.sysfsModules()
 	if errors.Is(inv.liveErr, os.ErrNotExist) {
@@ -135,11 +136,11 @@ func (inv *inventory) fact(name string) (nf.ModuleFact, bool) {
 		}
 		return fact, true
 	}
-	fact.Barred = modprobeBar(inv.rules, name)
+	fact.Barred = inv.modprobe.bar(name)
 	return fact, true
 }
 
-func (inv *inventory) barred(name string) bool { return modprobeBar(inv.rules, name) != (nf.Bar{}) }
+func (inv *inventory) barred(name string) bool { return inv.modprobe.bar(name) != (nf.Bar{}) }
 
 // state returns the state of a module by the first evidence that has it.
 func (inv *inventory) state(name string) (state, evidence string) {

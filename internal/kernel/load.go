@@ -55,15 +55,15 @@ func (fs FS) load(ctx context.Context, name string, params map[string]string) er
 	if err != nil {
 		return err
 	}
-	rules := fs.modprobeRules()
-	if bar := modprobeBar(rules, name); bar != (nf.Bar{}) {
+	modprobe := modprobeConfig{fs.modprobeRules(), &tree}
+	if bar := modprobe.bar(name); bar != (nf.Bar{}) {
 		return errors.New(bar.String())
 	}
 	asked, err := parameterString(path, params)
 	if err != nil {
 		return err
 	}
-	text := strings.TrimSpace(modprobeOptions(rules, name) + " " + asked)
+	text := strings.TrimSpace(modprobeOptions(modprobe.rules, name) + " " + asked)
 	if err := fs.initModule(name, path, text); err != nil && !errors.Is(err, unix.EEXIST) {
 		return fs.explainInit(name, err)
 	}

@@ -87,7 +87,8 @@ func (fs FS) whyNotPermitted(module string) string {
 		return "kernel.modules_disabled is 1"
 	}
 	data, _ := readFile(fs.proc("cmdline"))
-	if bar := modprobeBar(parseCmdline(data), module); bar != (nf.Bar{}) {
+	modprobe := modprobeConfig{parseCmdline(data), &tree{}}
+	if bar := modprobe.bar(module); bar != (nf.Bar{}) {
 		return bar.String()
 	}
 	if why := fs.signaturesRequired(); why != "" {

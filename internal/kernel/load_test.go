@@ -33,22 +33,23 @@ func TestModprobeRules(t *testing.T) {
 		writeFile(t, filepath.Join(dir, name), []byte(text))
 	}
 	rules := fs.modprobeRules()
-	want := "acct=1 hashsize=1024 expect_hashsize=64 hashsize=2048"
+	want := "acct=1 hashsize=1024   expect_hashsize=64 hashsize=2048"
 	if got := modprobeOptions(rules, "nf_conntrack"); got != want {
 		t.Errorf("options %q, want %q", got, want)
 	}
 	if got := modprobeOptions(rules, "quiet"); got != `q="a b"` {
 		t.Errorf("options of a quoted word: %q", got)
 	}
+	config := modprobeConfig{rules, &tree{}}
 	for module, where := range map[string]string{
 		"evil":         `/usr/lib/modprobe.d/a.conf:2 says "blacklist evil"`,
 		"one":          `/proc/cmdline says "modprobe.blacklist=one"`,
 		"two_b":        `/proc/cmdline says "modprobe.blacklist=two_b"`,
 		"three":        `/proc/cmdline says "module_blacklist=three"`,
-		"usb_storage":  `/run/modprobe.d/c.conf:1 says "install usb_* /bin/false"`,
+		"usb_storage":  `/run/modprobe.d/c.conf:1 says "install usb-* /bin/false"`,
 		"nf_conntrack": "", "b": "",
 	} {
-		if bar := modprobeBar(rules, module); bar != (nf.Bar{}) != (where != "") || where != "" && bar.String() != where {
+		if bar := config.bar(module); bar != (nf.Bar{}) != (where != "") || where != "" && bar.String() != where {
 			t.Errorf("%s: barred by %v, want %q", module, bar, where)
 		}
 	}

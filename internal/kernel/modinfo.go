@@ -12,16 +12,16 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// moduleParameters lists the parameters that a module's file offers, with _ for -,
-// sorted. The kernel ignores an unknown parameter without an error, so they are read
+// moduleParameters returns the types of the parameters that a module's file offers, by
+// their names with _ for -. The kernel ignores an unknown parameter without an error, so they are read
 // before the load. Most are "parmtype=NAME:TYPE" in the section .modinfo, but not those
-// with their own setter, such as hashsize of nf_conntrack; all have a symbol
-// __param_NAME (include/linux/moduleparam.h). For a module without symbols the list is
-// nil: unknown.
-func moduleParameters(file []byte) (names []string, err error) {
+// with their own setter, such as hashsize of nf_conntrack, whose type is empty; all have
+// a symbol __param_NAME (include/linux/moduleparam.h). For a module without symbols the
+// result is nil: unknown.
+func moduleParameters(file []byte) (types map[string]string, err error) {
 	defer func() { // debug/elf may panic on a damaged file
 		if r := recover(); r != nil {
-			names, err = nil, fmt.Errorf("cannot read its ELF sections: %v", r)
+			types, err = nil, fmt.Errorf("cannot read its ELF sections: %v", r)
 		}
 	}()
 	f, err := elf.NewFile(bytes.NewReader(file))
@@ -40,28 +40,33 @@ func moduleParameters(file []byte) (names []string, err error) {
 	if err != nil {
 		return nil, nil // stripped: .modinfo does not have all
 	}
-	known := parseModinfo(data)
+	types = parseModinfo(data)
 	for _, s := range symbols {
 		if name, ok := strings.CutPrefix(s.Name, "__param_"); ok {
-			known[nf.NormalizeModule(name)] = true
+			name = nf.NormalizeModule(name)
+			types[name] += "" // keeps the type that .modinfo has
 		}
 	}
-	maps.DeleteFunc(known, func(name string, _ bool) bool { return !isName(name) })
-	names = slices.AppendSeq([]string{}, maps.Keys(known)) // not nil: a module without parameters is known to take none
-	slices.Sort(names)
-	return names, nil
+	maps.DeleteFunc(types, func(name, _ string) bool { return !isName(name) })
+	return types, nil
 }
 
-// offers lists the parameters that the file of a module offers; nil if that is unknown.
+// offers lists the parameters that the file of a module offers, sorted; nil if that is
+// unknown.
 func offers(path string) ([]string, error) {
 	data, err := readModule(path)
 	if err != nil {
 		return nil, err
 	}
-	names, err := moduleParameters(data)
+	types, err := moduleParameters(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	if types == nil {
+		return nil, nil
+	}
+	names := slices.AppendSeq([]string{}, maps.Keys(types)) // not nil: a module without parameters is known to take none
+	slices.Sort(names)
 	return names, nil
 }
 
@@ -75,13 +80,14 @@ func (inv *inventory) takes(name string) []string {
 	return names
 }
 
-func parseModinfo(data []byte) map[string]bool {
-	known := map[string]bool{}
+// parseModinfo returns the types of the parameters in a section .modinfo.
+func parseModinfo(data []byte) map[string]string {
+	types := map[string]string{}
 	for record := range bytes.SplitSeq(data, []byte{0}) {
 		if rest, ok := bytes.CutPrefix(record, []byte("parmtype=")); ok {
-			name, _, _ := bytes.Cut(rest, []byte(":"))
-			known[nf.NormalizeModule(string(name))] = true
+			name, kind, _ := bytes.Cut(rest, []byte(":"))
+			types[nf.NormalizeModule(string(name))] = string(kind)
 		}
 	}
-	return known
+	return types
 }

@@ -24,6 +24,8 @@ type tree struct {
 	depErr, builtinErr error
 	// installed are the releases that lib/modules has if it does not have the running one.
 	installed []string
+	// types are the types of parameters by module, of the files that were read.
+	types map[string]map[string]string
 }
 
 // moduleFile is one line of modules.dep.
@@ -220,6 +222,33 @@ func parseSoftdep(data []byte) map[string][]string {
 		}
 	}
 	return pre
+}
+
+// softDependent returns the modules with soft dependencies, in modules.softdep or in
+// modprobe.d.
+func (fs FS) softDependent() map[string]bool {
+	names := map[string]bool{}
+	tree := fs.modulesTree()
+	data, _ := readFile(tree.file("modules.softdep"))
+	addSoft(names, data)
+	for _, file := range fs.modprobeFiles() {
+		data, _ := fs.readConf(file)
+		addSoft(names, data)
+	}
+	return names
+}
+
+// addSoft adds the modules of the lines "softdep MODULE pre: A post: B".
+func addSoft(names map[string]bool, data []byte) {
+	for _, line := range joinedLines(data) {
+		command, rest := cutWord(line)
+		name, rest := cutWord(rest)
+		isDependency := func(word string) bool { return word != "pre:" && word != "post:" }
+		words := strings.Fields(rest)
+		if name, ok := underscores(name); ok && command == "softdep" && len(words) > 0 && !isDependency(words[0]) && slices.ContainsFunc(words, isDependency) {
+			names[name] = true
+		}
+	}
 }
 
 // deps lists the modules to load before the named one, in order: its dependencies in

@@ -138,7 +138,7 @@ func (fs FS) hashsize(fact nf.Fact) nf.Fact {
 	if fact.Live.IsAbsent() {
 		fact.Live = live
 	}
-	fact.ReadOnly = readOnly
+	fact.ReadOnly, fact.Parameter = readOnly, "nf_conntrack.hashsize"
 	return fact
 }
 

@@ -151,7 +151,7 @@ func TestBucketsThroughHashsize(t *testing.T) {
 		t.Errorf("outside of the first namespace: %+v", f)
 	}
 	write(t, root+"/proc/sys/net/core/netdev_max_backlog", "1000\n", 0o644)
-	if f := read(); f.Live != nf.Number(65536) || f.ReadOnly {
+	if f := read(); f.Live != nf.Number(65536) || f.ReadOnly || f.Parameter != "nf_conntrack.hashsize" {
 		t.Errorf("in the first namespace: %+v", f)
 	}
 	if err := os.Remove(buckets); err != nil {

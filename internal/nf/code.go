@@ -75,5 +75,6 @@ const (
 	WarnMemoryUnreadable  = "memory-unreadable"  // nfsync's own memory may not be read by this user
 	WarnBootLeftover      = "boot-leftover"      // nfsync's own boot files load a module that no longer exists
 	WarnDeclaredElsewhere = "declared-elsewhere" // another boot file sets a wanted key to something else
+	WarnBootOrder         = "boot-order"         // a saved value is set before its module is loaded
 	WarnOtherSource       = "other-source"       // the policies are not those of the configured source
 )

@@ -25,20 +25,52 @@ type Fact struct {
 	Boot *Value `json:"boot,omitempty"`
 	// ReadOnly reports whether the value's file has no write permission at all.
 	ReadOnly bool `json:"readOnly,omitempty"`
+	// Parameter is the parameter, MODULE.NAME, that sets the value where its file in
+	// /proc/sys does not; empty if that file does.
+	Parameter string `json:"parameter,omitempty"`
 	// Declared are the lines of other files than nfsync's that set the key at the next
 	// start.
 	Declared []Declaration `json:"declared,omitempty"`
 }
 
-// Declaration is a line of a configuration file that is not nfsync's:
-// sysctl.d(5), modules-load.d(5) or modprobe.d(5).
+// Declaration is a line of a configuration file that is not nfsync's: sysctl.d(5),
+// modules-load.d(5) or modprobe.d(5). It can be a word of the kernel's command line.
 type Declaration struct {
-	File  string `json:"file"`
-	Line  int    `json:"line"`
-	Value Value  `json:"value"` // of the key that it sets, as the next start brings it
-	// Overruled reports whether another line wins by sysctl.d(5): nfsync's own, if it
-	// has the key, or a later one.
+	File string `json:"file"`
+	Line int    `json:"line,omitempty"` // from 1; 0 of the kernel's command line
+	// Directive is what a line about a module is: a Directive constant.
+	Directive string `json:"directive,omitempty"`
+	// Value is that of the key that the line sets, as the next start brings it; unknown if
+	// the line cannot be understood.
+	Value Value `json:"value"`
+	// Why is how the line comes to that value, where the value does not show it.
+	Why string `json:"why,omitempty"`
+	// Overruled reports whether another line wins: in sysctl.d(5) nfsync's own, if it
+	// has the key, or a later one; in modprobe.d(5) an earlier install line.
 	Overruled bool `json:"overruled,omitempty"`
+}
+
+// The directives of lines about modules.
+const (
+	DirectiveLoad      = "load"      // of modules-load.d(5): the start loads the module
+	DirectiveOptions   = "options"   // how the module is loaded
+	DirectiveInstall   = "install"   // a command that is run instead of loading the module
+	DirectiveAlias     = "alias"     // the name means another module, or none
+	DirectiveBlacklist = "blacklist" // the module is not loaded unless it is named or needed
+	// DirectiveKernel is module_blacklist of the kernel's command line: the kernel refuses
+	// to load the module.
+	DirectiveKernel = "module_blacklist"
+)
+
+// Place returns the file and the line.
+func (d Declaration) Place() string { return place(d.File, d.Line) }
+
+// place returns a file and a line of it, if there is one.
+func place(file string, line int) string {
+	if line == 0 {
+		return file
+	}
+	return fmt.Sprintf("%s:%d", file, line)
 }
 
 // Tracking says whether a network namespace tracks connections, with the evidence. The

@@ -62,6 +62,9 @@ type ModuleFact struct {
 	Boot *Value `json:"boot,omitempty"`
 	// Declared are lines of other boot files that name the module.
 	Declared []Declaration `json:"declared,omitempty"`
+	// Rereads reports whether something reads sysctl.d again once the module is loaded: a
+	// rule of udev(7).
+	Rereads bool `json:"rereads,omitempty"`
 }
 
 // Bar is a line of modprobe.d(5) that is not nfsync's, or a word of the kernel's
@@ -70,14 +73,16 @@ type Bar struct {
 	File string `json:"file"`
 	Line int    `json:"line,omitempty"` // from 1; 0 of the kernel's command line
 	Says string `json:"says"`
+	Why  string `json:"why,omitempty"` // what the line does, where it does not show that
 }
 
-// String returns the place and the line.
+// String returns the place, the line and what it does.
 func (b Bar) String() string {
-	if b.Line == 0 {
-		return fmt.Sprintf("%s says %q", b.File, b.Says)
+	text := fmt.Sprintf("%s says %q", place(b.File, b.Line), b.Says)
+	if b.Why != "" {
+		text += ": " + b.Why
 	}
-	return fmt.Sprintf("%s:%d says %q", b.File, b.Line, b.Says)
+	return text
 }
 
 // Parameter is a module's parameter. A writable one can be set while the

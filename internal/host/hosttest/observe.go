@@ -268,7 +268,7 @@ func (m *Machine) refreshModule(s *nf.Snapshot, name string) {
 	}
 	f := m.moduleFact(mod, true)
 	if was, known := s.Modules.Find(f.Name); known {
-		f.Takes, f.Boot, f.Declared = was.Takes, was.Boot, was.Declared
+		f.Takes, f.Boot, f.Declared, f.Rereads = was.Takes, was.Boot, was.Declared, was.Rereads
 	}
 	s.Modules.Set(f)
 }
