@@ -38,11 +38,12 @@ type virtuozzo struct {
 // does, or misfortune:
 //
 //	vznode new                          hn-1 has Virtuozzo from now on
-//	vznode add ID [field=value...]      a container: name, saved, state, mask, uuid
+//	vznode add ID [field=value...]      a container: name, saved, state, mask, uuid, registered
 //	vznode start|stop|suspend|resume|restart|remove ID
 //	vznode lock|unlock|swallow ID       its lock; the mask of its starts
 //	vznode dispatcher stop|start
 //	vznode hang|fail PROGRAM VERB       until vznode heal
+//	vznode print PROGRAM VERB TEXT      as its whole output, until vznode heal
 //	vznode masks gone                   the kernel keeps no levels
 //	vznode changes                      prints the calls that were not listings, since the last time, or none
 //	vznode level ID                     prints state, live mask as a level and saved level
@@ -89,6 +90,9 @@ var vzVerbs = map[string]func(ts *testscript.TestScript, v *virtuozzo, args []st
 	"fail": func(_ *testscript.TestScript, v *virtuozzo, args []string) {
 		v.ends = append(v.ends, v.Misbehave(vztest.Fault{Program: args[0], Verb: args[1], Skip: true, Exit: 3, Stderr: "it does not work\n"}))
 	},
+	"print": func(_ *testscript.TestScript, v *virtuozzo, args []string) {
+		v.ends = append(v.ends, v.Misbehave(vztest.Fault{Program: args[0], Verb: args[1], Stdout: args[2]}))
+	},
 	"heal": func(_ *testscript.TestScript, v *virtuozzo, _ []string) {
 		for _, end := range v.ends {
 			end()
@@ -131,6 +135,8 @@ func vzContainer(ts *testscript.TestScript, args []string) vztest.Container {
 			c.State = value
 		case "uuid":
 			c.UUID = value
+		case "registered":
+			c.Unregistered = value == "no"
 		case "mask":
 			mask, ok := nf.Text(value).As(nf.KeyLevel).Mask()
 			if !ok {

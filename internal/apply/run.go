@@ -212,8 +212,8 @@ func (r *run) step(ctx context.Context, i int) error {
 		a.failure = err.Error()
 		a.end(Kept, unknown.error, "a restart is never undone")
 	case errors.Is(err, nf.ErrGone):
-		a.end(Gone, nil, goneReason)
-		u.stop(Gone, goneReason)
+		a.end(Gone, nil, whyGone(err))
+		u.stop(Gone, whyGone(err))
 	case errors.As(err, &no):
 		a.end(Refused, nil, err.Error())
 	default:

@@ -12,6 +12,14 @@ import (
 
 const goneReason = "the target has vanished, or is another instance now"
 
+// whyGone returns the reason for a target that is gone: that of the error, if it has one.
+func whyGone(err error) string {
+	if why := strings.TrimSuffix(err.Error(), nf.ErrGone.Error()); why != "" {
+		return goneReason + ": " + strings.TrimSuffix(why, ": ")
+	}
+	return goneReason
+}
+
 // attempt is one change, with its result so far.
 type attempt struct {
 	nf.Change // From is the value that was read before it
@@ -112,7 +120,7 @@ func (n *node) undo(ctx context.Context, a *attempt, why string) {
 	_, err := n.makeChange(ctx, inverse(a.Change), false)
 	switch {
 	case errors.Is(err, nf.ErrGone):
-		a.end(Gone, nil, goneReason)
+		a.end(Gone, nil, whyGone(err))
 	case err != nil:
 		a.end(worst(err), fmt.Errorf("cannot undo it: %w", err), why)
 	case a.result.Outcome != Failed:
@@ -156,7 +164,7 @@ func (n *node) keepChange(ctx context.Context, a *attempt, why string) {
 	err := n.refresh(ctx, inverse(a.Change))
 	switch {
 	case errors.Is(err, nf.ErrGone):
-		a.end(Gone, nil, goneReason)
+		a.end(Gone, nil, whyGone(err))
 	case err == nil && n.world.Reads(a.Change, a.From):
 		if a.result.Outcome != Failed {
 			a.end(Undone, nil, "it reads as before")
@@ -181,7 +189,7 @@ func (n *node) finishUnit(ctx context.Context, u *unit, why string) {
 			a.result.Error = ""
 			a.end(Applied, nil, "finished, because it could not be undone: "+why)
 		case errors.Is(err, nf.ErrGone):
-			a.end(Gone, nil, goneReason)
+			a.end(Gone, nil, whyGone(err))
 		case errors.As(err, &no) && n.world.Reads(a.Change, a.From):
 			a.end(Refused, nil, err.Error())
 		default:
