@@ -2,7 +2,6 @@ package apply_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -149,6 +148,22 @@ func scenarios() []scenario {
 			c := b.addContainer("web", hosttest.ReadOnly)
 			b.wantNumber(c, udp, 60)
 		}, 0},
+		{"ranges of values that a module brings", func(b *bench) {
+			b.addBootLayer()
+			conntrackUnloaded(b)
+			b.want(nf.Node, ct, loaded)
+			b.wantNumber(nf.Node, icmp, 20)
+			b.wantRange(nf.Node, nf.KeyMax, 300000, 400000)
+			b.wantRange(b.addContainer("db", hosttest.ReadOnly), nf.KeyMax, 1000, 0)
+			b.wantRange(b.addContainer("web", hosttest.Own), nf.KeyMax, 0, 1000)
+		}, 0},
+		{"a range in which the value is that a module brings", func(b *bench) {
+			b.addBootLayer()
+			conntrackUnloaded(b)
+			b.want(nf.Node, ct, loaded)
+			b.wantNumber(nf.Node, icmp, 20)
+			b.wantRange(nf.Node, nf.KeyMax, 1000, 0)
+		}, 0},
 		{"a module that is kept out", func(b *bench) {
 			b.addBootLayer()
 			b.machine.SetModule(nf.ModuleFact{Name: "xt_extra", State: nf.ModuleLoaded})
@@ -240,6 +255,9 @@ func (b *bench) checkSettled(before map[place]nf.Value) error {
 			if l == nf.LayerLive && old.IsAbsent() && now == fresh.Value(c, w.Key) {
 				now = old
 			}
+			if w.Wish.IsRange() && now == old && isWanted(w, nf.LayerLive, fresh.Value(c, w.Key)) {
+				continue // there is nothing to change
+			}
 			if now != old && !isWanted(w, l, now) {
 				return fmt.Errorf("%s of %s is %s, neither %s nor %s", w.Key, w.Target, now, old, w.Wish)
 			}
@@ -260,6 +278,13 @@ func (b *bench) checkSettled(before map[place]nf.Value) error {
 
 // isWanted reports whether a value of that layer fulfils the want.
 func isWanted(w nf.Want, l nf.Layer, v nf.Value) bool {
+	if w.Wish.IsRange() {
+		n, ok := v.Number()
+		if !ok && l == nf.LayerBoot { // saved only if the kernel's own value is outside
+			n = 262144
+		}
+		return n >= w.Wish.AtLeast && (w.Wish.AtMost == 0 || n <= w.Wish.AtMost)
+	}
 	if l == nf.LayerBoot {
 		return v == w.Wish.Value
 	}
@@ -315,7 +340,7 @@ func (b *bench) checkMemory() error {
 		return err
 	}
 	for _, w := range b.wants {
-		if !slices.ContainsFunc(m.Keys, func(k nf.MemoryKey) bool { return k.Set && k.Target == w.Target && k.Key == w.Key }) {
+		if !slices.ContainsFunc(m.Keys, func(k nf.MemoryKey) bool { return (k.Set || w.Wish.IsRange()) && k.Target == w.Target && k.Key == w.Key }) {
 			return fmt.Errorf("memory is %+v", m.Keys)
 		}
 	}
@@ -326,7 +351,7 @@ func (b *bench) checkMemory() error {
 // stuck, recover reports what is stuck, and the other targets are settled.
 func (b *bench) checkStaysStuck(before map[place]nf.Value, faulty bool) error {
 	if !faulty {
-		return errors.New("stuck, although nothing fails")
+		return fmt.Errorf("stuck, although nothing fails: %+v", b.recover(false).Left)
 	}
 	calls := len(b.machine.Calls())
 	report, err := apply.Recover(context.Background(), apply.RecoverInput{Machine: b.machine, State: b.state, RunDir: b.runDir})

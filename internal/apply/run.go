@@ -152,13 +152,16 @@ func (r *run) intend(ctx context.Context, first int) (next int, err error) {
 		if hasFrom(a.Change) || r.unitOf[a.Target].stopped != "" {
 			continue
 		}
-		v, ok := r.node.from(ctx, a.Change)
+		if a.Range.IsRange() && a.Key == nf.KeyMax && containsNodeMax(r.attempts[first:next]) {
+			break // the value may be the node's, which is changed first
+		}
+		c, ok := r.complete(ctx, a)
 		if !ok && next > first {
 			break
 		}
 		if ok {
 			intent := r.intent(a)
-			intent.From = v
+			intent.From, intent.To, intent.Range = c.From, c.To, c.Range
 			completed, intents = append(completed, a), append(intents, intent)
 		}
 	}
@@ -167,10 +170,33 @@ func (r *run) intend(ctx context.Context, first int) (next int, err error) {
 	}
 	for i, a := range completed {
 		if err == nil {
-			a.From = intents[i].From
+			a.decide(intents[i].Change)
 		}
 	}
 	return next, err
+}
+
+func containsNodeMax(attempts []*attempt) bool {
+	return slices.ContainsFunc(attempts, func(a *attempt) bool { return a.Target.IsNode() && a.Key == nf.KeyMax })
+}
+
+// complete returns a change with what can be known only now. Of a range the boot value is
+// decided together with the live one, which was read before its change.
+func (r *run) complete(ctx context.Context, a *attempt) (nf.Change, bool) {
+	if !a.Range.IsRange() || a.Layer == nf.LayerLive {
+		return r.node.complete(ctx, a.Change)
+	}
+	c := a.Change
+	for _, live := range r.unitOf[a.Target].attempts {
+		if live.Key == a.Key && live.Layer == nf.LayerLive && hasFrom(live.Change) {
+			c.Range = nf.Wish{}
+			if c.To = live.To; live.From == live.To {
+				c.To = c.From
+			}
+			return c, true
+		}
+	}
+	return c, false
 }
 
 // begin makes all intents durable. One whose value cannot be read yet has no from,
@@ -199,6 +225,10 @@ func (r *run) step(ctx context.Context, i int) error {
 	u := r.unitOf[a.Target]
 	if u.stopped != "" {
 		a.end(u.stopped, nil, u.why)
+		return nil
+	}
+	if a.Range.IsRange() && a.Layer == nf.LayerBoot {
+		a.end(Skipped, nil, "its live value could not be read, so that nothing is known to be outside the range")
 		return nil
 	}
 	r.report(Event{Kind: EventStarted, Index: i, Change: a.result.Change})
@@ -241,7 +271,7 @@ func (r *run) change(ctx context.Context, a *attempt) (err error) {
 
 func (r *run) applied(a *attempt) {
 	reason := a.note
-	if !a.touched {
+	if !a.touched && reason == "" {
 		reason = "it was so already"
 	}
 	// Package host reads the node's value after it has written a container's: it

@@ -52,10 +52,26 @@ func (a *attempt) end(o Outcome, err error, reason string) {
 	}
 }
 
+// decide completes the change. Its result shows what was decided of a range.
+func (a *attempt) decide(c nf.Change) {
+	if a.Range.IsRange() {
+		a.result.From, a.result.To = c.From, c.To
+		switch {
+		case c.From != c.To:
+		case c.Layer == nf.LayerBoot:
+			a.note = "the live value is in the range by itself: nothing is saved for the next start"
+		default:
+			a.note = "it is in the range (" + a.Range.String() + ")"
+		}
+	}
+	a.From, a.To, a.Range = c.From, c.To, c.Range
+}
+
 // hasFrom reports whether the value before the change is known, so that it can be
-// put back. In the boot layer absent is a value: nothing is saved.
+// put back. In the boot layer absent is a value: nothing is saved. Before that the change
+// of a range is not decided.
 func hasFrom(c nf.Change) bool {
-	return !c.From.IsUnknown() && (c.Layer == nf.LayerBoot || !c.From.IsAbsent())
+	return c.Range == nf.Wish{} && !c.From.IsUnknown() && (c.Layer == nf.LayerBoot || !c.From.IsAbsent())
 }
 
 // irreversible reports whether the change is never undone.
@@ -178,7 +194,7 @@ func (n *node) keepChange(ctx context.Context, a *attempt, why string) {
 // targets rely on it by now. What a rule forbids now is left as it was.
 func (n *node) finishUnit(ctx context.Context, u *unit, why string) {
 	for _, a := range u.attempts {
-		if o := a.result.Outcome; o == Kept || o == Gone || o == Applied || !hasFrom(a.Change) || a.Key == nf.KeyRestart {
+		if o := a.result.Outcome; o == Kept || o == Gone || o == Applied || !hasFrom(a.Change) || a.nothingToMake() || a.Key == nf.KeyRestart {
 			continue // a restart is made where it was planned, and never to finish something
 		}
 		touched, err := n.makeChange(ctx, a.Change, true)

@@ -116,6 +116,15 @@ func (p *planner) decideAll(list []*difference) {
 // try judges one difference and returns those to try again.
 func (p *planner) try(d *difference) []*difference {
 	w := p.world
+	if d.awaits && d.layer == nf.LayerBoot {
+		if w.open[d.ref()] != nil {
+			p.wait(d, []ref{d.ref()})
+			return nil
+		}
+		if !p.awaited[d.ref()] { // the live value stays absent
+			return p.decided(d)
+		}
+	}
 	if w.followsNode(d.want) && len(d.want.Rivals) == 0 {
 		if node := (ref{nf.Node, nf.KeyMax}); w.open[node] != nil {
 			p.wait(d, []ref{node})

@@ -189,9 +189,12 @@ func TestContainersThatNoProgramLists(t *testing.T) {
 		spoil func(*testing.T, *vztest.Node)
 		why   map[string][]string
 	}{
-		"vzlist lists nothing":     {empty, all},
-		"both list nothing":        {func(_ *testing.T, n *vztest.Node) { n.Misbehave(vztest.Fault{Stdout: "[]\n"}) }, all},
-		"no prlctl, and no vzlist": {func(_ *testing.T, n *vztest.Node) { remove("usr/bin/prlctl")(n); n.Misbehave(vztest.Fault{Stdout: "[]\n"}) }, all},
+		"vzlist lists nothing": {empty, all},
+		"both list nothing":    {func(_ *testing.T, n *vztest.Node) { n.Misbehave(vztest.Fault{Stdout: "[]\n"}) }, all},
+		"no prlctl, and no vzlist": {func(_ *testing.T, n *vztest.Node) {
+			remove("usr/bin/prlctl")(n)
+			n.Misbehave(vztest.Fault{Stdout: "[]\n"})
+		}, all},
 		"prlctl fails, and does not know the other one": {func(_ *testing.T, n *vztest.Node) {
 			n.StopDispatcher()
 			n.Misbehave(vztest.Fault{Program: "vzlist", Verb: "-a", Stdout: `[{"ctid": "101", "uuid": "` + uuid1 + `", "status": "running"}]`})
