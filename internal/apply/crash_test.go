@@ -164,6 +164,14 @@ func scenarios() []scenario {
 			b.wantNumber(nf.Node, icmp, 20)
 			b.wantRange(nf.Node, nf.KeyMax, 1000, 0)
 		}, 0},
+		{"an intermediate limit", func(b *bench) {
+			b.lowerFromNoLimit()
+			b.wantNumber(nf.Node, udp, 60)
+		}, 0},
+		{"an intermediate limit, and a container that fails", func(b *bench) {
+			web := b.lowerFromNoLimit()
+			b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Target: web, Key: nf.KeyMax, Err: syscall.EINVAL})
+		}, 5},
 		{"a module that is kept out", func(b *bench) {
 			b.addBootLayer()
 			b.machine.SetModule(nf.ModuleFact{Name: "xt_extra", State: nf.ModuleLoaded})
@@ -340,7 +348,9 @@ func (b *bench) checkMemory() error {
 		return err
 	}
 	for _, w := range b.wants {
-		if !slices.ContainsFunc(m.Keys, func(k nf.MemoryKey) bool { return (k.Set || w.Wish.IsRange()) && k.Target == w.Target && k.Key == w.Key }) {
+		if !slices.ContainsFunc(m.Keys, func(k nf.MemoryKey) bool {
+			return (k.Set || w.Wish.IsRange()) && k.Target == w.Target && k.Key == w.Key
+		}) {
 			return fmt.Errorf("memory is %+v", m.Keys)
 		}
 	}

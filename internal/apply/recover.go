@@ -88,6 +88,12 @@ func surveyIntents(ctx context.Context, m Machine, left state.Run, memory nf.Mem
 		}
 		attempts = append(attempts, a)
 	}
+	linkIntermediate(attempts)
+	for _, a := range attempts {
+		if a.via != nil && n.world.Reads(a.via.Change, a.via.From) {
+			a.touched = false
+		}
+	}
 	units, _ := unitsOf(attempts)
 	return n, attempts, units, nil
 }
@@ -142,7 +148,7 @@ func (n *node) settle(ctx context.Context, u *unit) {
 	const why = "the run was interrupted"
 	switch {
 	case n.allOpen(u, func(a *attempt) bool {
-		return a.aboutToRestart || a.nothingToMake() || a.touched && (a.Key == nf.KeyRestart || n.world.InSync(a.Change))
+		return a.aboutToRestart || a.nothingToMake() || a.touched && (a.Key == nf.KeyRestart || n.world.InSync(u.last(a).Change))
 	}):
 		n.endRestarts(u)
 		u.endOthers(Applied, "it reads as wanted")

@@ -89,6 +89,12 @@ func (r *run) plan(ctx context.Context, memory func() (nf.Memory, error)) error 
 	for i, c := range r.planned.Changes {
 		r.attempts = append(r.attempts, &attempt{Change: c, result: Result{Change: c}, notify: r.done(i)})
 	}
+	linkIntermediate(r.attempts)
+	for _, a := range r.attempts {
+		if a.via != nil {
+			a.From = nf.Absent() // until the change before it is made: see begin
+		}
+	}
 	r.units, r.unitOf = unitsOf(r.attempts)
 	return nil
 }
@@ -183,6 +189,11 @@ func containsNodeMax(attempts []*attempt) bool {
 // complete returns a change with what can be known only now. Of a range the boot value is
 // decided together with the live one, which was read before its change.
 func (r *run) complete(ctx context.Context, a *attempt) (nf.Change, bool) {
+	if a.via != nil && a.via.result.Outcome != Refused {
+		c := a.Change
+		c.From = a.via.To
+		return c, a.via.result.Outcome == Applied
+	}
 	if !a.Range.IsRange() || a.Layer == nf.LayerLive {
 		return r.node.complete(ctx, a.Change)
 	}
@@ -246,6 +257,10 @@ func (r *run) step(ctx context.Context, i int) error {
 		u.stop(Gone, whyGone(err))
 	case errors.As(err, &no):
 		a.end(Refused, nil, err.Error())
+		if a.via != nil && a.via.touched {
+			r.node.undo(ctx, a.via, fmt.Sprintf("it was on the way to %s, which was refused", a.Key.Text(a.To)))
+			return r.saveStuck(r.journal, u)
+		}
 	default:
 		a.failure = err.Error()
 		a.end(Failed, err, "")

@@ -30,9 +30,11 @@ type attempt struct {
 	// aboutToRestart reports whether an interrupted run was about to make this
 	// restart, or had begun one that still goes on: the instance has not ended.
 	aboutToRestart bool
-	failure        string         // why it could not be made, whatever became of it then
-	note           string         // what is to be said of it although it was applied
-	notify         func(*attempt) // after an outcome; may be nil
+	// via is the intermediate change before it, of the same value; nil if there is none.
+	via     *attempt
+	failure string         // why it could not be made, whatever became of it then
+	note    string         // what is to be said of it although it was applied
+	notify  func(*attempt) // after an outcome; may be nil
 }
 
 // end gives the attempt its outcome. An earlier error stays, before the new one; what both say
@@ -50,6 +52,31 @@ func (a *attempt) end(o Outcome, err error, reason string) {
 	if a.notify != nil {
 		a.notify(a)
 	}
+}
+
+// linkIntermediate sets the intermediate change of each attempt that has one.
+func linkIntermediate(attempts []*attempt) {
+	type place struct {
+		memoryPlace
+		layer nf.Layer
+	}
+	via := map[place]*attempt{}
+	for _, a := range attempts {
+		at := place{placeOf(a.Target, a.Key), a.Layer}
+		a.via = via[at]
+		if delete(via, at); a.Intermediate {
+			via[at] = a
+		}
+	}
+}
+
+// last returns the attempt to which an intermediate one leads; the attempt itself if it is
+// not intermediate.
+func (u *unit) last(a *attempt) *attempt {
+	if i := slices.IndexFunc(u.attempts, func(o *attempt) bool { return o.via == a }); i >= 0 {
+		return u.last(u.attempts[i])
+	}
+	return a
 }
 
 // decide completes the change. Its result shows what was decided of a range.
@@ -194,6 +221,11 @@ func (n *node) keepChange(ctx context.Context, a *attempt, why string) {
 // targets rely on it by now. What a rule forbids now is left as it was.
 func (n *node) finishUnit(ctx context.Context, u *unit, why string) {
 	for _, a := range u.attempts {
+		if a.Intermediate && u.last(a).touched && n.world.InSync(u.last(a).Change) {
+			a.result.Error = ""
+			a.end(Applied, nil, "")
+			continue
+		}
 		if o := a.result.Outcome; o == Kept || o == Gone || o == Applied || !hasFrom(a.Change) || a.nothingToMake() || a.Key == nf.KeyRestart {
 			continue // a restart is made where it was planned, and never to finish something
 		}

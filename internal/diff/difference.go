@@ -21,6 +21,8 @@ type difference struct {
 	// awaits reports whether the value is not there before a change of this plan brings it,
 	// and is wanted in a range: it is decided then. See nf.Change.Range.
 	awaits bool
+	// intermediate is that of nf.Change.
+	intermediate bool
 	// restarted reports whether nfsync has made the one restart for this want, and
 	// the restart has not brought the level.
 	restarted bool

@@ -172,7 +172,7 @@ func (p *planner) change(d *difference) {
 	case d.want.Key == nf.KeyLevel:
 		p.world.saves[d.want.Target] = d.to
 	}
-	p.plan.Changes = append(p.plan.Changes, nf.Change{Target: d.want.Target, Key: d.want.Key, Layer: d.layer, From: d.from, To: d.to, Range: wish,
+	p.plan.Changes = append(p.plan.Changes, nf.Change{Target: d.want.Target, Key: d.want.Key, Layer: d.layer, From: d.from, To: d.to, Range: wish, Intermediate: d.intermediate,
 		OneWay: d.oneWay(), Disruptive: d.want.Key == nf.KeyRestart, Cause: p.world.cause(d.want), Source: d.want.Source, LastFailure: p.world.lastFailure(d), Asked: d.want.Wish})
 }
 

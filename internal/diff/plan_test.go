@@ -35,7 +35,7 @@ func randomNode(t *rapid.T) *nf.Snapshot {
 	}
 	s.Capabilities.LegacyTables = rapid.Bool().Draw(t, "legacy")
 	s.Capabilities.BootFiles = rapid.Bool().Draw(t, "boot files")
-	node := rapid.Int64Range(0, 6).Draw(t, "node max") * 100
+	node := rapid.SampledFrom([]int64{0, 0, 1, 2, 3, 4, 5, 6}).Draw(t, "node max") * 100
 	live(&s.Host, nf.KeyMax, nf.Number(node))
 	live(&s.Host, nf.KeyBuckets, nf.Number(512*rapid.Int64Range(1, 4).Draw(t, "buckets")))
 	s.Host.Count = nf.Number(rapid.Int64Range(0, 3).Draw(t, "node count") * 100)
@@ -196,6 +196,7 @@ func TestPlanProperties(t *testing.T) {
 			t.Fatal("planning changed its input")
 		}
 		checkAnsweredOnce(t, w, s, p)
+		checkNoDeadlock(t, s, p)
 		o, made := checkPrefixes(t, newOracle(t, s, w), p)
 		checkLaps(t, w, p, o)
 		checkUndo(t, newOracle(t, s, w), s, made)
@@ -216,6 +217,9 @@ func checkAnsweredOnce(t *rapid.T, w nf.Wants, s *nf.Snapshot, p nf.Plan) {
 		answered[ref{t, k}] = true
 	}
 	for _, c := range p.Changes {
+		if c.Intermediate {
+			continue
+		}
 		key := c.Key
 		if key == nf.KeyRestart {
 			key = nf.KeyLevel
@@ -241,6 +245,33 @@ func checkAnsweredOnce(t *rapid.T, w nf.Wants, s *nf.Snapshot, p nf.Plan) {
 			t.Fatalf("%s of %s is not answered", want.Key, want.Target)
 		}
 	}
+}
+
+// checkNoDeadlock: the limits of the node and of its containers are not refused only because
+// of each other, if both ends are allowed.
+func checkNoDeadlock(t *rapid.T, s *nf.Snapshot, p nf.Plan) {
+	refused := map[nf.Target]nf.Refusal{}
+	for _, r := range p.Refusals {
+		if r.Key == nf.KeyMax && r.Layer == nf.LayerLive {
+			refused[r.Target] = r
+		}
+	}
+	node, ok := refused[nf.Node]
+	if !ok || node.Code != nf.BelowContainer {
+		return
+	}
+	limit, _ := node.To.Number()
+	for i := range s.Containers {
+		c := &s.Containers[i]
+		if n, _ := c.Fact(nf.KeyMax).Live.Number(); n <= limit || c.MaxScope == nf.ScopeNode || !nf.Runs(c.State) {
+			continue
+		}
+		r, ok := refused[c.Target()]
+		if to, _ := r.To.Number(); !ok || r.Code != nf.AboveNode || to > limit {
+			return // it stays above the node
+		}
+	}
+	t.Fatalf("neither the node nor its containers can move: %v", answers(p))
 }
 
 // checkPrefixes makes the changes of a plan, and returns those that were made. Changes of

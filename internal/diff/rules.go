@@ -189,7 +189,7 @@ var rules = []rule{
 	{
 		code: nf.AboveNode, forbids: aboveNode, until: []nf.Until{nf.UntilPolicyChange},
 		meaning: "A container's limit cannot be above the node's.",
-		cause:   "The kernel answers EINVAL to a container's value above the node's value at that moment. 0 is no limit for the node, and then the kernel takes no value for its containers.",
+		cause:   "The kernel answers EINVAL to a container's value above the node's value at that moment. 0 is no limit for the node, and then the kernel takes no value for its containers: a plan that lowers both takes an intermediate step.",
 		remedy:  "raise conntrack.max in the NodePolicy (nfsync raises the node first), or lower the container's",
 		sources: []string{"nf_conntrack_standalone.c of the Virtuozzo 7 kernel: extra2 is init_net.ct.max"},
 	},

@@ -34,6 +34,9 @@ type Change struct {
 	// range, to the nearest bound. To is a bound until then. In the boot layer such a
 	// change is made only if the live one is.
 	Range Wish `json:"range,omitzero"`
+	// Intermediate is set if a later change of the plan changes the same value again: the
+	// rules allow no direct way. It is undone unless that one is made.
+	Intermediate bool `json:"intermediate,omitempty"`
 	// OneWay changes are never undone; Disruptive ones interrupt traffic.
 	OneWay     bool   `json:"oneWay"`
 	Disruptive bool   `json:"disruptive"`

@@ -121,6 +121,9 @@ func marks(c nf.Change) cell {
 	if c.Disruptive {
 		words = append(words, "disruptive")
 	}
+	if c.Intermediate {
+		words = append(words, "intermediate")
+	}
 	if words == nil {
 		return nil
 	}
