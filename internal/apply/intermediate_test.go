@@ -94,3 +94,23 @@ func TestInterruptedAfterIntermediateLimit(t *testing.T) {
 	b.checkValue(nf.Node, nf.KeyMax, 50000)
 	b.checkValue(web, nf.KeyMax, 20000)
 }
+
+// If the last change is left, so is the intermediate one.
+func TestIntermediateLimitIsLeftWithTheLastOne(t *testing.T) {
+	for _, left := range []int64{65536, 50000} {
+		b := newBench(t)
+		b.lowerFromNoLimit()
+		in := b.input()
+		in.Leave = func(c nf.Change) string {
+			if c.Target.IsNode() && c.To == nf.Number(left) {
+				return "fought over"
+			}
+			return ""
+		}
+		if _, err := apply.Run(context.Background(), in); err != nil {
+			t.Fatal(err)
+		}
+		b.checkValue(nf.Node, nf.KeyMax, 0)
+		b.checkCalls()
+	}
+}

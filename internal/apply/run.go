@@ -100,11 +100,16 @@ func (r *run) plan(ctx context.Context, memory func() (nf.Memory, error)) error 
 }
 
 // leave takes the changes that are not to be made out of the plan. A rule that needs one of them
-// refuses the change that relies on it.
+// refuses the change that relies on it. An intermediate change is left with the last one.
 func (r *run) leave() {
+	left := map[changePlace]string{}
+	for _, c := range r.planned.Changes {
+		at := placeOfChange(c)
+		left[at] = cmp.Or(left[at], r.in.Leave(c))
+	}
 	var changes []nf.Change
 	for _, c := range r.planned.Changes {
-		if why := r.in.Leave(c); why != "" {
+		if why := left[placeOfChange(c)]; why != "" {
 			r.left = append(r.left, Result{Change: c, Outcome: Skipped, Reason: why})
 			continue
 		}

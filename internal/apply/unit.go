@@ -54,15 +54,19 @@ func (a *attempt) end(o Outcome, err error, reason string) {
 	}
 }
 
+// changePlace is the value that a change is about.
+type changePlace struct {
+	memoryPlace
+	layer nf.Layer
+}
+
+func placeOfChange(c nf.Change) changePlace { return changePlace{placeOf(c.Target, c.Key), c.Layer} }
+
 // linkIntermediate sets the intermediate change of each attempt that has one.
 func linkIntermediate(attempts []*attempt) {
-	type place struct {
-		memoryPlace
-		layer nf.Layer
-	}
-	via := map[place]*attempt{}
+	via := map[changePlace]*attempt{}
 	for _, a := range attempts {
-		at := place{placeOf(a.Target, a.Key), a.Layer}
+		at := placeOfChange(a.Change)
 		a.via = via[at]
 		if delete(via, at); a.Intermediate {
 			via[at] = a
