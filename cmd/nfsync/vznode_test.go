@@ -41,13 +41,14 @@ type virtuozzo struct {
 // does, or misfortune:
 //
 //	vznode new                          hn-1 has Virtuozzo from now on
-//	vznode add ID [field=value...]      a container: name, saved, state, mask, uuid
+//	vznode add ID [field=value...]      a container: name, saved, state, mask, uuid, registered
 //	vznode start|stop|suspend|resume|restart|remove ID
 //	vznode lock|unlock|swallow ID       its lock; the mask of its starts
 //	vznode break|mend ID                its starts fail; they do not
 //	vznode dispatcher stop|start
 //	vznode hang|fail PROGRAM VERB       until vznode heal
 //	vznode hung                         waits until one more call hangs
+//	vznode print PROGRAM VERB TEXT      as its whole output, until vznode heal
 //	vznode masks gone                   the kernel keeps no levels
 //	vznode changes                      prints the calls that were not listings, since the last time, or none; saves in a row by container
 //	vznode level ID                     prints state, live mask as a level and saved level
@@ -102,6 +103,9 @@ var vzVerbs = map[string]func(ts *testscript.TestScript, v *virtuozzo, args []st
 		if !v.AwaitHang(ctx) {
 			ts.Fatalf("no call hangs")
 		}
+	},
+	"print": func(_ *testscript.TestScript, v *virtuozzo, args []string) {
+		v.ends = append(v.ends, v.Misbehave(vztest.Fault{Program: args[0], Verb: args[1], Stdout: args[2]}))
 	},
 	"heal": func(_ *testscript.TestScript, v *virtuozzo, _ []string) {
 		for _, end := range v.ends {
@@ -158,6 +162,8 @@ func vzContainer(ts *testscript.TestScript, args []string) vztest.Container {
 			c.State = value
 		case "uuid":
 			c.UUID = value
+		case "registered":
+			c.Unregistered = value == "no"
 		case "mask":
 			mask, ok := nf.Text(value).As(nf.KeyLevel).Mask()
 			if !ok {

@@ -2,11 +2,9 @@ package apply_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
-	"syscall"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -71,105 +69,6 @@ func (b *bench) runCrashing(m *crasher) (steps int, crashed bool, r apply.Receip
 	return steps, false, r, err
 }
 
-// scenario is a node and the wants for it.
-type scenario struct {
-	name    string
-	prepare func(*bench)
-	code    int // exit code of a run that does not crash
-}
-
-func scenarios() []scenario {
-	conntrackUnloaded := func(b *bench) {
-		b.machine.SetModule(nf.ModuleFact{Name: "nf_conntrack", State: nf.ModuleUnloaded, Deps: []string{"nf_defrag_ipv4", "nf_defrag_ipv6"}})
-	}
-	return []scenario{
-		{"raise", func(b *bench) {
-			b.wantNumber(nf.Node, nf.KeyMax, 300000)
-			b.wantNumber(nf.Node, udp, 60)
-			for _, name := range []string{"db", "web"} {
-				c := b.addContainer(name, hosttest.Own)
-				b.wantNumber(c, nf.KeyMax, 290000)
-				b.wantNumber(c, udp, 60)
-			}
-		}, 0},
-		{"raise, then a one-way change", func(b *bench) {
-			b.wantNumber(nf.Node, nf.KeyMax, 300000)
-			c := b.addContainer("web", hosttest.Own)
-			b.wantNumber(c, nf.KeyMax, 290000)
-			b.wantNumber(c, udp, 60)
-			b.machine.SetModule(nf.ModuleFact{Name: "xt_extra", State: nf.ModuleLoaded})
-			b.want(nf.Node, nf.ModuleKey("xt_extra"), unloaded)
-		}, 0},
-		{"lower", func(b *bench) {
-			b.wantNumber(nf.Node, nf.KeyMax, 1000)
-			b.wantNumber(nf.Node, nf.KeyBuckets, 1000)
-			b.wantNumber(nf.Node, udp, 60)
-			for _, name := range []string{"db", "web"} {
-				c := b.addContainer(name, hosttest.Own)
-				b.wantNumber(c, nf.KeyMax, 900)
-				b.wantNumber(c, udp, 60)
-			}
-		}, 0},
-		{"modules that bring values", func(b *bench) {
-			conntrackUnloaded(b)
-			b.want(nf.Node, ct, loaded)
-			b.want(nf.Node, nf.ModuleKey("nf_conntrack_ftp"), loaded)
-			b.wantNumber(nf.Node, icmp, 20)
-			b.wantNumber(nf.Node, udp, 60)
-			c := b.addContainer("web", hosttest.ReadOnly)
-			b.wantNumber(c, icmp, 20)
-			b.wantNumber(c, udp, 60)
-		}, 0},
-		{"both layers", func(b *bench) {
-			b.addBootLayer()
-			b.machine.PutBoot(nf.KeyMax, nf.Number(100))
-			b.machine.PutBoot(nf.ModuleKey("nf_conntrack_ftp"), unloaded)
-			b.want(nf.Node, nf.ModuleKey("nf_conntrack_ftp"), loaded)
-			b.want(nf.Node, nf.ModuleKey("nf_nat"), loaded)
-			b.wantNumber(nf.Node, nf.KeyMax, 300000)
-			b.wantNumber(nf.Node, udp, 60)
-			c := b.addContainer("web", hosttest.ReadOnly)
-			b.wantNumber(c, udp, 60)
-		}, 0},
-		{"a module that is kept out", func(b *bench) {
-			b.addBootLayer()
-			b.machine.SetModule(nf.ModuleFact{Name: "xt_extra", State: nf.ModuleLoaded})
-			b.machine.PutBoot(nf.ModuleKey("xt_extra"), loaded)
-			b.want(nf.Node, nf.ModuleKey("xt_extra"), unloaded)
-			b.wantNumber(nf.Node, udp, 60)
-		}, 0},
-		{"a boot file that cannot be written", func(b *bench) {
-			b.addBootLayer()
-			b.wantNumber(nf.Node, nf.KeyMax, 300000)
-			b.wantNumber(nf.Node, udp, 60)
-			b.wantNumber(b.addContainer("web", hosttest.ReadOnly), udp, 60)
-			b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Key: udp, Layer: nf.LayerBoot, Err: syscall.EROFS})
-		}, 5},
-		{"a failure", func(b *bench) {
-			c := b.addContainer("web", hosttest.ReadOnly)
-			b.wantNumber(nf.Node, udp, 60)
-			b.wantNumber(c, generic, 500)
-			b.wantNumber(c, icmp, 20)
-			b.wantNumber(c, udp, 60)
-			b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Target: c, Key: udp, Kind: hosttest.Fail, Err: syscall.EINVAL})
-		}, 5},
-		{"a failure after its effect", func(b *bench) {
-			c := b.addContainer("web", hosttest.ReadOnly)
-			b.wantNumber(c, icmp, 20)
-			b.wantNumber(c, udp, 60)
-			b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Target: c, Key: udp, Kind: hosttest.FailAfter, Times: 1})
-		}, 5},
-		{"a failure that cannot be undone", func(b *bench) {
-			c := b.addContainer("web", hosttest.ReadOnly)
-			b.wantNumber(nf.Node, udp, 60)
-			b.wantNumber(c, icmp, 20)
-			b.wantNumber(c, udp, 60)
-			b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Target: c, Key: udp, Err: syscall.EINVAL})
-			b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Target: c, Key: icmp, Skip: 1, Err: syscall.EPERM})
-		}, 6},
-	}
-}
-
 // wantedValues returns the present values of the wanted keys, in each layer.
 func (b *bench) wantedValues() map[place]nf.Value {
 	values := map[place]nf.Value{}
@@ -222,6 +121,9 @@ func (b *bench) checkSettled(before map[place]nf.Value) error {
 			if l == nf.LayerLive && old.IsAbsent() && now == fresh.Value(c, w.Key) {
 				now = old
 			}
+			if w.Wish.IsRange() && now == old && isWanted(w, nf.LayerLive, fresh.Value(c, w.Key)) {
+				continue // there is nothing to change
+			}
 			if now != old && !isWanted(w, l, now) {
 				return fmt.Errorf("%s of %s is %s, neither %s nor %s", w.Key, w.Target, now, old, w.Wish)
 			}
@@ -242,6 +144,13 @@ func (b *bench) checkSettled(before map[place]nf.Value) error {
 
 // isWanted reports whether a value of that layer fulfils the want.
 func isWanted(w nf.Want, l nf.Layer, v nf.Value) bool {
+	if w.Wish.IsRange() {
+		n, ok := v.Number()
+		if !ok && l == nf.LayerBoot { // saved only if the kernel's own value is outside
+			n = 262144
+		}
+		return n >= w.Wish.AtLeast && (w.Wish.AtMost == 0 || n <= w.Wish.AtMost)
+	}
 	if l == nf.LayerBoot {
 		return v == w.Wish.Value
 	}
@@ -297,7 +206,9 @@ func (b *bench) checkMemory() error {
 		return err
 	}
 	for _, w := range b.wants {
-		if !slices.ContainsFunc(m.Keys, func(k nf.MemoryKey) bool { return k.Set && k.Target == w.Target && k.Key == w.Key }) {
+		if !slices.ContainsFunc(m.Keys, func(k nf.MemoryKey) bool {
+			return (k.Set || w.Wish.IsRange()) && k.Target == w.Target && k.Key == w.Key
+		}) {
 			return fmt.Errorf("memory is %+v", m.Keys)
 		}
 	}
@@ -308,7 +219,7 @@ func (b *bench) checkMemory() error {
 // stuck, recover reports what is stuck, and the other targets are settled.
 func (b *bench) checkStaysStuck(before map[place]nf.Value, faulty bool) error {
 	if !faulty {
-		return errors.New("stuck, although nothing fails")
+		return fmt.Errorf("stuck, although nothing fails: %+v", b.recover(false).Left)
 	}
 	calls := len(b.machine.Calls())
 	report, err := apply.Recover(context.Background(), apply.RecoverInput{Machine: b.machine, State: b.state, Lock: apply.NewLock(b.runDir)})

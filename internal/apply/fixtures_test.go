@@ -73,6 +73,11 @@ func (b *bench) want(t nf.Target, k nf.Key, v nf.Value) {
 
 func (b *bench) wantNumber(t nf.Target, k nf.Key, n int64) { b.want(t, k, nf.Number(n)) }
 
+func (b *bench) wantRange(t nf.Target, k nf.Key, atLeast, atMost int64) {
+	b.want(t, k, nf.Absent())
+	b.wants[len(b.wants)-1].Wish = nf.Wish{AtLeast: atLeast, AtMost: atMost}
+}
+
 func (b *bench) input() apply.Input {
 	m := b.wrapped
 	if m == nil {

@@ -29,7 +29,7 @@ func (r *run) remember() nf.Memory {
 	m.Failures = r.failures(now)
 	m.latch(r.node, now)
 	m.settleRestarts(r.node, r.attempts, now)
-	m.dropRestarts(r.wants)
+	m.dropRestarts(r.wants, r.node)
 	if !r.stopped && !slices.ContainsFunc(r.attempts, func(a *attempt) bool { return a.unsound() }) {
 		m.Revision = r.in.Revision
 	}
@@ -169,8 +169,10 @@ func (m *memory) settleRestarts(n *node, attempts []*attempt, now existing) {
 
 // dropRestarts drops the restarts that were made for another level than the one
 // that is wanted now. Where none is wanted, or policies disagree, they stay: a
-// policy that is removed and added again is no reason for a second restart.
-func (m *memory) dropRestarts(wants nf.Wants) {
+// policy that is removed and added again is no reason for a second restart. So they do
+// where the container is unobservable: other policies may select it under the name that
+// it has then.
+func (m *memory) dropRestarts(wants nf.Wants, n *node) {
 	asked := map[nf.Target]nf.Wish{}
 	for _, w := range wants.List {
 		if w.Key == nf.KeyLevel && len(w.Rivals) == 0 {
@@ -179,7 +181,7 @@ func (m *memory) dropRestarts(wants nf.Wants) {
 	}
 	m.Restarts = slices.DeleteFunc(m.Restarts, func(d nf.RestartDone) bool {
 		now, ok := asked[d.Target.Nameless()]
-		return ok && now != d.Asked
+		return ok && now != d.Asked && n.unobservable(d.Target) == ""
 	})
 }
 

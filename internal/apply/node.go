@@ -170,15 +170,20 @@ func (n *node) set(ctx context.Context, c nf.Change) error {
 	return n.machine.Set(ctx, &own, c)
 }
 
-// from reads the value of a key before its change; false if it cannot be read.
-func (n *node) from(ctx context.Context, c nf.Change) (nf.Value, bool) {
+// complete returns a change with the value before it, which is read now, and that of a range
+// as it is decided by that value; false if it cannot be read.
+func (n *node) complete(ctx context.Context, c nf.Change) (nf.Change, bool) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.timeout)
 	defer cancel()
 	if err := n.refresh(ctx, c); err != nil {
-		return nf.Value{}, false
+		return c, false
 	}
-	c.From = n.world.Value(c)
-	return c.From, hasFrom(c)
+	if c.Range.IsRange() {
+		c = n.world.Decide(c)
+	} else {
+		c.From = n.world.Value(c)
+	}
+	return c, hasFrom(c)
 }
 
 // vanished reports whether a kernel value does not exist any more, as its module

@@ -85,9 +85,15 @@ func surveyIntents(ctx context.Context, m Machine, left state.Run, memory nf.Mem
 		case a.Key == nf.KeyRestart:
 			a.aboutToRestart = restartRecorded(memory, intent)
 		default:
-			a.touched = hasFrom(a.Change) && !n.world.Reads(a.Change, a.From) && !n.vanished(a.Change)
+			a.touched = hasFrom(a.Change) && !a.nothingToMake() && !n.world.Reads(a.Change, a.From) && !n.vanished(a.Change)
 		}
 		attempts = append(attempts, a)
+	}
+	linkIntermediate(attempts)
+	for _, a := range attempts {
+		if a.via != nil && n.world.Reads(a.via.Change, a.via.From) {
+			a.touched = false
+		}
 	}
 	return n, attempts, unitsOf(attempts), nil
 }
@@ -142,7 +148,7 @@ func (n *node) settle(ctx context.Context, u *unit) {
 	const why = "the run was interrupted"
 	switch {
 	case n.allOpen(u, func(a *attempt) bool {
-		return a.aboutToRestart || a.touched && (a.Key == nf.KeyRestart || n.world.InSync(a.Change))
+		return a.aboutToRestart || a.nothingToMake() || a.touched && (a.Key == nf.KeyRestart || n.world.InSync(u.last(a).Change))
 	}):
 		n.endRestarts(u)
 		u.endOthers(Applied, "it reads as wanted")
@@ -156,6 +162,10 @@ func (n *node) settle(ctx context.Context, u *unit) {
 		u.endOthers(Skipped, "it had not been made")
 	}
 }
+
+// nothingToMake reports whether the value was found in the range that is wanted, so that the
+// run left it.
+func (a *attempt) nothingToMake() bool { return hasFrom(a.Change) && a.From == a.To }
 
 // allOpen reports whether is holds for each attempt without an outcome.
 func (n *node) allOpen(u *unit, is func(*attempt) bool) bool {

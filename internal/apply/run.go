@@ -90,19 +90,30 @@ func (r *run) plan(ctx context.Context, memory func() (nf.Memory, error)) error 
 	for i, c := range r.planned.Changes {
 		r.attempts = append(r.attempts, r.attempt(i, c))
 	}
+	linkIntermediate(r.attempts)
+	for _, a := range r.attempts {
+		if a.via != nil {
+			a.From = nf.Absent() // until the change before it is made: see begin
+		}
+	}
 	r.units = unitsOf(r.attempts)
 	return nil
 }
 
 // leave returns the changes that are to be made. A rule that needs one of the others refuses
-// the change that relies on it.
+// the change that relies on it. An intermediate change is left with the last one.
 func (r *run) leave(planned []nf.Change) []nf.Change {
 	if r.in.Leave == nil {
 		return planned
 	}
+	left := map[changePlace]string{}
+	for _, c := range planned {
+		at := placeOfChange(c)
+		left[at] = cmp.Or(left[at], r.in.Leave(c))
+	}
 	var changes []nf.Change
 	for _, c := range planned {
-		if why := r.in.Leave(c); why != "" {
+		if why := left[placeOfChange(c)]; why != "" {
 			r.left = append(r.left, Result{Change: c, Outcome: Skipped, Reason: why})
 			continue
 		}
@@ -171,13 +182,16 @@ func (r *run) intend(ctx context.Context, first int) (next int, err error) {
 		if hasFrom(a.Change) || a.unit.stopped != "" {
 			continue
 		}
-		v, ok := r.node.from(ctx, a.Change)
+		if a.Range.IsRange() && a.Key == nf.KeyMax && containsNodeMax(r.attempts[first:next]) {
+			break // the value may be the node's, which is changed first
+		}
+		c, ok := r.complete(ctx, a)
 		if !ok && next > first {
 			break
 		}
 		if ok {
 			intent := r.intent(a)
-			intent.From = v
+			intent.From, intent.To, intent.Range = c.From, c.To, c.Range
 			completed, intents = append(completed, a), append(intents, intent)
 		}
 	}
@@ -186,10 +200,38 @@ func (r *run) intend(ctx context.Context, first int) (next int, err error) {
 	}
 	for i, a := range completed {
 		if err == nil {
-			a.From = intents[i].From
+			a.decide(intents[i].Change)
 		}
 	}
 	return next, err
+}
+
+func containsNodeMax(attempts []*attempt) bool {
+	return slices.ContainsFunc(attempts, func(a *attempt) bool { return a.Target.IsNode() && a.Key == nf.KeyMax })
+}
+
+// complete returns a change with what can be known only now. Of a range the boot value is
+// decided together with the live one, which was read before its change.
+func (r *run) complete(ctx context.Context, a *attempt) (nf.Change, bool) {
+	if a.via != nil && a.via.result.Outcome != Refused {
+		c := a.Change
+		c.From = a.via.To
+		return c, a.via.result.Outcome == Applied
+	}
+	if !a.Range.IsRange() || a.Layer == nf.LayerLive {
+		return r.node.complete(ctx, a.Change)
+	}
+	c := a.Change
+	for _, live := range a.unit.attempts {
+		if live.Key == a.Key && live.Layer == nf.LayerLive && hasFrom(live.Change) {
+			c.Range = nf.Wish{}
+			if c.To = live.To; live.From == live.To {
+				c.To = c.From
+			}
+			return c, true
+		}
+	}
+	return c, false
 }
 
 // begin makes all intents durable. One whose value cannot be read yet has no from,
@@ -220,6 +262,10 @@ func (r *run) step(ctx context.Context, i int) error {
 		a.end(u.stopped, nil, u.why)
 		return nil
 	}
+	if a.Range.IsRange() && a.Layer == nf.LayerBoot {
+		a.end(Skipped, nil, "its live value could not be read, so that nothing is known to be outside the range")
+		return nil
+	}
 	r.report(Event{Kind: EventStarted, Index: i, Change: a.result.Change})
 	err := r.change(ctx, a)
 	var no *refused
@@ -239,10 +285,14 @@ func (r *run) step(ctx context.Context, i int) error {
 		r.held = append(r.held, diff.HeldRestart(a.Change, held.why))
 		a.end(Skipped, nil, err.Error())
 	case errors.Is(err, nf.ErrGone):
-		a.end(Gone, nil, goneReason)
-		u.stop(Gone, goneReason)
+		a.end(Gone, nil, whyGone(err))
+		u.stop(Gone, whyGone(err))
 	case errors.As(err, &no):
 		a.end(Refused, nil, err.Error())
+		if a.via != nil && a.via.touched {
+			r.node.undo(ctx, a.via, fmt.Sprintf("it was on the way to %s, which was refused", a.Key.Text(a.To)))
+			return r.saveStuck(r.journal, u)
+		}
 	default:
 		a.failure, a.result.Busy = err.Error(), errors.Is(err, nf.ErrBusy)
 		var down *downRestart
@@ -273,7 +323,7 @@ func (r *run) change(ctx context.Context, a *attempt) (err error) {
 
 func (r *run) applied(a *attempt) {
 	reason := a.note
-	if !a.touched {
+	if !a.touched && reason == "" {
 		reason = "it was so already"
 	}
 	// Package host reads the node's value after it has written a container's: it

@@ -12,6 +12,14 @@ import (
 
 const goneReason = "the target has vanished, or is another instance now"
 
+// whyGone returns the reason for a target that is gone: that of the error, if it has one.
+func whyGone(err error) string {
+	if why := strings.TrimSuffix(err.Error(), nf.ErrGone.Error()); why != "" {
+		return goneReason + ": " + strings.TrimSuffix(why, ": ")
+	}
+	return goneReason
+}
+
 // attempt is one change, with its result so far.
 type attempt struct {
 	nf.Change // From is the value that was read before it
@@ -24,10 +32,12 @@ type attempt struct {
 	// aboutToRestart reports whether an interrupted run was about to make this
 	// restart, or had begun one that still goes on: the instance has not ended.
 	aboutToRestart bool
-	restarted      bool           // another instance ran after the restart
-	failure        string         // why it could not be made, whatever became of it then
-	note           string         // what is to be said of it although it was applied
-	notify         func(*attempt) // after an outcome; may be nil
+	// via is the intermediate change before it, of the same value; nil if there is none.
+	via       *attempt
+	restarted bool           // another instance ran after the restart
+	failure   string         // why it could not be made, whatever became of it then
+	note      string         // what is to be said of it although it was applied
+	notify    func(*attempt) // after an outcome; may be nil
 }
 
 // end gives the attempt its outcome. An earlier error stays, before the new one; what both say
@@ -47,10 +57,55 @@ func (a *attempt) end(o Outcome, err error, reason string) {
 	}
 }
 
+// changePlace is the value that a change is about.
+type changePlace struct {
+	memoryPlace
+	layer nf.Layer
+}
+
+func placeOfChange(c nf.Change) changePlace { return changePlace{placeOf(c.Target, c.Key), c.Layer} }
+
+// linkIntermediate sets the intermediate change of each attempt that has one.
+func linkIntermediate(attempts []*attempt) {
+	via := map[changePlace]*attempt{}
+	for _, a := range attempts {
+		at := placeOfChange(a.Change)
+		a.via = via[at]
+		if delete(via, at); a.Intermediate {
+			via[at] = a
+		}
+	}
+}
+
+// last returns the attempt to which an intermediate one leads; the attempt itself if it is
+// not intermediate.
+func (u *unit) last(a *attempt) *attempt {
+	if i := slices.IndexFunc(u.attempts, func(o *attempt) bool { return o.via == a }); i >= 0 {
+		return u.last(u.attempts[i])
+	}
+	return a
+}
+
+// decide completes the change. Its result shows what was decided of a range.
+func (a *attempt) decide(c nf.Change) {
+	if a.Range.IsRange() {
+		a.result.From, a.result.To = c.From, c.To
+		switch {
+		case c.From != c.To:
+		case c.Layer == nf.LayerBoot:
+			a.note = "the live value is in the range by itself: nothing is saved for the next start"
+		default:
+			a.note = "it is in the range (" + a.Range.String() + ")"
+		}
+	}
+	a.From, a.To, a.Range = c.From, c.To, c.Range
+}
+
 // hasFrom reports whether the value before the change is known, so that it can be
-// put back. In the boot layer absent is a value: nothing is saved.
+// put back. In the boot layer absent is a value: nothing is saved. Before that the change
+// of a range is not decided.
 func hasFrom(c nf.Change) bool {
-	return !c.From.IsUnknown() && (c.Layer == nf.LayerBoot || !c.From.IsAbsent())
+	return c.Range == nf.Wish{} && !c.From.IsUnknown() && (c.Layer == nf.LayerBoot || !c.From.IsAbsent())
 }
 
 // irreversible reports whether the change is never undone.
@@ -119,7 +174,7 @@ func (n *node) undo(ctx context.Context, a *attempt, why string) {
 	_, err := n.makeChange(ctx, inverse(a.Change), false)
 	switch {
 	case errors.Is(err, nf.ErrGone):
-		a.end(Gone, nil, goneReason)
+		a.end(Gone, nil, whyGone(err))
 	case err != nil:
 		a.end(worst(err), fmt.Errorf("cannot undo it: %w", err), why)
 	case a.result.Outcome != Failed:
@@ -163,7 +218,7 @@ func (n *node) keepChange(ctx context.Context, a *attempt, why string) {
 	err := n.refresh(ctx, inverse(a.Change))
 	switch {
 	case errors.Is(err, nf.ErrGone):
-		a.end(Gone, nil, goneReason)
+		a.end(Gone, nil, whyGone(err))
 	case err == nil && n.world.Reads(a.Change, a.From):
 		if a.result.Outcome != Failed {
 			a.end(Undone, nil, "it reads as before")
@@ -177,7 +232,12 @@ func (n *node) keepChange(ctx context.Context, a *attempt, why string) {
 // targets rely on it by now. What a rule forbids now is left as it was.
 func (n *node) finishUnit(ctx context.Context, u *unit, why string) {
 	for _, a := range u.attempts {
-		if o := a.result.Outcome; o == Kept || o == Gone || o == Applied || !hasFrom(a.Change) || a.Key == nf.KeyRestart {
+		if a.Intermediate && u.last(a).touched && n.world.InSync(u.last(a).Change) {
+			a.result.Error = ""
+			a.end(Applied, nil, "")
+			continue
+		}
+		if o := a.result.Outcome; o == Kept || o == Gone || o == Applied || !hasFrom(a.Change) || a.nothingToMake() || a.Key == nf.KeyRestart {
 			continue // a restart is made where it was planned, and never to finish something
 		}
 		touched, err := n.makeChange(ctx, a.Change, true)
@@ -188,7 +248,7 @@ func (n *node) finishUnit(ctx context.Context, u *unit, why string) {
 			a.result.Error = ""
 			a.end(Applied, nil, "finished, because it could not be undone: "+why)
 		case errors.Is(err, nf.ErrGone):
-			a.end(Gone, nil, goneReason)
+			a.end(Gone, nil, whyGone(err))
 		case errors.As(err, &no) && n.world.Reads(a.Change, a.From):
 			a.end(Refused, nil, err.Error())
 		default:

@@ -2,8 +2,26 @@ package apply
 
 import (
 	"errors"
+	"fmt"
 	"testing"
+
+	"nfsync.dev/nfsync/internal/nf"
 )
+
+// A target that is gone is reported with the reason of the error, if it has one.
+func TestWhyGone(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{nf.ErrGone, goneReason},
+		{fmt.Errorf("container 101 has no configuration: %w", nf.ErrGone), goneReason + ": container 101 has no configuration"},
+	} {
+		if got := whyGone(c.err); got != c.want {
+			t.Errorf("%v gives %q, want %q", c.err, got, c.want)
+		}
+	}
+}
 
 // TestErrorsOnce: what fails in the same way twice is said once.
 func TestErrorsOnce(t *testing.T) {

@@ -2,6 +2,7 @@ package diff
 
 import (
 	"fmt"
+	"slices"
 
 	"nfsync.dev/nfsync/internal/nf"
 )
@@ -14,6 +15,10 @@ func (p *planner) considerBoot(want nf.Want, live nf.Value) {
 		return
 	}
 	from := w.bootValue(want.Key)
+	if want.Wish.IsRange() && live.IsAbsent() && from.IsAbsent() && w.declared(want.Key) == nil {
+		p.todo = append(p.todo, &difference{want: want, layer: nf.LayerBoot, from: from, to: nearest(want.Wish, live), awaits: true})
+		return
+	}
 	if met, to := w.bootMeets(want, from, live); !met {
 		p.differ(want, nf.LayerBoot, from, to)
 	}
@@ -79,7 +84,8 @@ func (w *World) bootValue(k nf.Key) nf.Value {
 
 // bootMeets reports whether a boot value meets a want, and returns the value that
 // would. For a range that the live value meets it is that value, so that the next
-// start changes nothing.
+// start changes nothing. Nothing is saved for a range if the next start brings a value in
+// it anyway, or may bring a higher one.
 func (w *World) bootMeets(want nf.Want, boot, live nf.Value) (bool, nf.Value) {
 	if _, isModule := want.Key.Module(); isModule {
 		return boot == want.Wish.Value, want.Wish.Value
@@ -90,8 +96,36 @@ func (w *World) bootMeets(want nf.Want, boot, live nf.Value) (bool, nf.Value) {
 	if !want.Wish.Value.IsAbsent() {
 		return boot == want.Wish.Value, want.Wish.Value
 	}
+	if boot.IsAbsent() && !w.nextStartOutside(want) {
+		return true, live
+	}
 	met, _ := w.compare(want.Key, want.Wish, boot)
 	return met, live
+}
+
+// nextStartOutside reports whether the next start is known to bring a value outside the
+// range that is wanted, if nfsync saves none: a line of another file says so, or the live
+// value is outside, or was until nfsync set it. Any other live value counts as the
+// kernel's own.
+func (w *World) nextStartOutside(want nf.Want) bool {
+	if d := w.declared(want.Key); d != nil {
+		met, _ := w.compare(want.Key, want.Wish, d.Value)
+		return !met
+	}
+	met, _ := w.compare(want.Key, want.Wish, w.fact(nf.Node, want.Key).Live)
+	return !met || w.mem[memoryRef(nf.Node, want.Key)].Set
+}
+
+// declared returns the line of another file than nfsync's own that sets a sysctl of the node
+// at the next start; nil if there is none.
+func (w *World) declared(k nf.Key) *nf.Declaration {
+	lines := w.snap.Host.Fact(k).Declared
+	for i := range slices.Backward(lines) {
+		if !lines[i].Overruled {
+			return &lines[i]
+		}
+	}
+	return nil
 }
 
 // declaredElsewhere names the lines of other boot files that set a wanted key

@@ -18,6 +18,11 @@ type difference struct {
 	// waiting is the number of open differences that may lift the verdict.
 	waiting int
 	verdict *verdict
+	// awaits reports whether the value is not there before a change of this plan brings it,
+	// and is wanted in a range: it is decided then. See nf.Change.Range.
+	awaits bool
+	// intermediate is that of nf.Change.
+	intermediate bool
 	// restarted is the one restart that nfsync makes for a want, if the level is
 	// another one although it was made or begun; else nil.
 	restarted *nf.RestartDone
@@ -55,6 +60,19 @@ func nearest(wish nf.Wish, v nf.Value) nf.Value {
 		return nf.Number(wish.AtMost)
 	}
 	return nf.Number(wish.AtLeast)
+}
+
+// Decide returns a change of a range for the value that its key has by now: to the nearest
+// bound or, if the value is in the range, to the value itself.
+func (w *World) Decide(c nf.Change) nf.Change {
+	wish := c.Range
+	c.Range, c.From = nf.Wish{}, w.Value(c)
+	met, to := w.compare(c.Key, wish, c.From)
+	if met {
+		to = c.From
+	}
+	c.To = to
+	return c
 }
 
 // rounded returns a number as the kernel stores it: hash buckets are rounded up to a

@@ -2,6 +2,7 @@ package diff
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	"nfsync.dev/nfsync/internal/nf"
@@ -92,7 +93,7 @@ func (p *planner) decide() {
 // decideAll tries each difference. One that is forbidden only while another is
 // undecided waits for that one and is tried again after it: so the rules themselves
 // make the order safe. Of differences that wait for each other the first, that of
-// the node, is refused.
+// the node, takes an intermediate step or is refused.
 func (p *planner) decideAll(list []*difference) {
 	queue := list
 	next := 0
@@ -108,14 +109,72 @@ func (p *planner) decideAll(list []*difference) {
 			return
 		}
 		d := list[next]
+		if step := p.intermediate(d); step != nil {
+			p.change(step)
+			d.from = step.to
+			queue = p.release(d.ref())
+			continue
+		}
 		p.refuse(d, d.verdict)
 		queue = p.decided(d)
 	}
 }
 
+// intermediate returns a change of the node's limit, from no limit to one above those of its
+// containers, without which neither it nor they could be lowered: the kernel takes no limit
+// for a container while the node has none. It is nil unless the node's own change is
+// possible in the end.
+func (p *planner) intermediate(d *difference) *difference {
+	w := p.world
+	if from, known := d.from.Number(); !d.lowersNode(w) || !known || from != 0 {
+		return nil
+	}
+	step := *d
+	step.to, step.intermediate, step.verdict = nf.Number(w.highest(d)), true, nil
+	before := maps.Clone(w.reach)
+	defer func() { w.reach = before }()
+	if w.judge(&step) != nil {
+		return nil
+	}
+	w.reach[d.ref()] = step.to
+	for _, r := range d.verdict.waits {
+		if other := w.open[r]; other == nil || w.judge(other) != nil {
+			return nil
+		}
+		w.reach[r] = w.open[r].to
+	}
+	last := *d
+	last.from = step.to
+	if w.judge(&last) != nil {
+		return nil
+	}
+	return &step
+}
+
+// highest returns the highest of a wanted limit of the node, the limits of its containers and
+// their numbers of entries, as far as they are known.
+func (w *World) highest(d *difference) int64 {
+	most, _ := d.to.Number()
+	for _, t := range append([]nf.Target{nf.Node}, w.order...) {
+		limit, _ := w.fact(t, nf.KeyMax).Live.Number()
+		count, _ := w.at(t).Count.Number()
+		most = max(most, limit, count)
+	}
+	return most
+}
+
 // try judges one difference and returns those to try again.
 func (p *planner) try(d *difference) []*difference {
 	w := p.world
+	if d.awaits && d.layer == nf.LayerBoot {
+		if w.open[d.ref()] != nil {
+			p.wait(d, []ref{d.ref()})
+			return nil
+		}
+		if !p.awaited[d.ref()] { // the live value stays absent
+			return p.decided(d)
+		}
+	}
 	if w.followsNode(d.want) && len(d.want.Rivals) == 0 {
 		if node := (ref{nf.Node, nf.KeyMax}); w.open[node] != nil {
 			p.wait(d, []ref{node})
@@ -165,8 +224,12 @@ func (p *planner) decided(d *difference) []*difference {
 		return nil
 	}
 	delete(p.world.open, d.ref())
-	var ready []*difference
-	for _, other := range p.waiters[d.ref()] {
+	return p.release(d.ref())
+}
+
+// release returns the differences that waited for a key alone.
+func (p *planner) release(r ref) (ready []*difference) {
+	for _, other := range p.waiters[r] {
 		if other.waiting == 0 { // already decided
 			continue
 		}
@@ -174,7 +237,7 @@ func (p *planner) decided(d *difference) []*difference {
 			ready = append(ready, other)
 		}
 	}
-	delete(p.waiters, d.ref())
+	delete(p.waiters, r)
 	return ready
 }
 

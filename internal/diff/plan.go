@@ -12,7 +12,7 @@ import (
 // Plan compares the wants with a snapshot.
 func Plan(wants nf.Wants, s *nf.Snapshot) nf.Plan {
 	w := NewWorld(s)
-	p := planner{world: w, bounds: wants.Restarts, plan: nf.Plan{
+	p := planner{world: w, bounds: wants.Restarts, awaited: map[ref]bool{}, plan: nf.Plan{
 		APIVersion: nf.APIVersion, Kind: nf.KindPlan, Node: s.Node.Name, Revision: wants.Revision,
 		Changes: []nf.Change{}, Refusals: []nf.Refusal{}, Pending: []nf.Pending{}, Warnings: []nf.Warning{}, InSync: []nf.Settled{},
 	}}
@@ -69,6 +69,9 @@ type planner struct {
 	todo []*difference
 	// waiters are the differences to try again when that of a key is decided.
 	waiters map[ref][]*difference
+	// awaited are the live values whose changes are planned, and decided only when they
+	// are there.
+	awaited map[ref]bool
 }
 
 // consider finds what differs for one want.
@@ -88,7 +91,8 @@ func (p *planner) consider(want nf.Want) {
 }
 
 func (p *planner) differ(want nf.Want, layer nf.Layer, from, to nf.Value) {
-	p.todo = append(p.todo, &difference{want: want, layer: layer, from: from, to: to})
+	awaits := layer == nf.LayerLive && want.Wish.IsRange() && from.IsAbsent()
+	p.todo = append(p.todo, &difference{want: want, layer: layer, from: from, to: to, awaits: awaits})
 }
 
 // waitsForStart reports whether the want has to wait for its container to start.
@@ -121,8 +125,9 @@ func (w *World) followsNode(want nf.Want) bool {
 	if want.Key != nf.KeyMax || want.Target.IsNode() {
 		return false
 	}
-	n, ok := w.fact(want.Target, nf.KeyMax).Live.Number()
-	return ok && (n == 0 || w.maxScope(want.Target) == nf.ScopeNode)
+	v := w.fact(want.Target, nf.KeyMax).Live
+	n, ok := v.Number()
+	return ok && n == 0 || !v.IsUnknown() && w.maxScope(want.Target) == nf.ScopeNode
 }
 
 // meets reports whether a value meets a want, and returns the value that would. A
@@ -156,13 +161,19 @@ func (d *difference) refusal(v *verdict) nf.Refusal {
 }
 
 func (p *planner) change(d *difference) {
+	var wish nf.Wish
+	if d.awaits {
+		wish = d.want.Wish
+	}
 	switch {
+	case d.awaits && d.layer == nf.LayerLive: // what its value will be is not known
+		p.awaited[d.ref()] = true
 	case d.layer == nf.LayerLive:
 		p.world.reach[d.ref()] = d.to
 	case d.want.Key == nf.KeyLevel:
 		p.world.saves[d.want.Target] = d.to
 	}
-	p.plan.Changes = append(p.plan.Changes, nf.Change{Target: d.want.Target, Key: d.want.Key, Layer: d.layer, From: d.from, To: d.to,
+	p.plan.Changes = append(p.plan.Changes, nf.Change{Target: d.want.Target, Key: d.want.Key, Layer: d.layer, From: d.from, To: d.to, Range: wish, Intermediate: d.intermediate,
 		OneWay: d.oneWay(), Disruptive: d.want.Key == nf.KeyRestart, Cause: p.world.cause(d.want), Source: d.want.Source, LastFailure: p.world.lastFailure(d), Asked: d.want.Wish})
 }
 

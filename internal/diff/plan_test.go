@@ -35,7 +35,7 @@ func randomNode(t *rapid.T) *nf.Snapshot {
 	}
 	s.Capabilities.LegacyTables = rapid.Bool().Draw(t, "legacy")
 	s.Capabilities.BootFiles = rapid.Bool().Draw(t, "boot files")
-	node := rapid.Int64Range(0, 6).Draw(t, "node max") * 100
+	node := rapid.SampledFrom([]int64{0, 0, 1, 2, 3, 4, 5, 6}).Draw(t, "node max") * 100
 	live(&s.Host, nf.KeyMax, nf.Number(node))
 	live(&s.Host, nf.KeyBuckets, nf.Number(512*rapid.Int64Range(1, 4).Draw(t, "buckets")))
 	s.Host.Count = nf.Number(rapid.Int64Range(0, 3).Draw(t, "node count") * 100)
@@ -138,7 +138,12 @@ func randomWants(t *rapid.T, s *nf.Snapshot) nf.Wants {
 	level := func() nf.Value {
 		return nf.Level(rapid.IntRange(int(nf.LevelDisabled), int(nf.LevelFull)).Draw(t, "level")).Value()
 	}
-	add(want(nf.Node, nf.KeyMax, number("want node max", 8)))
+	if rapid.Bool().Draw(t, "node range") {
+		atLeast := rapid.Int64Range(1, 8).Draw(t, "node at least") * 100
+		add(wantRange(nf.Node, nf.KeyMax, atLeast, rapid.SampledFrom([]int64{0, atLeast, 100000}).Draw(t, "node at most")))
+	} else {
+		add(want(nf.Node, nf.KeyMax, number("want node max", 8)))
+	}
 	add(want(nf.Node, nf.KeyBuckets, nf.Number(rapid.Int64Range(1, 3000).Draw(t, "want buckets"))))
 	add(want(nf.Node, nf.KeyLevel, level()))
 	add(want(nf.Node, nf.KeyAboveLevel, nf.Text(rapid.SampledFrom([]string{"keep", "unload"}).Draw(t, "above"))))
@@ -191,8 +196,10 @@ func TestPlanProperties(t *testing.T) {
 			t.Fatal("planning changed its input")
 		}
 		checkAnsweredOnce(t, w, s, p)
-		checkLaps(t, w, p, checkPrefixes(t, newOracle(t, s, w), p))
-		checkUndo(t, newOracle(t, s, w), s, p)
+		checkNoDeadlock(t, s, p)
+		o, made := checkPrefixes(t, newOracle(t, s, w), p)
+		checkLaps(t, w, p, o)
+		checkUndo(t, newOracle(t, s, w), s, made)
 	})
 }
 
@@ -210,6 +217,9 @@ func checkAnsweredOnce(t *rapid.T, w nf.Wants, s *nf.Snapshot, p nf.Plan) {
 		answered[ref{t, k}] = true
 	}
 	for _, c := range p.Changes {
+		if c.Intermediate {
+			continue
+		}
 		key := c.Key
 		if key == nf.KeyRestart {
 			key = nf.KeyLevel
@@ -237,9 +247,46 @@ func checkAnsweredOnce(t *rapid.T, w nf.Wants, s *nf.Snapshot, p nf.Plan) {
 	}
 }
 
-func checkPrefixes(t *rapid.T, o oracle, p nf.Plan) oracle {
+// checkNoDeadlock: the limits of the node and of its containers are not refused only because
+// of each other, if both ends are allowed.
+func checkNoDeadlock(t *rapid.T, s *nf.Snapshot, p nf.Plan) {
+	refused := map[nf.Target]nf.Refusal{}
+	for _, r := range p.Refusals {
+		if r.Key == nf.KeyMax && r.Layer == nf.LayerLive {
+			refused[r.Target] = r
+		}
+	}
+	node, ok := refused[nf.Node]
+	if !ok || node.Code != nf.BelowContainer {
+		return
+	}
+	limit, _ := node.To.Number()
+	for i := range s.Containers {
+		c := &s.Containers[i]
+		if n, _ := c.Fact(nf.KeyMax).Live.Number(); n <= limit || c.MaxScope == nf.ScopeNode || !nf.Runs(c.State) {
+			continue
+		}
+		r, ok := refused[c.Target()]
+		if to, _ := r.To.Number(); !ok || r.Code != nf.AboveNode || to > limit {
+			return // it stays above the node
+		}
+	}
+	t.Fatalf("neither the node nor its containers can move: %v", answers(p))
+}
+
+// checkPrefixes makes the changes of a plan, and returns those that were made. Changes of
+// ranges are decided as apply decides them; only these may be refused at the last moment.
+func checkPrefixes(t *rapid.T, o oracle, p nf.Plan) (oracle, []nf.Change) {
 	world := NewWorld(o.Snapshot)
+	var made []nf.Change
+	decided := map[ref]nf.Change{}
 	for i, c := range p.Changes {
+		if c.Range.IsRange() {
+			if c = decide(world, decided, c); c.From == c.To || world.Check(c) != nil {
+				continue
+			}
+		}
+		made = append(made, c)
 		if r := world.Check(c); r != nil {
 			t.Fatalf("change %d (%s of %s) is not allowed any more: %s %s", i, c.Key, c.Target, r.Code, r.Reason)
 		}
@@ -250,13 +297,26 @@ func checkPrefixes(t *rapid.T, o oracle, p nf.Plan) oracle {
 			t.Fatalf("change %d (%s to %s) does not read back as made", i, c.Key, c.To)
 		}
 	}
-	return o
+	return o, made
+}
+
+// decide decides a change of a range: the boot value by what became of the live one.
+func decide(w *World, decided map[ref]nf.Change, c nf.Change) nf.Change {
+	at := ref{c.Target, c.Key}
+	if c.Layer == nf.LayerLive {
+		decided[at] = w.Decide(c)
+		return decided[at]
+	}
+	if c.To = decided[at].To; decided[at].From == decided[at].To {
+		c.To = c.From
+	}
+	return c
 }
 
 // checkUndo: taking back all that can be taken back restores the machine.
-func checkUndo(t *rapid.T, o oracle, s *nf.Snapshot, p nf.Plan) {
+func checkUndo(t *rapid.T, o oracle, s *nf.Snapshot, made []nf.Change) {
 	var done []nf.Change
-	for _, c := range p.Changes {
+	for _, c := range made {
 		if state, _, _ := c.To.Module(); c.OneWay || c.Disruptive || c.Layer == nf.LayerBoot && state == nf.ModuleUnloaded {
 			continue // what is kept, and what is saved after it
 		}

@@ -91,7 +91,7 @@ var rules = []rule{
 	{
 		code: nf.Unobservable, forbids: unobservable, until: []nf.Until{nf.UntilObservable},
 		meaning: "The value could not be read, so it is not changed.",
-		cause:   "A container is in transition (starting, migrating) or has no network namespace of its own, a runtime is broken, or a file is unreadable: of the kernel, of a Virtuozzo container's configuration, or the mask in its dump. Of a level: rules use a match, target or expression from outside of the kernel, which may need any level. Unknown never counts as off.",
+		cause:   "A container is in transition (starting, migrating) or has no network namespace of its own, programs and files disagree about which container it is or whether it runs, a runtime is broken, or a file is unreadable: of the kernel, of a Virtuozzo container's configuration, or the mask in its dump. Of a level: rules use a match, target or expression from outside of the kernel, which may need any level. Unknown never counts as off.",
 		remedy:  "mend what the reason names (nfsync doctor checks the usual causes), then plan again",
 		sources: []string{"net/netfilter/nf_conntrack_standalone.c", "namespaces(7)", "prlctl(8) and vzlist(8): the states", "OpenVZ/libvzctl, branch vz7-u22, scripts/vz-cpt.in: vz_iptables_mask.img"},
 	},
@@ -189,7 +189,7 @@ var rules = []rule{
 	{
 		code: nf.AboveNode, forbids: aboveNode, until: []nf.Until{nf.UntilPolicyChange},
 		meaning: "A container's limit cannot be above the node's.",
-		cause:   "The kernel answers EINVAL to a container's value above the node's value at that moment. 0 is no limit for the node, and then the kernel takes no value for its containers.",
+		cause:   "The kernel answers EINVAL to a container's value above the node's value at that moment. 0 is no limit for the node, and then the kernel takes no value for its containers: a plan that lowers both takes an intermediate step.",
 		remedy:  "raise conntrack.max in the NodePolicy (nfsync raises the node first), or lower the container's",
 		sources: []string{"nf_conntrack_standalone.c of the Virtuozzo 7 kernel: extra2 is init_net.ct.max"},
 	},

@@ -29,6 +29,14 @@ type Change struct {
 	Layer  Layer  `json:"layer"`
 	From   Value  `json:"from"`
 	To     Value  `json:"to"`
+	// Range is set if the value is not there before a change of this plan brings it, as
+	// loading its module does. It is read then, and changed only if it is outside the
+	// range, to the nearest bound. To is a bound until then. In the boot layer such a
+	// change is made only if the live one is.
+	Range Wish `json:"range,omitzero"`
+	// Intermediate is set if a later change of the plan changes the same value again: the
+	// rules allow no direct way. It is undone unless that one is made.
+	Intermediate bool `json:"intermediate,omitempty"`
 	// OneWay changes are never undone; Disruptive ones interrupt traffic.
 	OneWay     bool   `json:"oneWay"`
 	Disruptive bool   `json:"disruptive"`

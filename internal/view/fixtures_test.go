@@ -59,6 +59,10 @@ func richChanges() []nf.Change {
 			Disruptive: true, Cause: nf.CausePolicy, Source: webPolicy(11)},
 		{Target: nf.Node, Key: nf.ModuleKey("nf_conntrack_ftp"), Layer: nf.LayerLive, From: nf.Module(nf.ModuleLoaded, nil),
 			To: nf.Module(nf.ModuleUnloaded, nil), OneWay: true, Disruptive: true, Cause: nf.CausePolicy, Source: edge(11)},
+		{Target: evil, Key: nf.KeyMax, Layer: nf.LayerLive, From: nf.Absent(), To: nf.Number(1000), Range: nf.Wish{AtLeast: 1000},
+			Cause: nf.CauseNew, Source: webPolicy(16)},
+		{Target: nf.Node, Key: nf.KeyMax, Layer: nf.LayerLive, From: nf.Number(0), To: nf.Number(300000), Intermediate: true,
+			Cause: nf.CausePolicy, Source: edge(14)},
 	}
 }
 

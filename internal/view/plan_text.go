@@ -67,13 +67,28 @@ func (p *page) heading(style, title string) {
 
 func changeEntry(c nf.Change) entry {
 	e := entry{target: c.Target, cells: difference(glyph(c.From, c.To), c.Target, c.Key, c.Layer, c.From, c.To)}
-	e.cells[columnTo] = append(e.cells[columnTo], bounds(c.Asked))
+	if c.Range.IsRange() {
+		e.cells[columnTo] = cell{{plain, c.Range.String()}}
+	} else {
+		e.cells[columnTo] = append(e.cells[columnTo], bounds(c.Asked))
+	}
 	e.cells = append(e.cells, origin(c.Source), cell{{dim, string(c.Cause)}}, marks(c))
-	e.notes = unknownNow(c.From)
+	e.notes = append(unknownNow(c.From), decidedLater(c)...)
 	if f := c.LastFailure; f != nil {
 		e.notes = append(e.notes, note{yellow, "note", "failed when last tried, at " + f.At.UTC().Format(time.DateTime) + " UTC: " + f.Why + " (receipt " + f.Receipt + ")"})
 	}
 	return e
+}
+
+// decidedLater returns a note when a change of a range is decided, if that is not known.
+func decidedLater(c nf.Change) []note {
+	switch {
+	case !c.Range.IsRange():
+		return nil
+	case c.Layer == nf.LayerBoot:
+		return []note{{dim, "note", "saved only if the live value is outside the range once its module is loaded"}}
+	}
+	return []note{{dim, "note", "read once its module is loaded, and changed only if it is outside the range then"}}
 }
 
 // unknownNow returns a note why a value is unknown, if it is.
@@ -105,6 +120,9 @@ func marks(c nf.Change) cell {
 	}
 	if c.Disruptive {
 		words = append(words, "disruptive")
+	}
+	if c.Intermediate {
+		words = append(words, "intermediate")
 	}
 	if words == nil {
 		return nil

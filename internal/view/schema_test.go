@@ -162,6 +162,7 @@ func (w fieldWalk) walk(path string, goType reflect.Type, schema map[string]any)
 	switch {
 	case goType == reflect.TypeFor[nf.Value](), goType == reflect.TypeFor[time.Time]():
 	case goType == reflect.TypeFor[nf.Wish]() && schema["anyOf"] != nil: // as its value, or as a range
+	case goType == reflect.TypeFor[nf.Wish]() && schema["minProperties"] != nil: // a range
 	case goType.Kind() == reflect.Pointer:
 		w.walk(path, goType.Elem(), schema)
 	case goType.Kind() == reflect.Slice:

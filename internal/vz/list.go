@@ -15,6 +15,8 @@ import (
 // entry is one container as the programs list it.
 type entry struct {
 	ctid, uuid, name string
+	vzlistUUID       string // by vzlist; uuid is the one by prlctl, if that lists it
+	envid            string // its CTID by prlctl
 	vzlist, prlctl   string // its state by each program; empty if the program does not list it
 	typ              string // of prlctl: CT or VM
 }
@@ -117,7 +119,13 @@ func (r Runtime) list(ctx context.Context, n *node, name string, args ...string)
 	}
 	l.bad = bad
 	for _, rec := range records {
-		if e := newEntry(name, rec); e.ctid != "" || e.uuid != "" {
+		e := newEntry(name, rec)
+		if name == vzlist {
+			e.vzlistUUID = e.uuid
+		} else {
+			e.envid = e.ctid
+		}
+		if e.ctid != "" || e.uuid != "" {
 			l.entries = append(l.entries, e)
 		} else if !isOther(e.typ) {
 			l.bad++
@@ -183,6 +191,7 @@ func (n *node) merge(vz, prl []entry) (list, unknown []entry) {
 			all[ctid] = into
 		}
 		into.prlctl, into.name, into.uuid = e.prlctl, cmp.Or(e.name, into.name), cmp.Or(e.uuid, into.uuid)
+		into.envid = e.envid
 	}
 	for _, e := range all {
 		list = append(list, *e)

@@ -3,6 +3,7 @@ package vz
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -40,9 +41,10 @@ type Node struct {
 }
 
 // List returns the containers that prlctl and vzlist list, each run once, with the facts that
-// files show. A node without Virtuozzo has none, and does not latch; there nothing is run. If
-// neither program lists the containers, List returns an error, and the containers that have a
-// configuration, as unobservable.
+// files show. A node without Virtuozzo has none, and does not latch; there nothing is run. A
+// container that files show and no program lists is unobservable, and so is one for which
+// files and programs, or the files of two containers, disagree. If neither program lists the
+// containers, List also returns an error.
 func (r Runtime) List(ctx context.Context) (Node, error) {
 	if err := ctx.Err(); err != nil {
 		return Node{}, err
@@ -51,12 +53,18 @@ func (r Runtime) List(ctx context.Context) (Node, error) {
 	if !n.virtuozzo() {
 		return Node{Containers: []nf.Container{}, Latches: nf.No}, nil
 	}
+	ctids, unread := n.present() // before the programs run: a container may be created meanwhile
 	entries, warnings, err := r.listBoth(ctx, n)
-	switch {
-	case ctx.Err() != nil:
+	if ctx.Err() != nil {
 		return Node{}, ctx.Err()
-	case err != nil:
-		return Node{Containers: r.configuredContainers(n), Latches: nf.MaybeUnknown, Namespaces: r.namespaces(n, nil)},
+	}
+	for _, e := range entries {
+		ctids[e.ctid] = true
+	}
+	confs := n.configurations(ctids)
+	if err = errors.Join(err, unread); err != nil {
+		const why = "neither vzlist nor prlctl lists the containers and their states"
+		return Node{Containers: r.unlistedContainers(n, confs, why), Latches: nf.MaybeUnknown, Namespaces: r.namespaces(n, nil)},
 			fmt.Errorf("cannot list Virtuozzo's containers: %w", err)
 	}
 	found := Node{Latches: nf.MaybeUnknown, Warnings: warnings}
@@ -68,23 +76,37 @@ func (r Runtime) List(ctx context.Context) (Node, error) {
 		if err := ctx.Err(); err != nil {
 			return Node{}, err
 		}
-		c, err := n.conf(e.ctid)
-		if c.isTemplate() {
-			continue
+		if c := confs[e.ctid]; !c.isTemplate() {
+			inits[e.ctid] = r.findInit(n, e.ctid)
+			found.Containers = append(found.Containers, n.listedContainer(e, c, inits[e.ctid]))
 		}
-		init := r.findInit(n, e.ctid)
-		inits[e.ctid] = init
-		listed := n.container(e, c, err)
-		listed.Instance, listed.Unobservable = instanceOf(listed.State, init)
-		found.Containers = append(found.Containers, listed)
 	}
 	excludeShared(found.Containers, inits)
+	n.excludeAmbiguous(found.Containers, entries, confs)
+	found.addContainers(r.unlistedContainers(n, without(confs, entries), "neither vzlist nor prlctl lists it, but its files are there"))
 	found.Namespaces = r.namespaces(n, inits)
 	found.Latches = latches(found.Containers, n.hasMask, found.Latches)
 	if found.Latches == nf.Yes {
 		markMissingMasks(found.Containers)
 	}
 	return found, ctx.Err()
+}
+
+// addContainers adds containers, and sorts all by id.
+func (n *Node) addContainers(more []nf.Container) {
+	n.Containers = append(n.Containers, more...)
+	slices.SortFunc(n.Containers, func(a, b nf.Container) int { return cmp.Compare(a.ID, b.ID) })
+}
+
+// listedContainer returns a container in the state that the programs list, unless files
+// contradict it.
+func (n *node) listedContainer(e entry, c configuration, init initState) nf.Container {
+	listed := n.container(e, c.conf, c.err)
+	listed.Instance, listed.Unobservable = instanceOf(listed.State, init)
+	if why := n.contradiction(e.ctid, listed.State, c); why != "" && listed.Unobservable == "" {
+		listed.Instance, listed.Unobservable = "", why
+	}
+	return listed
 }
 
 // container returns a container with the fact of its level. Its configuration adds what
@@ -94,28 +116,6 @@ func (n *node) container(e entry, c conf, confErr error) nf.Container {
 		Name: cmp.Or(e.name, c[confName], e.ctid), State: e.state()}
 	found.Facts = []nf.Fact{n.level(e.ctid, found.State, c, confErr)}
 	return found
-}
-
-// configuredContainers returns the containers that have a configuration, as unobservable. It
-// is for a node on which neither program lists containers, so that a policy for one of them
-// does not silently select nothing. A removed container leaves a dangling link to its
-// configuration: such a container is left out unless files show an init.
-func (r Runtime) configuredContainers(n *node) []nf.Container {
-	const why = "neither vzlist nor prlctl lists the containers and their states"
-	list := []nf.Container{}
-	for _, ctid := range n.configured() {
-		c, err := n.conf(ctid)
-		init := r.findInit(n, ctid)
-		if c.isTemplate() || missing(err) && init.kind != initRuns {
-			continue
-		}
-		found := n.container(entry{ctid: ctid, vzlist: stateUnknown}, c, err)
-		found.Instance, found.Unobservable = init.instance, why
-		found.Facts[0].Live = nf.Unknown(why)
-		list = append(list, found)
-	}
-	slices.SortFunc(list, func(a, b nf.Container) int { return cmp.Compare(a.ID, b.ID) })
-	return list
 }
 
 // stateUnknown is prlctl's word for an unknown state (vmstate2str in src/Utils.cpp).
@@ -247,10 +247,19 @@ func refreshState(c *nf.Container, init initState, hasDump func() bool) {
 		c.Instance, c.Unobservable = "", init.why
 	case rested && c.State == nf.StateMounted:
 	case hasDump():
-		c.State, c.Instance, c.Unobservable = nf.StateSuspended, nf.InstanceSuspended, ""
+		setAtRest(c, nf.StateSuspended, nf.InstanceSuspended)
 	default:
-		c.State, c.Instance, c.Unobservable = nf.StateStopped, nf.InstanceStopped, ""
+		setAtRest(c, nf.StateStopped, nf.InstanceStopped)
 	}
+}
+
+// setAtRest sets the state and the instance of a container without processes. If it had none
+// before, what List found still holds.
+func setAtRest(c *nf.Container, state, instance string) {
+	if c.Instance != instance {
+		c.Unobservable = ""
+	}
+	c.State, c.Instance = state, instance
 }
 
 // Enter runs f in the network namespace of a running container, as netns.Enter does. It

@@ -12,6 +12,7 @@ import (
 func TestNamespacesOfContainersThatAreNotListed(t *testing.T) {
 	root := t.TempDir()
 	write(t, root, "etc/vz/conf/101.conf", "")
+	write(t, root, "etc/vz/conf/104.conf", "")                       // it has no private area
 	link(t, root, "etc/vz/conf/103.conf", "/vz/private/103/ve.conf") // of a container that was destroyed
 	link(t, root, "var/run/netns/101", "/proc/7/ns/net")
 	write(t, root, "var/run/ve/102.init.pid", "8")
@@ -21,8 +22,13 @@ func TestNamespacesOfContainersThatAreNotListed(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "cannot find vzlist or prlctl in ") || len(found.Namespaces) != 1 || found.Latches != nf.MaybeUnknown {
 		t.Errorf("%+v, %v", found, err)
 	}
-	if len(found.Containers) != 1 || found.Containers[0].ID != "101" || found.Containers[0].Unobservable == "" {
-		t.Errorf("containers %+v", found.Containers)
+	if len(found.Containers) != 2 || found.Containers[0].ID != "101" || found.Containers[1].ID != "102" {
+		t.Fatalf("containers %+v", found.Containers)
+	}
+	for _, c := range found.Containers {
+		if c.Unobservable == "" {
+			t.Errorf("%s is observable", c.ID)
+		}
 	}
 	r.Proc = fakeProc(t, map[int]string{7: "102", 8: "101", 9: "0"})
 	if found, _ := r.List(t.Context()); len(found.Namespaces) != 0 {
