@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -40,11 +42,17 @@ func (l *Lock) Take() (release func(), err error) {
 	if err := openfile.OwnDir(l.dir); err != nil {
 		return nil, fmt.Errorf("cannot lock: %w", err)
 	}
-	f, err := l.open(os.O_RDWR | os.O_CREATE)
-	if err != nil {
+	f, err := l.flock()
+	if errors.Is(err, unix.EWOULDBLOCK) && isLeaked(f) {
+		// The init of a container has it from the program that started it, and keeps it as
+		// long as the container runs.
+		_ = f.Close()
+		_ = os.Remove(f.Name())
+		f, err = l.flock()
+	}
+	if f == nil {
 		return nil, fmt.Errorf("cannot lock: %w", err)
 	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		err = fmt.Errorf("%w: %s holds %s; try again when it has ended", ErrLocked, holderOf(f).claim(), f.Name())
 	}
@@ -60,6 +68,16 @@ func (l *Lock) Take() (release func(), err error) {
 		l.file.Store(nil)
 		_ = f.Close()
 	}, nil
+}
+
+// flock opens the file of the lock and locks it. Where another process holds it the error is
+// EWOULDBLOCK, beside the file.
+func (l *Lock) flock() (*os.File, error) {
+	f, err := l.open(os.O_RDWR | os.O_CREATE)
+	if err != nil {
+		return nil, err
+	}
+	return f, unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 }
 
 // Holder names the process that holds the lock; empty if it is free. It creates no file,
@@ -125,21 +143,50 @@ func holderOf(f *os.File) holder {
 	if pid, err := strconv.Atoi(string(bytes.TrimSpace(text[:n]))); err == nil && pid > 0 && hasOpen(pid, lock) {
 		return holder{pid: pid}
 	}
-	processes, err := filepath.Glob("/proc/[0-9]*")
-	if err != nil {
-		return holder{}
-	}
-	for _, path := range processes {
-		pid, err := strconv.Atoi(filepath.Base(path))
-		if err != nil || pid == os.Getpid() || !hasOpen(pid, lock) {
-			continue
-		}
-		name, err := os.ReadFile(filepath.Join(path, "comm"))
-		if program := string(bytes.TrimSpace(name)); err == nil && program != "nfsync" { // that one waits too
-			return holder{pid, program}
+	for _, h := range openers(lock) {
+		if h.program != "nfsync" { // that one waits too
+			return h
 		}
 	}
 	return holder{}
+}
+
+// isLeaked reports whether only processes of containers have the file of the lock open, beside
+// this one.
+func isLeaked(f *os.File) bool {
+	lock, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	others := openers(lock)
+	return len(others) > 0 && !slices.ContainsFunc(others, func(h holder) bool { return !isContained(h.pid) })
+}
+
+// isContained reports whether a process is in a process id namespace below the one of /proc: NSpid
+// in proc(5) has more than one number then.
+func isContained(pid int) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	_, after, ok := strings.Cut(string(text), "\nNSpid:")
+	line, _, _ := strings.Cut(after, "\n")
+	return err == nil && ok && len(strings.Fields(line)) > 1
+}
+
+// openers lists the other processes that have a file open.
+func openers(file os.FileInfo) (list []holder) {
+	processes, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return nil
+	}
+	for _, path := range processes {
+		pid, err := strconv.Atoi(filepath.Base(path))
+		if err != nil || pid == os.Getpid() || !hasOpen(pid, file) {
+			continue
+		}
+		if name, err := os.ReadFile(filepath.Join(path, "comm")); err == nil {
+			list = append(list, holder{pid, string(bytes.TrimSpace(name))})
+		}
+	}
+	return list
 }
 
 // hasOpen reports whether a process has a file open: proc(5), /proc/PID/fd.

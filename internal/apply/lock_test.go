@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -81,5 +82,44 @@ func TestLockHolder(t *testing.T) {
 		if holder, err := apply.NewLock(dir).Holder(); holder != want || err != nil {
 			t.Errorf("%q: %q, %v, want %s", text, holder, err, want)
 		}
+	}
+}
+
+// A container whose init has inherited the lock does not hold up the next run. A program on the node
+// does.
+func TestLockLeaked(t *testing.T) {
+	for _, contained := range []bool{true, false} {
+		dir := t.TempDir()
+		f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+		if err == nil {
+			err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		init := exec.CommandContext(t.Context(), "sleep", "infinity")
+		init.ExtraFiles = []*os.File{f}
+		init.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		if contained {
+			init.SysProcAttr.Cloneflags = syscall.CLONE_NEWPID
+		}
+		if err := errors.Join(init.Start(), f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		release, err := apply.NewLock(dir).Take()
+		if contained {
+			if err != nil {
+				t.Errorf("held by a container: %v", err)
+			} else {
+				if _, err := apply.NewLock(dir).Take(); !errors.Is(err, apply.ErrLocked) {
+					t.Errorf("taken twice: %v", err)
+				}
+				release()
+			}
+		} else if !errors.Is(err, apply.ErrLocked) || !strings.Contains(err.Error(), "sleep (process ") {
+			t.Errorf("held by a program: %v", err)
+		}
+		_ = init.Process.Kill()
+		_ = init.Wait()
 	}
 }
