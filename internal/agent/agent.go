@@ -166,7 +166,7 @@ func (a *Agent) run(ctx context.Context, t Trip) (Result, *nf.Suspension, error)
 		return Result{}, nil, err
 	}
 	in.Apply.Routine, in.Suspended = true, suspension != nil
-	in.Apply.Restarts = unlessSuspended(in.Apply)
+	in.Apply.Restarts = a.whileAllowed(in.Apply)
 	fetch := t.Fetch || a.Status().Revision == nil || a.suspended != in.Suspended
 	a.suspended = in.Suspended
 	j, err := newJudge(in.Apply, slices.Contains(t.Causes, WakeSync))
@@ -241,9 +241,9 @@ func suspensionNow(in apply.Input) (*nf.Suspension, error) {
 	return s, nil
 }
 
-// unlessSuspended returns the bounds of restarts, which also hold them once the agent is
-// suspended during the lap.
-func unlessSuspended(in apply.Input) apply.Restarts {
+// whileAllowed returns the bounds of restarts, which also hold them once the agent is suspended
+// during the lap, or something has come that the next lap has to read first.
+func (a *Agent) whileAllowed(in apply.Input) apply.Restarts {
 	bounds := in.Restarts
 	others := bounds.Held
 	bounds.Held = func(takes time.Duration) string {
@@ -252,6 +252,8 @@ func unlessSuspended(in apply.Input) apply.Restarts {
 			return err.Error()
 		case s != nil:
 			return "the agent is suspended: " + s.Reason
+		case a.loop.hasNews():
+			return "the policies or the configuration may have changed during this lap: the next one decides"
 		case others == nil:
 			return ""
 		}

@@ -107,6 +107,14 @@ func (l *Loop) Wake(c Cause) {
 	}
 }
 
+// hasNews reports whether the next lap fetches because of something that has come since this one
+// began.
+func (l *Loop) hasNews() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.ContainsFunc(slices.Collect(maps.Keys(l.causes)), Cause.fetches)
+}
+
 // due returns the time at which the causes so far wake a lap; the zero time if there is none.
 func (l *Loop) due() time.Time {
 	l.mu.Lock()

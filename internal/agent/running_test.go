@@ -221,22 +221,41 @@ func TestRunningBusy(t *testing.T) {
 	r.checkValue(42)
 }
 
-// holding is a machine on which somebody suspends the agent during each restart.
+// holding is a machine on which something happens during each restart.
 type holding struct {
 	*hosttest.Machine
-	suspend func()
+	during func()
 }
 
 func (m holding) Set(ctx context.Context, s *nf.Snapshot, c nf.Change) error {
 	if c.Key == nf.KeyRestart {
-		m.suspend()
+		m.during()
 	}
 	return m.Machine.Set(ctx, s, c)
 }
 
-// TestSuspendedDuringLap: no restart begins once the agent is suspended.
-func TestSuspendedDuringLap(t *testing.T) {
+// TestHeldDuringLap: no restart begins once the agent is suspended, or a changed configuration or
+// policy waits for the next lap.
+func TestHeldDuringLap(t *testing.T) {
+	for name, test := range map[string]struct {
+		during func(b *bench, r *running) error
+		reason string
+	}{
+		"suspended": {func(b *bench, _ *running) error {
+			return b.state.SaveSuspension(&nf.Suspension{Since: time.Now(), Reason: "maintenance"})
+		}, "the agent is suspended: maintenance"},
+		"configuration": {func(_ *bench, r *running) error { r.agent.Wake(agent.WakeConfig); return nil }, "may have changed during this lap"},
+		"policies":      {func(_ *bench, r *running) error { r.agent.Wake(agent.WakeFiles); return nil }, "may have changed during this lap"},
+		"a container":   {func(_ *bench, r *running) error { r.agent.Wake(agent.WakeContainer); return nil }, ""},
+	} {
+		t.Run(name, func(t *testing.T) { heldDuringLap(t, test.during, test.reason) })
+	}
+}
+
+func heldDuringLap(t *testing.T, during func(b *bench, r *running) error, reason string) {
+	t.Helper()
 	b := newBench(t)
+	var r *running
 	node := hosttest.NewVirtuozzo()
 	for _, id := range []string{"101", "102"} {
 		node.AddVZ(hosttest.VZ{ID: id, Saved: nf.LevelFull.Value()})
@@ -246,15 +265,25 @@ func TestSuspendedDuringLap(t *testing.T) {
 		t.Fatal(found)
 	}
 	b.in.Apply.Machine = holding{node, func() {
-		if err := b.state.SaveSuspension(&nf.Suspension{Since: time.Now(), Reason: "maintenance"}); err != nil {
+		if err := during(b, r); err != nil {
 			t.Error(err)
 		}
 	}}
 	b.in.Apply.Restarts.Max = 2
-	b.directory = func() (spec.Policies, error) { return policies, nil }
-	s := b.run().agent.Status()
-	if len(s.Pending) != 1 || !strings.Contains(s.Pending[0].Reason, "the agent is suspended: maintenance") {
+	laps := 0
+	b.directory = func() (spec.Policies, error) {
+		if laps++; laps == 1 {
+			return nil, errors.New("the first lap has no policies")
+		}
+		return policies, nil
+	}
+	r = b.run()
+	s := r.wake(agent.WakeContainer)
+	switch {
+	case reason == "" && len(s.Pending) > 0:
 		t.Errorf("pending %+v", s.Pending)
+	case reason != "" && (len(s.Pending) != 1 || !strings.Contains(s.Pending[0].Reason, reason)):
+		t.Errorf("pending %+v, want %q", s.Pending, reason)
 	}
 }
 
