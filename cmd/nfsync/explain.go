@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"nfsync.dev/nfsync/internal/agent"
 	"nfsync.dev/nfsync/internal/diff"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/spec"
@@ -36,6 +37,9 @@ The levels:
 The rules of files, as validate names them:
 ` + columns(rules()) + `
 
+The conditions of an agent's status:
+` + columns(conditions()) + `
+
 The exit codes: ` + strings.Join(exitCodes(), ", "),
 		Example: `  nfsync explain level-in-use
   nfsync explain conntrack.max
@@ -44,7 +48,7 @@ The exit codes: ` + strings.Join(exitCodes(), ", "),
   nfsync explain no-longer-wanted
   nfsync explain duplicate-key
   nfsync explain 5`,
-		Args:              argCount(1, 1, "a code, a key, a warning, a level, a rule or an exit code"),
+		Args:              argCount(1, 1, "a code, a key, a warning, a level, a rule, a condition or an exit code"),
 		Annotations:       prints(view.Explanations),
 		ValidArgsFunction: completeWords(explainable),
 		RunE:              withContext(a.explainWord),
@@ -81,12 +85,15 @@ func explanation(word string) (view.Explanation, bool) {
 	if e, ok := spec.ExplainRule(word); ok {
 		return view.ExplainRule(e), true
 	}
+	if c, ok := agent.ExplainCondition(word); ok {
+		return view.Explanation{Word: word, Topic: view.TopicCondition, Meaning: c.Meaning, Cause: c.Cause, Remedy: c.Remedy}, true
+	}
 	return explainExit(word)
 }
 
 // explainable lists the words that explain knows, sorted, but for those with a NAME in them.
 func explainable() []string {
-	words := slices.Concat(codes(), warnings(), nf.LevelNames(), rules(), exitCodes())
+	words := slices.Concat(codes(), warnings(), nf.LevelNames(), rules(), conditions(), exitCodes())
 	for _, k := range keys {
 		if !strings.Contains(k, "NAME") {
 			words = append(words, k)
@@ -116,6 +123,14 @@ func warnings() []string {
 	var list []string
 	for _, w := range diff.Warnings() {
 		list = append(list, w.Code)
+	}
+	return list
+}
+
+func conditions() []string {
+	var list []string
+	for _, t := range nf.ConditionTypes() {
+		list = append(list, string(t))
 	}
 	return list
 }

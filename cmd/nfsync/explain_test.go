@@ -27,6 +27,9 @@ func TestExplainable(t *testing.T) {
 	for _, r := range spec.Rules() {
 		words[string(r.Rule)] = true
 	}
+	for _, t := range nf.ConditionTypes() {
+		words[string(t)] = true
+	}
 	list := explainable()
 	if unique := slices.Compact(slices.Clone(list)); len(unique) != len(list) {
 		t.Errorf("a word is there twice: %v", list)

@@ -17,6 +17,8 @@ const (
 	TopicLevel    Topic = "level"
 	TopicRule     Topic = "rule" // of files
 	TopicExitCode Topic = "exit-code"
+	// TopicCondition is a condition of the status of an agent.
+	TopicCondition Topic = "condition"
 )
 
 // Explanation explains one word. What a topic does not have is empty.

@@ -1,0 +1,43 @@
+package agent
+
+import (
+	"slices"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// ConditionText explains a condition of the status.
+type ConditionText struct {
+	Type                   nf.ConditionType
+	Meaning, Cause, Remedy string
+}
+
+// Conditions lists the explanations of the conditions, in the order of the status.
+func Conditions() []ConditionText {
+	return []ConditionText{
+		{nf.Ready, "The policies are in force, and the last lap had no error.",
+			"It is false while no revision is in force, the last lap had an error, or changes could not be made.", "see the message; nfsync status shows what the last lap did"},
+		{nf.Reconciling, "The last lap had an error, and the agent tries again by itself.",
+			"No server answers, or another nfsync is at work.", "none needed; nfsync sync tries again now"},
+		{nf.Stalled, "A person has to do something before the agent can go on.",
+			"The policies or the configuration are invalid, a commit is not trusted, a branch was rewritten, a change is stuck, or the same changes have failed before.",
+			"mend what the message names; nfsync recover shows what is stuck, nfsync sync --accept takes a rewritten branch"},
+		{nf.Drifted, "Something else has changed a value, and it is not changed back.",
+			"drift.heal is false, the mode is observe, the agent is suspended, or something else has changed the value back three times within an hour.",
+			"find what else sets the value, or ask for that value in the policy; nfsync sync changes it back once more"},
+		{nf.RestartPending, "A value waits for the restart of a container or of the node.",
+			"It is saved, and what runs keeps the old one until then.", "restart what the message names when it suits, or allow nfsync to: restart: allow"},
+		{nf.Suspended, "The agent plans and reports, and changes nothing.",
+			"Somebody has run nfsync suspend.", "nfsync resume"},
+	}
+}
+
+// ExplainCondition returns the explanation of a condition.
+func ExplainCondition(word string) (ConditionText, bool) {
+	list := Conditions()
+	i := slices.IndexFunc(list, func(c ConditionText) bool { return string(c.Type) == word })
+	if i < 0 {
+		return ConditionText{}, false
+	}
+	return list[i], true
+}
