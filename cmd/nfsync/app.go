@@ -18,6 +18,7 @@ import (
 type app struct {
 	system
 	options
+	given      options          // before the configuration was read
 	config     spec.AgentConfig // what its file says, or the defaults
 	configRead bool             // its file was read
 	allowEmpty bool             // there may be no policy at all

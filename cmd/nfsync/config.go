@@ -24,7 +24,8 @@ const noConfig = "none"
 // exists and the verb looks at this node, and takes from it what the flags do not say. So
 // a plan or an apply by hand has the labels, runtimes, source and trust of the agent.
 func (a *app) configure(looksAtNode bool) error {
-	a.config = spec.DefaultAgentConfig()
+	a.config, a.given = spec.DefaultAgentConfig(), a.options
+	a.given.labels = maps.Clone(a.labels)
 	named := a.flags.Changed("config")
 	if a.configFile == noConfig || !named && !looksAtNode {
 		return nil

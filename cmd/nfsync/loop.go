@@ -34,13 +34,15 @@ type loop struct {
 	*app
 	options *agentOptions
 	path    string // of the policies, if they are in a directory
-	given   options
 	agent   *agent.Agent
 	done    []func() // what is to be removed in the end
 	said    map[string]bool
 	started bool
 	metrics *web.Metrics
 	public  *web.Public
+
+	watching context.Context    // of all watchers
+	unwatch  context.CancelFunc // ends the watcher of the configuration
 }
 
 // runLoop makes laps until ctx ends.
@@ -50,7 +52,7 @@ func (a *app) runLoop(ctx context.Context, o *agentOptions, path string) error {
 		return err
 	}
 	defer release()
-	l := &loop{app: a, options: o, path: path, given: a.options, said: map[string]bool{}}
+	l := &loop{app: a, options: o, path: path, said: map[string]bool{}}
 	defer l.cleanUp()
 	first, err := l.setup(a)
 	if err != nil {
@@ -104,9 +106,10 @@ func (l *loop) listen(ctx context.Context) error {
 	if err != nil {
 		return hinted{fmt.Errorf("cannot listen on %s: %w", l.config.Listen, err), "name another address in the configuration: listen"}
 	}
+	a := l.app // another one after the configuration has changed
 	go func() {
 		if err := l.public.Serve(ctx, listener); err != nil {
-			l.say(slog.LevelError, err.Error(), "")
+			a.say(slog.LevelError, err.Error(), "")
 		}
 	}()
 	return nil
@@ -183,7 +186,7 @@ func (a *app) directoryPolicies(path string) (spec.Policies, error) {
 func (l *loop) reconfigure() (agent.Setup, error) {
 	next := *l.app
 	next.options = l.given
-	next.options.labels = maps.Clone(l.given.labels)
+	next.labels = maps.Clone(l.given.labels)
 	if next.configFile == noConfig {
 		return agent.Setup{}, errors.New("there is no configuration file")
 	}
@@ -201,7 +204,11 @@ func (l *loop) reconfigure() (agent.Setup, error) {
 	if err != nil {
 		return agent.Setup{}, &agent.ConfigError{Err: err}
 	}
+	was := l.configPaths()
 	l.app = &next
+	if paths := l.configPaths(); !slices.Equal(was, paths) {
+		l.watchConfig(paths)
+	}
 	return s, nil
 }
 
@@ -221,23 +228,37 @@ func (l *loop) watch(ctx context.Context) error {
 			}
 		}
 	}()
-	for cause, paths := range map[agent.Cause][]watch.Path{
-		agent.WakeFiles:     l.policyPaths(),
-		agent.WakeConfig:    l.configPaths(),
-		agent.WakeContainer: l.containerPaths(),
-	} {
-		files, err := watch.NewFiles(paths...)
-		if err != nil {
-			return err
-		}
-		go files.Run(ctx, func() { l.agent.Wake(cause) })
-	}
+	a := l.app // another one after the configuration has changed
 	go func() {
 		if err := watch.Modules(ctx, func(string) { l.agent.Wake(agent.WakeModule) }); err != nil {
-			l.say(slog.LevelWarn, err.Error(), "")
+			a.say(slog.LevelWarn, err.Error(), "")
 		}
 	}()
-	return nil
+	l.watching = ctx
+	l.watchConfig(l.configPaths())
+	return errors.Join(l.watchFiles(ctx, agent.WakeFiles, l.policyPaths()), l.watchFiles(ctx, agent.WakeContainer, l.containerPaths()))
+}
+
+// watchFiles wakes laps when paths change, until ctx ends.
+func (l *loop) watchFiles(ctx context.Context, cause agent.Cause, paths []watch.Path) error {
+	files, err := watch.NewFiles(paths...)
+	if err == nil {
+		go files.Run(ctx, func() { l.agent.Wake(cause) })
+	}
+	return err
+}
+
+// watchConfig watches the configuration and the files that it names, in place of those of
+// before.
+func (l *loop) watchConfig(paths []watch.Path) {
+	if l.unwatch != nil {
+		l.unwatch()
+	}
+	var ctx context.Context
+	ctx, l.unwatch = context.WithCancel(l.watching)
+	if err := l.watchFiles(ctx, agent.WakeConfig, paths); err != nil {
+		l.say(slog.LevelWarn, err.Error(), "")
+	}
 }
 
 func (l *loop) policyPaths() []watch.Path {
