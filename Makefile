@@ -28,7 +28,7 @@ test:
 test-vm:
 	scripts/vm-deps.sh
 	go vet -tags vm ./vm ./vm/testdata/pkt ./vm/testdata/steps ./vm/testdata/entries
-	go test -tags vm -count=1 -timeout 30m ./vm $(VMFLAGS)
+	go test -tags vm -count=1 -timeout 45m ./vm $(VMFLAGS)
 
 test-all: test lint test-vm
 
