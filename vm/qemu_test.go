@@ -15,7 +15,7 @@ import (
 )
 
 // bootTimeout bounds one boot with all its cases.
-const bootTimeout = 8 * time.Minute
+const bootTimeout = 20 * time.Minute
 
 // The marks that the machine writes to its serial console for this test, each on
 // its own line.
