@@ -8,7 +8,7 @@ set -euo pipefail
 
 # program:package
 needs=(ip:iproute2 nft:nftables iptables:iptables ip6tables-legacy:iptables conntrack:conntrack ipset:ipset
-	modprobe:kmod gcc:build-essential git:git sshd:openssh-server ssh-keygen:openssh-client gpg:gnupg "$@")
+	modprobe:kmod systemctl:systemd gcc:build-essential git:git sshd:openssh-server ssh-keygen:openssh-client gpg:gnupg "$@")
 
 PATH=$PATH:/usr/sbin:/sbin
 packages=()

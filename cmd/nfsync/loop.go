@@ -171,11 +171,7 @@ func (a *app) directoryPolicies(path string) (spec.Policies, error) {
 	if err != nil {
 		return nil, err
 	}
-	policies, more := spec.Parse(read.Files)
-	diagnostics := append(read.Diagnostics, more...)
-	if len(policies)+len(diagnostics) == 0 && !a.mayBeEmpty() {
-		diagnostics = []spec.Diagnostic{spec.NoPolicies(path, len(read.Files))}
-	}
+	policies, diagnostics := parseRead(path, read, a.mayBeEmpty())
 	if len(diagnostics) > 0 {
 		return nil, &agent.InvalidError{Diagnostics: sortDiagnostics(diagnostics)}
 	}

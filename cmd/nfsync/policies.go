@@ -39,15 +39,22 @@ func (a *app) readPolicies(path string) (policies, error) {
 	if err != nil {
 		return policies{}, err
 	}
-	parsed, more := spec.Parse(read.Files)
-	found := append(read.Diagnostics, more...)
-	if len(parsed)+len(found) == 0 && !a.allowEmpty {
-		found = append(found, spec.NoPolicies(path, len(read.Files)))
-	}
+	parsed, found := parseRead(path, read, a.allowEmpty)
 	if err := a.refuseInvalid(found); err != nil {
 		return policies{}, err
 	}
 	return policies{Policies: parsed, files: read.Files}, nil
+}
+
+// parseRead parses what was read of a path. The diagnostics are those of the files and of the
+// policies in them, and that there is none, unless it may be empty.
+func parseRead(path string, read spec.Read, mayBeEmpty bool) (spec.Policies, []spec.Diagnostic) {
+	policies, more := spec.Parse(read.Files)
+	found := append(read.Diagnostics, more...)
+	if len(policies)+len(found) == 0 && !mayBeEmpty {
+		found = append(found, spec.NoPolicies(path, len(read.Files)))
+	}
+	return policies, found
 }
 
 // refuseInvalid returns the error for policy files with errors, if there are any, as refuse does.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"nfsync.dev/nfsync/internal/apply"
@@ -203,7 +202,7 @@ func (r Report) drifted(s *nf.NodeStatus) judgement {
 	if len(keys) == 0 {
 		return judgement{false, "AsWanted", "nothing that nfsync keeps was changed by something else, or it was changed back"}
 	}
-	return judgement{true, "ChangedByOthers", "changed by something else: " + few(keys)}
+	return judgement{true, "ChangedByOthers", "changed by something else: " + nf.FirstFew(keys, maxNamed)}
 }
 
 func restartPending(list []nf.Pending) judgement {
@@ -216,7 +215,7 @@ func restartPending(list []nf.Pending) judgement {
 	if len(waiting) == 0 {
 		return judgement{false, "NothingPending", "nothing waits for a restart"}
 	}
-	return judgement{true, "WaitsForRestart", few(waiting)}
+	return judgement{true, "WaitsForRestart", nf.FirstFew(waiting, maxNamed)}
 }
 
 func suspended(s *nf.Suspension) judgement {
@@ -304,14 +303,8 @@ func transitions(was, is []nf.Condition, now time.Time) {
 	}
 }
 
-// few joins the first of a list.
-func few(list []string) string {
-	const most = 5
-	if more := len(list) - most; more > 0 {
-		return fmt.Sprintf("%s and %d more", strings.Join(list[:most], ", "), more)
-	}
-	return strings.Join(list, ", ")
-}
+// maxNamed is how many keys a message names.
+const maxNamed = 5
 
 func text(err error, otherwise string) string {
 	if err == nil {

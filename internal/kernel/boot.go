@@ -229,8 +229,9 @@ func (fs FS) readBoot() (*ownBoot, error) {
 	// A crash between two files leaves the parameters of a module that is not
 	// listed. The next write drops them.
 	maps.DeleteFunc(own.options, func(name string, _ map[string]string) bool { return !own.listed[name] })
-	fs.renameAliases(own)
-	own.soft = fs.softDependent()
+	tree := fs.modulesTree()
+	own.renameAliases(&tree)
+	own.soft = fs.softDependent(&tree)
 	return own, nil
 }
 
@@ -242,10 +243,9 @@ func newOwnBoot() *ownBoot {
 // present name: listing the alias loads that module with the options of the alias. An
 // install line of the alias does not concern that module. The next write has the new
 // names only.
-func (fs FS) renameAliases(own *ownBoot) {
-	tree := fs.modulesTree()
+func (o *ownBoot) renameAliases(tree *tree) {
 	var aliases map[string]string
-	for _, name := range slices.Concat(slices.Sorted(maps.Keys(own.listed)), slices.Sorted(maps.Keys(own.barred))) {
+	for _, name := range slices.Concat(slices.Sorted(maps.Keys(o.listed)), slices.Sorted(maps.Keys(o.barred))) {
 		if _, exists := tree.files[name]; exists || tree.builtin[name] {
 			continue
 		}
@@ -253,7 +253,7 @@ func (fs FS) renameAliases(own *ownBoot) {
 			aliases, _ = tree.readAliases() // if they cannot be read, no name is an alias
 		}
 		if real, ok := aliases[name]; ok {
-			own.rename(name, real)
+			o.rename(name, real)
 		}
 	}
 }

@@ -31,8 +31,8 @@ type Declarations struct {
 
 // Declared reads what other files than nfsync's own set for the next start:
 // modules-load.d, modprobe.d, sysctl.d, etc/sysctl.conf and the kernel's command line, and
-// the files of programs that set values later. A file that cannot be read declares nothing. The names of the files are those on the
-// node: without Root.
+// the files of programs that set values later. A file that cannot be read declares nothing.
+// The names of the files are those on the node: without Root.
 func (fs FS) Declared() Declarations {
 	tree := fs.modulesTree()
 	d := Declarations{modprobe: modprobeConfig{fs.modprobeRules(), &tree}, listed: map[string][]nf.Declaration{}}

@@ -306,7 +306,7 @@ func neverLoads(command string) bool {
 	if strings.Contains(command, "`") || strings.Contains(command, "$(") {
 		return false
 	}
-	// A for simple := range strings.FieldsFuncSeq(command, func after > is part of a redirection.
+	// The & after > is part of a redirection, and ends no command.
 	command = strings.ReplaceAll(command, ">&", ">")
 	for simple := range strings.FieldsFuncSeq(command, func(r rune) bool { return strings.ContainsRune(";&|\n", r) }) {
 		words := strings.Fields(simple)

@@ -18,7 +18,7 @@ func modprobeTree(t *testing.T, names ...string) string {
 	t.Helper()
 	for _, program := range []string{"modprobe", "depmod"} {
 		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("the test needs %s: %v", program, err)
+			t.Fatalf("the test needs %s: %v", program, err)
 		}
 	}
 	dir := t.TempDir()

@@ -226,9 +226,8 @@ func parseSoftdep(data []byte) map[string][]string {
 
 // softDependent returns the modules with soft dependencies, in modules.softdep or in
 // modprobe.d.
-func (fs FS) softDependent() map[string]bool {
+func (fs FS) softDependent(tree *tree) map[string]bool {
 	names := map[string]bool{}
-	tree := fs.modulesTree()
 	data, _ := readFile(tree.file("modules.softdep"))
 	addSoft(names, data)
 	for _, file := range fs.modprobeFiles() {

@@ -7,7 +7,7 @@ import (
 )
 
 // What the kernel refuses: parse_args and the param_set functions of kernel/params.c,
-// kstrtobool and _kstrtoull of lib/. The first of several reasons is told.
+// kstrtobool and _kstrtoull of lib/. The first of several reasons is given.
 func TestRefusal(t *testing.T) {
 	dir := t.TempDir()
 	types := "parmtype=n:ushort\x00parmtype=s:int\x00parmtype=b:bool\x00parmtype=i:invbool\x00parmtype=c:charp\x00parmtype=a:array of uint\x00parmtype=l:ullong\x00parmtype=a-b:byte\x00"

@@ -277,11 +277,7 @@ func (r Rules) UnknownUses() string {
 			}
 		}
 	}
-	more := len(list) - maxNamed
-	if more <= 0 {
-		return strings.Join(list, ", ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(list[:maxNamed], ", "), more)
+	return FirstFew(list, maxNamed)
 }
 
 // Value returns the level that the rules use as a value; unknown if they could not all be

@@ -1,6 +1,7 @@
 package nf
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 )
@@ -39,4 +40,12 @@ func durationText(seconds int64) string {
 		}
 	}
 	return b.String()
+}
+
+// FirstFew joins the first texts of a list, and says how many others there are.
+func FirstFew(list []string, most int) string {
+	if more := len(list) - most; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(list[:most], ", "), more)
+	}
+	return strings.Join(list, ", ")
 }

@@ -218,10 +218,7 @@ func listNames(refs map[string]plumbing.Hash, below string) string {
 		return "it has none"
 	}
 	slices.Sort(names)
-	if more := len(names) - most; more > 0 {
-		return fmt.Sprintf("it has %s and %d more", strings.Join(names[:most], ", "), more)
-	}
-	return "it has " + strings.Join(names, ", ")
+	return "it has " + nf.FirstFew(names, most)
 }
 
 // headBranch returns the branch that the remote's HEAD names. Servers before git 1.8.5 do
