@@ -202,7 +202,7 @@ func (l *loop) reconfigure() (agent.Setup, error) {
 	}
 	was := l.configPaths()
 	l.app = &next
-	if paths := l.configPaths(); !slices.Equal(was, paths) {
+	if paths := l.configPaths(); !slices.EqualFunc(was, paths, watch.Path.Same) {
 		l.watchConfig(paths)
 	}
 	return s, nil
@@ -287,7 +287,7 @@ func (l *loop) containerPaths() []watch.Path {
 	for _, runtime := range l.runtimes {
 		switch runtime {
 		case nf.RuntimeNetns:
-			paths = append(paths, watch.Path{Name: l.netnsDir, Namespaces: true})
+			paths = append(paths, watch.Path{Name: l.netnsDir, Born: l.agent.WakeBirth})
 		case nf.RuntimeVZ:
 			for _, dir := range []string{"etc/vz/conf", "var/run/ve", "sys/fs/cgroup/ve"} {
 				paths = append(paths, watch.Path{Name: filepath.Join(l.vzRoot, dir)})

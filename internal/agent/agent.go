@@ -48,7 +48,9 @@ type Agent struct {
 	config    error         // why the changed configuration is not in force
 	missed    error         // why the last revision that was fetched is not in force
 	directory spec.Policies // the last valid ones
-	report    Report        // of the last lap
+	report    Report        // of the last lap for the whole node
+	birth     *Report       // of the last lap, if it was for born containers alone
+	enforced  *Revision     // what the last lap has enforced; nil if it has not
 	suspended bool          // the last lap was
 }
 
@@ -62,6 +64,9 @@ func New(status nf.NodeStatus) *Agent {
 
 // Wake wakes a lap.
 func (a *Agent) Wake(c Cause) { a.loop.Wake(c) }
+
+// WakeBirth wakes a lap for a container of nf.RuntimeNetns that was born, by its name.
+func (a *Agent) WakeBirth(name string) { a.loop.WakeBirth(name) }
 
 // Sync wakes a lap that fetches. accept, if not empty, is a commit that is taken even if its
 // branch was rewritten.
@@ -115,6 +120,10 @@ func (a *Agent) publish(s nf.NodeStatus) {
 
 // lap makes one lap.
 func (a *Agent) lap(ctx context.Context, t Trip) (Schedule, bool) {
+	if len(t.Born) > 0 {
+		return a.birthLap(ctx, t)
+	}
+	a.birth = nil
 	r := Report{Trip: t, Started: time.Now()}
 	if a.setup == nil || slices.Contains(t.Causes, WakeConfig) {
 		a.configure()
@@ -131,19 +140,33 @@ func (a *Agent) lap(ctx context.Context, t Trip) (Schedule, bool) {
 	a.missed = r.Result.Missed
 	r.Finished, r.Stopped = time.Now(), ctx.Err() != nil
 	a.report = r
+	if !r.Result.Unchanged {
+		a.enforced = nil
+	}
+	if r.Err == nil && r.Result.Receipt.Kind != "" {
+		a.enforced = &r.Result.Revision
+	}
 	return a.schedule(r), isType[*source.FetchError](r.Result.Missed)
 }
 
 // ended publishes the status after a lap.
 func (a *Agent) ended(next []nf.NextLap) {
-	s := Status(a.Status(), a.report)
+	r, s := a.report, a.Status()
+	switch birth := a.birth; {
+	case birth == nil:
+		s = Status(s, r)
+	case !birth.settled():
+		return // another lap follows
+	default:
+		r, s = *birth, afterBirth(s, r, *birth)
+	}
 	if a.setup != nil {
 		s.Mode, s.Source = a.setup.Mode, a.setup.Source
 	}
 	s.Next = next
 	a.publish(s)
 	if a.Ended != nil {
-		a.Ended(s, a.report)
+		a.Ended(s, r)
 	}
 }
 
@@ -185,7 +208,7 @@ func (a *Agent) makeLap(ctx context.Context, in In, fetch bool, causes []Cause) 
 	if in.Accept = a.takeAccept(); !fetch {
 		in.Fetch = nil
 	}
-	in.InForce = a.inForce(causes)
+	in.InForce, in.Known = a.inForce(causes), a.report.Result.Revision
 	return Lap(ctx, in)
 }
 
@@ -195,7 +218,7 @@ func (a *Agent) inForce(causes []Cause) string {
 	s := a.Status()
 	onlyFetches := !slices.ContainsFunc(causes, func(c Cause) bool { return c != WakeInterval && c != WakeWebhook })
 	if !onlyFetches || s.Revision == nil || s.LastLap == nil || a.suspended ||
-		!slices.Contains([]nf.LapResult{nf.LapInSync, nf.LapApplied, nf.LapRefused, nf.LapUnchanged}, s.LastLap.Result) {
+		!slices.Contains([]nf.LapResult{nf.LapInSync, nf.LapApplied, nf.LapRefused, nf.LapUnchanged}, a.report.result()) {
 		return ""
 	}
 	return s.Revision.Commit
@@ -224,6 +247,11 @@ func (a *Agent) directoryLap(ctx context.Context, in In) (res Result, err error)
 	if in.Observe || in.Suspended {
 		return in.plan(ctx, res)
 	}
+	return a.enforceDirectory(ctx, in, res)
+}
+
+// enforceDirectory adds to a result the run for the policies of the directory.
+func (a *Agent) enforceDirectory(ctx context.Context, in In, res Result) (_ Result, err error) {
 	in.Apply.Wants = a.directory.Resolve
 	res.Receipt, err = apply.Run(ctx, in.Apply)
 	return res, err

@@ -108,11 +108,11 @@ func saveLastGood(d *state.Dir, r Revision, now time.Time) error {
 
 // LastGood returns the last good revision of a state directory; one without a commit if there is
 // none.
-func LastGood(d *state.Dir) (Revision, error) { return lastGood(d) }
+func LastGood(d *state.Dir) (Revision, error) { return lastGood(d, Revision{}) }
 
-// lastGood returns the last good revision, with its policies parsed again; one without a
-// commit if there is none.
-func lastGood(d *state.Dir) (Revision, error) {
+// lastGood returns the last good revision, with its policies parsed again, unless they are those
+// of a known one; one without a commit if there is none.
+func lastGood(d *state.Dir, known Revision) (Revision, error) {
 	if d == nil {
 		return Revision{}, nil
 	}
@@ -123,6 +123,10 @@ func lastGood(d *state.Dir) (Revision, error) {
 	r := Revision{Verified: source.Mode(good.Verified), Revision: source.Revision{Commit: good.Revision, URL: nf.PublicURL(good.URL), Branch: good.Branch, Head: good.Head, Tag: good.Tag, Signer: good.Signer}}
 	for _, f := range good.Files {
 		r.Files = append(r.Files, source.File{Name: f.Name, Data: []byte(f.Text)})
+	}
+	if known.Commit == r.Commit && reflect.DeepEqual(known.Files, r.Files) {
+		r.Policies = known.Policies
+		return r, nil
 	}
 	r.Policies, err = parse(r.Revision)
 	if err != nil {

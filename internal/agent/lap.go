@@ -29,6 +29,8 @@ type In struct {
 	// Observe makes the lap plan only. It changes nothing on the machine, and no
 	// position.
 	Observe bool
+	// Known is a revision that an earlier lap has parsed: it is not parsed again.
+	Known Revision
 	// InForce, if not empty, is the commit that is in force: if it is still the newest, the lap
 	// does not look at the node.
 	InForce string
@@ -72,7 +74,7 @@ func Lap(ctx context.Context, in In) (Result, error) {
 	// nfsync has saved and this one finds invalid are no damage: the next good revision
 	// replaces them.
 	var outdated *InvalidError
-	good, err := lastGood(in.Apply.State)
+	good, err := lastGood(in.Apply.State, in.Known)
 	if err != nil && !errors.As(err, &outdated) {
 		return res, err
 	}
@@ -134,7 +136,7 @@ func (in In) fallBack(ctx context.Context, res Result) (Result, error) {
 		defer unlock()
 		run = locked
 	}
-	good, err := lastGood(in.Apply.State)
+	good, err := lastGood(in.Apply.State, in.Known)
 	if err == nil && stricter(in.Mode, good.Verified) && good.Commit != "" {
 		good, err = in.verifyAgain(ctx, run, good)
 	}

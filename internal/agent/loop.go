@@ -39,12 +39,11 @@ func (c Cause) atOnce() bool {
 }
 
 // A burst of events wakes one lap: it begins when there was no event for burstPause, and at
-// the latest burstMost after the first one. A container that comes alone does not wait as long: it
-// has no values before its lap. Its namespace file is mounted about a millisecond after it appears.
+// the latest burstMost after the first one. Containers that are born have a lap of their own, which
+// begins at once, because they have no values before it. There is one such lap in burstPause.
 const (
 	burstPause = 250 * time.Millisecond
 	burstMost  = 5 * time.Second
-	birthPause = 5 * time.Millisecond
 )
 
 // maxBackoff is the longest time between two fetches that fail.
@@ -63,6 +62,9 @@ type Schedule struct {
 type Trip struct {
 	Causes []Cause // sorted
 	Fetch  bool    // fetch a revision; else the one in force is applied again
+	// Born names the containers that were born, if nothing else has woken the lap: it is for
+	// them alone.
+	Born []string
 }
 
 // Loop makes laps, one at a time. Everything else only wakes it.
@@ -77,10 +79,11 @@ type Loop struct {
 	Alive func()
 
 	mu     sync.Mutex
-	causes map[Cause]bool
-	first  time.Time // of causes
+	born   map[string]bool // the containers that were born
+	causes map[Cause]bool  // of laps for the whole node
+	first  time.Time       // of causes
 	last   time.Time
-	ended  time.Time // the last lap
+	birth  time.Time // the end of the last lap for born containers
 	woken  chan struct{}
 }
 
@@ -89,7 +92,7 @@ const aliveEvery = 10 * time.Second
 
 // NewLoop returns a loop that makes laps.
 func NewLoop(lap func(ctx context.Context, t Trip) (Schedule, bool)) *Loop {
-	return &Loop{Lap: lap, causes: map[Cause]bool{}, woken: make(chan struct{}, 1)}
+	return &Loop{Lap: lap, born: map[string]bool{}, causes: map[Cause]bool{}, woken: make(chan struct{}, 1)}
 }
 
 // Wake wakes a lap. It returns at once. Causes that come while a lap runs wake the next one.
@@ -101,6 +104,19 @@ func (l *Loop) Wake(c Cause) {
 		l.first = l.last
 	}
 	l.causes[c] = true
+	l.wake()
+}
+
+// WakeBirth wakes a lap for a container that was born.
+func (l *Loop) WakeBirth(container string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.born[container] = true
+	l.wake()
+}
+
+// wake ends the wait of Run.
+func (l *Loop) wake() {
 	select {
 	case l.woken <- struct{}{}:
 	default:
@@ -119,6 +135,18 @@ func (l *Loop) hasNews() bool {
 func (l *Loop) due() time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	var due time.Time
+	if len(l.born) > 0 {
+		due = l.birth.Add(burstPause)
+	}
+	if node := l.dueForNode(); due.IsZero() || !node.IsZero() && node.Before(due) {
+		return node
+	}
+	return due
+}
+
+// dueForNode returns the time of the lap for the whole node; the zero time if none is due.
+func (l *Loop) dueForNode() time.Time {
 	if len(l.causes) == 0 {
 		return time.Time{}
 	}
@@ -127,19 +155,26 @@ func (l *Loop) due() time.Time {
 			return l.first
 		}
 	}
-	if birth := l.last.Add(birthPause); len(l.causes) == 1 && l.causes[WakeContainer] && birth.Sub(l.ended) > burstPause {
-		return birth
-	}
 	if pause, most := l.last.Add(burstPause), l.first.Add(burstMost); pause.Before(most) {
 		return pause
 	}
 	return l.first.Add(burstMost)
 }
 
-// take returns the causes of a lap, and begins to collect those of the next one.
+// take returns the causes of a lap, and begins to collect those of the next one. A lap for the
+// whole node is also for the containers that were born. A lap for these alone leaves the causes of
+// one for the whole node.
 func (l *Loop) take() Trip {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	born := slices.Sorted(maps.Keys(l.born))
+	clear(l.born)
+	if due := l.dueForNode(); len(born) > 0 && (due.IsZero() || time.Now().Before(due)) {
+		return Trip{Causes: []Cause{WakeContainer}, Born: born}
+	}
+	if len(born) > 0 {
+		l.causes[WakeContainer] = true
+	}
 	t := Trip{Causes: slices.Sorted(maps.Keys(l.causes))}
 	t.Fetch = slices.ContainsFunc(t.Causes, Cause.fetches)
 	clear(l.causes)
@@ -161,9 +196,14 @@ func (l *Loop) Run(ctx context.Context) {
 		t := l.take()
 		s, unreachable := l.Lap(ctx, t)
 		now := time.Now()
-		l.mu.Lock()
-		l.ended = now
-		l.mu.Unlock()
+		if len(t.Born) > 0 { // the rest of the node was not observed: its times stay
+			l.mu.Lock()
+			l.birth = now
+			l.mu.Unlock()
+			l.scheduled(timers)
+			l.alive()
+			continue
+		}
 		switch {
 		case !t.Fetch: // the time of the next fetch stays
 			timers = slices.DeleteFunc(timers, func(t timer) bool { return t.cause != WakeInterval })

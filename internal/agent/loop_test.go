@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,7 +21,11 @@ type recorder struct {
 }
 
 func (r *recorder) lap(_ context.Context, t Trip) (Schedule, bool) {
-	r.trips = append(r.trips, fmt.Sprint(t.Causes, t.Fetch))
+	trip := fmt.Sprint(t.Causes, t.Fetch)
+	if len(t.Born) > 0 {
+		trip += " " + fmt.Sprint(t.Born)
+	}
+	r.trips = append(r.trips, trip)
 	r.at = append(r.at, time.Since(r.started))
 	<-time.After(r.takes)
 	return r.schedule, r.unreachable
@@ -50,7 +55,7 @@ const never = 1000 * time.Hour
 
 func TestLoopTimers(t *testing.T) {
 	r := &recorder{schedule: Schedule{Interval: time.Minute, Drift: 40 * time.Second}}
-	looping(t, r, 150*time.Second, func(*Loop) {})
+	looping(t, r, 140*time.Second, func(*Loop) {})
 	r.want(t, "[start] true", "[drift] false", "[interval] true", "[drift] false", "[interval] true")
 }
 
@@ -75,19 +80,44 @@ func TestLoopBurst(t *testing.T) {
 	}
 }
 
-// TestLoopBirth: a container that comes alone does not wait for others; many do.
+// TestLoopBirth: the first container that is born has a lap at once. There is one such lap in a
+// quarter of a second, for all that were born meanwhile. None is for the whole node, and none moves
+// the time of one.
 func TestLoopBirth(t *testing.T) {
-	r := &recorder{schedule: Schedule{Interval: never, Drift: never}, takes: 100 * time.Millisecond}
-	looping(t, r, time.Minute, func(l *Loop) {
-		<-time.After(10 * time.Second)
-		for range 50 {
-			l.Wake(WakeContainer)
+	r := &recorder{schedule: Schedule{Interval: never, Drift: 11 * time.Second}, takes: 100 * time.Millisecond}
+	looping(t, r, 13*time.Second, func(l *Loop) {
+		<-time.After(5 * time.Second)
+		for i := range 50 {
+			l.WakeBirth(fmt.Sprint("c", i))
 			<-time.After(20 * time.Millisecond)
 		}
 	})
-	if len(r.at) > 5 || r.at[1] != 10005*time.Millisecond {
-		t.Errorf("at %v", r.at)
+	var born []string
+	for i, trip := range r.trips[1 : len(r.trips)-1] {
+		names, ok := strings.CutPrefix(trip, "[container] false ")
+		if !ok || i > 0 && r.at[i+1]-r.at[i] < burstPause {
+			t.Errorf("%q at %v", r.trips, r.at)
+		}
+		born = append(born, strings.Fields(strings.Trim(names, "[]"))...)
 	}
+	if len(born) != 50 || r.at[1] != 5*time.Second || r.trips[len(r.trips)-1] != "[drift] false" || r.at[len(r.at)-1] > 12300*time.Millisecond {
+		t.Errorf("%d born: %q at %v", len(born), r.trips, r.at)
+	}
+}
+
+// TestLoopBirthAndOthers: a birth does not wait for a burst, nor does it end one. A lap for the
+// whole node that is due is also for the containers that were born.
+func TestLoopBirthAndOthers(t *testing.T) {
+	r := &recorder{schedule: Schedule{Interval: never, Drift: never}}
+	looping(t, r, time.Minute, func(l *Loop) {
+		<-time.After(5 * time.Second)
+		l.Wake(WakeModule)
+		l.WakeBirth("a")
+		<-time.After(5 * time.Second)
+		l.WakeBirth("b")
+		l.Wake(WakeSync)
+	})
+	r.want(t, "[start] true", "[container] false [a]", "[module] false", "[container sync] true")
 }
 
 // TestLoopDuringLap: what comes while a lap runs wakes another one.

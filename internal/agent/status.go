@@ -43,22 +43,29 @@ func Status(was nf.NodeStatus, r Report) nf.NodeStatus {
 	s.Errors = append(errorLines(r.Config), errorLines(cmp.Or(r.Err, r.Result.Missed))...)
 	r.revision(&s)
 	r.found(&s)
-	s.LastLap = &nf.LapStatus{StartedAt: r.Started, FinishedAt: r.Finished, Fetched: r.Trip.Fetch, Causes: []string{}, Result: r.result(),
-		Applied: r.Result.Receipt.Summary.Applied}
-	if receipt := r.Result.Receipt; len(receipt.Recovered) > 0 || slices.ContainsFunc(receipt.Results, func(r apply.Result) bool { return r.Outcome != apply.Skipped }) {
-		s.LastLap.Receipt = receipt.ID
-	}
-	for _, c := range r.Trip.Causes {
-		s.LastLap.Causes = append(s.LastLap.Causes, string(c))
-	}
-	if err := r.failure(); err != nil {
-		s.LastLap.Error = err.Error()
-	} else if !r.Stopped {
+	s.LastLap = r.lap()
+	if s.LastLap.Error == "" && !r.Stopped {
 		s.LastSuccess = &r.Finished
 	}
 	s.Conditions = conditions(&s, r)
 	transitions(was.Conditions, s.Conditions, r.Finished)
 	return s
+}
+
+// lap returns what the lap was.
+func (r Report) lap() *nf.LapStatus {
+	lap := &nf.LapStatus{StartedAt: r.Started, FinishedAt: r.Finished, Fetched: r.Trip.Fetch, Causes: []string{}, Result: r.result(),
+		Applied: r.Result.Receipt.Summary.Applied}
+	if receipt := r.Result.Receipt; len(receipt.Recovered) > 0 || slices.ContainsFunc(receipt.Results, func(r apply.Result) bool { return r.Outcome != apply.Skipped }) {
+		lap.Receipt = receipt.ID
+	}
+	for _, c := range r.Trip.Causes {
+		lap.Causes = append(lap.Causes, string(c))
+	}
+	if err := r.failure(); err != nil {
+		lap.Error = err.Error()
+	}
+	return lap
 }
 
 // failure returns why the lap, or what it should have fetched, has failed.

@@ -39,6 +39,9 @@ type Input struct {
 	// Wants resolves the policies for the node that was listed.
 	Wants    func(*nf.Snapshot) nf.Wants
 	Revision string // the policies' commit, or empty
+	// Only, if set, reports whether a container is one that the run is for. It observes no
+	// other, and makes no change of another or of the node. What is remembered of them stays.
+	Only func(*nf.Container) bool
 	// Reviewed, if set, returns an error if a plan is not the one that a person has
 	// reviewed; then nothing is changed.
 	Reviewed func(nf.Plan) error

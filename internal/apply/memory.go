@@ -30,7 +30,7 @@ func (r *run) remember() nf.Memory {
 	m.latch(r.node, now)
 	m.settleRestarts(r.node, r.attempts, now)
 	m.dropRestarts(r.wants, r.node)
-	if !r.stopped && !slices.ContainsFunc(r.attempts, func(a *attempt) bool { return a.unsound() }) {
+	if r.in.Only == nil && !r.stopped && !slices.ContainsFunc(r.attempts, func(a *attempt) bool { return a.unsound() }) {
 		m.Revision = r.in.Revision
 	}
 	return m.sorted()
@@ -106,11 +106,15 @@ func (m *memory) learn(kernel, scope string) {
 type existing struct {
 	instances map[nf.Target]string // by nameless target
 	up        map[nf.Target]bool   // the containers that were seen to run
-	broken    bool                 // some runtime could not list its containers
+	broken    bool                 // some containers are not listed
 	runtimes  []string             // that were listed; empty: all
 }
 
-func (r *run) existing() existing { return existingIn(r.node.snap, r.in.Runtimes) }
+func (r *run) existing() existing {
+	e := existingIn(r.node.snap, r.in.Runtimes)
+	e.broken = e.broken || r.in.Only != nil
+	return e
+}
 
 func existingIn(s *nf.Snapshot, runtimes []string) existing {
 	e := existing{map[nf.Target]string{nf.Node: s.BootID}, map[nf.Target]bool{}, s.Broken() != "", runtimes}

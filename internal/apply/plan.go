@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"nfsync.dev/nfsync/internal/diff"
 	"nfsync.dev/nfsync/internal/nf"
@@ -75,9 +76,17 @@ func Known(m nf.Memory) func() (nf.Memory, error) {
 // Observe lists the node's containers, observes what ask wants of them, and adds
 // what nfsync remembers. Memory that this user may not read is a warning.
 func Observe(ctx context.Context, f Facts, ask func(listed *nf.Snapshot) nf.Ask) (nf.Snapshot, error) {
+	return observe(ctx, f, nil, ask)
+}
+
+// observe observes the node with the containers that only names; nil: all.
+func observe(ctx context.Context, f Facts, only func(*nf.Container) bool, ask func(listed *nf.Snapshot) nf.Ask) (nf.Snapshot, error) {
 	listed, err := f.List(ctx)
 	if err != nil {
 		return nf.Snapshot{}, fmt.Errorf("cannot list the node's containers: %w", err)
+	}
+	if only != nil {
+		listed.Containers = slices.DeleteFunc(listed.Containers, func(c nf.Container) bool { return !only(&c) })
 	}
 	s, err := f.Observe(ctx, listed, ask(&listed))
 	if err != nil {
@@ -97,7 +106,8 @@ type Question struct {
 	Facts Facts
 	// Wants resolves the policies for the node that was listed.
 	Wants    func(listed *nf.Snapshot) nf.Wants
-	Revision string // the policies' commit, or empty
+	Revision string                   // the policies' commit, or empty
+	Only     func(*nf.Container) bool // see Input
 	// Restarts bounds the restarts of containers that a run may make.
 	Restarts Restarts
 }
@@ -117,8 +127,11 @@ type answer struct {
 }
 
 func (q Question) answer(ctx context.Context) (a answer, err error) {
-	a.snap, err = Observe(ctx, q.Facts, func(listed *nf.Snapshot) nf.Ask {
+	a.snap, err = observe(ctx, q.Facts, q.Only, func(listed *nf.Snapshot) nf.Ask {
 		a.wants = q.Wants(listed)
+		if q.Only != nil {
+			a.wants.List = slices.DeleteFunc(a.wants.List, func(w nf.Want) bool { return w.Target.IsNode() })
+		}
 		a.wants.Restarts, a.wants.Revision = q.Restarts.now(), q.Revision
 		a.ask = diff.Ask(a.wants)
 		return a.ask

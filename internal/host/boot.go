@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"nfsync.dev/nfsync/internal/kernel"
 	"nfsync.dev/nfsync/internal/netns"
 	"nfsync.dev/nfsync/internal/nf"
 )
@@ -20,40 +21,60 @@ func (m *Machine) hasBootFiles() (initial bool, err error) {
 	return initial, err
 }
 
-// observeBoot adds what boot files say to the facts of the node. A value that
-// only they have becomes a fact that is absent live. Boot files that do not apply
-// to the node are not read.
-func (m *Machine) observeBoot(s *nf.Snapshot) {
-	initial, err := m.hasBootFiles()
-	if err != nil || !initial {
-		return // observeNode records why the namespace cannot be entered
+// bootFiles is what the boot files say.
+type bootFiles struct {
+	apply    bool // to the node
+	values   map[nf.Key]nf.Value
+	unknown  error // why not all values are known
+	declared kernel.Declarations
+}
+
+// readBoot reads the boot files, unless they do not apply to the node, while the caller goes on.
+func (m *Machine) readBoot() <-chan bootFiles {
+	read := make(chan bootFiles, 1)
+	go func() {
+		var b bootFiles
+		// observeNode records why the namespace cannot be entered.
+		if initial, err := m.hasBootFiles(); err == nil && initial {
+			b.apply = true
+			b.values, b.unknown = m.cfg.FS.BootValues()
+			b.declared = m.cfg.FS.Declared()
+		}
+		read <- b
+	}()
+	return read
+}
+
+// addBoot adds what boot files say to the facts of the node. A value that only they have
+// becomes a fact that is absent live.
+func (m *Machine) addBoot(s *nf.Snapshot, b bootFiles) {
+	if !b.apply {
+		return
 	}
 	s.Capabilities.BootFiles = true
-	values, err := m.cfg.FS.BootValues()
-	if err != nil {
-		s.Capabilities.BootUnknown = err.Error()
+	if b.unknown != nil {
+		s.Capabilities.BootUnknown = b.unknown.Error()
 	}
-	for _, k := range slices.Sorted(maps.Keys(values)) {
-		v := values[k]
+	for _, k := range slices.Sorted(maps.Keys(b.values)) {
+		v := b.values[k]
 		setBoot(s, k, &v)
 		s.Warnings = append(s.Warnings, leftoverWarnings(s, k, v)...)
 	}
-	declared := m.cfg.FS.Declared()
 	for i := range s.Modules.List {
 		f := &s.Modules.List[i]
-		f.Declared = declared.Of(nf.ModuleKey(f.Name))
-		f.Rereads = declared.Rereads(f.Name)
+		f.Declared = b.declared.Of(nf.ModuleKey(f.Name))
+		f.Rereads = b.declared.Rereads(f.Name)
 	}
-	for _, k := range declared.Keys() {
+	for _, k := range b.declared.Keys() {
 		if name, isModule := k.Module(); !isModule {
 			s.Host.SetFact(s.Host.Fact(k))
 		} else if f, ok := s.Modules.Find(name); ok && f.Name != name { // an alias
-			f.Declared = append(f.Declared, declared.Of(k)...)
+			f.Declared = append(f.Declared, b.declared.Of(k)...)
 		}
 	}
 	for i := range s.Host.Facts {
 		f := &s.Host.Facts[i]
-		f.Declared = declared.Of(f.Key)
+		f.Declared = b.declared.Of(f.Key)
 	}
 }
 

@@ -28,8 +28,8 @@ func (m *Machine) Observe(ctx context.Context, listed nf.Snapshot, ask nf.Ask) (
 	if s.Modules.List == nil {
 		s.Modules.List = []nf.ModuleFact{}
 	}
+	boot := m.readBoot()
 	m.observeNode(ctx, &s)
-	m.observeBoot(&s)
 	keys := map[nf.Target][]nf.Key{}
 	for t, list := range ask.Keys {
 		keys[t.Nameless()] = append(keys[t.Nameless()], list...)
@@ -37,6 +37,7 @@ func (m *Machine) Observe(ctx context.Context, listed nf.Snapshot, ask nf.Ask) (
 	m.each(ctx, s.Containers, func(at kernel.FS, c *nf.Container) {
 		m.observeContainer(ctx, at, &s, c, ask.Need(keys[c.Target().Nameless()]))
 	})
+	m.addBoot(&s, <-boot)
 	if err := ctx.Err(); err != nil {
 		return nf.Snapshot{}, err
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -83,16 +84,27 @@ const (
 	pause    = time.Millisecond
 )
 
+// workers is the number of files that are identified at the same time.
+const workers = 2
+
 // identifyAll identifies the namespaces that files of the directory name.
 func (r Runtime) identifyAll(ctx context.Context, files []fs.DirEntry) ([]entry, error) {
 	found := make([]entry, len(files))
+	var all sync.WaitGroup
+	for first := range workers {
+		all.Go(func() {
+			for i := first; i < len(files) && ctx.Err() == nil; i += workers {
+				found[i] = r.identify(files[i].Name())
+			}
+		})
+	}
+	all.Wait()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	var again []int
-	for i, f := range files {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		found[i] = r.identify(f.Name())
-		if found[i].isPlain() && r.isFresh(f.Name()) {
+	for i, e := range found {
+		if e.isPlain() && r.isFresh(e.name) {
 			again = append(again, i)
 		}
 	}

@@ -1,6 +1,7 @@
 package nf
 
 import (
+	"maps"
 	"slices"
 	"time"
 )
@@ -246,6 +247,13 @@ type Memory struct {
 	Failures []Failure `json:"failures,omitempty"`
 	// Stuck are the changes that hold back their targets.
 	Stuck []StuckChange `json:"stuck,omitempty"`
+}
+
+// Clone returns a copy with lists of its own.
+func (m Memory) Clone() Memory {
+	m.Keys, m.MaxScope, m.Latches = slices.Clone(m.Keys), maps.Clone(m.MaxScope), slices.Clone(m.Latches)
+	m.Restarts, m.Failures, m.Stuck = slices.Clone(m.Restarts), slices.Clone(m.Failures), slices.Clone(m.Stuck)
+	return m
 }
 
 // MemoryKey is the last wish for a key and its last value.

@@ -1,8 +1,12 @@
 package state
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
+	"sync"
 
 	"nfsync.dev/nfsync/internal/nf"
 )
@@ -13,14 +17,48 @@ const memoryRemedy = "put a good copy in its place, or move it away: nfsync then
 // and makes nothing. No file or no directory is no memory; a damaged file is an
 // error, and one that may not be read is fs.ErrPermission.
 func ReadMemory(path string) (nf.Memory, error) {
-	var m nf.Memory
-	if _, err := load(filepath.Join(path, memoryName), memoryName, memoryRemedy, &m); err != nil {
+	m, err := loadMemory(filepath.Join(path, memoryName))
+	if err != nil {
 		return nf.Memory{}, err
 	}
-	var err error
 	m.Stuck, err = readStuck(path)
-	m.SetKinds()
 	return m, err
+}
+
+// decoded is the memory that was decoded last, and the text that it was decoded from. An agent
+// reads the same memory in each lap, and decoding that of a thousand containers takes longer than
+// setting the values of one.
+var decoded struct {
+	sync.Mutex
+	text   []byte
+	memory nf.Memory
+}
+
+func loadMemory(file string) (nf.Memory, error) {
+	text, err := read(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nf.Memory{}, nil
+	}
+	var m nf.Memory
+	if err == nil {
+		m, err = decodeMemory(text)
+	}
+	return m, readError(file, memoryRemedy, err)
+}
+
+func decodeMemory(text []byte) (nf.Memory, error) {
+	decoded.Lock()
+	defer decoded.Unlock()
+	if decoded.text != nil && bytes.Equal(decoded.text, text) {
+		return decoded.memory.Clone(), nil
+	}
+	var m nf.Memory
+	if err := unseal(memoryName, text, &m); err != nil {
+		return nf.Memory{}, err
+	}
+	m.SetKinds()
+	decoded.text, decoded.memory = text, m.Clone()
+	return m, nil
 }
 
 // Memory reads the memory.
@@ -29,7 +67,11 @@ func (d *Dir) Memory() (nf.Memory, error) { return ReadMemory(d.path) }
 // SaveMemory replaces the memory. What is stuck has its own file: see SaveStuck.
 func (d *Dir) SaveMemory(m nf.Memory) error {
 	m.Stuck = nil
-	return d.save(memoryName, memoryName, m)
+	if err := d.save(memoryName, memoryName, m); err != nil {
+		return err
+	}
+	_, err := loadMemory(d.file(memoryName)) // decoded now, it need not be when the next run begins
+	return err
 }
 
 func (d *Dir) save(name, kind string, doc any) error {

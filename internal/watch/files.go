@@ -20,10 +20,13 @@ type Path struct {
 	Name string
 	// Deep is set for a directory whose subdirectories are watched too.
 	Deep bool
-	// Namespaces is set for a directory of network namespaces: a file that appears there is
-	// reported once a namespace is mounted on it, because mounting is no event of its own.
-	Namespaces bool
+	// Born is set for a directory of network namespaces: it is called with the name of a file
+	// that appears there, once a namespace is mounted on it. Mounting is no event of its own.
+	Born func(name string)
 }
+
+// Same reports whether two paths are the same.
+func (p Path) Same(o Path) bool { return p.Name == o.Name && p.Deep == o.Deep }
 
 // Files watches paths. inotify watches inodes: a file that an editor replaces, a symbolic link
 // that changes (as Kubernetes swaps ..data), and a directory that is removed and made again are
@@ -64,11 +67,13 @@ func (f *Files) Run(ctx context.Context, changed func()) {
 				continue
 			}
 			f.update()
-			if e.Has(fsnotify.Create) && f.holdsNamespaces(filepath.Dir(e.Name)) {
-				go awaitNamespace(ctx, e.Name, changed)
-				continue
+			born := f.bornIn(filepath.Dir(e.Name))
+			switch {
+			case born == nil, e.Has(fsnotify.Remove), e.Has(fsnotify.Rename):
+				changed()
+			case e.Has(fsnotify.Create):
+				go awaitNamespace(ctx, e.Name, born, changed)
 			}
-			changed()
 		case _, open := <-f.notify.Errors: // events were lost: the queue was full
 			if !open {
 				return
@@ -79,26 +84,34 @@ func (f *Files) Run(ctx context.Context, changed func()) {
 	}
 }
 
-func (f *Files) holdsNamespaces(dir string) bool {
-	return slices.ContainsFunc(f.paths, func(p Path) bool { return p.Namespaces && p.Name == dir })
+// bornIn returns the Born of a directory; nil if it has none.
+func (f *Files) bornIn(dir string) func(name string) {
+	i := slices.IndexFunc(f.paths, func(p Path) bool { return p.Name == dir })
+	if i < 0 {
+		return nil
+	}
+	return f.paths[i].Born
 }
 
 // maxMount is the longest wait for a namespace. ip-netns(8) mounts it about a millisecond after it
 // has made the file.
 const maxMount = time.Second
 
-// awaitNamespace calls changed when a namespace is mounted on a file, or when none was for a while.
-func awaitNamespace(ctx context.Context, name string, changed func()) {
+// awaitNamespace calls born when a namespace is mounted on a file, or changed if none was for a
+// while.
+func awaitNamespace(ctx context.Context, file string, born func(name string), changed func()) {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(maxMount); time.Now().Before(end) && ctx.Err() == nil; <-tick.C {
+	for end := time.Now().Add(maxMount); ctx.Err() == nil; <-tick.C {
 		var fs unix.Statfs_t
-		if unix.Statfs(name, &fs) == nil && fs.Type == unix.NSFS_MAGIC {
-			break
+		switch {
+		case unix.Statfs(file, &fs) == nil && fs.Type == unix.NSFS_MAGIC:
+			born(filepath.Base(file))
+			return
+		case time.Now().After(end):
+			changed()
+			return
 		}
-	}
-	if ctx.Err() == nil {
-		changed()
 	}
 }
 

@@ -147,25 +147,32 @@ func TestManyFiles(t *testing.T) {
 	}
 }
 
-// TestNamespace: a namespace is reported when it can be entered, and a file that never becomes one
-// is reported too.
+// TestNamespace: the name of a namespace is reported when it can be entered, and a file that never
+// becomes one is reported as a change, as one that goes.
 func TestNamespace(t *testing.T) {
 	dir := t.TempDir()
-	reports := watching(t, Path{Name: dir, Namespaces: true})
+	born := make(chan string, 10)
+	reports := watching(t, Path{Name: dir, Born: func(name string) { born <- name }})
 	name := filepath.Join(dir, "web-1")
-	began := time.Now()
 	write(t, name, "")
 	<-time.After(50 * time.Millisecond)
-	must(t, unix.Mount("/proc/self/ns/net", name, "", unix.MS_BIND, ""))
-	t.Cleanup(func() { _ = unix.Unmount(name, unix.MNT_DETACH) })
-	<-reports
-	if took := time.Since(began); took < 50*time.Millisecond || took >= maxMount {
-		t.Errorf("reported after %s", took)
+	if len(born) > 0 {
+		t.Error("a file is reported before its namespace is mounted")
 	}
-	began = time.Now()
+	must(t, unix.Mount("/proc/self/ns/net", name, "", unix.MS_BIND, ""))
+	if got := <-born; got != "web-1" {
+		t.Errorf("%q was born", got)
+	}
+	began := time.Now()
 	write(t, filepath.Join(dir, "no-namespace"), "")
 	<-reports
 	if took := time.Since(began); took < maxMount {
 		t.Errorf("reported after %s", took)
+	}
+	must(t, unix.Unmount(name, unix.MNT_DETACH))
+	must(t, os.Remove(name))
+	<-reports
+	if len(born) > 0 || len(reports) > 0 {
+		t.Errorf("%d births, %d reports too many", len(born), len(reports))
 	}
 }

@@ -1,0 +1,88 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"nfsync.dev/nfsync/internal/apply"
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// errNotEnforced is why a lap for born containers alone cannot be made.
+var errNotEnforced = errors.New("the last lap has not enforced a revision")
+
+// birthLap gives containers that were born their values, and observes no other container. Where
+// that does not settle them, it wakes a lap for the whole node.
+func (a *Agent) birthLap(ctx context.Context, t Trip) (s Schedule, unreachable bool) {
+	r := Report{Trip: t, Started: time.Now()}
+	r.Result, r.Err = a.runBirth(ctx, t)
+	r.Finished, r.Stopped = time.Now(), ctx.Err() != nil
+	a.birth = &r
+	if !r.settled() {
+		a.Wake(WakeContainer)
+	}
+	return s, false
+}
+
+// settled reports whether a lap for born containers has settled them.
+func (r Report) settled() bool {
+	verdict := r.Result.Receipt.Verdict()
+	return r.Err == nil && verdict != apply.RolledBack && verdict != apply.Unsettled
+}
+
+func (a *Agent) runBirth(ctx context.Context, t Trip) (Result, error) {
+	if a.enforced == nil || a.suspended {
+		return Result{}, errNotEnforced
+	}
+	in := a.setup.Lap
+	var err error
+	if in.Apply, err = a.setup.Apply(); err != nil {
+		return Result{}, err
+	}
+	if suspension, err := suspensionNow(in.Apply); err != nil || suspension != nil {
+		return Result{}, errors.Join(err, errNotEnforced)
+	}
+	j, err := newJudge(in.Apply, false)
+	if err != nil {
+		return Result{}, err
+	}
+	in.Fetch, in.Known, in.Apply.Routine, in.Apply.Only = nil, *a.enforced, true, t.isFor
+	in.Apply.Restarts = a.whileAllowed(in.Apply)
+	in.Apply = j.input(in.Apply)
+	if a.setup.Directory != nil {
+		return a.enforceDirectory(ctx, in, Result{Revision: *a.enforced})
+	}
+	return Lap(ctx, in)
+}
+
+// isFor reports whether a container is one that was born.
+func (t Trip) isFor(c *nf.Container) bool {
+	return c.Runtime == nf.RuntimeNetns && slices.ContainsFunc(append([]string{c.ID}, c.Aliases...), func(name string) bool { return slices.Contains(t.Born, name) })
+}
+
+// afterBirth returns the status after a lap for born containers that has settled them, given the
+// one before it and the last lap for the whole node. What that has found of other targets stays.
+func afterBirth(was nf.NodeStatus, whole, r Report) nf.NodeStatus {
+	s := was
+	r.found(&s)
+	born := map[nf.Target]bool{}
+	for _, name := range r.Trip.Born {
+		born[nf.Target{Kind: nf.TargetContainer, Runtime: nf.RuntimeNetns, ID: name}] = true
+	}
+	s.Changes = replace(was.Changes, s.Changes, born, func(c nf.Change) nf.Target { return c.Target })
+	s.Refusals = replace(was.Refusals, s.Refusals, born, func(x nf.Refusal) nf.Target { return x.Target })
+	s.Pending = replace(was.Pending, s.Pending, born, func(p nf.Pending) nf.Target { return p.Target })
+	s.Warnings, s.Stuck = was.Warnings, was.Stuck
+	s.Summary = &nf.Summary{Changes: len(s.Changes), Refusals: len(s.Refusals), Pending: len(s.Pending), InSync: was.Summary.InSync + s.Summary.InSync}
+	s.UpdatedAt, s.LastLap = r.Finished, r.lap()
+	s.Conditions = conditions(&s, whole)
+	transitions(was.Conditions, s.Conditions, r.Finished)
+	return s
+}
+
+// replace returns a list with the entries of some targets replaced by those of a newer list.
+func replace[E any](was, is []E, targets map[nf.Target]bool, target func(E) nf.Target) []E {
+	return append(slices.DeleteFunc(slices.Clone(was), func(e E) bool { return targets[target(e).Nameless()] }), is...)
+}

@@ -1,0 +1,132 @@
+package agent_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"nfsync.dev/nfsync/internal/agent"
+	"nfsync.dev/nfsync/internal/host/hosttest"
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+const containerPolicy = `apiVersion: nfsync.dev/v1alpha1
+kind: ContainerPolicy
+metadata: {name: all}
+spec:
+  containers: {names: ["*"]}
+  conntrack: {timeouts: {udp: 42}}
+---
+apiVersion: nfsync.dev/v1alpha1
+kind: NodePolicy
+metadata: {name: node}
+spec:
+  conntrack: {timeouts: {udp: 41}}
+`
+
+// born adds a container and wakes the lap for it.
+func (r *running) born(name string) (nf.Target, nf.NodeStatus) {
+	r.Helper()
+	c := r.machine.AddContainer(name)
+	r.agent.WakeBirth(name)
+	return c, r.next()
+}
+
+func (b *bench) checkTarget(t nf.Target, n int64) {
+	b.Helper()
+	if got := b.machine.Value(t, udp); got != nf.Number(n) {
+		b.Errorf("%s has %s, want %d", t, udp.Text(got), n)
+	}
+}
+
+// TestBirth: a container that is born gets its values, and nothing else is looked at or
+// forgotten.
+func TestBirth(t *testing.T) {
+	b := newBench(t)
+	b.repo.commitText("c1", "", containerPolicy)
+	web, bad := b.machine.AddContainer("web"), b.machine.AddContainer("bad")
+	b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Target: bad, Err: errors.New("it fails")})
+	r := b.run()
+	before := r.agent.Status()
+	r.want(before, nf.LapFailed)
+	r.machine.Heal()
+	r.machine.Put(web, udp, 99)
+	r.machine.Put(nf.Node, udp, 98)
+
+	db, s := r.born("db")
+	r.checkTarget(db, 42)
+	r.checkTarget(web, 99)
+	r.checkTarget(nf.Node, 98)
+	r.want(s, nf.LapApplied)
+	if s.LastLap.Causes[0] != "container" || s.LastLap.Applied != 1 || len(s.Changes) != len(before.Changes) || s.Summary.InSync != before.Summary.InSync+1 {
+		t.Errorf("%+v, %+v", s.LastLap, s.Summary)
+	}
+	s = r.wake(agent.WakeSync)
+	r.checkTarget(web, 42)
+	r.checkTarget(nf.Node, 41)
+	r.want(s, nf.LapApplied, nf.Ready)
+	if s.LastLap.Applied != 3 {
+		t.Errorf("%d changes: what was known of the others is forgotten", s.LastLap.Applied)
+	}
+	if memory, err := r.state.Memory(); err != nil || len(memory.Keys) != 4 {
+		t.Errorf("%+v, %v", memory.Keys, err)
+	}
+}
+
+// TestBirthOfOthers: a lap for the whole node is made where one for the container alone cannot
+// settle it.
+func TestBirthOfOthers(t *testing.T) {
+	for name, test := range map[string]struct {
+		before func(b *bench, r *running)
+		result nf.LapResult
+		value  int64
+	}{
+		"it fails once": {func(b *bench, _ *running) {
+			b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Err: errors.New("it fails"), Times: 1})
+		}, nf.LapApplied, 42},
+		"suspended": {func(b *bench, _ *running) {
+			if err := b.state.SaveSuspension(&nf.Suspension{Reason: "moving", By: "ada"}); err != nil {
+				b.Fatal(err)
+			}
+		}, nf.LapObserved, 30},
+		"unreadable memory": {func(b *bench, _ *running) { b.damage("memory") }, nf.LapError, 30},
+		"no revision":       {func(b *bench, r *running) { b.damage("lastgood"); r.wake(agent.WakeDrift) }, nf.LapError, 30},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.repo.commitText("c1", "", containerPolicy)
+			r := b.run()
+			test.before(b, r)
+			db, s := r.born("db")
+			r.checkTarget(db, test.value)
+			if s.LastLap.Result != test.result || s.LastLap.Causes[0] != "container" {
+				t.Errorf("%+v", s.LastLap)
+			}
+		})
+	}
+}
+
+// damage damages a file of the state.
+func (b *bench) damage(name string) {
+	b.Helper()
+	if err := os.WriteFile(filepath.Join(b.path, name), []byte("garbage"), 0o600); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// TestBirthKeepsErrors: what the last fetch has brought and could not be enforced stays known.
+func TestBirthKeepsErrors(t *testing.T) {
+	b := newBench(t)
+	b.repo.commitText("c1", "", containerPolicy)
+	r := b.run()
+	r.repo.texts["c2"], r.repo.parents["c2"], r.repo.tip = "nonsense", "c1", "c2"
+	r.want(r.wake(agent.WakeSync), nf.LapFallback, nf.Stalled)
+	_, s := r.born("db")
+	r.want(s, nf.LapApplied, nf.Stalled)
+	if len(s.Errors) == 0 || s.Condition(nf.Ready).Reason != "InvalidPolicies" {
+		t.Errorf("%+v", s)
+	}
+	r.repo.commitText("c2", "c1", containerPolicy)
+	r.want(r.wake(agent.WakeInterval), nf.LapInSync, nf.Ready)
+}
