@@ -20,6 +20,7 @@ import (
 	"nfsync.dev/nfsync/internal/agent"
 	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/durable"
+	"nfsync.dev/nfsync/internal/host"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/source"
 	"nfsync.dev/nfsync/internal/spec"
@@ -66,6 +67,7 @@ func (a *app) runLoop(ctx context.Context, o *agentOptions, path string) error {
 		return l.reconfigure()
 	}
 	l.agent.Ended = l.ended
+	l.agent.TablesChanged = l.app.tablesChanged // the app of the start: another goroutine calls it
 	l.agent.SaveSuspension = func(s *nf.Suspension) error {
 		d, err := state.Open(a.stateDir)
 		if err != nil {
@@ -97,6 +99,7 @@ func (a *app) runLoop(ctx context.Context, o *agentOptions, path string) error {
 // listen answers HTTP on the listen address until ctx ends.
 func (l *loop) listen(ctx context.Context) error {
 	l.metrics = web.NewMetrics(buildInfo().Version)
+	l.metrics.WatchTables(l.agent.Tables().Report)
 	l.public = &web.Public{Status: l.agent.Status, Metrics: l.metrics.Handler(), Webhook: func() { l.agent.Wake(agent.WakeWebhook) }, SecretFile: l.config.WebhookSecretFile}
 	l.public.Alive()
 	if l.config.Listen == spec.ListenNone {
@@ -131,8 +134,8 @@ func (a *app) nodeName() string {
 func (l *loop) setup(a *app) (agent.Setup, error) {
 	s := agent.Setup{
 		Lap:   agent.In{AllowEmpty: a.mayBeEmpty(), Observe: a.config.Mode == spec.ModeObserve},
-		Apply: a.lapInput,
-		Mode:  a.config.Mode, Source: l.path,
+		Apply: a.lapInput, Tables: host.New(a.host()),
+		Mode: a.config.Mode, Source: l.path,
 		Interval: a.config.Source.Interval, Drift: a.config.Drift.Interval, Window: a.config.Restart.Window,
 	}
 	if l.path != "" {
@@ -312,10 +315,10 @@ func (l *loop) ended(s nf.NodeStatus, r agent.Report) {
 }
 
 // writeStatus replaces status.json in the run directory.
-func (l *loop) writeStatus(s nf.NodeStatus) error {
+func (a *app) writeStatus(s nf.NodeStatus) error {
 	text, err := view.StatusFile(s)
 	if err == nil {
-		err = durable.Writer{}.Replace(filepath.Join(l.runDir, "status.json"), text, 0o644)
+		err = durable.Writer{}.Replace(filepath.Join(a.runDir, "status.json"), text, 0o644)
 	}
 	if err != nil {
 		return fmt.Errorf("cannot write the status: %w", err)

@@ -21,7 +21,9 @@ type Setup struct {
 	// Directory reads the policies of a directory; nil if they are in a repository.
 	Directory func() (spec.Policies, error)
 	// Apply returns the input of the run of a lap.
-	Apply           func() (apply.Input, error)
+	Apply func() (apply.Input, error)
+	// Tables reads conntrack tables; nil: they are not read.
+	Tables          TableReader
 	Interval, Drift time.Duration
 	Mode, Source    string       // for the status
 	Window          *spec.Window // of restarts
@@ -33,10 +35,17 @@ type Agent struct {
 	Configure func() (Setup, error)
 	// SaveSuspension stores a suspension; nil ends it.
 	SaveSuspension func(*nf.Suspension) error
-	// Ended is called after each lap, from one goroutine.
-	Ended func(nf.NodeStatus, Report)
+	// Ended is called after each lap. TablesChanged is called when a conntrack table begins to fill, is full,
+	// or does not fill any more, with the tables that filled before. They are never called at the same time.
+	Ended         func(nf.NodeStatus, Report)
+	TablesChanged func(was []nf.FillingTable, s nf.NodeStatus)
 
-	loop *Loop
+	loop    *Loop
+	tables  *Tables
+	began   chan struct{}     // closed after the first lap
+	start   sync.Once         // closes it
+	telling sync.Mutex        // held while the status changes and somebody is told
+	told    []nf.FillingTable // the last ones of TablesChanged
 
 	mu        sync.Mutex // of what follows
 	status    nf.NodeStatus
@@ -56,11 +65,15 @@ type Agent struct {
 
 // New returns an agent with the status of one that has just started.
 func New(status nf.NodeStatus) *Agent {
-	a := &Agent{status: status, listeners: map[chan nf.NodeStatus]bool{}}
+	a := &Agent{status: status, listeners: map[chan nf.NodeStatus]bool{}, tables: newTables(), began: make(chan struct{})}
 	a.loop = NewLoop(a.lap)
 	a.loop.Scheduled = a.ended
+	a.tables.changed = a.tablesRead
 	return a
 }
+
+// Tables returns the agent's readings of conntrack tables.
+func (a *Agent) Tables() *Tables { return a.tables }
 
 // Wake wakes a lap.
 func (a *Agent) Wake(c Cause) { a.loop.Wake(c) }
@@ -80,10 +93,13 @@ func (a *Agent) Sync(accept string) {
 // Run makes laps until ctx ends. alive is called as Loop.Alive is.
 func (a *Agent) Run(ctx context.Context, alive func()) {
 	a.loop.Alive = alive
+	var reading sync.WaitGroup
+	reading.Go(func() { a.tables.run(ctx, a.began) })
 	a.loop.Run(ctx)
+	reading.Wait()
 }
 
-// Status returns the status after the last lap.
+// Status returns the status after the last lap, with the conntrack tables as they were last read.
 func (a *Agent) Status() nf.NodeStatus {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -102,6 +118,13 @@ func (a *Agent) Listen() (updates <-chan nf.NodeStatus, done func()) {
 		defer a.mu.Unlock()
 		delete(a.listeners, c)
 	}
+}
+
+// keep stores a status.
+func (a *Agent) keep(s nf.NodeStatus) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.status = s
 }
 
 // publish stores a status and sends it to the listeners.
@@ -151,6 +174,9 @@ func (a *Agent) lap(ctx context.Context, t Trip) (Schedule, bool) {
 
 // ended publishes the status after a lap.
 func (a *Agent) ended(next []nf.NextLap) {
+	a.telling.Lock()
+	defer a.telling.Unlock()
+	a.report.Tables = a.tables.Report()
 	r, s := a.report, a.Status()
 	switch birth := a.birth; {
 	case birth == nil:
@@ -168,12 +194,32 @@ func (a *Agent) ended(next []nf.NextLap) {
 	if a.Ended != nil {
 		a.Ended(s, r)
 	}
+	a.start.Do(func() { close(a.began) })
+}
+
+// tablesRead puts a reading of the tables into the status. The listeners receive it with the
+// next lap, or now if the condition changes.
+func (a *Agent) tablesRead(r TableReport) {
+	a.telling.Lock()
+	defer a.telling.Unlock()
+	s := withTables(a.Status(), r, a.tables.now())
+	if (len(a.told) > 0) != (len(s.Tables) > 0) {
+		a.publish(s)
+	} else {
+		a.keep(s)
+	}
+	was := a.told
+	a.told = s.Tables
+	if a.TablesChanged != nil && !sameTables(was, s.Tables) {
+		a.TablesChanged(was, s)
+	}
 }
 
 func (a *Agent) configure() {
 	setup, err := a.Configure()
 	if a.config = err; err == nil {
 		a.setup = &setup
+		a.tables.use(setup.Tables)
 	}
 }
 
@@ -188,6 +234,7 @@ func (a *Agent) run(ctx context.Context, t Trip) (Result, *nf.Suspension, error)
 	if err != nil {
 		return Result{}, nil, err
 	}
+	in.Apply.Machine = lister{in.Apply.Machine, a.tables}
 	in.Apply.Routine, in.Suspended = true, suspension != nil
 	in.Apply.Restarts = a.whileAllowed(in.Apply)
 	fetch := t.Fetch || a.Status().Revision == nil || a.suspended != in.Suspended

@@ -49,6 +49,7 @@ func (a *Agent) runBirth(ctx context.Context, t Trip) (Result, error) {
 		return Result{}, err
 	}
 	in.Fetch, in.Known, in.Apply.Routine, in.Apply.Only = nil, *a.enforced, true, t.isFor
+	in.Apply.Machine = lister{in.Apply.Machine, a.tables}
 	in.Apply.Restarts = a.whileAllowed(in.Apply)
 	in.Apply = j.input(in.Apply)
 	if a.setup.Directory != nil {

@@ -29,6 +29,9 @@ func Conditions() []ConditionText {
 			"It is saved, and what runs keeps the old one until then.", "restart what the message names when it suits, or allow nfsync to: restart: allow"},
 		{nf.Suspended, "The agent plans and reports, and changes nothing.",
 			"Somebody has run nfsync suspend.", "nfsync resume"},
+		{nf.TableFilling, "A conntrack table is full, or will be within hours at this rate. Once it is full the kernel drops new connections.",
+			"Connections come faster than their entries time out: more clients, an attack, long timeouts, or a limit that is too low.",
+			"nfsync status names the tables; raise conntrack.max or shorten conntrack.timeouts in the policy, and look at the entries with conntrack -L in the namespace"},
 	}
 }
 

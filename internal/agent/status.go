@@ -22,13 +22,14 @@ type Report struct {
 	// Config is why the changed configuration is not in force; nil if it is.
 	Config     error
 	Suspension *nf.Suspension
-	Stopped    bool // the agent stops
+	Stopped    bool        // the agent stops
+	Tables     TableReport // of the conntrack tables
 }
 
 // NewStatus returns the status of an agent that has just started.
 func NewStatus(node, source, mode string, agent nf.AgentInfo) nf.NodeStatus {
 	s := nf.NodeStatus{APIVersion: nf.APIVersion, Kind: nf.KindNodeStatus, Node: node, UpdatedAt: agent.StartedAt, Agent: agent, Source: source, Mode: mode,
-		Changes: []nf.Change{}, Refusals: []nf.Refusal{}, Pending: []nf.Pending{}, Stuck: []nf.StuckChange{}, Warnings: []nf.Warning{}, Errors: []string{}, Next: []nf.NextLap{}}
+		Changes: []nf.Change{}, Refusals: []nf.Refusal{}, Pending: []nf.Pending{}, Stuck: []nf.StuckChange{}, Warnings: []nf.Warning{}, Tables: []nf.FillingTable{}, Errors: []string{}, Next: []nf.NextLap{}}
 	for _, t := range nf.ConditionTypes() {
 		s.Conditions = append(s.Conditions, nf.Condition{Type: t, Status: nf.ConditionUnknown, Reason: "Starting", Message: "the first lap has not ended", LastTransitionTime: agent.StartedAt})
 	}
@@ -40,6 +41,7 @@ func Status(was nf.NodeStatus, r Report) nf.NodeStatus {
 	s := was
 	s.UpdatedAt = r.Finished
 	s.Suspension = r.Suspension
+	s.Tables = append([]nf.FillingTable{}, r.Tables.Filling...)
 	s.Errors = append(errorLines(r.Config), errorLines(cmp.Or(r.Err, r.Result.Missed))...)
 	r.revision(&s)
 	r.found(&s)
@@ -149,6 +151,7 @@ func conditions(s *nf.NodeStatus, r Report) []nf.Condition {
 		nf.Drifted:        r.drifted(s),
 		nf.RestartPending: restartPending(s.Pending),
 		nf.Suspended:      suspended(s.Suspension),
+		nf.TableFilling:   tableFilling(r.Tables),
 	}
 	commit := ""
 	if s.Revision != nil {
@@ -156,14 +159,21 @@ func conditions(s *nf.NodeStatus, r Report) []nf.Condition {
 	}
 	var list []nf.Condition
 	for _, t := range nf.ConditionTypes() {
-		j := judged[t]
-		status := nf.ConditionFalse
-		if j.holds {
-			status = nf.ConditionTrue
-		}
-		list = append(list, nf.Condition{Type: t, Status: status, Reason: j.reason, Message: j.message, ObservedRevision: commit})
+		list = append(list, judged[t].condition(t, commit))
 	}
 	return list
+}
+
+// condition returns the condition of a judgement. One about something that was not looked at is unknown.
+func (j judgement) condition(t nf.ConditionType, commit string) nf.Condition {
+	c := nf.Condition{Type: t, Status: nf.ConditionFalse, Reason: j.reason, Message: j.message, ObservedRevision: commit}
+	switch {
+	case j.holds:
+		c.Status = nf.ConditionTrue
+	case j.reason == notRead:
+		c.Status = nf.ConditionUnknown
+	}
+	return c
 }
 
 func (r Report) ready(s *nf.NodeStatus) judgement {

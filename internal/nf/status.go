@@ -29,6 +29,8 @@ type NodeStatus struct {
 	Suspension  *Suspension   `json:"suspension"`
 	Next        []NextLap     `json:"next"`    // the laps that are due, the next one first
 	Summary     *Summary      `json:"summary"` // of the last lap that looked at the node; null: none has
+	// Tables are the conntrack tables that are full or will be soon, the most urgent first.
+	Tables []FillingTable `json:"tables"`
 }
 
 // AgentInfo identifies a running agent.
@@ -118,11 +120,12 @@ const (
 	Drifted        ConditionType = "Drifted"        // something else has changed a value that is not changed back
 	RestartPending ConditionType = "RestartPending" // a value waits for a restart of the node or of a container
 	Suspended      ConditionType = "Suspended"      // nfsync suspend: no change is made
+	TableFilling   ConditionType = "TableFilling"   // a conntrack table is full, or will be soon
 )
 
 // ConditionTypes lists the conditions.
 func ConditionTypes() []ConditionType {
-	return []ConditionType{Ready, Reconciling, Stalled, Drifted, RestartPending, Suspended}
+	return []ConditionType{Ready, Reconciling, Stalled, Drifted, RestartPending, Suspended, TableFilling}
 }
 
 // ConditionStatus says whether a condition holds.

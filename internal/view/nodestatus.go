@@ -78,6 +78,7 @@ func (p *page) nodeStatus(s nf.NodeStatus) {
 	for _, e := range s.Errors[min(1, len(s.Errors)):] { // the first one is in the conditions
 		p.line("  ", p.paint(red, Clean(e)))
 	}
+	p.tables(s.Tables)
 	section(p, red, stuckTitle, s.Stuck, stuckEntry)
 	section(p, yellow, "Not made", s.Changes, changeEntry)
 	section(p, red, "Refused", s.Refusals, refusalEntry)
@@ -92,6 +93,26 @@ func (p *page) nodeStatus(s nf.NodeStatus) {
 		next = append(next, [2]string{"nfsync resume", "lets the agent make changes again"})
 	}
 	p.next(next, s.Refusals)
+}
+
+// maxTables is how many conntrack tables are named.
+const maxTables = 20
+
+// tables writes the conntrack tables that fill.
+func (p *page) tables(list []nf.FillingTable) {
+	if len(list) == 0 {
+		return
+	}
+	p.heading(yellow, "Conntrack tables")
+	for _, f := range list[:min(len(list), maxTables)] {
+		p.line("  ", Clean(f.Target.String()), " ", f.When(), p.paint(dim, fmt.Sprintf("  (%d of %d entries)", f.Count, f.Max)))
+		if losses := f.Losses(); losses != "" {
+			p.line("      ", p.paint(red, losses))
+		}
+	}
+	if more := len(list) - maxTables; more > 0 {
+		p.line("  ", fmt.Sprintf("and %d more", more))
+	}
 }
 
 func inForce(r *nf.InForce) string {

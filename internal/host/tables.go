@@ -1,0 +1,84 @@
+package host
+
+import (
+	"context"
+
+	"nfsync.dev/nfsync/internal/kernel"
+	"nfsync.dev/nfsync/internal/netns"
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// Tables reads the conntrack tables of the node and of the containers of a listing, the node's
+// first. It enters each namespace once and reads a few numbers, one namespace after the other, so
+// that it holds up nothing else. It leaves out tables that cannot be read, and containers that have
+// gone.
+func (m *Machine) Tables(ctx context.Context, listed nf.Snapshot) []nf.ConntrackTable {
+	var list []nf.ConntrackTable
+	var node nf.ConntrackTable
+	_ = m.inNode(func() error { // without the node's table the others are read all the same
+		var ok bool
+		if node, ok = readTable(m.cfg.FS); ok {
+			node.Target, node.Instance = nf.Node, listed.BootID
+			list = append(list, node)
+		}
+		return nil
+	})
+	proc := netns.NewProc(m.cfg.FS.Proc)
+	defer proc.Close()
+	for i := range listed.Containers {
+		c := &listed.Containers[i]
+		if ctx.Err() != nil {
+			break
+		}
+		if !nf.Runs(c.State) || c.Instance == "" || c.Excluded != "" {
+			continue
+		}
+		at := m.cfg.FS
+		at.Proc = proc.Path()
+		var t nf.ConntrackTable
+		read := false
+		err := m.inContainer(listed.BootID, c, func() error {
+			t, read = readTable(at)
+			return nil
+		})
+		if err != nil || !read {
+			continue
+		}
+		t.Target, t.Instance = c.Target(), c.Instance
+		t.Max = limitInForce(t.Max, node.Max, c.Keepers.Limit)
+		list = append(list, t)
+	}
+	return list
+}
+
+// limitInForce returns the limit that the kernel compares the entries of a container with; 0 is
+// no limit. Virtuozzo's kernel compares them with the container's own limit, and takes the node's
+// where that is 0 (nf_conntrack_alloc of vzkernel). Other kernels have one limit for every
+// namespace, or the smaller one counts.
+func limitInForce(own, node int64, keeper string) int64 {
+	switch {
+	case own == 0:
+		return node
+	case node == 0, keeper == nf.KeeperKernel:
+		return own
+	}
+	return min(own, node)
+}
+
+// readTable reads the table of the calling thread's network namespace. It returns false if there
+// is none. What an empty table has lost is not read.
+func readTable(fs kernel.FS) (nf.ConntrackTable, bool) {
+	count, limit := fs.ConntrackTable()
+	n, counted := count.Number()
+	most, limited := limit.Number()
+	if !counted || !limited {
+		return nf.ConntrackTable{}, false
+	}
+	t := nf.ConntrackTable{Count: n, Max: max(most, 0)} // Virtuozzo's kernel takes a negative limit for a very large one
+	if n > 0 {
+		if drops, err := fs.ConntrackDrops(); err == nil {
+			t.Drops = &drops
+		}
+	}
+	return t, true
+}
