@@ -93,11 +93,12 @@ func TestForecast(t *testing.T) {
 		"sawtooth that grows": {after(newRun(limit), 2*oneDay, 4*oneDay, func(m float64) float64 {
 			return day(0.6 + 0.1*math.Floor(m/oneDay))(m) // 90 % on the last day
 		}), 2, 2*oneDay + 12*hour, 2*oneDay + 18*hour, false},
-		"short sawtooth":   {after(newRun(limit), 2*hour, oneDay, func(m float64) float64 { return limit * (0.5 + 0.3*math.Mod(m, 60)/60) }), 0, 0, 0, false},
-		"step":             {newRun(limit).fill(0, 200, flat(0.3)).fill(200, 2*oneDay, flat(0.8)), 0, 0, 0, false},
-		"step and noise":   {newRun(limit).fill(0, 200, flat(0.3)).fill(200, oneDay, func(float64) float64 { return limit * (0.8 + 0.02*n()) }), 0, 0, 0, false},
-		"quick saturation": {newRun(limit).fill(0, oneDay, func(m float64) float64 { return limit * 0.85 * (1 - math.Exp(-m/5)) }), 0, 0, 0, false},
-		"a fall, then a leak": {newRun(limit).fill(0, 200, func(m float64) float64 { return limit * 0.8 * math.Exp(-m/400) }).fill(200, 290, func(m float64) float64 { return limit * (0.485 + 0.5*(m-200)/100) }),
+		"short sawtooth":                     {after(newRun(limit), 2*hour, oneDay, func(m float64) float64 { return limit * (0.5 + 0.3*math.Mod(m, 60)/60) }), 0, 0, 0, false},
+		"step":                               {newRun(limit).fill(0, 200, flat(0.3)).fill(200, 2*oneDay, flat(0.8)), 0, 0, 0, false},
+		"step and noise":                     {newRun(limit).fill(0, 200, flat(0.3)).fill(200, oneDay, func(float64) float64 { return limit * (0.8 + 0.02*n()) }), 0, 0, 0, false},
+		"quick saturation":                   {newRun(limit).fill(0, oneDay, func(m float64) float64 { return limit * 0.85 * (1 - math.Exp(-m/5)) }), 0, 0, 0, false},
+		"a leak up to a level that was left": {newRun(limit).fill(0, 200, func(m float64) float64 { return limit * 0.8 * math.Exp(-m/400) }).fill(200, 290, func(m float64) float64 { return limit * (0.485 + 0.5*(m-200)/100) }), 1, 270, 275, true},
+		"a fall, then a leak": {newRun(limit).fill(0, 200, func(m float64) float64 { return limit * (0.54 - m/5000) }).fill(200, 290, func(m float64) float64 { return limit * (0.5 + 0.5*(m-200)/100) }),
 			1, 210, 240, true},
 		"saturation":          {newRun(limit).fill(0, oneDay, func(m float64) float64 { return limit * 0.8 * (1 - math.Exp(-m/20)) }), 0, 0, 0, false},
 		"decay":               {newRun(limit).fill(0, oneDay, func(m float64) float64 { return limit * 0.94 * math.Exp(-m/200) }), 0, 0, 0, false},

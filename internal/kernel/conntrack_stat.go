@@ -2,9 +2,7 @@ package kernel
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 
@@ -26,13 +24,10 @@ func (fs FS) ConntrackTable() (count, limit nf.Value) {
 
 // ConntrackDrops returns what the calling thread's network namespace has lost to a full table
 // since it was made: /proc/net/stat/nf_conntrack, which each namespace has for itself
-// (ct_cpu_seq_show in net/netfilter/nf_conntrack_standalone.c). The error is os.ErrNotExist where
-// the kernel has no such file.
+// (ct_cpu_seq_show in net/netfilter/nf_conntrack_standalone.c). A kernel without that file is
+// an error.
 func (fs FS) ConntrackDrops() (nf.Drops, error) {
 	text, err := readFile(fs.threadNet("stat/nf_conntrack"))
-	if errors.Is(err, os.ErrNotExist) {
-		return nf.Drops{}, os.ErrNotExist
-	}
 	if err != nil {
 		return nf.Drops{}, err
 	}
