@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Installs the programs that the tests run, with apt, if they are missing. The tests
 # make tables, sets and namespaces with them, which nfsync reads, and repositories,
-# which it fetches.
+# which it fetches; promtool checks its metrics.
 #
 # usage: deps.sh [PROGRAM:PACKAGE ...]      more programs to install
 set -euo pipefail
 
 # program:package
 needs=(ip:iproute2 nft:nftables iptables:iptables ip6tables-legacy:iptables conntrack:conntrack ipset:ipset
-	modprobe:kmod systemctl:systemd gcc:build-essential git:git sshd:openssh-server ssh-keygen:openssh-client gpg:gnupg "$@")
+	modprobe:kmod systemctl:systemd gcc:build-essential git:git sshd:openssh-server ssh-keygen:openssh-client gpg:gnupg promtool:prometheus "$@")
 
 PATH=$PATH:/usr/sbin:/sbin
 packages=()
@@ -27,7 +27,7 @@ fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -q
 
-# The tests start their own servers. Installing sshd must not start one on this
+# The tests start their own servers. Installing sshd or Prometheus must not start one on this
 # machine.
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
@@ -38,4 +38,7 @@ fi
 apt-get install -q -y --no-install-recommends "${packages[@]}"
 case " ${packages[*]} " in
 *" openssh-server "*) systemctl disable --quiet ssh.service ssh.socket 2>/dev/null || true ;;
+esac
+case " ${packages[*]} " in
+*" prometheus "*) systemctl disable --quiet prometheus.service prometheus-node-exporter.service 2>/dev/null || true ;;
 esac

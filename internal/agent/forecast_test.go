@@ -216,11 +216,15 @@ func TestForecastProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		h := newHistory()
 		var at time.Duration
+		step := rapid.Int64Range(0, 1_000_000).Draw(t, "step")
+		pause := rapid.IntRange(0, 2000).Draw(t, "pause")
+		var count int64
 		for range rapid.IntRange(0, 300).Draw(t, "readings") {
-			at += time.Duration(rapid.IntRange(0, 2000).Draw(t, "pause")) * time.Second
-			h.add(at, rapid.Int64Range(-1, math.MaxInt32).Draw(t, "count"))
+			at += time.Duration(rapid.IntRange(0, pause).Draw(t, "seconds")) * time.Second
+			count += rapid.Int64Range(-step/4, step).Draw(t, "growth")
+			h.add(at, count)
 		}
-		most := rapid.Int64Range(-1, math.MaxInt32).Draw(t, "limit")
+		most := rapid.Int64Range(-1, 2*max(count, 1)).Draw(t, "limit")
 		was := rapid.Bool().Draw(t, "was")
 		minutes, day := h.minutes(), h.day()
 		if len(minutes) > fineSlots || len(day) > coarseSlots {

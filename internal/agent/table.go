@@ -56,7 +56,10 @@ func (t *table) read(r nf.ConntrackTable, now time.Time, elapsed time.Duration) 
 	if t.full && !wasFull {
 		t.fullAt = now
 	}
-	t.left, t.rises = forecast(t.history.minutes(), t.history.day(), float64(r.Max), t.fills)
+	t.rises = false
+	if filled >= stillFillingFrom { // else there is nothing to compute
+		t.left, t.rises = forecast(t.history.minutes(), t.history.day(), float64(r.Max), t.fills)
+	}
 	nearly := filled >= nearlyFull || t.fills && filled >= stillNearlyFull
 	t.judge(t.full || nearly || t.rises, t.full || nearly, now)
 	t.due = elapsed + readEvery
