@@ -105,6 +105,7 @@ func TestScripts(t *testing.T) {
 			"eventually":   eventually,
 			"netns":        netnsCommand,
 			"in":           in,
+			"fill":         fill,
 			"lock":         lock,
 			"unprivileged": unprivileged,
 			"mount":        mount,

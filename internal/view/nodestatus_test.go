@@ -13,7 +13,7 @@ var statusTime = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 func startingStatus() nf.NodeStatus {
 	s := nf.NodeStatus{APIVersion: nf.APIVersion, Kind: nf.KindNodeStatus, Node: "hn-1", UpdatedAt: statusTime, Source: "https://git.example.com/policies.git", Mode: "enforce",
 		Agent:   nf.AgentInfo{Version: "0.1.0", PID: 4711, StartedAt: statusTime},
-		Changes: []nf.Change{}, Refusals: []nf.Refusal{}, Pending: []nf.Pending{}, Stuck: []nf.StuckChange{}, Warnings: []nf.Warning{}, Errors: []string{}, Next: []nf.NextLap{}}
+		Changes: []nf.Change{}, Refusals: []nf.Refusal{}, Pending: []nf.Pending{}, Stuck: []nf.StuckChange{}, Warnings: []nf.Warning{}, Tables: []nf.FillingTable{}, Errors: []string{}, Next: []nf.NextLap{}}
 	for _, t := range nf.ConditionTypes() {
 		s.Conditions = append(s.Conditions, nf.Condition{Type: t, Status: nf.ConditionUnknown, Reason: "Starting", Message: "the first lap has not ended", LastTransitionTime: statusTime})
 	}
@@ -32,6 +32,12 @@ func richStatus() nf.NodeStatus {
 	until := statusTime.Add(time.Hour)
 	s.Suspension = &nf.Suspension{Since: statusTime, Until: &until, Reason: "moving\x1b[2J", By: "root"}
 	s.Next = []nf.NextLap{{Cause: "interval", At: statusTime.Add(time.Minute)}, {Cause: "drift", At: statusTime.Add(5 * time.Minute)}}
+	web := nf.Target{Kind: nf.TargetContainer, Runtime: nf.RuntimeVZ, ID: "132694", Name: "web\x1b[2J"}
+	s.Tables = []nf.FillingTable{
+		{Target: web, Count: 262142, Max: 262144, Full: true, FullAt: &statusTime, Since: statusTime, Lost: &nf.Lost{Drops: nf.Drops{Dropped: 7, Evicted: 37858}, Since: statusTime}},
+		{Target: nf.Target{Kind: nf.TargetContainer, Runtime: nf.RuntimeNetns, ID: "db-1", Name: "db-1"}, Count: 200000, Max: 262144, FullAt: &until, Since: statusTime},
+		{Target: nf.Node, Count: 252000, Max: 262144, Since: statusTime},
+	}
 	for i := range s.Conditions {
 		s.Conditions[i].Status = nf.ConditionTrue
 		s.Conditions[i].Reason, s.Conditions[i].Message = "Because", "a reason with \x1b[2J"
@@ -44,7 +50,7 @@ func TestStatusLine(t *testing.T) {
 	if got, want := StatusLine(startingStatus()), "12:00:00  starting  the first lap has not ended\n"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
-	if got, want := StatusLine(richStatus()), "12:00:00  not ready  refused (container files)  3 applied  Stalled  Drifted  RestartPending  Suspended  a reason with \\x1b[2J\n"; got != want {
+	if got, want := StatusLine(richStatus()), "12:00:00  not ready  refused (container files)  3 applied  Stalled  Drifted  RestartPending  Suspended  TableFilling  a reason with \\x1b[2J\n"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
