@@ -13,6 +13,10 @@ const (
 	overAfter = 10
 )
 
+// goneAfter is the number of readings in turn after which a table that cannot be read is forgotten:
+// what is said of it may not be true any more.
+const goneAfter = 3
+
 // A table that is nearly empty is read less often.
 const (
 	readEvery  = time.Minute
@@ -26,6 +30,8 @@ type table struct {
 	at      time.Time         // of the reading
 	due     time.Duration     // when it is to be read next
 	history *history
+
+	missed int // readings in turn that were due and not made
 
 	fills  bool
 	since  time.Time     // when it was found to fill
@@ -46,7 +52,7 @@ func (t *table) read(r nf.ConntrackTable, now time.Time, elapsed time.Duration) 
 		r.Drops = t.reading.Drops
 	}
 	t.history.add(elapsed, r.Count)
-	t.reading, t.at = r, now
+	t.reading, t.at, t.missed = r, now, 0
 	filled := 0.0
 	if r.Max > 0 {
 		filled = float64(r.Count) / float64(r.Max)

@@ -3,6 +3,7 @@ package agent
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -151,6 +152,7 @@ func (t *Tables) read(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
+	t.missed(due)
 	now, elapsed := t.now(), t.elapsed()
 	for _, r := range readings {
 		key := r.Target.Nameless()
@@ -159,6 +161,7 @@ func (t *Tables) read(ctx context.Context) {
 		}
 		t.tables[key].read(r, now, elapsed)
 	}
+	maps.DeleteFunc(t.tables, func(_ nf.Target, known *table) bool { return known.missed >= goneAfter })
 	report := t.newReport(listed)
 	t.mu.Lock()
 	t.report = report
@@ -172,6 +175,19 @@ func (t *Tables) read(ctx context.Context) {
 func (t *Tables) isDue(c *nf.Container) bool {
 	known := t.tables[c.Target().Nameless()]
 	return known == nil || t.elapsed()+t.interval/2 >= known.due
+}
+
+// missed counts a reading that is due as not made, until it is.
+func (t *Tables) missed(due nf.Snapshot) {
+	targets := []nf.Target{nf.Node}
+	for i := range due.Containers {
+		targets = append(targets, due.Containers[i].Target().Nameless())
+	}
+	for _, target := range targets {
+		if known := t.tables[target]; known != nil {
+			known.missed++
+		}
+	}
 }
 
 // forget drops the tables of instances that have ended.

@@ -16,9 +16,10 @@ import (
 // node is a node whose containers have the entries that a test says, each of limit.
 type node struct {
 	apply.Machine
-	entries map[string]int64
-	lists   int
-	read    []string // the tables that were read
+	entries    map[string]int64
+	lists      int
+	unreadable bool
+	read       []string // the tables that were read
 }
 
 func (n *node) List(context.Context) (nf.Snapshot, error) {
@@ -34,6 +35,9 @@ func (n *node) List(context.Context) (nf.Snapshot, error) {
 func (n *node) Tables(_ context.Context, listed nf.Snapshot) []nf.ConntrackTable {
 	list := []nf.ConntrackTable{{Target: nf.Node, Instance: listed.BootID, Max: limit}}
 	n.read = nil
+	if n.unreadable {
+		return nil
+	}
 	for i := range listed.Containers {
 		c := &listed.Containers[i]
 		n.read = append(n.read, c.ID)
@@ -104,6 +108,20 @@ func TestTables(t *testing.T) {
 	pass(listedAge)
 	if read("busy new quiet"); n.lists != lists+1 {
 		t.Errorf("listed %d times, want %d", n.lists, lists+1)
+	}
+}
+
+// TestUnreadableTables: a table that cannot be read is forgotten after a few readings, and not
+// after one.
+func TestUnreadableTables(t *testing.T) {
+	n, tables, pass := newNode(map[string]int64{"web-1": limit})
+	for i, want := range []int{1, 1, 1, 1, 1, 0} {
+		n.unreadable = i == 1 || i > 2
+		tables.read(t.Context())
+		pass(time.Minute)
+		if r := tables.Report(); len(r.Filling) != want || r.Read != (want > 0) {
+			t.Errorf("after %d readings: %+v", i+1, r)
+		}
 	}
 }
 

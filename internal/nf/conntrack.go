@@ -46,7 +46,7 @@ type Lost struct {
 // When returns when the table is full, after its name: "is full", "will be full at …".
 func (f FillingTable) When() string {
 	switch {
-	case f.Full:
+	case f.Full && f.FullAt != nil:
 		return "is full since " + clock(*f.FullAt)
 	case f.FullAt != nil:
 		return "will be full at " + clock(*f.FullAt)
