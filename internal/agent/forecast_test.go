@@ -3,6 +3,7 @@ package agent
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -93,6 +94,7 @@ func TestForecast(t *testing.T) {
 		"sawtooth that grows": {after(newRun(limit), 2*oneDay, 4*oneDay, func(m float64) float64 {
 			return day(0.6 + 0.1*math.Floor(m/oneDay))(m) // 90 % on the last day
 		}), 2, 2*oneDay + 12*hour, 2*oneDay + 18*hour, false},
+		"a leak that somebody empties":       {after(newRun(limit), oneDay, 2*oneDay-5, func(m float64) float64 { return limit * math.Mod(m, 480) / 480 }), 3, oneDay + 240, oneDay + 320, true},
 		"short sawtooth":                     {after(newRun(limit), 2*hour, oneDay, func(m float64) float64 { return limit * (0.5 + 0.3*math.Mod(m, 60)/60) }), 0, 0, 0, false},
 		"step":                               {newRun(limit).fill(0, 200, flat(0.3)).fill(200, 2*oneDay, flat(0.8)), 0, 0, 0, false},
 		"step and noise":                     {newRun(limit).fill(0, 200, flat(0.3)).fill(200, oneDay, func(float64) float64 { return limit * (0.8 + 0.02*n()) }), 0, 0, 0, false},
@@ -127,6 +129,60 @@ func after(r *run, from, to int, count func(float64) float64) *run {
 	r.fill(0, from, count)
 	r.alarms, r.ends = nil, nil
 	return r.fill(from, to, count)
+}
+
+// TestRiseEnds: once a table does not rise any more, the long look at it does not go on to say so.
+func TestRiseEnds(t *testing.T) {
+	r := newRun(limit).fill(0, 130, func(m float64) float64 { return limit * (0.4 + 0.3*m/130) }).fill(130, 300, func(float64) float64 { return limit * 0.7 })
+	if len(r.alarms) != 1 || len(r.ends) != 1 || r.ends[0] > 165 {
+		t.Errorf("began at %v, ended at %v", r.alarms, r.ends)
+	}
+}
+
+// TestRise: a rise after a fall does not slow down.
+func TestRise(t *testing.T) {
+	var list []point
+	for m := range 30 {
+		list = append(list, point{time.Duration(m) * time.Minute, 1000 + float64(max(-m, 100*(m-14)))})
+	}
+	if r := shortTrend.rise(list); !r.steadily || !math.IsInf(r.rest, 1) || r.slope <= 0 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestHistory: a history is the last reading of each minute and the mean of each ten.
+func TestHistory(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		h := newHistory()
+		last, means := map[time.Duration]int64{}, map[time.Duration][]int64{}
+		var at time.Duration
+		most := rapid.SampledFrom([]int{1, 60, 300, 10_000, 100_000}).Draw(t, "most seconds")
+		for range rapid.IntRange(1, 400).Draw(t, "readings") {
+			at += time.Duration(rapid.IntRange(1, most).Draw(t, "seconds")) * time.Second
+			count := rapid.Int64Range(0, math.MaxInt32).Draw(t, "count")
+			h.add(at, count)
+			last[at/fineSlot] = count
+			means[at/coarseSlot] = append(means[at/coarseSlot], count)
+		}
+		var minutes, day []point
+		for slot := max(at/fineSlot-fineSlots+1, 0); slot <= at/fineSlot; slot++ {
+			if count, ok := last[slot]; ok {
+				minutes = append(minutes, point{slot * fineSlot, float64(count)})
+			}
+		}
+		for slot := max(at/coarseSlot-coarseSlots+1, 0); slot <= at/coarseSlot; slot++ {
+			if list, ok := means[slot]; ok {
+				var sum int64
+				for _, count := range list {
+					sum += count
+				}
+				day = append(day, point{slot * coarseSlot, float64(sum / int64(len(list)))})
+			}
+		}
+		if !slices.Equal(minutes, h.minutes()) || !slices.Equal(day, h.day()) {
+			t.Fatalf("%v and %v, want %v and %v", h.minutes(), h.day(), minutes, day)
+		}
+	})
 }
 
 // TestFullAt: the time of a linear rise is that of the line.
