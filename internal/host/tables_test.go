@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 
 	"nfsync.dev/nfsync/internal/netns"
 	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/vz/vztest"
 )
 
 // TestTables: each table is that of its namespace. What has gone, what was recreated and what does
@@ -78,6 +80,24 @@ func connect(t *testing.T, path string) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestVZTables: the tables of containers of Virtuozzo that run are read. One that shares the node's
+// namespace has none of its own.
+func TestVZTables(t *testing.T) {
+	n := vztest.New(t)
+	n.Add(vztest.Container{ID: "101", Saved: "full", State: nf.StateRunning}, vztest.Container{ID: "102", Saved: "full", State: nf.StateStopped},
+		vztest.Container{ID: "103", Saved: "full", State: nf.StateRunning, SharedNet: true})
+	m := virtuozzo(n)
+	listed, err := m.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	connect(t, fmt.Sprintf("/proc/%d/ns/net", n.Pid("101")))
+	list := m.Tables(t.Context(), listed)
+	if len(list) != 2 || !list[0].Target.IsNode() || list[1].Target.ID != "101" || list[1].Count != 1 || list[1].Max != list[0].Max {
+		t.Errorf("%+v", list)
 	}
 }
 
