@@ -23,7 +23,7 @@ type run struct {
 }
 
 func newRun(limit int64) *run {
-	return &run{t: &table{history: newHistory()}, limit: limit}
+	return &run{t: &table{}, limit: limit}
 }
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -214,7 +214,7 @@ func TestChangedMax(t *testing.T) {
 
 // TestClockJumps: only the clock that goes forward counts for the rate.
 func TestClockJumps(t *testing.T) {
-	tab := &table{history: newHistory()}
+	tab := &table{}
 	for minute := range 160 {
 		elapsed := time.Duration(minute) * time.Minute
 		now := noon.Add(elapsed)

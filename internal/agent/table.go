@@ -29,7 +29,7 @@ type table struct {
 	reading nf.ConntrackTable // the last one; its Drops are those last read
 	at      time.Time         // of the reading
 	due     time.Duration     // when it is to be read next
-	history *history
+	history *history          // nil: it was always empty
 
 	missed int // readings in turn that were due and not made
 
@@ -51,7 +51,12 @@ func (t *table) read(r nf.ConntrackTable, now time.Time, elapsed time.Duration) 
 	if r.Drops == nil {
 		r.Drops = t.reading.Drops
 	}
-	t.history.add(elapsed, r.Count)
+	if t.history == nil && r.Count > 0 {
+		t.history = newHistory()
+	}
+	if t.history != nil {
+		t.history.add(elapsed, r.Count)
+	}
 	t.reading, t.at, t.missed = r, now, 0
 	filled := 0.0
 	if r.Max > 0 {

@@ -157,7 +157,7 @@ func (t *Tables) read(ctx context.Context) {
 	for _, r := range readings {
 		key := r.Target.Nameless()
 		if t.tables[key] == nil {
-			t.tables[key] = &table{history: newHistory()}
+			t.tables[key] = &table{}
 		}
 		t.tables[key].read(r, now, elapsed)
 	}
