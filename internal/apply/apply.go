@@ -51,6 +51,11 @@ type Input struct {
 	Routine bool
 	// Leave, if set, returns why a change is not to be made; "" if it is. It is skipped.
 	Leave func(nf.Change) string
+	// Confirm, if set, makes the run wait for a confirmation of its changes.
+	Confirm *Confirm
+	// Settled, if set, is called when what earlier runs have left is settled, before the plan. An
+	// error of it ends the run.
+	Settled func() error
 	// Restarts bounds the restarts of containers that the run may make.
 	Restarts Restarts
 	// Runtimes are those whose containers the machine lists; empty: all. The
@@ -64,6 +69,9 @@ type Input struct {
 	// RestartTimeout bounds the restart of one container; 0 is eleven minutes.
 	RestartTimeout time.Duration
 	Now            func() time.Time // the clock, for the receipt only
+	// Uptime is the time since the node has started, for the time that a confirmation has left;
+	// nil: as the kernel counts it.
+	Uptime func() time.Duration
 }
 
 // Restarts bounds the restarts of containers that one run may make.
@@ -108,7 +116,8 @@ type Event struct {
 // An error without a receipt (its ID is empty) means that nothing was changed, or
 // that an interrupted run must be settled first. An error with a receipt means that
 // the run was stopped before its last change, or that what it did could not be
-// saved. A change that fails is not an error: see Receipt.Verdict.
+// saved. A change that fails is not an error: see Receipt.Verdict. The error is
+// ErrUnconfirmed as long as the changes of an earlier run wait for a confirmation.
 func Run(ctx context.Context, in Input) (Receipt, error) {
 	if in.State == nil {
 		return planOnly(ctx, in, in.NoState)
@@ -125,6 +134,9 @@ func Run(ctx context.Context, in Input) (Receipt, error) {
 	}
 	r := &run{in: in, started: in.Now()}
 	if err := r.prepare(ctx); err != nil {
+		return Receipt{}, err
+	}
+	if err := r.guard(); err != nil {
 		return Receipt{}, err
 	}
 	if err := r.begin(); err != nil {

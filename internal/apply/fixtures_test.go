@@ -41,6 +41,8 @@ type bench struct {
 	restartBounds apply.Restarts
 	parallel      int
 	runtimes      []string // that the machine lists; empty: all
+	confirm       *apply.Confirm
+	uptime        time.Duration
 }
 
 func newBench(t testing.TB) *bench {
@@ -105,6 +107,7 @@ func (b *bench) input() apply.Input {
 			return b.now
 		},
 		Restarts: b.restartBounds, Parallel: b.parallel, Runtimes: b.runtimes, Timeout: time.Second, RestartTimeout: 100 * time.Millisecond,
+		Confirm: b.confirm, Uptime: func() time.Duration { return b.uptime },
 	}
 }
 

@@ -13,8 +13,8 @@ type Outcome string
 const (
 	Applied Outcome = "applied" // made and read back, or found made already
 	Failed  Outcome = "failed"  // could not be made; its target was rolled back
-	Undone  Outcome = "undone"  // made, and undone because its target failed or the run was stopped
-	Kept    Outcome = "kept"    // made, and not undone although its target failed: one-way or disruptive, or a saved level that could not be taken back
+	Undone  Outcome = "undone"  // made, and undone because its target failed, the run was stopped, or nobody has confirmed it
+	Kept    Outcome = "kept"    // made, and not undone although its target failed: one-way or disruptive, or a saved level that could not be taken back; or not confirmed, and a rule forbids to undo it
 	Gone    Outcome = "gone"    // the target vanished on the way
 	Refused Outcome = "refused" // a rule forbade it at the last moment
 	Skipped Outcome = "skipped" // not tried: its target had failed, or the run was stopped
@@ -35,6 +35,12 @@ type Receipt struct {
 	FinishedAt time.Time `json:"finishedAt"`
 	// Interrupted reports whether the run was stopped before its last change.
 	Interrupted bool `json:"interrupted"`
+	// ConfirmUntil is when the changes are taken back unless they are confirmed before; null: they
+	// wait for no confirmation.
+	ConfirmUntil *time.Time `json:"confirmUntil,omitempty"`
+	// TakenBack is the id of an earlier run whose changes were taken back, because it was not
+	// confirmed; empty if there is none.
+	TakenBack string `json:"takenBack,omitempty"`
 	// Recovered are the results of settling an interrupted run.
 	Recovered []Result `json:"recovered"`
 	// Results are one for each change of the plan, in its order, and then one for each

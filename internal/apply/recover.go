@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,9 @@ func (r *run) recover(ctx context.Context) error {
 	left, unfinished, err := r.in.State.Unfinished()
 	if err != nil || !unfinished {
 		return err
+	}
+	if left.ConfirmWithin > 0 {
+		return r.settleUnconfirmed(ctx, left)
 	}
 	// What that run has saved as stuck is tried again.
 	saved := len(r.stuck)
@@ -102,14 +106,22 @@ func surveyIntents(ctx context.Context, m Machine, left state.Run, memory nf.Mem
 // or is not listed while a runtime is broken. That can pass: a restart may go on
 // after its run was interrupted.
 func (n *node) checkReadable(units []*unit) error {
-	broken := n.snap.Broken()
 	for _, u := range units {
-		_, _, there := n.snap.Find(u.target)
-		if why := n.unobservable(u.target); why != "" {
-			return fmt.Errorf("%s cannot be read: %s", u.target, why)
+		if err := n.unreadable(u.target); err != nil {
+			return err
 		}
-		if !there && broken != "" {
-			return fmt.Errorf("%s is not listed: %s", u.target, broken)
+	}
+	return nil
+}
+
+// unreadable returns why a container cannot be read now.
+func (n *node) unreadable(t nf.Target) error {
+	if why := n.unobservable(t); why != "" {
+		return fmt.Errorf("%s cannot be read: %s", t, why)
+	}
+	if _, _, there := n.snap.Find(t); !there {
+		if broken := n.snap.Broken(); broken != "" {
+			return fmt.Errorf("%s is not listed: %s", t, broken)
 		}
 	}
 	return nil
@@ -186,7 +198,8 @@ type RecoverInput struct {
 	Machine Machine
 	State   *state.Dir
 	Lock    *Lock
-	Accept  bool // accept the present state
+	Accept  bool   // accept the present state
+	BootID  string // of the node
 	// Runtimes are those of Input.
 	Runtimes []string
 	// Timeout is that of Input.
@@ -199,6 +212,8 @@ type Report struct {
 	Run      string     `json:"run"`
 	Left     []Leftover `json:"left"` // never nil
 	Accepted bool       `json:"accepted"`
+	// Unconfirmed says what becomes of an open run that was to be confirmed; empty if there is none.
+	Unconfirmed string `json:"unconfirmed,omitempty"`
 }
 
 // Leftover is a change that is known neither to be made nor to be undone.
@@ -224,7 +239,8 @@ func (r Report) Verdict() Verdict {
 }
 
 // Recover reports what earlier runs have left. If in.Accept is set it then accepts
-// the present state and forgets the rest. It changes nothing on the machine.
+// the present state and forgets the rest. It changes nothing on the machine. It accepts nothing
+// of a run that waits for its confirmation: the error is ErrUnconfirmed.
 func Recover(ctx context.Context, in RecoverInput) (Report, error) {
 	unlock, err := in.Lock.Take()
 	switch {
@@ -236,6 +252,11 @@ func Recover(ctx context.Context, in RecoverInput) (Report, error) {
 	if in.Accept {
 		if err := in.State.SetAside(); err != nil {
 			return Report{}, err
+		}
+		if run, _, err := in.State.Unfinished(); err != nil {
+			return Report{}, err
+		} else if waits := waiting(run, in.BootID, uptime()); waits != nil {
+			return Report{}, waits
 		}
 	}
 	r, err := report(ctx, in)
@@ -279,7 +300,7 @@ func report(ctx context.Context, in RecoverInput) (Report, error) {
 	r := Report{Left: []Leftover{}}
 	r.addStuck(ctx, in, stuckBefore(left, stuck), memory)
 	if unfinished {
-		r.Run = left.ID
+		r.Run, r.Unconfirmed = left.ID, OpenRun(left, in.BootID)
 		r.addUnfinished(ctx, in, left, memory)
 	}
 	return r, nil
@@ -314,7 +335,7 @@ func (r *Report) addUnfinished(ctx context.Context, in RecoverInput, left state.
 			continue
 		}
 		l := leftover(intent, n, err)
-		l.Why = "the run was interrupted; the next apply settles it"
+		l.Why = cmp.Or(r.Unconfirmed, "the run was interrupted; the next apply settles it")
 		r.Left = append(r.Left, l)
 	}
 }

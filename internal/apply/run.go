@@ -39,10 +39,28 @@ type run struct {
 	longest   time.Duration    // that a restart of this run took
 	wants     nf.Wants
 	left      []Result // changes that are not to be made
+	back      Receipt  // of what an earlier run did and was taken back
 }
 
 // prepare settles what an interrupted run has left, and plans.
-func (r *run) prepare(ctx context.Context) (err error) {
+func (r *run) prepare(ctx context.Context) error {
+	if err := r.settle(ctx); err != nil {
+		return err
+	}
+	if r.in.Settled != nil {
+		if err := r.in.Settled(); err != nil {
+			return err
+		}
+	}
+	r.memory.Stuck = r.stuck
+	if err := r.plan(ctx, Known(r.memory)); err != nil {
+		return err
+	}
+	return r.dropEnded()
+}
+
+// settle settles what an interrupted run has left.
+func (r *run) settle(ctx context.Context) (err error) {
 	if r.memory, err = r.in.State.Memory(); err != nil {
 		return err
 	}
@@ -53,14 +71,7 @@ func (r *run) prepare(ctx context.Context) (err error) {
 	if r.id, err = r.in.State.NextReceipt(r.started); err != nil {
 		return err
 	}
-	if err := r.recover(ctx); err != nil {
-		return err
-	}
-	r.memory.Stuck = r.stuck
-	if err := r.plan(ctx, Known(r.memory)); err != nil {
-		return err
-	}
-	return r.dropEnded()
+	return r.recover(ctx)
 }
 
 // dropEnded drops what is stuck in an instance that has ended.
@@ -103,13 +114,13 @@ func (r *run) plan(ctx context.Context, memory func() (nf.Memory, error)) error 
 // leave returns the changes that are to be made. A rule that needs one of the others refuses
 // the change that relies on it. An intermediate change is left with the last one.
 func (r *run) leave(planned []nf.Change) []nf.Change {
-	if r.in.Leave == nil {
+	if r.in.Leave == nil && r.in.Confirm == nil {
 		return planned
 	}
 	left := map[changePlace]string{}
 	for _, c := range planned {
 		at := placeOfChange(c)
-		left[at] = cmp.Or(left[at], r.in.Leave(c))
+		left[at] = cmp.Or(left[at], r.whyLeft(c))
 	}
 	var changes []nf.Change
 	for _, c := range planned {
@@ -245,6 +256,9 @@ func (r *run) begin() error {
 		intents[i] = r.intent(a)
 	}
 	r.journal = state.Run{ID: r.id, BootID: r.node.snap.BootID, Intents: intents}
+	if r.in.Confirm != nil {
+		r.journal.ConfirmWithin, r.journal.Plan, r.journal.Revision = r.in.Confirm.Within, r.planned.ID, r.planned.Revision
+	}
 	return r.in.State.Begin(r.journal)
 }
 
@@ -390,6 +404,9 @@ func (r *run) saveStuck(run state.Run, u *unit) error {
 // finish saves what the run did. The journal ends last, and only if everything else
 // is saved: otherwise the next run surveys the machine again.
 func (r *run) finish(stopped error) (Receipt, error) {
+	if r.waits() {
+		return r.finishUnconfirmed(stopped)
+	}
 	receipt := r.receipt()
 	var errs *multierror.Error
 	errs = multierror.Append(errs, r.in.State.Finishing(), r.saveMemory(r.memory, r.remember()))
@@ -430,7 +447,7 @@ func (r *run) saveMemory(was, is nf.Memory) error {
 func (r *run) receipt() Receipt {
 	p := r.planned
 	out := Receipt{APIVersion: nf.APIVersion, Kind: nf.KindReceipt, ID: r.id, Node: p.Node, Revision: p.Revision, Plan: p.ID,
-		StartedAt: r.started, FinishedAt: r.in.Now(), Interrupted: r.stopped, Recovered: results(r.recovered), Results: append(results(r.attempts), r.left...),
+		StartedAt: r.started, FinishedAt: r.in.Now(), Interrupted: r.stopped, TakenBack: r.back.TakenBack, Recovered: results(r.recovered), Results: append(results(r.attempts), r.left...),
 		Refusals: append(r.stillRefused(), r.refused...), Pending: r.pending(), Warnings: p.Warnings, Stuck: r.stuck}
 	out.Summary = Summary{Refusals: len(out.Refusals), Pending: len(out.Pending), InSync: p.Summary.InSync}
 	slices.SortStableFunc(out.Refusals, func(a, b nf.Refusal) int {

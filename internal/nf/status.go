@@ -99,6 +99,12 @@ type Suspension struct {
 	By     string     `json:"by"` // the user who asked
 }
 
+// Confirmation says which run was confirmed.
+type Confirmation struct {
+	Run     string `json:"run"`
+	Changes int    `json:"changes"` // that stay
+}
+
 // Condition is one of the conditions that kstatus describes, or one of nfsync's own.
 type Condition struct {
 	Type               ConditionType   `json:"type"`

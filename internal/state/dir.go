@@ -23,6 +23,8 @@ const (
 	receiptsName  = "receipts"
 	reserveName   = "reserve"
 	probeName     = "probe"
+
+	confirmationName = "confirmation"
 )
 
 // probeSize is the free space, in bytes, that opening the directory requires: more than

@@ -2,15 +2,21 @@ package state
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/openfile"
 )
 
 // Intent is a change that a run is about to make.
@@ -36,15 +42,25 @@ type Run struct {
 	// BootID is that of the node: a live value ends with it.
 	BootID  string   `json:"bootID"`
 	Intents []Intent `json:"intents"`
+	// ConfirmWithin is how long the changes wait for a confirmation once they are made; 0: they
+	// need none. The run is open until they are confirmed or taken back.
+	ConfirmWithin time.Duration `json:"confirmWithin,omitempty"`
+	Plan          string        `json:"plan,omitempty"` // the id of the plan that is to be confirmed
+	Revision      string        `json:"revision,omitempty"`
+	// Made and Decision are what later records say.
+	Made     *Made    `json:"-"`
+	Decision Decision `json:"-"`
 }
 
 // record is one line of the journal: a run begins, some of its intents are completed or
-// added, or it ends.
+// added, its changes are made and wait for a confirmation, that is decided, or it ends.
 type record struct {
-	Format  int      `json:"format"`
-	Begin   *Run     `json:"begin,omitempty"`
-	Intents []Intent `json:"intents,omitempty"`
-	End     bool     `json:"end,omitempty"`
+	Format   int      `json:"format"`
+	Begin    *Run     `json:"begin,omitempty"`
+	Intents  []Intent `json:"intents,omitempty"`
+	Made     *Made    `json:"made,omitempty"`
+	Decision Decision `json:"decision,omitempty"`
+	End      bool     `json:"end,omitempty"`
 }
 
 // The space that the end of a run needs on the disk, for each byte of its beginning: a
@@ -56,7 +72,11 @@ const roomFactor = 8
 func (d *Dir) Begin(r Run) error {
 	line, err := encode(record{Format: format, Begin: &r})
 	if err == nil {
-		err = d.reserve(reserveName, d.size(memoryName)+roomFactor*int64(len(line))+probeSize)
+		memories := int64(1)
+		if r.ConfirmWithin > 0 {
+			memories = 2 // one is kept for the confirmation
+		}
+		err = d.reserve(reserveName, memories*d.size(memoryName)+roomFactor*int64(len(line))+probeSize)
 	}
 	if err == nil {
 		err = d.replace(journalName, line)
@@ -88,52 +108,96 @@ func (d *Dir) Intend(intents []Intent) error {
 func (d *Dir) End() error { return d.appendRecord(record{Format: format, End: true}) }
 
 func (d *Dir) appendRecord(r record) error {
-	if err := d.tryAppend(r); err != nil {
+	return d.appendNext(func(Run, bool) (*record, error) { return &r, nil })
+}
+
+// appendNext appends the record that next returns for the run of the journal, or none. No other
+// process appends one meanwhile (flock(2)).
+func (d *Dir) appendNext(next func(run Run, open bool) (*record, error)) error {
+	if err := d.tryAppend(next); err != nil {
 		return fmt.Errorf("cannot add to the journal %s: %w", d.file(journalName), err)
 	}
 	return nil
 }
 
-func (d *Dir) tryAppend(r record) (err error) {
-	_, whole, err := d.readJournal()
-	if err != nil {
-		return err
-	}
-	line, err := encode(r)
-	if err != nil {
-		return err
-	}
-	f, err := open(d.file(journalName), os.O_WRONLY|os.O_APPEND)
+func (d *Dir) tryAppend(next func(run Run, open bool) (*record, error)) (err error) {
+	f, err := open(d.file(journalName), os.O_RDWR|os.O_APPEND)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
+	if err := flock(f); err != nil {
+		return err
+	}
+	data, err := openfile.ReadAll(f, largest)
+	if err != nil {
+		return err
+	}
+	records, whole, err := parseJournal(data)
+	if err != nil {
+		return err
+	}
+	r, err := next(runOf(records))
+	if err != nil || r == nil {
+		return err
+	}
+	line, err := encode(*r)
+	if err != nil {
+		return err
+	}
 	if err := f.Truncate(whole); err != nil { // what a crash left of an earlier record
 		return err
 	}
 	return d.disk.Append(f, line)
 }
 
+// flock locks a file until it is closed. It waits for another process, which has it for the
+// time of one append.
+func flock(f *os.File) error {
+	for {
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
 // Unfinished returns the run that has begun and not ended, if there is one.
-func (d *Dir) Unfinished() (Run, bool, error) {
-	records, _, err := d.readJournal()
+func (d *Dir) Unfinished() (Run, bool, error) { return ReadUnfinished(d.path) }
+
+// ReadUnfinished returns the open run of the journal below a state directory, as ReadMemory reads
+// the memory.
+func ReadUnfinished(path string) (Run, bool, error) {
+	name := filepath.Join(path, journalName)
+	data, err := read(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Run{}, false, nil
 	}
-	if err != nil {
-		return Run{}, false, readError(d.file(journalName), recoverRemedy, err)
+	var records []record
+	if err == nil {
+		records, _, err = parseJournal(data)
 	}
+	if err != nil {
+		return Run{}, false, readError(name, recoverRemedy, err)
+	}
+	run, open := runOf(records)
+	return run, open, nil
+}
+
+// runOf returns the run of the records of a journal; false if it has ended.
+func runOf(records []record) (Run, bool) {
 	run := *records[0].Begin
 	for _, r := range records[1:] {
 		if r.End {
-			return Run{}, false, nil
+			return Run{}, false
 		}
 		run.add(r.Intents)
+		run.Made = cmp.Or(run.Made, r.Made)
+		run.Decision = cmp.Or(run.Decision, r.Decision)
 	}
 	for i := range run.Intents {
 		run.Intents[i] = run.Intents[i].withKinds()
 	}
-	return run, true, nil
+	return run, true
 }
 
 // add replaces the intents for the same instances, keys and layers, and appends the others.
@@ -155,14 +219,6 @@ func (r *Run) add(intents []Intent) {
 			r.Intents = append(r.Intents, intent)
 		}
 	}
-}
-
-func (d *Dir) readJournal() (records []record, whole int64, err error) {
-	data, err := read(d.file(journalName))
-	if err != nil {
-		return nil, 0, err
-	}
-	return parseJournal(data)
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
