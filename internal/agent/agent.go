@@ -35,6 +35,8 @@ type Agent struct {
 	Configure func() (Setup, error)
 	// SaveSuspension stores a suspension; nil ends it.
 	SaveSuspension func(*nf.Suspension) error
+	// ConfirmRun confirms the run that waits for it.
+	ConfirmRun func() (nf.Confirmation, error)
 	// Ended is called after each lap. TablesChanged is called when a conntrack table begins to fill, is full,
 	// or does not fill any more, with the tables that filled before. They are never called at the same time.
 	Ended         func(nf.NodeStatus, Report)
@@ -239,12 +241,19 @@ func (a *Agent) run(ctx context.Context, t Trip) (Result, *nf.Suspension, error)
 	in.Apply.Restarts = a.whileAllowed(in.Apply)
 	fetch := t.Fetch || a.Status().Revision == nil || a.suspended != in.Suspended
 	a.suspended = in.Suspended
+	back, waits := apply.TakeBack(ctx, in.Apply)
+	if waits != nil && !errors.Is(waits, apply.ErrUnconfirmed) {
+		return Result{TakenBack: back}, suspension, waits
+	}
 	j, err := newJudge(in.Apply, slices.Contains(t.Causes, WakeSync))
 	if err != nil {
 		return Result{}, suspension, err
 	}
 	in.Apply = j.input(in.Apply)
 	res, err := a.makeLap(ctx, in, fetch, t.Causes)
+	if res.TakenBack = back; waits != nil && !errors.Is(err, apply.ErrUnconfirmed) {
+		err = errors.Join(err, waits) // the lap only plans, or need not look at the node
+	}
 	return res, suspension, errors.Join(err, j.record(res.Receipt))
 }
 
@@ -349,6 +358,9 @@ func (a *Agent) Suspend(s *nf.Suspension) error {
 	return err
 }
 
+// Confirm confirms the run that waits for it.
+func (a *Agent) Confirm() (nf.Confirmation, error) { return a.ConfirmRun() }
+
 // lockedPause is the time until the next lap while another nfsync is at work.
 const lockedPause = 5 * time.Second
 
@@ -366,6 +378,11 @@ func (a *Agent) schedule(r Report) Schedule {
 	}
 	if r.Suspension != nil && r.Suspension.Until != nil && (s.Until.IsZero() || r.Suspension.Until.Before(s.Until)) {
 		s.Until = *r.Suspension.Until
+	}
+	if waits, ok := errors.AsType[*apply.UnconfirmedError](r.Err); ok {
+		if up := r.Finished.Add(waits.Left); s.Until.IsZero() || up.Before(s.Until) {
+			s.Until = up
+		}
 	}
 	return s
 }

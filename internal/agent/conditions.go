@@ -18,7 +18,7 @@ func Conditions() []ConditionText {
 		{nf.Ready, "The policies are in force, and the last lap had no error.",
 			"It is false while no revision is in force, the last lap had an error, or changes could not be made.", "see the message; nfsync status shows what the last lap did"},
 		{nf.Reconciling, "The last lap had an error, and the agent tries again by itself.",
-			"No server answers, or another nfsync is at work.", "none needed; nfsync sync tries again now"},
+			"No server answers, another nfsync is at work, or changes that were made by hand wait for nfsync confirm.", "none needed; nfsync sync tries again now, nfsync confirm keeps the changes that wait"},
 		{nf.Stalled, "A person has to do something before the agent can go on.",
 			"The policies or the configuration are invalid, a commit is not trusted, a branch was rewritten, a change is stuck, or the same changes have failed before.",
 			"mend what the message names; nfsync recover shows what is stuck, nfsync sync --accept takes a rewritten branch"},

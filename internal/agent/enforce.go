@@ -19,8 +19,8 @@ import (
 var ErrOvertaken = errors.New("overtaken by another nfsync")
 
 // Enforce saves a revision of Fetch as the last good one and applies it. When the
-// run has ended, the commit is the position of its branch. Enforce sets in.Wants
-// and in.Revision.
+// run has ended, the commit is the position of its branch. If the run waits for a confirmation, that
+// saves both. Enforce sets in.Wants, in.Revision and in.Settled.
 //
 // The errors are those of apply.Run and of the state directory, and ErrOvertaken.
 func Enforce(ctx context.Context, in apply.Input, r Revision) (apply.Receipt, error) {
@@ -33,21 +33,44 @@ func Enforce(ctx context.Context, in apply.Input, r Revision) (apply.Receipt, er
 	if in.State == nil {
 		return apply.Run(ctx, in)
 	}
-	if err := checkPosition(in.State, r); err != nil {
-		return apply.Receipt{}, err
-	}
-	if err := saveLastGood(in.State, r, in.Now()); err != nil {
-		return apply.Receipt{}, err
+	in.Settled = func() error {
+		err := checkPosition(in.State, r)
+		if err == nil && in.Confirm == nil {
+			err = saveLastGood(in.State, r, in.Now())
+		} else if err == nil {
+			in.Confirm.LastGood, in.Confirm.Position, err = kept(in.State, r, in.Now())
+		}
+		return err
 	}
 	receipt, err := apply.Run(ctx, in)
-	if receipt.Kind != "" && !receipt.Interrupted && (r.Branch != "" || r.Head) {
-		err = errors.Join(err, in.State.SavePosition(state.Position{URL: r.URL, Branch: r.Branch, Commit: r.Commit, Head: r.Head}))
+	if receipt.Kind == "" || in.Confirm != nil && (err != nil || receipt.ConfirmUntil != nil) {
+		return receipt, err
+	}
+	if in.Confirm != nil { // there was nothing to confirm
+		err = saveLastGood(in.State, r, in.Now())
+	}
+	if p := r.position(); p != nil && !receipt.Interrupted {
+		err = errors.Join(err, in.State.SavePosition(*p))
 	}
 	return receipt, err
 }
 
+// kept returns what the confirmation of a revision saves.
+func kept(d *state.Dir, r Revision, now time.Time) (*state.LastGood, *state.Position, error) {
+	good, _, err := newLastGood(d, r, now)
+	return &good, r.position(), err
+}
+
+// position returns the position of the branch that the revision is of; nil if it is of none.
+func (r Revision) position() *state.Position {
+	if r.Branch == "" && !r.Head {
+		return nil
+	}
+	return &state.Position{URL: r.URL, Branch: r.Branch, Commit: r.Commit, Head: r.Head}
+}
+
 // lockAndSave saves the revision as the last good one without applying it, unless this user
-// may only plan.
+// may only plan, or changes wait for a confirmation.
 func lockAndSave(in apply.Input, r Revision) error {
 	in, unlock, err := lock(in)
 	if err != nil {
@@ -56,6 +79,9 @@ func lockAndSave(in apply.Input, r Revision) error {
 	defer unlock()
 	if in.State == nil {
 		return nil
+	}
+	if run, open, err := in.State.Unfinished(); err != nil || open && run.ConfirmWithin > 0 {
+		return err
 	}
 	return saveLastGood(in.State, r, in.Now())
 }
@@ -90,20 +116,29 @@ func checkPosition(d *state.Dir, r Revision) error {
 
 // saveLastGood saves the revision as the last good one, unless it is saved already.
 func saveLastGood(d *state.Dir, r Revision, now time.Time) error {
-	good := state.LastGood{Revision: r.Commit, URL: r.URL, Branch: r.Branch, Head: r.Head, Tag: r.Tag, Signer: r.Signer, Verified: string(r.Verified)}
+	good, saved, err := newLastGood(d, r, now)
+	if err != nil || saved {
+		return err
+	}
+	return d.SaveLastGood(good)
+}
+
+// newLastGood returns the revision as the last good one, and whether it is saved already.
+func newLastGood(d *state.Dir, r Revision, now time.Time) (good state.LastGood, saved bool, err error) {
+	good = state.LastGood{Revision: r.Commit, URL: r.URL, Branch: r.Branch, Head: r.Head, Tag: r.Tag, Signer: r.Signer, Verified: string(r.Verified)}
 	for _, f := range r.Files {
 		good.Files = append(good.Files, state.PolicyFile{Name: f.Name, Text: string(f.Data)})
 	}
 	old, err := d.LastGood()
 	if err != nil {
-		return err
+		return good, false, err
 	}
 	good.Since = old.Since
 	if reflect.DeepEqual(old, good) {
-		return nil
+		return good, true, nil
 	}
 	good.Since = now
-	return d.SaveLastGood(good)
+	return good, false, nil
 }
 
 // LastGood returns the last good revision of a state directory; one without a commit if there is

@@ -68,6 +68,9 @@ func (j *judge) input(in apply.Input) apply.Input {
 		return j.leave(c)
 	}
 	in.Reviewed = func(p nf.Plan) error {
+		if err := j.readFailed(); err != nil {
+			return err
+		}
 		if j.failed.Plan == p.ID && len(p.Changes) > 0 {
 			return fmt.Errorf("%w, at %s (receipt %s): %s; they are not tried again until the policies or the node change, or nfsync sync",
 				ErrFailedBefore, j.failed.At.UTC().Format(time.DateTime), j.failed.Receipt, j.failed.Why)
@@ -75,6 +78,14 @@ func (j *judge) input(in apply.Input) apply.Input {
 		return nil
 	}
 	return in
+}
+
+// readFailed reads again what has failed: changes may have been taken back since.
+func (j *judge) readFailed() (err error) {
+	if j.dir != nil {
+		j.failed, err = j.dir.Failed()
+	}
+	return err
 }
 
 // leave returns why a change is left to whom it is fought with.

@@ -56,6 +56,9 @@ type Result struct {
 	Plan *nf.Plan
 	// Unchanged reports whether the lap did not look at the node because of In.InForce.
 	Unchanged bool
+	// TakenBack is the receipt of an earlier run's changes that were taken back before the lap; its
+	// Kind is empty if there is none.
+	TakenBack apply.Receipt
 	// Held is the last good revision of a lap that is suspended: it stays in force.
 	Held Revision
 }

@@ -25,7 +25,8 @@ const (
 	WakeContainer Cause = "container" // a container has come, gone or restarted
 	WakeModule    Cause = "module"    // a kernel module was loaded or unloaded
 	WakeDrift     Cause = "drift"     // it is time to observe the node
-	WakeWindow    Cause = "window"    // the restart window begins, or a suspension ends
+	WakeConfirm   Cause = "confirm"   // changes begin to wait for a confirmation, or were confirmed or taken back
+	WakeWindow    Cause = "window"    // the restart window begins, a suspension ends, or the time for a confirmation is up
 )
 
 // fetches reports whether a lap that this cause wakes fetches.
@@ -53,8 +54,8 @@ const maxBackoff = 15 * time.Minute
 type Schedule struct {
 	Interval time.Duration // between two fetches
 	Drift    time.Duration // between two observations of the node
-	// Until is the next time at which a lap must be made whatever else happens: the restart
-	// window begins, or a suspension ends. The zero time is never.
+	// Until is the next time at which a lap must be made whatever else happens: the restart window
+	// begins, a suspension ends, or the time for a confirmation is up. The zero time is never.
 	Until time.Time
 }
 

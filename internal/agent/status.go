@@ -196,7 +196,7 @@ func (r Report) stalled(s *nf.NodeStatus) judgement {
 	switch reason := failureReason(failure); {
 	case len(s.Stuck) > 0:
 		return judgement{true, "Stuck", fmt.Sprintf("%d changes could be neither made nor undone: see nfsync recover", len(s.Stuck))}
-	case failure != nil && reason != "FetchFailed" && reason != "Locked":
+	case failure != nil && !slices.Contains([]string{"FetchFailed", "Locked", unconfirmed}, reason):
 		return judgement{true, reason, failure.Error()}
 	}
 	return judgement{false, "Progressing", "nobody has to do anything for the agent to go on"}
@@ -246,6 +246,9 @@ func suspended(s *nf.Suspension) judgement {
 	return judgement{true, "Suspended", fmt.Sprintf("%s, by %s: %s", until, s.By, s.Reason)}
 }
 
+// unconfirmed is the reason while changes wait for a confirmation.
+const unconfirmed = "Unconfirmed"
+
 // failureReason returns one word for an error of a lap.
 func failureReason(err error) string {
 	var config *ConfigError
@@ -264,6 +267,8 @@ func failureReason(err error) string {
 		return "FetchFailed"
 	case errors.Is(err, ErrFailedBefore):
 		return "FailedBefore"
+	case errors.Is(err, apply.ErrUnconfirmed):
+		return unconfirmed
 	case errors.Is(err, apply.ErrLocked), errors.Is(err, ErrOvertaken):
 		return "Locked"
 	}

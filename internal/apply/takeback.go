@@ -156,9 +156,10 @@ func (n *node) undoUnconfirmed(ctx context.Context, a *attempt) (done bool, err 
 	return false, err
 }
 
-// changedSince reports whether a value reads as none of the attempts at it have left it.
+// changedSince reports whether a value reads as none of the attempts at it have left it. An
+// unknown one is no evidence of that.
 func (n *node) changedSince(a *attempt, attempts []*attempt) bool {
-	return !slices.ContainsFunc(attempts, func(o *attempt) bool {
+	return !n.world.Value(a.Change).IsUnknown() && !slices.ContainsFunc(attempts, func(o *attempt) bool {
 		return placeOfChange(o.Change) == placeOfChange(a.Change) && (n.world.InSync(o.Change) || n.world.Reads(o.Change, o.From))
 	})
 }

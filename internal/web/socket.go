@@ -35,6 +35,8 @@ type Talker interface {
 	Sync(accept string)
 	// Suspend suspends the agent; nil resumes it.
 	Suspend(s *nf.Suspension) error
+	// Confirm confirms the run that waits for it.
+	Confirm() (nf.Confirmation, error)
 }
 
 // The bounds of a request.
@@ -207,6 +209,18 @@ func socketHandler(ctx context.Context, agent Talker) http.Handler {
 			return
 		}
 		change(w, agent, nil)
+	})
+	mux.HandleFunc("POST /v1/confirm", func(w http.ResponseWriter, r *http.Request) {
+		if !peerOf(r).mayChange() {
+			refuse(w, http.StatusForbidden, "only root may confirm changes")
+			return
+		}
+		c, err := agent.Confirm()
+		if err != nil {
+			refuse(w, http.StatusConflict, err.Error())
+			return
+		}
+		answer(w, c)
 	})
 	return mux
 }

@@ -18,6 +18,8 @@ type talker struct {
 	accepted   []string
 	suspension *nf.Suspension
 	resumed    bool
+	confirmed  bool
+	waits      error // of a confirmation
 	updates    chan nf.NodeStatus
 }
 
@@ -25,7 +27,13 @@ func (a *talker) Status() nf.NodeStatus                  { return nf.NodeStatus{
 func (a *talker) Listen() (<-chan nf.NodeStatus, func()) { return a.updates, func() {} }
 func (a *talker) Sync(accept string)                     { a.accepted = append(a.accepted, accept) }
 func (a *talker) Suspend(s *nf.Suspension) error         { a.suspension, a.resumed = s, s == nil; return nil }
-func (a *talker) asked() bool                            { return a.accepted != nil || a.suspension != nil || a.resumed }
+func (a *talker) Confirm() (nf.Confirmation, error) {
+	a.confirmed = a.waits == nil
+	return nf.Confirmation{Run: "7", Changes: 2}, a.waits
+}
+func (a *talker) asked() bool {
+	return a.accepted != nil || a.suspension != nil || a.resumed || a.confirmed
+}
 func request(uid int, method, path, body string) *http.Request {
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
 	return r.WithContext(context.WithValue(r.Context(), peerKey{}, peer{uid: uid, known: uid >= 0}))
@@ -50,6 +58,8 @@ func TestSocketRights(t *testing.T) {
 		"nobody known":           {unknown, "POST", "/v1/resume", "{}", 403, false},
 		"root accepts":           {0, "POST", "/v1/sync", `{"accept":"` + commit + `"}`, 200, true},
 		"root suspends":          {0, "POST", "/v1/suspend", `{"reason":"x","seconds":60}`, 200, true},
+		"confirm":                {member, "POST", "/v1/confirm", "{}", 403, false},
+		"root confirms":          {0, "POST", "/v1/confirm", "{}", 200, true},
 		"root resumes":           {0, "POST", "/v1/resume", "{}", 200, true},
 		"no commit":              {0, "POST", "/v1/sync", `{"accept":"main"}`, 400, false},
 		"no reason":              {0, "POST", "/v1/suspend", `{}`, 400, false},
@@ -116,6 +126,22 @@ func TestSocket(t *testing.T) {
 	})
 	if !errors.Is(err, stop) || seen[0] != "hn-1" || seen[1] != "hn-2" {
 		t.Errorf("%q, %v", seen, err)
+	}
+}
+
+// TestConfirm: the answer says what was confirmed, or why nothing was.
+func TestConfirm(t *testing.T) {
+	a := &talker{}
+	w := httptest.NewRecorder()
+	socketHandler(t.Context(), a).ServeHTTP(w, request(0, "POST", "/v1/confirm", ""))
+	if got := strings.TrimSpace(w.Body.String()); got != `{"run":"7","changes":2}` {
+		t.Error(got)
+	}
+	a.waits = errors.New("nothing waits")
+	w = httptest.NewRecorder()
+	socketHandler(t.Context(), a).ServeHTTP(w, request(0, "POST", "/v1/confirm", ""))
+	if w.Code != http.StatusConflict || !strings.Contains(w.Body.String(), "nothing waits") {
+		t.Errorf("%d, %s", w.Code, w.Body)
 	}
 }
 
