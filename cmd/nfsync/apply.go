@@ -26,6 +26,7 @@ type applyOptions struct {
 	git      gitOptions
 	yes      bool
 	lastGood bool
+	confirm  time.Duration  // 0: the changes need no confirmation
 	restarts apply.Restarts // the agent's; by hand: one
 }
 
@@ -40,16 +41,28 @@ the policies still give that plan.
 
 On a terminal it shows the plan and asks first; without a terminal it needs
 --yes. Where a change fails, everything done to its target is undone; the other
-targets are not touched by that. What is refused is left as it is.`,
+targets are not touched by that. What is refused is left as it is.
+
+With --confirm-within it takes its changes back after that time unless nfsync
+confirm comes before, also if nfsync is killed or the node restarts. It says
+until when, and ends at once. One-way and disruptive changes are left out: they
+could not be taken back. Until then nothing else changes the node.`,
 		Example: `  nfsync apply policies/
   nfsync apply policies/ --yes -o json
   nfsync apply today.plan
   nfsync apply --git https://git.example.com/policies.git --tag v1
-  nfsync apply --last-good --yes`,
+  nfsync apply --last-good --yes
+  nfsync apply policies/ --confirm-within 60s`,
 		Args:        argCount(0, 1, ""),
 		Annotations: prints(view.Receipts),
-		RunE:        withContext(func(ctx context.Context, args []string) error { return a.apply(ctx, &o, args) }),
 	}
+	cmd.RunE = withContext(func(ctx context.Context, args []string) error {
+		if err := checkConfirm(cmd.Flags().Changed("confirm-within"), o.confirm); err != nil {
+			return err
+		}
+		return a.apply(ctx, &o, args)
+	})
+	cmd.Flags().DurationVar(&o.confirm, "confirm-within", 0, "take the changes back after this `time`, 1s to 24h, unless nfsync confirm comes before")
 	cmd.Flags().BoolVar(&o.yes, "yes", false, "do not ask")
 	cmd.Flags().BoolVar(&o.lastGood, "last-good", false, "apply the last good revision that the agent has stored; no server is asked")
 	o.git.register(cmd.Flags())
@@ -79,7 +92,10 @@ func (a *app) apply(ctx context.Context, o *applyOptions, args []string) error {
 		return err
 	}
 	in.Reviewed = todo.reviewed
+	var ended func()
+	in.Confirm, ended = a.confirmation(o.confirm)
 	receipt, err := a.run(ctx, in, &o.git, &todo)
+	ended()
 	endProgress()
 	return a.applied(receipt, err)
 }
@@ -111,6 +127,8 @@ func (a *app) applyLastGood(ctx context.Context, o *applyOptions, args []string)
 		return err
 	}
 	in.Reviewed = todo.reviewed
+	var ended func()
+	in.Confirm, ended = a.confirmation(o.confirm)
 	lap := agent.In{Mode: agent.ConfiguredSource(a.config).Verify.Mode, Apply: in}
 	if len(a.config.Source.URLs) > 0 {
 		repo, done, err := a.repository(&o.git)
@@ -121,6 +139,7 @@ func (a *app) applyLastGood(ctx context.Context, o *applyOptions, args []string)
 		lap.Verify = a.verifier(repo)
 	}
 	res, err := agent.Lap(ctx, lap)
+	ended()
 	endProgress()
 	return a.applied(res.Receipt, err)
 }
@@ -251,7 +270,7 @@ func (a *app) ask(ctx context.Context, todo *policies, restarts apply.Restarts, 
 	case a.logFormat == logJSON:
 		return errNoQuestion
 	}
-	plan, err := apply.Plan(ctx, apply.Question{Facts: a.facts(), Wants: todo.Resolve, Revision: todo.revision, Restarts: restarts})
+	plan, err := apply.Plan(ctx, apply.Question{Facts: a.facts(), Wants: a.warnUnconfirmed(todo.Resolve), Revision: todo.revision, Restarts: restarts})
 	if err != nil {
 		return err
 	}

@@ -169,6 +169,8 @@ func hintFor(err error, command string) string {
 		return "see '" + command + " --help'"
 	case errors.Is(err, apply.ErrStale):
 		return "nothing was applied: make a new plan with nfsync plan --out FILE PATH"
+	case errors.Is(err, apply.ErrUnconfirmed):
+		return "nfsync confirm keeps them"
 	case errors.Is(err, apply.ErrLocked):
 		return "wait for it to end; nfsync doctor shows who holds the lock"
 	case errors.Is(err, fs.ErrPermission) && os.Geteuid() == 0:

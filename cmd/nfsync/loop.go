@@ -75,6 +75,7 @@ func (a *app) runLoop(ctx context.Context, o *agentOptions, path string) error {
 		}
 		return d.SaveSuspension(s)
 	}
+	l.agent.ConfirmRun = a.confirmRun
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	if err := l.listen(watching); err != nil {
@@ -235,7 +236,8 @@ func (l *loop) watch(ctx context.Context) error {
 	}()
 	l.watching = ctx
 	l.watchConfig(l.configPaths())
-	return errors.Join(l.watchFiles(ctx, agent.WakeFiles, l.policyPaths()), l.watchFiles(ctx, agent.WakeContainer, l.containerPaths()))
+	return errors.Join(l.watchFiles(ctx, agent.WakeFiles, l.policyPaths()), l.watchFiles(ctx, agent.WakeContainer, l.containerPaths()),
+		l.watchFiles(ctx, agent.WakeConfirm, []watch.Path{{Name: state.ConfirmationFile(l.stateDir)}}))
 }
 
 // watchFiles wakes laps when paths change, until ctx ends.
@@ -341,6 +343,9 @@ func (l *loop) sayLap(s nf.NodeStatus, r agent.Report) {
 	}
 	if s.LastLap.Error != "" && !r.Stopped {
 		say(slog.LevelError, s.LastLap.Error)
+	}
+	if back := cmp.Or(r.Result.TakenBack.TakenBack, r.Result.Receipt.TakenBack); back != "" {
+		say(slog.LevelWarn, "the changes of run "+back+" were taken back: it was not confirmed")
 	}
 	for _, x := range s.Stuck {
 		say(slog.LevelError, fmt.Sprintf("%s %s could be neither made nor undone: %s", x.Target, x.Key, x.Why))

@@ -84,12 +84,17 @@ func onInitial(args []string) []string {
 		"--netns-dir", filepath.Join(work, "netns"), "--root", filepath.Join(work, "root"))
 }
 
-// withFaults is nfsync, on a machine that does what FAULT says.
+// withFaults is nfsync, on a machine that does what FAULT says, or GUARDFAULT for the process that
+// takes back what is not confirmed.
 func withFaults(args []string) int {
+	fault := os.Getenv("FAULT")
+	if len(args) > 0 && args[0] == takeBackVerb {
+		fault = os.Getenv("GUARDFAULT")
+	}
 	return run(context.Background(), system{
 		args: args, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv,
 		machine: func(c host.Config) apply.Machine {
-			return &faulty{Machine: host.New(impatient(c)), fault: os.Getenv("FAULT")}
+			return &faulty{Machine: host.New(impatient(c)), fault: fault}
 		},
 	})
 }

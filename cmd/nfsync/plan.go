@@ -17,6 +17,7 @@ import (
 	"nfsync.dev/nfsync/internal/durable"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/spec"
+	"nfsync.dev/nfsync/internal/state"
 	"nfsync.dev/nfsync/internal/view"
 )
 
@@ -75,7 +76,11 @@ func (a *app) plan(ctx context.Context, o *planOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	plan, err := apply.Plan(ctx, apply.Question{Facts: facts, Wants: policies.Resolve, Revision: policies.revision, Restarts: o.restarts})
+	wants := policies.Resolve
+	if len(o.snapshots) == 0 {
+		wants = a.warnUnconfirmed(wants)
+	}
+	plan, err := apply.Plan(ctx, apply.Question{Facts: facts, Wants: wants, Revision: policies.revision, Restarts: o.restarts})
 	if err != nil {
 		return err
 	}
@@ -92,6 +97,18 @@ func (a *app) plan(ctx context.Context, o *planOptions, args []string) error {
 	opt.Elsewhere = len(o.snapshots) > 0
 	opt.Apply = a.applyLine(&o.git, cmp.Or(o.out, path), opt.Elsewhere)
 	return finish(planCode(plan, o.detailed), view.Plans.Write(a.stdout, a.format, plan, opt))
+}
+
+// warnUnconfirmed adds to wants a warning about changes that wait for a confirmation.
+func (a *app) warnUnconfirmed(wants func(*nf.Snapshot) nf.Wants) func(*nf.Snapshot) nf.Wants {
+	return func(listed *nf.Snapshot) nf.Wants {
+		w := wants(listed)
+		run, _, err := state.ReadUnfinished(a.stateDir) // what cannot be read, apply reports
+		if why := apply.OpenRun(run, listed.BootID); err == nil && why != "" {
+			w.Warnings = append(w.Warnings, nf.Warning{Code: nf.WarnUnconfirmed, Target: nf.Node, Message: why})
+		}
+		return w
+	}
 }
 
 // stdout is the name of standard output, as a file to write.

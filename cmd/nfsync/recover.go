@@ -22,6 +22,8 @@ nothing more of their targets.
 A restart that has left its container down is among them, until the container
 runs again. No other container is restarted before that.
 
+What waits for nfsync confirm is shown too, and cannot be accepted here.
+
 Correct by hand what is wrong, then run it with --accept: nfsync takes the
 present values as they are. The exit code is 6 until then.`,
 		Example: `  nfsync recover
@@ -40,8 +42,12 @@ func (a *app) recover(ctx context.Context, accept bool) error {
 	if err != nil {
 		return err
 	}
+	bootID, err := bootID()
+	if err != nil {
+		return err
+	}
 	report, err := apply.Recover(ctx, apply.RecoverInput{
-		Machine: a.machine(a.host()), State: dir, Lock: apply.NewLock(a.runDir), Accept: accept, Runtimes: a.runtimes,
+		Machine: a.machine(a.host()), State: dir, Lock: apply.NewLock(a.runDir), Accept: accept, BootID: bootID, Runtimes: a.runtimes,
 	})
 	if err != nil {
 		return err

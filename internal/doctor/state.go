@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"nfsync.dev/nfsync/internal/apply"
+	"nfsync.dev/nfsync/internal/kernel"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/state"
 	"nfsync.dev/nfsync/internal/view"
@@ -50,10 +51,22 @@ func (n *Node) state() view.Check {
 	if err != nil {
 		return failed(name, err.Error(), damaged)
 	}
+	if why := unconfirmed(run); why != "" {
+		return warned(name, why, "nfsync confirm keeps the changes of a run that waits for it")
+	}
 	if open {
 		return warned(name, "run "+run.ID+" has not come to its end", "unless it is still at work, the next apply finishes or undoes what it has left")
 	}
 	return passed(name, n.StateDir+" can be written, no run is open")
+}
+
+// unconfirmed says what becomes of an open run that was to be confirmed.
+func unconfirmed(run state.Run) string {
+	bootID, _, _, err := kernel.FS{Proc: "/proc"}.Identity()
+	if err != nil {
+		return "" // the check of the kernel says so
+	}
+	return apply.OpenRun(run, bootID)
 }
 
 func (n *Node) lock() view.Check {

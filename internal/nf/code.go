@@ -77,4 +77,5 @@ const (
 	WarnDeclaredElsewhere = "declared-elsewhere" // another boot file sets a wanted key to something else
 	WarnBootOrder         = "boot-order"         // a saved value is set before its module is loaded
 	WarnOtherSource       = "other-source"       // the policies are not those of the configured source
+	WarnUnconfirmed       = "unconfirmed"        // changes of an earlier run wait for a confirmation, or for being taken back
 )

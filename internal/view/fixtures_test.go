@@ -234,6 +234,29 @@ func failedReceipt() apply.Receipt {
 	return r
 }
 
+// unconfirmedReceipt waits for a confirmation; a one-way change was left out.
+func unconfirmedReceipt() apply.Receipt {
+	r := receiptOf(richChanges(), apply.Applied, apply.Applied, apply.Skipped)
+	r.Summary.Applied, r.Summary.Skipped = 2, 1
+	r.ConfirmUntil = ptr(time.Date(2026, 3, 1, 12, 1, 0, 0, time.UTC))
+	return r
+}
+
+// takenBackReceipt is of nothing but a run that was not confirmed.
+func takenBackReceipt() apply.Receipt {
+	r := receiptOf(richChanges(), apply.Undone, apply.Undone)
+	r.Summary = apply.Summary{Undone: 2}
+	r.TakenBack = "00000007-x"
+	return r
+}
+
+// firstTakenBackReceipt is of a run that first took back what was not confirmed.
+func firstTakenBackReceipt() apply.Receipt {
+	r := inSyncReceipt()
+	r.Recovered, r.TakenBack = takenBackReceipt().Results, "00000007-x"
+	return r
+}
+
 // failed says that a change could not be made when it was last tried.
 var failed = nf.LastFailure{At: time.Date(2026, 3, 1, 11, 0, 0, 0, time.UTC), Why: "cannot write nf_conntrack_max: invalid argument\x1b[2J", Receipt: "20260301T110000Z-1"}
 

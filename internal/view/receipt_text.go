@@ -14,9 +14,18 @@ func (p *page) receipt(r apply.Receipt) {
 		p.receiptSummary(r)
 		return
 	}
-	p.title("Apply on node ", r.Node, r.Revision)
+	recovered := "Left by an interrupted run"
+	if r.TakenBack != "" {
+		recovered = "Taken back, because run " + Clean(r.TakenBack) + " was not confirmed"
+	}
+	if r.TakenBack != "" && len(r.Recovered) == 0 {
+		p.title("Taken back on node ", r.Node, r.Revision)
+		p.line("Run ", Clean(r.TakenBack), " was not confirmed.")
+	} else {
+		p.title("Apply on node ", r.Node, r.Revision)
+	}
 	section(p, red, stuckTitle, stuckEarlier(r), stuckEntry)
-	section(p, yellow, "Left by an interrupted run", r.Recovered, resultEntry)
+	section(p, yellow, recovered, r.Recovered, resultEntry)
 	section(p, plain, "", r.Results, resultEntry)
 	section(p, red, "Refused", r.Refusals, refusalEntry)
 	section(p, yellow, "Pending", r.Pending, pendingEntry)
@@ -24,8 +33,12 @@ func (p *page) receipt(r apply.Receipt) {
 	p.line()
 	p.receiptSummary(r)
 	var settle [][2]string
+	if r.ConfirmUntil != nil {
+		p.line(p.paint(yellow, "Unless they are confirmed before "+clock(*r.ConfirmUntil)+", the changes are taken back."))
+		settle = append(settle, [2]string{"nfsync confirm", "keeps the changes"})
+	}
 	if len(r.Stuck) > 0 {
-		settle = [][2]string{{"nfsync recover", "shows what is stuck: nothing is changed there until it is accepted"}}
+		settle = append(settle, [2]string{"nfsync recover", "shows what is stuck: nothing is changed there until it is accepted"})
 	}
 	p.next(settle, r.Refusals)
 }
@@ -69,7 +82,11 @@ func resultEntry(r apply.Result) entry {
 func (p *page) receiptSummary(r apply.Receipt) {
 	s := r.Summary
 	if len(r.Results)+len(r.Refusals)+len(r.Pending) == 0 {
-		p.inSync(r.Node, r.Revision, s.InSync, "nothing was changed")
+		effect := "nothing was changed"
+		if r.TakenBack != "" {
+			effect = "nothing else was changed"
+		}
+		p.inSync(r.Node, r.Revision, s.InSync, effect)
 		return
 	}
 	parts := []string{p.paint(bold, countOf(s.Applied, "applied"))}

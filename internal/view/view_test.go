@@ -58,6 +58,8 @@ func documents() []document {
 		Second: nf.Rival{Wish: nf.Wish{AtMost: 40000}, Source: nf.Source{Name: "web-2", File: "policies/web.yaml", Line: 30, Column: 24}}}
 	interrupted := leftReport()
 	interrupted.Left = interrupted.Left[1:]
+	unconfirmed := interrupted
+	unconfirmed.Unconfirmed = "run 00000007-x waits for nfsync confirm until 2026-03-01T12:01:00Z; then its changes are taken back"
 	return []document{
 		planDocument("plan-rich", richPlan()),
 		planDocument("plan-plain", plainPlan()),
@@ -69,10 +71,14 @@ func documents() []document {
 		receiptDocument("receipt-in-sync", inSyncReceipt()),
 		receiptDocument("receipt-applied", appliedReceipt()),
 		receiptDocument("receipt-failed", failedReceipt()),
+		receiptDocument("receipt-unconfirmed", unconfirmedReceipt()),
+		receiptDocument("receipt-taken-back", takenBackReceipt()),
+		receiptDocument("receipt-first-taken-back", firstTakenBackReceipt()),
 		reportDocument("report-nothing", apply.Report{}),
 		reportDocument("report-stuck", leftReport()),
 		reportDocument("report-interrupted", interrupted),
 		reportDocument("report-accepted", accepted),
+		reportDocument("report-unconfirmed", unconfirmed),
 		documentOf("status-starting", nf.KindNodeStatus, NodeStatuses, startingStatus()),
 		documentOf("status-rich", nf.KindNodeStatus, NodeStatuses, richStatus()),
 		documentOf("snapshot-rich", nf.KindNodeSnapshot, Snapshots, richSnapshot()),
