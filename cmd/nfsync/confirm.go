@@ -32,7 +32,11 @@ for one. It ends with 1 if nothing waits, and says what became of the changes.`,
 		ValidArgsFunction: completeNothing,
 		RunE: withContext(func(context.Context, []string) error {
 			c, err := a.confirmRun()
-			if c.Run != "" {
+			switch {
+			case c.Run == "":
+			case c.Changes == 1:
+				fmt.Fprintf(a.stdout, "Confirmed: the change of run %s stays.\n", c.Run)
+			default:
 				fmt.Fprintf(a.stdout, "Confirmed: the %d changes of run %s stay.\n", c.Changes, c.Run)
 			}
 			return err

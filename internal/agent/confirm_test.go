@@ -132,6 +132,12 @@ func TestRunningUnconfirmed(t *testing.T) {
 	}
 	r.want(r.wake(agent.WakeDrift), nf.LapFailed, nf.Stalled)
 	r.checkValue(41)
+	// Another revision that needs no change does not make the agent forget it.
+	r.repo.commit("c3", "c2", 41)
+	r.want(r.wake(agent.WakeInterval), nf.LapInSync, nf.Ready)
+	r.repo.tip, r.repo.parents["c2"] = "c2", "c3"
+	r.want(r.wake(agent.WakeInterval), nf.LapFailed, nf.Stalled)
+	r.checkValue(41)
 	r.want(r.wake(agent.WakeSync), nf.LapApplied, nf.Ready)
 	r.checkValue(42)
 }

@@ -156,10 +156,11 @@ func onlyBusy(r apply.Receipt) bool {
 	return !slices.ContainsFunc(r.Results, func(result apply.Result) bool { return result.Outcome == apply.Failed && !result.Busy })
 }
 
-// recordFailure stores the plan of a run that failed, and forgets it after one that did not.
+// recordFailure stores the plan of a run that failed, and forgets it after one that did not. What was
+// not confirmed is not forgotten for another plan.
 func (j *judge) recordFailure(r apply.Receipt) error {
 	if r.Verdict() != apply.RolledBack || onlyBusy(r) {
-		if j.failed.Plan == "" {
+		if j.failed.Plan == "" || j.failed.Unconfirmed && j.failed.Plan != r.Plan {
 			return nil
 		}
 		j.failed = state.Failed{}

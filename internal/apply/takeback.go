@@ -78,7 +78,7 @@ func (r *run) endTakenBack(left state.Run) error {
 		return err
 	}
 	if left.Plan != "" {
-		if err := d.SaveFailed(state.Failed{Plan: left.Plan, Revision: left.Revision, Receipt: r.id, Why: notConfirmed, At: now}); err != nil {
+		if err := d.SaveFailed(state.Failed{Plan: left.Plan, Revision: left.Revision, Receipt: r.id, Why: notConfirmed, At: now, Unconfirmed: true}); err != nil {
 			return err
 		}
 	}

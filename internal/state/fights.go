@@ -47,6 +47,9 @@ type Failed struct {
 	Receipt  string    `json:"receipt"`
 	Why      string    `json:"why"`
 	At       time.Time `json:"at"`
+	// Unconfirmed reports that its changes were taken back. A run of another plan does not make up
+	// for that.
+	Unconfirmed bool `json:"unconfirmed,omitempty"`
 }
 
 // Failed reads the apply that failed last; one without a plan if there is none.
