@@ -18,6 +18,7 @@ import (
 	"nfsync.dev/nfsync/internal/kernel"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/state"
+	"nfsync.dev/nfsync/internal/view"
 )
 
 func confirmCommand(a *app) *cobra.Command {
@@ -29,17 +30,14 @@ is not confirmed in time is taken back. It needs no agent, and does not wait
 for one. It ends with 1 if nothing waits, and says what became of the changes.`,
 		Example:           "  nfsync apply policies/ --confirm-within 60s\n  nfsync confirm",
 		Args:              argCount(0, 0, ""),
+		Annotations:       prints(view.Confirmations),
 		ValidArgsFunction: completeNothing,
 		RunE: withContext(func(context.Context, []string) error {
 			c, err := a.confirmRun()
-			switch {
-			case c.Run == "":
-			case c.Changes == 1:
-				fmt.Fprintf(a.stdout, "Confirmed: the change of run %s stays.\n", c.Run)
-			default:
-				fmt.Fprintf(a.stdout, "Confirmed: the %d changes of run %s stay.\n", c.Changes, c.Run)
+			if c.Run == "" {
+				return err
 			}
-			return err
+			return errors.Join(err, show(a, exitOK, view.Confirmations, c))
 		}),
 	}
 }

@@ -45,6 +45,18 @@
 // module is loaded they are read, and a second record adds their from before the
 // first of them is changed.
 //
+// # Confirmation
+//
+// A run with a time limit for its confirmation stays open when its changes are made: the
+// journal says so, and until when they wait. Memory, the last good revision and the
+// position of its branch are kept in a file beside. Who decides first, the
+// confirmation or the taking back, writes that to the journal, and a crash changes nothing
+// about it: the next run goes on from there. A run that has crashed before its changes
+// were made cannot have been confirmed, and is taken back also where all reads as wanted.
+// Changes are undone one by one in the reverse order of the plan, and not by target: so the
+// node goes back through states that the rules have allowed. What something else has
+// changed since is left.
+//
 // # Restarts
 //
 // A restart of a container is never undone, and is made at most once for a want,

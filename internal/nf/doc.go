@@ -22,4 +22,5 @@ const (
 	KindRecovery        = "Recovery"
 	KindSchemaList      = "SchemaList"
 	KindVersion         = "Version"
+	KindConfirmation    = "Confirmation"
 )

@@ -15,7 +15,7 @@ import (
 const kindOther = "other"
 
 // outputKinds are kinds that nfsync prints and does not read as policies.
-var outputKinds = []string{nf.KindPlan, nf.KindReceipt, nf.KindDiagnostics, nf.KindDoctor, nf.KindExplanation, nf.KindRecovery, nf.KindSchemaList, nf.KindVersion}
+var outputKinds = []string{nf.KindConfirmation, nf.KindPlan, nf.KindReceipt, nf.KindDiagnostics, nf.KindDoctor, nf.KindExplanation, nf.KindRecovery, nf.KindSchemaList, nf.KindVersion}
 
 // kindOf returns how a document below a policy path is read: as a NodeSnapshot, an
 // AgentConfig, as no kind that nfsync reads (kindOther) or, with an empty result, as a policy.

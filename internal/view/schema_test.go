@@ -129,6 +129,7 @@ func TestSchemasHaveEveryField(t *testing.T) {
 		nf.KindExplanation:  reflect.TypeFor[explanationJSON](),
 		nf.KindRecovery:     reflect.TypeFor[recoveryJSON](),
 		nf.KindSchemaList:   reflect.TypeFor[schemaListJSON](),
+		nf.KindConfirmation: reflect.TypeFor[confirmationJSON](),
 		nf.KindVersion:      reflect.TypeFor[versionJSON](),
 	} {
 		text, _ := schemas.Get(kind)

@@ -110,6 +110,7 @@ func documents() []document {
 		}),
 		documentOf("kinds", nf.KindSchemaList, Kinds, []string{"NodePolicy", "Plan"}),
 		documentOf("schema", "", Schemas, []byte("{\n  \"title\": \"a schema\",\n  \"type\": \"object\"\n}\n")),
+		documentOf("confirmation", nf.KindConfirmation, Confirmations, nf.Confirmation{Run: "00000007-x", Changes: 2}),
 		documentOf("version", nf.KindVersion, Builds, Build{Version: "0.1.0", Commit: "3f2a9c4", Go: "go1.26", Platform: "linux/amd64"}),
 	}
 }
