@@ -47,7 +47,7 @@ func (a *app) confirmRun() (nf.Confirmation, error) {
 	if _, err := os.Stat(a.stateDir); errors.Is(err, fs.ErrNotExist) {
 		return nf.Confirmation{}, apply.ErrNothingWaits
 	}
-	dir, err := state.Open(a.stateDir)
+	dir, err := state.Look(a.stateDir)
 	if err != nil {
 		return nf.Confirmation{}, err
 	}

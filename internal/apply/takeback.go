@@ -195,12 +195,13 @@ const (
 // AwaitDecision waits until the open run, if it was to be confirmed, is confirmed, or takes its
 // changes back when its time is up. What cannot be taken back at once is tried again.
 func AwaitDecision(ctx context.Context, in Input) error {
-	pause := lookEvery
+	first, pause := "", lookEvery
 	for {
 		run, open, err := in.State.Unfinished()
-		if err != nil || !open || run.ConfirmWithin == 0 {
+		if err != nil || !open || run.ConfirmWithin == 0 || first != "" && run.ID != first {
 			return err
 		}
+		first = run.ID
 		if waits := waiting(run, run.BootID, in.uptime()); waits != nil {
 			pause = min(lookEvery, waits.Left)
 		} else if _, err = TakeBack(ctx, in); err == nil {

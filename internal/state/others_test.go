@@ -88,13 +88,14 @@ func TestLinksAreNotWrittenThrough(t *testing.T) {
 	path, victim := t.TempDir(), filepath.Join(t.TempDir(), "victim")
 	must(t, os.WriteFile(victim, []byte("precious"), 0o600))
 	d := full(t, path)
-	for _, name := range []string{"memory", "stuck", "journal", "lastgood", "reserve", "probe"} {
+	for _, name := range []string{"memory", "stuck", "journal", "lastgood", "reserve", "confirmation"} {
 		file := filepath.Join(path, name)
 		must(t, errors.Join(os.RemoveAll(file), os.Symlink(victim, file)))
 	}
 	must(t, d.SaveMemory(someMemory()))
 	must(t, d.SaveStuck(nil))
 	must(t, d.SaveLastGood(someLastGood()))
+	must(t, d.SaveConfirmation(state.Confirmation{}))
 	_, err := state.Open(path)
 	must(t, err)
 	must(t, d.Begin(someRun()))
