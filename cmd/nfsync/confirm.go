@@ -111,7 +111,7 @@ func (a *app) startGuard() (_ *os.File, err error) {
 		return nil, err
 	}
 	defer in.Close()
-	cmd := exec.Command("/proc/self/exe", words...)
+	cmd := exec.CommandContext(context.Background(), "/proc/self/exe", words...) // it outlives this process
 	cmd.Args[0], cmd.Dir, cmd.Stdin = "nfsync", "/", in
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {

@@ -228,9 +228,11 @@ const promoteFor = 2 * time.Second
 // promote saves what the confirmation brings, unless another process holds the lock: that, or
 // the next run, saves it.
 func promote(in ConfirmInput, run string) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
 	unlock, err := in.Lock.Take()
 	for end := time.Now().Add(promoteFor); errors.Is(err, ErrLocked) && time.Now().Before(end); {
-		time.Sleep(20 * time.Millisecond)
+		<-tick.C
 		unlock, err = in.Lock.Take()
 	}
 	if errors.Is(err, ErrLocked) {

@@ -34,7 +34,7 @@ func (p *page) receipt(r apply.Receipt) {
 	p.receiptSummary(r)
 	var settle [][2]string
 	if r.ConfirmUntil != nil {
-		p.line(p.paint(yellow, "Unless they are confirmed before "+clock(*r.ConfirmUntil)+", the changes are taken back."))
+		p.line(p.paint(yellow, "Unless they are confirmed before "+r.ConfirmUntil.UTC().Format(time.RFC3339)+", the changes are taken back."))
 		settle = append(settle, [2]string{"nfsync confirm", "keeps the changes"})
 	}
 	if len(r.Stuck) > 0 {
