@@ -116,6 +116,25 @@ func TestTakenBack(t *testing.T) {
 	}
 }
 
+// Tracking that the run has seen stays remembered when its changes are taken back.
+func TestTakeBackKeepsLatch(t *testing.T) {
+	b := newVirtuozzo(t)
+	web := b.addRunning("101")
+	b.machine.SetRules(web, conntrackTable)
+	b.wantNumber(web, udp, 60)
+	b.wantLevel(web, full, nf.RestartRefuse)
+	b.unconfirmed()
+	b.machine.SetRules(web)
+	b.uptime += within
+	if _, err := apply.TakeBack(context.Background(), b.input()); err != nil {
+		t.Fatal(err)
+	}
+	b.checkValue(web, udp, 30)
+	if list := b.ledger(); list[web.String()] != b.instance(web) {
+		t.Errorf("the latches are %v", list)
+	}
+}
+
 // Of a confirmation and a take-back the first one holds.
 func TestFirstDecisionHolds(t *testing.T) {
 	b, web, _, r := newUnconfirmed(t)

@@ -42,8 +42,8 @@ func (r *run) takeBack(ctx context.Context, left state.Run) error {
 	if err != nil {
 		return err
 	}
-	if kept.Run == left.ID && kept.Memory != nil { // what was seen of the kernel stays
-		r.memory.Latches, r.memory.MaxScope = kept.Memory.Latches, kept.Memory.MaxScope
+	if kept.Run == left.ID && kept.Memory != nil {
+		r.keepSeen(*kept.Memory)
 	}
 	r.stuck = stuckBefore(left, r.stuck)
 	r.memory.Stuck = r.stuck
@@ -67,6 +67,16 @@ func (r *run) takeBack(ctx context.Context, left state.Run) error {
 		return err
 	}
 	return r.endTakenBack(left)
+}
+
+// keepSeen remembers what the run that is taken back has seen of the kernel.
+func (r *run) keepSeen(m nf.Memory) {
+	r.memory.MaxScope = m.MaxScope
+	for _, l := range m.Latches {
+		if !slices.ContainsFunc(r.memory.Latches, func(o nf.Latch) bool { return o.Target.Nameless() == l.Target.Nameless() && o.Instance == l.Instance }) {
+			r.memory.Latches = append(r.memory.Latches, l)
+		}
+	}
 }
 
 // endTakenBack saves the receipt of what was taken back, and that this plan is not to be tried
