@@ -236,8 +236,26 @@ func (l *loop) watch(ctx context.Context) error {
 	}()
 	l.watching = ctx
 	l.watchConfig(l.configPaths())
-	return errors.Join(l.watchFiles(ctx, agent.WakeFiles, l.policyPaths()), l.watchFiles(ctx, agent.WakeContainer, l.containerPaths()),
-		l.watchFiles(ctx, agent.WakeConfirm, []watch.Path{{Name: state.ConfirmationFile(l.stateDir)}}))
+	return errors.Join(l.watchFiles(ctx, agent.WakeFiles, l.policyPaths()), l.watchFiles(ctx, agent.WakeContainer, l.containerPaths()), l.watchConfirmation(ctx))
+}
+
+// watchConfirmation wakes laps when changes begin to wait for a confirmation, and when that is
+// decided, until ctx ends. What else happens on the way to the file wakes none.
+func (l *loop) watchConfirmation(ctx context.Context) error {
+	file := state.ConfirmationFile(l.stateDir)
+	files, err := watch.NewFiles(watch.Path{Name: file})
+	if err != nil {
+		return err
+	}
+	last, _ := os.Stat(file) // nil: there is none
+	go files.Run(ctx, func() {
+		now, err := os.Stat(file)
+		if err == nil && (last == nil || !os.SameFile(last, now) || !now.ModTime().Equal(last.ModTime())) {
+			l.agent.Wake(agent.WakeConfirm)
+		}
+		last = now
+	})
+	return nil
 }
 
 // watchFiles wakes laps when paths change, until ctx ends.
