@@ -23,7 +23,9 @@ type Setup struct {
 	// Apply returns the input of the run of a lap.
 	Apply func() (apply.Input, error)
 	// Tables reads conntrack tables; nil: they are not read.
-	Tables          TableReader
+	Tables TableReader
+	// Writers returns what else than nfsync sets a key of the node; nil: nothing is known.
+	Writers         func(nf.Key) []nf.Writer
 	Interval, Drift time.Duration
 	Mode, Source    string       // for the status
 	Window          *spec.Window // of restarts
@@ -155,7 +157,7 @@ func (a *Agent) lap(ctx context.Context, t Trip) (Schedule, bool) {
 	if a.setup == nil {
 		r.Err = a.config
 	} else {
-		r.Result, r.Suspension, r.Err = a.run(ctx, t)
+		a.run(ctx, t, &r)
 	}
 	if !t.Fetch && r.Result.Missed == nil {
 		r.Result.Missed = a.missed
@@ -223,29 +225,29 @@ func (a *Agent) configure() {
 	}
 }
 
-// run fetches or does not, and applies or plans.
-func (a *Agent) run(ctx context.Context, t Trip) (Result, *nf.Suspension, error) {
+// run fetches or does not, applies or plans, and reports it.
+func (a *Agent) run(ctx context.Context, t Trip, r *Report) {
 	in := a.setup.Lap
-	var err error
-	if in.Apply, err = a.setup.Apply(); err != nil {
-		return Result{}, nil, err
+	if in.Apply, r.Err = a.setup.Apply(); r.Err != nil {
+		return
 	}
-	suspension, err := suspensionNow(in.Apply)
-	if err != nil {
-		return Result{}, nil, err
+	if r.Suspension, r.Err = suspensionNow(in.Apply); r.Err != nil {
+		return
 	}
 	in.Apply.Machine = lister{in.Apply.Machine, a.tables}
-	in.Apply.Routine, in.Suspended = true, suspension != nil
+	in.Apply.Routine, in.Suspended = true, r.Suspension != nil
 	in.Apply.Restarts = a.whileAllowed(in.Apply)
 	fetch := t.Fetch || a.Status().Revision == nil || a.suspended != in.Suspended
 	a.suspended = in.Suspended
-	j, err := newJudge(in.Apply, slices.Contains(t.Causes, WakeSync))
-	if err != nil {
-		return Result{}, suspension, err
+	j, err := newJudge(in.Apply, slices.Contains(t.Causes, WakeSync), a.setup.Writers)
+	if r.Err = err; err != nil {
+		return
 	}
 	in.Apply = j.input(in.Apply)
-	res, err := a.makeLap(ctx, in, fetch, t.Causes)
-	return res, suspension, errors.Join(err, j.record(res.Receipt))
+	r.Result, err = a.makeLap(ctx, in, fetch, t.Causes)
+	r.Before = j.failedBefore()
+	r.Err = errors.Join(err, j.record(r.Result.Receipt))
+	r.Fights = j.fightsLeft(j.planned(r.Result))
 }
 
 func (a *Agent) makeLap(ctx context.Context, in In, fetch bool, causes []Cause) (Result, error) {
