@@ -134,7 +134,7 @@ func (a *app) nodeName() string {
 func (l *loop) setup(a *app) (agent.Setup, error) {
 	s := agent.Setup{
 		Lap:   agent.In{AllowEmpty: a.mayBeEmpty(), Observe: a.config.Mode == spec.ModeObserve},
-		Apply: a.lapInput, Tables: host.New(a.host()),
+		Apply: a.lapInput, Tables: host.New(a.host()), Writers: host.New(a.host()).Writers,
 		Mode: a.config.Mode, Source: l.path,
 		Interval: a.config.Source.Interval, Drift: a.config.Drift.Interval, Window: a.config.Restart.Window,
 	}
@@ -347,6 +347,9 @@ func (l *loop) sayLap(s nf.NodeStatus, r agent.Report) {
 	}
 	for _, x := range s.Refusals {
 		say(slog.LevelWarn, fmt.Sprintf("%s %s is refused: %s (%s)", x.Target, x.Key, x.Reason, x.Code))
+	}
+	for _, x := range s.Fights {
+		say(slog.LevelWarn, fmt.Sprintf("%s %s was changed back %d times within an hour: it is left as something else sets it", x.Target, x.Key, x.Flips))
 	}
 	for _, result := range r.Result.Receipt.Results {
 		if result.Outcome == apply.Failed {

@@ -24,7 +24,7 @@ func (j *judge) whyFought(c nf.Change) string {
 	if f == nil || f.Left == nil || c.Cause != nf.CauseDrift {
 		return ""
 	}
-	by := probably(j.writersOf(c.Target, c.Key, c.From), c.Key, c.From)
+	by := probably(j.writersOf(placeOf(c), c.From), c.Key, c.From)
 	if by != "" {
 		by = ": " + c.Key.Text(c.From) + ", " + by
 	}
@@ -178,11 +178,14 @@ func (j *judge) shown(f *state.Fight, p *nf.Plan) nf.Fight {
 		}
 	}
 	for _, c := range p.Changes {
-		if placeOf(c) == placeOfFight(f) {
-			out.From, out.To = c.From, c.To
+		if placeOf(c) != placeOfFight(f) {
+			continue
+		}
+		if out.From, out.To = c.From, c.To; j.plan != nil && !j.wasLeft(placeOf(c)) { // this run has made it
+			out.From = c.To
 		}
 	}
-	out.SetBy = j.writersOf(f.Target, f.Key, out.From)
+	out.SetBy = j.writersOf(placeOfFight(f), out.From)
 	return out
 }
 

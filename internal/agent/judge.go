@@ -128,15 +128,16 @@ func (j *judge) planned(res Result) *nf.Plan {
 	return j.plan
 }
 
-// writersOf returns what else sets the key of a target, what sets the value that is there first.
-func (j *judge) writersOf(t nf.Target, k nf.Key, now nf.Value) []nf.Writer {
-	if j.writers == nil || !t.IsNode() {
+// writersOf returns what else sets a value, what sets the one that is there first. It is known of
+// the live values of the node only.
+func (j *judge) writersOf(at place, now nf.Value) []nf.Writer {
+	if j.writers == nil || !at.target.IsNode() || at.layer != nf.LayerLive {
 		return []nf.Writer{}
 	}
-	list, known := j.named[k]
+	list, known := j.named[at.key]
 	if !known {
-		list = j.writers(k)
-		j.named[k] = list
+		list = j.writers(at.key)
+		j.named[at.key] = list
 	}
 	list = append([]nf.Writer{}, list...)
 	slices.SortStableFunc(list, func(a, b nf.Writer) int { return rank(a.Value == now) - rank(b.Value == now) })
