@@ -341,12 +341,9 @@ func (a *Agent) whileAllowed(in apply.Input) apply.Restarts {
 
 // Suspend suspends the agent, or resumes it if s is nil, and wakes a lap.
 func (a *Agent) Suspend(s *nf.Suspension) error {
-	var err error
-	for range 3 { // a lap that runs removes temporary files of ended ones, and may take this one's
-		if err = a.SaveSuspension(s); err == nil {
-			a.Wake(WakeWindow)
-			return nil
-		}
+	err := a.SaveSuspension(s)
+	if err == nil {
+		a.Wake(WakeWindow)
 	}
 	return err
 }

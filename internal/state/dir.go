@@ -81,10 +81,18 @@ func (d *Dir) prepare() error {
 	if _, err := os.Lstat(d.file(reserveName)); err == nil {
 		return nil
 	}
-	if err := d.reserve(probeName, probeSize); err != nil {
+	return d.probe()
+}
+
+// probe checks that something can be written, in a file that nobody else knows: another process may
+// open the directory at the same time.
+func (d *Dir) probe() error {
+	f, err := os.CreateTemp(d.path, "."+probeName+".*.tmp")
+	if err != nil {
 		return err
 	}
-	return d.release(probeName)
+	_ = os.Remove(f.Name()) // the file is there until it is closed
+	return errors.Join(allocate(f, probeSize), f.Close())
 }
 
 // reserve takes room on the disk in a file of that name, in place of what was reserved in
@@ -98,13 +106,20 @@ func (d *Dir) reserve(name string, bytes int64) error {
 	if err != nil {
 		return err
 	}
-	err = unix.Fallocate(int(f.Fd()), 0, 0, bytes)
+	if err := errors.Join(allocate(f, bytes), f.Close()); err != nil {
+		return errors.Join(err, d.release(name))
+	}
+	return nil
+}
+
+// allocate takes room on the disk for a file.
+func allocate(f *os.File, bytes int64) error {
+	err := unix.Fallocate(int(f.Fd()), 0, 0, bytes)
 	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
 		_, err = f.Write(make([]byte, probeSize))
 	}
-	err = errors.Join(err, f.Close())
 	if err != nil {
-		return errors.Join(fmt.Errorf("cannot reserve %d bytes: %w", bytes, err), d.release(name))
+		return fmt.Errorf("cannot reserve %d bytes: %w", bytes, err)
 	}
 	return nil
 }

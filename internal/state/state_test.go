@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -447,4 +448,28 @@ func TestRemoveLeftovers(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// TestOpenAtOnce: several processes open the directory and save, while a run removes leftovers.
+func TestOpenAtOnce(t *testing.T) {
+	path := t.TempDir()
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for range 30 {
+				d, err := state.Open(path)
+				if err == nil {
+					err = d.SaveSuspension(&nf.Suspension{Reason: "x"})
+				}
+				if err == nil {
+					err = d.RemoveLeftovers()
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
 }
