@@ -239,10 +239,11 @@ func (a *Agent) run(ctx context.Context, t Trip, r *Report) {
 	in.Apply.Restarts = a.whileAllowed(in.Apply)
 	fetch := t.Fetch || a.Status().Revision == nil || a.suspended != in.Suspended
 	a.suspended = in.Suspended
-	j, err := newJudge(in.Apply, slices.Contains(t.Causes, WakeSync), a.setup.Writers)
+	j, err := newJudge(in.Apply, slices.Contains(t.Causes, WakeSync))
 	if r.Err = err; err != nil {
 		return
 	}
+	j.writers = a.setup.Writers
 	in.Apply = j.input(in.Apply)
 	r.Result, err = a.makeLap(ctx, in, fetch, t.Causes)
 	r.Before = j.failedBefore()

@@ -51,8 +51,12 @@ func (f *failure) first() state.FailedChange {
 }
 
 // forgetFailures forgets the failures that are over: of another revision, or such that a plan has
-// none of the changes that failed as it was.
-func (j *judge) forgetFailures(p nf.Plan) error {
+// none of the changes that failed as it was. They are read again: the run may have added some before
+// it planned.
+func (j *judge) forgetFailures(p nf.Plan) (err error) {
+	if j.failures, err = j.dir.Failures(); err != nil {
+		return err
+	}
 	before := len(j.failures)
 	j.failures = slices.DeleteFunc(j.failures, func(f state.Failure) bool {
 		again := func(c nf.Change) bool {
@@ -72,7 +76,7 @@ func (j *judge) failedBefore() error {
 	var list []string
 	for i := range j.failures {
 		f := (*failure)(&j.failures[i])
-		if first := f.first(); slices.ContainsFunc(j.left, func(c nf.Change) bool { return f.find(c) >= 0 }) {
+		if first := f.first(); slices.ContainsFunc(j.skipped, func(c nf.Change) bool { return f.find(c) >= 0 }) {
 			list = append(list, fmt.Sprintf("%s %s, at %s (receipt %s): %s", f.Target, first.Key, since(f.At), f.Receipt, first.Why))
 		}
 	}

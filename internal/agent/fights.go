@@ -136,19 +136,13 @@ func (j *judge) forgetFlips() bool {
 	return changed
 }
 
-// recent returns the times within the window before now. One that is later than now was taken
-// before the clock was set back: it counts as now, so that it is forgotten in time.
+// recent returns the times within the window before now. One that is later than now is from before
+// the clock was set back, and does not count.
 func (j *judge) recent(flips []time.Time) []time.Time {
-	var list []time.Time
-	for _, at := range flips {
-		if at.After(j.now) {
-			at = j.now
-		}
-		if j.now.Sub(at) <= flipWindow {
-			list = append(list, at)
-		}
-	}
-	return list
+	return slices.DeleteFunc(slices.Clone(flips), func(at time.Time) bool {
+		age := j.now.Sub(at)
+		return age < 0 || age > flipWindow
+	})
 }
 
 // fightsLeft returns the fights that were left, with the value that a plan has found; nil if

@@ -133,8 +133,8 @@ func TestFights(t *testing.T) {
 			"ffrfF",            // the count outlives the agent
 			"fffFrFF",          // and so does the fight
 			"fffFrwfffF",       //
-			"ffbfF",            // flips do not lie in the future
-			"ffb-pp-pfffF",     // and are forgotten an hour after the clock was set back
+			"ffbfffF",          // the flips of tomorrow do not count
+			"ffb-pp-pfffF",     //
 			"fffFbFF",          // what was left stays left
 			"ffafffF",          // the flips of yesterday do not count
 			"fffFaFF", "fffFp", // nor does time end a fight

@@ -31,13 +31,13 @@ type judge struct {
 	failures []state.Failure
 	plan     *nf.Plan               // that the run makes; nil: it has made none
 	seen     []nf.Change            // the changes of the run, as they were planned
-	left     []nf.Change            // those of them that are not made
+	skipped  []nf.Change            // those of them that are not made
 	named    map[nf.Key][]nf.Writer // what writers has returned
 }
 
 // newJudge reads what earlier laps have found. A lap that a person asked for forgets it.
-func newJudge(in apply.Input, asked bool, writers func(nf.Key) []nf.Writer) (*judge, error) {
-	j := &judge{dir: in.State, now: in.Now(), writers: writers, named: map[nf.Key][]nf.Writer{}}
+func newJudge(in apply.Input, asked bool) (*judge, error) {
+	j := &judge{dir: in.State, now: in.Now(), named: map[nf.Key][]nf.Writer{}}
 	if j.dir == nil {
 		return j, nil
 	}
@@ -68,7 +68,7 @@ func (j *judge) input(in apply.Input) apply.Input {
 			why = j.leave(c)
 		}
 		if why != "" {
-			j.left = append(j.left, c)
+			j.skipped = append(j.skipped, c)
 		}
 		return why
 	}
@@ -114,7 +114,7 @@ func placeOf(c nf.Change) place { return place{c.Target.Nameless(), c.Key, c.Lay
 
 // wasLeft reports whether a change of that place was left.
 func (j *judge) wasLeft(at place) bool {
-	return slices.ContainsFunc(j.left, func(c nf.Change) bool { return placeOf(c) == at })
+	return slices.ContainsFunc(j.skipped, func(c nf.Change) bool { return placeOf(c) == at })
 }
 
 // since returns a time for messages.
