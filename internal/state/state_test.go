@@ -428,6 +428,43 @@ func TestReceipts(t *testing.T) {
 	}
 }
 
+// What is older than ninety days goes, but never the newest ten; the ids rise all the same.
+func TestReceiptsOfLongAgo(t *testing.T) {
+	dir, newest := t.TempDir(), ""
+	d := open(t, dir, &statetest.Disk{})
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	save := func(n int, step time.Duration) (ids []string) {
+		for range n {
+			id, err := d.NextReceipt(now)
+			must(t, err)
+			must(t, d.SaveReceipt(id, map[string]string{"id": id}))
+			now = now.Add(step)
+			newest = id
+		}
+		ids, err := state.ReceiptIDs(dir)
+		must(t, err)
+		return ids
+	}
+	if ids := save(30, 24*time.Hour); len(ids) != 30 || ids[0] != newest {
+		t.Errorf("within ninety days: %v", ids)
+	}
+	now = now.Add(365 * 24 * time.Hour)
+	if ids := save(1, time.Hour); len(ids) != 10 || state.ReceiptNumber(ids[0]) != 31 || state.ReceiptNumber(ids[9]) != 22 {
+		t.Errorf("a year later: %v", ids)
+	}
+	if ids := save(15, time.Hour); len(ids) != 16 || state.ReceiptNumber(ids[15]) != 31 {
+		t.Errorf("and then: %v", ids)
+	}
+	now = now.Add(-10 * 365 * 24 * time.Hour) // the clock is set back
+	if ids := save(1, time.Hour); len(ids) != 17 || state.ReceiptNumber(ids[0]) != 47 {
+		t.Errorf("the clock was set back: %v", ids)
+	}
+	found, err := state.ReadReceipt(dir, newest, &map[string]string{})
+	if !found || err != nil {
+		t.Errorf("%v, %v", found, err)
+	}
+}
+
 // What a killed run has left beside its record goes, whatever its name, and nothing else.
 func TestRemoveLeftovers(t *testing.T) {
 	path := t.TempDir()
