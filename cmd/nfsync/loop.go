@@ -41,6 +41,7 @@ type loop struct {
 	started bool
 	metrics *web.Metrics
 	public  *web.Public
+	health  source.Health // of the repository's URLs
 
 	watching context.Context    // of all watchers
 	unwatch  context.CancelFunc // ends the watcher of the configuration
@@ -147,6 +148,8 @@ func (l *loop) setup(a *app) (agent.Setup, error) {
 		return s, err
 	}
 	l.done = append(l.done, done)
+	repo.Health = &l.health
+	s.URLs, s.TryAll = func() []nf.SourceURL { return l.health.Status(repo.URLs) }, l.health.TryAll
 	s.Source = nf.PublicURL(repo.URLs[0])
 	s.Lap.Fetch, s.Lap.Mode, s.Lap.Path = l.fetcher(repo), repo.Verify.Mode, repo.Path
 	s.Lap.Verify = a.verifier(repo)

@@ -24,6 +24,10 @@ type Setup struct {
 	Apply func() (apply.Input, error)
 	// Tables reads conntrack tables; nil: they are not read.
 	Tables TableReader
+	// URLs says how the fetches from each URL go; TryAll makes the next fetch try all of them, in
+	// their order. Both are nil for a directory.
+	URLs   func() []nf.SourceURL
+	TryAll func()
 	// Writers returns what else than nfsync sets a key of the node; nil: nothing is known.
 	Writers         func(nf.Key) []nf.Writer
 	Interval, Drift time.Duration
@@ -190,6 +194,9 @@ func (a *Agent) ended(next []nf.NextLap) {
 	}
 	if a.setup != nil {
 		s.Mode, s.Source = a.setup.Mode, a.setup.Source
+		if a.setup.URLs != nil {
+			s.URLs = a.setup.URLs()
+		}
 	}
 	s.Next = next
 	a.publish(s)
@@ -244,6 +251,9 @@ func (a *Agent) run(ctx context.Context, t Trip, r *Report) {
 		return
 	}
 	j.writers = a.setup.Writers
+	if a.setup.TryAll != nil && slices.ContainsFunc(t.Causes, Cause.triesAll) {
+		a.setup.TryAll()
+	}
 	in.Apply = j.input(in.Apply)
 	r.Result, err = a.makeLap(ctx, in, fetch, t.Causes)
 	r.Before = j.failedBefore()

@@ -377,3 +377,21 @@ func (b *bench) receipts() int {
 	}
 	return len(entries)
 }
+
+// TestRunningURLs: a person, a server or another configuration makes the next fetch try all URLs, and the
+// status says how each goes.
+func TestRunningURLs(t *testing.T) {
+	r := newBench(t).run()
+	tried := 0
+	r.setup.TryAll = func() { tried++ }
+	r.setup.URLs = func() []nf.SourceURL { return []nf.SourceURL{{URL: url, Error: "dead"}} }
+	if s := r.wake(agent.WakeConfig); len(s.URLs) != 1 || s.URLs[0].Error != "dead" || tried != 1 {
+		t.Errorf("%+v, %d", s.URLs, tried)
+	}
+	for cause, want := range map[agent.Cause]int{agent.WakeInterval: 0, agent.WakeDrift: 0, agent.WakeContainer: 0, agent.WakeSync: 1, agent.WakeWebhook: 1} {
+		tried = 0
+		if r.wake(cause); tried != want {
+			t.Errorf("%s: %d", cause, tried)
+		}
+	}
+}
