@@ -12,8 +12,8 @@ import (
 	"nfsync.dev/nfsync/internal/spec"
 )
 
-// containerPolicy wants that udp timeout of each container.
-func containerPolicy(udp int) string {
+// udpOfContainers is a policy that wants that udp timeout of each container.
+func udpOfContainers(udp int) string {
 	return strings.ReplaceAll(policy(udp), "NodePolicy", "ContainerPolicy")
 }
 
@@ -33,7 +33,7 @@ func (b *bench) sets(t nf.Target) int {
 func TestFailedTarget(t *testing.T) {
 	b := newBench(t)
 	bad, good := b.machine.AddContainer("bad"), b.machine.AddContainer("good")
-	b.repo.commitText("c2", "c1", containerPolicy(41))
+	b.repo.commitText("c2", "c1", udpOfContainers(41))
 	b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Target: bad})
 	r := b.run()
 	r.want(r.agent.Status(), nf.LapFailed)
@@ -89,18 +89,18 @@ func TestFailedAgain(t *testing.T) {
 			return r.wake(agent.WakeContainer)
 		},
 		"another commit": func(r *running, _ nf.Target) nf.NodeStatus {
-			r.repo.commitText("c3", "c2", "# a comment\n"+containerPolicy(41))
+			r.repo.commitText("c3", "c2", "# a comment\n"+udpOfContainers(41))
 			return r.wake(agent.WakeWebhook)
 		},
 		"another want": func(r *running, _ nf.Target) nf.NodeStatus {
-			r.repo.commitText("c3", "c2", containerPolicy(42))
+			r.repo.commitText("c3", "c2", udpOfContainers(42))
 			return r.wake(agent.WakeWebhook)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
 			bad := b.machine.AddContainer("bad")
-			b.repo.commitText("c2", "c1", containerPolicy(41))
+			b.repo.commitText("c2", "c1", udpOfContainers(41))
 			b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Target: bad})
 			r := b.run()
 			tried := b.sets(bad)
@@ -126,7 +126,7 @@ func TestFailedUnit(t *testing.T) {
 	b := newBench(t)
 	icmp, generic := nf.TimeoutKey("icmp"), nf.TimeoutKey("generic")
 	web := b.machine.AddContainer("web")
-	b.repo.commitText("c2", "c1", strings.ReplaceAll(containerPolicy(41), "{udp: 41}", "{generic: 600, icmp: 42, udp: 41}"))
+	b.repo.commitText("c2", "c1", strings.ReplaceAll(udpOfContainers(41), "{udp: 41}", "{generic: 600, icmp: 42, udp: 41}"))
 	b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Target: web, Key: udp})
 	r := b.run()
 	r.want(r.agent.Status(), nf.LapFailed)
@@ -153,7 +153,7 @@ func TestFailedUnit(t *testing.T) {
 func TestFailedAndMissed(t *testing.T) {
 	b := newBench(t)
 	bad := b.machine.AddContainer("bad")
-	b.repo.commitText("c2", "c1", containerPolicy(41))
+	b.repo.commitText("c2", "c1", udpOfContainers(41))
 	b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Target: bad})
 	r := b.run()
 	b.repo.commitText("c3", "c2", "nonsense")
@@ -206,7 +206,7 @@ func TestFailedRestart(t *testing.T) {
 func TestFailedDirectory(t *testing.T) {
 	b := newBench(t)
 	bad := b.machine.AddContainer("bad")
-	text := containerPolicy(41)
+	text := udpOfContainers(41)
 	b.directory = func() (spec.Policies, error) {
 		policies, _ := spec.Parse([]spec.File{{Name: "p.yaml", Data: []byte(text)}})
 		return policies, nil
@@ -219,6 +219,6 @@ func TestFailedDirectory(t *testing.T) {
 		t.Error("it was tried again")
 	}
 	b.machine.Heal()
-	text = containerPolicy(42)
+	text = udpOfContainers(42)
 	r.want(r.wake(agent.WakeFiles), nf.LapApplied, nf.Ready)
 }
