@@ -76,7 +76,7 @@ func (j *judge) failedBefore() error {
 	var list []string
 	for i := range j.failures {
 		f := (*failure)(&j.failures[i])
-		if first := f.first(); slices.ContainsFunc(j.skipped, func(c nf.Change) bool { return f.find(c) >= 0 }) {
+		if first := f.first(); slices.ContainsFunc(j.held, func(c nf.Change) bool { return f.find(c) >= 0 }) {
 			list = append(list, fmt.Sprintf("%s %s, at %s (receipt %s): %s", f.Target, first.Key, since(f.At), f.Receipt, first.Why))
 		}
 	}

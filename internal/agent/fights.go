@@ -21,7 +21,7 @@ const (
 // instance, and a new want, are nobody's flips.
 func (j *judge) whyFought(c nf.Change) string {
 	f := j.fight(placeOf(c), c.Asked)
-	if f == nil || f.Left == nil || c.Cause != nf.CauseDrift {
+	if f == nil || f.Left == nil || c.Cause != nf.CauseDrift && c.Instance != f.Instance {
 		return ""
 	}
 	by := probably(j.writersOf(placeOf(c), c.From), c.Key, c.From)
@@ -98,11 +98,17 @@ func unseen(p nf.Plan) bool {
 	return slices.ContainsFunc(p.Warnings, func(w nf.Warning) bool { return w.Code == nf.WarnRuntimeBroken })
 }
 
-// recordFlips counts the drift that was undone, each value once.
+// isFlip reports whether a result shows that something else changes the value: drift that was undone,
+// or a value that did not stay.
+func isFlip(r apply.Result) bool {
+	return !r.Intermediate && (r.Cause == nf.CauseDrift && r.Outcome == apply.Applied || r.Outcome == apply.Failed && r.Moved)
+}
+
+// recordFlips counts the flips, each value once.
 func (j *judge) recordFlips(r apply.Receipt) error {
 	changed := j.forgetFlips()
 	for _, result := range r.Results {
-		if result.Cause != nf.CauseDrift || result.Outcome != apply.Applied || result.Intermediate {
+		if !isFlip(result) {
 			continue
 		}
 		f := j.fight(placeOf(result.Change), result.Asked)
@@ -110,7 +116,7 @@ func (j *judge) recordFlips(r apply.Receipt) error {
 			j.fights = append(j.fights, state.Fight{Target: result.Target, Key: result.Key, Layer: result.Layer, Asked: result.Asked})
 			f = &j.fights[len(j.fights)-1]
 		}
-		f.Flips, changed = append(f.Flips, j.now), true
+		f.Flips, f.Instance, changed = append(f.Flips, j.now), result.Instance, true
 		if f.Left == nil && len(f.Flips) >= maxFlips {
 			f.Left = &j.now
 		}

@@ -10,6 +10,7 @@ import (
 
 	"nfsync.dev/nfsync/internal/agent"
 	"nfsync.dev/nfsync/internal/apply"
+	"nfsync.dev/nfsync/internal/host/hosttest"
 	"nfsync.dev/nfsync/internal/nf"
 )
 
@@ -174,11 +175,11 @@ func (a *arena) step(i int, step rune) bool {
 		a.clock.add(24 * time.Hour)
 	case 'w':
 		a.want(7)
-		a.wake(agent.WakeWebhook)
+		a.wake(agent.WakeInterval)
 		return a.mine()
 	case 'v':
 		a.want(0)
-		a.wake(agent.WakeWebhook)
+		a.wake(agent.WakeInterval)
 		return a.mine()
 	case 's':
 		a.wake(agent.WakeSync)
@@ -283,5 +284,38 @@ func TestFightWriter(t *testing.T) {
 	s = r.wake(agent.WakeDrift)
 	if got := s.Condition(nf.Drifted).Message; !strings.Contains(got, "55s, perhaps set by /etc/sysctl.conf:2, which says 7s") {
 		t.Errorf("%s", got)
+	}
+}
+
+// TestFightAtOnce: what something else changes back before it is read back fails, and is left as well, even
+// where it was never set and reads another value each time.
+func TestFightAtOnce(t *testing.T) {
+	b := newBench(t)
+	web, other := b.machine.AddContainer("web"), b.machine.AddContainer("other")
+	b.repo.commitText("c2", "c1", udpOfContainers(41))
+	b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Target: web, Kind: hosttest.Swallow})
+	r := b.run()
+	for i := range 3 {
+		b.machine.Put(web, udp, int64(100+i))
+		r.wake(agent.WakeDrift)
+	}
+	tried := b.sets(web)
+	for i := range 2 {
+		b.machine.Put(web, udp, int64(200+i))
+		b.machine.Put(other, udp, 99)
+		s := r.wake(agent.WakeDrift)
+		r.want(s, nf.LapApplied, nf.Ready, nf.Drifted)
+		if len(s.Fights) != 1 || s.Fights[0].Target != web || s.Fights[0].From != nf.Number(int64(200+i)) {
+			t.Errorf("%+v", s.Fights)
+		}
+	}
+	if got := b.sets(web); got != tried {
+		t.Errorf("it was tried %d times more", got-tried)
+	}
+	b.machine.Heal()
+	b.machine.Recreate(web) // another instance is another chance
+	r.wake(agent.WakeContainer)
+	if got := b.machine.Value(web, udp); got != nf.Number(41) {
+		t.Errorf("the new instance reads %v", got)
 	}
 }

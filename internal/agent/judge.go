@@ -32,6 +32,7 @@ type judge struct {
 	plan     *nf.Plan               // that the run makes; nil: it has made none
 	seen     []nf.Change            // the changes of the run, as they were planned
 	skipped  []nf.Change            // those of them that are not made
+	held     []nf.Change            // those of these that have failed before
 	named    map[nf.Key][]nf.Writer // what writers has returned
 }
 
@@ -79,12 +80,16 @@ func (j *judge) input(in apply.Input) apply.Input {
 	return in
 }
 
-// leave returns why a change is left: it has failed before, or it is fought over.
+// leave returns why a change is left: it is fought over, or it has failed before.
 func (j *judge) leave(c nf.Change) string {
+	if why := j.whyFought(c); why != "" {
+		return why
+	}
 	if f, at := j.failed(c); f != nil {
+		j.held = append(j.held, c)
 		return f.whyLeft(at)
 	}
-	return j.whyFought(c)
+	return ""
 }
 
 // forgetEnded forgets the fights and failures that are over, now that the plan is known.

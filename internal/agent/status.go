@@ -218,8 +218,9 @@ func (r Report) reconciling(s *nf.NodeStatus) judgement {
 func (r Report) drifted(s *nf.NodeStatus) judgement {
 	var keys []string
 	for _, c := range s.Changes {
-		if c.Cause == nf.CauseDrift {
-			keys = append(keys, c.Target.String()+" "+string(c.Key)+fought(s.Fights, c))
+		f := foughtOver(s.Fights, c)
+		if f != nil || c.Cause == nf.CauseDrift {
+			keys = append(keys, c.Target.String()+" "+string(c.Key)+setBy(f))
 		}
 	}
 	if len(keys) == 0 {
@@ -228,14 +229,22 @@ func (r Report) drifted(s *nf.NodeStatus) judgement {
 	return judgement{true, "ChangedByOthers", "changed by something else: " + nf.FirstFew(keys, maxNamed)}
 }
 
-// fought returns who may have changed a value that is left; empty if nothing is known.
-func fought(list []nf.Fight, c nf.Change) string {
-	for _, f := range list {
-		if f.Target.Nameless() == c.Target.Nameless() && f.Key == c.Key && f.Layer == c.Layer && len(f.SetBy) > 0 {
-			return " (" + c.Key.Text(f.From) + ", " + probably(f.SetBy, f.Key, f.From) + ")"
+// foughtOver returns the fight that a change was left to; nil if there is none.
+func foughtOver(list []nf.Fight, c nf.Change) *nf.Fight {
+	for i := range list {
+		if f := &list[i]; f.Target.Nameless() == c.Target.Nameless() && f.Key == c.Key && f.Layer == c.Layer {
+			return f
 		}
 	}
-	return ""
+	return nil
+}
+
+// setBy returns who may have set a value that is fought over; empty if nothing is known.
+func setBy(f *nf.Fight) string {
+	if f == nil || len(f.SetBy) == 0 {
+		return ""
+	}
+	return " (" + f.Key.Text(f.From) + ", " + probably(f.SetBy, f.Key, f.From) + ")"
 }
 
 func restartPending(list []nf.Pending) judgement {

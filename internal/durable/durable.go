@@ -81,7 +81,8 @@ func createTemp(dir, name string) (*os.File, error) {
 		}
 		flock(f, syscall.LOCK_EX)
 		// Before it was locked, another process may have taken it for a leftover.
-		if info, err := f.Stat(); err != nil || info.Sys().(*syscall.Stat_t).Nlink > 0 {
+		var st syscall.Stat_t
+		if err := syscall.Fstat(int(f.Fd()), &st); err != nil || st.Nlink > 0 {
 			return f, nil //nolint:nilerr // what is wrong with the file, writing it shows
 		}
 		_ = f.Close() // it is gone

@@ -21,7 +21,9 @@ type Fight struct {
 	Layer  nf.Layer  `json:"layer"`
 	// Asked is what is wanted. Another want is another fight.
 	Asked nf.Wish `json:"asked"`
-	// Flips are the times at which nfsync has changed it back, the oldest first.
+	// Instance is that of the target when nfsync last changed it back.
+	Instance string `json:"instance"`
+	// Flips are the times at which nfsync has changed it back, or tried to, the oldest first.
 	Flips []time.Time `json:"flips"`
 	// Left is when nfsync has given up; null: it has not.
 	Left *time.Time `json:"left"`

@@ -161,7 +161,7 @@ func fightEntry(f nf.Fight) entry {
 // notFought returns the changes that were not made, without those that were left to a fight.
 func notFought(s nf.NodeStatus) []nf.Change {
 	return slices.DeleteFunc(slices.Clone(s.Changes), func(c nf.Change) bool {
-		return c.Cause == nf.CauseDrift && slices.ContainsFunc(s.Fights, func(f nf.Fight) bool {
+		return slices.ContainsFunc(s.Fights, func(f nf.Fight) bool {
 			return f.Target == c.Target && f.Key == c.Key && f.Layer == c.Layer
 		})
 	})
