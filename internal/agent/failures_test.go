@@ -222,3 +222,30 @@ func TestFailedDirectory(t *testing.T) {
 	text = udpOfContainers(42)
 	r.want(r.wake(agent.WakeFiles), nf.LapApplied, nf.Ready)
 }
+
+// TestBirthForgetsNothing: a lap for a container that is born does not make the agent forget what has failed
+// or is fought over elsewhere.
+func TestBirthForgetsNothing(t *testing.T) {
+	b := newBench(t)
+	bad, web := b.machine.AddContainer("bad"), b.machine.AddContainer("web")
+	b.repo.commitText("c2", "c1", udpOfContainers(41))
+	b.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Target: bad})
+	r := b.run()
+	for range 4 {
+		b.machine.Put(web, udp, 99)
+		r.wake(agent.WakeDrift)
+	}
+	tried := b.sets(bad)
+	for _, name := range []string{"db", "mail"} {
+		c, s := r.born(name)
+		r.checkTarget(c, 41)
+		if len(s.Fights) != 1 {
+			t.Errorf("%+v", s.Fights)
+		}
+		r.wake(agent.WakeDrift)
+	}
+	r.checkTarget(web, 99)
+	if got := b.sets(bad); got != tried {
+		t.Errorf("it was tried %d times more", got-tried)
+	}
+}

@@ -29,6 +29,7 @@ type judge struct {
 	writers  func(nf.Key) []nf.Writer // what else sets a value of the node; may be nil
 	fights   []state.Fight
 	failures []state.Failure
+	partial  bool                   // the run is for some targets only
 	plan     *nf.Plan               // that the run makes; nil: it has made none
 	seen     []nf.Change            // the changes of the run, as they were planned
 	skipped  []nf.Change            // those of them that are not made
@@ -92,9 +93,10 @@ func (j *judge) leave(c nf.Change) string {
 	return ""
 }
 
-// forgetEnded forgets the fights and failures that are over, now that the plan is known.
+// forgetEnded forgets the fights and failures that are over, now that the plan is known. That of some
+// targets says nothing of the others.
 func (j *judge) forgetEnded(p nf.Plan) error {
-	if j.dir == nil {
+	if j.dir == nil || j.partial {
 		return nil
 	}
 	return errors.Join(j.forgetFights(p), j.forgetFailures(p))
