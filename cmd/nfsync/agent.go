@@ -33,7 +33,8 @@ with the interval of the configuration, and when something changes: a commit
 that drifts. With a PATH it reads the policies from a directory, and has no last
 good revision. nfsync status shows what it does.
 
-With --once it makes one lap and exits as apply does.
+With --once it makes one lap and exits as apply does; with mode: observe, as
+plan --detailed-exitcode does.
 
 If the new revision cannot be fetched or verified, if the branch was rewritten,
 or if the policies are invalid, nfsync applies the last good revision, which it
@@ -99,7 +100,7 @@ func (a *app) lapped(o *gitOptions, res agent.Result, err error) error {
 	case res.Plan != nil:
 		opt := a.viewOptions(a.stdout)
 		opt.Apply = a.applyLine(o, "", false)
-		code := severest(append(codes, planCode(*res.Plan, false))...)
+		code := severest(append(codes, planCode(*res.Plan, true))...)
 		return finish(code, view.Plans.Write(a.stdout, a.format, *res.Plan, opt))
 	case res.Receipt.Kind != "":
 		return show(a, severest(append(codes, verdictCode(res.Receipt.Verdict()))...), view.Receipts, res.Receipt)
@@ -136,7 +137,7 @@ func (a *app) sayMissed(res agent.Result, err error) int {
 // directoryLap makes a lap from a directory, which has no last good revision.
 func (a *app) directoryLap(ctx context.Context, o *agentOptions, path string) error {
 	if a.config.Mode == spec.ModeObserve {
-		return a.plan(ctx, &planOptions{git: o.git, restarts: a.restarts()}, []string{path})
+		return a.plan(ctx, &planOptions{git: o.git, detailed: true, restarts: a.restarts()}, []string{path})
 	}
 	return a.apply(ctx, &applyOptions{git: o.git, yes: true, restarts: a.restarts()}, []string{path})
 }

@@ -19,7 +19,7 @@ import (
 const (
 	exitOK      = 0 // in sync, or changes planned or applied, nothing refused
 	exitError   = 1 // nothing could be planned or started, or only the last good revision could be enforced
-	exitChanges = 2 // changes planned, with --detailed-exitcode only
+	exitChanges = 2 // changes planned, with plan --detailed-exitcode, or agent --once that only observes
 	exitRefused = 3 // something was refused; the rest, where asked, was applied
 	exitInvalid = 4 // the policies are invalid: nothing of them was applied
 	exitUndone  = 5 // an apply failed and was rolled back, for one target at least
@@ -33,7 +33,7 @@ var exitTexts = []view.Explanation{
 		Cause: "Everything that was asked could be done.", Remedy: "none needed"},
 	exitError: {Meaning: "An error: nothing could be planned or started, or only the last good revision could be enforced.",
 		Cause: "A file, a repository, a flag or the node; the message on standard error says which.", Remedy: "mend what the message names; nfsync doctor checks what nfsync needs"},
-	exitChanges: {Meaning: "Changes are planned. Only plan --detailed-exitcode ends with it; pending entries do not count.",
+	exitChanges: {Meaning: "Changes are planned. Only plan --detailed-exitcode ends with it, and agent --once with mode: observe; pending entries do not count.",
 		Cause: "The node is not as the policies want it.", Remedy: "nfsync apply makes the changes"},
 	exitRefused: {Meaning: "Something was refused; the rest was planned or applied.",
 		Cause: "A rule forbids a change on this node now. In validate, two policies want different things of one value.", Remedy: "see the refusal's remedy, or nfsync explain CODE"},

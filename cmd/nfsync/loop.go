@@ -41,6 +41,7 @@ type loop struct {
 	started bool
 	metrics *web.Metrics
 	public  *web.Public
+	health  source.Health // of the repository's URLs
 
 	watching context.Context    // of all watchers
 	unwatch  context.CancelFunc // ends the watcher of the configuration
@@ -135,7 +136,7 @@ func (a *app) nodeName() string {
 func (l *loop) setup(a *app) (agent.Setup, error) {
 	s := agent.Setup{
 		Lap:   agent.In{AllowEmpty: a.mayBeEmpty(), Observe: a.config.Mode == spec.ModeObserve},
-		Apply: a.lapInput, Tables: host.New(a.host()),
+		Apply: a.lapInput, Tables: host.New(a.host()), Writers: host.New(a.host()).Writers,
 		Mode: a.config.Mode, Source: l.path,
 		Interval: a.config.Source.Interval, Drift: a.config.Drift.Interval, Window: a.config.Restart.Window,
 	}
@@ -148,6 +149,8 @@ func (l *loop) setup(a *app) (agent.Setup, error) {
 		return s, err
 	}
 	l.done = append(l.done, done)
+	repo.Health = &l.health
+	s.URLs, s.TryAll = func() []nf.SourceURL { return l.health.Status(repo.URLs) }, l.health.TryAll
 	s.Source = nf.PublicURL(repo.URLs[0])
 	s.Lap.Fetch, s.Lap.Mode, s.Lap.Path = l.fetcher(repo), repo.Verify.Mode, repo.Path
 	s.Lap.Verify = a.verifier(repo)
@@ -370,6 +373,9 @@ func (l *loop) sayLap(s nf.NodeStatus, r agent.Report) {
 	}
 	for _, x := range s.Refusals {
 		say(slog.LevelWarn, fmt.Sprintf("%s %s is refused: %s (%s)", x.Target, x.Key, x.Reason, x.Code))
+	}
+	for _, x := range s.Fights {
+		say(slog.LevelWarn, fmt.Sprintf("%s %s was changed back %d times within an hour: it is left as something else sets it", x.Target, x.Key, x.Flips))
 	}
 	for _, result := range r.Result.Receipt.Results {
 		if result.Outcome == apply.Failed {

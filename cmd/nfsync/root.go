@@ -168,7 +168,8 @@ Exit codes:
   0  in sync, or changes planned or applied, nothing refused
   1  an error: nothing could be planned or started, or only the last good
      revision could be enforced
-  2  changes planned (plan --detailed-exitcode only)
+  2  changes planned (plan --detailed-exitcode, and agent --once with mode:
+     observe, only)
   3  something was refused; apply applied the rest
   4  the policies are invalid: none was applied
   5  an apply failed for at least one target, and was rolled back there
@@ -212,7 +213,7 @@ Exit codes:
 	root.SetVersionTemplate("{{.Version}}")
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddCommand(
-		validateCommand(a), planCommand(a), applyCommand(a), agentCommand(a), recoverCommand(a), statusCommand(a), syncCommand(a), suspendCommand(a), resumeCommand(a), confirmCommand(a), takeBackCommand(a), snapshotCommand(a),
+		validateCommand(a), planCommand(a), applyCommand(a), agentCommand(a), recoverCommand(a), statusCommand(a), syncCommand(a), suspendCommand(a), resumeCommand(a), confirmCommand(a), takeBackCommand(a), receiptsCommand(a), forgetCommand(a), snapshotCommand(a),
 		explainCommand(a), schemaCommand(a), doctorCommand(a), versionCommand(a), demoCommand(a),
 	)
 	checkHelp(root)

@@ -23,7 +23,13 @@ type Setup struct {
 	// Apply returns the input of the run of a lap.
 	Apply func() (apply.Input, error)
 	// Tables reads conntrack tables; nil: they are not read.
-	Tables          TableReader
+	Tables TableReader
+	// URLs says how the fetches from each URL go; TryAll makes the next fetch try all of them, in
+	// their order. Both are nil for a directory.
+	URLs   func() []nf.SourceURL
+	TryAll func()
+	// Writers returns what else than nfsync sets a key of the node; nil: nothing is known.
+	Writers         func(nf.Key) []nf.Writer
 	Interval, Drift time.Duration
 	Mode, Source    string       // for the status
 	Window          *spec.Window // of restarts
@@ -157,7 +163,7 @@ func (a *Agent) lap(ctx context.Context, t Trip) (Schedule, bool) {
 	if a.setup == nil {
 		r.Err = a.config
 	} else {
-		r.Result, r.Suspension, r.Err = a.run(ctx, t)
+		a.run(ctx, t, &r)
 	}
 	if !t.Fetch && r.Result.Missed == nil {
 		r.Result.Missed = a.missed
@@ -190,6 +196,9 @@ func (a *Agent) ended(next []nf.NextLap) {
 	}
 	if a.setup != nil {
 		s.Mode, s.Source = a.setup.Mode, a.setup.Source
+		if a.setup.URLs != nil {
+			s.URLs = a.setup.URLs()
+		}
 	}
 	s.Next = next
 	a.publish(s)
@@ -225,36 +234,41 @@ func (a *Agent) configure() {
 	}
 }
 
-// run fetches or does not, and applies or plans.
-func (a *Agent) run(ctx context.Context, t Trip) (Result, *nf.Suspension, error) {
+// run fetches or does not, applies or plans, and reports it.
+func (a *Agent) run(ctx context.Context, t Trip, r *Report) {
 	in := a.setup.Lap
-	var err error
-	if in.Apply, err = a.setup.Apply(); err != nil {
-		return Result{}, nil, err
+	if in.Apply, r.Err = a.setup.Apply(); r.Err != nil {
+		return
 	}
-	suspension, err := suspensionNow(in.Apply)
-	if err != nil {
-		return Result{}, nil, err
+	if r.Suspension, r.Err = suspensionNow(in.Apply); r.Err != nil {
+		return
 	}
 	in.Apply.Machine = lister{in.Apply.Machine, a.tables}
-	in.Apply.Routine, in.Suspended = true, suspension != nil
+	in.Apply.Routine, in.Suspended = true, r.Suspension != nil
 	in.Apply.Restarts = a.whileAllowed(in.Apply)
 	fetch := t.Fetch || a.Status().Revision == nil || a.suspended != in.Suspended
 	a.suspended = in.Suspended
 	back, waits := apply.TakeBack(ctx, in.Apply)
 	if waits != nil && !errors.Is(waits, apply.ErrUnconfirmed) {
-		return Result{TakenBack: back}, suspension, waits
+		r.Result, r.Err = Result{TakenBack: back}, waits
+		return
 	}
 	j, err := newJudge(in.Apply, slices.Contains(t.Causes, WakeSync))
-	if err != nil {
-		return Result{}, suspension, err
+	if r.Err = err; err != nil {
+		return
+	}
+	j.writers = a.setup.Writers
+	if a.setup.TryAll != nil && slices.ContainsFunc(t.Causes, Cause.triesAll) {
+		a.setup.TryAll()
 	}
 	in.Apply = j.input(in.Apply)
-	res, err := a.makeLap(ctx, in, fetch, t.Causes)
-	if res.TakenBack = back; waits != nil && !errors.Is(err, apply.ErrUnconfirmed) {
+	r.Result, err = a.makeLap(ctx, in, fetch, t.Causes)
+	if r.Result.TakenBack = back; waits != nil && !errors.Is(err, apply.ErrUnconfirmed) {
 		err = errors.Join(err, waits) // the lap only plans, or need not look at the node
 	}
-	return res, suspension, errors.Join(err, j.record(res.Receipt))
+	r.Before = j.failedBefore()
+	r.Err = errors.Join(err, j.record(r.Result.Receipt))
+	r.Fights = j.fightsLeft(j.planned(r.Result))
 }
 
 func (a *Agent) makeLap(ctx context.Context, in In, fetch bool, causes []Cause) (Result, error) {
@@ -348,12 +362,9 @@ func (a *Agent) whileAllowed(in apply.Input) apply.Restarts {
 
 // Suspend suspends the agent, or resumes it if s is nil, and wakes a lap.
 func (a *Agent) Suspend(s *nf.Suspension) error {
-	var err error
-	for range 3 { // a lap that runs removes temporary files of ended ones, and may take this one's
-		if err = a.SaveSuspension(s); err == nil {
-			a.Wake(WakeWindow)
-			return nil
-		}
+	err := a.SaveSuspension(s)
+	if err == nil {
+		a.Wake(WakeWindow)
 	}
 	return err
 }

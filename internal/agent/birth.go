@@ -51,6 +51,7 @@ func (a *Agent) runBirth(ctx context.Context, t Trip) (Result, error) {
 	in.Fetch, in.Known, in.Apply.Routine, in.Apply.Only = nil, *a.enforced, true, t.isFor
 	in.Apply.Machine = lister{in.Apply.Machine, a.tables}
 	in.Apply.Restarts = a.whileAllowed(in.Apply)
+	j.partial = true
 	in.Apply = j.input(in.Apply)
 	if a.setup.Directory != nil {
 		return a.enforceDirectory(ctx, in, Result{Revision: *a.enforced})

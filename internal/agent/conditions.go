@@ -24,7 +24,7 @@ func Conditions() []ConditionText {
 			"mend what the message names; nfsync recover shows what is stuck, nfsync sync --accept takes a rewritten branch"},
 		{nf.Drifted, "Something else has changed a value, and it is not changed back.",
 			"drift.heal is false, the mode is observe, the agent is suspended, or something else has changed the value back three times within an hour.",
-			"find what else sets the value, or ask for that value in the policy; nfsync sync changes it back once more"},
+			"find what else sets the value (nfsync status names a file or a process where one says so), or ask for that value in the policy; nfsync sync changes it back once more"},
 		{nf.RestartPending, "A value waits for the restart of a container or of the node.",
 			"It is saved, and what runs keeps the old one until then.", "restart what the message names when it suits, or allow nfsync to: restart: allow"},
 		{nf.Suspended, "The agent plans and reports, and changes nothing.",

@@ -11,12 +11,6 @@ import (
 	"nfsync.dev/nfsync/internal/state"
 )
 
-// A value that something else has changed back maxFlips times within flipWindow is left.
-const (
-	maxFlips   = 3
-	flipWindow = time.Hour
-)
-
 // LeaveDrift returns why a change is left where drift is only reported.
 func LeaveDrift(c nf.Change) string {
 	if c.Cause == nf.CauseDrift {
@@ -25,20 +19,27 @@ func LeaveDrift(c nf.Change) string {
 	return ""
 }
 
-// ErrFailedBefore is the error for a plan that has failed before, with nothing changed since.
+// ErrFailedBefore is the error for changes that have failed before, with nothing changed since.
 var ErrFailedBefore = errors.New("the same changes have failed before")
 
 // judge decides what an agent does not try again: what it fights over, and what has failed.
 type judge struct {
-	dir    *state.Dir // nil: nothing is stored
-	now    time.Time
-	fights []state.Fight
-	failed state.Failed
+	dir      *state.Dir // nil: nothing is stored
+	now      time.Time
+	writers  func(nf.Key) []nf.Writer // what else sets a value of the node; may be nil
+	fights   []state.Fight
+	failures []state.Failure
+	partial  bool                   // the run is for some targets only
+	plan     *nf.Plan               // that the run makes; nil: it has made none
+	seen     []nf.Change            // the changes of the run, as they were planned
+	skipped  []nf.Change            // those of them that are not made
+	held     []nf.Change            // those of these that have failed before
+	named    map[nf.Key][]nf.Writer // what writers has returned
 }
 
 // newJudge reads what earlier laps have found. A lap that a person asked for forgets it.
 func newJudge(in apply.Input, asked bool) (*judge, error) {
-	j := &judge{dir: in.State, now: in.Now()}
+	j := &judge{dir: in.State, now: in.Now(), named: map[nf.Key][]nf.Writer{}}
 	if j.dir == nil {
 		return j, nil
 	}
@@ -46,12 +47,12 @@ func newJudge(in apply.Input, asked bool) (*judge, error) {
 	if j.fights, err = j.dir.Fights(); err != nil {
 		return j, err
 	}
-	if j.failed, err = j.dir.Failed(); err != nil {
+	if j.failures, err = j.dir.Failures(); err != nil {
 		return j, err
 	}
-	if asked && (len(j.fights) > 0 || j.failed.Plan != "") {
-		j.fights, j.failed = nil, state.Failed{}
-		err = errors.Join(j.dir.SaveFights(nil), j.dir.SaveFailed(j.failed))
+	if asked && len(j.fights)+len(j.failures) > 0 {
+		j.fights, j.failures = nil, nil
+		err = errors.Join(j.dir.SaveFights(nil), j.dir.SaveFailures(nil))
 	}
 	return j, err
 }
@@ -60,52 +61,45 @@ func newJudge(in apply.Input, asked bool) (*judge, error) {
 func (j *judge) input(in apply.Input) apply.Input {
 	others := in.Leave
 	in.Leave = func(c nf.Change) string {
+		j.seen = append(j.seen, c)
+		why := ""
 		if others != nil {
-			if why := others(c); why != "" {
-				return why
-			}
+			why = others(c)
 		}
-		return j.leave(c)
+		if why == "" {
+			why = j.leave(c)
+		}
+		if why != "" {
+			j.skipped = append(j.skipped, c)
+		}
+		return why
 	}
 	in.Reviewed = func(p nf.Plan) error {
-		if err := j.readFailed(); err != nil {
-			return err
-		}
-		if j.failed.Plan == p.ID && len(p.Changes) > 0 {
-			return fmt.Errorf("%w, at %s (receipt %s): %s; they are not tried again until the policies or the node change, or nfsync sync",
-				ErrFailedBefore, j.failed.At.UTC().Format(time.DateTime), j.failed.Receipt, j.failed.Why)
-		}
-		return nil
+		j.plan = &p
+		return j.forgetEnded(p)
 	}
 	return in
 }
 
-// readFailed reads again what has failed: changes may have been taken back since.
-func (j *judge) readFailed() (err error) {
-	if j.dir != nil {
-		j.failed, err = j.dir.Failed()
-	}
-	return err
-}
-
-// leave returns why a change is left to whom it is fought with.
+// leave returns why a change is left: it is fought over, or it has failed before.
 func (j *judge) leave(c nf.Change) string {
-	f := j.fight(c)
-	if f == nil || f.Left == nil {
-		return ""
+	if why := j.whyFought(c); why != "" {
+		return why
 	}
-	return fmt.Sprintf("something else has changed it back %d times within an hour: it is left since %s, until the policy changes or nfsync sync",
-		len(f.Flips), f.Left.UTC().Format(time.DateTime))
+	if f, at := j.failed(c); f != nil {
+		j.held = append(j.held, c)
+		return f.whyLeft(at)
+	}
+	return ""
 }
 
-// fight returns the fight over a change; nil if there is none.
-func (j *judge) fight(c nf.Change) *state.Fight {
-	for i := range j.fights {
-		if f := &j.fights[i]; f.Target.Nameless() == c.Target.Nameless() && f.Key == c.Key && f.Layer == c.Layer && f.To == c.To {
-			return f
-		}
+// forgetEnded forgets the fights and failures that are over, now that the plan is known. That of some
+// targets says nothing of the others.
+func (j *judge) forgetEnded(p nf.Plan) error {
+	if j.dir == nil || j.partial {
+		return nil
 	}
-	return nil
+	return errors.Join(j.forgetFights(p), j.forgetFailures(p))
 }
 
 // record stores what a run has shown.
@@ -113,65 +107,67 @@ func (j *judge) record(r apply.Receipt) error {
 	if j.dir == nil || r.Kind == "" {
 		return nil
 	}
-	return errors.Join(j.recordFlips(r), j.recordFailure(r))
+	return errors.Join(j.recordFlips(r), j.recordFailures(r))
 }
 
-// recordFlips counts the drift that was undone.
-func (j *judge) recordFlips(r apply.Receipt) error {
-	changed := false
-	for _, result := range r.Results {
-		if result.Cause != nf.CauseDrift || result.Outcome != apply.Applied {
-			continue
-		}
-		f := j.fight(result.Change)
-		if f == nil {
-			j.fights = append(j.fights, state.Fight{Target: result.Target, Key: result.Key, Layer: result.Layer, To: result.To})
-			f = &j.fights[len(j.fights)-1]
-		}
-		f.Flips = append(slices.DeleteFunc(f.Flips, func(at time.Time) bool { return j.now.Sub(at) > flipWindow }), j.now)
-		changed = true
-	}
-	before := len(j.fights)
-	j.fights = slices.DeleteFunc(j.fights, j.isOver)
-	for i := range j.fights {
-		f := &j.fights[i]
-		if f.Left == nil && len(f.Flips) >= maxFlips {
-			f.Left, changed = &j.now, true
-		}
-	}
-	if !changed && len(j.fights) == before {
-		return nil
-	}
-	return j.dir.SaveFights(j.fights)
+// place is the value that a change is about.
+type place struct {
+	target nf.Target // nameless
+	key    nf.Key
+	layer  nf.Layer
 }
 
-// isOver reports whether a value was not changed back for a while. A fight that nfsync has left is over with its want, or when a person asks.
-func (j *judge) isOver(f state.Fight) bool {
-	return f.Left == nil && len(f.Flips) > 0 && j.now.Sub(f.Flips[len(f.Flips)-1]) > flipWindow
+func placeOf(c nf.Change) place { return place{c.Target.Nameless(), c.Key, c.Layer} }
+
+// wasLeft reports whether a change of that place was left.
+func (j *judge) wasLeft(at place) bool {
+	return slices.ContainsFunc(j.skipped, func(c nf.Change) bool { return placeOf(c) == at })
 }
 
-// onlyBusy reports whether all that failed in a run did so because other programs hold the
-// targets. That ends without a change of the plan.
-func onlyBusy(r apply.Receipt) bool {
-	return !slices.ContainsFunc(r.Results, func(result apply.Result) bool { return result.Outcome == apply.Failed && !result.Busy })
+// since returns a time for messages.
+func since(t time.Time) string { return t.UTC().Format(time.DateTime) + " UTC" }
+
+// planned returns the plan that a lap has made; nil if it has not looked at the node.
+func (j *judge) planned(res Result) *nf.Plan {
+	if res.Plan != nil {
+		return res.Plan
+	}
+	return j.plan
 }
 
-// recordFailure stores the plan of a run that failed, and forgets it after one that did not. What was
-// not confirmed is not forgotten for another plan.
-func (j *judge) recordFailure(r apply.Receipt) error {
-	if r.Verdict() != apply.RolledBack || onlyBusy(r) {
-		if j.failed.Plan == "" || j.failed.Unconfirmed && j.failed.Plan != r.Plan {
-			return nil
-		}
-		j.failed = state.Failed{}
-		return j.dir.SaveFailed(j.failed)
+// writersOf returns what else sets a value, what sets the one that is there first. It is known of
+// the live values of the node only.
+func (j *judge) writersOf(at place, now nf.Value) []nf.Writer {
+	if j.writers == nil || !at.target.IsNode() || at.layer != nf.LayerLive {
+		return []nf.Writer{}
 	}
-	j.failed = state.Failed{Plan: r.Plan, Revision: r.Revision, Receipt: r.ID, At: j.now}
-	for _, result := range r.Results {
-		if result.Error != "" {
-			j.failed.Why = fmt.Sprintf("%s %s: %s", result.Target, result.Key, result.Error)
-			break
-		}
+	list, known := j.named[at.key]
+	if !known {
+		list = j.writers(at.key)
+		j.named[at.key] = list
 	}
-	return j.dir.SaveFailed(j.failed)
+	list = append([]nf.Writer{}, list...)
+	slices.SortStableFunc(list, func(a, b nf.Writer) int { return rank(a.Value == now) - rank(b.Value == now) })
+	return list
+}
+
+// rank orders what holds before what does not.
+func rank(holds bool) int {
+	if holds {
+		return 0
+	}
+	return 1
+}
+
+// probably returns who may set a value, in words that follow a statement; empty if nothing is known.
+func probably(list []nf.Writer, k nf.Key, now nf.Value) string {
+	switch {
+	case len(list) == 0:
+		return ""
+	case list[0].Value == now:
+		return "probably set by " + list[0].Where
+	case list[0].Value.IsUnknown():
+		return "perhaps set by " + list[0].Where
+	}
+	return fmt.Sprintf("perhaps set by %s, which says %s", list[0].Where, k.Text(list[0].Value))
 }

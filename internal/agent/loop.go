@@ -34,6 +34,12 @@ func (c Cause) fetches() bool {
 	return slices.Contains([]Cause{WakeStart, WakeInterval, WakeWebhook, WakeSync, WakeFiles, WakeConfig}, c)
 }
 
+// triesAll reports whether a lap that this cause wakes asks every server, also one that has failed
+// lately: a person, a server or the configuration says that there is news.
+func (c Cause) triesAll() bool {
+	return slices.Contains([]Cause{WakeWebhook, WakeSync, WakeConfig}, c)
+}
+
 // atOnce reports whether a lap begins without waiting for more causes.
 func (c Cause) atOnce() bool {
 	return slices.Contains([]Cause{WakeStart, WakeInterval, WakeSync, WakeDrift, WakeWindow}, c)

@@ -377,3 +377,91 @@ func (b *bench) receipts() int {
 	}
 	return len(entries)
 }
+
+// TestRunningURLs: a person, a server or another configuration makes the next fetch try all URLs, and the
+// status says how each goes.
+func TestRunningURLs(t *testing.T) {
+	r := newBench(t).run()
+	tried := 0
+	r.setup.TryAll = func() { tried++ }
+	r.setup.URLs = func() []nf.SourceURL { return []nf.SourceURL{{URL: url, Error: "dead"}} }
+	if s := r.wake(agent.WakeConfig); len(s.URLs) != 1 || s.URLs[0].Error != "dead" || tried != 1 {
+		t.Errorf("%+v, %d", s.URLs, tried)
+	}
+	for cause, want := range map[agent.Cause]int{agent.WakeInterval: 0, agent.WakeDrift: 0, agent.WakeContainer: 0, agent.WakeSync: 1, agent.WakeWebhook: 1} {
+		tried = 0
+		if r.wake(cause); tried != want {
+			t.Errorf("%s: %d", cause, tried)
+		}
+	}
+}
+
+// TestSuspendedAtStart: a suspension that has ended while the agent was down does not hold; one that has
+// not does, and the agent goes on to fetch and to report.
+func TestSuspendedAtStart(t *testing.T) {
+	b := newBench(t)
+	b.mustFollowTip()
+	now := b.in.Apply.Now()
+	past, future := now.Add(-time.Minute), now.Add(time.Hour)
+	suspend := func(until *time.Time) {
+		if err := b.state.SaveSuspension(&nf.Suspension{Since: now.Add(-time.Hour), Until: until, Reason: "moving", By: "root"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	suspend(&future)
+	b.repo.commit("c2", "c1", 42)
+	r := b.run()
+	s := r.agent.Status()
+	r.want(s, nf.LapObserved, nf.Ready, nf.Suspended)
+	if s.Revision.Commit != "c1" || len(s.Changes) != 1 || s.Suspension.Reason != "moving" || !s.LastLap.Fetched {
+		t.Errorf("%+v", s)
+	}
+	r.checkValue(41)
+	r.checkSaved("c1", "c1")
+	suspend(&past)
+	again := b.run()
+	again.want(again.agent.Status(), nf.LapApplied, nf.Ready)
+	if s := again.agent.Status(); s.Suspension != nil {
+		t.Errorf("%+v", s.Suspension)
+	}
+	b.checkValue(42)
+	b.checkSaved("c2", "c2")
+}
+
+// TestRunningStricter: where the configuration becomes stricter, the last good revision is verified
+// again. One that is not trusted is not enforced any more, and nothing changes.
+func TestRunningStricter(t *testing.T) {
+	b := newBench(t)
+	r := b.run()
+	untrusted := &source.VerifyError{Commit: "c1", Why: "it is not signed"}
+	r.repo.err = untrusted
+	r.setup.Lap.Mode = source.VerifyTip
+	signer, verifyErr := "", error(untrusted)
+	r.setup.Lap.Verify = func(context.Context, string) (string, error) { return signer, verifyErr }
+	r.machine.Put(nf.Node, udp, 99)
+	for _, cause := range []agent.Cause{agent.WakeConfig, agent.WakeDrift, agent.WakeInterval} {
+		s := r.wake(cause)
+		r.want(s, nf.LapError, nf.Stalled)
+		if got := s.Condition(nf.Stalled); got.Reason != "NotTrusted" || !strings.Contains(s.LastLap.Error, "is not enforced") {
+			t.Errorf("%s: %+v, %s", cause, got, s.LastLap.Error)
+		}
+		r.checkValue(99)
+	}
+	// It can be verified after all, such as with another key.
+	signer, verifyErr = "grace", nil
+	s := r.wake(agent.WakeConfig)
+	r.want(s, nf.LapFallback, nf.Stalled)
+	r.checkValue(41)
+	if good, err := b.state.LastGood(); err != nil || good.Verified != string(source.VerifyTip) || good.Signer != "grace" {
+		t.Errorf("%+v, %v", good, err)
+	}
+	// A signed commit follows; a weaker configuration needs no verification.
+	r.repo.err = nil
+	r.repo.commit("c2", "c1", 42)
+	r.want(r.wake(agent.WakeWebhook), nf.LapApplied, nf.Ready)
+	verifyErr = untrusted
+	r.setup.Lap.Mode = source.VerifyNone
+	r.machine.Put(nf.Node, udp, 99)
+	r.want(r.wake(agent.WakeDrift), nf.LapApplied, nf.Ready)
+	r.checkValue(42)
+}

@@ -19,17 +19,20 @@ type Report struct {
 	Started, Finished time.Time
 	Result            Result
 	Err               error
+	// Before is ErrFailedBefore if changes were left because they have failed before.
+	Before error
 	// Config is why the changed configuration is not in force; nil if it is.
 	Config     error
 	Suspension *nf.Suspension
-	Stopped    bool        // the agent stops
 	Tables     TableReport // of the conntrack tables
+	Fights     []nf.Fight  // that were left; nil if the lap has not looked at the node
+	Stopped    bool        // the agent stops
 }
 
 // NewStatus returns the status of an agent that has just started.
 func NewStatus(node, source, mode string, agent nf.AgentInfo) nf.NodeStatus {
-	s := nf.NodeStatus{APIVersion: nf.APIVersion, Kind: nf.KindNodeStatus, Node: node, UpdatedAt: agent.StartedAt, Agent: agent, Source: source, Mode: mode,
-		Changes: []nf.Change{}, Refusals: []nf.Refusal{}, Pending: []nf.Pending{}, Stuck: []nf.StuckChange{}, Warnings: []nf.Warning{}, Tables: []nf.FillingTable{}, Errors: []string{}, Next: []nf.NextLap{}}
+	s := nf.NodeStatus{APIVersion: nf.APIVersion, Kind: nf.KindNodeStatus, Node: node, UpdatedAt: agent.StartedAt, Agent: agent, Source: source, URLs: []nf.SourceURL{}, Mode: mode,
+		Changes: []nf.Change{}, Refusals: []nf.Refusal{}, Pending: []nf.Pending{}, Stuck: []nf.StuckChange{}, Fights: []nf.Fight{}, Warnings: []nf.Warning{}, Tables: []nf.FillingTable{}, Errors: []string{}, Next: []nf.NextLap{}}
 	for _, t := range nf.ConditionTypes() {
 		s.Conditions = append(s.Conditions, nf.Condition{Type: t, Status: nf.ConditionUnknown, Reason: "Starting", Message: "the first lap has not ended", LastTransitionTime: agent.StartedAt})
 	}
@@ -71,7 +74,7 @@ func (r Report) lap() *nf.LapStatus {
 }
 
 // failure returns why the lap, or what it should have fetched, has failed.
-func (r Report) failure() error { return cmp.Or(r.Err, r.Result.Missed, r.Config) }
+func (r Report) failure() error { return cmp.Or(r.Err, r.Result.Missed, r.Config, r.Before) }
 
 // revision sets the revision that is in force.
 func (r Report) revision(s *nf.NodeStatus) {
@@ -106,6 +109,9 @@ func (r Report) found(s *nf.NodeStatus) {
 		s.Summary = &nf.Summary{Changes: len(s.Changes), Refusals: receipt.Summary.Refusals, Pending: receipt.Summary.Pending, InSync: receipt.Summary.InSync + receipt.Summary.Applied}
 	}
 	s.Stuck = append([]nf.StuckChange{}, s.Stuck...)
+	if r.Fights != nil {
+		s.Fights = r.Fights
+	}
 }
 
 // result returns how the lap ended.
@@ -114,8 +120,6 @@ func (r Report) result() nf.LapResult {
 	switch verdict := receipt.Verdict(); {
 	case r.Stopped:
 		return nf.LapCancelled
-	case errors.Is(r.Err, ErrFailedBefore):
-		return nf.LapFailed
 	case r.Result.Unchanged && r.Err == nil:
 		return nf.LapUnchanged
 	case r.Err != nil, receipt.Kind == "" && r.Result.Plan == nil:
@@ -124,7 +128,7 @@ func (r Report) result() nf.LapResult {
 		return nf.LapObserved
 	case verdict == apply.Unsettled:
 		return nf.LapStuck
-	case verdict == apply.RolledBack:
+	case verdict == apply.RolledBack, r.Before != nil:
 		return nf.LapFailed
 	case r.Result.Missed != nil:
 		return nf.LapFallback
@@ -198,6 +202,8 @@ func (r Report) stalled(s *nf.NodeStatus) judgement {
 		return judgement{true, "Stuck", fmt.Sprintf("%d changes could be neither made nor undone: see nfsync recover", len(s.Stuck))}
 	case failure != nil && !slices.Contains([]string{"FetchFailed", "Locked", unconfirmed}, reason):
 		return judgement{true, reason, failure.Error()}
+	case r.Before != nil:
+		return judgement{true, failureReason(r.Before), r.Before.Error()}
 	}
 	return judgement{false, "Progressing", "nobody has to do anything for the agent to go on"}
 }
@@ -212,14 +218,33 @@ func (r Report) reconciling(s *nf.NodeStatus) judgement {
 func (r Report) drifted(s *nf.NodeStatus) judgement {
 	var keys []string
 	for _, c := range s.Changes {
-		if c.Cause == nf.CauseDrift {
-			keys = append(keys, c.Target.String()+" "+string(c.Key))
+		f := foughtOver(s.Fights, c)
+		if f != nil || c.Cause == nf.CauseDrift {
+			keys = append(keys, c.Target.String()+" "+string(c.Key)+setBy(f))
 		}
 	}
 	if len(keys) == 0 {
 		return judgement{false, "AsWanted", "nothing that nfsync keeps was changed by something else, or it was changed back"}
 	}
 	return judgement{true, "ChangedByOthers", "changed by something else: " + nf.FirstFew(keys, maxNamed)}
+}
+
+// foughtOver returns the fight that a change was left to; nil if there is none.
+func foughtOver(list []nf.Fight, c nf.Change) *nf.Fight {
+	for i := range list {
+		if f := &list[i]; f.Target.Nameless() == c.Target.Nameless() && f.Key == c.Key && f.Layer == c.Layer {
+			return f
+		}
+	}
+	return nil
+}
+
+// setBy returns who may have set a value that is fought over; empty if nothing is known.
+func setBy(f *nf.Fight) string {
+	if f == nil || len(f.SetBy) == 0 {
+		return ""
+	}
+	return " (" + f.Key.Text(f.From) + ", " + probably(f.SetBy, f.Key, f.From) + ")"
 }
 
 func restartPending(list []nf.Pending) judgement {

@@ -107,11 +107,11 @@ func TestTakenBack(t *testing.T) {
 	if now := b.memory(); !reflect.DeepEqual(now.Keys, memory.Keys) {
 		t.Errorf("memory is %+v, and was %+v", now.Keys, memory.Keys)
 	}
-	failed, err := b.state.Failed()
-	if err != nil || failed.Plan != r.Plan || failed.Why != "it was not confirmed" {
-		t.Errorf("%+v, %v", failed, err)
+	failed, err := b.state.Failures()
+	if err != nil || len(failed) != 2 || !failed[0].Unconfirmed || failed[0].Changes[0].Why != "it was not confirmed" {
+		t.Fatalf("%+v, %v", failed, err)
 	}
-	if _, err := b.confirmRun(); !errors.Is(err, apply.ErrNothingWaits) || !strings.Contains(err.Error(), "receipt "+failed.Receipt) {
+	if _, err := b.confirmRun(); !errors.Is(err, apply.ErrNothingWaits) || !strings.Contains(err.Error(), "receipt "+failed[0].Receipt) {
 		t.Errorf("the confirmation of what was taken back: %v", err)
 	}
 }

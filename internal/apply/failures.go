@@ -46,6 +46,9 @@ func (r *run) leftToDo() map[failurePlace]bool {
 			add(a.Target, a.Key, a.Layer, a.To)
 		}
 	}
+	for _, l := range r.left {
+		add(l.Target, l.Key, l.Layer, l.To)
+	}
 	for _, d := range r.planned.Refusals {
 		add(d.Target, d.Key, d.Layer, d.To)
 	}

@@ -65,6 +65,9 @@ type Result struct {
 	// Busy reports whether the change failed because another program holds the target: then
 	// it is worth another try with nothing changed.
 	Busy bool `json:"-"`
+	// Moved reports whether the change failed because something else has changed the value, or the
+	// kernel has ignored the write.
+	Moved bool `json:"-"`
 }
 
 // Summary counts the results by their outcome, and the plan's other entries.

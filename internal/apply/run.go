@@ -309,6 +309,7 @@ func (r *run) step(ctx context.Context, i int) error {
 		}
 	default:
 		a.failure, a.result.Busy = err.Error(), errors.Is(err, nf.ErrBusy)
+		_, a.result.Moved = errors.AsType[*movedError](err)
 		var down *downRestart
 		if errors.As(err, &down) {
 			a.end(Stuck, err, leftDown)

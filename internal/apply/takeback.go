@@ -87,10 +87,8 @@ func (r *run) endTakenBack(left state.Run) error {
 	if err := d.SaveReceipt(r.id, r.back); err != nil {
 		return err
 	}
-	if left.Plan != "" {
-		if err := d.SaveFailed(state.Failed{Plan: left.Plan, Revision: left.Revision, Receipt: r.id, Why: notConfirmed, At: now, Unconfirmed: true}); err != nil {
-			return err
-		}
+	if err := d.SaveUnconfirmed(unconfirmed(left, r.id, now)); err != nil {
+		return err
 	}
 	if err := d.SaveConfirmation(state.Confirmation{Run: left.ID, Changes: r.back.Summary.Undone, Decision: state.TakenBack, At: now, Receipt: r.id}); err != nil {
 		return err
@@ -101,6 +99,20 @@ func (r *run) endTakenBack(left state.Run) error {
 	var err error
 	r.id, err = d.NextReceipt(now)
 	return err
+}
+
+// unconfirmed returns the changes of a run that was taken back, for each instance of a target.
+func unconfirmed(left state.Run, receipt string, now time.Time) []state.Failure {
+	var list []state.Failure
+	for _, c := range left.Intents {
+		i := slices.IndexFunc(list, func(f state.Failure) bool { return f.Target.Nameless() == c.Target.Nameless() && f.Instance == c.Instance })
+		if i < 0 {
+			i = len(list)
+			list = append(list, state.Failure{Target: c.Target, Instance: c.Instance, Revision: left.Revision, Receipt: receipt, At: now, Unconfirmed: true})
+		}
+		list[i].Changes = append(list[i].Changes, state.FailedChange{Key: c.Key, Layer: c.Layer, From: c.From, To: c.To, Why: notConfirmed})
+	}
+	return list
 }
 
 func (r *run) takeBackReceipt(left state.Run) Receipt {

@@ -40,7 +40,7 @@ func Warnings() []WarningText {
 			"save the level that the container is to have: restart: stage in its policy saves the wanted one, prlctl set or vzctl set any"},
 		{nf.WarnNoLongerWanted, "nfsync set this key, and no policy names it any more: it stays as it is.",
 			"A policy was removed or changed, or does not select this target any more.",
-			"write the wanted value into a policy, or set it by hand"},
+			"write the wanted value into a policy, or set it by hand; nfsync forget KEY ends the warning"},
 		{nf.WarnSelectsNothing, "A policy selects no container of this node.",
 			"No container here has such a name, id or runtime, or it was not listed.",
 			"check spec.containers; nfsync snapshot shows the containers"},

@@ -174,7 +174,8 @@ func (p *planner) change(d *difference) {
 		p.world.saves[d.want.Target] = d.to
 	}
 	p.plan.Changes = append(p.plan.Changes, nf.Change{Target: d.want.Target, Key: d.want.Key, Layer: d.layer, From: d.from, To: d.to, Range: wish, Intermediate: d.intermediate,
-		OneWay: d.oneWay(), Disruptive: d.want.Key == nf.KeyRestart, Cause: p.world.cause(d.want), Source: d.want.Source, LastFailure: p.world.lastFailure(d), Asked: d.want.Wish})
+		OneWay: d.oneWay(), Disruptive: d.want.Key == nf.KeyRestart, Cause: p.world.cause(d.want), Source: d.want.Source, LastFailure: p.world.lastFailure(d), Asked: d.want.Wish,
+		Instance: p.world.instance(d.want.Target)})
 }
 
 // finish counts, and sorts all but the changes by target and key.

@@ -3,8 +3,9 @@
 //
 // A file is written under a temporary name in its directory, fsynced and
 // renamed, and the directory is fsynced after that. The temporary name begins
-// with a dot and ends with .tmp, so no reader of *.conf takes it. What a crash
-// leaves of it, the next write of the same file removes.
+// with a dot and ends with .tmp, so no reader of *.conf takes it. Its writer holds
+// a lock on it (flock(2)), which ends with the writer: what a crash leaves is
+// not locked, and the next write of the same file removes it.
 package durable
 
 import (
@@ -47,37 +48,62 @@ type Writer struct{ Disk Disk }
 func (w Writer) disk() Disk { return cmp.Or[Disk](w.Disk, realDisk{}) }
 
 // Replace makes data the content of the file at path. Its mode is as given,
-// whatever the umask. Of two processes that replace the same file at once, one
-// can fail.
-func (w Writer) Replace(path string, data []byte, mode fs.FileMode) error {
+// whatever the umask. Of several that replace the same file at once, the last one
+// counts.
+func (w Writer) Replace(path string, data []byte, mode fs.FileMode) (err error) {
 	dir, name := filepath.Split(path)
 	dir = cmp.Or(dir, ".")
 	RemoveLeftovers(dir, name)
-	temp, err := w.writeTemp(dir, name, data, mode)
-	if err == nil {
-		err = w.Rename(temp, path)
+	f, err := createTemp(dir, name)
+	if err != nil {
+		return err
 	}
-	if err != nil && temp != "" {
-		_ = os.Remove(temp) // best effort: the error counts
+	// The lock ends after the rename.
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if err = f.Chmod(mode); err == nil {
+		err = w.Append(f, data)
+	}
+	if err == nil {
+		err = w.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name()) // best effort: the error counts
 	}
 	return err
 }
 
-func (w Writer) writeTemp(dir, name string, data []byte, mode fs.FileMode) (path string, err error) {
-	f, err := os.CreateTemp(dir, "."+name+".*.tmp")
-	if err != nil {
-		return "", err
+// createTemp creates a temporary file for a file of that name, and locks it.
+func createTemp(dir, name string) (*os.File, error) {
+	for {
+		f, err := os.CreateTemp(dir, "."+name+".*.tmp")
+		if err != nil {
+			return nil, err
+		}
+		flock(f, syscall.LOCK_EX)
+		// Before it was locked, another process may have taken it for a leftover.
+		var st syscall.Stat_t
+		if err := syscall.Fstat(int(f.Fd()), &st); err != nil || st.Nlink > 0 {
+			return f, nil //nolint:nilerr // what is wrong with the file, writing it shows
+		}
+		_ = f.Close() // it is gone
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	if err := f.Chmod(mode); err != nil {
-		return f.Name(), err
+}
+
+// flock locks a file, and reports whether it is not locked by others. A file system without
+// locks has none.
+func flock(f *os.File, how int) bool {
+	for {
+		switch err := syscall.Flock(int(f.Fd()), how); {
+		case errors.Is(err, syscall.EINTR):
+		default:
+			return !errors.Is(err, syscall.EWOULDBLOCK)
+		}
 	}
-	return f.Name(), w.Append(f, data)
 }
 
 // RemoveLeftovers removes the temporary files that crashes have left of the
 // writing of a file, or of all files of the directory where name is empty, as
-// far as this user may.
+// far as this user may. Those of writers that still write stay.
 func RemoveLeftovers(dir, name string) {
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
@@ -85,8 +111,22 @@ func RemoveLeftovers(dir, name string) {
 		file, temporary := strings.CutSuffix(file, ".tmp")
 		of := strings.TrimSuffix(strings.TrimRight(file, "0123456789"), ".")
 		if hidden && temporary && (name == "" || name == of) {
-			_ = os.Remove(filepath.Join(dir, e.Name()))
+			removeUnlocked(filepath.Join(dir, e.Name()))
 		}
+	}
+}
+
+// removeUnlocked removes a file unless a writer has locked it.
+func removeUnlocked(path string) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
+	if err == nil {
+		defer func() { _ = f.Close() }()
+		if !flock(f, syscall.LOCK_EX|syscall.LOCK_NB) {
+			return
+		}
+	}
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		_ = os.Remove(path)
 	}
 }
 
@@ -151,7 +191,10 @@ func (w Writer) MkdirAll(path string, mode fs.FileMode) error {
 	if err := w.MkdirAll(parent, mode); err != nil {
 		return err
 	}
-	if err := os.Mkdir(path, mode); err != nil {
+	switch err := os.Mkdir(path, mode); {
+	case errors.Is(err, fs.ErrExist): // another process has just made it
+		return nil
+	case err != nil:
 		return err
 	}
 	if err := os.Chmod(path, mode); err != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -196,5 +197,65 @@ func TestSave(t *testing.T) {
 	buf := make([]byte, 100)
 	if n, err := r.Read(buf); string(buf[:n]) != "through" {
 		t.Errorf("the pipe has %q, %v", buf[:n], err)
+	}
+}
+
+// Writers of one file and those who remove leftovers do not hold each other up, and the file is whole
+// at all times.
+func TestWritersAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "file")
+	must(t, durable.Writer{}.Replace(path, []byte("0000"), 0o600))
+	var writers sync.WaitGroup
+	done := make(chan bool)
+	ended := make(chan bool)
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				durable.RemoveLeftovers(dir, "")
+			}
+		}
+	}()
+	for n := range 8 {
+		writers.Go(func() {
+			for range 100 {
+				if err := (durable.Writer{}).Replace(path, fmt.Append(nil, 1000+n), 0o600); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	writers.Wait()
+	close(done)
+	<-ended
+	if data, err := os.ReadFile(path); err != nil || len(data) != 4 {
+		t.Errorf("%q, %v", data, err)
+	}
+	if got := names(t, dir); got != "file" {
+		t.Errorf("left: %s", got)
+	}
+}
+
+// What a writer has left that was killed is removed; that of one that still writes is not.
+func TestLeftoversOfTheLiving(t *testing.T) {
+	dir := t.TempDir()
+	disk := &statetest.Disk{Before: func(call, _ string) error {
+		if call == statetest.Rename {
+			durable.RemoveLeftovers(dir, "")
+		}
+		return nil
+	}}
+	must(t, durable.Writer{Disk: disk}.Replace(filepath.Join(dir, "file"), []byte("x"), 0o600))
+	must(t, os.WriteFile(filepath.Join(dir, ".file.1.tmp"), nil, 0o600))
+	must(t, os.Symlink("/nowhere", filepath.Join(dir, ".file.2.tmp")))
+	must(t, syscall.Mkfifo(filepath.Join(dir, ".file.3.tmp"), 0o600))
+	durable.RemoveLeftovers(dir, "file")
+	if got := names(t, dir); got != "file" {
+		t.Errorf("left: %s", got)
 	}
 }

@@ -78,6 +78,15 @@ func (m *Machine) addBoot(s *nf.Snapshot, b bootFiles) {
 	}
 }
 
+// Writers returns what else than nfsync sets a key of the node, as far as files and running
+// programs show it. They set values of the initial network namespace.
+func (m *Machine) Writers(k nf.Key) []nf.Writer {
+	if initial, err := m.hasBootFiles(); err != nil || !initial {
+		return nil
+	}
+	return m.cfg.FS.Writers(k)
+}
+
 // leftoverWarnings warns of a module that nfsync's own boot files load and that no
 // longer exists, for example since an upgrade of the kernel. To keep out such a
 // module does no harm.

@@ -46,6 +46,8 @@ type Change struct {
 	LastFailure *LastFailure `json:"lastFailure,omitempty"`
 	// Asked is the wish that the change is for.
 	Asked Wish `json:"-"`
+	// Instance is that of the target; the boot id for the node.
+	Instance string `json:"-"`
 }
 
 // Cause is why a change is needed: the first that fits, in this order.

@@ -8,15 +8,16 @@ const KindNodeStatus = "NodeStatus"
 // NodeStatus says what the agent of a node does, and what it has found: the NodeStatus document.
 // Its slices are never nil.
 type NodeStatus struct {
-	APIVersion string     `json:"apiVersion"`
-	Kind       string     `json:"kind"`
-	Node       string     `json:"node"`
-	UpdatedAt  time.Time  `json:"updatedAt"`
-	Agent      AgentInfo  `json:"agent"`
-	Source     string     `json:"source"` // the URL or the directory of the policies
-	Mode       string     `json:"mode"`
-	Revision   *InForce   `json:"revision"` // null: none is in force
-	LastLap    *LapStatus `json:"lastLap"`  // null: the first one has not ended
+	APIVersion string      `json:"apiVersion"`
+	Kind       string      `json:"kind"`
+	Node       string      `json:"node"`
+	UpdatedAt  time.Time   `json:"updatedAt"`
+	Agent      AgentInfo   `json:"agent"`
+	Source     string      `json:"source"` // the URL or the directory of the policies
+	URLs       []SourceURL `json:"urls"`   // of the repository; none for a directory
+	Mode       string      `json:"mode"`
+	Revision   *InForce    `json:"revision"` // null: none is in force
+	LastLap    *LapStatus  `json:"lastLap"`  // null: the first one has not ended
 	// LastSuccess is when a lap last ended without an error; null: none has.
 	LastSuccess *time.Time    `json:"lastSuccess"`
 	Conditions  []Condition   `json:"conditions"`
@@ -24,6 +25,7 @@ type NodeStatus struct {
 	Refusals    []Refusal     `json:"refusals"`
 	Pending     []Pending     `json:"pending"`
 	Stuck       []StuckChange `json:"stuck"`
+	Fights      []Fight       `json:"fights"` // that were left
 	Warnings    []Warning     `json:"warnings"`
 	Errors      []string      `json:"errors"` // in the configuration, or in policies that are not in force: file:line:column: message
 	Suspension  *Suspension   `json:"suspension"`
@@ -38,6 +40,16 @@ type AgentInfo struct {
 	Version   string    `json:"version"`
 	PID       int       `json:"pid"`
 	StartedAt time.Time `json:"startedAt"`
+}
+
+// SourceURL says how the fetches from one URL of the repository go.
+type SourceURL struct {
+	URL       string     `json:"url"`       // as PublicURL returns it
+	LastFetch *time.Time `json:"lastFetch"` // that succeeded; null: none has
+	// Error is why the last fetch failed; empty if it did not.
+	Error string `json:"error,omitempty"`
+	// RetryAt is until when it is not tried while another URL works; null: it is tried in its turn.
+	RetryAt *time.Time `json:"retryAt"`
 }
 
 // InForce is the revision that is in force.
@@ -83,6 +95,27 @@ const (
 // LapResults lists the results of laps.
 func LapResults() []LapResult {
 	return []LapResult{LapInSync, LapApplied, LapRefused, LapFailed, LapStuck, LapObserved, LapFallback, LapError, LapCancelled, LapUnchanged}
+}
+
+// Fight is a value that something else has changed back again and again, and that nfsync has left
+// to it until the want changes.
+type Fight struct {
+	Target Target    `json:"target"`
+	Key    Key       `json:"key"`
+	Layer  Layer     `json:"layer"`
+	From   Value     `json:"from"`  // what it reads
+	To     Value     `json:"to"`    // what is wanted
+	Flips  int       `json:"flips"` // within the hour before Since
+	Since  time.Time `json:"since"` // when it was left
+	// SetBy is what else sets the value, as far as files and processes of the node show it: what
+	// sets the present one first.
+	SetBy []Writer `json:"setBy"`
+}
+
+// Writer is a line of a file, or a process, that sets a value of the node.
+type Writer struct {
+	Where string `json:"where"` // "/etc/sysctl.d/90-x.conf:3", "kube-proxy (process 812)"
+	Value Value  `json:"value"` // that it sets; unknown if that cannot be told
 }
 
 // NextLap is a lap that is due without an event.

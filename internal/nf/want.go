@@ -119,6 +119,19 @@ func (r Rival) MarshalJSON() ([]byte, error) {
 	}{r.Key, parts(r.Wish), r.Source})
 }
 
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (r *Rival) UnmarshalJSON(data []byte) error {
+	type parts Wish // without its methods
+	var doc struct {
+		Key    Key    `json:"key"`
+		Wish   parts  `json:"wish"`
+		Source Source `json:"policy"`
+	}
+	err := json.Unmarshal(data, &doc)
+	*r = Rival{doc.Key, Wish(doc.Wish), doc.Source}
+	return err
+}
+
 // Wants is everything that the policies want of one node, sorted by target and key, with
 // warnings (about a policy that selects nothing, say).
 type Wants struct {

@@ -18,7 +18,8 @@ import (
 // positions: the new commit of a branch must descend from the position of its URL and name,
 // or be the commit accept.
 //
-// The URLs are tried in order until one answers. If its revision must not be applied, no
+// The URLs are tried in order until one answers, those that have failed lately after the others (see
+// Config.Health). If its revision must not be applied, no
 // other URL is tried: another server may have an older state.
 //
 // The errors are *FetchError (with several URLs one for each, which errors.As finds),
@@ -36,21 +37,28 @@ func Fetch(ctx context.Context, cfg Config, last []Position, accept string) (Rev
 	}
 	cfg.MaxPack = cmp.Or(cfg.MaxPack, DefaultMaxPack)
 	var failed fetchErrors
-	for _, u := range cfg.URLs {
+	urls, pausing := cfg.Health.order(cfg.URLs)
+	for i, u := range urls {
 		r, err := fetchOne(ctx, cfg, u, last, accept)
-		if err == nil {
-			for _, f := range failed {
-				r.Warnings = append(r.Warnings, f.Error())
-			}
-			return r, nil
-		}
-		if ctx.Err() != nil {
+		if ctx.Err() != nil && err != nil {
 			return Revision{}, fmt.Errorf("the fetch of %s was stopped: %w", nf.PublicURL(u), context.Cause(ctx))
 		}
-		if _, ok := errors.AsType[*FetchError](err); !ok {
+		if _, dead := errors.AsType[*FetchError](err); dead {
+			cfg.Health.record(u, err)
+			failed = append(failed, err)
+			continue
+		}
+		cfg.Health.record(u, nil) // the server has answered
+		if err != nil {
 			return Revision{}, err
 		}
-		failed = append(failed, err)
+		for _, f := range failed {
+			r.Warnings = append(r.Warnings, f.Error())
+		}
+		for _, later := range urls[max(i+1, len(urls)-pausing):] { // not tried, and dead as far as is known
+			r.Warnings = append(r.Warnings, cfg.Health.failure(later).Error())
+		}
+		return r, nil
 	}
 	return Revision{}, failed.orNil()
 }

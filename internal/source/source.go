@@ -30,6 +30,9 @@ type Config struct {
 	Verify   Verify
 	// Dir is the directory of the clones. They are a cache and can be removed.
 	Dir string
+	// Health, if set, remembers how the fetches from each URL went: one that has failed is tried
+	// after the others for a while.
+	Health *Health `json:"-"`
 }
 
 // DefaultTimeout is the time that the fetch of one URL may take.

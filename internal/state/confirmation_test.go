@@ -2,7 +2,6 @@ package state_test
 
 import (
 	"errors"
-	"os"
 	"sync"
 	"testing"
 	"time"
@@ -96,26 +95,6 @@ func TestDecideAtOnce(t *testing.T) {
 				t.Errorf("one knows of %s, and the journal has %s", decided, run.Decision)
 			}
 		}
-	}
-}
-
-// Several processes open the directory at once.
-func TestOpenAtOnce(t *testing.T) {
-	path := t.TempDir()
-	var all sync.WaitGroup
-	for range 8 {
-		all.Go(func() {
-			for range 20 {
-				if _, err := state.Open(path); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	all.Wait()
-	entries, err := os.ReadDir(path)
-	if err != nil || len(entries) != 1 {
-		t.Errorf("%v, %v", entries, err)
 	}
 }
 

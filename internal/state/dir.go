@@ -86,13 +86,15 @@ func (d *Dir) prepare() error {
 	return d.probe()
 }
 
-// probe checks that something can be written. Several processes may open the directory at once.
+// probe checks that something can be written, in a file that nobody else knows: another process may
+// open the directory at the same time.
 func (d *Dir) probe() error {
 	f, err := os.CreateTemp(d.path, "."+probeName+".*.tmp")
 	if err != nil {
 		return err
 	}
-	return errors.Join(allocate(f, probeSize), f.Close(), d.release(filepath.Base(f.Name())))
+	_ = os.Remove(f.Name()) // the file is there until it is closed
+	return errors.Join(allocate(f, probeSize), f.Close())
 }
 
 // reserve takes room on the disk in a file of that name, in place of what was reserved in

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -427,6 +428,43 @@ func TestReceipts(t *testing.T) {
 	}
 }
 
+// What is older than ninety days goes, but never the newest ten; the ids rise all the same.
+func TestReceiptsOfLongAgo(t *testing.T) {
+	dir, newest := t.TempDir(), ""
+	d := open(t, dir, &statetest.Disk{})
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	save := func(n int, step time.Duration) (ids []string) {
+		for range n {
+			id, err := d.NextReceipt(now)
+			must(t, err)
+			must(t, d.SaveReceipt(id, map[string]string{"id": id}))
+			now = now.Add(step)
+			newest = id
+		}
+		ids, err := state.ReceiptIDs(dir)
+		must(t, err)
+		return ids
+	}
+	if ids := save(30, 24*time.Hour); len(ids) != 30 || ids[0] != newest {
+		t.Errorf("within ninety days: %v", ids)
+	}
+	now = now.Add(365 * 24 * time.Hour)
+	if ids := save(1, time.Hour); len(ids) != 10 || state.ReceiptNumber(ids[0]) != 31 || state.ReceiptNumber(ids[9]) != 22 {
+		t.Errorf("a year later: %v", ids)
+	}
+	if ids := save(15, time.Hour); len(ids) != 16 || state.ReceiptNumber(ids[15]) != 31 {
+		t.Errorf("and then: %v", ids)
+	}
+	now = now.Add(-10 * 365 * 24 * time.Hour) // the clock is set back
+	if ids := save(1, time.Hour); len(ids) != 17 || state.ReceiptNumber(ids[0]) != 47 {
+		t.Errorf("the clock was set back: %v", ids)
+	}
+	found, err := state.ReadReceipt(dir, newest, &map[string]string{})
+	if !found || err != nil {
+		t.Errorf("%v, %v", found, err)
+	}
+}
+
 // What a killed run has left beside its record goes, whatever its name, and nothing else.
 func TestRemoveLeftovers(t *testing.T) {
 	path := t.TempDir()
@@ -446,5 +484,32 @@ func TestRemoveLeftovers(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(path, name)); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestOpenAtOnce: several processes open the directory and save, while a run removes leftovers.
+func TestOpenAtOnce(t *testing.T) {
+	path := t.TempDir()
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for range 30 {
+				d, err := state.Open(path)
+				if err == nil {
+					err = d.SaveSuspension(&nf.Suspension{Reason: "x"})
+				}
+				if err == nil {
+					err = d.RemoveLeftovers()
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	if entries, err := os.ReadDir(path); err != nil || len(entries) != 2 { // the receipts and the suspension
+		t.Errorf("%v, %v", entries, err)
 	}
 }

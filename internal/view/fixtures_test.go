@@ -2,6 +2,7 @@ package view
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"nfsync.dev/nfsync/internal/apply"
@@ -259,6 +260,18 @@ func firstTakenBackReceipt() apply.Receipt {
 
 // failed says that a change could not be made when it was last tried.
 var failed = nf.LastFailure{At: time.Date(2026, 3, 1, 11, 0, 0, 0, time.UTC), Why: "cannot write nf_conntrack_max: invalid argument\x1b[2J", Receipt: "20260301T110000Z-1"}
+
+func storedReceipts() apply.StoredReceipts {
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	return apply.StoredReceipts{
+		Receipts: []apply.StoredReceipt{
+			{ID: "00000012-20260301T120000Z", Node: "hn-1", Revision: strings.Repeat("4b825dc6", 5), StartedAt: at, FinishedAt: at.Add(time.Second), Verdict: apply.RolledBack, Summary: apply.Summary{Applied: 3, Failed: 1, InSync: 7}},
+			{ID: "00000011-20260301T110000Z", Node: "hn-1", StartedAt: at.Add(-time.Hour), FinishedAt: at, Interrupted: true, Verdict: apply.Clean, Summary: apply.Summary{Applied: 1}},
+			{ID: "00000009-20260301T090000Z", Node: "hn-1", StartedAt: at.Add(-3 * time.Hour), FinishedAt: at, Verdict: apply.Unsettled, Summary: apply.Summary{Stuck: 1, Refusals: 2}},
+		},
+		Unreadable: []apply.UnreadableReceipt{{ID: "00000010-20260301T100000Z", Error: "cannot trust /var/lib/nfsync/receipts/\x1b[2J: damaged"}},
+	}
+}
 
 func stuckChanges() []nf.StuckChange {
 	return []nf.StuckChange{{Target: dns, Key: nf.TimeoutKey("udp"), Layer: nf.LayerLive, From: nf.Number(120), To: nf.Number(30), Reads: nf.Number(60),

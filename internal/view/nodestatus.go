@@ -3,6 +3,7 @@ package view
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -63,6 +64,11 @@ func (p *page) nodeStatus(s nf.NodeStatus) {
 	p.line(p.paint(bold, "Node "+Clean(s.Node)), " is ", p.paint(style, readiness(ready)), p.paint(dim, " since "+clock(ready.LastTransitionTime)))
 	p.line()
 	field("Policies", s.Source)
+	for _, u := range s.URLs {
+		if len(s.URLs) > 1 || u.Error != "" {
+			field("", urlText(u))
+		}
+	}
 	field("In force", inForce(s.Revision))
 	field("Last lap", lastLap(s.LastLap))
 	field("Next", nextLaps(s))
@@ -80,7 +86,8 @@ func (p *page) nodeStatus(s nf.NodeStatus) {
 	}
 	p.tables(s.Tables)
 	section(p, red, stuckTitle, s.Stuck, stuckEntry)
-	section(p, yellow, "Not made", s.Changes, changeEntry)
+	section(p, red, fightTitle, s.Fights, fightEntry)
+	section(p, yellow, "Not made", notFought(s), changeEntry)
 	section(p, red, "Refused", s.Refusals, refusalEntry)
 	section(p, yellow, "Pending", s.Pending, pendingEntry)
 	p.warnings(s.Warnings)
@@ -113,6 +120,51 @@ func (p *page) tables(list []nf.FillingTable) {
 	if more := len(list) - maxTables; more > 0 {
 		p.line("  ", fmt.Sprintf("and %d more", more))
 	}
+}
+
+// urlText says how the fetches from a URL go.
+func urlText(u nf.SourceURL) string {
+	text := u.URL + ": not tried so far"
+	switch worked := u.LastFetch != nil; {
+	case worked && u.Error != "":
+		text = u.URL + ": last worked at " + clock(*u.LastFetch) + ", then failed: " + u.Error
+	case worked:
+		text = u.URL + ": last worked at " + clock(*u.LastFetch)
+	case u.Error != "":
+		text = u.URL + ": has not worked: " + u.Error
+	}
+	if u.RetryAt != nil {
+		text += " (while another works, it is tried again at " + clock(*u.RetryAt) + ")"
+	}
+	return text
+}
+
+const fightTitle = "Left: something else changes it back, and nfsync has given up until the policy changes or nfsync sync"
+
+func fightEntry(f nf.Fight) entry {
+	e := entry{target: f.Target, cells: difference(span{red, "!"}, f.Target, f.Key, f.Layer, f.From, f.To)}
+	e.cells = append(e.cells, cell{{plain, fmt.Sprintf("changed back %d times within an hour, left since %s", f.Flips, clock(f.Since))}})
+	e.notes = unknownNow(f.From)
+	for _, w := range f.SetBy {
+		text := "perhaps set by " + w.Where + ", which says " + value(f.Target, f.Key, w.Value)
+		switch {
+		case w.Value == f.From:
+			text = "probably set by " + w.Where
+		case w.Value.IsUnknown():
+			text = "perhaps set by " + w.Where + ": " + w.Value.Why()
+		}
+		e.notes = append(e.notes, note{dim, "why", text})
+	}
+	return e
+}
+
+// notFought returns the changes that were not made, without those that were left to a fight.
+func notFought(s nf.NodeStatus) []nf.Change {
+	return slices.DeleteFunc(slices.Clone(s.Changes), func(c nf.Change) bool {
+		return slices.ContainsFunc(s.Fights, func(f nf.Fight) bool {
+			return f.Target == c.Target && f.Key == c.Key && f.Layer == c.Layer
+		})
+	})
 }
 
 func inForce(r *nf.InForce) string {

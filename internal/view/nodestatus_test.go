@@ -13,7 +13,7 @@ var statusTime = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 func startingStatus() nf.NodeStatus {
 	s := nf.NodeStatus{APIVersion: nf.APIVersion, Kind: nf.KindNodeStatus, Node: "hn-1", UpdatedAt: statusTime, Source: "https://git.example.com/policies.git", Mode: "enforce",
 		Agent:   nf.AgentInfo{Version: "0.1.0", PID: 4711, StartedAt: statusTime},
-		Changes: []nf.Change{}, Refusals: []nf.Refusal{}, Pending: []nf.Pending{}, Stuck: []nf.StuckChange{}, Warnings: []nf.Warning{}, Tables: []nf.FillingTable{}, Errors: []string{}, Next: []nf.NextLap{}}
+		Changes: []nf.Change{}, Refusals: []nf.Refusal{}, Pending: []nf.Pending{}, Stuck: []nf.StuckChange{}, Fights: []nf.Fight{}, URLs: []nf.SourceURL{}, Warnings: []nf.Warning{}, Tables: []nf.FillingTable{}, Errors: []string{}, Next: []nf.NextLap{}}
 	for _, t := range nf.ConditionTypes() {
 		s.Conditions = append(s.Conditions, nf.Condition{Type: t, Status: nf.ConditionUnknown, Reason: "Starting", Message: "the first lap has not ended", LastTransitionTime: statusTime})
 	}
@@ -25,6 +25,14 @@ func richStatus() nf.NodeStatus {
 	p := richPlan()
 	s.Changes, s.Refusals, s.Pending, s.Warnings, s.Summary = p.Changes, p.Refusals, p.Pending, p.Warnings, &p.Summary
 	s.Stuck = append(s.Stuck, p.Stuck...)
+	s.Changes[0].Cause = nf.CauseDrift
+	fought := s.Changes[0]
+	s.Fights = []nf.Fight{
+		{Target: fought.Target, Key: fought.Key, Layer: fought.Layer, From: fought.From, To: fought.To, Flips: 3, Since: statusTime,
+			SetBy: []nf.Writer{{Where: "/etc/sysctl.d/90-x\x1b[2J.conf:3", Value: fought.From}, {Where: "kube-proxy (process 812)", Value: nf.Unknown("its flags name no limit")}}},
+		{Target: nf.Node, Key: nf.TimeoutKey("udp"), Layer: nf.LayerLive, From: nf.Number(99), To: nf.Number(41), Flips: 4, Since: statusTime, SetBy: []nf.Writer{}},
+	}
+	s.URLs = []nf.SourceURL{{URL: s.Source, Error: "cannot fetch: \x1b[2J", RetryAt: ptr(statusTime.Add(time.Minute))}, {URL: "ssh://git@mirror.example.com/p.git", LastFetch: &statusTime}}
 	s.Revision = &nf.InForce{Commit: strings.Repeat("4b825dc6", 5), URL: s.Source, Branch: "main", Signer: "ada@example.org\x1b[2J", Since: statusTime}
 	s.LastLap = &nf.LapStatus{StartedAt: statusTime, FinishedAt: statusTime.Add(time.Second), Causes: []string{"container", "files"}, Result: nf.LapRefused, Error: "cannot fetch", Applied: 3, Receipt: "00000001-x"}
 	s.LastSuccess = &statusTime

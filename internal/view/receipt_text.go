@@ -89,16 +89,8 @@ func (p *page) receiptSummary(r apply.Receipt) {
 		p.inSync(r.Node, r.Revision, s.InSync, effect)
 		return
 	}
-	parts := []string{p.paint(bold, countOf(s.Applied, "applied"))}
-	for _, c := range []struct {
-		n    int
-		word string
-	}{{s.Failed, "failed"}, {s.Undone, "undone"}, {s.Kept, "kept"}, {s.Stuck, "stuck"}, {s.Gone, "gone"}, {s.Skipped, "skipped"}} {
-		if c.n > 0 {
-			parts = append(parts, countOf(c.n, c.word))
-		}
-	}
-	parts = append(parts, countOf(s.Refusals+s.Refused, "refused"), countOf(s.Pending, "pending"), countOf(s.InSync, "in sync"))
+	parts := counted(s)
+	parts[0] = p.paint(bold, parts[0])
 	line := strings.Join(parts, ", ")
 	if took := r.FinishedAt.Sub(r.StartedAt); took > 0 {
 		line += p.paint(dim, " ("+took.Round(time.Millisecond).String()+")")
@@ -107,4 +99,19 @@ func (p *page) receiptSummary(r apply.Receipt) {
 		line += ", " + p.paint(yellow, "interrupted")
 	}
 	p.line(line)
+}
+
+// counted returns the counts of a receipt that people read: what was applied first, and of what is
+// rare only what there is.
+func counted(s apply.Summary) []string {
+	parts := []string{countOf(s.Applied, "applied")}
+	for _, c := range []struct {
+		n    int
+		word string
+	}{{s.Failed, "failed"}, {s.Undone, "undone"}, {s.Kept, "kept"}, {s.Stuck, "stuck"}, {s.Gone, "gone"}, {s.Skipped, "skipped"}} {
+		if c.n > 0 {
+			parts = append(parts, countOf(c.n, c.word))
+		}
+	}
+	return append(parts, countOf(s.Refusals+s.Refused, "refused"), countOf(s.Pending, "pending"), countOf(s.InSync, "in sync"))
 }

@@ -122,6 +122,8 @@ func TestSchemasHaveEveryField(t *testing.T) {
 	for kind, goType := range map[string]reflect.Type{
 		nf.KindPlan:         reflect.TypeFor[savedPlan](),
 		nf.KindReceipt:      reflect.TypeFor[apply.Receipt](),
+		nf.KindReceipts:     reflect.TypeFor[receiptsJSON](),
+		nf.KindForgotten:    reflect.TypeFor[forgottenJSON](),
 		nf.KindNodeSnapshot: reflect.TypeFor[nf.Snapshot](),
 		nf.KindNodeStatus:   reflect.TypeFor[nf.NodeStatus](),
 		nf.KindDiagnostics:  reflect.TypeFor[diagnosticsJSON](),

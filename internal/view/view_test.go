@@ -74,6 +74,12 @@ func documents() []document {
 		receiptDocument("receipt-unconfirmed", unconfirmedReceipt()),
 		receiptDocument("receipt-taken-back", takenBackReceipt()),
 		receiptDocument("receipt-first-taken-back", firstTakenBackReceipt()),
+		documentOf("receipts-none", nf.KindReceipts, StoredReceipts, apply.StoredReceipts{}),
+		documentOf("receipts", nf.KindReceipts, StoredReceipts, storedReceipts()),
+		documentOf("receipt-stored", nf.KindReceipt, StoredReceipt, failedReceipt()),
+		documentOf("forgotten", nf.KindForgotten, Forgotten, apply.Forgotten{Keys: []nf.MemoryKey{
+			{Target: nf.Node, Key: nf.KeyMax, Asked: nf.Wish{AtLeast: 1000}, Applied: nf.Number(4096), Instance: "boot-1", Set: true},
+			{Target: foldedTarget(1), Key: nf.TimeoutKey("icmp"), Asked: nf.Exactly(nf.Number(33)), Applied: nf.Number(33), Instance: "1:2:3"}}}),
 		reportDocument("report-nothing", apply.Report{}),
 		reportDocument("report-stuck", leftReport()),
 		reportDocument("report-interrupted", interrupted),
