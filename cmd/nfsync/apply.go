@@ -136,7 +136,7 @@ func (a *app) applyLastGood(ctx context.Context, o *applyOptions, args []string)
 			return err
 		}
 		defer done()
-		lap.Verify = a.verifier(repo)
+		lap.Verify = verifier(repo, a.fetcher)
 	}
 	res, err := agent.Lap(ctx, lap)
 	ended()
