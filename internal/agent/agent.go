@@ -63,6 +63,7 @@ type Agent struct {
 	birth     *Report       // of the last lap, if it was for born containers alone
 	enforced  *Revision     // what the last lap has enforced; nil if it has not
 	suspended bool          // the last lap was
+	again     bool          // the last lap fetched in vain: another nfsync was at work
 }
 
 // New returns an agent with the status of one that has just started.
@@ -149,6 +150,7 @@ func (a *Agent) lap(ctx context.Context, t Trip) (Schedule, bool) {
 		return a.birthLap(ctx, t)
 	}
 	a.birth = nil
+	t.Fetch = t.Fetch || a.again
 	r := Report{Trip: t, Started: time.Now()}
 	if a.setup == nil || slices.Contains(t.Causes, WakeConfig) {
 		a.configure()
@@ -163,6 +165,7 @@ func (a *Agent) lap(ctx context.Context, t Trip) (Schedule, bool) {
 		r.Result.Missed = a.missed
 	}
 	a.missed = r.Result.Missed
+	a.again = t.Fetch && isLocked(r.Err)
 	r.Finished, r.Stopped = time.Now(), ctx.Err() != nil
 	a.report = r
 	if !r.Result.Unchanged {
@@ -261,11 +264,22 @@ func (a *Agent) makeLap(ctx context.Context, in In, fetch bool, causes []Cause) 
 	if a.setup.Directory != nil {
 		return a.directoryLap(ctx, in)
 	}
-	if in.Accept = a.takeAccept(); !fetch {
-		in.Fetch = nil
-	}
 	in.InForce, in.Known = a.inForce(causes), a.report.Result.Revision
-	return Lap(ctx, in)
+	if !fetch {
+		in.Fetch = nil
+		return Lap(ctx, in)
+	}
+	in.Accept = a.takeAccept()
+	res, err := Lap(ctx, in)
+	if isLocked(err) || isType[*source.FetchError](res.Missed) {
+		a.acceptAgain(in.Accept)
+	}
+	return res, err
+}
+
+// isLocked reports whether a lap came to nothing because another nfsync was at work.
+func isLocked(err error) bool {
+	return errors.Is(err, apply.ErrLocked) || errors.Is(err, ErrOvertaken)
 }
 
 // inForce returns the commit that is in force, if a lap with these causes need not look at the
@@ -286,6 +300,16 @@ func (a *Agent) takeAccept() string {
 	accept := a.accept
 	a.accept = ""
 	return accept
+}
+
+// acceptAgain keeps a commit that a person has accepted for the next fetch, unless there is a newer
+// one.
+func (a *Agent) acceptAgain(commit string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.accept == "" {
+		a.accept = commit
+	}
 }
 
 // directoryLap applies the policies of a directory, or those that were last valid.
@@ -373,7 +397,7 @@ func (a *Agent) schedule(r Report) Schedule {
 	if a.setup.Window != nil {
 		s.Until = nextStart(a.setup.Window, r.Finished)
 	}
-	if errors.Is(r.Err, apply.ErrLocked) || errors.Is(r.Err, ErrOvertaken) {
+	if isLocked(r.Err) {
 		s.Until = r.Finished.Add(lockedPause)
 	}
 	if r.Suspension != nil && r.Suspension.Until != nil && (s.Until.IsZero() || r.Suspension.Until.Before(s.Until)) {
