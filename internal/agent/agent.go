@@ -64,6 +64,9 @@ type Agent struct {
 	enforced  *Revision     // what the last lap has enforced; nil if it has not
 	suspended bool          // the last lap was
 	again     bool          // the last lap fetched in vain: another nfsync was at work
+
+	// The suspension with an end that was seen last: when it began, and when its duration has passed.
+	suspendedSince, suspendedUntil time.Time
 }
 
 // New returns an agent with the status of one that has just started.
@@ -235,7 +238,7 @@ func (a *Agent) run(ctx context.Context, t Trip) (Result, *nf.Suspension, error)
 	if in.Apply, err = a.setup.Apply(); err != nil {
 		return Result{}, nil, err
 	}
-	suspension, err := suspensionNow(in.Apply)
+	suspension, err := a.suspensionNow(in.Apply)
 	if err != nil {
 		return Result{}, nil, err
 	}
@@ -337,14 +340,21 @@ func (a *Agent) enforceDirectory(ctx context.Context, in In, res Result) (_ Resu
 	return res, err
 }
 
-// suspensionNow returns the suspension that holds now.
-func suspensionNow(in apply.Input) (*nf.Suspension, error) {
+// suspensionNow returns the suspension that holds now. It ends at its time, and after its duration at
+// the latest: the clock may have been set back since it began.
+func (a *Agent) suspensionNow(in apply.Input) (*nf.Suspension, error) {
 	if in.State == nil {
 		return nil, nil
 	}
 	s, err := in.State.Suspension()
-	if err != nil || s == nil || s.Until != nil && !in.Now().Before(*s.Until) {
-		return nil, err
+	if err != nil || s == nil || s.Until == nil {
+		return s, err
+	}
+	if a.suspendedUntil.IsZero() || !a.suspendedSince.Equal(s.Since) {
+		a.suspendedSince, a.suspendedUntil = s.Since, time.Now().Add(s.Until.Sub(s.Since))
+	}
+	if !in.Now().Before(*s.Until) || !time.Now().Before(a.suspendedUntil) {
+		return nil, nil
 	}
 	return s, nil
 }
@@ -355,7 +365,7 @@ func (a *Agent) whileAllowed(in apply.Input) apply.Restarts {
 	bounds := in.Restarts
 	others := bounds.Held
 	bounds.Held = func(takes time.Duration) string {
-		switch s, err := suspensionNow(in); {
+		switch s, err := a.suspensionNow(in); {
 		case err != nil:
 			return err.Error()
 		case s != nil:
