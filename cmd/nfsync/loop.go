@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"net"
@@ -186,10 +187,12 @@ func (l *loop) reconfigure() (agent.Setup, error) {
 	next.options = l.given
 	next.labels = maps.Clone(l.given.labels)
 	if next.configFile == noConfig {
-		return agent.Setup{}, errors.New("there is no configuration file")
+		return l.setup(l.app)
 	}
 	config, diagnostics, err := loadConfig(next.configFile)
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && !l.configRead && !l.flags.Changed("config"):
+		return l.setup(l.app) // there never was one, and nobody has named one
 	case err != nil:
 		return agent.Setup{}, &agent.ConfigError{Err: err}
 	case len(diagnostics) > 0:
