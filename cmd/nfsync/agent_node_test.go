@@ -28,6 +28,7 @@ type agentNode struct {
 	url     string   // of the repository
 	config  string   // more lines of the configuration, below source and beside it
 	flags   []string // more flags of the agent
+	env     []string // more environment of it
 	program string   // that runs as the agent
 	tip     string   // the last commit
 
@@ -166,7 +167,7 @@ func (n *agentNode) run(args ...string) {
 	defer log.Close()
 	n.agent = exec.Command(n.program, args...)
 	n.agent.Stdout, n.agent.Stderr = log, log
-	n.agent.Env = append(os.Environ(), "http_proxy=", "HTTP_PROXY=", "ALL_PROXY=")
+	n.agent.Env = append(append(os.Environ(), "http_proxy=", "HTTP_PROXY=", "ALL_PROXY="), n.env...)
 	n.check(n.agent.Start())
 	n.ended = make(chan error, 1)
 	go func(cmd *exec.Cmd, ended chan error) { ended <- cmd.Wait() }(n.agent, n.ended)
