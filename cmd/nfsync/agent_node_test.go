@@ -139,11 +139,15 @@ func (n *agentNode) readTip() string {
 }
 
 // configure writes the configuration of the agent.
-func (n *agentNode) configure() {
+func (n *agentNode) configure() { n.Helper(); n.configureWith("", "") }
+
+// configureWith writes it with one text in place of another.
+func (n *agentNode) configureWith(old, text string) {
 	n.Helper()
 	n.check(os.MkdirAll(n.path("etc"), 0o700))
-	n.write("etc/new", "apiVersion: nfsync.dev/v1alpha1\nkind: AgentConfig\nlisten: none\ndrift: {interval: 1s}\nsource:\n  urls: ["+n.url+
-		"]\n  branch: main\n  interval: 1s\n  timeout: 2s\n"+n.config)
+	config := "apiVersion: nfsync.dev/v1alpha1\nkind: AgentConfig\nlisten: none\ndrift: {interval: 1s}\nsource:\n  urls: [" + n.url +
+		"]\n  branch: main\n  interval: 1s\n  timeout: 2s\n" + n.config
+	n.write("etc/new", strings.Replace(config, old, text, 1))
 	n.check(os.Rename(n.path("etc/new"), n.path("etc/agent.yaml")))
 }
 
@@ -156,6 +160,12 @@ func (n *agentNode) flagsOf() []string {
 func (n *agentNode) start() {
 	n.Helper()
 	n.configure()
+	n.runConfigured()
+}
+
+// runConfigured starts the agent with the configuration that is there.
+func (n *agentNode) runConfigured() {
+	n.Helper()
 	n.run(append(append([]string{"agent", "--config", n.path("etc/agent.yaml")}, n.flagsOf()...), n.flags...)...)
 }
 

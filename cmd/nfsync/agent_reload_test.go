@@ -86,7 +86,7 @@ func TestAgentReloadsSwap(t *testing.T) {
 	}
 	swap("1", "")
 	n.check(errors.Join(os.Remove(n.path("etc/agent.yaml")), os.Symlink("..data/agent.yaml", n.path("etc/agent.yaml"))))
-	n.run(append([]string{"agent", "--config", n.path("etc/agent.yaml")}, n.flagsOf()...)...)
+	n.runConfigured()
 	n.awaitReady(n.tip)
 	for i, mode := range []string{"observe", "enforce", "observe"} {
 		line := ""

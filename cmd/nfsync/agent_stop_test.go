@@ -82,11 +82,8 @@ func TestAgentStopsFetching(t *testing.T) {
 	g := n.overHTTP().gate
 	g.set(gateSilent)
 	n.commit(udpPolicy(41))
-	n.configure()
-	text, err := os.ReadFile(n.path("etc/agent.yaml"))
-	n.check(err)
-	n.write("etc/agent.yaml", strings.Replace(string(text), "timeout: 2s", "timeout: 1h", 1))
-	n.run(append([]string{"agent", "--config", n.path("etc/agent.yaml")}, n.flagsOf()...)...)
+	n.configureWith("timeout: 2s", "timeout: 1h")
+	n.runConfigured()
 	n.await("it fetches", func() bool { return g.connections() > 0 })
 	if state := n.stop(syscall.SIGTERM); state.ExitCode() != exitOK {
 		n.fail("it ended with %v", state)

@@ -64,6 +64,7 @@ type Agent struct {
 	enforced  *Revision     // what the last lap has enforced; nil if it has not
 	suspended bool          // the last lap was
 	again     bool          // the last lap fetched in vain: another nfsync was at work
+	restarted []time.Time   // when laps with restarts of containers ended, one for each restart
 
 	// The suspension with an end that was seen last: when it began, and when its duration has passed.
 	suspendedSince, suspendedUntil time.Time
@@ -168,6 +169,7 @@ func (a *Agent) lap(ctx context.Context, t Trip) (Schedule, bool) {
 		r.Result.Missed = a.missed
 	}
 	a.missed = r.Result.Missed
+	a.countRestarts(r.Result.Receipt)
 	a.again = t.Fetch && isLocked(r.Err)
 	r.Finished, r.Stopped = time.Now(), ctx.Err() != nil
 	a.report = r
@@ -362,7 +364,7 @@ func (a *Agent) suspensionNow(in apply.Input) (*nf.Suspension, error) {
 // whileAllowed returns the bounds of restarts, which also hold them once the agent is suspended
 // during the lap, or something has come that the next lap has to read first.
 func (a *Agent) whileAllowed(in apply.Input) apply.Restarts {
-	bounds := in.Restarts
+	bounds := a.brake(in.Restarts)
 	others := bounds.Held
 	bounds.Held = func(takes time.Duration) string {
 		switch s, err := a.suspensionNow(in); {
@@ -404,14 +406,22 @@ func (a *Agent) schedule(r Report) Schedule {
 		return Schedule{Interval: time.Minute, Drift: time.Minute}
 	}
 	s := Schedule{Interval: a.setup.Interval, Drift: a.setup.Drift}
+	soonest := func(at time.Time) {
+		if s.Until.IsZero() || at.Before(s.Until) {
+			s.Until = at
+		}
+	}
 	if a.setup.Window != nil {
-		s.Until = nextStart(a.setup.Window, r.Finished)
+		soonest(nextStart(a.setup.Window, r.Finished))
 	}
 	if isLocked(r.Err) {
-		s.Until = r.Finished.Add(lockedPause)
+		soonest(r.Finished.Add(lockedPause))
 	}
-	if r.Suspension != nil && r.Suspension.Until != nil && (s.Until.IsZero() || r.Suspension.Until.Before(s.Until)) {
-		s.Until = *r.Suspension.Until
+	if r.Suspension != nil && r.Suspension.Until != nil {
+		soonest(*r.Suspension.Until)
+	}
+	if len(a.restarted) > 0 {
+		soonest(a.restarted[0].Add(a.setup.Drift))
 	}
 	if waits, ok := errors.AsType[*apply.UnconfirmedError](r.Err); ok {
 		if up := r.Finished.Add(waits.Left); s.Until.IsZero() || up.Before(s.Until) {
