@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -280,4 +281,17 @@ func (n *agentNode) keygen(name string) string {
 	text, err := os.ReadFile(n.path(name + ".pub"))
 	n.check(err)
 	return string(text)
+}
+
+// counted counts the packs that are asked of a server.
+type counted struct {
+	next  http.Handler
+	posts atomic.Int64
+}
+
+func (c *counted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodPost {
+		c.posts.Add(1)
+	}
+	c.next.ServeHTTP(w, r)
 }
