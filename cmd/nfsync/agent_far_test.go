@@ -17,6 +17,7 @@ const manyCommits = 10_000
 // TestAgentFarBehind: an agent that was away for 10,000 commits fetches the newest at once, and as
 // much of the history as proves that it descends from the last one applied.
 func TestAgentFarBehind(t *testing.T) {
+	t.Parallel()
 	n := newAgentNode(t)
 	s := n.overHTTP()
 	packs := &counted{next: s.next}

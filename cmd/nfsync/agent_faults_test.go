@@ -31,7 +31,8 @@ type fault struct {
 // undone, and the status says what is wrong. Once that is mended, the new commit comes into force by
 // itself.
 func TestAgentFaults(t *testing.T) {
-	together(t, 6, faults(), func(f fault) string { return f.name }, func(t *testing.T, f fault) {
+	t.Parallel()
+	together(t, 8, faults(), func(f fault) string { return f.name }, func(t *testing.T, f fault) {
 		n := newAgentNode(t)
 		n.add("web")
 		begin, mend := f.prepare(n)
@@ -235,6 +236,7 @@ func damages() []damage {
 // TestAgentRecreatesClone damages the clone of an agent: it is made again, and a new commit comes into
 // force, without a person.
 func TestAgentRecreatesClone(t *testing.T) {
+	t.Parallel()
 	n := newAgentNode(t)
 	n.overHTTP()
 	n.add("web")

@@ -273,17 +273,23 @@ func (n *agentNode) awaitReady(commit string) {
 	})
 }
 
-// udp returns the timeout of a container, and set changes it as another program does.
-func (n *agentNode) udp(container string) string {
+const icmpTimeout = "/proc/sys/net/netfilter/nf_conntrack_icmp_timeout"
+
+// timeout returns the content of a file of a container.
+func (n *agentNode) timeout(container, file string) string {
 	n.Helper()
 	var text []byte
 	n.check(netns.Enter(n.path("netns/"+container), func() (err error) {
-		text, err = os.ReadFile(udpTimeout)
+		text, err = os.ReadFile(file)
 		return err
 	}))
 	return string(bytes.TrimSpace(text))
 }
 
+// udp returns the timeout of a container for udp.
+func (n *agentNode) udp(container string) string { n.Helper(); return n.timeout(container, udpTimeout) }
+
+// setUDP changes it as another program does.
 func (n *agentNode) setUDP(container string, seconds int) {
 	n.Helper()
 	n.check(netns.Enter(n.path("netns/"+container), func() error {

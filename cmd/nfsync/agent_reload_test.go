@@ -22,6 +22,7 @@ type misconfigured struct {
 // TestAgentReloads: with a broken configuration the agent goes on with the old one and says so. Once it
 // is mended, the new one is in force.
 func TestAgentReloads(t *testing.T) {
+	t.Parallel()
 	again := func(n *agentNode) { n.configure() }
 	list := []misconfigured{
 		{"syntax", adds("drift: {interval: 1s\n"), "InvalidConfiguration", `agent\.yaml:\d+:\d+: `, nf.Stalled, again},
@@ -71,6 +72,7 @@ func adds(lines string) func(*agentNode) {
 // TestAgentReloadsSwap: the configuration is below a symbolic link that is swapped, as Kubernetes
 // updates a mounted ConfigMap.
 func TestAgentReloadsSwap(t *testing.T) {
+	t.Parallel()
 	n := newAgentNode(t)
 	n.add("web")
 	n.commit(udpPolicy(41))
@@ -101,6 +103,7 @@ func TestAgentReloadsSwap(t *testing.T) {
 
 // TestAgentReloadsKeys: the files that a configuration names are missing, come, and are replaced.
 func TestAgentReloadsKeys(t *testing.T) {
+	t.Parallel()
 	n := newAgentNode(t)
 	n.add("web")
 	s := n.overHTTP()

@@ -19,11 +19,12 @@ import (
 // TestAgentStops: an agent that is asked to stop finishes the change under way and reads it back. It
 // leaves the rest, undoes nothing, and says so in its receipt. The next one goes on.
 func TestAgentStops(t *testing.T) {
+	t.Parallel()
 	n := newAgentNode(t)
-	names := []string{"a", "b", "c", "d"}
+	names := []string{"a", "b", "c"}
 	n.add(names...)
-	n.commit(udpPolicy(41))
-	n.env = []string{"FAULT=term:2"} // it gets SIGTERM as it makes its second change
+	n.commit(strings.Replace(udpPolicy(41), "{udp: 41}", "{icmp: 41, udp: 41}", 1))
+	n.env = []string{"FAULT=term:3"} // it gets SIGTERM as it makes its third change
 	n.start()
 	select {
 	case <-n.ended:
@@ -36,9 +37,9 @@ func TestAgentStops(t *testing.T) {
 	n.agent = nil
 	var got []string
 	for _, name := range names {
-		got = append(got, n.udp(name))
+		got = append(got, n.timeout(name, icmpTimeout), n.udp(name))
 	}
-	if want := []string{"41", "41", "30", "30"}; !slices.Equal(got, want) {
+	if want := []string{"41", "41", "41", "30", "30", "30"}; !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
 	receipt := n.lastReceipt()
@@ -46,7 +47,7 @@ func TestAgentStops(t *testing.T) {
 	for _, r := range receipt.Results {
 		outcomes = append(outcomes, r.Outcome)
 	}
-	if want := []apply.Outcome{apply.Applied, apply.Applied, apply.Skipped, apply.Skipped}; !receipt.Interrupted || !slices.Equal(outcomes, want) {
+	if want := []apply.Outcome{apply.Applied, apply.Applied, apply.Applied, apply.Skipped, apply.Skipped, apply.Skipped}; !receipt.Interrupted || !slices.Equal(outcomes, want) {
 		t.Errorf("interrupted %t, %v, want %v", receipt.Interrupted, outcomes, want)
 	}
 	if s := n.status(); s.LastLap.Result != nf.LapCancelled {
@@ -78,6 +79,7 @@ func (n *agentNode) lastReceipt() apply.Receipt {
 // TestAgentStopsFetching: an agent that waits for a server ends at once, and the process that fetches
 // with it.
 func TestAgentStopsFetching(t *testing.T) {
+	t.Parallel()
 	n := newAgentNode(t)
 	g := n.overHTTP().gate
 	g.set(gateSilent)
@@ -120,6 +122,7 @@ func (n *agentNode) endLockedPrograms() {
 // TestAgentInterruptedTwice: the second interrupt ends an agent at once, in the midst of a change. The
 // next one settles that.
 func TestAgentInterruptedTwice(t *testing.T) {
+	t.Parallel()
 	n := newAgentNode(t)
 	vz := vztest.New(t)
 	vz.Add(vztest.Container{ID: "101", Name: "db-1", Saved: "full", State: nf.StateRunning})

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -13,6 +15,7 @@ import (
 
 // TestAgentSecond: a second agent with the same run directory names the first one and ends.
 func TestAgentSecond(t *testing.T) {
+	t.Parallel()
 	n := newAgentNode(t)
 	n.add("web")
 	n.commit(udpPolicy(41))
@@ -26,9 +29,23 @@ func TestAgentSecond(t *testing.T) {
 	n.awaitUDP("web", 41)
 }
 
+// applied returns how many changes the agent says it has made.
+func (n *agentNode) applied() (sum int) {
+	n.Helper()
+	log, err := os.ReadFile(n.path("log"))
+	n.check(err)
+	for _, m := range regexp.MustCompile(`: (\d+) applied`).FindAllSubmatch(log, -1) {
+		made, err := strconv.Atoi(string(m[1]))
+		n.check(err)
+		sum += made
+	}
+	return sum
+}
+
 // TestAgentsTakeTurns: two agents with run directories of their own have one state directory.
 // One of them works at a time, and both see each commit in force.
 func TestAgentsTakeTurns(t *testing.T) {
+	t.Parallel()
 	n := newAgentNode(t)
 	names := []string{"a", "b", "c", "d", "e", "f"}
 	n.add(names...)
@@ -62,6 +79,9 @@ func TestAgentsTakeTurns(t *testing.T) {
 				one.fail("it is in the other one's way")
 			}
 		}
+	}
+	if made := n.applied() + other.applied(); made != 5*len(names) {
+		n.fail("%d changes were made, want %d", made, 5*len(names))
 	}
 	receipts, err := filepath.Glob(n.path("state/receipts/*"))
 	n.check(err)

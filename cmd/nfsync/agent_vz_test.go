@@ -49,6 +49,7 @@ func (n *agentNode) laps(count int) {
 // TestAgentBrakesRestarts: laps that follow each other quickly restart no more containers than one
 // interval of drift may, and none of them twice.
 func TestAgentBrakesRestarts(t *testing.T) {
+	t.Parallel()
 	n, vz := newVZNode(t, "101", "102", "103")
 	n.commit(levelPolicy("stateful", "allow"))
 	n.configureWith("drift: {interval: 1s}", "drift: {interval: 1h}")
@@ -82,6 +83,7 @@ func TestAgentBrakesRestarts(t *testing.T) {
 // TestAgentStagedRestart: others restart a container whose level is staged. The level is live then, and
 // nfsync restarts nothing.
 func TestAgentStagedRestart(t *testing.T) {
+	t.Parallel()
 	n, vz := newVZNode(t, "101", "102")
 	n.commit(levelPolicy("stateful", "stage"))
 	n.start()
@@ -113,6 +115,7 @@ func farDay() string { return strings.ToLower(time.Now().Add(72 * time.Hour).Wee
 // TestAgentWindow: a restart waits for the window, and is made once. A container that does not take its
 // level is not restarted again.
 func TestAgentWindow(t *testing.T) {
+	t.Parallel()
 	n, vz := newVZNode(t, "101", "102")
 	vz.RefuseMask("102", true)
 	n.commit(levelPolicy("stateful", "allow"))
