@@ -170,7 +170,7 @@ func (a *Agent) lap(ctx context.Context, t Trip) (Schedule, bool) {
 	}
 	a.missed = r.Result.Missed
 	a.countRestarts(r.Result.Receipt)
-	a.again = t.Fetch && isLocked(r.Err)
+	a.again = t.Fetch && isLocked(r.Err) && r.Result.Missed == nil
 	r.Finished, r.Stopped = time.Now(), ctx.Err() != nil
 	a.report = r
 	if !r.Result.Unchanged {

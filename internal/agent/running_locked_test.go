@@ -48,3 +48,24 @@ func TestRunningAcceptedUnreachable(t *testing.T) {
 	r.repo.commit("c3", "", 43)
 	r.want(r.wake(agent.WakeInterval), nf.LapFallback, nf.Stalled)
 }
+
+// TestRunningLockedUnreachable: a server that does not answer is not asked again because another nfsync
+// is at work.
+func TestRunningLockedUnreachable(t *testing.T) {
+	b := newBench(t)
+	run := t.TempDir()
+	b.in.Apply.Lock = apply.NewLock(run)
+	r := b.run()
+	unlock, err := apply.NewLock(run).Take()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.repo.err = &source.FetchError{URL: url, Err: errors.New("dead")}
+	r.want(r.wake(agent.WakeInterval), nf.LapError, nf.Reconciling)
+	unlock()
+	s := r.wake(agent.WakeWindow)
+	r.want(s, nf.LapFallback, nf.Reconciling)
+	if s.LastLap.Fetched {
+		t.Error("it fetched")
+	}
+}
