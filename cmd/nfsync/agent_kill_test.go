@@ -187,16 +187,15 @@ func (k *killed) checkState() {
 	_, good := d.LastGood()
 	_, positions := d.Positions()
 	_, fights := d.Fights()
-	_, failed := d.Failed()
 	_, suspension := d.Suspension()
 	receipts, err := filepath.Glob(k.path("state/receipts/*.json"))
 	k.check(err)
-	for _, name := range receipts {
-		if text, err := os.ReadFile(name); err != nil || !json.Valid(text) {
+	for _, name := range append(receipts, k.path("state/failed")) {
+		if text, err := os.ReadFile(name); err == nil && !json.Valid(text) || err != nil && !errors.Is(err, os.ErrNotExist) {
 			k.fail("%s is damaged (%v)", name, err)
 		}
 	}
-	if err := errors.Join(memory, journal, good, positions, fights, failed, suspension); err != nil {
+	if err := errors.Join(memory, journal, good, positions, fights, suspension); err != nil {
 		k.fail("%v", err)
 	}
 }

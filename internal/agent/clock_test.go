@@ -70,60 +70,6 @@ func TestLoopAfterClockJump(t *testing.T) {
 	}
 }
 
-// TestFightAfterClockJump: flips count within an hour of the same clock.
-func TestFightAfterClockJump(t *testing.T) {
-	start := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	change := nf.Change{Target: nf.Node, Key: nf.KeyMax, Layer: nf.LayerLive, To: nf.Number(5), Cause: nf.CauseDrift}
-	flip := apply.Receipt{Kind: nf.KindReceipt, Results: []apply.Result{{Change: change, Outcome: apply.Applied}}}
-	for _, test := range []struct {
-		name string
-		at   []time.Duration // of the flips
-		left bool
-	}{
-		{"within an hour", []time.Duration{0, time.Minute, 2 * time.Minute}, true},
-		{"back by a year", []time.Duration{0, time.Minute, -year}, false},
-		{"back by a year, and again there", []time.Duration{0, -year, time.Minute - year, 2*time.Minute - year}, true},
-		{"forward by a year", []time.Duration{0, time.Minute, year}, false},
-		{"there and back", []time.Duration{0, year, 2 * time.Minute}, false},
-	} {
-		d := openState(t)
-		for _, at := range test.at {
-			j, err := newJudge(apply.Input{State: d, Now: func() time.Time { return start.Add(at) }}, false)
-			if err == nil {
-				err = j.record(flip)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
-		last := start.Add(test.at[len(test.at)-1])
-		j, err := newJudge(apply.Input{State: d, Now: func() time.Time { return last }}, false)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if left := j.leave(change) != ""; left != test.left {
-			t.Errorf("%s: left is %t: %+v", test.name, left, j.fights)
-		}
-		// Only those that no hour of this clock holds are forgotten.
-		if err := j.record(apply.Receipt{Kind: nf.KindReceipt}); err != nil {
-			t.Fatal(err)
-		}
-		if !test.left && len(j.fights) > 1 {
-			t.Errorf("%s: %+v", test.name, j.fights)
-		}
-	}
-}
-
-// TestFightsOfTheFutureEnd: a value that was changed back before the clock was set back is no fight
-// for a year.
-func TestFightsOfTheFutureEnd(t *testing.T) {
-	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	j := &judge{dir: openState(t), now: now, fights: []state.Fight{{Target: nf.Node, Key: nf.KeyMax, Flips: []time.Time{now.Add(year)}}}}
-	if err := j.record(apply.Receipt{Kind: nf.KindReceipt}); err != nil || len(j.fights) != 0 {
-		t.Errorf("%+v, %v", j.fights, err)
-	}
-}
-
 // TestSuspensionAfterClockJump: a suspension ends at its time, and after its duration at the latest.
 func TestSuspensionAfterClockJump(t *testing.T) {
 	for _, test := range []struct {

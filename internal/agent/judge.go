@@ -128,7 +128,7 @@ func (j *judge) recordFlips(r apply.Receipt) error {
 			j.fights = append(j.fights, state.Fight{Target: result.Target, Key: result.Key, Layer: result.Layer, To: result.To})
 			f = &j.fights[len(j.fights)-1]
 		}
-		f.Flips = append(slices.DeleteFunc(f.Flips, j.isOld), j.now)
+		f.Flips = append(slices.DeleteFunc(f.Flips, func(at time.Time) bool { return j.now.Sub(at) > flipWindow }), j.now)
 		changed = true
 	}
 	before := len(j.fights)
@@ -147,14 +147,7 @@ func (j *judge) recordFlips(r apply.Receipt) error {
 
 // isOver reports whether a value was not changed back for a while. A fight that nfsync has left is over with its want, or when a person asks.
 func (j *judge) isOver(f state.Fight) bool {
-	return f.Left == nil && !slices.ContainsFunc(f.Flips, func(at time.Time) bool { return !j.isOld(at) })
-}
-
-// isOld reports whether a flip does not count any more. One in the future is from before the clock was
-// set back.
-func (j *judge) isOld(at time.Time) bool {
-	age := j.now.Sub(at)
-	return age < 0 || age > flipWindow
+	return f.Left == nil && len(f.Flips) > 0 && j.now.Sub(f.Flips[len(f.Flips)-1]) > flipWindow
 }
 
 // onlyBusy reports whether all that failed in a run did so because other programs hold the
