@@ -1,16 +1,19 @@
 # make demo     builds nfsync and runs its demo on the real kernel, in its own namespaces
 # make test     installs the programs that the tests need (apt, only missing ones), vets, runs all tests
 # make test-vm  boots kernels that load modules, and runs nfsync on them (minutes; needs qemu, no KVM)
-# make test-all runs test, lint and test-vm
+# make soak     runs an agent on a busy node for SOAKTIME: it must take no more of the machine in the end
+# make long     kills an agent 200 times, and verifies 10,000 commits
+# make test-all runs test, lint, long, two minutes of soak, and test-vm
 # make lint     runs gofmt, go vet and golangci-lint
 # make build    builds bin/nfsync
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS  = -s -w -X main.version=$(VERSION)
 FUZZTIME ?= 10s
+SOAKTIME ?= 1h
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test test-vm test-all lint clean
+.PHONY: build demo test test-vm test-all long soak lint clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/nfsync ./cmd/nfsync
@@ -30,7 +33,15 @@ test-vm:
 	go vet -tags vm ./vm ./vm/testdata/pkt ./vm/testdata/steps ./vm/testdata/entries
 	go test -tags vm -count=1 -timeout 45m ./vm $(VMFLAGS)
 
-test-all: test lint test-vm
+long:
+	NFSYNC_KILLS=200 go test ./cmd/nfsync -run '^TestAgentKilled$$' -count=1 -v -timeout 0
+	NFSYNC_COMMITS=10000 go test ./internal/source -run '^TestVerifyFarBehind$$' -count=1 -v
+
+soak:
+	NFSYNC_SOAK=$(SOAKTIME) go test ./cmd/nfsync -run '^TestAgentSoak$$' -count=1 -v -timeout 0
+
+test-all: SOAKTIME = 2m
+test-all: test lint long soak test-vm
 
 lint:
 	scripts/lint.sh

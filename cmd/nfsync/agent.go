@@ -80,7 +80,7 @@ func (a *app) agent(ctx context.Context, o *agentOptions, args []string) error {
 		return err
 	}
 	defer done()
-	res, err := agent.Lap(ctx, agent.In{Fetch: a.fetcher(repo), Mode: repo.Verify.Mode, Verify: a.verifier(repo), AllowEmpty: a.mayBeEmpty(), Path: repo.Path, Accept: o.git.Accept, Observe: a.config.Mode == spec.ModeObserve, Apply: in})
+	res, err := agent.Lap(ctx, agent.In{Fetch: a.fetcher(repo), Mode: repo.Verify.Mode, Verify: verifier(repo, a.fetcher), AllowEmpty: a.mayBeEmpty(), Path: repo.Path, Accept: o.git.Accept, Observe: a.config.Mode == spec.ModeObserve, Apply: in})
 	endProgress()
 	return a.lapped(&o.git, res, err)
 }

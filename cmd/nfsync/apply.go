@@ -136,7 +136,7 @@ func (a *app) applyLastGood(ctx context.Context, o *applyOptions, args []string)
 			return err
 		}
 		defer done()
-		lap.Verify = a.verifier(repo)
+		lap.Verify = verifier(repo, a.fetcher)
 	}
 	res, err := agent.Lap(ctx, lap)
 	ended()
@@ -153,9 +153,9 @@ func (a *app) input(restarts apply.Restarts) (in apply.Input, endProgress func()
 		err, refused = nil, err // what this user may not do, the refusals of the plan name
 	}
 	progress := a.progress()
-	lock := apply.NewLock(a.runDir)
+	lock := apply.NewLock(a.runDir, a.stateDir)
 	node := a.host()
-	node.Inherit = lock.File
+	node.Inherit = lock.Files
 	return apply.Input{
 		Machine: a.machine(node), State: dir, NoState: refused, Lock: lock, Restarts: restarts, Parallel: a.config.Apply.Parallel, Runtimes: a.runtimes,
 		Progress: progress.event, Now: time.Now,

@@ -55,7 +55,7 @@ func (a *app) confirmRun() (nf.Confirmation, error) {
 	if err != nil {
 		return nf.Confirmation{}, err
 	}
-	return apply.ConfirmRun(apply.ConfirmInput{State: dir, Lock: apply.NewLock(a.runDir), BootID: bootID, Now: time.Now})
+	return apply.ConfirmRun(apply.ConfirmInput{State: dir, Lock: apply.NewLock(a.runDir, a.stateDir), BootID: bootID, Now: time.Now})
 }
 
 // bootID is that of this node.

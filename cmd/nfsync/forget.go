@@ -52,7 +52,7 @@ func (a *app) forget(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	in := apply.ForgetInput{State: dir, Lock: apply.NewLock(a.runDir), Wanted: wanted}
+	in := apply.ForgetInput{State: dir, Lock: apply.NewLock(a.runDir, a.stateDir), Wanted: wanted}
 	for _, word := range args {
 		in.Keys = append(in.Keys, nf.Key(word))
 	}

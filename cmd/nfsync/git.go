@@ -147,10 +147,10 @@ func (a *app) fetcher(cfg source.Config) agent.Fetcher {
 }
 
 // verifier verifies one commit of a repository: the clone has it, or the server is asked.
-func (a *app) verifier(cfg source.Config) func(ctx context.Context, commit string) (string, error) {
+func verifier(cfg source.Config, fetcher func(source.Config) agent.Fetcher) func(ctx context.Context, commit string) (string, error) {
 	return func(ctx context.Context, commit string) (string, error) {
 		cfg.Branch, cfg.Tag, cfg.Commit = "", "", commit
-		r, err := a.fetcher(cfg)(ctx, nil, "")
+		r, err := fetcher(cfg)(ctx, nil, "")
 		return r.Signer, err
 	}
 }

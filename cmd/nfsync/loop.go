@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"net"
@@ -36,7 +37,6 @@ type loop struct {
 	options *agentOptions
 	path    string // of the policies, if they are in a directory
 	agent   *agent.Agent
-	done    []func() // what is to be removed in the end
 	said    map[string]bool
 	started bool
 	metrics *web.Metrics
@@ -55,7 +55,6 @@ func (a *app) runLoop(ctx context.Context, o *agentOptions, path string) error {
 	}
 	defer release()
 	l := &loop{app: a, options: o, path: path, said: map[string]bool{}}
-	defer l.cleanUp()
 	first, err := l.setup(a)
 	if err != nil {
 		return err
@@ -120,12 +119,6 @@ func (l *loop) listen(ctx context.Context) error {
 	return nil
 }
 
-func (l *loop) cleanUp() {
-	for _, done := range l.done {
-		done()
-	}
-}
-
 // nodeName returns the name of the node.
 func (a *app) nodeName() string {
 	kernel, _ := os.Hostname() // a node without a name is empty in the status
@@ -144,16 +137,15 @@ func (l *loop) setup(a *app) (agent.Setup, error) {
 		s.Directory = func() (spec.Policies, error) { return a.directoryPolicies(l.path) }
 		return s, nil
 	}
-	repo, done, err := a.repository(&l.options.git)
+	repo, err := a.source(&l.options.git)
 	if err != nil {
 		return s, err
 	}
-	l.done = append(l.done, done)
 	repo.Health = &l.health
 	s.URLs, s.TryAll = func() []nf.SourceURL { return l.health.Status(repo.URLs) }, l.health.TryAll
 	s.Source = nf.PublicURL(repo.URLs[0])
-	s.Lap.Fetch, s.Lap.Mode, s.Lap.Path = l.fetcher(repo), repo.Verify.Mode, repo.Path
-	s.Lap.Verify = a.verifier(repo)
+	s.Lap.Fetch, s.Lap.Mode, s.Lap.Path = a.lapFetcher(repo), repo.Verify.Mode, repo.Path
+	s.Lap.Verify = verifier(repo, a.lapFetcher)
 	return s, nil
 }
 
@@ -164,9 +156,16 @@ func (a *app) lapInput() (apply.Input, error) {
 	return in, err
 }
 
-// fetcher is that of the app, which a lap without a terminal does not show.
-func (l *loop) fetcher(repo source.Config) agent.Fetcher {
+// lapFetcher fetches for a lap, which shows nothing on a terminal. Each fetch asks anew where the
+// clone can be: the state directory may have been made, or become writable, since the last one.
+func (a *app) lapFetcher(repo source.Config) agent.Fetcher {
 	return func(ctx context.Context, last []source.Position, accept string) (source.Revision, error) {
+		dir, done, err := source.CloneDir(a.stateDir)
+		if err != nil {
+			return source.Revision{}, err
+		}
+		defer done()
+		repo.Dir = dir
 		return source.Fetch(ctx, repo, last, accept)
 	}
 }
@@ -191,10 +190,12 @@ func (l *loop) reconfigure() (agent.Setup, error) {
 	next.options = l.given
 	next.labels = maps.Clone(l.given.labels)
 	if next.configFile == noConfig {
-		return agent.Setup{}, errors.New("there is no configuration file")
+		return l.setup(l.app)
 	}
 	config, diagnostics, err := loadConfig(next.configFile)
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && !l.configRead && !l.flags.Changed("config"):
+		return l.setup(l.app) // there never was one, and nobody has named one
 	case err != nil:
 		return agent.Setup{}, &agent.ConfigError{Err: err}
 	case len(diagnostics) > 0:

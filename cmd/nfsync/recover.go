@@ -47,7 +47,7 @@ func (a *app) recover(ctx context.Context, accept bool) error {
 		return err
 	}
 	report, err := apply.Recover(ctx, apply.RecoverInput{
-		Machine: a.machine(a.host()), State: dir, Lock: apply.NewLock(a.runDir), Accept: accept, BootID: bootID, Runtimes: a.runtimes,
+		Machine: a.machine(a.host()), State: dir, Lock: apply.NewLock(a.runDir, a.stateDir), Accept: accept, BootID: bootID, Runtimes: a.runtimes,
 	})
 	if err != nil {
 		return err

@@ -69,6 +69,11 @@ type Agent struct {
 	birth     *Report       // of the last lap, if it was for born containers alone
 	enforced  *Revision     // what the last lap has enforced; nil if it has not
 	suspended bool          // the last lap was
+	again     bool          // the last lap fetched in vain: another nfsync was at work
+	restarted []time.Time   // when laps with restarts of containers ended, one for each restart
+
+	// The suspension with an end that was seen last: when it began, and when its duration has passed.
+	suspendedSince, suspendedUntil time.Time
 }
 
 // New returns an agent with the status of one that has just started.
@@ -155,6 +160,7 @@ func (a *Agent) lap(ctx context.Context, t Trip) (Schedule, bool) {
 		return a.birthLap(ctx, t)
 	}
 	a.birth = nil
+	t.Fetch = t.Fetch || a.again
 	r := Report{Trip: t, Started: time.Now()}
 	if a.setup == nil || slices.Contains(t.Causes, WakeConfig) {
 		a.configure()
@@ -169,6 +175,8 @@ func (a *Agent) lap(ctx context.Context, t Trip) (Schedule, bool) {
 		r.Result.Missed = a.missed
 	}
 	a.missed = r.Result.Missed
+	a.countRestarts(r.Result.Receipt)
+	a.again = t.Fetch && isLocked(r.Err) && r.Result.Missed == nil
 	r.Finished, r.Stopped = time.Now(), ctx.Err() != nil
 	a.report = r
 	if !r.Result.Unchanged {
@@ -240,7 +248,7 @@ func (a *Agent) run(ctx context.Context, t Trip, r *Report) {
 	if in.Apply, r.Err = a.setup.Apply(); r.Err != nil {
 		return
 	}
-	if r.Suspension, r.Err = suspensionNow(in.Apply); r.Err != nil {
+	if r.Suspension, r.Err = a.suspensionNow(in.Apply); r.Err != nil {
 		return
 	}
 	in.Apply.Machine = lister{in.Apply.Machine, a.tables}
@@ -275,11 +283,22 @@ func (a *Agent) makeLap(ctx context.Context, in In, fetch bool, causes []Cause) 
 	if a.setup.Directory != nil {
 		return a.directoryLap(ctx, in)
 	}
-	if in.Accept = a.takeAccept(); !fetch {
-		in.Fetch = nil
-	}
 	in.InForce, in.Known = a.inForce(causes), a.report.Result.Revision
-	return Lap(ctx, in)
+	if !fetch {
+		in.Fetch = nil
+		return Lap(ctx, in)
+	}
+	in.Accept = a.takeAccept()
+	res, err := Lap(ctx, in)
+	if isLocked(err) || isType[*source.FetchError](res.Missed) {
+		a.acceptAgain(in.Accept)
+	}
+	return res, err
+}
+
+// isLocked reports whether a lap came to nothing because another nfsync was at work.
+func isLocked(err error) bool {
+	return errors.Is(err, apply.ErrLocked) || errors.Is(err, ErrOvertaken)
 }
 
 // inForce returns the commit that is in force, if a lap with these causes need not look at the
@@ -300,6 +319,16 @@ func (a *Agent) takeAccept() string {
 	accept := a.accept
 	a.accept = ""
 	return accept
+}
+
+// acceptAgain keeps a commit that a person has accepted for the next fetch, unless there is a newer
+// one.
+func (a *Agent) acceptAgain(commit string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.accept == "" {
+		a.accept = commit
+	}
 }
 
 // directoryLap applies the policies of a directory, or those that were last valid.
@@ -327,14 +356,21 @@ func (a *Agent) enforceDirectory(ctx context.Context, in In, res Result) (_ Resu
 	return res, err
 }
 
-// suspensionNow returns the suspension that holds now.
-func suspensionNow(in apply.Input) (*nf.Suspension, error) {
+// suspensionNow returns the suspension that holds now. It ends at its time, and after its duration at
+// the latest: the clock may have been set back since it began.
+func (a *Agent) suspensionNow(in apply.Input) (*nf.Suspension, error) {
 	if in.State == nil {
 		return nil, nil
 	}
 	s, err := in.State.Suspension()
-	if err != nil || s == nil || s.Until != nil && !in.Now().Before(*s.Until) {
-		return nil, err
+	if err != nil || s == nil || s.Until == nil {
+		return s, err
+	}
+	if a.suspendedUntil.IsZero() || !a.suspendedSince.Equal(s.Since) {
+		a.suspendedSince, a.suspendedUntil = s.Since, time.Now().Add(s.Until.Sub(s.Since))
+	}
+	if !in.Now().Before(*s.Until) || !time.Now().Before(a.suspendedUntil) {
+		return nil, nil
 	}
 	return s, nil
 }
@@ -342,10 +378,10 @@ func suspensionNow(in apply.Input) (*nf.Suspension, error) {
 // whileAllowed returns the bounds of restarts, which also hold them once the agent is suspended
 // during the lap, or something has come that the next lap has to read first.
 func (a *Agent) whileAllowed(in apply.Input) apply.Restarts {
-	bounds := in.Restarts
+	bounds := a.brake(in.Restarts)
 	others := bounds.Held
 	bounds.Held = func(takes time.Duration) string {
-		switch s, err := suspensionNow(in); {
+		switch s, err := a.suspensionNow(in); {
 		case err != nil:
 			return err.Error()
 		case s != nil:
@@ -381,14 +417,22 @@ func (a *Agent) schedule(r Report) Schedule {
 		return Schedule{Interval: time.Minute, Drift: time.Minute}
 	}
 	s := Schedule{Interval: a.setup.Interval, Drift: a.setup.Drift}
+	soonest := func(at time.Time) {
+		if s.Until.IsZero() || at.Before(s.Until) {
+			s.Until = at
+		}
+	}
 	if a.setup.Window != nil {
-		s.Until = nextStart(a.setup.Window, r.Finished)
+		soonest(nextStart(a.setup.Window, r.Finished))
 	}
-	if errors.Is(r.Err, apply.ErrLocked) || errors.Is(r.Err, ErrOvertaken) {
-		s.Until = r.Finished.Add(lockedPause)
+	if isLocked(r.Err) {
+		soonest(r.Finished.Add(lockedPause))
 	}
-	if r.Suspension != nil && r.Suspension.Until != nil && (s.Until.IsZero() || r.Suspension.Until.Before(s.Until)) {
-		s.Until = *r.Suspension.Until
+	if r.Suspension != nil && r.Suspension.Until != nil {
+		soonest(*r.Suspension.Until)
+	}
+	if len(a.restarted) > 0 {
+		soonest(a.restarted[0].Add(a.setup.Drift))
 	}
 	if waits, ok := errors.AsType[*apply.UnconfirmedError](r.Err); ok {
 		if up := r.Finished.Add(waits.Left); s.Until.IsZero() || up.Before(s.Until) {

@@ -41,7 +41,7 @@ func (a *Agent) runBirth(ctx context.Context, t Trip) (Result, error) {
 	if in.Apply, err = a.setup.Apply(); err != nil {
 		return Result{}, err
 	}
-	if suspension, err := suspensionNow(in.Apply); err != nil || suspension != nil {
+	if suspension, err := a.suspensionNow(in.Apply); err != nil || suspension != nil {
 		return Result{}, errors.Join(err, errNotEnforced)
 	}
 	j, err := newJudge(in.Apply, false)

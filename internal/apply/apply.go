@@ -122,7 +122,7 @@ func Run(ctx context.Context, in Input) (Receipt, error) {
 	if in.State == nil {
 		return planOnly(ctx, in, in.NoState)
 	}
-	if in.Lock.File() == nil {
+	if in.Lock.Files() == nil {
 		unlock, err := in.Lock.Take()
 		if errors.Is(err, fs.ErrPermission) {
 			return planOnly(ctx, in, err)

@@ -19,36 +19,76 @@ import (
 const lockName = "lock"
 
 // Lock is the lock of this node: one process changes it at a time. The kernel releases it
-// when the last process that has its file ends, however it ends (flock(2)).
+// when the last process that has its files ends, however it ends (flock(2)).
 type Lock struct {
-	dir  string
-	file atomic.Pointer[os.File] // nil: not held
+	dirs  []string
+	files atomic.Pointer[[]*os.File] // nil: not held
 }
 
-// NewLock returns the lock in a run directory. It takes nothing.
-func NewLock(dir string) *Lock { return &Lock{dir: dir} }
+// NewLock returns the lock in a run directory and in a state directory: whoever shares one of
+// them with others takes turns with them. It takes nothing.
+func NewLock(dirs ...string) *Lock { return &Lock{dirs: dirs} }
 
-// File returns the file of the lock, or nil if this process does not hold it. A program
-// that inherits the file holds the lock too: a run that was killed and the next one
+// Files returns the files of the lock, or none if this process does not hold it. A program
+// that inherits the files holds the lock too: a run that was killed and the next one
 // cannot overlap as long as the program works.
-func (l *Lock) File() *os.File { return l.file.Load() }
+func (l *Lock) Files() []*os.File {
+	if files := l.files.Load(); files != nil {
+		return *files
+	}
+	return nil
+}
 
 // Take takes the lock and returns the function that releases it. A caller that has more to
 // write than Run does takes it before. The error is ErrLocked if another process holds it.
 func (l *Lock) Take() (release func(), err error) {
-	if err := os.MkdirAll(l.dir, 0o700); err != nil {
+	var files []*os.File
+	for i, dir := range l.dirs {
+		if slices.ContainsFunc(l.dirs[:i], func(other string) bool { return isSame(other, dir) }) {
+			continue
+		}
+		f, err := take(dir)
+		if err != nil {
+			closeAll(files)
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	l.files.Store(&files)
+	return func() {
+		l.files.Store(nil)
+		closeAll(files)
+	}, nil
+}
+
+// isSame reports whether two names lead to one directory.
+func isSame(a, b string) bool {
+	first, err := os.Stat(a)
+	second, otherErr := os.Stat(b)
+	return err == nil && otherErr == nil && os.SameFile(first, second)
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		_ = f.Close()
+	}
+}
+
+// take takes the lock in one directory.
+func take(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot lock: %w", err)
 	}
-	if err := openfile.OwnDir(l.dir); err != nil {
+	if err := openfile.OwnDir(dir); err != nil {
 		return nil, fmt.Errorf("cannot lock: %w", err)
 	}
-	f, err := l.flock()
+	f, err := flock(dir)
 	if errors.Is(err, unix.EWOULDBLOCK) && isLeaked(f) {
 		// The init of a container has it from the program that started it, and keeps it as
 		// long as the container runs.
 		_ = f.Close()
 		_ = os.Remove(f.Name())
-		f, err = l.flock()
+		f, err = flock(dir)
 	}
 	if f == nil {
 		return nil, fmt.Errorf("cannot lock: %w", err)
@@ -63,17 +103,13 @@ func (l *Lock) Take() (release func(), err error) {
 	// it does no harm if it cannot be written.
 	_ = f.Truncate(0)
 	_, _ = fmt.Fprintf(f, "%d\n", os.Getpid())
-	l.file.Store(f)
-	return func() {
-		l.file.Store(nil)
-		_ = f.Close()
-	}, nil
+	return f, nil
 }
 
-// flock opens the file of the lock and locks it. Where another process holds it the error is
-// EWOULDBLOCK, beside the file.
-func (l *Lock) flock() (*os.File, error) {
-	f, err := l.open(os.O_RDWR | os.O_CREATE)
+// flock opens the file of the lock in a directory and locks it. Where another process holds it
+// the error is EWOULDBLOCK, beside the file.
+func flock(dir string) (*os.File, error) {
+	f, err := openLock(dir, os.O_RDWR|os.O_CREATE)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +119,16 @@ func (l *Lock) flock() (*os.File, error) {
 // Holder names the process that holds the lock; empty if it is free. It creates no file,
 // and holds the lock for a moment.
 func (l *Lock) Holder() (string, error) {
-	f, err := l.open(os.O_RDONLY)
+	for _, dir := range l.dirs {
+		if holder, err := holderIn(dir); holder != "" || err != nil {
+			return holder, err
+		}
+	}
+	return "", nil
+}
+
+func holderIn(dir string) (string, error) {
+	f, err := openLock(dir, os.O_RDONLY)
 	if errors.Is(err, os.ErrNotExist) {
 		return "", nil
 	}
@@ -98,13 +143,13 @@ func (l *Lock) Holder() (string, error) {
 	return "", err
 }
 
-// open opens the file of the lock. Whoever can open it can hold it, and who can write to
-// its directory can replace it: both are for one user only.
-func (l *Lock) open(flag int) (*os.File, error) {
-	if err := openfile.CheckDir(l.dir); err != nil {
+// openLock opens the file of the lock in a directory. Whoever can open it can hold it, and who
+// can write to its directory can replace it: both are for one user only.
+func openLock(dir string, flag int) (*os.File, error) {
+	if err := openfile.CheckDir(dir); err != nil {
 		return nil, err
 	}
-	return openfile.Own(filepath.Join(l.dir, lockName), flag, 0o600)
+	return openfile.Own(filepath.Join(dir, lockName), flag, 0o600)
 }
 
 // holder is the process that holds the lock: the nfsync that took it or, if that has ended,

@@ -123,3 +123,35 @@ func TestLockLeaked(t *testing.T) {
 		_ = init.Wait()
 	}
 }
+
+// Runs with run directories of their own take turns where they share the state directory, and a
+// directory that is both is locked once.
+func TestLockOfStateDirectory(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	unlock, err := apply.NewLock(at("run-a"), at("state")).Take()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := apply.NewLock(at("run-b"), at("state"))
+	if _, err := other.Take(); !errors.Is(err, apply.ErrLocked) || !strings.Contains(err.Error(), at("state/lock")) {
+		t.Errorf("%v", err)
+	}
+	if holder, err := other.Holder(); err != nil || !strings.Contains(holder, fmt.Sprint(os.Getpid())) {
+		t.Errorf("%q, %v", holder, err)
+	}
+	unlock()
+	unlock, err = other.Take()
+	if err != nil || len(other.Files()) != 2 {
+		t.Fatalf("%v, %d files", err, len(other.Files()))
+	}
+	unlock()
+	if other.Files() != nil {
+		t.Error("it is still held")
+	}
+	both := apply.NewLock(at("run-a"), at("run-a"))
+	if unlock, err = both.Take(); err != nil || len(both.Files()) != 1 {
+		t.Fatalf("%v, %d files", err, len(both.Files()))
+	}
+	unlock()
+}

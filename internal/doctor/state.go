@@ -71,7 +71,7 @@ func unconfirmed(run state.Run) string {
 
 func (n *Node) lock() view.Check {
 	const name = "lock"
-	holder, err := apply.NewLock(n.RunDir).Holder()
+	holder, err := apply.NewLock(n.RunDir, n.StateDir).Holder()
 	switch {
 	case err != nil:
 		return failed(name, "cannot try the lock: "+err.Error(), "run nfsync as its owner, or name another directory with --run-dir")

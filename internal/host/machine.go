@@ -33,9 +33,9 @@ type Config struct {
 	VZRoot   string   // the root of Virtuozzo's files; empty: /
 	// VZTimeouts bound the runs of Virtuozzo's programs; zero: the defaults of package vz.
 	VZTimeouts vz.Timeouts
-	// Inherit returns a file that the programs which change a container inherit, such as
-	// that of the lock; nil: none.
-	Inherit func() *os.File
+	// Inherit returns files that the programs which change a container inherit, such as
+	// those of the lock; nil: none.
+	Inherit func() []*os.File
 	// NodeNetns is the file of the node's network namespace. If it is empty, the
 	// node's namespace is nfsync's own, provided that this is the initial one.
 	NodeNetns string

@@ -94,14 +94,12 @@ func run(ctx context.Context, timeout time.Duration, path string, args ...string
 	return runWith(ctx, nil, timeout, path, args...)
 }
 
-// runChange runs a program that changes a container. It and all that it starts inherit a
-// file, if there is one: if nfsync is killed, the next one can see that they still work.
+// runChange runs a program that changes a container. It and all that it starts inherit
+// files, if there are any: if nfsync is killed, the next one can see that they still work.
 func (r Runtime) runChange(ctx context.Context, timeout time.Duration, path string, args ...string) error {
 	var files []*os.File
 	if r.Inherit != nil {
-		if f := r.Inherit(); f != nil {
-			files = append(files, f)
-		}
+		files = r.Inherit()
 	}
 	_, err := runWith(ctx, files, timeout, path, args...)
 	return err

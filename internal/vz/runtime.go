@@ -21,8 +21,8 @@ type Runtime struct {
 	Proc     string // nfsync's own procfs; empty: /proc
 	BootID   string // of this start of the kernel: part of every instance
 	Timeouts Timeouts
-	// Inherit returns a file that the programs which change a container inherit; nil: none.
-	Inherit func() *os.File
+	// Inherit returns files that the programs which change a container inherit; nil: none.
+	Inherit func() []*os.File
 	// NodeNamespaces are the node's network namespaces. None of them is a container's.
 	NodeNamespaces []netns.Identity
 }

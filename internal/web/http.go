@@ -31,11 +31,14 @@ type Public struct {
 	Webhook    func()
 	SecretFile string
 
-	beat atomic.Int64 // when the loop last came round, in nanoseconds since 1970
+	beat atomic.Pointer[time.Time] // when the loop last came round, also by the monotonic clock
 }
 
 // Alive records that the loop has come round.
-func (p *Public) Alive() { p.beat.Store(time.Now().UnixNano()) }
+func (p *Public) Alive() {
+	now := time.Now()
+	p.beat.Store(&now)
+}
 
 // Serve answers requests on a listener until ctx ends.
 func (p *Public) Serve(ctx context.Context, l net.Listener) error {
@@ -51,7 +54,12 @@ func (p *Public) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", p.Metrics)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		since := time.Since(time.Unix(0, p.beat.Load()))
+		beat := p.beat.Load()
+		if beat == nil {
+			report(w, false, "the loop has not come round")
+			return
+		}
+		since := time.Since(*beat)
 		report(w, since < Watchdog, fmt.Sprintf("the loop came round %s ago", since.Round(time.Second)))
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {

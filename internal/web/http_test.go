@@ -128,7 +128,8 @@ func TestHealth(t *testing.T) {
 	want("/healthz", 503)
 	p.Alive()
 	want("/healthz", 200)
-	p.beat.Store(time.Now().Add(-2 * Watchdog).UnixNano())
+	late := time.Now().Add(-2 * Watchdog)
+	p.beat.Store(&late)
 	want("/healthz", 503)
 	want("/readyz", 503)
 	s.Revision = &nf.InForce{Commit: "c1"}

@@ -12,6 +12,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -78,7 +79,7 @@ func LockAgent(dir string) (release func(), err error) {
 	}
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		err = fmt.Errorf("%w with the run directory %s", ErrOtherAgent, dir)
+		err = fmt.Errorf("%w with the run directory %s%s", ErrOtherAgent, dir, holderOf(f))
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -87,6 +88,17 @@ func LockAgent(dir string) (release func(), err error) {
 	_ = f.Truncate(0)
 	_, _ = fmt.Fprintf(f, "%d\n", os.Getpid())
 	return func() { _ = f.Close() }, nil
+}
+
+// holderOf names the agent that has written its number to the file; empty if there is none.
+func holderOf(f *os.File) string {
+	text := make([]byte, 32)
+	n, _ := f.ReadAt(text, 0)
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text[:n])))
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf(": process %d", pid)
 }
 
 // listen makes the socket, in place of one that an ended agent has left. The caller holds the
