@@ -35,6 +35,9 @@ type Agent struct {
 	Configure func() (Setup, error)
 	// SaveSuspension stores a suspension; nil ends it.
 	SaveSuspension func(*nf.Suspension) error
+	// Published is called for each new status: after a lap, and between laps as for Listen. The
+	// calls come one after the other.
+	Published func(nf.NodeStatus)
 	// Ended is called after each lap. TablesChanged is called when a conntrack table begins to fill, is full,
 	// or does not fill any more, with the tables that filled before. They are never called at the same time.
 	Ended         func(nf.NodeStatus, Report)
@@ -47,10 +50,14 @@ type Agent struct {
 	telling sync.Mutex        // held while the status changes and somebody is told
 	told    []nf.FillingTable // the last ones of TablesChanged
 
-	mu        sync.Mutex // of what follows
-	status    nf.NodeStatus
-	accept    string // the commit that a person has accepted
-	listeners map[chan nf.NodeStatus]bool
+	publishing sync.Mutex // of the calls of Published
+	suspending sync.Mutex // of the stored suspension with the one below
+
+	mu         sync.Mutex // of what follows
+	status     nf.NodeStatus
+	suspension *nf.Suspension // as it is stored
+	accept     string         // the commit that a person has accepted
+	listeners  map[chan nf.NodeStatus]bool
 
 	// What the goroutine of the laps alone uses.
 	setup     *Setup
@@ -85,7 +92,9 @@ func (a *Agent) WakeBirth(name string) { a.loop.WakeBirth(name) }
 // branch was rewritten.
 func (a *Agent) Sync(accept string) {
 	a.mu.Lock()
-	a.accept = accept
+	if accept != "" { // who only wakes the agent takes back nothing
+		a.accept = accept
+	}
 	a.mu.Unlock()
 	a.Wake(WakeSync)
 }
@@ -99,15 +108,17 @@ func (a *Agent) Run(ctx context.Context, alive func()) {
 	reading.Wait()
 }
 
-// Status returns the status after the last lap, with the conntrack tables as they were last read.
+// Status returns the status after the last lap, with the lap that runs, the suspension as it is now,
+// and the conntrack tables as they were last read.
 func (a *Agent) Status() nf.NodeStatus {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.status
 }
 
-// Listen returns a channel that receives the status after each lap, until done is called. A
-// listener that is slow misses all but the newest.
+// Listen returns a channel that receives the status after each lap, when a lap has run for
+// announceAfter, and when the agent is suspended or resumed, until done is called. A listener that
+// is slow misses all but the newest.
 func (a *Agent) Listen() (updates <-chan nf.NodeStatus, done func()) {
 	c := make(chan nf.NodeStatus, 1)
 	a.mu.Lock()
@@ -120,25 +131,50 @@ func (a *Agent) Listen() (updates <-chan nf.NodeStatus, done func()) {
 	}
 }
 
-// keep stores a status.
-func (a *Agent) keep(s nf.NodeStatus) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.status = s
+// publish changes the status, unless change reports that there is no news, and sends it to the
+// listeners.
+func (a *Agent) publish(change func(*nf.NodeStatus) bool) {
+	a.publishing.Lock()
+	defer a.publishing.Unlock()
+	s, changed := a.store(change)
+	if changed && a.Published != nil {
+		a.Published(s)
+	}
 }
 
-// publish stores a status and sends it to the listeners.
-func (a *Agent) publish(s nf.NodeStatus) {
+func (a *Agent) store(change func(*nf.NodeStatus) bool) (nf.NodeStatus, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.status = s
+	if !change(&a.status) {
+		return a.status, false
+	}
 	for c := range a.listeners {
 		select {
 		case <-c: // an older one that nobody has received
 		default:
 		}
-		c <- s
+		c <- a.status
 	}
+	return a.status, true
+}
+
+// announceAfter is how long a lap runs before the listeners learn of it.
+const announceAfter = time.Second
+
+// begin stores that a lap runs. Stop the timer when it has ended.
+func (a *Agent) begin(t Trip, now time.Time) *time.Timer {
+	lap := &nf.CurrentLap{StartedAt: now, Causes: t.words()}
+	a.mu.Lock()
+	a.status.CurrentLap = lap
+	a.mu.Unlock()
+	return time.AfterFunc(announceAfter, func() {
+		a.publish(func(s *nf.NodeStatus) bool {
+			if s.CurrentLap == lap {
+				s.UpdatedAt = time.Now()
+			}
+			return s.CurrentLap == lap
+		})
+	})
 }
 
 // lap makes one lap.
@@ -148,6 +184,7 @@ func (a *Agent) lap(ctx context.Context, t Trip) (Schedule, bool) {
 	}
 	a.birth = nil
 	r := Report{Trip: t, Started: time.Now()}
+	defer a.begin(t, r.Started).Stop()
 	if a.setup == nil || slices.Contains(t.Causes, WakeConfig) {
 		a.configure()
 	}
@@ -155,7 +192,7 @@ func (a *Agent) lap(ctx context.Context, t Trip) (Schedule, bool) {
 	if a.setup == nil {
 		r.Err = a.config
 	} else {
-		r.Result, r.Suspension, r.Err = a.run(ctx, t)
+		a.run(ctx, &r)
 	}
 	if !t.Fetch && r.Result.Missed == nil {
 		r.Result.Missed = a.missed
@@ -177,22 +214,26 @@ func (a *Agent) ended(next []nf.NextLap) {
 	a.telling.Lock()
 	defer a.telling.Unlock()
 	a.report.Tables = a.tables.Report()
-	r, s := a.report, a.Status()
-	switch birth := a.birth; {
-	case birth == nil:
-		s = Status(s, r)
-	case !birth.settled():
-		return // another lap follows
-	default:
-		r, s = *birth, afterBirth(s, r, *birth)
+	r := a.report
+	if a.birth != nil {
+		if r = *a.birth; !r.settled() {
+			return // another lap follows
+		}
 	}
-	if a.setup != nil {
-		s.Mode, s.Source = a.setup.Mode, a.setup.Source
-	}
-	s.Next = next
-	a.publish(s)
+	a.publish(func(s *nf.NodeStatus) bool {
+		if a.report.SuspensionNow = a.suspension; a.birth == nil {
+			*s = Status(*s, a.report)
+		} else {
+			*s = afterBirth(*s, a.report, r)
+		}
+		if a.setup != nil {
+			s.Mode, s.Source = a.setup.Mode, a.setup.Source
+		}
+		s.Next = next
+		return true
+	})
 	if a.Ended != nil {
-		a.Ended(s, r)
+		a.Ended(a.Status(), r)
 	}
 	a.start.Do(func() { close(a.began) })
 }
@@ -202,12 +243,12 @@ func (a *Agent) ended(next []nf.NextLap) {
 func (a *Agent) tablesRead(r TableReport) {
 	a.telling.Lock()
 	defer a.telling.Unlock()
-	s := withTables(a.Status(), r, a.tables.now())
-	if (len(a.told) > 0) != (len(s.Tables) > 0) {
-		a.publish(s)
-	} else {
-		a.keep(s)
-	}
+	var s nf.NodeStatus
+	a.publish(func(status *nf.NodeStatus) bool {
+		s = withTables(*status, r, a.tables.now())
+		*status = s
+		return (len(a.told) > 0) != (len(s.Tables) > 0)
+	})
 	was := a.told
 	a.told = s.Tables
 	if a.TablesChanged != nil && !sameTables(was, s.Tables) {
@@ -224,28 +265,28 @@ func (a *Agent) configure() {
 }
 
 // run fetches or does not, and applies or plans.
-func (a *Agent) run(ctx context.Context, t Trip) (Result, *nf.Suspension, error) {
+func (a *Agent) run(ctx context.Context, r *Report) {
 	in := a.setup.Lap
-	var err error
-	if in.Apply, err = a.setup.Apply(); err != nil {
-		return Result{}, nil, err
+	if in.Apply, r.Err = a.setup.Apply(); r.Err != nil {
+		return
 	}
-	suspension, err := suspensionNow(in.Apply)
-	if err != nil {
-		return Result{}, nil, err
+	if r.Suspension, r.Err = a.readSuspension(in.Apply); r.Err != nil {
+		return
 	}
 	in.Apply.Machine = lister{in.Apply.Machine, a.tables}
-	in.Apply.Routine, in.Suspended = true, suspension != nil
+	in.Apply.Routine, in.Suspended = true, r.Suspension != nil
 	in.Apply.Restarts = a.whileAllowed(in.Apply)
-	fetch := t.Fetch || a.Status().Revision == nil || a.suspended != in.Suspended
+	fetch := r.Trip.Fetch || a.Status().Revision == nil || a.suspended != in.Suspended
 	a.suspended = in.Suspended
-	j, err := newJudge(in.Apply, slices.Contains(t.Causes, WakeSync))
+	j, err := newJudge(in.Apply, slices.Contains(r.Trip.Causes, WakeSync))
 	if err != nil {
-		return Result{}, suspension, err
+		r.Err = err
+		return
 	}
 	in.Apply = j.input(in.Apply)
-	res, err := a.makeLap(ctx, in, fetch, t.Causes)
-	return res, suspension, errors.Join(err, j.record(res.Receipt))
+	res, err := a.makeLap(ctx, in, fetch, r.Trip.Causes)
+	r.Result, r.Err = res, errors.Join(err, j.record(res.Receipt))
+	r.Left = j.left()
 }
 
 func (a *Agent) makeLap(ctx context.Context, in In, fetch bool, causes []Cause) (Result, error) {
@@ -337,16 +378,40 @@ func (a *Agent) whileAllowed(in apply.Input) apply.Restarts {
 	return bounds
 }
 
-// Suspend suspends the agent, or resumes it if s is nil, and wakes a lap.
+// readSuspension returns the suspension that holds now, and keeps it for the status.
+func (a *Agent) readSuspension(in apply.Input) (*nf.Suspension, error) {
+	a.suspending.Lock()
+	defer a.suspending.Unlock()
+	s, err := suspensionNow(in)
+	if err == nil {
+		a.mu.Lock()
+		a.suspension = s
+		a.mu.Unlock()
+	}
+	return s, err
+}
+
+// Suspend suspends the agent, or resumes it if s is nil, and wakes a lap. The status has it at
+// once, also while a lap runs.
 func (a *Agent) Suspend(s *nf.Suspension) error {
+	a.suspending.Lock()
+	defer a.suspending.Unlock()
 	var err error
 	for range 3 { // a lap that runs removes temporary files of ended ones, and may take this one's
 		if err = a.SaveSuspension(s); err == nil {
-			a.Wake(WakeWindow)
-			return nil
+			break
 		}
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	a.publish(func(status *nf.NodeStatus) bool {
+		a.suspension = s
+		setSuspension(status, s, time.Now())
+		return true
+	})
+	a.Wake(WakeWindow)
+	return nil
 }
 
 // lockedPause is the time until the next lap while another nfsync is at work.

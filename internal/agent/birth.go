@@ -18,7 +18,7 @@ var errNotEnforced = errors.New("the last lap has not enforced a revision")
 func (a *Agent) birthLap(ctx context.Context, t Trip) (s Schedule, unreachable bool) {
 	r := Report{Trip: t, Started: time.Now()}
 	r.Result, r.Err = a.runBirth(ctx, t)
-	r.Finished, r.Stopped = time.Now(), ctx.Err() != nil
+	r.Finished, r.Stopped, r.Left = time.Now(), ctx.Err() != nil, a.report.Left
 	a.birth = &r
 	if !r.settled() {
 		a.Wake(WakeContainer)

@@ -87,6 +87,17 @@ func (j *judge) leave(c nf.Change) string {
 		len(f.Flips), f.Left.UTC().Format(time.DateTime))
 }
 
+// left returns how many values are left to whom they are fought with.
+func (j *judge) left() int {
+	n := 0
+	for _, f := range j.fights {
+		if f.Left != nil {
+			n++
+		}
+	}
+	return n
+}
+
 // fight returns the fight over a change; nil if there is none.
 func (j *judge) fight(c nf.Change) *state.Fight {
 	for i := range j.fights {

@@ -44,6 +44,7 @@ func (c Cause) atOnce() bool {
 const (
 	burstPause = 250 * time.Millisecond
 	burstMost  = 5 * time.Second
+	oncePause  = 100 * time.Millisecond // between the beginnings of laps for the whole node: who asks again and again gets ten a second
 )
 
 // maxBackoff is the longest time between two fetches that fail.
@@ -67,6 +68,15 @@ type Trip struct {
 	Born []string
 }
 
+// words returns the causes as the status has them.
+func (t Trip) words() []string {
+	words := []string{}
+	for _, c := range t.Causes {
+		words = append(words, string(c))
+	}
+	return words
+}
+
 // Loop makes laps, one at a time. Everything else only wakes it.
 type Loop struct {
 	// Lap makes one lap. It returns when the next ones are due, and whether a fetch failed
@@ -83,6 +93,7 @@ type Loop struct {
 	causes map[Cause]bool  // of laps for the whole node
 	first  time.Time       // of causes
 	last   time.Time
+	began  time.Time // the last lap for the whole node
 	birth  time.Time // the end of the last lap for born containers
 	woken  chan struct{}
 }
@@ -151,6 +162,9 @@ func (l *Loop) dueForNode() time.Time {
 		return time.Time{}
 	}
 	for c := range l.causes {
+		if soonest := l.began.Add(oncePause); c.atOnce() && soonest.After(l.first) {
+			return soonest
+		}
 		if c.atOnce() {
 			return l.first
 		}
@@ -178,6 +192,7 @@ func (l *Loop) take() Trip {
 	t := Trip{Causes: slices.Sorted(maps.Keys(l.causes))}
 	t.Fetch = slices.ContainsFunc(t.Causes, Cause.fetches)
 	clear(l.causes)
+	l.began = time.Now()
 	return t
 }
 

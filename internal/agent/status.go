@@ -20,10 +20,13 @@ type Report struct {
 	Result            Result
 	Err               error
 	// Config is why the changed configuration is not in force; nil if it is.
-	Config     error
-	Suspension *nf.Suspension
-	Stopped    bool        // the agent stops
-	Tables     TableReport // of the conntrack tables
+	Config error
+	// Suspension held the lap; SuspensionNow holds after it.
+	Suspension, SuspensionNow *nf.Suspension
+	// Left is how many values are left as they are, because something else changes them back.
+	Left    int
+	Stopped bool        // the agent stops
+	Tables  TableReport // of the conntrack tables
 }
 
 // NewStatus returns the status of an agent that has just started.
@@ -40,7 +43,7 @@ func NewStatus(node, source, mode string, agent nf.AgentInfo) nf.NodeStatus {
 func Status(was nf.NodeStatus, r Report) nf.NodeStatus {
 	s := was
 	s.UpdatedAt = r.Finished
-	s.Suspension = r.Suspension
+	s.Suspension, s.CurrentLap = r.SuspensionNow, nil
 	s.Tables = append([]nf.FillingTable{}, r.Tables.Filling...)
 	s.Errors = append(errorLines(r.Config), errorLines(cmp.Or(r.Err, r.Result.Missed))...)
 	r.revision(&s)
@@ -56,13 +59,10 @@ func Status(was nf.NodeStatus, r Report) nf.NodeStatus {
 
 // lap returns what the lap was.
 func (r Report) lap() *nf.LapStatus {
-	lap := &nf.LapStatus{StartedAt: r.Started, FinishedAt: r.Finished, Fetched: r.Trip.Fetch, Causes: []string{}, Result: r.result(),
+	lap := &nf.LapStatus{StartedAt: r.Started, FinishedAt: r.Finished, Fetched: r.Trip.Fetch, Causes: r.Trip.words(), Result: r.result(),
 		Applied: r.Result.Receipt.Summary.Applied}
 	if receipt := r.Result.Receipt; len(receipt.Recovered) > 0 || slices.ContainsFunc(receipt.Results, func(r apply.Result) bool { return r.Outcome != apply.Skipped }) {
 		lap.Receipt = receipt.ID
-	}
-	for _, c := range r.Trip.Causes {
-		lap.Causes = append(lap.Causes, string(c))
 	}
 	if err := r.failure(); err != nil {
 		lap.Error = err.Error()
@@ -233,6 +233,19 @@ func restartPending(list []nf.Pending) judgement {
 		return judgement{false, "NothingPending", "nothing waits for a restart"}
 	}
 	return judgement{true, "WaitsForRestart", nf.FirstFew(waiting, maxNamed)}
+}
+
+// setSuspension sets the suspension of a status between laps.
+func setSuspension(s *nf.NodeStatus, now *nf.Suspension, at time.Time) {
+	s.Suspension, s.UpdatedAt = now, at
+	was := s.Conditions
+	s.Conditions = slices.Clone(was) // others read those of before
+	for i := range s.Conditions {
+		if c := &s.Conditions[i]; c.Type == nf.Suspended {
+			*c = suspended(now).condition(nf.Suspended, c.ObservedRevision)
+		}
+	}
+	transitions(was, s.Conditions, at)
 }
 
 func suspended(s *nf.Suspension) judgement {
