@@ -5,17 +5,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"log"
 	"log/slog"
 	"maps"
-	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
-
-	"github.com/coreos/go-systemd/v22/daemon"
 
 	"nfsync.dev/nfsync/internal/agent"
 	"nfsync.dev/nfsync/internal/apply"
@@ -41,9 +41,19 @@ type loop struct {
 	started bool
 	metrics *web.Metrics
 	public  *web.Public
+	service service
+	ready   func() // ends the patience of the start
 
-	watching context.Context    // of all watchers
-	unwatch  context.CancelFunc // ends the watcher of the configuration
+	watching  context.Context // of all watchers and listeners
+	watchers  map[agent.Cause]watcher
+	listening listening
+	unwritten string // why status.json could not be written; of Published alone
+}
+
+// watcher wakes laps when paths change.
+type watcher struct {
+	paths []watch.Path
+	stop  context.CancelFunc
 }
 
 // runLoop makes laps until ctx ends.
@@ -53,21 +63,25 @@ func (a *app) runLoop(ctx context.Context, o *agentOptions, path string) error {
 		return err
 	}
 	defer release()
-	l := &loop{app: a, options: o, path: path, said: map[string]bool{}}
+	l := &loop{app: a, options: o, path: path, said: map[string]bool{}, watchers: map[agent.Cause]watcher{}, metrics: web.NewMetrics(buildInfo().Version)}
 	defer l.cleanUp()
 	first, err := l.setup(a)
 	if err != nil {
 		return err
 	}
 	l.agent = agent.New(agent.NewStatus(a.nodeName(), first.Source, first.Mode, nf.AgentInfo{Version: buildInfo().Version, PID: os.Getpid(), StartedAt: time.Now()}))
-	l.agent.Configure = func() (agent.Setup, error) {
-		if !l.started {
-			return first, nil
+	l.agent.Configure = func() (s agent.Setup, err error) {
+		if s = first; l.started {
+			l.service.reads()
+			s, err = l.reconfigure()
 		}
-		return l.reconfigure()
+		l.metrics.Configured(time.Now(), err)
+		return s, err
 	}
 	l.agent.Ended = l.ended
-	l.agent.TablesChanged = l.app.tablesChanged // the app of the start: another goroutine calls it
+	l.agent.TablesChanged = a.tablesChanged // another goroutine calls it
+	l.agent.Published = func(s nf.NodeStatus) { l.published(a, s) }
+	l.metrics.WatchTables(l.agent.Tables().Report)
 	l.agent.SaveSuspension = func(s *nf.Suspension) error {
 		d, err := state.Open(a.stateDir)
 		if err != nil {
@@ -75,47 +89,60 @@ func (a *app) runLoop(ctx context.Context, o *agentOptions, path string) error {
 		}
 		return d.SaveSuspension(s)
 	}
-	watching, stop := context.WithCancel(ctx)
+	errorLog := log.New(errorWriter{a}, "", 0)
+	l.public = &web.Public{Status: l.agent.Status, Metrics: l.metrics.Handler(), Webhook: func() { l.agent.Wake(agent.WakeWebhook) }, ErrorLog: errorLog}
+	l.public.UseSecret(l.config.WebhookSecretFile)
+	l.public.Alive()
+	l.service.alive = l.public.IsAlive
+	var stop context.CancelFunc
+	l.watching, stop = context.WithCancel(ctx)
 	defer stop()
-	if err := l.listen(watching); err != nil {
+	if err := l.listen(l.config.Listen); err != nil {
 		return err
 	}
-	if err := l.watch(watching); err != nil {
+	if err := l.watch(l.watching); err != nil {
 		return err
 	}
 	go func() {
-		if err := web.ServeSocket(watching, a.runDir, l.agent); err != nil {
+		if err := web.ServeSocket(l.watching, a.runDir, l.agent, errorLog); err != nil {
 			a.say(slog.LevelError, err.Error(), "")
 		}
 	}()
-	l.agent.Run(ctx, func() {
-		l.public.Alive()
-		_, _ = daemon.SdNotify(false, daemon.SdNotifyWatchdog)
-	})
-	_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping)
+	l.run(ctx)
 	return nil
 }
 
-// listen answers HTTP on the listen address until ctx ends.
-func (l *loop) listen(ctx context.Context) error {
-	l.metrics = web.NewMetrics(buildInfo().Version)
-	l.metrics.WatchTables(l.agent.Tables().Report)
-	l.public = &web.Public{Status: l.agent.Status, Metrics: l.metrics.Handler(), Webhook: func() { l.agent.Wake(agent.WakeWebhook) }, SecretFile: l.config.WebhookSecretFile}
+// errorWriter writes what a server logs as messages.
+type errorWriter struct{ *app }
+
+func (w errorWriter) Write(text []byte) (int, error) {
+	w.say(slog.LevelError, strings.TrimSpace(string(text)), "")
+	return len(text), nil
+}
+
+// run makes laps until ctx ends. The service manager is asked for patience during the first one,
+// and during the one that is under way in the end.
+func (l *loop) run(ctx context.Context) {
+	starting, started := context.WithCancel(ctx)
+	l.ready = started
+	go l.service.extend(starting)
+	life, ended := context.WithCancel(context.WithoutCancel(ctx))
+	stopped := make(chan bool)
+	context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		l.service.stopping(life)
+	})
+	l.agent.AliveEvery = l.service.aliveEvery()
+	l.agent.Run(ctx, l.alive)
+	ended()
+	<-stopped
+	started()
+}
+
+// alive says that the loop, or a lap that makes changes, goes on.
+func (l *loop) alive() {
 	l.public.Alive()
-	if l.config.Listen == spec.ListenNone {
-		return nil
-	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.config.Listen)
-	if err != nil {
-		return hinted{fmt.Errorf("cannot listen on %s: %w", l.config.Listen, err), "name another address in the configuration: listen"}
-	}
-	a := l.app // another one after the configuration has changed
-	go func() {
-		if err := l.public.Serve(ctx, listener); err != nil {
-			a.say(slog.LevelError, err.Error(), "")
-		}
-	}()
-	return nil
+	l.service.isAlive()
 }
 
 func (l *loop) cleanUp() {
@@ -134,7 +161,7 @@ func (a *app) nodeName() string {
 func (l *loop) setup(a *app) (agent.Setup, error) {
 	s := agent.Setup{
 		Lap:   agent.In{AllowEmpty: a.mayBeEmpty(), Observe: a.config.Mode == spec.ModeObserve},
-		Apply: a.lapInput, Tables: host.New(a.host()),
+		Apply: func() (apply.Input, error) { return l.lapInput(a) }, Tables: host.New(a.host()),
 		Mode: a.config.Mode, Source: l.path,
 		Interval: a.config.Source.Interval, Drift: a.config.Drift.Interval, Window: a.config.Restart.Window,
 	}
@@ -153,17 +180,22 @@ func (l *loop) setup(a *app) (agent.Setup, error) {
 	return s, nil
 }
 
-// lapInput returns the input of the run of a lap.
-func (a *app) lapInput() (apply.Input, error) {
+// lapInput returns the input of the run of a lap. Each of its changes is a sign of life, and no
+// line of the log.
+func (l *loop) lapInput(a *app) (apply.Input, error) {
 	in, _, err := a.input(a.restarts())
 	in.Leave = a.leave()
+	in.Progress = func(apply.Event) { l.alive() }
 	return in, err
 }
 
 // fetcher is that of the app, which a lap without a terminal does not show.
 func (l *loop) fetcher(repo source.Config) agent.Fetcher {
 	return func(ctx context.Context, last []source.Position, accept string) (source.Revision, error) {
-		return source.Fetch(ctx, repo, last, accept)
+		began := time.Now()
+		r, err := source.Fetch(ctx, repo, last, accept)
+		l.metrics.Fetched(time.Since(began), err)
+		return r, err
 	}
 }
 
@@ -181,34 +213,47 @@ func (a *app) directoryPolicies(path string) (spec.Policies, error) {
 	return policies, nil
 }
 
-// reconfigure reads the configuration file again. The flags still override it.
+// reconfigure reads the configuration again, and uses what it says.
 func (l *loop) reconfigure() (agent.Setup, error) {
 	next := *l.app
-	next.options = l.given
-	next.labels = maps.Clone(l.given.labels)
-	if next.configFile == noConfig {
-		return agent.Setup{}, errors.New("there is no configuration file")
-	}
-	config, diagnostics, err := loadConfig(next.configFile)
-	switch {
-	case err != nil:
-		return agent.Setup{}, &agent.ConfigError{Err: err}
-	case len(diagnostics) > 0:
-		return agent.Setup{}, &agent.ConfigError{Diagnostics: diagnostics}
-	}
-	if err := next.takeConfig(config); err != nil {
-		return agent.Setup{}, &agent.ConfigError{Err: err}
+	if err := l.readAgain(&next); err != nil {
+		return agent.Setup{}, err
 	}
 	s, err := l.setup(&next)
+	if err == nil {
+		err = l.listen(next.config.Listen)
+	}
 	if err != nil {
 		return agent.Setup{}, &agent.ConfigError{Err: err}
 	}
-	was := l.configPaths()
 	l.app = &next
-	if paths := l.configPaths(); !slices.EqualFunc(was, paths, watch.Path.Same) {
-		l.watchConfig(paths)
+	l.public.UseSecret(next.config.WebhookSecretFile)
+	if err := l.watchAll(); err != nil {
+		l.say(slog.LevelWarn, err.Error(), "")
 	}
 	return s, nil
+}
+
+// readAgain reads the configuration file again, if there is one. The flags still override it.
+func (l *loop) readAgain(next *app) error {
+	if next.configFile == noConfig {
+		return nil
+	}
+	config, diagnostics, err := loadConfig(next.configFile)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !next.configRead:
+		return nil // there was none
+	case err != nil:
+		return &agent.ConfigError{Err: err}
+	case len(diagnostics) > 0:
+		return &agent.ConfigError{Diagnostics: diagnostics}
+	}
+	next.options = l.given
+	next.labels = maps.Clone(l.given.labels)
+	if err := next.takeConfig(config); err != nil {
+		return &agent.ConfigError{Err: err}
+	}
+	return nil
 }
 
 // watch starts to wake laps.
@@ -222,6 +267,7 @@ func (l *loop) watch(ctx context.Context) error {
 				signal.Stop(hangup)
 				return
 			case <-hangup:
+				l.service.hangUp()
 				l.agent.Wake(agent.WakeConfig)
 				l.agent.Wake(agent.WakeSync)
 			}
@@ -233,31 +279,31 @@ func (l *loop) watch(ctx context.Context) error {
 			a.say(slog.LevelWarn, err.Error(), "")
 		}
 	}()
-	l.watching = ctx
-	l.watchConfig(l.configPaths())
-	return errors.Join(l.watchFiles(ctx, agent.WakeFiles, l.policyPaths()), l.watchFiles(ctx, agent.WakeContainer, l.containerPaths()))
+	return l.watchAll()
 }
 
-// watchFiles wakes laps when paths change, until ctx ends.
-func (l *loop) watchFiles(ctx context.Context, cause agent.Cause, paths []watch.Path) error {
-	files, err := watch.NewFiles(paths...)
-	if err == nil {
-		go files.Run(ctx, func() { l.agent.Wake(cause) })
-	}
-	return err
+// watchAll watches what the configuration names.
+func (l *loop) watchAll() error {
+	return errors.Join(l.watchFiles(agent.WakeConfig, l.configPaths()), l.watchFiles(agent.WakeFiles, l.policyPaths()), l.watchFiles(agent.WakeContainer, l.containerPaths()))
 }
 
-// watchConfig watches the configuration and the files that it names, in place of those of
-// before.
-func (l *loop) watchConfig(paths []watch.Path) {
-	if l.unwatch != nil {
-		l.unwatch()
+// watchFiles wakes laps when paths change, in place of those that were watched for that cause.
+func (l *loop) watchFiles(cause agent.Cause, paths []watch.Path) error {
+	was, watched := l.watchers[cause]
+	if watched && slices.EqualFunc(was.paths, paths, watch.Path.Same) {
+		return nil
 	}
-	var ctx context.Context
-	ctx, l.unwatch = context.WithCancel(l.watching)
-	if err := l.watchFiles(ctx, agent.WakeConfig, paths); err != nil {
-		l.say(slog.LevelWarn, err.Error(), "")
+	files, err := watch.NewFiles(slices.Clone(paths)...)
+	if err != nil {
+		return err
 	}
+	if watched {
+		was.stop()
+	}
+	ctx, stop := context.WithCancel(l.watching)
+	l.watchers[cause] = watcher{paths, stop}
+	go files.Run(ctx, func() { l.agent.Wake(cause) })
+	return nil
 }
 
 func (l *loop) policyPaths() []watch.Path {
@@ -302,16 +348,25 @@ func (l *loop) containerPaths() []watch.Path {
 
 // ended reports a lap.
 func (l *loop) ended(s nf.NodeStatus, r agent.Report) {
-	if !l.started {
-		l.started = true
-		_, _ = daemon.SdNotify(false, daemon.SdNotifyReady)
-	}
-	_, _ = daemon.SdNotify(false, "STATUS="+oneLine(s.Condition(nf.Ready).Message))
+	l.service.lapEnded(!l.started, s)
+	l.started = true
+	l.ready()
 	l.metrics.Observe(s, r)
 	l.sayLap(s, r)
-	if err := l.writeStatus(s); err != nil {
-		l.sayOnce(slog.LevelWarn, err.Error())
+}
+
+// published shows a new status. a is the app at the start: that of the loop is the laps' alone.
+func (l *loop) published(a *app, s nf.NodeStatus) {
+	l.service.status(s)
+	l.metrics.Conditions(s)
+	problem := ""
+	if err := a.writeStatus(s); err != nil {
+		problem = err.Error()
 	}
+	if problem != "" && problem != l.unwritten {
+		a.say(slog.LevelWarn, problem, "")
+	}
+	l.unwritten = problem
 }
 
 // writeStatus replaces status.json in the run directory.
@@ -357,13 +412,5 @@ func (l *loop) sayLap(s nf.NodeStatus, r agent.Report) {
 	if sum := r.Result.Receipt.Summary; sum.Applied+sum.Failed+sum.Undone+sum.Stuck+sum.Kept > 0 {
 		l.say(slog.LevelInfo, fmt.Sprintf("policies of %s: %d applied, %d failed, %d refused, %d pending, %d in sync; receipt %s", cmp.Or(s.Revision.Commit, l.path),
 			sum.Applied, sum.Failed+sum.Kept+sum.Stuck, sum.Refusals, sum.Pending, sum.InSync, r.Result.Receipt.ID), "")
-	}
-}
-
-// sayOnce writes a message that was not written before.
-func (l *loop) sayOnce(level slog.Level, text string) {
-	if !l.said[text] {
-		l.said[text] = true
-		l.say(level, text, "")
 	}
 }

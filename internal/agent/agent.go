@@ -38,6 +38,9 @@ type Agent struct {
 	// Published is called for each new status: after a lap, and between laps as for Listen. The
 	// calls come one after the other.
 	Published func(nf.NodeStatus)
+	// AliveEvery is how often the loop shows that it is alive while it waits, if that is less than ten
+	// seconds; 0 is ten seconds.
+	AliveEvery time.Duration
 	// Ended is called after each lap. TablesChanged is called when a conntrack table begins to fill, is full,
 	// or does not fill any more, with the tables that filled before. They are never called at the same time.
 	Ended         func(nf.NodeStatus, Report)
@@ -101,7 +104,7 @@ func (a *Agent) Sync(accept string) {
 
 // Run makes laps until ctx ends. alive is called as Loop.Alive is.
 func (a *Agent) Run(ctx context.Context, alive func()) {
-	a.loop.Alive = alive
+	a.loop.Alive, a.loop.AliveEvery = alive, a.AliveEvery
 	var reading sync.WaitGroup
 	reading.Go(func() { a.tables.run(ctx, a.began) })
 	a.loop.Run(ctx)

@@ -85,8 +85,10 @@ type Loop struct {
 	// Scheduled, if set, is called after each lap with the laps that are due without an event,
 	// the next one first.
 	Scheduled func([]nf.NextLap)
-	// Alive, if set, is called at least every aliveEvery while the loop waits, and after each lap.
-	Alive func()
+	// Alive, if set, is called at least every aliveEvery while the loop waits, or every AliveEvery if
+	// that is set and less, and after each lap.
+	Alive      func()
+	AliveEvery time.Duration
 
 	mu     sync.Mutex
 	born   map[string]bool // the containers that were born
@@ -279,6 +281,9 @@ func (l *Loop) wait(ctx context.Context, timers []timer) bool {
 			}
 		}
 		pause := aliveEvery
+		if l.AliveEvery > 0 {
+			pause = min(pause, l.AliveEvery)
+		}
 		if !due.IsZero() {
 			pause = min(pause, due.Sub(now))
 		}

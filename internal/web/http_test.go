@@ -34,7 +34,7 @@ func oldMac(body string) string {
 	return hex.EncodeToString(m.Sum(nil))
 }
 
-func secretFile(t *testing.T, text string) string {
+func secretFile(t testing.TB, text string) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
@@ -51,26 +51,37 @@ func TestWebhook(t *testing.T) {
 		headers map[string]string
 		want    int
 	}{
-		"GitHub":             {map[string]string{"X-Hub-Signature-256": "sha256=" + mac(body), "X-Hub-Signature": "sha1=" + oldMac(body)}, 202},
-		"GitLab":             {map[string]string{"X-Gitlab-Token": secret}, 202},
-		"Bitbucket":          {map[string]string{"X-Hub-Signature": "sha256=" + mac(body)}, 202},
-		"Gitea":              {map[string]string{"X-Gitea-Signature": mac(body), "X-Hub-Signature-256": "sha256=" + mac(body)}, 202},
-		"Gitea alone":        {map[string]string{"X-Gitea-Signature": mac(body)}, 202},
-		"Forgejo":            {map[string]string{"X-Forgejo-Signature": mac(body)}, 202},
-		"another sender":     {map[string]string{"X-Nfsync-Signature": "sha256=" + mac(body)}, 202},
-		"none":               {nil, 403},
-		"empty":              {map[string]string{"X-Hub-Signature-256": ""}, 403},
-		"no digits":          {map[string]string{"X-Hub-Signature-256": "sha256="}, 403},
-		"of another body":    {map[string]string{"X-Hub-Signature-256": "sha256=" + mac("x")}, 403},
-		"short":              {map[string]string{"X-Hub-Signature-256": "sha256=" + mac(body)[:10]}, 403},
-		"SHA-1":              {map[string]string{"X-Hub-Signature": "sha1=" + oldMac(body)}, 403},
-		"SHA-1 as SHA-256":   {map[string]string{"X-Hub-Signature-256": "sha256=" + oldMac(body)}, 403},
-		"another token":      {map[string]string{"X-Gitlab-Token": "h0rse"}, 403},
-		"the first one wins": {map[string]string{"X-Hub-Signature-256": "sha256=00", "X-Gitea-Signature": mac(body)}, 403},
+		"GitHub":              {map[string]string{"X-Hub-Signature-256": "sha256=" + mac(body), "X-Hub-Signature": "sha1=" + oldMac(body)}, 202},
+		"GitLab":              {map[string]string{"X-Gitlab-Token": secret}, 202},
+		"Bitbucket":           {map[string]string{"X-Hub-Signature": "sha256=" + mac(body)}, 202},
+		"Gitea":               {map[string]string{"X-Gitea-Signature": mac(body), "X-Hub-Signature-256": "sha256=" + mac(body)}, 202},
+		"Gitea alone":         {map[string]string{"X-Gitea-Signature": mac(body)}, 202},
+		"Forgejo":             {map[string]string{"X-Forgejo-Signature": mac(body)}, 202},
+		"another sender":      {map[string]string{"X-Nfsync-Signature": "sha256=" + mac(body)}, 202},
+		"none":                {nil, 403},
+		"empty":               {map[string]string{"X-Hub-Signature-256": ""}, 403},
+		"no digits":           {map[string]string{"X-Hub-Signature-256": "sha256="}, 403},
+		"of another body":     {map[string]string{"X-Hub-Signature-256": "sha256=" + mac("x")}, 403},
+		"short":               {map[string]string{"X-Hub-Signature-256": "sha256=" + mac(body)[:10]}, 403},
+		"SHA-1":               {map[string]string{"X-Hub-Signature": "sha1=" + oldMac(body)}, 403},
+		"SHA-1 as SHA-256":    {map[string]string{"X-Hub-Signature-256": "sha256=" + oldMac(body)}, 403},
+		"another token":       {map[string]string{"X-Gitlab-Token": "h0rse"}, 403},
+		"one of two is wrong": {map[string]string{"X-Hub-Signature-256": "sha256=" + mac("x"), "X-Gitea-Signature": mac(body)}, 403},
+		"the other is wrong":  {map[string]string{"X-Hub-Signature-256": "sha256=" + mac(body), "X-Forgejo-Signature": mac("x")}, 403},
+		"a wrong token too":   {map[string]string{"X-Gitlab-Token": "x", "X-Hub-Signature-256": "sha256=" + mac(body)}, 403},
+		"an empty token":      {map[string]string{"X-Gitlab-Token": ""}, 403},
+		"twice sha256=":       {map[string]string{"X-Hub-Signature-256": "sha256=sha256=" + mac(body)}, 403},
+		"upper case":          {map[string]string{"X-Gitea-Signature": strings.ToUpper(mac(body))}, 202},
+		"two in one":          {map[string]string{"X-Gitea-Signature": mac(body) + "," + mac(body)}, 403},
+		"of an empty body":    {map[string]string{"X-Gitea-Signature": mac("")}, 403},
+		"the token as a MAC":  {map[string]string{"X-Nfsync-Signature": secret}, 403},
+		"the MAC as a token":  {map[string]string{"X-Gitlab-Token": mac(body)}, 403},
+		"another header":      {map[string]string{"Authorization": "Bearer " + secret}, 403},
 	} {
 		t.Run(name, func(t *testing.T) {
 			woken := 0
-			p := &Public{SecretFile: secretFile(t, secret+"\n"), Webhook: func() { woken++ }, Metrics: http.NotFoundHandler()}
+			p := &Public{Webhook: func() { woken++ }, Metrics: http.NotFoundHandler()}
+			p.UseSecret(secretFile(t, secret+"\n"))
 			r := httptest.NewRequest(http.MethodPost, "/webhook", strings.NewReader(body))
 			for k, v := range test.headers {
 				r.Header.Set(k, v)
@@ -98,12 +109,15 @@ func TestWebhookBounds(t *testing.T) {
 		"not configured": {"", "POST", "/webhook", "x", 404},
 		"no file":        {"/nonexistent", "POST", "/webhook", "x", 500},
 		"empty file":     {secretFile(t, "\n"), "POST", "/webhook", "x", 500},
-		"large":          {secretFile(t, secret), "POST", "/webhook", large, 400},
+		"large":          {secretFile(t, secret), "POST", "/webhook", large, 413},
+		"huge secret":    {secretFile(t, strings.Repeat("x", maxSecret+1)), "POST", "/webhook", "x", 500},
+		"a directory":    {t.TempDir(), "POST", "/webhook", "x", 500},
 		"GET":            {secretFile(t, secret), "GET", "/webhook", "x", 405},
 		"another path":   {secretFile(t, secret), "POST", "/webhook/../status", "x", 404},
 		"metrics":        {secretFile(t, secret), "POST", "/metrics", "x", 405},
 	} {
-		p := &Public{SecretFile: test.file, Webhook: func() { t.Errorf("%s: it wakes a lap", name) }, Metrics: http.NotFoundHandler()}
+		p := &Public{Webhook: func() { t.Errorf("%s: it wakes a lap", name) }, Metrics: http.NotFoundHandler()}
+		p.UseSecret(test.file)
 		r := httptest.NewRequest(test.method, test.path, strings.NewReader(test.body))
 		r.Header.Set("X-Hub-Signature-256", "sha256="+mac(test.body))
 		w := httptest.NewRecorder()
