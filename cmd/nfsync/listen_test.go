@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -17,6 +16,7 @@ import (
 
 	"nfsync.dev/nfsync/internal/netns"
 	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/web"
 )
 
 // freeAddress returns an address of the tests' own namespace on which nobody listens.
@@ -64,10 +64,10 @@ func eventuallyTrue(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-func (n node) status(t *testing.T) (s nf.NodeStatus) {
+// status returns the status of the agent of a node; an empty one without an agent.
+func (n node) status(t *testing.T) nf.NodeStatus {
 	t.Helper()
-	out, _ := n.client(t, "status", "-o", "json")
-	_ = json.Unmarshal([]byte(out), &s) // without an agent it is empty
+	s, _ := web.NewClient(n.path("run")).Status(t.Context())
 	return s
 }
 
