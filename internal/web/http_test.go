@@ -5,6 +5,7 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -167,18 +168,51 @@ func TestMetrics(t *testing.T) {
 	}
 	lint()
 	now := time.Now()
-	r := agent.Report{Trip: agent.Trip{Causes: []agent.Cause{agent.WakeStart}, Fetch: true}, Started: now, Finished: now.Add(time.Second)}
+	r := agent.Report{Trip: agent.Trip{Causes: []agent.Cause{agent.WakeStart}, Fetch: true}, Started: now, Finished: now.Add(time.Second), Left: 2, SuspensionNow: &nf.Suspension{Reason: "x"}}
 	r.Result.Receipt = apply.Receipt{Kind: "Receipt", Results: []apply.Result{{Change: nf.Change{Cause: nf.CauseDrift}, Outcome: apply.Applied}},
 		Refusals: []nf.Refusal{{Code: nf.AboveNode}}, Pending: []nf.Pending{{Until: nf.UntilNodeRestart}}, Summary: apply.Summary{Applied: 1, Refusals: 1}}
 	s := agent.Status(agent.NewStatus("hn-1", "x", "enforce", nf.AgentInfo{StartedAt: now}), r)
+	s.Next = []nf.NextLap{{At: time.Unix(1700000000, 0)}}
+	m.Fetched(30*time.Millisecond, nil)
+	m.Fetched(time.Minute, errors.New("no"))
+	m.Configured(time.Unix(1600000000, 0), nil)
+	m.Configured(now, errors.New("invalid"))
 	m.Observe(s, r)
 	text := lint()
 	for _, line := range []string{
 		`nfsync_laps_total{result="refused"} 1`, `nfsync_fetches_total{result="ok"} 1`, `nfsync_drift_changes_total 1`, `nfsync_refusals{code="above-node"} 1`,
-		`nfsync_pending{until="node-restart"} 1`, `nfsync_condition{type="RestartPending"} 1`, `nfsync_lap_duration_seconds_sum 1`, `nfsync_changes_total{outcome="applied"} 1`,
+		`nfsync_pending{until="node-restart"} 1`, `nfsync_condition{type="RestartPending"} 1`, `nfsync_lap_duration_seconds_sum 1`, `nfsync_fights 2`, `nfsync_suspended 1`, `nfsync_restarts_pending 1`,
+		`nfsync_next_lap_timestamp_seconds 1.7e+09`, `nfsync_config_last_reload_successful 0`, `nfsync_config_last_reload_success_timestamp_seconds 1.6e+09`,
+		`nfsync_fetch_duration_seconds_bucket{result="ok",le="0.05"} 1`, `nfsync_fetch_duration_seconds_sum{result="error"} 60`, `nfsync_changes_total{outcome="applied"} 1`,
 	} {
 		if !strings.Contains(text, line+"\n") {
 			t.Errorf("%s is missing", line)
 		}
 	}
+}
+
+// TestScrapeDuringLap: scrapes and laps at the same time are no race, and a scrape never sees half a
+// lap: the revision that is in force is always there.
+func TestScrapeDuringLap(t *testing.T) {
+	m := NewMetrics("1")
+	s := nf.NodeStatus{Revision: &nf.InForce{Commit: "c1"}, LastLap: &nf.LapStatus{}}
+	m.Observe(s, agent.Report{})
+	done := make(chan bool)
+	go func() {
+		defer close(done)
+		for range 200 {
+			m.Observe(s, agent.Report{})
+			m.Conditions(s)
+			m.Fetched(time.Second, nil)
+			m.Configured(time.Now(), nil)
+		}
+	}()
+	for range 50 {
+		w := httptest.NewRecorder()
+		m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+		if !strings.Contains(w.Body.String(), `nfsync_revision_info{branch="",commit="c1"} 1`) {
+			t.Fatal("a scrape saw no revision")
+		}
+	}
+	<-done
 }

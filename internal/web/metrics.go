@@ -3,6 +3,7 @@ package web
 import (
 	"net/http"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -103,6 +104,10 @@ func NewMetrics(version string) *Metrics {
 	return m
 }
 
+// sameName is a counter of client_golang that in OpenMetrics has the name of a gauge, which
+// parsers refuse.
+const sameName = "go_memstats_alloc_bytes_total"
+
 // maxScrapes is how many scrapes are answered at once.
 const maxScrapes = 16
 
@@ -111,7 +116,8 @@ func (m *Metrics) Handler() http.Handler {
 	gather := func() ([]*dto.MetricFamily, error) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		return m.registry.Gather()
+		families, err := m.registry.Gather()
+		return slices.DeleteFunc(families, func(f *dto.MetricFamily) bool { return f.GetName() == sameName }), err
 	}
 	return promhttp.HandlerFor(prometheus.GathererFunc(gather), promhttp.HandlerOpts{EnableOpenMetrics: true, MaxRequestsInFlight: maxScrapes})
 }
