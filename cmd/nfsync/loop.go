@@ -409,8 +409,22 @@ func (l *loop) sayLap(s nf.NodeStatus, r agent.Report) {
 		}
 	}
 	l.said = now
-	if sum := r.Result.Receipt.Summary; sum.Applied+sum.Failed+sum.Undone+sum.Stuck+sum.Kept > 0 {
-		l.say(slog.LevelInfo, fmt.Sprintf("policies of %s: %d applied, %d failed, %d refused, %d pending, %d in sync; receipt %s", cmp.Or(s.Revision.Commit, l.path),
-			sum.Applied, sum.Failed+sum.Kept+sum.Stuck, sum.Refusals, sum.Pending, sum.InSync, r.Result.Receipt.ID), "")
+	l.saySummary(s, r)
+}
+
+// saySummary writes a line for a lap that has made or tried changes.
+func (l *loop) saySummary(s nf.NodeStatus, r agent.Report) {
+	receipt := r.Result.Receipt
+	sum := receipt.Summary
+	if sum.Applied+sum.Failed+sum.Undone+sum.Stuck+sum.Kept+len(receipt.Recovered) == 0 {
+		return
 	}
+	revision, failed := l.path, sum.Failed+sum.Kept+sum.Stuck
+	if s.Revision != nil {
+		revision = cmp.Or(s.Revision.Commit, l.path)
+	}
+	l.sayWith(slog.LevelInfo, fmt.Sprintf("policies of %s: %d applied, %d failed, %d refused, %d pending, %d in sync; receipt %s", revision,
+		sum.Applied, failed, sum.Refusals, sum.Pending, sum.InSync, receipt.ID),
+		slog.String("revision", revision), slog.Any("causes", s.LastLap.Causes), slog.String("result", string(s.LastLap.Result)), slog.Int("applied", sum.Applied), slog.Int("failed", failed),
+		slog.Int("refused", sum.Refusals), slog.Int("pending", sum.Pending), slog.Int("inSync", sum.InSync), slog.Float64("seconds", r.Finished.Sub(r.Started).Seconds()), slog.String("receipt", receipt.ID))
 }

@@ -27,7 +27,14 @@ func TestMetricsOfAgent(t *testing.T) {
 	eventuallyTrue(t, "it is ready", func() bool { s := n.status(t); return s.Condition(nf.Ready).Status == nf.ConditionTrue })
 	text, families := scrape(t, address, "text/plain;version=0.0.4")
 	_, open := scrape(t, address, "application/openmetrics-text;version=1.0.0")
+	manual, err := os.ReadFile("../../docs/agent.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, f := range families {
+		if strings.HasPrefix(name, "nfsync_") && !strings.Contains(string(manual), "`"+name) {
+			t.Errorf("docs/agent.md does not describe %s", name)
+		}
 		if f.GetHelp() == "" {
 			t.Errorf("%s has no help", name)
 		}
