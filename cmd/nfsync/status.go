@@ -49,7 +49,7 @@ terminal it shows the status in place, else a line each time.`,
 // noAgent adds to an error of the client what to do.
 func noAgent(err error) error {
 	if errors.Is(err, web.ErrNoAgent) {
-		return hinted{err, "start it with nfsync agent, or name its --run-dir; nfsync plan shows the state of the node without it"}
+		return hinted{err, "start it with nfsync agent, or name its --run-dir; without it nothing is changed but by hand, and nfsync plan shows the state of the node"}
 	}
 	return err
 }

@@ -37,7 +37,8 @@ type Public struct {
 	ErrorLog *log.Logger
 
 	secretFile atomic.Pointer[string]
-	beat       atomic.Int64 // when the loop last came round, in nanoseconds since 1970
+	complaint  atomic.Pointer[string] // the last one
+	beat       atomic.Int64           // when the loop last came round, in nanoseconds since 1970
 }
 
 // UseSecret names the file with the secret that signs webhooks; empty refuses them.
@@ -124,9 +125,9 @@ func (p *Public) webhook(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "webhooks are not configured", http.StatusNotFound)
 		return
 	}
-	secret, err := openfile.Read(*file, maxSecret)
-	secret = bytes.TrimSpace(secret)
-	if err != nil || len(secret) == 0 {
+	secret, err := readSecret(*file)
+	p.complain(err)
+	if err != nil {
 		http.Error(w, "the secret cannot be read", http.StatusInternalServerError)
 		return
 	}
@@ -144,6 +145,27 @@ func (p *Public) webhook(w http.ResponseWriter, r *http.Request) {
 	default:
 		p.Webhook()
 		w.WriteHeader(http.StatusAccepted)
+	}
+}
+
+// readSecret reads the secret that signs webhooks.
+func readSecret(file string) ([]byte, error) {
+	secret, err := openfile.Read(file, maxSecret)
+	if secret = bytes.TrimSpace(secret); err == nil && len(secret) == 0 {
+		err = fmt.Errorf("%s is empty", file)
+	}
+	return secret, err
+}
+
+// complain logs why webhooks cannot be judged, when that changes: those who send them are told
+// nothing of it.
+func (p *Public) complain(err error) {
+	why := ""
+	if err != nil {
+		why = "no webhook is taken: cannot read its secret: " + err.Error()
+	}
+	if was := p.complaint.Swap(&why); why != "" && (was == nil || *was != why) && p.ErrorLog != nil {
+		p.ErrorLog.Print(why)
 	}
 }
 

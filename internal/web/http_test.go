@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -215,4 +216,32 @@ func TestScrapeDuringLap(t *testing.T) {
 		}
 	}
 	<-done
+}
+
+// TestSecretComplaint: that the secret cannot be read is logged when it begins, not for each webhook,
+// and without what is in the file.
+func TestSecretComplaint(t *testing.T) {
+	var logged strings.Builder
+	p := &Public{Webhook: func() {}, Metrics: http.NotFoundHandler(), ErrorLog: log.New(&logged, "", 0)}
+	file := secretFile(t, "")
+	p.UseSecret(file)
+	post := func() {
+		p.handler().ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/webhook", http.NoBody))
+	}
+	write := func(text string) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			post()
+		}
+	}
+	write("")
+	write(secret)
+	write(strings.Repeat(secret, 1000))
+	write("")
+	lines := strings.Split(strings.TrimSpace(logged.String()), "\n")
+	if len(lines) != 3 || !strings.HasSuffix(lines[0], "is empty") || !strings.Contains(lines[1], "larger than") || strings.Contains(logged.String(), secret) {
+		t.Errorf("%q", lines)
+	}
 }
