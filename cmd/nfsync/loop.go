@@ -6,14 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log"
 	"log/slog"
 	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -89,8 +87,8 @@ func (a *app) runLoop(ctx context.Context, o *agentOptions, path string) error {
 		}
 		return d.SaveSuspension(s)
 	}
-	errorLog := log.New(errorWriter{a}, "", 0)
-	l.public = &web.Public{Status: l.agent.Status, Metrics: l.metrics.Handler(), Webhook: func() { l.agent.Wake(agent.WakeWebhook) }, ErrorLog: errorLog}
+	fault := func(text string) { a.say(slog.LevelError, text, "") }
+	l.public = &web.Public{Status: l.agent.Status, Metrics: l.metrics.Handler(), Webhook: func() { l.agent.Wake(agent.WakeWebhook) }, Say: fault}
 	l.public.UseSecret(l.config.WebhookSecretFile)
 	l.public.Alive()
 	l.service.alive = l.public.IsAlive
@@ -104,20 +102,12 @@ func (a *app) runLoop(ctx context.Context, o *agentOptions, path string) error {
 		return err
 	}
 	go func() {
-		if err := web.ServeSocket(l.watching, a.runDir, l.agent, errorLog); err != nil {
+		if err := web.ServeSocket(l.watching, a.runDir, l.agent, fault); err != nil {
 			a.say(slog.LevelError, err.Error(), "")
 		}
 	}()
 	l.run(ctx)
 	return nil
-}
-
-// errorWriter writes what a server logs as messages.
-type errorWriter struct{ *app }
-
-func (w errorWriter) Write(text []byte) (int, error) {
-	w.say(slog.LevelError, strings.TrimSpace(string(text)), "")
-	return len(text), nil
 }
 
 // run makes laps until ctx ends. The service manager is asked for patience during the first one,

@@ -92,7 +92,7 @@ func scrape(t *testing.T, address, accept string) (string, map[string]*dto.Metri
 	}
 	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)
-	if kind, _, _ := strings.Cut(accept, ";"); err != nil || res.StatusCode != 200 || !strings.HasPrefix(res.Header.Get("Content-Type"), kind) {
+	if kind, _, _ := strings.Cut(accept, ";"); err != nil || res.StatusCode != http.StatusOK || !strings.HasPrefix(res.Header.Get("Content-Type"), kind) {
 		t.Fatalf("%s, %s, %v", res.Status, res.Header.Get("Content-Type"), err)
 	}
 	families := map[string]*dto.MetricFamily{}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -30,6 +31,9 @@ func (n node) agent(t *testing.T, env []string, args ...string) *running {
 	r.Env = append(os.Environ(), env...)
 	r.Stderr = r.stderr
 	r.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if slices.Contains(args, noConfig) {
+		r.SysProcAttr.Cloneflags = unix.CLONE_NEWNET // it listens on the default address
+	}
 	if err := r.Start(); err != nil {
 		t.Fatal(err)
 	}

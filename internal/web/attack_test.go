@@ -29,7 +29,7 @@ type attacked struct {
 
 func newAttacked(t *testing.T, metrics http.Handler) *attacked {
 	t.Helper()
-	a := &attacked{Public: &Public{Status: func() nf.NodeStatus { return nf.NodeStatus{Revision: &nf.InForce{}} }, Metrics: metrics}}
+	a := &attacked{Public: &Public{Say: func(text string) { t.Error(text) }, Status: func() nf.NodeStatus { return nf.NodeStatus{Revision: &nf.InForce{}} }, Metrics: metrics}}
 	a.Webhook = func() { a.woken.Add(1) }
 	a.UseSecret(secretFile(t, secret))
 	a.Alive()
@@ -84,7 +84,7 @@ func (a *attacked) isUp(t *testing.T) {
 		if err == nil {
 			_ = res.Body.Close()
 		}
-		if err == nil && res.StatusCode == 200 {
+		if err == nil && res.StatusCode == http.StatusOK {
 			return
 		}
 		if time.Now().After(end) {
@@ -176,7 +176,7 @@ func TestMethods(t *testing.T) {
 				t.Fatal(err)
 			}
 			_ = res.Body.Close()
-			if known := strings.Contains(allow, method); !known && (res.StatusCode != 405 || res.Header.Get("Allow") != allow) {
+			if known := strings.Contains(allow, method); !known && (res.StatusCode != http.StatusMethodNotAllowed || res.Header.Get("Allow") != allow) {
 				t.Errorf("%s %s: %s, Allow: %q", method, path, res.Status, res.Header.Get("Allow"))
 			}
 		}

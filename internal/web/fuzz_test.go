@@ -30,7 +30,7 @@ func FuzzWebhook(f *testing.F) {
 			return // the server refuses it
 		}
 		woken := 0
-		p := &Public{Webhook: func() { woken++ }, Metrics: http.NotFoundHandler()}
+		p := &Public{Say: func(string) {}, Webhook: func() { woken++ }, Metrics: http.NotFoundHandler()}
 		p.UseSecret(file)
 		r := httptest.NewRequest(http.MethodPost, "/webhook", bytes.NewReader(body))
 		r.Header = http.Header(h)

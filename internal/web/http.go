@@ -33,8 +33,8 @@ type Public struct {
 	Metrics http.Handler
 	// Webhook wakes a lap.
 	Webhook func()
-	// ErrorLog has what goes wrong while a request is answered; nil is that of package log.
-	ErrorLog *log.Logger
+	// Say reports what goes wrong while a request is answered.
+	Say func(string)
 
 	secretFile atomic.Pointer[string]
 	complaint  atomic.Pointer[string] // the last one
@@ -77,7 +77,19 @@ func (p *Public) Serve(ctx context.Context, l net.Listener) error {
 }
 
 func (p *Public) server(timeout time.Duration) *http.Server {
-	return &http.Server{Handler: p.handler(), ReadTimeout: timeout, WriteTimeout: 2 * timeout, IdleTimeout: 6 * timeout, MaxHeaderBytes: 16 << 10, ErrorLog: p.ErrorLog}
+	return &http.Server{Handler: p.handler(), ReadTimeout: timeout, WriteTimeout: 2 * timeout, IdleTimeout: 6 * timeout, MaxHeaderBytes: 16 << 10, ErrorLog: errorLog(p.Say)}
+}
+
+// errorLog returns what net/http logs to: each line is said.
+func errorLog(say func(string)) *log.Logger { //nolint:forbidigo // net/http knows nothing else
+	return log.New(sayer(say), "", 0) //nolint:forbidigo // the same
+}
+
+type sayer func(string)
+
+func (say sayer) Write(text []byte) (int, error) {
+	say(strings.TrimSpace(string(text)))
+	return len(text), nil
 }
 
 func (p *Public) handler() http.Handler {
@@ -164,8 +176,8 @@ func (p *Public) complain(err error) {
 	if err != nil {
 		why = "no webhook is taken: cannot read its secret: " + err.Error()
 	}
-	if was := p.complaint.Swap(&why); why != "" && (was == nil || *was != why) && p.ErrorLog != nil {
-		p.ErrorLog.Print(why)
+	if was := p.complaint.Swap(&why); why != "" && (was == nil || *was != why) {
+		p.Say(why)
 	}
 }
 

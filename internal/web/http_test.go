@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -82,7 +81,7 @@ func TestWebhook(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			woken := 0
-			p := &Public{Webhook: func() { woken++ }, Metrics: http.NotFoundHandler()}
+			p := &Public{Say: func(string) {}, Webhook: func() { woken++ }, Metrics: http.NotFoundHandler()}
 			p.UseSecret(secretFile(t, secret+"\n"))
 			r := httptest.NewRequest(http.MethodPost, "/webhook", strings.NewReader(body))
 			for k, v := range test.headers {
@@ -118,7 +117,7 @@ func TestWebhookBounds(t *testing.T) {
 		"another path":   {secretFile(t, secret), "POST", "/webhook/../status", "x", 404},
 		"metrics":        {secretFile(t, secret), "POST", "/metrics", "x", 405},
 	} {
-		p := &Public{Webhook: func() { t.Errorf("%s: it wakes a lap", name) }, Metrics: http.NotFoundHandler()}
+		p := &Public{Say: func(string) {}, Webhook: func() { t.Errorf("%s: it wakes a lap", name) }, Metrics: http.NotFoundHandler()}
 		p.UseSecret(test.file)
 		r := httptest.NewRequest(test.method, test.path, strings.NewReader(test.body))
 		r.Header.Set("X-Hub-Signature-256", "sha256="+mac(test.body))
@@ -222,7 +221,7 @@ func TestScrapeDuringLap(t *testing.T) {
 // and without what is in the file.
 func TestSecretComplaint(t *testing.T) {
 	var logged strings.Builder
-	p := &Public{Webhook: func() {}, Metrics: http.NotFoundHandler(), ErrorLog: log.New(&logged, "", 0)}
+	p := &Public{Webhook: func() {}, Metrics: http.NotFoundHandler(), Say: func(text string) { logged.WriteString(text + "\n") }}
 	file := secretFile(t, "")
 	p.UseSecret(file)
 	post := func() {

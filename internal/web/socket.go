@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"net"
 	"net/http"
 	"os"
@@ -52,15 +51,15 @@ const (
 	maxOfMembers = 256
 )
 
-// ServeSocket answers requests on a socket in dir until ctx ends. errorLog has what goes wrong
-// while a request is answered; nil is that of package log.
-func ServeSocket(ctx context.Context, dir string, agent Talker, errorLog *log.Logger) error {
+// ServeSocket answers requests on a socket in dir until ctx ends. say reports what goes wrong
+// while a request is answered.
+func ServeSocket(ctx context.Context, dir string, agent Talker, say func(string)) error {
 	l, err := listen(filepath.Join(dir, SocketName))
 	if err != nil {
 		return fmt.Errorf("cannot listen for nfsync status and the like: %w", err)
 	}
 	s := socketServer(ctx, agent, requestTimeout)
-	s.ErrorLog = errorLog
+	s.ErrorLog = errorLog(say)
 	defer context.AfterFunc(ctx, func() { _ = s.Close() })()
 	if err := s.Serve(limit(l, maxOfMember, maxOfMembers, memberOf)); !errors.Is(err, http.ErrServerClosed) {
 		return err

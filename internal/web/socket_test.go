@@ -92,7 +92,7 @@ func TestSocket(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
-	go func() { ended <- ServeSocket(ctx, dir, a, nil) }()
+	go func() { ended <- ServeSocket(ctx, dir, a, func(text string) { t.Error(text) }) }()
 	defer func() { cancel(); <-ended }()
 	for {
 		s, err := c.Status(t.Context())
