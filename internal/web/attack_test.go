@@ -17,8 +17,11 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// impatient is the timeout of servers under attack.
-const impatient = 300 * time.Millisecond
+// impatient is the timeout of servers that drop who is slow, patient that of clients.
+const (
+	impatient = 300 * time.Millisecond
+	patient   = 60 * time.Second
+)
 
 // attacked is a server on a listen address.
 type attacked struct {
@@ -27,7 +30,7 @@ type attacked struct {
 	woken atomic.Int64
 }
 
-func newAttacked(t *testing.T, metrics http.Handler) *attacked {
+func newAttacked(t *testing.T, metrics http.Handler, timeout time.Duration) *attacked {
 	t.Helper()
 	a := &attacked{Public: &Public{Say: func(text string) { t.Error(text) }, Status: func() nf.NodeStatus { return nf.NodeStatus{Revision: &nf.InForce{}} }, Metrics: metrics}}
 	a.Webhook = func() { a.woken.Add(1) }
@@ -38,13 +41,13 @@ func newAttacked(t *testing.T, metrics http.Handler) *attacked {
 		t.Fatal(err)
 	}
 	a.addr = l.Addr().String()
-	s := a.server(impatient)
+	s := a.server(timeout)
 	go func() { _ = s.Serve(limit(l, maxFromOne, maxFromAll, addressOf)) }()
 	t.Cleanup(func() { s.Close() })
 	return a
 }
 
-// dial connects and sends a text.
+// dial connects and sends a text. It waits for answers for a time.
 func dial(t *testing.T, network, addr, text string) net.Conn {
 	t.Helper()
 	c, err := net.Dial(network, addr)
@@ -52,15 +55,19 @@ func dial(t *testing.T, network, addr, text string) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(patient))
 	_, _ = io.WriteString(c, text) // it may be closed already
 	return c
 }
 
-// exchange sends a text and returns all that comes back until the server closes.
-func exchange(t *testing.T, addr, text string) string {
+// exchange sends a text, and no more, and returns all that comes back until the server closes.
+func exchange(t *testing.T, network, addr, text string) string {
 	t.Helper()
-	answer, _ := io.ReadAll(dial(t, "tcp", addr, text)) // reset is as good as closed
+	c := dial(t, network, addr, text)
+	if half, ok := c.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+	}
+	answer, _ := io.ReadAll(c) // reset is as good as closed
 	return string(answer)
 }
 
@@ -78,8 +85,8 @@ func statuses(answers string) string {
 // isUp fails unless the server answers a well-behaved client.
 func (a *attacked) isUp(t *testing.T) {
 	t.Helper()
-	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 20 * time.Second}
-	for end := time.Now().Add(20 * time.Second); ; <-time.After(10 * time.Millisecond) {
+	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patient}
+	for end := time.Now().Add(patient); ; <-time.After(10 * time.Millisecond) {
 		res, err := c.Get("http://" + a.addr + "/healthz")
 		if err == nil {
 			_ = res.Body.Close()
@@ -96,7 +103,7 @@ func (a *attacked) isUp(t *testing.T) {
 // TestAttacks sends what no client of good will sends. Nothing of it wakes a lap, each gets an answer
 // or is closed, and the server goes on.
 func TestAttacks(t *testing.T) {
-	a := newAttacked(t, NewMetrics("1").Handler())
+	a := newAttacked(t, NewMetrics("1").Handler(), requestTimeout)
 	const body = "{}"
 	signature := "X-Hub-Signature-256: sha256=" + mac(body) + "\r\n"
 	post := func(headers, body string) string {
@@ -146,7 +153,7 @@ func TestAttacks(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			answer := exchange(t, a.addr, test.text)
+			answer := exchange(t, "tcp", a.addr, test.text)
 			if got := statuses(answer); got != test.want {
 				t.Errorf("status %q, want %q:\n%.2000s", got, test.want, answer)
 			}
@@ -164,7 +171,7 @@ func TestAttacks(t *testing.T) {
 
 // TestMethods: another method than the one of a path is answered with those that are.
 func TestMethods(t *testing.T) {
-	a := newAttacked(t, NewMetrics("1").Handler())
+	a := newAttacked(t, NewMetrics("1").Handler(), requestTimeout)
 	for path, allow := range map[string]string{"/metrics": "GET, HEAD", "/healthz": "GET, HEAD", "/readyz": "GET, HEAD", "/webhook": "POST"} {
 		for _, method := range []string{"PUT", "DELETE", "PATCH", "OPTIONS", "GET", "POST", "BREW"} {
 			req, err := http.NewRequestWithContext(t.Context(), method, "http://"+a.addr+path, http.NoBody)
@@ -185,9 +192,9 @@ func TestMethods(t *testing.T) {
 
 // TestHosts: the answer does not depend on Host, and grants no other site the right to read it.
 func TestHosts(t *testing.T) {
-	a := newAttacked(t, NewMetrics("1").Handler())
+	a := newAttacked(t, NewMetrics("1").Handler(), requestTimeout)
 	for _, host := range []string{"127.0.0.1", "evil.example", "[::1]:9469", "a:b@c"} {
-		answer := exchange(t, a.addr, "GET /readyz HTTP/1.0\r\nHost: "+host+"\r\nOrigin: https://evil.example\r\n\r\n")
+		answer := exchange(t, "tcp", a.addr, "GET /readyz HTTP/1.0\r\nHost: "+host+"\r\nOrigin: https://evil.example\r\n\r\n")
 		if strings.Contains(answer, "evil") || strings.Contains(answer, "Access-Control") {
 			t.Errorf("%s: %s", host, answer)
 		}
@@ -204,7 +211,7 @@ func TestSlow(t *testing.T) {
 			}
 		}
 	})
-	a := newAttacked(t, large)
+	a := newAttacked(t, large, impatient)
 	for name, text := range map[string]string{
 		"nothing":  "",
 		"a header": "GET /healthz HTTP/1.1\r\nHost: x\r\n",
@@ -223,7 +230,7 @@ func TestSlow(t *testing.T) {
 					<-time.After(impatient / 10)
 				}
 			}()
-			if _, err := io.Copy(io.Discard, c); os.IsTimeout(err) || time.Since(began) > 20*impatient {
+			if _, err := io.Copy(io.Discard, c); os.IsTimeout(err) || time.Since(began) > patient {
 				t.Errorf("it was dropped after %s: %v", time.Since(began), err)
 			}
 		})
@@ -247,7 +254,7 @@ func TestSlow(t *testing.T) {
 
 // TestManyConnections: thousands of connections that do nothing are closed, and others are answered.
 func TestManyConnections(t *testing.T) {
-	a := newAttacked(t, NewMetrics("1").Handler())
+	a := newAttacked(t, NewMetrics("1").Handler(), impatient)
 	open := 0
 	for range 2000 {
 		c, err := net.Dial("tcp", a.addr)
@@ -259,7 +266,7 @@ func TestManyConnections(t *testing.T) {
 	}
 	a.isUp(t)
 	signed := "POST /webhook HTTP/1.0\r\nContent-Length: 2\r\nX-Gitlab-Token: " + secret + "\r\n\r\n{}"
-	if got := statuses(exchange(t, a.addr, signed)); got != "202" {
+	if got := statuses(exchange(t, "tcp", a.addr, signed)); got != "202" {
 		t.Errorf("a webhook among %d connections: %q", open, got)
 	}
 }
@@ -314,8 +321,8 @@ func TestLimit(t *testing.T) {
 	}
 }
 
-// serveTalker serves a socket with a short timeout.
-func serveTalker(t *testing.T, a Talker) (path string) {
+// serveTalker serves a socket.
+func serveTalker(t *testing.T, a Talker, timeout time.Duration) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), SocketName)
 	l, err := listen(path)
@@ -323,7 +330,7 @@ func serveTalker(t *testing.T, a Talker) (path string) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	s := socketServer(ctx, a, impatient)
+	s := socketServer(ctx, a, timeout)
 	go func() { _ = s.Serve(limit(l, maxOfMember, maxOfMembers, memberOf)) }()
 	t.Cleanup(func() { cancel(); s.Close() })
 	return path
@@ -332,7 +339,7 @@ func serveTalker(t *testing.T, a Talker) (path string) {
 // TestEventsLast: a stream of events outlives the time that a request has.
 func TestEventsLast(t *testing.T) {
 	a := &talker{updates: make(chan nf.NodeStatus, 1)}
-	lines := bufio.NewScanner(dial(t, "unix", serveTalker(t, a), "GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n"))
+	lines := bufio.NewScanner(dial(t, "unix", serveTalker(t, a, impatient), "GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n"))
 	next := func(want string) {
 		t.Helper()
 		for lines.Scan() {
@@ -351,10 +358,10 @@ func TestEventsLast(t *testing.T) {
 // TestEventsUnread: a reader of events that never reads is dropped, and so is one of the status.
 func TestEventsUnread(t *testing.T) {
 	a := &talker{updates: make(chan nf.NodeStatus), large: strings.Repeat("x", 1<<20)}
-	path := serveTalker(t, a)
+	path := serveTalker(t, a, impatient)
 	dial(t, "unix", path, "GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n")
 	dial(t, "unix", path, "GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n")
-	for end := time.Now().Add(20 * time.Second); ; {
+	for end := time.Now().Add(patient); ; {
 		select {
 		case a.updates <- nf.NodeStatus{Source: a.large}:
 			continue // it still takes some
@@ -372,7 +379,7 @@ func TestEventsUnread(t *testing.T) {
 // TestSocketAttacks sends to the socket what no client of good will sends.
 func TestSocketAttacks(t *testing.T) {
 	a := &talker{}
-	path := serveTalker(t, a)
+	path := serveTalker(t, a, requestTimeout)
 	for name, test := range map[string]struct{ text, want string }{
 		"garbage":           {"\x00\x01\x02\r\n\r\n", "400"},
 		"a large header":    {"GET /v1/status HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 64<<10) + "\r\n\r\n", "431"},
@@ -381,13 +388,13 @@ func TestSocketAttacks(t *testing.T) {
 		"a body that stops": {"POST /v1/suspend HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 100\r\n\r\n{", "400"},
 		"dots":              {"POST /v1/status/../resume HTTP/1.0\r\n\r\n", "307"},
 		"another method":    {"DELETE /v1/suspend HTTP/1.0\r\n\r\n", "405"},
-		"only a header":     {"POST /v1/resume HTTP/1.1\r\nHost: x\r\n", ""},
+		"only a header":     {"POST /v1/resume HTTP/1.1\r\nHost: x\r\n", "400"},
 		"HTTP/1.0":          {"GET /v1/status HTTP/1.0\r\n\r\n", "200"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			answer, _ := io.ReadAll(dial(t, "unix", path, test.text))
-			if got := statuses(string(answer)); got != test.want {
+			answer := exchange(t, "unix", path, test.text)
+			if got := statuses(answer); got != test.want {
 				t.Errorf("status %q, want %q:\n%.2000s", got, test.want, answer)
 			}
 		})

@@ -54,7 +54,7 @@ func sharedSocket(t *testing.T, a Talker) string {
 	if os.Geteuid() != 0 {
 		t.Skip("this needs root: it connects as other users")
 	}
-	path := serveTalker(t, a)
+	path := serveTalker(t, a, requestTimeout)
 	for dir := filepath.Dir(path); dir != os.TempDir(); dir = filepath.Dir(dir) {
 		if err := os.Chmod(dir, 0o711); err != nil {
 			t.Fatal(err)
