@@ -26,6 +26,7 @@ test:
 	go vet ./...
 	go test ./...
 	CGO_ENABLED=1 go test -race ./internal/host -run '^TestTwoCallers$$'
+	CGO_ENABLED=1 go test -race ./internal/web -run '^TestScrapeDuringLap$$'
 	go test ./internal/spec -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME)
 
 test-vm:

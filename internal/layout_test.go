@@ -129,6 +129,9 @@ var libraries = map[string]struct {
 		reason: "its events are hints: one room knows what they miss"},
 	"github.com/prometheus/client_golang": {rooms: []string{"internal/web"},
 		reason: "metrics"},
+	"github.com/prometheus/client_model": {rooms: []string{"internal/web"},
+		tests:  []string{"cmd/nfsync"},
+		reason: "the type of what client_golang gathers"},
 	"github.com/coreos/go-systemd": {rooms: []string{"cmd/nfsync"},
 		reason: "only the command knows its service manager"},
 }

@@ -53,6 +53,16 @@ func (a *app) say(level slog.Level, message, hint string) {
 	_, _ = io.WriteString(a.stderr, text)
 }
 
+// sayWith writes one message to stderr. In JSON it has the attributes, which the message has in
+// words.
+func (a *app) sayWith(level slog.Level, message string, attrs ...slog.Attr) {
+	if a.logFormat == logJSON {
+		a.log(level, oneLine(message), attrs...)
+		return
+	}
+	a.say(level, message, "")
+}
+
 // log writes one line of JSON to stderr.
 func (a *app) log(level slog.Level, message string, attrs ...slog.Attr) {
 	slog.New(slog.NewJSONHandler(a.stderr, nil)).LogAttrs(context.Background(), level, message, attrs...)

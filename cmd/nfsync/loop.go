@@ -8,15 +8,12 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
-	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
-
-	"github.com/coreos/go-systemd/v22/daemon"
 
 	"nfsync.dev/nfsync/internal/agent"
 	"nfsync.dev/nfsync/internal/apply"
@@ -42,9 +39,19 @@ type loop struct {
 	metrics *web.Metrics
 	public  *web.Public
 	health  source.Health // of the repository's URLs
+	service service
+	ready   func() // ends the patience of the start
 
-	watching context.Context    // of all watchers
-	unwatch  context.CancelFunc // ends the watcher of the configuration
+	watching  context.Context // of all watchers and listeners
+	watchers  map[agent.Cause]watcher
+	listening listening
+	unwritten string // why status.json could not be written; of Published alone
+}
+
+// watcher wakes laps when paths change.
+type watcher struct {
+	paths []watch.Path
+	stop  context.CancelFunc
 }
 
 // runLoop makes laps until ctx ends.
@@ -54,20 +61,24 @@ func (a *app) runLoop(ctx context.Context, o *agentOptions, path string) error {
 		return err
 	}
 	defer release()
-	l := &loop{app: a, options: o, path: path, said: map[string]bool{}}
+	l := &loop{app: a, options: o, path: path, said: map[string]bool{}, watchers: map[agent.Cause]watcher{}, metrics: web.NewMetrics(buildInfo().Version)}
 	first, err := l.setup(a)
 	if err != nil {
 		return err
 	}
 	l.agent = agent.New(agent.NewStatus(a.nodeName(), first.Source, first.Mode, nf.AgentInfo{Version: buildInfo().Version, PID: os.Getpid(), StartedAt: time.Now()}))
-	l.agent.Configure = func() (agent.Setup, error) {
-		if !l.started {
-			return first, nil
+	l.agent.Configure = func() (s agent.Setup, err error) {
+		if s = first; l.started {
+			l.service.reads()
+			s, err = l.reconfigure()
 		}
-		return l.reconfigure()
+		l.metrics.Configured(time.Now(), err)
+		return s, err
 	}
 	l.agent.Ended = l.ended
-	l.agent.TablesChanged = l.app.tablesChanged // the app of the start: another goroutine calls it
+	l.agent.TablesChanged = a.tablesChanged // another goroutine calls it
+	l.agent.Published = func(s nf.NodeStatus) { l.published(a, s) }
+	l.metrics.WatchTables(l.agent.Tables().Report)
 	l.agent.SaveSuspension = func(s *nf.Suspension) error {
 		d, err := state.Open(a.stateDir)
 		if err != nil {
@@ -76,47 +87,52 @@ func (a *app) runLoop(ctx context.Context, o *agentOptions, path string) error {
 		return d.SaveSuspension(s)
 	}
 	l.agent.ConfirmRun = a.confirmRun
-	watching, stop := context.WithCancel(ctx)
+	fault := func(text string) { a.say(slog.LevelError, text, "") }
+	l.public = &web.Public{Status: l.agent.Status, Metrics: l.metrics.Handler(), Webhook: func() { l.agent.Wake(agent.WakeWebhook) }, Say: fault}
+	l.public.UseSecret(l.config.WebhookSecretFile)
+	l.public.Alive()
+	l.service.alive = l.public.IsAlive
+	var stop context.CancelFunc
+	l.watching, stop = context.WithCancel(ctx)
 	defer stop()
-	if err := l.listen(watching); err != nil {
+	if err := l.listen(l.config.Listen); err != nil {
 		return err
 	}
-	if err := l.watch(watching); err != nil {
+	if err := l.watch(l.watching); err != nil {
 		return err
 	}
 	go func() {
-		if err := web.ServeSocket(watching, a.runDir, l.agent); err != nil {
+		if err := web.ServeSocket(l.watching, a.runDir, l.agent, fault); err != nil {
 			a.say(slog.LevelError, err.Error(), "")
 		}
 	}()
-	l.agent.Run(ctx, func() {
-		l.public.Alive()
-		_, _ = daemon.SdNotify(false, daemon.SdNotifyWatchdog)
-	})
-	_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping)
+	l.run(ctx)
 	return nil
 }
 
-// listen answers HTTP on the listen address until ctx ends.
-func (l *loop) listen(ctx context.Context) error {
-	l.metrics = web.NewMetrics(buildInfo().Version)
-	l.metrics.WatchTables(l.agent.Tables().Report)
-	l.public = &web.Public{Status: l.agent.Status, Metrics: l.metrics.Handler(), Webhook: func() { l.agent.Wake(agent.WakeWebhook) }, SecretFile: l.config.WebhookSecretFile}
+// run makes laps until ctx ends. The service manager is asked for patience during the first one,
+// and during the one that is under way in the end.
+func (l *loop) run(ctx context.Context) {
+	starting, started := context.WithCancel(ctx)
+	l.ready = started
+	go l.service.extend(starting)
+	life, ended := context.WithCancel(context.WithoutCancel(ctx))
+	stopped := make(chan bool)
+	context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		l.service.stopping(life)
+	})
+	l.agent.AliveEvery = l.service.aliveEvery()
+	l.agent.Run(ctx, l.alive)
+	ended()
+	<-stopped
+	started()
+}
+
+// alive says that the loop, or a lap that makes changes, goes on.
+func (l *loop) alive() {
 	l.public.Alive()
-	if l.config.Listen == spec.ListenNone {
-		return nil
-	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.config.Listen)
-	if err != nil {
-		return hinted{fmt.Errorf("cannot listen on %s: %w", l.config.Listen, err), "name another address in the configuration: listen"}
-	}
-	a := l.app // another one after the configuration has changed
-	go func() {
-		if err := l.public.Serve(ctx, listener); err != nil {
-			a.say(slog.LevelError, err.Error(), "")
-		}
-	}()
-	return nil
+	l.service.isAlive()
 }
 
 // nodeName returns the name of the node.
@@ -129,7 +145,7 @@ func (a *app) nodeName() string {
 func (l *loop) setup(a *app) (agent.Setup, error) {
 	s := agent.Setup{
 		Lap:   agent.In{AllowEmpty: a.mayBeEmpty(), Observe: a.config.Mode == spec.ModeObserve},
-		Apply: a.lapInput, Tables: host.New(a.host()), Writers: host.New(a.host()).Writers,
+		Apply: func() (apply.Input, error) { return l.lapInput(a) }, Tables: host.New(a.host()), Writers: host.New(a.host()).Writers,
 		Mode: a.config.Mode, Source: l.path,
 		Interval: a.config.Source.Interval, Drift: a.config.Drift.Interval, Window: a.config.Restart.Window,
 	}
@@ -144,29 +160,36 @@ func (l *loop) setup(a *app) (agent.Setup, error) {
 	repo.Health = &l.health
 	s.URLs, s.TryAll = func() []nf.SourceURL { return l.health.Status(repo.URLs) }, l.health.TryAll
 	s.Source = nf.PublicURL(repo.URLs[0])
-	s.Lap.Fetch, s.Lap.Mode, s.Lap.Path = a.lapFetcher(repo), repo.Verify.Mode, repo.Path
-	s.Lap.Verify = verifier(repo, a.lapFetcher)
+	s.Lap.Fetch, s.Lap.Mode, s.Lap.Path = l.lapFetcher(a)(repo), repo.Verify.Mode, repo.Path
+	s.Lap.Verify = verifier(repo, l.lapFetcher(a))
 	return s, nil
 }
 
-// lapInput returns the input of the run of a lap.
-func (a *app) lapInput() (apply.Input, error) {
+// lapInput returns the input of the run of a lap. Each of its changes is a sign of life, and no
+// line of the log.
+func (l *loop) lapInput(a *app) (apply.Input, error) {
 	in, _, err := a.input(a.restarts())
 	in.Leave = a.leave()
+	in.Progress = func(apply.Event) { l.alive() }
 	return in, err
 }
 
 // lapFetcher fetches for a lap, which shows nothing on a terminal. Each fetch asks anew where the
 // clone can be: the state directory may have been made, or become writable, since the last one.
-func (a *app) lapFetcher(repo source.Config) agent.Fetcher {
-	return func(ctx context.Context, last []source.Position, accept string) (source.Revision, error) {
-		dir, done, err := source.CloneDir(a.stateDir)
-		if err != nil {
-			return source.Revision{}, err
+func (l *loop) lapFetcher(a *app) func(source.Config) agent.Fetcher {
+	return func(repo source.Config) agent.Fetcher {
+		return func(ctx context.Context, last []source.Position, accept string) (source.Revision, error) {
+			dir, done, err := source.CloneDir(a.stateDir)
+			if err != nil {
+				return source.Revision{}, err
+			}
+			defer done()
+			repo.Dir = dir
+			began := time.Now()
+			r, err := source.Fetch(ctx, repo, last, accept)
+			l.metrics.Fetched(time.Since(began), err)
+			return r, err
 		}
-		defer done()
-		repo.Dir = dir
-		return source.Fetch(ctx, repo, last, accept)
 	}
 }
 
@@ -184,36 +207,47 @@ func (a *app) directoryPolicies(path string) (spec.Policies, error) {
 	return policies, nil
 }
 
-// reconfigure reads the configuration file again. The flags still override it.
+// reconfigure reads the configuration again, and uses what it says.
 func (l *loop) reconfigure() (agent.Setup, error) {
 	next := *l.app
-	next.options = l.given
-	next.labels = maps.Clone(l.given.labels)
-	if next.configFile == noConfig {
-		return l.setup(l.app)
-	}
-	config, diagnostics, err := loadConfig(next.configFile)
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && !l.configRead && !l.flags.Changed("config"):
-		return l.setup(l.app) // there never was one, and nobody has named one
-	case err != nil:
-		return agent.Setup{}, &agent.ConfigError{Err: err}
-	case len(diagnostics) > 0:
-		return agent.Setup{}, &agent.ConfigError{Diagnostics: diagnostics}
-	}
-	if err := next.takeConfig(config); err != nil {
-		return agent.Setup{}, &agent.ConfigError{Err: err}
+	if err := l.readAgain(&next); err != nil {
+		return agent.Setup{}, err
 	}
 	s, err := l.setup(&next)
+	if err == nil {
+		err = l.listen(next.config.Listen)
+	}
 	if err != nil {
 		return agent.Setup{}, &agent.ConfigError{Err: err}
 	}
-	was := l.configPaths()
 	l.app = &next
-	if paths := l.configPaths(); !slices.EqualFunc(was, paths, watch.Path.Same) {
-		l.watchConfig(paths)
+	l.public.UseSecret(next.config.WebhookSecretFile)
+	if err := l.watchAll(); err != nil {
+		l.say(slog.LevelWarn, err.Error(), "")
 	}
 	return s, nil
+}
+
+// readAgain reads the configuration file again, if there is one. The flags still override it.
+func (l *loop) readAgain(next *app) error {
+	if next.configFile == noConfig {
+		return nil
+	}
+	config, diagnostics, err := loadConfig(next.configFile)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !next.configRead:
+		return nil // there was none
+	case err != nil:
+		return &agent.ConfigError{Err: err}
+	case len(diagnostics) > 0:
+		return &agent.ConfigError{Diagnostics: diagnostics}
+	}
+	next.options = l.given
+	next.labels = maps.Clone(l.given.labels)
+	if err := next.takeConfig(config); err != nil {
+		return &agent.ConfigError{Err: err}
+	}
+	return nil
 }
 
 // watch starts to wake laps.
@@ -227,6 +261,7 @@ func (l *loop) watch(ctx context.Context) error {
 				signal.Stop(hangup)
 				return
 			case <-hangup:
+				l.service.hangUp()
 				l.agent.Wake(agent.WakeConfig)
 				l.agent.Wake(agent.WakeSync)
 			}
@@ -238,9 +273,7 @@ func (l *loop) watch(ctx context.Context) error {
 			a.say(slog.LevelWarn, err.Error(), "")
 		}
 	}()
-	l.watching = ctx
-	l.watchConfig(l.configPaths())
-	return errors.Join(l.watchFiles(ctx, agent.WakeFiles, l.policyPaths()), l.watchFiles(ctx, agent.WakeContainer, l.containerPaths()), l.watchConfirmation(ctx))
+	return errors.Join(l.watchAll(), l.watchConfirmation(ctx))
 }
 
 // watchConfirmation wakes laps when changes begin to wait for a confirmation, and when that is
@@ -262,26 +295,28 @@ func (l *loop) watchConfirmation(ctx context.Context) error {
 	return nil
 }
 
-// watchFiles wakes laps when paths change, until ctx ends.
-func (l *loop) watchFiles(ctx context.Context, cause agent.Cause, paths []watch.Path) error {
-	files, err := watch.NewFiles(paths...)
-	if err == nil {
-		go files.Run(ctx, func() { l.agent.Wake(cause) })
-	}
-	return err
+// watchAll watches what the configuration names.
+func (l *loop) watchAll() error {
+	return errors.Join(l.watchFiles(agent.WakeConfig, l.configPaths()), l.watchFiles(agent.WakeFiles, l.policyPaths()), l.watchFiles(agent.WakeContainer, l.containerPaths()))
 }
 
-// watchConfig watches the configuration and the files that it names, in place of those of
-// before.
-func (l *loop) watchConfig(paths []watch.Path) {
-	if l.unwatch != nil {
-		l.unwatch()
+// watchFiles wakes laps when paths change, in place of those that were watched for that cause.
+func (l *loop) watchFiles(cause agent.Cause, paths []watch.Path) error {
+	was, watched := l.watchers[cause]
+	if watched && slices.EqualFunc(was.paths, paths, watch.Path.Same) {
+		return nil
 	}
-	var ctx context.Context
-	ctx, l.unwatch = context.WithCancel(l.watching)
-	if err := l.watchFiles(ctx, agent.WakeConfig, paths); err != nil {
-		l.say(slog.LevelWarn, err.Error(), "")
+	files, err := watch.NewFiles(slices.Clone(paths)...)
+	if err != nil {
+		return err
 	}
+	if watched {
+		was.stop()
+	}
+	ctx, stop := context.WithCancel(l.watching)
+	l.watchers[cause] = watcher{paths, stop}
+	go files.Run(ctx, func() { l.agent.Wake(cause) })
+	return nil
 }
 
 func (l *loop) policyPaths() []watch.Path {
@@ -326,16 +361,25 @@ func (l *loop) containerPaths() []watch.Path {
 
 // ended reports a lap.
 func (l *loop) ended(s nf.NodeStatus, r agent.Report) {
-	if !l.started {
-		l.started = true
-		_, _ = daemon.SdNotify(false, daemon.SdNotifyReady)
-	}
-	_, _ = daemon.SdNotify(false, "STATUS="+oneLine(s.Condition(nf.Ready).Message))
+	l.service.lapEnded(!l.started, s)
+	l.started = true
+	l.ready()
 	l.metrics.Observe(s, r)
 	l.sayLap(s, r)
-	if err := l.writeStatus(s); err != nil {
-		l.sayOnce(slog.LevelWarn, err.Error())
+}
+
+// published shows a new status. a is the app at the start: that of the loop is the laps' alone.
+func (l *loop) published(a *app, s nf.NodeStatus) {
+	l.service.status(s)
+	l.metrics.Conditions(s)
+	problem := ""
+	if err := a.writeStatus(s); err != nil {
+		problem = err.Error()
 	}
+	if problem != "" && problem != l.unwritten {
+		a.say(slog.LevelWarn, problem, "")
+	}
+	l.unwritten = problem
 }
 
 // writeStatus replaces status.json in the run directory.
@@ -384,16 +428,22 @@ func (l *loop) sayLap(s nf.NodeStatus, r agent.Report) {
 		}
 	}
 	l.said = now
-	if sum := r.Result.Receipt.Summary; sum.Applied+sum.Failed+sum.Undone+sum.Stuck+sum.Kept > 0 {
-		l.say(slog.LevelInfo, fmt.Sprintf("policies of %s: %d applied, %d failed, %d refused, %d pending, %d in sync; receipt %s", cmp.Or(s.Revision.Commit, l.path),
-			sum.Applied, sum.Failed+sum.Kept+sum.Stuck, sum.Refusals, sum.Pending, sum.InSync, r.Result.Receipt.ID), "")
-	}
+	l.saySummary(s, r)
 }
 
-// sayOnce writes a message that was not written before.
-func (l *loop) sayOnce(level slog.Level, text string) {
-	if !l.said[text] {
-		l.said[text] = true
-		l.say(level, text, "")
+// saySummary writes a line for a lap that has made or tried changes.
+func (l *loop) saySummary(s nf.NodeStatus, r agent.Report) {
+	receipt := r.Result.Receipt
+	sum := receipt.Summary
+	if sum.Applied+sum.Failed+sum.Undone+sum.Stuck+sum.Kept+len(receipt.Recovered) == 0 {
+		return
 	}
+	revision, failed := l.path, sum.Failed+sum.Kept+sum.Stuck
+	if s.Revision != nil {
+		revision = cmp.Or(s.Revision.Commit, l.path)
+	}
+	l.sayWith(slog.LevelInfo, fmt.Sprintf("policies of %s: %d applied, %d failed, %d refused, %d pending, %d in sync; receipt %s", revision,
+		sum.Applied, failed, sum.Refusals, sum.Pending, sum.InSync, receipt.ID),
+		slog.String("revision", revision), slog.Any("causes", s.LastLap.Causes), slog.String("result", string(s.LastLap.Result)), slog.Int("applied", sum.Applied), slog.Int("failed", failed),
+		slog.Int("refused", sum.Refusals), slog.Int("pending", sum.Pending), slog.Int("inSync", sum.InSync), slog.Float64("seconds", r.Finished.Sub(r.Started).Seconds()), slog.String("receipt", receipt.ID))
 }

@@ -3,8 +3,11 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,8 +24,9 @@ func statusCommand(a *app) *cobra.Command {
 		Short: "Show what the agent does and has found",
 		Long: `Status shows what is in force since when, what the last lap has done, and what
 waits: refusals with their remedies, values that wait for a restart, and
-conditions. With --watch it does so after each lap: on a terminal in place,
-else a line for each lap.`,
+conditions. With --watch it goes on until Ctrl-C: after each lap, when a lap
+takes longer than a second, and when the agent is suspended or resumed. On a
+terminal it shows the status in place, else a line each time.`,
 		Example:           "  nfsync status\n  nfsync status --watch\n  nfsync status -o json",
 		Args:              argCount(0, 0, ""),
 		Annotations:       prints(view.NodeStatuses),
@@ -38,14 +42,14 @@ else a line for each lap.`,
 			return show(a, exitOK, view.NodeStatuses, s)
 		}),
 	}
-	cmd.Flags().BoolVar(&watch, "watch", false, "show the status after each lap")
+	cmd.Flags().BoolVar(&watch, "watch", false, "show each new status")
 	return cmd
 }
 
 // noAgent adds to an error of the client what to do.
 func noAgent(err error) error {
 	if errors.Is(err, web.ErrNoAgent) {
-		return hinted{err, "start it with nfsync agent, or name its --run-dir; nfsync plan shows the state of the node without it"}
+		return hinted{err, "start it with nfsync agent, or name its --run-dir; without it nothing is changed but by hand, and nfsync plan shows the state of the node"}
 	}
 	return err
 }
@@ -68,6 +72,12 @@ func (a *app) watchStatus(ctx context.Context) error {
 		_, err := io.WriteString(a.stdout, "\x1b[H\x1b[2J"+page.String())
 		return err
 	})
+	switch {
+	case errors.Is(err, web.ErrAgentEnded):
+		return hinted{err, "nfsync status --watch shows the next one; systemctl status nfsync says why this one has ended, if systemd runs it"}
+	case errors.Is(err, syscall.EPIPE):
+		return nil // the reader has seen enough
+	}
 	return noAgent(err)
 }
 
@@ -82,11 +92,36 @@ for the end of the lap; nfsync status --watch shows it.`,
 		Args:              argCount(0, 0, ""),
 		ValidArgsFunction: completeNothing,
 		RunE: withContext(func(ctx context.Context, _ []string) error {
-			return noAgent(web.NewClient(a.runDir).Sync(ctx, accept))
+			answer, err := web.NewClient(a.runDir).Sync(ctx, accept)
+			if err != nil {
+				return noAgent(err)
+			}
+			a.say(slog.LevelInfo, synced(answer), "")
+			return nil
 		}),
 	}
 	cmd.Flags().StringVar(&accept, "accept", "", "take this commit, by its full `hash`, where the branch was rewritten")
 	return cmd
+}
+
+// synced says what a sync has led to.
+func synced(a web.SyncAnswer) string {
+	text := "the agent fetches and applies now"
+	if l := a.CurrentLap; l != nil {
+		text = fmt.Sprintf("the agent fetches and applies after the lap that runs since %s", l.StartedAt.UTC().Format(time.TimeOnly)+" UTC")
+	}
+	if a.Suspension != nil {
+		text = strings.ReplaceAll(text, "applies", "plans") + "; it is suspended and makes no changes"
+	}
+	return text
+}
+
+// until says how long a suspension holds.
+func until(s nf.Suspension) string {
+	if s.Until == nil {
+		return "until nfsync resume"
+	}
+	return "until " + s.Until.UTC().Format(time.DateTime) + " UTC"
 }
 
 func suspendCommand(a *app) *cobra.Command {
@@ -105,10 +140,15 @@ not suspended. The suspension ends with nfsync resume, or after --for.`,
 			switch {
 			case strings.TrimSpace(reason) == "":
 				return usageError{errors.New("--reason is required: others will want to know")}
-			case wait != 0 && wait < time.Second:
-				return usageError{errors.New("--for must be at least a second")}
+			case wait != 0 && (wait < time.Second || wait%time.Second != 0):
+				return usageError{errors.New("--for must be whole seconds, and at least one")}
 			}
-			return noAgent(web.NewClient(a.runDir).Suspend(ctx, reason, wait))
+			s, err := web.NewClient(a.runDir).Suspend(ctx, reason, wait)
+			if err != nil {
+				return noAgent(err)
+			}
+			a.say(slog.LevelInfo, "the agent makes no changes "+until(s), "nfsync resume lets it make them again")
+			return nil
 		}),
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "why, a `text` that nfsync status shows")
@@ -124,7 +164,16 @@ func resumeCommand(a *app) *cobra.Command {
 		Args:              argCount(0, 0, ""),
 		ValidArgsFunction: completeNothing,
 		RunE: withContext(func(ctx context.Context, _ []string) error {
-			return noAgent(web.NewClient(a.runDir).Resume(ctx))
+			s, err := web.NewClient(a.runDir).Resume(ctx)
+			switch {
+			case err != nil:
+				return noAgent(err)
+			case s == nil:
+				a.say(slog.LevelInfo, "the agent was not suspended", "")
+			default:
+				a.say(slog.LevelInfo, fmt.Sprintf("the agent makes changes again; it was suspended by %s: %s", s.By, s.Reason), "")
+			}
+			return nil
 		}),
 	}
 }

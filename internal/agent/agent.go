@@ -43,22 +43,32 @@ type Agent struct {
 	SaveSuspension func(*nf.Suspension) error
 	// ConfirmRun confirms the run that waits for it.
 	ConfirmRun func() (nf.Confirmation, error)
+	// Published is called for each new status: after a lap, and between laps as for Listen. The
+	// calls come one after the other.
+	Published func(nf.NodeStatus)
+	// AliveEvery is how often the loop shows that it is alive while it waits, if that is less than ten
+	// seconds; 0 is ten seconds.
+	AliveEvery time.Duration
 	// Ended is called after each lap. TablesChanged is called when a conntrack table begins to fill, is full,
 	// or does not fill any more, with the tables that filled before. They are never called at the same time.
 	Ended         func(nf.NodeStatus, Report)
 	TablesChanged func(was []nf.FillingTable, s nf.NodeStatus)
 
-	loop    *Loop
-	tables  *Tables
-	began   chan struct{}     // closed after the first lap
-	start   sync.Once         // closes it
-	telling sync.Mutex        // held while the status changes and somebody is told
-	told    []nf.FillingTable // the last ones of TablesChanged
+	loop      *Loop
+	tables    *Tables
+	began     chan struct{}     // closed after the first lap
+	start     sync.Once         // closes it
+	reporting sync.Mutex        // held while the status changes and is reported
+	reported  []nf.FillingTable // the last ones of TablesChanged
 
-	mu        sync.Mutex // of what follows
-	status    nf.NodeStatus
-	accept    string // the commit that a person has accepted
-	listeners map[chan nf.NodeStatus]bool
+	publishing sync.Mutex // of the calls of Published
+	suspending sync.Mutex // of the stored suspension with the one below
+
+	mu         sync.Mutex // of what follows
+	status     nf.NodeStatus
+	suspension *nf.Suspension // as it is stored
+	accept     string         // the commit that a person has accepted
+	listeners  map[chan nf.NodeStatus]bool
 
 	// What the goroutine of the laps alone uses.
 	setup     *Setup
@@ -98,29 +108,33 @@ func (a *Agent) WakeBirth(name string) { a.loop.WakeBirth(name) }
 // branch was rewritten.
 func (a *Agent) Sync(accept string) {
 	a.mu.Lock()
-	a.accept = accept
+	if accept != "" { // who only wakes the agent takes back nothing
+		a.accept = accept
+	}
 	a.mu.Unlock()
 	a.Wake(WakeSync)
 }
 
 // Run makes laps until ctx ends. alive is called as Loop.Alive is.
 func (a *Agent) Run(ctx context.Context, alive func()) {
-	a.loop.Alive = alive
+	a.loop.Alive, a.loop.AliveEvery = alive, a.AliveEvery
 	var reading sync.WaitGroup
 	reading.Go(func() { a.tables.run(ctx, a.began) })
 	a.loop.Run(ctx)
 	reading.Wait()
 }
 
-// Status returns the status after the last lap, with the conntrack tables as they were last read.
+// Status returns the status after the last lap, with the lap that runs, the suspension as it is now,
+// and the conntrack tables as they were last read.
 func (a *Agent) Status() nf.NodeStatus {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.status
 }
 
-// Listen returns a channel that receives the status after each lap, until done is called. A
-// listener that is slow misses all but the newest.
+// Listen returns a channel that receives the status after each lap, when a lap has run for
+// announceAfter, and when the agent is suspended or resumed, until done is called. A listener that
+// is slow misses all but the newest.
 func (a *Agent) Listen() (updates <-chan nf.NodeStatus, done func()) {
 	c := make(chan nf.NodeStatus, 1)
 	a.mu.Lock()
@@ -133,25 +147,50 @@ func (a *Agent) Listen() (updates <-chan nf.NodeStatus, done func()) {
 	}
 }
 
-// keep stores a status.
-func (a *Agent) keep(s nf.NodeStatus) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.status = s
+// publish changes the status, unless change reports that there is no news, and sends it to the
+// listeners.
+func (a *Agent) publish(change func(*nf.NodeStatus) bool) {
+	a.publishing.Lock()
+	defer a.publishing.Unlock()
+	s, changed := a.store(change)
+	if changed && a.Published != nil {
+		a.Published(s)
+	}
 }
 
-// publish stores a status and sends it to the listeners.
-func (a *Agent) publish(s nf.NodeStatus) {
+func (a *Agent) store(change func(*nf.NodeStatus) bool) (nf.NodeStatus, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.status = s
+	if !change(&a.status) {
+		return a.status, false
+	}
 	for c := range a.listeners {
 		select {
 		case <-c: // an older one that nobody has received
 		default:
 		}
-		c <- s
+		c <- a.status
 	}
+	return a.status, true
+}
+
+// announceAfter is how long a lap runs before the listeners learn of it.
+const announceAfter = time.Second
+
+// begin stores that a lap runs. Stop the timer when it has ended.
+func (a *Agent) begin(t Trip, now time.Time) *time.Timer {
+	lap := &nf.CurrentLap{StartedAt: now, Causes: t.words()}
+	a.mu.Lock()
+	a.status.CurrentLap = lap
+	a.mu.Unlock()
+	return time.AfterFunc(announceAfter, func() {
+		a.publish(func(s *nf.NodeStatus) bool {
+			if s.CurrentLap == lap {
+				s.UpdatedAt = time.Now()
+			}
+			return s.CurrentLap == lap
+		})
+	})
 }
 
 // lap makes one lap.
@@ -162,6 +201,7 @@ func (a *Agent) lap(ctx context.Context, t Trip) (Schedule, bool) {
 	a.birth = nil
 	t.Fetch = t.Fetch || a.again
 	r := Report{Trip: t, Started: time.Now()}
+	defer a.begin(t, r.Started).Stop()
 	if a.setup == nil || slices.Contains(t.Causes, WakeConfig) {
 		a.configure()
 	}
@@ -169,7 +209,7 @@ func (a *Agent) lap(ctx context.Context, t Trip) (Schedule, bool) {
 	if a.setup == nil {
 		r.Err = a.config
 	} else {
-		a.run(ctx, t, &r)
+		a.run(ctx, &r)
 	}
 	if !t.Fetch && r.Result.Missed == nil {
 		r.Result.Missed = a.missed
@@ -190,28 +230,32 @@ func (a *Agent) lap(ctx context.Context, t Trip) (Schedule, bool) {
 
 // ended publishes the status after a lap.
 func (a *Agent) ended(next []nf.NextLap) {
-	a.telling.Lock()
-	defer a.telling.Unlock()
+	a.reporting.Lock()
+	defer a.reporting.Unlock()
 	a.report.Tables = a.tables.Report()
-	r, s := a.report, a.Status()
-	switch birth := a.birth; {
-	case birth == nil:
-		s = Status(s, r)
-	case !birth.settled():
-		return // another lap follows
-	default:
-		r, s = *birth, afterBirth(s, r, *birth)
-	}
-	if a.setup != nil {
-		s.Mode, s.Source = a.setup.Mode, a.setup.Source
-		if a.setup.URLs != nil {
-			s.URLs = a.setup.URLs()
+	r := a.report
+	if a.birth != nil {
+		if r = *a.birth; !r.settled() {
+			return // another lap follows
 		}
 	}
-	s.Next = next
-	a.publish(s)
+	a.publish(func(s *nf.NodeStatus) bool {
+		if a.report.SuspensionNow = a.suspension; a.birth == nil {
+			*s = Status(*s, a.report)
+		} else {
+			*s = afterBirth(*s, a.report, r)
+		}
+		if a.setup != nil {
+			s.Mode, s.Source = a.setup.Mode, a.setup.Source
+			if a.setup.URLs != nil {
+				s.URLs = a.setup.URLs()
+			}
+		}
+		s.Next = next
+		return true
+	})
 	if a.Ended != nil {
-		a.Ended(s, r)
+		a.Ended(a.Status(), r)
 	}
 	a.start.Do(func() { close(a.began) })
 }
@@ -219,16 +263,16 @@ func (a *Agent) ended(next []nf.NextLap) {
 // tablesRead puts a reading of the tables into the status. The listeners receive it with the
 // next lap, or now if the condition changes.
 func (a *Agent) tablesRead(r TableReport) {
-	a.telling.Lock()
-	defer a.telling.Unlock()
-	s := withTables(a.Status(), r, a.tables.now())
-	if (len(a.told) > 0) != (len(s.Tables) > 0) {
-		a.publish(s)
-	} else {
-		a.keep(s)
-	}
-	was := a.told
-	a.told = s.Tables
+	a.reporting.Lock()
+	defer a.reporting.Unlock()
+	var s nf.NodeStatus
+	a.publish(func(status *nf.NodeStatus) bool {
+		s = withTables(*status, r, a.tables.now())
+		*status = s
+		return (len(a.reported) > 0) != (len(s.Tables) > 0)
+	})
+	was := a.reported
+	a.reported = s.Tables
 	if a.TablesChanged != nil && !sameTables(was, s.Tables) {
 		a.TablesChanged(was, s)
 	}
@@ -243,34 +287,34 @@ func (a *Agent) configure() {
 }
 
 // run fetches or does not, applies or plans, and reports it.
-func (a *Agent) run(ctx context.Context, t Trip, r *Report) {
+func (a *Agent) run(ctx context.Context, r *Report) {
 	in := a.setup.Lap
 	if in.Apply, r.Err = a.setup.Apply(); r.Err != nil {
 		return
 	}
-	if r.Suspension, r.Err = a.suspensionNow(in.Apply); r.Err != nil {
+	if r.Suspension, r.Err = a.readSuspension(in.Apply); r.Err != nil {
 		return
 	}
 	in.Apply.Machine = lister{in.Apply.Machine, a.tables}
 	in.Apply.Routine, in.Suspended = true, r.Suspension != nil
 	in.Apply.Restarts = a.whileAllowed(in.Apply)
-	fetch := t.Fetch || a.Status().Revision == nil || a.suspended != in.Suspended
+	fetch := r.Trip.Fetch || a.Status().Revision == nil || a.suspended != in.Suspended
 	a.suspended = in.Suspended
 	back, waits := apply.TakeBack(ctx, in.Apply)
 	if waits != nil && !errors.Is(waits, apply.ErrUnconfirmed) {
 		r.Result, r.Err = Result{TakenBack: back}, waits
 		return
 	}
-	j, err := newJudge(in.Apply, slices.Contains(t.Causes, WakeSync))
+	j, err := newJudge(in.Apply, slices.Contains(r.Trip.Causes, WakeSync))
 	if r.Err = err; err != nil {
 		return
 	}
 	j.writers = a.setup.Writers
-	if a.setup.TryAll != nil && slices.ContainsFunc(t.Causes, Cause.triesAll) {
+	if a.setup.TryAll != nil && slices.ContainsFunc(r.Trip.Causes, Cause.triesAll) {
 		a.setup.TryAll()
 	}
 	in.Apply = j.input(in.Apply)
-	r.Result, err = a.makeLap(ctx, in, fetch, t.Causes)
+	r.Result, err = a.makeLap(ctx, in, fetch, r.Trip.Causes)
 	if r.Result.TakenBack = back; waits != nil && !errors.Is(err, apply.ErrUnconfirmed) {
 		err = errors.Join(err, waits) // the lap only plans, or need not look at the node
 	}
@@ -396,13 +440,34 @@ func (a *Agent) whileAllowed(in apply.Input) apply.Restarts {
 	return bounds
 }
 
-// Suspend suspends the agent, or resumes it if s is nil, and wakes a lap.
-func (a *Agent) Suspend(s *nf.Suspension) error {
-	err := a.SaveSuspension(s)
+// readSuspension returns the suspension that holds now, and keeps it for the status.
+func (a *Agent) readSuspension(in apply.Input) (*nf.Suspension, error) {
+	a.suspending.Lock()
+	defer a.suspending.Unlock()
+	s, err := a.suspensionNow(in)
 	if err == nil {
-		a.Wake(WakeWindow)
+		a.mu.Lock()
+		a.suspension = s
+		a.mu.Unlock()
 	}
-	return err
+	return s, err
+}
+
+// Suspend suspends the agent, or resumes it if s is nil, and wakes a lap. The status has it at
+// once, also while a lap runs.
+func (a *Agent) Suspend(s *nf.Suspension) error {
+	a.suspending.Lock()
+	defer a.suspending.Unlock()
+	if err := a.SaveSuspension(s); err != nil {
+		return err
+	}
+	a.publish(func(status *nf.NodeStatus) bool {
+		a.suspension = s
+		setSuspension(status, s, time.Now())
+		return true
+	})
+	a.Wake(WakeWindow)
+	return nil
 }
 
 // Confirm confirms the run that waits for it.

@@ -31,7 +31,7 @@ func (b *bench) byHand() apply.Receipt {
 	return r
 }
 
-// uptime makes the bench's node one whose time is told; the function that is returned sets it.
+// uptime makes the bench's node one with a clock of its own; the function that is returned sets it.
 func (b *bench) uptime() (set func(time.Duration)) {
 	now := make(chan time.Duration, 1)
 	now <- time.Hour

@@ -51,6 +51,7 @@ func (c Cause) atOnce() bool {
 const (
 	burstPause = 250 * time.Millisecond
 	burstMost  = 5 * time.Second
+	oncePause  = 100 * time.Millisecond // between the beginnings of laps for the whole node: who asks again and again gets ten a second
 )
 
 // maxBackoff is the longest time between two fetches that fail.
@@ -74,6 +75,15 @@ type Trip struct {
 	Born []string
 }
 
+// words returns the causes as the status has them.
+func (t Trip) words() []string {
+	words := []string{}
+	for _, c := range t.Causes {
+		words = append(words, string(c))
+	}
+	return words
+}
+
 // Loop makes laps, one at a time. Everything else only wakes it.
 type Loop struct {
 	// Lap makes one lap. It returns when the next ones are due, and whether a fetch failed
@@ -82,14 +92,17 @@ type Loop struct {
 	// Scheduled, if set, is called after each lap with the laps that are due without an event,
 	// the next one first.
 	Scheduled func([]nf.NextLap)
-	// Alive, if set, is called at least every aliveEvery while the loop waits, and after each lap.
-	Alive func()
+	// Alive, if set, is called at least every aliveEvery while the loop waits, or every AliveEvery if
+	// that is set and less, and after each lap.
+	Alive      func()
+	AliveEvery time.Duration
 
 	mu     sync.Mutex
 	born   map[string]bool // the containers that were born
 	causes map[Cause]bool  // of laps for the whole node
 	first  time.Time       // of causes
 	last   time.Time
+	began  time.Time // the last lap for the whole node
 	birth  time.Time // the end of the last lap for born containers
 	woken  chan struct{}
 }
@@ -158,6 +171,9 @@ func (l *Loop) dueForNode() time.Time {
 		return time.Time{}
 	}
 	for c := range l.causes {
+		if soonest := l.began.Add(oncePause); c.atOnce() && soonest.After(l.first) {
+			return soonest
+		}
 		if c.atOnce() {
 			return l.first
 		}
@@ -185,6 +201,7 @@ func (l *Loop) take() Trip {
 	t := Trip{Causes: slices.Sorted(maps.Keys(l.causes))}
 	t.Fetch = slices.ContainsFunc(t.Causes, Cause.fetches)
 	clear(l.causes)
+	l.began = time.Now()
 	return t
 }
 
@@ -271,6 +288,9 @@ func (l *Loop) wait(ctx context.Context, timers []timer) bool {
 			}
 		}
 		pause := aliveEvery
+		if l.AliveEvery > 0 {
+			pause = min(pause, l.AliveEvery)
+		}
 		if !due.IsZero() {
 			pause = min(pause, due.Sub(now))
 		}

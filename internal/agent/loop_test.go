@@ -189,3 +189,20 @@ func TestLoopAlive(t *testing.T) {
 		t.Errorf("%d signs of life in five minutes", beats)
 	}
 }
+
+// TestLoopFlood: who asks again and again does not make one lap follow the other without a pause, and
+// a flood of webhooks costs a lap in five seconds.
+func TestLoopFlood(t *testing.T) {
+	for cause, most := range map[Cause]int{WakeWebhook: 14, WakeSync: 610} {
+		r := &recorder{schedule: Schedule{Interval: never, Drift: never}}
+		looping(t, r, time.Minute, func(l *Loop) {
+			for range 60_000 {
+				l.Wake(cause)
+				<-time.After(time.Millisecond)
+			}
+		})
+		if n := len(r.trips); n < 10 || n > most {
+			t.Errorf("a minute of %s costs %d laps", cause, n)
+		}
+	}
+}

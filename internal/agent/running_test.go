@@ -23,7 +23,8 @@ type running struct {
 	agent   *agent.Agent
 	updates <-chan nf.NodeStatus
 	setup   agent.Setup
-	config  error // of Configure
+	config  error     // of Configure
+	last    time.Time // the end of the last lap that next returned
 }
 
 // run starts an agent, whose first lap ends before run returns.
@@ -50,6 +51,17 @@ func (b *bench) run() *running {
 
 // next returns the status after the next lap.
 func (r *running) next() nf.NodeStatus {
+	r.Helper()
+	for {
+		if s := r.update(); s.CurrentLap == nil && s.LastLap != nil && s.LastLap.FinishedAt.After(r.last) {
+			r.last = s.LastLap.FinishedAt
+			return s
+		}
+	}
+}
+
+// update returns the next status, which may be one between laps.
+func (r *running) update() nf.NodeStatus {
 	r.Helper()
 	select {
 	case s := <-r.updates:

@@ -22,11 +22,12 @@ type Report struct {
 	// Before is ErrFailedBefore if changes were left because they have failed before.
 	Before error
 	// Config is why the changed configuration is not in force; nil if it is.
-	Config     error
-	Suspension *nf.Suspension
-	Tables     TableReport // of the conntrack tables
-	Fights     []nf.Fight  // that were left; nil if the lap has not looked at the node
-	Stopped    bool        // the agent stops
+	Config error
+	// Suspension held the lap; SuspensionNow holds after it.
+	Suspension, SuspensionNow *nf.Suspension
+	Tables                    TableReport // of the conntrack tables
+	Fights                    []nf.Fight  // that were left; nil if the lap has not looked at the node
+	Stopped                   bool        // the agent stops
 }
 
 // NewStatus returns the status of an agent that has just started.
@@ -43,7 +44,7 @@ func NewStatus(node, source, mode string, agent nf.AgentInfo) nf.NodeStatus {
 func Status(was nf.NodeStatus, r Report) nf.NodeStatus {
 	s := was
 	s.UpdatedAt = r.Finished
-	s.Suspension = r.Suspension
+	s.Suspension, s.CurrentLap = r.SuspensionNow, nil
 	s.Tables = append([]nf.FillingTable{}, r.Tables.Filling...)
 	s.Errors = append(errorLines(r.Config), errorLines(cmp.Or(r.Err, r.Result.Missed))...)
 	r.revision(&s)
@@ -59,13 +60,10 @@ func Status(was nf.NodeStatus, r Report) nf.NodeStatus {
 
 // lap returns what the lap was.
 func (r Report) lap() *nf.LapStatus {
-	lap := &nf.LapStatus{StartedAt: r.Started, FinishedAt: r.Finished, Fetched: r.Trip.Fetch, Causes: []string{}, Result: r.result(),
+	lap := &nf.LapStatus{StartedAt: r.Started, FinishedAt: r.Finished, Fetched: r.Trip.Fetch, Causes: r.Trip.words(), Result: r.result(),
 		Applied: r.Result.Receipt.Summary.Applied}
 	if receipt := r.Result.Receipt; len(receipt.Recovered) > 0 || slices.ContainsFunc(receipt.Results, func(r apply.Result) bool { return r.Outcome != apply.Skipped }) {
 		lap.Receipt = receipt.ID
-	}
-	for _, c := range r.Trip.Causes {
-		lap.Causes = append(lap.Causes, string(c))
 	}
 	if err := r.failure(); err != nil {
 		lap.Error = err.Error()
@@ -258,6 +256,19 @@ func restartPending(list []nf.Pending) judgement {
 		return judgement{false, "NothingPending", "nothing waits for a restart"}
 	}
 	return judgement{true, "WaitsForRestart", nf.FirstFew(waiting, maxNamed)}
+}
+
+// setSuspension sets the suspension of a status between laps.
+func setSuspension(s *nf.NodeStatus, now *nf.Suspension, at time.Time) {
+	s.Suspension, s.UpdatedAt = now, at
+	was := s.Conditions
+	s.Conditions = slices.Clone(was) // others read those of before
+	for i := range s.Conditions {
+		if c := &s.Conditions[i]; c.Type == nf.Suspended {
+			*c = suspended(now).condition(nf.Suspended, c.ObservedRevision)
+		}
+	}
+	transitions(was, s.Conditions, at)
 }
 
 func suspended(s *nf.Suspension) judgement {

@@ -29,7 +29,7 @@ const listedAge = 15 * time.Minute
 // only: the history of a day begins anew with the agent. It reads beside the laps.
 type Tables struct {
 	interval time.Duration        // between two readings
-	now      func() time.Time     // what people are told
+	now      func() time.Time     // for what people read
 	elapsed  func() time.Duration // since the start, by a clock that only goes forward
 	changed  func(TableReport)    // called after each reading
 

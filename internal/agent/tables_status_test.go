@@ -14,20 +14,20 @@ func TestTablesStatus(t *testing.T) {
 	a := New(NewStatus("hn-1", "x", "enforce", nf.AgentInfo{StartedAt: noon}))
 	tables.changed = a.tablesRead
 	a.tables = tables
-	told := 0
-	a.TablesChanged = func([]nf.FillingTable, nf.NodeStatus) { told++ }
+	reports := 0
+	a.TablesChanged = func([]nf.FillingTable, nf.NodeStatus) { reports++ }
 	updates, done := a.Listen()
 	defer done()
-	step := func(entries int64, want nf.ConditionStatus, reason string, wantTold int, wantUpdate bool) {
+	step := func(entries int64, want nf.ConditionStatus, reason string, wantReports int, wantUpdate bool) {
 		t.Helper()
 		n.entries["web-1"] = entries
-		told = 0
+		reports = 0
 		tables.read(t.Context())
 		pass(time.Minute)
 		s := a.Status()
 		c := s.Condition(nf.TableFilling)
-		if c.Status != want || c.Reason != reason || told != wantTold || (len(s.Tables) > 0) != (want == nf.ConditionTrue) {
-			t.Errorf("%+v, %+v, told %d times", c, s.Tables, told)
+		if c.Status != want || c.Reason != reason || reports != wantReports || (len(s.Tables) > 0) != (want == nf.ConditionTrue) {
+			t.Errorf("%+v, %+v, reported %d times", c, s.Tables, reports)
 		}
 		select {
 		case s := <-updates:

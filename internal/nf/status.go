@@ -18,6 +18,8 @@ type NodeStatus struct {
 	Mode       string      `json:"mode"`
 	Revision   *InForce    `json:"revision"` // null: none is in force
 	LastLap    *LapStatus  `json:"lastLap"`  // null: the first one has not ended
+	// CurrentLap is the lap that runs; null: none does.
+	CurrentLap *CurrentLap `json:"currentLap"`
 	// LastSuccess is when a lap last ended without an error; null: none has.
 	LastSuccess *time.Time    `json:"lastSuccess"`
 	Conditions  []Condition   `json:"conditions"`
@@ -61,6 +63,12 @@ type InForce struct {
 	Signer string `json:"signer,omitempty"`
 	// Since is when the agent first applied it.
 	Since time.Time `json:"since"`
+}
+
+// CurrentLap is the lap that runs.
+type CurrentLap struct {
+	StartedAt time.Time `json:"startedAt"`
+	Causes    []string  `json:"causes"`
 }
 
 // LapStatus is the last lap.

@@ -30,7 +30,7 @@ type job struct {
 	request
 	ep      *transport.Endpoint
 	out     *json.Encoder
-	secrets []string // contents of secret files, which no message may contain
+	secrets []string // what no message may contain
 	budget  budget
 	moved   string // the warning that a tag was moved, also while the clone is recreated
 }
@@ -93,6 +93,7 @@ func (j *job) phase(format string, args ...any) {
 func (j *job) url() string { return j.Config.URLs[0] }
 
 func (j *job) run() error {
+	j.keepURLs()
 	var err error
 	if j.ep, err = endpoint(j.url()); err != nil {
 		return err

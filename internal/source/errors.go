@@ -3,6 +3,7 @@ package source
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -105,7 +106,8 @@ const longestMessage = 2000
 // clean returns a text that may come from a server as one line, without control characters
 // and secrets.
 func clean(text string, secrets ...string) string {
-	for _, s := range secrets {
+	// A secret may be part of another one.
+	for _, s := range slices.SortedFunc(slices.Values(secrets), func(a, b string) int { return len(b) - len(a) }) {
 		if s != "" {
 			text = strings.ReplaceAll(text, s, "***")
 		}

@@ -3,7 +3,6 @@ package source
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -113,7 +112,7 @@ func (j *job) httpAuth() (transport.AuthMethod, error) {
 		if user == "" {
 			return nil, errors.New("a password file is given without a user")
 		}
-		j.secrets = append(j.secrets, base64.StdEncoding.EncodeToString([]byte(user+":"+password)))
+		j.keepPassword(user, password)
 		return &githttp.BasicAuth{Username: user, Password: password}, nil
 	}
 	return nil, nil

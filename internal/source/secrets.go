@@ -1,9 +1,13 @@
 package source
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 
 	"nfsync.dev/nfsync/internal/openfile"
@@ -53,9 +57,63 @@ func (j *job) secretLine(what, name string) (string, error) {
 	case strings.ContainsAny(s, "\r\n\x00"):
 		return "", fmt.Errorf("the %s %s has more than one line", what, name)
 	}
-	j.secrets = append(j.secrets, s)
+	j.keep(s)
 	return s, nil
 }
+
+// keep keeps a secret out of messages, as it is and as it is written in a URL or in quotes. What a
+// server answers may repeat it.
+func (j *job) keep(secret string) {
+	if secret == "" {
+		return
+	}
+	quoted := strconv.Quote(secret)
+	user := url.UserPassword("", secret).String()
+	j.secrets = append(j.secrets, secret, url.QueryEscape(secret), url.PathEscape(secret), user[1:], quoted[1:len(quoted)-1])
+}
+
+// keepPassword keeps a password out of messages, also as basic authentication sends it.
+func (j *job) keepPassword(user, password string) {
+	j.keep(password)
+	j.keep(base64.StdEncoding.EncodeToString([]byte(user + ":" + password)))
+}
+
+// proxyVariables name the proxies of the environment; see net/http.ProxyFromEnvironment and
+// golang.org/x/net/proxy.FromEnvironment.
+var proxyVariables = []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"}
+
+// keepURLs keeps the passwords and tokens out of messages that are in the URLs of the job, and in
+// those of the proxies that the environment names.
+func (j *job) keepURLs() {
+	urls := slices.Clone(j.Config.URLs)
+	for _, name := range proxyVariables {
+		urls = append(urls, os.Getenv(name), os.Getenv(strings.ToLower(name)))
+	}
+	for _, text := range urls {
+		u, err := url.Parse(text)
+		if err != nil {
+			continue // it is not connected to
+		}
+		user := u.User.Username()
+		if password, ok := u.User.Password(); ok {
+			j.keepPassword(user, password)
+		} else if len(user) >= shortestToken && u.Scheme != "ssh" { // whose user is no secret
+			j.keepPassword(user, "")
+			j.keep(user)
+		}
+		for _, values := range u.Query() {
+			for _, value := range values {
+				if len(value) >= shortestToken {
+					j.keep(value)
+				}
+			}
+		}
+	}
+}
+
+// shortestToken is the length from which a user without a password, or a value of a query, may be a
+// token. A shorter one is a word that messages have too.
+const shortestToken = 8
 
 // publicFile reads a file without secrets.
 func publicFile(what, name string) ([]byte, error) {

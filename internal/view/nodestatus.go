@@ -20,7 +20,9 @@ func StatusFile(s nf.NodeStatus) ([]byte, error) { return encodeJSON(s) }
 func StatusLine(s nf.NodeStatus) string {
 	ready := s.Condition(nf.Ready)
 	line := s.UpdatedAt.UTC().Format(time.TimeOnly) + "  " + readiness(ready)
-	if l := s.LastLap; l != nil {
+	if l := s.CurrentLap; l != nil {
+		line += fmt.Sprintf("  a lap runs (%s)", strings.Join(l.Causes, " "))
+	} else if l := s.LastLap; l != nil {
 		line += fmt.Sprintf("  %s (%s)", l.Result, strings.Join(l.Causes, " "))
 		if l.Applied > 0 {
 			line += "  " + countOf(l.Applied, "applied")
@@ -71,6 +73,9 @@ func (p *page) nodeStatus(s nf.NodeStatus) {
 	}
 	field("In force", inForce(s.Revision))
 	field("Last lap", lastLap(s.LastLap))
+	if l := s.CurrentLap; l != nil {
+		field("Now", fmt.Sprintf("a lap, since %s, after %s", clock(l.StartedAt), strings.Join(l.Causes, ", ")))
+	}
 	field("Next", nextLaps(s))
 	field("Agent", fmt.Sprintf("%s, process %d, running since %s, mode %s", cmp.Or(s.Agent.Version, "unknown version"), s.Agent.PID, clock(s.Agent.StartedAt), s.Mode))
 	for _, c := range s.Conditions {

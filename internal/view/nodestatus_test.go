@@ -35,6 +35,7 @@ func richStatus() nf.NodeStatus {
 	s.URLs = []nf.SourceURL{{URL: s.Source, Error: "cannot fetch: \x1b[2J", RetryAt: ptr(statusTime.Add(time.Minute))}, {URL: "ssh://git@mirror.example.com/p.git", LastFetch: &statusTime}}
 	s.Revision = &nf.InForce{Commit: strings.Repeat("4b825dc6", 5), URL: s.Source, Branch: "main", Signer: "ada@example.org\x1b[2J", Since: statusTime}
 	s.LastLap = &nf.LapStatus{StartedAt: statusTime, FinishedAt: statusTime.Add(time.Second), Causes: []string{"container", "files"}, Result: nf.LapRefused, Error: "cannot fetch", Applied: 3, Receipt: "00000001-x"}
+	s.CurrentLap = &nf.CurrentLap{StartedAt: statusTime.Add(time.Minute), Causes: []string{"sync"}}
 	s.LastSuccess = &statusTime
 	s.Errors = []string{"policies/a.yaml:1:1: one", "policies/\x1b[2J.yaml:2:1: two"}
 	until := statusTime.Add(time.Hour)
@@ -58,7 +59,12 @@ func TestStatusLine(t *testing.T) {
 	if got, want := StatusLine(startingStatus()), "12:00:00  starting  the first lap has not ended\n"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
-	if got, want := StatusLine(richStatus()), "12:00:00  not ready  refused (container files)  3 applied  Stalled  Drifted  RestartPending  Suspended  TableFilling  a reason with \\x1b[2J\n"; got != want {
+	s := richStatus()
+	if got, want := StatusLine(s), "12:00:00  not ready  a lap runs (sync)  Stalled  Drifted  RestartPending  Suspended  TableFilling  a reason with \\x1b[2J\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	s.CurrentLap = nil
+	if got, want := StatusLine(s), "12:00:00  not ready  refused (container files)  3 applied  Stalled  Drifted  RestartPending  Suspended  TableFilling  a reason with \\x1b[2J\n"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

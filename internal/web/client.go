@@ -50,9 +50,15 @@ func (c *Client) Status(ctx context.Context) (s nf.NodeStatus, err error) {
 // maxStatus bounds a status, in bytes.
 const maxStatus = 256 << 20
 
-// Watch calls f with the status, and then after each lap, until ctx or the agent ends.
+// ErrAgentEnded is the error of Watch if the agent ends.
+var ErrAgentEnded = errors.New("the agent has ended")
+
+// Watch calls f with the status, and then with each new one, until ctx or the agent ends.
 func (c *Client) Watch(ctx context.Context, f func(nf.NodeStatus) error) error {
 	body, err := c.do(ctx, http.MethodGet, "events", nil)
+	if ctx.Err() != nil {
+		return nil //nolint:nilerr // it was to end
+	}
 	if err != nil {
 		return err
 	}
@@ -63,8 +69,8 @@ func (c *Client) Watch(ctx context.Context, f func(nf.NodeStatus) error) error {
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-			return errors.New("the agent has ended")
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
+			return ErrAgentEnded
 		case err != nil:
 			return err
 		}
@@ -75,33 +81,46 @@ func (c *Client) Watch(ctx context.Context, f func(nf.NodeStatus) error) error {
 }
 
 // Sync wakes a lap that fetches.
-func (c *Client) Sync(ctx context.Context, accept string) error {
-	return c.post(ctx, "sync", SyncRequest{accept})
+func (c *Client) Sync(ctx context.Context, accept string) (SyncAnswer, error) {
+	var a SyncAnswer
+	err := c.post(ctx, "sync", SyncRequest{accept}, &a)
+	return a, err
 }
 
 // Suspend suspends the agent for a time; 0 is until Resume.
-func (c *Client) Suspend(ctx context.Context, reason string, d time.Duration) error {
-	return c.post(ctx, "suspend", SuspendRequest{reason, int64(d / time.Second)})
+func (c *Client) Suspend(ctx context.Context, reason string, d time.Duration) (nf.Suspension, error) {
+	var s nf.Suspension
+	err := c.post(ctx, "suspend", SuspendRequest{reason, int64(d / time.Second)}, &s)
+	return s, err
 }
 
-// Resume ends a suspension.
-func (c *Client) Resume(ctx context.Context) error { return c.post(ctx, "resume", struct{}{}) }
+// Resume ends a suspension. It returns the one that has ended; nil if there was none.
+func (c *Client) Resume(ctx context.Context) (*nf.Suspension, error) {
+	var a ResumeAnswer
+	err := c.post(ctx, "resume", struct{}{}, &a)
+	return a.Suspension, err
+}
 
-func (c *Client) post(ctx context.Context, what string, doc any) error {
+func (c *Client) post(ctx context.Context, what string, doc, answer any) error {
 	body, err := c.do(ctx, http.MethodPost, what, doc)
 	if err != nil {
 		return err
 	}
-	return body.Close()
+	defer func() { _ = body.Close() }()
+	return json.NewDecoder(io.LimitReader(body, maxRequest)).Decode(answer)
 }
 
-// do sends a request and returns the body of the answer.
+// do sends a request, with a document if doc is not nil, and returns the body of the answer.
 func (c *Client) do(ctx context.Context, method, what string, doc any) (io.ReadCloser, error) {
-	text, err := json.Marshal(doc)
-	if err != nil {
-		return nil, err
+	var sent io.Reader
+	if doc != nil {
+		text, err := json.Marshal(doc)
+		if err != nil {
+			return nil, err
+		}
+		sent = bytes.NewReader(text)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://agent/v1/"+what, bytes.NewReader(text))
+	req, err := http.NewRequestWithContext(ctx, method, "http://agent/v1/"+what, sent)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -9,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"strings"
@@ -23,16 +25,24 @@ import (
 // may take eleven minutes of it.
 const Watchdog = 15 * time.Minute
 
-// Public is what the agent shows on its listen address.
+// Public is what the agent shows on its listen address. Nothing of it is secret, so it answers
+// whatever name a request has in Host: a page that a browser on the node has loaded from elsewhere
+// learns from it no more than any process on the node.
 type Public struct {
 	Status  func() nf.NodeStatus
 	Metrics http.Handler
-	// Webhook wakes a lap. SecretFile holds the secret that signs webhooks; empty refuses them.
-	Webhook    func()
-	SecretFile string
+	// Webhook wakes a lap.
+	Webhook func()
+	// Say reports what goes wrong while a request is answered.
+	Say func(string)
 
-	beat atomic.Pointer[time.Time] // when the loop last came round, also by the monotonic clock
+	secretFile atomic.Pointer[string]
+	complaint  atomic.Pointer[string]    // the last one
+	beat       atomic.Pointer[time.Time] // when the loop last came round, also by the monotonic clock
 }
+
+// UseSecret names the file with the secret that signs webhooks; empty refuses them.
+func (p *Public) UseSecret(file string) { p.secretFile.Store(&file) }
 
 // Alive records that the loop has come round.
 func (p *Public) Alive() {
@@ -40,27 +50,62 @@ func (p *Public) Alive() {
 	p.beat.Store(&now)
 }
 
-// Serve answers requests on a listener until ctx ends.
+// IsAlive reports whether the loop has come round within Watchdog.
+func (p *Public) IsAlive() bool { return p.idle() < Watchdog }
+
+// idle returns the time since the loop came round; Watchdog if it never has.
+func (p *Public) idle() time.Duration {
+	if beat := p.beat.Load(); beat != nil {
+		return time.Since(*beat)
+	}
+	return Watchdog
+}
+
+// The most connections to the listen address: from one address, and from all.
+const (
+	maxFromOne = 64
+	maxFromAll = 256
+)
+
+// lastAnswers is how long requests that are being answered may take when ctx has ended.
+const lastAnswers = 5 * time.Second
+
+// Serve answers requests on a listener until ctx ends. The listener is then closed.
 func (p *Public) Serve(ctx context.Context, l net.Listener) error {
-	s := &http.Server{Handler: p.handler(), ReadTimeout: requestTimeout, WriteTimeout: 3 * requestTimeout, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
-	defer context.AfterFunc(ctx, func() { _ = s.Close() })()
-	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	s := p.server(requestTimeout)
+	defer context.AfterFunc(ctx, func() {
+		last, cancel := context.WithTimeout(context.Background(), lastAnswers)
+		defer cancel()
+		_ = s.Shutdown(last)
+		_ = s.Close()
+	})()
+	if err := s.Serve(limit(l, maxFromOne, maxFromAll, addressOf)); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
+}
+
+func (p *Public) server(timeout time.Duration) *http.Server {
+	return &http.Server{Handler: p.handler(), ReadTimeout: timeout, WriteTimeout: 2 * timeout, IdleTimeout: 6 * timeout, MaxHeaderBytes: 16 << 10, ErrorLog: errorLog(p.Say)}
+}
+
+// errorLog returns what net/http logs to: each line is said.
+func errorLog(say func(string)) *log.Logger { //nolint:forbidigo // net/http knows nothing else
+	return log.New(sayer(say), "", 0) //nolint:forbidigo // the same
+}
+
+type sayer func(string)
+
+func (say sayer) Write(text []byte) (int, error) {
+	say(strings.TrimSpace(string(text)))
+	return len(text), nil
 }
 
 func (p *Public) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", p.Metrics)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		beat := p.beat.Load()
-		if beat == nil {
-			report(w, false, "the loop has not come round")
-			return
-		}
-		since := time.Since(*beat)
-		report(w, since < Watchdog, fmt.Sprintf("the loop came round %s ago", since.Round(time.Second)))
+		report(w, p.IsAlive(), fmt.Sprintf("the loop came round %s ago", p.idle().Round(time.Second)))
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		s := p.Status()
@@ -93,23 +138,30 @@ const (
 	maxSecret  = 4 << 10
 )
 
-// webhook wakes a lap if the request is signed with the secret. Nothing else of it is used.
+// webhook wakes a lap if the request is signed with the secret. Nothing else of it is used, and its
+// body is not kept.
 func (p *Public) webhook(w http.ResponseWriter, r *http.Request) {
-	if p.SecretFile == "" {
+	file := p.secretFile.Load()
+	if file == nil || *file == "" {
 		http.Error(w, "webhooks are not configured", http.StatusNotFound)
 		return
 	}
-	secret, err := openfile.Read(p.SecretFile, maxSecret)
-	secret = []byte(strings.TrimSpace(string(secret)))
-	if err != nil || len(secret) == 0 {
+	secret, err := readSecret(*file)
+	p.complain(err)
+	if err != nil {
 		http.Error(w, "the secret cannot be read", http.StatusInternalServerError)
 		return
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxWebhook))
+	mac := hmac.New(sha256.New, secret)
+	if r.ContentLength <= maxWebhook { // one that is too large need not be sent
+		_, err = io.Copy(mac, http.MaxBytesReader(w, r.Body, maxWebhook))
+	}
 	switch {
+	case r.ContentLength > maxWebhook, isTooLarge(err):
+		http.Error(w, "the body is too large", http.StatusRequestEntityTooLarge)
 	case err != nil:
 		http.Error(w, "the body cannot be read", http.StatusBadRequest)
-	case !signed(r.Header, body, secret):
+	case !signed(r.Header, mac.Sum(nil), secret):
 		http.Error(w, "the signature is missing or wrong", http.StatusForbidden)
 	default:
 		p.Webhook()
@@ -117,29 +169,68 @@ func (p *Public) webhook(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// readSecret reads the secret that signs webhooks.
+func readSecret(file string) ([]byte, error) {
+	secret, err := openfile.Read(file, maxSecret)
+	if secret = bytes.TrimSpace(secret); err == nil && len(secret) == 0 {
+		err = fmt.Errorf("%s is empty", file)
+	}
+	return secret, err
+}
+
+// complain logs why webhooks cannot be judged, when that changes: those who send them are told
+// nothing of it.
+func (p *Public) complain(err error) {
+	why := ""
+	if err != nil {
+		why = "no webhook is taken: cannot read its secret: " + err.Error()
+	}
+	if was := p.complaint.Swap(&why); why != "" && (was == nil || *was != why) {
+		p.Say(why)
+	}
+}
+
+func isTooLarge(err error) bool {
+	_, is := errors.AsType[*http.MaxBytesError](err)
+	return is
+}
+
+// hubSignature is a header of Bitbucket, and of GitHub with SHA-1.
+const hubSignature = "X-Hub-Signature"
+
 // signatures are the headers with an HMAC-SHA256 of the body in hexadecimal digits, with or
 // without "sha256=" before them: of GitHub, Bitbucket, Gitea, Forgejo, and any other sender.
-var signatures = []string{"X-Hub-Signature-256", "X-Hub-Signature", "X-Gitea-Signature", "X-Forgejo-Signature", "X-Nfsync-Signature"}
+var signatures = []string{"X-Hub-Signature-256", hubSignature, "X-Gitea-Signature", "X-Forgejo-Signature", "X-Nfsync-Signature"}
 
-// signed reports whether a webhook is signed with the secret. GitLab sends the secret itself.
-func signed(h http.Header, body, secret []byte) bool {
-	if token := h.Get("X-Gitlab-Token"); token != "" {
-		// Both are hashed, so that the time does not depend on the length of the secret.
-		a, b := sha256.Sum256([]byte(token)), sha256.Sum256(secret)
-		return subtle.ConstantTimeCompare(a[:], b[:]) == 1
-	}
-	mac := hmac.New(sha256.New, secret)
-	mac.Write(body)
-	want := mac.Sum(nil)
-	for _, name := range signatures {
-		value := h.Get(name)
-		if name == "X-Hub-Signature" && !strings.HasPrefix(value, "sha256=") {
-			continue // GitHub's, with SHA-1
+// signed reports whether a webhook is signed with the secret. mac is the HMAC-SHA256 of its body.
+// GitLab sends the secret itself. Some servers send several signatures: each one must be right, and
+// none may come twice.
+func signed(h http.Header, mac, secret []byte) bool {
+	right := 0
+	for _, name := range append(signatures, gitlabToken) {
+		values := h.Values(name)
+		switch {
+		case len(values) == 0, name == hubSignature && len(values) == 1 && strings.HasPrefix(values[0], "sha1="):
+			continue
+		case len(values) > 1:
+			return false
+		case name == gitlabToken && !isSecret(values[0], secret), name != gitlabToken && !isMAC(values[0], mac):
+			return false
 		}
-		got, err := hex.DecodeString(strings.TrimPrefix(value, "sha256="))
-		if err == nil && value != "" {
-			return hmac.Equal(got, want)
-		}
+		right++
 	}
-	return false
+	return right > 0
+}
+
+const gitlabToken = "X-Gitlab-Token" //nolint:gosec // the name of a header
+
+// isSecret compares hashes, so that the time does not depend on the length of the secret.
+func isSecret(token string, secret []byte) bool {
+	a, b := sha256.Sum256([]byte(token)), sha256.Sum256(secret)
+	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
+}
+
+func isMAC(value string, mac []byte) bool {
+	got, err := hex.DecodeString(strings.TrimPrefix(value, "sha256="))
+	return err == nil && hmac.Equal(got, mac)
 }

@@ -3,10 +3,14 @@ package web
 import (
 	"net/http"
 	"runtime"
+	"slices"
+	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
 
 	"nfsync.dev/nfsync/internal/agent"
 	"nfsync.dev/nfsync/internal/nf"
@@ -29,6 +33,16 @@ type Metrics struct {
 	notMade     prometheus.Gauge
 	inSync      prometheus.Gauge
 	stuck       prometheus.Gauge
+
+	fetchSeconds    *prometheus.HistogramVec
+	suspended       prometheus.Gauge
+	fights          prometheus.Gauge
+	restartsPending prometheus.Gauge
+	nextLap         prometheus.Gauge
+	configLoaded    prometheus.Gauge
+	configTime      prometheus.Gauge
+
+	mu sync.Mutex // a scrape sees all of a lap or nothing
 }
 
 // NewMetrics returns the metrics of an agent that has made no lap.
@@ -47,7 +61,7 @@ func NewMetrics(version string) *Metrics {
 		registry: prometheus.NewRegistry(),
 		laps:     counter("laps_total", "Laps by their result.", "result"),
 		lapSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: ns, Name: "lap_duration_seconds", Help: "How long laps take.",
-			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300}}),
+			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900}}),
 		fetches:     counter("fetches_total", "Fetches of a revision by their result.", "result"),
 		changes:     counter("changes_total", "Changes by their outcome.", "outcome"),
 		drift:       prometheus.NewCounter(prometheus.CounterOpts{Namespace: ns, Name: "drift_changes_total", Help: "Values that something else had changed, and that were changed back."}),
@@ -60,11 +74,24 @@ func NewMetrics(version string) *Metrics {
 		notMade:     single("changes_not_made", "Changes that were found and not made."),
 		inSync:      single("in_sync", "Values that are as wanted."),
 		stuck:       single("stuck", "Changes that could be neither made nor undone."),
+		fetchSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: ns, Name: "fetch_duration_seconds", Help: "How long fetches take, by whether they delivered a commit that may be followed.",
+			Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120}}, []string{"result"}),
+		suspended:       single("suspended", "Whether the agent is suspended."),
+		fights:          single("fights", "Values that are left as they are, because something else changes them back."),
+		restartsPending: single("restarts_pending", "Containers, and the node, that have to restart for a value to come into force."),
+		nextLap:         single("next_lap_timestamp_seconds", "When the next lap is due, if nothing wakes one before."),
+		configLoaded:    single("config_last_reload_successful", "Whether the configuration was valid when it was last read."),
+		configTime:      single("config_last_reload_success_timestamp_seconds", "When the configuration that is in force was read."),
 	}
 	build := gauge("build_info", "Which nfsync this is.", "version", "goversion")
 	build.WithLabelValues(version, runtime.Version()).Set(1)
 	m.registry.MustRegister(build, m.laps, m.lapSeconds, m.fetches, m.changes, m.drift, m.lastLap, m.lastSuccess, m.revision, m.conditions, m.refusals, m.pending,
-		m.notMade, m.inSync, m.stuck, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+		m.notMade, m.inSync, m.stuck, m.fetchSeconds, m.suspended, m.fights, m.restartsPending, m.nextLap, m.configLoaded, m.configTime,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, result := range []string{fetchOK, fetchError} {
+		m.fetches.WithLabelValues(result)
+		m.fetchSeconds.WithLabelValues(result)
+	}
 	for _, result := range nf.LapResults() {
 		m.laps.WithLabelValues(string(result))
 	}
@@ -77,19 +104,81 @@ func NewMetrics(version string) *Metrics {
 	return m
 }
 
+// sameName is a counter of client_golang that in OpenMetrics has the name of a gauge, which
+// parsers refuse.
+const sameName = "go_memstats_alloc_bytes_total"
+
+// maxScrapes is how many scrapes are answered at once.
+const maxScrapes = 16
+
 // Handler answers a scrape.
 func (m *Metrics) Handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: true, MaxRequestsInFlight: 4})
+	gather := func() ([]*dto.MetricFamily, error) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		families, err := m.registry.Gather()
+		return slices.DeleteFunc(families, func(f *dto.MetricFamily) bool { return f.GetName() == sameName }), err
+	}
+	return promhttp.HandlerFor(prometheus.GathererFunc(gather), promhttp.HandlerOpts{EnableOpenMetrics: true, MaxRequestsInFlight: maxScrapes})
 }
+
+// The results of fetches.
+const (
+	fetchOK    = "ok"
+	fetchError = "error"
+)
+
+// Fetched counts the time that a fetch has taken.
+func (m *Metrics) Fetched(took time.Duration, err error) {
+	result := fetchOK
+	if err != nil {
+		result = fetchError
+	}
+	m.fetchSeconds.WithLabelValues(result).Observe(took.Seconds())
+}
+
+// Configured records that the configuration was read, and whether it is in force.
+func (m *Metrics) Configured(now time.Time, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err != nil {
+		m.configLoaded.Set(0)
+		return
+	}
+	m.configLoaded.Set(1)
+	m.configTime.Set(seconds(now))
+}
+
+// Conditions sets what a status says of now; Observe sets what only a lap can find.
+func (m *Metrics) Conditions(s nf.NodeStatus) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range s.Conditions {
+		m.conditions.WithLabelValues(string(c.Type)).Set(oneIf(c.Status == nf.ConditionTrue))
+	}
+	m.suspended.Set(oneIf(s.Suspension != nil))
+}
+
+func oneIf(holds bool) float64 {
+	if holds {
+		return 1
+	}
+	return 0
+}
+
+func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
 
 // Observe counts a lap.
 func (m *Metrics) Observe(s nf.NodeStatus, r agent.Report) {
+	m.Conditions(s)
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.laps.WithLabelValues(string(s.LastLap.Result)).Inc()
 	m.lapSeconds.Observe(r.Finished.Sub(r.Started).Seconds())
 	if r.Trip.Fetch && !r.Stopped {
-		result := "ok"
+		result := fetchOK
 		if r.Result.Missed != nil {
-			result = "error"
+			result = fetchError
 		}
 		m.fetches.WithLabelValues(result).Inc()
 	}
@@ -99,20 +188,17 @@ func (m *Metrics) Observe(s nf.NodeStatus, r agent.Report) {
 			m.drift.Inc()
 		}
 	}
-	m.lastLap.Set(float64(r.Finished.UnixMilli()) / 1000)
+	m.lastLap.Set(seconds(r.Finished))
 	if s.LastSuccess != nil {
-		m.lastSuccess.Set(float64(s.LastSuccess.UnixMilli()) / 1000)
+		m.lastSuccess.Set(seconds(*s.LastSuccess))
 	}
+	if len(s.Next) > 0 {
+		m.nextLap.Set(seconds(s.Next[0].At))
+	}
+	m.fights.Set(float64(len(s.Fights)))
 	m.revision.Reset()
 	if s.Revision != nil {
 		m.revision.WithLabelValues(s.Revision.Commit, s.Revision.Branch).Set(1)
-	}
-	for _, c := range s.Conditions {
-		holds := 0.0
-		if c.Status == nf.ConditionTrue {
-			holds = 1
-		}
-		m.conditions.WithLabelValues(string(c.Type)).Set(holds)
 	}
 	for _, code := range nf.Codes() {
 		m.refusals.WithLabelValues(string(code)).Set(0)
@@ -121,9 +207,14 @@ func (m *Metrics) Observe(s nf.NodeStatus, r agent.Report) {
 		m.refusals.WithLabelValues(string(refusal.Code)).Inc()
 	}
 	m.pending.Reset()
+	restarts := map[string]bool{}
 	for _, p := range s.Pending {
 		m.pending.WithLabelValues(string(p.Until)).Inc()
+		if p.Until == nf.UntilContainerRestart || p.Until == nf.UntilNodeRestart {
+			restarts[p.Target.String()] = true
+		}
 	}
+	m.restartsPending.Set(float64(len(restarts)))
 	m.notMade.Set(float64(len(s.Changes)))
 	m.stuck.Set(float64(len(s.Stuck)))
 	if s.Summary != nil {

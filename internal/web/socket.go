@@ -46,19 +46,32 @@ const (
 	requestTimeout = 10 * time.Second
 )
 
-// ServeSocket answers requests on a socket in dir until ctx ends.
-func ServeSocket(ctx context.Context, dir string, agent Talker) error {
+// The most connections to the socket: of one member of the group, and of all. Those who may change
+// the agent have no limit: nobody keeps them out.
+const (
+	maxOfMember  = 32
+	maxOfMembers = 256
+)
+
+// ServeSocket answers requests on a socket in dir until ctx ends. say reports what goes wrong
+// while a request is answered.
+func ServeSocket(ctx context.Context, dir string, agent Talker, say func(string)) error {
 	l, err := listen(filepath.Join(dir, SocketName))
 	if err != nil {
 		return fmt.Errorf("cannot listen for nfsync status and the like: %w", err)
 	}
-	s := &http.Server{Handler: socketHandler(ctx, agent), ConnContext: withPeer, ReadTimeout: requestTimeout, MaxHeaderBytes: 16 << 10,
-		BaseContext: func(net.Listener) context.Context { return ctx }}
+	s := socketServer(ctx, agent, requestTimeout)
+	s.ErrorLog = errorLog(say)
 	defer context.AfterFunc(ctx, func() { _ = s.Close() })()
-	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	if err := s.Serve(limit(l, maxOfMember, maxOfMembers, memberOf)); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
+}
+
+func socketServer(ctx context.Context, agent Talker, timeout time.Duration) *http.Server {
+	return &http.Server{Handler: socketHandler(ctx, agent, timeout), ConnContext: withPeer, ReadTimeout: timeout, WriteTimeout: 2 * timeout, MaxHeaderBytes: 16 << 10,
+		BaseContext: func(net.Listener) context.Context { return ctx }}
 }
 
 // ErrOtherAgent is the error if another agent uses the run directory.
@@ -143,8 +156,25 @@ type peer struct {
 
 type peerKey struct{}
 
-// withPeer stores who has connected (SO_PEERCRED in unix(7)).
+// withPeer stores who has connected.
 func withPeer(ctx context.Context, c net.Conn) context.Context {
+	if bounded, ok := c.(*counted); ok {
+		c = bounded.Conn
+	}
+	return context.WithValue(ctx, peerKey{}, credentials(c))
+}
+
+// memberOf names the user who has connected; empty if that user may change the agent.
+func memberOf(c net.Conn) string {
+	p := credentials(c)
+	if p.mayChange() {
+		return ""
+	}
+	return strconv.Itoa(p.uid)
+}
+
+// credentials returns who has connected (SO_PEERCRED in unix(7)).
+func credentials(c net.Conn) peer {
 	var p peer
 	if conn, ok := c.(*net.UnixConn); ok {
 		if raw, err := conn.SyscallConn(); err == nil {
@@ -156,7 +186,7 @@ func withPeer(ctx context.Context, c net.Conn) context.Context {
 			})
 		}
 	}
-	return context.WithValue(ctx, peerKey{}, p)
+	return p
 }
 
 // mayChange reports whether the process is root's, or of the user that the agent runs as.
@@ -185,11 +215,42 @@ type SuspendRequest struct {
 	Seconds int64  `json:"seconds,omitempty"` // 0: until it is resumed
 }
 
+// The bounds of a suspension.
+const (
+	maxReason  = 1000 // bytes
+	maxSeconds = 10 * 365 * 24 * 60 * 60
+)
+
+// check returns an error for a suspension that nobody can mean.
+func (r SuspendRequest) check() error {
+	switch {
+	case strings.TrimSpace(r.Reason) == "":
+		return errors.New("a reason is required")
+	case len(r.Reason) > maxReason:
+		return fmt.Errorf("the reason has more than %d bytes", maxReason)
+	case r.Seconds < 0 || r.Seconds > maxSeconds:
+		return errors.New("the time is negative or longer than ten years")
+	}
+	return nil
+}
+
+// SyncAnswer is the answer to POST /v1/sync: what the lap that it wakes has to wait for, and what
+// keeps that from making changes. Both may be nil.
+type SyncAnswer struct {
+	CurrentLap *nf.CurrentLap `json:"currentLap"`
+	Suspension *nf.Suspension `json:"suspension"`
+}
+
+// ResumeAnswer is the answer to POST /v1/resume.
+type ResumeAnswer struct {
+	Suspension *nf.Suspension `json:"suspension"` // the one that has ended; nil if there was none
+}
+
 // socketHandler answers the requests of the socket.
-func socketHandler(ctx context.Context, agent Talker) http.Handler {
+func socketHandler(ctx context.Context, agent Talker, timeout time.Duration) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { answer(w, agent.Status()) })
-	mux.HandleFunc("GET /v1/events", func(w http.ResponseWriter, r *http.Request) { events(ctx, w, r, agent) })
+	mux.HandleFunc("GET /v1/events", func(w http.ResponseWriter, r *http.Request) { events(ctx, w, r, agent, timeout) })
 	mux.HandleFunc("POST /v1/sync", func(w http.ResponseWriter, r *http.Request) {
 		var req SyncRequest
 		switch {
@@ -199,8 +260,9 @@ func socketHandler(ctx context.Context, agent Talker) http.Handler {
 		case req.Accept != "" && !nf.IsCommitID(req.Accept):
 			refuse(w, http.StatusBadRequest, "the commit to accept is not a full hash of 40 lower-case hexadecimal digits")
 		default:
+			s := agent.Status()
 			agent.Sync(req.Accept)
-			answer(w, struct{}{})
+			answer(w, SyncAnswer{s.CurrentLap, s.Suspension})
 		}
 	})
 	mux.HandleFunc("POST /v1/suspend", func(w http.ResponseWriter, r *http.Request) {
@@ -209,10 +271,11 @@ func socketHandler(ctx context.Context, agent Talker) http.Handler {
 		case !peerOf(r).mayChange():
 			refuse(w, http.StatusForbidden, "only root may suspend the agent")
 		case !read(w, r, &req):
-		case req.Reason == "" || req.Seconds < 0:
-			refuse(w, http.StatusBadRequest, "a reason is required, and the time must not be negative")
+		case req.check() != nil:
+			refuse(w, http.StatusBadRequest, req.check().Error())
 		default:
-			change(w, agent, suspension(req, peerOf(r), time.Now()))
+			s := suspension(req, peerOf(r), time.Now())
+			change(w, agent, s, s)
 		}
 	})
 	mux.HandleFunc("POST /v1/resume", func(w http.ResponseWriter, r *http.Request) {
@@ -220,7 +283,7 @@ func socketHandler(ctx context.Context, agent Talker) http.Handler {
 			refuse(w, http.StatusForbidden, "only root may resume the agent")
 			return
 		}
-		change(w, agent, nil)
+		change(w, agent, nil, ResumeAnswer{agent.Status().Suspension})
 	})
 	mux.HandleFunc("POST /v1/confirm", func(w http.ResponseWriter, r *http.Request) {
 		if !peerOf(r).mayChange() {
@@ -246,24 +309,25 @@ func suspension(req SuspendRequest, p peer, now time.Time) *nf.Suspension {
 	return s
 }
 
-func change(w http.ResponseWriter, agent Talker, s *nf.Suspension) {
+func change(w http.ResponseWriter, agent Talker, s *nf.Suspension, done any) {
 	if err := agent.Suspend(s); err != nil {
 		refuse(w, http.StatusInternalServerError, err.Error())
 		return
 	}
-	answer(w, struct{}{})
+	answer(w, done)
 }
 
-// events sends the status, and then the status after each lap, a JSON document a line.
-func events(ctx context.Context, w http.ResponseWriter, r *http.Request, agent Talker) {
+// events sends the status, and then each new one, a JSON document a line. A reader that does not
+// read is dropped.
+func events(ctx context.Context, w http.ResponseWriter, r *http.Request, agent Talker, timeout time.Duration) {
 	updates, done := agent.Listen()
 	defer done()
 	w.Header().Set("Content-Type", "application/x-ndjson")
-	enc, flush := json.NewEncoder(w), http.NewResponseController(w)
+	enc, conn := json.NewEncoder(w), http.NewResponseController(w)
 	s := agent.Status()
 	for {
-		_ = flush.SetWriteDeadline(time.Now().Add(requestTimeout))
-		if enc.Encode(s) != nil || flush.Flush() != nil {
+		_ = conn.SetWriteDeadline(time.Now().Add(timeout))
+		if enc.Encode(s) != nil || conn.Flush() != nil {
 			return
 		}
 		select {
@@ -280,11 +344,21 @@ func events(ctx context.Context, w http.ResponseWriter, r *http.Request, agent T
 func read(w http.ResponseWriter, r *http.Request, into any) bool {
 	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest))
 	dec.DisallowUnknownFields()
-	if err := dec.Decode(into); err != nil && !errors.Is(err, io.EOF) {
-		refuse(w, http.StatusBadRequest, "the request cannot be read: "+err.Error())
-		return false
+	err := dec.Decode(into)
+	if err == nil {
+		if err = dec.Decode(&struct{}{}); err == nil {
+			err = errors.New("more than one document")
+		}
 	}
-	return true
+	switch {
+	case errors.Is(err, io.EOF):
+		return true
+	case isTooLarge(err):
+		refuse(w, http.StatusRequestEntityTooLarge, "the request is too large")
+	default:
+		refuse(w, http.StatusBadRequest, "the request cannot be read: "+err.Error())
+	}
+	return false
 }
 
 func answer(w http.ResponseWriter, doc any) {

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,10 +22,14 @@ type talker struct {
 	confirmed  bool
 	waits      error // of a confirmation
 	updates    chan nf.NodeStatus
+	large      string       // in the status
+	left       atomic.Int64 // listeners that have gone
 }
 
-func (a *talker) Status() nf.NodeStatus                  { return nf.NodeStatus{Kind: nf.KindNodeStatus, Node: "hn-1"} }
-func (a *talker) Listen() (<-chan nf.NodeStatus, func()) { return a.updates, func() {} }
+func (a *talker) Status() nf.NodeStatus {
+	return nf.NodeStatus{Kind: nf.KindNodeStatus, Node: "hn-1", Source: a.large, Suspension: a.suspension, CurrentLap: &nf.CurrentLap{Causes: []string{"drift"}}}
+}
+func (a *talker) Listen() (<-chan nf.NodeStatus, func()) { return a.updates, func() { a.left.Add(1) } }
 func (a *talker) Sync(accept string)                     { a.accepted = append(a.accepted, accept) }
 func (a *talker) Suspend(s *nf.Suspension) error         { a.suspension, a.resumed = s, s == nil; return nil }
 func (a *talker) Confirm() (nf.Confirmation, error) {
@@ -41,7 +46,7 @@ func request(uid int, method, path, body string) *http.Request {
 
 // TestSocketRights: members of the group may look and wake, and only root may do the rest.
 func TestSocketRights(t *testing.T) {
-	const member, unknown = 4711, -1
+	const unknown = -1
 	commit := strings.Repeat("a", 40)
 	for name, test := range map[string]struct {
 		uid                int
@@ -66,14 +71,21 @@ func TestSocketRights(t *testing.T) {
 		"negative":               {0, "POST", "/v1/suspend", `{"reason":"x","seconds":-1}`, 400, false},
 		"unknown field":          {0, "POST", "/v1/suspend", `{"reason":"x","for":"1h"}`, 400, false},
 		"not JSON":               {0, "POST", "/v1/sync", `x`, 400, false},
-		"large":                  {0, "POST", "/v1/suspend", `{"reason":"` + strings.Repeat("x", maxRequest) + `"}`, 400, false},
+		"large":                  {0, "POST", "/v1/suspend", `{"reason":"` + strings.Repeat("x", maxRequest) + `"}`, 413, false},
+		"large after it":         {0, "POST", "/v1/suspend", `{"reason":"x"}` + strings.Repeat(" ", maxRequest), 413, false},
+		"a long reason":          {0, "POST", "/v1/suspend", `{"reason":"` + strings.Repeat("x", maxReason+1) + `"}`, 400, false},
+		"a blank reason":         {0, "POST", "/v1/suspend", `{"reason":" "}`, 400, false},
+		"a time that overflows":  {0, "POST", "/v1/suspend", `{"reason":"x","seconds":9223372036854775807}`, 400, false},
+		"a fraction of a second": {0, "POST", "/v1/suspend", `{"reason":"x","seconds":0.5}`, 400, false},
+		"two documents":          {0, "POST", "/v1/sync", `{}{"accept":"` + commit + `"}`, 400, false},
+		"a list":                 {0, "POST", "/v1/sync", `[]`, 400, false},
 		"another method":         {0, "GET", "/v1/suspend", "", 405, false},
 		"another path":           {0, "GET", "/v1/", "", 404, false},
 		"another method, status": {0, "POST", "/v1/status", "", 405, false},
 	} {
 		a := &talker{}
 		w := httptest.NewRecorder()
-		socketHandler(t.Context(), a).ServeHTTP(w, request(test.uid, test.method, test.path, test.body))
+		socketHandler(t.Context(), a, requestTimeout).ServeHTTP(w, request(test.uid, test.method, test.path, test.body))
 		if w.Code != test.want || a.asked() != test.asked {
 			t.Errorf("%s: status %d (%s), asked: %v", name, w.Code, strings.TrimSpace(w.Body.String()), a.asked())
 		}
@@ -90,7 +102,7 @@ func TestSocket(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
-	go func() { ended <- ServeSocket(ctx, dir, a) }()
+	go func() { ended <- ServeSocket(ctx, dir, a, func(text string) { t.Error(text) }) }()
 	defer func() { cancel(); <-ended }()
 	for {
 		s, err := c.Status(t.Context())
@@ -105,14 +117,17 @@ func TestSocket(t *testing.T) {
 	if info, err := os.Stat(dir + "/" + SocketName); err != nil || info.Mode().Perm()&0o007 != 0 {
 		t.Errorf("%v, %v", info, err)
 	}
-	err := errors.Join(c.Sync(t.Context(), ""), c.Suspend(t.Context(), "why", time.Hour))
-	if s := a.suspension; err != nil || len(a.accepted) != 1 || s == nil || s.Reason != "why" || s.Until == nil || s.By == "" {
-		t.Errorf("%+v, %v", a, err)
+	if answer, err := c.Sync(t.Context(), ""); err != nil || len(a.accepted) != 1 || answer.CurrentLap == nil {
+		t.Errorf("%+v, %v", answer, err)
 	}
-	if err := c.Resume(t.Context()); err != nil || !a.resumed {
-		t.Error(err)
+	said, err := c.Suspend(t.Context(), "why", time.Hour)
+	if s := a.suspension; err != nil || s == nil || s.Reason != "why" || s.Until == nil || s.By == "" || !said.Until.Equal(*s.Until) {
+		t.Errorf("%+v, %+v, %v", a, said, err)
 	}
-	if err := c.Sync(t.Context(), "main"); err == nil || !strings.Contains(err.Error(), "not a full hash") {
+	if was, err := c.Resume(t.Context()); err != nil || !a.resumed || was == nil || was.Reason != "why" {
+		t.Errorf("%+v, %v", was, err)
+	}
+	if _, err := c.Sync(t.Context(), "main"); err == nil || !strings.Contains(err.Error(), "not a full hash") {
 		t.Error(err)
 	}
 	a.updates <- nf.NodeStatus{Node: "hn-2"}
@@ -133,13 +148,13 @@ func TestSocket(t *testing.T) {
 func TestConfirm(t *testing.T) {
 	a := &talker{}
 	w := httptest.NewRecorder()
-	socketHandler(t.Context(), a).ServeHTTP(w, request(0, "POST", "/v1/confirm", ""))
+	socketHandler(t.Context(), a, requestTimeout).ServeHTTP(w, request(0, "POST", "/v1/confirm", ""))
 	if got := strings.TrimSpace(w.Body.String()); got != `{"run":"7","changes":2}` {
 		t.Error(got)
 	}
 	a.waits = errors.New("nothing waits")
 	w = httptest.NewRecorder()
-	socketHandler(t.Context(), a).ServeHTTP(w, request(0, "POST", "/v1/confirm", ""))
+	socketHandler(t.Context(), a, requestTimeout).ServeHTTP(w, request(0, "POST", "/v1/confirm", ""))
 	if w.Code != http.StatusConflict || !strings.Contains(w.Body.String(), "nothing waits") {
 		t.Errorf("%d, %s", w.Code, w.Body)
 	}
