@@ -34,8 +34,10 @@ func planCommand(a *app) *cobra.Command {
 		Use:   "plan PATH | plan --git URL",
 		Short: "Show what apply would do; changes nothing",
 		Long: `Plan compares the policies below PATH, or those of a git repository, with this
-node, or with the snapshot of another one, and prints the changes in the order
-in which apply would make them, what is refused and why, and what is pending.
+node, or with the snapshot of another one, and prints what is refused and why,
+the changes, those that disrupt something or cannot be taken back first, and
+what is pending. What is alike for many containers is shown once, unless --full
+is given. The JSON has the changes in the order in which apply would make them.
 
 It changes nothing of the node, and observing loads no module and sends no
 packet. It writes the file of --out and, with --git, a clone below the state
@@ -55,6 +57,7 @@ directory.`,
 	f.StringVar(&o.out, "out", "", "also write the plan to this `file`, for apply; - is standard output, which then gets nothing else")
 	o.git.register(f)
 	a.emptyFlag(f)
+	a.fullFlag(f)
 	f.BoolVar(&o.detailed, "detailed-exitcode", false, "exit with 2 if changes are planned")
 	return cmd
 }

@@ -38,6 +38,7 @@ else a line for each lap.`,
 			return show(a, exitOK, view.NodeStatuses, s)
 		}),
 	}
+	a.fullFlag(cmd.Flags())
 	cmd.Flags().BoolVar(&watch, "watch", false, "show the status after each lap")
 	return cmd
 }

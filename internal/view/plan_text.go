@@ -17,10 +17,18 @@ func (p *page) plan(doc nf.Plan) {
 	}
 	p.title("Plan for node ", doc.Node, doc.Revision)
 	section(p, red, stuckTitle, doc.Stuck, stuckEntry)
-	section(p, plain, "", doc.Changes, changeEntry)
 	section(p, red, "Refused", doc.Refusals, refusalEntry)
+	risky, rest := split(doc.Changes, isRisky)
+	section(p, yellow, "Disruptive, or one-way", risky, changeEntry)
+	exposed, warnings := split(doc.Warnings, func(w nf.Warning) bool { return w.Code == nf.WarnNodeTracking })
+	p.warnings(exposed)
+	title := "Changes"
+	if len(rest) == len(doc.Changes)+len(doc.Refusals)+len(doc.Stuck)+len(exposed) {
+		title = "" // they begin the page
+	}
+	section(p, plain, title, rest, changeEntry)
 	section(p, yellow, "Pending", doc.Pending, pendingEntry)
-	p.warnings(doc.Warnings)
+	p.warnings(warnings)
 	p.line()
 	p.planSummary(doc)
 	var apply [][2]string
@@ -34,11 +42,26 @@ func (p *page) plan(doc nf.Plan) {
 	p.next(apply, doc.Refusals)
 }
 
+// isRisky reports whether a change interrupts something, or cannot be taken back.
+func isRisky(c nf.Change) bool { return c.Disruptive || c.OneWay }
+
+// split returns the elements of a list of which is is true, and the others.
+func split[E any](list []E, is func(E) bool) (yes, no []E) {
+	for _, e := range list {
+		if is(e) {
+			yes = append(yes, e)
+		} else {
+			no = append(no, e)
+		}
+	}
+	return yes, no
+}
+
 const stuckTitle = "Stuck: nothing is changed there until nfsync recover --accept"
 
 // stuckEntry is a change that holds back its target.
 func stuckEntry(c nf.StuckChange) entry {
-	e := entry{target: c.Target, cells: difference(outcomes[apply.Stuck], c.Target, c.Key, c.Layer, c.From, c.To)}
+	e := newEntry(outcomes[apply.Stuck], c.Target, c.Key, c.Layer, c.From, c.To)
 	e.cells = append(e.cells, cell{{plain, "read " + value(c.Target, c.Key, c.Reads)}})
 	e.notes = []note{{dim, "why", c.Why}, {dim, "run", Clean(c.Run)}}
 	return e
@@ -61,18 +84,19 @@ func (p *page) atRevision(revision string) string {
 func (p *page) heading(style, title string) {
 	p.line()
 	if title != "" {
-		p.line(p.paint(bold+";"+style, title))
+		p.line(p.paint(strings.Trim(bold+";"+style, ";"), title))
 	}
 }
 
 func changeEntry(c nf.Change) entry {
-	e := entry{target: c.Target, cells: difference(glyph(c.From, c.To), c.Target, c.Key, c.Layer, c.From, c.To)}
+	e := newEntry(glyph(c.From, c.To), c.Target, c.Key, c.Layer, c.From, c.To)
 	if c.Range.IsRange() {
 		e.cells[columnTo] = cell{{plain, c.Range.String()}}
 	} else {
 		e.cells[columnTo] = append(e.cells[columnTo], bounds(c.Asked))
 	}
-	e.cells = append(e.cells, origin(c.Source), cell{{dim, string(c.Cause)}}, marks(c))
+	e.origin(c.Source)
+	e.cells = append(e.cells, cell{{dim, string(c.Cause)}}, marks(c))
 	e.notes = append(unknownNow(c.From), decidedLater(c)...)
 	if f := c.LastFailure; f != nil {
 		e.notes = append(e.notes, note{yellow, "note", "failed when last tried, at " + f.At.UTC().Format(time.DateTime) + " UTC: " + f.Why + " (receipt " + f.Receipt + ")"})
@@ -131,15 +155,15 @@ func marks(c nf.Change) cell {
 }
 
 func refusalEntry(r nf.Refusal) entry {
-	e := entry{target: r.Target, cells: difference(span{red, "!"}, r.Target, r.Key, r.Layer, r.From, r.To)}
+	e := newEntry(span{red, "!"}, r.Target, r.Key, r.Layer, r.From, r.To)
 	e.cells = append(e.cells, cell{{red, string(r.Code)}})
 	switch {
 	case len(r.Rivals) > 0:
 		e.rivals(r)
 	case r.Code == nf.TargetStuck: // what is stuck is listed with its reason
-		e.cells = append(e.cells, origin(r.Source))
+		e.origin(r.Source)
 	default:
-		e.cells = append(e.cells, origin(r.Source))
+		e.origin(r.Source)
 		e.notes = []note{{dim, "why", r.Reason}}
 	}
 	e.advice = []note{{dim, "remedy", r.Remedy}, {dim, "until", until(r.Until)}}
@@ -175,8 +199,9 @@ func wish(t nf.Target, k nf.Key, w nf.Wish) string {
 }
 
 func pendingEntry(d nf.Pending) entry {
-	e := entry{target: d.Target, cells: difference(span{yellow, "…"}, d.Target, d.Key, nf.LayerLive, d.From, d.To)}
-	e.cells = append(e.cells, cell{{yellow, "until " + until(d.Until)}}, origin(d.Source))
+	e := newEntry(span{yellow, "…"}, d.Target, d.Key, nf.LayerLive, d.From, d.To)
+	e.cells = append(e.cells, cell{{yellow, "until " + until(d.Until)}})
+	e.origin(d.Source)
 	e.notes = []note{{dim, "why", d.Reason}}
 	return e
 }
@@ -211,7 +236,7 @@ func (p *page) warnings(list []nf.Warning) {
 		wide = max(wide, len(Clean(w.Code)))
 	}
 	message := func(w nf.Warning) nf.Warning { return nf.Warning{Code: w.Code, Key: w.Key, Message: w.Message} }
-	for _, same := range foldAlike(list, message) {
+	for _, same := range foldAlike(list, p.opt.foldAbove(), message) {
 		label := "  " + p.paint(yellow, pad(Clean(same[0].Code), wide))
 		p.hanging(wide+4, label, warningText(same))
 	}
@@ -248,8 +273,33 @@ func (p *page) planSummary(doc nf.Plan) {
 		p.inSync(doc.Node, doc.Revision, s.InSync, "nothing to change")
 		return
 	}
-	p.line(p.paint(bold, count(s.Changes, "change")), ", ", countOf(s.Refusals, "refused"), ", ",
+	p.line(p.paint(bold, count(s.Changes, "change")), p.paint(yellow, RiskyCount(doc.Changes)), ", ", countOf(s.Refusals, "refused"), ", ",
 		countOf(s.Pending, "pending"), ", ", countOf(s.InSync, "in sync"))
+}
+
+// RiskyCount returns the numbers of restarts and of other one-way changes of a list, as
+// " (2 restarts, 1 one-way)"; "" if there is none.
+func RiskyCount(changes []nf.Change) string {
+	restarts, oneWay := 0, 0
+	for _, c := range changes {
+		switch {
+		case c.Key == nf.KeyRestart:
+			restarts++
+		case c.OneWay:
+			oneWay++
+		}
+	}
+	var parts []string
+	if restarts > 0 {
+		parts = append(parts, count(restarts, "restart"))
+	}
+	if oneWay > 0 {
+		parts = append(parts, countOf(oneWay, "one-way"))
+	}
+	if parts == nil {
+		return ""
+	}
+	return " (" + strings.Join(parts, ", ") + ")"
 }
 
 // inSync writes the summary for a node that is as it is asked to be.

@@ -111,6 +111,8 @@ type Options struct {
 	// Apply is the command line that would make a plan's changes, as the
 	// reader can type it; "nfsync apply" if empty.
 	Apply string
+	// Full lists what happens alike to many targets for each of them.
+	Full bool
 	// Configuration is the file that was read, if any; the first line of a text says so.
 	Configuration string
 	// Elsewhere is set if the plan is of another node than this one: Apply is
