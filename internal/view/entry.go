@@ -1,6 +1,7 @@
 package view
 
 import (
+	"iter"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -37,6 +38,7 @@ const (
 type entry struct {
 	target nf.Target
 	from   nf.Value
+	text   func(nf.Value) string // of a value of its key
 	cells  []cell
 	by     int // the column of the policy and its line; 0: there is none
 	notes  []note
@@ -64,16 +66,26 @@ func widest(column int) int {
 // section writes a heading, if it has a text, and a table of the entries of a list; nothing
 // if the list is empty.
 func section[T any](p *page, style, title string, list []T, entryOf func(T) entry) {
-	if len(list) == 0 {
-		return
+	sectionOf(p, style, title, func(yield func(string, T) bool) {
+		for _, e := range list {
+			if !yield("", e) {
+				return
+			}
+		}
+	}, entryOf)
+}
+
+// sectionOf is section for elements of nodes.
+func sectionOf[T any](p *page, style, title string, list iter.Seq2[string, T], entryOf func(T) entry) {
+	f := newFolder(p.opt.foldAbove())
+	for node, element := range list {
+		e := entryOf(element)
+		f.add(place{node, e.target}, e)
 	}
-	p.heading(style, title)
-	var entries []entry
-	for _, e := range list {
-		entries = append(entries, entryOf(e))
-	}
-	for i, g := range groups(entries, p.opt.foldAbove()) {
-		if i > 0 {
+	for i, g := range f.groups() {
+		if i == 0 {
+			p.heading(style, title)
+		} else {
 			p.line()
 		}
 		p.group(g)
@@ -83,7 +95,7 @@ func section[T any](p *page, style, title string, list []T, entryOf func(T) entr
 // group writes the targets of a group, and its entries with their columns aligned. If a line is
 // wider than the terminal, the policies are on lines of their own.
 func (p *page) group(g group) {
-	p.line(p.paint(bold, targetList(g.targets)))
+	p.line(p.paint(bold, placeList(g.places)))
 	widths := columnWidths(g.entries)
 	if p.opt.Width > 0 && lineWidth(g.entries, widths) > p.opt.Width {
 		for i := range g.entries {
@@ -94,7 +106,7 @@ func (p *page) group(g group) {
 	for j, e := range g.entries {
 		p.line("  ", p.columns(e.cells, widths))
 		if e.differ {
-			p.line(strings.Repeat(" ", noteIndent), p.paint(dim, "not all for the same reason; that of "+targetList(g.targets[:1])+" is:"))
+			p.line(strings.Repeat(" ", noteIndent), p.paint(dim, "not all for the same reason; that of "+placeList(g.places[:1])+" is:"))
 		}
 		p.notes(e.notes)
 		if j == 0 || !slices.Equal(e.advice, g.entries[j-1].advice) {
@@ -189,7 +201,7 @@ func newEntry(glyph span, t nf.Target, k nf.Key, layer nf.Layer, from, to nf.Val
 	if layer == nf.LayerBoot {
 		boot = span{yellow, " (boot)"}
 	}
-	return entry{target: t, from: from, cells: []cell{
+	return entry{target: t, from: from, text: func(v nf.Value) string { return value(t, k, v) }, cells: []cell{
 		columnGlyph: {glyph},
 		columnKey:   {{plain, Clean(string(k))}, boot},
 		columnFrom:  {{plain, value(t, k, from)}},

@@ -21,87 +21,115 @@ func (o Options) foldAbove() int {
 	return foldAbove
 }
 
-// group is the entries of one target, or of many targets that have the same ones.
+// place is a target of a node. The node is empty in a document of one node.
+type place struct {
+	node   string
+	target nf.Target
+}
+
+func (a place) compare(b place) int {
+	return cmp.Or(nf.CompareNames(a.node, b.node), a.target.Compare(b.target))
+}
+
+// group is the entries of one place, or of many that have the same ones.
 type group struct {
-	targets []nf.Target
+	places  []place
 	entries []entry
 }
 
-// groups returns the entries by target, the node first, those of a target in the order given.
-// Entries that more than so many targets have are shown once, whatever their present values
-// and notes are.
-func groups(entries []entry, above int) []group {
-	slices.SortStableFunc(entries, func(a, b entry) int { return a.target.Compare(b.target) })
-	alike := map[string][]entry{}
-	for _, e := range entries {
-		alike[e.consequence()] = append(alike[e.consequence()], e)
+// bucket is the entries that have the same consequence: the first ones of them, and the places
+// of all.
+type bucket struct {
+	kept   []entry
+	places []place
+	values []nf.Value // the different present ones
+}
+
+// folder collects entries, and forgets those that it will not show.
+type folder struct {
+	above   int // how many places with the same entry are still listed one by one
+	buckets map[string]*bucket
+	order   []*bucket
+}
+
+func newFolder(above int) *folder { return &folder{above: above, buckets: map[string]*bucket{}} }
+
+func (f *folder) add(at place, e entry) {
+	key := e.consequence(at)
+	b := f.buckets[key]
+	if b == nil {
+		b = &bucket{}
+		f.buckets[key] = b
+		f.order = append(f.order, b)
 	}
+	if len(b.kept) <= f.above {
+		b.kept = append(b.kept, e)
+	}
+	first := &b.kept[0]
+	first.differ = first.differ || !slices.Equal(e.notes, first.notes) || !slices.Equal(e.advice, first.advice)
+	b.places = append(b.places, at)
+	if !slices.Contains(b.values, e.from) {
+		b.values = append(b.values, e.from)
+	}
+}
+
+// groups returns the entries by place, the node first, those of a place in the order in which
+// they were added. Entries that more than so many places have are shown once, whatever their
+// present values and notes are.
+func (f *folder) groups() []group {
 	var list []group
-	at := map[string]int{} // in list, by the targets
-	for _, e := range entries {
-		same := alike[e.consequence()]
-		switch {
-		case len(same) == 0: // it is shown already
-			continue
-		case len(same) <= above:
-			same = []entry{e}
-		default:
-			alike[e.consequence()] = nil
-		}
-		targets, key := targetsOf(same)
+	at := map[string]int{} // in list, by the places
+	put := func(places []place, e entry) {
+		key := fmt.Sprint(places)
 		i, known := at[key]
 		if !known {
 			i = len(list)
 			at[key] = i
-			list = append(list, group{targets: targets})
+			list = append(list, group{places: places})
 		}
-		list[i].entries = append(list[i].entries, merge(same))
+		list[i].entries = append(list[i].entries, e)
 	}
+	for _, b := range f.order {
+		if len(b.places) > f.above {
+			slices.SortFunc(b.places, place.compare)
+			put(b.places, b.merged())
+			continue
+		}
+		for i, e := range b.kept {
+			e.differ = false
+			put(b.places[i:i+1], e)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b group) int { return a.places[0].compare(b.places[0]) })
 	return list
 }
 
 // consequence returns what entries have in common that are shown as one: all columns but the
-// present value.
-func (e entry) consequence() string {
+// present value, and whether the target is the node.
+func (e entry) consequence(at place) string {
 	var b strings.Builder
-	b.WriteString(e.target.Kind)
+	b.WriteString(at.target.Kind)
 	for i, c := range e.cells {
 		b.WriteByte('\t')
 		if i != columnFrom {
-			b.WriteString(c.plain())
+			for _, s := range c {
+				b.WriteString(s.text)
+			}
 		}
 	}
 	return b.String()
 }
 
-// targetsOf returns the targets of entries, and a text that identifies them.
-func targetsOf(entries []entry) ([]nf.Target, string) {
-	var list []nf.Target
-	var key strings.Builder
-	for _, e := range entries {
-		list = append(list, e.target)
-		key.WriteString(e.target.String() + "\n")
-	}
-	return list, key.String()
-}
-
 // maxValues is how many present values of many targets are named.
 const maxValues = 3
 
-// merge returns entries with the same consequence as one.
-func merge(same []entry) entry {
-	e := same[0]
-	byValue := slices.SortedStableFunc(slices.Values(same), func(a, b entry) int { return compareValues(a.from, b.from) })
-	var values []string
-	for _, other := range byValue {
-		e.differ = e.differ || !slices.Equal(other.notes, e.notes) || !slices.Equal(other.advice, e.advice)
-		if v := other.cells[columnFrom].plain(); !slices.Contains(values, v) {
-			values = append(values, v)
-		}
-	}
-	if len(values) > 1 {
+// merged returns the entries as one.
+func (b *bucket) merged() entry {
+	e := b.kept[0]
+	if len(b.values) > 1 {
+		slices.SortFunc(b.values, compareValues)
 		e.cells = slices.Clone(e.cells)
-		e.cells[columnFrom] = cell{{plain, alternatives(values)}}
+		e.cells[columnFrom] = cell{{plain, e.alternatives(b.values)}}
 	}
 	return e
 }
@@ -113,35 +141,73 @@ func compareValues(a, b nf.Value) int {
 	return cmp.Or(cmp.Compare(x, y), nf.CompareNames(a.String(), b.String()))
 }
 
-// alternatives returns values as "30s, 60s or 120s".
-func alternatives(values []string) string {
+// alternatives returns the present values as "30s, 60s or 120s".
+func (e entry) alternatives(values []nf.Value) string {
 	last := len(values) - 1
 	if len(values) > maxValues {
-		return fmt.Sprintf("%s … %s (%d values)", values[0], values[last], len(values))
+		return fmt.Sprintf("%s … %s (%d values)", e.text(values[0]), e.text(values[last]), len(values))
 	}
-	return strings.Join(values[:last], ", ") + " or " + values[last]
+	var texts []string
+	for _, v := range values[:last] {
+		texts = append(texts, e.text(v))
+	}
+	return strings.Join(texts, ", ") + " or " + e.text(values[last])
 }
 
-// targetList returns targets as people name them: "node", "container netns/web-1", or
-// "containers netns/web-1 … web-300 (300)".
-func targetList(targets []nf.Target) string {
-	if len(targets) == 1 {
-		return Clean(targets[0].String())
+// placeList returns places as people name them: "node", "container netns/web-1",
+// "containers netns/web-1 … web-300 (300)", or the same "of nodes hn-1 … hn-9 (9)".
+func placeList(places []place) string {
+	nodes, targets, everywhere := axes(places)
+	var of string
+	switch {
+	case nodes[0] == "":
+	case targets[0].IsNode() && len(nodes) == 1:
+		return "node " + nodes[0]
+	case targets[0].IsNode():
+		return "nodes " + foldNames(nodes)
+	case len(nodes) == 1:
+		of = " of node " + nodes[0]
+	default:
+		of = " of nodes " + foldNames(nodes)
 	}
+	switch {
+	case len(targets) == 1:
+		return Clean(targets[0].String()) + of
+	case !everywhere:
+		return count(len(places), nf.TargetContainer) + of
+	}
+	return "containers " + foldNames(targetNames(targets)) + of
+}
+
+// axes returns the different nodes and targets of places that are in order, and whether each
+// node has each of the targets.
+func axes(places []place) (nodes []string, targets []nf.Target, everywhere bool) {
+	seen := map[nf.Target]bool{}
+	for _, at := range places {
+		if node := Clean(at.node); len(nodes) == 0 || nodes[len(nodes)-1] != node {
+			nodes = append(nodes, node)
+		}
+		if !seen[at.target] {
+			seen[at.target] = true
+			targets = append(targets, at.target)
+		}
+	}
+	return nodes, targets, len(nodes)*len(targets) == len(places)
+}
+
+// targetNames returns the names of containers, each runtime before its first one.
+func targetNames(targets []nf.Target) []string {
 	var names []string
 	runtime := ""
 	for _, t := range targets {
-		name := t.Name
-		if name == "" {
-			name = t.ID
-		}
-		if name = Clean(name); t.Runtime != runtime {
+		name := Clean(cmp.Or(t.Name, t.ID))
+		if t.Runtime != runtime {
 			runtime = t.Runtime
 			name = runtime + "/" + name
 		}
 		names = append(names, name)
 	}
-	return "containers " + foldNames(names)
+	return names
 }
 
 // maxRuns is how many names and ranges of names are listed, and minRange the shortest range.

@@ -13,6 +13,15 @@ func change(n int, from, to int64) entry {
 	return changeEntry(nf.Change{Target: foldedTarget(n), Key: nf.KeyMax, From: nf.Number(from), To: nf.Number(to)})
 }
 
+// folded returns the groups of entries of one node.
+func folded(entries []entry) []group {
+	f := newFolder(foldAbove)
+	for _, e := range entries {
+		f.add(place{"", e.target}, e)
+	}
+	return f.groups()
+}
+
 // TestFoldOnlyManyAndAlike: nothing is folded at the threshold, and no target is lost above it.
 func TestFoldOnlyManyAndAlike(t *testing.T) {
 	for _, n := range []int{1, foldAbove, foldAbove + 1} {
@@ -20,9 +29,9 @@ func TestFoldOnlyManyAndAlike(t *testing.T) {
 		for i := range n {
 			entries = append(entries, change(i, 1, 2), change(i+100, 1, int64(i)+3))
 		}
-		shown, named := groups(entries, foldAbove), 0
+		shown, named := folded(entries), 0
 		for _, g := range shown {
-			named += len(g.targets)
+			named += len(g.places)
 		}
 		want := 2 * n
 		if n > foldAbove {
@@ -50,9 +59,9 @@ func TestFoldEntries(t *testing.T) {
 	}
 	entries = append(entries, changeEntry(nf.Change{Target: nf.Node, Key: nf.KeyMax, From: nf.Number(1), To: nf.Number(100)}))
 	var got []string
-	for _, g := range groups(entries, foldAbove) {
+	for _, g := range folded(entries) {
 		for _, e := range g.entries {
-			got = append(got, fmt.Sprint(len(g.targets), " ", e.cells[columnKey].plain(), " ", e.cells[columnFrom].plain()))
+			got = append(got, fmt.Sprint(len(g.places), " ", e.cells[columnKey].plain(), " ", e.cells[columnFrom].plain()))
 		}
 	}
 	want := "1 conntrack.max 1\n12 conntrack.max 0 … 11 (12 values)\n12 conntrack.timeouts.udp 30s, 1m or 90s\n6 conntrack.timeouts.icmp 1s"
@@ -90,6 +99,26 @@ func TestNarrow(t *testing.T) {
 		var out strings.Builder
 		if err := Plans.Write(&out, FormatText, doc, Options{Width: width}); err != nil || !strings.Contains(out.String(), want) {
 			t.Errorf("%d columns: %v\n%s", width, err, out.String())
+		}
+	}
+}
+
+func TestPlaceList(t *testing.T) {
+	at := func(node string, n int) place { return place{node, foldedTarget(n)} }
+	for want, places := range map[string][]place{
+		"node":                     {{"", nf.Node}},
+		"node hn-1":                {{"hn-1", nf.Node}},
+		"nodes hn-1 … hn-3 (3)":    {{"hn-1", nf.Node}, {"hn-2", nf.Node}, {"hn-3", nf.Node}},
+		"container netns/web-0001": {at("", 1)},
+		"containers netns/web-0001, web-0002 (2)":                   {at("", 1), at("", 2)},
+		"container netns/web-0001 of node hn-1":                     {at("hn-1", 1)},
+		"container netns/web-0001 of nodes hn-1, hn-2 (2)":          {at("hn-1", 1), at("hn-2", 1)},
+		"containers netns/web-0001, web-0002 (2) of node hn-1":      {at("hn-1", 1), at("hn-1", 2)},
+		"containers netns/web-0001, web-0002 (2) of nodes a, b (2)": {at("a", 1), at("a", 2), at("b", 1), at("b", 2)},
+		"3 containers of nodes a, b (2)":                            {at("a", 1), at("a", 2), at("b", 7)},
+	} {
+		if got := placeList(places); got != want {
+			t.Errorf("%q, want %q", got, want)
 		}
 	}
 }
