@@ -23,6 +23,7 @@ import (
 type planOptions struct {
 	git       gitOptions
 	snapshots []string
+	fleet     fleetOptions
 	out       string
 	detailed  bool
 	restarts  apply.Restarts // the agent's; by hand: one
@@ -46,6 +47,7 @@ directory.`,
   nfsync plan policies/ --detailed-exitcode -o json
   nfsync plan policies/ --out today.plan && nfsync apply today.plan
   nfsync plan policies/ --snapshot hn-1.yaml
+  nfsync plan policies/ --snapshot snapshots/ --expect-nodes nodes.txt
   nfsync plan --git https://git.example.com/policies.git --branch main`,
 		Args:              argCount(0, 1, ""),
 		Annotations:       prints(view.Plans),
@@ -53,7 +55,8 @@ directory.`,
 		RunE:              withContext(func(ctx context.Context, args []string) error { return a.plan(ctx, &o, args) }),
 	}
 	f := cmd.Flags()
-	f.StringArrayVar(&o.snapshots, "snapshot", nil, "plan for the node of this NodeSnapshot `file` instead of this one; - is standard input")
+	f.StringArrayVar(&o.snapshots, "snapshot", nil, "plan for the node of this NodeSnapshot `file` instead of this one; - is standard input. A directory, a pattern, or many of them are a fleet")
+	o.fleet.register(f)
 	f.StringVar(&o.out, "out", "", "also write the plan to this `file`, for apply; - is standard output, which then gets nothing else")
 	o.git.register(f)
 	a.emptyFlag(f)
@@ -67,12 +70,18 @@ func (a *app) plan(ctx context.Context, o *planOptions, args []string) error {
 	if err != nil {
 		return err
 	}
+	if err := o.fleet.find(o.snapshots); err != nil {
+		return err
+	}
 	if err := cmp.Or(a.checkPlan(o), checkStdin(slices.Concat(o.snapshots, args, []string{a.configFile})...)); err != nil {
 		return err
 	}
 	policies, err := a.policies(ctx, &o.git, path, true)
 	if err != nil {
 		return err
+	}
+	if o.fleet.isFleet {
+		return a.planFleet(ctx, o, policies)
 	}
 	facts, err := a.factsOf(o)
 	if err != nil {
@@ -101,8 +110,8 @@ func (a *app) plan(ctx context.Context, o *planOptions, args []string) error {
 const stdout = "-"
 
 func (a *app) checkPlan(o *planOptions) error {
-	if len(o.snapshots) > 1 {
-		return usageError{errors.New("--snapshot is given twice: this version plans for one node at a time")}
+	if err := a.checkFleet(o); err != nil {
+		return err
 	}
 	if nf.IsPolicyFile(o.out) {
 		return usageError{fmt.Errorf("a saved plan cannot be named *%s: apply would take it for a policy", filepath.Ext(o.out))}
@@ -118,7 +127,7 @@ func (a *app) factsOf(o *planOptions) (apply.Facts, error) {
 	if len(o.snapshots) == 0 {
 		return a.facts(), nil
 	}
-	file, err := readDocument(o.snapshots[0])
+	file, err := o.fleet.read(o.fleet.files[0])
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the snapshot: %w", err)
 	}

@@ -66,13 +66,18 @@ func widest(column int) int {
 // section writes a heading, if it has a text, and a table of the entries of a list; nothing
 // if the list is empty.
 func section[T any](p *page, style, title string, list []T, entryOf func(T) entry) {
-	sectionOf(p, style, title, func(yield func(string, T) bool) {
+	sectionOf(p, style, title, ofOne(list), entryOf)
+}
+
+// ofOne returns the elements of a list of a document of one node.
+func ofOne[T any](list []T) iter.Seq2[string, T] {
+	return func(yield func(string, T) bool) {
 		for _, e := range list {
 			if !yield("", e) {
 				return
 			}
 		}
-	}, entryOf)
+	}
 }
 
 // sectionOf is section for elements of nodes.

@@ -83,7 +83,7 @@ func (p *page) nodeStatus(s nf.NodeStatus) {
 	section(p, yellow, "Not made", s.Changes, changeEntry)
 	section(p, red, "Refused", s.Refusals, refusalEntry)
 	section(p, yellow, "Pending", s.Pending, pendingEntry)
-	p.warnings(s.Warnings)
+	p.warnings(ofOne(s.Warnings))
 	if s.Summary != nil {
 		p.line()
 		p.line(count(s.Summary.Changes, "change"), " not made, ", countOf(s.Summary.Refusals, "refused"), ", ", countOf(s.Summary.Pending, "pending"), ", ", countOf(s.Summary.InSync, "in sync"))

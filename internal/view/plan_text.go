@@ -2,6 +2,7 @@ package view
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -16,19 +17,7 @@ func (p *page) plan(doc nf.Plan) {
 		return
 	}
 	p.title("Plan for node ", doc.Node, doc.Revision)
-	section(p, red, stuckTitle, doc.Stuck, stuckEntry)
-	section(p, red, "Refused", doc.Refusals, refusalEntry)
-	risky, rest := split(doc.Changes, isRisky)
-	section(p, yellow, "Disruptive, or one-way", risky, changeEntry)
-	exposed, warnings := split(doc.Warnings, func(w nf.Warning) bool { return w.Code == nf.WarnNodeTracking })
-	p.warnings(exposed)
-	title := "Changes"
-	if len(rest) == len(doc.Changes)+len(doc.Refusals)+len(doc.Stuck)+len(exposed) {
-		title = "" // they begin the page
-	}
-	section(p, plain, title, rest, changeEntry)
-	section(p, yellow, "Pending", doc.Pending, pendingEntry)
-	p.warnings(warnings)
+	p.planSections([]nodePlan{{plan: &doc}})
 	p.line()
 	p.planSummary(doc)
 	var apply [][2]string
@@ -42,20 +31,54 @@ func (p *page) plan(doc nf.Plan) {
 	p.next(apply, doc.Refusals)
 }
 
+// nodePlan is a plan with the name of its node; the name is empty in a document of one node.
+type nodePlan struct {
+	node string
+	plan *nf.Plan
+}
+
+// each returns the elements of a list of plans, with the node of each.
+func each[T any](plans []nodePlan, list func(*nf.Plan) []T) iter.Seq2[string, T] {
+	return func(yield func(string, T) bool) {
+		for _, n := range plans {
+			for _, e := range list(n.plan) {
+				if !yield(n.node, e) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// planSections writes the lists of plans: what is refused, and what disrupts or cannot be taken
+// back, comes first.
+func (p *page) planSections(plans []nodePlan) {
+	began := p.buf.Len()
+	sectionOf(p, red, stuckTitle, each(plans, func(d *nf.Plan) []nf.StuckChange { return d.Stuck }), stuckEntry)
+	sectionOf(p, red, "Refused", each(plans, func(d *nf.Plan) []nf.Refusal { return d.Refusals }), refusalEntry)
+	sectionOf(p, yellow, "Disruptive, or one-way", each(plans, func(d *nf.Plan) []nf.Change { return only(d.Changes, isRisky) }), changeEntry)
+	p.warnings(each(plans, func(d *nf.Plan) []nf.Warning { return only(d.Warnings, isExposure) }))
+	title := "Changes"
+	if p.buf.Len() == began {
+		title = "" // they begin the page
+	}
+	sectionOf(p, plain, title, each(plans, func(d *nf.Plan) []nf.Change { return only(d.Changes, not(isRisky)) }), changeEntry)
+	sectionOf(p, yellow, "Pending", each(plans, func(d *nf.Plan) []nf.Pending { return d.Pending }), pendingEntry)
+	p.warnings(each(plans, func(d *nf.Plan) []nf.Warning { return only(d.Warnings, not(isExposure)) }))
+}
+
 // isRisky reports whether a change interrupts something, or cannot be taken back.
 func isRisky(c nf.Change) bool { return c.Disruptive || c.OneWay }
 
-// split returns the elements of a list of which is is true, and the others.
-func split[E any](list []E, is func(E) bool) (yes, no []E) {
-	for _, e := range list {
-		if is(e) {
-			yes = append(yes, e)
-		} else {
-			no = append(no, e)
-		}
-	}
-	return yes, no
+// isExposure reports whether a warning is of a table that can be filled up from outside.
+func isExposure(w nf.Warning) bool { return w.Code == nf.WarnNodeTracking }
+
+// only returns the elements of a list that are so.
+func only[E any](list []E, so func(E) bool) []E {
+	return slices.DeleteFunc(slices.Clone(list), not(so))
 }
+
+func not[E any](so func(E) bool) func(E) bool { return func(e E) bool { return !so(e) } }
 
 const stuckTitle = "Stuck: nothing is changed there until nfsync recover --accept"
 
@@ -226,32 +249,41 @@ var untils = map[nf.Until]string{
 
 func until(u nf.Until) string { return cmp.Or(untils[u], Clean(string(u))) }
 
-func (p *page) warnings(list []nf.Warning) {
-	if len(list) == 0 {
+func (p *page) warnings(list iter.Seq2[string, nf.Warning]) {
+	type message struct {
+		code, text string
+		key        nf.Key
+	}
+	type remark struct {
+		place
+		nf.Warning
+	}
+	var all []remark
+	wide := 0
+	for node, w := range list {
+		all = append(all, remark{place{node, w.Target}, w})
+		wide = max(wide, len(Clean(w.Code)))
+	}
+	if len(all) == 0 {
 		return
 	}
 	p.heading(yellow, "Warnings")
-	wide := 0
-	for _, w := range list {
-		wide = max(wide, len(Clean(w.Code)))
-	}
-	message := func(w nf.Warning) nf.Warning { return nf.Warning{Code: w.Code, Key: w.Key, Message: w.Message} }
-	for _, same := range foldAlike(list, p.opt.foldAbove(), message) {
+	for _, same := range foldAlike(all, p.opt.foldAbove(), func(r remark) message { return message{r.Code, r.Message, r.Key} }) {
+		var places []place
+		for _, r := range same {
+			places = append(places, r.place)
+		}
 		label := "  " + p.paint(yellow, pad(Clean(same[0].Code), wide))
-		p.hanging(wide+4, label, warningText(same))
+		p.hanging(wide+4, label, warningText(places, same[0].Warning))
 	}
 }
 
-// warningText returns the message, with the target unless that is the node, the key, and
-// the policy's line.
-func warningText(same []nf.Warning) string {
-	w := same[0]
+// warningText returns the message, with the places unless that is the one node, the key, and the
+// policy's line.
+func warningText(places []place, w nf.Warning) string {
 	var subject []string
-	switch {
-	case len(same) > 1:
-		subject = append(subject, w.Target.String()+" and "+count(len(same)-1, "other"))
-	case w.Target.Kind == nf.TargetContainer:
-		subject = append(subject, w.Target.String())
+	if len(places) > 1 || places[0].node != "" || w.Target.Kind == nf.TargetContainer {
+		subject = append(subject, placeList(places))
 	}
 	if w.Key != "" {
 		subject = append(subject, string(w.Key))

@@ -24,7 +24,7 @@ func (p *page) receipt(r apply.Receipt) {
 	}
 	section(p, plain, title, r.Results, resultEntry)
 	section(p, yellow, "Pending", r.Pending, pendingEntry)
-	p.warnings(r.Warnings)
+	p.warnings(ofOne(r.Warnings))
 	p.line()
 	p.receiptSummary(r)
 	var settle [][2]string
