@@ -48,6 +48,7 @@ directory.`,
   nfsync plan policies/ --out today.plan && nfsync apply today.plan
   nfsync plan policies/ --snapshot hn-1.yaml
   nfsync plan policies/ --snapshot snapshots/ --expect-nodes nodes.txt
+  nfsync plan policies/ --snapshot snapshots/ --base origin/main
   nfsync plan --git https://git.example.com/policies.git --branch main`,
 		Args:              argCount(0, 1, ""),
 		Annotations:       prints(view.Plans),
@@ -80,8 +81,15 @@ func (a *app) plan(ctx context.Context, o *planOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	if o.fleet.isFleet {
-		return a.planFleet(ctx, o, policies)
+	if o.fleet.isFleet || o.isReview() {
+		q, err := a.question(ctx, o, policies, path)
+		switch {
+		case err != nil:
+			return err
+		case o.isReview():
+			return a.reviewPlan(ctx, o, q)
+		}
+		return a.planFleet(ctx, o, q)
 	}
 	facts, err := a.factsOf(o)
 	if err != nil {

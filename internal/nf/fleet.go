@@ -17,6 +17,12 @@ type FleetPlan struct {
 
 // NodePlan is the plan of one node of a fleet.
 type NodePlan struct {
+	NodeSnapshot
+	Plan *Plan `json:"plan"` // null: there is none
+}
+
+// NodeSnapshot says where the facts of a node come from, and whether they can be relied on.
+type NodeSnapshot struct {
 	// Node is the node's name; where its snapshot cannot be read, the name of the file.
 	Node     string        `json:"node"`
 	Snapshot string        `json:"snapshot,omitempty"` // where it was read
@@ -24,7 +30,6 @@ type NodePlan struct {
 	State    SnapshotState `json:"state"`
 	// Error is why there is no plan, or why the plan cannot be relied on; empty if it can.
 	Error string `json:"error,omitempty"`
-	Plan  *Plan  `json:"plan"` // null: there is none
 }
 
 // SnapshotState says whether a snapshot can be relied on.

@@ -22,6 +22,10 @@ type Question struct {
 	// Wants resolves the policies for a node.
 	Wants    func(*nf.Snapshot) nf.Wants
 	Revision string // the policies' commit, or empty
+	// Base resolves the policies before a change, and BaseRevision is their commit; nil: there is
+	// no change to be reviewed.
+	Base         func(*nf.Snapshot) nf.Wants
+	BaseRevision string
 	// Now and MaxAge say which snapshots are stale: those older than MaxAge, unless that is 0 or
 	// AllowStale is set.
 	Now        time.Time
@@ -31,36 +35,59 @@ type Question struct {
 	Expect []string
 }
 
-// Fleet returns the plans of all nodes whose snapshots are read from files. A snapshot that
-// cannot be read does not affect the others. Of several snapshots of one node the newest counts;
-// the files of the others are returned as unused.
+// Source is where snapshots are read.
+type Source struct {
+	Files []string
+	Read  func(file string) (spec.File, error)
+}
+
+// Fleet returns the plans of all nodes whose snapshots are read. A snapshot that cannot be read
+// does not affect the others. Of several snapshots of one node the newest counts; the files of
+// the others are returned as unused.
 //
 // Snapshots are read one by one and forgotten once they are planned, by as many goroutines as
 // there are processors.
-func Fleet(ctx context.Context, files []string, read func(file string) (spec.File, error), q Question) (f nf.FleetPlan, unused []string, err error) {
+func Fleet(ctx context.Context, from Source, q Question) (f nf.FleetPlan, unused []string, err error) {
 	f = nf.FleetPlan{APIVersion: nf.APIVersion, Kind: nf.KindFleetPlan, Revision: q.Revision, Nodes: []nf.NodePlan{}}
+	nodes, unused, err := q.nodes(ctx, from)
+	for _, n := range nodes {
+		f.Nodes = append(f.Nodes, nf.NodePlan{NodeSnapshot: n.NodeSnapshot, Plan: n.plan})
+	}
+	f.Summarize()
+	return f, unused, err
+}
+
+// node is a node with its plans.
+type node struct {
+	nf.NodeSnapshot
+	plan *nf.Plan // nil: there is none
+	base *nf.Plan // that of the policies before the change
+}
+
+// nodes plans for all nodes, in the order of their names.
+func (q Question) nodes(ctx context.Context, from Source) (list []node, unused []string, err error) {
 	var mu sync.Mutex
-	found := func(n nf.NodePlan) {
+	found := func(n node) {
 		mu.Lock()
 		defer mu.Unlock()
-		f.Nodes = append(f.Nodes, n)
+		list = append(list, n)
 	}
 	documents := make(chan spec.Document)
 	var workers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
 			for doc := range documents {
-				found(q.plan(ctx, doc))
+				found(q.read(ctx, doc))
 			}
 		})
 	}
-	for _, name := range files {
+	for _, name := range from.Files {
 		if ctx.Err() != nil {
 			break
 		}
-		file, err := read(name)
+		file, err := from.Read(name)
 		if err != nil {
-			found(nf.NodePlan{Node: name, Snapshot: name, State: nf.SnapshotUnreadable, Error: err.Error()})
+			found(unreadable(name, err.Error()))
 			continue
 		}
 		for doc := range spec.Documents(file) {
@@ -70,37 +97,52 @@ func Fleet(ctx context.Context, files []string, read func(file string) (spec.Fil
 	close(documents)
 	workers.Wait()
 	if err := ctx.Err(); err != nil {
-		return f, nil, err
+		return nil, nil, err
 	}
-	f.Nodes, unused = newest(f.Nodes)
-	f.Nodes = append(f.Nodes, missing(f.Nodes, q.Expect)...)
-	slices.SortFunc(f.Nodes, func(a, b nf.NodePlan) int {
+	list, unused = newest(list)
+	list = append(list, missing(list, q.Expect)...)
+	slices.SortFunc(list, func(a, b node) int {
 		return cmp.Or(nf.CompareNames(a.Node, b.Node), nf.CompareNames(a.Snapshot, b.Snapshot))
 	})
-	f.Summarize()
-	return f, unused, nil
+	return list, unused, nil
 }
 
-// plan plans for the node of one snapshot.
-func (q Question) plan(ctx context.Context, doc spec.Document) nf.NodePlan {
+func unreadable(file, why string) node {
+	return node{NodeSnapshot: nf.NodeSnapshot{Node: file, Snapshot: file, State: nf.SnapshotUnreadable, Error: why}}
+}
+
+// read plans for the node of one snapshot.
+func (q Question) read(ctx context.Context, doc spec.Document) node {
 	s, diagnostics := doc.Snapshot()
 	if len(diagnostics) > 0 {
-		return nf.NodePlan{Node: doc.Name, Snapshot: doc.Name, State: nf.SnapshotUnreadable, Error: "the snapshot is not valid: " + diagnostics[0].String()}
+		return unreadable(doc.Name, "the snapshot is not valid: "+diagnostics[0].String())
 	}
-	taken := s.TakenAt // a pointer into the snapshot would keep all of it in memory
-	n := nf.NodePlan{Node: s.Node.Name, Snapshot: doc.Name, TakenAt: &taken, State: nf.SnapshotFresh}
+	n := q.planned(ctx, s)
+	n.Snapshot = doc.Name
 	if old := q.staleness(s.TakenAt); old != "" {
 		n.State = nf.SnapshotStale
 		if !q.AllowStale {
 			n.Error = old
 		}
 	}
-	p, err := apply.Plan(ctx, apply.Question{Facts: apply.Recorded(s), Wants: q.Wants, Revision: q.Revision})
-	if err != nil {
-		n.Error = err.Error()
-		return n
+	return n
+}
+
+// planned plans for one node.
+func (q Question) planned(ctx context.Context, s nf.Snapshot) node {
+	taken := s.TakenAt // a pointer into the snapshot would keep all of it in memory
+	n := node{NodeSnapshot: nf.NodeSnapshot{Node: s.Node.Name, TakenAt: &taken, State: nf.SnapshotFresh}}
+	plan := func(wants func(*nf.Snapshot) nf.Wants, revision string) *nf.Plan {
+		p, err := apply.Plan(ctx, apply.Question{Facts: apply.Recorded(s), Wants: wants, Revision: revision})
+		if err != nil {
+			n.Error = err.Error()
+			return nil
+		}
+		return &p
 	}
-	n.Plan = &p
+	if n.plan = plan(q.Wants, q.Revision); q.Base != nil && n.plan != nil {
+		n.base = plan(q.Base, q.BaseRevision)
+	}
 	return n
 }
 
@@ -127,7 +169,7 @@ func about(d time.Duration) string {
 }
 
 // newest returns the plans of the newest snapshot of each node, and the files of the others.
-func newest(nodes []nf.NodePlan) (list []nf.NodePlan, unused []string) {
+func newest(nodes []node) (list []node, unused []string) {
 	at := map[string]int{}
 	for _, n := range nodes {
 		i, known := at[n.Node]
@@ -149,21 +191,21 @@ func newest(nodes []nf.NodePlan) (list []nf.NodePlan, unused []string) {
 	return list, unused
 }
 
-func newer(a, b nf.NodePlan) bool {
+func newer(a, b node) bool {
 	return cmp.Or(a.TakenAt.Compare(*b.TakenAt), strings.Compare(a.Snapshot, b.Snapshot)) > 0
 }
 
 // missing returns the expected nodes that have no snapshot.
-func missing(nodes []nf.NodePlan, expect []string) []nf.NodePlan {
+func missing(nodes []node, expect []string) []node {
 	have := map[string]bool{}
 	for _, n := range nodes {
 		have[n.Node] = n.State != nf.SnapshotUnreadable
 	}
-	var list []nf.NodePlan
+	var list []node
 	for _, name := range expect {
 		if !have[name] {
 			have[name] = true
-			list = append(list, nf.NodePlan{Node: name, State: nf.SnapshotMissing, Error: "it has no snapshot"})
+			list = append(list, node{NodeSnapshot: nf.NodeSnapshot{Node: name, State: nf.SnapshotMissing, Error: "it has no snapshot"}})
 		}
 	}
 	return list

@@ -57,12 +57,12 @@ func fleet(t *testing.T, q Question, texts map[string]string) (nf.FleetPlan, []s
 	for name := range texts {
 		names = append(names, name)
 	}
-	f, unused, err := Fleet(t.Context(), names, func(name string) (spec.File, error) {
+	f, unused, err := Fleet(t.Context(), Source{names, func(name string) (spec.File, error) {
 		if texts[name] == "" {
 			return spec.File{}, errors.New("it is locked")
 		}
 		return spec.File{Name: name, Data: []byte(texts[name])}, nil
-	}, q)
+	}}, q)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func TestStale(t *testing.T) {
 func TestCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, _, err := Fleet(ctx, []string{"a"}, nil, question(t)); !errors.Is(err, context.Canceled) {
+	if _, _, err := Fleet(ctx, Source{Files: []string{"a"}}, question(t)); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }

@@ -82,7 +82,7 @@ func ofOne[T any](list []T) iter.Seq2[string, T] {
 
 // sectionOf is section for elements of nodes.
 func sectionOf[T any](p *page, style, title string, list iter.Seq2[string, T], entryOf func(T) entry) {
-	f := newFolder(p.opt.foldAbove())
+	f := newFolder(p.foldAbove())
 	for node, element := range list {
 		e := entryOf(element)
 		f.add(place{node, e.target}, e)

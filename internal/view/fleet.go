@@ -76,18 +76,23 @@ func filledNode(n nf.NodePlan) nf.NodePlan {
 }
 
 func (p *page) fleetPlan(f nf.FleetPlan) {
+	p.many = true
 	var names []string
+	var failed []nf.NodeSnapshot
 	var plans []nodePlan
 	var refusals []nf.Refusal
 	for _, n := range f.Nodes {
 		names = append(names, Clean(n.Node))
+		if n.Error != "" || n.State != nf.SnapshotFresh {
+			failed = append(failed, n.NodeSnapshot)
+		}
 		if n.Plan != nil {
 			plans = append(plans, nodePlan{n.Node, n.Plan})
 			refusals = append(refusals, n.Plan.Refusals...)
 		}
 	}
 	p.title("Plan for "+count(len(names), "node"), "", f.Revision)
-	p.failedNodes(only(f.Nodes, func(n nf.NodePlan) bool { return n.Error != "" || n.State != nf.SnapshotFresh }))
+	p.failedNodes(failed)
 	p.planSections(plans)
 	p.line()
 	p.fleetSummary(f)
@@ -95,13 +100,13 @@ func (p *page) fleetPlan(f nf.FleetPlan) {
 }
 
 // failedNodes lists the nodes whose plans cannot be relied on.
-func (p *page) failedNodes(list []nf.NodePlan) {
+func (p *page) failedNodes(list []nf.NodeSnapshot) {
 	if len(list) == 0 {
 		return
 	}
 	p.heading(red, "Snapshots")
 	type problem struct{ state, text string }
-	for _, same := range foldAlike(list, p.opt.foldAbove(), func(n nf.NodePlan) problem { return problem{string(n.State), n.Error} }) {
+	for _, same := range foldAlike(list, p.foldAbove(), func(n nf.NodeSnapshot) problem { return problem{string(n.State), n.Error} }) {
 		var names []string
 		for _, n := range same {
 			names = append(names, Clean(n.Node))

@@ -28,11 +28,11 @@ func richFleet() nf.FleetPlan {
 		}
 		p.Warnings = append(p.Warnings, nf.Warning{Code: nf.WarnNodeTracking, Target: nf.Node, Message: "the node itself tracks connections"})
 		p.Summary = nf.Summary{Changes: len(p.Changes), Refusals: len(p.Refusals), InSync: 3}
-		f.Nodes = append(f.Nodes, nf.NodePlan{Node: p.Node, Snapshot: "snapshots/" + p.Node + ".yaml", TakenAt: &taken, State: nf.SnapshotFresh, Plan: &p})
+		f.Nodes = append(f.Nodes, nf.NodePlan{NodeSnapshot: nf.NodeSnapshot{Node: p.Node, Snapshot: "snapshots/" + p.Node + ".yaml", TakenAt: &taken, State: nf.SnapshotFresh}, Plan: &p})
 	}
 	f.Nodes[1].State, f.Nodes[1].Error = nf.SnapshotStale, "its snapshot was taken 3 days ago, and may be 24 hours old"
-	f.Nodes = append(f.Nodes, nf.NodePlan{Node: "hn-\u202e13", State: nf.SnapshotMissing, Error: "it has no snapshot"},
-		nf.NodePlan{Node: "snapshots/x.yaml", Snapshot: "snapshots/x.yaml", State: nf.SnapshotUnreadable, Error: "the snapshot is not valid: snapshots/x.yaml:1:1: not YAML"})
+	f.Nodes = append(f.Nodes, nf.NodePlan{NodeSnapshot: nf.NodeSnapshot{Node: "hn-\u202e13", State: nf.SnapshotMissing, Error: "it has no snapshot"}},
+		nf.NodePlan{NodeSnapshot: nf.NodeSnapshot{Node: "snapshots/x.yaml", Snapshot: "snapshots/x.yaml", State: nf.SnapshotUnreadable, Error: "the snapshot is not valid: snapshots/x.yaml:1:1: not YAML"}})
 	f.Summarize()
 	return f
 }

@@ -13,10 +13,13 @@ import (
 // number. The other formats always list all.
 const foldAbove = 3
 
-// foldAbove returns the number for these options.
-func (o Options) foldAbove() int {
-	if o.Full {
+// foldAbove returns the number for this page. In a document of many nodes nothing is listed twice.
+func (p *page) foldAbove() int {
+	switch {
+	case p.opt.Full:
 		return int(^uint(0) >> 1)
+	case p.many:
+		return 1
 	}
 	return foldAbove
 }

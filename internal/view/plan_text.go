@@ -268,7 +268,7 @@ func (p *page) warnings(list iter.Seq2[string, nf.Warning]) {
 		return
 	}
 	p.heading(yellow, "Warnings")
-	for _, same := range foldAlike(all, p.opt.foldAbove(), func(r remark) message { return message{r.Code, r.Message, r.Key} }) {
+	for _, same := range foldAlike(all, p.foldAbove(), func(r remark) message { return message{r.Code, r.Message, r.Key} }) {
 		var places []place
 		for _, r := range same {
 			places = append(places, r.place)

@@ -84,6 +84,8 @@ func TestSchemasRefuse(t *testing.T) {
 		{nf.KindPlan, `"revision":`, `"version":`},
 		{nf.KindPlan, `"kind": "node"`, `"kind": "node", "id": "1"`},
 		{nf.KindPlan, `"runtime": "netns",`, ``},
+		{nf.KindReview, `"affected": 3`, `"affected": null`},
+		{nf.KindReview, `"cause": "policy"`, `"cause": "fate"`},
 		{nf.KindFleetPlan, `"state": "stale"`, `"state": "old"`},
 		{nf.KindFleetPlan, `"failed": 3`, `"failed": "3"`},
 		{nf.KindReceipt, `"outcome": "gone"`, `"outcome": "lost"`},
@@ -123,6 +125,7 @@ func TestSchemasRefuse(t *testing.T) {
 func TestSchemasHaveEveryField(t *testing.T) {
 	for kind, goType := range map[string]reflect.Type{
 		nf.KindPlan:         reflect.TypeFor[savedPlan](),
+		nf.KindReview:       reflect.TypeFor[nf.Review](),
 		nf.KindFleetPlan:    reflect.TypeFor[nf.FleetPlan](),
 		nf.KindReceipt:      reflect.TypeFor[apply.Receipt](),
 		nf.KindNodeSnapshot: reflect.TypeFor[nf.Snapshot](),

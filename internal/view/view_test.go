@@ -66,6 +66,8 @@ func documents() []document {
 		planDocument("plan-refused", refusedPlan()),
 		planDocument("plan-thousand", thousandPlan()),
 		documentOf("fleet-rich", nf.KindFleetPlan, FleetPlans, richFleet()),
+		documentOf("review-rich", nf.KindReview, Reviews, richReview()),
+		documentOf("review-nothing", nf.KindReview, Reviews, nothingReview()),
 		documentOf("fleet-empty", nf.KindFleetPlan, FleetPlans, nf.FleetPlan{APIVersion: nf.APIVersion, Kind: nf.KindFleetPlan}),
 		receiptDocument("receipt-nothing-asked", emptyReceipt()),
 		receiptDocument("receipt-in-sync", inSyncReceipt()),
