@@ -40,12 +40,13 @@ var rooms = map[string][]string{
 	"internal/apply":           {"internal/nf", "internal/diff", "internal/state", "internal/openfile"},
 	"internal/view":            {"internal/nf", "internal/spec", "internal/diff", "internal/apply"},
 	"internal/agent":           {"internal/nf", "internal/spec", "internal/state", "internal/apply", "internal/source"},
+	"internal/review":          {"internal/nf", "internal/spec", "internal/apply"},
 	"internal/watch":           {},
 	"internal/web":             {"internal/nf", "internal/openfile", "internal/agent"},
 	"internal/doctor":          {"internal/nf", "internal/spec", "internal/state", "internal/kernel", "internal/vz", "internal/apply", "internal/source", "internal/agent", "internal/view"},
 	"internal/demo":            {"internal/nf", "internal/netns", "internal/source", "examples"},
 	"cmd/nfsync": {"internal/doctor", "internal/demo", "internal/nf", "internal/spec", "internal/diff", "internal/durable", "internal/state", "internal/kernel", "internal/netns",
-		"internal/host", "internal/apply", "internal/view", "internal/source", "internal/agent", "internal/openfile", "internal/watch", "internal/web", "schemas"},
+		"internal/host", "internal/apply", "internal/view", "internal/source", "internal/agent", "internal/openfile", "internal/review", "internal/watch", "internal/web", "schemas"},
 	"examples": {},
 	"schemas":  {},
 }
@@ -61,6 +62,7 @@ var testRooms = map[string][]string{
 	"internal/kernel":        {"internal/state/statetest"},                                                  // the same, under boot files
 	"internal/apply":         {"internal/host/hosttest", "internal/state/statetest"},                        // crashes and faults on the in-memory machine
 	"internal/agent":         {"internal/host/hosttest", "internal/state/statetest", "internal/policytree"}, // laps of the in-memory machine
+	"internal/review":        {"internal/host/hosttest"},                                                    // snapshots of the in-memory machine
 	"internal/web":           {"internal/apply"},                                                            // receipts to count
 	"internal/view":          {"schemas"},                                                                   // the documents against the schemas
 }
@@ -103,7 +105,7 @@ var libraries = map[string]struct {
 		reason: "small trees of files, such as a kernel's, in one file that can be read"},
 	"github.com/santhosh-tekuri/jsonschema": {tests: []string{"internal/spec", "internal/view", "schemas"},
 		reason: "the program checks with its own parser; tests hold the published schemas against it"},
-	"pgregory.net/rapid": {tests: []string{"internal/nf", "internal/diff", "internal/apply", "internal/view", "internal/agent"},
+	"pgregory.net/rapid": {tests: []string{"internal/nf", "internal/review", "internal/diff", "internal/apply", "internal/view", "internal/agent"},
 		reason: "properties are for what decides and for what must survive a crash"},
 	"github.com/go-git/go-git": {rooms: []string{"internal/source", "internal/policytree"},
 		reason: "it follows what a server says: one room holds the bounds that it lacks; policytree reads the format of .gitmodules"},

@@ -22,6 +22,7 @@ type app struct {
 	config     spec.AgentConfig // what its file says, or the defaults
 	configRead bool             // its file was read
 	allowEmpty bool             // there may be no policy at all
+	full       bool             // text folds nothing
 }
 
 // explain says on stderr why the command ends as it does. An outcome says
@@ -74,7 +75,7 @@ func oneLine(text string) string { return view.Clean(strings.ReplaceAll(text, "\
 // viewOptions lays out text for where it goes: colour and width are for
 // terminals.
 func (a *app) viewOptions(w io.Writer) view.Options {
-	var opt view.Options
+	opt := view.Options{Full: a.full}
 	if a.configRead && w == a.stdout {
 		opt.Configuration = a.configFile
 	}

@@ -67,6 +67,7 @@ could not be taken back. Until then nothing else changes the node.`,
 	cmd.Flags().BoolVar(&o.lastGood, "last-good", false, "apply the last good revision that the agent has stored; no server is asked")
 	o.git.register(cmd.Flags())
 	a.emptyFlag(cmd.Flags())
+	a.fullFlag(cmd.Flags())
 	return cmd
 }
 
@@ -309,7 +310,7 @@ func question(p nf.Plan) string {
 	if n := p.Summary.Changes; n != 1 {
 		changes = fmt.Sprintf("these %d changes", n)
 	}
-	return b.String() + "Make " + changes + " now? [y/N] "
+	return b.String() + "Make " + changes + view.RiskyCount(p.Changes) + " now? [y/N] "
 }
 
 var errNotConfirmed = errors.New("not confirmed: nothing was applied")

@@ -75,6 +75,11 @@ func (a *app) emptyFlag(f *pflag.FlagSet) {
 	f.BoolVar(&a.allowEmpty, "allow-empty", false, "it is no error if there is no policy at all")
 }
 
+// fullFlag adds the flag that lists what is alike for each target.
+func (a *app) fullFlag(f *pflag.FlagSet) {
+	f.BoolVar(&a.full, "full", false, "list what many containers have in common for each of them")
+}
+
 // maxDocument is the most that a snapshot or a saved plan may hold, in bytes:
 // many times what a node with 10,000 containers gives.
 const maxDocument = 256 << 20

@@ -24,6 +24,7 @@ import (
 type planOptions struct {
 	git       gitOptions
 	snapshots []string
+	fleet     fleetOptions
 	out       string
 	detailed  bool
 	restarts  apply.Restarts // the agent's; by hand: one
@@ -35,8 +36,10 @@ func planCommand(a *app) *cobra.Command {
 		Use:   "plan PATH | plan --git URL",
 		Short: "Show what apply would do; changes nothing",
 		Long: `Plan compares the policies below PATH, or those of a git repository, with this
-node, or with the snapshot of another one, and prints the changes in the order
-in which apply would make them, what is refused and why, and what is pending.
+node, or with the snapshot of another one, and prints what is refused and why,
+the changes, those that disrupt something or cannot be taken back first, and
+what is pending. What is alike for many containers is shown once, unless --full
+is given. The JSON has the changes in the order in which apply would make them.
 
 It changes nothing of the node, and observing loads no module and sends no
 packet. It writes the file of --out and, with --git, a clone below the state
@@ -45,6 +48,8 @@ directory.`,
   nfsync plan policies/ --detailed-exitcode -o json
   nfsync plan policies/ --out today.plan && nfsync apply today.plan
   nfsync plan policies/ --snapshot hn-1.yaml
+  nfsync plan policies/ --snapshot snapshots/ --expect-nodes nodes.txt
+  nfsync plan policies/ --snapshot snapshots/ --base origin/main
   nfsync plan --git https://git.example.com/policies.git --branch main`,
 		Args:              argCount(0, 1, ""),
 		Annotations:       prints(view.Plans),
@@ -52,10 +57,12 @@ directory.`,
 		RunE:              withContext(func(ctx context.Context, args []string) error { return a.plan(ctx, &o, args) }),
 	}
 	f := cmd.Flags()
-	f.StringArrayVar(&o.snapshots, "snapshot", nil, "plan for the node of this NodeSnapshot `file` instead of this one; - is standard input")
+	f.StringArrayVar(&o.snapshots, "snapshot", nil, "plan for the node of this NodeSnapshot `file` instead of this one; - is standard input. A directory, a pattern, or many of them are a fleet")
+	o.fleet.register(f)
 	f.StringVar(&o.out, "out", "", "also write the plan to this `file`, for apply; - is standard output, which then gets nothing else")
 	o.git.register(f)
 	a.emptyFlag(f)
+	a.fullFlag(f)
 	f.BoolVar(&o.detailed, "detailed-exitcode", false, "exit with 2 if changes are planned")
 	return cmd
 }
@@ -65,12 +72,25 @@ func (a *app) plan(ctx context.Context, o *planOptions, args []string) error {
 	if err != nil {
 		return err
 	}
+	if err := o.fleet.find(o.snapshots); err != nil {
+		return err
+	}
 	if err := cmp.Or(a.checkPlan(o), checkStdin(slices.Concat(o.snapshots, args, []string{a.configFile})...)); err != nil {
 		return err
 	}
 	policies, err := a.policies(ctx, &o.git, path, true)
 	if err != nil {
 		return err
+	}
+	if o.fleet.isFleet || o.isReview() {
+		q, err := a.question(ctx, o, policies, path)
+		switch {
+		case err != nil:
+			return err
+		case o.isReview():
+			return a.reviewPlan(ctx, o, q)
+		}
+		return a.planFleet(ctx, o, q)
 	}
 	facts, err := a.factsOf(o)
 	if err != nil {
@@ -115,8 +135,8 @@ func (a *app) warnUnconfirmed(wants func(*nf.Snapshot) nf.Wants) func(*nf.Snapsh
 const stdout = "-"
 
 func (a *app) checkPlan(o *planOptions) error {
-	if len(o.snapshots) > 1 {
-		return usageError{errors.New("--snapshot is given twice: this version plans for one node at a time")}
+	if err := a.checkFleet(o); err != nil {
+		return err
 	}
 	if nf.IsPolicyFile(o.out) {
 		return usageError{fmt.Errorf("a saved plan cannot be named *%s: apply would take it for a policy", filepath.Ext(o.out))}
@@ -132,7 +152,7 @@ func (a *app) factsOf(o *planOptions) (apply.Facts, error) {
 	if len(o.snapshots) == 0 {
 		return a.facts(), nil
 	}
-	file, err := readDocument(o.snapshots[0])
+	file, err := o.fleet.read(o.fleet.files[0])
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the snapshot: %w", err)
 	}

@@ -42,6 +42,7 @@ terminal it shows the status in place, else a line each time.`,
 			return show(a, exitOK, view.NodeStatuses, s)
 		}),
 	}
+	a.fullFlag(cmd.Flags())
 	cmd.Flags().BoolVar(&watch, "watch", false, "show each new status")
 	return cmd
 }

@@ -101,7 +101,7 @@ func TestQuestionRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	said, code := n.answer(t, "no\n")
-	if code != exitError || !strings.Contains(said, "This restarts container vz/101 (web-1): its services stop and start again.") || !strings.Contains(said, "Make these 2 changes now?") {
+	if code != exitError || !strings.Contains(said, "This restarts container vz/101 (web-1): its services stop and start again.") || !strings.Contains(said, "Make these 2 changes (1 restart) now?") {
 		t.Errorf("exit code %d\n%s", code, said)
 	}
 	if v.Saved("101") != "full" {

@@ -74,12 +74,12 @@ func (t Target) Compare(o Target) int {
 		}
 		return 1
 	}
-	return cmp.Or(cmp.Compare(t.Runtime, o.Runtime), compareNames(t.ID, o.ID), compareNames(t.Name, o.Name))
+	return cmp.Or(cmp.Compare(t.Runtime, o.Runtime), CompareNames(t.ID, o.ID), CompareNames(t.Name, o.Name))
 }
 
-// compareNames compares names byte by byte, but the numbers within them as numbers. Of names
+// CompareNames compares names byte by byte, but the numbers within them as numbers. Of names
 // that differ only in the zeros before a number, the one with more of them comes first.
-func compareNames(a, b string) int {
+func CompareNames(a, b string) int {
 	restA, restB := a, b
 	for restA != "" && restB != "" {
 		numberA, numberB := leadingDigits(restA), leadingDigits(restB)

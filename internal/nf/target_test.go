@@ -34,11 +34,11 @@ func TestTargetOrderIsTotal(t *testing.T) {
 	name := rapid.StringMatching(`[0-1a-]{0,5}`)
 	rapid.Check(t, func(t *rapid.T) {
 		a, b, c := name.Draw(t, "a"), name.Draw(t, "b"), name.Draw(t, "c")
-		if (compareNames(a, b) == 0) != (a == b) || compareNames(a, b) != -compareNames(b, a) {
-			t.Errorf("%q and %q: %d, %d", a, b, compareNames(a, b), compareNames(b, a))
+		if (CompareNames(a, b) == 0) != (a == b) || CompareNames(a, b) != -CompareNames(b, a) {
+			t.Errorf("%q and %q: %d, %d", a, b, CompareNames(a, b), CompareNames(b, a))
 		}
-		if compareNames(a, b) < 0 && compareNames(b, c) < 0 && compareNames(a, c) >= 0 {
-			t.Errorf("%q < %q < %q, and %d", a, b, c, compareNames(a, c))
+		if CompareNames(a, b) < 0 && CompareNames(b, c) < 0 && CompareNames(a, c) >= 0 {
+			t.Errorf("%q < %q < %q, and %d", a, b, c, CompareNames(a, c))
 		}
 	})
 }

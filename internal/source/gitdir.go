@@ -217,3 +217,23 @@ func unreadable(key, value string) string {
 
 // otherFormat is the error for a repository with hashes of another format.
 const otherFormat = "its object format is %s, and nfsync reads sha1: keep the policies in a repository made by git init --object-format=sha1, or check them out and plan the directory: nfsync plan DIR"
+
+// Worktree returns the root of the working tree that a path is in, and the path within it.
+func Worktree(path string) (root, within string, err error) {
+	path, err = filepath.Abs(path)
+	if err == nil {
+		path, err = filepath.EvalSymlinks(path)
+	}
+	if err != nil {
+		return "", "", err
+	}
+	for root = path; ; root = filepath.Dir(root) {
+		if _, err := os.Lstat(filepath.Join(root, ".git")); err == nil {
+			within, err = filepath.Rel(root, path)
+			return root, filepath.ToSlash(within), err
+		}
+		if root == filepath.Dir(root) {
+			return "", "", fmt.Errorf("%s is not in a git repository", path)
+		}
+	}
+}

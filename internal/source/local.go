@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-git/go-billy/v5"
 	"github.com/go-git/go-billy/v5/osfs"
+	"github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/format/idxfile"
 	"github.com/go-git/go-git/v5/plumbing/storer"
@@ -87,6 +88,8 @@ func openLocal(d gitDir) *local {
 // resolve looks up the configured commit, tag or branch.
 func (l *local) resolve(cfg *Config) (target, error) {
 	switch {
+	case cfg.Rev != "":
+		return l.revTarget(cfg.Rev)
 	case cfg.Commit != "":
 		return l.commitTarget(plumbing.NewHash(cfg.Commit))
 	case cfg.Tag != "":
@@ -112,6 +115,24 @@ func (l *local) resolve(cfg *Config) (target, error) {
 
 func (l *local) branchTarget(name string) (target, error) {
 	return l.lookUp(target{branch: name, ref: plumbing.NewBranchReferenceName(name)}, "branch "+name, "refs/heads/")
+}
+
+func (l *local) revTarget(rev string) (target, error) {
+	if plumbing.IsHash(rev) {
+		return l.commitTarget(plumbing.NewHash(rev))
+	}
+	repo, err := git.Open(l.s, nil)
+	if err != nil {
+		return target{}, err
+	}
+	hash, err := repo.ResolveRevision(plumbing.Revision(rev))
+	if err == nil {
+		return target{hash: *hash}, nil
+	}
+	if shallow, shallowErr := l.shallow(); shallowErr == nil && len(shallow) > 0 {
+		return target{}, fmt.Errorf("it has no revision %s, and is a shallow clone: git -C %s fetch --unshallow gets what it lacks", rev, l.dir.common)
+	}
+	return target{}, fmt.Errorf("it has no revision %s: git -C %s fetch may bring it", rev, l.dir.common)
 }
 
 func (l *local) commitTarget(h plumbing.Hash) (target, error) {

@@ -15,6 +15,9 @@ type Config struct {
 	// At most one of Branch, Tag and Commit is given. Without any it is the branch that the
 	// remote's HEAD names; once a commit of it was applied, another is a *RewrittenError.
 	Branch, Tag, Commit string
+	// Rev names a commit of a repository of this machine, in place of these, as git-rev-parse(1)
+	// takes it: origin/main, HEAD~2, a short hash.
+	Rev string
 	// Path is the directory of the policies in the repository; empty is its root.
 	Path string
 	// Timeout bounds one fetch of one URL; zero is DefaultTimeout.

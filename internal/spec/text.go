@@ -17,7 +17,12 @@ func checkText(data []byte, limit int, found *diagnostics) (text []byte, ok bool
 		return nil, false
 	}
 	text = bytes.TrimPrefix(data, byteOrderMark)
-	for c := newCursor(text); c.offset < len(text); {
+	c := newCursor(text)
+	for c.offset < len(text) {
+		if plain := plainLength(text[c.offset:]); plain > 0 {
+			c.moveTo(c.offset + plain)
+			continue
+		}
 		line, column := c.line, c.column
 		r, size := c.next()
 		if message := wrongCharacter(r, size, text[c.offset:]); message != "" {
@@ -26,6 +31,17 @@ func checkText(data []byte, limit int, found *diagnostics) (text []byte, ok bool
 		}
 	}
 	return text, true
+}
+
+// plainLength returns the number of bytes, from the first on, that are printable ASCII characters
+// or end lines.
+func plainLength(text []byte) int {
+	for i, b := range text {
+		if b != '\n' && (b < ' ' || b > '~') {
+			return i
+		}
+	}
+	return len(text)
 }
 
 // wrongCharacter returns why r is not allowed, or nothing. In YAML 1.1 a carriage return
@@ -87,20 +103,19 @@ func (c *cursor) next() (r rune, size int) {
 	return r, size
 }
 
-// peek returns the byte that follows an offset and the white space and colon after it.
-func (c *cursor) peek(offset int) byte {
-	rest := bytes.TrimLeft(c.text[offset:], " \t\r\n:")
-	if len(rest) == 0 {
-		return 0
-	}
-	return rest[0]
-}
-
 // moveTo moves to an offset behind the present one.
 func (c *cursor) moveTo(offset int) {
-	for c.offset < min(offset, len(c.text)) {
-		c.next()
+	offset = min(offset, len(c.text))
+	if offset <= c.offset {
+		return
 	}
+	passed := c.text[c.offset:offset]
+	c.offset = offset
+	if lines := bytes.Count(passed, []byte("\n")); lines > 0 {
+		c.line, c.column = c.line+lines, 1
+		passed = passed[bytes.LastIndexByte(passed, '\n')+1:]
+	}
+	c.column += utf8.RuneCount(passed)
 }
 
 // at returns the character at a place, or what follows where the line is shorter. A walk in

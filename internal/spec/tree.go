@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
+	"slices"
 
 	"gopkg.in/yaml.v3"
 )
@@ -17,6 +17,7 @@ type node struct {
 	text         string  // of a text as it is, of a number as it is written, true or false
 	keys         []label // of a mapping: items are its values
 	items        []node
+	lines        map[string]int32 // of the keys, if there are many
 }
 
 // label is a key of a mapping.
@@ -164,15 +165,13 @@ func jsonTree(text []byte, each entries, found *diagnostics) *node {
 		found.add(RuleTooLarge, c.line, c.column, fmt.Sprintf("a text is longer than %d KiB", maxText>>10), "")
 		return nil
 	}
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.UseNumber()
-	r := jsonReader{decoder: decoder, chars: newCursor(text), found: found, texts: map[string]string{}, each: each}
+	r := jsonReader{chars: newCursor(text), found: found, texts: map[string]string{}, each: each}
 	root := r.value(1)
 	return &root
 }
 
 // longText returns the offset of the first text of valid JSON that is longer than maxText; -1
-// if there is none. The decoder of encoding/json has a whole text in memory several times.
+// if there is none. A text is in memory several times.
 func longText(text []byte) int {
 	start := -1 // of the text that goes on
 	for i := 0; i < len(text); i++ {
@@ -207,27 +206,59 @@ func jsonPlace(text []byte, err error) (line, column int) {
 	return extentOf(text).clamp(c.line, c.column)
 }
 
-// jsonReader reads a text that is JSON.
+// jsonReader reads a text that is JSON, as json.Valid has found. Its tokens are slices of the
+// text, of which encoding/json makes copies.
 type jsonReader struct {
-	decoder *json.Decoder
-	chars   cursor
-	values  int // so far
-	kept    int // of them, those that are in the tree
-	found   *diagnostics
-	failed  bool // the text holds more than is taken: the reader stops
-	each    entries
-	texts   map[string]string // that occurred before: most texts of a snapshot recur
+	chars  cursor
+	values int // so far
+	kept   int // of them, those that are in the tree
+	found  *diagnostics
+	failed bool // the text holds more than is taken: the reader stops
+	each   entries
+	texts  map[string]string // that occurred before: most texts of a snapshot recur
 }
 
-// next returns the next token, and its place.
-func (r *jsonReader) next() (token json.Token, line, column int32) {
-	r.chars.moveTo(int(r.decoder.InputOffset()))
-	for bytes.IndexByte([]byte(" \t\r\n,:"), r.chars.text[r.chars.offset]) >= 0 {
-		r.chars.next()
+// peek returns the byte with which the next token begins.
+func (r *jsonReader) peek() byte {
+	text, at := r.chars.text, r.chars.offset
+	for at < len(text)-1 && isBetween(text[at]) {
+		at++
 	}
+	r.chars.moveTo(at)
+	return text[at]
+}
+
+// isBetween reports whether a byte stands between tokens.
+func isBetween(b byte) bool {
+	return b == ' ' || b == '\t' || b == '\r' || b == '\n' || b == ',' || b == ':'
+}
+
+// more reports whether the list or the mapping has another entry.
+func (r *jsonReader) more() bool { return bytes.IndexByte([]byte("]}"), r.peek()) < 0 }
+
+// next returns the next token, and its place.
+func (r *jsonReader) next() (token []byte, line, column int32) {
+	first := r.peek()
 	line, column = int32(r.chars.line), int32(r.chars.column)
-	token, _ = r.decoder.Token() // no error: the text is JSON
-	return token, line, column
+	rest := r.chars.text[r.chars.offset:]
+	end := 1
+	switch first {
+	case '{', '}', '[', ']':
+	case '"':
+		for rest[end] != '"' {
+			if rest[end] == '\\' {
+				end++
+			}
+			end++
+		}
+		end++
+	default:
+		if end = bytes.IndexAny(rest, " \t\r\n,]}"); end < 0 {
+			end = len(rest)
+		}
+	}
+	r.chars.moveTo(r.chars.offset + end)
+	return rest[:end], line, column
 }
 
 func (r *jsonReader) value(depth int) node {
@@ -238,17 +269,17 @@ func (r *jsonReader) value(depth int) node {
 		r.fail(n, depth)
 		return n
 	}
-	switch token := token.(type) {
-	case json.Delim:
-		r.collection(&n, token, depth)
-	case string:
+	switch token[0] {
+	case '{', '[':
+		r.collection(&n, token[0], depth)
+	case '"':
 		n.kind, n.text = nodeText, r.shared(token)
-	case json.Number:
-		n.kind, n.text = nodeNumber, token.String()
-	case bool:
-		n.kind, n.text = nodeBool, strconv.FormatBool(token)
-	default:
+	case 't', 'f':
+		n.kind, n.text = nodeBool, string(token)
+	case 'n':
 		n.kind, n.text = nodeNull, "null"
+	default:
+		n.kind, n.text = nodeNumber, string(token)
 	}
 	return n
 }
@@ -263,14 +294,13 @@ func (r *jsonReader) fail(n node, depth int) {
 }
 
 // collection reads the rest of a list or a mapping.
-func (r *jsonReader) collection(n *node, open json.Delim, depth int) {
+func (r *jsonReader) collection(n *node, open byte, depth int) {
 	n.kind = nodeList
 	if open == '{' {
 		n.kind = nodeMapping
 	}
-	lines := map[string]int32{}
-	for !r.failed && r.decoder.More() {
-		if n.kind == nodeMapping && r.key(n, lines) == r.each.of && depth == 1 {
+	for !r.failed && r.more() {
+		if n.kind == nodeMapping && r.key(n) == r.each.of && depth == 1 {
 			n.items = append(n.items, r.pass())
 			continue
 		}
@@ -284,11 +314,11 @@ func (r *jsonReader) collection(n *node, open json.Delim, depth int) {
 // pass passes the entries of a list on, and returns the list without them. What is no list
 // is returned as it is.
 func (r *jsonReader) pass() node {
-	if n := r.chars.peek(int(r.decoder.InputOffset())); n != '[' {
+	if r.peek() != '[' {
 		return r.value(2)
 	}
 	_, line, column := r.next()
-	for i := 0; !r.failed && r.decoder.More(); i++ {
+	for i := 0; !r.failed && r.more(); i++ {
 		kept := r.kept
 		entry := r.value(3)
 		r.each.take(i, &entry)
@@ -300,26 +330,54 @@ func (r *jsonReader) pass() node {
 	return node{kind: nodeList, line: line, column: column}
 }
 
-// shared returns a text, in the memory of an equal one before it.
-func (r *jsonReader) shared(text string) string {
-	if known, ok := r.texts[text]; ok {
+// shared returns a quoted text without its quotes, in the memory of an equal one before it.
+func (r *jsonReader) shared(quoted []byte) string {
+	text := quoted[1 : len(quoted)-1]
+	if known, ok := r.texts[string(text)]; ok {
 		return known
 	}
-	if len(r.texts) < maxShared {
-		r.texts[text] = text
+	plain := string(text)
+	if bytes.IndexByte(text, '\\') >= 0 {
+		_ = json.Unmarshal(quoted, &plain) // no error: the text is JSON
 	}
-	return text
+	if len(r.texts) < maxShared {
+		r.texts[string(text)] = plain
+	}
+	return plain
 }
 
-// key reads a key of a mapping and returns its name. Lines are those of the keys before it.
-func (r *jsonReader) key(n *node, lines map[string]int32) string {
+// key reads a key of a mapping and returns its name.
+func (r *jsonReader) key(n *node) string {
 	token, line, column := r.next()
-	text, _ := token.(string)
-	name := r.shared(text)
-	if first, twice := lines[name]; twice {
+	name := r.shared(token)
+	if first := n.lineOf(name); first > 0 {
 		r.found.add(RuleDuplicateKey, int(line), int(column), fmt.Sprintf("duplicate key %s: already defined at line %d", quote(name), first), "")
 	}
-	lines[name] = line
 	n.keys = append(n.keys, label{name, line, column})
+	if n.lines != nil {
+		n.lines[name] = line
+	}
 	return name
+}
+
+// manyKeys is how many keys a mapping has before they are looked up in a map.
+const manyKeys = 32
+
+// lineOf returns the line of the last key with that name; 0 if there is none.
+func (n *node) lineOf(name string) int32 {
+	if len(n.keys) == manyKeys && n.lines == nil {
+		n.lines = map[string]int32{}
+		for _, k := range n.keys {
+			n.lines[k.name] = k.line
+		}
+	}
+	if n.lines != nil {
+		return n.lines[name]
+	}
+	for _, k := range slices.Backward(n.keys) {
+		if k.name == name {
+			return k.line
+		}
+	}
+	return 0
 }

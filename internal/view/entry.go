@@ -1,20 +1,13 @@
 package view
 
 import (
-	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"nfsync.dev/nfsync/internal/nf"
 )
-
-// foldAbove is how many targets may have the same entries before text shows them once,
-// with a count. The other formats always list all.
-const foldAbove = 20
-
-// foldNames is how many of the folded targets are named.
-const foldNames = 3
 
 // span is a text in one style.
 type span struct{ style, text string }
@@ -44,84 +37,16 @@ const (
 // entry is one key of one target: a line of columns, and notes below it.
 type entry struct {
 	target nf.Target
+	from   nf.Value
+	text   func(nf.Value) string // of a value of its key
 	cells  []cell
+	by     int // the column of the policy and its line; 0: there is none
 	notes  []note
 	// advice are notes that are omitted if the entry above, of the same target, has the
 	// same.
 	advice []note
-}
-
-// group is the entries of one target, or of many targets whose columns are the same.
-type group struct {
-	targets []nf.Target
-	entries []entry
-	// differ is set if the notes of the folded targets are not all the same.
+	// differ is set in an entry for many targets whose notes are not all the same.
 	differ bool
-}
-
-// columns returns the columns as one text. Targets with the same are folded, whatever
-// their notes are.
-func (g group) columns() string {
-	var b strings.Builder
-	for _, e := range g.entries {
-		for _, c := range e.cells {
-			b.WriteString(c.plain() + "\t")
-		}
-		b.WriteByte('\n')
-	}
-	return b.String()
-}
-
-// groups returns the entries by target, the node first, those of a target in the order
-// given. Many targets whose columns are the same are one group.
-func groups(entries []entry) []group {
-	slices.SortStableFunc(entries, func(a, b entry) int { return a.target.Compare(b.target) })
-	var list []group
-	for i, e := range entries {
-		if i == 0 || entries[i-1].target != e.target {
-			list = append(list, group{targets: []nf.Target{e.target}})
-		}
-		last := &list[len(list)-1]
-		last.entries = append(last.entries, e)
-	}
-	var folded []group
-	for _, same := range foldAlike(list, group.columns) {
-		folded = append(folded, merge(same))
-	}
-	return folded
-}
-
-// foldAlike returns the elements of a list one by one, but those of which more than
-// foldAbove have the same key together, at the place of the first of them.
-func foldAlike[T any, K comparable](list []T, key func(T) K) [][]T {
-	alike := map[K][]T{}
-	for _, e := range list {
-		alike[key(e)] = append(alike[key(e)], e)
-	}
-	var folded [][]T
-	for _, e := range list {
-		switch same := alike[key(e)]; {
-		case len(same) > foldAbove:
-			folded = append(folded, same)
-			alike[key(e)] = nil
-		case same != nil:
-			folded = append(folded, []T{e})
-		}
-	}
-	return folded
-}
-
-// merge returns groups whose columns are the same as one.
-func merge(same []group) group {
-	g := same[0]
-	for _, other := range same[1:] {
-		g.targets = append(g.targets, other.targets...)
-		for j, e := range other.entries {
-			equal := slices.Equal(e.notes, g.entries[j].notes) && slices.Equal(e.advice, g.entries[j].advice)
-			g.differ = g.differ || !equal
-		}
-	}
-	return g
 }
 
 // Columns are aligned within a group, but one long value does not move all others to the
@@ -141,33 +66,77 @@ func widest(column int) int {
 // section writes a heading, if it has a text, and a table of the entries of a list; nothing
 // if the list is empty.
 func section[T any](p *page, style, title string, list []T, entryOf func(T) entry) {
-	if len(list) == 0 {
-		return
+	sectionOf(p, style, title, ofOne(list), entryOf)
+}
+
+// ofOne returns the elements of a list of a document of one node.
+func ofOne[T any](list []T) iter.Seq2[string, T] {
+	return func(yield func(string, T) bool) {
+		for _, e := range list {
+			if !yield("", e) {
+				return
+			}
+		}
 	}
-	p.heading(style, title)
-	var entries []entry
-	for _, e := range list {
-		entries = append(entries, entryOf(e))
+}
+
+// sectionOf is section for elements of nodes.
+func sectionOf[T any](p *page, style, title string, list iter.Seq2[string, T], entryOf func(T) entry) {
+	f := newFolder(p.foldAbove())
+	for node, element := range list {
+		e := entryOf(element)
+		f.add(place{node, e.target}, e)
 	}
-	for i, g := range groups(entries) {
-		if i > 0 {
+	for i, g := range f.groups() {
+		if i == 0 {
+			p.heading(style, title)
+		} else {
 			p.line()
 		}
 		p.group(g)
 	}
 }
 
-// group writes the targets of a group, and its entries with their columns aligned.
+// group writes the targets of a group, and its entries with their columns aligned. If a line is
+// wider than the terminal, the policies are on lines of their own.
 func (p *page) group(g group) {
-	p.targets(g)
+	p.line(p.paint(bold, placeList(g.places)))
 	widths := columnWidths(g.entries)
+	if p.opt.Width > 0 && lineWidth(g.entries, widths) > p.opt.Width {
+		for i := range g.entries {
+			g.entries[i].moveOrigin()
+		}
+		widths = columnWidths(g.entries)
+	}
 	for j, e := range g.entries {
 		p.line("  ", p.columns(e.cells, widths))
+		if e.differ {
+			p.line(strings.Repeat(" ", noteIndent), p.paint(dim, "not all for the same reason; that of "+placeList(g.places[:1])+" is:"))
+		}
 		p.notes(e.notes)
 		if j == 0 || !slices.Equal(e.advice, g.entries[j-1].advice) {
 			p.notes(e.advice)
 		}
 	}
+}
+
+// moveOrigin moves the policy and its line from the columns to the notes.
+func (e *entry) moveOrigin() {
+	if e.by == 0 || e.cells[e.by].width() == 0 {
+		return
+	}
+	e.cells = slices.Clone(e.cells)
+	e.notes = append([]note{{dim, "by", e.cells[e.by].plain()}}, e.notes...)
+	e.cells[e.by] = nil
+}
+
+// lineWidth returns the width of the widest line of the entries.
+func lineWidth(entries []entry, widths []int) int {
+	wide := 0
+	for _, e := range entries {
+		wide = max(wide, utf8.RuneCountInString("  "+(&page{}).columns(e.cells, widths)))
+	}
+	return wide
 }
 
 func (p *page) notes(list []note) {
@@ -230,37 +199,26 @@ func gapAfter(column int) int {
 	return 2
 }
 
-// targets writes the target or, of those that are folded, the number and some names.
-func (p *page) targets(g group) {
-	if len(g.targets) == 1 {
-		p.line(p.paint(bold, Clean(g.targets[0].String())))
-		return
-	}
-	var names []string
-	for _, t := range g.targets[:foldNames] {
-		names = append(names, strings.TrimPrefix(Clean(t.String()), nf.TargetContainer+" "))
-	}
-	p.line(p.paint(bold, count(len(g.targets), nf.TargetContainer)+" alike"),
-		fmt.Sprintf(" (%s and %d more)", strings.Join(names, ", "), len(g.targets)-foldNames))
-	if g.differ {
-		p.line(p.paint(dim, "  the notes below are those of "+names[0]))
-	}
-}
-
-// difference returns the first columns of an entry: the glyph, the key with its
-// layer if that is not live, and the two values.
-func difference(glyph span, t nf.Target, k nf.Key, layer nf.Layer, from, to nf.Value) []cell {
+// newEntry returns an entry with its first columns: the glyph, the key with its layer if that is
+// not live, and the two values.
+func newEntry(glyph span, t nf.Target, k nf.Key, layer nf.Layer, from, to nf.Value) entry {
 	var boot span
 	if layer == nf.LayerBoot {
 		boot = span{yellow, " (boot)"}
 	}
-	return []cell{
+	return entry{target: t, from: from, text: func(v nf.Value) string { return value(t, k, v) }, cells: []cell{
 		columnGlyph: {glyph},
 		columnKey:   {{plain, Clean(string(k))}, boot},
 		columnFrom:  {{plain, value(t, k, from)}},
 		columnArrow: {{dim, "→"}},
 		columnTo:    {{plain, value(t, k, to)}},
-	}
+	}}
+}
+
+// origin adds the column of the policy and the line that set the value.
+func (e *entry) origin(s nf.Source) {
+	e.by = len(e.cells)
+	e.cells = append(e.cells, origin(s))
 }
 
 // origin returns the policy and the line that set the value.

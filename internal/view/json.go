@@ -35,6 +35,9 @@ func utf16Escape(dst []byte, r rune) []byte {
 // occur in strings only, in YAML in double-quoted scalars only, so that an escape never
 // changes the value.
 func escapeUnprintable(doc []byte, escape func([]byte, rune) []byte) []byte {
+	if !bytes.ContainsFunc(doc, unprintable) {
+		return doc
+	}
 	out := make([]byte, 0, len(doc))
 	for _, r := range string(doc) {
 		if unprintable(r) {

@@ -95,7 +95,7 @@ func (p *page) nodeStatus(s nf.NodeStatus) {
 	section(p, yellow, "Not made", notFought(s), changeEntry)
 	section(p, red, "Refused", s.Refusals, refusalEntry)
 	section(p, yellow, "Pending", s.Pending, pendingEntry)
-	p.warnings(s.Warnings)
+	p.warnings(ofOne(s.Warnings))
 	if s.Summary != nil {
 		p.line()
 		p.line(count(s.Summary.Changes, "change"), " not made, ", countOf(s.Summary.Refusals, "refused"), ", ", countOf(s.Summary.Pending, "pending"), ", ", countOf(s.Summary.InSync, "in sync"))
@@ -147,7 +147,7 @@ func urlText(u nf.SourceURL) string {
 const fightTitle = "Left: something else changes it back, and nfsync has given up until the policy changes or nfsync sync"
 
 func fightEntry(f nf.Fight) entry {
-	e := entry{target: f.Target, cells: difference(span{red, "!"}, f.Target, f.Key, f.Layer, f.From, f.To)}
+	e := newEntry(span{red, "!"}, f.Target, f.Key, f.Layer, f.From, f.To)
 	e.cells = append(e.cells, cell{{plain, fmt.Sprintf("changed back %d times within an hour, left since %s", f.Flips, clock(f.Since))}})
 	e.notes = unknownNow(f.From)
 	for _, w := range f.SetBy {

@@ -31,8 +31,9 @@ const (
 // page collects text. Its methods take texts that are clean already, except hanging, which
 // cleans them.
 type page struct {
-	buf bytes.Buffer
-	opt Options
+	buf  bytes.Buffer
+	opt  Options
+	many bool // the document is of many nodes
 }
 
 // paint returns s in that style, or s itself if there is no colour.

@@ -2,6 +2,7 @@ package view
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -16,11 +17,7 @@ func (p *page) plan(doc nf.Plan) {
 		return
 	}
 	p.title("Plan for node ", doc.Node, doc.Revision)
-	section(p, red, stuckTitle, doc.Stuck, stuckEntry)
-	section(p, plain, "", doc.Changes, changeEntry)
-	section(p, red, "Refused", doc.Refusals, refusalEntry)
-	section(p, yellow, "Pending", doc.Pending, pendingEntry)
-	p.warnings(doc.Warnings)
+	p.planSections([]nodePlan{{plan: &doc}})
 	p.line()
 	p.planSummary(doc)
 	var apply [][2]string
@@ -34,11 +31,60 @@ func (p *page) plan(doc nf.Plan) {
 	p.next(apply, doc.Refusals)
 }
 
+// nodePlan is a plan with the name of its node; the name is empty in a document of one node.
+type nodePlan struct {
+	node string
+	plan *nf.Plan
+}
+
+// each returns the elements of a list of plans, with the node of each.
+func each[T any](plans []nodePlan, list func(*nf.Plan) []T) iter.Seq2[string, T] {
+	return func(yield func(string, T) bool) {
+		for _, n := range plans {
+			for _, e := range list(n.plan) {
+				if !yield(n.node, e) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// planSections writes the lists of plans: what is refused, and what disrupts or cannot be taken
+// back, comes first.
+func (p *page) planSections(plans []nodePlan) {
+	began := p.buf.Len()
+	sectionOf(p, red, stuckTitle, each(plans, func(d *nf.Plan) []nf.StuckChange { return d.Stuck }), stuckEntry)
+	sectionOf(p, red, "Refused", each(plans, func(d *nf.Plan) []nf.Refusal { return d.Refusals }), refusalEntry)
+	sectionOf(p, yellow, "Disruptive, or one-way", each(plans, func(d *nf.Plan) []nf.Change { return only(d.Changes, isRisky) }), changeEntry)
+	p.warnings(each(plans, func(d *nf.Plan) []nf.Warning { return only(d.Warnings, isExposure) }))
+	title := "Changes"
+	if p.buf.Len() == began {
+		title = "" // they begin the page
+	}
+	sectionOf(p, plain, title, each(plans, func(d *nf.Plan) []nf.Change { return only(d.Changes, not(isRisky)) }), changeEntry)
+	sectionOf(p, yellow, "Pending", each(plans, func(d *nf.Plan) []nf.Pending { return d.Pending }), pendingEntry)
+	p.warnings(each(plans, func(d *nf.Plan) []nf.Warning { return only(d.Warnings, not(isExposure)) }))
+}
+
+// isRisky reports whether a change interrupts something, or cannot be taken back.
+func isRisky(c nf.Change) bool { return c.Disruptive || c.OneWay }
+
+// isExposure reports whether a warning is of a table that can be filled up from outside.
+func isExposure(w nf.Warning) bool { return w.Code == nf.WarnNodeTracking }
+
+// only returns the elements of a list that are so.
+func only[E any](list []E, so func(E) bool) []E {
+	return slices.DeleteFunc(slices.Clone(list), not(so))
+}
+
+func not[E any](so func(E) bool) func(E) bool { return func(e E) bool { return !so(e) } }
+
 const stuckTitle = "Stuck: nothing is changed there until nfsync recover --accept"
 
 // stuckEntry is a change that holds back its target.
 func stuckEntry(c nf.StuckChange) entry {
-	e := entry{target: c.Target, cells: difference(outcomes[apply.Stuck], c.Target, c.Key, c.Layer, c.From, c.To)}
+	e := newEntry(outcomes[apply.Stuck], c.Target, c.Key, c.Layer, c.From, c.To)
 	e.cells = append(e.cells, cell{{plain, "read " + value(c.Target, c.Key, c.Reads)}})
 	e.notes = []note{{dim, "why", c.Why}, {dim, "run", Clean(c.Run)}}
 	return e
@@ -61,18 +107,19 @@ func (p *page) atRevision(revision string) string {
 func (p *page) heading(style, title string) {
 	p.line()
 	if title != "" {
-		p.line(p.paint(bold+";"+style, title))
+		p.line(p.paint(strings.Trim(bold+";"+style, ";"), title))
 	}
 }
 
 func changeEntry(c nf.Change) entry {
-	e := entry{target: c.Target, cells: difference(glyph(c.From, c.To), c.Target, c.Key, c.Layer, c.From, c.To)}
+	e := newEntry(glyph(c.From, c.To), c.Target, c.Key, c.Layer, c.From, c.To)
 	if c.Range.IsRange() {
 		e.cells[columnTo] = cell{{plain, c.Range.String()}}
 	} else {
 		e.cells[columnTo] = append(e.cells[columnTo], bounds(c.Asked))
 	}
-	e.cells = append(e.cells, origin(c.Source), cell{{dim, string(c.Cause)}}, marks(c))
+	e.origin(c.Source)
+	e.cells = append(e.cells, cell{{dim, string(c.Cause)}}, marks(c))
 	e.notes = append(unknownNow(c.From), decidedLater(c)...)
 	if f := c.LastFailure; f != nil {
 		e.notes = append(e.notes, note{yellow, "note", "failed when last tried, at " + f.At.UTC().Format(time.DateTime) + " UTC: " + f.Why + " (receipt " + f.Receipt + ")"})
@@ -131,15 +178,15 @@ func marks(c nf.Change) cell {
 }
 
 func refusalEntry(r nf.Refusal) entry {
-	e := entry{target: r.Target, cells: difference(span{red, "!"}, r.Target, r.Key, r.Layer, r.From, r.To)}
+	e := newEntry(span{red, "!"}, r.Target, r.Key, r.Layer, r.From, r.To)
 	e.cells = append(e.cells, cell{{red, string(r.Code)}})
 	switch {
 	case len(r.Rivals) > 0:
 		e.rivals(r)
 	case r.Code == nf.TargetStuck: // what is stuck is listed with its reason
-		e.cells = append(e.cells, origin(r.Source))
+		e.origin(r.Source)
 	default:
-		e.cells = append(e.cells, origin(r.Source))
+		e.origin(r.Source)
 		e.notes = []note{{dim, "why", r.Reason}}
 	}
 	e.advice = []note{{dim, "remedy", r.Remedy}, {dim, "until", until(r.Until)}}
@@ -175,8 +222,9 @@ func wish(t nf.Target, k nf.Key, w nf.Wish) string {
 }
 
 func pendingEntry(d nf.Pending) entry {
-	e := entry{target: d.Target, cells: difference(span{yellow, "…"}, d.Target, d.Key, nf.LayerLive, d.From, d.To)}
-	e.cells = append(e.cells, cell{{yellow, "until " + until(d.Until)}}, origin(d.Source))
+	e := newEntry(span{yellow, "…"}, d.Target, d.Key, nf.LayerLive, d.From, d.To)
+	e.cells = append(e.cells, cell{{yellow, "until " + until(d.Until)}})
+	e.origin(d.Source)
 	e.notes = []note{{dim, "why", d.Reason}}
 	return e
 }
@@ -201,32 +249,41 @@ var untils = map[nf.Until]string{
 
 func until(u nf.Until) string { return cmp.Or(untils[u], Clean(string(u))) }
 
-func (p *page) warnings(list []nf.Warning) {
-	if len(list) == 0 {
+func (p *page) warnings(list iter.Seq2[string, nf.Warning]) {
+	type message struct {
+		code, text string
+		key        nf.Key
+	}
+	type remark struct {
+		place
+		nf.Warning
+	}
+	var all []remark
+	wide := 0
+	for node, w := range list {
+		all = append(all, remark{place{node, w.Target}, w})
+		wide = max(wide, len(Clean(w.Code)))
+	}
+	if len(all) == 0 {
 		return
 	}
 	p.heading(yellow, "Warnings")
-	wide := 0
-	for _, w := range list {
-		wide = max(wide, len(Clean(w.Code)))
-	}
-	message := func(w nf.Warning) nf.Warning { return nf.Warning{Code: w.Code, Key: w.Key, Message: w.Message} }
-	for _, same := range foldAlike(list, message) {
+	for _, same := range foldAlike(all, p.foldAbove(), func(r remark) message { return message{r.Code, r.Message, r.Key} }) {
+		var places []place
+		for _, r := range same {
+			places = append(places, r.place)
+		}
 		label := "  " + p.paint(yellow, pad(Clean(same[0].Code), wide))
-		p.hanging(wide+4, label, warningText(same))
+		p.hanging(wide+4, label, warningText(places, same[0].Warning))
 	}
 }
 
-// warningText returns the message, with the target unless that is the node, the key, and
-// the policy's line.
-func warningText(same []nf.Warning) string {
-	w := same[0]
+// warningText returns the message, with the places unless that is the one node, the key, and the
+// policy's line.
+func warningText(places []place, w nf.Warning) string {
 	var subject []string
-	switch {
-	case len(same) > 1:
-		subject = append(subject, w.Target.String()+" and "+count(len(same)-1, "other"))
-	case w.Target.Kind == nf.TargetContainer:
-		subject = append(subject, w.Target.String())
+	if len(places) > 1 || places[0].node != "" || w.Target.Kind == nf.TargetContainer {
+		subject = append(subject, placeList(places))
 	}
 	if w.Key != "" {
 		subject = append(subject, string(w.Key))
@@ -248,8 +305,33 @@ func (p *page) planSummary(doc nf.Plan) {
 		p.inSync(doc.Node, doc.Revision, s.InSync, "nothing to change")
 		return
 	}
-	p.line(p.paint(bold, count(s.Changes, "change")), ", ", countOf(s.Refusals, "refused"), ", ",
+	p.line(p.paint(bold, count(s.Changes, "change")), p.paint(yellow, RiskyCount(doc.Changes)), ", ", countOf(s.Refusals, "refused"), ", ",
 		countOf(s.Pending, "pending"), ", ", countOf(s.InSync, "in sync"))
+}
+
+// RiskyCount returns the numbers of restarts and of other one-way changes of a list, as
+// " (2 restarts, 1 one-way)"; "" if there is none.
+func RiskyCount(changes []nf.Change) string {
+	restarts, oneWay := 0, 0
+	for _, c := range changes {
+		switch {
+		case c.Key == nf.KeyRestart:
+			restarts++
+		case c.OneWay:
+			oneWay++
+		}
+	}
+	var parts []string
+	if restarts > 0 {
+		parts = append(parts, count(restarts, "restart"))
+	}
+	if oneWay > 0 {
+		parts = append(parts, countOf(oneWay, "one-way"))
+	}
+	if parts == nil {
+		return ""
+	}
+	return " (" + strings.Join(parts, ", ") + ")"
 }
 
 // inSync writes the summary for a node that is as it is asked to be.

@@ -26,10 +26,14 @@ func (p *page) receipt(r apply.Receipt) {
 	}
 	section(p, red, stuckTitle, stuckEarlier(r), stuckEntry)
 	section(p, yellow, recovered, r.Recovered, resultEntry)
-	section(p, plain, "", r.Results, resultEntry)
 	section(p, red, "Refused", r.Refusals, refusalEntry)
+	title := "Changes"
+	if len(r.Refusals)+len(r.Recovered)+len(stuckEarlier(r)) == 0 {
+		title = "" // they begin the page
+	}
+	section(p, plain, title, r.Results, resultEntry)
 	section(p, yellow, "Pending", r.Pending, pendingEntry)
-	p.warnings(r.Warnings)
+	p.warnings(ofOne(r.Warnings))
 	p.line()
 	p.receiptSummary(r)
 	var settle [][2]string
@@ -72,8 +76,10 @@ func resultEntry(r apply.Result) entry {
 	if !known {
 		mark = span{plain, "?"}
 	}
-	e := entry{target: r.Target, cells: difference(mark, r.Target, r.Key, r.Layer, r.From, r.To)}
-	e.cells = append(e.cells, cell{{mark.style, Clean(string(r.Outcome))}}, origin(r.Source), marks(r.Change))
+	e := newEntry(mark, r.Target, r.Key, r.Layer, r.From, r.To)
+	e.cells = append(e.cells, cell{{mark.style, Clean(string(r.Outcome))}})
+	e.origin(r.Source)
+	e.cells = append(e.cells, marks(r.Change))
 	e.notes = []note{{red, "error", r.Error}, {dim, "why", r.Reason}}
 	return e
 }

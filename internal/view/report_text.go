@@ -21,7 +21,7 @@ func leftEntry(l apply.Leftover, unconfirmed bool) entry {
 	case unconfirmed:
 		word = "unconfirmed"
 	}
-	e := entry{target: l.Target, cells: difference(mark, l.Target, l.Key, l.Layer, l.From, l.To)}
+	e := newEntry(mark, l.Target, l.Key, l.Layer, l.From, l.To)
 	e.cells = append(e.cells, cell{{mark.style, word}}, cell{{plain, "now " + value(l.Target, l.Key, l.Reads)}})
 	e.notes = append(unknownNow(l.Reads), note{dim, "why", l.Why})
 	return e

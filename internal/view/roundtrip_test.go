@@ -194,29 +194,6 @@ func TestGlyph(t *testing.T) {
 	}
 }
 
-// TestFoldOnlyManyAndAlike holds that nothing is folded at the threshold, and
-// that no target is lost above it.
-func TestFoldOnlyManyAndAlike(t *testing.T) {
-	for _, n := range []int{1, foldAbove, foldAbove + 1} {
-		var entries []entry
-		for i := range n {
-			entries = append(entries, changeEntry(nf.Change{Target: foldedTarget(i), Key: nf.KeyMax, From: nf.Number(1), To: nf.Number(2)}),
-				changeEntry(nf.Change{Target: foldedTarget(i + 100), Key: nf.KeyMax, From: nf.Number(int64(i) + 3), To: nf.Number(2)}))
-		}
-		shown, named := groups(entries), 0
-		for _, g := range shown {
-			named += len(g.targets)
-		}
-		want := 2 * n
-		if n > foldAbove {
-			want = 1 + n
-		}
-		if len(shown) != want || named != 2*n {
-			t.Errorf("%d alike and %d not: %d groups of %d targets, want %d of %d", n, n, len(shown), named, want, 2*n)
-		}
-	}
-}
-
 func TestClean(t *testing.T) {
 	for in, want := range map[string]string{
 		"web-1": "web-1", "café 漢字 😀": "café 漢字 😀", "a\tb\nc\rd": `a\tb\nc\x0dd`, "\x1b]0;x\x07": `\x1b]0;x\x07`,

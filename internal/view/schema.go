@@ -25,8 +25,8 @@ func (p *page) kinds(list []string) {
 
 // Schemas are JSON Schemas. They are JSON as text too, byte for byte.
 var Schemas = Kind[[]byte]{
-	{FormatText, schemaBytes},
-	{FormatJSON, schemaBytes},
+	{name: FormatText, encode: schemaBytes},
+	{name: FormatJSON, encode: schemaBytes},
 	yamlFormat(FormatYAML, func(schema []byte) any { return json.RawMessage(schema) }),
 }
 

@@ -84,6 +84,10 @@ func TestSchemasRefuse(t *testing.T) {
 		{nf.KindPlan, `"revision":`, `"version":`},
 		{nf.KindPlan, `"kind": "node"`, `"kind": "node", "id": "1"`},
 		{nf.KindPlan, `"runtime": "netns",`, ``},
+		{nf.KindReview, `"affected": 3`, `"affected": null`},
+		{nf.KindReview, `"cause": "policy"`, `"cause": "fate"`},
+		{nf.KindFleetPlan, `"state": "stale"`, `"state": "old"`},
+		{nf.KindFleetPlan, `"failed": 3`, `"failed": "3"`},
 		{nf.KindReceipt, `"outcome": "gone"`, `"outcome": "lost"`},
 		{nf.KindReceipt, `"startedAt": "2026-`, `"startedAt": "26-`},
 		{nf.KindReceipt, `"stuck": 1`, `"stuck": "1"`},
@@ -121,6 +125,8 @@ func TestSchemasRefuse(t *testing.T) {
 func TestSchemasHaveEveryField(t *testing.T) {
 	for kind, goType := range map[string]reflect.Type{
 		nf.KindPlan:         reflect.TypeFor[savedPlan](),
+		nf.KindReview:       reflect.TypeFor[nf.Review](),
+		nf.KindFleetPlan:    reflect.TypeFor[nf.FleetPlan](),
 		nf.KindReceipt:      reflect.TypeFor[apply.Receipt](),
 		nf.KindReceipts:     reflect.TypeFor[receiptsJSON](),
 		nf.KindForgotten:    reflect.TypeFor[forgottenJSON](),
@@ -166,6 +172,8 @@ func (w fieldWalk) walk(path string, goType reflect.Type, schema map[string]any)
 	case goType == reflect.TypeFor[nf.Value](), goType == reflect.TypeFor[time.Time]():
 	case goType == reflect.TypeFor[nf.Wish]() && schema["anyOf"] != nil: // as its value, or as a range
 	case goType == reflect.TypeFor[nf.Wish]() && schema["minProperties"] != nil: // a range
+	case goType == reflect.TypeFor[*nf.Plan]() && schema["anyOf"] != nil: // null, or another document
+		w.resolve(schema["anyOf"].([]any)[1].(map[string]any))
 	case goType.Kind() == reflect.Pointer:
 		w.walk(path, goType.Elem(), schema)
 	case goType.Kind() == reflect.Slice:

@@ -14,7 +14,7 @@
 //   - A list is never null, and a document ends with a newline.
 //   - Text is coloured only if Options.Color is set. Without colour nothing is
 //     lost: every meaning is a word or a glyph as well.
-//   - A document is written with one Write, or not at all.
+//   - A document is written with one Write, or not at all, but for the JSON of a fleet.
 package view
 
 import (
@@ -42,13 +42,15 @@ type Kind[T any] []format[T]
 type format[T any] struct {
 	name   string
 	encode func(T, Options) ([]byte, error)
+	// stream, if set, writes a document of any size in place of encode.
+	stream func(io.Writer, T) error
 }
 
 // newKind returns a kind with the formats that every kind has. asJSON returns what JSON
 // and YAML encode; text lays a document out for people.
 func newKind[T any](asJSON func(T) any, text func(*page, T)) Kind[T] {
 	return Kind[T]{
-		{FormatText, func(doc T, opt Options) ([]byte, error) {
+		{name: FormatText, encode: func(doc T, opt Options) ([]byte, error) {
 			p := &page{opt: opt}
 			if opt.Configuration != "" {
 				p.line(p.paint(dim, "Configuration: "+Clean(opt.Configuration)))
@@ -62,11 +64,11 @@ func newKind[T any](asJSON func(T) any, text func(*page, T)) Kind[T] {
 }
 
 func jsonFormat[T any](asJSON func(T) any) format[T] {
-	return format[T]{FormatJSON, func(doc T, _ Options) ([]byte, error) { return encodeJSON(asJSON(doc)) }}
+	return format[T]{name: FormatJSON, encode: func(doc T, _ Options) ([]byte, error) { return encodeJSON(asJSON(doc)) }}
 }
 
 func yamlFormat[T any](name string, asJSON func(T) any) format[T] {
-	return format[T]{name, func(doc T, _ Options) ([]byte, error) { return encodeYAML(asJSON(doc)) }}
+	return format[T]{name: name, encode: func(doc T, _ Options) ([]byte, error) { return encodeYAML(asJSON(doc)) }}
 }
 
 // Formats lists the kind's formats, text first.
@@ -81,6 +83,9 @@ func (k Kind[T]) Formats() []string {
 // Write writes a document in one of the kind's formats.
 func (k Kind[T]) Write(w io.Writer, format string, doc T, opt Options) error {
 	for _, f := range k {
+		if f.name == format && f.stream != nil {
+			return f.stream(w, doc)
+		}
 		if f.name == format {
 			out, err := f.encode(doc, opt)
 			if err != nil {
@@ -111,6 +116,8 @@ type Options struct {
 	// Apply is the command line that would make a plan's changes, as the
 	// reader can type it; "nfsync apply" if empty.
 	Apply string
+	// Full lists what happens alike to many targets for each of them.
+	Full bool
 	// Configuration is the file that was read, if any; the first line of a text says so.
 	Configuration string
 	// Elsewhere is set if the plan is of another node than this one: Apply is

@@ -67,6 +67,10 @@ func documents() []document {
 		planDocument("plan-nothing-asked", nothingAskedPlan()),
 		planDocument("plan-refused", refusedPlan()),
 		planDocument("plan-thousand", thousandPlan()),
+		documentOf("fleet-rich", nf.KindFleetPlan, FleetPlans, richFleet()),
+		documentOf("review-rich", nf.KindReview, Reviews, richReview()),
+		documentOf("review-nothing", nf.KindReview, Reviews, nothingReview()),
+		documentOf("fleet-empty", nf.KindFleetPlan, FleetPlans, nf.FleetPlan{APIVersion: nf.APIVersion, Kind: nf.KindFleetPlan}),
 		receiptDocument("receipt-nothing-asked", emptyReceipt()),
 		receiptDocument("receipt-in-sync", inSyncReceipt()),
 		receiptDocument("receipt-applied", appliedReceipt()),
@@ -243,7 +247,7 @@ func TestFormats(t *testing.T) {
 			t.Errorf("%s: got %v, want %s", d.name, err, want)
 		}
 	}
-	more := append(newKind(planJSON, (*page).plan), format[nf.Plan]{"id", func(p nf.Plan, _ Options) ([]byte, error) { return []byte(p.ID), nil }})
+	more := append(newKind(planJSON, (*page).plan), format[nf.Plan]{name: "id", encode: func(p nf.Plan, _ Options) ([]byte, error) { return []byte(p.ID), nil }})
 	var buf bytes.Buffer
 	if err := more.Write(&buf, "id", emptyPlan(), Options{}); err != nil || buf.String() != planID {
 		t.Errorf("a format of its own writes %q, %v", buf.String(), err)

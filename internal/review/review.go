@@ -1,0 +1,212 @@
+// Package review plans for nodes that are not here, from their snapshots, so that a change of the
+// policies can be reviewed before it reaches any node.
+package review
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"nfsync.dev/nfsync/internal/apply"
+	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/spec"
+)
+
+// Question is what is asked of each node.
+type Question struct {
+	// Wants resolves the policies for a node.
+	Wants    func(*nf.Snapshot) nf.Wants
+	Revision string // the policies' commit, or empty
+	// Base resolves the policies before a change, and BaseRevision is their commit; nil: there is
+	// no change to be reviewed.
+	Base         func(*nf.Snapshot) nf.Wants
+	BaseRevision string
+	// Now and MaxAge say which snapshots are stale: those older than MaxAge, unless that is 0 or
+	// AllowStale is set.
+	Now        time.Time
+	MaxAge     time.Duration
+	AllowStale bool
+	// Expect names the nodes that must have a snapshot.
+	Expect []string
+}
+
+// Source is where snapshots are read.
+type Source struct {
+	Files []string
+	Read  func(file string) (spec.File, error)
+}
+
+// Fleet returns the plans of all nodes whose snapshots are read. A snapshot that cannot be read
+// does not affect the others. Of several snapshots of one node the newest counts; the files of
+// the others are returned as unused.
+//
+// Snapshots are read one by one and forgotten once they are planned, by as many goroutines as
+// there are processors.
+func Fleet(ctx context.Context, from Source, q Question) (f nf.FleetPlan, unused []string, err error) {
+	f = nf.FleetPlan{APIVersion: nf.APIVersion, Kind: nf.KindFleetPlan, Revision: q.Revision, Nodes: []nf.NodePlan{}}
+	nodes, unused, err := q.nodes(ctx, from)
+	for _, n := range nodes {
+		f.Nodes = append(f.Nodes, nf.NodePlan{NodeSnapshot: n.NodeSnapshot, Plan: n.plan})
+	}
+	f.Summarize()
+	return f, unused, err
+}
+
+// node is a node with its plans.
+type node struct {
+	nf.NodeSnapshot
+	plan *nf.Plan // nil: there is none
+	base *nf.Plan // that of the policies before the change
+}
+
+// nodes plans for all nodes, in the order of their names.
+func (q Question) nodes(ctx context.Context, from Source) (list []node, unused []string, err error) {
+	var mu sync.Mutex
+	found := func(n node) {
+		mu.Lock()
+		defer mu.Unlock()
+		list = append(list, n)
+	}
+	documents := make(chan spec.Document)
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for doc := range documents {
+				found(q.read(ctx, doc))
+			}
+		})
+	}
+	for _, name := range from.Files {
+		if ctx.Err() != nil {
+			break
+		}
+		file, err := from.Read(name)
+		if err != nil {
+			found(unreadable(name, err.Error()))
+			continue
+		}
+		for doc := range spec.Documents(file) {
+			documents <- doc
+		}
+	}
+	close(documents)
+	workers.Wait()
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	list, unused = newest(list)
+	list = append(list, missing(list, q.Expect)...)
+	slices.SortFunc(list, func(a, b node) int {
+		return cmp.Or(nf.CompareNames(a.Node, b.Node), nf.CompareNames(a.Snapshot, b.Snapshot))
+	})
+	return list, unused, nil
+}
+
+func unreadable(file, why string) node {
+	return node{NodeSnapshot: nf.NodeSnapshot{Node: file, Snapshot: file, State: nf.SnapshotUnreadable, Error: why}}
+}
+
+// read plans for the node of one snapshot.
+func (q Question) read(ctx context.Context, doc spec.Document) node {
+	s, diagnostics := doc.Snapshot()
+	if len(diagnostics) > 0 {
+		return unreadable(doc.Name, "the snapshot is not valid: "+diagnostics[0].String())
+	}
+	n := q.planned(ctx, s)
+	n.Snapshot = doc.Name
+	if old := q.staleness(s.TakenAt); old != "" {
+		n.State = nf.SnapshotStale
+		if !q.AllowStale {
+			n.Error = old
+		}
+	}
+	return n
+}
+
+// planned plans for one node.
+func (q Question) planned(ctx context.Context, s nf.Snapshot) node {
+	taken := s.TakenAt // a pointer into the snapshot would keep all of it in memory
+	n := node{NodeSnapshot: nf.NodeSnapshot{Node: s.Node.Name, TakenAt: &taken, State: nf.SnapshotFresh}}
+	plan := func(wants func(*nf.Snapshot) nf.Wants, revision string) *nf.Plan {
+		p, err := apply.Plan(ctx, apply.Question{Facts: apply.Recorded(s), Wants: wants, Revision: revision})
+		if err != nil {
+			n.Error = err.Error()
+			return nil
+		}
+		return &p
+	}
+	if n.plan = plan(q.Wants, q.Revision); q.Base != nil && n.plan != nil {
+		n.base = plan(q.Base, q.BaseRevision)
+	}
+	return n
+}
+
+// staleness returns why a snapshot is stale; "" if it is fresh.
+func (q Question) staleness(taken time.Time) string {
+	age := q.Now.Sub(taken)
+	if q.MaxAge == 0 || age <= q.MaxAge {
+		return ""
+	}
+	return fmt.Sprintf("its snapshot was taken %s ago, and may be %s old", about(age), about(q.MaxAge))
+}
+
+// about returns a duration in the unit that people would use.
+func about(d time.Duration) string {
+	switch {
+	case d >= 48*time.Hour:
+		return fmt.Sprintf("%d days", int(d.Hours()/24))
+	case d >= 2*time.Hour:
+		return fmt.Sprintf("%d hours", int(d.Hours()))
+	case d >= 2*time.Minute:
+		return fmt.Sprintf("%d minutes", int(d.Minutes()))
+	}
+	return d.Round(time.Second).String()
+}
+
+// newest returns the plans of the newest snapshot of each node, and the files of the others.
+func newest(nodes []node) (list []node, unused []string) {
+	at := map[string]int{}
+	for _, n := range nodes {
+		i, known := at[n.Node]
+		switch {
+		case n.State == nf.SnapshotUnreadable:
+			list = append(list, n)
+		case !known:
+			at[n.Node] = len(list)
+			list = append(list, n)
+		default:
+			older := n
+			if newer(n, list[i]) {
+				older, list[i] = list[i], n
+			}
+			unused = append(unused, older.Snapshot)
+		}
+	}
+	slices.Sort(unused)
+	return list, unused
+}
+
+func newer(a, b node) bool {
+	return cmp.Or(a.TakenAt.Compare(*b.TakenAt), strings.Compare(a.Snapshot, b.Snapshot)) > 0
+}
+
+// missing returns the expected nodes that have no snapshot.
+func missing(nodes []node, expect []string) []node {
+	have := map[string]bool{}
+	for _, n := range nodes {
+		have[n.Node] = n.State != nf.SnapshotUnreadable
+	}
+	var list []node
+	for _, name := range expect {
+		if !have[name] {
+			have[name] = true
+			list = append(list, node{NodeSnapshot: nf.NodeSnapshot{Node: name, State: nf.SnapshotMissing, Error: "it has no snapshot"}})
+		}
+	}
+	return list
+}

@@ -1,0 +1,137 @@
+package view
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// FleetPlans is the output of plan for many nodes.
+var FleetPlans = streamed(newKind(fleetJSON, (*page).fleetPlan), writeFleet)
+
+// streamed returns a kind whose JSON is written part by part.
+func streamed[T any](k Kind[T], write func(io.Writer, T) error) Kind[T] {
+	for i := range k {
+		if k[i].name == FormatJSON {
+			k[i].stream = write
+		}
+	}
+	return k
+}
+
+// writeFleet writes the JSON of a fleet plan node by node: that of a thousand nodes takes a
+// hundred megabytes.
+func writeFleet(w io.Writer, f nf.FleetPlan) error {
+	out := bufio.NewWriterSize(w, 1<<20)
+	nodes := f.Nodes
+	f.Nodes = nil
+	whole, err := encodeJSON(fleetJSON(f))
+	if err != nil {
+		return err
+	}
+	before, after, _ := bytes.Cut(whole, []byte("[]"))
+	_, _ = out.Write(before)
+	_, _ = out.WriteString("[")
+	for i := range nodes {
+		part, err := encodeJSON(filledNode(nodes[i]))
+		if err != nil {
+			return err
+		}
+		if i > 0 {
+			_, _ = out.WriteString(",")
+		}
+		_, _ = out.WriteString("\n    ")
+		_, _ = out.Write(bytes.ReplaceAll(bytes.TrimSpace(part), []byte("\n"), []byte("\n    ")))
+	}
+	if len(nodes) > 0 {
+		_, _ = out.WriteString("\n  ")
+	}
+	_, _ = out.WriteString("]")
+	_, _ = out.Write(after)
+	if err := out.Flush(); err != nil { // the first error of any write
+		return fmt.Errorf("cannot write the output: %w", err)
+	}
+	return nil
+}
+
+func fleetJSON(f nf.FleetPlan) any {
+	f.Nodes = filled(f.Nodes)
+	for i := range f.Nodes {
+		f.Nodes[i] = filledNode(f.Nodes[i])
+	}
+	return f
+}
+
+func filledNode(n nf.NodePlan) nf.NodePlan {
+	if n.Plan != nil {
+		full := filledPlan(*n.Plan)
+		n.Plan = &full
+	}
+	return n
+}
+
+func (p *page) fleetPlan(f nf.FleetPlan) {
+	p.many = true
+	var names []string
+	var failed []nf.NodeSnapshot
+	var plans []nodePlan
+	var refusals []nf.Refusal
+	for _, n := range f.Nodes {
+		names = append(names, Clean(n.Node))
+		if n.Error != "" || n.State != nf.SnapshotFresh {
+			failed = append(failed, n.NodeSnapshot)
+		}
+		if n.Plan != nil {
+			plans = append(plans, nodePlan{n.Node, n.Plan})
+			refusals = append(refusals, n.Plan.Refusals...)
+		}
+	}
+	p.title("Plan for "+count(len(names), "node"), "", f.Revision)
+	p.failedNodes(failed)
+	p.planSections(plans)
+	p.line()
+	p.fleetSummary(f)
+	p.next(nil, refusals)
+}
+
+// failedNodes lists the nodes whose plans cannot be relied on.
+func (p *page) failedNodes(list []nf.NodeSnapshot) {
+	if len(list) == 0 {
+		return
+	}
+	p.heading(red, "Snapshots")
+	type problem struct{ state, text string }
+	for _, same := range foldAlike(list, p.foldAbove(), func(n nf.NodeSnapshot) problem { return problem{string(n.State), n.Error} }) {
+		var names []string
+		for _, n := range same {
+			names = append(names, Clean(n.Node))
+		}
+		text := names[0]
+		if len(names) > 1 {
+			text = foldNames(names)
+		}
+		why := same[0].Error
+		if why == "" {
+			why = "taken at " + same[0].TakenAt.UTC().Format(time.DateTime) + " UTC"
+		}
+		p.hanging(14, "  "+p.paint(red, pad(string(same[0].State), 10)), text+": "+why)
+	}
+}
+
+func (p *page) fleetSummary(f nf.FleetPlan) {
+	s := f.Summary
+	var changes []nf.Change
+	for _, n := range f.Nodes {
+		if n.Plan != nil {
+			changes = slices.Concat(changes, only(n.Plan.Changes, isRisky))
+		}
+	}
+	p.line(p.paint(bold, count(s.Nodes, "node")), fmt.Sprintf(": %d with changes, %d with refusals, %d with an error", s.Changed, s.Refused, s.Failed))
+	p.line(p.paint(bold, count(s.Changes, "change")), p.paint(yellow, RiskyCount(changes)), ", ",
+		countOf(s.Refusals, "refused"), ", ", countOf(s.Pending, "pending"), ", ", countOf(s.InSync, "in sync"))
+}

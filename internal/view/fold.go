@@ -1,0 +1,275 @@
+package view
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// foldAbove is how many targets may have the same entry before text shows it once, with their
+// number. The other formats always list all.
+const foldAbove = 3
+
+// foldAbove returns the number for this page. In a document of many nodes nothing is listed twice.
+func (p *page) foldAbove() int {
+	switch {
+	case p.opt.Full:
+		return int(^uint(0) >> 1)
+	case p.many:
+		return 1
+	}
+	return foldAbove
+}
+
+// place is a target of a node. The node is empty in a document of one node.
+type place struct {
+	node   string
+	target nf.Target
+}
+
+func (a place) compare(b place) int {
+	return cmp.Or(nf.CompareNames(a.node, b.node), a.target.Compare(b.target))
+}
+
+// group is the entries of one place, or of many that have the same ones.
+type group struct {
+	places  []place
+	entries []entry
+}
+
+// bucket is the entries that have the same consequence: the first ones of them, and the places
+// of all.
+type bucket struct {
+	kept   []entry
+	places []place
+	values []nf.Value // the different present ones
+}
+
+// folder collects entries, and forgets those that it will not show.
+type folder struct {
+	above   int // how many places with the same entry are still listed one by one
+	buckets map[string]*bucket
+	order   []*bucket
+}
+
+func newFolder(above int) *folder { return &folder{above: above, buckets: map[string]*bucket{}} }
+
+func (f *folder) add(at place, e entry) {
+	key := e.consequence(at)
+	b := f.buckets[key]
+	if b == nil {
+		b = &bucket{}
+		f.buckets[key] = b
+		f.order = append(f.order, b)
+	}
+	if len(b.kept) <= f.above {
+		b.kept = append(b.kept, e)
+	}
+	first := &b.kept[0]
+	first.differ = first.differ || !slices.Equal(e.notes, first.notes) || !slices.Equal(e.advice, first.advice)
+	b.places = append(b.places, at)
+	if !slices.Contains(b.values, e.from) {
+		b.values = append(b.values, e.from)
+	}
+}
+
+// groups returns the entries by place, the node first, those of a place in the order in which
+// they were added. Entries that more than so many places have are shown once, whatever their
+// present values and notes are.
+func (f *folder) groups() []group {
+	var list []group
+	at := map[string]int{} // in list, by the places
+	put := func(places []place, e entry) {
+		key := fmt.Sprint(places)
+		i, known := at[key]
+		if !known {
+			i = len(list)
+			at[key] = i
+			list = append(list, group{places: places})
+		}
+		list[i].entries = append(list[i].entries, e)
+	}
+	for _, b := range f.order {
+		if len(b.places) > f.above {
+			slices.SortFunc(b.places, place.compare)
+			put(b.places, b.merged())
+			continue
+		}
+		for i, e := range b.kept {
+			e.differ = false
+			put(b.places[i:i+1], e)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b group) int { return a.places[0].compare(b.places[0]) })
+	return list
+}
+
+// consequence returns what entries have in common that are shown as one: all columns but the
+// present value, and whether the target is the node.
+func (e entry) consequence(at place) string {
+	var b strings.Builder
+	b.WriteString(at.target.Kind)
+	for i, c := range e.cells {
+		b.WriteByte('\t')
+		if i != columnFrom {
+			for _, s := range c {
+				b.WriteString(s.text)
+			}
+		}
+	}
+	return b.String()
+}
+
+// maxValues is how many present values of many targets are named.
+const maxValues = 3
+
+// merged returns the entries as one.
+func (b *bucket) merged() entry {
+	e := b.kept[0]
+	if len(b.values) > 1 {
+		slices.SortFunc(b.values, compareValues)
+		e.cells = slices.Clone(e.cells)
+		e.cells[columnFrom] = cell{{plain, e.alternatives(b.values)}}
+	}
+	return e
+}
+
+// compareValues orders numbers, and other values before them by their text.
+func compareValues(a, b nf.Value) int {
+	x, _ := a.Number()
+	y, _ := b.Number()
+	return cmp.Or(cmp.Compare(x, y), nf.CompareNames(a.String(), b.String()))
+}
+
+// alternatives returns the present values as "30s, 60s or 120s".
+func (e entry) alternatives(values []nf.Value) string {
+	last := len(values) - 1
+	if len(values) > maxValues {
+		return fmt.Sprintf("%s … %s (%d values)", e.text(values[0]), e.text(values[last]), len(values))
+	}
+	var texts []string
+	for _, v := range values[:last] {
+		texts = append(texts, e.text(v))
+	}
+	return strings.Join(texts, ", ") + " or " + e.text(values[last])
+}
+
+// placeList returns places as people name them: "node", "container netns/web-1",
+// "containers netns/web-1 … web-300 (300)", or the same "of nodes hn-1 … hn-9 (9)".
+func placeList(places []place) string {
+	nodes, targets, everywhere := axes(places)
+	var of string
+	switch {
+	case nodes[0] == "":
+	case targets[0].IsNode() && len(nodes) == 1:
+		return "node " + nodes[0]
+	case targets[0].IsNode():
+		return "nodes " + foldNames(nodes)
+	case len(nodes) == 1:
+		of = " of node " + nodes[0]
+	default:
+		of = " of nodes " + foldNames(nodes)
+	}
+	switch {
+	case len(targets) == 1:
+		return Clean(targets[0].String()) + of
+	case !everywhere:
+		return count(len(places), nf.TargetContainer) + of
+	}
+	return "containers " + foldNames(targetNames(targets)) + of
+}
+
+// axes returns the different nodes and targets of places that are in order, and whether each
+// node has each of the targets.
+func axes(places []place) (nodes []string, targets []nf.Target, everywhere bool) {
+	seen := map[nf.Target]bool{}
+	for _, at := range places {
+		if node := Clean(at.node); len(nodes) == 0 || nodes[len(nodes)-1] != node {
+			nodes = append(nodes, node)
+		}
+		if !seen[at.target] {
+			seen[at.target] = true
+			targets = append(targets, at.target)
+		}
+	}
+	return nodes, targets, len(nodes)*len(targets) == len(places)
+}
+
+// targetNames returns the names of containers, each runtime before its first one.
+func targetNames(targets []nf.Target) []string {
+	var names []string
+	runtime := ""
+	for _, t := range targets {
+		name := Clean(cmp.Or(t.Name, t.ID))
+		if t.Runtime != runtime {
+			runtime = t.Runtime
+			name = runtime + "/" + name
+		}
+		names = append(names, name)
+	}
+	return names
+}
+
+// maxRuns is how many names and ranges of names are listed, and minRange the shortest range.
+const (
+	maxRuns  = 6
+	minRange = 3
+)
+
+// foldNames returns names that are in order as a list with their number, in which names that
+// differ only in the number at their end are a range: "db, web-1 … web-300 (301)".
+func foldNames(names []string) string {
+	var parts []string
+	listed := 0
+	for listed < len(names) && len(parts) < maxRuns {
+		end := listed + 1
+		for end < len(names) && !strings.Contains(names[end], "/") && stem(names[end]) != "" && stem(names[end]) == stem(names[listed]) {
+			end++
+		}
+		if end-listed >= minRange {
+			parts = append(parts, names[listed]+" … "+names[end-1])
+			listed = end
+		} else {
+			parts = append(parts, names[listed])
+			listed++
+		}
+	}
+	list := strings.Join(parts, ", ")
+	if more := len(names) - listed; more > 0 {
+		list += fmt.Sprintf(" and %d more", more)
+	}
+	return fmt.Sprintf("%s (%d)", list, len(names))
+}
+
+// stem returns a name without its runtime and without the number at its end; "" if it does not
+// end in one.
+func stem(name string) string {
+	name = name[strings.IndexByte(name, '/')+1:]
+	if s := strings.TrimRight(name, "0123456789"); s != name {
+		return s + "0"
+	}
+	return ""
+}
+
+// foldAlike returns the elements of a list one by one, but those of which more than so many
+// have the same key together, at the place of the first of them.
+func foldAlike[T any, K comparable](list []T, above int, key func(T) K) [][]T {
+	alike := map[K][]T{}
+	for _, e := range list {
+		alike[key(e)] = append(alike[key(e)], e)
+	}
+	var folded [][]T
+	for _, e := range list {
+		switch same := alike[key(e)]; {
+		case len(same) > above:
+			folded = append(folded, same)
+			alike[key(e)] = nil
+		case same != nil:
+			folded = append(folded, []T{e})
+		}
+	}
+	return folded
+}

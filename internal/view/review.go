@@ -1,0 +1,102 @@
+package view
+
+import (
+	"iter"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// Reviews is the output of plan with a base.
+var Reviews = newKind(reviewJSON, (*page).review)
+
+func reviewJSON(r nf.Review) any {
+	r.Nodes = filled(r.Nodes)
+	for i := range r.Nodes {
+		n := &r.Nodes[i]
+		n.Brings, n.Ends, n.Anyway = filledDifferences(n.Brings), filledDifferences(n.Ends), filledDifferences(n.Anyway)
+		n.Pending, n.Warnings = filled(n.Pending), filled(n.Warnings)
+	}
+	return r
+}
+
+func filledDifferences(d nf.Differences) nf.Differences {
+	return nf.Differences{Changes: filled(d.Changes), Refusals: filled(d.Refusals)}
+}
+
+func (p *page) review(r nf.Review) {
+	p.many = len(r.Nodes) > 1
+	title := "Review for " + count(len(r.Nodes), "node")
+	if len(r.Nodes) == 1 {
+		title = "Review for node " + Clean(r.Nodes[0].Node)
+	}
+	p.line(p.paint(bold, title), p.atRevision(r.Revision))
+	if r.Base != "" {
+		p.line(p.paint(dim, "since revision "+Clean(r.Base)))
+	}
+	var failed []nf.NodeSnapshot
+	var refusals []nf.Refusal
+	for _, n := range r.Nodes {
+		if n.Error != "" || n.State != nf.SnapshotFresh {
+			failed = append(failed, n.NodeSnapshot)
+		}
+		refusals = append(refusals, n.Brings.Refusals...)
+	}
+	p.failedNodes(failed)
+	changes := func(of func(nf.NodeReview) nf.Differences, so func(nf.Change) bool) iter.Seq2[string, nf.Change] {
+		return eachNode(r, func(n nf.NodeReview) []nf.Change { return only(of(n).Changes, so) })
+	}
+	refused := func(of func(nf.NodeReview) nf.Differences) iter.Seq2[string, nf.Refusal] {
+		return eachNode(r, func(n nf.NodeReview) []nf.Refusal { return of(n).Refusals })
+	}
+	all := func(nf.Change) bool { return true }
+	sectionOf(p, red, "New refusals", refused(brings), refusalEntry)
+	sectionOf(p, yellow, "New changes that disrupt, or are one-way", changes(brings, isRisky), changeEntry)
+	sectionOf(p, plain, "New changes", changes(brings, not(isRisky)), changeEntry)
+	sectionOf(p, plain, "Changes no longer made", changes(ends, all), changeEntry)
+	sectionOf(p, green, "Refusals that this solves", refused(ends), solvedEntry)
+	sectionOf(p, dim, "Different anyway: refused", refused(anyway), solvedEntry)
+	sectionOf(p, dim, "Different anyway: changes", changes(anyway, all), changeEntry)
+	p.line()
+	p.reviewSummary(r)
+	p.next(nil, refusals)
+}
+
+func brings(n nf.NodeReview) nf.Differences { return n.Brings }
+func ends(n nf.NodeReview) nf.Differences   { return n.Ends }
+func anyway(n nf.NodeReview) nf.Differences { return n.Anyway }
+
+// eachNode returns the elements of a list of each node. The name of the only one is left out.
+func eachNode[T any](r nf.Review, list func(nf.NodeReview) []T) iter.Seq2[string, T] {
+	return func(yield func(string, T) bool) {
+		for _, n := range r.Nodes {
+			name := n.Node
+			if len(r.Nodes) == 1 {
+				name = ""
+			}
+			for _, e := range list(n) {
+				if !yield(name, e) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// solvedEntry is a refusal that a reader need not act on: without its remedy.
+func solvedEntry(r nf.Refusal) entry {
+	e := refusalEntry(r)
+	e.notes, e.advice = nil, nil
+	return e
+}
+
+func (p *page) reviewSummary(r nf.Review) {
+	s := r.Summary
+	var risky []nf.Change
+	for _, n := range r.Nodes {
+		risky = append(risky, only(n.Brings.Changes, isRisky)...)
+	}
+	p.line(p.paint(bold, "This change brings "+count(s.Brings.Changes, "change")), p.paint(yellow, RiskyCount(risky)), " and ", count(s.Brings.Refusals, "refusal"),
+		", and ends ", count(s.Ends.Changes, "change"), " and ", count(s.Ends.Refusals, "refusal"), ".")
+	p.line("Different anyway: ", count(s.Anyway.Changes, "change"), ", ", count(s.Anyway.Refusals, "refusal"), ". ",
+		count(s.Nodes, "node"), ": ", countOf(s.Affected, "affected"), ", ", countOf(s.Failed, "with an error"), ".")
+}
