@@ -105,7 +105,9 @@ func (r *run) endTakenBack(left state.Run) error {
 func unconfirmed(left state.Run, receipt string, now time.Time) []state.Failure {
 	var list []state.Failure
 	for _, c := range left.Intents {
-		i := slices.IndexFunc(list, func(f state.Failure) bool { return f.Target.Nameless() == c.Target.Nameless() && f.Instance == c.Instance })
+		i := slices.IndexFunc(list, func(f state.Failure) bool {
+			return f.Target.Nameless() == c.Target.Nameless() && f.Instance == c.Instance
+		})
 		if i < 0 {
 			i = len(list)
 			list = append(list, state.Failure{Target: c.Target, Instance: c.Instance, Revision: left.Revision, Receipt: receipt, At: now, Unconfirmed: true})
