@@ -93,25 +93,35 @@ func (f *Files) bornIn(dir string) func(name string) {
 	return f.paths[i].Born
 }
 
-// maxMount is the longest wait for a namespace. ip-netns(8) mounts it about a millisecond after it
-// has made the file.
-const maxMount = time.Second
+// ip-netns(8) mounts a namespace about a millisecond after it has made the file. On a node that makes
+// or removes many at a time the kernel may take seconds to make one.
+const (
+	soonMount = time.Second
+	lateMount = time.Minute
+	lateTick  = 100 * time.Millisecond
+)
 
-// awaitNamespace calls born when a namespace is mounted on a file, or changed if none was for a
-// while.
+// awaitNamespace calls born when a namespace is mounted on a file. It calls changed if none was
+// soon, and goes on for a while.
 func awaitNamespace(ctx context.Context, file string, born func(name string), changed func()) {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(maxMount); ctx.Err() == nil; <-tick.C {
+	began, late := time.Now(), false
+	for ctx.Err() == nil {
 		var fs unix.Statfs_t
-		switch {
-		case unix.Statfs(file, &fs) == nil && fs.Type == unix.NSFS_MAGIC:
+		err := unix.Statfs(file, &fs)
+		switch waited := time.Since(began); {
+		case err == nil && fs.Type == unix.NSFS_MAGIC:
 			born(filepath.Base(file))
 			return
-		case time.Now().After(end):
-			changed()
+		case waited > lateMount, late && err != nil: // it has gone
 			return
+		case waited > soonMount && !late:
+			late = true
+			tick.Reset(lateTick)
+			changed()
 		}
+		<-tick.C
 	}
 }
 

@@ -147,8 +147,8 @@ func TestManyFiles(t *testing.T) {
 	}
 }
 
-// TestNamespace: the name of a namespace is reported when it can be entered, and a file that never
-// becomes one is reported as a change, as one that goes.
+// TestNamespace: the name of a namespace is reported when it can be entered, however late that is. A
+// file that is none for a while is reported as a change, as one that goes.
 func TestNamespace(t *testing.T) {
 	dir := t.TempDir()
 	born := make(chan string, 10)
@@ -164,10 +164,16 @@ func TestNamespace(t *testing.T) {
 		t.Errorf("%q was born", got)
 	}
 	began := time.Now()
-	write(t, filepath.Join(dir, "no-namespace"), "")
+	late := filepath.Join(dir, "late")
+	write(t, late, "")
 	<-reports
-	if took := time.Since(began); took < maxMount {
+	if took := time.Since(began); took < soonMount {
 		t.Errorf("reported after %s", took)
+	}
+	must(t, unix.Mount("/proc/self/ns/net", late, "", unix.MS_BIND, ""))
+	t.Cleanup(func() { _ = unix.Unmount(late, unix.MNT_DETACH) })
+	if got := <-born; got != "late" {
+		t.Errorf("%q was born", got)
 	}
 	must(t, unix.Unmount(name, unix.MNT_DETACH))
 	must(t, os.Remove(name))
