@@ -152,6 +152,11 @@ func (a *app) planFleet(ctx context.Context, o *planOptions, q review.Question) 
 		return err
 	}
 	a.sayUnused(unused)
+	var failed []string
+	for _, n := range fleet.Nodes {
+		failed = append(failed, failedNode(n.NodeSnapshot)...)
+	}
+	a.sayFailed(failed)
 	return finish(fleetCode(fleet, o.detailed), view.FleetPlans.Write(a.stdout, a.format, fleet, a.viewOptions(a.stdout)))
 }
 
@@ -165,6 +170,11 @@ func (a *app) reviewPlan(ctx context.Context, o *planOptions, q review.Question)
 			return err
 		}
 		a.sayUnused(unused)
+		var failed []string
+		for _, n := range r.Nodes {
+			failed = append(failed, failedNode(n.NodeSnapshot)...)
+		}
+		a.sayFailed(failed)
 	} else {
 		facts, err := a.factsOf(o)
 		if err != nil {
@@ -182,6 +192,20 @@ func (a *app) reviewPlan(ctx context.Context, o *planOptions, q review.Question)
 func (a *app) sayUnused(files []string) {
 	if len(files) > 0 {
 		a.say(slog.LevelWarn, "not used, since there is a newer snapshot of the same node: "+nf.FirstFew(files, maxUnread), "")
+	}
+}
+
+// failedNode returns the name of a node whose snapshot has an error, or nothing.
+func failedNode(n nf.NodeSnapshot) []string {
+	if n.Error == "" {
+		return nil
+	}
+	return []string{n.Node}
+}
+
+func (a *app) sayFailed(nodes []string) {
+	if len(nodes) > 0 {
+		a.say(slog.LevelError, "cannot rely on the snapshots of all nodes: "+nf.FirstFew(nodes, maxUnread), "")
 	}
 }
 

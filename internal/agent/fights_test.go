@@ -141,6 +141,7 @@ func TestFights(t *testing.T) {
 			"fffFaFF", "fffFp", // nor does time end a fight
 		} {
 			t.Run(kind+"/"+steps, func(t *testing.T) {
+				t.Parallel() // it mostly waits for its laps
 				a := &arena{running: &running{bench: newBench(t)}, clock: &clock{now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}}
 				prepare(a)
 				a.in.Apply.Now = a.clock.Now
