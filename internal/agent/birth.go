@@ -49,7 +49,7 @@ func (a *Agent) runBirth(ctx context.Context, t Trip) (Result, error) {
 		return Result{}, err
 	}
 	in.Fetch, in.Known, in.Apply.Routine, in.Apply.Only = nil, *a.enforced, true, t.isFor
-	in.Apply.Machine = lister{in.Apply.Machine, a.tables}
+	in.Apply.Machine = bornLister{lister{in.Apply.Machine, a.tables}, t.Born}
 	in.Apply.Restarts = a.whileAllowed(in.Apply)
 	j.partial = true
 	in.Apply = j.input(in.Apply)
@@ -57,6 +57,31 @@ func (a *Agent) runBirth(ctx context.Context, t Trip) (Result, error) {
 		return a.enforceDirectory(ctx, in, Result{Revision: *a.enforced})
 	}
 	return Lap(ctx, in)
+}
+
+// namedLister is a machine that can list some containers alone.
+type namedLister interface {
+	ListNamed(ctx context.Context, names []string) (s nf.Snapshot, ok bool, err error)
+}
+
+// bornLister is the machine of a lap for born containers. It lists these alone, if it can, and if
+// none of them is another name of a container that was there before.
+type bornLister struct {
+	lister
+	names []string
+}
+
+func (l bornLister) List(ctx context.Context) (nf.Snapshot, error) {
+	m, can := l.Machine.(namedLister)
+	if !can {
+		return l.lister.List(ctx)
+	}
+	s, ok, err := m.ListNamed(ctx, l.names)
+	if err != nil || !ok || l.tables.haveOther(s.Containers) {
+		return l.lister.List(ctx)
+	}
+	l.tables.add(s)
+	return s, nil
 }
 
 // isFor reports whether a container is one that was born.

@@ -110,13 +110,42 @@ func (l lister) List(ctx context.Context) (nf.Snapshot, error) {
 	return s, err
 }
 
-// list stores a listing without its facts, and returns it.
-func (t *Tables) list(s nf.Snapshot) nf.Snapshot {
-	kept := nf.Snapshot{BootID: s.BootID, Containers: make([]nf.Container, len(s.Containers))}
-	for i, c := range s.Containers {
-		kept.Containers[i] = nf.Container{Runtime: c.Runtime, ID: c.ID, Name: c.Name, State: c.State, Instance: c.Instance, Excluded: c.Excluded,
+// identities returns containers without their facts.
+func identities(containers []nf.Container) []nf.Container {
+	kept := make([]nf.Container, len(containers))
+	for i, c := range containers {
+		kept[i] = nf.Container{Runtime: c.Runtime, ID: c.ID, Name: c.Name, State: c.State, Instance: c.Instance, Excluded: c.Excluded,
 			Namespace: nf.Namespace{Keepers: c.Keepers}}
 	}
+	return kept
+}
+
+// haveOther reports whether one of the instances was listed before under another id, so that its
+// container has several names.
+func (t *Tables) haveOther(containers []nf.Container) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.ContainsFunc(containers, func(c nf.Container) bool {
+		return slices.ContainsFunc(t.listed.Containers, func(o nf.Container) bool {
+			return o.Instance == c.Instance && o.Instance != "" && o.Target() != c.Target()
+		})
+	})
+}
+
+// add adds containers to the listing.
+func (t *Tables) add(s nf.Snapshot) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := slices.DeleteFunc(slices.Clone(t.listed.Containers), func(o nf.Container) bool {
+		return slices.ContainsFunc(s.Containers, func(c nf.Container) bool { return c.Target() == o.Target() })
+	})
+	t.listed.Containers = append(all, identities(s.Containers)...)
+	slices.SortFunc(t.listed.Containers, nf.CompareContainers)
+}
+
+// list stores a listing without its facts, and returns it.
+func (t *Tables) list(s nf.Snapshot) nf.Snapshot {
+	kept := nf.Snapshot{BootID: s.BootID, Containers: identities(s.Containers)}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.listed, t.at = kept, t.elapsed()

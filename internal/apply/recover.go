@@ -20,6 +20,9 @@ func (r *run) recover(ctx context.Context) error {
 	if err != nil || !unfinished {
 		return err
 	}
+	if r.in.Only != nil {
+		return fmt.Errorf("the interrupted run %s has to be settled first, by a run for the whole node", left.ID)
+	}
 	if left.ConfirmWithin > 0 {
 		return r.settleUnconfirmed(ctx, left)
 	}

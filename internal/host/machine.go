@@ -54,7 +54,21 @@ func New(cfg Config) *Machine { return &Machine{cfg} }
 // List identifies the node and its containers, and reads no facts but the levels
 // that a runtime knows. If nfsync does not know the node's network namespace, the
 // capabilities deny every change.
-func (m *Machine) List(ctx context.Context) (nf.Snapshot, error) {
+func (m *Machine) List(ctx context.Context) (nf.Snapshot, error) { return m.list(ctx, nil) }
+
+// ListNamed is List for some named namespaces: the snapshot has no other containers. It is false
+// where another runtime may claim them, so that all have to be listed. Whether a namespace has
+// another name besides is not known.
+func (m *Machine) ListNamed(ctx context.Context, names []string) (s nf.Snapshot, ok bool, err error) {
+	if m.enabled(nf.RuntimeVZ) && m.cfg.Virtuozzo().Any {
+		return s, false, nil
+	}
+	s, err = m.list(ctx, names)
+	return s, true, err
+}
+
+// list lists the containers, or only the namespaces with these names.
+func (m *Machine) list(ctx context.Context, names []string) (nf.Snapshot, error) {
 	if err := ctx.Err(); err != nil {
 		return nf.Snapshot{}, err
 	}
@@ -77,7 +91,7 @@ func (m *Machine) List(ctx context.Context) (nf.Snapshot, error) {
 	if err != nil {
 		return nf.Snapshot{}, err
 	}
-	if err := m.listNetns(ctx, &s, vz.NodeNamespaces, claimed); err != nil {
+	if err := m.listNetns(ctx, &s, vz.NodeNamespaces, claimed, names); err != nil {
 		return nf.Snapshot{}, err
 	}
 	slices.SortFunc(s.Containers, nf.CompareContainers)
@@ -91,12 +105,12 @@ func (m *Machine) List(ctx context.Context) (nf.Snapshot, error) {
 // listNetns lists the named namespaces that are not claimed for the containers of s, which
 // are Virtuozzo's. The link of a container of Virtuozzo is named by its CTID
 // (lib/env_nsops.c of libvzctl).
-func (m *Machine) listNetns(ctx context.Context, s *nf.Snapshot, own, claimed []netns.Identity) error {
+func (m *Machine) listNetns(ctx context.Context, s *nf.Snapshot, own, claimed []netns.Identity, names []string) error {
 	if !m.enabled(nf.RuntimeNetns) {
 		return nil
 	}
 	runtime := m.netns(s.BootID)
-	runtime.Claimed = claimed
+	runtime.Claimed, runtime.Names = claimed, names
 	for _, c := range s.Containers {
 		runtime.ClaimedLinks = append(runtime.ClaimedLinks, c.ID)
 	}

@@ -31,6 +31,8 @@ type Runtime struct {
 	// neither containers of this runtime nor aliases.
 	Claimed      []Identity
 	ClaimedLinks []string
+	// Names, if set, are the only files that are listed.
+	Names []string
 }
 
 // List returns the containers in the order of their names, without facts. A directory that
@@ -41,7 +43,7 @@ type Runtime struct {
 // name them, and of files that are not network namespaces. It skips a file that vanishes
 // meanwhile.
 func (r Runtime) List(ctx context.Context, exclude []Identity) ([]nf.Container, []nf.Warning, error) {
-	entries, err := os.ReadDir(r.Dir)
+	entries, err := r.files()
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, fmt.Errorf("cannot list network namespaces: %w", err)
 	}
@@ -52,6 +54,24 @@ func (r Runtime) List(ctx context.Context, exclude []Identity) ([]nf.Container, 
 	}
 	containers, warnings := r.toContainers(found, exclude)
 	return containers, warnings, nil
+}
+
+// files returns the files of the directory, or those of r.Names that exist.
+func (r Runtime) files() ([]fs.DirEntry, error) {
+	if r.Names == nil {
+		return os.ReadDir(r.Dir)
+	}
+	var list []fs.DirEntry
+	for _, name := range slices.Sorted(slices.Values(r.Names)) {
+		info, err := os.Lstat(filepath.Join(r.Dir, name))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		if err == nil {
+			list = append(list, fs.FileInfoToDirEntry(info))
+		}
+	}
+	return list, nil
 }
 
 // isClaimed reports whether a file is a link of another runtime.
