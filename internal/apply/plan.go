@@ -88,7 +88,9 @@ func observe(ctx context.Context, f Facts, only func(*nf.Container) bool, ask fu
 	if only != nil {
 		listed.Containers = slices.DeleteFunc(listed.Containers, func(c nf.Container) bool { return !only(&c) })
 	}
-	s, err := f.Observe(ctx, listed, ask(&listed))
+	wanted := ask(&listed)
+	wanted.NoBoot = only != nil
+	s, err := f.Observe(ctx, listed, wanted)
 	if err != nil {
 		return nf.Snapshot{}, fmt.Errorf("cannot observe the node: %w", err)
 	}

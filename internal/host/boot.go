@@ -30,8 +30,12 @@ type bootFiles struct {
 }
 
 // readBoot reads the boot files, unless they do not apply to the node, while the caller goes on.
-func (m *Machine) readBoot() <-chan bootFiles {
+func (m *Machine) readBoot(ask nf.Ask) <-chan bootFiles {
 	read := make(chan bootFiles, 1)
+	if ask.NoBoot {
+		read <- bootFiles{}
+		return read
+	}
 	go func() {
 		var b bootFiles
 		// observeNode records why the namespace cannot be entered.

@@ -28,7 +28,7 @@ func (m *Machine) Observe(ctx context.Context, listed nf.Snapshot, ask nf.Ask) (
 	if s.Modules.List == nil {
 		s.Modules.List = []nf.ModuleFact{}
 	}
-	boot := m.readBoot()
+	boot := m.readBoot(ask)
 	m.observeNode(ctx, &s)
 	keys := map[nf.Target][]nf.Key{}
 	for t, list := range ask.Keys {

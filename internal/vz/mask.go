@@ -82,6 +82,17 @@ func parseMask(data []byte) (uint64, error) {
 	return mask, nil
 }
 
+// hasController reports whether the kernel has a controller, by /proc/cgroups (cgroups(7)): each
+// line has the name of one first.
+func hasController(cgroups []byte, name string) bool {
+	for line := range strings.Lines(string(cgroups)) {
+		if fields := strings.Fields(line); len(fields) > 0 && fields[0] == name {
+			return true
+		}
+	}
+	return false
+}
+
 // cgroupMount returns the mount point of the ve cgroup hierarchy in /proc/mounts; empty if
 // it is not mounted. /proc/mounts has blanks in paths as octal escapes (proc(5)).
 func cgroupMount(mounts []byte) string {

@@ -1,6 +1,7 @@
 package vz
 
 import (
+	"strings"
 	"testing"
 
 	"nfsync.dev/nfsync/internal/nf"
@@ -78,5 +79,13 @@ func TestCgroupMount(t *testing.T) {
 		if got := cgroupMount([]byte(mounts)); got != want {
 			t.Errorf("%q: %q, want %q", mounts, got, want)
 		}
+	}
+}
+
+// The lines have the format of /proc/cgroups (cgroups(7)).
+func TestHasController(t *testing.T) {
+	const cgroups = "#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpuset\t3\t1\t1\nve\t17\t5\t1\n"
+	if !hasController([]byte(cgroups), "ve") || hasController([]byte(cgroups), "vet") || hasController([]byte(strings.ReplaceAll(cgroups, "\nve\t", "\nves\t")), "ve") || hasController(nil, "ve") {
+		t.Error("ve")
 	}
 }

@@ -58,13 +58,18 @@ func (r Runtime) node() *node {
 // which is below the root. If nfsync runs in a container that has the node mounted on a
 // directory, /proc/mounts has nfsync's own mounts. Their paths begin with that directory.
 func (n *node) findCgroup() (at, why string) {
+	const none = "no ve cgroup is mounted"
+	// The mounts of a node with a thousand namespaces take milliseconds to read.
+	if controllers, err := n.tree.read("/proc/cgroups"); err == nil && !hasController(controllers, "ve") {
+		return "", none
+	}
 	mounts, err := n.tree.read("/proc/mounts")
 	if err != nil {
 		return "", "cannot read the mounts: " + err.Error()
 	}
 	point := cgroupMount(mounts)
 	if point == "" {
-		return "", "no ve cgroup is mounted"
+		return "", none
 	}
 	if at, err := n.tree.resolve(point); err == nil {
 		return at, ""
