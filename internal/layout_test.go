@@ -40,7 +40,7 @@ var rooms = map[string][]string{
 	"internal/apply":           {"internal/nf", "internal/diff", "internal/state", "internal/openfile"},
 	"internal/view":            {"internal/nf", "internal/spec", "internal/diff", "internal/apply"},
 	"internal/agent":           {"internal/nf", "internal/spec", "internal/state", "internal/apply", "internal/source"},
-	"internal/review":          {"internal/nf", "internal/spec", "internal/apply"},
+	"internal/review":          {"internal/nf", "internal/spec", "internal/diff", "internal/apply"},
 	"internal/watch":           {},
 	"internal/web":             {"internal/nf", "internal/openfile", "internal/agent"},
 	"internal/doctor":          {"internal/nf", "internal/spec", "internal/state", "internal/kernel", "internal/vz", "internal/apply", "internal/source", "internal/agent", "internal/view"},

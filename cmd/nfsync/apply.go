@@ -26,6 +26,7 @@ type applyOptions struct {
 	git      gitOptions
 	yes      bool
 	lastGood bool
+	narrow   narrowOptions
 	confirm  time.Duration  // 0: the changes need no confirmation
 	restarts apply.Restarts // the agent's; by hand: one
 }
@@ -60,12 +61,16 @@ could not be taken back. Until then nothing else changes the node.`,
 		if err := checkConfirm(cmd.Flags().Changed("confirm-within"), o.confirm); err != nil {
 			return err
 		}
+		if err := o.narrow.parse(); err != nil {
+			return err
+		}
 		return a.apply(ctx, &o, args)
 	})
 	cmd.Flags().DurationVar(&o.confirm, "confirm-within", 0, "take the changes back after this `time`, 1s to 24h, unless nfsync confirm comes before")
 	cmd.Flags().BoolVar(&o.yes, "yes", false, "do not ask")
 	cmd.Flags().BoolVar(&o.lastGood, "last-good", false, "apply the last good revision that the agent has stored; no server is asked")
 	o.git.register(cmd.Flags())
+	o.narrow.register(cmd.Flags())
 	a.emptyFlag(cmd.Flags())
 	a.fullFlag(cmd.Flags())
 	return cmd
@@ -83,6 +88,10 @@ func (a *app) apply(ctx context.Context, o *applyOptions, args []string) error {
 	if err != nil {
 		return err
 	}
+	if todo.reviewed != nil && o.narrow.isSet() {
+		return errNarrowed
+	}
+	todo.filter = o.narrow.filter
 	if !o.yes {
 		if err := a.ask(ctx, &todo, o.restarts, a.applyLine(&o.git, path, false)); err != nil {
 			return err
@@ -103,6 +112,9 @@ func (a *app) apply(ctx context.Context, o *applyOptions, args []string) error {
 
 // applyLastGood applies the last good revision, as a node that starts without a network needs it.
 func (a *app) applyLastGood(ctx context.Context, o *applyOptions, args []string) error {
+	if o.narrow.isSet() {
+		return usageError{errors.New("--last-good applies a revision as a whole: leave out --target and --key")}
+	}
 	if words := append(args, o.git.words()...); len(words) > 0 {
 		return usageError{fmt.Errorf("--last-good names the policies: %s names others", words[0])}
 	}
@@ -168,9 +180,10 @@ func (a *app) input(restarts apply.Restarts) (in apply.Input, endProgress func()
 // own back, and the receipt says so.
 func (a *app) run(ctx context.Context, in apply.Input, o *gitOptions, p *policies) (apply.Receipt, error) {
 	other := len(a.config.Source.URLs) > 0 && (p.git == nil || !o.IsConfigured())
-	if p.git != nil && !other {
+	if p.git != nil && !other && p.filter.IsZero() {
 		return agent.Enforce(ctx, in, *p.git)
 	}
+	in.Filter = p.filter
 	in.Revision = p.revision
 	in.Wants = func(listed *nf.Snapshot) nf.Wants {
 		wants := p.Resolve(listed)
@@ -271,7 +284,7 @@ func (a *app) ask(ctx context.Context, todo *policies, restarts apply.Restarts, 
 	case a.logFormat == logJSON:
 		return errNoQuestion
 	}
-	plan, err := apply.Plan(ctx, apply.Question{Facts: a.facts(), Wants: a.warnUnconfirmed(todo.Resolve), Revision: todo.revision, Restarts: restarts})
+	plan, err := apply.Plan(ctx, apply.Question{Facts: a.facts(), Wants: a.warnUnconfirmed(todo.Resolve), Revision: todo.revision, Restarts: restarts, Filter: todo.filter})
 	if err != nil {
 		return err
 	}

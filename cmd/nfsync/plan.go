@@ -25,6 +25,7 @@ type planOptions struct {
 	git       gitOptions
 	snapshots []string
 	fleet     fleetOptions
+	narrow    narrowOptions
 	out       string
 	detailed  bool
 	restarts  apply.Restarts // the agent's; by hand: one
@@ -59,6 +60,7 @@ directory.`,
 	f := cmd.Flags()
 	f.StringArrayVar(&o.snapshots, "snapshot", nil, "plan for the node of this NodeSnapshot `file` instead of this one; - is standard input. A directory, a pattern, or many of them are a fleet")
 	o.fleet.register(f)
+	o.narrow.register(f)
 	f.StringVar(&o.out, "out", "", "also write the plan to this `file`, for apply; - is standard output, which then gets nothing else")
 	o.git.register(f)
 	a.emptyFlag(f)
@@ -72,7 +74,7 @@ func (a *app) plan(ctx context.Context, o *planOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := o.fleet.find(o.snapshots); err != nil {
+	if err := cmp.Or(o.narrow.parse(), o.fleet.find(o.snapshots)); err != nil {
 		return err
 	}
 	if err := cmp.Or(a.checkPlan(o), checkStdin(slices.Concat(o.snapshots, args, []string{a.configFile})...)); err != nil {
@@ -100,7 +102,7 @@ func (a *app) plan(ctx context.Context, o *planOptions, args []string) error {
 	if len(o.snapshots) == 0 {
 		wants = a.warnUnconfirmed(wants)
 	}
-	plan, err := apply.Plan(ctx, apply.Question{Facts: facts, Wants: wants, Revision: policies.revision, Restarts: o.restarts})
+	plan, err := apply.Plan(ctx, apply.Question{Facts: facts, Wants: wants, Revision: policies.revision, Restarts: o.restarts, Filter: o.narrow.filter})
 	if err != nil {
 		return err
 	}
@@ -140,6 +142,9 @@ func (a *app) checkPlan(o *planOptions) error {
 	}
 	if nf.IsPolicyFile(o.out) {
 		return usageError{fmt.Errorf("a saved plan cannot be named *%s: apply would take it for a policy", filepath.Ext(o.out))}
+	}
+	if o.out != "" && o.narrow.isSet() {
+		return errNarrowed
 	}
 	if o.out == stdout && a.flags.Changed("output") {
 		return usageError{errors.New("--out - writes the saved plan, which is JSON, to standard output: leave out -o")}

@@ -93,7 +93,7 @@ func (o *fleetOptions) source() review.Source { return review.Source{Files: o.fi
 
 // question returns what is asked of the nodes.
 func (a *app) question(ctx context.Context, o *planOptions, p policies, path string) (review.Question, error) {
-	q := review.Question{Wants: p.Resolve, Revision: p.revision, Now: time.Now(), MaxAge: o.fleet.maxAge, AllowStale: o.fleet.allowStale}
+	q := review.Question{Wants: p.Resolve, Filter: o.narrow.filter, Revision: p.revision, Now: time.Now(), MaxAge: o.fleet.maxAge, AllowStale: o.fleet.allowStale}
 	if o.fleet.expect != "" {
 		names, err := readDocument(o.fleet.expect)
 		if err != nil {

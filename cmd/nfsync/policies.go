@@ -18,6 +18,7 @@ type policies struct {
 	files    []spec.File
 	revision string          // the commit that they are of, or empty
 	git      *agent.Revision // the same, where it comes from git
+	filter   nf.Filter       // of the wants that are planned or applied
 	// reviewed returns an error for another plan than the one that was saved or shown;
 	// nil if there was none.
 	reviewed func(nf.Plan) error

@@ -42,6 +42,8 @@ type Input struct {
 	// Only, if set, reports whether a container is one that the run is for. It observes no
 	// other, and makes no change of another or of the node. What is remembered of them stays.
 	Only func(*nf.Container) bool
+	// Filter selects the wants. What is remembered of others stays, and so does the revision.
+	Filter nf.Filter
 	// Reviewed, if set, returns an error if a plan is not the one that a person has
 	// reviewed; then nothing is changed.
 	Reviewed func(nf.Plan) error

@@ -20,7 +20,7 @@ func (r *run) failures(now existing) []nf.Failure {
 	var list []nf.Failure
 	left := r.leftToDo()
 	for _, f := range r.memory.Failures {
-		unseen := now.instances[f.Target.Nameless()] == "" && !now.vanished(f.Target) || f.Target.IsNode() && r.in.Only != nil
+		unseen := now.instances[f.Target.Nameless()] == "" && !now.vanished(f.Target) || f.Target.IsNode() && r.in.Only != nil || !r.in.Filter.Match(f.Target, f.Key)
 		if unseen || left[failurePlace{placeOf(f.Target, f.Key), f.Layer, f.To}] && !now.ended(f.Target, f.Instance) {
 			list = append(list, f)
 		}

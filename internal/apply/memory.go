@@ -30,7 +30,7 @@ func (r *run) remember() nf.Memory {
 	m.latch(r.node, now)
 	m.settleRestarts(r.node, r.attempts, now)
 	m.dropRestarts(r.wants, r.node)
-	if r.in.Only == nil && !r.stopped && !slices.ContainsFunc(r.attempts, func(a *attempt) bool { return a.unsound() }) {
+	if r.in.Only == nil && r.in.Filter.IsZero() && !r.stopped && !slices.ContainsFunc(r.attempts, func(a *attempt) bool { return a.unsound() }) {
 		m.Revision = r.in.Revision
 	}
 	return m.sorted()

@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -112,6 +113,8 @@ type Question struct {
 	Only     func(*nf.Container) bool // see Input
 	// Restarts bounds the restarts of containers that a run may make.
 	Restarts Restarts
+	// Filter selects the wants. A target that it names and that does not exist is an error.
+	Filter nf.Filter
 }
 
 // Plan makes a plan. It changes nothing.
@@ -129,8 +132,10 @@ type answer struct {
 }
 
 func (q Question) answer(ctx context.Context) (a answer, err error) {
+	var unknown error
 	a.snap, err = observe(ctx, q.Facts, q.Only, func(listed *nf.Snapshot) nf.Ask {
-		a.wants = q.Wants(listed)
+		unknown = q.Filter.Check(listed)
+		a.wants = q.Filter.Wants(q.Wants(listed))
 		if q.Only != nil {
 			a.wants.List = slices.DeleteFunc(a.wants.List, func(w nf.Want) bool { return w.Target.IsNode() })
 		}
@@ -138,9 +143,10 @@ func (q Question) answer(ctx context.Context) (a answer, err error) {
 		a.ask = diff.Ask(a.wants)
 		return a.ask
 	})
-	if err != nil {
-		return a, err
+	if err != nil || unknown != nil {
+		return a, cmp.Or(unknown, err)
 	}
 	a.plan = diff.Plan(a.wants, &a.snap)
+	a.plan.Warnings = q.Filter.Warnings(a.plan.Warnings)
 	return a, nil
 }

@@ -86,7 +86,7 @@ func (r *run) dropEnded() error {
 
 // plan plans, and prepares the changes.
 func (r *run) plan(ctx context.Context, memory func() (nf.Memory, error)) error {
-	a, err := Question{Live(r.in.Machine, memory), r.in.Wants, r.in.Revision, r.in.Only, r.in.Restarts}.answer(ctx)
+	a, err := Question{Live(r.in.Machine, memory), r.in.Wants, r.in.Revision, r.in.Only, r.in.Restarts, r.in.Filter}.answer(ctx)
 	if err != nil {
 		return err
 	}

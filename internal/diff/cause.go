@@ -26,6 +26,15 @@ func (w *World) cause(want nf.Want) nf.Cause {
 		return nf.CausePolicy
 	case m.Instance != w.instance(want.Target):
 		return nf.CauseRestart
+	case want.Key == nf.KeyRestart && w.isSaved(want):
+		return nf.CausePolicy // it has waited: the live level of an instance does not move
 	}
 	return nf.CauseDrift
+}
+
+// isSaved reports whether the level that a container is to have was saved before this plan.
+func (w *World) isSaved(want nf.Want) bool {
+	_, c, _ := w.snap.Find(want.Target)
+	saved := c.Fact(nf.KeyLevel).Boot
+	return saved != nil && *saved == want.Wish.Value
 }

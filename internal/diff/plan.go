@@ -11,8 +11,15 @@ import (
 
 // Plan compares the wants with a snapshot.
 func Plan(wants nf.Wants, s *nf.Snapshot) nf.Plan {
+	p, _ := plan(wants, s)
+	return p.plan
+}
+
+// plan makes a plan, and returns the wants that it is for: the modules that a level needs are
+// among them.
+func plan(wants nf.Wants, s *nf.Snapshot) (*planner, []nf.Want) {
 	w := NewWorld(s)
-	p := planner{world: w, bounds: wants.Restarts, awaited: map[ref]bool{}, plan: nf.Plan{
+	p := &planner{world: w, bounds: wants.Restarts, awaited: map[ref]bool{}, plan: nf.Plan{
 		APIVersion: nf.APIVersion, Kind: nf.KindPlan, Node: s.Node.Name, Revision: wants.Revision,
 		Changes: []nf.Change{}, Refusals: []nf.Refusal{}, Pending: []nf.Pending{}, Warnings: []nf.Warning{}, InSync: []nf.Settled{},
 	}}
@@ -33,7 +40,7 @@ func Plan(wants nf.Wants, s *nf.Snapshot) nf.Plan {
 	p.plan.Warnings = append(p.plan.Warnings, slices.Concat(wants.Warnings, s.Warnings, vanished, moduleWarnings, w.warnings(all), p.bootOrder(all))...)
 	p.finish()
 	p.plan.ID = w.id(all, &p.plan)
-	return p.plan
+	return p, all
 }
 
 // observedWants returns the wants whose target the snapshot has. Any other target

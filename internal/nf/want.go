@@ -99,6 +99,8 @@ type Want struct {
 	// target, and wishes for other keys of the same value. Where there are any, the
 	// want is a conflict and none is applied.
 	Rivals []Rival `json:"rivals,omitempty"`
+	// Lost are the wishes for the same key of policies with a lower priority.
+	Lost []Rival `json:"-"`
 }
 
 // Rival is another wish for the value of a want: of a policy of equal priority for the same

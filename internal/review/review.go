@@ -33,6 +33,10 @@ type Question struct {
 	AllowStale bool
 	// Expect names the nodes that must have a snapshot.
 	Expect []string
+	// Filter selects targets and keys.
+	Filter nf.Filter
+
+	effective bool // the effective policy is asked, not a plan
 }
 
 // Source is where snapshots are read.
@@ -62,6 +66,9 @@ type node struct {
 	nf.NodeSnapshot
 	plan *nf.Plan // nil: there is none
 	base *nf.Plan // that of the policies before the change
+	// The effective policy.
+	keys     []nf.EffectiveKey
+	warnings []nf.Warning
 }
 
 // nodes plans for all nodes, in the order of their names.
@@ -132,12 +139,17 @@ func (q Question) read(ctx context.Context, doc spec.Document) node {
 func (q Question) planned(ctx context.Context, s nf.Snapshot) node {
 	taken := s.TakenAt // a pointer into the snapshot would keep all of it in memory
 	n := node{NodeSnapshot: nf.NodeSnapshot{Node: s.Node.Name, TakenAt: &taken, State: nf.SnapshotFresh}}
+	if q.effective {
+		q.show(&n, &s)
+		return n
+	}
 	plan := func(wants func(*nf.Snapshot) nf.Wants, revision string) *nf.Plan {
-		p, err := apply.Plan(ctx, apply.Question{Facts: apply.Recorded(s), Wants: wants, Revision: revision})
+		p, err := apply.Plan(ctx, apply.Question{Facts: apply.Recorded(s), Wants: func(s *nf.Snapshot) nf.Wants { return q.Filter.Wants(wants(s)) }, Revision: revision})
 		if err != nil {
 			n.Error = err.Error()
 			return nil
 		}
+		p.Warnings = q.Filter.Warnings(p.Warnings)
 		return &p
 	}
 	if n.plan = plan(q.Wants, q.Revision); q.Base != nil && n.plan != nil {

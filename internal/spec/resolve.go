@@ -105,6 +105,8 @@ func resolve(policies []*Policy) []nf.Want {
 				first.want.Rivals = append(first.want.Rivals, nf.Rival{Wish: w.Wish, Source: w.Source})
 			case first.priority == policy.Priority && w.Key == nf.KeyLevel && moreCareful(policy.Restart, first.want.Restart):
 				first.want.Restart, first.want.Source = policy.Restart, w.Source
+			case first.priority > policy.Priority:
+				first.want.Lost = append(first.want.Lost, nf.Rival{Wish: w.Wish, Source: w.Source})
 			}
 		}
 	}

@@ -47,6 +47,7 @@ type entry struct {
 	advice []note
 	// differ is set in an entry for many targets whose notes are not all the same.
 	differ bool
+	order  int // in which it was added
 }
 
 // Columns are aligned within a group, but one long value does not move all others to the

@@ -51,6 +51,7 @@ type bucket struct {
 // folder collects entries, and forgets those that it will not show.
 type folder struct {
 	above   int // how many places with the same entry are still listed one by one
+	added   int
 	buckets map[string]*bucket
 	order   []*bucket
 }
@@ -58,6 +59,8 @@ type folder struct {
 func newFolder(above int) *folder { return &folder{above: above, buckets: map[string]*bucket{}} }
 
 func (f *folder) add(at place, e entry) {
+	f.added++
+	e.order = f.added
 	key := e.consequence(at)
 	b := f.buckets[key]
 	if b == nil {
@@ -102,6 +105,9 @@ func (f *folder) groups() []group {
 			e.differ = false
 			put(b.places[i:i+1], e)
 		}
+	}
+	for _, g := range list {
+		slices.SortFunc(g.entries, func(a, b entry) int { return a.order - b.order })
 	}
 	slices.SortStableFunc(list, func(a, b group) int { return a.places[0].compare(b.places[0]) })
 	return list

@@ -84,6 +84,7 @@ func TestSchemasRefuse(t *testing.T) {
 		{nf.KindPlan, `"revision":`, `"version":`},
 		{nf.KindPlan, `"kind": "node"`, `"kind": "node", "id": "1"`},
 		{nf.KindPlan, `"runtime": "netns",`, ``},
+		{nf.KindEffective, `"state": "differs"`, `"state": "other"`},
 		{nf.KindReview, `"affected": 3`, `"affected": null`},
 		{nf.KindReview, `"cause": "policy"`, `"cause": "fate"`},
 		{nf.KindFleetPlan, `"state": "stale"`, `"state": "old"`},
@@ -125,6 +126,7 @@ func TestSchemasRefuse(t *testing.T) {
 func TestSchemasHaveEveryField(t *testing.T) {
 	for kind, goType := range map[string]reflect.Type{
 		nf.KindPlan:         reflect.TypeFor[savedPlan](),
+		nf.KindEffective:    reflect.TypeFor[nf.Effective](),
 		nf.KindReview:       reflect.TypeFor[nf.Review](),
 		nf.KindFleetPlan:    reflect.TypeFor[nf.FleetPlan](),
 		nf.KindReceipt:      reflect.TypeFor[apply.Receipt](),

@@ -69,6 +69,8 @@ func documents() []document {
 		planDocument("plan-thousand", thousandPlan()),
 		documentOf("fleet-rich", nf.KindFleetPlan, FleetPlans, richFleet()),
 		documentOf("review-rich", nf.KindReview, Reviews, richReview()),
+		documentOf("effective-rich", nf.KindEffective, Effectives, richEffective()),
+		documentOf("effective-nothing", nf.KindEffective, Effectives, nf.Effective{APIVersion: nf.APIVersion, Kind: nf.KindEffective, Nodes: []nf.NodeEffective{{NodeSnapshot: nf.NodeSnapshot{Node: "hn-1", State: nf.SnapshotFresh}}}}),
 		documentOf("review-nothing", nf.KindReview, Reviews, nothingReview()),
 		documentOf("fleet-empty", nf.KindFleetPlan, FleetPlans, nf.FleetPlan{APIVersion: nf.APIVersion, Kind: nf.KindFleetPlan}),
 		receiptDocument("receipt-nothing-asked", emptyReceipt()),
