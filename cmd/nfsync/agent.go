@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,6 +15,7 @@ import (
 	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/spec"
+	"nfsync.dev/nfsync/internal/state"
 	"nfsync.dev/nfsync/internal/view"
 )
 
@@ -67,8 +70,12 @@ func (a *app) agent(ctx context.Context, o *agentOptions, args []string) error {
 	if !o.once {
 		return a.runLoop(ctx, o, path)
 	}
+	suspended, err := a.isSuspended()
+	if err != nil {
+		return err
+	}
 	if path != "" {
-		return a.directoryLap(ctx, o, path)
+		return a.directoryLap(ctx, o, path, suspended)
 	}
 	in, endProgress, err := a.input(a.restarts())
 	if err != nil {
@@ -80,7 +87,7 @@ func (a *app) agent(ctx context.Context, o *agentOptions, args []string) error {
 		return err
 	}
 	defer done()
-	res, err := agent.Lap(ctx, agent.In{Fetch: a.fetcher(repo), Mode: repo.Verify.Mode, Verify: verifier(repo, a.fetcher), AllowEmpty: a.mayBeEmpty(), Path: repo.Path, Accept: o.git.Accept, Observe: a.config.Mode == spec.ModeObserve, Apply: in})
+	res, err := agent.Lap(ctx, agent.In{Fetch: a.fetcher(repo), Mode: repo.Verify.Mode, Verify: verifier(repo, a.fetcher), AllowEmpty: a.mayBeEmpty(), Path: repo.Path, Accept: o.git.Accept, Observe: a.config.Mode == spec.ModeObserve, Suspended: suspended, Apply: in})
 	endProgress()
 	return a.lapped(&o.git, res, err)
 }
@@ -135,11 +142,28 @@ func (a *app) sayMissed(res agent.Result, err error) int {
 }
 
 // directoryLap makes a lap from a directory, which has no last good revision.
-func (a *app) directoryLap(ctx context.Context, o *agentOptions, path string) error {
-	if a.config.Mode == spec.ModeObserve {
+func (a *app) directoryLap(ctx context.Context, o *agentOptions, path string, suspended bool) error {
+	if suspended || a.config.Mode == spec.ModeObserve {
 		return a.plan(ctx, &planOptions{git: o.git, detailed: true, restarts: a.restarts()}, []string{path})
 	}
 	return a.apply(ctx, &applyOptions{git: o.git, yes: true, restarts: a.restarts()}, []string{path})
+}
+
+// isSuspended reports whether nfsync suspend holds the agent now, and says so.
+func (a *app) isSuspended() (bool, error) {
+	if _, err := os.Stat(a.stateDir); errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	dir, err := state.Look(a.stateDir)
+	if err != nil {
+		return false, nil //nolint:nilerr // the run says what cannot be opened
+	}
+	s, err := dir.Suspension()
+	if err != nil || s == nil || s.Until != nil && !time.Now().Before(*s.Until) {
+		return false, err
+	}
+	a.say(slog.LevelWarn, fmt.Sprintf("%s has suspended the agent: %s: nothing is changed", s.By, s.Reason), "nfsync resume ends that, by way of a running agent")
+	return true, nil
 }
 
 // leave returns why changes are not to be made, as the configuration says; nil if all are.
