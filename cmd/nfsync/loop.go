@@ -56,6 +56,9 @@ type watcher struct {
 
 // runLoop makes laps until ctx ends.
 func (a *app) runLoop(ctx context.Context, o *agentOptions, path string) error {
+	hangup := make(chan os.Signal, 1) // from now on SIGHUP does not end the agent
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
 	release, err := web.LockAgent(a.runDir)
 	if err != nil {
 		return err
@@ -98,9 +101,7 @@ func (a *app) runLoop(ctx context.Context, o *agentOptions, path string) error {
 	if err := l.listen(l.config.Listen); err != nil {
 		return err
 	}
-	if err := l.watch(l.watching); err != nil {
-		return err
-	}
+	l.watch(l.watching, hangup)
 	go func() {
 		if err := web.ServeSocket(l.watching, a.runDir, l.agent, fault); err != nil {
 			a.say(slog.LevelError, err.Error(), "")
@@ -250,15 +251,13 @@ func (l *loop) readAgain(next *app) error {
 	return nil
 }
 
-// watch starts to wake laps.
-func (l *loop) watch(ctx context.Context) error {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
+// watch starts to wake laps. Where something cannot be watched, laps are made in their intervals all
+// the same.
+func (l *loop) watch(ctx context.Context, hangup <-chan os.Signal) {
 	go func() {
 		for {
 			select {
 			case <-ctx.Done():
-				signal.Stop(hangup)
 				return
 			case <-hangup:
 				l.service.hangUp()
@@ -273,7 +272,9 @@ func (l *loop) watch(ctx context.Context) error {
 			a.say(slog.LevelWarn, err.Error(), "")
 		}
 	}()
-	return errors.Join(l.watchAll(), l.watchConfirmation(ctx))
+	if err := errors.Join(l.watchAll(), l.watchConfirmation(ctx)); err != nil {
+		l.say(slog.LevelWarn, "changes are found in the intervals of laps only: "+err.Error(), "")
+	}
 }
 
 // watchConfirmation wakes laps when changes begin to wait for a confirmation, and when that is
