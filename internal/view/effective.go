@@ -39,24 +39,14 @@ func (p *page) effective(e nf.Effective) {
 		}
 	}
 	p.failedNodes(failed)
-	sectionOf(p, plain, "", func(yield func(string, nf.EffectiveKey) bool) {
-		for _, n := range e.Nodes {
-			name := n.Node
-			if len(e.Nodes) == 1 {
-				name = ""
-			}
-			for _, k := range n.Keys {
-				if !yield(name, k) {
-					return
-				}
-			}
-		}
-	}, effectiveEntry)
+	sectionOf(p, plain, "", eachNode(e.Nodes, nodeOfEffective, func(n nf.NodeEffective) []nf.EffectiveKey { return n.Keys }), effectiveEntry)
 	p.line()
 	total := states[nf.KeyInSync] + states[nf.KeyDiffers] + states[nf.KeyRefused] + states[nf.KeyPending]
 	p.line(p.paint(bold, count(total, "key")), ": ", countOf(states[nf.KeyInSync], "in sync"), ", ", count(states[nf.KeyDiffers], "difference"), ", ",
 		countOf(states[nf.KeyRefused], "refused"), ", ", countOf(states[nf.KeyPending], "pending"))
 }
+
+func nodeOfEffective(n nf.NodeEffective) string { return n.Node }
 
 // stateMarks are the glyphs of the states of keys. The word follows the glyph.
 var stateMarks = map[nf.KeyState]span{

@@ -43,10 +43,10 @@ func (p *page) review(r nf.Review) {
 	}
 	p.failedNodes(failed)
 	changes := func(of func(nf.NodeReview) nf.Differences, so func(nf.Change) bool) iter.Seq2[string, nf.Change] {
-		return eachNode(r, func(n nf.NodeReview) []nf.Change { return only(of(n).Changes, so) })
+		return eachNode(r.Nodes, nodeOfReview, func(n nf.NodeReview) []nf.Change { return only(of(n).Changes, so) })
 	}
 	refused := func(of func(nf.NodeReview) nf.Differences) iter.Seq2[string, nf.Refusal] {
-		return eachNode(r, func(n nf.NodeReview) []nf.Refusal { return of(n).Refusals })
+		return eachNode(r.Nodes, nodeOfReview, func(n nf.NodeReview) []nf.Refusal { return of(n).Refusals })
 	}
 	all := func(nf.Change) bool { return true }
 	sectionOf(p, red, "New refusals", refused(brings), refusalEntry)
@@ -65,12 +65,14 @@ func brings(n nf.NodeReview) nf.Differences { return n.Brings }
 func ends(n nf.NodeReview) nf.Differences   { return n.Ends }
 func anyway(n nf.NodeReview) nf.Differences { return n.Anyway }
 
+func nodeOfReview(n nf.NodeReview) string { return n.Node }
+
 // eachNode returns the elements of a list of each node. The name of the only one is left out.
-func eachNode[T any](r nf.Review, list func(nf.NodeReview) []T) iter.Seq2[string, T] {
+func eachNode[N, T any](nodes []N, nameOf func(N) string, list func(N) []T) iter.Seq2[string, T] {
 	return func(yield func(string, T) bool) {
-		for _, n := range r.Nodes {
-			name := n.Node
-			if len(r.Nodes) == 1 {
+		for _, n := range nodes {
+			name := nameOf(n)
+			if len(nodes) == 1 {
 				name = ""
 			}
 			for _, e := range list(n) {
