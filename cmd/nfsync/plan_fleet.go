@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -89,10 +90,16 @@ func (a *app) checkFleet(o *planOptions) error {
 	return nil
 }
 
+// fleetMemory is softMemory for the plans of a fleet, which are in memory together.
+const fleetMemory = 240 << 20
+
 func (o *fleetOptions) source() review.Source { return review.Source{Files: o.files, Read: o.read} }
 
 // question returns what is asked of the nodes.
 func (a *app) question(ctx context.Context, o *planOptions, p policies, path string) (review.Question, error) {
+	if a.getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(fleetMemory)
+	}
 	q := review.Question{Wants: p.Resolve, Filter: o.narrow.filter, Revision: p.revision, Now: time.Now(), MaxAge: o.fleet.maxAge, AllowStale: o.fleet.allowStale}
 	if o.fleet.expect != "" {
 		names, err := readDocument(o.fleet.expect)

@@ -17,7 +17,6 @@ type node struct {
 	text         string  // of a text as it is, of a number as it is written, true or false
 	keys         []label // of a mapping: items are its values
 	items        []node
-	lines        map[string]int32 // of the keys, if there are many
 }
 
 // label is a key of a mapping.
@@ -216,6 +215,9 @@ type jsonReader struct {
 	failed bool // the text holds more than is taken: the reader stops
 	each   entries
 	texts  map[string]string // that occurred before: most texts of a snapshot recur
+	// The values and the keys of the collections that are being read.
+	stack  []node
+	labels []label
 }
 
 // peek returns the byte with which the next token begins.
@@ -293,22 +295,38 @@ func (r *jsonReader) fail(n node, depth int) {
 	r.failed = true
 }
 
-// collection reads the rest of a list or a mapping.
+// collection reads the rest of a list or a mapping. Its values are collected on stacks of the reader,
+// and then copied: a slice that grows would be copied several times.
 func (r *jsonReader) collection(n *node, open byte, depth int) {
 	n.kind = nodeList
 	if open == '{' {
 		n.kind = nodeMapping
 	}
+	values, labels := len(r.stack), len(r.labels)
+	var lines map[string]int32
 	for !r.failed && r.more() {
-		if n.kind == nodeMapping && r.key(n) == r.each.of && depth == 1 {
-			n.items = append(n.items, r.pass())
-			continue
+		var v node
+		if n.kind == nodeMapping && r.key(labels, &lines) == r.each.of && depth == 1 {
+			v = r.pass()
+		} else {
+			v = r.value(depth + 1)
 		}
-		n.items = append(n.items, r.value(depth+1))
+		r.stack = append(r.stack, v)
 	}
+	n.items, n.keys = copied(r.stack[values:]), copied(r.labels[labels:])
+	clear(r.stack[values:])
+	r.stack, r.labels = r.stack[:values], r.labels[:labels]
 	if !r.failed {
 		r.next() // the closing bracket
 	}
+}
+
+// copied returns a copy without room for more; nil if the list is empty.
+func copied[E any](list []E) []E {
+	if len(list) == 0 {
+		return nil
+	}
+	return append(make([]E, 0, len(list)), list...)
 }
 
 // pass passes the entries of a list on, and returns the list without them. What is no list
@@ -346,16 +364,17 @@ func (r *jsonReader) shared(quoted []byte) string {
 	return plain
 }
 
-// key reads a key of a mapping and returns its name.
-func (r *jsonReader) key(n *node) string {
+// key reads a key of the mapping whose labels begin there, and returns its name. Lines are those of
+// the keys, if there are many.
+func (r *jsonReader) key(first int, lines *map[string]int32) string {
 	token, line, column := r.next()
 	name := r.shared(token)
-	if first := n.lineOf(name); first > 0 {
-		r.found.add(RuleDuplicateKey, int(line), int(column), fmt.Sprintf("duplicate key %s: already defined at line %d", quote(name), first), "")
+	if was := lineOf(r.labels[first:], lines, name); was > 0 {
+		r.found.add(RuleDuplicateKey, int(line), int(column), fmt.Sprintf("duplicate key %s: already defined at line %d", quote(name), was), "")
 	}
-	n.keys = append(n.keys, label{name, line, column})
-	if n.lines != nil {
-		n.lines[name] = line
+	r.labels = append(r.labels, label{name, line, column})
+	if *lines != nil {
+		(*lines)[name] = line
 	}
 	return name
 }
@@ -364,17 +383,17 @@ func (r *jsonReader) key(n *node) string {
 const manyKeys = 32
 
 // lineOf returns the line of the last key with that name; 0 if there is none.
-func (n *node) lineOf(name string) int32 {
-	if len(n.keys) == manyKeys && n.lines == nil {
-		n.lines = map[string]int32{}
-		for _, k := range n.keys {
-			n.lines[k.name] = k.line
+func lineOf(keys []label, lines *map[string]int32, name string) int32 {
+	if len(keys) == manyKeys && *lines == nil {
+		*lines = map[string]int32{}
+		for _, k := range keys {
+			(*lines)[k.name] = k.line
 		}
 	}
-	if n.lines != nil {
-		return n.lines[name]
+	if *lines != nil {
+		return (*lines)[name]
 	}
-	for _, k := range slices.Backward(n.keys) {
+	for _, k := range slices.Backward(keys) {
 		if k.name == name {
 			return k.line
 		}
