@@ -123,7 +123,7 @@ type Fight struct {
 // Writer is a line of a file, or a process, that sets a value of the node.
 type Writer struct {
 	Where string `json:"where"` // "/etc/sysctl.d/90-x.conf:3", "kube-proxy (process 812)"
-	Value Value  `json:"value"` // that it sets; unknown if that cannot be told
+	Value Value  `json:"value"` // that it sets; unknown if nobody says it
 }
 
 // NextLap is a lap that is due without an event.

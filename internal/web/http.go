@@ -178,8 +178,8 @@ func readSecret(file string) ([]byte, error) {
 	return secret, err
 }
 
-// complain logs why webhooks cannot be judged, when that changes: those who send them are told
-// nothing of it.
+// complain logs why webhooks cannot be judged, when that changes. Those who send them do not learn
+// it.
 func (p *Public) complain(err error) {
 	why := ""
 	if err != nil {
