@@ -93,9 +93,9 @@ func TestAgentStagedRestart(t *testing.T) {
 		s := n.status()
 		return len(s.Pending) == 1 && s.Pending[0].Target.ID == "102"
 	})
-	// It is restarted between the change of its saved level and the next lap.
+	// They are restarted between the change of their saved levels and the next lap.
 	n.commit(levelPolicy("stateless", "stage"))
-	n.await("it is saved", func() bool { return vz.Saved("102") == "stateless" })
+	n.await("both are saved", func() bool { return vz.Saved("101") == "stateless" && vz.Saved("102") == "stateless" })
 	vz.Restart("102")
 	vz.Restart("101")
 	n.await("nothing waits", func() bool { s := n.status(); return len(s.Pending)+len(s.Refusals) == 0 && s.Revision.Commit == n.tip })
