@@ -159,7 +159,7 @@ func (a *app) isSuspended() (bool, error) {
 		return false, nil //nolint:nilerr // the run says what cannot be opened
 	}
 	s, err := dir.Suspension()
-	if err != nil || s == nil || s.Until != nil && !time.Now().Before(*s.Until) {
+	if err != nil || s == nil || s.Ended(time.Now()) {
 		return false, err
 	}
 	a.say(slog.LevelWarn, fmt.Sprintf("%s has suspended the agent: %s: nothing is changed", s.By, s.Reason), "nfsync resume ends that, by way of a running agent")

@@ -121,8 +121,8 @@ func (s *systemd) await(t *testing.T, line string) string {
 	}
 }
 
-// TestNotify is the service manager of an agent (sd_notify(3)): it is told of the start, of its
-// state in words, of a reload with the time that Type=notify-reload compares, of life, of the stop.
+// TestNotify is the service manager of an agent (sd_notify(3)): it receives the start, the
+// state in words, a reload with the time that Type=notify-reload compares, signs of life, and the stop.
 func TestNotify(t *testing.T) {
 	for name, config := range map[string]string{"no configuration": "none", "a configuration": "agent.yaml"} {
 		t.Run(name, func(t *testing.T) {

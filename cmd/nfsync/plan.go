@@ -85,6 +85,7 @@ func (a *app) plan(ctx context.Context, o *planOptions, args []string) error {
 		return err
 	}
 	if o.fleet.isFleet || o.isReview() {
+		a.useFleetMemory()
 		q, err := a.question(ctx, o, policies, path)
 		switch {
 		case err != nil:

@@ -93,13 +93,16 @@ func (a *app) checkFleet(o *planOptions) error {
 // fleetMemory is softMemory for the plans of a fleet, which are in memory together.
 const fleetMemory = 240 << 20
 
+func (a *app) useFleetMemory() {
+	if a.getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(fleetMemory)
+	}
+}
+
 func (o *fleetOptions) source() review.Source { return review.Source{Files: o.files, Read: o.read} }
 
 // question returns what is asked of the nodes.
 func (a *app) question(ctx context.Context, o *planOptions, p policies, path string) (review.Question, error) {
-	if a.getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(fleetMemory)
-	}
 	q := review.Question{Wants: p.Resolve, Filter: o.narrow.filter, Revision: p.revision, Now: time.Now(), MaxAge: o.fleet.maxAge, AllowStale: o.fleet.allowStale}
 	if o.fleet.expect != "" {
 		names, err := readDocument(o.fleet.expect)
@@ -159,11 +162,7 @@ func (a *app) planFleet(ctx context.Context, o *planOptions, q review.Question) 
 		return err
 	}
 	a.sayUnused(unused)
-	var failed []string
-	for _, n := range fleet.Nodes {
-		failed = append(failed, failedNode(n.NodeSnapshot)...)
-	}
-	a.sayFailed(failed)
+	sayFailed(a, fleet.Nodes)
 	return finish(fleetCode(fleet, o.detailed), view.FleetPlans.Write(a.stdout, a.format, fleet, a.viewOptions(a.stdout)))
 }
 
@@ -177,17 +176,13 @@ func (a *app) reviewPlan(ctx context.Context, o *planOptions, q review.Question)
 			return err
 		}
 		a.sayUnused(unused)
-		var failed []string
-		for _, n := range r.Nodes {
-			failed = append(failed, failedNode(n.NodeSnapshot)...)
-		}
-		a.sayFailed(failed)
+		sayFailed(a, r.Nodes)
 	} else {
 		facts, err := a.factsOf(o)
 		if err != nil {
 			return err
 		}
-		s, err := apply.Observe(ctx, facts, func(*nf.Snapshot) nf.Ask { return nf.Ask{All: true} })
+		s, err := apply.Snapshot(ctx, facts)
 		if err != nil {
 			return err
 		}
@@ -202,17 +197,16 @@ func (a *app) sayUnused(files []string) {
 	}
 }
 
-// failedNode returns the name of a node whose snapshot has an error, or nothing.
-func failedNode(n nf.NodeSnapshot) []string {
-	if n.Error == "" {
-		return nil
+// sayFailed names the nodes whose snapshots have an error.
+func sayFailed[N interface{ Taken() nf.NodeSnapshot }](a *app, nodes []N) {
+	var failed []string
+	for _, node := range nodes {
+		if n := node.Taken(); n.Error != "" {
+			failed = append(failed, n.Node)
+		}
 	}
-	return []string{n.Node}
-}
-
-func (a *app) sayFailed(nodes []string) {
-	if len(nodes) > 0 {
-		a.say(slog.LevelError, "cannot rely on the snapshots of all nodes: "+nf.FirstFew(nodes, maxUnread), "")
+	if len(failed) > 0 {
+		a.say(slog.LevelError, "cannot rely on the snapshots of all nodes: "+nf.FirstFew(failed, maxUnread), "")
 	}
 }
 

@@ -162,7 +162,7 @@ func noSecretIsTold(t *testing.T, format string) {
 	}
 	for _, secret := range spellings() {
 		if i := strings.Index(said.String(), secret); i >= 0 {
-			t.Errorf("%q is told: …%s…", secret, said.String()[max(0, i-200):min(said.Len(), i+100)])
+			t.Errorf("%q is in: …%s…", secret, said.String()[max(0, i-200):min(said.Len(), i+100)])
 		}
 	}
 }

@@ -67,6 +67,7 @@ func (a *app) showPolicy(ctx context.Context, o *showOptions, args []string) err
 	q := review.Question{Wants: p.Resolve, Revision: p.revision, Now: time.Now(), Filter: o.plan.narrow.filter}
 	var e nf.Effective
 	if o.plan.fleet.isFleet {
+		a.useFleetMemory()
 		if e, _, err = review.Effective(ctx, o.plan.fleet.source(), q); err != nil {
 			return err
 		}
@@ -75,7 +76,7 @@ func (a *app) showPolicy(ctx context.Context, o *showOptions, args []string) err
 		if err != nil {
 			return err
 		}
-		s, err := apply.Observe(ctx, facts, func(*nf.Snapshot) nf.Ask { return nf.Ask{All: true} })
+		s, err := apply.Snapshot(ctx, facts)
 		if err != nil {
 			return err
 		}

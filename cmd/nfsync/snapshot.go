@@ -6,7 +6,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"nfsync.dev/nfsync/internal/apply"
-	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/view"
 )
 
@@ -31,7 +30,7 @@ func (a *app) snapshot(ctx context.Context, _ []string) error {
 	if !a.flags.Changed("output") {
 		format = view.FormatYAML
 	}
-	s, err := apply.Observe(ctx, a.facts(), func(*nf.Snapshot) nf.Ask { return nf.Ask{All: true} })
+	s, err := apply.Snapshot(ctx, a.facts())
 	if err != nil {
 		return err
 	}

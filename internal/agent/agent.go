@@ -413,7 +413,7 @@ func (a *Agent) suspensionNow(in apply.Input) (*nf.Suspension, error) {
 	if a.suspendedUntil.IsZero() || !a.suspendedSince.Equal(s.Since) {
 		a.suspendedSince, a.suspendedUntil = s.Since, time.Now().Add(s.Until.Sub(s.Since))
 	}
-	if !in.Now().Before(*s.Until) || !time.Now().Before(a.suspendedUntil) {
+	if s.Ended(in.Now()) || !time.Now().Before(a.suspendedUntil) {
 		return nil, nil
 	}
 	return s, nil
@@ -500,9 +500,7 @@ func (a *Agent) schedule(r Report) Schedule {
 		soonest(a.restarted[0].Add(a.setup.Drift))
 	}
 	if waits, ok := errors.AsType[*apply.UnconfirmedError](r.Err); ok {
-		if up := r.Finished.Add(waits.Left); s.Until.IsZero() || up.Before(s.Until) {
-			s.Until = up
-		}
+		soonest(r.Finished.Add(waits.Left))
 	}
 	return s
 }

@@ -96,7 +96,7 @@ func (t *Tables) use(reader TableReader) {
 	t.reader = reader
 }
 
-// lister is the machine of a lap. It tells the tables what the lap has listed.
+// lister is the machine of a lap. It stores what the lap has listed for the tables.
 type lister struct {
 	apply.Machine
 	tables *Tables

@@ -80,6 +80,11 @@ func Observe(ctx context.Context, f Facts, ask func(listed *nf.Snapshot) nf.Ask)
 	return observe(ctx, f, nil, ask)
 }
 
+// Snapshot observes everything, as for the snapshot that a node publishes.
+func Snapshot(ctx context.Context, f Facts) (nf.Snapshot, error) {
+	return Observe(ctx, f, func(*nf.Snapshot) nf.Ask { return nf.Ask{All: true} })
+}
+
 // observe observes the node with the containers that only names; nil: all.
 func observe(ctx context.Context, f Facts, only func(*nf.Container) bool, ask func(listed *nf.Snapshot) nf.Ask) (nf.Snapshot, error) {
 	listed, err := f.List(ctx)

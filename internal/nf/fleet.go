@@ -32,6 +32,9 @@ type NodeSnapshot struct {
 	Error string `json:"error,omitempty"`
 }
 
+// Taken returns what is said of the snapshot, of any type that embeds it.
+func (n NodeSnapshot) Taken() NodeSnapshot { return n }
+
 // SnapshotState says whether a snapshot can be relied on.
 type SnapshotState string
 

@@ -140,6 +140,9 @@ type Suspension struct {
 	By     string     `json:"by"` // the user who asked
 }
 
+// Ended reports whether the suspension has ended by that time.
+func (s *Suspension) Ended(now time.Time) bool { return s.Until != nil && !now.Before(*s.Until) }
+
 // Confirmation says which run was confirmed.
 type Confirmation struct {
 	Run     string `json:"run"`

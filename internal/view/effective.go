@@ -28,25 +28,19 @@ func (p *page) effective(e nf.Effective) {
 		title = "Effective policy of node " + Clean(e.Nodes[0].Node)
 	}
 	p.line(p.paint(bold, title), p.atRevision(e.Revision))
-	var failed []nf.NodeSnapshot
 	states := map[nf.KeyState]int{}
 	for _, n := range e.Nodes {
-		if n.Error != "" || n.State != nf.SnapshotFresh {
-			failed = append(failed, n.NodeSnapshot)
-		}
 		for _, k := range n.Keys {
 			states[k.State]++
 		}
 	}
-	p.failedNodes(failed)
-	sectionOf(p, plain, "", eachNode(e.Nodes, nodeOfEffective, func(n nf.NodeEffective) []nf.EffectiveKey { return n.Keys }), effectiveEntry)
+	failedNodes(p, e.Nodes)
+	sectionOf(p, plain, "", eachNode(e.Nodes, func(n nf.NodeEffective) []nf.EffectiveKey { return n.Keys }), effectiveEntry)
 	p.line()
 	total := states[nf.KeyInSync] + states[nf.KeyDiffers] + states[nf.KeyRefused] + states[nf.KeyPending]
 	p.line(p.paint(bold, count(total, "key")), ": ", countOf(states[nf.KeyInSync], "in sync"), ", ", count(states[nf.KeyDiffers], "difference"), ", ",
 		countOf(states[nf.KeyRefused], "refused"), ", ", countOf(states[nf.KeyPending], "pending"))
 }
-
-func nodeOfEffective(n nf.NodeEffective) string { return n.Node }
 
 // stateMarks are the glyphs of the states of keys. The word follows the glyph.
 var stateMarks = map[nf.KeyState]span{

@@ -78,29 +78,34 @@ func filledNode(n nf.NodePlan) nf.NodePlan {
 func (p *page) fleetPlan(f nf.FleetPlan) {
 	p.many = true
 	var names []string
-	var failed []nf.NodeSnapshot
 	var plans []nodePlan
 	var refusals []nf.Refusal
 	for _, n := range f.Nodes {
 		names = append(names, Clean(n.Node))
-		if n.Error != "" || n.State != nf.SnapshotFresh {
-			failed = append(failed, n.NodeSnapshot)
-		}
 		if n.Plan != nil {
 			plans = append(plans, nodePlan{n.Node, n.Plan})
 			refusals = append(refusals, n.Plan.Refusals...)
 		}
 	}
 	p.title("Plan for "+count(len(names), "node"), "", f.Revision)
-	p.failedNodes(failed)
+	failedNodes(p, f.Nodes)
 	p.planSections(plans)
 	p.line()
 	p.fleetSummary(f)
 	p.next(nil, refusals)
 }
 
-// failedNodes lists the nodes whose plans cannot be relied on.
-func (p *page) failedNodes(list []nf.NodeSnapshot) {
+// of is a node of a document, with what is said of its snapshot.
+type of interface{ Taken() nf.NodeSnapshot }
+
+// failedNodes lists the nodes whose snapshots cannot be relied on.
+func failedNodes[N of](p *page, nodes []N) {
+	var list []nf.NodeSnapshot
+	for _, node := range nodes {
+		if n := node.Taken(); n.Error != "" || n.State != nf.SnapshotFresh {
+			list = append(list, n)
+		}
+	}
 	if len(list) == 0 {
 		return
 	}

@@ -33,20 +33,16 @@ func (p *page) review(r nf.Review) {
 	if r.Base != "" {
 		p.line(p.paint(dim, "since revision "+Clean(r.Base)))
 	}
-	var failed []nf.NodeSnapshot
 	var refusals []nf.Refusal
 	for _, n := range r.Nodes {
-		if n.Error != "" || n.State != nf.SnapshotFresh {
-			failed = append(failed, n.NodeSnapshot)
-		}
 		refusals = append(refusals, n.Brings.Refusals...)
 	}
-	p.failedNodes(failed)
+	failedNodes(p, r.Nodes)
 	changes := func(of func(nf.NodeReview) nf.Differences, so func(nf.Change) bool) iter.Seq2[string, nf.Change] {
-		return eachNode(r.Nodes, nodeOfReview, func(n nf.NodeReview) []nf.Change { return only(of(n).Changes, so) })
+		return eachNode(r.Nodes, func(n nf.NodeReview) []nf.Change { return only(of(n).Changes, so) })
 	}
 	refused := func(of func(nf.NodeReview) nf.Differences) iter.Seq2[string, nf.Refusal] {
-		return eachNode(r.Nodes, nodeOfReview, func(n nf.NodeReview) []nf.Refusal { return of(n).Refusals })
+		return eachNode(r.Nodes, func(n nf.NodeReview) []nf.Refusal { return of(n).Refusals })
 	}
 	all := func(nf.Change) bool { return true }
 	sectionOf(p, red, "New refusals", refused(brings), refusalEntry)
@@ -65,13 +61,11 @@ func brings(n nf.NodeReview) nf.Differences { return n.Brings }
 func ends(n nf.NodeReview) nf.Differences   { return n.Ends }
 func anyway(n nf.NodeReview) nf.Differences { return n.Anyway }
 
-func nodeOfReview(n nf.NodeReview) string { return n.Node }
-
 // eachNode returns the elements of a list of each node. The name of the only one is left out.
-func eachNode[N, T any](nodes []N, nameOf func(N) string, list func(N) []T) iter.Seq2[string, T] {
+func eachNode[N of, T any](nodes []N, list func(N) []T) iter.Seq2[string, T] {
 	return func(yield func(string, T) bool) {
 		for _, n := range nodes {
-			name := nameOf(n)
+			name := n.Taken().Node
 			if len(nodes) == 1 {
 				name = ""
 			}
