@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -17,6 +18,12 @@ import (
 )
 
 const lockName = "lock"
+
+// How long Take waits for a holder that has no name, and how often it looks.
+const (
+	holderWait  = 500 * time.Millisecond
+	holderPause = 5 * time.Millisecond
+)
 
 // Lock is the lock of this node: one process changes it at a time. The kernel releases it
 // when the last process that has its files ends, however it ends (flock(2)).
@@ -83,6 +90,13 @@ func take(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("cannot lock: %w", err)
 	}
 	f, err := flock(dir)
+	// A process that asks for the holder has the lock for a moment, and one that has just
+	// taken it has not written its number.
+	for end := time.Now().Add(holderWait); errors.Is(err, unix.EWOULDBLOCK) && holderOf(f).pid == 0 && time.Now().Before(end); {
+		time.Sleep(holderPause)
+		_ = f.Close()
+		f, err = flock(dir)
+	}
 	if errors.Is(err, unix.EWOULDBLOCK) && isLeaked(f) {
 		// The init of a container has it from the program that started it, and keeps it as
 		// long as the container runs.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -47,6 +48,24 @@ func TestLockIsPrivate(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// A process that asks who holds the lock does not keep another from taking it.
+func TestLockAsked(t *testing.T) {
+	dir := t.TempDir()
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err == nil {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_SH)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(50*time.Millisecond, func() { _ = f.Close() })
+	release, err := apply.NewLock(dir).Take()
+	if err != nil {
+		t.Fatal(err)
+	}
+	release()
 }
 
 // The holder is named where it lives, and no message says to stop it.
