@@ -19,7 +19,7 @@ import (
 
 const lockName = "lock"
 
-// How long Take waits for a holder that has no name, and how often it looks.
+// How long Take waits for the name of a holder, and how often it looks.
 const (
 	holderWait  = 500 * time.Millisecond
 	holderPause = 5 * time.Millisecond
@@ -89,35 +89,43 @@ func take(dir string) (*os.File, error) {
 	if err := openfile.OwnDir(dir); err != nil {
 		return nil, fmt.Errorf("cannot lock: %w", err)
 	}
-	f, err := flock(dir)
-	// A process that asks for the holder has the lock for a moment, and one that has just
-	// taken it has not written its number.
-	for end := time.Now().Add(holderWait); errors.Is(err, unix.EWOULDBLOCK) && holderOf(f).pid == 0 && time.Now().Before(end); {
-		time.Sleep(holderPause)
+	for deadline := time.Now().Add(holderWait); ; time.Sleep(holderPause) {
+		f, err := flock(dir)
+		if err == nil {
+			// The number is only for the message of another process that wants the lock:
+			// it does no harm if it cannot be written.
+			_ = f.Truncate(0)
+			_, _ = fmt.Fprintf(f, "%d\n", os.Getpid())
+			return f, nil
+		}
+		if f == nil {
+			return nil, fmt.Errorf("cannot lock: %w", err)
+		}
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			err = heldBy(f, time.Now().After(deadline))
+		}
 		_ = f.Close()
-		f, err = flock(dir)
+		if err != nil {
+			return nil, err
+		}
 	}
-	if errors.Is(err, unix.EWOULDBLOCK) && isLeaked(f) {
-		// The init of a container has it from the program that started it, and keeps it as
-		// long as the container runs.
-		_ = f.Close()
-		_ = os.Remove(f.Name())
-		f, err = flock(dir)
+}
+
+// heldBy returns the error of a lock that another process holds, and nil if it may be free
+// at the next try. A process that asks for the holder has the lock for a moment, one that has
+// just taken it has not written its number, and one that was named may have ended:
+// a holder without a name counts only at the last try.
+func heldBy(f *os.File, last bool) error {
+	who := holderOf(f)
+	// The init of a container has the lock from the program that started it, and keeps it as
+	// long as the container runs.
+	if who.program != "" && isLeaked(f) && os.Remove(f.Name()) == nil {
+		return nil
 	}
-	if f == nil {
-		return nil, fmt.Errorf("cannot lock: %w", err)
+	if who.pid == 0 && !last {
+		return nil
 	}
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		err = fmt.Errorf("%w: %s holds %s; try again when it has ended", ErrLocked, holderOf(f).claim(), f.Name())
-	}
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	// The number is only for the message of another process that wants the lock:
-	// it does no harm if it cannot be written.
-	_ = f.Truncate(0)
-	_, _ = fmt.Fprintf(f, "%d\n", os.Getpid())
-	return f, nil
+	return fmt.Errorf("%w: %s holds %s; try again when it has ended", ErrLocked, who.claim(), f.Name())
 }
 
 // flock opens the file of the lock in a directory and locks it. Where another process holds it
