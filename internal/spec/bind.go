@@ -20,6 +20,30 @@ type binder struct {
 	fieldsOf map[reflect.Type][]jsonField
 }
 
+// keyPath is where a value is in a document. It is put into words only for an error.
+type keyPath struct {
+	above *keyPath
+	name  string // of a key
+	index int    // of an entry of a list; -1: a key
+}
+
+// document is the path of the whole document.
+var document *keyPath
+
+func (p *keyPath) key(name string) *keyPath { return &keyPath{above: p, name: name, index: -1} }
+
+func (p *keyPath) item(i int) *keyPath { return &keyPath{above: p, index: i} }
+
+func (p *keyPath) String() string {
+	switch {
+	case p == nil:
+		return ""
+	case p.index >= 0:
+		return p.above.String() + "[" + strconv.Itoa(p.index) + "]"
+	}
+	return below(p.above.String(), p.name)
+}
+
 type jsonField struct {
 	name     string // the key; empty for an embedded struct, whose keys are among those of its parent
 	index    int
@@ -76,8 +100,8 @@ func (b *binder) fields(t reflect.Type) []jsonField {
 	return list
 }
 
-func (b *binder) wrong(rule Rule, n *node, path, must string) {
-	b.found.add(rule, int(n.line), int(n.column), fmt.Sprintf("%s must be %s, not %s", place(path), must, n), "")
+func (b *binder) wrong(rule Rule, n *node, path *keyPath, must string) {
+	b.found.add(rule, int(n.line), int(n.column), fmt.Sprintf("%s must be %s, not %s", place(path.String()), must, n), "")
 }
 
 // kinds are the values of a document from which a Go value is filled.
@@ -93,7 +117,7 @@ var kinds = map[reflect.Kind]struct {
 }
 
 // bind fills v from n. Null leaves lists, mappings and pointers empty.
-func (b *binder) bind(path string, n *node, v reflect.Value) {
+func (b *binder) bind(path *keyPath, n *node, v reflect.Value) {
 	switch to := v.Addr().Interface().(type) {
 	case *nf.Value:
 		*to = b.value(path, n)
@@ -109,7 +133,7 @@ func (b *binder) bind(path string, n *node, v reflect.Value) {
 }
 
 // fill fills v by its kind.
-func (b *binder) fill(path string, n *node, v reflect.Value) {
+func (b *binder) fill(path *keyPath, n *node, v reflect.Value) {
 	kind := v.Kind()
 	want, fixed := kinds[kind]
 	switch {
@@ -130,13 +154,13 @@ func (b *binder) fill(path string, n *node, v reflect.Value) {
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), len(n.items), len(n.items)))
 		for i := range n.items {
-			b.bind(path+"["+strconv.Itoa(i)+"]", &n.items[i], v.Index(i))
+			b.bind(path.item(i), &n.items[i], v.Index(i))
 		}
 	case reflect.Map:
 		v.Set(reflect.MakeMapWithSize(v.Type(), len(n.keys)))
 		for i, key := range n.keys {
 			value := reflect.New(v.Type().Elem()).Elem()
-			b.bind(below(path, key.name), &n.items[i], value)
+			b.bind(path.key(key.name), &n.items[i], value)
 			v.SetMapIndex(reflect.ValueOf(key.name), value)
 		}
 	case reflect.String:
@@ -150,7 +174,7 @@ func (b *binder) fill(path string, n *node, v reflect.Value) {
 	}
 }
 
-func (b *binder) structure(path string, n *node, v reflect.Value) {
+func (b *binder) structure(path *keyPath, n *node, v reflect.Value) {
 	for _, f := range b.fields(v.Type()) {
 		if f.name == "" {
 			b.structure(path, n, v.Field(f.index))
@@ -159,17 +183,17 @@ func (b *binder) structure(path string, n *node, v reflect.Value) {
 		value := n.get(f.name)
 		switch {
 		case value == nil && f.required:
-			b.found.add(RuleMissingKey, int(n.line), int(n.column), fmt.Sprintf("missing key %q in %s", f.name, place(path)), "")
+			b.found.add(RuleMissingKey, int(n.line), int(n.column), fmt.Sprintf("missing key %q in %s", f.name, place(path.String())), "")
 		case value == nil:
 		case f.words != nil && value.kind == nodeText && !slices.Contains(f.words, value.text):
-			b.wrong(RuleUnknownWord, value, below(path, f.name), "one of "+strings.Join(f.words, ", "))
+			b.wrong(RuleUnknownWord, value, path.key(f.name), "one of "+strings.Join(f.words, ", "))
 		default:
-			b.bind(below(path, f.name), value, v.Field(f.index))
+			b.bind(path.key(f.name), value, v.Field(f.index))
 		}
 	}
 }
 
-func (b *binder) integer(path string, n *node) (int64, bool) {
+func (b *binder) integer(path *keyPath, n *node) (int64, bool) {
 	number, err := strconv.ParseInt(n.text, 10, 64)
 	if n.kind != nodeNumber || err != nil {
 		b.wrong(RuleWrongType, n, path, "a whole number")
@@ -178,7 +202,7 @@ func (b *binder) integer(path string, n *node) (int64, bool) {
 	return number, true
 }
 
-func (b *binder) time(path string, n *node) time.Time {
+func (b *binder) time(path *keyPath, n *node) time.Time {
 	t, err := time.Parse(time.RFC3339Nano, n.text)
 	if n.kind != nodeText || err != nil {
 		b.wrong(RuleInvalidValue, n, path, "a time such as 2026-01-31T12:00:00Z")
@@ -187,7 +211,7 @@ func (b *binder) time(path string, n *node) time.Time {
 }
 
 // value reads what nf.Value.MarshalJSON writes.
-func (b *binder) value(path string, n *node) nf.Value {
+func (b *binder) value(path *keyPath, n *node) nf.Value {
 	switch n.kind {
 	case nodeNull:
 		return nf.Absent()
@@ -203,7 +227,7 @@ func (b *binder) value(path string, n *node) nf.Value {
 		if state := n.get("state"); state != nil && state.kind == nodeText {
 			var parameters map[string]string
 			if p := n.get("parameters"); p != nil {
-				b.bind(below(path, "parameters"), p, reflect.ValueOf(&parameters).Elem())
+				b.bind(path.key("parameters"), p, reflect.ValueOf(&parameters).Elem())
 			}
 			return nf.Module(state.text, parameters)
 		}
@@ -212,7 +236,7 @@ func (b *binder) value(path string, n *node) nf.Value {
 	return nf.Absent()
 }
 
-func (b *binder) level(path string, n *node) nf.Level {
+func (b *binder) level(path *keyPath, n *node) nf.Level {
 	level, ok := nf.ParseLevel(n.text)
 	if n.kind != nodeText || !ok {
 		b.wrong(RuleUnknownWord, n, path, "one of "+strings.Join(nf.LevelNames(), ", "))
@@ -221,11 +245,11 @@ func (b *binder) level(path string, n *node) nf.Level {
 }
 
 // wish reads what nf.Wish.MarshalJSON writes. A wish is never absent or unknown.
-func (b *binder) wish(path string, n *node) nf.Wish {
+func (b *binder) wish(path *keyPath, n *node) nf.Wish {
 	least, most, state := n.get("atLeast"), n.get("atMost"), n.get("state")
 	switch {
 	case least != nil || most != nil:
-		return nf.Wish{AtLeast: b.bound(below(path, "atLeast"), least), AtMost: b.bound(below(path, "atMost"), most)}
+		return nf.Wish{AtLeast: b.bound(path.key("atLeast"), least), AtMost: b.bound(path.key("atMost"), most)}
 	case n.kind == nodeNumber || n.kind == nodeText || state != nil && state.kind == nodeText:
 		return nf.Exactly(b.value(path, n))
 	}
@@ -234,7 +258,7 @@ func (b *binder) wish(path string, n *node) nf.Wish {
 }
 
 // bound reads one bound of a range; 0 if there is none.
-func (b *binder) bound(path string, n *node) int64 {
+func (b *binder) bound(path *keyPath, n *node) int64 {
 	if n == nil {
 		return 0
 	}
@@ -250,8 +274,8 @@ type lines map[string]int32
 
 // uniqueAll reports the entries of a list whose texts under these keys are those of an
 // earlier entry.
-func (b *binder) uniqueAll(path string, list *node, keys ...string) {
-	if list == nil {
+func (b *binder) uniqueAll(path *keyPath, list *node, keys ...string) {
+	if list == nil || ascends(list.items, keys) {
 		return
 	}
 	seen := lines{}
@@ -260,8 +284,25 @@ func (b *binder) uniqueAll(path string, list *node, keys ...string) {
 	}
 }
 
+// ascends reports whether each entry of a list has a greater text than the one before it, as
+// in a snapshot that nfsync wrote.
+func ascends(list []node, keys []string) bool {
+	if len(keys) != 1 {
+		return false
+	}
+	last := ""
+	for i := range list {
+		value := list[i].get(keys[0])
+		if value == nil || value.text <= last {
+			return false
+		}
+		last = value.text
+	}
+	return true
+}
+
 // unique reports an entry whose texts under these keys were seen before.
-func (b *binder) unique(path string, entry *node, seen lines, keys ...string) {
+func (b *binder) unique(path *keyPath, entry *node, seen lines, keys ...string) {
 	var id []string
 	for _, key := range keys {
 		if value := entry.get(key); value != nil {
@@ -270,7 +311,7 @@ func (b *binder) unique(path string, entry *node, seen lines, keys ...string) {
 	}
 	name := strings.Join(id, "/")
 	if line, twice := seen[name]; twice {
-		b.found.add(RuleDuplicateName, int(entry.line), int(entry.column), fmt.Sprintf("%s: %s is already defined at line %d", path, quote(name), line), "")
+		b.found.add(RuleDuplicateName, int(entry.line), int(entry.column), fmt.Sprintf("%s: %s is already defined at line %d", path.String(), quote(name), line), "")
 		return
 	}
 	seen[name] = entry.line

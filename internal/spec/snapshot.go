@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strconv"
 
 	"nfsync.dev/nfsync/internal/nf"
 )
@@ -61,19 +60,20 @@ func (r *snapshotReader) takeAll(root *node) {
 
 // read reads the rest.
 func (r *snapshotReader) read(root *node) {
-	r.b.bind("", root, reflect.ValueOf(&r.s).Elem())
+	r.b.bind(nil, root, reflect.ValueOf(&r.s).Elem())
 	r.s.Containers = r.containers
 	checkSnapshot(&r.b, root, &r.s)
 }
 
 // container reads one container. ids are the lines of those before it.
 func (b *binder) container(i int, entry *node, ids lines) (c nf.Container) {
-	path := "containers[" + strconv.Itoa(i) + "]"
+	list := document.key(containersKey)
+	path := list.item(i)
 	b.bind(path, entry, reflect.ValueOf(&c).Elem())
-	b.unique("containers", entry, ids, "runtime", "id")
-	b.uniqueAll(path+".facts", entry.get("facts"), "key")
+	b.unique(list, entry, ids, "runtime", "id")
+	b.uniqueAll(path.key("facts"), entry.get("facts"), "key")
 	if id := entry.get("id"); id != nil && id.kind == nodeText && id.text == "" {
-		b.wrong(RuleEmptyValue, id, path+".id", "the id of a container")
+		b.wrong(RuleEmptyValue, id, path.key("id"), "the id of a container")
 	}
 	return c
 }
@@ -100,10 +100,10 @@ func isSnapshot(root *node, found *diagnostics) bool {
 // checkSnapshot holds names to be there, and to be there once.
 func checkSnapshot(b *binder, root *node, s *nf.Snapshot) {
 	if name := root.get("node").get("name"); name != nil && s.Node.Name == "" && name.kind == nodeText {
-		b.wrong(RuleEmptyValue, name, "node.name", "the name of a node")
+		b.wrong(RuleEmptyValue, name, document.key("node").key("name"), "the name of a node")
 	}
-	b.uniqueAll("modules.list", root.get("modules").get("list"), "name")
-	b.uniqueAll("host.facts", root.get("host").get("facts"), "key")
+	b.uniqueAll(document.key("modules").key("list"), root.get("modules").get("list"), "name")
+	b.uniqueAll(document.key("host").key("facts"), root.get("host").get("facts"), "key")
 }
 
 // normalize brings a snapshot that a person may have edited into the order

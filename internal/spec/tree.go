@@ -172,6 +172,9 @@ func jsonTree(text []byte, each entries, found *diagnostics) *node {
 // longText returns the offset of the first text of valid JSON that is longer than maxText; -1
 // if there is none. A text is in memory several times.
 func longText(text []byte) int {
+	if len(text) <= maxText {
+		return -1
+	}
 	start := -1 // of the text that goes on
 	for i := 0; i < len(text); i++ {
 		switch {
@@ -218,6 +221,9 @@ type jsonReader struct {
 	// The values and the keys of the collections that are being read.
 	stack  []node
 	labels []label
+	// Those of the collections that were read.
+	nodes slab[node]
+	names slab[label]
 }
 
 // peek returns the byte with which the next token begins.
@@ -313,7 +319,7 @@ func (r *jsonReader) collection(n *node, open byte, depth int) {
 		}
 		r.stack = append(r.stack, v)
 	}
-	n.items, n.keys = copied(r.stack[values:]), copied(r.labels[labels:])
+	n.items, n.keys = r.nodes.copied(r.stack[values:]), r.names.copied(r.labels[labels:])
 	clear(r.stack[values:])
 	r.stack, r.labels = r.stack[:values], r.labels[:labels]
 	if !r.failed {
@@ -321,13 +327,28 @@ func (r *jsonReader) collection(n *node, open byte, depth int) {
 	}
 }
 
-// copied returns a copy without room for more; nil if the list is empty.
-func copied[E any](list []E) []E {
+// slab is memory for lists that are in use until reset. It is used again then: the entries of
+// a long list are read in the memory of the first of them.
+type slab[E any] struct{ room []E }
+
+// slabSize is the least number of elements for which a slab takes memory.
+const slabSize = 512
+
+// copied returns a copy in the slab; nil if the list is empty.
+func (s *slab[E]) copied(list []E) []E {
 	if len(list) == 0 {
 		return nil
 	}
-	return append(make([]E, 0, len(list)), list...)
+	if cap(s.room)-len(s.room) < len(list) {
+		// Those before it are in the room that is left behind.
+		s.room = make([]E, 0, max(slabSize, len(list)))
+	}
+	start := len(s.room)
+	s.room = append(s.room, list...)
+	return s.room[start:len(s.room):len(s.room)]
 }
+
+func (s *slab[E]) reset() { s.room = s.room[:0] }
 
 // pass passes the entries of a list on, and returns the list without them. What is no list
 // is returned as it is.
@@ -336,11 +357,14 @@ func (r *jsonReader) pass() node {
 		return r.value(2)
 	}
 	_, line, column := r.next()
+	r.nodes, r.names = slab[node]{}, slab[label]{} // what was read before stays
 	for i := 0; !r.failed && r.more(); i++ {
 		kept := r.kept
 		entry := r.value(3)
 		r.each.take(i, &entry)
 		r.kept = kept
+		r.nodes.reset()
+		r.names.reset()
 	}
 	if !r.failed {
 		r.next()

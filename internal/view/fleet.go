@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"iter"
+	"runtime"
 	"slices"
 	"time"
 
@@ -37,16 +39,14 @@ func writeFleet(w io.Writer, f nf.FleetPlan) error {
 	before, after, _ := bytes.Cut(whole, []byte("[]"))
 	_, _ = out.Write(before)
 	_, _ = out.WriteString("[")
-	for i := range nodes {
-		part, err := encodeJSON(filledNode(nodes[i]))
-		if err != nil {
-			return err
+	separator := "\n    "
+	for part := range encodedNodes(nodes) {
+		if part.err != nil {
+			return part.err
 		}
-		if i > 0 {
-			_, _ = out.WriteString(",")
-		}
-		_, _ = out.WriteString("\n    ")
-		_, _ = out.Write(bytes.ReplaceAll(bytes.TrimSpace(part), []byte("\n"), []byte("\n    ")))
+		_, _ = out.WriteString(separator)
+		_, _ = out.Write(part.text)
+		separator = ",\n    "
 	}
 	if len(nodes) > 0 {
 		_, _ = out.WriteString("\n  ")
@@ -57,6 +57,44 @@ func writeFleet(w io.Writer, f nf.FleetPlan) error {
 		return fmt.Errorf("cannot write the output: %w", err)
 	}
 	return nil
+}
+
+// encodedNode is the JSON of a node in the list of a fleet.
+type encodedNode struct {
+	text []byte
+	err  error
+}
+
+// encodedNodes encodes nodes on all processors, and returns them in their order. A few are in
+// memory at a time.
+func encodedNodes(nodes []nf.NodePlan) iter.Seq[encodedNode] {
+	return func(yield func(encodedNode) bool) {
+		stop := make(chan struct{})
+		defer close(stop)
+		queue := make(chan chan encodedNode, runtime.GOMAXPROCS(0))
+		go func() {
+			defer close(queue)
+			for _, n := range nodes {
+				done := make(chan encodedNode, 1)
+				select {
+				case queue <- done:
+					go func() { done <- encodeNode(n) }()
+				case <-stop:
+					return
+				}
+			}
+		}()
+		for done := range queue {
+			if !yield(<-done) {
+				return
+			}
+		}
+	}
+}
+
+func encodeNode(n nf.NodePlan) encodedNode {
+	part, err := encodeJSON(filledNode(n))
+	return encodedNode{bytes.ReplaceAll(bytes.TrimSpace(part), []byte("\n"), []byte("\n    ")), err}
 }
 
 func fleetJSON(f nf.FleetPlan) any {
