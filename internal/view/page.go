@@ -136,6 +136,15 @@ func Clean(s string) string {
 	return b.String()
 }
 
+// cleanLines is Clean for a text of several lines.
+func cleanLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, line := range lines {
+		lines[i] = Clean(line)
+	}
+	return strings.Join(lines, "\n")
+}
+
 // count returns "1 change", "3 changes".
 func count(n int, noun string) string {
 	if n != 1 {
