@@ -25,6 +25,7 @@ type junitSuite struct {
 	Failures int         `xml:"failures,attr"`
 	Errors   int         `xml:"errors,attr"`
 	Skipped  int         `xml:"skipped,attr"`
+	File     string      `xml:"file,attr,omitempty"`
 	Cases    []junitCase `xml:"testcase"`
 }
 
@@ -32,7 +33,6 @@ type junitSuite struct {
 type junitCase struct {
 	Name    string        `xml:"name,attr"`
 	Class   string        `xml:"classname,attr"`
-	File    string        `xml:"file,attr,omitempty"`
 	Failure *junitOutcome `xml:"failure"`
 	Error   *junitOutcome `xml:"error"`
 	Skipped *junitOutcome `xml:"skipped"`
@@ -69,11 +69,11 @@ func encodeJUnit(suites []junitSuite) ([]byte, error) {
 
 // counted returns a copy of the suite, clean and with its counts.
 func (s junitSuite) counted() junitSuite {
-	s.Name = Clean(s.Name)
+	s.Name, s.File = Clean(s.Name), Clean(s.File)
 	s.Tests, s.Failures, s.Errors, s.Skipped = len(s.Cases), 0, 0, 0
 	cases := make([]junitCase, len(s.Cases))
 	for i, c := range s.Cases {
-		c.Name, c.Class, c.File = Clean(c.Name), Clean(c.Class), Clean(c.File)
+		c.Name, c.Class = Clean(c.Name), Clean(c.Class)
 		for _, o := range []struct {
 			outcome **junitOutcome
 			count   *int

@@ -10,9 +10,9 @@ import (
 func TestJUnit(t *testing.T) {
 	const hostile = "a\x1b[2J\x00\u202e]]></failure>&\"'\n::error::"
 	suites := []junitSuite{
-		{Name: hostile, Cases: []junitCase{
+		{Name: hostile, File: hostile, Cases: []junitCase{
 			{Name: "passes", Class: "hn-1"},
-			{Name: hostile, Class: hostile, File: hostile, Failure: &junitOutcome{Type: hostile, Message: hostile, Text: "two\nlines\x1b"}},
+			{Name: hostile, Class: hostile, Failure: &junitOutcome{Type: hostile, Message: hostile, Text: "two\nlines\x1b"}},
 			{Name: "errs", Class: "hn-1", Error: &junitOutcome{Message: "no snapshot"}},
 			{Name: "skips", Class: "hn-1", Skipped: &junitOutcome{Message: "not here"}},
 		}},
@@ -30,7 +30,7 @@ func TestJUnit(t *testing.T) {
 		t.Errorf("the counts are wrong:\n%s", out)
 	}
 	failed := read.Suites[0].Cases[1]
-	if failed.Name != Clean(hostile) || failed.File != Clean(hostile) || *failed.Failure != (junitOutcome{Clean(hostile), Clean(hostile), "two\nlines\\x1b"}) {
+	if failed.Name != Clean(hostile) || read.Suites[0].File != Clean(hostile) || *failed.Failure != (junitOutcome{Clean(hostile), Clean(hostile), "two\nlines\\x1b"}) {
 		t.Errorf("read back: %+v", failed)
 	}
 	if i := strings.IndexFunc(string(out), unprintable); i >= 0 {
