@@ -105,7 +105,7 @@ var libraries = map[string]struct {
 		reason: "small trees of files, such as a kernel's, in one file that can be read"},
 	"github.com/santhosh-tekuri/jsonschema": {tests: []string{"internal/spec", "internal/view", "schemas"},
 		reason: "the program checks with its own parser; tests hold the published schemas against it"},
-	"pgregory.net/rapid": {tests: []string{"internal/nf", "internal/review", "internal/diff", "internal/apply", "internal/view", "internal/agent"},
+	"pgregory.net/rapid": {tests: []string{"internal/nf", "internal/spec", "internal/review", "internal/diff", "internal/apply", "internal/view", "internal/agent"},
 		reason: "properties are for what decides and for what must survive a crash"},
 	"github.com/go-git/go-git": {rooms: []string{"internal/source", "internal/policytree"},
 		reason: "it follows what a server says: one room holds the bounds that it lacks; policytree reads the format of .gitmodules"},

@@ -2,6 +2,7 @@ package spec
 
 import (
 	"cmp"
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"slices"
@@ -52,21 +53,23 @@ func (p Policies) Resolve(s *nf.Snapshot) nf.Wants {
 // one in selecting.
 func containerWants(policies []*Policy, containers []nf.Container, selecting map[*Policy]bool) []nf.Want {
 	var list []nf.Want
+	selection := newSelection(policies)
 	resolved := map[string][]nf.Want{}
 	for i := range containers {
 		c := &containers[i]
-		var selected []*Policy
-		set := make([]byte, len(policies))
-		for j, policy := range policies {
-			if policy.Containers.Match(c) {
-				selected = append(selected, policy)
-				selecting[policy] = true
-				set[j] = 1
-			}
+		var set []byte
+		selected := selection.of(c)
+		for _, j := range selected {
+			set = binary.AppendUvarint(set, uint64(j))
 		}
 		wants, known := resolved[string(set)]
 		if !known {
-			wants = resolve(selected)
+			var together []*Policy
+			for _, j := range selected {
+				together = append(together, policies[j])
+				selecting[policies[j]] = true
+			}
+			wants = resolve(together)
 			resolved[string(set)] = wants
 		}
 		list = appendWants(list, c.Target(), wants)
