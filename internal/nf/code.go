@@ -54,6 +54,12 @@ const (
 	UntilRecovered        Until = "recovered"
 )
 
+// Untils lists the events.
+func Untils() []Until {
+	return []Until{UntilPrivilege, UntilObservable, UntilPolicyChange, UntilNever, UntilContainerStart, UntilContainerRestart, UntilNodeRestart,
+		UntilRulesRemoved, UntilKernelChange, UntilModuleLoad, UntilHoldersGone, UntilModuleReload, UntilEntriesDrained, UntilRecovered}
+}
+
 // The codes of warnings.
 const (
 	WarnNodeTracking      = "node-tracking"      // the node itself tracks connections, or may
@@ -79,3 +85,10 @@ const (
 	WarnOtherSource       = "other-source"       // the policies are not those of the configured source
 	WarnUnconfirmed       = "unconfirmed"        // changes of an earlier run wait for a confirmation, or for being taken back
 )
+
+// WarningCodes lists the codes of warnings.
+func WarningCodes() []string {
+	return []string{WarnNodeTracking, WarnNotEnforced, WarnLeftoverEntries, WarnOtherUser, WarnModuleAbsent, WarnModuleUnknown, WarnNoLongerWanted,
+		WarnSavedLevel, WarnSelectsNothing, WarnNoPolicy, WarnNodeNamespace, WarnNotANamespace, WarnRuntimeBroken, WarnRuntimeDegraded, WarnUnusableEntry,
+		WarnVanished, WarnMemoryUnreadable, WarnBootLeftover, WarnDeclaredElsewhere, WarnBootOrder, WarnOtherSource, WarnUnconfirmed}
+}

@@ -47,3 +47,6 @@ const (
 	KeyRefused KeyState = "refused"
 	KeyPending KeyState = "pending"
 )
+
+// KeyStates lists the states of keys.
+func KeyStates() []KeyState { return []KeyState{KeyInSync, KeyDiffers, KeyRefused, KeyPending} }

@@ -62,6 +62,9 @@ func (p TargetPattern) Match(t Target) bool {
 // match is path.Match for a pattern that is known to be one. A slash in the name is a character
 // as any other.
 func match(pattern, name string) bool {
+	if IsLiteral(pattern) {
+		return pattern == name
+	}
 	ok, err := path.Match(strings.ReplaceAll(pattern, "/", "\x00"), strings.ReplaceAll(name, "/", "\x00"))
 	return ok && err == nil
 }
@@ -90,6 +93,24 @@ func (f Filter) Warnings(list []Warning) []Warning {
 		return list
 	}
 	return slices.DeleteFunc(slices.Clone(list), func(w Warning) bool { return w.Key != "" && !f.Match(w.Target, w.Key) })
+}
+
+// patternCharacters are those that mean something in a pattern.
+const patternCharacters = `*?[\`
+
+// IsLiteral reports whether a pattern matches itself only.
+func IsLiteral(pattern string) bool { return !strings.ContainsAny(pattern, patternCharacters) }
+
+// Literal returns the pattern that matches a name only.
+func Literal(name string) string {
+	var b strings.Builder
+	for i := range len(name) {
+		if strings.IndexByte(patternCharacters, name[i]) >= 0 {
+			b.WriteByte('\\')
+		}
+		b.WriteByte(name[i])
+	}
+	return b.String()
 }
 
 // IsPattern reports whether a text is a pattern as in path.Match.

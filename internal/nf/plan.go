@@ -61,6 +61,9 @@ const (
 	CauseDrift   Cause = "drift"   // the machine moved
 )
 
+// Causes lists the causes.
+func Causes() []Cause { return []Cause{CauseNew, CausePolicy, CauseRestart, CauseDrift} }
+
 // Refusal is a difference that cannot be closed now.
 type Refusal struct {
 	Target Target `json:"target"`

@@ -15,10 +15,13 @@ import (
 const kindOther = "other"
 
 // outputKinds are kinds that nfsync prints and does not read as policies.
-var outputKinds = []string{nf.KindConfirmation, nf.KindPlan, nf.KindReceipt, nf.KindDiagnostics, nf.KindDoctor, nf.KindExplanation, nf.KindRecovery, nf.KindSchemaList, nf.KindVersion}
+var outputKinds = []string{nf.KindConfirmation, nf.KindPlan, nf.KindReceipt, nf.KindDiagnostics, nf.KindDoctor, nf.KindExplanation, nf.KindRecovery, nf.KindSchemaList, nf.KindVersion, nf.KindPolicyTestResults}
+
+// inputKinds are the kinds of documents that may be below a policy path.
+var inputKinds = append([]string{nf.KindAgentConfig, nf.KindNodeSnapshot, nf.KindPolicyTest}, policyKinds...)
 
 // kindOf returns how a document below a policy path is read: as a NodeSnapshot, an
-// AgentConfig, as no kind that nfsync reads (kindOther) or, with an empty result, as a policy.
+// AgentConfig, a PolicyTest, as no kind that nfsync reads (kindOther) or, with an empty result, as a policy.
 // A document with some of the keys of a policy is one, if only one with errors.
 func kindOf(n *yaml.Node) string {
 	if n.Kind != yaml.MappingNode {
@@ -29,7 +32,7 @@ func kindOf(n *yaml.Node) string {
 	switch {
 	case hasVersion && !strings.HasPrefix(version, "nfsync.dev/") && !slices.Contains(policyKinds, kind):
 		return kindOther
-	case kind == nf.KindAgentConfig, kind == nf.KindNodeSnapshot:
+	case kind == nf.KindAgentConfig, kind == nf.KindNodeSnapshot, kind == nf.KindPolicyTest:
 		return kind
 	case slices.Contains(outputKinds, kind), len(n.Content) > 0 && !hasPolicyKey(n):
 		return kindOther

@@ -13,21 +13,34 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// Parse reads the policies of all files. The diagnostics are the first hundred errors, in
-// the order of file, line and column, and the number of the others; with one of them there
-// are no policies.
+// Parse reads the policies of all files, as ParseAll does.
 func Parse(files []File) (Policies, []Diagnostic) {
+	parsed, found := ParseAll(files)
+	return parsed.Policies, found
+}
+
+// Parsed is what files hold.
+type Parsed struct {
+	Policies Policies
+	Tests    []PolicyTest // in the order of file and line
+}
+
+// ParseAll reads the policies and the tests of all files. The diagnostics are the first hundred
+// errors, in the order of file, line and column, and the number of the others; with one of them
+// there is nothing else.
+func ParseAll(files []File) (Parsed, []Diagnostic) {
 	files = slices.Clone(files)
 	slices.SortStableFunc(files, func(a, b File) int { return cmp.Compare(a.Name, b.Name) })
 	files = slices.CompactFunc(files, func(a, b File) bool { return a.Name == b.Name && bytes.Equal(a.Data, b.Data) })
-	var list Policies
+	var list Parsed
 	var all []Diagnostic
 	var open []File // that hold no secrets
 	names := map[[2]string]nf.Source{}
 	for _, f := range files {
-		policies, found := parseFile(f)
-		reportSameNames(policies, names, found)
-		list = append(list, policies...)
+		parsed, found := parseFile(f)
+		reportSameNames(parsed, names, found)
+		list.Policies = append(list.Policies, parsed.Policies...)
+		list.Tests = append(list.Tests, parsed.Tests...)
 		all = Limit(append(all, found.sorted()...))
 		if !found.secret {
 			open = append(open, f)
@@ -35,39 +48,43 @@ func Parse(files []File) (Policies, []Diagnostic) {
 	}
 	if len(all) > 0 {
 		AddText(all, open...)
-		return nil, all
+		return Parsed{}, all
 	}
 	return list, nil
 }
 
-// reportSameNames reports policies of one kind that have the same name: messages,
-// conflicts and memory identify policies by name.
-func reportSameNames(policies []Policy, names map[[2]string]nf.Source, found *diagnostics) {
-	for _, policy := range policies {
-		kind, name := policy.Kind, policy.Source.Name
-		if kind == "" || name == "" {
-			continue
+// reportSameNames reports policies of one kind, or tests, that have the same name: messages,
+// conflicts and memory identify policies by name, and --run selects tests.
+func reportSameNames(parsed Parsed, names map[[2]string]nf.Source, found *diagnostics) {
+	check := func(kind, hint string, at nf.Source) {
+		if kind == "" || at.Name == "" {
+			return
 		}
-		if first, taken := names[[2]string{kind, name}]; taken {
-			found.add(RuleDuplicateName, policy.Source.Line, policy.Source.Column,
-				"the name "+quote(name)+" is already defined by another "+kind+" at "+first.String(),
-				"give each policy of a kind a name of its own")
-			continue
+		if first, taken := names[[2]string{kind, at.Name}]; taken {
+			found.add(RuleDuplicateName, at.Line, at.Column,
+				"the name "+quote(at.Name)+" is already defined by another "+kind+" at "+first.String(), hint)
+			return
 		}
-		names[[2]string{kind, name}] = policy.Source
+		names[[2]string{kind, at.Name}] = at
+	}
+	for _, policy := range parsed.Policies {
+		check(policy.Kind, "give each policy of a kind a name of its own", policy.Source)
+	}
+	for _, test := range parsed.Tests {
+		check(nf.KindPolicyTest, "give each test a name of its own", test.Source)
 	}
 }
 
-// parseFile reads the policies of one file, as far as they can be read.
-func parseFile(f File) ([]Policy, *diagnostics) {
+// parseFile reads one file, as far as it can be read.
+func parseFile(f File) (Parsed, *diagnostics) {
 	found := &diagnostics{file: f.Name}
 	text, ok := checkText(f.Data, maxPolicyFile, found)
 	if !ok {
-		return nil, found
+		return Parsed{}, found
 	}
 	found.secret = bytes.Contains(text, []byte(nf.KindAgentConfig)) // even where it cannot be parsed
 	p := newParser(text, found)
-	var policies []Policy
+	var parsed Parsed
 	other := false // a document of no kind that is read is reported once a file
 	for _, document := range decodeYAML(text, found) {
 		switch kind := kindOf(document); {
@@ -77,6 +94,11 @@ func parseFile(f File) ([]Policy, *diagnostics) {
 			checker.agentDocument(document, new(AgentConfig))
 		case kind == nf.KindNodeSnapshot:
 			newParser(text, found).snapshotDocument(document)
+		case kind == nf.KindPolicyTest:
+			p.vet(document, 1)
+			if !p.bad[document] {
+				parsed.Tests = append(parsed.Tests, p.policyTest(document))
+			}
 		case kind == kindOther && !other:
 			other = true
 			p.other(document)
@@ -84,11 +106,11 @@ func parseFile(f File) ([]Policy, *diagnostics) {
 		default:
 			p.vet(document, 1)
 			if !p.bad[document] {
-				policies = append(policies, p.policy(document))
+				parsed.Policies = append(parsed.Policies, p.policy(document))
 			}
 		}
 	}
-	return policies, found
+	return parsed, found
 }
 
 // policy reads one document.
@@ -103,7 +125,7 @@ func (p *parser) policy(n *yaml.Node) Policy {
 	p.mapping(fields{
 		"apiVersion": p.apiVersion,
 		"kind":       p.kind,
-		"metadata":   p.mapping(fields{"name": func(path string, n *yaml.Node) { p.name(path, n, &policy) }}, []string{"name"}, nil),
+		"metadata":   p.mapping(fields{"name": func(path string, n *yaml.Node) { policy.Source = p.named(path, n) }}, []string{"name"}, nil),
 		"spec":       func(path string, n *yaml.Node) { p.spec(path, n, &policy) },
 	}, []string{"apiVersion", "kind", "metadata", "spec"}, nil)("", n)
 	for i := range policy.Wishes {
@@ -122,18 +144,20 @@ func (p *parser) apiVersion(path string, n *yaml.Node) {
 
 func (p *parser) kind(path string, n *yaml.Node) {
 	if kind, ok := p.text(path, n); ok && !slices.Contains(policyKinds, kind) {
-		p.report(n, RuleWrongKind, "one of ContainerPolicy, NodePolicy", "unknown kind %s%s", quote(kind), didYouMean(kind, policyKinds))
+		p.report(n, RuleWrongKind, "one of ContainerPolicy, NodePolicy", "unknown kind %s%s", quote(kind), didYouMean(kind, inputKinds))
 	}
 }
 
 var validName = regexp.MustCompile(`^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$`)
 
-func (p *parser) name(path string, n *yaml.Node, policy *Policy) {
+// named reads metadata.name, and returns it with its place; nothing if it is not valid.
+func (p *parser) named(path string, n *yaml.Node) (at nf.Source) {
 	const hint = "lower-case letters, digits, - and ., a letter or digit first and last"
 	if name, ok := p.textThat(validName.MatchString, hint, "%s: %s is not a valid name")(path, n); ok {
-		policy.Source = p.source(n)
-		policy.Source.Name = name
+		at = p.source(n)
+		at.Name = name
 	}
+	return at
 }
 
 func (p *parser) source(n *yaml.Node) nf.Source {

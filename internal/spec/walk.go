@@ -149,6 +149,10 @@ func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!
 // missingHints show what to write for a key that is required.
 var missingHints = map[string]string{
 	"apiVersion": "apiVersion: " + nf.APIVersion,
+	"code":       "code: level-not-enforced",
+	"key":        "key: conntrack.max",
+	"snapshot":   "snapshot: ../snapshots/hn-1.yaml, which nfsync snapshot prints on a node",
+	"target":     "target: node, or target: container/web-1",
 	"kind":       "kind: NodePolicy, or kind: ContainerPolicy",
 	"metadata":   "metadata: {name: a-unique-name}",
 	"name":       "name: a-unique-name",
