@@ -115,7 +115,7 @@ func submodulesBelow(dir string) map[string]bool {
 	if resolved, err := filepath.EvalSymlinks(dir); err == nil {
 		dir = resolved
 	}
-	root := repositoryOf(dir)
+	root := RepositoryOf(dir)
 	if root == "" {
 		return nil
 	}
@@ -137,8 +137,8 @@ func submodulesBelow(dir string) map[string]bool {
 	return paths
 }
 
-// repositoryOf returns the root of the repository that a directory is in; "" if there is none.
-func repositoryOf(dir string) string {
+// RepositoryOf returns the root of the repository that a directory is in; "" if there is none.
+func RepositoryOf(dir string) string {
 	for ; ; dir = filepath.Dir(dir) {
 		if _, err := os.Lstat(filepath.Join(dir, ".git")); err == nil {
 			return dir

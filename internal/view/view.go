@@ -114,7 +114,8 @@ type Options struct {
 	// Prose is wrapped to it; a line of a table is never broken.
 	Width int
 	// Apply is the command line that would make a plan's changes, as the
-	// reader can type it; "nfsync apply" if empty.
+	// reader can type it; "nfsync apply" if empty. Of tests it is the one
+	// that takes their results as expected.
 	Apply string
 	// Full lists what happens alike to many targets for each of them.
 	Full bool

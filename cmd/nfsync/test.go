@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"nfsync.dev/nfsync/internal/durable"
+	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/policytest"
+	"nfsync.dev/nfsync/internal/spec"
+	"nfsync.dev/nfsync/internal/view"
+)
+
+type testOptions struct {
+	run     string
+	update  bool
+	verbose bool
+}
+
+func testCommand(a *app) *cobra.Command {
+	var o testOptions
+	cmd := &cobra.Command{
+		Use:   "test DIR",
+		Short: "Test what the policies bring, by the expectations beside them",
+		Long: `Test plans with the policies below a directory for the nodes of snapshots, and
+compares the plans with what the PolicyTest documents of that directory expect:
+wants, changes, refusals, pending entries and warnings. They stand in files such
+as web_test.yaml. It needs no kernel and no access to a node.
+
+A snapshot is a file of the git repository that the directory is in, or of the
+directory itself where that is in none. A list of expectations that a test does
+not have is not compared; [] expects none.
+
+It ends with 1 if a test fails, if there is no test, or if a snapshot cannot be
+read, and with 4 if a policy or a test is invalid: then nothing is tested.`,
+		Example: `  nfsync test policies/
+  nfsync test policies/ --run '^web' -v
+  nfsync test policies/ --update`,
+		Args:              argCount(1, 1, "the directory of the policies and their tests"),
+		Annotations:       prints(view.PolicyTests),
+		ValidArgsFunction: completePath,
+		RunE:              withContext(func(ctx context.Context, args []string) error { return a.testPolicies(ctx, &o, args[0]) }),
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.run, "run", "", "only the tests whose names match this regular `expression`")
+	f.BoolVar(&o.update, "update", false, "write what is there now into the expectations that do not hold")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "list the tests that pass too")
+	f.BoolVar(&a.allowEmpty, "allow-empty", false, "it is no error if there is no test, or no policy")
+	return cmd
+}
+
+func (a *app) testPolicies(ctx context.Context, o *testOptions, dir string) error {
+	run, err := regexp.Compile(o.run)
+	if err != nil {
+		return usageError{fmt.Errorf("--run: %w", err)}
+	}
+	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+		return usageError{fmt.Errorf("%s is no directory: name that of the policies, and select tests with --run", dir)}
+	}
+	read, err := a.readPath(dir)
+	if err != nil {
+		return err
+	}
+	parsed, found := spec.ParseAll(read.Files)
+	found = append(read.Diagnostics, found...)
+	if len(parsed.Policies)+len(found) == 0 && !a.allowEmpty {
+		found = append(found, spec.NoPolicies(dir, len(read.Files)))
+	}
+	if len(found) > 0 {
+		return a.refuse(exitInvalid, found, "the policies or their tests are invalid: nothing was tested")
+	}
+	tests := slices.DeleteFunc(slices.Clone(parsed.Tests), func(t spec.PolicyTest) bool { return !run.MatchString(t.Source.Name) })
+	switch {
+	case len(parsed.Tests) == 0 && !a.allowEmpty:
+		return hinted{fmt.Errorf("there is no test below %s", dir), "write one, in a file such as web_test.yaml: nfsync help test; --allow-empty allows none"}
+	case len(tests) == 0 && o.run != "" && !a.allowEmpty:
+		return fmt.Errorf("no test of %d has a name that matches %q", len(parsed.Tests), o.run)
+	}
+	repository, err := spec.OpenRepository(dir)
+	if err != nil {
+		return err
+	}
+	defer repository.Close()
+	q := policytest.Question{Policies: parsed.Policies, Tests: tests, Read: func(name string) (spec.File, error) { return repository.Read(name, maxDocument) }}
+	var results nf.PolicyTestResults
+	if o.update {
+		results, err = updateTests(ctx, q, read.Files)
+	} else {
+		results, err = policytest.Run(ctx, q)
+	}
+	if err != nil {
+		return err
+	}
+	code := exitOK
+	if results.Summary.Failed > 0 {
+		code = exitError
+	}
+	opt := a.viewOptions(a.stdout)
+	opt.Full, opt.Apply = o.verbose, view.CommandLine("nfsync", "test", dir, "--update")
+	return finish(code, view.PolicyTests.Write(a.stdout, a.format, results, opt))
+}
+
+// updateTests writes what is there now into the files of the tests.
+func updateTests(ctx context.Context, q policytest.Question, files []spec.File) (nf.PolicyTestResults, error) {
+	changed, results, err := policytest.Update(ctx, q, files)
+	if err != nil {
+		return results, err
+	}
+	for _, f := range changed {
+		info, err := os.Stat(f.Name)
+		if err == nil {
+			err = durable.Writer{}.Replace(f.Name, f.Data, info.Mode().Perm())
+		}
+		if err != nil {
+			return results, fmt.Errorf("cannot write the tests: %w", err)
+		}
+		results.Updated = append(results.Updated, f.Name)
+	}
+	return results, nil
+}
