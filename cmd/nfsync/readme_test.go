@@ -118,7 +118,7 @@ func TestDocumentedKinds(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, kind := range schemas.Kinds() {
-		read := strings.HasSuffix(kind, "Policy") || kind == nf.KindAgentConfig
+		read := strings.HasSuffix(kind, "Policy") || kind == nf.KindAgentConfig || kind == nf.KindPolicyTest
 		if !read && !strings.Contains(string(text), "\n| `"+kind+"` |") {
 			t.Errorf("docs/plan.md does not have %s", kind)
 		}

@@ -101,7 +101,7 @@ func (a *app) testPolicies(ctx context.Context, o *testOptions, dir string) erro
 		code = exitError
 	}
 	opt := a.viewOptions(a.stdout)
-	opt.Full, opt.Apply = o.verbose, view.CommandLine("nfsync", "test", dir, "--update")
+	opt.Full, opt.Update = o.verbose, view.CommandLine("nfsync", "test", dir, "--update")
 	return finish(code, view.PolicyTests.Write(a.stdout, a.format, results, opt))
 }
 

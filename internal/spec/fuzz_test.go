@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 	"unicode/utf8"
+
+	"nfsync.dev/nfsync/internal/nf"
 )
 
 // FuzzParse holds the parser to its promises for any text: it ends without a
@@ -41,6 +43,37 @@ func FuzzDocument(f *testing.F) {
 		_, more := ParseSavedPlan(File{Name: "p", Data: data})
 		for _, d := range append(found, more...) {
 			inside(t, data, d.Line, d.Column, d.String())
+		}
+	})
+}
+
+// FuzzPolicyTest holds the parser of tests to the same, and the text of an edited test to be valid.
+func FuzzPolicyTest(f *testing.F) {
+	for _, name := range glob(f, "testdata/policytest/*/*.yaml") {
+		f.Add(read(f, name))
+	}
+	five := nf.Number(5)
+	add := []nf.TestEntry{{Target: "node", Key: nf.KeyMax, To: &five}}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		parsed, found := ParseAll([]File{{Name: "x", Data: data}})
+		for _, d := range found {
+			inside(t, data, d.Line, d.Column, d.String())
+		}
+		for _, test := range parsed.Tests {
+			inside(t, data, test.Source.Line, test.Source.Column, test.Source.Name)
+			for _, list := range test.Expect {
+				inside(t, data, list.Source.Line, list.Source.Column, string(list.List))
+			}
+			edit := ListEdit{List: nf.ExpectChanges, Add: add, Remove: map[int]bool{}}
+			for _, list := range test.Expect {
+				if list.List == nf.ExpectChanges && len(list.Entries) > 0 {
+					edit.Remove[0] = true
+				}
+			}
+			text, err := EditTests(File{Name: "x", Data: data}, []TestEdit{{Name: test.Source.Name, Lists: []ListEdit{edit}}})
+			if _, wrong := ParseAll([]File{{Name: "x", Data: text}}); err == nil && len(wrong) > 0 {
+				t.Errorf("%v\n%s", wrong, text)
+			}
 		}
 	})
 }

@@ -11,6 +11,7 @@ func TestKinds(t *testing.T) {
 	const policy = header + "spec: {}\n"
 	snapshot := string(read(t, "testdata/snapshot.yaml"))
 	agent := "apiVersion: nfsync.dev/v1alpha1\nkind: AgentConfig\nsource: {urls: [https://git.example.com/p.git]}\n"
+	policyTest := "apiVersion: nfsync.dev/v1alpha1\nkind: PolicyTest\nmetadata: {name: x}\nspec: {snapshot: a.yaml}\n"
 	for name, test := range map[string]struct {
 		text     string
 		policies int
@@ -18,6 +19,10 @@ func TestKinds(t *testing.T) {
 	}{
 		"snapshot":               {snapshot, 0, nil},
 		"agent":                  {agent, 0, nil},
+		"test":                   {policyTest, 0, nil},
+		"test beside a policy":   {policy + "---\n" + policyTest, 1, nil}, // that has the same name
+		"test with an error":     {policy + "---\n" + policyTest + "status: {}\n", 0, []string{`x:10:1: unknown key "status" in the document`}},
+		"results":                {"apiVersion: nfsync.dev/v1alpha1\nkind: PolicyTestResults\ntests: []\n", 0, []string{"x:2:7: the kind PolicyTestResults is not a policy"}},
 		"all":                    {agent + "---\n" + policy + "---\n" + snapshot, 1, nil},
 		"agent with an error":    {policy + "---\n" + agent + "mode: stop\n", 0, []string{`x:9:7: unknown mode "stop"`}},
 		"snapshot with an error": {strings.Replace(snapshot, "bootID:", "bootId:", 1), 0, []string{`x:1:1: missing key "bootID"`}},

@@ -299,6 +299,9 @@ func (p *parser) key(path string, n *yaml.Node) (string, bool) {
 
 // guessKey guesses the key of which only the last part is given, or whose first part is misspelt.
 func guessKey(text string) string {
+	if name, ok := strings.CutPrefix(text, string(nf.SysctlKey(""))); ok {
+		return fmt.Sprintf(": did you mean %q?", nf.SysctlKey("nf_conntrack_"+name))
+	}
 	last := text[strings.LastIndexAny(text, "./")+1:]
 	for _, key := range []nf.Key{nf.KeyMax, nf.KeyBuckets, nf.KeyExpectMax} {
 		if string(key) == "conntrack."+last {

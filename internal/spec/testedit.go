@@ -42,9 +42,17 @@ func EditTests(f File, edits []TestEdit) ([]byte, error) {
 		}
 	}
 	result, err := e.result(0)
-	return slices.Concat(f.Data[:len(f.Data)-len(text)], result), err
+	if err != nil {
+		return nil, fmt.Errorf("cannot edit the tests of %s: %w", f.Name, err)
+	}
+	f.Data = slices.Concat(f.Data[:len(f.Data)-len(text)], result)
+	if _, found := ParseAll([]File{f}); len(found) > 0 {
+		return nil, fmt.Errorf("cannot edit the tests of %s: %w", f.Name, errLayout)
+	}
+	return f.Data, nil
 }
 
+// isTest reports whether a document is the test of that name.
 func isTest(document *yaml.Node, name string) bool {
 	kind, _ := textOf(document, "kind")
 	metadata := valueOf(document, "metadata")

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"nfsync.dev/nfsync/internal/nf"
 )
@@ -36,7 +37,7 @@ func (p *page) policyTests(r nf.PolicyTestResults) {
 	}
 	p.line(p.paint(bold, count(r.Summary.Tests, "test")), ": ", countOf(r.Summary.Passed, "passed"), ", ", countOf(r.Summary.Failed, "failed"))
 	if slices.ContainsFunc(r.Tests, func(t nf.PolicyTestResult) bool { return len(t.Differences) > 0 }) {
-		p.commands([][2]string{{cmp.Or(p.opt.Apply, "nfsync test DIR --update"), "takes what is there now as expected"}})
+		p.commands([][2]string{{cmp.Or(p.opt.Update, "nfsync test DIR --update"), "takes what is there now as expected"}})
 	}
 }
 
@@ -129,7 +130,7 @@ func testEntry(mark span, e nf.TestEntry, place cell) entry {
 	}
 	cells := []cell{
 		columnGlyph: {mark},
-		columnKey:   {{plain, Clean(e.Target + " " + string(e.Key))}, boot},
+		columnKey:   {{plain, Clean(strings.TrimSpace(e.Target + " " + string(e.Key)))}, boot},
 		columnFrom:  nil,
 		columnArrow: nil,
 		columnTo:    nil,
@@ -143,9 +144,9 @@ func testEntry(mark span, e nf.TestEntry, place cell) entry {
 	if e.Wanted != nil {
 		cells[columnArrow], cells[columnTo] = cell{{dim, "="}}, cell{{plain, Clean(e.Key.WishText(*e.Wanted))}}
 	}
-	for _, word := range []string{e.Code, string(e.State), string(e.Cause), flagWord(e.OneWay, "one-way"), flagWord(e.Disruptive, "disruptive"), string(e.Until)} {
-		cells = append(cells, cell{{plain, Clean(word)}})
-	}
+	words := []string{e.Code, string(e.State), string(e.Cause), flagWord(e.OneWay, "one-way"), flagWord(e.Disruptive, "disruptive"), string(e.Until)}
+	words = slices.DeleteFunc(words, func(w string) bool { return w == "" })
+	cells = append(cells, cell{{plain, Clean(strings.Join(words, ", "))}})
 	return entry{cells: append(cells, place)}
 }
 

@@ -89,6 +89,9 @@ func TestSchemasRefuse(t *testing.T) {
 		{nf.KindReview, `"cause": "policy"`, `"cause": "fate"`},
 		{nf.KindFleetPlan, `"state": "stale"`, `"state": "old"`},
 		{nf.KindFleetPlan, `"failed": 3`, `"failed": "3"`},
+		{nf.KindPolicyTestResults, `"list": "refusals"`, `"list": "refused"`},
+		{nf.KindPolicyTestResults, `"got": null`, `"got": []`},
+		{nf.KindPolicyTestResults, `"passed": 1`, `"passed": true`},
 		{nf.KindReceipt, `"outcome": "gone"`, `"outcome": "lost"`},
 		{nf.KindReceipt, `"startedAt": "2026-`, `"startedAt": "26-`},
 		{nf.KindReceipt, `"stuck": 1`, `"stuck": "1"`},
@@ -125,10 +128,13 @@ func TestSchemasRefuse(t *testing.T) {
 // the same fields, described, required unless they may be left out.
 func TestSchemasHaveEveryField(t *testing.T) {
 	for kind, goType := range map[string]reflect.Type{
-		nf.KindPlan:         reflect.TypeFor[savedPlan](),
-		nf.KindEffective:    reflect.TypeFor[nf.Effective](),
-		nf.KindReview:       reflect.TypeFor[nf.Review](),
-		nf.KindFleetPlan:    reflect.TypeFor[nf.FleetPlan](),
+		nf.KindPlan:      reflect.TypeFor[savedPlan](),
+		nf.KindEffective: reflect.TypeFor[nf.Effective](),
+		nf.KindReview:    reflect.TypeFor[nf.Review](),
+		nf.KindFleetPlan: reflect.TypeFor[nf.FleetPlan](),
+
+		nf.KindPolicyTestResults: reflect.TypeFor[nf.PolicyTestResults](),
+
 		nf.KindReceipt:      reflect.TypeFor[apply.Receipt](),
 		nf.KindReceipts:     reflect.TypeFor[receiptsJSON](),
 		nf.KindForgotten:    reflect.TypeFor[forgottenJSON](),
@@ -174,6 +180,12 @@ func (w fieldWalk) walk(path string, goType reflect.Type, schema map[string]any)
 	case goType == reflect.TypeFor[nf.Value](), goType == reflect.TypeFor[time.Time]():
 	case goType == reflect.TypeFor[nf.Wish]() && schema["anyOf"] != nil: // as its value, or as a range
 	case goType == reflect.TypeFor[nf.Wish]() && schema["minProperties"] != nil: // a range
+	case goType == reflect.TypeFor[*nf.TestEntry]() && schema["anyOf"] != nil: // null, or an entry
+		w.walk(path, goType.Elem(), schema["anyOf"].([]any)[1].(map[string]any))
+	case goType == reflect.TypeFor[*nf.Wish]() && schema["anyOf"] != nil: // as its value, or as a range
+		for _, way := range schema["anyOf"].([]any) {
+			w.resolve(way.(map[string]any))
+		}
 	case goType == reflect.TypeFor[*nf.Plan]() && schema["anyOf"] != nil: // null, or another document
 		w.resolve(schema["anyOf"].([]any)[1].(map[string]any))
 	case goType.Kind() == reflect.Pointer:

@@ -68,6 +68,8 @@ func documents() []document {
 		planDocument("plan-refused", refusedPlan()),
 		planDocument("plan-thousand", thousandPlan()),
 		documentOf("fleet-rich", nf.KindFleetPlan, FleetPlans, richFleet()),
+		documentOf("policytests-rich", nf.KindPolicyTestResults, PolicyTests, richTests()),
+		documentOf("policytests-none", nf.KindPolicyTestResults, PolicyTests, nf.PolicyTestResults{APIVersion: nf.APIVersion, Kind: nf.KindPolicyTestResults}),
 		documentOf("review-rich", nf.KindReview, Reviews, richReview()),
 		documentOf("effective-rich", nf.KindEffective, Effectives, richEffective()),
 		documentOf("effective-nothing", nf.KindEffective, Effectives, nf.Effective{APIVersion: nf.APIVersion, Kind: nf.KindEffective, Nodes: []nf.NodeEffective{{NodeSnapshot: nf.NodeSnapshot{Node: "hn-1", State: nf.SnapshotFresh}}}}),
