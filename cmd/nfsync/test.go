@@ -86,7 +86,7 @@ func (a *app) testPolicies(ctx context.Context, o *testOptions, dir string) erro
 		return err
 	}
 	defer repository.Close()
-	q := policytest.Question{Policies: parsed.Policies, Tests: tests, Read: func(name string) (spec.File, error) { return repository.Read(name, maxDocument) }}
+	q := policytest.Question{Path: dir, Policies: parsed.Policies, Tests: tests, Read: func(name string) (spec.File, error) { return repository.Read(name, maxDocument) }}
 	var results nf.PolicyTestResults
 	if o.update {
 		results, err = updateTests(ctx, q, read.Files)
@@ -100,9 +100,8 @@ func (a *app) testPolicies(ctx context.Context, o *testOptions, dir string) erro
 	if results.Summary.Failed > 0 {
 		code = exitError
 	}
-	opt := a.viewOptions(a.stdout)
-	opt.Full, opt.Update = o.verbose, view.CommandLine("nfsync", "test", dir, "--update")
-	return finish(code, view.PolicyTests.Write(a.stdout, a.format, results, opt))
+	a.full = o.verbose
+	return show(a, code, view.PolicyTests, results)
 }
 
 // updateTests writes what is there now into the files of the tests.

@@ -46,6 +46,7 @@ type TestEntry struct {
 type PolicyTestResults struct {
 	APIVersion string             `json:"apiVersion"`
 	Kind       string             `json:"kind"`
+	Path       string             `json:"path"`  // the policy path, as it was given
 	Tests      []PolicyTestResult `json:"tests"` // by file and line
 	// Updated are the files whose expectations were replaced by what is there now.
 	Updated []string          `json:"updated"`

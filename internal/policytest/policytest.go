@@ -15,6 +15,7 @@ import (
 
 // Question is what is tested.
 type Question struct {
+	Path     string // the policy path, as it was given
 	Policies spec.Policies
 	Tests    []spec.PolicyTest
 	// Read reads a snapshot, by the path that spec.PolicyTest.SnapshotFile returns.
@@ -24,7 +25,7 @@ type Question struct {
 // Run makes the tests. Each snapshot is read once, and forgotten before the next one. The error is
 // that of the context.
 func Run(ctx context.Context, q Question) (nf.PolicyTestResults, error) {
-	results := nf.PolicyTestResults{APIVersion: nf.APIVersion, Kind: nf.KindPolicyTestResults, Tests: []nf.PolicyTestResult{}, Updated: []string{}}
+	results := nf.PolicyTestResults{APIVersion: nf.APIVersion, Kind: nf.KindPolicyTestResults, Path: q.Path, Tests: []nf.PolicyTestResult{}, Updated: []string{}}
 	err := q.each(ctx, func(t spec.PolicyTest, n *node, failed string) {
 		results.Tests = append(results.Tests, judge(t, n, failed))
 	})

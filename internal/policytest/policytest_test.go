@@ -52,7 +52,7 @@ func question(t interface{ Fatal(...any) }, list []spec.File) Question {
 	if len(found) > 0 {
 		t.Fatal(found)
 	}
-	return Question{parsed.Policies, parsed.Tests, func(file string) (spec.File, error) {
+	return Question{"policies", parsed.Policies, parsed.Tests, func(file string) (spec.File, error) {
 		data, err := os.ReadFile("../../examples/" + file)
 		return spec.File{Name: file, Data: data}, err
 	}}

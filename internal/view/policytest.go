@@ -1,7 +1,6 @@
 package view
 
 import (
-	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,7 +9,8 @@ import (
 )
 
 // PolicyTests is the output of test.
-var PolicyTests = newKind(policyTestsJSON, (*page).policyTests)
+var PolicyTests = append(newKind(policyTestsJSON, (*page).policyTests),
+	format[nf.PolicyTestResults]{name: "junit", encode: func(r nf.PolicyTestResults, _ Options) ([]byte, error) { return encodeJUnit(testSuites(r)) }})
 
 func policyTestsJSON(r nf.PolicyTestResults) any {
 	r.Tests, r.Updated = filled(r.Tests), filled(r.Updated)
@@ -37,7 +37,7 @@ func (p *page) policyTests(r nf.PolicyTestResults) {
 	}
 	p.line(p.paint(bold, count(r.Summary.Tests, "test")), ": ", countOf(r.Summary.Passed, "passed"), ", ", countOf(r.Summary.Failed, "failed"))
 	if slices.ContainsFunc(r.Tests, func(t nf.PolicyTestResult) bool { return len(t.Differences) > 0 }) {
-		p.commands([][2]string{{cmp.Or(p.opt.Update, "nfsync test DIR --update"), "takes what is there now as expected"}})
+		p.commands([][2]string{{CommandLine("nfsync", "test", r.Path, "--update"), "takes what is there now as expected"}})
 	}
 }
 
@@ -159,4 +159,25 @@ func flagWord(set *bool, word string) string {
 		return word
 	}
 	return "not " + word
+}
+
+// testSuites returns a suite for each file of tests. A test that could not be made is an error.
+func testSuites(r nf.PolicyTestResults) (suites []junitSuite) {
+	for _, t := range r.Tests {
+		if len(suites) == 0 || suites[len(suites)-1].File != t.File {
+			suites = append(suites, junitSuite{Name: t.File, File: t.File})
+		}
+		c := junitCase{Name: t.Name, Class: t.File}
+		details := &page{}
+		details.testFailure(t)
+		switch {
+		case t.Passed:
+		case t.Error != "":
+			c.Error = &junitOutcome{Message: t.Error, Text: t.Source.String() + ": " + t.Error}
+		default:
+			c.Failure = &junitOutcome{Message: count(len(t.Differences), "difference"), Text: t.Source.String() + ":\n" + details.buf.String()}
+		}
+		suites[len(suites)-1].Cases = append(suites[len(suites)-1].Cases, c)
+	}
+	return suites
 }

@@ -18,7 +18,7 @@ func richTests() nf.PolicyTestResults {
 	}
 	web := nf.Source{Name: "web", File: "policies/web.yaml", Line: 12, Column: 10}
 	max, udp := nf.KeyMax, nf.TimeoutKey("udp")
-	r := nf.PolicyTestResults{APIVersion: nf.APIVersion, Kind: nf.KindPolicyTestResults, Updated: []string{"policies/db_\x1btest.yaml"}, Tests: []nf.PolicyTestResult{
+	r := nf.PolicyTestResults{APIVersion: nf.APIVersion, Kind: nf.KindPolicyTestResults, Path: "policies", Updated: []string{"policies/db_\x1btest.yaml"}, Tests: []nf.PolicyTestResult{
 		{Source: at(3), Snapshot: "snapshots/hn-1.yaml", Node: "hn-1", Differences: []nf.TestDifference{
 			{List: nf.ExpectWants, Line: 9, Column: 9, Expected: &nf.TestEntry{Target: "container/web-1", Key: udp, Wanted: &wantedRange}, Got: &nf.TestEntry{Target: "container/web-1", Key: udp, Wanted: &wanted, State: nf.KeyDiffers, Policy: "web"}, Policy: &web},
 			{List: nf.ExpectChanges, Line: 11, Column: 9, Expected: &nf.TestEntry{Target: "container/web-1", Key: max, From: number(262144), To: number(60000)},
@@ -47,4 +47,9 @@ func TestPassedTests(t *testing.T) {
 	if text := string(written(t, d, FormatText, Options{})); strings.Contains(text, "ok  ") {
 		t.Error(text)
 	}
+}
+
+// TestTestsAsJUnit holds the report to its golden file.
+func TestTestsAsJUnit(t *testing.T) {
+	golden(t, "policytests-rich.junit.xml", written(t, documentOf("tests", "", PolicyTests, richTests()), "junit", Options{}))
 }

@@ -116,9 +116,6 @@ type Options struct {
 	// Apply is the command line that would make a plan's changes, as the
 	// reader can type it; "nfsync apply" if empty.
 	Apply string
-	// Update is the command line that takes the results of tests as expected;
-	// "nfsync test DIR --update" if empty.
-	Update string
 	// Full lists what happens alike to many targets for each of them.
 	Full bool
 	// Configuration is the file that was read, if any; the first line of a text says so.
