@@ -2,7 +2,6 @@ package spec
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path"
@@ -16,6 +15,7 @@ import (
 // files that documents there name.
 type Repository struct {
 	root   *os.Root
+	what   string // what the root is, for messages
 	shown  string // the policy path, as the names of its files begin
 	within string // the policy path in the repository, with slashes
 }
@@ -30,8 +30,9 @@ func OpenRepository(dir string) (*Repository, error) {
 		return nil, err
 	}
 	top := policytree.RepositoryOf(real)
+	what := "the repository " + top
 	if top == "" {
-		top = real
+		top, what = real, real+", which is in no git repository"
 	}
 	within, err := filepath.Rel(top, real)
 	if err != nil {
@@ -41,7 +42,7 @@ func OpenRepository(dir string) (*Repository, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Repository{root, filepath.ToSlash(filepath.Clean(dir)), filepath.ToSlash(within)}, nil
+	return &Repository{root, what, filepath.ToSlash(filepath.Clean(dir)), filepath.ToSlash(within)}, nil
 }
 
 // Close closes the repository.
@@ -57,17 +58,17 @@ func (r *Repository) Read(name string, most int64) (File, error) {
 	}
 	f, err := openfile.In(r.root, filepath.FromSlash(below))
 	if err != nil {
-		return File{}, renamed(err, name)
+		return File{}, renamed(err, "open", name)
 	}
 	defer f.Close()
 	data, err := openfile.ReadAll(f, most)
-	return File{Name: name, Data: data}, renamed(err, name)
+	return File{Name: name, Data: data}, renamed(err, "read", name)
 }
 
 // renamed returns an error of a file with the name by which people know it.
-func renamed(err error, name string) error {
+func renamed(err error, op, name string) error {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
-		return &fs.PathError{Op: e.Op, Path: name, Err: e.Err}
+		return &fs.PathError{Op: op, Path: name, Err: e.Err}
 	}
 	return err
 }
@@ -80,7 +81,7 @@ func (r *Repository) below(name string) (string, error) {
 	}
 	below := path.Join(r.within, filepath.ToSlash(rel))
 	if !filepath.IsLocal(below) {
-		return "", fmt.Errorf("it is outside %s", r.root.Name())
+		return "", errors.New("it is outside " + r.what)
 	}
 	for i, b := range []byte(below + "/") {
 		if b != '/' {

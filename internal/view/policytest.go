@@ -54,7 +54,7 @@ const testIndent = "      "
 
 func (p *page) testFailure(t nf.PolicyTestResult) {
 	if t.Error != "" {
-		p.hanging(len(testIndent), testIndent[2:], t.Error)
+		p.line(testIndent, Clean(t.Error))
 		return
 	}
 	var list nf.ExpectList
@@ -64,7 +64,7 @@ func (p *page) testFailure(t nf.PolicyTestResult) {
 		for _, e := range lines {
 			p.line(testIndent, p.columns(e.cells, widths))
 			for _, n := range e.notes {
-				p.hanging(len(testIndent)+2, testIndent, n.text)
+				p.line(testIndent, "  ", p.paint(n.style, Clean(n.text)))
 			}
 		}
 		lines = nil
@@ -85,7 +85,7 @@ func differenceLines(t nf.PolicyTestResult, d nf.TestDifference) (lines []entry)
 	if d.Expected != nil {
 		e := testEntry(span{red, "-"}, *d.Expected, cell{{dim, Clean(t.File) + ":" + strconv.Itoa(d.Line) + ":" + strconv.Itoa(d.Column)}})
 		if d.Hint != "" {
-			e.notes = []note{{text: d.Hint}}
+			e.notes = []note{{style: dim, text: d.Hint}}
 		}
 		lines = append(lines, e)
 	}
