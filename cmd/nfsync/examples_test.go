@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -180,4 +181,42 @@ func firstMissing(out, shown []string) string {
 		out, free = out[i+1:], false
 	}
 	return ""
+}
+
+// TestExampleTests: the tests of the example policies pass.
+func TestExampleTests(t *testing.T) {
+	if out, code := atRoot(t, "test", "examples"); code != exitOK || !strings.HasPrefix(out, "3 tests: 3 passed") {
+		t.Errorf("exit code %d:\n%s", code, out)
+	}
+}
+
+// TestDocumentedTest runs the test of docs/testing.md: it fails as shown there.
+func TestDocumentedTest(t *testing.T) {
+	const document = "../../docs/testing.md"
+	text, err := os.ReadFile(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("../../examples")); err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string]string{"policies/web_test.yaml": block(t, text, "yaml"), ".git": ""} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command("nfsync", "test", "policies/")
+	cmd.Dir = dir
+	out, _ := cmd.Output() // it fails
+	got := "$ nfsync test policies/\n" + string(out)
+	if *update {
+		text = bytes.Replace(text, []byte(block(t, text, "text")), []byte(got), 1)
+		if err := os.WriteFile(document, text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff(block(t, text, "text"), got); diff != "" {
+		t.Error(diff)
+	}
 }

@@ -32,7 +32,7 @@ var exitTexts = []view.Explanation{
 	exitOK: {Meaning: "In sync, or changes planned or applied, and nothing refused.",
 		Cause: "Everything that was asked could be done.", Remedy: "none needed"},
 	exitError: {Meaning: "An error: nothing could be planned or started, or only the last good revision could be enforced.",
-		Cause: "A file, a repository, a flag or the node; the message on standard error says which.", Remedy: "mend what the message names; nfsync doctor checks what nfsync needs"},
+		Cause: "A file, a repository, a flag, the node, or a test of policies that fails; the message on standard error says which.", Remedy: "mend what the message names; nfsync doctor checks what nfsync needs"},
 	exitChanges: {Meaning: "Changes are planned. Only plan --detailed-exitcode ends with it, and agent --once with mode: observe; pending entries do not count.",
 		Cause: "The node is not as the policies want it.", Remedy: "nfsync apply makes the changes"},
 	exitRefused: {Meaning: "Something was refused; the rest was planned or applied.",

@@ -10,6 +10,17 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
+// notInName are the characters that a name of a document does not have.
+var notInName = regexp.MustCompile(`[^a-z0-9]+`)
+
+// NewTest returns a file with a test about the node of a snapshot, which expects nothing. The
+// snapshot is named from the directory of the file on. The name of the test is made valid.
+func NewTest(file, name, snapshot string) File {
+	name = strings.Trim(notInName.ReplaceAllString(strings.ToLower(name), "-"), "-")
+	return File{Name: file, Data: []byte("# What the policies bring for the node of a snapshot. nfsync test --update writes what is there now.\n" +
+		"apiVersion: " + nf.APIVersion + "\nkind: " + nf.KindPolicyTest + "\nmetadata: {name: " + textOrQuoted(name) + "}\nspec:\n  snapshot: " + textOrQuoted(snapshot) + "\n")}
+}
+
 // entryField is a key of an entry of a test, with the text of its value in YAML.
 type entryField struct{ key, text string }
 
@@ -59,7 +70,7 @@ func fieldsOf(e nf.TestEntry) (list []entryField) {
 
 // The texts that are texts without quotes, in a flow mapping and for every reader of YAML.
 var (
-	plainText = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9/_.-]*$`)
+	plainText = regexp.MustCompile(`^(\.\.?/)*[A-Za-z][A-Za-z0-9/_.-]*$`)
 	otherType = regexp.MustCompile(`(?i)^(y|n|yes|no|on|off|true|false|null)$`)
 )
 
