@@ -14,7 +14,7 @@ func (n *node) instead(t spec.PolicyTest, list nf.ExpectList, e expectation) str
 	if (nf.Filter{Targets: e.Filter.Targets}).Check(&n.snapshot) != nil {
 		return fmt.Sprintf("node %s has no %s%s", n.snapshot.Node.Name, e.Target, n.didYouMean(e.Target))
 	}
-	if slices.ContainsFunc(n.lists[list], e.holds) && !slices.ContainsFunc(n.selected(list, t.Filter), e.holds) {
+	if slices.ContainsFunc(n.lists[list].of(e.Filter.Targets), e.holds) && !slices.ContainsFunc(n.selected(list, t.Filter).all, e.holds) {
 		return "it is there, but not among the targets and keys of the test"
 	}
 	if list == nf.ExpectWarnings {
@@ -26,11 +26,12 @@ func (n *node) instead(t spec.PolicyTest, list nf.ExpectList, e expectation) str
 // fate returns what the plan does about the target and the key of an expectation.
 func (n *node) fate(e expectation) string {
 	about := func(list nf.ExpectList) (nf.TestEntry, bool) {
-		i := slices.IndexFunc(n.lists[list], func(f found) bool { return e.Filter.Match(f.target, f.entry.Key) })
-		if i < 0 {
-			return nf.TestEntry{}, false
+		for _, f := range n.lists[list].of(e.Filter.Targets) {
+			if e.Filter.Match(f.target, f.entry.Key) {
+				return f.entry, true
+			}
 		}
-		return n.lists[list][i].entry, true
+		return nf.TestEntry{}, false
 	}
 	if r, ok := about(nf.ExpectRefusals); ok {
 		return "it is refused: " + r.Code

@@ -42,19 +42,21 @@ func inOrder(lists []spec.Expectations) []spec.Expectations {
 func (n *node) differences(t spec.PolicyTest, expect spec.Expectations) (list []nf.TestDifference) {
 	got := n.selected(expect.List, t.Filter)
 	unmet, unexpected := compare(expect.Entries, got)
-	for _, e := range unmet {
+	shown := map[*found]bool{}
+	for _, i := range unmet {
+		e := expectation(expect.Entries[i])
 		d := nf.TestDifference{List: expect.List, Line: e.Place.Line, Column: e.Place.Column, Expected: &e.TestEntry}
-		if i := slices.IndexFunc(unexpected, e.isAbout); i >= 0 {
-			got := unexpected[i]
-			d.Got, d.Policy = &got.entry, got.source
-			unexpected = slices.Delete(unexpected, i, i+1)
+		if f := e.nearest(unexpected.of(e.Filter.Targets), func(f *found) bool { return !shown[f] && e.isAbout(f) }); f != nil {
+			d.Got, d.Policy, shown[f] = &f.entry, f.source, true
 		} else {
 			d.Hint = n.instead(t, expect.List, e)
 		}
 		list = append(list, d)
 	}
-	for _, f := range unexpected {
-		list = append(list, nf.TestDifference{List: expect.List, Line: expect.Source.Line, Column: expect.Source.Column, Got: &f.entry, Policy: f.source})
+	for _, f := range unexpected.all {
+		if !shown[f] {
+			list = append(list, nf.TestDifference{List: expect.List, Line: expect.Source.Line, Column: expect.Source.Column, Got: &f.entry, Policy: f.source})
+		}
 	}
 	return list
 }
@@ -62,24 +64,24 @@ func (n *node) differences(t spec.PolicyTest, expect spec.Expectations) (list []
 // expectation is one that a list must meet.
 type expectation spec.Expectation
 
-// compare returns the expectations that hold for none of the entries, and the entries that none
-// of them is about.
-func compare(expect []spec.Expectation, got []found) (unmet []expectation, unexpected []found) {
-	expected := make([]bool, len(got))
-	for _, e := range expect {
+// compare returns the indexes of the expectations that hold for none of the entries, and the
+// entries for which none holds.
+func compare(expect []spec.Expectation, got entries) (unmet []int, unexpected entries) {
+	expected := map[*found]bool{}
+	for i, e := range expect {
 		met := false
-		for i, f := range got {
+		for _, f := range got.of(e.Filter.Targets) {
 			if expectation(e).holds(f) {
-				met, expected[i] = true, true
+				met, expected[f] = true, true
 			}
 		}
 		if !met {
-			unmet = append(unmet, expectation(e))
+			unmet = append(unmet, i)
 		}
 	}
-	for i, f := range got {
-		if !expected[i] {
-			unexpected = append(unexpected, f)
+	for _, f := range got.all {
+		if !expected[f] {
+			unexpected = unexpected.with(f)
 		}
 	}
 	return unmet, unexpected
@@ -87,23 +89,45 @@ func compare(expect []spec.Expectation, got []found) (unmet []expectation, unexp
 
 // isAbout reports whether the expectation is about the target and the key of an entry, and about
 // its code if it has no key.
-func (e expectation) isAbout(f found) bool {
+func (e expectation) isAbout(f *found) bool {
 	return e.Filter.Match(f.target, f.entry.Key) && (e.Key != "" || e.Code == f.entry.Code)
 }
 
 // holds reports whether an entry is as expected.
-func (e expectation) holds(f found) bool {
-	got := f.entry
-	return e.isAbout(f) &&
-		isGiven(e.Code, got.Code) && isGiven(e.Layer, got.Layer) && isGiven(e.State, got.State) && isGiven(e.Cause, got.Cause) &&
-		isGiven(e.Until, got.Until) && isGiven(e.Policy, got.Policy) &&
-		(e.OneWay == nil || *e.OneWay == *got.OneWay) && (e.Disruptive == nil || *e.Disruptive == *got.Disruptive) &&
-		(e.From == nil || sameValue(*e.From, *got.From, got.Key)) && (e.To == nil || sameValue(*e.To, *got.To, got.Key)) &&
-		(e.Wanted == nil || sameWish(*e.Wanted, *got.Wanted, got.Key))
+func (e expectation) holds(f *found) bool { return e.isAbout(f) && e.mismatches(f) == 0 }
+
+// mismatches returns how many of the fields that are given have other values in an entry.
+func (e expectation) mismatches(f *found) int {
+	got, n := f.entry, 0
+	for _, same := range []bool{
+		isWord(e.Code, got.Code), isWord(e.Layer, got.Layer), isWord(e.State, got.State), isWord(e.Cause, got.Cause), isWord(e.Until, got.Until), isWord(e.Policy, got.Policy),
+		e.OneWay == nil || *e.OneWay == *got.OneWay, e.Disruptive == nil || *e.Disruptive == *got.Disruptive,
+		e.From == nil || sameValue(*e.From, *got.From, got.Key), e.To == nil || sameValue(*e.To, *got.To, got.Key),
+		e.Wanted == nil || sameWish(*e.Wanted, *got.Wanted, got.Key),
+	} {
+		if !same {
+			n++
+		}
+	}
+	return n
 }
 
-// isGiven reports whether got is the word that is expected, or none is.
-func isGiven[W ~string](expected, got W) bool { return expected == "" || expected == got }
+// nearest returns the one of some entries for which the fewest fields differ; nil if there is none.
+func (e expectation) nearest(list []*found, may func(*found) bool) (nearest *found) {
+	fewest := 0
+	for _, f := range list {
+		if !may(f) {
+			continue
+		}
+		if n := e.mismatches(f); nearest == nil || n < fewest {
+			nearest, fewest = f, n
+		}
+	}
+	return nearest
+}
+
+// isWord reports whether got is the word that is expected, or none is.
+func isWord[W ~string](expected, got W) bool { return expected == "" || expected == got }
 
 func sameWish(expected, got nf.Wish, key nf.Key) bool {
 	if expected.IsRange() || got.IsRange() {

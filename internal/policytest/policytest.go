@@ -64,14 +64,7 @@ func (q Question) each(ctx context.Context, do func(t spec.PolicyTest, n *node, 
 type node struct {
 	snapshot nf.Snapshot
 	names    map[nf.Target]string // by the targets without their names, as a test names them
-	lists    map[nf.ExpectList][]found
-}
-
-// found is an entry of a list.
-type found struct {
-	target nf.Target
-	entry  nf.TestEntry
-	source *nf.Source // the policy's line
+	lists    map[nf.ExpectList]entries
 }
 
 // node plans for the node of a snapshot, or returns why it cannot.
@@ -88,7 +81,7 @@ func (q Question) node(ctx context.Context, file string) (*node, string) {
 	if err != nil {
 		return nil, err.Error()
 	}
-	n := &node{snapshot: s, names: names(s), lists: map[nf.ExpectList][]found{}}
+	n := &node{snapshot: s, names: names(s), lists: map[nf.ExpectList]entries{}}
 	n.addPlan(p)
 	keys, _ := diff.Effective(q.Policies.Resolve(&s), &s)
 	for _, k := range keys {
@@ -102,7 +95,7 @@ func (n *node) add(list nf.ExpectList, t nf.Target, source *nf.Source, e nf.Test
 	if source != nil {
 		e.Policy = source.Name
 	}
-	n.lists[list] = append(n.lists[list], found{t, e, source})
+	n.lists[list] = n.lists[list].with(&found{t, e, source})
 }
 
 func (n *node) addPlan(p nf.Plan) {
@@ -146,8 +139,14 @@ func names(s nf.Snapshot) map[nf.Target]string {
 	return list
 }
 
-// selected returns the entries of a list that a test is about. An entry without a key is, unless
-// the test selects keys.
-func (n *node) selected(list nf.ExpectList, f nf.Filter) []found {
-	return slices.DeleteFunc(slices.Clone(n.lists[list]), func(e found) bool { return !f.Match(e.target, e.entry.Key) })
+// selected returns the entries of a list that a test is about. One without a key is among them
+// unless the test selects keys.
+func (n *node) selected(list nf.ExpectList, f nf.Filter) entries {
+	var selected entries
+	for _, e := range n.lists[list].of(f.Targets) {
+		if f.Match(e.target, e.entry.Key) {
+			selected = selected.with(e)
+		}
+	}
+	return selected
 }

@@ -2,11 +2,13 @@ package policytest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -52,11 +54,27 @@ func question(t interface{ Fatal(...any) }, list []spec.File) Question {
 	if len(found) > 0 {
 		t.Fatal(found)
 	}
-	return Question{"policies", parsed.Policies, parsed.Tests, func(file string) (spec.File, error) {
-		data, err := os.ReadFile("../../examples/" + file)
-		return spec.File{Name: file, Data: data}, err
-	}}
+	return Question{"policies", parsed.Policies, parsed.Tests, func(file string) (spec.File, error) { return spec.File{Name: file, Data: snapshots()[file]}, nil }}
 }
+
+// snapshots are the example ones, as JSON: reading YAML takes longer.
+var snapshots = sync.OnceValue(func() map[string][]byte {
+	all := map[string][]byte{}
+	for _, file := range []string{"snapshots/hn-7.yaml", "snapshots/hn-9.yaml"} {
+		text, err := os.ReadFile("../../examples/" + file)
+		if err != nil {
+			panic(err)
+		}
+		s, found := spec.ParseSnapshot(spec.File{Name: file, Data: text})
+		if len(found) > 0 {
+			panic(found[0])
+		}
+		if all[file], err = json.Marshal(s); err != nil {
+			panic(err)
+		}
+	}
+	return all
+})
 
 func run(t interface{ Fatal(...any) }, list []spec.File) nf.PolicyTestResults {
 	results, err := Run(context.Background(), question(t, list))
@@ -119,6 +137,23 @@ func TestJudge(t *testing.T) {
 		r := run(t, files(testText("x", test.body+"\n")))
 		if got := lines(r.Tests[0]); test.want != "" && !strings.HasPrefix(got, test.want) && !strings.HasSuffix(got, test.want) || test.want == "" && got == "passed" {
 			t.Errorf("%s: %s, want %s", name, got, test.want)
+		}
+	}
+}
+
+// TestNearest: of several entries of one key that one is shown, and adopted, for which the fewest
+// fields differ.
+func TestNearest(t *testing.T) {
+	entry := func(layer nf.Layer, to int64) *found {
+		value, no := nf.Number(to), false
+		return &found{target: nf.Node, entry: nf.TestEntry{Target: nf.TargetNode, Key: nf.KeyMax, Layer: layer, From: &value, To: &value, OneWay: &no, Disruptive: &no}}
+	}
+	list := []*found{entry(nf.LayerLive, 7), entry(nf.LayerBoot, 7), entry(nf.LayerBoot, 5)}
+	for layer, want := range map[nf.Layer]int{nf.LayerLive: 0, nf.LayerBoot: 2, "": 2} {
+		five := nf.Number(5)
+		e := expectation{TestEntry: nf.TestEntry{Target: nf.TargetNode, Key: nf.KeyMax, Layer: layer, To: &five}}
+		if got := e.nearest(list, e.isAbout); got != list[want] {
+			t.Errorf("the nearest to %q is %+v, want %+v", layer, got, list[want])
 		}
 	}
 }

@@ -77,36 +77,38 @@ func (n *node) edit(t spec.PolicyTest) spec.TestEdit {
 
 // editList returns what makes one list hold. An expectation that does not hold gets the values of
 // the entry that it is about, in those fields that it gives.
-func editList(list spec.Expectations, got []found) spec.ListEdit {
+func editList(list spec.Expectations, got entries) spec.ListEdit {
 	edit := spec.ListEdit{List: list.List, Set: map[int]nf.TestEntry{}, Remove: map[int]bool{}}
-	_, unexpected := compare(list.Entries, got)
-	for i, e := range list.Entries {
-		e := expectation(e)
-		if slices.ContainsFunc(got, e.holds) {
-			continue
-		}
-		at := slices.IndexFunc(unexpected, e.canAdopt)
-		if at < 0 {
+	unmet, unexpected := compare(list.Entries, got)
+	adopted := map[*found]bool{}
+	for _, i := range unmet {
+		e := expectation(list.Entries[i])
+		f := e.nearest(unexpected.of(e.Filter.Targets), func(f *found) bool { return !adopted[f] && e.canAdopt(f) })
+		if f == nil {
 			edit.Remove[i] = true
 			continue
 		}
-		edit.Set[i] = e.adopt(unexpected[at])
-		unexpected = slices.DeleteFunc(unexpected, e.holds)
+		edit.Set[i] = e.adopt(f)
+		for _, o := range unexpected.of(e.Filter.Targets) {
+			adopted[o] = adopted[o] || e.holds(o)
+		}
 	}
-	for _, f := range unexpected {
-		edit.Add = append(edit.Add, brief(list.List, f.entry))
+	for _, f := range unexpected.all {
+		if !adopted[f] {
+			edit.Add = append(edit.Add, brief(list.List, f.entry))
+		}
 	}
 	return edit
 }
 
 // canAdopt reports whether the values of an entry can take the place of those of the expectation.
-func (e expectation) canAdopt(f found) bool {
+func (e expectation) canAdopt(f *found) bool {
 	return e.isAbout(f) && (e.Policy == "" || f.entry.Policy != "")
 }
 
 // adopt makes the expectation hold for an entry, and returns the fields that it has changed for
 // that.
-func (e *expectation) adopt(f found) nf.TestEntry {
+func (e *expectation) adopt(f *found) nf.TestEntry {
 	var set nf.TestEntry
 	got, key := f.entry, f.entry.Key
 	adoptWord(&e.Code, got.Code, &set.Code)

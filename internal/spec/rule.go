@@ -49,7 +49,7 @@ func Rules() []RuleText {
 		{RuleAnchor, "YAML anchors (&name) are not allowed.", "remove the anchor, and write the value out wherever it is needed", "spec: {level: &common full}"},
 		{RuleConflict, "Policies with the same selectors want different things for one key, with equal priority, or for two keys that set one value of the kernel.", "give one of the two a higher spec.priority, or selectors of its own; set a value that has two keys under one of them", "max: 1000 in one policy and max: 2000 in another, both of every container"},
 		{RuleDuplicateKey, "A mapping has the same key twice.", "remove one of the two", "spec: {level: full, level: stateful}"},
-		{RuleDuplicateName, "A name must be unique, and is already defined: that of a policy of its kind, or that of an entry in its list.", "give each a name of its own", "the name web in two policies of one kind"},
+		{RuleDuplicateName, "A name must be unique, and is already defined: that of a policy of its kind, that of a test, or that of an entry in its list.", "give each a name of its own", "the name web in two policies of one kind"},
 		{RuleEmptyValue, "The value is empty, or is a range without any value.", "give it a value, or remove the key", "spec: {nodes: {names: []}}"},
 		{RuleEncoding, "The file is not UTF-8, or holds a character that is not allowed.", "save the file as plain UTF-8 text", "a file that was saved as Latin-1"},
 		{RuleExclusiveKeys, "Keys are set of which only one may be.", "remove all but one of them", "spec: {modules: {ip_set: {state: unloaded, parameters: {max_sets: 9}}}}"},

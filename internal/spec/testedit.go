@@ -47,7 +47,7 @@ func EditTests(f File, edits []TestEdit) ([]byte, error) {
 	}
 	f.Data = slices.Concat(f.Data[:len(f.Data)-len(text)], result)
 	if _, found := ParseAll([]File{f}); len(found) > 0 {
-		return nil, fmt.Errorf("cannot edit the tests of %s: %w", f.Name, errLayout)
+		return nil, fmt.Errorf("cannot edit the tests of %s: the result would not be valid: %s", f.Name, found[0].Message)
 	}
 	return f.Data, nil
 }
@@ -67,6 +67,7 @@ func isTest(document *yaml.Node, name string) bool {
 type testEditor struct {
 	text   []byte
 	starts []int // of the lines
+	ascii  bool  // each character is a byte
 	eol    string
 	parts  []textPart
 }
@@ -78,7 +79,7 @@ type textPart struct {
 }
 
 func newTestEditor(text []byte) *testEditor {
-	e := &testEditor{text: text, starts: []int{0}, eol: "\n"}
+	e := &testEditor{text: text, starts: []int{0}, ascii: utf8.RuneCount(text) == len(text), eol: "\n"}
 	for i, b := range text {
 		if b == '\n' {
 			e.starts = append(e.starts, i+1)
@@ -111,6 +112,9 @@ func (e *testEditor) result(at int) ([]byte, error) {
 // offset returns the offset of a node.
 func (e *testEditor) offset(n *yaml.Node) int {
 	at := e.starts[n.Line-1]
+	if e.ascii {
+		return at + n.Column - 1
+	}
 	for range n.Column - 1 {
 		_, size := utf8.DecodeRune(e.text[at:])
 		at += size
@@ -375,7 +379,7 @@ func (e *testEditor) flowEntries(list *yaml.Node, edit ListEdit) ([]string, erro
 		if err != nil {
 			return nil, err
 		}
-		only := &testEditor{text: e.text[:to], starts: e.starts}
+		only := &testEditor{text: e.text[:to], starts: e.starts, ascii: e.ascii}
 		if err := only.set(entry, edit.Set[i]); err != nil {
 			return nil, err
 		}
