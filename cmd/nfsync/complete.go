@@ -40,6 +40,14 @@ func completePath(verb *cobra.Command, args []string, typed string) ([]string, c
 	return completePolicies(verb, args, typed)
 }
 
+// completeDirectory completes the one argument of a verb with directories.
+func completeDirectory(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return nil, cobra.ShellCompDirectiveFilterDirs
+}
+
 // completeList completes the last word of a list with commas, with the words that are not in it.
 func completeList(words ...string) completer {
 	return func(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -51,7 +50,7 @@ read, and with 4 if a policy or a test is invalid: then nothing is tested.`,
   nfsync test policies/ --update --snapshot snapshots/hn-7.yaml`,
 		Args:              argCount(1, 1, "the directory of the policies and their tests"),
 		Annotations:       prints(view.PolicyTests),
-		ValidArgsFunction: completePath,
+		ValidArgsFunction: completeDirectory,
 		RunE:              withContext(func(ctx context.Context, args []string) error { return a.testPolicies(ctx, &o, args[0]) }),
 	}
 	f := cmd.Flags()
@@ -63,52 +62,37 @@ read, and with 4 if a policy or a test is invalid: then nothing is tested.`,
 	return cmd
 }
 
-func (a *app) testPolicies(ctx context.Context, o *testOptions, dir string) error {
-	run, err := regexp.Compile(o.run)
-	if err != nil {
+// check returns an error for flags that do not go together with each other, or with the directory.
+func (o *testOptions) check(dir string) error {
+	if _, err := regexp.Compile(o.run); err != nil {
 		return usageError{fmt.Errorf("--run: %w", err)}
-	}
-	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
-		return usageError{fmt.Errorf("%s is no directory: name that of the policies, and select tests with --run", dir)}
 	}
 	if o.snapshot != "" && !o.update {
 		return usageError{errors.New("--snapshot begins a test: it needs --update")}
 	}
-	read, err := a.readPath(dir)
-	if err != nil {
+	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+		return usageError{fmt.Errorf("%s is no directory: name that of the policies, and select tests with --run", dir)}
+	}
+	return nil
+}
+
+func (a *app) testPolicies(ctx context.Context, o *testOptions, dir string) error {
+	if err := o.check(dir); err != nil {
 		return err
 	}
-	if o.snapshot != "" {
-		begun, err := newTest(dir, o.snapshot)
-		if err != nil {
-			return err
-		}
-		read.Files = append(read.Files, begun)
-	}
-	parsed, found := spec.ParseAll(read.Files)
-	found = append(read.Diagnostics, found...)
-	if len(parsed.Policies)+len(found) == 0 && !a.allowEmpty {
-		found = append(found, spec.NoPolicies(dir, len(read.Files)))
-	}
-	if len(found) > 0 {
-		return a.refuse(exitInvalid, found, "the policies or their tests are invalid: nothing was tested")
-	}
-	tests := slices.DeleteFunc(slices.Clone(parsed.Tests), func(t spec.PolicyTest) bool { return !run.MatchString(t.Source.Name) })
-	switch {
-	case len(parsed.Tests) == 0 && !a.allowEmpty:
-		return hinted{fmt.Errorf("there is no test below %s", dir), "begin one: nfsync test DIR --update --snapshot FILE; --allow-empty allows none"}
-	case len(tests) == 0 && o.run != "" && !a.allowEmpty:
-		return fmt.Errorf("no test of %d has a name that matches %q", len(parsed.Tests), o.run)
+	q, files, err := a.readTests(o, dir)
+	if err != nil {
+		return err
 	}
 	repository, err := spec.OpenRepository(dir)
 	if err != nil {
 		return err
 	}
 	defer repository.Close()
-	q := policytest.Question{Path: dir, Policies: parsed.Policies, Tests: tests, Read: func(name string) (spec.File, error) { return repository.Read(name, maxDocument) }}
+	q.Read = func(name string) (spec.File, error) { return repository.Read(name, maxDocument) }
 	var results nf.PolicyTestResults
 	if o.update {
-		results, err = updateTests(ctx, q, read.Files)
+		results, err = updateTests(ctx, q, files)
 	} else {
 		results, err = policytest.Run(ctx, q)
 	}
@@ -119,8 +103,45 @@ func (a *app) testPolicies(ctx context.Context, o *testOptions, dir string) erro
 	if results.Summary.Failed > 0 {
 		code = exitError
 	}
-	a.full = o.verbose
+	a.full = o.verbose // the text lists all tests
 	return show(a, code, view.PolicyTests, results)
+}
+
+// readTests reads the policies below a directory, and those of their tests that are selected. It
+// also returns the files.
+func (a *app) readTests(o *testOptions, dir string) (policytest.Question, []spec.File, error) {
+	q := policytest.Question{Path: dir}
+	read, err := a.readPath(dir)
+	if err == nil && o.snapshot != "" {
+		var begun spec.File
+		begun, err = newTest(dir, o.snapshot)
+		read.Files = append(read.Files, begun)
+	}
+	if err != nil {
+		return q, nil, err
+	}
+	parsed, found := spec.ParseAll(read.Files)
+	found = append(read.Diagnostics, found...)
+	if len(parsed.Policies)+len(found) == 0 && !a.allowEmpty {
+		found = append(found, spec.NoPolicies(dir, len(read.Files)))
+	}
+	if len(found) > 0 {
+		return q, nil, a.refuse(exitInvalid, found, "the policies or their tests are invalid: nothing was tested")
+	}
+	run := regexp.MustCompile(o.run) // check has tried it
+	for _, t := range parsed.Tests {
+		if run.MatchString(t.Source.Name) {
+			q.Tests = append(q.Tests, t)
+		}
+	}
+	q.Policies = parsed.Policies
+	switch {
+	case len(q.Tests) > 0 || a.allowEmpty:
+		return q, read.Files, nil
+	case len(parsed.Tests) > 0:
+		return q, nil, fmt.Errorf("no test of %d has a name that matches %q", len(parsed.Tests), o.run)
+	}
+	return q, nil, hinted{fmt.Errorf("there is no test below %s", dir), "begin one: nfsync test DIR --update --snapshot FILE; --allow-empty allows none"}
 }
 
 // updateTests writes what is there now into the files of the tests.
