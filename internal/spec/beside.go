@@ -45,8 +45,8 @@ func OpenRepository(dir string) (*Repository, error) {
 	return &Repository{root, what, filepath.ToSlash(filepath.Clean(dir)), filepath.ToSlash(within)}, nil
 }
 
-// Close closes the repository.
-func (r *Repository) Close() error { return r.root.Close() }
+// Close closes the repository. It was only read.
+func (r *Repository) Close() { _ = r.root.Close() }
 
 // Read reads a file of at most that many bytes. Its name begins as those of the files that ReadDir
 // returns, and may lead out of the policy path, but not out of the repository, and through no
