@@ -105,10 +105,8 @@ func (a *app) lapped(o *gitOptions, res agent.Result, err error) error {
 	}
 	switch {
 	case res.Plan != nil:
-		opt := a.viewOptions(a.stdout)
-		opt.Apply = a.applyLine(o, "", false)
 		code := severest(append(codes, planCode(*res.Plan, true))...)
-		return finish(code, view.Plans.Write(a.stdout, a.format, *res.Plan, opt))
+		return show(a, code, view.Plans, *res.Plan, func(opt *view.Options) { opt.Apply = a.applyLine(o, "", false) })
 	case res.Receipt.Kind != "":
 		return show(a, severest(append(codes, verdictCode(res.Receipt.Verdict()))...), view.Receipts, res.Receipt)
 	}

@@ -37,6 +37,9 @@ func (a *app) explain(err error, command string) {
 // say writes one message to stderr, in the format that --log-format asks for. A message may
 // hold names that others have chosen: what a terminal would interpret is escaped.
 func (a *app) say(level slog.Level, message, hint string) {
+	if a.quiet && level < slog.LevelError {
+		return
+	}
 	message, hint = oneLine(message), oneLine(hint)
 	if a.logFormat == logJSON {
 		var attrs []slog.Attr
@@ -66,17 +69,20 @@ func (a *app) sayWith(level slog.Level, message string, attrs ...slog.Attr) {
 
 // log writes one line of JSON to stderr.
 func (a *app) log(level slog.Level, message string, attrs ...slog.Attr) {
+	if a.quiet && level < slog.LevelError {
+		return
+	}
 	slog.New(slog.NewJSONHandler(a.stderr, nil)).LogAttrs(context.Background(), level, message, attrs...)
 }
 
 // oneLine joins the lines of joined errors, and escapes the result.
 func oneLine(text string) string { return view.Clean(strings.ReplaceAll(text, "\n", "; ")) }
 
-// viewOptions lays out text for where it goes: colour and width are for
+// viewOptions lays out text for where it goes, nil for a file: colour and width are for
 // terminals.
 func (a *app) viewOptions(w io.Writer) view.Options {
 	opt := view.Options{Full: a.full}
-	if a.configRead && w == a.stdout {
+	if a.configRead && (w == nil || w == a.stdout) {
 		opt.Configuration = a.configFile
 	}
 	fd, ok := terminal(w)

@@ -1,11 +1,20 @@
 package main
 
 import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"nfsync.dev/nfsync/internal/durable"
 	"nfsync.dev/nfsync/internal/view"
 )
 
@@ -22,10 +31,118 @@ func prints(kinds ...interface{ Formats() []string }) map[string]string {
 	return map[string]string{formatsKey: strings.Join(list, " ")}
 }
 
-// show writes a document to standard output, as -o asks for it, and returns the error with
-// which the verb ends.
-func show[T any](a *app, code int, kind view.Kind[T], doc T) error {
-	return finish(code, kind.Write(a.stdout, a.format, doc, a.viewOptions(a.stdout)))
+// output is a file that gets the result, in a format.
+type output struct{ format, file string }
+
+// parseOutputs takes the values of -o: FORMAT is for standard output, FORMAT=FILE for a file.
+// Standard output gets the usual format of the verb if none is for it and no --quiet forbids it.
+func (a *app) parseOutputs(verb *cobra.Command) error {
+	a.files, a.format = nil, ""
+	for _, value := range a.outputs {
+		format, file, toFile := strings.Cut(value, "=")
+		if list := formats(verb); !slices.Contains(list, format) {
+			return usageError{fmt.Errorf("unknown output format %q of %s: must be one of %s", format, verb.CommandPath(), strings.Join(list, ", "))}
+		}
+		switch {
+		case toFile && file == "":
+			return usageError{fmt.Errorf("-o %s names no file: write -o %sFILE", value, value)}
+		case toFile && file != stdout:
+			if err := a.addFile(output{format, file}); err != nil {
+				return err
+			}
+		case a.format != "":
+			return usageError{fmt.Errorf("-o %s and -o %s are both for standard output: write one of them to a file, as -o %s=FILE", a.format, format, format)}
+		default:
+			a.format = format
+		}
+	}
+	if a.format == "" && a.printsUnasked(verb) {
+		a.format = usualFormat(verb)
+	}
+	return nil
+}
+
+// addFile adds a file for the result. It returns an error if the result could not be written
+// there: that must not come to light after an apply.
+func (a *app) addFile(o output) error {
+	if slices.ContainsFunc(a.files, func(other output) bool { return filepath.Clean(other.file) == filepath.Clean(o.file) }) {
+		return usageError{fmt.Errorf("-o names the file %s twice", o.file)}
+	}
+	info, err := os.Stat(filepath.Dir(o.file))
+	if err == nil && !info.IsDir() {
+		err = &fs.PathError{Op: "open", Path: filepath.Dir(o.file), Err: syscall.ENOTDIR}
+	}
+	if info, found := os.Stat(o.file); err == nil && found == nil && info.IsDir() {
+		err = &fs.PathError{Op: "open", Path: o.file, Err: syscall.EISDIR}
+	}
+	if err != nil {
+		return fmt.Errorf("cannot write -o %s=%s: %w", o.format, o.file, err)
+	}
+	a.files = append(a.files, o)
+	return nil
+}
+
+// answers are the verbs whose output is their only result: --quiet leaves it, as that of
+// systemctl(1) does.
+var answers = []string{"explain", "receipts", "schema", "show", "snapshot", "status", "version"}
+
+// printsUnasked reports whether a verb prints its result if no -o asks for it.
+func (a *app) printsUnasked(verb *cobra.Command) bool {
+	if verb.Name() == "snapshot" && len(a.files) > 0 {
+		return false // it is no text for people
+	}
+	return !a.quiet || slices.Contains(answers, verb.Name()) && len(a.files) == 0
+}
+
+// usualFormat returns the format of a verb's result if no -o names one.
+func usualFormat(verb *cobra.Command) string {
+	if verb.Name() == "snapshot" {
+		return view.FormatYAML
+	}
+	return view.FormatText
+}
+
+// show writes a document as each -o asks for it, and returns the error with which the verb
+// ends. set completes how text is laid out.
+func show[T any](a *app, code int, kind view.Kind[T], doc T, set ...func(*view.Options)) error {
+	err := writeResult(a, kind, doc, set...)
+	if err != nil && code == exitStuck && !errors.Is(err, syscall.EPIPE) {
+		a.say(slog.LevelError, err.Error(), "") // the exit code counts
+	}
+	return finish(code, err)
+}
+
+// writeResult writes a document to the files of -o, then to standard output. An error of a file
+// keeps it from no other.
+func writeResult[T any](a *app, kind view.Kind[T], doc T, set ...func(*view.Options)) error {
+	options := func(opt view.Options) view.Options {
+		for _, f := range set {
+			f(&opt)
+		}
+		return opt
+	}
+	var failed []error
+	for _, o := range a.files {
+		if err := save(kind, o, doc, options(a.viewOptions(nil))); err != nil {
+			failed = append(failed, fmt.Errorf("cannot write -o %s=%s: %w", o.format, o.file, err))
+		}
+	}
+	if a.format != "" {
+		err := kind.Write(a.stdout, a.format, doc, options(a.viewOptions(a.stdout)))
+		if err != nil && (len(failed) == 0 || !errors.Is(err, syscall.EPIPE)) {
+			failed = append(failed, err)
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// save writes a document to a file, whole or not at all.
+func save[T any](kind view.Kind[T], o output, doc T, opt view.Options) error {
+	var text bytes.Buffer
+	if err := kind.Write(&text, o.format, doc, opt); err != nil {
+		return err
+	}
+	return durable.Writer{}.Save(o.file, text.Bytes(), 0o644)
 }
 
 // formats lists the formats that -o takes for a verb.
@@ -37,17 +154,21 @@ func formats(verb *cobra.Command) []string {
 }
 
 func outputUsage(formats []string) string {
-	return "`format` of the result: " + strings.Join(formats, ", ")
+	return "`format` of the result, or format=FILE; may be repeated: " + strings.Join(formats, ", ")
 }
 
 // explainOutput makes help and completion of -o name the formats of each verb.
 func (a *app) explainOutput(root *cobra.Command) {
 	usage := root.UsageFunc()
 	root.SetUsageFunc(func(verb *cobra.Command) error {
-		a.flags.Lookup("output").Usage = outputUsage(formats(verb))
+		flag := a.flags.Lookup("output")
+		flag.Usage, flag.DefValue = outputUsage(formats(verb)), usualFormat(verb)
 		return usage(verb)
 	})
-	complete := func(verb *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	complete := func(verb *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+		if strings.Contains(typed, "=") {
+			return nil, cobra.ShellCompDirectiveDefault
+		}
 		return formats(verb), cobra.ShellCompDirectiveNoFileComp
 	}
 	_ = root.RegisterFlagCompletionFunc("output", complete) // fails only for a flag that does not exist

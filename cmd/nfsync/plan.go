@@ -110,16 +110,19 @@ func (a *app) plan(ctx context.Context, o *planOptions, args []string) error {
 	switch o.out {
 	case "":
 	case stdout:
-		return finish(planCode(plan, o.detailed), view.SavedPlan(a.stdout, plan, policies.files))
+		a.format = ""
+		if err := view.SavedPlan(a.stdout, plan, policies.files); err != nil {
+			return finish(planCode(plan, o.detailed), err)
+		}
 	default:
 		if err := savePlan(durable.Writer{}, o.out, plan, policies.files); err != nil {
 			return err
 		}
 	}
-	opt := a.viewOptions(a.stdout)
-	opt.Elsewhere = len(o.snapshots) > 0
-	opt.Apply = a.applyLine(&o.git, cmp.Or(o.out, path), opt.Elsewhere)
-	return finish(planCode(plan, o.detailed), view.Plans.Write(a.stdout, a.format, plan, opt))
+	elsewhere := len(o.snapshots) > 0
+	return show(a, planCode(plan, o.detailed), view.Plans, plan, func(opt *view.Options) {
+		opt.Elsewhere, opt.Apply = elsewhere, a.applyLine(&o.git, cmp.Or(o.out, path), elsewhere)
+	})
 }
 
 // warnUnconfirmed adds to wants a warning about changes that wait for a confirmation.
@@ -147,8 +150,11 @@ func (a *app) checkPlan(o *planOptions) error {
 	if o.out != "" && o.narrow.isSet() {
 		return errNarrowed
 	}
-	if o.out == stdout && a.flags.Changed("output") {
+	if o.out == stdout && len(a.outputs) > len(a.files) {
 		return usageError{errors.New("--out - writes the saved plan, which is JSON, to standard output: leave out -o")}
+	}
+	if slices.ContainsFunc(a.files, func(f output) bool { return filepath.Clean(f.file) == filepath.Clean(o.out) }) {
+		return usageError{fmt.Errorf("--out and -o both name the file %s", o.out)}
 	}
 	return nil
 }

@@ -163,7 +163,7 @@ func (a *app) planFleet(ctx context.Context, o *planOptions, q review.Question) 
 	}
 	a.sayUnused(unused)
 	sayFailed(a, fleet.Nodes)
-	return finish(fleetCode(fleet, o.detailed), view.FleetPlans.Write(a.stdout, a.format, fleet, a.viewOptions(a.stdout)))
+	return show(a, fleetCode(fleet, o.detailed), view.FleetPlans, fleet)
 }
 
 // reviewPlan shows what a change of the policies brings to this node, or to those of snapshots.
@@ -188,7 +188,7 @@ func (a *app) reviewPlan(ctx context.Context, o *planOptions, q review.Question)
 		}
 		r = review.ReviewNode(ctx, s, q)
 	}
-	return finish(reviewCode(r, o.detailed), view.Reviews.Write(a.stdout, a.format, r, a.viewOptions(a.stdout)))
+	return show(a, reviewCode(r, o.detailed), view.Reviews, r)
 }
 
 func (a *app) sayUnused(files []string) {

@@ -88,11 +88,11 @@ func (a *app) sayInvalid(list []spec.Diagnostic, message string) {
 	a.say(slog.LevelError, message, "")
 }
 
-// showInvalid writes the errors of files to stdout, if the result is a document, and returns the
-// error with which the command ends.
+// showInvalid writes the errors of files in place of the result, and returns the error with which
+// the command ends. Text on stdout is left out: stderr has it.
 func (a *app) showInvalid(code int, list []spec.Diagnostic) error {
 	if a.format == view.FormatText {
-		return outcome(code)
+		a.format = ""
 	}
 	return show(a, code, view.Validations, view.Validation{Diagnostics: list})
 }

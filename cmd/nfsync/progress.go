@@ -28,6 +28,9 @@ const progressEvery = 50 * time.Millisecond
 
 func (a *app) progress() *progress {
 	p := &progress{w: a.stderr}
+	if a.quiet {
+		return p
+	}
 	_, p.terminal = terminal(a.stderr)
 	if a.logFormat == logJSON {
 		p.log = slog.New(slog.NewJSONHandler(a.stderr, nil))
@@ -59,7 +62,7 @@ const fetchQuiet = 300 * time.Millisecond
 
 // fetching shows on a terminal that a fetch goes on, until stop is called.
 func (a *app) fetching(from string) (stop func()) {
-	if _, ok := terminal(a.stderr); !ok || a.logFormat == logJSON {
+	if _, ok := terminal(a.stderr); !ok || a.quiet || a.logFormat == logJSON {
 		return func() {}
 	}
 	return rewriteLine(a.stderr, fetchQuiet, func(waited time.Duration) string {

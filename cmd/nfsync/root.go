@@ -29,7 +29,10 @@ const (
 // options are the flags that every verb has.
 type options struct {
 	flags      *pflag.FlagSet
-	format     string
+	outputs    []string // as -o gives them
+	files      []output // that get the result
+	format     string   // of standard output; "" if the result is not printed there
+	quiet      bool
 	configFile string
 	node       string
 	labels     map[string]string
@@ -45,7 +48,9 @@ type options struct {
 
 func (o *options) register(f *pflag.FlagSet, getenv func(string) string) {
 	o.flags = f
-	f.StringVarP(&o.format, "output", "o", view.FormatText, outputUsage(view.Formats()))
+	f.StringArrayVarP(&o.outputs, "output", "o", nil, outputUsage(view.Formats()))
+	f.Lookup("output").DefValue = view.FormatText
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "print errors only, and what -o asks for")
 	f.StringVar(&o.configFile, "config", defaultConfig, "configuration `file`, or none; read by the verbs that look at this node")
 	f.StringVar(&o.node, "node", "", "`name` of the node (default: the kernel's node name)")
 	f.StringToStringVar(&o.labels, "label", nil, "label `key=value` of the node, for node selectors; may be repeated")
@@ -66,7 +71,7 @@ func (a *app) nodeWords() []string {
 	var words []string
 	a.flags.VisitAll(func(f *pflag.Flag) {
 		switch {
-		case !f.Changed || slices.Contains([]string{"output", "log-format", "config"}, f.Name):
+		case !f.Changed || slices.Contains([]string{"output", "quiet", "log-format", "config"}, f.Name):
 		case f.Name == "label":
 			for _, k := range slices.Sorted(maps.Keys(a.labels)) {
 				if a.config.Node.Labels[k] != a.labels[k] {
@@ -93,10 +98,7 @@ func systemdDir(getenv func(string) string, variable, fallback string) string {
 
 // checkFlags returns an error for a flag that the verb cannot work with.
 func (a *app) checkFlags(verb *cobra.Command) error {
-	if list := formats(verb); !slices.Contains(list, a.format) {
-		return usageError{fmt.Errorf("unknown output format %q of %s: must be one of %s", a.format, verb.CommandPath(), strings.Join(list, ", "))}
-	}
-	if err := cmp.Or(a.checkEmpty(verb), a.checkDirs(verb)); err != nil {
+	if err := cmp.Or(a.checkEmpty(verb), a.parseOutputs(verb), a.checkDirs(verb)); err != nil {
 		return err
 	}
 	return a.check()

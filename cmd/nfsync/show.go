@@ -91,7 +91,7 @@ func (a *app) showPolicy(ctx context.Context, o *showOptions, args []string) err
 			code = exitError
 		}
 	}
-	return finish(code, view.Effectives.Write(a.stdout, a.format, e, a.viewOptions(a.stdout)))
+	return show(a, code, view.Effectives, e)
 }
 
 // policiesInForce returns the policies that are named, or those that are in force.

@@ -26,13 +26,9 @@ made from it equals the plan made on the node.`,
 }
 
 func (a *app) snapshot(ctx context.Context, _ []string) error {
-	format := a.format
-	if !a.flags.Changed("output") {
-		format = view.FormatYAML
-	}
 	s, err := apply.Snapshot(ctx, a.facts())
 	if err != nil {
 		return err
 	}
-	return finish(exitOK, view.Snapshots.Write(a.stdout, format, s, a.viewOptions(a.stdout)))
+	return show(a, exitOK, view.Snapshots, s)
 }

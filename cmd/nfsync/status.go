@@ -59,10 +59,10 @@ func noAgent(err error) error {
 func (a *app) watchStatus(ctx context.Context) error {
 	_, isTerminal := terminal(a.stdout)
 	err := web.NewClient(a.runDir).Watch(ctx, func(s nf.NodeStatus) error {
-		switch {
-		case a.format != view.FormatText:
-			return view.NodeStatuses.Write(a.stdout, a.format, s, a.viewOptions(a.stdout))
-		case !isTerminal:
+		if a.format != view.FormatText || len(a.files) > 0 {
+			return writeResult(a, view.NodeStatuses, s)
+		}
+		if !isTerminal {
 			_, err := io.WriteString(a.stdout, view.StatusLine(s))
 			return err
 		}

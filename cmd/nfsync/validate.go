@@ -65,6 +65,13 @@ func (a *app) validate(_ context.Context, paths []string) error {
 		}
 		spec.AddText(diagnostics, files...)
 	}
+	if a.quiet && a.format == "" && len(diagnostics) > 0 {
+		message := "the policies are invalid"
+		if code == exitRefused {
+			message = "policies want different things of one value"
+		}
+		a.sayInvalid(diagnostics, message)
+	}
 	return show(a, code, view.Validations, view.Validation{Diagnostics: diagnostics, Policies: len(parsed)})
 }
 
