@@ -22,20 +22,20 @@ func effectiveJSON(e nf.Effective) any {
 }
 
 func (p *page) effective(e nf.Effective) {
-	p.many = len(e.Nodes) > 1
+	above := foldAt(p.opt, len(e.Nodes) > 1)
 	title := "Effective policy of " + count(len(e.Nodes), "node")
 	if len(e.Nodes) == 1 {
 		title = "Effective policy of node " + Clean(e.Nodes[0].Node)
 	}
-	p.line(p.paint(bold, title), p.atRevision(e.Revision))
+	p.line(p.paint(bold, title), p.spans(atRevision(e.Revision)))
 	states := map[nf.KeyState]int{}
 	for _, n := range e.Nodes {
 		for _, k := range n.Keys {
 			states[k.State]++
 		}
 	}
-	failedNodes(p, e.Nodes)
-	sectionOf(p, plain, "", eachNode(e.Nodes, func(n nf.NodeEffective) []nf.EffectiveKey { return n.Keys }), effectiveEntry)
+	p.chapter(snapshotChapter(above, e.Nodes))
+	p.chapter(chapterOf(above, plain, "", eachNode(e.Nodes, func(n nf.NodeEffective) []nf.EffectiveKey { return n.Keys }), effectiveEntry))
 	p.line()
 	total := states[nf.KeyInSync] + states[nf.KeyDiffers] + states[nf.KeyRefused] + states[nf.KeyPending]
 	p.line(p.paint(bold, count(total, "key")), ": ", countOf(states[nf.KeyInSync], "in sync"), ", ", count(states[nf.KeyDiffers], "difference"), ", ",

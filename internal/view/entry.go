@@ -67,7 +67,7 @@ func widest(column int) int {
 // section writes a heading, if it has a text, and a table of the entries of a list; nothing
 // if the list is empty.
 func section[T any](p *page, style, title string, list []T, entryOf func(T) entry) {
-	sectionOf(p, style, title, ofOne(list), entryOf)
+	p.chapter(chapterOf(p.foldAbove(), style, title, ofOne(list), entryOf))
 }
 
 // ofOne returns the elements of a list of a document of one node.
@@ -78,23 +78,6 @@ func ofOne[T any](list []T) iter.Seq2[string, T] {
 				return
 			}
 		}
-	}
-}
-
-// sectionOf is section for elements of nodes.
-func sectionOf[T any](p *page, style, title string, list iter.Seq2[string, T], entryOf func(T) entry) {
-	f := newFolder(p.foldAbove())
-	for node, element := range list {
-		e := entryOf(element)
-		f.add(place{node, e.target}, e)
-	}
-	for i, g := range f.groups() {
-		if i == 0 {
-			p.heading(style, title)
-		} else {
-			p.line()
-		}
-		p.group(g)
 	}
 }
 

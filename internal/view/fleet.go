@@ -7,14 +7,12 @@ import (
 	"io"
 	"iter"
 	"runtime"
-	"slices"
-	"time"
 
 	"nfsync.dev/nfsync/internal/nf"
 )
 
 // FleetPlans is the output of plan for many nodes.
-var FleetPlans = streamed(newKind(fleetJSON, (*page).fleetPlan), writeFleet)
+var FleetPlans = streamed(newKind(fleetJSON, outlined(fleetOutline)), writeFleet)
 
 // streamed returns a kind whose JSON is written part by part.
 func streamed[T any](k Kind[T], write func(io.Writer, T) error) Kind[T] {
@@ -113,8 +111,7 @@ func filledNode(n nf.NodePlan) nf.NodePlan {
 	return n
 }
 
-func (p *page) fleetPlan(f nf.FleetPlan) {
-	p.many = true
+func fleetOutline(f nf.FleetPlan, opt Options) outline {
 	var names []string
 	var plans []nodePlan
 	var refusals []nf.Refusal
@@ -125,56 +122,22 @@ func (p *page) fleetPlan(f nf.FleetPlan) {
 			refusals = append(refusals, n.Plan.Refusals...)
 		}
 	}
-	p.title("Plan for "+count(len(names), "node"), "", f.Revision)
-	failedNodes(p, f.Nodes)
-	p.planSections(plans)
-	p.line()
-	p.fleetSummary(f)
-	p.next(nil, refusals)
+	c := contents{above: foldAt(opt, true)}
+	c.add(snapshotChapter(c.above, f.Nodes))
+	c.addPlans(plans)
+	return outline{title: title("Plan for "+count(len(names), "node"), "", f.Revision), chapters: c.chapters, summary: fleetSummary(f), commands: explained(refusals)}
 }
 
-// of is a node of a document, with what is said of its snapshot.
-type of interface{ Taken() nf.NodeSnapshot }
-
-// failedNodes lists the nodes whose snapshots cannot be relied on.
-func failedNodes[N of](p *page, nodes []N) {
-	var list []nf.NodeSnapshot
-	for _, node := range nodes {
-		if n := node.Taken(); n.Error != "" || n.State != nf.SnapshotFresh {
-			list = append(list, n)
-		}
-	}
-	if len(list) == 0 {
-		return
-	}
-	p.heading(red, "Snapshots")
-	type problem struct{ state, text string }
-	for _, same := range foldAlike(list, p.foldAbove(), func(n nf.NodeSnapshot) problem { return problem{string(n.State), n.Error} }) {
-		var names []string
-		for _, n := range same {
-			names = append(names, Clean(n.Node))
-		}
-		text := names[0]
-		if len(names) > 1 {
-			text = foldNames(names)
-		}
-		why := same[0].Error
-		if why == "" {
-			why = "taken at " + same[0].TakenAt.UTC().Format(time.DateTime) + " UTC"
-		}
-		p.hanging(14, "  "+p.paint(red, pad(string(same[0].State), 10)), text+": "+why)
-	}
-}
-
-func (p *page) fleetSummary(f nf.FleetPlan) {
+func fleetSummary(f nf.FleetPlan) []cell {
 	s := f.Summary
 	var changes []nf.Change
 	for _, n := range f.Nodes {
 		if n.Plan != nil {
-			changes = slices.Concat(changes, only(n.Plan.Changes, isRisky))
+			changes = append(changes, only(n.Plan.Changes, isRisky)...)
 		}
 	}
-	p.line(p.paint(bold, count(s.Nodes, "node")), fmt.Sprintf(": %d with changes, %d with refusals, %d with an error", s.Changed, s.Refused, s.Failed))
-	p.line(p.paint(bold, count(s.Changes, "change")), p.paint(yellow, RiskyCount(changes)), ", ",
-		countOf(s.Refusals, "refused"), ", ", countOf(s.Pending, "pending"), ", ", countOf(s.InSync, "in sync"))
+	return []cell{
+		{{bold, count(s.Nodes, "node")}, {plain, fmt.Sprintf(": %d with changes, %d with refusals, %d with an error", s.Changed, s.Refused, s.Failed)}},
+		countsOf(nf.Summary{Changes: s.Changes, Refusals: s.Refusals, Pending: s.Pending, InSync: s.InSync}, changes),
+	}
 }

@@ -13,16 +13,18 @@ import (
 // number. The other formats always list all.
 const foldAbove = 3
 
-// foldAbove returns the number for this page. In a document of many nodes nothing is listed twice.
-func (p *page) foldAbove() int {
+// foldAt returns the number for a document. In one of many nodes nothing is listed twice.
+func foldAt(opt Options, many bool) int {
 	switch {
-	case p.opt.Full:
+	case opt.Full:
 		return int(^uint(0) >> 1)
-	case p.many:
+	case many:
 		return 1
 	}
 	return foldAbove
 }
+
+func (p *page) foldAbove() int { return foldAt(p.opt, false) }
 
 // place is a target of a node. The node is empty in a document of one node.
 type place struct {

@@ -95,7 +95,7 @@ func (p *page) nodeStatus(s nf.NodeStatus) {
 	section(p, yellow, "Not made", notFought(s), changeEntry)
 	section(p, red, "Refused", s.Refusals, refusalEntry)
 	section(p, yellow, "Pending", s.Pending, pendingEntry)
-	p.warnings(ofOne(s.Warnings))
+	p.chapter(warningChapter(p.foldAbove(), ofOne(s.Warnings)))
 	if s.Summary != nil {
 		p.line()
 		p.line(count(s.Summary.Changes, "change"), " not made, ", countOf(s.Summary.Refusals, "refused"), ", ", countOf(s.Summary.Pending, "pending"), ", ", countOf(s.Summary.InSync, "in sync"))
@@ -104,7 +104,7 @@ func (p *page) nodeStatus(s nf.NodeStatus) {
 	if s.Suspension != nil {
 		next = append(next, [2]string{"nfsync resume", "lets the agent make changes again"})
 	}
-	p.next(next, s.Refusals)
+	p.commands(append(next, explained(s.Refusals)...))
 }
 
 // maxTables is how many conntrack tables are named.

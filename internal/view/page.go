@@ -3,6 +3,7 @@ package view
 import (
 	"bytes"
 	"fmt"
+	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -31,9 +32,8 @@ const (
 // page collects text. Its methods take texts that are clean already, except hanging, which
 // cleans them.
 type page struct {
-	buf  bytes.Buffer
-	opt  Options
-	many bool // the document is of many nodes
+	buf bytes.Buffer
+	opt Options
 }
 
 // paint returns s in that style, or s itself if there is no colour.
@@ -111,8 +111,9 @@ func wrap(text string, width int) []string {
 	return append(lines, line)
 }
 
-// Clean escapes characters that a terminal would interpret instead of showing, and bytes
-// that are not UTF-8. The result is one line.
+// Clean escapes characters that a terminal would interpret instead of showing, bytes that are
+// not UTF-8, and what a CI system takes for a command wherever it is in its log: ##[group] and
+// ##vso[…] of GitHub and Azure. The result is one line.
 func Clean(s string) string {
 	var b strings.Builder
 	for len(s) > 0 {
@@ -133,8 +134,22 @@ func Clean(s string) string {
 		}
 		s = s[size:]
 	}
-	return b.String()
+	clean := b.String()
+	if strings.Contains(clean, "##") {
+		clean = logCommand.ReplaceAllString(clean, `$1\x5b`)
+	}
+	return clean
 }
+
+var logCommand = regexp.MustCompile(`(##[a-zA-Z]*)\[`)
+
+// noCommands returns a text in which no line begins with ::, after spaces. GitHub takes such a
+// line of a log for a command (::error::, ::add-mask::, ::stop-commands::).
+func noCommands(text []byte) []byte {
+	return lineCommand.ReplaceAll(text, []byte(`$1\x3a:`))
+}
+
+var lineCommand = regexp.MustCompile(`(?m)^((?:\x1b\[[0-9;]*m|[^\S\n])*)::`)
 
 // cleanLines is Clean for a text of several lines.
 func cleanLines(s string) string {

@@ -8,7 +8,7 @@ import (
 )
 
 // Plans is the output of plan.
-var Plans = newKind(planJSON, (*page).plan)
+var Plans = newKind(planJSON, outlined(planOutline))
 
 func planJSON(p nf.Plan) any { return filledPlan(p) }
 

@@ -11,24 +11,22 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-func (p *page) plan(doc nf.Plan) {
-	if quiet := len(doc.Changes)+len(doc.Refusals)+len(doc.Pending)+len(doc.Warnings)+len(doc.Stuck) == 0; quiet {
-		p.planSummary(doc)
-		return
+func planOutline(doc nf.Plan, opt Options) outline {
+	c := contents{above: foldAt(opt, false)}
+	c.addPlans([]nodePlan{{plan: &doc}})
+	o := outline{title: title("Plan for node ", doc.Node, doc.Revision), chapters: c.chapters, summary: planSummary(doc), brief: true}
+	if len(o.chapters) == 0 {
+		return o
 	}
-	p.title("Plan for node ", doc.Node, doc.Revision)
-	p.planSections([]nodePlan{{plan: &doc}})
-	p.line()
-	p.planSummary(doc)
-	var apply [][2]string
 	if len(doc.Changes) > 0 {
 		effect := "makes the changes"
-		if p.opt.Elsewhere {
+		if opt.Elsewhere {
 			effect += ", on " + Clean(doc.Node)
 		}
-		apply = [][2]string{{cmp.Or(p.opt.Apply, "nfsync apply"), effect}}
+		o.commands = [][2]string{{cmp.Or(opt.Apply, "nfsync apply"), effect}}
 	}
-	p.next(apply, doc.Refusals)
+	o.commands = append(o.commands, explained(doc.Refusals)...)
+	return o
 }
 
 // nodePlan is a plan with the name of its node; the name is empty in a document of one node.
@@ -50,21 +48,22 @@ func each[T any](plans []nodePlan, list func(*nf.Plan) []T) iter.Seq2[string, T]
 	}
 }
 
-// planSections writes the lists of plans: what is refused, and what disrupts or cannot be taken
-// back, comes first.
-func (p *page) planSections(plans []nodePlan) {
-	began := p.buf.Len()
-	sectionOf(p, red, stuckTitle, each(plans, func(d *nf.Plan) []nf.StuckChange { return d.Stuck }), stuckEntry)
-	sectionOf(p, red, "Refused", each(plans, func(d *nf.Plan) []nf.Refusal { return d.Refusals }), refusalEntry)
-	sectionOf(p, yellow, "Disruptive, or one-way", each(plans, func(d *nf.Plan) []nf.Change { return only(d.Changes, isRisky) }), changeEntry)
-	p.warnings(each(plans, func(d *nf.Plan) []nf.Warning { return only(d.Warnings, isExposure) }))
-	title := "Changes"
-	if p.buf.Len() == began {
-		title = "" // they begin the page
+// addPlans adds the lists of plans: what is refused, and what disrupts or cannot be taken back,
+// comes first.
+func (c *contents) addPlans(plans []nodePlan) {
+	changes := func(so func(nf.Change) bool) iter.Seq2[string, nf.Change] {
+		return each(plans, func(d *nf.Plan) []nf.Change { return only(d.Changes, so) })
 	}
-	sectionOf(p, plain, title, each(plans, func(d *nf.Plan) []nf.Change { return only(d.Changes, not(isRisky)) }), changeEntry)
-	sectionOf(p, yellow, "Pending", each(plans, func(d *nf.Plan) []nf.Pending { return d.Pending }), pendingEntry)
-	p.warnings(each(plans, func(d *nf.Plan) []nf.Warning { return only(d.Warnings, not(isExposure)) }))
+	warnings := func(so func(nf.Warning) bool) iter.Seq2[string, nf.Warning] {
+		return each(plans, func(d *nf.Plan) []nf.Warning { return only(d.Warnings, so) })
+	}
+	c.add(chapterOf(c.above, red, stuckTitle, each(plans, func(d *nf.Plan) []nf.StuckChange { return d.Stuck }), stuckEntry))
+	c.add(chapterOf(c.above, red, "Refused", each(plans, func(d *nf.Plan) []nf.Refusal { return d.Refusals }), refusalEntry))
+	c.add(chapterOf(c.above, yellow, "Disruptive, or one-way", changes(isRisky), changeEntry))
+	c.add(warningChapter(c.above, warnings(isExposure)))
+	c.add(chapterOf(c.above, plain, changesTitle, changes(not(isRisky)), changeEntry))
+	c.add(chapterOf(c.above, yellow, "Pending", each(plans, func(d *nf.Plan) []nf.Pending { return d.Pending }), pendingEntry))
+	c.add(warningChapter(c.above, warnings(not(isExposure))))
 }
 
 // isRisky reports whether a change interrupts something, or cannot be taken back.
@@ -90,17 +89,17 @@ func stuckEntry(c nf.StuckChange) entry {
 	return e
 }
 
-// title writes the first line: the kind of document, its node and its revision.
-func (p *page) title(what, node, revision string) {
-	p.line(p.paint(bold, what+Clean(node)), p.atRevision(revision))
+// title returns the first line: the kind of document, its node and its revision.
+func title(what, node, revision string) cell {
+	return append(cell{{bold, what + Clean(node)}}, atRevision(revision)...)
 }
 
 // atRevision returns the commit that the policies are of, or nothing.
-func (p *page) atRevision(revision string) string {
+func atRevision(revision string) cell {
 	if revision == "" {
-		return ""
+		return nil
 	}
-	return p.paint(dim, " at revision "+Clean(revision))
+	return cell{{dim, " at revision " + Clean(revision)}}
 }
 
 // heading starts a part of the page, with a title if there is one.
@@ -249,35 +248,6 @@ var untils = map[nf.Until]string{
 
 func until(u nf.Until) string { return cmp.Or(untils[u], Clean(string(u))) }
 
-func (p *page) warnings(list iter.Seq2[string, nf.Warning]) {
-	type message struct {
-		code, text string
-		key        nf.Key
-	}
-	type remark struct {
-		place
-		nf.Warning
-	}
-	var all []remark
-	wide := 0
-	for node, w := range list {
-		all = append(all, remark{place{node, w.Target}, w})
-		wide = max(wide, len(Clean(w.Code)))
-	}
-	if len(all) == 0 {
-		return
-	}
-	p.heading(yellow, "Warnings")
-	for _, same := range foldAlike(all, p.foldAbove(), func(r remark) message { return message{r.Code, r.Message, r.Key} }) {
-		var places []place
-		for _, r := range same {
-			places = append(places, r.place)
-		}
-		label := "  " + p.paint(yellow, pad(Clean(same[0].Code), wide))
-		p.hanging(wide+4, label, warningText(places, same[0].Warning))
-	}
-}
-
 // warningText returns the message, with the places unless that is the one node, the key, and the
 // policy's line.
 func warningText(places []place, w nf.Warning) string {
@@ -298,15 +268,19 @@ func warningText(places []place, w nf.Warning) string {
 	return text
 }
 
-// planSummary writes one line.
-func (p *page) planSummary(doc nf.Plan) {
+// planSummary returns one line.
+func planSummary(doc nf.Plan) []cell {
 	s := doc.Summary
 	if s.Changes+s.Refusals+s.Pending == 0 {
-		p.inSync(doc.Node, doc.Revision, s.InSync, "nothing to change")
-		return
+		return []cell{inSync(doc.Node, doc.Revision, s.InSync, "nothing to change")}
 	}
-	p.line(p.paint(bold, count(s.Changes, "change")), p.paint(yellow, RiskyCount(doc.Changes)), ", ", countOf(s.Refusals, "refused"), ", ",
-		countOf(s.Pending, "pending"), ", ", countOf(s.InSync, "in sync"))
+	return []cell{countsOf(s, doc.Changes)}
+}
+
+// countsOf returns the numbers of a plan, and how many of its changes are risky.
+func countsOf(s nf.Summary, changes []nf.Change) cell {
+	return cell{{bold, count(s.Changes, "change")}, {yellow, RiskyCount(changes)},
+		{plain, ", " + countOf(s.Refusals, "refused") + ", " + countOf(s.Pending, "pending") + ", " + countOf(s.InSync, "in sync")}}
 }
 
 // RiskyCount returns the numbers of restarts and of other one-way changes of a list, as
@@ -334,19 +308,18 @@ func RiskyCount(changes []nf.Change) string {
 	return " (" + strings.Join(parts, ", ") + ")"
 }
 
-// inSync writes the summary for a node that is as it is asked to be.
-func (p *page) inSync(node, revision string, keys int, effect string) {
+// inSync returns the summary for a node that is as it is asked to be.
+func inSync(node, revision string, keys int, effect string) cell {
 	if keys == 0 {
-		p.line("Nothing is asked of node ", Clean(node), ".")
-		return
+		return cell{{plain, "Nothing is asked of node " + Clean(node) + "."}}
 	}
-	p.line("Node ", Clean(node), " is ", p.paint(green, "in sync"), p.atRevision(revision), ": ",
-		count(keys, "key"), " as asked, ", effect, ".")
+	line := append(cell{{plain, "Node " + Clean(node) + " is "}, {green, "in sync"}}, atRevision(revision)...)
+	return append(line, span{plain, ": " + count(keys, "key") + " as asked, " + effect + "."})
 }
 
-// next writes the commands that a reader may want to run now: these, and those that explain
-// the refusals, in the order of the rules. What explaining does is said once.
-func (p *page) next(lines [][2]string, refusals []nf.Refusal) {
+// explained returns the commands that explain refusals, in the order of the rules. What
+// explaining does is said once.
+func explained(refusals []nf.Refusal) (lines [][2]string) {
 	effect := "explains this refusal"
 	for _, c := range nf.Codes() {
 		if slices.ContainsFunc(refusals, func(r nf.Refusal) bool { return r.Code == c }) {
@@ -354,5 +327,5 @@ func (p *page) next(lines [][2]string, refusals []nf.Refusal) {
 			effect = ""
 		}
 	}
-	p.commands(lines)
+	return lines
 }

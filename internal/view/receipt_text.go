@@ -2,49 +2,41 @@ package view
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-func (p *page) receipt(r apply.Receipt) {
-	if quiet := len(r.Results)+len(r.Recovered)+len(r.Refusals)+len(r.Pending)+len(r.Warnings)+len(r.Stuck) == 0; quiet {
-		p.receiptSummary(r)
-		return
-	}
+func receiptOutline(r apply.Receipt, opt Options) outline {
+	o := outline{title: title("Apply on node ", r.Node, r.Revision), summary: []cell{receiptSummary(r)}, brief: true}
 	recovered := "Left by an interrupted run"
 	if r.TakenBack != "" {
 		recovered = "Taken back, because run " + Clean(r.TakenBack) + " was not confirmed"
 	}
 	if r.TakenBack != "" && len(r.Recovered) == 0 {
-		p.title("Taken back on node ", r.Node, r.Revision)
-		p.line("Run ", Clean(r.TakenBack), " was not confirmed.")
-	} else {
-		p.title("Apply on node ", r.Node, r.Revision)
+		o.title = title("Taken back on node ", r.Node, r.Revision)
+		o.intro = []cell{{{plain, "Run " + Clean(r.TakenBack) + " was not confirmed."}}}
 	}
-	section(p, red, stuckTitle, stuckEarlier(r), stuckEntry)
-	section(p, yellow, recovered, r.Recovered, resultEntry)
-	section(p, red, "Refused", r.Refusals, refusalEntry)
-	title := "Changes"
-	if len(r.Refusals)+len(r.Recovered)+len(stuckEarlier(r)) == 0 {
-		title = "" // they begin the page
+	c := contents{above: foldAt(opt, false)}
+	c.add(chapterOf(c.above, red, stuckTitle, ofOne(stuckEarlier(r)), stuckEntry))
+	c.add(chapterOf(c.above, yellow, recovered, ofOne(r.Recovered), resultEntry))
+	c.add(chapterOf(c.above, red, "Refused", ofOne(r.Refusals), refusalEntry))
+	c.add(chapterOf(c.above, plain, changesTitle, ofOne(r.Results), resultEntry))
+	c.add(chapterOf(c.above, yellow, "Pending", ofOne(r.Pending), pendingEntry))
+	c.add(warningChapter(c.above, ofOne(r.Warnings)))
+	if o.chapters = c.chapters; len(o.chapters) == 0 {
+		return o
 	}
-	section(p, plain, title, r.Results, resultEntry)
-	section(p, yellow, "Pending", r.Pending, pendingEntry)
-	p.warnings(ofOne(r.Warnings))
-	p.line()
-	p.receiptSummary(r)
-	var settle [][2]string
 	if r.ConfirmUntil != nil {
-		p.line(p.paint(yellow, "Unless they are confirmed before "+r.ConfirmUntil.UTC().Format(time.RFC3339)+", the changes are taken back."))
-		settle = append(settle, [2]string{"nfsync confirm", "keeps the changes"})
+		o.summary = append(o.summary, cell{{yellow, "Unless they are confirmed before " + r.ConfirmUntil.UTC().Format(time.RFC3339) + ", the changes are taken back."}})
+		o.commands = append(o.commands, [2]string{"nfsync confirm", "keeps the changes"})
 	}
 	if len(r.Stuck) > 0 {
-		settle = append(settle, [2]string{"nfsync recover", "shows what is stuck: nothing is changed there until it is accepted"})
+		o.commands = append(o.commands, [2]string{"nfsync recover", "shows what is stuck: nothing is changed there until it is accepted"})
 	}
-	p.next(settle, r.Refusals)
+	o.commands = append(o.commands, explained(r.Refusals)...)
+	return o
 }
 
 // stuckEarlier returns what is stuck since earlier runs. What this run has found stuck is among
@@ -84,27 +76,28 @@ func resultEntry(r apply.Result) entry {
 	return e
 }
 
-// receiptSummary writes one line: the number that was applied, then the other counts.
-func (p *page) receiptSummary(r apply.Receipt) {
+// receiptSummary returns one line: the number that was applied, then the other counts.
+func receiptSummary(r apply.Receipt) cell {
 	s := r.Summary
 	if len(r.Results)+len(r.Refusals)+len(r.Pending) == 0 {
 		effect := "nothing was changed"
 		if r.TakenBack != "" {
 			effect = "nothing else was changed"
 		}
-		p.inSync(r.Node, r.Revision, s.InSync, effect)
-		return
+		return inSync(r.Node, r.Revision, s.InSync, effect)
 	}
 	parts := counted(s)
-	parts[0] = p.paint(bold, parts[0])
-	line := strings.Join(parts, ", ")
+	line := cell{{bold, parts[0]}}
+	for _, part := range parts[1:] {
+		line = append(line, span{plain, ", " + part})
+	}
 	if took := r.FinishedAt.Sub(r.StartedAt); took > 0 {
-		line += p.paint(dim, " ("+took.Round(time.Millisecond).String()+")")
+		line = append(line, span{dim, " (" + took.Round(time.Millisecond).String() + ")"})
 	}
 	if r.Interrupted {
-		line += ", " + p.paint(yellow, "interrupted")
+		line = append(line, span{plain, ", "}, span{yellow, "interrupted"})
 	}
-	p.line(line)
+	return line
 }
 
 // counted returns the counts of a receipt that people read: what was applied first, and of what is

@@ -59,7 +59,7 @@ func (p *page) storedReceipts(list apply.StoredReceipts) {
 
 func (p *page) storedReceipt(r apply.Receipt) {
 	p.line(p.paint(bold, "Receipt "+Clean(r.ID)), ", from ", clock(r.StartedAt), " to ", clock(r.FinishedAt), ": ", p.paint(verdictStyles[r.Verdict()], string(r.Verdict())))
-	p.receipt(r)
+	p.outline(receiptOutline(r, p.opt))
 }
 
 // Forgotten is the output of forget, the Forgotten document.

@@ -7,7 +7,7 @@ import (
 )
 
 // Reviews is the output of plan with a base.
-var Reviews = newKind(reviewJSON, (*page).review)
+var Reviews = newKind(reviewJSON, outlined(reviewOutline))
 
 func reviewJSON(r nf.Review) any {
 	r.Nodes = filled(r.Nodes)
@@ -23,21 +23,20 @@ func filledDifferences(d nf.Differences) nf.Differences {
 	return nf.Differences{Changes: filled(d.Changes), Refusals: filled(d.Refusals)}
 }
 
-func (p *page) review(r nf.Review) {
-	p.many = len(r.Nodes) > 1
-	title := "Review for " + count(len(r.Nodes), "node")
+func reviewOutline(r nf.Review, opt Options) outline {
+	name := "Review for " + count(len(r.Nodes), "node")
 	if len(r.Nodes) == 1 {
-		title = "Review for node " + Clean(r.Nodes[0].Node)
+		name = "Review for node " + Clean(r.Nodes[0].Node)
 	}
-	p.line(p.paint(bold, title), p.atRevision(r.Revision))
+	o := outline{title: append(cell{{bold, name}}, atRevision(r.Revision)...), summary: reviewSummary(r)}
 	if r.Base != "" {
-		p.line(p.paint(dim, "since revision "+Clean(r.Base)))
+		o.intro = []cell{{{dim, "since revision " + Clean(r.Base)}}}
 	}
 	var refusals []nf.Refusal
 	for _, n := range r.Nodes {
 		refusals = append(refusals, n.Brings.Refusals...)
 	}
-	failedNodes(p, r.Nodes)
+	o.commands = explained(refusals)
 	changes := func(of func(nf.NodeReview) nf.Differences, so func(nf.Change) bool) iter.Seq2[string, nf.Change] {
 		return eachNode(r.Nodes, func(n nf.NodeReview) []nf.Change { return only(of(n).Changes, so) })
 	}
@@ -45,16 +44,17 @@ func (p *page) review(r nf.Review) {
 		return eachNode(r.Nodes, func(n nf.NodeReview) []nf.Refusal { return of(n).Refusals })
 	}
 	all := func(nf.Change) bool { return true }
-	sectionOf(p, red, "New refusals", refused(brings), refusalEntry)
-	sectionOf(p, yellow, "New changes that disrupt, or are one-way", changes(brings, isRisky), changeEntry)
-	sectionOf(p, plain, "New changes", changes(brings, not(isRisky)), changeEntry)
-	sectionOf(p, plain, "Changes no longer made", changes(ends, all), changeEntry)
-	sectionOf(p, green, "Refusals that this solves", refused(ends), solvedEntry)
-	sectionOf(p, dim, "Different anyway: refused", refused(anyway), solvedEntry)
-	sectionOf(p, dim, "Different anyway: changes", changes(anyway, all), changeEntry)
-	p.line()
-	p.reviewSummary(r)
-	p.next(nil, refusals)
+	c := contents{above: foldAt(opt, len(r.Nodes) > 1)}
+	c.add(snapshotChapter(c.above, r.Nodes))
+	c.add(chapterOf(c.above, red, "New refusals", refused(brings), refusalEntry))
+	c.add(chapterOf(c.above, yellow, "New changes that disrupt, or are one-way", changes(brings, isRisky), changeEntry))
+	c.add(chapterOf(c.above, plain, "New changes", changes(brings, not(isRisky)), changeEntry))
+	c.add(chapterOf(c.above, plain, "Changes no longer made", changes(ends, all), changeEntry))
+	c.add(chapterOf(c.above, green, "Refusals that this solves", refused(ends), solvedEntry))
+	c.add(chapterOf(c.above, dim, "Different anyway: refused", refused(anyway), solvedEntry))
+	c.add(chapterOf(c.above, dim, "Different anyway: changes", changes(anyway, all), changeEntry))
+	o.chapters = c.chapters
+	return o
 }
 
 func brings(n nf.NodeReview) nf.Differences { return n.Brings }
@@ -85,14 +85,16 @@ func solvedEntry(r nf.Refusal) entry {
 	return e
 }
 
-func (p *page) reviewSummary(r nf.Review) {
+func reviewSummary(r nf.Review) []cell {
 	s := r.Summary
 	var risky []nf.Change
 	for _, n := range r.Nodes {
 		risky = append(risky, only(n.Brings.Changes, isRisky)...)
 	}
-	p.line(p.paint(bold, "This change brings "+count(s.Brings.Changes, "change")), p.paint(yellow, RiskyCount(risky)), " and ", count(s.Brings.Refusals, "refusal"),
-		", and ends ", count(s.Ends.Changes, "change"), " and ", count(s.Ends.Refusals, "refusal"), ".")
-	p.line("Different anyway: ", count(s.Anyway.Changes, "change"), ", ", count(s.Anyway.Refusals, "refusal"), ". ",
-		count(s.Nodes, "node"), ": ", countOf(s.Affected, "affected"), ", ", countOf(s.Failed, "with an error"), ".")
+	return []cell{
+		{{bold, "This change brings " + count(s.Brings.Changes, "change")}, {yellow, RiskyCount(risky)},
+			{plain, " and " + count(s.Brings.Refusals, "refusal") + ", and ends " + count(s.Ends.Changes, "change") + " and " + count(s.Ends.Refusals, "refusal") + "."}},
+		{{plain, "Different anyway: " + count(s.Anyway.Changes, "change") + ", " + count(s.Anyway.Refusals, "refusal") + ". " +
+			count(s.Nodes, "node") + ": " + countOf(s.Affected, "affected") + ", " + countOf(s.Failed, "with an error") + "."}},
+	}
 }

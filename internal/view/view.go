@@ -11,6 +11,7 @@
 //   - Names and texts from outside (containers, rules, policies) can hold any
 //     character. Control characters, bidirectional overrides and all others
 //     without a glyph are escaped, but for tabs in the source line of an error.
+//     Nothing of them is a command to the CI system whose log shows the text.
 //   - A list is never null, and a document ends with a newline.
 //   - Text is coloured only if Options.Color is set. Without colour nothing is
 //     lost: every meaning is a word or a glyph as well.
@@ -56,11 +57,16 @@ func newKind[T any](asJSON func(T) any, text func(*page, T)) Kind[T] {
 				p.line(p.paint(dim, "Configuration: "+Clean(opt.Configuration)))
 			}
 			text(p, doc)
-			return p.buf.Bytes(), nil
+			return noCommands(p.buf.Bytes()), nil
 		}},
 		jsonFormat(asJSON),
 		yamlFormat(FormatYAML, asJSON),
 	}
+}
+
+// outlined returns the text of a kind that has an outline.
+func outlined[T any](of func(T, Options) outline) func(*page, T) {
+	return func(p *page, doc T) { p.outline(of(doc, p.opt)) }
 }
 
 func jsonFormat[T any](asJSON func(T) any) format[T] {

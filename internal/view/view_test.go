@@ -251,7 +251,7 @@ func TestFormats(t *testing.T) {
 			t.Errorf("%s: got %v, want %s", d.name, err, want)
 		}
 	}
-	more := append(newKind(planJSON, (*page).plan), format[nf.Plan]{name: "id", encode: func(p nf.Plan, _ Options) ([]byte, error) { return []byte(p.ID), nil }})
+	more := append(newKind(planJSON, outlined(planOutline)), format[nf.Plan]{name: "id", encode: func(p nf.Plan, _ Options) ([]byte, error) { return []byte(p.ID), nil }})
 	var buf bytes.Buffer
 	if err := more.Write(&buf, "id", emptyPlan(), Options{}); err != nil || buf.String() != planID {
 		t.Errorf("a format of its own writes %q, %v", buf.String(), err)

@@ -1,0 +1,192 @@
+package view
+
+import (
+	"cmp"
+	"iter"
+	"time"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// outline is a document as people read it, in text, Markdown or HTML: a title, chapters, of which
+// those that need a person come first, and a summary. Its texts are clean, but for those of
+// notes and remarks.
+type outline struct {
+	title    cell
+	intro    []cell // lines below the title
+	chapters []chapter
+	summary  []cell
+	commands [][2]string // that the reader may want to run next, each with its effect
+	// brief is set if the summary alone says everything where there are no chapters.
+	brief bool
+}
+
+// chapter is a list of entries by their places, or of remarks.
+type chapter struct {
+	title, style string
+	groups       []group
+	remarks      []remark
+}
+
+// remark is a text with a label.
+type remark struct {
+	label, text string
+	count       int // of what it stands for
+}
+
+// urgent reports whether a chapter is about what was refused, disrupts or cannot be relied on.
+func (c chapter) urgent() bool { return c.style == red || c.style == yellow }
+
+// count returns how many elements of the document a chapter is about.
+func (c chapter) count() int {
+	n := 0
+	for _, g := range c.groups {
+		n += len(g.places) * len(g.entries)
+	}
+	for _, r := range c.remarks {
+		n += r.count
+	}
+	return n
+}
+
+// contents collects the chapters of a document.
+type contents struct {
+	chapters []chapter
+	above    int // how many places with the same entry are still listed one by one
+}
+
+// add adds a chapter, unless it is empty.
+func (c *contents) add(ch chapter) {
+	if len(ch.groups)+len(ch.remarks) > 0 {
+		c.chapters = append(c.chapters, ch)
+	}
+}
+
+// chapterOf returns a chapter with the entries of elements of nodes.
+func chapterOf[T any](above int, style, title string, list iter.Seq2[string, T], entryOf func(T) entry) chapter {
+	f := newFolder(above)
+	for node, element := range list {
+		e := entryOf(element)
+		f.add(place{node, e.target}, e)
+	}
+	return chapter{title: title, style: style, groups: f.groups()}
+}
+
+// warningChapter returns a chapter with warnings of nodes.
+func warningChapter(above int, list iter.Seq2[string, nf.Warning]) chapter {
+	type message struct {
+		code, text string
+		key        nf.Key
+	}
+	type warning struct {
+		place
+		nf.Warning
+	}
+	var all []warning
+	for node, w := range list {
+		all = append(all, warning{place{node, w.Target}, w})
+	}
+	ch := chapter{title: "Warnings", style: yellow}
+	for _, same := range foldAlike(all, above, func(w warning) message { return message{w.Code, w.Message, w.Key} }) {
+		var places []place
+		for _, w := range same {
+			places = append(places, w.place)
+		}
+		ch.remarks = append(ch.remarks, remark{label: Clean(same[0].Code), text: warningText(places, same[0].Warning), count: len(same)})
+	}
+	return ch
+}
+
+// of is a node of a document, with what is said of its snapshot.
+type of interface{ Taken() nf.NodeSnapshot }
+
+// snapshotChapter returns a chapter with the nodes whose snapshots cannot be relied on.
+func snapshotChapter[N of](above int, nodes []N) chapter {
+	var list []nf.NodeSnapshot
+	for _, node := range nodes {
+		if n := node.Taken(); n.Error != "" || n.State != nf.SnapshotFresh {
+			list = append(list, n)
+		}
+	}
+	type problem struct{ state, text string }
+	ch := chapter{title: "Snapshots", style: red}
+	for _, same := range foldAlike(list, above, func(n nf.NodeSnapshot) problem { return problem{string(n.State), n.Error} }) {
+		var names []string
+		for _, n := range same {
+			names = append(names, Clean(n.Node))
+		}
+		text := names[0]
+		if len(names) > 1 {
+			text = foldNames(names)
+		}
+		ch.remarks = append(ch.remarks, remark{label: string(same[0].State), text: text + ": " + snapshotProblem(same[0]), count: len(same)})
+	}
+	return ch
+}
+
+// snapshotProblem says why a snapshot cannot be relied on, or when it was taken.
+func snapshotProblem(n nf.NodeSnapshot) string {
+	if n.Error == "" && n.TakenAt != nil {
+		return "taken at " + n.TakenAt.UTC().Format(time.DateTime) + " UTC"
+	}
+	return cmp.Or(n.Error, string(n.State))
+}
+
+// outline writes a document as text.
+func (p *page) outline(o outline) {
+	if !o.brief || len(o.chapters) > 0 {
+		p.line(p.spans(o.title))
+		for _, line := range o.intro {
+			p.line(p.spans(line))
+		}
+		p.chapters(o.chapters)
+		p.line()
+	}
+	for _, line := range o.summary {
+		p.line(p.spans(line))
+	}
+	p.commands(o.commands)
+}
+
+func (p *page) spans(c cell) string {
+	line := ""
+	for _, s := range c {
+		line += p.paint(s.style, s.text)
+	}
+	return line
+}
+
+const changesTitle = "Changes"
+
+// chapters writes chapters as text. If nothing comes before the changes, their heading is left out.
+func (p *page) chapters(list []chapter) {
+	for i, c := range list {
+		if i == 0 && c.title == changesTitle {
+			c.title = ""
+		}
+		p.chapter(c)
+	}
+}
+
+// chapter writes a heading, if it has a text, and a table of the entries.
+func (p *page) chapter(c chapter) {
+	for i, g := range c.groups {
+		if i == 0 {
+			p.heading(c.style, c.title)
+		} else {
+			p.line()
+		}
+		p.group(g)
+	}
+	if len(c.remarks) == 0 {
+		return
+	}
+	p.heading(c.style, c.title)
+	wide := 0
+	for _, r := range c.remarks {
+		wide = max(wide, len(r.label))
+	}
+	for _, r := range c.remarks {
+		p.hanging(wide+4, "  "+p.paint(c.style, pad(r.label, wide)), r.text)
+	}
+}
