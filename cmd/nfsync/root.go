@@ -33,6 +33,7 @@ type options struct {
 	files      []output // that get the result
 	format     string   // of standard output; "" if the result is not printed there
 	quiet      bool
+	verb       string // that was called
 	configFile string
 	node       string
 	labels     map[string]string
@@ -101,6 +102,7 @@ func (a *app) checkFlags(verb *cobra.Command) error {
 	if err := cmp.Or(a.checkEmpty(verb), a.parseOutputs(verb), a.checkDirs(verb)); err != nil {
 		return err
 	}
+	a.verb = verb.Name()
 	return a.check()
 }
 

@@ -1,6 +1,9 @@
 package view
 
-import "nfsync.dev/nfsync/internal/spec"
+import (
+	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/spec"
+)
 
 const snippetIndent = "    "
 
@@ -8,16 +11,7 @@ const snippetIndent = "    "
 // editors and CI, then the source line with a caret below the place, then the hint; at
 // the end a total.
 func (p *page) validation(doc Validation) {
-	files := map[string]bool{}
-	var errors, conflicts, moreFiles int
 	for _, d := range doc.Diagnostics {
-		files[d.File] = true
-		if d.Rule == spec.RuleConflict {
-			conflicts++
-		} else {
-			errors += 1 + d.More
-			moreFiles += d.MoreFiles
-		}
 		p.line(p.paint(bold, Clean(d.String())))
 		if d.Text != "" {
 			text, caret := snippet(d.Text, d.Column)
@@ -28,18 +22,52 @@ func (p *page) validation(doc Validation) {
 			p.line(snippetIndent, p.paint(dim, "hint: "), Clean(d.Hint))
 		}
 	}
+	p.line(doc.total())
+}
+
+// total returns a line with how many errors there are, and in how many files.
+func (doc Validation) total() string {
+	files := map[string]bool{}
+	var errors, conflicts, moreFiles int
+	for _, d := range doc.Diagnostics {
+		files[d.File] = true
+		if d.Rule == spec.RuleConflict {
+			conflicts++
+		} else {
+			errors += 1 + d.More
+			moreFiles += d.MoreFiles
+		}
+	}
 	switch {
 	case errors > 0:
-		p.line(count(errors, "error"), " in ", count(len(files)+moreFiles, "file"), ".")
+		return count(errors, "error") + " in " + count(len(files)+moreFiles, "file") + "."
 	case conflicts > 0:
-		p.line(count(conflicts, "conflict"), " in ", count(len(files), "file"), "; ", countPolicies(doc.Policies), ", all valid.")
+		return count(conflicts, "conflict") + " in " + count(len(files), "file") + "; " + countPolicies(doc.Policies) + ", all valid."
 	case doc.Policies == 0:
-		p.line("No policies here.")
+		return "No policies here."
 	case doc.Policies == 1:
-		p.line("1 policy, valid.")
-	default:
-		p.line(countPolicies(doc.Policies), ", all valid.")
+		return "1 policy, valid."
 	}
+	return countPolicies(doc.Policies) + ", all valid."
+}
+
+// validationOutline has the diagnostics as remarks.
+func validationOutline(doc Validation, _ Options) outline {
+	title := "Policies"
+	ch := chapter{title: "Errors", style: red}
+	for _, d := range doc.Diagnostics {
+		title = "Invalid files"
+		if d.Rule == spec.RuleConflict {
+			title, ch.title = "Policies in conflict", "Conflicts"
+		}
+		source, _ := snippet(d.Text, d.Column)
+		ch.remarks = append(ch.remarks, remark{label: nf.Source{File: d.File, Line: d.Line, Column: d.Column}.String(), text: d.Message, source: source, hint: d.Hint, count: 1 + d.More})
+	}
+	o := outline{title: cell{{bold, title}}, summary: []cell{{{bold, doc.total()}}}}
+	if len(ch.remarks) > 0 {
+		o.chapters = []chapter{ch}
+	}
+	return o
 }
 
 func countPolicies(n int) string {

@@ -97,10 +97,7 @@ func (p *page) group(g group) {
 		if e.differ {
 			p.line(strings.Repeat(" ", noteIndent), p.paint(dim, "not all for the same reason; that of "+placeList(g.places[:1])+" is:"))
 		}
-		p.notes(e.notes)
-		if j == 0 || !slices.Equal(e.advice, g.entries[j-1].advice) {
-			p.notes(e.advice)
-		}
+		p.notes(g.notes(j))
 	}
 }
 
@@ -125,10 +122,8 @@ func lineWidth(entries []entry, widths []int) int {
 
 func (p *page) notes(list []note) {
 	for _, n := range list {
-		if n.text != "" {
-			label := strings.Repeat(" ", noteIndent) + p.paint(n.style, pad(n.label, noteLabel))
-			p.hanging(noteIndent+noteLabel+2, label, n.text)
-		}
+		label := strings.Repeat(" ", noteIndent) + p.paint(n.style, pad(n.label, noteLabel))
+		p.hanging(noteIndent+noteLabel+2, label, n.text)
 	}
 }
 

@@ -3,6 +3,7 @@ package view
 import (
 	"cmp"
 	"iter"
+	"slices"
 	"time"
 
 	"nfsync.dev/nfsync/internal/nf"
@@ -31,6 +32,8 @@ type chapter struct {
 // remark is a text with a label.
 type remark struct {
 	label, text string
+	source      string // a line of a file
+	hint        string
 	count       int // of what it stands for
 }
 
@@ -47,6 +50,16 @@ func (c chapter) count() int {
 		n += r.count
 	}
 	return n
+}
+
+// notes returns the notes of an entry of a group. Advice that the entry above has too is left out.
+func (g group) notes(i int) []note {
+	e := g.entries[i]
+	list := e.notes
+	if i == 0 || !slices.Equal(e.advice, g.entries[i-1].advice) {
+		list = slices.Concat(e.notes, e.advice)
+	}
+	return slices.DeleteFunc(slices.Clone(list), func(n note) bool { return n.text == "" })
 }
 
 // contents collects the chapters of a document.

@@ -7,7 +7,7 @@ import (
 )
 
 // Reviews is the output of plan with a base.
-var Reviews = newKind(reviewJSON, outlined(reviewOutline))
+var Reviews = newKind(reviewJSON, outlined(reviewOutline)).with(markdownFormat(reviewOutline, "plan"))
 
 func reviewJSON(r nf.Review) any {
 	r.Nodes = filled(r.Nodes)

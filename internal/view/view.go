@@ -77,6 +77,9 @@ func yamlFormat[T any](name string, asJSON func(T) any) format[T] {
 	return format[T]{name: name, encode: func(doc T, _ Options) ([]byte, error) { return encodeYAML(asJSON(doc)) }}
 }
 
+// with returns the kind with more formats.
+func (k Kind[T]) with(more ...format[T]) Kind[T] { return append(k, more...) }
+
 // Formats lists the kind's formats, text first.
 func (k Kind[T]) Formats() []string {
 	var names []string
@@ -110,7 +113,7 @@ func write(w io.Writer, out []byte) error {
 	return nil
 }
 
-// Options are how text is laid out; the other formats have none. The zero
+// Options are how a document is laid out for people. JSON and YAML have none. The zero
 // value is plain text for a pipe.
 type Options struct {
 	// Color allows escape sequences for colours. The caller decides: a
@@ -126,6 +129,9 @@ type Options struct {
 	Full bool
 	// Configuration is the file that was read, if any; the first line of a text says so.
 	Configuration string
+	// Command is the name of the command that prints the document, for the comment by which a
+	// CI job finds the one that it has made before.
+	Command string
 	// Elsewhere is set if the plan is of another node than this one: Apply is
 	// to be typed there.
 	Elsewhere bool

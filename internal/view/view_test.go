@@ -157,6 +157,9 @@ func TestRangeMark(t *testing.T) {
 	}
 }
 
+// extensions are those of the golden files of formats that only some kinds have.
+var extensions = map[string]string{FormatMarkdown: "md"}
+
 // TestGolden compares every document in every format, and in colour, with its
 // file below testdata. Read the files after -update.
 func TestGolden(t *testing.T) {
@@ -171,6 +174,9 @@ func TestGolden(t *testing.T) {
 		if !wide[d.name] {
 			check(d.name+".json", FormatJSON, Options{})
 			check(d.name+".yaml", FormatYAML, Options{})
+		}
+		for _, format := range d.formats[len(Formats()):] {
+			check(d.name+"."+extensions[format], format, Options{})
 		}
 	}
 }
