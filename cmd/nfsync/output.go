@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"nfsync.dev/nfsync/internal/durable"
+	"nfsync.dev/nfsync/internal/source"
 	"nfsync.dev/nfsync/internal/view"
 )
 
@@ -143,6 +144,22 @@ func save[T any](kind view.Kind[T], o output, doc T, opt view.Options) error {
 		return err
 	}
 	return durable.Writer{}.Save(o.file, text.Bytes(), 0o644)
+}
+
+// repositoryPath returns the path that a file has in the repository whose working tree it is in, as a
+// CI system names it. Any other file is named from the working directory, if it is below it.
+func repositoryPath(name string) string {
+	if root, within, err := source.Worktree(name); err == nil && root != "" {
+		return within
+	}
+	wd, err := os.Getwd()
+	if err != nil || !filepath.IsAbs(name) {
+		return name
+	}
+	if below, err := filepath.Rel(wd, name); err == nil && filepath.IsLocal(below) {
+		return below
+	}
+	return name
 }
 
 // formats lists the formats that -o takes for a verb.

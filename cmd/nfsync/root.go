@@ -34,6 +34,7 @@ type options struct {
 	format     string   // of standard output; "" if the result is not printed there
 	quiet      bool
 	verb       string // that was called
+	policyPath string // of the policies, if they are in files
 	configFile string
 	node       string
 	labels     map[string]string

@@ -13,7 +13,7 @@ type Validation struct {
 
 // Validations is the output of validate, the Diagnostics document. Commands that cannot use a
 // file print it too.
-var Validations = newKind(validationJSON, (*page).validation).with(markdownFormat(validationOutline, "validate"))
+var Validations = newKind(validationJSON, (*page).validation).with(reportFormats(validationOutline, validationSuites, "validate")...)
 
 type diagnosticsJSON struct {
 	header

@@ -60,8 +60,9 @@ func validationOutline(doc Validation, _ Options) outline {
 		if d.Rule == spec.RuleConflict {
 			title, ch.title = "Policies in conflict", "Conflicts"
 		}
-		source, _ := snippet(d.Text, d.Column)
-		ch.remarks = append(ch.remarks, remark{label: nf.Source{File: d.File, Line: d.Line, Column: d.Column}.String(), text: d.Message, source: source, hint: d.Hint, count: 1 + d.More})
+		shown, _ := snippet(d.Text, d.Column)
+		at := nf.Source{File: d.File, Line: d.Line, Column: d.Column}
+		ch.remarks = append(ch.remarks, remark{label: at.String(), text: d.Message, snippet: shown, hint: d.Hint, count: 1 + d.More, rule: string(d.Rule), about: d.Message, source: at})
 	}
 	o := outline{title: cell{{bold, title}}, summary: []cell{{{bold, doc.total()}}}}
 	if len(ch.remarks) > 0 {

@@ -45,6 +45,10 @@ type entry struct {
 	// advice are notes that are omitted if the entry above, of the same target, has the
 	// same.
 	advice []note
+	// rule is the code of what the entry says, and source the line that asks for it.
+	rule     string
+	source   nf.Source
+	severity severity
 	// differ is set in an entry for many targets whose notes are not all the same.
 	differ bool
 	order  int // in which it was added

@@ -12,7 +12,7 @@ import (
 )
 
 // FleetPlans is the output of plan for many nodes.
-var FleetPlans = streamed(newKind(fleetJSON, outlined(fleetOutline)).with(markdownFormat(fleetOutline, "plan")), writeFleet)
+var FleetPlans = streamed(newKind(fleetJSON, outlined(fleetOutline)).with(reportFormats(fleetOutline, fleetSuites, "plan")...), writeFleet)
 
 // streamed returns a kind whose JSON is written part by part.
 func streamed[T any](k Kind[T], write func(io.Writer, T) error) Kind[T] {

@@ -16,6 +16,8 @@ const foldAbove = 3
 // foldAt returns the number for a document. In one of many nodes nothing is listed twice.
 func foldAt(opt Options, many bool) int {
 	switch {
+	case opt.foldAll:
+		return 0
 	case opt.Full:
 		return int(^uint(0) >> 1)
 	case many:

@@ -118,8 +118,8 @@ func (m *markdown) remarks(remarks []remark) (shown int) {
 		if i == 0 {
 			text = "\n" + text
 		}
-		if r.source != "" {
-			text += "  - " + markdownCode(strings.TrimSpace(r.source)) + "\n"
+		if r.snippet != "" {
+			text += "  - " + markdownCode(strings.TrimSpace(r.snippet)) + "\n"
 		}
 		if r.hint != "" {
 			text += "  - hint: " + markdownText(r.hint) + "\n"
@@ -197,16 +197,19 @@ const (
 	closing = `)]",.;:?`
 )
 
-// markdownText returns a text in which every word that is not plain is code, without the marks
+// markdownText returns a text as markdownProse does, and cuts one that is too long for a comment.
+func markdownText(s string) string { return markdownProse(clip(Clean(s))) }
+
+// markdownProse returns a text in which every word that is not plain is code, without the marks
 // around it.
-func markdownText(s string) string {
+func markdownProse(s string) string {
 	var b strings.Builder
 	var code []string // words that are not plain, one after the other
 	flush := func() {
 		b.WriteString(markdownCode(strings.Join(code, " ")))
 		code = nil
 	}
-	for word := range strings.FieldsSeq(clip(Clean(s))) {
+	for word := range strings.FieldsSeq(s) {
 		bare := strings.TrimRight(strings.TrimLeft(word, opening), closing)
 		before, after, _ := strings.Cut(word, bare)
 		isCode := !plainWord.MatchString(bare)

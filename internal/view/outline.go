@@ -27,14 +27,25 @@ type chapter struct {
 	title, style string
 	groups       []group
 	remarks      []remark
+	since        string // whether a change of the policies brings it; "" in a document that has no base
 }
+
+// What a change of the policies does to the entries of a chapter, in the words of SARIF.
+const (
+	sinceNew       = "new"
+	sinceEnded     = "absent"
+	sinceUnchanged = "unchanged"
+)
 
 // remark is a text with a label.
 type remark struct {
 	label, text string
-	source      string // a line of a file
+	snippet     string // of the file
 	hint        string
 	count       int // of what it stands for
+	rule        string
+	about       string    // the same in every run
+	source      nf.Source // the line that it is about
 }
 
 // urgent reports whether a chapter is about what was refused, disrupts or cannot be relied on.
@@ -105,7 +116,11 @@ func warningChapter(above int, list iter.Seq2[string, nf.Warning]) chapter {
 		for _, w := range same {
 			places = append(places, w.place)
 		}
-		ch.remarks = append(ch.remarks, remark{label: Clean(same[0].Code), text: warningText(places, same[0].Warning), count: len(same)})
+		r := remark{label: Clean(same[0].Code), text: warningText(places, same[0].Warning), count: len(same), rule: same[0].Code, about: same[0].Message + string(same[0].Key)}
+		if same[0].Source != nil {
+			r.source = *same[0].Source
+		}
+		ch.remarks = append(ch.remarks, r)
 	}
 	return ch
 }
@@ -132,10 +147,14 @@ func snapshotChapter[N of](above int, nodes []N) chapter {
 		if len(names) > 1 {
 			text = foldNames(names)
 		}
-		ch.remarks = append(ch.remarks, remark{label: string(same[0].State), text: text + ": " + snapshotProblem(same[0]), count: len(same)})
+		ch.remarks = append(ch.remarks, remark{label: string(same[0].State), text: text + ": " + snapshotProblem(same[0]), count: len(same),
+			rule: snapshotRule + string(same[0].State), source: nf.Source{File: same[0].Snapshot}})
 	}
 	return ch
 }
+
+// snapshotRule begins the rules of snapshots that cannot be relied on.
+const snapshotRule = "snapshot-"
 
 // snapshotProblem says why a snapshot cannot be relied on, or when it was taken.
 func snapshotProblem(n nf.NodeSnapshot) string {
@@ -143,6 +162,13 @@ func snapshotProblem(n nf.NodeSnapshot) string {
 		return "taken at " + n.TakenAt.UTC().Format(time.DateTime) + " UTC"
 	}
 	return cmp.Or(n.Error, string(n.State))
+}
+
+// reportFormats are the formats of a kind that has an outline, and that people review and CI systems
+// show. Its documents are mostly printed by this command.
+func reportFormats[T any](of func(T, Options) outline, suites func(T) []junitSuite, command string) []format[T] {
+	return []format[T]{markdownFormat(of, command), findingFormat(FormatSARIF, of, encodeSARIF), junitFormat(suites),
+		findingFormat(FormatGitHub, of, encodeGitHub), findingFormat(FormatGitLab, of, encodeGitLab)}
 }
 
 // outline writes a document as text.

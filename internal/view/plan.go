@@ -8,7 +8,7 @@ import (
 )
 
 // Plans is the output of plan.
-var Plans = newKind(planJSON, outlined(planOutline)).with(markdownFormat(planOutline, "plan"))
+var Plans = newKind(planJSON, outlined(planOutline)).with(reportFormats(planOutline, planSuites, "plan")...)
 
 func planJSON(p nf.Plan) any { return filledPlan(p) }
 

@@ -86,6 +86,7 @@ func stuckEntry(c nf.StuckChange) entry {
 	e := newEntry(outcomes[apply.Stuck], c.Target, c.Key, c.Layer, c.From, c.To)
 	e.cells = append(e.cells, cell{{plain, "read " + value(c.Target, c.Key, c.Reads)}})
 	e.notes = []note{{dim, "why", c.Why}, {dim, "run", Clean(c.Run)}}
+	e.rule, e.severity = string(nf.TargetStuck), severityError
 	return e
 }
 
@@ -112,6 +113,7 @@ func (p *page) heading(style, title string) {
 
 func changeEntry(c nf.Change) entry {
 	e := newEntry(glyph(c.From, c.To), c.Target, c.Key, c.Layer, c.From, c.To)
+	e.rule, e.severity, e.source = changeRule(c)
 	if c.Range.IsRange() {
 		e.cells[columnTo] = cell{{plain, c.Range.String()}}
 	} else {
@@ -124,6 +126,27 @@ func changeEntry(c nf.Change) entry {
 		e.notes = append(e.notes, note{yellow, "note", "failed when last tried, at " + f.At.UTC().Format(time.DateTime) + " UTC: " + f.Why + " (receipt " + f.Receipt + ")"})
 	}
 	return e
+}
+
+// The rules of changes.
+const (
+	ruleChange     = "change"
+	ruleRestart    = "restart"
+	ruleOneWay     = "one-way"
+	ruleDisruptive = "disruptive"
+	rulePending    = "pending"
+)
+
+func changeRule(c nf.Change) (string, severity, nf.Source) {
+	switch {
+	case c.Key == nf.KeyRestart:
+		return ruleRestart, severityWarning, c.Source
+	case c.OneWay:
+		return ruleOneWay, severityWarning, c.Source
+	case c.Disruptive:
+		return ruleDisruptive, severityWarning, c.Source
+	}
+	return ruleChange, severityNotice, c.Source
 }
 
 // decidedLater returns a note when a change of a range is decided, if that is not known.
@@ -178,6 +201,7 @@ func marks(c nf.Change) cell {
 
 func refusalEntry(r nf.Refusal) entry {
 	e := newEntry(span{red, "!"}, r.Target, r.Key, r.Layer, r.From, r.To)
+	e.rule, e.severity, e.source = string(r.Code), severityError, r.Source
 	e.cells = append(e.cells, cell{{red, string(r.Code)}})
 	switch {
 	case len(r.Rivals) > 0:
@@ -222,6 +246,7 @@ func wish(t nf.Target, k nf.Key, w nf.Wish) string {
 
 func pendingEntry(d nf.Pending) entry {
 	e := newEntry(span{yellow, "…"}, d.Target, d.Key, nf.LayerLive, d.From, d.To)
+	e.rule, e.source = rulePending, d.Source
 	e.cells = append(e.cells, cell{{yellow, "until " + until(d.Until)}})
 	e.origin(d.Source)
 	e.notes = []note{{dim, "why", d.Reason}}

@@ -7,7 +7,7 @@ import (
 )
 
 // Reviews is the output of plan with a base.
-var Reviews = newKind(reviewJSON, outlined(reviewOutline)).with(markdownFormat(reviewOutline, "plan"))
+var Reviews = newKind(reviewJSON, outlined(reviewOutline)).with(reportFormats(reviewOutline, reviewSuites, "plan")...)
 
 func reviewJSON(r nf.Review) any {
 	r.Nodes = filled(r.Nodes)
@@ -45,14 +45,15 @@ func reviewOutline(r nf.Review, opt Options) outline {
 	}
 	all := func(nf.Change) bool { return true }
 	c := contents{above: foldAt(opt, len(r.Nodes) > 1)}
+	since := func(state string, ch chapter) chapter { ch.since = state; return ch }
 	c.add(snapshotChapter(c.above, r.Nodes))
-	c.add(chapterOf(c.above, red, "New refusals", refused(brings), refusalEntry))
-	c.add(chapterOf(c.above, yellow, "New changes that disrupt, or are one-way", changes(brings, isRisky), changeEntry))
-	c.add(chapterOf(c.above, plain, "New changes", changes(brings, not(isRisky)), changeEntry))
-	c.add(chapterOf(c.above, plain, "Changes no longer made", changes(ends, all), changeEntry))
-	c.add(chapterOf(c.above, green, "Refusals that this solves", refused(ends), solvedEntry))
-	c.add(chapterOf(c.above, dim, "Different anyway: refused", refused(anyway), solvedEntry))
-	c.add(chapterOf(c.above, dim, "Different anyway: changes", changes(anyway, all), changeEntry))
+	c.add(since(sinceNew, chapterOf(c.above, red, "New refusals", refused(brings), refusalEntry)))
+	c.add(since(sinceNew, chapterOf(c.above, yellow, "New changes that disrupt, or are one-way", changes(brings, isRisky), changeEntry)))
+	c.add(since(sinceNew, chapterOf(c.above, plain, "New changes", changes(brings, not(isRisky)), changeEntry)))
+	c.add(since(sinceEnded, chapterOf(c.above, plain, "Changes no longer made", changes(ends, all), changeEntry)))
+	c.add(since(sinceEnded, chapterOf(c.above, green, "Refusals that this solves", refused(ends), solvedEntry)))
+	c.add(since(sinceUnchanged, chapterOf(c.above, dim, "Different anyway: refused", refused(anyway), solvedEntry)))
+	c.add(since(sinceUnchanged, chapterOf(c.above, dim, "Different anyway: changes", changes(anyway, all), changeEntry)))
 	o.chapters = c.chapters
 	return o
 }
@@ -81,7 +82,7 @@ func eachNode[N of, T any](nodes []N, list func(N) []T) iter.Seq2[string, T] {
 // solvedEntry is a refusal that a reader need not act on: without its remedy.
 func solvedEntry(r nf.Refusal) entry {
 	e := refusalEntry(r)
-	e.notes, e.advice = nil, nil
+	e.notes, e.advice, e.severity = nil, nil, severityNotice
 	return e
 }
 

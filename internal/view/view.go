@@ -132,6 +132,13 @@ type Options struct {
 	// Command is the name of the command that prints the document, for the comment by which a
 	// CI job finds the one that it has made before.
 	Command string
+	// Path returns the path of a file in the repository that a CI job has checked out; nil if it
+	// is the name of the file.
+	Path func(string) string
+	// Policies is the path of the policies: what is about no line of them is shown there.
+	Policies string
+	// foldAll makes everything that is alike one entry, also of a single target.
+	foldAll bool
 	// Elsewhere is set if the plan is of another node than this one: Apply is
 	// to be typed there.
 	Elsewhere bool
