@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Installs the programs that the tests run, with apt, if they are missing. The tests
 # make tables, sets and namespaces with them, which nfsync reads, and repositories,
-# which it fetches; promtool checks its metrics.
+# which it fetches; promtool checks its metrics, and chromium opens its pages.
 #
 # usage: deps.sh [PROGRAM:PACKAGE ...]      more programs to install
 set -euo pipefail
 
 # program:package
 needs=(ip:iproute2 nft:nftables iptables:iptables ip6tables-legacy:iptables conntrack:conntrack ipset:ipset
-	modprobe:kmod systemctl:systemd gcc:build-essential git:git sshd:openssh-server ssh-keygen:openssh-client gpg:gnupg promtool:prometheus "$@")
+	modprobe:kmod systemctl:systemd gcc:build-essential git:git sshd:openssh-server ssh-keygen:openssh-client gpg:gnupg promtool:prometheus chromium:chromium "$@")
 
 PATH=$PATH:/usr/sbin:/sbin
 packages=()

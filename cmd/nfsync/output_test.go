@@ -32,7 +32,7 @@ func TestOutput(t *testing.T) {
 		err = root.Execute()
 		return out.String(), err
 	}
-	for verb, want := range map[string]string{"plan": "may be repeated: text, json, markdown (default text)", "apply": "may be repeated: text, json, yaml, markdown (default text)", "snapshot": "(default yaml)"} {
+	for verb, want := range map[string]string{"plan": "may be repeated: text, json, markdown (default text)", "apply": "may be repeated: text, json, yaml, markdown, html (default text)", "snapshot": "(default yaml)"} {
 		if help, err := run(verb, "--help"); err != nil || !strings.Contains(strings.Join(strings.Fields(help), " "), want) {
 			t.Errorf("no %q in the help of %s, %v:\n%s", want, verb, err, help)
 		}

@@ -18,7 +18,7 @@ func encodeJSON(doc any) ([]byte, error) {
 	if err := enc.Encode(doc); err != nil {
 		return nil, fmt.Errorf("cannot encode as JSON: %w", err)
 	}
-	return escapeUnprintable(buf.Bytes(), utf16Escape), nil
+	return noMarkedCommands(escapeUnprintable(buf.Bytes(), utf16Escape), `\u005b`), nil
 }
 
 // utf16Escape appends the escape of r in a JSON string: two of them for a character beyond

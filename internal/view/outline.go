@@ -40,7 +40,8 @@ const (
 // remark is a text with a label.
 type remark struct {
 	label, text string
-	snippet     string // of the file
+	places      []place // that have it in common
+	snippet     string  // of the file
 	hint        string
 	count       int // of what it stands for
 	rule        string
@@ -116,7 +117,7 @@ func warningChapter(above int, list iter.Seq2[string, nf.Warning]) chapter {
 		for _, w := range same {
 			places = append(places, w.place)
 		}
-		r := remark{label: Clean(same[0].Code), text: warningText(places, same[0].Warning), count: len(same), rule: same[0].Code, about: same[0].Message + string(same[0].Key)}
+		r := remark{label: Clean(same[0].Code), text: warningText(places, same[0].Warning), places: places, count: len(same), rule: same[0].Code, about: same[0].Message + string(same[0].Key)}
 		if same[0].Source != nil {
 			r.source = *same[0].Source
 		}
@@ -140,14 +141,15 @@ func snapshotChapter[N of](above int, nodes []N) chapter {
 	ch := chapter{title: "Snapshots", style: red}
 	for _, same := range foldAlike(list, above, func(n nf.NodeSnapshot) problem { return problem{string(n.State), n.Error} }) {
 		var names []string
+		var places []place
 		for _, n := range same {
-			names = append(names, Clean(n.Node))
+			names, places = append(names, Clean(n.Node)), append(places, place{n.Node, nf.Node})
 		}
 		text := names[0]
 		if len(names) > 1 {
 			text = foldNames(names)
 		}
-		ch.remarks = append(ch.remarks, remark{label: string(same[0].State), text: text + ": " + snapshotProblem(same[0]), count: len(same),
+		ch.remarks = append(ch.remarks, remark{label: string(same[0].State), text: text + ": " + snapshotProblem(same[0]), places: places, count: len(same),
 			rule: snapshotRule + string(same[0].State), source: nf.Source{File: same[0].Snapshot}})
 	}
 	return ch
@@ -167,7 +169,7 @@ func snapshotProblem(n nf.NodeSnapshot) string {
 // reportFormats are the formats of a kind that has an outline, and that people review and CI systems
 // show. Its documents are mostly printed by this command.
 func reportFormats[T any](of func(T, Options) outline, suites func(T) []junitSuite, command string) []format[T] {
-	return []format[T]{markdownFormat(of, command), findingFormat(FormatSARIF, of, encodeSARIF), junitFormat(suites),
+	return []format[T]{markdownFormat(of, command), htmlFormat(of), findingFormat(FormatSARIF, of, encodeSARIF), junitFormat(suites),
 		findingFormat(FormatGitHub, of, encodeGitHub), findingFormat(FormatGitLab, of, encodeGitLab)}
 }
 

@@ -112,8 +112,7 @@ func wrap(text string, width int) []string {
 }
 
 // Clean escapes characters that a terminal would interpret instead of showing, bytes that are
-// not UTF-8, and what a CI system takes for a command wherever it is in its log: ##[group] and
-// ##vso[…] of GitHub and Azure. The result is one line.
+// not UTF-8, and commands in a log. The result is one line.
 func Clean(s string) string {
 	var b strings.Builder
 	for len(s) > 0 {
@@ -134,19 +133,32 @@ func Clean(s string) string {
 		}
 		s = s[size:]
 	}
-	clean := b.String()
-	if strings.Contains(clean, "##") {
-		clean = logCommand.ReplaceAllString(clean, `$1\x5b`)
+	if clean := b.String(); !strings.Contains(clean, commandMark) {
+		return clean
 	}
-	return clean
+	return string(noMarkedCommands([]byte(b.String()), `\x5b`))
 }
 
-var logCommand = regexp.MustCompile(`(##[a-zA-Z]*)\[`)
+// commandMark begins what GitHub and Azure take for a command wherever it is in a line of a log:
+// ##[group], ##vso[task.complete].
+const commandMark = "##"
 
-// noCommands returns a text in which no line begins with ::, after spaces. GitHub takes such a
-// line of a log for a command (::error::, ::add-mask::, ::stop-commands::).
+var markedCommand = regexp.MustCompile(commandMark + `[a-zA-Z]*\[`)
+
+// noMarkedCommands returns a text with these brackets escaped.
+func noMarkedCommands(text []byte, bracket string) []byte {
+	if !bytes.Contains(text, []byte(commandMark)) {
+		return text
+	}
+	return markedCommand.ReplaceAllFunc(text, func(command []byte) []byte {
+		return append(bytes.Clone(command[:len(command)-1]), bracket...)
+	})
+}
+
+// noCommands returns a text that has no such command, and in which no line begins with ::, after
+// spaces. GitHub takes such a line of a log for a command (::error::, ::add-mask::).
 func noCommands(text []byte) []byte {
-	return lineCommand.ReplaceAll(text, []byte(`$1\x3a:`))
+	return lineCommand.ReplaceAll(noMarkedCommands(text, `\x5b`), []byte(`$1\x3a:`))
 }
 
 var lineCommand = regexp.MustCompile(`(?m)^((?:\x1b\[[0-9;]*m|[^\S\n])*)::`)

@@ -3,7 +3,7 @@ package view
 import "nfsync.dev/nfsync/internal/apply"
 
 // Receipts is the output of apply.
-var Receipts = newKind(receiptJSON, outlined(receiptOutline)).with(markdownFormat(receiptOutline, "apply"))
+var Receipts = newKind(receiptJSON, outlined(receiptOutline)).with(markdownFormat(receiptOutline, "apply"), htmlFormat(receiptOutline))
 
 func receiptJSON(r apply.Receipt) any {
 	r.Recovered = filled(r.Recovered)

@@ -62,7 +62,7 @@ func (w *yamlWriter) block(n *yaml.Node, indent string) {
 	enc := yaml.NewEncoder(&buf)
 	enc.SetIndent(2)
 	w.err = cmp.Or(w.err, enc.Encode(n), enc.Close())
-	for line := range bytes.Lines(escapeUnprintable(buf.Bytes(), yamlEscape)) {
+	for line := range bytes.Lines(noMarkedCommands(escapeUnprintable(buf.Bytes(), yamlEscape), `\x5b`)) {
 		w.buf.WriteString(indent)
 		w.buf.Write(line)
 	}
@@ -116,7 +116,7 @@ var ambiguous = regexp.MustCompile(`(?i)^(y|n|yes|no|on|off|true|false|null|~|=|
 // else in double quotes.
 func yamlString(s string) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s}
-	if ambiguous.MatchString(s) || strings.ContainsFunc(s, unprintable) || strings.Contains(s, "\n") {
+	if ambiguous.MatchString(s) || strings.ContainsFunc(s, unprintable) || strings.Contains(s, "\n") || strings.Contains(s, commandMark) {
 		n.Style = yaml.DoubleQuotedStyle
 	}
 	return n
