@@ -30,12 +30,14 @@ func TestMemory(t *testing.T) {
 	for name, args := range map[string][]string{
 		"10,000 containers": {"plan", policy, "--snapshot", write("large.json", largeSnapshot(10_000))},
 		"as YAML":           {"plan", policy, "-o", "yaml", "--snapshot", filepath.Join(dir, "large.json")},
-		"numbers":           {"plan", policy, "--snapshot", write("numbers.json", head+`"x":[`+strings.Repeat("0,", 2<<20)+`0]}`)},
-		"mappings":          {"plan", policy, "--snapshot", write("mappings.json", head+`"modules":{"list":[`+strings.Repeat(`{"a":0},`, 1<<20)+`0]}}`)},
-		"containers":        {"plan", policy, "--snapshot", write("containers.json", head+`"containers":[`+strings.Repeat(`{"facts":[{}]},`, 1<<19)+`{}]}`)},
-		"a text":            {"plan", policy, "--snapshot", write("text.json", head+`"x":"`+strings.Repeat("a", 60<<20)+`"}`)},
-		"YAML":              {"plan", policy, "--snapshot", write("numbers.yaml", "apiVersion: nfsync.dev/v1alpha1\nkind: NodeSnapshot\nx: ["+strings.Repeat("0,", 4<<20)+"0]\n")},
-		"a policy":          {"validate", write("hostile.yaml", "spec: {"+strings.Repeat("a,", 500_000)+"}")},
+		"as other formats": {"plan", policy, "-o", "text", "-o", "markdown=" + filepath.Join(dir, "plan.md"), "-o", "html=" + filepath.Join(dir, "plan.html"),
+			"-o", "junit=" + filepath.Join(dir, "plan.xml"), "-o", "sarif=" + filepath.Join(dir, "plan.sarif"), "--snapshot", filepath.Join(dir, "large.json")},
+		"numbers":    {"plan", policy, "--snapshot", write("numbers.json", head+`"x":[`+strings.Repeat("0,", 2<<20)+`0]}`)},
+		"mappings":   {"plan", policy, "--snapshot", write("mappings.json", head+`"modules":{"list":[`+strings.Repeat(`{"a":0},`, 1<<20)+`0]}}`)},
+		"containers": {"plan", policy, "--snapshot", write("containers.json", head+`"containers":[`+strings.Repeat(`{"facts":[{}]},`, 1<<19)+`{}]}`)},
+		"a text":     {"plan", policy, "--snapshot", write("text.json", head+`"x":"`+strings.Repeat("a", 60<<20)+`"}`)},
+		"YAML":       {"plan", policy, "--snapshot", write("numbers.yaml", "apiVersion: nfsync.dev/v1alpha1\nkind: NodeSnapshot\nx: ["+strings.Repeat("0,", 4<<20)+"0]\n")},
+		"a policy":   {"validate", write("hostile.yaml", "spec: {"+strings.Repeat("a,", 500_000)+"}")},
 	} {
 		cmd := exec.Command("nfsync", args...)
 		cmd.Env = append(os.Environ(), "STATE_DIRECTORY="+filepath.Join(dir, "state"), "GOMEMLIMIT=150MiB")

@@ -1,9 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -139,11 +139,7 @@ func writeResult[T any](a *app, kind view.Kind[T], doc T, set ...func(*view.Opti
 
 // save writes a document to a file, whole or not at all.
 func save[T any](kind view.Kind[T], o output, doc T, opt view.Options) error {
-	var text bytes.Buffer
-	if err := kind.Write(&text, o.format, doc, opt); err != nil {
-		return err
-	}
-	return durable.Writer{}.Save(o.file, text.Bytes(), 0o644)
+	return durable.Writer{}.SaveFrom(o.file, 0o644, func(w io.Writer) error { return kind.Write(w, o.format, doc, opt) })
 }
 
 // repositoryPath returns the path that a file has in the repository whose working tree it is in, as a

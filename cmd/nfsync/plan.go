@@ -47,6 +47,7 @@ packet. It writes the file of --out and, with --git, a clone below the state
 directory.`,
 		Example: `  nfsync plan policies/
   nfsync plan policies/ --detailed-exitcode -o json
+  nfsync plan policies/ -o text -o markdown=plan.md -o sarif=plan.sarif
   nfsync plan policies/ --out today.plan && nfsync apply today.plan
   nfsync plan policies/ --snapshot hn-1.yaml
   nfsync plan policies/ --snapshot snapshots/ --expect-nodes nodes.txt

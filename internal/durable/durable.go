@@ -12,6 +12,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -50,7 +51,32 @@ func (w Writer) disk() Disk { return cmp.Or[Disk](w.Disk, realDisk{}) }
 // Replace makes data the content of the file at path. Its mode is as given,
 // whatever the umask. Of several that replace the same file at once, the last one
 // counts.
-func (w Writer) Replace(path string, data []byte, mode fs.FileMode) (err error) {
+func (w Writer) Replace(path string, data []byte, mode fs.FileMode) error {
+	return w.replace(path, mode, whole(data))
+}
+
+// whole returns a function that writes data.
+func whole(data []byte) func(io.Writer) error {
+	return func(out io.Writer) error {
+		_, err := out.Write(data)
+		return err
+	}
+}
+
+// diskFile is an open file as a writer.
+type diskFile struct {
+	disk Disk
+	file *os.File
+}
+
+func (d diskFile) Write(data []byte) (int, error) {
+	if err := d.disk.Write(d.file, data); err != nil {
+		return 0, err
+	}
+	return len(data), nil
+}
+
+func (w Writer) replace(path string, mode fs.FileMode, write func(io.Writer) error) (err error) {
 	dir, name := filepath.Split(path)
 	dir = cmp.Or(dir, ".")
 	RemoveLeftovers(dir, name)
@@ -61,7 +87,10 @@ func (w Writer) Replace(path string, data []byte, mode fs.FileMode) (err error) 
 	// The lock ends after the rename.
 	defer func() { err = errors.Join(err, f.Close()) }()
 	if err = f.Chmod(mode); err == nil {
-		err = w.Append(f, data)
+		err = write(diskFile{w.disk(), f})
+	}
+	if err == nil {
+		err = w.disk().Sync(f)
 	}
 	if err == nil {
 		err = w.Rename(f.Name(), path)
@@ -134,13 +163,18 @@ func removeUnlocked(path string) {
 // symbolic link stays and the file behind it is replaced, a device or a pipe is
 // written to.
 func (w Writer) Save(path string, data []byte, mode fs.FileMode) error {
+	return w.SaveFrom(path, mode, whole(data))
+}
+
+// SaveFrom is Save for what a function writes.
+func (w Writer) SaveFrom(path string, mode fs.FileMode, write func(io.Writer) error) error {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return os.WriteFile(path, data, mode)
+		return writeTo(path, write)
 	}
 	for range maxLinks {
 		to, err := os.Readlink(path)
 		if err != nil { // no link, or nothing there
-			return w.Replace(path, data, mode)
+			return w.replace(path, mode, write)
 		}
 		if !filepath.IsAbs(to) { // not cleaned: ".." is the parent of what a link before it leads to
 			dir, _ := filepath.Split(path)
@@ -149,6 +183,15 @@ func (w Writer) Save(path string, data []byte, mode fs.FileMode) error {
 		path = to
 	}
 	return &fs.PathError{Op: "open", Path: path, Err: syscall.ELOOP}
+}
+
+// writeTo writes to a device or a pipe.
+func writeTo(path string, write func(io.Writer) error) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(f), f.Close())
 }
 
 // maxLinks is how many links the kernel follows, path_resolution(7).

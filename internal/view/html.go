@@ -26,10 +26,11 @@ var (
 	htmlPage = template.Must(template.New("page").Parse(htmlTemplate))
 )
 
-// htmlPolicy is the Content-Security-Policy of the page: it loads nothing, and nothing but its own
-// style and script has an effect.
-func htmlPolicy() string {
-	return fmt.Sprintf("default-src 'none'; style-src '%s'; script-src '%s'; base-uri 'none'; form-action 'none'", cspHash(htmlStyle), cspHash(htmlScript))
+// htmlPolicy returns the Content-Security-Policy of the page, as an attribute: it loads nothing, and
+// nothing but its own style and script has an effect.
+func htmlPolicy() template.HTMLAttr {
+	return template.HTMLAttr(fmt.Sprintf(`content="default-src 'none'; style-src '%s'; script-src '%s'; base-uri 'none'; form-action 'none'"`, //nolint:gosec // it is ours
+		cspHash(htmlStyle), cspHash(htmlScript)))
 }
 
 func cspHash(text string) string {
@@ -40,11 +41,12 @@ func cspHash(text string) string {
 // The data of the page. Its texts are clean.
 type (
 	htmlData struct {
-		Title, Policy string
-		Style         template.CSS
-		Script        template.JS
-		Lines         [][]htmlSpan
-		Chapters      []htmlChapter
+		Title    string
+		Policy   template.HTMLAttr
+		Style    template.CSS
+		Script   template.JS
+		Lines    [][]htmlSpan
+		Chapters []htmlChapter
 	}
 	htmlSpan    struct{ Class, Text string }
 	htmlChapter struct {

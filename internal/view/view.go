@@ -4,7 +4,8 @@
 // the list for plans, plan_text.go their text. Every kind has text, JSON and YAML.
 // Text is for people; it may change between versions. JSON is the document
 // itself, with the schemas of the schemas directory, and YAML is that JSON in
-// another notation: the same keys in the same order.
+// another notation: the same keys in the same order. Some kinds have an outline, which
+// text, Markdown and HTML lay out, and of whose entries SARIF and others make findings.
 //
 // The output rules, for all of them:
 //
