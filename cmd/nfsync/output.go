@@ -47,7 +47,7 @@ func (a *app) parseOutputs(verb *cobra.Command) error {
 		switch {
 		case toFile && file == "":
 			return usageError{fmt.Errorf("-o %s names no file: write -o %sFILE", value, value)}
-		case toFile && file != stdout:
+		case toFile && file != stdout && file != "/dev/stdout":
 			if err := a.addFile(output{format, file}); err != nil {
 				return err
 			}
@@ -124,7 +124,13 @@ func writeResult[T any](a *app, kind view.Kind[T], doc T, set ...func(*view.Opti
 	}
 	var failed []error
 	for _, o := range a.files {
-		if err := save(kind, o, doc, options(a.viewOptions(nil))); err != nil {
+		var err error
+		if o.file == devStderr {
+			err = kind.Write(a.stderr, o.format, doc, options(a.viewOptions(a.stderr)))
+		} else {
+			err = save(kind, o, doc, options(a.viewOptions(nil)))
+		}
+		if err != nil {
 			failed = append(failed, fmt.Errorf("cannot write -o %s=%s: %w", o.format, o.file, err))
 		}
 	}
@@ -136,6 +142,10 @@ func writeResult[T any](a *app, kind view.Kind[T], doc T, set ...func(*view.Opti
 	}
 	return errors.Join(failed...)
 }
+
+// devStderr is standard error, as a file of -o. It is written to: it may be a file that is not to
+// be replaced.
+const devStderr = "/dev/stderr"
 
 // save writes a document to a file, whole or not at all.
 func save[T any](kind view.Kind[T], o output, doc T, opt view.Options) error {

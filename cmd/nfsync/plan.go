@@ -75,7 +75,9 @@ func (a *app) plan(ctx context.Context, o *planOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	a.policyPath = cmp.Or(path, o.git.Path)
+	if path != stdin {
+		a.policyPath = cmp.Or(path, o.git.Path)
+	}
 	if err := cmp.Or(o.narrow.parse(), o.fleet.find(o.snapshots)); err != nil {
 		return err
 	}
