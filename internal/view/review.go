@@ -46,7 +46,7 @@ func reviewOutline(r nf.Review, opt Options) outline {
 	all := func(nf.Change) bool { return true }
 	c := contents{above: foldAt(opt, len(r.Nodes) > 1)}
 	since := func(state string, ch chapter) chapter { ch.since = state; return ch }
-	c.add(snapshotChapter(c.above, r.Nodes))
+	c.add(since(sinceNew, snapshotChapter(c.above, r.Nodes))) // SARIF wants a state of each entry, or of none
 	c.add(since(sinceNew, chapterOf(c.above, red, "New refusals", refused(brings), refusalEntry)))
 	c.add(since(sinceNew, chapterOf(c.above, yellow, "New changes that disrupt, or are one-way", changes(brings, isRisky), changeEntry)))
 	c.add(since(sinceNew, chapterOf(c.above, plain, "New changes", changes(brings, not(isRisky)), changeEntry)))
