@@ -38,6 +38,9 @@ type Receipt struct {
 	// ConfirmUntil is when the changes are taken back unless they are confirmed before; null: they
 	// wait for no confirmation.
 	ConfirmUntil *time.Time `json:"confirmUntil,omitempty"`
+	// Decided says of a stored receipt what became of changes that were to be confirmed; empty while
+	// they wait.
+	Decided string `json:"-"`
 	// TakenBack is the id of an earlier run whose changes were taken back, because it was not
 	// confirmed; empty if there is none.
 	TakenBack string `json:"takenBack,omitempty"`

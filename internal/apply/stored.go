@@ -72,7 +72,32 @@ func FindReceipt(dir, name string) (Receipt, error) {
 	if err != nil {
 		return Receipt{}, err
 	}
-	return readReceipt(dir, id)
+	r, err := readReceipt(dir, id)
+	if err == nil && r.ConfirmUntil != nil {
+		r.Decided = decided(dir, ids, r.ID)
+	}
+	return r, err
+}
+
+// decided says what became of the changes of a run that were to be confirmed; empty while they
+// wait. ids are those of the receipts, the newest first.
+func decided(dir string, ids []string, id string) string {
+	run, open, err := state.ReadUnfinished(dir)
+	open = open && run.ID == id
+	switch {
+	case err != nil:
+		return "whether they were confirmed is unknown: " + err.Error()
+	case open && run.Decision == "":
+		return ""
+	case open && run.Decision == state.TakenBack:
+		return "they were not confirmed in time, and are being taken back"
+	}
+	for _, later := range ids[:max(slices.Index(ids, id), 0)] {
+		if r, err := readReceipt(dir, later); err == nil && r.TakenBack == id {
+			return "they were not confirmed in time, and were taken back (receipt " + later + ")"
+		}
+	}
+	return "they were confirmed"
 }
 
 // findID returns the id that a person names. ids are the newest first.

@@ -28,7 +28,10 @@ func receiptOutline(r apply.Receipt, opt Options) outline {
 	if o.chapters = c.chapters; len(o.chapters) == 0 {
 		return o
 	}
-	if r.ConfirmUntil != nil {
+	switch {
+	case r.Decided != "":
+		o.summary = append(o.summary, cell{{plain, "The changes were to be confirmed: " + Clean(r.Decided) + "."}})
+	case r.ConfirmUntil != nil:
 		o.summary = append(o.summary, cell{{yellow, "Unless they are confirmed before " + r.ConfirmUntil.UTC().Format(time.RFC3339) + ", the changes are taken back."}})
 		o.commands = append(o.commands, [2]string{"nfsync confirm", "keeps the changes"})
 	}
