@@ -102,6 +102,8 @@ var libraries = map[string]struct {
 		reason: "flags are the command's"},
 	"github.com/rogpeppe/go-internal/testscript": {tests: []string{"cmd/nfsync"},
 		reason: "scripts drive the real program, and only it"},
+	"github.com/rogpeppe/go-internal/diff": {rooms: []string{"cmd/nfsync"},
+		reason: "the differences that fmt --diff prints"},
 	"github.com/rogpeppe/go-internal/txtar": {tests: []string{"internal/kernel"},
 		reason: "small trees of files, such as a kernel's, in one file that can be read"},
 	"github.com/santhosh-tekuri/jsonschema": {tests: []string{"internal/spec", "internal/view", "schemas"},

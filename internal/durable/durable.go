@@ -52,7 +52,7 @@ func (w Writer) disk() Disk { return cmp.Or[Disk](w.Disk, realDisk{}) }
 // whatever the umask. Of several that replace the same file at once, the last one
 // counts.
 func (w Writer) Replace(path string, data []byte, mode fs.FileMode) error {
-	return w.replace(path, mode, whole(data))
+	return w.replace(path, withMode(mode), whole(data))
 }
 
 // whole returns a function that writes data.
@@ -76,7 +76,36 @@ func (d diskFile) Write(data []byte) (int, error) {
 	return len(data), nil
 }
 
-func (w Writer) replace(path string, mode fs.FileMode, write func(io.Writer) error) (err error) {
+// withMode returns a function that gives a file its mode.
+func withMode(mode fs.FileMode) func(*os.File) error {
+	return func(f *os.File) error { return f.Chmod(mode) }
+}
+
+// Rewrite makes data the content of a file that exists. Its owner and its mode stay.
+func (w Writer) Rewrite(path string, data []byte) error {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	return w.replace(path, func(f *os.File) error { return errors.Join(chown(f, info), f.Chmod(info.Mode().Perm())) }, whole(data))
+}
+
+// chown gives a file the owner of another one, unless it has it.
+func chown(f *os.File, like fs.FileInfo) error {
+	mine, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	has, _ := mine.Sys().(*syscall.Stat_t)
+	want, ok := like.Sys().(*syscall.Stat_t)
+	if !ok || has.Uid == want.Uid && has.Gid == want.Gid {
+		return nil
+	}
+	return f.Chown(int(want.Uid), int(want.Gid))
+}
+
+// replace is Replace for a file that prepare gives its owner and mode.
+func (w Writer) replace(path string, prepare func(*os.File) error, write func(io.Writer) error) (err error) {
 	dir, name := filepath.Split(path)
 	dir = cmp.Or(dir, ".")
 	RemoveLeftovers(dir, name)
@@ -86,7 +115,7 @@ func (w Writer) replace(path string, mode fs.FileMode, write func(io.Writer) err
 	}
 	// The lock ends after the rename.
 	defer func() { err = errors.Join(err, f.Close()) }()
-	if err = f.Chmod(mode); err == nil {
+	if err = prepare(f); err == nil {
 		err = write(diskFile{w.disk(), f})
 	}
 	if err == nil {
@@ -174,7 +203,7 @@ func (w Writer) SaveFrom(path string, mode fs.FileMode, write func(io.Writer) er
 	for range maxLinks {
 		to, err := os.Readlink(path)
 		if err != nil { // no link, or nothing there
-			return w.replace(path, mode, write)
+			return w.replace(path, withMode(mode), write)
 		}
 		if !filepath.IsAbs(to) { // not cleaned: ".." is the parent of what a link before it leads to
 			dir, _ := filepath.Split(path)

@@ -143,6 +143,28 @@ func TestMode(t *testing.T) {
 	}
 }
 
+// A file that is rewritten keeps its owner and its mode.
+func TestRewrite(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	must(t, os.WriteFile(path, []byte("old"), 0o640))
+	must(t, os.Chmod(path, 0o664))
+	if os.Geteuid() == 0 {
+		must(t, os.Chown(path, 1001, 1002))
+	}
+	before, err := os.Stat(path)
+	must(t, err)
+	must(t, durable.Writer{}.Rewrite(path, []byte("new")))
+	after, err := os.Stat(path)
+	must(t, err)
+	was, is := before.Sys().(*syscall.Stat_t), after.Sys().(*syscall.Stat_t)
+	if data, err := os.ReadFile(path); err != nil || string(data) != "new" || after.Mode() != before.Mode() || was.Uid != is.Uid || was.Gid != is.Gid {
+		t.Errorf("%q, %v, mode %v, owner %d:%d", data, err, after.Mode(), is.Uid, is.Gid)
+	}
+	if err := (durable.Writer{}).Rewrite(path+"2", nil); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a file that does not exist: %v", err)
+	}
+}
+
 // A directory is synced after what was made or removed in it, and only then.
 func TestDirectoriesAreSynced(t *testing.T) {
 	dir := t.TempDir()

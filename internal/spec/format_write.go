@@ -53,7 +53,7 @@ func (w *layoutWriter) section(d *section) {
 	w.unpadded(first)
 }
 
-// unpadded removes a blank line at the start of a section.
+// unpadded removes a blank line at the start of a section or collection.
 func (w *layoutWriter) unpadded(first int) {
 	if first < len(w.lines) && w.lines[first] == (layoutLine{}) {
 		w.lines = slices.Delete(w.lines, first, first+1)
@@ -74,11 +74,13 @@ func (w *layoutWriter) comments(list []*comment, indent int) {
 // children writes the entries of a collection, and the comments behind them. path is that of the
 // collection in its document.
 func (w *layoutWriter) children(e *entry, path string, indent int) {
+	first := len(w.lines)
 	for _, child := range w.ordered(e, path) {
 		w.comments(w.headOf(child, path, indent), indent)
 		if child.blank {
 			w.blank()
 		}
+		w.unpadded(first)
 		if child.key == nil {
 			w.item(child, path, indent)
 			continue
@@ -192,8 +194,8 @@ func sideText(l layoutLine) string {
 	if l.side == nil {
 		return ""
 	}
-	gap := 1
-	if l.side.gap > 1 {
+	gap := max(1, l.side.gap)
+	if gap > 2 {
 		column := l.side.column - 1 - l.side.indent + l.indent
 		gap = max(1, column-l.indent-utf8.RuneCountInString(l.text))
 	}

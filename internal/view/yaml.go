@@ -5,10 +5,11 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"nfsync.dev/nfsync/internal/spec"
 )
 
 // encodeYAML returns the JSON of doc in YAML's block notation: the same keys in
@@ -108,15 +109,11 @@ func yamlCollection(dec *json.Decoder, open json.Delim) *yaml.Node {
 	return n
 }
 
-// ambiguous are the plain scalars that are not a string in YAML 1.1 or 1.2: the old
-// booleans, null, numbers of any base, dates and times, merge and value keys.
-var ambiguous = regexp.MustCompile(`(?i)^(y|n|yes|no|on|off|true|false|null|~|=|<<|[-+.]?(inf|nan)|[-+.]?[0-9][-+.:_0-9a-fxotz ]*)$`)
-
 // yamlString returns the scalar of a string: plain if every reader reads that string,
 // else in double quotes.
 func yamlString(s string) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s}
-	if ambiguous.MatchString(s) || strings.ContainsFunc(s, unprintable) || strings.Contains(s, "\n") || strings.Contains(s, commandMark) {
+	if spec.ReadsAsOther(s) || strings.ContainsFunc(s, unprintable) || strings.Contains(s, "\n") || strings.Contains(s, commandMark) {
 		n.Style = yaml.DoubleQuotedStyle
 	}
 	return n
