@@ -38,7 +38,8 @@ var rooms = map[string][]string{
 	"internal/host":            {"internal/nf", "internal/kernel", "internal/netns", "internal/vz"},
 	"internal/host/hosttest":   {"internal/nf"},
 	"internal/apply":           {"internal/nf", "internal/diff", "internal/state", "internal/openfile"},
-	"internal/view":            {"internal/nf", "internal/spec", "internal/diff", "internal/apply"},
+	"internal/adopt":           {"internal/nf", "internal/spec", "internal/diff"},
+	"internal/view":            {"internal/nf", "internal/spec", "internal/diff", "internal/apply", "internal/adopt"},
 	"internal/agent":           {"internal/nf", "internal/spec", "internal/state", "internal/apply", "internal/source"},
 	"internal/review":          {"internal/nf", "internal/spec", "internal/diff", "internal/apply"},
 	"internal/policytest":      {"internal/nf", "internal/spec", "internal/diff", "internal/apply"},
@@ -47,7 +48,7 @@ var rooms = map[string][]string{
 	"internal/doctor":          {"internal/nf", "internal/spec", "internal/state", "internal/kernel", "internal/vz", "internal/apply", "internal/source", "internal/agent", "internal/view"},
 	"internal/demo":            {"internal/nf", "internal/netns", "internal/source", "examples"},
 	"cmd/nfsync": {"internal/doctor", "internal/demo", "internal/nf", "internal/spec", "internal/diff", "internal/durable", "internal/state", "internal/kernel", "internal/netns",
-		"internal/host", "internal/apply", "internal/view", "internal/source", "internal/agent", "internal/openfile", "internal/review", "internal/policytest", "internal/watch", "internal/web", "schemas"},
+		"internal/host", "internal/apply", "internal/view", "internal/source", "internal/agent", "internal/openfile", "internal/review", "internal/adopt", "internal/policytest", "internal/watch", "internal/web", "schemas"},
 	"examples": {},
 	"schemas":  {},
 }
@@ -64,6 +65,7 @@ var testRooms = map[string][]string{
 	"internal/apply":         {"internal/host/hosttest", "internal/state/statetest"},                        // crashes and faults on the in-memory machine
 	"internal/agent":         {"internal/host/hosttest", "internal/state/statetest", "internal/policytree"}, // laps of the in-memory machine
 	"internal/review":        {"internal/host/hosttest"},                                                    // snapshots of the in-memory machine
+	"internal/adopt":         {"internal/view"},                                                             // what is imported, as files have it
 	"internal/web":           {"internal/apply"},                                                            // receipts to count
 	"internal/view":          {"schemas"},                                                                   // the documents against the schemas
 }
@@ -110,7 +112,7 @@ var libraries = map[string]struct {
 		reason: "the program checks with its own parser; tests hold the published schemas against it"},
 	"github.com/owenrumney/go-sarif": {tests: []string{"internal/view"},
 		reason: "it has the schema of SARIF, and reads it; nfsync writes the few parts that it needs itself"},
-	"pgregory.net/rapid": {tests: []string{"internal/nf", "internal/spec", "internal/review", "internal/policytest", "internal/diff", "internal/apply", "internal/view", "internal/agent"},
+	"pgregory.net/rapid": {tests: []string{"internal/nf", "internal/spec", "internal/review", "internal/adopt", "internal/policytest", "internal/diff", "internal/apply", "internal/view", "internal/agent"},
 		reason: "properties are for what decides and for what must survive a crash"},
 	"github.com/go-git/go-git": {rooms: []string{"internal/source", "internal/policytree"},
 		reason: "it follows what a server says: one room holds the bounds that it lacks; policytree reads the format of .gitmodules"},

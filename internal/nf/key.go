@@ -86,6 +86,10 @@ func SysctlFileKey(file string) (Key, bool) {
 // set, sorted.
 func TimeoutNames() []string { return slices.Sorted(maps.Keys(timeouts)) }
 
+// MaxTimeout is the longest conntrack timeout, in seconds: the kernel counts ticks in an int, and has
+// at most 250 of them a second here.
+const MaxTimeout = 8589934
+
 // timeouts maps a policy's name of a timeout to its file below
 // /proc/sys/net/netfilter. It is the union of Linux 3.10 to 6.18
 // (net/netfilter/nf_conntrack_standalone.c and, before 4.19,

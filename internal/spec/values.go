@@ -14,9 +14,6 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// maxTimeout is the longest timeout in seconds.
-const maxTimeout = 8589934
-
 // conntrack returns a function that reads a conntrack mapping that has these limits.
 func (p *parser) conntrack(policy *Policy, limits map[string]nf.Key, elsewhere map[string]foreign) field {
 	want := fields{
@@ -81,7 +78,7 @@ func (p *parser) timeout(path string, n *yaml.Node) (int64, bool) {
 	const hint = "write it as 2h, 90s or 1h30m, or as a number of seconds without quotes"
 	if n.Kind != yaml.ScalarNode || n.Tag != "!!str" {
 		if n.Kind == yaml.ScalarNode && (n.Tag == "!!int" || n.Tag == "!!float") {
-			return p.integer(path, n, 1, maxTimeout)
+			return p.integer(path, n, 1, nf.MaxTimeout)
 		}
 		p.report(n, RuleWrongType, hint, "%s must be a duration, not %s", path, describe(n))
 		return 0, false
@@ -92,8 +89,8 @@ func (p *parser) timeout(path string, n *yaml.Node) (int64, bool) {
 		p.report(n, RuleInvalidValue, hint, "%s: %s is not a duration", path, quote(n.Value))
 	case duration%time.Second != 0:
 		p.report(n, RuleInvalidValue, hint, "%s must be whole seconds, not %s", path, quote(n.Value))
-	case duration < time.Second || duration > maxTimeout*time.Second:
-		p.report(n, RuleOutOfRange, hint, "%s must be 1 to %d seconds, not %s", path, maxTimeout, quote(n.Value))
+	case duration < time.Second || duration > nf.MaxTimeout*time.Second:
+		p.report(n, RuleOutOfRange, hint, "%s must be 1 to %d seconds, not %s", path, nf.MaxTimeout, quote(n.Value))
 	default:
 		return int64(duration / time.Second), true
 	}
@@ -106,13 +103,16 @@ var (
 	validWord   = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 )
 
+// IsSysctl reports whether a policy may name a sysctl so.
+func IsSysctl(name string) bool { return validSysctl.MatchString(name) }
+
 func (p *parser) sysctls(path string, n *yaml.Node, policy *Policy) {
 	number := func(path string, n *yaml.Node) (int64, bool) { return p.integer(path, n, 0, math.MaxInt32) }
 	p.entries(path, n, func(key *yaml.Node) field {
 		name := key.Value
 		known, _ := nf.SysctlFileKey(name)
 		switch {
-		case !validSysctl.MatchString(name):
+		case !IsSysctl(name):
 			p.report(key, RuleInvalidValue, "the name of a file below /proc/sys/net/netfilter, such as nf_conntrack_tcp_loose",
 				"%s: %s is not the name of a nf_conntrack_* sysctl", path, quote(name))
 			return nil
