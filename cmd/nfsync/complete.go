@@ -96,3 +96,11 @@ func completeFlags(root *cobra.Command) {
 		}
 	}
 }
+
+// completeDirs completes the one argument of a verb with directories.
+func completeDirs(verb *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return completeNothing(verb, args, typed)
+	}
+	return nil, cobra.ShellCompDirectiveFilterDirs
+}

@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"nfsync.dev/nfsync/internal/adopt"
+	"nfsync.dev/nfsync/internal/apply"
+	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/view"
+	"nfsync.dev/nfsync/schemas"
+)
+
+// skeleton has what a new repository holds besides the policies of its node.
+//
+//go:embed skeleton
+var skeleton embed.FS
+
+// The services whose files --ci writes.
+const (
+	ciGitHub = "github"
+	ciGitLab = "gitlab"
+	ciNone   = "none"
+)
+
+// ciFiles are the files of the services, and those of the skeleton that they are.
+var ciFiles = map[string]struct{ path, from string }{
+	ciGitHub: {".github/workflows/nfsync.yml", "github.yml"},
+	ciGitLab: {".gitlab-ci.yml", "gitlab.yml"},
+}
+
+func initCommand(a *app) *cobra.Command {
+	var services []string
+	cmd := &cobra.Command{
+		Use:   "init DIR",
+		Short: "Lay out a policy repository, with policies of this node as it is",
+		Long: `Init writes what a policy repository needs: policies of this node as it is, so
+that a plan is empty, a schema for editors, a CI file and a README.
+
+DIR is a new or empty directory, or a git repository without policies. A file
+that exists stays as it is. Init neither makes a git repository nor commits.`,
+		Example: `  nfsync init policies-of-hn-1
+  nfsync init . --ci gitlab`,
+		Args:              argCount(1, 1, "a directory"),
+		Annotations:       map[string]string{formatsKey: view.FormatText},
+		ValidArgsFunction: completeDirs,
+		RunE: withContext(func(ctx context.Context, args []string) error {
+			return a.initRepository(ctx, filepath.Clean(args[0]), services)
+		}),
+	}
+	f := cmd.Flags()
+	f.StringSliceVar(&services, "ci", nil, "`services` to write a CI file for: github, gitlab, none (default: that of the git remote, else both)")
+	_ = cmd.RegisterFlagCompletionFunc("ci", completeList(ciGitHub, ciGitLab, ciNone)) // fails only for a flag that does not exist
+	return cmd
+}
+
+func (a *app) initRepository(ctx context.Context, dir string, services []string) error {
+	isGit, err := checkNewRepository(dir)
+	if err != nil {
+		return err
+	}
+	if services, err = ciServices(dir, services); err != nil {
+		return err
+	}
+	files, err := a.newRepository(ctx, dir, services)
+	if err != nil {
+		return err
+	}
+	files = slices.DeleteFunc(files, func(f newFile) bool {
+		_, err := os.Lstat(f.path)
+		if err == nil {
+			a.say(slog.LevelWarn, f.path+" exists, and stays as it is", "")
+		}
+		return err == nil
+	})
+	if err := writeNew(files); err != nil {
+		return err
+	}
+	if err := a.printNames(files); err != nil {
+		return err
+	}
+	policies := filepath.Join(dir, "policies")
+	next := [][]string{{"nfsync", "validate", policies}, append([]string{"nfsync", "plan", policies}, a.nodeWords()...)}
+	if !isGit {
+		next = append(next, []string{"git", "-C", dir, "init"})
+	}
+	next = append(next, []string{"git", "-C", dir, "add", "."}, []string{"git", "-C", dir, "commit", "-m", "Policies of this node as it is"})
+	text := "\nNext:\n"
+	for _, words := range next {
+		text += "  " + view.CommandLine(words...) + "\n"
+	}
+	_, err = a.stdout.Write([]byte(text))
+	return finish(exitOK, err)
+}
+
+// checkNewRepository returns an error unless a repository can be laid out in a directory, and
+// whether it is one of git.
+func checkNewRepository(dir string) (isGit bool, err error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	isGit = slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == ".git" })
+	if len(entries) > 0 && !isGit {
+		return false, fmt.Errorf("the directory %s is not empty, and no git repository: name a new one", dir)
+	}
+	policies := filepath.Join(dir, "policies")
+	if _, err := os.Lstat(policies); err == nil {
+		return isGit, fmt.Errorf("%s exists: this repository is laid out already", policies)
+	}
+	return isGit, nil
+}
+
+// ciServices returns the services to write a file for: those that are named, else that of the
+// git remote, else all.
+func ciServices(dir string, named []string) ([]string, error) {
+	for _, s := range named {
+		if _, ok := ciFiles[s]; !ok && s != ciNone {
+			return nil, usageError{fmt.Errorf("--ci: unknown service %q: must be %s, %s or %s", s, ciGitHub, ciGitLab, ciNone)}
+		}
+	}
+	switch {
+	case len(named) > 1 && slices.Contains(named, ciNone):
+		return nil, usageError{errors.New("--ci: none stands alone")}
+	case slices.Contains(named, ciNone):
+		return nil, nil
+	case len(named) > 0:
+		return named, nil
+	}
+	all := []string{ciGitHub, ciGitLab}
+	config, _ := os.ReadFile(filepath.Join(dir, ".git", "config")) // without one there is no remote
+	for _, s := range all {
+		if strings.Contains(string(config), s) {
+			return []string{s}, nil
+		}
+	}
+	return all, nil
+}
+
+// newRepository returns the files of a new repository.
+func (a *app) newRepository(ctx context.Context, dir string, services []string) ([]newFile, error) {
+	const schema = "schemas/policy.schema.json"
+	policy, _ := schemas.Get("Policy")
+	files := []newFile{{schema, string(policy)}}
+	for _, f := range []struct{ path, from string }{{"README.md", "README.md"}, {".vscode/settings.json", "settings.json"}} {
+		files = append(files, skeletonFile(f.path, f.from))
+	}
+	for _, s := range services {
+		files = append(files, skeletonFile(ciFiles[s].path, ciFiles[s].from))
+	}
+	policies, err := a.firstPolicies(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range policies {
+		up, err := filepath.Rel(filepath.Dir(f.path), schema)
+		if err != nil {
+			return nil, err
+		}
+		f.text = "# yaml-language-server: $schema=" + filepath.ToSlash(up) + "\n" + f.text
+		files = append(files, f)
+	}
+	for i := range files {
+		files[i].path = filepath.Join(dir, files[i].path)
+	}
+	return files, nil
+}
+
+// skeletonFile returns a file of the skeleton under its path in the repository.
+func skeletonFile(path, from string) newFile {
+	text, err := skeleton.ReadFile("skeleton/" + from)
+	if err != nil {
+		panic(err) // it is embedded
+	}
+	return newFile{path, string(text)}
+}
+
+// firstPolicies returns the policies of this node as it is or, if it cannot be read, one that wants
+// nothing.
+func (a *app) firstPolicies(ctx context.Context) ([]newFile, error) {
+	s, err := apply.Snapshot(ctx, a.facts())
+	if err != nil && len(a.nodeWords()) > 0 { // a flag names what cannot be read
+		return nil, err
+	}
+	if err != nil {
+		a.say(slog.LevelWarn, "the first policy is an example, since this node cannot be read: "+err.Error(), hintFor(err, ""))
+		return []newFile{skeletonFile("policies/nodes/nodes.yaml", "policy.yaml")}, nil
+	}
+	return policyFiles("policies", adopt.Nodes([]nf.Snapshot{s}, adopt.Options{}))
+}
