@@ -65,7 +65,7 @@ func completeList(words ...string) completer {
 
 // completeFlags completes the values of the flags of all verbs. A function or mark fails to
 // be registered only for a flag that does not exist.
-func completeFlags(root *cobra.Command) {
+func (a *app) completeFlags(root *cobra.Command) {
 	fixed := func(words ...string) completer {
 		return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return words, cobra.ShellCompDirectiveNoFileComp
@@ -90,6 +90,12 @@ func completeFlags(root *cobra.Command) {
 			for _, name := range []string{"git", "branch", "tag", "commit", "path", "accept", "timeout", "max-pack-size", "user"} {
 				_ = verb.RegisterFlagCompletionFunc(name, fixed())
 			}
+		}
+		if verb.Flags().Lookup("target") != nil {
+			_ = verb.RegisterFlagCompletionFunc("target", a.completeTarget)
+		}
+		if verb.Flags().Lookup("key") != nil {
+			_ = verb.RegisterFlagCompletionFunc("key", completeKey)
 		}
 		if verb.Flags().Lookup("snapshot") != nil {
 			_ = verb.MarkFlagFilename("snapshot", "yaml", "yml", "json")

@@ -224,7 +224,7 @@ Exit codes:
 	)
 	checkHelp(root)
 	addCompletion(root)
-	completeFlags(root)
+	a.completeFlags(root)
 	return root
 }
 

@@ -39,7 +39,7 @@ may be a pattern.`,
   nfsync show --snapshot snapshots/ --policies policies/ -o json`,
 		Args:              argCount(0, 1, ""),
 		Annotations:       prints(view.Effectives),
-		ValidArgsFunction: completeNothing,
+		ValidArgsFunction: a.completeShown,
 		RunE:              withContext(func(ctx context.Context, args []string) error { return a.showPolicy(ctx, &o, args) }),
 	}
 	f := cmd.Flags()

@@ -80,7 +80,7 @@ func (d *describer) leftOf(of func(nf.Target) bool) (list []Left) {
 // nodes selects this node, if a policy can have its name.
 func (d *describer) nodes() (s spec.NodeSelector) {
 	if isText(d.snap.Node.Name) {
-		s.Names = []string{escapeGlob(d.snap.Node.Name)}
+		s.Names = []string{nf.EscapePattern(d.snap.Node.Name)}
 	}
 	return s
 }
@@ -134,7 +134,7 @@ func (d *describer) selector(group []*nf.Container, number int, all map[string]s
 	for _, c := range group {
 		switch {
 		case isText(c.Name) && of.names[c.Name] == number:
-			s.Names = append(s.Names, escapeGlob(c.Name))
+			s.Names = append(s.Names, nf.EscapePattern(c.Name))
 		case isText(c.ID) && of.ids[strings.ToLower(c.ID)] == number:
 			s.IDs = append(s.IDs, c.ID)
 		default:
@@ -151,11 +151,6 @@ func (d *describer) selector(group []*nf.Container, number int, all map[string]s
 // isText reports whether a policy can have a name as it is.
 func isText(name string) bool {
 	return name != "" && utf8.ValidString(name) && !strings.ContainsRune(name, utf8.RuneError)
-}
-
-// escapeGlob returns the pattern that matches only that name.
-func escapeGlob(name string) string {
-	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(name)
 }
 
 // add adds a policy, or its nodes and what it leaves to a policy that is otherwise the same.

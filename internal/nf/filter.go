@@ -119,6 +119,11 @@ func IsPattern(s string) bool {
 	return err == nil && s != ""
 }
 
+// EscapePattern returns the pattern that matches only that text.
+func EscapePattern(s string) string {
+	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(s)
+}
+
 // Check returns an error if a pattern names no target of a node.
 func (f Filter) Check(s *Snapshot) error {
 	for _, p := range f.Targets {
