@@ -37,12 +37,25 @@ func TestFormat(t *testing.T) {
 	}
 }
 
-// TestFormatLeaves: what is laid out stays as it is, byte by byte.
+// TestFormatLeaves: what is laid out stays as it is, byte by byte. The examples and those of the
+// documents are.
 func TestFormatLeaves(t *testing.T) {
 	for _, name := range slices.Concat(glob(t, "../../examples/*.yaml"), glob(t, "../../examples/policies/*.yaml")) {
 		text := read(t, name)
 		if diff := cmp.Diff(string(text), string(layout(t, name, text))); diff != "" {
 			t.Errorf("%s: -want +got\n%s", name, diff)
+		}
+	}
+}
+
+var yamlBlock = regexp.MustCompile("(?s)```yaml\n(apiVersion.*?)```")
+
+func TestFormatLeavesDocuments(t *testing.T) {
+	for _, name := range append(glob(t, "../../docs/*.md"), "../../README.md") {
+		for _, block := range yamlBlock.FindAllSubmatch(read(t, name), -1) {
+			if diff := cmp.Diff(string(block[1]), string(layout(t, name, block[1]))); diff != "" {
+				t.Errorf("%s: -want +got\n%s", name, diff)
+			}
 		}
 	}
 }
