@@ -37,6 +37,7 @@ type layoutScanner struct {
 	ends       map[*yaml.Node]int // where scalars end
 	blocks     map[*yaml.Node][]string
 	at         int // what lies before it is scanned
+	counted    bracketCount
 }
 
 func newLayoutScanner(text []byte, found *diagnostics) *layoutScanner {

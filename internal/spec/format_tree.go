@@ -194,17 +194,24 @@ func (s *layoutScanner) afterDash(c *comment) bool {
 }
 
 // brackets returns how many collections in brackets end between two offsets, without those that
-// begin there.
+// begin there. Asked again from the same offset on, it reads on where it has ended.
 func (s *layoutScanner) brackets(from, to int) (closed int) {
-	for at := from; at < to; at++ {
+	if s.counted.from != from || s.counted.to > to {
+		s.counted = bracketCount{from: from, to: from}
+	}
+	for at := s.counted.to; at < to; at++ {
 		switch s.text[at] {
 		case '#':
 			at = s.lineEnd(at)
 		case ']', '}':
-			closed++
+			s.counted.closed++
 		case '[', '{':
-			closed--
+			s.counted.closed--
 		}
 	}
-	return closed
+	s.counted.to = to
+	return s.counted.closed
 }
+
+// bracketCount is what brackets has counted.
+type bracketCount struct{ from, to, closed int }
