@@ -66,10 +66,8 @@ func (a *app) importPolicies(ctx context.Context, o *importOptions) error {
 	if err != nil {
 		return err
 	}
-	for i := range nodes {
-		if err := o.narrow.filter.Check(&nodes[i]); err != nil && len(nodes) == 1 {
-			return err
-		}
+	if err := checkAny(o.narrow.filter, nodes); err != nil {
+		return err
 	}
 	policies := adopt.Nodes(nodes, adopt.Options{All: o.all, Filter: o.narrow.filter})
 	if o.out == "" {
@@ -89,6 +87,25 @@ func (a *app) importPolicies(ctx context.Context, o *importOptions) error {
 		return err
 	}
 	return a.printNames(files)
+}
+
+// checkAny returns an error if a pattern names no target of any node.
+func checkAny(f nf.Filter, nodes []nf.Snapshot) error {
+	for _, p := range f.Targets {
+		var err error
+		for i := range nodes {
+			if err = (nf.Filter{Targets: []nf.TargetPattern{p}}).Check(&nodes[i]); err == nil {
+				break
+			}
+		}
+		if err != nil && len(nodes) > 1 {
+			err = fmt.Errorf("none of these nodes has a %s", p)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // snapshots returns the snapshots that are named, or that of this node.

@@ -43,6 +43,10 @@ func Nodes(list []nf.Snapshot, opt Options) []Policy {
 			all = add(all, p)
 		}
 	}
+	if len(all) == 0 && len(list) > 0 { // the filter selects nothing that is there
+		d := describer{snap: &list[0]}
+		all = d.group()
+	}
 	name(all)
 	return all
 }

@@ -36,7 +36,7 @@ func (d *describer) group() []Policy {
 	n := Policy{Policy: spec.Policy{Kind: nf.KindNodePolicy, Nodes: d.nodes(), Wishes: wishes[nf.Node]}}
 	n.Source.Name = validName(d.snap.Node.Name, "node")
 	n.Left = d.leftOf(func(nf.Target) bool { return true })
-	if len(n.Wishes)+len(n.Left) == 0 && len(containers) > 0 {
+	if len(n.Wishes)+len(n.Left) == 0 && (len(containers) > 0 || !d.opt.Filter.IsZero()) {
 		return containers
 	}
 	return append([]Policy{n}, containers...)
