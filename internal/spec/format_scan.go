@@ -133,7 +133,7 @@ func (s *layoutScanner) blockScalar(n *yaml.Node, start, parent int) {
 	s.between(s.lineEnd(header))
 	var lines []string
 	indent := -1
-	simple := bytes.IndexAny(s.text[start:header], "+0123456789") < 0
+	simple := !bytes.ContainsAny(s.text[start:header], "+0123456789")
 	for at := min(s.at+1, len(s.text)); at < len(s.text); {
 		end := s.lineEnd(at)
 		line := string(s.text[at:end])
