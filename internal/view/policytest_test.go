@@ -48,8 +48,3 @@ func TestPassedTests(t *testing.T) {
 		t.Error(text)
 	}
 }
-
-// TestTestsAsJUnit holds the report to its golden file.
-func TestTestsAsJUnit(t *testing.T) {
-	golden(t, "policytests-rich.junit.xml", written(t, documentOf("tests", "", PolicyTests, richTests()), "junit", Options{}))
-}
