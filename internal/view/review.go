@@ -49,6 +49,8 @@ func reviewOutline(r nf.Review, opt Options) outline {
 	c.add(since(sinceNew, snapshotChapter(c.above, r.Nodes))) // SARIF wants a state of each entry, or of none
 	c.add(since(sinceNew, chapterOf(c.above, red, "New refusals", refused(brings), refusalEntry)))
 	c.add(since(sinceNew, chapterOf(c.above, yellow, "New changes that disrupt, or are one-way", changes(brings, isRisky), changeEntry)))
+	exposures := eachNode(r.Nodes, func(n nf.NodeReview) []nf.Warning { return only(n.Warnings, isExposure) })
+	c.add(since(sinceUnchanged, warningChapter(c.above, exposures))) // with or without the change: it is in every plan
 	c.add(since(sinceNew, chapterOf(c.above, plain, "New changes", changes(brings, not(isRisky)), changeEntry)))
 	c.add(since(sinceEnded, chapterOf(c.above, plain, "Changes no longer made", changes(ends, all), changeEntry)))
 	c.add(since(sinceEnded, chapterOf(c.above, green, "Refusals that this solves", refused(ends), solvedEntry)))
