@@ -37,7 +37,7 @@ func chromium(t *testing.T, address string) string {
 	return string(out)
 }
 
-// page writes a document as HTML, and returns its address.
+// pageOf writes a document as HTML, and returns its address and its text.
 func pageOf[T any](t *testing.T, kind Kind[T], doc T) (address, text string) {
 	t.Helper()
 	var b strings.Builder
