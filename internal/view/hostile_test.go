@@ -25,10 +25,15 @@ func hostileDocuments() []document {
 		r.Nodes = append(r.Nodes, nf.NodeReview{NodeSnapshot: state, Brings: d, Ends: d, Anyway: d})
 		receipt.Results = append(receipt.Results, apply.Result{Change: p.Changes[0], Outcome: apply.Failed, Error: name, Reason: name})
 	}
+	snapshot := richSnapshot()
+	snapshot.Node.Name = hostileNames[3]
+	for _, name := range hostileNames {
+		snapshot.Node.Labels[name] = name
+	}
 	f.Summarize()
 	r.Summarize()
 	return []document{documentOf("plan", "", Plans, p), documentOf("fleet", "", FleetPlans, f), documentOf("review", "", Reviews, r),
-		documentOf("files", "", Validations, hostileValidation()), documentOf("receipt", "", Receipts, receipt)}
+		documentOf("files", "", Validations, hostileValidation()), documentOf("receipt", "", Receipts, receipt), documentOf("snapshot", "", Snapshots, snapshot)}
 }
 
 // harmless are checks of formats, beside those of all.

@@ -109,11 +109,11 @@ func yamlCollection(dec *json.Decoder, open json.Delim) *yaml.Node {
 	return n
 }
 
-// yamlString returns the scalar of a string: plain if every reader reads that string,
-// else in double quotes.
+// yamlString returns the scalar of a string: plain if every reader reads that string, and no
+// CI system a command, else in double quotes.
 func yamlString(s string) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s}
-	if spec.ReadsAsOther(s) || strings.ContainsFunc(s, unprintable) || strings.Contains(s, "\n") || strings.Contains(s, commandMark) {
+	if spec.ReadsAsOther(s) || strings.ContainsFunc(s, unprintable) || strings.Contains(s, "\n") || strings.Contains(s, commandMark) || strings.HasPrefix(s, "::") {
 		n.Style = yaml.DoubleQuotedStyle
 	}
 	return n
