@@ -154,7 +154,8 @@ func ciServices(dir string, named []string) ([]string, error) {
 func (a *app) newRepository(ctx context.Context, dir string, services []string) ([]newFile, error) {
 	const schema = "schemas/policy.schema.json"
 	policy, _ := schemas.Get("Policy")
-	files := []newFile{{schema, string(policy)}}
+	test, _ := schemas.Get(nf.KindPolicyTest)
+	files := []newFile{{schema, string(policy)}, {"schemas/policytest.schema.json", string(test)}}
 	for _, f := range []struct{ path, from string }{{"README.md", "README.md"}, {".vscode/settings.json", "settings.json"}} {
 		files = append(files, skeletonFile(f.path, f.from))
 	}

@@ -248,6 +248,15 @@ var keyOrders = map[string]map[string][]string{
 		"spec.conntrack":   {"max", "timeouts", "sysctls"},
 		"spec.conntrack.*": {"atLeast", "atMost"},
 	},
+	nf.KindPolicyTest: {
+		"spec":                 {"snapshot", "targets", "keys", "expect"},
+		"spec.expect":          {"wants", "changes", "refusals", "pending", "warnings"},
+		"spec.expect.wants":    {"target", "key", "wanted", "state", "policy"},
+		"spec.expect.changes":  {"target", "key", "layer", "from", "to", "cause", "oneWay", "disruptive", "policy"},
+		"spec.expect.refusals": {"target", "key", "code", "layer", "from", "to", "until", "policy"},
+		"spec.expect.pending":  {"target", "key", "from", "to", "until", "policy"},
+		"spec.expect.warnings": {"target", "code", "key", "policy"},
+	},
 	nf.KindAgentConfig: {
 		"":               {"apiVersion", "kind", "node", "source", "verify", "runtimes", "mode", "drift", "apply", "restart", "listen", "webhookSecretFile", "publish"},
 		"node":           {"name", "labels"},
