@@ -14,8 +14,12 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// layoutWidth is how long a line with a collection in brackets may be, without its comment.
-const layoutWidth = 100
+// How long a line with a collection in brackets may be, without its comment: of one that its author
+// wrote on several lines, and on one.
+const (
+	joinedWidth  = 100
+	writtenWidth = 200
+)
 
 // layoutLine is a line of the new text.
 type layoutLine struct {
@@ -146,7 +150,19 @@ func (w *layoutWriter) fits(e *entry, start string, indent int) bool {
 	if len(e.children) == 0 {
 		return true
 	}
-	return e.isFlow() && e.parent != nil && !e.hasComments() && indent+utf8.RuneCountInString(start+" "+w.flow(e, "")) <= layoutWidth
+	width := joinedWidth
+	if e.lastLine() == e.value.Line {
+		width = writtenWidth
+	}
+	return e.isFlow() && e.parent != nil && !e.hasComments() && indent+utf8.RuneCountInString(start+" "+w.flow(e, "")) <= width
+}
+
+// lastLine returns the line on which the last value of an entry begins.
+func (e *entry) lastLine() int {
+	if len(e.children) == 0 {
+		return e.value.Line
+	}
+	return e.children[len(e.children)-1].lastLine()
 }
 
 // hasComments reports whether comments are within a collection.
@@ -255,7 +271,7 @@ var keyOrders = map[string]map[string][]string{
 		"spec.expect.changes":  {"target", "key", "layer", "from", "to", "cause", "oneWay", "disruptive", "policy"},
 		"spec.expect.refusals": {"target", "key", "code", "layer", "from", "to", "until", "policy"},
 		"spec.expect.pending":  {"target", "key", "from", "to", "until", "policy"},
-		"spec.expect.warnings": {"target", "code", "key", "policy"},
+		"spec.expect.warnings": {"target", "key", "code", "policy"},
 	},
 	nf.KindAgentConfig: {
 		"":               {"apiVersion", "kind", "node", "source", "verify", "runtimes", "mode", "drift", "apply", "restart", "listen", "webhookSecretFile", "publish"},
