@@ -86,10 +86,11 @@ func (a *app) viewOptions(w io.Writer) view.Options {
 		opt.Configuration = a.configFile
 	}
 	fd, ok := terminal(w)
+	opt.Color = w != nil && a.color == colorAlways ||
+		ok && a.color == colorAuto && a.getenv("NO_COLOR") == "" && a.getenv("TERM") != "dumb"
 	if !ok {
 		return opt
 	}
-	opt.Color = a.getenv("NO_COLOR") == "" && a.getenv("TERM") != "dumb"
 	if width, _, err := term.GetSize(fd); err == nil {
 		opt.Width = width
 	}

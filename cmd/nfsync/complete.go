@@ -73,6 +73,7 @@ func (a *app) completeFlags(root *cobra.Command) {
 	}
 	byName := map[string]completer{
 		"log-format": fixed(logText, logJSON),
+		"color":      fixed(colorAuto, colorAlways, colorNever),
 		"runtime":    completeList(nf.RuntimeVZ, nf.RuntimeNetns),
 		"node":       fixed(),
 		"label":      fixed(),

@@ -26,6 +26,13 @@ const (
 	logJSON = "json"
 )
 
+// When text is coloured.
+const (
+	colorAuto   = "auto"
+	colorAlways = "always"
+	colorNever  = "never"
+)
+
 // options are the flags that every verb has.
 type options struct {
 	flags      *pflag.FlagSet
@@ -33,6 +40,7 @@ type options struct {
 	files      []output // that get the result
 	format     string   // of standard output; "" if the result is not printed there
 	quiet      bool
+	color      string
 	verb       string // that was called
 	policyPath string // of the policies, if they are in files
 	configFile string
@@ -53,6 +61,7 @@ func (o *options) register(f *pflag.FlagSet, getenv func(string) string) {
 	f.StringArrayVarP(&o.outputs, "output", "o", nil, outputUsage(view.Formats()))
 	f.Lookup("output").DefValue = view.FormatText
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print errors only, and what -o asks for")
+	f.StringVar(&o.color, "color", colorAuto, "`when` text is coloured: auto (on a terminal, without NO_COLOR), always, never")
 	f.StringVar(&o.configFile, "config", defaultConfig, "configuration `file`, or none; read by the verbs that look at this node")
 	f.StringVar(&o.node, "node", "", "`name` of the node (default: the kernel's node name)")
 	f.StringToStringVar(&o.labels, "label", nil, "label `key=value` of the node, for node selectors; may be repeated")
@@ -73,7 +82,7 @@ func (a *app) nodeWords() []string {
 	var words []string
 	a.flags.VisitAll(func(f *pflag.Flag) {
 		switch {
-		case !f.Changed || slices.Contains([]string{"output", "quiet", "log-format", "config"}, f.Name):
+		case !f.Changed || slices.Contains([]string{"output", "quiet", "color", "log-format", "config"}, f.Name):
 		case f.Name == "label":
 			for _, k := range slices.Sorted(maps.Keys(a.labels)) {
 				if a.config.Node.Labels[k] != a.labels[k] {
@@ -131,6 +140,9 @@ func (a *app) checkEmpty(verb *cobra.Command) (err error) {
 func (o *options) check() error {
 	if o.logFormat != logText && o.logFormat != logJSON {
 		return usageError{fmt.Errorf("unknown log format %q: must be text or json", o.logFormat)}
+	}
+	if !slices.Contains([]string{colorAuto, colorAlways, colorNever}, o.color) {
+		return usageError{fmt.Errorf("unknown --color %q: must be %s, %s or %s", o.color, colorAuto, colorAlways, colorNever)}
 	}
 	for _, r := range o.runtimes {
 		if r != nf.RuntimeNetns && r != nf.RuntimeVZ {
