@@ -264,11 +264,6 @@ func compareSaved(saved spec.SavedPlan, now nf.Plan) error {
 	return nil
 }
 
-// facts returns the facts of this node, with what nfsync remembers of it.
-func (a *app) facts() apply.Facts {
-	return apply.Live(a.machine(a.host()), func() (nf.Memory, error) { return state.ReadMemory(a.stateDir) })
-}
-
 var errNoTerminal = hinted{errors.New("not a terminal: use --yes"), "nfsync plan shows what would be changed"}
 
 // errNoQuestion is the error for a question among lines that programs read.
@@ -284,7 +279,7 @@ func (a *app) ask(ctx context.Context, todo *policies, restarts apply.Restarts, 
 	case a.logFormat == logJSON:
 		return errNoQuestion
 	}
-	plan, err := apply.Plan(ctx, apply.Question{Facts: a.facts(), Wants: a.warnUnconfirmed(todo.Resolve), Revision: todo.revision, Restarts: restarts, Filter: todo.filter})
+	plan, err := apply.Plan(ctx, apply.Question{Facts: a.facts(), Wants: todo.Resolve, Revision: todo.revision, Restarts: restarts, Filter: todo.filter})
 	if err != nil {
 		return err
 	}

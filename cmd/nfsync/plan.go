@@ -17,7 +17,6 @@ import (
 	"nfsync.dev/nfsync/internal/durable"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/spec"
-	"nfsync.dev/nfsync/internal/state"
 	"nfsync.dev/nfsync/internal/view"
 )
 
@@ -103,11 +102,7 @@ func (a *app) plan(ctx context.Context, o *planOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	wants := policies.Resolve
-	if len(o.snapshots) == 0 {
-		wants = a.warnUnconfirmed(wants)
-	}
-	plan, err := apply.Plan(ctx, apply.Question{Facts: facts, Wants: wants, Revision: policies.revision, Restarts: o.restarts, Filter: o.narrow.filter})
+	plan, err := apply.Plan(ctx, apply.Question{Facts: facts, Wants: policies.Resolve, Revision: policies.revision, Restarts: o.restarts, Filter: o.narrow.filter})
 	if err != nil {
 		return err
 	}
@@ -127,18 +122,6 @@ func (a *app) plan(ctx context.Context, o *planOptions, args []string) error {
 	return show(a, planCode(plan, o.detailed), view.Plans, plan, func(opt *view.Options) {
 		opt.Elsewhere, opt.Apply = elsewhere, a.applyLine(&o.git, cmp.Or(o.out, path), elsewhere)
 	})
-}
-
-// warnUnconfirmed adds to wants a warning about changes that wait for a confirmation.
-func (a *app) warnUnconfirmed(wants func(*nf.Snapshot) nf.Wants) func(*nf.Snapshot) nf.Wants {
-	return func(listed *nf.Snapshot) nf.Wants {
-		w := wants(listed)
-		run, _, err := state.ReadUnfinished(a.stateDir) // what cannot be read, apply reports
-		if why := apply.OpenRun(run, listed.BootID); err == nil && why != "" {
-			w.Warnings = append(w.Warnings, nf.Warning{Code: nf.WarnUnconfirmed, Target: nf.Node, Message: why})
-		}
-		return w
-	}
 }
 
 // stdout is the name of standard output, as a file to write.
