@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"time"
 
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
 	"github.com/go-git/go-git/v5/plumbing/transport"
@@ -32,7 +33,8 @@ type job struct {
 	out     *json.Encoder
 	secrets []string // what no message may contain
 	budget  budget
-	moved   string // the warning that a tag was moved, also while the clone is recreated
+	moved   string        // the warning that a tag was moved, also while the clone is recreated
+	wait    time.Duration // as RetryAfter of an answer says
 }
 
 // child runs the fetch that it reads from in, and returns the exit code of the process.
@@ -51,6 +53,7 @@ func child(in io.Reader, out io.Writer) int {
 	m := message{End: true}
 	if err := j.run(); err != nil {
 		m = message{Error: newFailure(err, j.secrets)}
+		m.Error.RetryAfter = j.wait
 	}
 	if err := j.out.Encode(m); err != nil {
 		return 1
@@ -98,10 +101,25 @@ func (j *job) run() error {
 	if j.ep, err = endpoint(j.url()); err != nil {
 		return err
 	}
-	if j.ep.Protocol == "file" {
+	switch local := j.ep.Protocol == "file"; {
+	case j.Push != nil:
+		return j.runPush()
+	case j.Nodes != "" && local:
+		return j.listLocalNodes()
+	case j.Nodes != "":
+		return j.fetchNodes()
+	case local:
 		return j.runLocal()
 	}
 	return j.runRemote()
+}
+
+// setting returns how messages name a setting: by its flag and its key for a fetch, by its key for a push.
+func (j *job) setting(flag, key string) string {
+	if j.Push != nil {
+		return "publish." + key
+	}
+	return flag + " (source." + key + ")"
 }
 
 // damageError is the error for a repository on disk that is damaged. A clone is then

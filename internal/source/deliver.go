@@ -183,13 +183,14 @@ func (d *delivery) fetch(ctx context.Context, c *conversation, t target, depth i
 	if err := refused.check(depth); err != nil {
 		return err
 	}
-	err := d.fetchPack(ctx, c, t, depth)
+	err := d.fetchPack(ctx, c, []plumbing.Hash{t.hash}, depth)
 	refused.add(depth, err)
 	return err
 }
 
-func (d *delivery) fetchPack(ctx context.Context, c *conversation, t target, depth int) error {
-	pr := packRequest{want: t.hash, depth: depth}
+// fetchPack requests commits or tags and adds the pack to the clone.
+func (d *delivery) fetchPack(ctx context.Context, c *conversation, wants []plumbing.Hash, depth int) error {
+	pr := packRequest{wants: wants, depth: depth}
 	var err error
 	if pr.haves, err = d.clone.tips(); err != nil {
 		return &damageError{err}
@@ -215,8 +216,10 @@ func (d *delivery) fetchPack(ctx context.Context, c *conversation, t target, dep
 		return err
 	}
 	d.clone.s.Reindex()
-	if !d.clone.has(t.hash) {
-		return fmt.Errorf("it did not send %s, which was requested", t.hash)
+	for _, h := range wants {
+		if !d.clone.has(h) {
+			return fmt.Errorf("it did not send %s, which was requested", h)
+		}
 	}
 	return d.clone.setShallow(update.Shallows, update.Unshallows)
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -30,7 +31,7 @@ func (j *job) httpRemote() (*remote, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &http.Client{Transport: &boundedTransport{base: base, budget: &j.budget}, CheckRedirect: sameHost}
+	c := &http.Client{Transport: &boundedTransport{base: base, job: j}, CheckRedirect: sameHost}
 	ep := *j.ep
 	ep.User = "" // auth has it
 	return &remote{job: j, ep: ep, client: githttp.NewClient(c), auth: auth}, nil
@@ -140,8 +141,8 @@ func sameHost(req *http.Request, via []*http.Request) error {
 // boundedTransport bounds the size of answers, and rejects those of servers that do not
 // speak git's smart protocol.
 type boundedTransport struct {
-	base   http.RoundTripper
-	budget *budget
+	base http.RoundTripper
+	job  *job
 }
 
 func (t *boundedTransport) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -150,20 +151,34 @@ func (t *boundedTransport) RoundTrip(req *http.Request) (*http.Response, error) 
 		return nil, err
 	}
 	if res.StatusCode < 200 || res.StatusCode > 299 {
+		t.job.wait = retryAfter(res)
 		res.Body = &body{Reader: io.LimitReader(res.Body, maxRefusal), Closer: res.Body}
 		return res, nil
 	}
 	kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type"))
-	if !strings.HasPrefix(kind, "application/x-git-upload-pack-") {
+	if !strings.HasPrefix(kind, "application/x-git-upload-pack-") && !strings.HasPrefix(kind, "application/x-git-receive-pack-") {
 		_ = res.Body.Close()
 		if kind == "" {
 			kind = "content without a type"
 		}
 		return nil, fmt.Errorf("it answers with %s, not with git's smart protocol: is this the URL to clone from?", kind)
 	}
-	res.Body = &body{Reader: t.budget.reader(res.Body), Closer: res.Body}
+	res.Body = &body{Reader: t.job.budget.reader(res.Body), Closer: res.Body}
 	return res, nil
 }
+
+// retryAfter returns when the server wants to be asked again, in seconds as RFC 9110 has it; 0 if it does
+// not say so.
+func retryAfter(res *http.Response) time.Duration {
+	seconds, err := strconv.Atoi(res.Header.Get("Retry-After"))
+	if err != nil || seconds < 0 {
+		return 0
+	}
+	return min(time.Duration(seconds)*time.Second, maxRetryAfter)
+}
+
+// maxRetryAfter bounds what a server may ask for.
+const maxRetryAfter = time.Hour
 
 type body struct {
 	io.Reader

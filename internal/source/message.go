@@ -1,16 +1,22 @@
 package source
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // Parent and child exchange JSON. The child reads one request from its standard input. It
 // writes messages to its standard output, one on each line: phases while it works, then the
-// revision, its files, those that are not read and the end, or an error.
+// revision, its files, those that are not read and the end, or an error. Where it fetches the branches of
+// nodes it writes what each has.
 
 type request struct {
 	Config      Config // one URL
 	Last        []Position
 	Accept      string
-	IgnoreClone bool // a child died, perhaps because of the clone
+	IgnoreClone bool   // a child died, perhaps because of the clone
+	Push        *push  // what to push, if the child is not to fetch a revision
+	Nodes       string // the branches of nodes to fetch instead, as a template
 }
 
 type message struct {
@@ -18,6 +24,7 @@ type message struct {
 	Revision *Revision `json:"revision,omitempty"`
 	File     *File     `json:"file,omitempty"`
 	Unread   []string  `json:"unread,omitempty"`
+	Node     *nodeFile `json:"node,omitempty"`
 	Error    *failure  `json:"error,omitempty"`
 	End      bool      `json:"end,omitempty"`
 }
@@ -28,12 +35,15 @@ type failure struct {
 	Verify    *VerifyError    `json:"verify,omitempty"`
 	Rewritten *RewrittenError `json:"rewritten,omitempty"`
 	Tree      *TreeError      `json:"tree,omitempty"`
+	NotOwner  *NotOwnerError  `json:"notOwner,omitempty"`
+	// RetryAfter is when the server wants to be asked again.
+	RetryAfter time.Duration `json:"retryAfter,omitempty"`
 }
 
 func newFailure(err error, secrets []string) *failure {
 	var f failure
 	switch {
-	case errors.As(err, &f.Verify), errors.As(err, &f.Rewritten), errors.As(err, &f.Tree):
+	case errors.As(err, &f.Verify), errors.As(err, &f.Rewritten), errors.As(err, &f.Tree), errors.As(err, &f.NotOwner):
 	default:
 		f.Text = clean(err.Error(), secrets...)
 	}
@@ -49,6 +59,8 @@ func (f *failure) err(u string) error {
 		return f.Rewritten
 	case f.Tree != nil:
 		return f.Tree
+	case f.NotOwner != nil:
+		return f.NotOwner
 	}
 	return &FetchError{URL: u, Err: errors.New(f.Text)}
 }

@@ -70,6 +70,7 @@ func (e *deathError) Error() string { return e.why }
 type answer struct {
 	phase    string
 	revision Revision
+	nodes    []nodeFile
 	failure  *failure
 	ended    bool // the answer is complete
 }
@@ -147,6 +148,8 @@ func (a *answer) read(r io.Reader) error {
 			a.revision = *m.Revision
 		case m.File != nil:
 			a.revision.Files = append(a.revision.Files, *m.File)
+		case m.Node != nil:
+			a.nodes = append(a.nodes, *m.Node)
 		case len(m.Unread) > 0:
 			a.revision.Unread = m.Unread
 		case m.Error != nil:

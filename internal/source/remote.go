@@ -232,9 +232,9 @@ func (c *conversation) headBranch() (string, error) {
 	return "", fmt.Errorf("it does not say which branch its HEAD names: name one; %s", listNames(c.refs.References, "refs/heads/"))
 }
 
-// packRequest is a request for the objects of one commit or tag.
+// packRequest is a request for the objects of commits or tags.
 type packRequest struct {
-	want    plumbing.Hash
+	wants   []plumbing.Hash
 	haves   []plumbing.Hash
 	shallow []plumbing.Hash // where the history of the clone ends
 	depth   int             // 0: everything that the haves lack
@@ -244,7 +244,7 @@ type packRequest struct {
 // at which the history of the clone ends.
 func (c *conversation) fetch(ctx context.Context, pr packRequest, w io.Writer) (packp.ShallowUpdate, error) {
 	req := packp.NewUploadPackRequestFromCapabilities(c.refs.Capabilities)
-	req.Wants, req.Haves, req.Shallows = []plumbing.Hash{pr.want}, pr.haves, pr.shallow
+	req.Wants, req.Haves, req.Shallows = pr.wants, pr.haves, pr.shallow
 	if pr.depth > 0 || len(pr.shallow) > 0 {
 		if !c.supportsShallow() {
 			return packp.ShallowUpdate{}, errors.New("it does not support shallow clones")
@@ -284,7 +284,7 @@ func (c *conversation) explainPackError(err error, pr packRequest) error {
 	text := err.Error()
 	switch {
 	case strings.Contains(text, "not our ref") && c.job.Config.Commit != "":
-		return fmt.Errorf("it does not serve commit %s: it has no such commit, or serves only branches and tags (then name one, or set uploadpack.allowReachableSHA1InWant there): %w", pr.want, err)
+		return fmt.Errorf("it does not serve commit %s: it has no such commit, or serves only branches and tags (then name one, or set uploadpack.allowReachableSHA1InWant there): %w", pr.wants[0], err)
 	case strings.Contains(text, "multi_ack"):
 		return fmt.Errorf("it needs more rounds of negotiation than nfsync supports: %w", err)
 	}

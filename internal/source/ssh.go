@@ -54,7 +54,7 @@ func (j *job) sshRemote() (*remote, error) {
 		case strings.Contains(err.Error(), "unable to authenticate"):
 			return fmt.Errorf("%w: %s", err, keys.notLetIn(user))
 		case needsLegacy(err):
-			return fmt.Errorf("%w: its algorithms rest on SHA-1, which nfsync does not allow: update the server, or allow them with --ssh-legacy-algorithms (source.ssh.legacyAlgorithms)", err)
+			return fmt.Errorf("%w: its algorithms rest on SHA-1, which nfsync does not allow: update the server, or allow them with %s", err, j.setting("--ssh-legacy-algorithms", "ssh.legacyAlgorithms"))
 		}
 		return err
 	}

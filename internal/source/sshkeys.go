@@ -39,7 +39,7 @@ func (j *job) sshKeys() (*sshKeys, error) {
 		return k, nil
 	}
 	if !j.Config.UserKeys {
-		return nil, errors.New("ssh needs a private key: name its file with --ssh-key (source.ssh.keyFile)")
+		return nil, fmt.Errorf("ssh needs a private key: name its file with %s", j.setting("--ssh-key", "ssh.keyFile"))
 	}
 	j.addAgentKeys(k)
 	j.addUserKeys(k)
