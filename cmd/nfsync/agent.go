@@ -37,7 +37,9 @@ that drifts. With a PATH it reads the policies from a directory, and has no last
 good revision. nfsync status shows what it does.
 
 With --once it makes one lap and exits as apply does; with mode: observe, as
-plan --detailed-exitcode does.
+plan --detailed-exitcode does. With publish in the configuration the agent pushes
+the snapshot and the status of the node to a repository; nothing waits for that
+but the end of agent --once.
 
 If the new revision cannot be fetched or verified, if the branch was rewritten,
 or if the policies are invalid, nfsync applies the last good revision, which it
@@ -87,9 +89,12 @@ func (a *app) agent(ctx context.Context, o *agentOptions, args []string) error {
 		return err
 	}
 	defer done()
+	began := time.Now()
 	res, err := agent.Lap(ctx, agent.In{Fetch: a.fetcher(repo), Mode: repo.Verify.Mode, Verify: verifier(repo, a.fetcher), AllowEmpty: a.mayBeEmpty(), Path: repo.Path, Accept: o.git.Accept, Observe: a.config.Mode == spec.ModeObserve, Suspended: suspended, Apply: in})
 	endProgress()
-	return a.lapped(&o.git, res, err)
+	ended := a.lapped(&o.git, res, err)
+	a.publishOnce(ctx, nf.PublicURL(repo.URLs[0]), agent.Report{Started: began, Result: res, Err: err})
+	return ended
 }
 
 // lapped prints what a lap has missed and done, and returns the most severe exit code.
@@ -141,10 +146,18 @@ func (a *app) sayMissed(res agent.Result, err error) int {
 
 // directoryLap makes a lap from a directory, which has no last good revision.
 func (a *app) directoryLap(ctx context.Context, o *agentOptions, path string, suspended bool) error {
+	r := agent.Report{Started: time.Now()}
+	var ended error
 	if suspended || a.config.Mode == spec.ModeObserve {
-		return a.plan(ctx, &planOptions{git: o.git, detailed: true, restarts: a.restarts()}, []string{path})
+		ended = a.plan(ctx, &planOptions{git: o.git, detailed: true, restarts: a.restarts(), planned: func(p nf.Plan) { r.Result.Plan = &p }}, []string{path})
+	} else {
+		ended = a.apply(ctx, &applyOptions{git: o.git, yes: true, restarts: a.restarts(), ran: func(receipt apply.Receipt, err error) { r.Result.Receipt, r.Err = receipt, err }}, []string{path})
 	}
-	return a.apply(ctx, &applyOptions{git: o.git, yes: true, restarts: a.restarts()}, []string{path})
+	if r.Result.Plan == nil && r.Result.Receipt.Kind == "" && r.Err == nil {
+		r.Result.Missed = ended
+	}
+	a.publishOnce(ctx, path, r)
+	return ended
 }
 
 // isSuspended reports whether nfsync suspend holds the agent now, and says so.

@@ -27,8 +27,9 @@ type applyOptions struct {
 	yes      bool
 	lastGood bool
 	narrow   narrowOptions
-	confirm  time.Duration  // 0: the changes need no confirmation
-	restarts apply.Restarts // the agent's; by hand: one
+	confirm  time.Duration              // 0: the changes need no confirmation
+	restarts apply.Restarts             // the agent's; by hand: one
+	ran      func(apply.Receipt, error) // called after the run; may be nil
 }
 
 func applyCommand(a *app) *cobra.Command {
@@ -107,6 +108,9 @@ func (a *app) apply(ctx context.Context, o *applyOptions, args []string) error {
 	receipt, err := a.run(ctx, in, &o.git, &todo)
 	ended()
 	endProgress()
+	if o.ran != nil {
+		o.ran(receipt, err)
+	}
 	return a.applied(receipt, err)
 }
 

@@ -80,6 +80,7 @@ func (a *app) runLoop(ctx context.Context, o *agentOptions, path string) error {
 	}
 	l.agent.Ended = l.ended
 	l.agent.TablesChanged = a.tablesChanged // another goroutine calls it
+	l.agent.PublicationEnded = l.publication(a)
 	l.agent.Published = func(s nf.NodeStatus) { l.published(a, s) }
 	l.metrics.WatchTables(l.agent.Tables().Report)
 	l.agent.SaveSuspension = func(s *nf.Suspension) error {
@@ -149,6 +150,9 @@ func (l *loop) setup(a *app) (agent.Setup, error) {
 		Apply: func() (apply.Input, error) { return l.lapInput(a) }, Tables: host.New(a.host()), Writers: host.New(a.host()).Writers,
 		Mode: a.config.Mode, Source: l.path,
 		Interval: a.config.Source.Interval, Drift: a.config.Drift.Interval, Window: a.config.Restart.Window,
+	}
+	if s.Publish = a.publishing(); s.Publish != nil {
+		s.Publish.Push = l.timedPush
 	}
 	if l.path != "" {
 		s.Directory = func() (spec.Policies, error) { return a.directoryPolicies(l.path) }
@@ -332,9 +336,10 @@ func (l *loop) configPaths() []watch.Path {
 	if l.configFile == noConfig {
 		return nil
 	}
-	auth := l.config.Source.Auth
-	names := slices.Concat([]string{l.configFile, auth.SSHKeyFile, auth.KnownHostsFile, auth.PasswordFile, auth.TokenFile, auth.CAFile, auth.ClientCertFile, auth.ClientKeyFile},
-		l.config.Verify.Keyrings, l.config.Verify.AllowedSigners)
+	names := slices.Concat([]string{l.configFile}, authFiles(l.config.Source.Auth), l.config.Verify.Keyrings, l.config.Verify.AllowedSigners)
+	if p := l.config.Publish; p != nil {
+		names = append(names, authFiles(p.Auth)...)
+	}
 	var paths []watch.Path
 	for _, name := range names {
 		if name != "" {
@@ -342,6 +347,12 @@ func (l *loop) configPaths() []watch.Path {
 		}
 	}
 	return paths
+}
+
+// authFiles are the files of keys and secrets that a repository is reached with; those that are not given are
+// empty.
+func authFiles(a spec.GitAuth) []string {
+	return []string{a.SSHKeyFile, a.KnownHostsFile, a.PasswordFile, a.TokenFile, a.CAFile, a.ClientCertFile, a.ClientKeyFile}
 }
 
 // containerPaths are the directories where containers appear and vanish.

@@ -28,6 +28,7 @@ type planOptions struct {
 	out       string
 	detailed  bool
 	restarts  apply.Restarts // the agent's; by hand: one
+	planned   func(nf.Plan)  // called with the plan of this node; may be nil
 }
 
 func planCommand(a *app) *cobra.Command {
@@ -105,6 +106,9 @@ func (a *app) plan(ctx context.Context, o *planOptions, args []string) error {
 	plan, err := apply.Plan(ctx, apply.Question{Facts: facts, Wants: policies.Resolve, Revision: policies.revision, Restarts: o.restarts, Filter: o.narrow.filter})
 	if err != nil {
 		return err
+	}
+	if o.planned != nil {
+		o.planned(plan)
 	}
 	switch o.out {
 	case "":

@@ -29,7 +29,9 @@ type Setup struct {
 	URLs   func() []nf.SourceURL
 	TryAll func()
 	// Writers returns what else than nfsync sets a key of the node; nil: nothing is known.
-	Writers         func(nf.Key) []nf.Writer
+	Writers func(nf.Key) []nf.Writer
+	// Publish says how and where the agent publishes what the node is; nil: it does not.
+	Publish         *Publishing
 	Interval, Drift time.Duration
 	Mode, Source    string       // for the status
 	Window          *spec.Window // of restarts
@@ -53,9 +55,12 @@ type Agent struct {
 	// or does not fill any more, with the tables that filled before. They are never called at the same time.
 	Ended         func(nf.NodeStatus, Report)
 	TablesChanged func(was []nf.FillingTable, s nf.NodeStatus)
+	// PublicationEnded is called after each publication.
+	PublicationEnded func(PublishReport)
 
 	loop      *Loop
 	tables    *Tables
+	publisher *publisher
 	began     chan struct{}     // closed after the first lap
 	start     sync.Once         // closes it
 	reporting sync.Mutex        // held while the status changes and is reported
@@ -92,6 +97,8 @@ func New(status nf.NodeStatus) *Agent {
 	a.loop = NewLoop(a.lap)
 	a.loop.Scheduled = a.ended
 	a.tables.changed = a.tablesRead
+	a.publisher = newPublisher(a.Status)
+	a.publisher.reported = a.published
 	return a
 }
 
@@ -118,10 +125,11 @@ func (a *Agent) Sync(accept string) {
 // Run makes laps until ctx ends. alive is called as Loop.Alive is.
 func (a *Agent) Run(ctx context.Context, alive func()) {
 	a.loop.Alive, a.loop.AliveEvery = alive, a.AliveEvery
-	var reading sync.WaitGroup
-	reading.Go(func() { a.tables.run(ctx, a.began) })
+	var beside sync.WaitGroup
+	beside.Go(func() { a.tables.run(ctx, a.began) })
+	beside.Go(func() { a.publisher.run(ctx, a.began) })
 	a.loop.Run(ctx)
-	reading.Wait()
+	beside.Wait()
 }
 
 // Status returns the status after the last lap, with the lap that runs, the suspension as it is now,
@@ -171,6 +179,7 @@ func (a *Agent) store(change func(*nf.NodeStatus) bool) (nf.NodeStatus, bool) {
 		}
 		c <- a.status
 	}
+	a.publisher.wake()
 	return a.status, true
 }
 
@@ -232,7 +241,7 @@ func (a *Agent) lap(ctx context.Context, t Trip) (Schedule, bool) {
 func (a *Agent) ended(next []nf.NextLap) {
 	a.reporting.Lock()
 	defer a.reporting.Unlock()
-	a.report.Tables = a.tables.Report()
+	a.report.Tables, a.report.Publication = a.tables.Report(), a.publisher.Report()
 	r := a.report
 	if a.birth != nil {
 		if r = *a.birth; !r.settled() {
@@ -257,6 +266,7 @@ func (a *Agent) ended(next []nf.NextLap) {
 	if a.Ended != nil {
 		a.Ended(a.Status(), r)
 	}
+	a.publisher.lapEnded(!r.Result.Unchanged, slices.Contains(r.Trip.Causes, WakeSync))
 	a.start.Do(func() { close(a.began) })
 }
 
@@ -283,6 +293,7 @@ func (a *Agent) configure() {
 	if a.config = err; err == nil {
 		a.setup = &setup
 		a.tables.use(setup.Tables)
+		a.publisher.use(setup.Publish)
 	}
 }
 

@@ -32,6 +32,9 @@ func Conditions() []ConditionText {
 		{nf.TableFilling, "A conntrack table is full, or will be within hours at this rate. Once it is full the kernel drops new connections.",
 			"Connections come faster than their entries time out: more clients, an attack, long timeouts, or a limit that is too low.",
 			"nfsync status names the tables; raise conntrack.max or shorten conntrack.timeouts in the policy, and look at the entries with conntrack -L in the namespace"},
+		{nf.Published, "The snapshot and the status of the node are in the repository of publish.url. Without publish the condition is absent.",
+			"It is false while the last publication has failed (PublishFailed: no server answers, it refuses the push, the disk is full) or the branch belongs to somebody else (NotOwner). Laps go on all the same.",
+			"see the message; the agent tries again by itself, and at once after nfsync sync or when a file that the configuration names has changed"},
 	}
 }
 

@@ -25,17 +25,18 @@ type Report struct {
 	Config error
 	// Suspension held the lap; SuspensionNow holds after it.
 	Suspension, SuspensionNow *nf.Suspension
-	Tables                    TableReport // of the conntrack tables
-	Fights                    []nf.Fight  // that were left; nil if the lap has not looked at the node
-	Stopped                   bool        // the agent stops
+	Tables                    TableReport    // of the conntrack tables
+	Publication               *PublishReport // nil: nothing is published
+	Fights                    []nf.Fight     // that were left; nil if the lap has not looked at the node
+	Stopped                   bool           // the agent stops
 }
 
 // NewStatus returns the status of an agent that has just started.
 func NewStatus(node, source, mode string, agent nf.AgentInfo) nf.NodeStatus {
 	s := nf.NodeStatus{APIVersion: nf.APIVersion, Kind: nf.KindNodeStatus, Node: node, UpdatedAt: agent.StartedAt, Agent: agent, Source: source, URLs: []nf.SourceURL{}, Mode: mode,
 		Changes: []nf.Change{}, Refusals: []nf.Refusal{}, Pending: []nf.Pending{}, Stuck: []nf.StuckChange{}, Fights: []nf.Fight{}, Warnings: []nf.Warning{}, Tables: []nf.FillingTable{}, Errors: []string{}, Next: []nf.NextLap{}}
-	for _, t := range nf.ConditionTypes() {
-		s.Conditions = append(s.Conditions, nf.Condition{Type: t, Status: nf.ConditionUnknown, Reason: "Starting", Message: "the first lap has not ended", LastTransitionTime: agent.StartedAt})
+	for _, t := range lapConditions() {
+		s.Conditions = append(s.Conditions, nf.Condition{Type: t, Status: nf.ConditionUnknown, Reason: starting, Message: "the first lap has not ended", LastTransitionTime: agent.StartedAt})
 	}
 	return s
 }
@@ -160,11 +161,22 @@ func conditions(s *nf.NodeStatus, r Report) []nf.Condition {
 		commit = s.Revision.Commit
 	}
 	var list []nf.Condition
-	for _, t := range nf.ConditionTypes() {
+	for _, t := range lapConditions() {
 		list = append(list, judged[t].condition(t, commit))
+	}
+	if r.Publication != nil {
+		list = append(list, published(*r.Publication).condition(nf.Published, commit))
 	}
 	return list
 }
+
+// lapConditions are the conditions that each status has.
+func lapConditions() []nf.ConditionType {
+	return slices.DeleteFunc(nf.ConditionTypes(), func(t nf.ConditionType) bool { return t == nf.Published })
+}
+
+// starting is the reason of a condition that nothing is known about so far.
+const starting = "Starting"
 
 // condition returns the condition of a judgement. One about something that was not looked at is unknown.
 func (j judgement) condition(t nf.ConditionType, commit string) nf.Condition {
@@ -172,7 +184,7 @@ func (j judgement) condition(t nf.ConditionType, commit string) nf.Condition {
 	switch {
 	case j.holds:
 		c.Status = nf.ConditionTrue
-	case j.reason == notRead:
+	case j.reason == notRead, j.reason == starting:
 		c.Status = nf.ConditionUnknown
 	}
 	return c

@@ -171,12 +171,16 @@ const (
 	RestartPending ConditionType = "RestartPending" // a value waits for a restart of the node or of a container
 	Suspended      ConditionType = "Suspended"      // nfsync suspend: no change is made
 	TableFilling   ConditionType = "TableFilling"   // a conntrack table is full, or will be soon
+	Published      ConditionType = "Published"      // what the node is was published; there is none if it is not to be
 )
 
 // ConditionTypes lists the conditions.
 func ConditionTypes() []ConditionType {
-	return []ConditionType{Ready, Reconciling, Stalled, Drifted, RestartPending, Suspended, TableFilling}
+	return []ConditionType{Ready, Reconciling, Stalled, Drifted, RestartPending, Suspended, TableFilling, Published}
 }
+
+// IsGood reports whether the condition is as it should be if it is true.
+func (t ConditionType) IsGood() bool { return t == Ready || t == Published }
 
 // ConditionStatus says whether a condition holds.
 type ConditionStatus string

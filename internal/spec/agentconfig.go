@@ -113,7 +113,7 @@ type Window struct {
 // credentials are its own.
 type Publish struct {
 	URL    string
-	Branch string // "" is the branch that the repository's HEAD names
+	Branch string // of this node; nf.NodePlaceholder stands for its name
 	Path   string // directory in the repository, as GitSource.Path
 	Auth   GitAuth
 }

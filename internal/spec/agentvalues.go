@@ -113,6 +113,19 @@ func (p *parser) refName(path string, n *yaml.Node) (string, bool) {
 	return name, true
 }
 
+// nodeBranch reads the branch of a node, in which nf.NodePlaceholder may stand for its name, once.
+func (p *parser) nodeBranch(path string, n *yaml.Node) (string, bool) {
+	name, ok := p.refName(path, n)
+	if !ok {
+		return "", false
+	}
+	if rest := strings.Replace(name, nf.NodePlaceholder, "", 1); strings.ContainsAny(rest, "{}") {
+		p.report(n, RuleInvalidValue, "such as "+nf.DefaultNodeBranch, "%s: %s may have %s once, and no other braces", path, quote(name), nf.NodePlaceholder)
+		return "", false
+	}
+	return name, true
+}
+
 func (p *parser) commitID() reader[string] {
 	return p.textThat(nf.IsCommitID, "git rev-parse REVISION prints them",
 		"%s must be all 40 hexadecimal digits of a commit, in lower case, not %s")

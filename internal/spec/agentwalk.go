@@ -59,7 +59,7 @@ func (p *parser) agentDocument(root *yaml.Node, config *AgentConfig) {
 		"listen":            store(&config.Listen, p.listenAddress()),
 		"webhookSecretFile": store(&config.WebhookSecretFile, p.fileName),
 		"publish": func(path string, n *yaml.Node) {
-			config.Publish = new(Publish)
+			config.Publish = &Publish{Branch: nf.DefaultNodeBranch}
 			p.publish(config.Publish)(path, n)
 		},
 	}, []string{"apiVersion"}, notOfAgent)("", root)
@@ -118,7 +118,7 @@ func (p *parser) gitSource(source *GitSource) field {
 func (p *parser) publish(publish *Publish) field {
 	want := p.gitAuth(&publish.Auth)
 	want["url"] = store(&publish.URL, p.gitURL)
-	want["branch"] = store(&publish.Branch, p.refName)
+	want["branch"] = store(&publish.Branch, p.nodeBranch)
 	want["path"] = store(&publish.Path, p.repositoryPath)
 	return p.mapping(want, []string{"url"}, nil)
 }

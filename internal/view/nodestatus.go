@@ -29,7 +29,10 @@ func StatusLine(s nf.NodeStatus) string {
 		}
 	}
 	for _, c := range s.Conditions {
-		if c.Type != nf.Ready && c.Type != nf.Reconciling && c.Status == nf.ConditionTrue {
+		switch {
+		case c.Type == nf.Published && c.Status == nf.ConditionFalse:
+			line += "  " + c.Reason
+		case !c.Type.IsGood() && c.Type != nf.Reconciling && c.Status == nf.ConditionTrue:
 			line += "  " + string(c.Type)
 		}
 	}
@@ -78,9 +81,12 @@ func (p *page) nodeStatus(s nf.NodeStatus) {
 	}
 	field("Next", nextLaps(s))
 	field("Agent", fmt.Sprintf("%s, process %d, running since %s, mode %s", cmp.Or(s.Agent.Version, "unknown version"), s.Agent.PID, clock(s.Agent.StartedAt), s.Mode))
+	if c := s.Condition(nf.Published); c.Status == nf.ConditionTrue {
+		field("Published", c.Message)
+	}
 	for _, c := range s.Conditions {
 		holds := c.Status == nf.ConditionTrue
-		if holds == (c.Type == nf.Ready) || c.Status == nf.ConditionUnknown {
+		if holds == c.Type.IsGood() || c.Status == nf.ConditionUnknown {
 			continue
 		}
 		p.line()

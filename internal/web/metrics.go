@@ -35,6 +35,9 @@ type Metrics struct {
 	stuck       prometheus.Gauge
 
 	fetchSeconds    *prometheus.HistogramVec
+	publications    *prometheus.CounterVec
+	publishSeconds  *prometheus.HistogramVec
+	lastPublished   prometheus.Gauge
 	suspended       prometheus.Gauge
 	fights          prometheus.Gauge
 	restartsPending prometheus.Gauge
@@ -76,6 +79,10 @@ func NewMetrics(version string) *Metrics {
 		stuck:       single("stuck", "Changes that could be neither made nor undone."),
 		fetchSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: ns, Name: "fetch_duration_seconds", Help: "How long fetches take, by whether they delivered a commit that may be followed.",
 			Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120}}, []string{"result"}),
+		publications: counter("publish_publications_total", "Publications of the node, by whether they have reached the repository.", "result"),
+		publishSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: ns, Name: "publish_push_duration_seconds", Help: "How long pushes of publications take, by whether they have reached the repository.",
+			Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120}}, []string{"result"}),
+		lastPublished:   single("publish_last_success_timestamp_seconds", "When what the node is was last published."),
 		suspended:       single("suspended", "Whether the agent is suspended."),
 		fights:          single("fights", "Values that are left as they are, because something else changes them back."),
 		restartsPending: single("restarts_pending", "Containers, and the node, that have to restart for a value to come into force."),
@@ -86,9 +93,11 @@ func NewMetrics(version string) *Metrics {
 	build := gauge("build_info", "Which nfsync this is.", "version", "goversion")
 	build.WithLabelValues(version, runtime.Version()).Set(1)
 	m.registry.MustRegister(build, m.laps, m.lapSeconds, m.fetches, m.changes, m.drift, m.lastLap, m.lastSuccess, m.revision, m.conditions, m.refusals, m.pending,
-		m.notMade, m.inSync, m.stuck, m.fetchSeconds, m.suspended, m.fights, m.restartsPending, m.nextLap, m.configLoaded, m.configTime,
+		m.notMade, m.inSync, m.stuck, m.fetchSeconds, m.suspended, m.fights, m.restartsPending, m.nextLap, m.configLoaded, m.configTime, m.publications, m.publishSeconds, m.lastPublished,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, result := range []string{fetchOK, fetchError} {
+		m.publications.WithLabelValues(result)
+		m.publishSeconds.WithLabelValues(result)
 		m.fetches.WithLabelValues(result)
 		m.fetchSeconds.WithLabelValues(result)
 	}
@@ -96,7 +105,9 @@ func NewMetrics(version string) *Metrics {
 		m.laps.WithLabelValues(string(result))
 	}
 	for _, t := range nf.ConditionTypes() {
-		m.conditions.WithLabelValues(string(t))
+		if t != nf.Published {
+			m.conditions.WithLabelValues(string(t))
+		}
 	}
 	for _, code := range nf.Codes() {
 		m.refusals.WithLabelValues(string(code))
@@ -137,6 +148,31 @@ func (m *Metrics) Fetched(took time.Duration, err error) {
 	m.fetchSeconds.WithLabelValues(result).Observe(took.Seconds())
 }
 
+// Pushed counts the time that a push of a publication has taken.
+func (m *Metrics) Pushed(took time.Duration, err error) {
+	result := fetchOK
+	if err != nil {
+		result = fetchError
+	}
+	m.publishSeconds.WithLabelValues(result).Observe(took.Seconds())
+	if err == nil {
+		m.publications.WithLabelValues(fetchOK).Inc()
+	}
+}
+
+// PublicationEnded counts a publication that has failed, whether or not there was a push, and sets when the last one
+// has not.
+func (m *Metrics) PublicationEnded(r agent.PublishReport) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if r.Err != nil {
+		m.publications.WithLabelValues(fetchError).Inc()
+	}
+	if !r.At.IsZero() {
+		m.lastPublished.Set(seconds(r.At))
+	}
+}
+
 // Configured records that the configuration was read, and whether it is in force.
 func (m *Metrics) Configured(now time.Time, err error) {
 	m.mu.Lock()
@@ -153,6 +189,7 @@ func (m *Metrics) Configured(now time.Time, err error) {
 func (m *Metrics) Conditions(s nf.NodeStatus) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.conditions.Reset() // one that is not in the status any more is gone
 	for _, c := range s.Conditions {
 		m.conditions.WithLabelValues(string(c.Type)).Set(oneIf(c.Status == nf.ConditionTrue))
 	}
