@@ -83,7 +83,7 @@ func TestAgentConfigExample(t *testing.T) {
 		Listen:            "127.0.0.1:9469",
 		WebhookSecretFile: "/etc/nfsync/webhook-secret",
 		Publish: &Publish{
-			URL: "ssh://git@git.example.com/netfilter/nodes.git", Branch: "main", Path: "snapshots",
+			URL: "ssh://git@git.example.com/netfilter/nodes.git", Branch: "nodes/{node}", Path: "snapshots",
 			Auth: GitAuth{SSHKeyFile: "/etc/nfsync/publish-key", KnownHostsFile: "/etc/nfsync/known_hosts"},
 		},
 	}
