@@ -98,6 +98,10 @@ func (a *app) completeFlags(root *cobra.Command) {
 		if verb.Flags().Lookup("key") != nil {
 			_ = verb.RegisterFlagCompletionFunc("key", completeKey)
 		}
+		if verb.Flags().Lookup("nodes-from") != nil {
+			_ = verb.RegisterFlagCompletionFunc("nodes-from", fixed())
+			_ = verb.RegisterFlagCompletionFunc("nodes-branch", fixed())
+		}
 		if verb.Flags().Lookup("snapshot") != nil {
 			_ = verb.MarkFlagFilename("snapshot", "yaml", "yml", "json")
 		}

@@ -42,7 +42,7 @@ func (a *app) configure(looksAtNode bool) error {
 
 // looksAtNode reports whether a verb looks at this node.
 func looksAtNode(verb *cobra.Command) bool {
-	return slices.Contains([]string{"plan", "apply", "show", "agent", "snapshot", "recover", "forget", "import", "init"}, verb.Name()) && !verb.Flags().Changed("snapshot")
+	return slices.Contains([]string{"plan", "apply", "show", "agent", "snapshot", "recover", "forget", "import", "init"}, verb.Name()) && !verb.Flags().Changed("snapshot") && !verb.Flags().Changed("nodes-from")
 }
 
 func (a *app) readConfig() error {

@@ -25,6 +25,7 @@ type gitOptions struct {
 	agent.Flags
 	flags   *pflag.FlagSet // in the order in which they are typed
 	timeout time.Duration
+	nodes   bool // the flags about connections are also for the repository of --nodes-from
 }
 
 func (o *gitOptions) register(verb *pflag.FlagSet) {
@@ -74,10 +75,17 @@ func (f *sizeFlag) String() string {
 func (*sizeFlag) Type() string { return "size" }
 
 // words returns the flags that were given, as words of a command line without secrets.
-func (o *gitOptions) words() []string {
+func (o *gitOptions) words() []string { return o.wordsOf(func(*pflag.Flag) bool { return true }) }
+
+// policyWords returns those that are about the repository of the policies alone.
+func (o *gitOptions) policyWords() []string {
+	return o.wordsOf(func(f *pflag.Flag) bool { return !o.nodes || !isConnection(f) })
+}
+
+func (o *gitOptions) wordsOf(which func(*pflag.Flag) bool) []string {
 	var words []string
 	o.flags.VisitAll(func(f *pflag.Flag) {
-		if !f.Changed {
+		if !f.Changed || !which(f) {
 			return
 		}
 		values := []string{f.Value.String()}
@@ -104,7 +112,7 @@ var errNoSource = hinted{errors.New("no policies named"),
 // where returns the path that a command takes its policies from. It is empty
 // where they come from git.
 func (a *app) where(o *gitOptions, args []string) (path string, err error) {
-	switch words := o.words(); {
+	switch words := o.policyWords(); {
 	case len(args) > 0 && len(words) > 0:
 		return "", usageError{fmt.Errorf("%s is a path: %s is for policies from git", args[0], words[0])}
 	case len(args) > 0:

@@ -52,6 +52,7 @@ directory.`,
   nfsync plan policies/ --snapshot hn-1.yaml
   nfsync plan policies/ --snapshot snapshots/ --expect-nodes nodes.txt
   nfsync plan policies/ --snapshot snapshots/ --base origin/main
+  nfsync plan policies/ --nodes-from https://git.example.com/nodes.git
   nfsync plan --git https://git.example.com/policies.git --branch main`,
 		Args:              argCount(0, 1, ""),
 		Annotations:       prints(view.Plans),
@@ -71,6 +72,7 @@ directory.`,
 }
 
 func (a *app) plan(ctx context.Context, o *planOptions, args []string) error {
+	o.git.nodes = o.fleet.nodes.isSet()
 	path, err := a.where(&o.git, args)
 	if err != nil {
 		return err
@@ -78,8 +80,11 @@ func (a *app) plan(ctx context.Context, o *planOptions, args []string) error {
 	if path != stdin {
 		a.policyPath = cmp.Or(path, o.git.Path)
 	}
-	if err := cmp.Or(o.narrow.parse(), o.fleet.find(o.snapshots)); err != nil {
+	if err := cmp.Or(o.narrow.parse(), o.fleet.nodes.check(o.snapshots), o.fleet.find(o.snapshots)); err != nil {
 		return err
+	}
+	if o.fleet.nodes.isSet() {
+		o.fleet.isFleet = o.fleet.isFleet || !a.flags.Changed("node")
 	}
 	if err := cmp.Or(a.checkPlan(o), checkStdin(slices.Concat(o.snapshots, args, []string{a.configFile})...)); err != nil {
 		return err
@@ -87,6 +92,13 @@ func (a *app) plan(ctx context.Context, o *planOptions, args []string) error {
 	policies, err := a.policies(ctx, &o.git, path, true)
 	if err != nil {
 		return err
+	}
+	if o.fleet.nodes.isSet() {
+		done, err := o.fleet.open(ctx, a, &o.git)
+		if err != nil {
+			return err
+		}
+		defer done()
 	}
 	if o.fleet.isFleet || o.isReview() {
 		a.useFleetMemory()
@@ -122,7 +134,7 @@ func (a *app) plan(ctx context.Context, o *planOptions, args []string) error {
 			return err
 		}
 	}
-	elsewhere := len(o.snapshots) > 0
+	elsewhere := o.recorded()
 	return show(a, planCode(plan, o.detailed), view.Plans, plan, func(opt *view.Options) {
 		opt.Elsewhere, opt.Apply = elsewhere, a.applyLine(&o.git, cmp.Or(o.out, path), elsewhere)
 	})
@@ -150,9 +162,12 @@ func (a *app) checkPlan(o *planOptions) error {
 	return nil
 }
 
+// recorded reports whether the facts are those of snapshots.
+func (o *planOptions) recorded() bool { return len(o.snapshots) > 0 || o.fleet.nodes.isSet() }
+
 // factsOf returns the facts of this node, or those of a snapshot.
 func (a *app) factsOf(o *planOptions) (apply.Facts, error) {
-	if len(o.snapshots) == 0 {
+	if !o.recorded() {
 		return a.facts(), nil
 	}
 	file, err := o.fleet.read(o.fleet.files[0])
@@ -163,7 +178,7 @@ func (a *app) factsOf(o *planOptions) (apply.Facts, error) {
 	if len(diagnostics) > 0 {
 		return nil, a.refuse(exitError, diagnostics, "the snapshot is not valid: nothing was planned")
 	}
-	if err := a.isOf(&s); err != nil {
+	if err := cmp.Or(a.checkPublished(&o.fleet, &s), a.isOf(&s)); err != nil {
 		return nil, err
 	}
 	return apply.Recorded(s), nil

@@ -28,11 +28,13 @@ type fleetOptions struct {
 	files      []string // of snapshots
 	isFleet    bool
 	stdin      *spec.File // what was read of it
-	base       string     // a revision
+	nodes      nodesOptions
+	base       string // a revision
 	basePath   string
 }
 
 func (o *fleetOptions) register(f *pflag.FlagSet) {
+	o.nodes.register(f)
 	f.DurationVar(&o.maxAge, "max-age", 24*time.Hour, "how old the snapshots of a fleet may be; 0: any age")
 	f.BoolVar(&o.allowStale, "allow-stale", false, "older snapshots are no error")
 	f.StringVar(&o.base, "base", "", "show what the change since this git `revision` brings, beside what is different anyway")
@@ -64,7 +66,10 @@ func (o *fleetOptions) find(names []string) error {
 
 // read reads a file of snapshots.
 func (o *fleetOptions) read(name string) (spec.File, error) {
-	if name == openfile.Stdin && o.stdin != nil {
+	switch {
+	case o.nodes.opened != nil:
+		return o.nodes.read(name)
+	case name == openfile.Stdin && o.stdin != nil:
 		return *o.stdin, nil
 	}
 	return readDocument(name)
@@ -74,8 +79,8 @@ func (a *app) checkFleet(o *planOptions) error {
 	switch {
 	case o.fleet.maxAge < 0:
 		return usageError{errors.New("--max-age must not be negative")}
-	case len(o.snapshots) == 0 && (o.fleet.expect != "" || a.flags.Changed("max-age") || o.fleet.allowStale):
-		return usageError{errors.New("--max-age, --allow-stale and --expect-nodes are about snapshots: name them with --snapshot")}
+	case !o.recorded() && (o.fleet.expect != "" || a.flags.Changed("max-age") || o.fleet.allowStale):
+		return usageError{errors.New("--max-age, --allow-stale and --expect-nodes are about snapshots: name them with --snapshot or --nodes-from")}
 	case o.fleet.base != "" && o.fleet.basePath != "":
 		return usageError{errors.New("--base and --base-path both name the policies before the change")}
 	case o.isReview() && o.out != "":
@@ -99,11 +104,19 @@ func (a *app) useFleetMemory() {
 	}
 }
 
-func (o *fleetOptions) source() review.Source { return review.Source{Files: o.files, Read: o.read} }
+func (o *fleetOptions) source() review.Source {
+	return review.Source{Files: o.files, Read: o.read, Node: o.node}
+}
+
+// ages returns a question about how old snapshots may be.
+func (o *fleetOptions) ages(now time.Time) review.Question {
+	return review.Question{Now: now, MaxAge: o.maxAge, AllowStale: o.allowStale}
+}
 
 // question returns what is asked of the nodes.
 func (a *app) question(ctx context.Context, o *planOptions, p policies, path string) (review.Question, error) {
-	q := review.Question{Wants: p.Resolve, Filter: o.narrow.filter, Revision: p.revision, Now: time.Now(), MaxAge: o.fleet.maxAge, AllowStale: o.fleet.allowStale}
+	q := o.fleet.ages(time.Now())
+	q.Wants, q.Filter, q.Revision = p.Resolve, o.narrow.filter, p.revision
 	if o.fleet.expect != "" {
 		names, err := readDocument(o.fleet.expect)
 		if err != nil {

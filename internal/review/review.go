@@ -43,6 +43,8 @@ type Question struct {
 type Source struct {
 	Files []string
 	Read  func(file string) (spec.File, error)
+	// Node returns the node whose snapshot a file should hold; "" if any will do. It may be nil.
+	Node func(file string) string
 }
 
 // Fleet returns the plans of all nodes whose snapshots are read. A snapshot that cannot be read
@@ -79,12 +81,12 @@ func (q Question) nodes(ctx context.Context, from Source) (list []node, unused [
 		defer mu.Unlock()
 		list = append(list, n)
 	}
-	documents := make(chan spec.Document)
+	documents := make(chan document)
 	var workers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
 			for doc := range documents {
-				found(q.read(ctx, doc))
+				found(q.read(ctx, doc.Document, doc.of))
 			}
 		})
 	}
@@ -92,13 +94,17 @@ func (q Question) nodes(ctx context.Context, from Source) (list []node, unused [
 		if ctx.Err() != nil {
 			break
 		}
+		of := ""
+		if from.Node != nil {
+			of = from.Node(name)
+		}
 		file, err := from.Read(name)
 		if err != nil {
-			found(unreadable(name, err.Error()))
+			found(unreadable(name, of, err.Error()))
 			continue
 		}
 		for doc := range spec.Documents(file) {
-			documents <- doc
+			documents <- document{doc, of}
 		}
 	}
 	close(documents)
@@ -114,19 +120,29 @@ func (q Question) nodes(ctx context.Context, from Source) (list []node, unused [
 	return list, unused, nil
 }
 
-func unreadable(file, why string) node {
-	return node{NodeSnapshot: nf.NodeSnapshot{Node: file, Snapshot: file, State: nf.SnapshotUnreadable, Error: why}}
+// document is a document with the node whose snapshot it should be; "" is any.
+type document struct {
+	spec.Document
+	of string
 }
 
-// read plans for the node of one snapshot.
-func (q Question) read(ctx context.Context, doc spec.Document) node {
+// unreadable returns a node without a snapshot. One whose name is not known has that of the file.
+func unreadable(file, of, why string) node {
+	return node{NodeSnapshot: nf.NodeSnapshot{Node: cmp.Or(of, file), Snapshot: file, State: nf.SnapshotUnreadable, Error: why}}
+}
+
+// read plans for the node of one snapshot, which should be that of a node; "" is any.
+func (q Question) read(ctx context.Context, doc spec.Document, of string) node {
 	s, diagnostics := doc.Snapshot()
-	if len(diagnostics) > 0 {
-		return unreadable(doc.Name, "the snapshot is not valid: "+diagnostics[0].String())
+	switch {
+	case len(diagnostics) > 0:
+		return unreadable(doc.Name, of, "the snapshot is not valid: "+diagnostics[0].String())
+	case of != "" && s.Node.Name != of:
+		return unreadable(doc.Name, of, OtherNode(&s))
 	}
 	n := q.planned(ctx, s)
 	n.Snapshot = doc.Name
-	if old := q.staleness(s.TakenAt); old != "" {
+	if old := q.Stale(s.TakenAt); old != "" {
 		n.State = nf.SnapshotStale
 		if !q.AllowStale {
 			n.Error = old
@@ -158,8 +174,13 @@ func (q Question) planned(ctx context.Context, s nf.Snapshot) node {
 	return n
 }
 
-// staleness returns why a snapshot is stale; "" if it is fresh.
-func (q Question) staleness(taken time.Time) string {
+// OtherNode returns why a snapshot is not taken for the node of its branch: it is that of another one.
+func OtherNode(s *nf.Snapshot) string {
+	return fmt.Sprintf("its branch has the snapshot of node %s", s.Node.Name)
+}
+
+// Stale returns why a snapshot is stale; "" if it is fresh.
+func (q Question) Stale(taken time.Time) string {
 	age := q.Now.Sub(taken)
 	if q.MaxAge == 0 || age <= q.MaxAge {
 		return ""
@@ -211,7 +232,7 @@ func newer(a, b node) bool {
 func missing(nodes []node, expect []string) []node {
 	have := map[string]bool{}
 	for _, n := range nodes {
-		have[n.Node] = n.State != nf.SnapshotUnreadable
+		have[n.Node] = true
 	}
 	var list []node
 	for _, name := range expect {

@@ -57,7 +57,7 @@ func fleet(t *testing.T, q Question, texts map[string]string) (nf.FleetPlan, []s
 	for name := range texts {
 		names = append(names, name)
 	}
-	f, unused, err := Fleet(t.Context(), Source{names, func(name string) (spec.File, error) {
+	f, unused, err := Fleet(t.Context(), Source{Files: names, Read: func(name string) (spec.File, error) {
 		if texts[name] == "" {
 			return spec.File{}, errors.New("it is locked")
 		}

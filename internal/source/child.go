@@ -104,9 +104,9 @@ func (j *job) run() error {
 	switch local := j.ep.Protocol == "file"; {
 	case j.Push != nil:
 		return j.runPush()
-	case j.Nodes != "" && local:
+	case j.Nodes != nil && local:
 		return j.listLocalNodes()
-	case j.Nodes != "":
+	case j.Nodes != nil:
 		return j.fetchNodes()
 	case local:
 		return j.runLocal()

@@ -14,9 +14,9 @@ type request struct {
 	Config      Config // one URL
 	Last        []Position
 	Accept      string
-	IgnoreClone bool   // a child died, perhaps because of the clone
-	Push        *push  // what to push, if the child is not to fetch a revision
-	Nodes       string // the branches of nodes to fetch instead, as a template
+	IgnoreClone bool          // a child died, perhaps because of the clone
+	Push        *push         // what to push, if the child is not to fetch a revision
+	Nodes       *nodeBranches // those to fetch instead
 }
 
 type message struct {

@@ -32,10 +32,26 @@ type nodeFile struct {
 	Why  string // there is no snapshot; empty if there is one
 }
 
+// nodeBranches are the branches of nodes: those that the template names, or that of one node.
+type nodeBranches struct{ Template, Only string }
+
+// node returns the node whose branch has that name. It is false for any other branch.
+func (b *nodeBranches) node(branch string) (string, bool) {
+	node, ok := nf.BranchNode(b.Template, branch)
+	return node, ok && (b.Only == "" || b.Only == node)
+}
+
+func (b *nodeBranches) String() string {
+	if b.Only == "" {
+		return b.Template
+	}
+	return nf.NodeBranch(b.Template, b.Only)
+}
+
 // OpenNodes fetches the branches of nodes, which the template names as nf.NodeBranch does, and lists the
-// snapshots on them. The repository is read in place if it is one of this machine. The error is a
+// snapshots on them: of all nodes, or of the one that only names. The repository is read in place if it is one of this machine. The error is a
 // *FetchError.
-func OpenNodes(ctx context.Context, cfg Config, template string) (_ *Nodes, err error) {
+func OpenNodes(ctx context.Context, cfg Config, template, only string) (_ *Nodes, err error) {
 	if err := cfg.Check(""); err != nil {
 		return nil, err
 	}
@@ -45,7 +61,7 @@ func OpenNodes(ctx context.Context, cfg Config, template string) (_ *Nodes, err 
 		return nil, fmt.Errorf("cannot make a directory for the clone: %w", err)
 	}
 	n.remove = func() { _ = os.RemoveAll(cfg.Dir) } // best effort: it is below the temporary directory
-	list, err := fetchNodes(ctx, cfg, template)
+	list, err := fetchNodes(ctx, cfg, nodeBranches{template, only})
 	if err == nil {
 		n.objects, err = openNodes(cfg)
 	}
@@ -60,11 +76,11 @@ func OpenNodes(ctx context.Context, cfg Config, template string) (_ *Nodes, err 
 }
 
 // fetchNodes runs a child that fetches the branches, and returns what they have.
-func fetchNodes(ctx context.Context, cfg Config, template string) ([]nodeFile, error) {
+func fetchNodes(ctx context.Context, cfg Config, branches nodeBranches) ([]nodeFile, error) {
 	url := nf.PublicURL(cfg.URLs[0])
 	limited, cancel := context.WithTimeoutCause(ctx, cfg.Timeout, errTimeout)
 	defer cancel()
-	a, err := runChild(limited, request{Config: cfg, Nodes: template})
+	a, err := runChild(limited, request{Config: cfg, Nodes: &branches})
 	switch {
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("the fetch of %s was stopped: %w", url, context.Cause(ctx))
@@ -199,12 +215,12 @@ func (j *job) nodeBranches(refs map[string]plumbing.Hash) (map[string]plumbing.H
 	branches := map[string]plumbing.Hash{}
 	for name, h := range refs {
 		short, ok := strings.CutPrefix(name, branchPrefix)
-		if _, isNode := nf.BranchNode(j.Nodes, short); ok && isNode {
+		if _, isNode := j.Nodes.node(short); ok && isNode {
 			branches[short] = h
 		}
 	}
 	if len(branches) == 0 {
-		return nil, fmt.Errorf("it has no branch %s: no node has published there; %s", j.Nodes, listNames(refs, branchPrefix))
+		return nil, fmt.Errorf("it has no branch %s: no node has published to it; %s", j.Nodes, listNames(refs, branchPrefix))
 	}
 	return branches, nil
 }
@@ -213,7 +229,7 @@ func (j *job) nodeBranches(refs map[string]plumbing.Hash) (map[string]plumbing.H
 func (j *job) sendNodes(o *objects, branches map[string]plumbing.Hash) error {
 	for branch, tip := range branches {
 		f := nodeFile{Name: branch}
-		f.Node, _ = nf.BranchNode(j.Nodes, branch)
+		f.Node, _ = j.Nodes.node(branch)
 		err := catch(func() error { return f.find(o, tip) })
 		if err != nil {
 			f.Why = clean(err.Error(), j.secrets...)

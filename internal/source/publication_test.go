@@ -189,7 +189,7 @@ func TestPublishUnsaved(t *testing.T) {
 // TestOpenNodes: the branches that nodes publish are fetched, with what is wrong with one of them.
 func TestOpenNodes(t *testing.T) {
 	each(t, func(t *testing.T, r *repo, cfg Config) {
-		_, err := OpenNodes(context.Background(), cfg, nf.DefaultNodeBranch)
+		_, err := OpenNodes(context.Background(), cfg, nf.DefaultNodeBranch, "")
 		if err == nil {
 			t.Fatal("an empty repository has nodes")
 		}
@@ -202,7 +202,7 @@ func TestOpenNodes(t *testing.T) {
 		r.write("snapshot.yaml", "yaml")
 		r.commitAll("by hand")
 		r.git("branch", "nodes/yaml")
-		n, err := OpenNodes(context.Background(), cfg, nf.DefaultNodeBranch)
+		n, err := OpenNodes(context.Background(), cfg, nf.DefaultNodeBranch, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -214,6 +214,17 @@ func TestOpenNodes(t *testing.T) {
 			if text, err := n.Read(file); err != nil || string(text) != want {
 				t.Errorf("%s: %q, %v", file, text, err)
 			}
+		}
+		one, err := OpenNodes(context.Background(), cfg, nf.DefaultNodeBranch, "a/b")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer one.Close()
+		if got := one.Files(); len(got) != 1 || one.Node(got[0]) != "a/b" {
+			t.Errorf("of one node: %q", got)
+		}
+		if _, err := OpenNodes(context.Background(), cfg, nf.DefaultNodeBranch, "hn-1"); err == nil || !strings.Contains(err.Error(), "no branch nodes/hn-1") {
+			t.Errorf("of a node that has not published: %v", err)
 		}
 		if n.Node("nodes/a%2Fb:a/b/snapshot.json") != "a/b" || n.Node("nodes/by-hand") != "by-hand" {
 			t.Errorf("%q", n.files)
