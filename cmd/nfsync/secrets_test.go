@@ -103,7 +103,7 @@ func noSecretIsTold(t *testing.T, format string) {
 		}
 	}
 	address := freeAddress(t)
-	common := fmt.Sprintf("listen: %s\nwebhookSecretFile: %s\n", address, n.path("hook"))
+	common := fmt.Sprintf("listen: %s\nwebhookSecretFile: %s\npublish: {url: '%s/nodes.git', http: {user: me, passwordFile: %s}}\n", address, n.path("hook"), s.URL, n.path("password"))
 	source := func(url, auth string) string {
 		return common + fmt.Sprintf("source: {urls: ['%s'], branch: main, http: {%s}}", url, auth)
 	}
@@ -153,6 +153,9 @@ func noSecretIsTold(t *testing.T, format string) {
 		t.Errorf("exit code %d", code)
 	}
 	_ = watch.Wait() // the agent has ended
+	if !strings.Contains(events.String(), "PublishFailed") {
+		t.Error("nothing was published")
+	}
 	if server.requests.Load() < 30 || strings.Count(events.String(), nf.KindNodeStatus) < 10 {
 		t.Errorf("%d requests, %d events", server.requests.Load(), strings.Count(events.String(), nf.KindNodeStatus))
 	}
