@@ -37,9 +37,10 @@ that drifts. With a PATH it reads the policies from a directory, and has no last
 good revision. nfsync status shows what it does.
 
 With --once it makes one lap and exits as apply does; with mode: observe, as
-plan --detailed-exitcode does. With publish in the configuration the agent pushes
-the snapshot and the status of the node to a repository; nothing waits for that
-but the end of agent --once.
+plan --detailed-exitcode does.
+
+With publish in the configuration the agent pushes the snapshot and the status
+of the node to a repository. No lap waits for that, and --once ends after it.
 
 If the new revision cannot be fetched or verified, if the branch was rewritten,
 or if the policies are invalid, nfsync applies the last good revision, which it
