@@ -48,6 +48,10 @@ func (o *nodesOptions) check(snapshots []string) error {
 	return nil
 }
 
+// nodesMaxPack is the most that the branches of nodes may take, unless --max-pack-size says otherwise:
+// some 20,000 nodes.
+const nodesMaxPack = nf.GiB
+
 // open fetches the branches of the nodes, or that of --node. done removes them.
 func (o *nodesOptions) open(ctx context.Context, a *app, git *gitOptions) (done func(), err error) {
 	defer a.fetching(o.urls[0])()
@@ -55,7 +59,7 @@ func (o *nodesOptions) open(ctx context.Context, a *app, git *gitOptions) (done 
 	if a.flags.Changed("node") {
 		only = a.node
 	}
-	cfg := source.Config{URLs: o.urls, Timeout: git.timeout, MaxPack: cmp.Or(git.MaxPackSize, spec.DefaultMaxPackSize), Auth: git.Auth, UserKeys: true}
+	cfg := source.Config{URLs: o.urls, Timeout: git.timeout, MaxPack: cmp.Or(git.MaxPackSize, nodesMaxPack), Auth: git.Auth, UserKeys: true}
 	o.opened, err = source.OpenNodes(ctx, cfg, o.branch, only)
 	if err != nil {
 		return nil, err

@@ -39,14 +39,14 @@ type job struct {
 
 // child runs the fetch that it reads from in, and returns the exit code of the process.
 func child(in io.Reader, out io.Writer) int {
-	if err := confine(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
 	requests := json.NewDecoder(in)
 	j := &job{out: json.NewEncoder(out)}
 	if err := requests.Decode(&j.request); err != nil {
 		fmt.Fprintf(os.Stderr, "cannot read the request: %v\n", err)
+		return 1
+	}
+	if err := confine(j.memory()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	go endWithParent(in)
@@ -68,12 +68,16 @@ func endWithParent(in io.Reader) {
 }
 
 // confine sets the limits of this process, and the global variables of go-git. Nothing but
-// a fetch runs in it.
-func confine() error {
-	debug.SetMemoryLimit(softMemory)
+// a fetch or a push runs in it. It may have memory times the memory of a fetch.
+func confine(memory int64) error {
+	debug.SetMemoryLimit(memory * softMemory)
 	// Each thread takes memory, and the collector would start one for each processor.
 	runtime.GOMAXPROCS(2)
-	if err := unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: maxData, Max: maxData}); err != nil {
+	data := uint64(maxData)
+	if data != unix.RLIM_INFINITY {
+		data *= uint64(memory)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: data, Max: data}); err != nil {
 		return fmt.Errorf("cannot bound the memory of the fetch: %w", err)
 	}
 	// A core dump would contain secrets.

@@ -70,7 +70,7 @@ func TestWatch(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	w := watch(cmd.Process)
+	w := watch(cmd.Process, maxResident)
 	err := cmd.Wait()
 	w.stop()
 	if err == nil || !w.exceeded.Load() || w.peak.Load() < maxResident {

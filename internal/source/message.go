@@ -19,6 +19,15 @@ type request struct {
 	Nodes       *nodeBranches // those to fetch instead
 }
 
+// memory returns how many times the memory of a fetch the child may have. Of the branches of nodes go-git keeps
+// 96 MiB of objects while it indexes them.
+func (r *request) memory() int64 {
+	if r.Nodes != nil {
+		return 2
+	}
+	return 1
+}
+
 type message struct {
 	Phase    string    `json:"phase,omitempty"`
 	Revision *Revision `json:"revision,omitempty"`

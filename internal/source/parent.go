@@ -102,7 +102,8 @@ func runChild(ctx context.Context, req request) (answer, error) {
 	if err := cmd.Start(); err != nil {
 		return a, fmt.Errorf("cannot start the process that fetches: %w", err)
 	}
-	w := watch(cmd.Process)
+	most := req.memory() * maxResident
+	w := watch(cmd.Process, most)
 	// stdin stays open until the answer is read: the child exits when it closes.
 	writeErr := json.NewEncoder(stdin).Encode(req)
 	readErr := a.read(stdout)
@@ -117,7 +118,7 @@ func runChild(ctx context.Context, req request) (answer, error) {
 	case a.ended:
 		return a, nil
 	case w.exceeded.Load() || stderr.outOfMemory() || hadNoStack(cmd.ProcessState):
-		return a, &deathError{fmt.Sprintf("the fetch takes more than %d MiB of memory and was stopped (while %s)", maxResident>>20, a.phase)}
+		return a, &deathError{fmt.Sprintf("the fetch takes more than %d MiB of memory and was stopped (while %s)", most>>20, a.phase)}
 	case waitErr == nil || readErr != nil:
 		return a, &deathError{fmt.Sprintf("the process that fetches ended without an answer (while %s): %v", a.phase, errors.Join(writeErr, readErr))}
 	}
@@ -163,14 +164,15 @@ func (a *answer) read(r io.Reader) error {
 	return nil
 }
 
-// watcher kills a process whose resident memory exceeds maxResident.
+// watcher kills a process whose resident memory exceeds a bound.
 type watcher struct {
 	peak          atomic.Int64 // bytes
 	exceeded      atomic.Bool
 	done, stopped chan struct{}
 }
 
-func watch(p *os.Process) *watcher {
+// watch bounds the resident memory of a process, in bytes.
+func watch(p *os.Process, most int64) *watcher {
 	w := &watcher{done: make(chan struct{}), stopped: make(chan struct{})}
 	go func() {
 		defer close(w.stopped)
@@ -182,7 +184,7 @@ func watch(p *os.Process) *watcher {
 				return
 			case <-tick.C:
 			}
-			if w.readPeak(p.Pid); w.peak.Load() > maxResident {
+			if w.readPeak(p.Pid); w.peak.Load() > most {
 				w.exceeded.Store(true)
 				_ = p.Kill()
 				return

@@ -3,6 +3,7 @@ package source
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -241,6 +242,41 @@ func TestNodeBranchesAreRefs(t *testing.T) {
 		branch := nf.NodeBranch(nf.DefaultNodeBranch, node)
 		if out, err := exec.Command("git", "check-ref-format", "--branch", branch).CombinedOutput(); err != nil {
 			t.Errorf("%q: git does not allow %q: %s", node, branch, out)
+		}
+	}
+}
+
+// TestOpenManyNodes: the branches of many nodes, whose snapshots are larger together than a fetch may be, are
+// fetched within their bound on memory.
+func TestOpenManyNodes(t *testing.T) {
+	const nodes, size = 800, 150_000
+	r := bareRepo(t)
+	var in strings.Builder
+	text := strings.Repeat(`{"key": "conntrack.timeouts.udp", "live": 30},`+"\n", size/47)
+	for i := range nodes {
+		fmt.Fprintf(&in, "commit refs/heads/nodes/hn-%d\ncommitter c <c@example.org> 1 +0000\ndata 1\nx\nM 100644 inline snapshot.json\ndata %d\n%s%06d\n", i, len(text)+6, text, i)
+	}
+	r.gitInput(in.String(), "fast-import", "--quiet")
+	cfg := config(t, serve(t, r))
+	cfg.Timeout = time.Minute
+	was, most := childEnded, int64(0)
+	childEnded = func(used int64) { most = used }
+	n, err := OpenNodes(context.Background(), cfg, nf.DefaultNodeBranch, "")
+	childEnded = was
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	if most > 2*maxResident {
+		t.Errorf("the child took %d MiB", most>>20)
+	}
+	files := n.Files()
+	if len(files) != nodes {
+		t.Errorf("%d nodes", len(files))
+	}
+	for _, f := range []string{files[0], files[nodes-1]} {
+		if got, err := n.Read(f); err != nil || len(got) != len(text)+6 {
+			t.Errorf("%s: %d bytes, %v", f, len(got), err)
 		}
 	}
 }
