@@ -34,7 +34,7 @@ func (o *nodesOptions) isSet() bool { return len(o.urls) > 0 }
 // check returns an error for flags that contradict each other.
 func (o *nodesOptions) check(snapshots []string) error {
 	switch {
-	case !o.isSet() && o.branch != nf.DefaultNodeBranch:
+	case !o.isSet() && o.branch != "" && o.branch != nf.DefaultNodeBranch:
 		return usageError{errors.New("--nodes-branch is about the repository of --nodes-from")}
 	case !o.isSet():
 		return nil
