@@ -87,7 +87,7 @@ func (a *app) publishOnce(ctx context.Context, policies string, r agent.Report) 
 	}
 	r.Trip, r.Finished = agent.Trip{Causes: []agent.Cause{agent.WakeStart}, Fetch: true}, time.Now()
 	status := agent.Status(agent.NewStatus(p.Node, policies, a.config.Mode, nf.AgentInfo{Version: buildInfo().Version, PID: os.Getpid(), StartedAt: r.Started}), r)
-	ctx, cancel := context.WithTimeout(ctx, a.config.Source.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, 2*a.config.Source.Timeout) // half of it is for the push
 	defer cancel()
 	if _, err := p.Publish(ctx, status); err != nil {
 		a.say(slog.LevelWarn, err.Error(), "the lap is not affected; the next one publishes again")

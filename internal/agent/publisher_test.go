@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +18,7 @@ import (
 type pressed struct {
 	*publisher
 	dir      string
+	changing sync.Mutex // of the snapshot and the status
 	snapshot nf.Snapshot
 	current  nf.NodeStatus
 	fail     error
@@ -33,7 +35,11 @@ func newPressed(dir string) *pressed {
 
 // restart is another agent with the same state.
 func (p *pressed) restart() {
-	p.publisher = newPublisher(func() nf.NodeStatus { return p.current })
+	p.publisher = newPublisher(func() nf.NodeStatus {
+		p.changing.Lock()
+		defer p.changing.Unlock()
+		return p.current
+	})
 	p.reported = func() { p.reports++ }
 	p.use(p.setupOf("u"))
 }
@@ -43,6 +49,8 @@ func (p *pressed) setupOf(url string) *Publishing {
 		Repository: source.Config{URLs: []string{url}}, Branch: "nodes/hn-1", Node: "hn-1", Machine: "m",
 		State: func() (*state.Dir, error) { return state.Open(p.dir) },
 		Snapshot: func(context.Context) (nf.Snapshot, error) {
+			p.changing.Lock()
+			defer p.changing.Unlock()
 			s := p.snapshot
 			s.TakenAt = time.Now()
 			return s, nil
@@ -60,6 +68,13 @@ func (p *pressed) setupOf(url string) *Publishing {
 	}
 }
 
+// change changes the node.
+func (p *pressed) change(f func()) {
+	p.changing.Lock()
+	defer p.changing.Unlock()
+	f()
+}
+
 // during runs the publisher for a time, with a lap that looks at the node each minute.
 func (p *pressed) during(t *testing.T, d time.Duration, each func()) {
 	t.Helper()
@@ -72,7 +87,7 @@ func (p *pressed) during(t *testing.T, d time.Duration, each func()) {
 		close(ended)
 	}()
 	for ctx.Err() == nil {
-		each()
+		p.change(each)
 		p.lapEnded(true, false)
 		select {
 		case <-ctx.Done():
@@ -172,13 +187,17 @@ func TestPublisherFlaps(t *testing.T) {
 		defer cancel()
 		began := make(chan struct{})
 		close(began)
-		go p.run(ctx, began)
+		ended := make(chan bool)
+		go func() {
+			p.run(ctx, began)
+			close(ended)
+		}()
 		for range 300 {
-			p.snapshot.BootID = time.Now().String()
+			p.change(func() { p.snapshot.BootID = time.Now().String() })
 			p.lapEnded(true, false)
 			time.Sleep(100 * time.Millisecond)
 		}
-		<-ctx.Done()
+		<-ended
 		if n := len(p.pushes); n < 3 || n > 5 {
 			t.Errorf("%d pushes in half a minute", n)
 		}

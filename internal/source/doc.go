@@ -31,6 +31,14 @@
 // the history of the clone ends. If ancestry must be proved and the history is too short,
 // it is deepened step by step. A repository of this machine is read in place.
 //
+// # Publications
+//
+// Publish pushes what a node publishes: a commit without parents, on a branch of the node's own. Its message
+// says whose it is. The child pushes it, within the same bounds. It replaces the branch only if the commit
+// there is one that this machine has pushed, or, where the caller does not know what it has pushed, one that
+// says so; and the server replaces it only if it has not changed since. OpenNodes fetches these branches, in a child too,
+// and the caller reads one snapshot after the other.
+//
 // # Which commits are accepted
 //
 // Commits, trees and tags are parsed by this package, from the bytes that are hashed and

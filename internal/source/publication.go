@@ -61,6 +61,9 @@ func Publish(ctx context.Context, cfg Config, p Publication, pushed []string, sa
 	}
 	cfg.Timeout, cfg.MaxPack = cmp.Or(cfg.Timeout, DefaultTimeout), cmp.Or(cfg.MaxPack, DefaultMaxPack)
 	url := nf.PublicURL(cfg.URLs[0])
+	if plumbing.NewBranchReferenceName(p.Branch).Validate() != nil || strings.HasSuffix(p.Branch, "/") {
+		return &PublishError{URL: url, Err: fmt.Errorf("%q is not a valid name of a branch", p.Branch)}
+	}
 	push, err := p.push(pushed)
 	if err == nil {
 		err = save(push.Commit)

@@ -178,6 +178,12 @@ func TestPublishUnsaved(t *testing.T) {
 	p := newPublisher(t, config(t, r.dir), "hn-1", "m1")
 	full := errors.New("no space left on device")
 	p.p.Files = []File{{Name: "snapshot.json"}}
+	for _, branch := range []string{"", "nodes/", "a..b", "a b"} {
+		q := p.p
+		q.Branch = branch
+		err := Publish(context.Background(), p.cfg, q, nil, func(string) error { return nil })
+		contains(t, asError[*PublishError](t, err).Error(), "not a valid name of a branch")
+	}
 	err := Publish(context.Background(), p.cfg, p.p, nil, func(string) error { return full })
 	if asError[*PublishError](t, err); !errors.Is(err, full) {
 		t.Errorf("%v", err)
