@@ -195,7 +195,7 @@ func TestPublisherFlaps(t *testing.T) {
 		for range 300 {
 			p.change(func() { p.snapshot.BootID = time.Now().String() })
 			p.lapEnded(true, false)
-			time.Sleep(100 * time.Millisecond)
+			<-time.After(100 * time.Millisecond)
 		}
 		<-ended
 		if n := len(p.pushes); n < 3 || n > 5 {

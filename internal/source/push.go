@@ -156,7 +156,7 @@ func (j *job) checkOwner(ctx context.Context, r *remote, tip plumbing.Hash) erro
 	}
 	p := j.Push
 	free := fmt.Sprintf("delete the branch, and this node takes it: git push %s --delete %s", nf.PublicURL(j.url()), p.Branch)
-	why := ""
+	var why string
 	switch o, ok := c.owner(); {
 	case !ok:
 		why = fmt.Sprintf("it has commit %s, which no agent has published. Name another branch (publish.branch), or, if nobody needs it, %s", tip, free)
