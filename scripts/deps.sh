@@ -8,7 +8,8 @@ set -euo pipefail
 
 # program:package
 needs=(ip:iproute2 nft:nftables iptables:iptables ip6tables-legacy:iptables conntrack:conntrack ipset:ipset
-	modprobe:kmod systemctl:systemd gcc:build-essential git:git sshd:openssh-server ssh-keygen:openssh-client gpg:gnupg promtool:prometheus chromium:chromium "$@")
+	modprobe:kmod systemctl:systemd gcc:build-essential git:git sshd:openssh-server ssh-keygen:openssh-client gpg:gnupg promtool:prometheus
+	chromium:chromium curl:curl jq:jq pre-commit:pre-commit "$@")
 
 PATH=$PATH:/usr/sbin:/sbin
 packages=()

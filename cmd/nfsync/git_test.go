@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"net/http"
 	"net/http/cgi"
 	"net/http/httptest"
 	"os"
@@ -57,17 +58,26 @@ func serve(ts *testscript.TestScript, _ bool, args []string) {
 		return
 	}
 	ts.Check(ts.Exec("ip", "link", "set", "lo", "up")) // of the tests' own namespace
-	path, err := exec.Command("git", "--exec-path").Output()
+	handler, err := gitHandler(ts.MkAbs("."))
 	ts.Check(err)
-	s := httptest.NewServer(&cgi.Handler{
-		Path: filepath.Join(strings.TrimSpace(string(path)), "git-http-backend"),
-		Env: []string{"GIT_PROJECT_ROOT=" + ts.MkAbs("."), "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_GLOBAL=/dev/null",
-			"GIT_CONFIG_NOSYSTEM=1", "PATH=" + os.Getenv("PATH")},
-		Stderr: io.Discard,
-	})
+	s := httptest.NewServer(handler)
 	ts.Value(serverKey{}).(*server).stop = s.Close
 	ts.Defer(s.Close)
 	ts.Setenv("URL", s.URL+"/repo.git")
+}
+
+// gitHandler is git's own server over http, for the repositories below a directory.
+func gitHandler(dir string) (http.Handler, error) {
+	path, err := exec.Command("git", "--exec-path").Output()
+	if err != nil {
+		return nil, err
+	}
+	return &cgi.Handler{
+		Path: filepath.Join(strings.TrimSpace(string(path)), "git-http-backend"),
+		Env: []string{"GIT_PROJECT_ROOT=" + dir, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_GLOBAL=/dev/null",
+			"GIT_CONFIG_NOSYSTEM=1", "PATH=" + os.Getenv("PATH")},
+		Stderr: io.Discard,
+	}, nil
 }
 
 type serverKey struct{}
