@@ -89,7 +89,7 @@ func take(dir string) (*os.File, error) {
 	if err := openfile.OwnDir(dir); err != nil {
 		return nil, fmt.Errorf("cannot lock: %w", err)
 	}
-	for deadline := time.Now().Add(holderWait); ; time.Sleep(holderPause) {
+	for deadline := time.Now().Add(holderWait); ; <-time.After(holderPause) {
 		f, err := flock(dir)
 		if err == nil {
 			// The number is only for the message of another process that wants the lock:
