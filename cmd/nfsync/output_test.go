@@ -49,11 +49,17 @@ func TestOutput(t *testing.T) {
 	}
 }
 
-// TestVerbsPrint: every verb that prints a document says which.
+// TestVerbsPrint: every verb that prints a document says which. import prints policies, init and fmt
+// the names of files.
 func TestVerbsPrint(t *testing.T) {
 	var silent []string
+	others := map[string][]string{"import": {view.FormatText, view.FormatYAML}, "init": {view.FormatText}, "fmt": {view.FormatText}}
 	for _, verb := range testApp(nil).command().Commands() {
-		if verb.Annotations[formatsKey] == "" {
+		if want, ok := others[verb.Name()]; ok {
+			if got := formats(verb); !slices.Equal(got, want) {
+				t.Errorf("%s has the formats %v", verb.Name(), got)
+			}
+		} else if verb.Annotations[formatsKey] == "" {
 			silent = append(silent, verb.Name())
 		} else if got := formats(verb); !slices.Equal(got[:3], view.Formats()) {
 			t.Errorf("%s has the formats %v", verb.Name(), got)
