@@ -185,8 +185,13 @@ func firstMissing(out, shown []string) string {
 
 // TestExampleTests: the tests of the example policies pass.
 func TestExampleTests(t *testing.T) {
-	if out, code := atRoot(t, "test", "examples"); code != exitOK || !strings.HasPrefix(out, "3 tests: 3 passed") {
-		t.Errorf("exit code %d:\n%s", code, out)
+	for _, dir := range []string{"examples/policies", "examples/repository/policies"} {
+		if out, code := atRoot(t, "test", dir); code != exitOK || !strings.HasPrefix(out, "3 tests: 3 passed") {
+			t.Errorf("%s: exit code %d:\n%s", dir, code, out)
+		}
+		if out, code := atRoot(t, "fmt", "--check", dir); code != exitOK {
+			t.Errorf("%s: exit code %d:\n%s", dir, code, out)
+		}
 	}
 }
 
