@@ -200,6 +200,22 @@ func TestAction(t *testing.T) {
 	}
 }
 
+// TestActionNodes: the action plans for the nodes that publish, with a password that is nowhere
+// in its output.
+func TestActionNodes(t *testing.T) {
+	r := newCIJob(t, shorter(t))
+	r.publish()
+	inputs := map[string]string{"snapshots": "", "allow-stale": "false", "nodes-from": r.url + "/nodes.git", "nodes-user": "ci", "nodes-password": "secret"}
+	a := runAction(r, exampleInputs(t, inputs))
+	if a.failed || !strings.Contains(a.log, "2 nodes: 2 affected") || strings.Contains(a.log, "secret") {
+		t.Errorf("failed: %t: %s", a.failed, a.log)
+	}
+	inputs["nodes-password"] = "wrong"
+	if a := runAction(r, exampleInputs(t, inputs)); !a.failed || !strings.Contains(a.log, "/nodes.git") {
+		t.Errorf("failed: %t: %s", a.failed, a.log)
+	}
+}
+
 // TestActionFails: what the job ends with, and what it says.
 func TestActionFails(t *testing.T) {
 	for name, test := range map[string]struct {

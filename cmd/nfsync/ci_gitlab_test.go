@@ -137,6 +137,19 @@ func TestGitLab(t *testing.T) {
 	}
 }
 
+// TestGitLabNodes: the template plans for the nodes that publish.
+func TestGitLabNodes(t *testing.T) {
+	r := newCIJob(t, shorter(t))
+	r.deepen()
+	r.publish()
+	inputs := gitlabInputs(t)
+	maps.Copy(inputs, map[string]string{"snapshots": "", "allow-stale": "false", "nodes-from": r.url + "/nodes.git", "nodes-user": "ci"})
+	code, log := runGitLab(r, gitlabJobs(t, inputs)["nfsync-plan"], map[string]string{"NFSYNC_NODES_PASSWORD": "secret"})
+	if code != exitOK || !strings.Contains(log, "2 nodes: 2 affected") || strings.Contains(log, "secret") {
+		t.Errorf("%d: %s", code, log)
+	}
+}
+
 // TestGitLabFails: what a job ends with, and what it says.
 func TestGitLabFails(t *testing.T) {
 	for name, test := range map[string]struct {

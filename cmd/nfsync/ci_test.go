@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // ciJob is a CI job of a policy repository: a checkout of a change of it, as a CI job has
@@ -21,6 +22,7 @@ import (
 type ciJob struct {
 	*testing.T
 	origin   string // bare
+	url      string // of the git server
 	checkout string
 	base     string // the commit before the change
 	forge    *forge
@@ -61,10 +63,41 @@ func newCIJob(t *testing.T, change func(dir string)) *ciJob {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(handler)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if user, password, _ := q.BasicAuth(); strings.HasPrefix(q.URL.Path, "/nodes.git/") && (user != "ci" || password != "secret") {
+			w.Header().Set("WWW-Authenticate", `Basic realm="nodes"`)
+			http.Error(w, "who are you?", http.StatusUnauthorized)
+			return
+		}
+		handler.ServeHTTP(w, q)
+	}))
 	t.Cleanup(server.Close)
-	r.git(dir, "clone", "-q", "--depth=1", "--branch", "merged", server.URL+"/repo.git", r.checkout)
+	r.url = server.URL
+	r.git(dir, "clone", "-q", "--depth=1", "--branch", "merged", r.url+"/repo.git", r.checkout)
 	return r
+}
+
+// publish makes the repository of the nodes, with the snapshots of the example as if they had been
+// published now.
+func (r *ciJob) publish() {
+	r.Helper()
+	nodes, work := filepath.Join(filepath.Dir(r.origin), "nodes.git"), r.TempDir()
+	r.git(work, "init", "-q", "--bare", "-b", "main", nodes)
+	for _, name := range []string{"edge-1", "edge-2"} {
+		text, err := os.ReadFile(filepath.Join(r.checkout, "snapshots", name+".yaml"))
+		if err == nil {
+			now := time.Now().UTC().Format(time.RFC3339)
+			err = os.WriteFile(filepath.Join(work, "snapshot.json"), bytes.Replace(text, []byte("2026-11-02T09:30:00Z"), []byte(now), 1), 0o644)
+		}
+		if err != nil {
+			r.Fatal(err)
+		}
+		r.git(work, "init", "-q")
+		r.git(work, "checkout", "-q", "--orphan", name)
+		r.git(work, "add", "-A")
+		r.git(work, "commit", "-q", "-m", name)
+		r.git(work, "push", "-q", nodes, "HEAD:refs/heads/nodes/"+name)
+	}
 }
 
 func (r *ciJob) git(dir string, args ...string) string {
