@@ -62,7 +62,7 @@ func validationOutline(doc Validation, _ Options) outline {
 		}
 		shown, _ := snippet(d.Text, d.Column)
 		at := nf.Source{File: d.File, Line: d.Line, Column: d.Column}
-		ch.remarks = append(ch.remarks, remark{label: at.String(), text: d.Message, snippet: shown, hint: d.Hint, count: 1 + d.More, rule: string(d.Rule), about: d.Message, source: at})
+		ch.remarks = append(ch.remarks, remark{label: at.String(), text: d.Message, snippet: shown, hint: d.Hint, count: 1 + d.More, severity: severityError, rule: string(d.Rule), about: d.Message, source: at})
 	}
 	o := outline{title: cell{{bold, title}}, summary: []cell{{{bold, doc.total()}}}}
 	if len(ch.remarks) > 0 {

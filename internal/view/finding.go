@@ -97,10 +97,7 @@ func entryFinding(g group, i int, since string, opt Options) finding {
 }
 
 func remarkFinding(r remark, c chapter, opt Options) finding {
-	f := finding{severity: severityWarning, rule: r.rule, message: Clean(r.text), since: c.since, source: located(r.source, opt)}
-	if c.style == red {
-		f.severity = severityError
-	}
+	f := finding{severity: r.severity, rule: r.rule, message: Clean(r.text), since: c.since, source: located(r.source, opt)}
 	if r.hint != "" {
 		f.advice = "hint: " + Clean(r.hint)
 	}

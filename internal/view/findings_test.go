@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"nfsync.dev/nfsync/internal/nf"
 )
 
 // documentsIn calls check with every document in a format that only some kinds have.
@@ -147,5 +149,16 @@ func TestJUnitReports(t *testing.T) {
 	})
 	if checkJUnit([]byte(`<testsuites><testcase name="x"/></testsuites>`)) == nil {
 		t.Error("everything is a report")
+	}
+}
+
+// TestStaleSeverity: a stale snapshot is an error, and a warning where it is allowed.
+func TestStaleSeverity(t *testing.T) {
+	for why, want := range map[string]string{"too old": "::error ", "": "::warning "} {
+		fleet := nf.FleetPlan{Nodes: []nf.NodePlan{{NodeSnapshot: nf.NodeSnapshot{Node: "hn-1", Snapshot: "hn-1.yaml", State: nf.SnapshotStale, Error: why}}}}
+		var out bytes.Buffer
+		if err := FleetPlans.Write(&out, FormatGitHub, fleet, Options{}); err != nil || !strings.HasPrefix(out.String(), want+"file=hn-1.yaml,") {
+			t.Errorf("%q: %v, %s", why, err, &out)
+		}
 	}
 }

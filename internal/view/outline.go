@@ -45,7 +45,8 @@ type remark struct {
 	hint        string
 	count       int // of what it stands for
 	rule        string
-	about       string    // the same in every run
+	about       string // the same in every run
+	severity    severity
 	source      nf.Source // the line that it is about
 }
 
@@ -117,7 +118,7 @@ func warningChapter(above int, list iter.Seq2[string, nf.Warning]) chapter {
 		for _, w := range same {
 			places = append(places, w.place)
 		}
-		r := remark{label: Clean(same[0].Code), text: warningText(places, same[0].Warning), places: places, count: len(same), rule: same[0].Code, about: same[0].Message + string(same[0].Key)}
+		r := remark{label: Clean(same[0].Code), text: warningText(places, same[0].Warning), places: places, count: len(same), severity: severityWarning, rule: same[0].Code, about: same[0].Message + string(same[0].Key)}
 		if same[0].Source != nil {
 			r.source = *same[0].Source
 		}
@@ -138,7 +139,7 @@ func snapshotChapter[N of](above int, nodes []N) chapter {
 		}
 	}
 	type problem struct{ state, text string }
-	ch := chapter{title: "Snapshots", style: red}
+	ch := chapter{title: "Snapshots", style: yellow}
 	for _, same := range foldAlike(list, above, func(n nf.NodeSnapshot) problem { return problem{string(n.State), n.Error} }) {
 		var names []string
 		var places []place
@@ -149,8 +150,12 @@ func snapshotChapter[N of](above int, nodes []N) chapter {
 		if len(names) > 1 {
 			text = foldNames(names)
 		}
+		matters := severityWarning // a stale snapshot that is allowed
+		if same[0].Error != "" {
+			matters, ch.style = severityError, red
+		}
 		ch.remarks = append(ch.remarks, remark{label: string(same[0].State), text: text + ": " + snapshotProblem(same[0]), places: places, count: len(same),
-			rule: snapshotRule + string(same[0].State), source: nf.Source{File: same[0].Snapshot}})
+			severity: matters, rule: snapshotRule + string(same[0].State), source: nf.Source{File: same[0].Snapshot}})
 	}
 	return ch
 }
