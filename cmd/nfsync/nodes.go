@@ -25,7 +25,7 @@ type nodesOptions struct {
 }
 
 func (o *nodesOptions) register(f *pflag.FlagSet) {
-	f.StringArrayVar(&o.urls, "nodes-from", nil, "plan for the nodes that publish to this git repository, a `URL` or path; with --node for that one alone")
+	f.StringArrayVar(&o.urls, "nodes-from", nil, "take the nodes that publish to this git repository, a `URL` or path; with --node for that one alone")
 	f.StringVar(&o.branch, "nodes-branch", nf.DefaultNodeBranch, "their `branch`es there, as publish.branch names them")
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -36,7 +37,8 @@ may be a pattern.`,
 		Example: `  nfsync show
   nfsync show web-1
   nfsync show node --key 'conntrack.*' --policies policies/
-  nfsync show --snapshot snapshots/ --policies policies/ -o json`,
+  nfsync show --snapshot snapshots/ --policies policies/ -o json
+  nfsync show web-1 --nodes-from nodes.git --policies policies/`,
 		Args:              argCount(0, 1, ""),
 		Annotations:       prints(view.Effectives),
 		ValidArgsFunction: a.completeShown,
@@ -45,6 +47,7 @@ may be a pattern.`,
 	f := cmd.Flags()
 	f.StringVar(&o.policies, "policies", "", "the policies below this `path`")
 	f.StringArrayVar(&o.plan.snapshots, "snapshot", nil, "show the nodes of these NodeSnapshots: a `file`, a directory or a pattern; may be repeated")
+	o.plan.fleet.nodes.register(f)
 	f.StringArrayVar(&o.plan.narrow.keys, "key", nil, "only the keys that match this `pattern`; may be repeated")
 	o.plan.git.register(f)
 	a.emptyFlag(f)
@@ -53,16 +56,22 @@ may be a pattern.`,
 }
 
 func (a *app) showPolicy(ctx context.Context, o *showOptions, args []string) error {
-	o.plan.narrow.targets = args
-	if err := o.plan.narrow.parse(); err != nil {
-		return err
-	}
-	if err := o.plan.fleet.find(o.plan.snapshots); err != nil {
+	nodes := &o.plan.fleet.nodes
+	o.plan.narrow.targets, o.plan.git.nodes = args, nodes.isSet()
+	if err := cmp.Or(o.plan.narrow.parse(), nodes.check(o.plan.snapshots), o.plan.fleet.find(o.plan.snapshots)); err != nil {
 		return err
 	}
 	p, err := a.policiesInForce(ctx, o)
 	if err != nil {
 		return err
+	}
+	if nodes.isSet() {
+		o.plan.fleet.isFleet = !a.flags.Changed("node")
+		done, err := o.plan.fleet.open(ctx, a, &o.plan.git)
+		if err != nil {
+			return err
+		}
+		defer done()
 	}
 	q := review.Question{Wants: p.Resolve, Revision: p.revision, Now: time.Now(), Filter: o.plan.narrow.filter}
 	var e nf.Effective
