@@ -81,7 +81,7 @@ func oneLine(text string) string { return view.Clean(strings.ReplaceAll(text, "\
 // viewOptions lays out text for where it goes, nil for a file: colour and width are for
 // terminals.
 func (a *app) viewOptions(w io.Writer) view.Options {
-	opt := view.Options{Full: a.full, Command: a.verb, Path: repositoryPath, Policies: a.policyPath}
+	opt := view.Options{Full: a.full, Command: a.verb, Path: repositoryPath, Policies: a.policyPath, Part: a.part, Published: a.published}
 	if a.configRead && (w == nil || w == a.stdout) {
 		opt.Configuration = a.configFile
 	}

@@ -3,10 +3,14 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/pflag"
 
+	"nfsync.dev/nfsync/internal/kernel"
 	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/spec"
 )
 
 // narrowOptions are the flags that select targets and keys.
@@ -34,6 +38,9 @@ func (o *narrowOptions) parse() error {
 		if !nf.IsPattern(pattern) {
 			return usageError{fmt.Errorf("--key: %q is no pattern", pattern)}
 		}
+		if err := checkKey(pattern); err != nil {
+			return err
+		}
 	}
 	o.filter.Keys = o.keys
 	return nil
@@ -44,3 +51,30 @@ func (o *narrowOptions) isSet() bool { return !o.filter.IsZero() }
 
 // errNarrowed is the error for a saved plan of which a part is selected.
 var errNarrowed = usageError{errors.New("--target and --key select a part of a plan, and a saved one is applied as a whole: leave them out")}
+
+// checkKey returns an error for a pattern that matches no key that there can be.
+func checkKey(pattern string) error {
+	known := append(kernel.KnownSysctls(), nf.KeyLevel, nf.KeyRestart)
+	if slices.ContainsFunc(known, func(k nf.Key) bool { return (nf.Filter{Keys: []string{pattern}}).Match(nf.Node, k) }) {
+		return nil
+	}
+	// The names of modules and of other sysctls are the kernel's.
+	begins, isPattern := pattern, false
+	if i := strings.IndexAny(pattern, `*?[\`); i >= 0 {
+		begins, isPattern = pattern[:i], true
+	}
+	for _, open := range []string{string(nf.ModuleKey("")), string(nf.SysctlKey(""))} {
+		if strings.HasPrefix(begins, open) || isPattern && strings.HasPrefix(open, begins) {
+			return nil
+		}
+	}
+	words := make([]string, len(known))
+	for i, k := range known {
+		words[i] = string(k)
+	}
+	err := fmt.Errorf("--key: there is no key %q", pattern)
+	if near := spec.Closest(pattern, words); near != "" && !isPattern {
+		err = fmt.Errorf("%w: did you mean %s?", err, near)
+	}
+	return usageError{err}
+}

@@ -97,17 +97,18 @@ var connection = []string{"timeout", "max-pack-size", "ssh-key", "known-hosts", 
 // isConnection reports whether a flag says how a repository is reached.
 func isConnection(f *pflag.Flag) bool { return slices.Contains(connection, f.Name) }
 
-// checkPublished returns an error if the snapshot on the branch of a node is that of another one, or stale.
-func (a *app) checkPublished(o *fleetOptions, s *nf.Snapshot) error {
+// checkTaken returns an error if a snapshot is not that of the node on whose branch it is, or if it is
+// stale: a published one, or one of which --max-age says how old it may be.
+func (a *app) checkTaken(o *fleetOptions, s *nf.Snapshot) error {
 	node := o.node(o.files[0])
-	if node == "" {
-		return nil
-	}
-	if s.Node.Name != node {
+	if node != "" && s.Node.Name != node {
 		return fmt.Errorf("node %s: %s", node, review.OtherNode(s))
 	}
+	if node == "" && !o.ageGiven() {
+		return nil
+	}
 	if old := o.ages(time.Now()).Stale(s.TakenAt); old != "" && !o.allowStale {
-		return fmt.Errorf("node %s: %s; --max-age and --allow-stale take it", node, old)
+		return fmt.Errorf("node %s: %s; --max-age and --allow-stale take it", s.Node.Name, old)
 	}
 	return nil
 }

@@ -83,6 +83,7 @@ func (a *app) plan(ctx context.Context, o *planOptions, args []string) error {
 	if err := cmp.Or(o.narrow.parse(), o.fleet.nodes.check(o.snapshots), o.fleet.find(o.snapshots)); err != nil {
 		return err
 	}
+	a.part, a.published = o.narrow.isSet(), o.fleet.nodes.isSet()
 	if o.fleet.nodes.isSet() {
 		o.fleet.isFleet = o.fleet.isFleet || !a.flags.Changed("node")
 	}
@@ -178,7 +179,7 @@ func (a *app) factsOf(o *planOptions) (apply.Facts, error) {
 	if len(diagnostics) > 0 {
 		return nil, a.refuse(exitError, diagnostics, "the snapshot is not valid: nothing was planned")
 	}
-	if err := cmp.Or(a.checkPublished(&o.fleet, &s), a.isOf(&s)); err != nil {
+	if err := cmp.Or(a.checkTaken(&o.fleet, &s), a.isOf(&s)); err != nil {
 		return nil, err
 	}
 	return apply.Recorded(s), nil

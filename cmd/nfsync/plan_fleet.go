@@ -23,6 +23,7 @@ import (
 // fleetOptions are those of a plan for many nodes.
 type fleetOptions struct {
 	maxAge     time.Duration
+	flags      *pflag.FlagSet
 	allowStale bool
 	expect     string   // the file that names the nodes
 	files      []string // of snapshots
@@ -34,6 +35,7 @@ type fleetOptions struct {
 }
 
 func (o *fleetOptions) register(f *pflag.FlagSet) {
+	o.flags = f
 	o.nodes.register(f)
 	f.DurationVar(&o.maxAge, "max-age", 24*time.Hour, "how old the snapshots of a fleet may be; 0: any age")
 	f.BoolVar(&o.allowStale, "allow-stale", false, "older snapshots are no error")
@@ -41,6 +43,9 @@ func (o *fleetOptions) register(f *pflag.FlagSet) {
 	f.StringVar(&o.basePath, "base-path", "", "the same, with the policies before the change below this `path`")
 	f.StringVar(&o.expect, "expect-nodes", "", "`file` with the names of the nodes that must have a snapshot, one a line")
 }
+
+// ageGiven reports whether --max-age is given.
+func (o *fleetOptions) ageGiven() bool { return o.flags != nil && o.flags.Changed("max-age") }
 
 // find finds the files of snapshots.
 func (o *fleetOptions) find(names []string) error {
@@ -79,7 +84,7 @@ func (a *app) checkFleet(o *planOptions) error {
 	switch {
 	case o.fleet.maxAge < 0:
 		return usageError{errors.New("--max-age must not be negative")}
-	case !o.recorded() && (o.fleet.expect != "" || a.flags.Changed("max-age") || o.fleet.allowStale):
+	case !o.recorded() && (o.fleet.expect != "" || o.fleet.ageGiven() || o.fleet.allowStale):
 		return usageError{errors.New("--max-age, --allow-stale and --expect-nodes are about snapshots: name them with --snapshot or --nodes-from")}
 	case o.fleet.base != "" && o.fleet.basePath != "":
 		return usageError{errors.New("--base and --base-path both name the policies before the change")}
@@ -162,6 +167,14 @@ func (a *app) basePolicies(ctx context.Context, o *planOptions, path string) (po
 	defer done()
 	cfg.UserKeys = true
 	r, err := agent.Fetch(ctx, a.fetcher(cfg), source.VerifyNone, nil, "")
+	if missing, ok := errors.AsType[*source.TreeError](err); ok && missing.Missing {
+		a.say(slog.LevelWarn, fmt.Sprintf("the base %s has no policies: %v", o.fleet.base, err), "all that differs counts as brought by the change")
+		return policies{revision: o.fleet.base}, nil
+	}
+	if invalid, ok := errors.AsType[*agent.InvalidError](err); ok {
+		a.say(slog.LevelWarn, fmt.Sprintf("the base %s has no policies that are valid: %s", o.fleet.base, invalid.Diagnostics[0]), "all that differs counts as brought by the change")
+		return policies{revision: invalid.Commit}, nil
+	}
 	if err != nil {
 		return policies{}, fmt.Errorf("cannot read the base %s: %w", o.fleet.base, err)
 	}
@@ -197,6 +210,9 @@ func (a *app) reviewPlan(ctx context.Context, o *planOptions, q review.Question)
 		}
 		s, err := apply.Snapshot(ctx, facts)
 		if err != nil {
+			return err
+		}
+		if err := q.Filter.Check(&s); err != nil {
 			return err
 		}
 		r = review.ReviewNode(ctx, s, q)

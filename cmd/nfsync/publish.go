@@ -90,7 +90,7 @@ func (a *app) publishOnce(ctx context.Context, policies string, r agent.Report) 
 	ctx, cancel := context.WithTimeout(ctx, 2*a.config.Source.Timeout) // half of it is for the push
 	defer cancel()
 	if _, err := p.Publish(ctx, status); err != nil {
-		a.say(slog.LevelWarn, err.Error(), "the lap is not affected; the next one publishes again")
+		a.say(slog.LevelWarn, err.Error(), "the lap is not affected; the next one tries again")
 	}
 }
 

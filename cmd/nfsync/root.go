@@ -43,6 +43,8 @@ type options struct {
 	color      string
 	verb       string // that was called
 	policyPath string // of the policies, if they are in files
+	part       bool   // of targets and keys is asked
+	published  bool   // the snapshots are those of --nodes-from
 	configFile string
 	node       string
 	labels     map[string]string

@@ -126,10 +126,18 @@ func EscapePattern(s string) string {
 
 // Check returns an error if a pattern names no target of a node.
 func (f Filter) Check(s *Snapshot) error {
-	for _, p := range f.Targets {
-		if !p.Match(Node) && !slices.ContainsFunc(s.Containers, func(c Container) bool { return p.Match(c.Target()) }) {
-			return fmt.Errorf("this node has no %s", p)
-		}
+	if lacking := f.Lacking(s); len(lacking) > 0 {
+		return fmt.Errorf("this node has no %s", lacking[0])
 	}
 	return nil
+}
+
+// Lacking returns the targets of the filter that a node does not have.
+func (f Filter) Lacking(s *Snapshot) (list []TargetPattern) {
+	for _, p := range f.Targets {
+		if !p.Match(Node) && !slices.ContainsFunc(s.Containers, func(c Container) bool { return p.Match(c.Target()) }) {
+			list = append(list, p)
+		}
+	}
+	return list
 }

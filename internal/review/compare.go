@@ -2,6 +2,7 @@ package review
 
 import (
 	"context"
+	"slices"
 
 	"nfsync.dev/nfsync/internal/nf"
 )
@@ -58,8 +59,16 @@ type refusalMade struct {
 }
 
 func refused(r nf.Refusal) refusalMade {
-	return refusalMade{r.Target, r.Key, r.Layer, r.From, r.To, r.Code}
+	made := refusalMade{r.Target, r.Key, r.Layer, r.From, r.To, r.Code}
+	if slices.Contains(whateverIsWanted, r.Code) {
+		made.to = nf.Absent()
+	}
+	return made
 }
+
+// whateverIsWanted are the codes of refusals that do not depend on the wanted value. Where policies
+// conflict, that is the value of the first one in the order of files and lines.
+var whateverIsWanted = []nf.Code{nf.NotPermitted, nf.TargetStuck, nf.Unobservable, nf.Conflict}
 
 // compare returns what is only in the plan after a change of the policies, and what is in both.
 func compare(before, after nf.Plan) (only, both nf.Differences) {

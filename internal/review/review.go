@@ -71,6 +71,7 @@ type node struct {
 	// The effective policy.
 	keys     []nf.EffectiveKey
 	warnings []nf.Warning
+	lacks    []nf.TargetPattern // of the filter
 }
 
 // nodes plans for all nodes, in the order of their names.
@@ -112,6 +113,9 @@ func (q Question) nodes(ctx context.Context, from Source) (list []node, unused [
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
 	}
+	if err := q.checkTargets(list); err != nil {
+		return nil, nil, err
+	}
 	list, unused = newest(list)
 	list = append(list, missing(list, q.Expect)...)
 	slices.SortFunc(list, func(a, b node) int {
@@ -127,6 +131,17 @@ type document struct {
 }
 
 // unreadable returns a node without a snapshot. One whose name is not known has that of the file.
+// checkTargets returns an error for a target of the filter that none of the nodes has.
+func (q Question) checkTargets(nodes []node) error {
+	for _, p := range q.Filter.Targets {
+		isMissing := func(n node) bool { return n.State == nf.SnapshotUnreadable || slices.Contains(n.lacks, p) }
+		if len(nodes) > 0 && !slices.ContainsFunc(nodes, func(n node) bool { return !isMissing(n) }) {
+			return fmt.Errorf("none of these nodes has a %s", p)
+		}
+	}
+	return nil
+}
+
 func unreadable(file, of, why string) node {
 	return node{NodeSnapshot: nf.NodeSnapshot{Node: cmp.Or(of, file), Snapshot: file, State: nf.SnapshotUnreadable, Error: why}}
 }
@@ -154,7 +169,7 @@ func (q Question) read(ctx context.Context, doc spec.Document, of string) node {
 // planned plans for one node.
 func (q Question) planned(ctx context.Context, s nf.Snapshot) node {
 	taken := s.TakenAt // a pointer into the snapshot would keep all of it in memory
-	n := node{NodeSnapshot: nf.NodeSnapshot{Node: s.Node.Name, TakenAt: &taken, State: nf.SnapshotFresh}}
+	n := node{NodeSnapshot: nf.NodeSnapshot{Node: s.Node.Name, TakenAt: &taken, State: nf.SnapshotFresh}, lacks: q.Filter.Lacking(&s)}
 	if q.effective {
 		q.show(&n, &s)
 		return n

@@ -56,6 +56,7 @@ func (e *RewrittenError) Error() string {
 // is at least one.
 type TreeError struct {
 	Commit   string // empty if the policy path itself cannot be read
+	Missing  bool   // the commit has no such path
 	Problems []policytree.Problem
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/go-git/go-billy/v5"
 	"github.com/go-git/go-billy/v5/osfs"
@@ -120,6 +121,10 @@ func (l *local) branchTarget(name string) (target, error) {
 func (l *local) revTarget(rev string) (target, error) {
 	if plumbing.IsHash(rev) {
 		return l.commitTarget(plumbing.NewHash(rev))
+	}
+	if strings.Contains(rev, "@{") || strings.Contains(rev, ":") || strings.Contains(rev, "^{/") {
+		// go-git takes some of these for another revision.
+		return target{}, fmt.Errorf("revision %s: neither reflogs (@{…}) nor searches (:/text) are read: name the commit that git rev-parse %[1]s prints", rev)
 	}
 	repo, err := git.Open(l.s, nil)
 	if err != nil {

@@ -120,7 +120,9 @@ func (r *treeReader) find(c *commit, below string) (plumbing.Hash, error) {
 		}
 		e := entry(entries, part)
 		if e == nil {
-			return at, treeError(here, fmt.Sprintf("commit %s has no such directory", c.hash))
+			missing := treeError(here, fmt.Sprintf("commit %s has no such directory", c.hash))
+			missing.Missing = true
+			return at, missing
 		}
 		if e.mode != filemode.Dir {
 			return at, treeError(here, fmt.Sprintf("it is %s, not a directory", kind(e.mode)))

@@ -97,6 +97,9 @@ func entryFinding(g group, i int, since string, opt Options) finding {
 }
 
 func remarkFinding(r remark, c chapter, opt Options) finding {
+	if opt.Published && strings.HasPrefix(r.rule, snapshotRule) {
+		r.source = nf.Source{}
+	}
 	f := finding{severity: r.severity, rule: r.rule, message: Clean(r.text), since: c.since, source: located(r.source, opt)}
 	if r.hint != "" {
 		f.advice = "hint: " + Clean(r.hint)

@@ -14,7 +14,7 @@ import (
 func planOutline(doc nf.Plan, opt Options) outline {
 	c := contents{above: foldAt(opt, false)}
 	c.addPlans([]nodePlan{{plan: &doc}})
-	o := outline{title: title("Plan for node ", doc.Node, doc.Revision), chapters: c.chapters, summary: planSummary(doc), brief: true}
+	o := outline{title: title("Plan for node ", doc.Node, doc.Revision), chapters: c.chapters, summary: planSummary(doc, opt.Part), brief: true}
 	if len(o.chapters) == 0 {
 		return o
 	}
@@ -293,10 +293,16 @@ func warningText(places []place, w nf.Warning) string {
 	return text
 }
 
-// planSummary returns one line.
-func planSummary(doc nf.Plan) []cell {
+// planSummary returns one line, of a part of a plan or of a whole one.
+func planSummary(doc nf.Plan, part bool) []cell {
 	s := doc.Summary
-	if s.Changes+s.Refusals+s.Pending == 0 {
+	switch {
+	case s.Changes+s.Refusals+s.Pending > 0:
+	case part && s.InSync == 0:
+		return []cell{{{plain, "Nothing that is selected is asked of node " + Clean(doc.Node) + "."}}}
+	case part:
+		return []cell{{{plain, "What is selected of node " + Clean(doc.Node) + " is "}, {green, "in sync"}, {plain, ": " + count(s.InSync, "key") + " as asked."}}}
+	default:
 		return []cell{inSync(doc.Node, doc.Revision, s.InSync, "nothing to change")}
 	}
 	return []cell{countsOf(s, doc.Changes)}

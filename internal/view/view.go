@@ -138,6 +138,11 @@ type Options struct {
 	Path func(string) string
 	// Policies is the path of the policies: what is about no line of them is shown there.
 	Policies string
+	// Part is set if targets or keys were selected: the rest is not in the document.
+	Part bool
+	// Published is set if the snapshots are on branches of another repository, and are no files
+	// of that of the policies.
+	Published bool
 	// foldAll makes everything that is alike one entry, also of a single target.
 	foldAll bool
 	// Elsewhere is set if the plan is of another node than this one: Apply is
