@@ -171,6 +171,7 @@ func exampleInputs(t *testing.T, more map[string]string) map[string]string {
 
 // TestAction: the plan of a change is one comment, which the next run updates.
 func TestAction(t *testing.T) {
+	t.Parallel()
 	r := newCIJob(t, shorter(t))
 	for range 120 {
 		r.forge.add(mallory, "looks good")
@@ -203,6 +204,7 @@ func TestAction(t *testing.T) {
 // TestActionNodes: the action plans for the nodes that publish, with a password that is nowhere
 // in its output.
 func TestActionNodes(t *testing.T) {
+	t.Parallel()
 	r := newCIJob(t, shorter(t))
 	r.publish()
 	inputs := map[string]string{"snapshots": "", "allow-stale": "false", "nodes-from": r.url + "/nodes.git", "nodes-user": "ci", "nodes-password": "secret"}
@@ -218,6 +220,7 @@ func TestActionNodes(t *testing.T) {
 
 // TestActionFails: what the job ends with, and what it says.
 func TestActionFails(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		change  func(dir string)
 		inputs  map[string]string
@@ -246,6 +249,7 @@ func TestActionFails(t *testing.T) {
 		"a wrong token":     {shorter(t), map[string]string{"token": "wrong"}, false, false, `(?m)^::warning .*pull-requests: write`, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := newCIJob(t, test.change)
 			r.forge.refuses = test.refuses
 			a := runAction(r, exampleInputs(t, test.inputs))

@@ -101,6 +101,7 @@ func (r *ciJob) deepen() { r.git(r.checkout, "fetch", "-q", "--unshallow") }
 
 // TestGitLab: the plan of a change is one comment, which the next run updates.
 func TestGitLab(t *testing.T) {
+	t.Parallel()
 	r := newCIJob(t, shorter(t))
 	r.deepen()
 	jobs := gitlabJobs(t, gitlabInputs(t))
@@ -139,6 +140,7 @@ func TestGitLab(t *testing.T) {
 
 // TestGitLabNodes: the template plans for the nodes that publish.
 func TestGitLabNodes(t *testing.T) {
+	t.Parallel()
 	r := newCIJob(t, shorter(t))
 	r.deepen()
 	r.publish()
@@ -152,6 +154,7 @@ func TestGitLabNodes(t *testing.T) {
 
 // TestGitLabFails: what a job ends with, and what it says.
 func TestGitLabFails(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		job     string
 		change  func(dir string)
@@ -178,6 +181,7 @@ func TestGitLabFails(t *testing.T) {
 		"a wrong token": {"nfsync-plan", shorter(t), nil, map[string]string{"NFSYNC_COMMENT_TOKEN": "wrong"}, exitOK, `the scope api`, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := newCIJob(t, test.change)
 			r.deepen()
 			inputs := gitlabInputs(t)

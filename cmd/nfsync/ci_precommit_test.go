@@ -13,6 +13,7 @@ import (
 // TestPreCommit runs the hooks with pre-commit itself, on the example repository. The hooks run
 // the nfsync of this test: pre-commit would build one with Go.
 func TestPreCommit(t *testing.T) {
+	t.Parallel()
 	r := newCIJob(t, func(string) {})
 	hooks := filepath.Join(t.TempDir(), "hooks")
 	text, err := os.ReadFile("../../.pre-commit-hooks.yaml")

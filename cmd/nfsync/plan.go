@@ -51,7 +51,7 @@ directory.`,
   nfsync plan policies/ --out today.plan && nfsync apply today.plan
   nfsync plan policies/ --snapshot hn-1.yaml
   nfsync plan policies/ --snapshot snapshots/ --expect-nodes nodes.txt
-  nfsync plan policies/ --snapshot snapshots/ --base origin/main
+  nfsync plan policies/ --snapshot snapshots/ --base HEAD~1
   nfsync plan policies/ --nodes-from https://git.example.com/nodes.git
   nfsync plan --git https://git.example.com/policies.git --branch main`,
 		Args:              argCount(0, 1, ""),
