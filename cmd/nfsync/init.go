@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"embed"
 	"errors"
@@ -17,6 +18,7 @@ import (
 	"nfsync.dev/nfsync/internal/adopt"
 	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/policytree"
 	"nfsync.dev/nfsync/internal/view"
 	"nfsync.dev/nfsync/schemas"
 )
@@ -48,7 +50,9 @@ func initCommand(a *app) *cobra.Command {
 that a plan is empty, a schema for editors, a CI file and a README.
 
 DIR is a new or empty directory, or a git repository without policies. A file
-that exists stays as it is. Init neither makes a git repository nor commits.`,
+that exists stays as it is. Init neither makes a git repository nor commits.
+In a directory below the root of a git repository it writes no CI file: GitHub
+and GitLab read theirs at the root only.`,
 		Example: `  nfsync init policies-of-hn-1
   nfsync init . --ci gitlab`,
 		Args:              argCount(1, 1, "a directory"),
@@ -65,12 +69,18 @@ that exists stays as it is. Init neither makes a git repository nor commits.`,
 }
 
 func (a *app) initRepository(ctx context.Context, dir string, services []string) error {
-	isGit, err := checkNewRepository(dir)
+	root, err := checkNewRepository(dir)
 	if err != nil {
 		return err
 	}
-	if services, err = ciServices(dir, services); err != nil {
+	if services, err = ciServices(cmp.Or(root, dir), services); err != nil {
 		return err
+	}
+	if root != "" && root != dir && len(services) > 0 {
+		services = nil
+		if err := a.sayNoCI(root, dir); err != nil {
+			return err
+		}
 	}
 	files, err := a.newRepository(ctx, dir, services)
 	if err != nil {
@@ -91,7 +101,7 @@ func (a *app) initRepository(ctx context.Context, dir string, services []string)
 	}
 	policies := filepath.Join(dir, "policies")
 	next := [][]string{{"nfsync", "validate", policies}, append([]string{"nfsync", "plan", policies}, a.nodeWords()...)}
-	if !isGit {
+	if root == "" {
 		next = append(next, []string{"git", "-C", dir, "init"})
 	}
 	next = append(next, []string{"git", "-C", dir, "add", "."}, []string{"git", "-C", dir, "commit", "-m", "Policies of this node as it is"})
@@ -104,29 +114,60 @@ func (a *app) initRepository(ctx context.Context, dir string, services []string)
 }
 
 // checkNewRepository returns an error unless a repository can be laid out in a directory, and
-// whether it is one of git.
-func checkNewRepository(dir string) (isGit bool, err error) {
+// the root of the git repository that it is or is in: dir itself, one above it, or "".
+func checkNewRepository(dir string) (root string, err error) {
 	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
 	}
-	if err != nil {
-		return false, err
-	}
-	isGit = slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == ".git" })
+	isGit := slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == ".git" })
 	if len(entries) > 0 && !isGit {
-		return false, fmt.Errorf("the directory %s is not empty, and no git repository: name a new one", dir)
+		return "", fmt.Errorf("the directory %s is not empty, and no git repository: name a new one", dir)
 	}
 	policies := filepath.Join(dir, "policies")
 	if _, err := os.Lstat(policies); err == nil {
-		return isGit, fmt.Errorf("%s exists: this repository is laid out already", policies)
+		return "", fmt.Errorf("%s exists: this repository is laid out already", policies)
 	}
-	return isGit, nil
+	if isGit {
+		return dir, nil
+	}
+	real, err := realPath(dir)
+	return policytree.RepositoryOf(real), err
+}
+
+// realPath returns the absolute path of a file without links. The file and directories above it
+// may not exist yet.
+func realPath(path string) (string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	real, err := filepath.EvalSymlinks(path)
+	if !errors.Is(err, fs.ErrNotExist) || path == filepath.Dir(path) {
+		return real, err
+	}
+	above, err := realPath(filepath.Dir(path))
+	return filepath.Join(above, filepath.Base(path)), err
+}
+
+// sayNoCI says why a directory below the root of a repository gets no CI file, and what to do.
+func (a *app) sayNoCI(root, dir string) error {
+	real, err := realPath(dir)
+	if err != nil {
+		return err
+	}
+	within, err := filepath.Rel(root, filepath.Join(real, "policies"))
+	if err != nil {
+		return err
+	}
+	a.say(slog.LevelWarn, "no CI file is written: GitHub and GitLab read theirs only at the root of the repository, "+root,
+		"write one there that checks "+within+", as docs/ci.md shows, or lay out a repository of its own")
+	return nil
 }
 
 // ciServices returns the services to write a file for: those that are named, else that of the
 // git remote, else all.
-func ciServices(dir string, named []string) ([]string, error) {
+func ciServices(root string, named []string) ([]string, error) {
 	for _, s := range named {
 		if _, ok := ciFiles[s]; !ok && s != ciNone {
 			return nil, usageError{fmt.Errorf("--ci: unknown service %q: must be %s, %s or %s", s, ciGitHub, ciGitLab, ciNone)}
@@ -141,7 +182,7 @@ func ciServices(dir string, named []string) ([]string, error) {
 		return named, nil
 	}
 	all := []string{ciGitHub, ciGitLab}
-	config, _ := os.ReadFile(filepath.Join(dir, ".git", "config")) // without one there is no remote
+	config, _ := os.ReadFile(filepath.Join(root, ".git", "config")) // without one there is no remote
 	for _, s := range all {
 		if strings.Contains(string(config), s) {
 			return []string{s}, nil
