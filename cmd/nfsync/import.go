@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"nfsync.dev/nfsync/internal/adopt"
 	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/policytree"
 	"nfsync.dev/nfsync/internal/spec"
 	"nfsync.dev/nfsync/internal/view"
 )
@@ -41,7 +43,8 @@ kernel's defaults. --all takes every value. Containers with the same values
 share a policy, which names them.
 
 --out writes the policies to a new file (*.yaml), or each to a file of its own
-below a directory. A file that exists is an error, and then nothing is written.`,
+below a directory. A file that exists is an error, and so is one larger than a
+policy file may be: then nothing is written.`,
 		Example: `  nfsync import > hn-1.yaml
   nfsync import --out policies/
   nfsync import --snapshot snapshots/ --target 'container/web-*'`,
@@ -70,11 +73,8 @@ func (a *app) importPolicies(ctx context.Context, o *importOptions) error {
 		return err
 	}
 	policies := adopt.Nodes(nodes, adopt.Options{All: o.all, Filter: o.narrow.filter})
-	if o.out == "" {
-		return show(a, exitOK, view.Policies, policies)
-	}
 	var files []newFile
-	if nf.IsPolicyFile(o.out) {
+	if o.out == "" || nf.IsPolicyFile(o.out) {
 		var text strings.Builder
 		if err := view.Policies.Write(&text, view.FormatYAML, policies, view.Options{}); err != nil {
 			return err
@@ -83,7 +83,17 @@ func (a *app) importPolicies(ctx context.Context, o *importOptions) error {
 	} else if files, err = policyFiles(o.out, policies); err != nil {
 		return err
 	}
-	if err := writeNew(files); err != nil {
+	err = checkSizes(files)
+	if o.out == "" {
+		if err != nil {
+			a.say(slog.LevelWarn, err.Error(), hintFor(err, ""))
+		}
+		return show(a, exitOK, view.Policies, policies)
+	}
+	if err == nil {
+		err = writeNew(files)
+	}
+	if err != nil {
 		return err
 	}
 	return a.printNames(files)
@@ -146,6 +156,30 @@ func policyFiles(dir string, policies []adopt.Policy) ([]newFile, error) {
 		files = append(files, newFile{filepath.Join(dir, below[p.Kind], p.Source.Name+".yaml"), string(text)})
 	}
 	return files, nil
+}
+
+// checkSizes returns an error if a file, or all of them together, are larger than policies may be.
+func checkSizes(files []newFile) error {
+	sum := 0
+	for _, f := range files {
+		sum += len(f.text)
+		if len(f.text) <= policytree.MaxFile {
+			continue
+		}
+		err := fmt.Errorf("cannot write %s: it would be larger than %d MiB, and no policy file may be", f.path, policytree.MaxFile>>20)
+		if f.path == "" {
+			err = fmt.Errorf("these policies are larger than %d MiB, and no policy file may be", policytree.MaxFile>>20)
+		}
+		if len(files) > 1 {
+			return hinted{err, "import a part, with --target"}
+		}
+		return hinted{err, "--out DIR/ writes each policy to a file of its own; --target selects a part"}
+	}
+	if sum > policytree.MaxPolicies {
+		err := fmt.Errorf("cannot write the policies: they would be larger than %d MiB together, and no policies may be", policytree.MaxPolicies>>20)
+		return hinted{err, "import a part, with --target"}
+	}
+	return nil
 }
 
 // writeNew writes new files, with the directories that they need: all of them, or none.
