@@ -1,7 +1,9 @@
 package nf
 
 import (
+	"cmp"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -40,6 +42,22 @@ func durationText(seconds int64) string {
 		}
 	}
 	return b.String()
+}
+
+// writtenDuration matches what durationText returns of a number that is not negative. Its groups are the units.
+var writtenDuration = regexp.MustCompile(`^(?:([0-9]{1,9})d)?(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,18})s)?$`)
+
+// ParseDuration returns the number of seconds of a duration as Key.Text writes it.
+func ParseDuration(text string) (seconds int64, ok bool) {
+	groups := writtenDuration.FindStringSubmatch(text)
+	if groups == nil || text == "" {
+		return 0, false
+	}
+	for i, size := range []int64{86400, 3600, 60, 1} {
+		n, _ := strconv.ParseInt(cmp.Or(groups[i+1], "0"), 10, 64) // the digits are few enough
+		seconds += n * size
+	}
+	return seconds, true
 }
 
 // FirstFew joins the first texts of a list, and says how many others there are.

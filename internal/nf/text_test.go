@@ -36,3 +36,17 @@ func TestText(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
+
+// TestParseDuration: what a plan prints is read as the same number.
+func TestParseDuration(t *testing.T) {
+	for _, seconds := range []int64{0, 1, 59, 60, 90, 119, 120, 3600, 5400, 86399, 86400, 86401, 129600, 432000, 1 << 31} {
+		if got, ok := ParseDuration(durationText(seconds)); !ok || got != seconds {
+			t.Errorf("%s: %d, %v, want %d", durationText(seconds), got, ok, seconds)
+		}
+	}
+	for _, text := range []string{"", "5", "d", "5D", "1h5d", "-5s", "5 d", "1.5h", "5d ", "1d1d", "9999999999d"} {
+		if got, ok := ParseDuration(text); ok {
+			t.Errorf("%q is read as %d", text, got)
+		}
+	}
+}

@@ -227,8 +227,8 @@ func (p *parser) seenText(path string, n *yaml.Node, key nf.Key) (nf.Value, bool
 		return nf.Absent(), true
 	case n.Value == wordUnknown:
 		return nf.Unknown(""), true
-	case key == "" && validDuration.MatchString(n.Value), isTimeout:
-		seconds, ok := p.timeout(path, n)
+	case isTimeout, key == "" && isDuration(n):
+		seconds, ok := p.seenTimeout(path, n)
 		return nf.Number(seconds), ok
 	case isModule:
 		_, ok := p.word("state of a module", nf.ModuleLoaded, nf.ModuleUnloaded, nf.ModuleBuiltin, wordAbsent, wordUnknown)(path, n)
@@ -244,6 +244,20 @@ func (p *parser) seenText(path string, n *yaml.Node, key nf.Key) (nf.Value, bool
 	}
 	number, ok := p.integer(path, n, math.MinInt64, math.MaxInt64) // it is none
 	return nf.Number(number), ok
+}
+
+// isDuration reports whether a value is a text that seenTimeout reads.
+func isDuration(n *yaml.Node) bool {
+	_, ok := nf.ParseDuration(n.Value)
+	return n.Kind == yaml.ScalarNode && n.Tag == "!!str" && (ok || validDuration.MatchString(n.Value))
+}
+
+// seenTimeout reads a timeout as the text of a plan shows it, such as 1d12h, or as a policy has it.
+func (p *parser) seenTimeout(path string, n *yaml.Node) (int64, bool) {
+	if seconds, ok := nf.ParseDuration(n.Value); ok {
+		return seconds, true
+	}
+	return p.timeout(path, n)
 }
 
 // target reads a target as --target takes it.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -321,9 +322,20 @@ func (e *testEditor) set(entry *yaml.Node, values nf.TestEntry) error {
 		if err != nil {
 			return err
 		}
-		e.replace(from, to, f.text)
+		e.replace(from, to, likeWritten(entry, value, f.text))
 	}
 	return nil
+}
+
+// likeWritten returns the text of a new value of an entry: a duration, if the old one was written
+// as one.
+func likeWritten(entry, old *yaml.Node, text string) string {
+	key, _ := textOf(entry, "key")
+	seconds, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || !isDuration(old) {
+		return text
+	}
+	return nf.Key(key).Text(nf.Number(seconds))
 }
 
 // valueEnd returns the offset behind a value that begins at an offset.

@@ -15,6 +15,7 @@ func TestEditTests(t *testing.T) {
 	five := nf.Number(5)
 	add := nf.TestEntry{Target: "node", Key: nf.KeyMax, To: &five}
 	set := nf.TestEntry{Code: string(nf.ReadOnly)}
+	hours, days, minutes := nf.Number(10800), nf.Number(129600), nf.Exactly(nf.Number(300))
 	type edits = []ListEdit
 	for name, test := range map[string]struct {
 		lists      edits
@@ -23,6 +24,9 @@ func TestEditTests(t *testing.T) {
 		"a word in a block": {edits{{List: nf.ExpectRefusals, Set: map[int]nf.TestEntry{1: set}}},
 			"spec:\n  snapshot: a.yaml\n  expect:\n    refusals:\n    - {target: a, key: level}\n    # b\n    - target: b # bee\n      code: \"missing\" # why\n      key: level\n  # end\n",
 			"spec:\n  snapshot: a.yaml\n  expect:\n    refusals:\n    - {target: a, key: level}\n    # b\n    - target: b # bee\n      code: read-only # why\n      key: level\n  # end\n"},
+		"a duration": {edits{{List: nf.ExpectChanges, Set: map[int]nf.TestEntry{0: {From: &days, To: &hours}, 1: {From: &days, To: &hours}, 2: {To: &hours}}}, {List: nf.ExpectWants, Set: map[int]nf.TestEntry{0: {Wanted: &minutes}}}},
+			"spec:\n  snapshot: a.yaml\n  expect:\n    changes:\n      - target: a\n        key: conntrack.timeouts.udp\n        from: 5d # five days\n        to: 2h # two hours\n      - {target: a, key: conntrack.timeouts.icmp, from: 432000, to: \"90s\"}\n      - {target: a, key: \"*\", to: 2h}\n    wants: [{target: a, key: conntrack.timeouts.udp, wanted: 2m}]\n",
+			"spec:\n  snapshot: a.yaml\n  expect:\n    changes:\n      - target: a\n        key: conntrack.timeouts.udp\n        from: 1d12h # five days\n        to: 3h # two hours\n      - {target: a, key: conntrack.timeouts.icmp, from: 129600, to: 3h}\n      - {target: a, key: \"*\", to: 10800}\n    wants:\n      - {target: a, key: conntrack.timeouts.udp, wanted: 5m}\n"},
 		"removed and added": {edits{{List: nf.ExpectChanges, Remove: map[int]bool{0: true, 2: true}, Add: []nf.TestEntry{add}}},
 			"spec:\n  expect:\n    changes:\n      - {target: a, key: level} # a\n\n      # b\n      - {target: b, key: level} # b\n      -\n        target: c\n        key: level\n\n    # pending\n    pending: []\n  snapshot: a.yaml\n",
 			"spec:\n  expect:\n    changes:\n\n      # b\n      - {target: b, key: level} # b\n      - {target: node, key: conntrack.max, to: 5}\n\n    # pending\n    pending: []\n  snapshot: a.yaml\n"},
