@@ -62,7 +62,7 @@ func vetLayout(n *yaml.Node, text []byte, found *diagnostics) {
 func layOut(text []byte, documents []*yaml.Node, found *diagnostics) []byte {
 	s := newLayoutScanner(text, found)
 	sections := s.sections(documents)
-	w := layoutWriter{blocks: s.blocks}
+	w := layoutWriter{blocks: s.blocks, quoted: s.quoted}
 	for _, section := range sections {
 		w.section(section)
 	}

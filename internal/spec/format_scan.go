@@ -36,12 +36,13 @@ type layoutScanner struct {
 	offsets    map[*yaml.Node]int // where nodes begin
 	ends       map[*yaml.Node]int // where scalars end
 	blocks     map[*yaml.Node][]string
-	at         int // what lies before it is scanned
+	quoted     map[*yaml.Node]string // scalars in quotes on one line, with their quotes
+	at         int                   // what lies before it is scanned
 	counted    bracketCount
 }
 
 func newLayoutScanner(text []byte, found *diagnostics) *layoutScanner {
-	s := &layoutScanner{text: text, found: found, offsets: map[*yaml.Node]int{}, ends: map[*yaml.Node]int{}, blocks: map[*yaml.Node][]string{}, starts: []int{0}}
+	s := &layoutScanner{text: text, found: found, offsets: map[*yaml.Node]int{}, ends: map[*yaml.Node]int{}, blocks: map[*yaml.Node][]string{}, quoted: map[*yaml.Node]string{}, starts: []int{0}}
 	for i, b := range text {
 		if b == '\n' {
 			s.starts = append(s.starts, i+1)
@@ -105,6 +106,9 @@ func (s *layoutScanner) node(n *yaml.Node, parent int, chars *cursor) {
 	}
 	s.at = min(s.at, len(s.text))
 	s.ends[n] = s.at
+	if text := string(s.text[start:s.at]); isQuoted(n) && !strings.Contains(text, "\n") {
+		s.quoted[n] = text
+	}
 }
 
 // plainEnd returns where a plain scalar ends. Folding changes only its white space.

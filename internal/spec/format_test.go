@@ -37,10 +37,11 @@ func TestFormat(t *testing.T) {
 	}
 }
 
-// TestFormatLeaves: what is laid out stays as it is, byte by byte. The examples and those of the
-// documents are.
+// TestFormatLeaves: what is laid out stays as it is, byte by byte. All examples are.
 func TestFormatLeaves(t *testing.T) {
-	for _, name := range slices.Concat(glob(t, "../../examples/*.yaml"), glob(t, "../../examples/policies/*.yaml")) {
+	for _, name := range slices.Concat(glob(t, "../../examples/*.yaml"), glob(t, "../../examples/policies/*.yaml"), glob(t, "../../examples/snapshots/*.yaml"),
+		glob(t, "../../examples/repository/policies/*.yaml"), glob(t, "../../examples/repository/snapshots/*.yaml"),
+		glob(t, "testdata/format/*.out")) {
 		text := read(t, name)
 		if diff := cmp.Diff(string(text), string(layout(t, name, text))); diff != "" {
 			t.Errorf("%s: -want +got\n%s", name, diff)

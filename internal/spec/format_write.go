@@ -32,7 +32,8 @@ type layoutLine struct {
 type layoutWriter struct {
 	lines  []layoutLine
 	blocks map[*yaml.Node][]string
-	kind   string // of the document
+	quoted map[*yaml.Node]string // scalars in quotes on one line, with their quotes
+	kind   string                // of the document
 }
 
 // section writes a section.
@@ -89,7 +90,7 @@ func (w *layoutWriter) children(e *entry, path string, indent int) {
 			w.item(child, path, indent)
 			continue
 		}
-		w.value(child, below(path, child.key.Value), scalarText(child.key)+":", indent)
+		w.value(child, below(path, child.key.Value), w.scalar(child.key)+":", indent)
 	}
 	w.comments(e.foot, indent)
 }
@@ -175,7 +176,7 @@ func (e *entry) hasComments() bool {
 // flow returns a value in brackets.
 func (w *layoutWriter) flow(e *entry, path string) string {
 	if e.value.Kind == yaml.ScalarNode {
-		return scalarText(e.value)
+		return w.scalar(e.value)
 	}
 	var list []string
 	for _, c := range w.ordered(e, path) {
@@ -183,7 +184,7 @@ func (w *layoutWriter) flow(e *entry, path string) string {
 			list = append(list, w.flow(c, path))
 			continue
 		}
-		list = append(list, scalarText(c.key)+": "+w.flow(c, below(path, c.key.Value)))
+		list = append(list, w.scalar(c.key)+": "+w.flow(c, below(path, c.key.Value)))
 	}
 	if e.value.Kind == yaml.SequenceNode {
 		return "[" + strings.Join(list, ", ") + "]"
@@ -229,19 +230,22 @@ func ReadsAsOther(text string) bool { return readsAsOther.MatchString(text) }
 // plainWord matches texts none of whose characters has a meaning in YAML, wherever they are.
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_./-]*$`)
 
-// scalarText returns the text of a scalar: without quotes if it does not need them, else as it
-// was written, in double quotes rather than in single ones.
-func scalarText(n *yaml.Node) string {
-	quoted := n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) != 0
-	switch {
-	case isNull(n) && n.Value == "" && !quoted:
+func isQuoted(n *yaml.Node) bool {
+	return n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) != 0
+}
+
+// scalar returns the text of a scalar: without quotes if it does not need them, else as it was
+// written. One that was written on several lines gets one, in double quotes.
+func (w *layoutWriter) scalar(n *yaml.Node) string {
+	switch written, ok := w.quoted[n]; {
+	case isNull(n) && n.Value == "" && !isQuoted(n):
 		return "null"
 	case plainWord.MatchString(n.Value) && (!ReadsAsOther(n.Value) || n.Style == 0):
 		return n.Value
+	case ok:
+		return written
 	case n.Style == 0 && !strings.Contains(n.Value, "\n"):
 		return n.Value
-	case n.Style&yaml.SingleQuotedStyle != 0 && strings.ContainsAny(n.Value, `\"`) && !strings.Contains(n.Value, "\n"):
-		return "'" + strings.ReplaceAll(n.Value, "'", "''") + "'"
 	}
 	return strconv.Quote(n.Value)
 }
