@@ -50,7 +50,8 @@ func (a *app) validate(_ context.Context, paths []string) error {
 		}
 		files, diagnostics = append(files, reads[i].Files...), append(diagnostics, reads[i].Diagnostics...)
 	}
-	parsed, more := spec.Parse(files)
+	all, more := spec.ParseAll(files)
+	parsed := all.Policies
 	diagnostics = append(diagnostics, more...)
 	if len(diagnostics) == 0 && !a.allowEmpty {
 		diagnostics = emptyPaths(paths, reads, parsed)
@@ -72,7 +73,7 @@ func (a *app) validate(_ context.Context, paths []string) error {
 		}
 		a.sayInvalid(diagnostics, message)
 	}
-	return show(a, code, view.Validations, view.Validation{Diagnostics: diagnostics, Policies: len(parsed)})
+	return show(a, code, view.Validations, view.Validation{Diagnostics: diagnostics, Policies: len(parsed), Tests: len(all.Tests)})
 }
 
 // emptyPaths returns an error for each directory without a policy, and for a stream without

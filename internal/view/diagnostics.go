@@ -5,10 +5,11 @@ import (
 	"nfsync.dev/nfsync/internal/spec"
 )
 
-// Validation is the errors and conflicts of files, and how many policies were read.
+// Validation is the errors and conflicts of files, and how many policies and tests were read.
 type Validation struct {
 	Diagnostics []spec.Diagnostic `json:"diagnostics"`
 	Policies    int               `json:"policies"`
+	Tests       int               `json:"tests"`
 }
 
 // Validations is the output of validate, the Diagnostics document. Commands that cannot use a

@@ -1,6 +1,8 @@
 package view
 
 import (
+	"strings"
+
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/spec"
 )
@@ -42,13 +44,28 @@ func (doc Validation) total() string {
 	case errors > 0:
 		return count(errors, "error") + " in " + count(len(files)+moreFiles, "file") + "."
 	case conflicts > 0:
-		return count(conflicts, "conflict") + " in " + count(len(files), "file") + "; " + countPolicies(doc.Policies) + ", all valid."
-	case doc.Policies == 0:
+		return count(conflicts, "conflict") + " in " + count(len(files), "file") + "; " + doc.read()
+	case doc.Policies == 0 && doc.Tests == 0:
 		return "No policies here."
-	case doc.Policies == 1:
-		return "1 policy, valid."
+	case doc.Policies == 0:
+		return "No policies here; " + doc.read()
 	}
-	return countPolicies(doc.Policies) + ", all valid."
+	return doc.read()
+}
+
+// read returns how many policies and tests were read, where all are valid.
+func (doc Validation) read() string {
+	var counts []string
+	if doc.Policies > 0 {
+		counts = append(counts, countPolicies(doc.Policies))
+	}
+	if doc.Tests > 0 {
+		counts = append(counts, count(doc.Tests, "test"))
+	}
+	if doc.Policies+doc.Tests > 1 {
+		return strings.Join(counts, ", ") + ", all valid."
+	}
+	return strings.Join(counts, ", ") + ", valid."
 }
 
 // validationOutline has the diagnostics as remarks.

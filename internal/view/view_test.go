@@ -47,7 +47,7 @@ func reportDocument(name string, r apply.Report) document {
 }
 
 func diagnosticsDocument(name string, list []spec.Diagnostic, policies int) document {
-	return documentOf(name, nf.KindDiagnostics, Validations, Validation{list, policies})
+	return documentOf(name, nf.KindDiagnostics, Validations, Validation{Diagnostics: list, Policies: policies})
 }
 
 func documents() []document {
@@ -103,6 +103,7 @@ func documents() []document {
 		}, 2),
 		diagnosticsDocument("validate-conflict", []spec.Diagnostic{conflict.Diagnostic()}, 2),
 		diagnosticsDocument("validate-valid", nil, 3),
+		documentOf("validate-tests", nf.KindDiagnostics, Validations, Validation{Policies: 2, Tests: 3}),
 		documentOf("explain-code", nf.KindExplanation, Explanations, ExplainRefusal(diff.Explanation{Code: nf.ConntrackLatched,
 			Until:   []nf.Until{nf.UntilContainerRestart, nf.UntilNodeRestart},
 			Meaning: "The want drops conntrack where tracking is on.",
