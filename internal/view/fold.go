@@ -9,8 +9,8 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// foldAbove is how many targets may have the same entry before text shows it once, with their
-// number. The other formats always list all.
+// foldAbove is how many targets may have the same entry before it is shown once, with their
+// number.
 const foldAbove = 3
 
 // foldAt returns the number for a document. In one of many nodes nothing is listed twice.
@@ -34,8 +34,14 @@ type place struct {
 	target nf.Target
 }
 
+// compare orders places by the names that are printed. The id of a container decides only between
+// equal names.
 func (a place) compare(b place) int {
-	return cmp.Or(nf.CompareNames(a.node, b.node), a.target.Compare(b.target))
+	order := nf.CompareNames(a.node, b.node)
+	if order == 0 && a.target.Kind == b.target.Kind {
+		order = cmp.Or(cmp.Compare(a.target.Runtime, b.target.Runtime), nf.CompareNames(targetName(a.target), targetName(b.target)))
+	}
+	return cmp.Or(order, a.target.Compare(b.target))
 }
 
 // group is the entries of one place, or of many that have the same ones.
@@ -165,103 +171,6 @@ func (e entry) alternatives(values []nf.Value) string {
 		texts = append(texts, e.text(v))
 	}
 	return strings.Join(texts, ", ") + " or " + e.text(values[last])
-}
-
-// placeList returns places as people name them: "node", "container netns/web-1",
-// "containers netns/web-1 … web-300 (300)", or the same "of nodes hn-1 … hn-9 (9)".
-func placeList(places []place) string {
-	nodes, targets, everywhere := axes(places)
-	var of string
-	switch {
-	case nodes[0] == "":
-	case targets[0].IsNode() && len(nodes) == 1:
-		return "node " + nodes[0]
-	case targets[0].IsNode():
-		return "nodes " + foldNames(nodes)
-	case len(nodes) == 1:
-		of = " of node " + nodes[0]
-	default:
-		of = " of nodes " + foldNames(nodes)
-	}
-	switch {
-	case len(targets) == 1:
-		return Clean(targets[0].String()) + of
-	case !everywhere:
-		return count(len(places), nf.TargetContainer) + of
-	}
-	return "containers " + foldNames(targetNames(targets)) + of
-}
-
-// axes returns the different nodes and targets of places that are in order, and whether each
-// node has each of the targets.
-func axes(places []place) (nodes []string, targets []nf.Target, everywhere bool) {
-	seen := map[nf.Target]bool{}
-	for _, at := range places {
-		if node := Clean(at.node); len(nodes) == 0 || nodes[len(nodes)-1] != node {
-			nodes = append(nodes, node)
-		}
-		if !seen[at.target] {
-			seen[at.target] = true
-			targets = append(targets, at.target)
-		}
-	}
-	return nodes, targets, len(nodes)*len(targets) == len(places)
-}
-
-// targetNames returns the names of containers, each runtime before its first one.
-func targetNames(targets []nf.Target) []string {
-	var names []string
-	runtime := ""
-	for _, t := range targets {
-		name := Clean(cmp.Or(t.Name, t.ID))
-		if t.Runtime != runtime {
-			runtime = t.Runtime
-			name = runtime + "/" + name
-		}
-		names = append(names, name)
-	}
-	return names
-}
-
-// maxRuns is how many names and ranges of names are listed, and minRange the shortest range.
-const (
-	maxRuns  = 6
-	minRange = 3
-)
-
-// foldNames returns names that are in order as a list with their number, in which names that
-// differ only in the number at their end are a range: "db, web-1 … web-300 (301)".
-func foldNames(names []string) string {
-	var parts []string
-	listed := 0
-	for listed < len(names) && len(parts) < maxRuns {
-		end := listed + 1
-		for end < len(names) && !strings.Contains(names[end], "/") && stem(names[end]) != "" && stem(names[end]) == stem(names[listed]) {
-			end++
-		}
-		if end-listed >= minRange {
-			parts = append(parts, names[listed]+" … "+names[end-1])
-			listed = end
-		} else {
-			parts = append(parts, names[listed])
-			listed++
-		}
-	}
-	list := strings.Join(parts, ", ")
-	if more := len(names) - listed; more > 0 {
-		list += fmt.Sprintf(" and %d more", more)
-	}
-	return fmt.Sprintf("%s (%d)", list, len(names))
-}
-
-// stem returns a name without its runtime and without the number at its end; "" if it does not
-// end in one.
-func stem(name string) string {
-	name = name[strings.IndexByte(name, '/')+1:]
-	if s := strings.TrimRight(name, "0123456789"); s != name {
-		return s + "0"
-	}
-	return ""
 }
 
 // foldAlike returns the elements of a list one by one, but those of which more than so many

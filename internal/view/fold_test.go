@@ -75,10 +75,25 @@ func TestFoldNames(t *testing.T) {
 		"a b":                              "a, b (2)",
 		"web-1 web-2 web-3":                "web-1 … web-3 (3)",
 		"web-1 web-2":                      "web-1, web-2 (2)",
-		"db web-1 web-2 web-7 x":           "db, web-1 … web-7, x (5)",
-		"1 2 3 a1 a2 a3 b-1-1 b-1-2 b-1-9": "1 … 3, a1 … a3, b-1-1 … b-1-9 (9)",
-		"vz/1 2 3 netns/4 5 6 7":           "vz/1 … 3, netns/4 … 7 (7)",
-		"a b c d e f g h":                  "a, b, c, d, e, f and 2 more (8)",
+		"db web-1 web-2 web-7 x":           "db, web-1, web-2, web-7, x (5)",
+		"1 2 3 a1 a2 a3 b-1-1 b-1-2 b-1-3": "1 … 3, a1 … a3, b-1-1 … b-1-3 (9)",
+		// A number that is missing ends a range.
+		"web-2 web-3 web-5":                           "web-2, web-3, web-5 (3)",
+		"n1 n2 n3 n4 n6 n7 n8 n9 n10 n11 n12":         "n1 … n4, n6 … n12 (11)",
+		"box-1 box-5 box-9 box-20 box-22":             "box-1, box-5, box-9, box-20, box-22 (5)",
+		"n1 n3 n5 n7 n9 n11 n13 n15":                  "n1, n3, n5, n7, n9, n11 and 2 more (8)",
+		"web-1 web-1 web-1":                           "web-1, web-1, web-1 (3)",
+		"web-8 web-9 web-10 web-11":                   "web-8 … web-11 (4)",
+		"web-08 web-09 web-10":                        "web-08 … web-10 (3)",
+		"web-8 web-09 web-10":                         "web-8, web-09, web-10 (3)",
+		"web-1 web-02 web-3":                          "web-1, web-02, web-3 (3)",
+		"a1-1 a1-2 a2-2":                              "a1-1, a1-2, a2-2 (3)",
+		"n1.dc.example n2.dc.example n3.dc.example":   "n1.dc.example … n3.dc.example (3)",
+		"n1.dc.example n2.lab.example n3.dc.example":  "n1.dc.example, n2.lab.example, n3.dc.example (3)",
+		"n1 n2a n3":                                   "n1, n2a, n3 (3)",
+		"9223372036854775807 9223372036854775808 x y": "9223372036854775807, 9223372036854775808, x, y (4)",
+		"vz/1 2 3 netns/4 5 6 7":                      "vz/1 … 3, netns/4 … 7 (7)",
+		"a b c d e f g h":                             "a, b, c, d, e, f and 2 more (8)",
 	} {
 		if got := foldNames(strings.Fields(in)); got != want {
 			t.Errorf("%s: %s, want %s", in, got, want)
@@ -119,6 +134,44 @@ func TestPlaceList(t *testing.T) {
 	} {
 		if got := placeList(places); got != want {
 			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// TestPlacesByName: containers are in the order of their printed names, whatever their ids are, and
+// equal names have their ids.
+func TestPlacesByName(t *testing.T) {
+	vz := func(id, name string) nf.Target {
+		return nf.Target{Kind: nf.TargetContainer, Runtime: nf.RuntimeVZ, ID: id, Name: name}
+	}
+	for _, c := range []struct {
+		targets   []nf.Target
+		list, all string
+	}{
+		{[]nf.Target{vz("0c", "web-12"), vz("1a", "web-8"), vz("2b", "web-10"), vz("3d", "web-9"), vz("4e", "web-11")},
+			"containers vz/web-8 … web-12 (5)", "web-8 web-9 web-10 web-11 web-12"},
+		{[]nf.Target{vz("105", "web-1"), vz("101", "web-1"), vz("102", "web-1"), vz("100", "web-2")},
+			"containers vz/101 (web-1), 102 (web-1), 105 (web-1), web-2 (4)", "web-1 web-1 web-1 web-2"},
+		{[]nf.Target{vz("101", "b"), vz("102", ""), vz("103", "a"), vz("99", "99")}, "containers vz/99, 102, a, b (4)", "99 102 a b"},
+	} {
+		for _, above := range []int{foldAbove, foldAt(Options{Full: true}, false)} {
+			f := newFolder(above)
+			for _, target := range c.targets {
+				f.add(place{"", target}, changeEntry(nf.Change{Target: target, Key: nf.KeyMax, From: nf.Number(1), To: nf.Number(2)}))
+			}
+			var names []string
+			groups := f.groups()
+			for _, g := range groups {
+				for _, at := range g.places {
+					names = append(names, targetName(at.target))
+				}
+			}
+			if got := strings.Join(names, " "); got != c.all {
+				t.Errorf("at most %d: %s, want %s", above, got, c.all)
+			}
+			if got := placeList(groups[0].places); above == foldAbove && got != c.list {
+				t.Errorf("got %s, want %s", got, c.list)
+			}
 		}
 	}
 }
