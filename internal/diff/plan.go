@@ -2,7 +2,6 @@ package diff
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -59,7 +58,7 @@ func (w *World) observedWants(wants []nf.Want) (list []nf.Want, warnings []nf.Wa
 		if !warned[want.Target] {
 			warned[want.Target] = true
 			warnings = append(warnings, nf.Warning{Code: nf.WarnVanished, Target: want.Target,
-				Message: fmt.Sprintf("%s vanished before it could be observed: it is left out", want.Target)})
+				Message: "it vanished before it could be observed: it is left out"})
 		}
 	}
 	return list, warnings

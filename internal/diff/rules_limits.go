@@ -99,7 +99,11 @@ func belowCount(w *World, d *difference) *verdict {
 		}
 	}
 	for _, t := range capped {
-		if n, ok := w.at(t).Count.Number(); ok && n > to {
+		switch n, ok := w.at(t).Count.Number(); {
+		case !ok || n <= to:
+		case t == d.want.Target:
+			return no("%d is below the %d live entries: new connections would be dropped", to, n)
+		default:
 			return no("%d is below the %d live entries of %s: new connections would be dropped", to, n, t)
 		}
 	}

@@ -505,6 +505,9 @@ func TestRules(t *testing.T) {
 				if r.Reason == "" || r.Remedy == "" || !slices.Contains(ruleOf(r.Code).until, r.Until) {
 					t.Errorf("a refusal needs a reason, a remedy and an event of its row: %+v", r)
 				}
+				if !r.Target.IsNode() && strings.Contains(r.Reason, r.Target.String()) {
+					t.Errorf("the reason repeats the target: %+v", r)
+				}
 			}
 		})
 	}

@@ -126,7 +126,7 @@ func (w *World) leftover(want nf.Want) []nf.Warning {
 		return nil
 	}
 	return []nf.Warning{{Code: nf.WarnLeftoverEntries, Target: want.Target, Key: nf.KeyLevel, Source: &want.Source,
-		Message: fmt.Sprintf("%d conntrack entries are left although no rule of %s tracks: they end with their timeouts", n, want.Target)}}
+		Message: fmt.Sprintf("%d conntrack entries are left although no rule here tracks: they end with their timeouts", n)}}
 }
 
 // moduleWarning warns of a module that is wanted unloaded and does not exist.

@@ -131,6 +131,9 @@ func TestWarnings(t *testing.T) {
 				if w.Message == "" {
 					t.Errorf("%s says nothing", w.Code)
 				}
+				if !w.Target.IsNode() && strings.Contains(w.Message, w.Target.String()) {
+					t.Errorf("the text repeats the target: %+v", w)
+				}
 			}
 			if !slices.Equal(got, test.expect) {
 				t.Errorf("got %q, want %q", got, test.expect)

@@ -98,35 +98,6 @@ func chapterOf[T any](above int, style, title string, list iter.Seq2[string, T],
 	return chapter{title: title, style: style, groups: f.groups()}
 }
 
-// warningChapter returns a chapter with warnings of nodes.
-func warningChapter(above int, list iter.Seq2[string, nf.Warning]) chapter {
-	type message struct {
-		code, text string
-		key        nf.Key
-	}
-	type warning struct {
-		place
-		nf.Warning
-	}
-	var all []warning
-	for node, w := range list {
-		all = append(all, warning{place{node, w.Target}, w})
-	}
-	ch := chapter{title: "Warnings", style: yellow}
-	for _, same := range foldAlike(all, above, func(w warning) message { return message{w.Code, w.Message, w.Key} }) {
-		var places []place
-		for _, w := range same {
-			places = append(places, w.place)
-		}
-		r := remark{label: Clean(same[0].Code), text: warningText(places, same[0].Warning), places: places, count: len(same), severity: severityWarning, rule: same[0].Code, about: same[0].Message + string(same[0].Key)}
-		if same[0].Source != nil {
-			r.source = *same[0].Source
-		}
-		ch.remarks = append(ch.remarks, r)
-	}
-	return ch
-}
-
 // of is a node of a document, with what is said of its snapshot.
 type of interface{ Taken() nf.NodeSnapshot }
 

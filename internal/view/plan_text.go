@@ -273,26 +273,6 @@ var untils = map[nf.Until]string{
 
 func until(u nf.Until) string { return cmp.Or(untils[u], Clean(string(u))) }
 
-// warningText returns the message, with the places unless that is the one node, the key, and the
-// policy's line.
-func warningText(places []place, w nf.Warning) string {
-	var subject []string
-	if len(places) > 1 || places[0].node != "" || w.Target.Kind == nf.TargetContainer {
-		subject = append(subject, placeList(places))
-	}
-	if w.Key != "" {
-		subject = append(subject, string(w.Key))
-	}
-	text := w.Message
-	if subject != nil {
-		text = strings.Join(subject, ", ") + ": " + text
-	}
-	if w.Source != nil && w.Source.File != "" {
-		text += " (" + origin(*w.Source).plain() + ")"
-	}
-	return text
-}
-
 // planSummary returns one line, of a part of a plan or of a whole one.
 func planSummary(doc nf.Plan, part bool) []cell {
 	s := doc.Summary

@@ -54,6 +54,6 @@ policy <<P
 conntrack: {max: 3}
 P
 plan 3
-has '^refusal node conntrack.max below-count: 3 is below the [0-9]+ live entries of node: new connections would be dropped'
+has '^refusal node conntrack.max below-count: 3 is below the [0-9]+ live entries: new connections would be dropped'
 apply 3
 reads ${conntrack}_max 40000
