@@ -55,7 +55,8 @@ type group struct {
 type bucket struct {
 	kept   []entry
 	places []place
-	values []nf.Value // the different present ones
+	values []nf.Value      // the present ones that are printed differently
+	texts  map[string]bool // of these values
 }
 
 // folder collects entries, and forgets those that it will not show.
@@ -74,7 +75,7 @@ func (f *folder) add(at place, e entry) {
 	key := e.consequence(at)
 	b := f.buckets[key]
 	if b == nil {
-		b = &bucket{}
+		b = &bucket{texts: map[string]bool{}}
 		f.buckets[key] = b
 		f.order = append(f.order, b)
 	}
@@ -84,7 +85,8 @@ func (f *folder) add(at place, e entry) {
 	first := &b.kept[0]
 	first.differ = first.differ || !slices.Equal(e.notes, first.notes) || !slices.Equal(e.advice, first.advice)
 	b.places = append(b.places, at)
-	if !slices.Contains(b.values, e.from) {
+	if text := e.text(e.from); !b.texts[text] {
+		b.texts[text] = true
 		b.values = append(b.values, e.from)
 	}
 }
@@ -160,17 +162,26 @@ func compareValues(a, b nf.Value) int {
 	return cmp.Or(cmp.Compare(x, y), nf.CompareNames(a.String(), b.String()))
 }
 
-// alternatives returns the present values as "30s, 60s or 120s".
+// alternatives returns the present values as "30s, 60s or 120s". Of many numbers it returns the
+// lowest and the highest one, of many other values the first ones.
 func (e entry) alternatives(values []nf.Value) string {
 	last := len(values) - 1
-	if len(values) > maxValues {
-		return fmt.Sprintf("%s … %s (%d values)", e.text(values[0]), e.text(values[last]), len(values))
-	}
 	var texts []string
-	for _, v := range values[:last] {
+	for _, v := range values {
 		texts = append(texts, e.text(v))
 	}
-	return strings.Join(texts, ", ") + " or " + e.text(values[last])
+	switch {
+	case len(values) <= maxValues:
+		return strings.Join(texts[:last], ", ") + " or " + texts[last]
+	case slices.ContainsFunc(values, not(isNumber)):
+		return fmt.Sprintf("%s or %s", strings.Join(texts[:maxValues], ", "), count(len(values)-maxValues, "other"))
+	}
+	return fmt.Sprintf("%s … %s (%d values)", texts[0], texts[last], len(values))
+}
+
+func isNumber(v nf.Value) bool {
+	_, ok := v.Number()
+	return ok
 }
 
 // foldAlike returns the elements of a list one by one, but those of which more than so many

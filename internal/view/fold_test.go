@@ -70,6 +70,31 @@ func TestFoldEntries(t *testing.T) {
 	}
 }
 
+// TestFoldValues: a present value is named once, whatever the reason is, and only numbers are a range.
+func TestFoldValues(t *testing.T) {
+	full, stateful, disabled := nf.LevelFull.Value(), nf.LevelStateful.Value(), nf.LevelDisabled.Value()
+	for _, c := range []struct {
+		key    nf.Key
+		values []nf.Value
+		want   string
+	}{
+		{nf.KeyLevel, []nf.Value{nf.Unknown("it is migrating"), nf.Unknown("no permission")}, "unknown"},
+		{nf.KeyLevel, []nf.Value{nf.Unknown("it is migrating"), full, nf.Unknown("no permission")}, "full or unknown"},
+		{nf.KeyLevel, []nf.Value{full, stateful, disabled, nf.Unknown("a"), nf.Unknown("b")}, "disabled, full, stateful or 1 other"},
+		{nf.KeyMax, []nf.Value{nf.Number(4), nf.Number(3), nf.Number(2), nf.Number(1)}, "1 … 4 (4 values)"},
+		{nf.KeyMax, []nf.Value{nf.Number(4), nf.Number(3), nf.Number(2), nf.Unknown("a")}, "unknown, 2, 3 or 1 other"},
+	} {
+		var entries []entry
+		for n := range 10 {
+			entries = append(entries, changeEntry(nf.Change{Target: foldedTarget(n), Key: c.key, From: c.values[n%len(c.values)], To: nf.Number(9)}))
+		}
+		shown := folded(entries)
+		if got := shown[0].entries[0].cells[columnFrom].plain(); len(shown) != 1 || got != c.want {
+			t.Errorf("%v: %q in %d groups, want %q", c.values, got, len(shown), c.want)
+		}
+	}
+}
+
 func TestFoldNames(t *testing.T) {
 	for in, want := range map[string]string{
 		"a b":                              "a, b (2)",
