@@ -23,6 +23,25 @@ func (c cell) plain() string {
 	return b.String()
 }
 
+// upTo returns the first n bytes of a cell, and from the rest after them.
+func (c cell) upTo(n int) (first cell) {
+	for _, s := range c {
+		k := min(n, len(s.text))
+		first = append(first, span{s.style, s.text[:k]})
+		n -= k
+	}
+	return first
+}
+
+func (c cell) from(n int) (rest cell) {
+	for _, s := range c {
+		k := min(n, len(s.text))
+		rest = append(rest, span{s.style, s.text[k:]})
+		n -= k
+	}
+	return rest
+}
+
 func (c cell) width() int { return utf8.RuneCountInString(c.plain()) }
 
 // note is prose below an entry's line, with a label of at most noteLabel
@@ -40,7 +59,8 @@ type entry struct {
 	from   nf.Value
 	text   func(nf.Value) string // of a value of its key
 	cells  []cell
-	by     int // the column of the policy and its line; 0: there is none
+	by     int         // the column of the policy and its line; 0: there is none
+	lines  []nf.Source // that its columns and notes name
 	notes  []note
 	// advice are notes that are omitted if the entry above, of the same target, has the
 	// same.
@@ -99,9 +119,11 @@ func (p *page) group(g group) {
 	for j, e := range g.entries {
 		p.line("  ", p.columns(e.cells, widths))
 		if e.differ {
-			p.line(strings.Repeat(" ", noteIndent), p.paint(dim, "not all for the same reason; that of "+placeList(g.places[:1])+" is:"))
+			p.prose(noteIndent, cell{{dim, "not all for the same reason; that of " + placeList(g.places[:1]) + " is:"}})
 		}
+		p.lines = e.lines
 		p.notes(g.notes(j))
+		p.lines = nil
 	}
 }
 
@@ -201,6 +223,7 @@ func newEntry(glyph span, t nf.Target, k nf.Key, layer nf.Layer, from, to nf.Val
 // origin adds the column of the policy and the line that set the value.
 func (e *entry) origin(s nf.Source) {
 	e.by = len(e.cells)
+	e.lines = append(e.lines, s)
 	e.cells = append(e.cells, origin(s))
 }
 

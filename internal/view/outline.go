@@ -154,13 +154,13 @@ func (p *page) outline(o outline) {
 	if !o.brief || len(o.chapters) > 0 {
 		p.line(p.spans(o.title))
 		for _, line := range o.intro {
-			p.line(p.spans(line))
+			p.prose(0, line)
 		}
 		p.chapters(o.chapters)
 		p.line()
 	}
 	for _, line := range o.summary {
-		p.line(p.spans(line))
+		p.prose(0, line)
 	}
 	p.commands(o.commands)
 }
@@ -204,6 +204,8 @@ func (p *page) chapter(c chapter) {
 		wide = max(wide, len(r.label))
 	}
 	for _, r := range c.remarks {
+		p.lines = []nf.Source{r.source}
 		p.hanging(wide+4, "  "+p.paint(c.style, pad(r.label, wide)), r.text)
+		p.lines = nil
 	}
 }

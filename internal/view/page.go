@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"nfsync.dev/nfsync/internal/nf"
 )
 
 // The styles of text, as parameters of the escape sequence "select graphic
@@ -34,6 +36,8 @@ const (
 type page struct {
 	buf bytes.Buffer
 	opt Options
+	// lines are lines of policies that the texts may name. Their paths are not broken between words.
+	lines []nf.Source
 }
 
 // paint returns s in that style, or s itself if there is no colour.
@@ -63,11 +67,49 @@ func (p *page) proseWidth() int {
 // hanging writes a label that takes indent columns, and beside it a text,
 // cleaned and wrapped.
 func (p *page) hanging(indent int, label, text string) {
-	for i, line := range wrap(Clean(text), p.proseWidth()-indent) {
+	for i, line := range wrap(p.unbroken(Clean(text)), p.proseWidth()-indent) {
 		if i > 0 {
 			label = strings.Repeat(" ", indent-2)
 		}
-		p.line(strings.TrimRight(label+"  "+line, " "))
+		p.line(strings.TrimRight(label+"  "+withSpaces(line), " "))
+	}
+}
+
+// noBreak stands for a space at which no line is broken. No clean text has it.
+const noBreak = "\x00"
+
+// unbroken returns a clean text with noBreak for the spaces in the paths of p.lines.
+func (p *page) unbroken(text string) string {
+	for _, s := range p.lines {
+		if at := Clean(s.String()); strings.Contains(at, " ") {
+			text = strings.ReplaceAll(text, at, strings.ReplaceAll(at, " ", noBreak))
+		}
+	}
+	return text
+}
+
+func withSpaces(text string) string { return strings.ReplaceAll(text, noBreak, " ") }
+
+// prose writes clean texts below that indent, wrapped, each in its style.
+func (p *page) prose(indent int, c cell) {
+	all, margin := c.plain(), strings.Repeat(" ", indent)
+	lines := wrap(p.unbroken(all), p.proseWidth()-indent)
+	if len(lines) == 1 {
+		p.line(margin, p.spans(c))
+		return
+	}
+	for _, line := range lines {
+		line = withSpaces(line)
+		start := len(all) - len(strings.TrimLeft(all, " "))
+		c, all = c.from(start), all[start:]
+		end := 0
+		for words := len(strings.ReplaceAll(line, " ", "")); words > 0; end++ {
+			if all[end] != ' ' {
+				words--
+			}
+		}
+		p.line(margin, p.spans(c.upTo(end)))
+		c, all = c.from(end), all[end:]
 	}
 }
 

@@ -232,6 +232,7 @@ func (e *entry) rivals(r nf.Refusal) {
 		if !slices.Contains(wishes, text) {
 			wishes = append(wishes, text)
 		}
+		e.lines = append(e.lines, rival.Source)
 		e.notes = append(e.notes, note{dim, "wants", text + " by " + origin(rival.Source).plain()})
 	}
 	e.cells[columnTo] = cell{{plain, strings.Join(wishes, " or ")}}
