@@ -201,7 +201,7 @@ const (
 func markdownText(s string) string { return markdownProse(clip(Clean(s))) }
 
 // markdownProse returns a text in which every word that is not plain is code, without the marks
-// around it.
+// around it. A part in brackets that is not prose is one word: {name: web}, names[0].
 func markdownProse(s string) string {
 	var b strings.Builder
 	var code []string // words that are not plain, one after the other
@@ -209,9 +209,8 @@ func markdownProse(s string) string {
 		b.WriteString(markdownCode(strings.Join(code, " ")))
 		code = nil
 	}
-	for word := range strings.FieldsSeq(s) {
-		bare := strings.TrimRight(strings.TrimLeft(word, opening), closing)
-		before, after, _ := strings.Cut(word, bare)
+	for _, word := range markdownWords(s) {
+		before, bare, after := trimMarks(word)
 		isCode := !plainWord.MatchString(bare)
 		if !isCode || before != "" {
 			flush()
@@ -234,6 +233,83 @@ func markdownProse(s string) string {
 	}
 	flush()
 	return b.String()
+}
+
+// markdownWords returns the words of a text. What begins with a brace is one word with all up to the
+// brace that ends it, and so is the key before it: metadata: {name: web}.
+func markdownWords(s string) []string {
+	var words []string
+	fields := strings.Fields(s)
+	for i := 0; i < len(fields); {
+		first := i
+		if strings.HasSuffix(fields[i], ":") && i+1 < len(fields) && strings.HasPrefix(fields[i+1], "{") {
+			i++
+		}
+		end, depth := i, 0
+		for ; end < len(fields); end++ {
+			if depth += strings.Count(fields[end], "{") - strings.Count(fields[end], "}"); depth <= 0 {
+				break
+			}
+		}
+		if end == len(fields) { // nothing ends it
+			first, end = i, i
+		}
+		words = append(words, strings.Join(fields[first:end+1], " "))
+		i = end + 1
+	}
+	return words
+}
+
+// trimMarks returns a word without the marks around it, and these. Marks that are a pair within the
+// word are a part of it.
+func trimMarks(word string) (before, bare, after string) {
+	bare = word
+	for bare != "" && strings.IndexByte(opening, bare[0]) >= 0 {
+		if end := pairOf(bare); end > 0 && strings.Trim(bare[end:], closing) != "" {
+			break
+		}
+		bare = bare[1:]
+	}
+	before = word[:len(word)-len(bare)]
+	for bare != "" && strings.IndexByte(closing, bare[len(bare)-1]) >= 0 && !closesPair(bare) {
+		bare = bare[:len(bare)-1]
+	}
+	return before, bare, word[len(before)+len(bare):]
+}
+
+// pairs are the marks that are in pairs.
+var pairs = map[byte]byte{'(': ')', '[': ']', '"': '"'}
+
+// pairOf returns where the mark is that makes a pair with the first one of a text, or -1.
+func pairOf(text string) int {
+	opens, closes := text[0], pairs[text[0]]
+	depth := 1
+	for i := 1; i < len(text); i++ {
+		switch text[i] {
+		case closes:
+			depth--
+		case opens:
+			depth++
+		}
+		if depth == 0 {
+			return i
+		}
+	}
+	return -1
+}
+
+// closesPair reports whether the last byte of a text is a mark that makes a pair with one in it.
+func closesPair(text string) bool {
+	last := text[len(text)-1:]
+	switch last {
+	case ")":
+		return strings.Count(text, "(") >= strings.Count(text, last)
+	case "]":
+		return strings.Count(text, "[") >= strings.Count(text, last)
+	case `"`:
+		return strings.Count(text, last)%2 == 0
+	}
+	return false
 }
 
 // markdownCode returns a text as a code span, in which nothing has a meaning. Its fence is longer

@@ -28,12 +28,20 @@ func TestMarkdownText(t *testing.T) {
 		"set spec.priority, or nf_tables":   "set `spec.priority`, or `nf_tables`",
 		"ask @admin about #12 and !7":       "ask `@admin` about `#12` and `!7`",
 		"https://evil.example www.x.y GH-7": "`https://evil.example www.x.y GH-7`",
-		"a :tada: <b>x</b> [x](y) ![i](j)":  "a `:tada`: `<b>x</b>` [`x](y`) `![i](j`)",
+		"a :tada: <b>x</b> [x](y) ![i](j)":  "a `:tada`: `<b>x</b> [x](y) ![i](j)`",
 		"_x_ *y* ~~z~~ | a|b \\ & &amp;":    "`_x_ *y* ~~z~~ | a|b \\ & &amp`;",
 		"one `two` ``three``":               "one ``` `two` ``three`` ```",
 		"(of 1..5) \"quoted\" (2 rules)":    "(of `1..5`) \"quoted\" (2 rules)",
 		"a\nb\x1b[2J\u202e":                 "`a\\nb\\x1b[2J\\u{202e}`",
 		"":                                  "",
+		// A code span has both of a pair of brackets.
+		"spec.containers.names[0] is used":          "`spec.containers.names[0]` is used",
+		"(see names[0], or f_x(y)):":                "(see `names[0]`, or `f_x(y)`):",
+		"(names[0])":                                "(`names[0]`)",
+		"name it: metadata: {name: a-unique-name}":  "name it: `metadata: {name: a-unique-name}`",
+		"{a: {b: c}}, {d: e}. (f: {g: 1}) or {h: i": "`{a: {b: c}}`, `{d: e}`. (`f: {g: 1}`) or `{h`: i",
+		`its state is "not_here" ("x")`:             "its state is \"`not_here`\" (\"x\")",
+		`[1, 2_3] and "a" b" x="y"`:                 "[1, `2_3`] and \"a\" b\" `x=\"y\"`",
 	} {
 		if got := markdownText(in); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
