@@ -48,7 +48,7 @@ func boot(t *testing.T, kernel, initramfs string, disk *disk, words string) map[
 	args := []string{
 		"-accel", "tcg", "-cpu", "max", "-m", "1024", "-nographic", "-nodefaults", "-no-reboot", "-serial", "stdio",
 		"-kernel", kernel, "-initrd", initramfs,
-		"-append", "console=ttyS0 panic=-1 quiet loglevel=1 mitigations=off " + words,
+		"-append", "console=ttyS0 panic=-1 quiet loglevel=1 mitigations=off no_timer_check " + words,
 	}
 	// cache=unsafe: the power fails only in the machine, so the file need not be
 	// synced on this one.
