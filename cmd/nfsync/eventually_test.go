@@ -9,7 +9,7 @@ import (
 )
 
 // patience is how long a script waits for what an agent does on a busy machine.
-const patience = 20 * time.Second
+const patience = 90 * time.Second
 
 // eventually runs a command again and again until its output matches:
 // eventually '^51$' in node cat /proc/sys/net/netfilter/nf_conntrack_udp_timeout.
