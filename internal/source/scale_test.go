@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -119,17 +120,24 @@ func readTreePeak(w *watcher, pid int) {
 
 // counter counts the bytes that a server sends.
 type counter struct {
-	next          http.Handler
-	bytes, before int64
+	next   http.Handler
+	serves sync.RWMutex // read-locked while a request is answered
+	bytes  atomic.Int64
+	before int64
 }
 
 func (c *counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c.serves.RLock()
+	defer c.serves.RUnlock()
 	c.next.ServeHTTP(&countingWriter{w, c}, r)
 }
 
-// taken returns the number of bytes sent since the last call.
+// taken returns the number of bytes sent since the last call. It waits for the end of answers
+// whose client has hung up.
 func (c *counter) taken() int64 {
-	c.before, c.bytes = c.bytes, 0
+	c.serves.Lock()
+	defer c.serves.Unlock()
+	c.before = c.bytes.Swap(0)
 	return c.before
 }
 
@@ -139,6 +147,6 @@ type countingWriter struct {
 }
 
 func (w *countingWriter) Write(p []byte) (int, error) {
-	w.c.bytes += int64(len(p))
+	w.c.bytes.Add(int64(len(p)))
 	return w.ResponseWriter.Write(p)
 }
