@@ -30,11 +30,10 @@ func (n node) agent(t *testing.T, env []string, args ...string) *running {
 	r := &running{Cmd: exec.Command("nfsync", append(append(n.flags(), "--node", "hn-1", "agent"), args...)...), stderr: &bytes.Buffer{}, ended: make(chan error, 1)}
 	r.Env = append(os.Environ(), env...)
 	r.Stderr = r.stderr
-	r.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if slices.Contains(args, noConfig) {
-		r.SysProcAttr.Cloneflags = unix.CLONE_NEWNET // it listens on the default address
+		r.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET} // it listens on the default address
 	}
-	if err := r.Start(); err != nil {
+	if err := startBound(r.Cmd); err != nil {
 		t.Fatal(err)
 	}
 	go func() { r.ended <- r.Wait() }()

@@ -170,8 +170,8 @@ func (n node) answerWith(t *testing.T, path string, answer func() string) (strin
 	master, slave := terminalPair(t)
 	cmd := exec.Command("nfsync", append(n.flags(), "apply", path)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := startBound(cmd); err != nil {
 		t.Fatal(err)
 	}
 	slave.Close()

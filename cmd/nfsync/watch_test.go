@@ -20,8 +20,8 @@ func TestWatchTerminal(t *testing.T) {
 	master, slave := terminalPair(t)
 	cmd := exec.Command("nfsync", "--run-dir", n.path("run"), "status", "--watch")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := startBound(cmd); err != nil {
 		t.Fatal(err)
 	}
 	slave.Close()
