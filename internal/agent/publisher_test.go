@@ -23,7 +23,7 @@ type pressed struct {
 	current  nf.NodeStatus
 	fail     error
 	pushes   []time.Time
-	known    [][]string // what each push was told to have been pushed before
+	known    [][]string // for each push, what had been pushed before
 	reports  int
 }
 

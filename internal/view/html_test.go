@@ -22,7 +22,7 @@ func chromium(t *testing.T, address string) string {
 	t.Helper()
 	program, err := exec.LookPath("chromium")
 	if err != nil {
-		t.Skip("there is no chromium: scripts/deps.sh installs it")
+		t.Fatal("there is no chromium: scripts/deps.sh installs it")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
