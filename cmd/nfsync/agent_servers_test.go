@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/cgi"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -176,14 +175,9 @@ func (s *httpServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (n *agentNode) overHTTP() *httpServer {
 	n.Helper()
 	n.check(linkUp())
-	path, err := exec.Command("git", "--exec-path").Output()
+	git, err := gitHandler(n.dir)
 	n.check(err)
-	s := &httpServer{next: &cgi.Handler{
-		Path: strings.TrimSpace(string(path)) + "/git-http-backend",
-		Env: []string{"GIT_PROJECT_ROOT=" + n.dir, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1",
-			"PATH=" + os.Getenv("PATH")},
-		Stderr: io.Discard,
-	}}
+	s := &httpServer{next: git}
 	web := httptest.NewServer(s)
 	n.Cleanup(web.Close)
 	s.gate = newGate(n, web.Listener.Addr().String())

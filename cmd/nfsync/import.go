@@ -99,23 +99,16 @@ func (a *app) importPolicies(ctx context.Context, o *importOptions) error {
 	return a.printNames(files)
 }
 
-// checkAny returns an error if a pattern names no target of any node.
+// checkAny returns an error for a target of the filter that the nodes lack.
 func checkAny(f nf.Filter, nodes []nf.Snapshot) error {
-	for _, p := range f.Targets {
-		var err error
-		for i := range nodes {
-			if err = (nf.Filter{Targets: []nf.TargetPattern{p}}).Check(&nodes[i]); err == nil {
-				break
-			}
-		}
-		if err != nil && len(nodes) > 1 {
-			err = fmt.Errorf("none of these nodes has a %s", p)
-		}
-		if err != nil {
-			return err
-		}
+	if len(nodes) == 1 {
+		return f.Check(&nodes[0])
 	}
-	return nil
+	var lacking [][]nf.TargetPattern
+	for i := range nodes {
+		lacking = append(lacking, f.Lacking(&nodes[i]))
+	}
+	return f.CheckAny(lacking)
 }
 
 // snapshots returns the snapshots that are named, or that of this node.

@@ -52,28 +52,35 @@ func (o *narrowOptions) isSet() bool { return !o.filter.IsZero() }
 // errNarrowed is the error for a saved plan of which a part is selected.
 var errNarrowed = usageError{errors.New("--target and --key select a part of a plan, and a saved one is applied as a whole: leave them out")}
 
-// checkKey returns an error for a pattern that matches no key that there can be.
+// checkKey returns an error for a key that there cannot be, and for a pattern that matches none.
 func checkKey(pattern string) error {
-	known := append(kernel.KnownSysctls(), nf.KeyLevel, nf.KeyRestart)
+	known := append(kernel.KnownSysctls(), nf.KeyLevel, nf.KeyRestart, nf.KeyAboveLevel)
+	if nf.IsLiteral(pattern) {
+		return checkLiteralKey(pattern, known)
+	}
 	if slices.ContainsFunc(known, func(k nf.Key) bool { return (nf.Filter{Keys: []string{pattern}}).Match(nf.Node, k) }) {
 		return nil
 	}
 	// The names of modules and of other sysctls are the kernel's.
-	begins, isPattern := pattern, false
-	if i := strings.IndexAny(pattern, `*?[\`); i >= 0 {
-		begins, isPattern = pattern[:i], true
-	}
+	begins := pattern[:strings.IndexAny(pattern, nf.PatternCharacters)]
 	for _, open := range []string{string(nf.ModuleKey("")), string(nf.SysctlKey(""))} {
-		if strings.HasPrefix(begins, open) || isPattern && strings.HasPrefix(open, begins) {
+		if strings.HasPrefix(begins, open) || strings.HasPrefix(open, begins) {
 			return nil
 		}
+	}
+	return usageError{fmt.Errorf("--key: there is no key %q", pattern)}
+}
+
+func checkLiteralKey(key string, known []nf.Key) error {
+	if spec.IsKey(nf.Key(key)) {
+		return nil
 	}
 	words := make([]string, len(known))
 	for i, k := range known {
 		words[i] = string(k)
 	}
-	err := fmt.Errorf("--key: there is no key %q", pattern)
-	if near := spec.Closest(pattern, words); near != "" && !isPattern {
+	err := fmt.Errorf("--key: there is no key %q", key)
+	if near := spec.Closest(key, words); near != "" {
 		err = fmt.Errorf("%w: did you mean %s?", err, near)
 	}
 	return usageError{err}

@@ -95,23 +95,11 @@ func (f Filter) Warnings(list []Warning) []Warning {
 	return slices.DeleteFunc(slices.Clone(list), func(w Warning) bool { return w.Key != "" && !f.Match(w.Target, w.Key) })
 }
 
-// patternCharacters are those that mean something in a pattern.
-const patternCharacters = `*?[\`
+// PatternCharacters are those that mean something in a pattern.
+const PatternCharacters = `*?[\`
 
 // IsLiteral reports whether a pattern matches itself only.
-func IsLiteral(pattern string) bool { return !strings.ContainsAny(pattern, patternCharacters) }
-
-// Literal returns the pattern that matches a name only.
-func Literal(name string) string {
-	var b strings.Builder
-	for i := range len(name) {
-		if strings.IndexByte(patternCharacters, name[i]) >= 0 {
-			b.WriteByte('\\')
-		}
-		b.WriteByte(name[i])
-	}
-	return b.String()
-}
+func IsLiteral(pattern string) bool { return !strings.ContainsAny(pattern, PatternCharacters) }
 
 // IsPattern reports whether a text is a pattern as in path.Match.
 func IsPattern(s string) bool {
@@ -122,6 +110,17 @@ func IsPattern(s string) bool {
 // EscapePattern returns the pattern that matches only that text.
 func EscapePattern(s string) string {
 	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(s)
+}
+
+// CheckAny returns an error for a target of the filter that each of several nodes lacks, by what each
+// lacks.
+func (f Filter) CheckAny(lacking [][]TargetPattern) error {
+	for _, p := range f.Targets {
+		if !slices.ContainsFunc(lacking, func(list []TargetPattern) bool { return !slices.Contains(list, p) }) {
+			return fmt.Errorf("none of these nodes has a %s", p)
+		}
+	}
+	return nil
 }
 
 // Check returns an error if a pattern names no target of a node.

@@ -134,7 +134,7 @@ func names(s nf.Snapshot) map[nf.Target]string {
 				break
 			}
 		}
-		list[c.Target().Nameless()] = kind + "/" + nf.Literal(name)
+		list[c.Target().Nameless()] = kind + "/" + nf.EscapePattern(name)
 	}
 	return list
 }

@@ -133,13 +133,17 @@ type document struct {
 // unreadable returns a node without a snapshot. One whose name is not known has that of the file.
 // checkTargets returns an error for a target of the filter that none of the nodes has.
 func (q Question) checkTargets(nodes []node) error {
-	for _, p := range q.Filter.Targets {
-		isMissing := func(n node) bool { return n.State == nf.SnapshotUnreadable || slices.Contains(n.lacks, p) }
-		if len(nodes) > 0 && !slices.ContainsFunc(nodes, func(n node) bool { return !isMissing(n) }) {
-			return fmt.Errorf("none of these nodes has a %s", p)
-		}
+	if len(nodes) == 0 {
+		return nil
 	}
-	return nil
+	var lacking [][]nf.TargetPattern
+	for _, n := range nodes {
+		if n.State == nf.SnapshotUnreadable {
+			n.lacks = q.Filter.Targets
+		}
+		lacking = append(lacking, n.lacks)
+	}
+	return q.Filter.CheckAny(lacking)
 }
 
 func unreadable(file, of, why string) node {

@@ -284,6 +284,15 @@ func (p *parser) target(path string, n *yaml.Node) (nf.TargetPattern, bool) {
 // fixedKeys are the keys without a name of their own.
 var fixedKeys = []nf.Key{nf.KeyLevel, nf.KeyMax, nf.KeyBuckets, nf.KeyExpectMax, nf.KeyRestart, nf.KeyAboveLevel}
 
+// IsKey reports whether there can be such a key: modules and other sysctls have the kernel's names.
+func IsKey(key nf.Key) bool {
+	module, isModule := key.Module()
+	timeout, isTimeout := key.Timeout()
+	sysctl, isSysctl := strings.CutPrefix(string(key), string(nf.SysctlKey("")))
+	return slices.Contains(fixedKeys, key) || isSysctl && validSysctl.MatchString(sysctl) || isModule && validWord.MatchString(module) ||
+		isTimeout && slices.Contains(nf.TimeoutNames(), timeout)
+}
+
 // key reads a key, or a pattern of keys, as --key takes it.
 func (p *parser) key(path string, n *yaml.Node) (string, bool) {
 	text, ok := p.text(path, n)
@@ -293,13 +302,12 @@ func (p *parser) key(path string, n *yaml.Node) (string, bool) {
 	key := nf.Key(text)
 	module, isModule := key.Module()
 	timeout, isTimeout := key.Timeout()
-	sysctl, isSysctl := strings.CutPrefix(text, string(nf.SysctlKey("")))
 	switch {
-	case !nf.IsLiteral(text) && nf.IsPattern(text), slices.Contains(fixedKeys, key), isSysctl && validSysctl.MatchString(sysctl):
+	case !nf.IsLiteral(text) && nf.IsPattern(text):
 		return text, true
-	case isModule && validWord.MatchString(module):
+	case IsKey(key) && isModule:
 		return string(nf.ModuleKey(module)), true
-	case isTimeout && slices.Contains(nf.TimeoutNames(), timeout):
+	case IsKey(key):
 		return text, true
 	case isTimeout:
 		p.report(n, RuleUnknownWord, "nfsync schema NodePolicy lists them", "%s: unknown timeout %s%s", path, quote(timeout), guessTimeout(timeout))

@@ -56,12 +56,9 @@ func newSelection(policies []*Policy) *selection {
 	return s
 }
 
-// wildcards are the characters that are not themselves in a pattern of path.Match.
-const wildcards = `*?[\`
-
 func (s *selection) addName(pattern string, policy int) {
-	first := strings.IndexAny(pattern, wildcards)
-	switch last := strings.LastIndexAny(pattern, wildcards+"]"); {
+	first := strings.IndexAny(pattern, nf.PatternCharacters)
+	switch last := strings.LastIndexAny(pattern, nf.PatternCharacters+"]"); {
 	case first < 0:
 		add(&s.names, pattern, policy)
 	case first > 0:
