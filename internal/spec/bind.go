@@ -159,9 +159,10 @@ func (b *binder) fill(path *keyPath, n *node, v reflect.Value) {
 	case reflect.Map:
 		v.Set(reflect.MakeMapWithSize(v.Type(), len(n.keys)))
 		for i, key := range n.keys {
-			value := reflect.New(v.Type().Elem()).Elem()
+			name, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
+			b.bind(path.key(key.name), &node{kind: nodeText, text: key.name, line: key.line, column: key.column}, name)
 			b.bind(path.key(key.name), &n.items[i], value)
-			v.SetMapIndex(reflect.ValueOf(key.name), value)
+			v.SetMapIndex(name, value)
 		}
 	case reflect.String:
 		v.SetString(n.text)

@@ -3,6 +3,7 @@ package spec
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -18,14 +19,15 @@ func snapshotOfAll() nf.Snapshot {
 	node := nf.Namespace{
 		Facts: []nf.Fact{
 			{Key: nf.KeyMax, Live: nf.Number(262144), Boot: &absent},
-			{Key: nf.TimeoutKey("udp"), Live: nf.Unknown("cannot read: \"denied\" ü"), ReadOnly: true,
-				Declared: []nf.Declaration{{File: "/etc/sysctl.conf", Line: 1, Value: nf.Text("lots")}}},
+			{Key: nf.TimeoutKey("udp"), Live: nf.Unknown("cannot read: \"denied\" ü"), ReadOnly: true, Parameter: "nf_conntrack.hashsize",
+				Declared: []nf.Declaration{{File: "/etc/sysctl.conf", Line: 1, Value: nf.Text("lots"), Why: "no number"}}},
 			{Key: nf.KeyLevel, Live: nf.LevelStateful.Value(), Boot: &boot},
 		},
 		Rules: &nf.Rules{Tables: []nf.Table{{Backend: nf.BackendNft, Family: "inet", Name: "f", Rules: 3, Guards: []string{"input"},
-			Uses: []nf.Use{{Level: nf.LevelStateful, Chain: "input", What: "ct", Count: 2}}}}, Unknown: "table x"},
+			Uses: []nf.Use{{Level: nf.LevelStateful, Chain: "input", What: "ct", Count: 2}}, MoreGuards: 4, MoreUses: map[nf.Level]int{nf.LevelStateful: 7}}}, Unknown: "table x"},
 		Tracking: &nf.Tracking{State: nf.TrackingOn, Evidence: "rules"},
 		Count:    nf.Number(5),
+		Keepers:  nf.Keepers{Level: nf.KeeperNobody, Limit: nf.KeeperKernel},
 	}
 	bare := nf.Namespace{Facts: []nf.Fact{}, Count: nf.Absent()}
 	web := nf.Target{Kind: nf.TargetContainer, Runtime: nf.RuntimeNetns, ID: "web-1", Name: "web-1"}
@@ -40,9 +42,9 @@ func snapshotOfAll() nf.Snapshot {
 			List: []nf.ModuleFact{
 				{Name: "ip_set", State: "loaded", Evidence: "/proc/modules", Refs: -1, Holders: []string{"xt_set"}, Deps: []string{"nfnetlink"},
 					Parameters: map[string]nf.Parameter{"max_sets": {Value: "256", Writable: true}}, Permanent: true,
-					Boot: &saved, Declared: []nf.Declaration{{File: "/etc/modprobe.d/a.conf", Line: 3, Value: nf.Module(nf.ModuleUnloaded, nil), Overruled: true}}},
+					Boot: &saved, Rereads: true, Declared: []nf.Declaration{{File: "/etc/modprobe.d/a.conf", Line: 3, Directive: nf.DirectiveBlacklist, Value: nf.Module(nf.ModuleUnloaded, nil), Overruled: true}}},
 				{Name: "nf_nat", State: "unloaded", Takes: []string{}},
-				{Name: "xt_LOG", State: "unloaded", Takes: []string{"a", "b"}, Barred: nf.Bar{File: "/etc/modprobe.d/a.conf", Line: 3, Says: "blacklist xt_LOG"}},
+				{Name: "xt_LOG", State: "unloaded", Takes: []string{"a", "b"}, Barred: nf.Bar{File: "/etc/modprobe.d/a.conf", Line: 3, Says: "blacklist xt_LOG", Why: "x"}},
 			},
 			Aliases: map[string]string{"nf_conntrack_ipv4": "nf_conntrack"}},
 		Host: node,
@@ -59,7 +61,49 @@ func snapshotOfAll() nf.Snapshot {
 				{Target: web, Key: nf.TimeoutKey("udp"), Asked: nf.Exactly(nf.Number(30)), Applied: nf.Number(30), Instance: "4:4026532"},
 			},
 			Latches:  []nf.Latch{{Target: web, Instance: "4:4026532", Evidence: "rules"}},
-			Restarts: []nf.RestartDone{{Target: web, UUID: "u", Asked: nf.Exactly(nf.LevelFull.Value()), Instance: "4:4026532", State: nf.RestartMade, Became: "5:4026533", Level: nf.LevelFull.Value()}}},
+			Restarts: []nf.RestartDone{{Target: web, UUID: "u", Asked: nf.Exactly(nf.LevelFull.Value()), Instance: "4:4026532", State: nf.RestartMade, Became: "5:4026533", Level: nf.LevelFull.Value()}},
+			Failures: []nf.Failure{{Target: web, Key: nf.KeyMax, Layer: nf.LayerLive, To: nf.Number(5), Instance: "4:4026532",
+				At: time.Date(2026, 1, 30, 12, 0, 0, 0, time.UTC), Why: "EINVAL", Receipt: "r1"}},
+			Stuck: []nf.StuckChange{{Target: web, Key: nf.KeyMax, Layer: nf.LayerBoot, From: nf.Number(1), To: nf.Number(2), Reads: nf.Number(3),
+				Run: "r2", Instance: "4:4026532", BootID: "2f7c", Why: "EIO"}}},
+	}
+}
+
+// TestSnapshotOfAll holds the snapshot of all to have a value in every field: what it lacks,
+// no test reads.
+func TestSnapshotOfAll(t *testing.T) {
+	set := map[string]bool{}
+	markFields(reflect.ValueOf(snapshotOfAll()), set)
+	for name, isSet := range set {
+		if !isSet {
+			t.Errorf("no %s has a value", name)
+		}
+	}
+}
+
+// markFields marks the fields of a value, and of those in it, as set or not.
+func markFields(v reflect.Value, set map[string]bool) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			markFields(v.Elem(), set)
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			markFields(v.Index(i), set)
+		}
+	case reflect.Map:
+		for _, key := range v.MapKeys() {
+			markFields(v.MapIndex(key), set)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if f := v.Type().Field(i); f.IsExported() && f.Tag.Get("json") != "-" {
+				name := v.Type().String() + "." + f.Name
+				set[name] = set[name] || !v.Field(i).IsZero()
+				markFields(v.Field(i), set)
+			}
+		}
 	}
 }
 
@@ -133,28 +177,29 @@ func TestSnapshotErrors(t *testing.T) {
 		{"no kind", []byte(`{"apiVersion": "nfsync.dev/v1alpha1"}`), `missing-key s:1:1: missing key "kind": this is not a NodeSnapshot`},
 		{"cut off", edit(t, `"takenAt"`, "\x00")[:100], "syntax s:6:1: not JSON: unexpected end of JSON input"},
 		{"not JSON", edit(t, `"takenAt":`, `"takenAt"`), `syntax s:11:13: not JSON: invalid character '"' after object key`},
-		{"text for a number", edit(t, `"rules": 3`, `"rules": "3"`), `wrong-type s:121:20: host.rules.tables[0].rules must be a whole number, not the text "3"`},
-		{"fraction", edit(t, `"rules": 3`, `"rules": 3.5`), "wrong-type s:121:20: host.rules.tables[0].rules must be a whole number, not 3.5"},
-		{"huge number", edit(t, `"live": 262144`, `"live": 99999999999999999999`), "wrong-type s:92:17: host.facts[0].live must be a whole number, not 99999999999999999999"},
+		{"text for a number", edit(t, `"rules": 3`, `"rules": "3"`), `wrong-type s:126:20: host.rules.tables[0].rules must be a whole number, not the text "3"`},
+		{"fraction", edit(t, `"rules": 3`, `"rules": 3.5`), "wrong-type s:126:20: host.rules.tables[0].rules must be a whole number, not 3.5"},
+		{"huge number", edit(t, `"live": 262144`, `"live": 99999999999999999999`), "wrong-type s:95:17: host.facts[0].live must be a whole number, not 99999999999999999999"},
 		{"number for a text", edit(t, `"release": "6.1.0"`, `"release": 6.1`), "wrong-type s:14:16: kernel.release must be a text, not 6.1"},
 		{"text for a boolean", edit(t, `"masks": true`, `"masks": "yes"`), `wrong-type s:22:14: capabilities.masks must be true or false, not the text "yes"`},
 		{"text for a list", edit(t, `"holders": [`, `"holders": "xt_set", "x": [`), `wrong-type s:42:20: modules.list[0].holders must be a list, not the text "xt_set"`},
 		{"list for a mapping", edit(t, `"kernel": {`, `"kernel": [], "x": {`), "wrong-type s:13:13: kernel must be a mapping, not a list"},
 		{"null for a text", edit(t, `"bootID": "2f7c"`, `"bootID": null`), "wrong-type s:12:13: bootID must be a text, not null"},
-		{"asked of nothing", edit(t, `"asked": 30`, `"asked": null`), "wrong-type s:306:18: memory.keys[3].asked must be a number, a text, {state: …} or {atLeast: N, atMost: N}, not null"},
-		{"asked of what is unknown", edit(t, `"asked": 30`, `"asked": {"unknown": "why"}`), "wrong-type s:306:18: memory.keys[3].asked must be a number, a text, {state: …} or {atLeast: N, atMost: N}, not a mapping"},
-		{"a bound of zero", edit(t, `"atLeast": 1000`, `"atLeast": 0`), "out-of-range s:292:22: memory.keys[2].asked.atLeast must be 1 or more, not 0"},
-		{"a bound in words", edit(t, `"atLeast": 1000`, `"atLeast": "few"`), `wrong-type s:292:22: memory.keys[2].asked.atLeast must be a whole number, not the text "few"`},
+		{"asked of nothing", edit(t, `"asked": 30`, `"asked": null`), "wrong-type s:321:18: memory.keys[3].asked must be a number, a text, {state: …} or {atLeast: N, atMost: N}, not null"},
+		{"asked of what is unknown", edit(t, `"asked": 30`, `"asked": {"unknown": "why"}`), "wrong-type s:321:18: memory.keys[3].asked must be a number, a text, {state: …} or {atLeast: N, atMost: N}, not a mapping"},
+		{"a bound of zero", edit(t, `"atLeast": 1000`, `"atLeast": 0`), "out-of-range s:307:22: memory.keys[2].asked.atLeast must be 1 or more, not 0"},
+		{"a bound in words", edit(t, `"atLeast": 1000`, `"atLeast": "few"`), `wrong-type s:307:22: memory.keys[2].asked.atLeast must be a whole number, not the text "few"`},
 		{"no time", edit(t, `2026-01-31T`, `31.1.2026 `), `invalid-value s:11:14: takenAt must be a time such as 2026-01-31T12:00:00Z, not the text "31.1.2026 12:30:01.123456789Z"`},
-		{"list for a value", edit(t, `"live": 262144`, `"live": [1]`), "wrong-type s:92:17: host.facts[0].live must be a number, a text, null, {unknown: why} or {state: …}, not a list"},
-		{"empty mapping for a value", edit(t, `"live": 262144`, `"live": {}`), "wrong-type s:92:17: host.facts[0].live must be a number, a text, null, {unknown: why} or {state: …}, not a mapping"},
-		{"a fact without a value", edit(t, `"live": 262144`, `"alive": 262144`), `missing-key s:90:7: missing key "live" in host.facts[0]`},
+		{"list for a value", edit(t, `"live": 262144`, `"live": [1]`), "wrong-type s:95:17: host.facts[0].live must be a number, a text, null, {unknown: why} or {state: …}, not a list"},
+		{"empty mapping for a value", edit(t, `"live": 262144`, `"live": {}`), "wrong-type s:95:17: host.facts[0].live must be a number, a text, null, {unknown: why} or {state: …}, not a mapping"},
+		{"a fact without a value", edit(t, `"live": 262144`, `"alive": 262144`), `missing-key s:93:7: missing key "live" in host.facts[0]`},
 		{"no name", edit(t, `"name": "hn-1"`, `"name": ""`), `empty-value s:5:13: node.name must be the name of a node, not the text ""`},
-		{"a use of no level", edit(t, `"level": "stateful"`, `"level": "Stateful"`), `unknown-word s:127:24: host.rules.tables[0].uses[0].level must be one of disabled, stateless, stateful, full, not the text "Stateful"`},
-		{"unknown state of tracking", edit(t, `"state": "on"`, `"state": "perhaps"`), `unknown-word s:138:16: host.tracking.state must be one of on, off, unknown, not the text "perhaps"`},
-		{"the same container twice", edit(t, "\"runtime\": \"vz\",\n      \"id\": \"132694\"", "\"runtime\": \"netns\", \"id\": \"web-1\""), `duplicate-name s:216:5: containers: "netns/web-1" is already defined at line 148`},
-		{"the same fact twice", edit(t, `"level"`, `"conntrack.max"`), `duplicate-name s:109:7: host.facts: "conntrack.max" is already defined at line 90`},
-		{"the same module twice", edit(t, `"nf_nat"`, `"ip_set"`), `duplicate-name s:65:7: modules.list: "ip_set" is already defined at line 37`},
+		{"a use of no level", edit(t, `"level": "stateful"`, `"level": "Stateful"`), `unknown-word s:132:24: host.rules.tables[0].uses[0].level must be one of disabled, stateless, stateful, full, not the text "Stateful"`},
+		{"more uses of no level", edit(t, `"stateful": 7`, `"Stateful": 7`), `unknown-word s:140:13: host.rules.tables[0].moreUses.Stateful must be one of disabled, stateless, stateful, full, not the text "Stateful"`},
+		{"unknown state of tracking", edit(t, `"state": "on"`, `"state": "perhaps"`), `unknown-word s:147:16: host.tracking.state must be one of on, off, unknown, not the text "perhaps"`},
+		{"the same container twice", edit(t, "\"runtime\": \"vz\",\n      \"id\": \"132694\"", "\"runtime\": \"netns\", \"id\": \"web-1\""), `duplicate-name s:231:5: containers: "netns/web-1" is already defined at line 157`},
+		{"the same fact twice", edit(t, `"level"`, `"conntrack.max"`), `duplicate-name s:114:7: host.facts: "conntrack.max" is already defined at line 93`},
+		{"the same module twice", edit(t, `"nf_nat"`, `"ip_set"`), `duplicate-name s:67:7: modules.list: "ip_set" is already defined at line 37`},
 		{"duplicate key", edit(t, `"masks": true`, `"latches": "yes"`), `duplicate-key s:22:5: duplicate key "latches": already defined at line 21`},
 		{"too deep", edit(t, `"bootID"`, `"x": `+strings.Repeat("[", 40)+strings.Repeat("]", 40)+`, "bootID"`), "nesting s:12:39: " + messageNesting},
 		{"deeper than JSON goes", edit(t, `"bootID"`, `"x": `+strings.Repeat("[", 200000)), "syntax s:12:10007: not JSON: invalid character '[' exceeded max depth"},
