@@ -44,10 +44,3 @@ func fleet(n int) (*nf.Snapshot, []nf.Want) {
 	}
 	return s, list
 }
-
-func BenchmarkPlan1000(b *testing.B) {
-	s, list := fleet(1000)
-	for b.Loop() {
-		Plan(nf.Wants{List: list}, s)
-	}
-}

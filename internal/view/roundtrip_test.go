@@ -206,15 +206,6 @@ func TestClean(t *testing.T) {
 	}
 }
 
-func BenchmarkPlanText(b *testing.B) {
-	p := thousandPlan()
-	for b.Loop() {
-		if err := Plans.Write(&bytes.Buffer{}, FormatText, p, Options{}); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
 func BenchmarkSnapshotYAML(b *testing.B) {
 	s := richSnapshot()
 	for i := range 1000 {
