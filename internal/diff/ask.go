@@ -10,7 +10,8 @@ import (
 // each container, and what the rules need besides.
 func Ask(wants nf.Wants) nf.Ask {
 	ask := nf.Ask{Keys: map[nf.Target][]nf.Key{}}
-	for _, w := range wants.List {
+	for i := range wants.List {
+		w := &wants.List[i]
 		if name, ok := w.Key.Module(); ok {
 			state, params, _ := w.Wish.Value.Module()
 			if len(params) > 0 {
@@ -32,7 +33,7 @@ func Ask(wants nf.Wants) nf.Ask {
 	return ask
 }
 
-func unloadsAbove(w nf.Want) bool {
+func unloadsAbove(w *nf.Want) bool {
 	keep, _ := w.Wish.Value.Text()
 	return w.Key == nf.KeyAboveLevel && keep == "unload"
 }

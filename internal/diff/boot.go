@@ -9,7 +9,7 @@ import (
 
 // considerBoot compares a want of the node with what nfsync's own boot files bring at
 // the next start. live is the live value of the key.
-func (p *planner) considerBoot(want nf.Want, live nf.Value) {
+func (p *planner) considerBoot(want *nf.Want, live nf.Value) {
 	w := p.world
 	if !w.hasBoot(want, live) {
 		return
@@ -25,14 +25,14 @@ func (p *planner) considerBoot(want nf.Want, live nf.Value) {
 }
 
 // hasBoot reports whether a want is compared with the boot files.
-func (w *World) hasBoot(want nf.Want, live nf.Value) bool {
+func (w *World) hasBoot(want *nf.Want, live nf.Value) bool {
 	return w.snap.Capabilities.BootFiles && want.Target.IsNode() && len(want.Rivals) == 0 && w.boots(want, live)
 }
 
 // boots reports whether a boot file is to have the key. It is not if the module is
 // built in, absent or cannot be loaded as wanted, or if this kernel does not have the
 // value.
-func (w *World) boots(want nf.Want, live nf.Value) bool {
+func (w *World) boots(want *nf.Want, live nf.Value) bool {
 	k := want.Key
 	if name, ok := k.Module(); ok {
 		m, found := w.snap.Modules.Find(name)
@@ -51,7 +51,7 @@ func (w *World) boots(want nf.Want, live nf.Value) bool {
 
 // loadable reports whether the module could be loaded as wanted, with its
 // dependencies. It is true for one that is wanted unloaded.
-func (w *World) loadable(m *nf.ModuleFact, want nf.Want) bool {
+func (w *World) loadable(m *nf.ModuleFact, want *nf.Want) bool {
 	if state, _, _ := want.Wish.Value.Module(); state == nf.ModuleUnloaded {
 		return true
 	}
@@ -86,7 +86,7 @@ func (w *World) bootValue(k nf.Key) nf.Value {
 // would. For a range that the live value meets it is that value, so that the next
 // start changes nothing. Nothing is saved for a range if the next start brings a value in
 // it anyway, or may bring a higher one.
-func (w *World) bootMeets(want nf.Want, boot, live nf.Value) (bool, nf.Value) {
+func (w *World) bootMeets(want *nf.Want, boot, live nf.Value) (bool, nf.Value) {
 	if _, isModule := want.Key.Module(); isModule {
 		return boot == want.Wish.Value, want.Wish.Value
 	}
@@ -107,13 +107,13 @@ func (w *World) bootMeets(want nf.Want, boot, live nf.Value) (bool, nf.Value) {
 // range that is wanted, if nfsync saves none: a line of another file says so, or the live
 // value is outside, or was until nfsync set it. Any other live value counts as the
 // kernel's own.
-func (w *World) nextStartOutside(want nf.Want) bool {
+func (w *World) nextStartOutside(want *nf.Want) bool {
 	if d := w.declared(want.Key); d != nil {
 		met, _ := w.compare(want.Key, want.Wish, d.Value)
 		return !met
 	}
 	met, _ := w.compare(want.Key, want.Wish, w.fact(nf.Node, want.Key).Live)
-	return !met || w.mem[memoryRef(nf.Node, want.Key)].Set
+	return !met || w.node.hasSet(want.Key)
 }
 
 // declared returns the line of another file than nfsync's own that sets a sysctl of the node
@@ -130,7 +130,7 @@ func (w *World) declared(k nf.Key) *nf.Declaration {
 
 // declaredElsewhere names the lines of other boot files that set a wanted key
 // of the node to something else.
-func (w *World) declaredElsewhere(want nf.Want) []nf.Warning {
+func (w *World) declaredElsewhere(want *nf.Want) []nf.Warning {
 	if !w.snap.Capabilities.BootFiles || !want.Target.IsNode() || len(want.Rivals) > 0 {
 		return nil
 	}
@@ -148,7 +148,7 @@ func (w *World) declaredElsewhere(want nf.Want) []nf.Warning {
 		if met || d.Overruled || optionsOnly(want, d) || d.File == bar.File && d.Line == bar.Line {
 			continue
 		}
-		list = append(list, nf.Warning{Code: nf.WarnDeclaredElsewhere, Target: nf.Node, Key: want.Key, Source: &want.Source,
+		list = append(list, nf.Warning{Code: nf.WarnDeclaredElsewhere, Target: nf.Node, Key: want.Key, Source: sourceOf(want),
 			Message: fmt.Sprintf("%s %s, and the policy wants %s: nfsync does not edit that file, and the next start may apply it", d.Place(), effect(d), want.Wish)})
 	}
 	return list
@@ -167,7 +167,7 @@ func effect(d nf.Declaration) string {
 
 // optionsOnly reports whether a line only sets parameters of a module that is wanted
 // unloaded: options of modprobe.d(5) loads nothing.
-func optionsOnly(want nf.Want, d nf.Declaration) bool {
+func optionsOnly(want *nf.Want, d nf.Declaration) bool {
 	wanted, _, _ := want.Wish.Value.Module()
 	return d.Directive == nf.DirectiveOptions && wanted == nf.ModuleUnloaded
 }

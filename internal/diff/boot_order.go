@@ -17,13 +17,17 @@ func (p *planner) bootOrder(wants []nf.Want) []nf.Warning {
 	w := p.world
 	start := w.nextStart(p.plan.Changes)
 	var list []nf.Warning
-	for _, want := range wants {
+	for i := range wants {
+		want := &wants[i]
+		if !want.Target.IsNode() {
+			continue
+		}
 		file, ok := want.Key.Sysctl()
 		if !ok || !w.hasBoot(want, w.fact(want.Target, want.Key).Live) {
 			continue
 		}
 		warn := func(why string) {
-			list = append(list, nf.Warning{Code: nf.WarnBootOrder, Target: nf.Node, Key: want.Key, Source: &want.Source, Message: "the next start cannot set this: " + why})
+			list = append(list, nf.Warning{Code: nf.WarnBootOrder, Target: nf.Node, Key: want.Key, Source: sourceOf(want), Message: "the next start cannot set this: " + why})
 		}
 		if w.fact(nf.Node, want.Key).Parameter != "" {
 			if !start.setsBuckets(want) {
@@ -71,7 +75,7 @@ func (w *World) nextStart(changes []nf.Change) start {
 
 // setsBuckets reports whether options of nf_conntrack, nfsync's or others', bring the
 // wanted number of buckets.
-func (s *start) setsBuckets(want nf.Want) bool {
+func (s *start) setsBuckets(want *nf.Want) bool {
 	if _, params, _ := s.own["nf_conntrack"].Module(); params["hashsize"] != "" {
 		return s.loaded["nf_conntrack"]
 	}

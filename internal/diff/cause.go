@@ -13,12 +13,12 @@ func (w *World) lastFailure(d *difference) *nf.LastFailure {
 }
 
 // cause returns why a change is needed: the first cause that fits.
-func (w *World) cause(want nf.Want) nf.Cause {
+func (w *World) cause(want *nf.Want) nf.Cause {
 	key := want.Key
 	if key == nf.KeyRestart { // made for the level
 		key = nf.KeyLevel
 	}
-	m, known := w.mem[memoryRef(want.Target, key)]
+	m, known := w.at(want.Target).remembered(key)
 	switch {
 	case !known:
 		return nf.CauseNew
@@ -33,7 +33,7 @@ func (w *World) cause(want nf.Want) nf.Cause {
 }
 
 // isSaved reports whether the level that a container is to have was saved before this plan.
-func (w *World) isSaved(want nf.Want) bool {
+func (w *World) isSaved(want *nf.Want) bool {
 	_, c, _ := w.snap.Find(want.Target)
 	saved := c.Fact(nf.KeyLevel).Boot
 	return saved != nil && *saved == want.Wish.Value

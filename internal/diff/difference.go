@@ -11,13 +11,15 @@ import (
 // difference is one key of one target in one layer whose value is not what is
 // wanted.
 type difference struct {
-	want  nf.Want
+	want  *nf.Want
 	layer nf.Layer
 	from  nf.Value
 	to    nf.Value
 	// waiting is the number of open differences that may lift the verdict.
 	waiting int
 	verdict *verdict
+	// isDecided is set when the difference has become a change or a refusal.
+	isDecided bool
 	// awaits reports whether the value is not there before a change of this plan brings it,
 	// and is wanted in a range: it is decided then. See nf.Change.Range.
 	awaits bool
@@ -128,7 +130,10 @@ func (w *World) sameTable(k nf.Key, param, want, have string) bool {
 // neither does its file name them, nor does the kernel show them. The kernel
 // would only log them (unknown_module_param_cb, kernel/module/main.c).
 func (w *World) lacking(k nf.Key, want nf.Value) []string {
-	name, _ := k.Module()
+	name, isModule := k.Module()
+	if !isModule {
+		return nil
+	}
 	m, ok := w.snap.Modules.Find(name)
 	if !ok || m.Takes == nil {
 		return nil

@@ -103,7 +103,7 @@ func (w *World) loses(name string) []string {
 }
 
 // unreadable says why the state of a namespace could not be read; empty if it was.
-func (w *World) unreadable(p place) string {
+func (w *World) unreadable(p *place) string {
 	switch {
 	case unseen(p.container) != "":
 		return unseen(p.container)
@@ -122,9 +122,9 @@ func (w *World) unreadable(p place) string {
 // stateOf returns the function that lists what a module holds in a namespace without
 // a reference: tables belong to their table module, entries to nf_conntrack. It is nil
 // for other modules, which each rule or set that uses them references.
-func stateOf(name string) func(nf.Target, place) []string {
-	tables := func(match func(nf.Table) bool) func(nf.Target, place) []string {
-		return func(t nf.Target, p place) []string { return guarded(t, p.Rules.Tables, match) }
+func stateOf(name string) func(nf.Target, *place) []string {
+	tables := func(match func(nf.Table) bool) func(nf.Target, *place) []string {
+		return func(t nf.Target, p *place) []string { return guarded(t, p.Rules.Tables, match) }
 	}
 	word, table, _ := strings.Cut(name, "_")
 	switch {
@@ -166,7 +166,7 @@ func guarded(t nf.Target, all []nf.Table, match func(nf.Table) bool) []string {
 	return found
 }
 
-func entries(t nf.Target, p place) []string {
+func entries(t nf.Target, p *place) []string {
 	if n, ok := p.Count.Number(); ok && n > 0 {
 		return []string{fmt.Sprintf("%d live conntrack entries of %s", n, t)}
 	}

@@ -37,7 +37,7 @@ func isStopped(c *nf.Container) bool { return asleep(c) && !isSuspended(c) }
 // considerMask compares the levels of a container whose mask is written at a cold
 // start only: the saved level, which the next cold start brings, and the live one.
 // The live level of a suspended container is that of its dump.
-func (p *planner) considerMask(want nf.Want) {
+func (p *planner) considerMask(want *nf.Want) {
 	w := p.world
 	c := w.at(want.Target).container
 	f := w.fact(want.Target, nf.KeyLevel)
@@ -76,7 +76,7 @@ func (w *World) unmasked(t nf.Target, live nf.Value) nf.Value {
 // considerRestart decides about a live level that only a cold start changes. By the
 // policy it is refused, saved for the next start, or brought by a restart that nfsync
 // makes. A level that cannot be saved cannot be brought by any start.
-func (p *planner) considerRestart(want nf.Want, live, saved nf.Value) {
+func (p *planner) considerRestart(want *nf.Want, live, saved nf.Value) {
 	staged := want.Restart == nf.RestartStage || want.Restart == nf.RestartAllow
 	d := &difference{want: want, layer: nf.LayerLive, from: live, to: want.Wish.Value}
 	if want.Restart == nf.RestartAllow {
@@ -107,14 +107,14 @@ func (p *planner) planRestarts() {
 	})
 	planned := 0
 	for _, d := range p.restartable {
-		want := d.want
+		want := *d.want
 		if why := p.noRestart(want.Target, planned); why != "" {
-			p.pend(want, d.from, nf.UntilContainerRestart, why)
+			p.pend(&want, d.from, nf.UntilContainerRestart, why)
 			continue
 		}
 		planned++
 		want.Key = nf.KeyRestart
-		p.differ(want, nf.LayerLive, d.from, want.Wish.Value)
+		p.differ(&want, nf.LayerLive, d.from, want.Wish.Value)
 	}
 }
 
@@ -130,7 +130,7 @@ func (w *World) triedAt(t nf.Target) time.Time {
 
 // save plans to save the wanted level if it is not saved yet, and reports whether
 // it will be saved.
-func (p *planner) save(want nf.Want, saved nf.Value) bool {
+func (p *planner) save(want *nf.Want, saved nf.Value) bool {
 	if saved == want.Wish.Value {
 		return true
 	}
@@ -143,8 +143,8 @@ func (p *planner) save(want nf.Want, saved nf.Value) bool {
 // instance should be live by now. It is not if the container was resumed, which
 // brings the mask of its dump, or if libvzctl could not write the mask at its start,
 // which it does not report.
-func (w *World) staged(want nf.Want, live, saved nf.Value) string {
-	m, known := w.mem[memoryRef(want.Target, nf.KeyLevel)]
+func (w *World) staged(want *nf.Want, live, saved nf.Value) string {
+	m, known := w.at(want.Target).remembered(nf.KeyLevel)
 	if known && m.Set && saved == want.Wish.Value && m.Asked == want.Wish && m.Instance != w.instance(want.Target) {
 		return fmt.Sprintf("the level was saved before the container last came up, and that did not bring it live: it is %s. "+
 			"It was resumed from a dump, or its cold start has not set the saved level; another cold start may", live)
@@ -251,6 +251,6 @@ func (w *World) NotBrought(c nf.Change) nf.Refusal {
 		code, v = nf.Unobservable, no("nfsync has restarted the container, and its level cannot be read now: %s", live.Why())
 	}
 	want := nf.Want{Target: c.Target, Key: nf.KeyLevel, Source: c.Source}
-	d := &difference{want: want, layer: nf.LayerLive, from: live, to: c.To}
+	d := &difference{want: &want, layer: nf.LayerLive, from: live, to: c.To}
 	return d.refusal(ruleOf(code).complete(v))
 }

@@ -39,9 +39,9 @@ type expansion struct {
 // other wants the rivals that they have among the modules.
 func expand(w *World, wants []nf.Want) ([]nf.Want, []nf.Warning) {
 	e := expansion{world: w, modules: map[string]*nf.Want{}, explicit: map[string]bool{}}
-	for _, want := range wants {
-		if name, ok := want.Key.Module(); ok {
-			e.addExplicit(name, want)
+	for i := range wants {
+		if name, ok := wants[i].Key.Module(); ok {
+			e.addExplicit(name, wants[i])
 		}
 	}
 	e.addRivals(wants)
@@ -124,7 +124,8 @@ func appendRival(rivals []nf.Rival, r nf.Rival) []nf.Rival {
 // adds that those above be unloaded.
 func (e *expansion) addLevels(wants []nf.Want) {
 	asked := map[nf.Level]nf.Source{} // by level: the first line that asks for at least that much
-	for _, want := range wants {
+	for i := range wants {
+		want := &wants[i]
 		level, ok := want.Wish.Value.Level()
 		if want.Key != nf.KeyLevel || !ok || len(want.Rivals) > 0 {
 			continue
@@ -140,7 +141,8 @@ func (e *expansion) addLevels(wants []nf.Want) {
 			e.addTier(tiers[l], source)
 		}
 	}
-	for _, want := range wants {
+	for i := range wants {
+		want := &wants[i]
 		if unloadsAbove(want) && len(want.Rivals) == 0 {
 			e.unloadAbove(e.ceiling(wants), want.Source)
 		}
@@ -182,7 +184,8 @@ func (e *expansion) ceiling(wants []nf.Want) nf.Level {
 	for _, t := range e.world.order {
 		top = max(top, e.world.hasLevel(t))
 	}
-	for _, want := range wants {
+	for i := range wants {
+		want := &wants[i]
 		if want.Key != nf.KeyLevel {
 			continue
 		}
@@ -247,7 +250,7 @@ func (e *expansion) addDependencies() {
 		if !ok || m.State != nf.ModuleUnloaded {
 			continue
 		}
-		loadable := e.world.loadable(m, *want)
+		loadable := e.world.loadable(m, want)
 		for _, dep := range m.Deps {
 			dep = e.real(dep)
 			if !loadable && e.world.bar(dep) == (nf.Bar{}) { // for nothing

@@ -2,7 +2,6 @@ package diff
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 
 	"nfsync.dev/nfsync/internal/nf"
@@ -67,7 +66,10 @@ func (d *difference) oneWay() bool {
 }
 
 func compareRank(a, b *difference) int {
-	return cmp.Or(a.want.Target.Compare(b.want.Target), cmp.Compare(a.rank(), b.rank()), cmp.Compare(a.want.Key, b.want.Key), cmp.Compare(a.layer, b.layer))
+	if order := a.want.Target.Compare(b.want.Target); order != 0 {
+		return order
+	}
+	return cmp.Or(cmp.Compare(a.rank(), b.rank()), cmp.Compare(a.want.Key, b.want.Key), cmp.Compare(a.layer, b.layer))
 }
 
 // decide makes each difference a change or a refusal: first those that can be
@@ -75,11 +77,11 @@ func compareRank(a, b *difference) int {
 func (p *planner) decide() {
 	p.waiters = map[ref][]*difference{}
 	slices.SortStableFunc(p.todo, compareRank)
-	var reversible, oneWay []*difference
+	p.spread()
+	p.plan.Changes = make([]nf.Change, 0, len(p.todo))
+	reversible := make([]*difference, 0, len(p.todo))
+	var oneWay []*difference
 	for _, d := range p.todo {
-		if d.layer == nf.LayerLive {
-			p.world.open[d.ref()] = d
-		}
 		if d.rank() < rankOneWay {
 			reversible = append(reversible, d)
 		} else {
@@ -88,6 +90,19 @@ func (p *planner) decide() {
 	}
 	p.decideAll(reversible)
 	p.decideAll(oneWay)
+}
+
+// spread gives each place its differences, which are sorted by target, and room for the values
+// that their changes bring.
+func (p *planner) spread() {
+	room := make([]reached, len(p.todo))
+	for first, end := 0, 0; first < len(p.todo); first = end {
+		t := p.todo[first].want.Target
+		for end = first + 1; end < len(p.todo) && p.todo[end].want.Target == t; end++ {
+		}
+		at := p.world.at(t)
+		at.differences, at.reach = p.todo[first:end:end], room[first:first:end]
+	}
 }
 
 // decideAll tries each difference. One that is forbidden only while another is
@@ -100,7 +115,10 @@ func (p *planner) decideAll(list []*difference) {
 	for {
 		for len(queue) > 0 {
 			d := queue[0]
-			queue = append(queue[1:len(queue):len(queue)], p.try(d)...)
+			queue = queue[1:len(queue):len(queue)]
+			if more := p.try(d); len(more) > 0 {
+				queue = append(queue, more...)
+			}
 		}
 		for next < len(list) && list[next].waiting == 0 {
 			next++
@@ -131,17 +149,16 @@ func (p *planner) intermediate(d *difference) *difference {
 	}
 	step := *d
 	step.to, step.intermediate, step.verdict = nf.Number(w.highest(d)), true, nil
-	before := maps.Clone(w.reach)
-	defer func() { w.reach = before }()
 	if w.judge(&step) != nil {
 		return nil
 	}
-	w.reach[d.ref()] = step.to
+	defer w.suppose(d.ref(), step.to)()
 	for _, r := range d.verdict.waits {
-		if other := w.open[r]; other == nil || w.judge(other) != nil {
+		other := w.open(r)
+		if other == nil || w.judge(other) != nil {
 			return nil
 		}
-		w.reach[r] = w.open[r].to
+		defer w.suppose(r, other.to)()
 	}
 	last := *d
 	last.from = step.to
@@ -149,6 +166,15 @@ func (p *planner) intermediate(d *difference) *difference {
 		return nil
 	}
 	return &step
+}
+
+// suppose sets the value that planned changes have brought, and returns a function that takes
+// that back.
+func (w *World) suppose(r ref, v nf.Value) (back func()) {
+	at := w.at(r.target)
+	before := slices.Clone(at.reach)
+	at.setReached(r.key, v)
+	return func() { at.reach = before }
 }
 
 // highest returns the highest of a wanted limit of the node, the limits of its containers and
@@ -167,7 +193,7 @@ func (w *World) highest(d *difference) int64 {
 func (p *planner) try(d *difference) []*difference {
 	w := p.world
 	if d.awaits && d.layer == nf.LayerBoot {
-		if w.open[d.ref()] != nil {
+		if w.open(d.ref()) != nil {
 			p.wait(d, []ref{d.ref()})
 			return nil
 		}
@@ -176,7 +202,7 @@ func (p *planner) try(d *difference) []*difference {
 		}
 	}
 	if w.followsNode(d.want) && len(d.want.Rivals) == 0 {
-		if node := (ref{nf.Node, nf.KeyMax}); w.open[node] != nil {
+		if node := (ref{nf.Node, nf.KeyMax}); w.open(node) != nil {
 			p.wait(d, []ref{node})
 			d.verdict = w.judge(d)
 			return nil
@@ -203,7 +229,7 @@ func (p *planner) try(d *difference) []*difference {
 func (w *World) stillOpen(refs []ref) []ref {
 	var open []ref
 	for _, r := range refs {
-		if w.open[r] != nil {
+		if w.open(r) != nil {
 			open = append(open, r)
 		}
 	}
@@ -219,16 +245,18 @@ func (p *planner) wait(d *difference, refs []ref) {
 
 // decided closes a difference and returns those that waited for it alone.
 func (p *planner) decided(d *difference) []*difference {
-	d.waiting = 0
+	d.waiting, d.isDecided = 0, true
 	if d.layer != nf.LayerLive {
 		return nil
 	}
-	delete(p.world.open, d.ref())
 	return p.release(d.ref())
 }
 
 // release returns the differences that waited for a key alone.
 func (p *planner) release(r ref) (ready []*difference) {
+	if len(p.waiters) == 0 {
+		return nil
+	}
 	for _, other := range p.waiters[r] {
 		if other.waiting == 0 { // already decided
 			continue
@@ -245,7 +273,7 @@ func (p *planner) release(r ref) (ready []*difference) {
 // holds now. It returns nil if they allow the change.
 func (w *World) Check(c nf.Change) *nf.Refusal {
 	want := nf.Want{Target: c.Target, Key: c.Key, Wish: nf.Exactly(c.To), Source: c.Source}
-	d := &difference{want: want, layer: c.Layer, from: w.Value(c), to: c.To}
+	d := &difference{want: &want, layer: c.Layer, from: w.Value(c), to: c.To}
 	v := w.judge(d)
 	if v == nil {
 		return nil

@@ -24,14 +24,10 @@ func plan(wants nf.Wants, s *nf.Snapshot) (*planner, []nf.Want) {
 	}}
 	observed, vanished := w.observedWants(wants.List)
 	modules, moduleWarnings := expand(w, observed)
-	all := slices.Clone(modules)
-	for _, want := range observed {
-		if _, ok := want.Key.Module(); !ok {
-			all = append(all, want)
-		}
-	}
-	for _, want := range all {
-		p.consider(want)
+	all := withModules(observed, modules)
+	p.todo = make([]*difference, 0, len(all))
+	for i := range all {
+		p.consider(&all[i])
 	}
 	p.planRestarts()
 	p.decide()
@@ -42,17 +38,35 @@ func plan(wants nf.Wants, s *nf.Snapshot) (*planner, []nf.Want) {
 	return p, all
 }
 
+// withModules returns the wants with these for modules, first, in place of their own.
+func withModules(wants, modules []nf.Want) []nf.Want {
+	isModule := func(want nf.Want) bool { _, ok := want.Key.Module(); return ok }
+	if len(modules) == 0 && !slices.ContainsFunc(wants, isModule) {
+		return wants
+	}
+	all := make([]nf.Want, 0, len(modules)+len(wants))
+	all = append(all, modules...)
+	for i := range wants {
+		if !isModule(wants[i]) {
+			all = append(all, wants[i])
+		}
+	}
+	return all
+}
+
 // observedWants returns the wants whose target the snapshot has. Any other target
 // vanished after the containers were listed: nothing can differ or be refused
 // there.
 func (w *World) observedWants(wants []nf.Want) (list []nf.Want, warnings []nf.Warning) {
 	warned := map[nf.Target]bool{}
-	for _, want := range wants {
+	list = make([]nf.Want, 0, len(wants))
+	for i := range wants {
+		want := &wants[i]
 		if p := w.at(want.Target); p.Namespace != nil {
+			list = append(list, *want)
 			if p.container != nil {
-				want.Target = p.container.Target() // under the name that it has by now
+				list[len(list)-1].Target = p.container.Target() // under the name that it has by now
 			}
-			list = append(list, want)
 			continue
 		}
 		if !warned[want.Target] {
@@ -81,7 +95,7 @@ type planner struct {
 }
 
 // consider finds what differs for one want.
-func (p *planner) consider(want nf.Want) {
+func (p *planner) consider(want *nf.Want) {
 	switch {
 	case want.Key == nf.KeyAboveLevel:
 		if len(want.Rivals) > 0 {
@@ -96,18 +110,18 @@ func (p *planner) consider(want nf.Want) {
 	}
 }
 
-func (p *planner) differ(want nf.Want, layer nf.Layer, from, to nf.Value) {
+func (p *planner) differ(want *nf.Want, layer nf.Layer, from, to nf.Value) {
 	awaits := layer == nf.LayerLive && want.Wish.IsRange() && from.IsAbsent()
 	p.todo = append(p.todo, &difference{want: want, layer: layer, from: from, to: to, awaits: awaits})
 }
 
 // waitsForStart reports whether the want has to wait for its container to start.
-func (p *planner) waitsForStart(want nf.Want) bool {
+func (p *planner) waitsForStart(want *nf.Want) bool {
 	c := p.world.at(want.Target).container
 	return asleep(c) && c.Unobservable == "" && want.Key.Conntrack() && len(want.Rivals) == 0
 }
 
-func (p *planner) considerLive(want nf.Want) {
+func (p *planner) considerLive(want *nf.Want) {
 	w := p.world
 	from := w.fact(want.Target, want.Key).Live
 	lacking := w.lacking(want.Key, want.Wish.Value)
@@ -127,7 +141,7 @@ func (p *planner) considerLive(want nf.Want) {
 
 // followsNode reports whether the limit of a container is that of the node. It is
 // judged once it is decided what the node's will be.
-func (w *World) followsNode(want nf.Want) bool {
+func (w *World) followsNode(want *nf.Want) bool {
 	if want.Key != nf.KeyMax || want.Target.IsNode() {
 		return false
 	}
@@ -138,7 +152,7 @@ func (w *World) followsNode(want nf.Want) bool {
 
 // meets reports whether a value meets a want, and returns the value that would. A
 // level that no mask keeps is a ceiling.
-func (w *World) meets(want nf.Want, v nf.Value) (bool, nf.Value) {
+func (w *World) meets(want *nf.Want, v nf.Value) (bool, nf.Value) {
 	if want.Key == nf.KeyLevel && !w.masked(want.Target) {
 		ceiling, _ := want.Wish.Value.Level()
 		have, ok := v.Level()
@@ -147,11 +161,11 @@ func (w *World) meets(want nf.Want, v nf.Value) (bool, nf.Value) {
 	return w.compare(want.Key, want.Wish, v)
 }
 
-func (p *planner) settle(want nf.Want, v nf.Value) {
+func (p *planner) settle(want *nf.Want, v nf.Value) {
 	p.plan.InSync = append(p.plan.InSync, nf.Settled{Target: want.Target, Key: want.Key, Asked: want.Wish, Value: v})
 }
 
-func (p *planner) pend(want nf.Want, from nf.Value, until nf.Until, reason string) {
+func (p *planner) pend(want *nf.Want, from nf.Value, until nf.Until, reason string) {
 	_, to := p.world.compare(want.Key, want.Wish, from)
 	p.plan.Pending = append(p.plan.Pending, nf.Pending{Target: want.Target, Key: want.Key, From: from, To: to,
 		Until: until, Reason: reason, Source: want.Source})
@@ -175,7 +189,7 @@ func (p *planner) change(d *difference) {
 	case d.awaits && d.layer == nf.LayerLive: // what its value will be is not known
 		p.awaited[d.ref()] = true
 	case d.layer == nf.LayerLive:
-		p.world.reach[d.ref()] = d.to
+		p.world.at(d.want.Target).setReached(d.want.Key, d.to)
 	case d.want.Key == nf.KeyLevel:
 		p.world.saves[d.want.Target] = d.to
 	}

@@ -495,7 +495,7 @@ func TestCauseComparesWishes(t *testing.T) {
 		s := mainline(func(s *nf.Snapshot) {
 			s.Memory.Keys = []nf.MemoryKey{{Target: nf.Node, Key: nf.KeyMax, Asked: was, Instance: s.BootID}}
 		})
-		if cause := NewWorld(s).cause(now); (cause == nf.CauseDrift) != (was == now.Wish) {
+		if cause := NewWorld(s).cause(&now); (cause == nf.CauseDrift) != (was == now.Wish) {
 			t.Fatalf("%#v, then %#v: the cause is %s", was, now.Wish, cause)
 		}
 	})

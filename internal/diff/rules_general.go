@@ -27,7 +27,8 @@ func notPermitted(w *World, d *difference) *verdict {
 // targetStuck: the values of the target are not what any run wanted, so that no change can
 // be undone to something known.
 func targetStuck(w *World, d *difference) *verdict {
-	for _, c := range w.snap.Memory.Stuck {
+	for i := range w.snap.Memory.Stuck {
+		c := &w.snap.Memory.Stuck[i]
 		switch {
 		case c.Target.Nameless() != d.want.Target.Nameless() || !c.Holds(w.snap):
 		case c.Key == nf.KeyRestart:

@@ -16,13 +16,14 @@ func readOnly(w *World, d *difference) *verdict {
 	if d.layer != nf.LayerLive || !d.want.Key.Conntrack() || d.awaits { // the value may be in the range
 		return nil
 	}
-	file, _ := d.want.Key.Sysctl()
 	if !d.want.Target.IsNode() && d.want.Key == nf.KeyMax && w.maxScope(d.want.Target) == nf.ScopeNode {
+		file, _ := d.want.Key.Sysctl()
 		node := w.fact(nf.Node, nf.KeyMax).Live
 		return no("on this kernel net.netfilter.%s of a container is the node's, %s", file, node).
 			withRemedy("set conntrack.max in a NodePolicy: it holds for each container alike")
 	}
 	if w.fact(d.want.Target, d.want.Key).ReadOnly {
+		file, _ := d.want.Key.Sysctl()
 		v := no("the kernel offers net.netfilter.%s read-only here", file)
 		if d.want.Target.IsNode() {
 			v.withRemedy("run nfsync in the node's initial network namespace, where the value can be written, or take it out of the policy")
@@ -44,7 +45,7 @@ func aboveNode(w *World, d *difference) *verdict {
 		return nil
 	}
 	node := ref{nf.Node, nf.KeyMax}
-	if open := w.open[node]; open != nil {
+	if open := w.open(node); open != nil {
 		if will, ok := open.to.Number(); ok && limit != 0 && will < limit {
 			limit = will
 		}

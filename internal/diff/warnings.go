@@ -10,10 +10,9 @@ import (
 // warnings returns the warnings that follow from the wants and the facts together.
 func (w *World) warnings(wants []nf.Want) []nf.Warning {
 	var list []nf.Warning
-	wanted := map[ref]bool{}
-	var unenforced []nf.Want
-	for _, want := range wants {
-		wanted[memoryRef(want.Target, want.Key)] = true
+	var unenforced []*nf.Want
+	for i := range wants {
+		want := &wants[i]
 		list = append(list, w.declaredElsewhere(want)...)
 		if name, ok := want.Key.Module(); ok {
 			list = append(list, w.moduleWarning(name, want)...)
@@ -29,20 +28,24 @@ func (w *World) warnings(wants []nf.Want) []nf.Warning {
 	list = append(list, w.nodeTracking(wants)...)
 	list = append(list, notEnforced(unenforced)...)
 	list = append(list, w.otherUsers(wants)...)
-	for _, warning := range w.savedLevels(wants) {
-		list = append(list, warning)
-		wanted[memoryRef(warning.Target, nf.KeyLevel)] = true // it says all about this key
-	}
-	return append(list, w.forgotten(wanted)...)
+	saved := w.savedLevels(wants)
+	return slices.Concat(list, saved, w.forgotten(wants, saved))
+}
+
+// sourceOf returns a copy of the line that asks for a want: a warning that points into the list
+// of the wants would keep all of them in memory.
+func sourceOf(want *nf.Want) *nf.Source {
+	source := want.Source
+	return &source
 }
 
 // savedLevels warns of levels that the next cold start brings although they are neither live
 // nor wanted, and stay saved after the changes of this plan. Of a container whose level no
 // policy names it warns only if nfsync has set that.
 func (w *World) savedLevels(wants []nf.Want) []nf.Warning {
-	levels := map[nf.Target]nf.Want{}
-	for _, want := range wants {
-		if want.Key == nf.KeyLevel {
+	levels := map[nf.Target]*nf.Want{}
+	for i := range wants {
+		if want := &wants[i]; want.Key == nf.KeyLevel {
 			levels[want.Target.Nameless()] = want
 		}
 	}
@@ -58,9 +61,9 @@ func (w *World) savedLevels(wants []nf.Want) []nf.Warning {
 		case asked && len(want.Rivals) == 0 && *f.Boot == want.Wish.Value:
 			continue
 		case asked:
-			warning.Source = &want.Source
+			warning.Source = sourceOf(want)
 			warning.Message = fmt.Sprintf("its next cold start brings the level %s, which is saved, and is neither the live one (%s) nor the wanted one", *f.Boot, f.Live)
-		case !w.mem[memoryRef(t, nf.KeyLevel)].Set:
+		case !w.at(t).hasSet(nf.KeyLevel):
 			continue
 		default:
 			warning.Message = fmt.Sprintf("its next cold start brings the level %s, which is saved, although %s is live: nfsync set the level of this container, and no policy names it any more", *f.Boot, f.Live)
@@ -75,7 +78,8 @@ func (w *World) savedLevels(wants []nf.Want) []nf.Warning {
 func (w *World) nodeTracking(wants []nf.Want) []nf.Warning {
 	const danger = "a flood of connections can then fill its table"
 	tracking := w.tracking(nf.Node)
-	for _, want := range wants {
+	for i := range wants {
+		want := &wants[i]
 		level, ok := want.Wish.Value.Level()
 		if !want.Target.IsNode() || want.Key != nf.KeyLevel || !ok {
 			continue
@@ -89,7 +93,7 @@ func (w *World) nodeTracking(wants []nf.Want) []nf.Warning {
 		default:
 			continue
 		}
-		return []nf.Warning{{Code: nf.WarnNodeTracking, Target: nf.Node, Key: nf.KeyLevel, Source: &want.Source, Message: message}}
+		return []nf.Warning{{Code: nf.WarnNodeTracking, Target: nf.Node, Key: nf.KeyLevel, Source: sourceOf(want), Message: message}}
 	}
 	if tracking != nf.TrackingOn {
 		return nil
@@ -104,7 +108,7 @@ func (w *World) nodeTracking(wants []nf.Want) []nf.Warning {
 
 // notEnforced warns that nothing enforces a level without a mask: anybody with
 // CAP_NET_ADMIN in the namespace can add a rule that uses more.
-func notEnforced(wants []nf.Want) []nf.Warning {
+func notEnforced(wants []*nf.Want) []nf.Warning {
 	if len(wants) == 0 {
 		return nil
 	}
@@ -112,25 +116,25 @@ func notEnforced(wants []nf.Want) []nf.Warning {
 	if n := len(wants) - 1; n > 0 {
 		others = ", here and in " + count(n, "more container")
 	}
-	return []nf.Warning{{Code: nf.WarnNotEnforced, Target: wants[0].Target, Key: nf.KeyLevel, Source: &wants[0].Source,
+	return []nf.Warning{{Code: nf.WarnNotEnforced, Target: wants[0].Target, Key: nf.KeyLevel, Source: sourceOf(wants[0]),
 		Message: "nothing in this kernel enforces the level" + others + ": nfsync reports rules that use more"}}
 }
 
 // leftover warns of entries that stay until they time out after the last rule that
 // tracks was removed.
-func (w *World) leftover(want nf.Want) []nf.Warning {
+func (w *World) leftover(want *nf.Want) []nf.Warning {
 	ceiling, _ := want.Wish.Value.Level()
 	have, ok := w.fact(want.Target, nf.KeyLevel).Live.Level()
 	n, counted := w.at(want.Target).Count.Number()
 	if w.latching() || !ok || !counted || n == 0 || have >= nf.LevelStateful || ceiling >= nf.LevelStateful {
 		return nil
 	}
-	return []nf.Warning{{Code: nf.WarnLeftoverEntries, Target: want.Target, Key: nf.KeyLevel, Source: &want.Source,
+	return []nf.Warning{{Code: nf.WarnLeftoverEntries, Target: want.Target, Key: nf.KeyLevel, Source: sourceOf(want),
 		Message: fmt.Sprintf("%d conntrack entries are left although no rule here tracks: they end with their timeouts", n)}}
 }
 
 // moduleWarning warns of a module that is wanted unloaded and does not exist.
-func (w *World) moduleWarning(name string, want nf.Want) []nf.Warning {
+func (w *World) moduleWarning(name string, want *nf.Want) []nf.Warning {
 	state, _, _ := want.Wish.Value.Module()
 	if state != nf.ModuleUnloaded || len(want.Rivals) > 0 || !w.moduleValue(name).IsAbsent() {
 		return nil
@@ -139,13 +143,14 @@ func (w *World) moduleWarning(name string, want nf.Want) []nf.Warning {
 	if into := w.mergedInto(name); into != "" {
 		message = fmt.Sprintf("%s is no module of its own any more: it became part of %s, which this want does not unload", name, into)
 	}
-	return []nf.Warning{{Code: nf.WarnModuleAbsent, Target: nf.Node, Key: want.Key, Source: &want.Source, Message: message}}
+	return []nf.Warning{{Code: nf.WarnModuleAbsent, Target: nf.Node, Key: want.Key, Source: sourceOf(want), Message: message}}
 }
 
 // otherUsers warns of modules that track connections without a rule that nfsync sees.
 func (w *World) otherUsers(wants []nf.Want) []nf.Warning {
 	var below bool
-	for _, want := range wants {
+	for i := range wants {
+		want := &wants[i]
 		level, ok := want.Wish.Value.Level()
 		below = below || want.Key == nf.KeyLevel && ok && level < nf.LevelStateful
 	}
@@ -164,21 +169,29 @@ func (w *World) otherUsers(wants []nf.Want) []nf.Warning {
 
 // endedWith reports whether a remembered value ended with the instance that it was
 // set in: a new namespace starts with the kernel's values.
-func (w *World) endedWith(m nf.MemoryKey) bool {
+func (w *World) endedWith(m *nf.MemoryKey) bool {
 	now := w.instance(m.Target)
 	return !m.Target.IsNode() && m.Key.Conntrack() && now != "" && m.Instance != now
 }
 
 // forgotten warns of keys that nfsync has set and no policy names any more: they are
 // left as they are. It does not warn of a module that another loaded module needs.
-func (w *World) forgotten(wanted map[ref]bool) []nf.Warning {
-	exists := map[nf.Target]bool{nf.Node: true}
-	for _, t := range w.order {
-		exists[t.Nameless()] = true
+// Nor does it warn of a level about which saved says all.
+func (w *World) forgotten(wants []nf.Want, saved []nf.Warning) []nf.Warning {
+	if len(w.snap.Memory.Keys) == 0 {
+		return nil
+	}
+	wanted := make(map[placeKey]bool, len(wants)+len(saved))
+	for i := range wants {
+		wanted[placeKey{w.at(wants[i].Target), wants[i].Key}] = true
+	}
+	for i := range saved {
+		wanted[placeKey{w.at(saved[i].Target), nf.KeyLevel}] = true
 	}
 	var list []nf.Warning
-	for _, m := range w.snap.Memory.Keys {
-		if !m.Set || wanted[w.remembered(m)] || !exists[m.Target.Nameless()] || w.endedWith(m) || w.needed(m.Key) {
+	for i := range w.snap.Memory.Keys {
+		m := &w.snap.Memory.Keys[i]
+		if at := w.at(m.Target); !m.Set || at.Namespace == nil || wanted[placeKey{at, w.presentKey(m)}] || w.endedWith(m) || w.needed(m.Key) {
 			continue
 		}
 		list = append(list, nf.Warning{Code: nf.WarnNoLongerWanted, Target: m.Target, Key: m.Key,
@@ -187,15 +200,15 @@ func (w *World) forgotten(wanted map[ref]bool) []nf.Warning {
 	return list
 }
 
-// remembered returns the present key of a remembered one: a module can have become an
+// presentKey returns the present key of a remembered one: a module can have become an
 // alias of another one, as nf_conntrack_ipv4 has in Linux 4.19.
-func (w *World) remembered(m nf.MemoryKey) ref {
+func (w *World) presentKey(m *nf.MemoryKey) nf.Key {
 	if name, ok := m.Key.Module(); ok {
 		if f, found := w.snap.Modules.Find(name); found {
-			return memoryRef(m.Target, nf.ModuleKey(f.Name))
+			return nf.ModuleKey(f.Name)
 		}
 	}
-	return memoryRef(m.Target, m.Key)
+	return m.Key
 }
 
 // needed reports whether a key is a loaded module that another loaded one needs.

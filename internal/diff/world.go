@@ -1,6 +1,8 @@
 package diff
 
 import (
+	"slices"
+
 	"nfsync.dev/nfsync/internal/nf"
 )
 
@@ -18,25 +20,86 @@ type failureRef struct {
 
 // place is one target of the snapshot: the node, or a container.
 type place struct {
-	*nf.Namespace
-	container *nf.Container // nil for the node
+	*nf.Namespace               // nil if the snapshot does not have the target
+	container     *nf.Container // nil for the node
+	// memory is what nfsync remembers of the target's keys. Of several entries for one key the
+	// last one counts.
+	memory []nf.MemoryKey
+	// differences are those of the target, while a plan is made.
+	differences []*difference
+	// reach are the values that the changes planned so far have brought; the others are
+	// those of the snapshot.
+	reach []reached
+}
+
+// reached is the value of a key that planned changes have brought.
+type reached struct {
+	key   nf.Key
+	value nf.Value
+}
+
+// placeKey names one key of a place.
+type placeKey struct {
+	at  *place
+	key nf.Key
+}
+
+// remembered returns what nfsync remembers of a key.
+func (p *place) remembered(k nf.Key) (*nf.MemoryKey, bool) {
+	for i := range slices.Backward(p.memory) {
+		if p.memory[i].Key == k {
+			return &p.memory[i], true
+		}
+	}
+	return nil, false
+}
+
+// hasSet reports whether nfsync remembers that it has set a key.
+func (p *place) hasSet(k nf.Key) bool {
+	m, known := p.remembered(k)
+	return known && m.Set
+}
+
+// reached returns the value that planned changes have brought, if there is one.
+func (p *place) reached(k nf.Key) (nf.Value, bool) {
+	for i := range p.reach {
+		if p.reach[i].key == k {
+			return p.reach[i].value, true
+		}
+	}
+	return nf.Value{}, false
+}
+
+// setReached sets the value that planned changes have brought.
+func (p *place) setReached(k nf.Key, v nf.Value) {
+	for i := range p.reach {
+		if p.reach[i].key == k {
+			p.reach[i].value = v
+			return
+		}
+	}
+	p.reach = append(p.reach, reached{k, v})
 }
 
 // World is a snapshot indexed for the rules. It follows changes that are made to the
 // snapshot in place, so that the rules can be tried again while a plan is applied.
+//
+// Only one goroutine may use it at a time.
 type World struct {
-	snap   *nf.Snapshot
-	places map[nf.Target]place // by nameless target
+	snap *nf.Snapshot
+	// node is the place of the node, and places are those of the containers, as the snapshot
+	// has them. nowhere is that of a target which it does not have.
+	node    place
+	places  []place
+	nowhere place
+	index   map[nf.Target]int32 // into places, by nameless target
+	// last is the container that was looked up last: most steps ask several things of one.
+	last     nf.Target
+	lastSeen *place
 	// order lists the containers' targets as the snapshot has them.
 	order []nf.Target
-	// reach are the values that the changes planned so far have brought; the
-	// others are those of the snapshot.
-	reach map[ref]nf.Value
 	// saves are the levels of containers that the changes planned so far save.
 	saves map[nf.Target]nf.Value
-	// open are the differences that are not decided yet.
-	open map[ref]*difference
-	mem  map[ref]nf.MemoryKey
 	// latches are the instances in which an earlier run saw tracking on.
 	latches map[nf.Latch]bool
 	// restarts are those that nfsync made or was about to make, by nameless target.
@@ -53,16 +116,16 @@ type World struct {
 
 // NewWorld indexes a snapshot for the rules.
 func NewWorld(s *nf.Snapshot) *World {
-	w := &World{snap: s, broken: s.Broken(), places: map[nf.Target]place{nf.Node: {Namespace: &s.Host}}, reach: map[ref]nf.Value{}, saves: map[nf.Target]nf.Value{}, restarts: map[nf.Target][]nf.RestartDone{},
-		open: map[ref]*difference{}, mem: map[ref]nf.MemoryKey{}, latches: map[nf.Latch]bool{}, dependency: map[string]bool{}, failures: map[failureRef]nf.Failure{}}
+	n := len(s.Containers)
+	w := &World{snap: s, broken: s.Broken(), node: place{Namespace: &s.Host}, places: make([]place, n), index: make(map[nf.Target]int32, n), order: make([]nf.Target, n),
+		saves: map[nf.Target]nf.Value{}, restarts: map[nf.Target][]nf.RestartDone{}, latches: map[nf.Latch]bool{}, dependency: map[string]bool{}, failures: map[failureRef]nf.Failure{}}
 	for i := range s.Containers {
 		c := &s.Containers[i]
-		w.places[c.Target().Nameless()] = place{&c.Namespace, c}
-		w.order = append(w.order, c.Target())
+		w.places[i] = place{Namespace: &c.Namespace, container: c}
+		w.order[i] = c.Target()
+		w.index[w.order[i].Nameless()] = int32(i)
 	}
-	for _, m := range s.Memory.Keys {
-		w.mem[memoryRef(m.Target, m.Key)] = m
-	}
+	w.addMemory(s.Memory.Keys)
 	for _, l := range s.Memory.Latches {
 		w.latches[nf.Latch{Target: l.Target.Nameless(), Instance: l.Instance}] = true
 	}
@@ -76,8 +139,50 @@ func NewWorld(s *nf.Snapshot) *World {
 	return w
 }
 
+// addMemory gives each place its part of the memory, which is sorted by target in what nfsync
+// has written.
+func (w *World) addMemory(keys []nf.MemoryKey) {
+	byTarget := func(a, b nf.MemoryKey) int { return a.Target.Nameless().Compare(b.Target.Nameless()) }
+	if !slices.IsSortedFunc(keys, byTarget) {
+		keys = slices.Clone(keys)
+		slices.SortStableFunc(keys, byTarget)
+	}
+	for first, end := 0, 0; first < len(keys); first = end {
+		t := keys[first].Target.Nameless()
+		for end = first + 1; end < len(keys) && keys[end].Target.Nameless() == t; end++ {
+		}
+		if at := w.at(t); at.Namespace != nil {
+			at.memory = keys[first:end]
+		}
+	}
+}
+
 // at returns the place of a target, whatever its name.
-func (w *World) at(t nf.Target) place { return w.places[t.Nameless()] }
+func (w *World) at(t nf.Target) *place {
+	t.Name = ""
+	switch {
+	case t == nf.Node:
+		return &w.node
+	case w.lastSeen != nil && t == w.last:
+		return w.lastSeen
+	}
+	i, ok := w.index[t]
+	if !ok {
+		return &w.nowhere
+	}
+	w.last, w.lastSeen = t, &w.places[i]
+	return w.lastSeen
+}
+
+// open returns the difference of a live value that is not decided yet; nil if there is none.
+func (w *World) open(r ref) *difference {
+	for _, d := range w.at(r.target).differences {
+		if d.layer == nf.LayerLive && d.want.Key == r.key && !d.isDecided {
+			return d
+		}
+	}
+	return nil
+}
 
 func memoryRef(t nf.Target, k nf.Key) ref { return ref{t.Nameless(), k} }
 
@@ -91,16 +196,18 @@ func (w *World) fact(t nf.Target, k nf.Key) nf.Fact {
 		return nf.Fact{Key: k, Live: nf.Unknown(why)}
 	}
 	f := w.observed(p, k)
-	if v, ok := w.reach[ref{t, k}]; ok {
+	if v, ok := p.reached(k); ok {
 		f.Live = v
 	}
-	if v, ok := w.saves[t]; ok && (k == nf.KeyLevel || k == nf.KeyRestart) {
-		f.Boot = &v
+	if k == nf.KeyLevel || k == nf.KeyRestart {
+		if v, ok := w.saves[t]; ok {
+			f.Boot = &v
+		}
 	}
 	return f
 }
 
-func (w *World) observed(p place, k nf.Key) nf.Fact {
+func (w *World) observed(p *place, k nf.Key) nf.Fact {
 	if name, ok := k.Module(); ok {
 		return nf.Fact{Key: k, Live: w.moduleValue(name)}
 	}
@@ -119,7 +226,7 @@ func (w *World) observed(p place, k nf.Key) nf.Fact {
 // levelValue returns the level of a namespace: what the runtime knows of it or,
 // where it knows none, what the rules use. On a node whose kernel latches it is at
 // least stateful once tracking was seen on.
-func (w *World) levelValue(p place, live nf.Value) nf.Value {
+func (w *World) levelValue(p *place, live nf.Value) nf.Value {
 	if p.runtimeLevel() {
 		return live
 	}
@@ -143,13 +250,13 @@ func rulesLevel(r *nf.Rules) nf.Value {
 // runtimeLevel reports whether the runtime of a container has a level for it: one
 // that it saves for the next start, or that a mask keeps or may keep. Otherwise
 // what the rules use is the level.
-func (p place) runtimeLevel() bool {
+func (p *place) runtimeLevel() bool {
 	return p.keepers().Level == nf.KeeperMask || p.keepers().Level == nf.KeeperUnknown || p.Namespace != nil && p.Fact(nf.KeyLevel).Boot != nil
 }
 
 // keepers says who keeps a namespace to its level and limit: nobody known of one
 // that the snapshot does not have.
-func (p place) keepers() nf.Keepers {
+func (p *place) keepers() nf.Keepers {
 	if p.Namespace == nil {
 		return nf.Keepers{}
 	}

@@ -74,12 +74,21 @@ func (t Target) Compare(o Target) int {
 		}
 		return 1
 	}
-	return cmp.Or(cmp.Compare(t.Runtime, o.Runtime), CompareNames(t.ID, o.ID), CompareNames(t.Name, o.Name))
+	if order := cmp.Compare(t.Runtime, o.Runtime); order != 0 {
+		return order
+	}
+	if order := CompareNames(t.ID, o.ID); order != 0 {
+		return order
+	}
+	return CompareNames(t.Name, o.Name)
 }
 
 // CompareNames compares names byte by byte, but the numbers within them as numbers. Of names
 // that differ only in the zeros before a number, the one with more of them comes first.
 func CompareNames(a, b string) int {
+	if a == b {
+		return 0
+	}
 	restA, restB := a, b
 	for restA != "" && restB != "" {
 		numberA, numberB := leadingDigits(restA), leadingDigits(restB)
