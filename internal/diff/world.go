@@ -92,10 +92,11 @@ type World struct {
 	node    place
 	places  []place
 	nowhere place
-	index   map[nf.Target]int32 // into places, by nameless target
-	// last is the container that was looked up last: most steps ask several things of one.
-	last     nf.Target
-	lastSeen *place
+	// index holds the positions in places, by nameless target; nil before it is needed. last is
+	// the position of the container that was looked up last: most steps ask several things of
+	// one, and then of the next.
+	index map[nf.Target]int
+	last  int
 	// order lists the containers' targets as the snapshot has them.
 	order []nf.Target
 	// saves are the levels of containers that the changes planned so far save.
@@ -117,13 +118,12 @@ type World struct {
 // NewWorld indexes a snapshot for the rules.
 func NewWorld(s *nf.Snapshot) *World {
 	n := len(s.Containers)
-	w := &World{snap: s, broken: s.Broken(), node: place{Namespace: &s.Host}, places: make([]place, n), index: make(map[nf.Target]int32, n), order: make([]nf.Target, n),
+	w := &World{snap: s, broken: s.Broken(), node: place{Namespace: &s.Host}, places: make([]place, n), order: make([]nf.Target, n),
 		saves: map[nf.Target]nf.Value{}, restarts: map[nf.Target][]nf.RestartDone{}, latches: map[nf.Latch]bool{}, dependency: map[string]bool{}, failures: map[failureRef]nf.Failure{}}
 	for i := range s.Containers {
 		c := &s.Containers[i]
 		w.places[i] = place{Namespace: &c.Namespace, container: c}
 		w.order[i] = c.Target()
-		w.index[w.order[i].Nameless()] = int32(i)
 	}
 	w.addMemory(s.Memory.Keys)
 	for _, l := range s.Memory.Latches {
@@ -159,20 +159,31 @@ func (w *World) addMemory(keys []nf.MemoryKey) {
 
 // at returns the place of a target, whatever its name.
 func (w *World) at(t nf.Target) *place {
-	t.Name = ""
-	switch {
-	case t == nf.Node:
+	if t.Kind == nf.TargetNode && t.Nameless() == nf.Node {
 		return &w.node
-	case w.lastSeen != nil && t == w.last:
-		return w.lastSeen
 	}
-	i, ok := w.index[t]
+	for _, i := range [...]int{w.last, w.last + 1, 0} {
+		if i < len(w.order) && isSame(&w.order[i], &t) {
+			w.last = i
+			return &w.places[i]
+		}
+	}
+	if w.index == nil {
+		w.index = make(map[nf.Target]int, len(w.order))
+		for i, other := range w.order {
+			w.index[other.Nameless()] = i
+		}
+	}
+	i, ok := w.index[t.Nameless()]
 	if !ok {
 		return &w.nowhere
 	}
-	w.last, w.lastSeen = t, &w.places[i]
-	return w.lastSeen
+	w.last = i
+	return &w.places[i]
 }
+
+// isSame reports whether two targets are the same but for their names.
+func isSame(a, b *nf.Target) bool { return a.ID == b.ID && a.Runtime == b.Runtime && a.Kind == b.Kind }
 
 // open returns the difference of a live value that is not decided yet; nil if there is none.
 func (w *World) open(r ref) *difference {
