@@ -30,14 +30,13 @@ func (p Policies) Resolve(s *nf.Snapshot) nf.Wants {
 			containers = append(containers, policy)
 		}
 	}
-	wants := nf.Wants{List: []nf.Want{}, Warnings: []nf.Warning{}}
+	wants := nf.Wants{Warnings: []nf.Warning{}}
 	if len(node)+len(containers) == 0 {
 		wants.Warnings = append(wants.Warnings, nf.Warning{Code: nf.WarnNoPolicy, Target: nf.Node,
 			Message: fmt.Sprintf("no policy selects this node (%s)", s.Node.Name)})
 	}
-	wants.List = appendWants(wants.List, nf.Node, resolve(node))
 	selecting := map[*Policy]bool{}
-	wants.List = append(wants.List, containerWants(containers, s.Containers, selecting)...)
+	wants.List = appendContainers(resolve(node), containers, s.Containers, selecting)
 	for _, policy := range containers {
 		if !selecting[policy] {
 			source := policy.Source
@@ -48,17 +47,18 @@ func (p Policies) Resolve(s *nf.Snapshot) nf.Wants {
 	return wants
 }
 
-// containerWants resolves once for all containers that the same policies select: a node
-// has many containers, and few different selections. It marks the policies that select
-// one in selecting.
-func containerWants(policies []*Policy, containers []nf.Container, selecting map[*Policy]bool) []nf.Want {
-	var list []nf.Want
+// appendContainers returns the wants for the node and, after them, those for the containers. It
+// resolves once for all containers that the same policies select: a node has many containers,
+// and few different selections. It marks the policies that select one in selecting.
+func appendContainers(node []nf.Want, policies []*Policy, containers []nf.Container, selecting map[*Policy]bool) []nf.Want {
 	selection := newSelection(policies)
 	resolved := map[string][]nf.Want{}
+	wantsOf := make([][]nf.Want, len(containers))
+	total := len(node)
+	var set []byte
 	for i := range containers {
-		c := &containers[i]
-		var set []byte
-		selected := selection.of(c)
+		selected := selection.of(&containers[i])
+		set = set[:0]
 		for _, j := range selected {
 			set = binary.AppendUvarint(set, uint64(j))
 		}
@@ -72,16 +72,30 @@ func containerWants(policies []*Policy, containers []nf.Container, selecting map
 			wants = resolve(together)
 			resolved[string(set)] = wants
 		}
-		list = appendWants(list, c.Target(), wants)
+		wantsOf[i] = wants
+		total += len(wants)
 	}
-	slices.SortStableFunc(list, func(a, b nf.Want) int { return a.Target.Compare(b.Target) })
+	list := appendWants(make([]nf.Want, 0, total), nf.Node, node)
+	for _, i := range inOrder(containers) {
+		list = appendWants(list, containers[i].Target(), wantsOf[i])
+	}
 	return list
 }
 
+// inOrder returns the positions of containers in the order of their targets.
+func inOrder(containers []nf.Container) []int {
+	order := make([]int, len(containers))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return containers[a].Target().Compare(containers[b].Target()) })
+	return order
+}
+
 func appendWants(list []nf.Want, target nf.Target, wants []nf.Want) []nf.Want {
-	for _, want := range wants {
-		want.Target = target
-		list = append(list, want)
+	for i := range wants {
+		list = append(list, wants[i])
+		list[len(list)-1].Target = target
 	}
 	return list
 }
