@@ -39,6 +39,7 @@ func FuzzDocument(f *testing.F) {
 	f.Add(read(f, "testdata/snapshot.yaml"))
 	f.Add([]byte(savedPlan))
 	f.Fuzz(func(t *testing.T, data []byte) {
+		sameSnapshot(t, data)
 		_, found := ParseSnapshot(File{Name: "s", Data: data})
 		_, more := ParseSavedPlan(File{Name: "p", Data: data})
 		for _, d := range append(found, more...) {

@@ -12,6 +12,15 @@ import (
 // ParseSnapshot reads a NodeSnapshot, as JSON or YAML. Keys that this version
 // does not know are left out; a value of the wrong kind is an error.
 func ParseSnapshot(f File) (nf.Snapshot, []Diagnostic) {
+	if s, ok := readDirectly(f.Data); ok {
+		normalize(&s)
+		return s, nil
+	}
+	return parseTree(f)
+}
+
+// parseTree reads a NodeSnapshot by way of its tree, and says where which error is.
+func parseTree(f File) (nf.Snapshot, []Diagnostic) {
 	found := &diagnostics{file: f.Name}
 	r := newSnapshotReader(&diagnostics{file: f.Name})
 	root := readDocument(f, entries{containersKey, r.take}, found)
