@@ -52,20 +52,31 @@ func jsonDocuments(f File) iter.Seq[Document] {
 // jsonEnd returns the length of the JSON mapping or list with which a text begins; that of the
 // text if it does not end.
 func jsonEnd(text []byte) int {
-	depth, quoted := 0, false
+	depth := 0
 	for i := 0; i < len(text); i++ {
-		switch b := text[i]; {
-		case b == '"':
-			quoted = !quoted
-		case quoted && b == '\\':
-			i++
-		case quoted:
-		case b == '{', b == '[':
+		switch text[i] {
+		case '"':
+			i = quoteEnd(text, i)
+		case '{', '[':
 			depth++
-		case b == '}', b == ']':
+		case '}', ']':
 			if depth--; depth <= 0 {
 				return i + 1
 			}
+		}
+	}
+	return len(text)
+}
+
+// quoteEnd returns the offset of the quote that ends the text which begins at an offset; the
+// length if there is none.
+func quoteEnd(text []byte, start int) int {
+	for i := start + 1; i < len(text); i++ {
+		switch text[i] {
+		case '"':
+			return i
+		case '\\':
+			i++
 		}
 	}
 	return len(text)

@@ -2,6 +2,7 @@ package spec
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"unicode/utf8"
 )
@@ -36,12 +37,28 @@ func checkText(data []byte, limit int, found *diagnostics) (text []byte, ok bool
 // plainLength returns the number of bytes, from the first on, that are printable ASCII characters
 // or end lines.
 func plainLength(text []byte) int {
-	for i, b := range text {
+	start := 0
+	for len(text)-start >= 8 && arePlain(binary.LittleEndian.Uint64(text[start:])) {
+		start += 8
+	}
+	for i := start; i < len(text); i++ {
+		b := text[i]
 		if b != '\n' && (b < ' ' || b > '~') {
 			return i
 		}
 	}
 	return len(text)
+}
+
+// arePlain reports whether eight bytes, which are those of a number, are printable ASCII
+// characters or end lines. It may be false where they are.
+func arePlain(eight uint64) bool {
+	const each, high = 0x0101010101010101, 0x8080808080808080
+	newlines := eight ^ '\n'*each // 0 in the place of a newline
+	isNewline := ^(((newlines &^ high) + 0x7f*each) | newlines) & high
+	above := (eight &^ high) + (0x80-' ')*each // its high bit is set from the space on
+	belowDelete := (eight &^ high) + each      // its high bit is set for 0x7f
+	return (eight|^(above|isNewline)|belowDelete)&high == 0
 }
 
 // wrongCharacter returns why r is not allowed, or nothing. In YAML 1.1 a carriage return
