@@ -37,11 +37,15 @@ type place struct {
 // compare orders places by the names that are printed. The id of a container decides only between
 // equal names.
 func (a place) compare(b place) int {
-	order := nf.CompareNames(a.node, b.node)
-	if order == 0 && a.target.Kind == b.target.Kind {
-		order = cmp.Or(cmp.Compare(a.target.Runtime, b.target.Runtime), nf.CompareNames(targetName(a.target), targetName(b.target)))
+	if order := nf.CompareNames(a.node, b.node); order != 0 {
+		return order
 	}
-	return cmp.Or(order, a.target.Compare(b.target))
+	if a.target.Kind == b.target.Kind {
+		if order := cmp.Or(cmp.Compare(a.target.Runtime, b.target.Runtime), nf.CompareNames(targetName(a.target), targetName(b.target))); order != 0 {
+			return order
+		}
+	}
+	return a.target.Compare(b.target)
 }
 
 // group is the entries of one place, or of many that have the same ones.
@@ -69,7 +73,8 @@ type folder struct {
 
 func newFolder(above int) *folder { return &folder{above: above, buckets: map[string]*bucket{}} }
 
-func (f *folder) add(at place, e entry) {
+// add adds an entry, and returns its bucket.
+func (f *folder) add(at place, e entry) *bucket {
 	f.added++
 	e.order = f.added
 	key := e.consequence(at)
@@ -89,6 +94,13 @@ func (f *folder) add(at place, e entry) {
 		b.texts[text] = true
 		b.values = append(b.values, e.from)
 	}
+	return b
+}
+
+// addPlace adds the place of an entry that is equal to one of its bucket and will not be shown.
+func (f *folder) addPlace(b *bucket, at place) {
+	f.added++
+	b.places = append(b.places, at)
 }
 
 // groups returns the entries by place, the node first, those of a place in the order in which
@@ -96,16 +108,16 @@ func (f *folder) add(at place, e entry) {
 // present values and notes are.
 func (f *folder) groups() []group {
 	var list []group
-	at := map[string]int{} // in list, by the places
+	at := map[place][]int{} // in list, by the first place
 	put := func(places []place, e entry) {
-		key := fmt.Sprint(places)
-		i, known := at[key]
-		if !known {
-			i = len(list)
-			at[key] = i
-			list = append(list, group{places: places})
+		for _, i := range at[places[0]] {
+			if slices.Equal(list[i].places, places) {
+				list[i].entries = append(list[i].entries, e)
+				return
+			}
 		}
-		list[i].entries = append(list[i].entries, e)
+		at[places[0]] = append(at[places[0]], len(list))
+		list = append(list, group{places: places, entries: []entry{e}})
 	}
 	for _, b := range f.order {
 		if len(b.places) > f.above {

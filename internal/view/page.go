@@ -156,6 +156,9 @@ func wrap(text string, width int) []string {
 // Clean escapes characters that a terminal would interpret instead of showing, bytes that are
 // not UTF-8, and commands in a log. The result is one line.
 func Clean(s string) string {
+	if isClean(s) {
+		return s
+	}
 	var b strings.Builder
 	for len(s) > 0 {
 		r, size := utf8.DecodeRuneInString(s)
@@ -179,6 +182,16 @@ func Clean(s string) string {
 		return clean
 	}
 	return string(noMarkedCommands([]byte(b.String()), `\x5b`))
+}
+
+// isClean reports whether a text is printable ASCII without the mark of a command: most are.
+func isClean(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return !strings.Contains(s, commandMark)
 }
 
 // commandMark begins what GitHub and Azure take for a command wherever it is in a line of a log:

@@ -52,17 +52,17 @@ func each[T any](plans []nodePlan, list func(*nf.Plan) []T) iter.Seq2[string, T]
 // comes first.
 func (c *contents) addPlans(plans []nodePlan) {
 	changes := func(so func(nf.Change) bool) iter.Seq2[string, nf.Change] {
-		return each(plans, func(d *nf.Plan) []nf.Change { return only(d.Changes, so) })
+		return those(each(plans, func(d *nf.Plan) []nf.Change { return d.Changes }), so)
 	}
 	warnings := func(so func(nf.Warning) bool) iter.Seq2[string, nf.Warning] {
-		return each(plans, func(d *nf.Plan) []nf.Warning { return only(d.Warnings, so) })
+		return those(each(plans, func(d *nf.Plan) []nf.Warning { return d.Warnings }), so)
 	}
 	c.add(chapterOf(c.above, red, stuckTitle, each(plans, func(d *nf.Plan) []nf.StuckChange { return d.Stuck }), stuckEntry))
-	c.add(chapterOf(c.above, red, "Refused", each(plans, func(d *nf.Plan) []nf.Refusal { return d.Refusals }), refusalEntry))
-	c.add(chapterOf(c.above, yellow, "Disruptive, or one-way", changes(isRisky), changeEntry))
+	c.add(refusalChapter(c.above, red, "Refused", each(plans, func(d *nf.Plan) []nf.Refusal { return d.Refusals })))
+	c.add(changeChapter(c.above, yellow, "Disruptive, or one-way", changes(isRisky)))
 	c.add(warningChapter(c.above, warnings(isExposure)))
-	c.add(chapterOf(c.above, plain, changesTitle, changes(not(isRisky)), changeEntry))
-	c.add(chapterOf(c.above, yellow, "Pending", each(plans, func(d *nf.Plan) []nf.Pending { return d.Pending }), pendingEntry))
+	c.add(changeChapter(c.above, plain, changesTitle, changes(not(isRisky))))
+	c.add(pendingChapter(c.above, each(plans, func(d *nf.Plan) []nf.Pending { return d.Pending })))
 	c.add(warningChapter(c.above, warnings(not(isExposure))))
 }
 
@@ -74,7 +74,24 @@ func isExposure(w nf.Warning) bool { return w.Code == nf.WarnNodeTracking }
 
 // only returns the elements of a list that are so.
 func only[E any](list []E, so func(E) bool) []E {
-	return slices.DeleteFunc(slices.Clone(list), not(so))
+	var those []E
+	for _, e := range list {
+		if so(e) {
+			those = append(those, e)
+		}
+	}
+	return those
+}
+
+// those returns the elements of nodes that are so.
+func those[E any](list iter.Seq2[string, E], so func(E) bool) iter.Seq2[string, E] {
+	return func(yield func(string, E) bool) {
+		for node, e := range list {
+			if so(e) && !yield(node, e) {
+				return
+			}
+		}
+	}
 }
 
 func not[E any](so func(E) bool) func(E) bool { return func(e E) bool { return !so(e) } }
@@ -109,6 +126,15 @@ func (p *page) heading(style, title string) {
 	if title != "" {
 		p.line(p.paint(strings.Trim(bold+";"+style, ";"), title))
 	}
+}
+
+// changeChapter returns a chapter with changes.
+func changeChapter(above int, style, title string, list iter.Seq2[string, nf.Change]) chapter {
+	return foldedChapter(above, style, title, list, changeEntry, func(c *nf.Change) (nf.Target, nf.Change) {
+		alike := *c
+		alike.Target, alike.Instance = nf.Target{Kind: c.Target.Kind}, ""
+		return c.Target, alike
+	})
 }
 
 func changeEntry(c nf.Change) entry {
@@ -199,6 +225,28 @@ func marks(c nf.Change) cell {
 	return cell{{yellow, "[" + strings.Join(words, ", ") + "]"}}
 }
 
+// refusalChapter returns a chapter with refusals.
+func refusalChapter(above int, style, title string, list iter.Seq2[string, nf.Refusal]) chapter {
+	type shown struct {
+		node                   bool
+		key                    nf.Key
+		layer                  nf.Layer
+		from, to               nf.Value
+		code                   nf.Code
+		reason, remedy, rivals string
+		until                  nf.Until
+		source                 nf.Source
+		asked                  nf.Wish
+	}
+	return foldedChapter(above, style, title, list, refusalEntry, func(r *nf.Refusal) (nf.Target, shown) {
+		rivals := ""
+		for _, rival := range r.Rivals {
+			rivals += strings.Join([]string{string(rival.Key), r.Key.WishText(rival.Wish), rival.Source.Name, rival.Source.String(), ""}, "\n")
+		}
+		return r.Target, shown{r.Target.IsNode(), r.Key, r.Layer, r.From, r.To, r.Code, r.Reason, r.Remedy, rivals, r.Until, r.Source, r.Asked}
+	})
+}
+
 func refusalEntry(r nf.Refusal) entry {
 	e := newEntry(span{red, "!"}, r.Target, r.Key, r.Layer, r.From, r.To)
 	e.rule, e.severity, e.source = string(r.Code), severityError, r.Source
@@ -243,6 +291,15 @@ func wish(t nf.Target, k nf.Key, w nf.Wish) string {
 		return w.String()
 	}
 	return value(t, k, w.Value)
+}
+
+// pendingChapter returns a chapter with what is pending.
+func pendingChapter(above int, list iter.Seq2[string, nf.Pending]) chapter {
+	return foldedChapter(above, yellow, "Pending", list, pendingEntry, func(d *nf.Pending) (nf.Target, nf.Pending) {
+		alike := *d
+		alike.Target = nf.Target{Kind: d.Target.Kind}
+		return d.Target, alike
+	})
 }
 
 func pendingEntry(d nf.Pending) entry {

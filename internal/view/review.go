@@ -47,15 +47,15 @@ func reviewOutline(r nf.Review, opt Options) outline {
 	c := contents{above: foldAt(opt, len(r.Nodes) > 1)}
 	since := func(state string, ch chapter) chapter { ch.since = state; return ch }
 	c.add(since(sinceNew, snapshotChapter(c.above, r.Nodes))) // SARIF wants a state of each entry, or of none
-	c.add(since(sinceNew, chapterOf(c.above, red, "New refusals", refused(brings), refusalEntry)))
-	c.add(since(sinceNew, chapterOf(c.above, yellow, "New changes that disrupt, or are one-way", changes(brings, isRisky), changeEntry)))
+	c.add(since(sinceNew, refusalChapter(c.above, red, "New refusals", refused(brings))))
+	c.add(since(sinceNew, changeChapter(c.above, yellow, "New changes that disrupt, or are one-way", changes(brings, isRisky))))
 	exposures := eachNode(r.Nodes, func(n nf.NodeReview) []nf.Warning { return only(n.Warnings, isExposure) })
 	c.add(since(sinceUnchanged, warningChapter(c.above, exposures))) // with or without the change: it is in every plan
-	c.add(since(sinceNew, chapterOf(c.above, plain, "New changes", changes(brings, not(isRisky)), changeEntry)))
-	c.add(since(sinceEnded, chapterOf(c.above, plain, "Changes no longer made", changes(ends, all), changeEntry)))
+	c.add(since(sinceNew, changeChapter(c.above, plain, "New changes", changes(brings, not(isRisky)))))
+	c.add(since(sinceEnded, changeChapter(c.above, plain, "Changes no longer made", changes(ends, all))))
 	c.add(since(sinceEnded, chapterOf(c.above, green, "Refusals that this solves", refused(ends), solvedEntry)))
 	c.add(since(sinceUnchanged, chapterOf(c.above, dim, "Different anyway: refused", refused(anyway), solvedEntry)))
-	c.add(since(sinceUnchanged, chapterOf(c.above, dim, "Different anyway: changes", changes(anyway, all), changeEntry)))
+	c.add(since(sinceUnchanged, changeChapter(c.above, dim, "Different anyway: changes", changes(anyway, all))))
 	o.chapters = c.chapters
 	return o
 }
