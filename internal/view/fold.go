@@ -100,6 +100,9 @@ func (f *folder) add(at place, e entry) *bucket {
 // addPlace adds the place of an entry that is equal to one of its bucket and will not be shown.
 func (f *folder) addPlace(b *bucket, at place) {
 	f.added++
+	if len(b.places) == cap(b.places) {
+		b.places = slices.Grow(b.places, len(b.places)) // twice as many: there may be very many
+	}
 	b.places = append(b.places, at)
 }
 

@@ -101,11 +101,11 @@ func chapterOf[T any](above int, style, title string, list iter.Seq2[string, T],
 // foldedChapter is chapterOf for lists that may be long. alike returns what the entry of an element
 // shows, whatever its target is called: an entry that would not be shown beside equal ones is
 // not laid out.
-func foldedChapter[T any, K comparable](above int, style, title string, list iter.Seq2[string, T], entryOf func(T) entry, alike func(*T) (nf.Target, K)) chapter {
+func foldedChapter[T any, K comparable](above int, style, title string, list iter.Seq2[string, T], entryOf func(T) entry, alike func(T) (nf.Target, K)) chapter {
 	f := newFolder(above)
 	known := map[K]*bucket{}
 	for node, element := range list {
-		target, k := alike(&element)
+		target, k := alike(element)
 		if b := known[k]; b != nil && len(b.kept) > above {
 			f.addPlace(b, place{node, target})
 			continue

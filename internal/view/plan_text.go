@@ -130,10 +130,10 @@ func (p *page) heading(style, title string) {
 
 // changeChapter returns a chapter with changes.
 func changeChapter(above int, style, title string, list iter.Seq2[string, nf.Change]) chapter {
-	return foldedChapter(above, style, title, list, changeEntry, func(c *nf.Change) (nf.Target, nf.Change) {
-		alike := *c
-		alike.Target, alike.Instance = nf.Target{Kind: c.Target.Kind}, ""
-		return c.Target, alike
+	return foldedChapter(above, style, title, list, changeEntry, func(c nf.Change) (nf.Target, nf.Change) {
+		at := c.Target
+		c.Target, c.Instance = nf.Target{Kind: at.Kind}, ""
+		return at, c
 	})
 }
 
@@ -238,7 +238,7 @@ func refusalChapter(above int, style, title string, list iter.Seq2[string, nf.Re
 		source                 nf.Source
 		asked                  nf.Wish
 	}
-	return foldedChapter(above, style, title, list, refusalEntry, func(r *nf.Refusal) (nf.Target, shown) {
+	return foldedChapter(above, style, title, list, refusalEntry, func(r nf.Refusal) (nf.Target, shown) {
 		rivals := ""
 		for _, rival := range r.Rivals {
 			rivals += strings.Join([]string{string(rival.Key), r.Key.WishText(rival.Wish), rival.Source.Name, rival.Source.String(), ""}, "\n")
@@ -295,10 +295,10 @@ func wish(t nf.Target, k nf.Key, w nf.Wish) string {
 
 // pendingChapter returns a chapter with what is pending.
 func pendingChapter(above int, list iter.Seq2[string, nf.Pending]) chapter {
-	return foldedChapter(above, yellow, "Pending", list, pendingEntry, func(d *nf.Pending) (nf.Target, nf.Pending) {
-		alike := *d
-		alike.Target = nf.Target{Kind: d.Target.Kind}
-		return d.Target, alike
+	return foldedChapter(above, yellow, "Pending", list, pendingEntry, func(d nf.Pending) (nf.Target, nf.Pending) {
+		at := d.Target
+		d.Target = nf.Target{Kind: at.Kind}
+		return at, d
 	})
 }
 
