@@ -23,6 +23,9 @@ func plan(wants nf.Wants, s *nf.Snapshot) (*planner, []nf.Want) {
 		Changes: []nf.Change{}, Refusals: []nf.Refusal{}, Pending: []nf.Pending{}, Warnings: []nf.Warning{}, InSync: []nf.Settled{},
 	}}
 	observed, vanished := w.observedWants(wants.List)
+	if slices.ContainsFunc(observed, func(want nf.Want) bool { return want.Target.IsNode() }) {
+		observed = slices.Clone(observed) // those of the node may get rivals
+	}
 	modules, moduleWarnings := expand(w, observed)
 	all := withModules(observed, modules)
 	p.todo = make([]*difference, 0, len(all))
@@ -56,8 +59,11 @@ func withModules(wants, modules []nf.Want) []nf.Want {
 
 // observedWants returns the wants whose target the snapshot has. Any other target
 // vanished after the containers were listed: nothing can differ or be refused
-// there.
+// there. If there is no other one, the list is the given one.
 func (w *World) observedWants(wants []nf.Want) (list []nf.Want, warnings []nf.Warning) {
+	if w.hasAll(wants) {
+		return wants, nil
+	}
 	warned := map[nf.Target]bool{}
 	list = make([]nf.Want, 0, len(wants))
 	for i := range wants {
@@ -76,6 +82,17 @@ func (w *World) observedWants(wants []nf.Want) (list []nf.Want, warnings []nf.Wa
 		}
 	}
 	return list, warnings
+}
+
+// hasAll reports whether the snapshot has the targets of all wants, under their names.
+func (w *World) hasAll(wants []nf.Want) bool {
+	for i := range wants {
+		p := w.at(wants[i].Target)
+		if p.Namespace == nil || p.container != nil && p.container.Name != wants[i].Target.Name {
+			return false
+		}
+	}
+	return true
 }
 
 // planner collects the differences and decides each once.

@@ -3,6 +3,7 @@
 package openfile
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -39,9 +40,18 @@ func Read(path string, most int64) ([]byte, error) {
 	return ReadAll(f, most)
 }
 
-// ReadAll reads a stream to its end, of at most that many bytes.
+// ReadAll reads a stream to its end, of at most that many bytes. A regular file is read into the
+// memory that it needs, which does not grow on the way.
 func ReadAll(r io.Reader, most int64) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(r, most+1))
+	var size int64
+	if f, ok := r.(*os.File); ok {
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+			size = min(info.Size(), most)
+		}
+	}
+	read := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead))
+	_, err := read.ReadFrom(io.LimitReader(r, most+1))
+	data := read.Bytes()
 	if err == nil && int64(len(data)) > most {
 		err = TooLargeError(most)
 		if f, ok := r.(*os.File); ok {

@@ -372,6 +372,9 @@ func (r *directReader) containers(to *[]nf.Container, c *codec, depth int) bool 
 	list := []nf.Container{}
 	ok := r.entries('[', ']', func() bool {
 		kept := r.kept
+		if len(list) == cap(list) {
+			list = slices.Grow(list, max(len(list), 16)) // twice as many: there may be very many
+		}
 		list = append(list, nf.Container{})
 		ok := r.read(c.elem, reflect.ValueOf(&list[len(list)-1]).Elem(), depth+1)
 		r.kept = kept
