@@ -10,11 +10,15 @@ import (
 )
 
 // encodeJSON returns doc as JSON, indented with two spaces, with a newline at the end.
-func encodeJSON(doc any) ([]byte, error) {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
+func encodeJSON(doc any) ([]byte, error) { return encodeIndented(&bytes.Buffer{}, doc, "") }
+
+// encodeIndented is encodeJSON for a part of a document: each line but the first begins with
+// that margin. The part is in the memory of the buffer.
+func encodeIndented(buf *bytes.Buffer, doc any, margin string) ([]byte, error) {
+	buf.Reset()
+	enc := json.NewEncoder(buf)
 	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
+	enc.SetIndent(margin, "  ")
 	if err := enc.Encode(doc); err != nil {
 		return nil, fmt.Errorf("cannot encode as JSON: %w", err)
 	}

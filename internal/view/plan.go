@@ -8,7 +8,13 @@ import (
 )
 
 // Plans is the output of plan.
-var Plans = newKind(planJSON, outlined(planOutline)).with(reportFormats(planOutline, planSuites, "plan")...)
+var Plans = streamed(newKind(planJSON, outlined(planOutline)).with(reportFormats(planOutline, planSuites, "plan")...), writePlan)
+
+// writePlan writes the JSON of a plan list by list: that of a large node takes tens of megabytes.
+func writePlan(w io.Writer, p nf.Plan) error {
+	lists := []longList{longListOf("changes", &p.Changes), longListOf("refusals", &p.Refusals), longListOf("pending", &p.Pending), longListOf("warnings", &p.Warnings)}
+	return writeLists(w, filledPlan(p), lists)
+}
 
 func planJSON(p nf.Plan) any { return filledPlan(p) }
 

@@ -16,7 +16,7 @@
 //   - A list is never null, and a document ends with a newline.
 //   - Text is coloured only if Options.Color is set. Without colour nothing is
 //     lost: every meaning is a word or a glyph as well.
-//   - A document is written with one Write, or not at all, but for the JSON of a fleet.
+//   - A document is written with one Write, or not at all, but for the JSON of plans.
 package view
 
 import (
