@@ -58,14 +58,15 @@ type group struct {
 // of all.
 type bucket struct {
 	kept   []entry
-	places []place
+	places []int32         // in the list of the folder
 	values []nf.Value      // the present ones that are printed differently
 	texts  map[string]bool // of these values
 }
 
 // folder collects entries, and forgets those that it will not show.
 type folder struct {
-	above   int // how many places with the same entry are still listed one by one
+	above   int     // how many places with the same entry are still listed one by one
+	places  []place // each once, unless there are others between
 	added   int
 	buckets map[string]*bucket
 	order   []*bucket
@@ -89,7 +90,7 @@ func (f *folder) add(at place, e entry) *bucket {
 	}
 	first := &b.kept[0]
 	first.differ = first.differ || !slices.Equal(e.notes, first.notes) || !slices.Equal(e.advice, first.advice)
-	b.places = append(b.places, at)
+	b.places = append(b.places, f.place(at))
 	if text := e.text(e.from); !b.texts[text] {
 		b.texts[text] = true
 		b.values = append(b.values, e.from)
@@ -100,31 +101,59 @@ func (f *folder) add(at place, e entry) *bucket {
 // addPlace adds the place of an entry that is equal to one of its bucket and will not be shown.
 func (f *folder) addPlace(b *bucket, at place) {
 	f.added++
-	if len(b.places) == cap(b.places) {
-		b.places = slices.Grow(b.places, len(b.places)) // twice as many: there may be very many
+	b.places = append(b.places, f.place(at))
+}
+
+// place returns the position of a place in the list. What is added is mostly in the order of
+// places.
+func (f *folder) place(at place) int32 {
+	if n := len(f.places); n == 0 || f.places[n-1] != at {
+		f.places = append(f.places, at)
 	}
-	b.places = append(b.places, at)
+	return int32(len(f.places) - 1)
+}
+
+// sorted returns the places in their order, each once, and the new positions of the list.
+func (f *folder) sorted() (places []place, at []int32) {
+	order := make([]int32, len(f.places))
+	for i := range order {
+		order[i] = int32(i)
+	}
+	slices.SortFunc(order, func(a, b int32) int { return f.places[a].compare(f.places[b]) })
+	places, at = make([]place, 0, len(f.places)), make([]int32, len(f.places))
+	for _, i := range order {
+		if n := len(places); n == 0 || places[n-1] != f.places[i] {
+			places = append(places, f.places[i])
+		}
+		at[i] = int32(len(places) - 1)
+	}
+	return places, at
 }
 
 // groups returns the entries by place, the node first, those of a place in the order in which
 // they were added. Entries that more than so many places have are shown once, whatever their
 // present values and notes are.
 func (f *folder) groups() []group {
+	places, positions := f.sorted()
 	var list []group
-	at := map[place][]int{} // in list, by the first place
-	put := func(places []place, e entry) {
-		for _, i := range at[places[0]] {
-			if slices.Equal(list[i].places, places) {
+	var of [][]int32             // the places of each
+	byFirst := map[int32][]int{} // the groups by their first place
+	put := func(at []int32, e entry) {
+		for _, i := range byFirst[at[0]] {
+			if slices.Equal(of[i], at) {
 				list[i].entries = append(list[i].entries, e)
 				return
 			}
 		}
-		at[places[0]] = append(at[places[0]], len(list))
-		list = append(list, group{places: places, entries: []entry{e}})
+		byFirst[at[0]] = append(byFirst[at[0]], len(list))
+		of, list = append(of, at), append(list, group{places: choose(places, at), entries: []entry{e}})
 	}
 	for _, b := range f.order {
+		for i := range b.places {
+			b.places[i] = positions[b.places[i]]
+		}
 		if len(b.places) > f.above {
-			slices.SortFunc(b.places, place.compare)
+			slices.Sort(b.places)
 			put(b.places, b.merged())
 			continue
 		}
@@ -138,6 +167,28 @@ func (f *folder) groups() []group {
 	}
 	slices.SortStableFunc(list, func(a, b group) int { return a.places[0].compare(b.places[0]) })
 	return list
+}
+
+// choose returns the places at some positions. Many are mostly all that there are.
+func choose(places []place, at []int32) []place {
+	if len(at) == len(places) && isAll(at) {
+		return places
+	}
+	chosen := make([]place, len(at))
+	for i, n := range at {
+		chosen[i] = places[n]
+	}
+	return chosen
+}
+
+// isAll reports whether positions are those from 0 on, each once.
+func isAll(at []int32) bool {
+	for i, n := range at {
+		if int(n) != i {
+			return false
+		}
+	}
+	return true
 }
 
 // consequence returns what entries have in common that are shown as one: all columns but the

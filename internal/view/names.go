@@ -3,6 +3,7 @@ package view
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -37,17 +38,29 @@ func placeList(places []place) string {
 // axes returns the different nodes and targets of places that are in order, and whether each
 // node has each of the targets.
 func axes(places []place) (nodes []string, targets []nf.Target, everywhere bool) {
-	seen := map[nf.Target]bool{}
+	targets = make([]nf.Target, 0, len(places))
 	for _, at := range places {
 		if node := Clean(at.node); len(nodes) == 0 || nodes[len(nodes)-1] != node {
 			nodes = append(nodes, node)
 		}
-		if !seen[at.target] {
-			seen[at.target] = true
+		if n := len(targets); n == 0 || targets[n-1] != at.target {
 			targets = append(targets, at.target)
 		}
 	}
+	if len(nodes) > 1 {
+		targets = once(targets)
+	}
 	return nodes, targets, len(nodes)*len(targets) == len(places)
+}
+
+// once returns the targets, each once, at its first place.
+func once(list []nf.Target) []nf.Target {
+	seen := map[nf.Target]bool{}
+	return slices.DeleteFunc(list, func(t nf.Target) bool {
+		was := seen[t]
+		seen[t] = true
+		return was
+	})
 }
 
 // targetName returns the name of a container, or its id if it has none.
@@ -57,11 +70,11 @@ func targetName(t nf.Target) string { return Clean(cmp.Or(t.Name, t.ID)) }
 // the same name have their ids too.
 func targetNames(targets []nf.Target) []string {
 	type runtimeName struct{ runtime, name string }
-	named := map[runtimeName]int{}
+	named := make(map[runtimeName]int, len(targets))
 	for _, t := range targets {
 		named[runtimeName{t.Runtime, targetName(t)}]++
 	}
-	var names []string
+	names := make([]string, 0, len(targets))
 	runtime := ""
 	for _, t := range targets {
 		name := targetName(t)
