@@ -9,7 +9,7 @@ import (
 // Ask returns what must be observed to plan these wants: the keys that are wanted of
 // each container, and what the rules need besides.
 func Ask(wants nf.Wants) nf.Ask {
-	ask := nf.Ask{Keys: map[nf.Target][]nf.Key{}}
+	ask := nf.Ask{Keys: make(map[nf.Target][]nf.Key, countTargets(wants.List))}
 	for i := range wants.List {
 		w := &wants.List[i]
 		if name, ok := w.Key.Module(); ok {
@@ -31,6 +31,17 @@ func Ask(wants nf.Wants) nf.Ask {
 	slices.Sort(ask.Modules)
 	ask.Modules = slices.Compact(ask.Modules)
 	return ask
+}
+
+// countTargets returns how many targets wants have that are sorted by target.
+func countTargets(wants []nf.Want) int {
+	n := 0
+	for i := range wants {
+		if i == 0 || wants[i].Target != wants[i-1].Target {
+			n++
+		}
+	}
+	return n
 }
 
 func unloadsAbove(w *nf.Want) bool {

@@ -20,6 +20,8 @@ type difference struct {
 	verdict *verdict
 	// isDecided is set when the difference has become a change or a refusal.
 	isDecided bool
+	// isReached is set when a change to its live value is planned, and that is known.
+	isReached bool
 	// awaits reports whether the value is not there before a change of this plan brings it,
 	// and is wanted in a range: it is decided then. See nf.Change.Range.
 	awaits bool

@@ -92,16 +92,13 @@ func (p *planner) decide() {
 	p.decideAll(oneWay)
 }
 
-// spread gives each place its differences, which are sorted by target, and room for the values
-// that their changes bring.
+// spread gives each place its differences, which are sorted by target.
 func (p *planner) spread() {
-	room := make([]reached, len(p.todo))
 	for first, end := 0, 0; first < len(p.todo); first = end {
 		t := p.todo[first].want.Target
 		for end = first + 1; end < len(p.todo) && p.todo[end].want.Target == t; end++ {
 		}
-		at := p.world.at(t)
-		at.differences, at.reach = p.todo[first:end:end], room[first:first:end]
+		p.world.at(t).differences = p.todo[first:end:end]
 	}
 }
 

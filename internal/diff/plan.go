@@ -197,6 +197,15 @@ func (d *difference) refusal(v *verdict) nf.Refusal {
 		Code: v.code, Reason: v.reason, Remedy: v.remedy, Until: v.until, Source: d.want.Source, Asked: d.want.Wish, Rivals: d.want.Rivals}
 }
 
+// reach notes the value that a change brings.
+func (p *planner) reach(d *difference) {
+	if d.intermediate {
+		p.world.at(d.want.Target).setReached(d.want.Key, d.to)
+		return
+	}
+	d.isReached = true
+}
+
 func (p *planner) change(d *difference) {
 	var wish nf.Wish
 	if d.awaits {
@@ -206,7 +215,7 @@ func (p *planner) change(d *difference) {
 	case d.awaits && d.layer == nf.LayerLive: // what its value will be is not known
 		p.awaited[d.ref()] = true
 	case d.layer == nf.LayerLive:
-		p.world.at(d.want.Target).setReached(d.want.Key, d.to)
+		p.reach(d)
 	case d.want.Key == nf.KeyLevel:
 		p.world.saves[d.want.Target] = d.to
 	}

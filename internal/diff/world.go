@@ -27,8 +27,8 @@ type place struct {
 	memory []nf.MemoryKey
 	// differences are those of the target, while a plan is made.
 	differences []*difference
-	// reach are the values that the changes planned so far have brought; the others are
-	// those of the snapshot.
+	// reach are the values that changes have brought which are not planned in full: those
+	// between, and those that are supposed.
 	reach []reached
 }
 
@@ -60,8 +60,14 @@ func (p *place) hasSet(k nf.Key) bool {
 	return known && m.Set
 }
 
-// reached returns the value that planned changes have brought, if there is one.
+// reached returns the value that the changes planned so far have brought; the other values are
+// those of the snapshot.
 func (p *place) reached(k nf.Key) (nf.Value, bool) {
+	for _, d := range p.differences {
+		if d.isReached && d.want.Key == k {
+			return d.to, true
+		}
+	}
 	for i := range p.reach {
 		if p.reach[i].key == k {
 			return p.reach[i].value, true
@@ -70,7 +76,7 @@ func (p *place) reached(k nf.Key) (nf.Value, bool) {
 	return nf.Value{}, false
 }
 
-// setReached sets the value that planned changes have brought.
+// setReached sets the value that changes have brought which are not planned in full.
 func (p *place) setReached(k nf.Key, v nf.Value) {
 	for i := range p.reach {
 		if p.reach[i].key == k {

@@ -364,25 +364,27 @@ func (r *directReader) field(f *codecField, v reflect.Value, depth int) bool {
 	return r.read(f.codec, v, depth+1) && (f.words == nil || slices.Contains(f.words, v.String()))
 }
 
+// containersPart is how many containers are read into one piece of memory.
+const containersPart = 64
+
 // containers reads the containers of a node. What one of them holds is not counted for the next.
 func (r *directReader) containers(to *[]nf.Container, c *codec, depth int) bool {
 	if r.peek() != '[' {
 		return r.read(c, reflect.ValueOf(to).Elem(), depth)
 	}
-	list := []nf.Container{}
+	var parts [][]nf.Container // one list that grows would be copied several times
 	ok := r.entries('[', ']', func() bool {
-		kept := r.kept
-		if len(list) == cap(list) {
-			list = slices.Grow(list, max(len(list), 16)) // twice as many: there may be very many
+		kept, last := r.kept, len(parts)-1
+		if last < 0 || len(parts[last]) == cap(parts[last]) {
+			parts = append(parts, make([]nf.Container, 0, containersPart))
+			last++
 		}
-		list = append(list, nf.Container{})
-		ok := r.read(c.elem, reflect.ValueOf(&list[len(list)-1]).Elem(), depth+1)
+		parts[last] = append(parts[last], nf.Container{})
+		ok := r.read(c.elem, reflect.ValueOf(&parts[last][len(parts[last])-1]).Elem(), depth+1)
 		r.kept = kept
 		return ok
 	})
-	if len(list) > 0 {
-		*to = list
-	}
+	*to = slices.Concat(parts...)
 	return ok
 }
 
