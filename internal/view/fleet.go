@@ -91,8 +91,8 @@ func encodedNodes(nodes []nf.NodePlan) iter.Seq[encodedNode] {
 }
 
 func encodeNode(n nf.NodePlan) encodedNode {
-	part, err := encodeJSON(filledNode(n))
-	return encodedNode{bytes.ReplaceAll(bytes.TrimSpace(part), []byte("\n"), []byte("\n    ")), err}
+	part, err := encodeIndented(&bytes.Buffer{}, filledNode(n), "    ")
+	return encodedNode{bytes.TrimSpace(part), err}
 }
 
 func fleetJSON(f nf.FleetPlan) any {

@@ -39,7 +39,7 @@ func utf16Escape(dst []byte, r rune) []byte {
 // occur in strings only, in YAML in double-quoted scalars only, so that an escape never
 // changes the value.
 func escapeUnprintable(doc []byte, escape func([]byte, rune) []byte) []byte {
-	if !bytes.ContainsFunc(doc, unprintable) {
+	if isPrintableASCII(doc) || !bytes.ContainsFunc(doc, unprintable) {
 		return doc
 	}
 	out := make([]byte, 0, len(doc))
@@ -51,6 +51,16 @@ func escapeUnprintable(doc []byte, escape func([]byte, rune) []byte) []byte {
 		}
 	}
 	return out
+}
+
+// isPrintableASCII reports whether a document has no other characters: most are so.
+func isPrintableASCII(doc []byte) bool {
+	for _, b := range doc {
+		if (b < ' ' || b > '~') && b != '\n' {
+			return false
+		}
+	}
+	return true
 }
 
 // unprintable reports whether a character has no glyph. Newline and space are printable.
