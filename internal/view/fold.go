@@ -98,9 +98,21 @@ func (f *folder) add(at place, e entry) *bucket {
 	return b
 }
 
-// addPlace adds the place of an entry that is equal to one of its bucket and will not be shown.
-func (f *folder) addPlace(b *bucket, at place) {
+// laidOut is an entry with its bucket.
+type laidOut struct {
+	bucket *bucket
+	entry  entry
+}
+
+// addAgain adds an entry of another place that is equal to one that was added.
+func (f *folder) addAgain(l *laidOut, at place) {
 	f.added++
+	b := l.bucket
+	if len(b.kept) <= f.above {
+		e := l.entry
+		e.target, e.order = at.target, f.added
+		b.kept = append(b.kept, e)
+	}
 	b.places = append(b.places, f.place(at))
 }
 

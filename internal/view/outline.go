@@ -99,18 +99,18 @@ func chapterOf[T any](above int, style, title string, list iter.Seq2[string, T],
 }
 
 // foldedChapter is chapterOf for lists that may be long. alike returns what the entry of an element
-// shows, whatever its target is called: an entry that would not be shown beside equal ones is
-// not laid out.
+// shows, whatever its target is called: it is laid out once for all equal ones.
 func foldedChapter[T any, K comparable](above int, style, title string, list iter.Seq2[string, T], entryOf func(T) entry, alike func(T) (nf.Target, K)) chapter {
 	f := newFolder(above)
-	known := map[K]*bucket{}
+	known := map[K]*laidOut{}
 	for node, element := range list {
 		target, k := alike(element)
-		if b := known[k]; b != nil && len(b.kept) > above {
-			f.addPlace(b, place{node, target})
+		if l := known[k]; l != nil {
+			f.addAgain(l, place{node, target})
 			continue
 		}
-		known[k] = f.add(place{node, target}, entryOf(element))
+		e := entryOf(element)
+		known[k] = &laidOut{f.add(place{node, target}, e), e}
 	}
 	return chapter{title: title, style: style, groups: f.groups()}
 }
