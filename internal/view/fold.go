@@ -111,6 +111,9 @@ func (f *folder) addAgain(l *laidOut, at place) {
 	if len(b.kept) <= f.above {
 		e := l.entry
 		e.target, e.order = at.target, f.added
+		if len(b.kept) == cap(b.kept) {
+			b.kept = slices.Grow(b.kept, len(b.kept)) // twice as many: there may be very many
+		}
 		b.kept = append(b.kept, e)
 	}
 	b.places = append(b.places, f.place(at))

@@ -213,7 +213,11 @@ func noMarkedCommands(text []byte, bracket string) []byte {
 // noCommands returns a text that has no such command, and in which no line begins with ::, after
 // spaces. GitHub takes such a line of a log for a command (::error::, ::add-mask::).
 func noCommands(text []byte) []byte {
-	return lineCommand.ReplaceAll(noMarkedCommands(text, `\x5b`), []byte(`$1\x3a:`))
+	text = noMarkedCommands(text, `\x5b`)
+	if !bytes.Contains(text, []byte("::")) {
+		return text
+	}
+	return lineCommand.ReplaceAll(text, []byte(`$1\x3a:`))
 }
 
 var lineCommand = regexp.MustCompile(`(?m)^((?:\x1b\[[0-9;]*m|[^\S\n])*)::`)
