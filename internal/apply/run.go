@@ -442,7 +442,11 @@ func (r *run) saveMemory(was, is nf.Memory) error {
 	if reflect.DeepEqual(was, is) {
 		return nil
 	}
-	return r.in.State.SaveMemory(is)
+	err := r.in.State.SaveMemory(is)
+	if err == nil && r.in.Routine {
+		_, err = r.in.State.Memory() // decoded now, it need not be when the next lap begins
+	}
+	return err
 }
 
 func (r *run) receipt() Receipt {

@@ -58,6 +58,9 @@ func (fs FS) confFiles(kind string, reads func(os.DirEntry) bool) []string {
 // inRoot returns the path of a file of the node. Every link on the way is followed as the
 // node has it, below Root.
 func (fs FS) inRoot(name string) string {
+	if path.Clean(fs.Root) == "/" { // as the kernel follows them
+		return path.Join("/", name)
+	}
 	path, err := securejoin.SecureJoin(fs.Root, name)
 	if err != nil { // a loop, which the open(2) of the plain path finds too
 		return fs.root(name)

@@ -36,7 +36,7 @@ func (n Need) Nothing() bool { return len(n.Keys) == 0 && !n.All && !n.Rules && 
 // Need returns what to read of a container of which these keys are asked. The rules need
 // the number of entries with a limit, and with the tables to judge an unload.
 func (a Ask) Need(keys []Key) Need {
-	n := Need{Keys: slices.Clone(keys), All: a.All}
+	n := Need{Keys: slices.Clip(keys), All: a.All}
 	n.Rules = a.All || a.Rules || slices.Contains(keys, KeyLevel)
 	if a.Limits {
 		n.Keys = append(n.Keys, KeyMax)

@@ -1,8 +1,10 @@
 package nf
 
 import (
+	"cmp"
 	"maps"
 	"slices"
+	"sort"
 	"time"
 )
 
@@ -185,13 +187,19 @@ func (s *Snapshot) Find(t Target) (*Namespace, *Container, bool) {
 	if t.IsNode() {
 		return &s.Host, nil, true
 	}
-	for i := range s.Containers {
+	// They are sorted, unless somebody else made the document.
+	i, found := sort.Find(len(s.Containers), func(i int) int {
 		c := &s.Containers[i]
-		if c.Runtime == t.Runtime && c.ID == t.ID {
-			return &c.Namespace, c, true
-		}
+		return cmp.Or(cmp.Compare(t.Runtime, c.Runtime), CompareNames(t.ID, c.ID))
+	})
+	if !found {
+		i = slices.IndexFunc(s.Containers, func(c Container) bool { return c.Runtime == t.Runtime && c.ID == t.ID })
 	}
-	return nil, nil, false
+	if i < 0 {
+		return nil, nil, false
+	}
+	c := &s.Containers[i]
+	return &c.Namespace, c, true
 }
 
 // Instance returns the instance of a target: of the node, the boot id. It is false where

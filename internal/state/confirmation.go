@@ -51,8 +51,11 @@ var ErrNotOpen = errors.New("the run has ended")
 // Decide makes durable what becomes of the changes of the open run, and returns what was decided:
 // the first decision holds. The error is ErrNotOpen if another process has ended the run.
 func (d *Dir) Decide(run string, want Decision) (decided Decision, err error) {
-	err = d.appendNext(func(now Run, open bool) (*record, error) {
+	err = d.appendNext(func(running openRun) (*record, error) {
+		now, open, err := running()
 		switch decided = now.Decision; {
+		case err != nil:
+			return nil, err
 		case !open || now.ID != run:
 			return nil, ErrNotOpen
 		case decided != "":

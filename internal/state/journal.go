@@ -108,19 +108,22 @@ func (d *Dir) Intend(intents []Intent) error {
 func (d *Dir) End() error { return d.appendRecord(record{Format: format, End: true}) }
 
 func (d *Dir) appendRecord(r record) error {
-	return d.appendNext(func(Run, bool) (*record, error) { return &r, nil })
+	return d.appendNext(func(openRun) (*record, error) { return &r, nil })
 }
+
+// openRun returns the run of the journal; false if it has ended.
+type openRun func() (Run, bool, error)
 
 // appendNext appends the record that next returns for the run of the journal, or none. No other
 // process appends one meanwhile (flock(2)).
-func (d *Dir) appendNext(next func(run Run, open bool) (*record, error)) error {
+func (d *Dir) appendNext(next func(openRun) (*record, error)) error {
 	if err := d.tryAppend(next); err != nil {
 		return fmt.Errorf("cannot add to the journal %s: %w", d.file(journalName), err)
 	}
 	return nil
 }
 
-func (d *Dir) tryAppend(next func(run Run, open bool) (*record, error)) (err error) {
+func (d *Dir) tryAppend(next func(openRun) (*record, error)) (err error) {
 	f, err := open(d.file(journalName), os.O_RDWR|os.O_APPEND)
 	if err != nil {
 		return err
@@ -133,11 +136,11 @@ func (d *Dir) tryAppend(next func(run Run, open bool) (*record, error)) (err err
 	if err != nil {
 		return err
 	}
-	records, whole, err := parseJournal(data)
+	lines, whole, err := journalLines(data)
 	if err != nil {
 		return err
 	}
-	r, err := next(runOf(records))
+	r, err := next(func() (Run, bool, error) { return runOf(lines) })
 	if err != nil || r == nil {
 		return err
 	}
@@ -172,23 +175,35 @@ func ReadUnfinished(path string) (Run, bool, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return Run{}, false, nil
 	}
-	var records []record
+	var lines []journalLine
 	if err == nil {
-		records, _, err = parseJournal(data)
+		lines, _, err = journalLines(data)
+	}
+	var run Run
+	var open bool
+	if err == nil {
+		run, open, err = runOf(lines)
 	}
 	if err != nil {
 		return Run{}, false, readError(name, recoverRemedy, err)
 	}
-	run, open := runOf(records)
 	return run, open, nil
 }
 
-// runOf returns the run of the records of a journal; false if it has ended.
-func runOf(records []record) (Run, bool) {
+// runOf returns the run of the lines of a journal; false if it has ended. Of one that has ended
+// only the end is decoded: the rest can be long, and nothing needs it.
+func runOf(lines []journalLine) (Run, bool, error) {
+	if last, err := lines[len(lines)-1].decode(); err == nil && last.End {
+		return Run{}, false, nil
+	}
+	records, err := decodeAll(lines)
+	if err != nil {
+		return Run{}, false, err
+	}
 	run := *records[0].Begin
 	for _, r := range records[1:] {
 		if r.End {
-			return Run{}, false
+			return Run{}, false, nil
 		}
 		run.add(r.Intents)
 		run.Made = cmp.Or(run.Made, r.Made)
@@ -197,7 +212,7 @@ func runOf(records []record) (Run, bool) {
 	for i := range run.Intents {
 		run.Intents[i] = run.Intents[i].withKinds()
 	}
-	return run, true
+	return run, true, nil
 }
 
 // add replaces the intents for the same instances, keys and layers, and appends the others.
@@ -233,34 +248,54 @@ func encode(r record) ([]byte, error) {
 	return fmt.Appendf(nil, "%08x %d %s\n", crc32.Checksum(text, castagnoli), len(text), text), nil
 }
 
-// parseJournal returns the records, the first of which begins a run, and their size in
-// bytes. A crash can leave part of the record that was being appended: it is ignored. The
-// first record was durable before the file had its name, and so is never torn. Anything
-// else is damage.
-func parseJournal(data []byte) (records []record, whole int64, err error) {
+// journalLine is a line of the journal whose checksum is right.
+type journalLine struct {
+	at   int64  // its first byte
+	text []byte // the record
+}
+
+// journalLines returns the lines of a journal, and their size in bytes. A crash can leave part
+// of the record that was being appended: it is ignored. The first record was durable before the
+// file had its name, and so is never torn. Anything else is damage.
+func journalLines(data []byte) (lines []journalLine, whole int64, err error) {
 	for rest := data; len(rest) > 0; {
 		line, after, complete := bytes.Cut(rest, []byte{'\n'})
-		if len(records) > 0 && torn(rest, complete) {
+		if len(lines) > 0 && torn(rest, complete) {
 			break
 		}
-		r, err := decode(line)
+		text, err := recordText(line)
 		if err == nil && !complete {
 			err = fmt.Errorf("%w: it is cut off", ErrDamaged)
 		}
-		if err == nil && (r.Begin != nil) != (len(records) == 0) {
-			err = fmt.Errorf("%w: a run begins at its start only", ErrDamaged)
-		}
 		if err != nil {
-			return nil, 0, fmt.Errorf("at byte %d: %w", whole, err)
+			return nil, 0, atByte(whole, err)
 		}
-		records = append(records, r)
+		lines = append(lines, journalLine{whole, text})
 		whole += int64(len(line)) + 1
 		rest = after
 	}
-	if len(records) == 0 {
-		return nil, 0, fmt.Errorf("at byte 0: %w: it is empty", ErrDamaged)
+	if len(lines) == 0 {
+		return nil, 0, atByte(0, fmt.Errorf("%w: it is empty", ErrDamaged))
 	}
-	return records, whole, nil
+	return lines, whole, nil
+}
+
+func atByte(at int64, err error) error { return fmt.Errorf("at byte %d: %w", at, err) }
+
+// decodeAll returns the records of the lines, the first of which begins a run.
+func decodeAll(lines []journalLine) ([]record, error) {
+	var records []record
+	for i, line := range lines {
+		r, err := line.decode()
+		if err == nil && (r.Begin != nil) != (i == 0) {
+			err = fmt.Errorf("%w: a run begins at its start only", ErrDamaged)
+		}
+		if err != nil {
+			return nil, atByte(line.at, err)
+		}
+		records = append(records, r)
+	}
+	return records, nil
 }
 
 // torn reports whether a crash can have left the last bytes of the journal: the beginning
@@ -284,13 +319,18 @@ func split(line []byte) (sum, length, text []byte) {
 	return sum, length, text
 }
 
-func decode(line []byte) (record, error) {
+// recordText returns the record of a line, whose checksum and length must match.
+func recordText(line []byte) ([]byte, error) {
 	sum, length, text := split(line)
 	if want := fmt.Sprintf("%08x %d", crc32.Checksum(text, castagnoli), len(text)); want != string(sum)+" "+string(length) {
-		return record{}, fmt.Errorf("%w: the checksum or the length of a record does not match", ErrDamaged)
+		return nil, fmt.Errorf("%w: the checksum or the length of a record does not match", ErrDamaged)
 	}
+	return text, nil
+}
+
+func (l journalLine) decode() (record, error) {
 	var r record
-	if err := json.Unmarshal(text, &r); err != nil {
+	if err := json.Unmarshal(l.text, &r); err != nil {
 		return record{}, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	if r.Format != format {

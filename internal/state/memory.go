@@ -67,11 +67,7 @@ func (d *Dir) Memory() (nf.Memory, error) { return ReadMemory(d.path) }
 // SaveMemory replaces the memory. What is stuck has its own file: see SaveStuck.
 func (d *Dir) SaveMemory(m nf.Memory) error {
 	m.Stuck = nil
-	if err := d.save(memoryName, memoryName, m); err != nil {
-		return err
-	}
-	_, err := loadMemory(d.file(memoryName)) // decoded now, it need not be when the next run begins
-	return err
+	return d.save(memoryName, memoryName, m)
 }
 
 func (d *Dir) save(name, kind string, doc any) error {
