@@ -28,6 +28,8 @@ const (
 	nftaSetExpressions    = 18
 	nftaFlowtableTable    = 1
 	nftaFlowtableName     = 2
+	nftaHookDevs          = 4
+	nftTableOwner         = 2 // NFT_TABLE_F_OWNER
 )
 
 // nftFamilies are the families of nf_tables, as nft(8) writes them.
@@ -58,17 +60,73 @@ func nftHooks(family string) []string {
 // added it.
 type nftDump struct {
 	tables, chains, rules, sets, objects, flowtables []nfMessage
+
+	generation uint32 // of all of it; 0: unknown
+	unchanged  bool   // it is that of the last dump: nothing was dumped
+}
+
+// NftTables are the tables of nf_tables that were read last in one network namespace, with the
+// generation of the ruleset. The kernel increments it with each commit, before the commit changes
+// anything (nf_tables_commit in net/netfilter/nf_tables_api.c).
+type NftTables struct {
+	module     uint64 // the inode of the module's directory in sysfs: another one counts from the start
+	generation uint32 // 0: none was kept
+	tables     []nf.Table
+}
+
+// keep keeps the tables of a dump, if only commits can change them. The kernel removes without
+// one the tables of a socket that is closed (NFT_TABLE_F_OWNER), and the hooks of a device that
+// has gone.
+func (l *NftTables) keep(d nftDump, tables []nf.Table) {
+	l.generation, l.tables = 0, nil
+	if d.generation != 0 && len(d.flowtables) == 0 && !slices.ContainsFunc(d.tables, nfMessage.ownedTable) && !slices.ContainsFunc(d.chains, nfMessage.deviceChain) {
+		l.generation, l.tables = d.generation, tables
+	}
+}
+
+// of forgets the tables if they are those of another module than the one that is loaded now.
+func (l *NftTables) of(module uint64) {
+	if l.module != module {
+		*l = NftTables{module: module}
+	}
+}
+
+// ownedTable reports whether a table belongs to a socket, or cannot be understood.
+func (m nfMessage) ownedTable() bool {
+	f, err := parseFields(m.attributes, unix.NFTA_TABLE_FLAGS)
+	if err != nil || f[0].data == nil {
+		return err != nil
+	}
+	flags, err := f[0].number()
+	return err != nil || flags&nftTableOwner != 0
+}
+
+// deviceChain reports whether a chain may be at the hook of a device, as those of the family
+// netdev and of the hook ingress are.
+func (m nfMessage) deviceChain() bool {
+	f, err := parseFields(m.attributes, unix.NFTA_CHAIN_HOOK)
+	if err != nil || m.family == unix.NFPROTO_NETDEV {
+		return true
+	}
+	hook, err := parseFields(f[0].data, unix.NFTA_HOOK_DEV, nftaHookDevs)
+	return err != nil || hook[0].data != nil || hook[1].data != nil
 }
 
 // readNftables reads the tables of nf_tables in the network namespace of the calling
 // thread, over netlink. nf_tables must be loaded or built in. It needs CAP_NET_ADMIN in
 // the namespace.
-func readNftables(ctx context.Context) ([]nf.Table, error) {
+//
+// If last has their generation, they are not read again. Otherwise it keeps them.
+func readNftables(ctx context.Context, last *NftTables) ([]nf.Table, error) {
 	for range maxAttempts {
-		d, err := dumpNftables(ctx)
+		d, err := dumpNftables(ctx, last.generation)
+		if err == nil && d.unchanged {
+			return last.tables, nil
+		}
 		if err == nil {
 			var tables []nf.Table
 			if tables, err = d.parse(); err == nil {
+				last.keep(d, tables)
 				return tables, nil
 			}
 		}
@@ -79,14 +137,20 @@ func readNftables(ctx context.Context) ([]nf.Table, error) {
 	return nil, fmt.Errorf("cannot read the tables of nf_tables: %w, %d times", errInterrupted, maxAttempts)
 }
 
-// dumpNftables dumps everything in one generation of the ruleset.
-func dumpNftables(ctx context.Context) (nftDump, error) {
+// dumpNftables dumps everything in one generation of the ruleset, unless that is the known one.
+func dumpNftables(ctx context.Context, known uint32) (nftDump, error) {
 	var d nftDump
 	conn, err := openNfnetlink()
 	if err != nil {
 		return d, err
 	}
 	defer conn.Close()
+	if known != 0 {
+		if now, err := conn.generation(ctx); err == nil && now == known {
+			d.unchanged = true
+			return d, nil
+		}
+	}
 	// Most namespaces have no table.
 	tables, err := conn.ask(ctx, netlink.Dump, unix.NFNL_SUBSYS_NFTABLES, unix.NFT_MSG_GETTABLE, unix.NFPROTO_UNSPEC, nil)
 	if err != nil || len(tables) == 0 {
@@ -126,6 +190,7 @@ func dumpNftables(ctx context.Context) (nftDump, error) {
 	if err == nil && after != before {
 		err = errInterrupted
 	}
+	d.generation = after
 	return d, err
 }
 

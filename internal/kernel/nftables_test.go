@@ -84,7 +84,7 @@ func recordNftables(t *testing.T) {
 		for _, rule := range []string{"-m conntrack --ctstate NEW", "-p tcp -j SYNPROXY", "-p tcp --dport 22 -j ACCEPT"} {
 			run(t, "iptables-nft -A INPUT "+rule)
 		}
-		d, err := dumpNftables(t.Context())
+		d, err := dumpNftables(t.Context(), 0)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -26,7 +26,14 @@ import (
 // It does not read the legacy tables of ebtables: the kernel has no list of them, asking
 // makes them, and no level has them. Nor does it read the elements of sets: a connlimit in
 // an element is not seen after the rule that added it was removed.
-func (fs FS) Rules(ctx context.Context, m *nf.Modules) nf.Rules {
+//
+// last, if not nil, is what an earlier call has read in the same namespace: the tables of nf_tables
+// are not read again as long as the kernel says that they are the same.
+func (fs FS) Rules(ctx context.Context, m *nf.Modules, last *NftTables) nf.Rules {
+	if last == nil {
+		last = &NftTables{}
+	}
+	last.of(fs.moduleInode("nf_tables"))
 	rules := nf.Rules{Tables: []nf.Table{}}
 	var unknown []string
 	add := func(tables []nf.Table, err error) {
@@ -39,11 +46,21 @@ func (fs FS) Rules(ctx context.Context, m *nf.Modules) nf.Rules {
 	case err != nil:
 		add(nil, err)
 	case there:
-		add(readNftables(ctx))
+		add(readNftables(ctx, last))
 	}
 	add(fs.readLegacy(ctx))
 	rules.Unknown = strings.Join(unknown, "; ")
 	return rules
+}
+
+// moduleInode returns the inode of a module's directory in sysfs, which is another one each time that
+// the module is loaded; 0 without one.
+func (fs FS) moduleInode(name string) uint64 {
+	var st unix.Stat_t
+	if unix.Stat(fs.sys("module", name), &st) != nil {
+		return 0
+	}
+	return st.Ino
 }
 
 // readLegacy reads the legacy tables of all families. It returns the first error: the

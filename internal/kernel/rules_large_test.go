@@ -28,7 +28,7 @@ func TestLargeTable(t *testing.T) {
 		}
 		script.WriteString("add chain inet t nat {type nat hook postrouting priority 100;}\nadd rule inet t nat masquerade\n")
 		nft(t, script.String())
-		r := live.Rules(t.Context(), netfilter)
+		r := live.Rules(t.Context(), netfilter, nil)
 		if len(r.Tables) != 1 || r.Tables[0].Rules != 2001 || r.Level() != nf.LevelFull || r.Unknown != "" {
 			t.Fatalf("%+v", r)
 		}
@@ -76,7 +76,7 @@ func TestManyRules(t *testing.T) {
 		if most := conn.read/(partSize*3/4) + 3; parts > most {
 			t.Errorf("%d bytes came in %d parts, which are too small: at most %d", conn.read, parts, most)
 		}
-		if r := live.Rules(t.Context(), netfilter); len(r.Tables) != 1 || r.Tables[0].Rules != rules || r.Unknown != "" {
+		if r := live.Rules(t.Context(), netfilter, nil); len(r.Tables) != 1 || r.Tables[0].Rules != rules || r.Unknown != "" {
 			t.Errorf("%+v", r)
 		}
 		conn.read = maxAnswers - 1<<20
@@ -86,7 +86,7 @@ func TestManyRules(t *testing.T) {
 		tooLong := errors.New("it takes too long")
 		for _, after := range []time.Duration{0, time.Millisecond} {
 			ctx, cancel := context.WithTimeoutCause(t.Context(), after, tooLong)
-			r := live.Rules(ctx, netfilter)
+			r := live.Rules(ctx, netfilter, nil)
 			cancel()
 			if len(r.Tables) != 0 || !strings.Contains(r.Unknown, tooLong.Error()) || !r.Value().IsUnknown() {
 				t.Errorf("after %s: %+v", after, r)
@@ -103,11 +103,11 @@ func TestManyTables(t *testing.T) {
 			fmt.Fprintf(&script, "add table inet t%d\n", i)
 		}
 		nft(t, script.String())
-		if r := live.Rules(t.Context(), netfilter); len(r.Tables) != maxTables || r.Unknown != "" {
+		if r := live.Rules(t.Context(), netfilter, nil); len(r.Tables) != maxTables || r.Unknown != "" {
 			t.Errorf("%d tables, unknown %q", len(r.Tables), r.Unknown)
 		}
 		nft(t, "add table ip more")
-		if r := live.Rules(t.Context(), netfilter); len(r.Tables) != 0 || !strings.Contains(r.Unknown, "1001 tables") {
+		if r := live.Rules(t.Context(), netfilter, nil); len(r.Tables) != 0 || !strings.Contains(r.Unknown, "1001 tables") {
 			t.Errorf("%d tables, unknown %q", len(r.Tables), r.Unknown)
 		}
 	})
@@ -122,7 +122,7 @@ func TestMoreUses(t *testing.T) {
 			fmt.Fprintf(&script, "add chain inet t c%d {type filter hook input priority %d; policy drop;}\nadd rule inet t c%d ct state new accept\n", i, i, i)
 		}
 		nft(t, script.String())
-		r := live.Rules(t.Context(), netfilter).Tables[0]
+		r := live.Rules(t.Context(), netfilter, nil).Tables[0]
 		if len(r.Uses) != maxUses || len(r.Guards) != maxUses || r.MoreGuards != 40-maxUses || r.MoreUses[nf.LevelStateful] != 40-maxUses {
 			t.Errorf("%+v", r)
 		}

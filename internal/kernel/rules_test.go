@@ -111,7 +111,7 @@ func TestLevelOfNftRules(t *testing.T) {
 			if c.script != "" {
 				nft(t, c.script)
 			}
-			r := live.Rules(t.Context(), netfilter)
+			r := live.Rules(t.Context(), netfilter, nil)
 			if r.Unknown != "" || r.Level() != c.level || !slices.Equal(useList(r.Tables), c.uses) {
 				t.Errorf("%s: %s %q, want %s %q; unknown: %q", c.name, r.Level(), useList(r.Tables), c.level, c.uses, r.Unknown)
 			}
@@ -167,7 +167,7 @@ func TestLevelOfIptablesRules(t *testing.T) {
 			line := tool.name + " " + strings.ReplaceAll(c.rule, "ADDRESS", tool.address)
 			inNetns(t, func() {
 				run(t, line)
-				r := live.Rules(t.Context(), netfilter)
+				r := live.Rules(t.Context(), netfilter, nil)
 				if len(r.Tables) != 1 || r.Unknown != "" {
 					t.Fatalf("%s: %+v", line, r)
 				}
@@ -188,7 +188,7 @@ func TestLevelOfIptablesRules(t *testing.T) {
 	// ip6t_NPT.c rewrites prefixes and keeps no state.
 	inNetns(t, func() {
 		run(t, "ip6tables-legacy -t mangle -A PREROUTING -j DNPT --src-pfx 2001:db8:1::/64 --dst-pfx 2001:db8:2::/64")
-		if r := live.Rules(t.Context(), netfilter); r.Level() != nf.LevelStateless {
+		if r := live.Rules(t.Context(), netfilter, nil); r.Level() != nf.LevelStateless {
 			t.Errorf("DNPT: %+v", r)
 		}
 	})
@@ -209,7 +209,7 @@ func TestExtensionsAreUses(t *testing.T) {
 	} {
 		inNetns(t, func() {
 			run(t, line)
-			if got := allUses(live.Rules(t.Context(), netfilter).Tables); !slices.Equal(got, want) {
+			if got := allUses(live.Rules(t.Context(), netfilter, nil).Tables); !slices.Equal(got, want) {
 				t.Errorf("%s: %q, want %q", line, got, want)
 			}
 		})
@@ -244,7 +244,7 @@ func TestGuards(t *testing.T) {
 			if c.script != "" {
 				nft(t, c.script)
 			}
-			r := live.Rules(t.Context(), netfilter)
+			r := live.Rules(t.Context(), netfilter, nil)
 			if len(r.Tables) != 1 || !slices.Equal(r.Tables[0].Guards, c.guards) || r.Tables[0].Rules != 0 || r.Unknown != "" {
 				t.Errorf("%v %s: %+v, want the guards %q", c.lines, c.script, r, c.guards)
 			}
@@ -277,7 +277,7 @@ func TestCountsAsTheToolsDo(t *testing.T) {
 		countSave(want, "legacy ip6 ", run(t, "ip6tables-legacy-save"))
 		countNft(t, want, run(t, "nft -j list ruleset"))
 		got := map[string]int{}
-		r := live.Rules(t.Context(), netfilter)
+		r := live.Rules(t.Context(), netfilter, nil)
 		for _, table := range r.Tables {
 			got[table.Backend+" "+table.Family+" "+table.Name] = table.Rules
 		}
@@ -331,7 +331,7 @@ func TestReadingLeavesNoTrace(t *testing.T) {
 		for _, line := range []string{"true", "iptables-legacy -t raw -N x", "iptables-nft -N x"} {
 			run(t, line)
 			before := traces(t)
-			r := live.Rules(t.Context(), netfilter)
+			r := live.Rules(t.Context(), netfilter, nil)
 			live.Tracking(t.Context(), netfilter, &r)
 			live.Sysctls(nil, true)
 			if after := traces(t); after != before {
@@ -358,21 +358,21 @@ func traces(t *testing.T) string {
 func TestModulesDecideWhatIsAsked(t *testing.T) {
 	inNetns(t, func() {
 		nft(t, "add table inet t")
-		if r := live.Rules(t.Context(), modules()); len(r.Tables) != 0 || r.Unknown != "" {
+		if r := live.Rules(t.Context(), modules(), nil); len(r.Tables) != 0 || r.Unknown != "" {
 			t.Errorf("without nf_tables: %+v", r)
 		}
 		unloaded := modules("nf_tables")
 		unloaded.List[0].State = nf.ModuleUnloaded
-		if r := live.Rules(t.Context(), unloaded); len(r.Tables) != 0 || r.Unknown != "" {
+		if r := live.Rules(t.Context(), unloaded, nil); len(r.Tables) != 0 || r.Unknown != "" {
 			t.Errorf("nf_tables unloaded: %+v", r)
 		}
-		if r := live.Rules(t.Context(), &nf.Modules{Unknown: "no evidence"}); len(r.Tables) != 0 || r.Unknown != "cannot determine whether the kernel has nf_tables: no evidence" {
+		if r := live.Rules(t.Context(), &nf.Modules{Unknown: "no evidence"}, nil); len(r.Tables) != 0 || r.Unknown != "cannot determine whether the kernel has nf_tables: no evidence" {
 			t.Errorf("nf_tables unknown: %+v", r)
 		}
-		if r := live.Rules(t.Context(), netfilter); len(r.Tables) != 1 {
+		if r := live.Rules(t.Context(), netfilter, nil); len(r.Tables) != 1 {
 			t.Errorf("nf_tables built in: %+v", r)
 		}
-		if r := (FS{Proc: t.TempDir()}).Rules(t.Context(), modules()); !strings.HasPrefix(r.Unknown, "cannot list the legacy tables") {
+		if r := (FS{Proc: t.TempDir()}).Rules(t.Context(), modules(), nil); !strings.HasPrefix(r.Unknown, "cannot list the legacy tables") {
 			t.Errorf("without procfs: %+v", r)
 		}
 	})
@@ -386,7 +386,7 @@ func TestRulesWithoutThreadSelf(t *testing.T) {
 	}
 	inNetns(t, func() {
 		run(t, "ip6tables-legacy -N x")
-		r := FS{Proc: root}.Rules(t.Context(), modules())
+		r := FS{Proc: root}.Rules(t.Context(), modules(), nil)
 		if len(r.Tables) != 1 || r.Tables[0].Family != "ip6" || r.Unknown != "" {
 			t.Errorf("%+v, want the table of this thread's namespace", r)
 		}
@@ -398,7 +398,7 @@ func TestRulesWithoutPrivileges(t *testing.T) {
 		nft(t, "add table inet t")
 		run(t, "iptables-legacy -N x")
 		withoutPrivileges(t)
-		r := live.Rules(t.Context(), netfilter)
+		r := live.Rules(t.Context(), netfilter, nil)
 		for _, part := range []string{"nf_tables: netlink receive: operation not permitted", "ip_tables_names: permission denied"} {
 			if !strings.Contains(r.Unknown, part) {
 				t.Errorf("unknown is %q, want %q in it", r.Unknown, part)
@@ -416,7 +416,7 @@ func TestRulesWithoutPrivileges(t *testing.T) {
 		if err := unix.Capset(&header, &none[0]); err != nil {
 			t.Fatal(err)
 		}
-		if r := live.Rules(t.Context(), modules()); r.Unknown != "cannot read the legacy ip table filter: operation not permitted" {
+		if r := live.Rules(t.Context(), modules(), nil); r.Unknown != "cannot read the legacy ip table filter: operation not permitted" {
 			t.Errorf("unknown is %q", r.Unknown)
 		}
 	})
@@ -447,7 +447,7 @@ func TestRulesThatChange(t *testing.T) {
 			}
 		}()
 		for range 100 {
-			r := live.Rules(t.Context(), netfilter)
+			r := live.Rules(t.Context(), netfilter, nil)
 			for _, table := range r.Tables {
 				empty := table.Rules == 0 && len(table.Guards) == 1 && len(table.Uses) == 0
 				full := table.Rules == 3 && len(table.Guards) == 0 && len(table.Uses) == 1 && table.Uses[0].Count == 2
@@ -526,7 +526,7 @@ func threadNetns(t *testing.T) int {
 func BenchmarkRulesOfAnEmptyNamespace(b *testing.B) {
 	inNetns(b, func() {
 		for b.Loop() {
-			if r := live.Rules(b.Context(), netfilter); r.Unknown != "" {
+			if r := live.Rules(b.Context(), netfilter, nil); r.Unknown != "" {
 				b.Fatal(r.Unknown)
 			}
 		}

@@ -42,7 +42,7 @@ func TestTrackingIsWhatTheKernelDoes(t *testing.T) {
 			for _, line := range c.lines {
 				run(t, line)
 			}
-			r := live.Rules(t.Context(), netfilter)
+			r := live.Rules(t.Context(), netfilter, nil)
 			// Where nfnetlink_hook is not to be had, rules decide; the kernel of
 			// the tests answers EINVAL.
 			for _, m := range []*nf.Modules{netfilter, modules("nf_conntrack", "nf_tables", "nfnetlink_hook")} {
@@ -83,7 +83,7 @@ func TestTrackingWithLeftoverEntries(t *testing.T) {
 	inNetns(t, func() {
 		nft(t, "add table ip t; add chain ip t c; add rule ip t c ct state new; delete table ip t")
 		makeEntry(t)
-		r := live.Rules(t.Context(), netfilter)
+		r := live.Rules(t.Context(), netfilter, nil)
 		if got := live.Tracking(t.Context(), netfilter, &r); got.State != nf.TrackingOff || live.Count() != nf.Number(1) {
 			t.Errorf("%+v with %v entries, want off with one", got, live.Count())
 		}
@@ -93,7 +93,7 @@ func TestTrackingWithLeftoverEntries(t *testing.T) {
 func TestTrackingWithoutPrivileges(t *testing.T) {
 	inNetns(t, func() {
 		withoutPrivileges(t)
-		r := live.Rules(t.Context(), netfilter)
+		r := live.Rules(t.Context(), netfilter, nil)
 		if got := live.Tracking(t.Context(), netfilter, &r); got.State != nf.TrackingUnknown || !strings.Contains(got.Evidence, "not permitted") {
 			t.Errorf("%+v, want unknown", got)
 		}
@@ -187,13 +187,13 @@ func TestParseEnableHooks(t *testing.T) {
 func TestTrackingWithTheKernelsModules(t *testing.T) {
 	m := live.Modules(nil, false)
 	inNetns(t, func() {
-		r := live.Rules(t.Context(), &m)
+		r := live.Rules(t.Context(), &m, nil)
 		if got := live.Tracking(t.Context(), &m, &r); got.State != nf.TrackingOff || r.Unknown != "" {
 			t.Errorf("a new namespace: %+v, %+v", got, r)
 		}
 		nft(t, "add table inet t; add chain inet t c; add rule inet t c ct state new")
 		run(t, "iptables-legacy -t nat -A POSTROUTING -j MASQUERADE")
-		r = live.Rules(t.Context(), &m)
+		r = live.Rules(t.Context(), &m, nil)
 		if got := live.Tracking(t.Context(), &m, &r); got.State != nf.TrackingOn || len(r.Tables) != 2 || r.Level() != nf.LevelFull {
 			t.Errorf("with rules: %+v, %+v", got, r)
 		}

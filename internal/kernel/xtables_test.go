@@ -153,7 +153,7 @@ func TestArpTables(t *testing.T) {
 		fd := optionSocket(t, f)
 		info, entries := answers(t, f, fd, "filter")
 		want := nf.Table{Backend: nf.BackendLegacy, Family: "arp", Name: "filter"}
-		if r := live.Rules(t.Context(), netfilter); r.Unknown != "" || len(r.Tables) != 1 || cmp.Diff(want, r.Tables[0]) != "" {
+		if r := live.Rules(t.Context(), netfilter, nil); r.Unknown != "" || len(r.Tables) != 1 || cmp.Diff(want, r.Tables[0]) != "" {
 			t.Errorf("%+v, want %+v", r, want)
 		}
 		hooks, err := f.parseInfo(info)
@@ -164,7 +164,7 @@ func TestArpTables(t *testing.T) {
 		binary.NativeEndian.PutUint32(entries[hooks.end[2]+f.entry+xtHeader:], uint32(drop))
 		replaceArp(t, fd, info, entries)
 		want.Guards = []string{"FORWARD (forward)"}
-		if r := live.Rules(t.Context(), netfilter); r.Unknown != "" || len(r.Tables) != 1 || cmp.Diff(want, r.Tables[0]) != "" {
+		if r := live.Rules(t.Context(), netfilter, nil); r.Unknown != "" || len(r.Tables) != 1 || cmp.Diff(want, r.Tables[0]) != "" {
 			t.Errorf("%+v, want %+v", r, want)
 		}
 	})
