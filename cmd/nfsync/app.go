@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/term"
 
+	"nfsync.dev/nfsync/internal/host"
 	"nfsync.dev/nfsync/internal/spec"
 	"nfsync.dev/nfsync/internal/view"
 )
@@ -23,6 +24,7 @@ type app struct {
 	configRead bool             // its file was read
 	allowEmpty bool             // there may be no policy at all
 	full       bool             // text folds nothing
+	cache      *host.Cache      // of the runs of this command; nil: of none yet
 }
 
 // explain says on stderr why the command ends as it does. An outcome says

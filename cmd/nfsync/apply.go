@@ -15,6 +15,7 @@ import (
 
 	"nfsync.dev/nfsync/internal/agent"
 	"nfsync.dev/nfsync/internal/apply"
+	"nfsync.dev/nfsync/internal/host"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/openfile"
 	"nfsync.dev/nfsync/internal/spec"
@@ -171,8 +172,11 @@ func (a *app) input(restarts apply.Restarts) (in apply.Input, endProgress func()
 	}
 	progress := a.progress()
 	lock := apply.NewLock(a.runDir, a.stateDir)
+	if a.cache == nil {
+		a.cache = host.NewCache()
+	}
 	node := a.host()
-	node.Inherit = lock.Files
+	node.Inherit, node.Cache = lock.Files, a.cache
 	return apply.Input{
 		Machine: a.machine(node), State: dir, NoState: refused, Lock: lock, Restarts: restarts, Parallel: a.config.Apply.Parallel, Runtimes: a.runtimes,
 		Progress: progress.event, Now: time.Now,

@@ -65,6 +65,7 @@ func (a *app) runLoop(ctx context.Context, o *agentOptions, path string) error {
 	}
 	defer release()
 	l := &loop{app: a, options: o, path: path, said: map[string]bool{}, watchers: map[agent.Cause]watcher{}, metrics: web.NewMetrics(buildInfo().Version)}
+	a.cache = host.NewCache()
 	first, err := l.setup(a)
 	if err != nil {
 		return err

@@ -21,7 +21,7 @@ func TestTwoCallers(t *testing.T) {
 	m := New(Config{FS: realFS, NetnsDir: dir})
 	addNamespace(t, dir, "web")
 	addNamespace(t, dir, "db")
-	udp := nf.TimeoutKey("udp")
+
 	ask := nf.Ask{Keys: map[nf.Target][]nf.Key{target("web"): {udp}, target("db"): {udp}}}
 	s := observe(t, m, ask)
 	removeNamespace(t, filepath.Join(dir, "web"))

@@ -39,6 +39,8 @@ type Config struct {
 	// NodeNetns is the file of the node's network namespace. If it is empty, the
 	// node's namespace is nfsync's own, provided that this is the initial one.
 	NodeNetns string
+	// Cache keeps what was observed from one call to the next; nil: nothing is kept.
+	Cache *Cache
 	// RulesTimeout bounds the reading of one container's rules; 0 is five seconds.
 	RulesTimeout time.Duration
 }
@@ -94,12 +96,29 @@ func (m *Machine) list(ctx context.Context, names []string) (nf.Snapshot, error)
 	if err := m.listNetns(ctx, &s, vz.NodeNamespaces, claimed, names); err != nil {
 		return nf.Snapshot{}, err
 	}
-	slices.SortFunc(s.Containers, nf.CompareContainers)
+	s.Containers = sorted(s.Containers)
 	s.AddKeepers()
 	for i := range s.Containers {
 		s.Containers[i].Excluded = s.Containers[i].Unobservable
 	}
+	if names == nil && s.Broken() == "" {
+		m.cfg.Cache.keepOnly(s.Containers)
+	}
 	return s, nil
+}
+
+// sorted returns the containers in the order of nf.CompareContainers. It moves each only once.
+func sorted(list []nf.Container) []nf.Container {
+	order := make([]*nf.Container, len(list))
+	for i := range list {
+		order[i] = &list[i]
+	}
+	slices.SortFunc(order, func(a, b *nf.Container) int { return a.Target().Compare(b.Target()) })
+	out := make([]nf.Container, len(list))
+	for i, c := range order {
+		out[i] = *c
+	}
+	return out
 }
 
 // listNetns lists the named namespaces that are not claimed for the containers of s, which
@@ -133,7 +152,11 @@ func (m *Machine) enabled(runtime string) bool {
 }
 
 func (m *Machine) netns(bootID string) netns.Runtime {
-	return netns.Runtime{Dir: cmp.Or(m.cfg.NetnsDir, netns.DefaultDir), BootID: bootID}
+	r := netns.Runtime{Dir: cmp.Or(m.cfg.NetnsDir, netns.DefaultDir), BootID: bootID}
+	if m.cfg.Cache != nil {
+		r.Alive = m.cfg.Cache.alive
+	}
+	return r
 }
 
 // nodeNamespaces returns the network namespaces that are never a container's: the
@@ -173,17 +196,20 @@ func (m *Machine) inNode(f func() error) error {
 	return nil
 }
 
-// inContainer runs f in the network namespace of a container. It returns
+// inContainer runs f in the network namespace of a container, on the thread t or a new one. It returns
 // nf.ErrGone if that instance no longer exists.
-func (m *Machine) inContainer(bootID string, c *nf.Container, f func() error) error {
+func (m *Machine) inContainer(t *netns.Thread, bootID string, c *nf.Container, f func() error) error {
 	switch c.Runtime {
 	case nf.RuntimeNetns:
-		return m.netns(bootID).Enter(c.ID, c.Instance, f)
+		runtime := m.netns(bootID)
+		runtime.Thread = t
+		return runtime.Enter(c.ID, c.Instance, f)
 	case nf.RuntimeVZ:
 		vz, err := m.vz(bootID)
 		if err != nil {
 			return err
 		}
+		vz.Thread = t
 		return vz.Enter(c.ID, c.Instance, f)
 	}
 	return fmt.Errorf("cannot enter %s: no such runtime: %w", c.Target(), nf.ErrGone)

@@ -15,17 +15,24 @@ import (
 	"golang.org/x/sys/unix"
 
 	"nfsync.dev/nfsync/internal/host/hosttest"
-	"nfsync.dev/nfsync/internal/kernel"
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// The real machine passes the suite, with a new namespace as the node's.
+// The real machine passes the suite, with a new namespace as the node's, whether it keeps files
+// open or not.
 func TestConformance(t *testing.T) {
+	t.Run("closed", func(t *testing.T) { conformance(t, func() *Cache { return nil }) })
+	t.Run("open", func(t *testing.T) { conformance(t, NewCache) })
+}
+
+func conformance(t *testing.T, open func() *Cache) {
 	hosttest.Run(t, func(t *testing.T) hosttest.Stage {
 		dir := t.TempDir()
 		names := map[string][]string{}
+		files := open()
+		t.Cleanup(files.Close)
 		return hosttest.Stage{
-			Machine: New(Config{FS: realFS, NetnsDir: dir, NodeNetns: addNamespace(t, t.TempDir(), "node")}),
+			Machine: New(Config{FS: realFS, NetnsDir: dir, NodeNetns: addNamespace(t, t.TempDir(), "node"), Cache: files}),
 			Add: func(name string, aliases ...string) {
 				path := addNamespace(t, dir, name)
 				for _, alias := range aliases {
@@ -211,8 +218,12 @@ func TestContainerVanishesWhileObserved(t *testing.T) {
 	removeNamespace(t, filepath.Join(dir, "d"))
 	addNamespace(t, dir, "d")
 	expect := map[string]string{"b": vanished, "d": "it was recreated while it was observed"}
-	m.each(context.Background(), s.Containers, func(fs kernel.FS, c *nf.Container) {
-		m.observeContainer(context.Background(), fs, &s, c, nf.Need{Keys: []nf.Key{nf.KeyMax}})
+	var all []*nf.Container
+	for i := range s.Containers {
+		all = append(all, &s.Containers[i])
+	}
+	m.each(context.Background(), all, func(w worker, c *nf.Container) {
+		_ = m.observeContainer(context.Background(), w, &s, c, nf.Need{Keys: []nf.Key{nf.KeyMax}})
 	})
 	for _, c := range s.Containers {
 		if c.Unobservable != expect[c.ID] || (c.Unobservable == "") != (len(c.Facts) == 1) {

@@ -29,7 +29,9 @@ const inside = "NFSYNC_TEST_INSIDE"
 func TestMain(m *testing.M) {
 	vztest.Main()
 	if os.Getenv(inside) != "" {
-		os.Exit(m.Run())
+		code := m.Run()
+		removeBenchNodes()
+		os.Exit(code)
 	}
 	err := runSelf(syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}, inside+"=1", os.Args[1:]...)
 	var exit *exec.ExitError

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"nfsync.dev/nfsync/internal/kernel"
@@ -30,19 +31,40 @@ func (m *Machine) Observe(ctx context.Context, listed nf.Snapshot, ask nf.Ask) (
 	}
 	boot := m.readBoot(ask)
 	m.observeNode(ctx, &s)
-	keys := map[nf.Target][]nf.Key{}
-	for t, list := range ask.Keys {
-		keys[t.Nameless()] = append(keys[t.Nameless()], list...)
-	}
-	m.each(ctx, s.Containers, func(at kernel.FS, c *nf.Container) {
-		m.observeContainer(ctx, at, &s, c, ask.Need(keys[c.Target().Nameless()]))
-	})
+	m.observeContainers(ctx, &s, ask)
 	m.addBoot(&s, <-boot)
 	if err := ctx.Err(); err != nil {
 		return nf.Snapshot{}, err
 	}
 	s.Containers = slices.DeleteFunc(s.Containers, func(c nf.Container) bool { return c.Unobservable == vanished })
 	return s, nil
+}
+
+// observeContainers reads what is asked of each container: first those whose files are open, which
+// is no more than a few system calls each, and then the others side by side.
+func (m *Machine) observeContainers(ctx context.Context, s *nf.Snapshot, ask nf.Ask) {
+	keys := make(map[nf.Target][]nf.Key, len(ask.Keys))
+	for t, list := range ask.Keys {
+		if also := keys[t.Nameless()]; also != nil {
+			list = slices.Concat(also, list)
+		}
+		keys[t.Nameless()] = list
+	}
+	need := func(c *nf.Container) nf.Need { return ask.Need(keys[c.Target().Nameless()]) }
+	var left []*nf.Container
+	var facts []nf.Fact
+	for i := range s.Containers {
+		c := &s.Containers[i]
+		n := need(c)
+		fresh, ok := m.readOpen(facts[:0], c, n)
+		if !ok {
+			left = append(left, c)
+			continue
+		}
+		facts = fresh.Facts
+		setObserved(s, c, fresh, n)
+	}
+	m.each(ctx, left, func(w worker, c *nf.Container) { _ = m.observeContainer(ctx, w, s, c, need(c)) })
 }
 
 // vanished marks a container that no longer exists: Observe leaves it out.
@@ -52,29 +74,40 @@ const vanished = "it vanished while it was observed"
 // nothing: the kernel has one lock for all sysctls.
 const workers = 2
 
-// each calls f for every container, until the context is done. The kernel.FS reads
-// through a netns.Proc of the worker.
-func (m *Machine) each(ctx context.Context, containers []nf.Container, f func(kernel.FS, *nf.Container)) {
-	next := make(chan *nf.Container)
+// worker reads network namespaces, one after another. The zero worker reads through the shared
+// procfs, and enters each by a new thread.
+type worker struct {
+	thread *netns.Thread
+	proc   *netns.Proc
+}
+
+// fs returns the kernel's files for the next namespace.
+func (w worker) fs(shared kernel.FS) kernel.FS {
+	if w.proc == nil {
+		return shared
+	}
+	return w.proc.FS()
+}
+
+// each calls f for every container, until the context is done.
+func (m *Machine) each(ctx context.Context, containers []*nf.Container, f func(worker, *nf.Container)) {
+	var next atomic.Int64
 	var all sync.WaitGroup
 	for range min(workers, len(containers)) {
 		all.Go(func() {
-			proc := netns.NewProc(m.cfg.FS.Proc)
-			defer proc.Close()
-			fs := m.cfg.FS
-			for c := range next {
-				fs.Proc = proc.Path()
-				f(fs, c)
-			}
+			netns.OnThread(func(t *netns.Thread) {
+				w := worker{t, netns.NewProc(m.cfg.FS)}
+				defer w.proc.Close()
+				for ctx.Err() == nil {
+					i := int(next.Add(1)) - 1
+					if i >= len(containers) {
+						return
+					}
+					f(w, containers[i])
+				}
+			})
 		})
 	}
-	for i := range containers {
-		if ctx.Err() != nil {
-			break
-		}
-		next <- &containers[i]
-	}
-	close(next)
 	all.Wait()
 }
 
@@ -84,7 +117,7 @@ func (m *Machine) observeNode(ctx context.Context, s *nf.Snapshot) {
 	listed, keepers := s.Capabilities, s.Host.Keepers
 	err := m.inNode(func() error {
 		s.Capabilities = m.cfg.FS.Capabilities(&s.Modules)
-		s.Host = readNamespace(ctx, m.cfg.FS, &s.Modules, nf.Need{All: true, Rules: true, Count: true})
+		s.Host = m.cfg.Cache.readNamespace(ctx, m.cfg.FS, &s.Modules, s.BootID, nf.Need{All: true, Rules: true, Count: true})
 		return nil
 	})
 	switch {
@@ -115,14 +148,12 @@ func unknownNamespace(why string) nf.Namespace {
 }
 
 // readNamespace reads what is needed of the calling thread's network namespace.
-// Its level is the level that its rules use.
-func readNamespace(ctx context.Context, fs kernel.FS, m *nf.Modules, n nf.Need) nf.Namespace {
-	ns := nf.Namespace{Facts: fs.Sysctls(n.Keys, n.All)}
-	if n.Count {
-		ns.Count = fs.Count()
-	}
+// Its level is the level that its rules use. The instance is that of the container, or the boot id
+// of the node.
+func (c *Cache) readNamespace(ctx context.Context, fs kernel.FS, m *nf.Modules, instance string, n nf.Need) nf.Namespace {
+	ns := c.values(fs, instance, n)
 	if n.Rules {
-		rules := fs.Rules(ctx, m)
+		rules := c.readRules(ctx, fs, m, instance)
 		tracking := fs.Tracking(ctx, m, &rules)
 		ns.Rules, ns.Tracking = &rules, &tracking
 		ns.SetFact(nf.Fact{Key: nf.KeyLevel, Live: rules.Value()})
@@ -134,27 +165,20 @@ func readNamespace(ctx context.Context, fs kernel.FS, m *nf.Modules, n nf.Need) 
 // has: one container must not hold up the others.
 const rulesTimeout = 5 * time.Second
 
-// observeContainer reads what is needed of a container, through at. What was read
-// of it before stays. A container that is stopped, mounted or suspended has no
-// network namespace, and so no rules.
-func (m *Machine) observeContainer(ctx context.Context, at kernel.FS, s *nf.Snapshot, c *nf.Container, n nf.Need) {
+// observeContainer reads what is needed of a container. What was read of it before stays. A
+// container that is stopped, mounted or suspended has no network namespace, and so no rules. The
+// error is nf.ErrGone if the instance has ended; any other only makes it unobservable.
+func (m *Machine) observeContainer(ctx context.Context, w worker, s *nf.Snapshot, c *nf.Container, n nf.Need) error {
 	if n.Nothing() || c.Instance == "" || c.Excluded != "" {
-		return
+		return nil
 	}
 	if n.Rules && nf.Rests(c.State) {
 		c.Rules = &nf.Rules{Tables: []nf.Table{}}
 	}
 	if !nf.Runs(c.State) {
-		return
-	}
-	timeout := cmp.Or(m.cfg.RulesTimeout, rulesTimeout)
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("reading them takes longer than %s", timeout))
-	defer cancel()
-	var fresh nf.Namespace
-	err := m.inContainer(s.BootID, c, func() error {
-		fresh = readNamespace(ctx, at, &s.Modules, n)
 		return nil
-	})
+	}
+	fresh, err := m.readContainer(ctx, w, s, c, n)
 	switch {
 	case isGone(err) && c.Runtime == nf.RuntimeVZ:
 		c.Unobservable = "it was stopped or started while it was observed"
@@ -165,18 +189,55 @@ func (m *Machine) observeContainer(ctx context.Context, at kernel.FS, s *nf.Snap
 	case err != nil:
 		c.Unobservable = err.Error()
 	default:
-		c.Unobservable = ""
-		merge(&c.Namespace, fresh, n)
-		if f := c.Fact(nf.KeyMax); !f.Live.IsAbsent() {
-			c.MaxScope = nf.MaxScope(f, s.Host.Fact(nf.KeyMax).Live)
-		}
+		setObserved(s, c, fresh, n)
+		return nil
 	}
+	if isGone(err) {
+		return err
+	}
+	return nil
+}
+
+// setObserved sets what was read of a container.
+func setObserved(s *nf.Snapshot, c *nf.Container, fresh nf.Namespace, n nf.Need) {
+	c.Unobservable = ""
+	merge(&c.Namespace, fresh, n)
+	if f := c.Fact(nf.KeyMax); !f.Live.IsAbsent() {
+		c.MaxScope = nf.MaxScope(f, s.Host.Fact(nf.KeyMax).Live)
+	}
+}
+
+// readOpen reads what is needed of a container through files that are open; false where that is not
+// enough.
+func (m *Machine) readOpen(facts []nf.Fact, c *nf.Container, n nf.Need) (nf.Namespace, bool) {
+	if n.Rules || !nf.Runs(c.State) || c.Excluded != "" {
+		return nf.Namespace{}, false
+	}
+	return m.cfg.Cache.read(facts, c.Instance, n)
+}
+
+// readContainer reads what is needed of a container: through files that are open, or in its
+// network namespace.
+func (m *Machine) readContainer(ctx context.Context, w worker, s *nf.Snapshot, c *nf.Container, n nf.Need) (fresh nf.Namespace, err error) {
+	if fresh, ok := m.readOpen(nil, c, n); ok {
+		return fresh, nil
+	}
+	timeout := cmp.Or(m.cfg.RulesTimeout, rulesTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("reading them takes longer than %s", timeout))
+	defer cancel()
+	at := w.fs(m.cfg.FS)
+	err = m.inContainer(w.thread, s.BootID, c, func() error {
+		fresh = m.cfg.Cache.readNamespace(ctx, at, &s.Modules, c.Instance, n)
+		return nil
+	})
+	return fresh, err
 }
 
 // merge adds what was read now to what was read before. If the container's runtime
 // knows the level, as Virtuozzo does, the level that the rules use is dropped.
 func merge(ns *nf.Namespace, fresh nf.Namespace, n nf.Need) {
 	runtimeLevel := ns.Fact(nf.KeyLevel).Boot != nil
+	ns.Facts = slices.Grow(ns.Facts, len(fresh.Facts))
 	for _, f := range fresh.Facts {
 		if f.Key != nf.KeyLevel || !runtimeLevel {
 			ns.SetFact(f)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"nfsync.dev/nfsync/internal/kernel"
 	"nfsync.dev/nfsync/internal/nf"
 )
 
@@ -88,7 +87,7 @@ func (m *Machine) readModule(observed *nf.Modules, name string) (nf.ModuleFact, 
 
 func (m *Machine) refreshNode(ctx context.Context, s *nf.Snapshot, n nf.Need) error {
 	return m.inNode(func() error {
-		fresh := readNamespace(ctx, m.cfg.FS, &s.Modules, n)
+		fresh := m.cfg.Cache.readNamespace(ctx, m.cfg.FS, &s.Modules, s.BootID, n)
 		for i := range fresh.Facts {
 			f := &fresh.Facts[i]
 			was := s.Host.Fact(f.Key)
@@ -113,14 +112,13 @@ func (m *Machine) refreshContainer(ctx context.Context, s *nf.Snapshot, c nf.Cha
 	}
 	if at.Runtime == nf.RuntimeVZ {
 		err = m.refreshVZ(s.BootID, at, c.Key)
-	} else if err = m.inContainer(s.BootID, at, func() error { return nil }); !isGone(err) {
-		err = nil // observeContainer meets any other error too, and records it
+	} else {
+		err = m.netns(s.BootID).Check(at.ID, at.Instance)
 	}
 	if err != nil || c.Key == nf.KeyRestart {
 		return err
 	}
-	m.observeContainer(ctx, m.cfg.FS, s, at, nf.Ask{}.Need([]nf.Key{c.Key}))
-	return nil
+	return m.observeContainer(ctx, worker{}, s, at, nf.Ask{}.Need([]nf.Key{c.Key}))
 }
 
 // refreshAll re-reads every container. It fails unless the snapshot has all of
@@ -162,10 +160,12 @@ func (m *Machine) refreshAll(ctx context.Context, s *nf.Snapshot, n nf.Need) err
 			return fmt.Errorf("cannot read every namespace: %s has appeared since", c.Target())
 		}
 	}
-	m.each(ctx, s.Containers, func(fs kernel.FS, c *nf.Container) {
-		if !ended[c.Target().Nameless()] {
-			m.observeContainer(ctx, fs, s, c, n)
+	var running []*nf.Container
+	for i := range s.Containers {
+		if c := &s.Containers[i]; !ended[c.Target().Nameless()] {
+			running = append(running, c)
 		}
-	})
+	}
+	m.each(ctx, running, func(w worker, c *nf.Container) { _ = m.observeContainer(ctx, w, s, c, n) })
 	return ctx.Err()
 }

@@ -79,11 +79,25 @@ func (m *Machine) setContainer(s *nf.Snapshot, c nf.Change, n int64) error {
 	if err != nil {
 		return err
 	}
-	in := func(f func() error) error { return m.inContainer(s.BootID, at, f) }
+	in := func(f func() error) error { return m.inContainer(nil, s.BootID, at, f) }
 	if c.Key != nf.KeyMax {
+		if ok, err := m.writeOpen(s.BootID, at, c.Key, n); ok || err != nil {
+			return err
+		}
 		return in(func() error { return m.cfg.FS.SetSysctl(c.Key, n) })
 	}
 	return setLimit(limit{m.cfg.FS, in}, limit{m.cfg.FS, m.inNode}, n)
+}
+
+// writeOpen writes a value through the open file of a container; false if there is none.
+func (m *Machine) writeOpen(bootID string, at *nf.Container, k nf.Key, n int64) (ok bool, err error) {
+	if at.Runtime != nf.RuntimeNetns || !m.cfg.Cache.has(at.Instance) {
+		return false, nil
+	}
+	if err := m.netns(bootID).Check(at.ID, at.Instance); err != nil {
+		return false, err
+	}
+	return m.cfg.Cache.write(at.Instance, k, n)
 }
 
 // sysctls reads and writes conntrack values of the calling thread's network

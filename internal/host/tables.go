@@ -23,32 +23,34 @@ func (m *Machine) Tables(ctx context.Context, listed nf.Snapshot) []nf.Conntrack
 		}
 		return nil
 	})
-	proc := netns.NewProc(m.cfg.FS.Proc)
-	defer proc.Close()
-	for i := range listed.Containers {
-		c := &listed.Containers[i]
-		if ctx.Err() != nil {
-			break
+	netns.OnThread(func(t *netns.Thread) {
+		w := worker{t, netns.NewProc(m.cfg.FS)}
+		defer w.proc.Close()
+		for i := range listed.Containers {
+			if ctx.Err() != nil {
+				return
+			}
+			if t, ok := m.tableOf(w, listed.BootID, &listed.Containers[i]); ok {
+				t.Max = limitInForce(t.Max, node.Max, listed.Containers[i].Keepers.Limit)
+				list = append(list, t)
+			}
 		}
-		if !nf.Runs(c.State) || c.Instance == "" || c.Excluded != "" {
-			continue
-		}
-		at := m.cfg.FS
-		at.Proc = proc.Path()
-		var t nf.ConntrackTable
-		read := false
-		err := m.inContainer(listed.BootID, c, func() error {
-			t, read = readTable(at)
-			return nil
-		})
-		if err != nil || !read {
-			continue
-		}
-		t.Target, t.Instance = c.Target(), c.Instance
-		t.Max = limitInForce(t.Max, node.Max, c.Keepers.Limit)
-		list = append(list, t)
-	}
+	})
 	return list
+}
+
+// tableOf reads the table of a container; false if it does not run, or cannot be read.
+func (m *Machine) tableOf(w worker, bootID string, c *nf.Container) (t nf.ConntrackTable, ok bool) {
+	if !nf.Runs(c.State) || c.Instance == "" || c.Excluded != "" {
+		return t, false
+	}
+	at := w.fs(m.cfg.FS)
+	err := m.inContainer(w.thread, bootID, c, func() error {
+		t, ok = readTable(at)
+		return nil
+	})
+	t.Target, t.Instance = c.Target(), c.Instance
+	return t, ok && err == nil
 }
 
 // limitInForce returns the limit that the kernel compares the entries of a container with; 0 is

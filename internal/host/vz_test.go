@@ -239,7 +239,7 @@ func TestVZEndsWhileObserved(t *testing.T) {
 	}
 	n.Stop("101")
 	for _, id := range []string{"101", "102"} {
-		m.observeContainer(context.Background(), realFS, &s, vzContainer(t, &s, id), nf.Need{All: true})
+		_ = m.observeContainer(context.Background(), worker{}, &s, vzContainer(t, &s, id), nf.Need{All: true})
 	}
 	a, b := vzContainer(t, &s, "101"), vzContainer(t, &s, "102")
 	if a.Unobservable == "" || a.Unobservable == vanished || b.Unobservable != "" || len(b.Facts) < 2 {

@@ -120,7 +120,7 @@ func (o *ownBoot) set(k nf.Key, v nf.Value) ([]string, error) {
 	if name, ok := k.Module(); ok {
 		return o.setModule(name, v)
 	}
-	file, ok := sysctlFile(k)
+	file, ok := sysctlFileName(k)
 	n, number := v.Number()
 	switch {
 	case !ok || !isName(file):

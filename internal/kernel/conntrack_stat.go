@@ -18,7 +18,7 @@ func (fs FS) ConntrackTable() (count, limit nf.Value) {
 	if err != nil {
 		return nf.Unknown(err.Error()), nf.Unknown(err.Error())
 	}
-	name, _ := sysctlFile(nf.KeyMax)
+	name, _ := sysctlFileName(nf.KeyMax)
 	return dir.fact("", countFile).Live, dir.fact(nf.KeyMax, name).Live
 }
 

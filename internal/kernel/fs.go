@@ -18,6 +18,9 @@ type FS struct {
 	Proc string // procfs, normally /proc
 	Sys  string // sysfs, normally /sys
 	Root string // where lib/modules, etc and boot are, normally /
+	// SysNet is the open directory sys/net of Proc, for reading the sysctls of many network
+	// namespaces; 0: it is opened each time.
+	SysNet int
 	// Writer writes the boot files.
 	Writer durable.Writer
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // Probe asks the running kernel whether it can do something that not every
-// kernel can. Asking changes nothing.
+// kernel can. Asking changes nothing on the node.
 type Probe struct {
 	Name   string
 	Since  string // the Linux version that it came with
@@ -42,6 +42,10 @@ var (
 		ask: func() (string, error) { _, err := NetnsCookie(); return "", err }}
 	// OwnProcfs asks for fsopen(2), by which a procfs is made and mounted nowhere.
 	OwnProcfs = &Probe{Name: "procfs of its own", Since: "5.2", no: unix.ENOSYS, ask: askOwnProcfs}
+	// SysctlsOutside asks whether an open file of a sysctl answers for the network namespace in
+	// which it was opened, whoever reads it. It makes a network namespace for that, which ends
+	// at once.
+	SysctlsOutside = &Probe{Name: "sysctls from outside", Since: "2.6", no: unix.EOPNOTSUPP, ask: askSysctlsOutside}
 	// HookList asks for the hooks that nfnetlink_hook lists.
 	HookList = &Probe{Name: "hook list", Since: "5.14", Config: "NETFILTER_NETLINK_HOOK", module: "nfnetlink_hook", no: unix.EINVAL, ask: askHookList}
 	// ModuleDecompression asks whether finit_module(2) takes compressed files. The
@@ -51,7 +55,7 @@ var (
 
 // Probes returns all probes.
 func Probes() []*Probe {
-	return []*Probe{NetnsIDs, NetnsCookies, OwnProcfs, HookList, ModuleDecompression}
+	return []*Probe{NetnsIDs, NetnsCookies, OwnProcfs, SysctlsOutside, HookList, ModuleDecompression}
 }
 
 // Ask returns the kernel's answer. It asks once a run, and again only as long as
@@ -123,4 +127,49 @@ func askModuleDecompression() (string, error) {
 		return "", fmt.Errorf("cannot read %s", modules)
 	}
 	return readString(modules + "/compression")
+}
+
+// outsideKey is a value that every kernel with conntrack has, and that each network namespace
+// has for itself.
+const outsideKey = "nf_conntrack_generic_timeout"
+
+// askSysctlsOutside sets a value in a new network namespace, and reads it from another thread,
+// which is not in that namespace.
+func askSysctlsOutside() (detail string, err error) {
+	OnThread(func() { // never unlocked: the thread ends, and with it the namespace
+		if err = unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			err = fmt.Errorf("cannot make a network namespace: %w", err)
+			return
+		}
+		err = askOutside()
+	})
+	return "", err
+}
+
+// askOutside asks from another thread for a value of the calling thread's network namespace.
+func askOutside() error {
+	key := nf.SysctlKey(outsideKey)
+	fs := FS{Proc: "/proc"}
+	files, err := fs.OpenSysctls([]nf.Key{key}, false)
+	if err != nil {
+		return err
+	}
+	defer files.Close()
+	was, err := files.open[0].read()
+	if n, ok := was.Number(); err == nil && ok {
+		err = fs.SetSysctl(key, n+1)
+		was = nf.Number(n + 1)
+	}
+	if err != nil {
+		return err
+	}
+	outside := make(chan error)
+	go func() {
+		now, err := files.open[0].read()
+		if err == nil && now != was {
+			err = unix.EOPNOTSUPP
+		}
+		outside <- err
+	}()
+	return <-outside
 }

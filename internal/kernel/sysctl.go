@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -53,7 +54,7 @@ func (fs FS) Sysctls(keys []nf.Key, all bool) []nf.Fact {
 // net.netfilter, as on Virtuozzo 7, the parameter hashsize of nf_conntrack may still set
 // it.
 func (fs FS) sysctl(dir netfilterDir, k nf.Key) nf.Fact {
-	name, ok := sysctlFile(k)
+	name, ok := sysctlFileName(k)
 	if !ok {
 		return nf.Fact{Key: k}
 	}
@@ -89,24 +90,25 @@ func (fs FS) Count() nf.Value {
 // The number of hash buckets is set through the parameter hashsize of nf_conntrack if it is
 // read-only or absent below net.netfilter.
 func (fs FS) SetSysctl(k nf.Key, n int64) error {
-	name, ok := sysctlFile(k)
+	name, ok := sysctlFileName(k)
 	if !ok {
 		return fmt.Errorf("cannot set %s: no such conntrack value: %w", k, os.ErrNotExist)
 	}
-	err := writeNumber(fs.proc("sys/net/netfilter", name), n)
+	path := fs.proc("sys/net/netfilter", name)
+	err := writeNumber(path, path, n)
 	if k != nf.KeyBuckets || !(errors.Is(err, os.ErrPermission) || errors.Is(err, os.ErrNotExist)) {
 		return err
 	}
-	if e := writeNumber(fs.hashsizePath(), n); !errors.Is(e, os.ErrNotExist) {
+	if e := writeNumber(fs.hashsizePath(), fs.hashsizePath(), n); !errors.Is(e, os.ErrNotExist) {
 		return e
 	}
 	return err
 }
 
-// writeNumber writes a number to a file of procfs or sysfs. It neither creates nor
-// truncates it: each write is a whole new value.
-func writeNumber(path string, n int64) error {
-	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+// writeNumber writes a number to a file of procfs or sysfs, which errors call path. It neither
+// creates nor truncates it: each write is a whole new value.
+func writeNumber(file, path string, n int64) error {
+	fd, err := unix.Open(file, unix.O_WRONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return &os.PathError{Op: "cannot open for writing", Path: path, Err: err}
 	}
@@ -129,22 +131,21 @@ func (fs FS) hashsizePath() string { return fs.sys("module/nf_conntrack/paramete
 // net/netfilter/nf_conntrack_core.c returns EOPNOTSUPP elsewhere). Without it the fact is
 // returned as it is.
 func (fs FS) hashsize(fact nf.Fact) nf.Fact {
-	fd, err := unix.Open(fs.hashsizePath(), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	f, err := openSysctlFile(unix.AT_FDCWD, fs.hashsizePath(), "hashsize")
 	if err != nil {
 		return fact
 	}
-	defer unix.Close(fd)
-	live, readOnly := readNumber(fd, "hashsize")
+	defer unix.Close(f.fd)
 	if fact.Live.IsAbsent() {
-		fact.Live = live
+		fact.Live = f.value()
 	}
-	fact.ReadOnly, fact.Parameter = readOnly, "nf_conntrack.hashsize"
+	fact.ReadOnly, fact.Parameter = f.readOnly, "nf_conntrack.hashsize"
 	return fact
 }
 
-// sysctlFile returns the name of the key's file below net/netfilter. It is never a path,
+// sysctlFileName returns the name of the key's file below net/netfilter. It is never a path,
 // whatever the key is.
-func sysctlFile(k nf.Key) (string, bool) {
+func sysctlFileName(k nf.Key) (string, bool) {
 	name, ok := k.Sysctl()
 	return name, ok && strings.HasPrefix(name, "nf_conntrack_") && !strings.Contains(name, "/")
 }
@@ -162,23 +163,27 @@ func KnownSysctls() []nf.Key {
 // netfilter. Opening files relative to it saves most of the time: each lookup in
 // /proc/sys/net searches a chain with an entry for every namespace.
 type netfilterDir struct {
-	net       int      // O_PATH; -1 if not open
-	netfilter *os.File // nil if the kernel has no such directory: no conntrack
+	net       int  // O_PATH; -1 if not open
+	shared    bool // net is open before and after
+	netfilter int  // -1 if the kernel has no such directory: no conntrack
 }
 
 // openNetfilter opens the directory in the network namespace of the calling thread. A
 // missing netfilter is no error, a procfs without sys/net is.
 func (fs FS) openNetfilter() (netfilterDir, error) {
-	dir := netfilterDir{net: -1}
+	dir := netfilterDir{net: fs.SysNet, shared: true, netfilter: -1}
 	var err error
 	path := fs.proc("sys/net")
-	if dir.net, err = unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
-		return dir, fmt.Errorf("cannot open %s: %w", path, err)
+	if fs.SysNet == 0 {
+		dir.shared = false
+		if dir.net, err = unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+			return dir, fmt.Errorf("cannot open %s: %w", path, err)
+		}
 	}
 	fd, err := unix.Openat(dir.net, "netfilter", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	switch {
 	case err == nil:
-		dir.netfilter = os.NewFile(uintptr(fd), "net.netfilter")
+		dir.netfilter = fd
 	case err != unix.ENOENT:
 		return dir, fmt.Errorf("cannot open %s/netfilter: %w", path, err)
 	}
@@ -186,19 +191,27 @@ func (fs FS) openNetfilter() (netfilterDir, error) {
 }
 
 func (d netfilterDir) close() {
-	if d.net >= 0 {
+	if d.net >= 0 && !d.shared {
 		unix.Close(d.net)
 	}
-	d.netfilter.Close()
+	if d.netfilter >= 0 {
+		unix.Close(d.netfilter)
+	}
 }
 
 // keys returns the keys of all nf_conntrack_* files but the counter. It reads the directory
 // to its end, so that a second call would return none.
 func (d netfilterDir) keys() ([]nf.Key, error) {
-	if d.netfilter == nil {
+	if d.netfilter < 0 {
 		return nil, nil
 	}
-	names, err := d.netfilter.Readdirnames(-1)
+	own, err := unix.FcntlInt(uintptr(d.netfilter), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("cannot list net.netfilter: %w", err)
+	}
+	f := os.NewFile(uintptr(own), "net.netfilter")
+	defer f.Close()
+	names, err := f.Readdirnames(-1)
 	if err != nil {
 		return nil, fmt.Errorf("cannot list net.netfilter: %w", err)
 	}
@@ -213,19 +226,18 @@ func (d netfilterDir) keys() ([]nf.Key, error) {
 
 // fact reads the value of one file.
 func (d netfilterDir) fact(k nf.Key, name string) nf.Fact {
-	if d.netfilter == nil {
+	if d.netfilter < 0 {
 		return nf.Fact{Key: k}
 	}
-	fd, err := unix.Openat(int(d.netfilter.Fd()), name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	f, err := d.open(name)
 	switch {
-	case err == unix.ENOENT:
+	case errors.Is(err, unix.ENOENT):
 		return nf.Fact{Key: k}
 	case err != nil:
-		return nf.Fact{Key: k, Live: nf.Unknown(fmt.Sprintf("cannot open %s: %v", name, err))}
+		return nf.Fact{Key: k, Live: nf.Unknown(err.Error())}
 	}
-	defer unix.Close(fd)
-	live, readOnly := readNumber(fd, name)
-	return nf.Fact{Key: k, Live: live, ReadOnly: readOnly}
+	defer unix.Close(f.fd)
+	return nf.Fact{Key: k, Live: f.value(), ReadOnly: f.readOnly}
 }
 
 // initial reports whether this is the first network namespace of the kernel: only there
@@ -235,28 +247,12 @@ func (d netfilterDir) initial() bool {
 	return unix.Fstatat(d.net, "core/netdev_max_backlog", &st, 0) == nil
 }
 
-// readNumber reads an open file that holds one integer, and reports whether it has no
-// write permission at all.
-func readNumber(fd int, name string) (live nf.Value, readOnly bool) {
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return nf.Unknown(fmt.Sprintf("cannot stat %s: %v", name, err)), false
-	}
-	readOnly = st.Mode&0o222 == 0
-	var buf [128]byte
-	n, err := unix.Read(fd, buf[:])
-	if err != nil {
-		return nf.Unknown(fmt.Sprintf("cannot read %s: %v", name, err)), readOnly
-	}
-	return parseNumber(name, buf[:n]), readOnly
-}
-
 // parseNumber returns the value of a file that holds one integer.
 func parseNumber(name string, text []byte) nf.Value {
-	s := strings.TrimSpace(string(text))
-	number, err := strconv.ParseInt(s, 10, 64)
+	text = bytes.TrimSpace(text)
+	number, err := strconv.ParseInt(string(text), 10, 64)
 	if err != nil {
-		return nf.Unknown(fmt.Sprintf("%s holds %q, which is not one integer", name, s))
+		return nf.Unknown(fmt.Sprintf("%s holds %q, which is not one integer", name, text))
 	}
 	return nf.Number(number)
 }

@@ -54,7 +54,7 @@ func sysctlPath(name string) string {
 // key. net/nf_conntrack_max is the same value as net/netfilter/nf_conntrack_max
 // (nf_conntrack_standalone.c).
 func sysctlPaths(k nf.Key) []string {
-	file, ok := sysctlFile(k)
+	file, ok := sysctlFileName(k)
 	if !ok {
 		return nil
 	}

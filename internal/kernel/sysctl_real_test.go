@@ -83,7 +83,7 @@ func compareSysctls(t *testing.T, keys []nf.Key, r *rand.Rand) {
 	said, _ := cmd.CombinedOutput() // it fails if the kernel refuses a value
 	d := fs.Declared()
 	for _, k := range keys {
-		file, _ := sysctlFile(k)
+		file, _ := sysctlFileName(k)
 		data, err := os.ReadFile("/proc/sys/net/netfilter/" + file)
 		if err != nil {
 			t.Fatal(err)

@@ -231,7 +231,7 @@ func TestEnterIf(t *testing.T) {
 		t.Fatal(err)
 	}
 	entered := errors.New("of f")
-	err = EnterIf(path, func(id Identity) error {
+	err = (*Thread)(nil).EnterIf(path, func(id Identity) error {
 		if id != want {
 			t.Errorf("checked %s, want %s", id, want)
 		}
@@ -250,10 +250,10 @@ func TestEnterIf(t *testing.T) {
 	}
 	refused := errors.New("of check")
 	never := func() error { t.Error("entered"); return nil }
-	if err := EnterIf(path, func(Identity) error { return refused }, never); !errors.Is(err, refused) {
+	if err := (*Thread)(nil).EnterIf(path, func(Identity) error { return refused }, never); !errors.Is(err, refused) {
 		t.Error(err)
 	}
-	if err := EnterIf(filepath.Join(dir, "none"), func(Identity) error { return nil }, never); !errors.Is(err, os.ErrNotExist) {
+	if err := (*Thread)(nil).EnterIf(filepath.Join(dir, "none"), func(Identity) error { return nil }, never); !errors.Is(err, os.ErrNotExist) {
 		t.Error(err)
 	}
 	noStrays(t)

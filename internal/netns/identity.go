@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -24,7 +26,28 @@ type Identity struct {
 }
 
 // String returns device:inode:cookie.
-func (i Identity) String() string { return fmt.Sprintf("%x:%d:%d", i.Device, i.Inode, i.Cookie) }
+func (i Identity) String() string { return string(i.append(nil)) }
+
+// append appends String to b.
+func (i Identity) append(b []byte) []byte {
+	return strconv.AppendUint(i.appendInode(b), i.Cookie, 10)
+}
+
+// appendInode appends device:inode: to b.
+func (i Identity) appendInode(b []byte) []byte {
+	b = append(strconv.AppendUint(b, i.Device, 16), ':')
+	return append(strconv.AppendUint(b, i.Inode, 10), ':')
+}
+
+// Inode returns the part of an instance of this runtime that another namespace may have again
+// once this one has ended: all but the cookie.
+func Inode(instance string) string { return instance[:strings.LastIndexByte(instance, ':')+1] }
+
+// cookie returns the cookie of an instance.
+func cookie(instance string) uint64 {
+	n, _ := strconv.ParseUint(instance[strings.LastIndexByte(instance, ':')+1:], 10, 64)
+	return n
+}
 
 // Identify identifies the network namespace that a file names.
 func Identify(path string) (Identity, error) {
@@ -33,7 +56,7 @@ func Identify(path string) (Identity, error) {
 		return Identity{}, err
 	}
 	defer unix.Close(fd)
-	return identifyFD(fd)
+	return (*Thread)(nil).identifyFD(fd)
 }
 
 // Own identifies the network namespace of the calling thread.
@@ -51,20 +74,22 @@ func IsInitial(proc string) bool {
 	return err == nil
 }
 
+// needsEntry reports whether only a thread that is in a namespace can read its cookie.
+func needsEntry() bool { return kernel.NetnsIDs.Lacks(nil) && !kernel.NetnsCookies.Lacks(nil) }
+
 // identifyFD identifies the network namespace of an open file.
-func identifyFD(fd int) (Identity, error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return Identity{}, fmt.Errorf("cannot identify the network namespace: %w", err)
+func (t *Thread) identifyFD(fd int) (Identity, error) {
+	id, err := inodeOf(fd)
+	if err != nil {
+		return id, err
 	}
-	id := Identity{Device: uint64(st.Dev), Inode: st.Ino}
 	if !kernel.NetnsIDs.Lacks(nil) {
 		if number, err := kernel.NetnsID(fd); err == nil {
 			id.Cookie = number
 			return id, nil
 		}
 	}
-	err := enterFD(fd, func() error {
+	err = t.enterFD(fd, func() error {
 		if !kernel.NetnsCookies.Lacks(nil) {
 			id.Cookie, _ = kernel.NetnsCookie()
 		}
@@ -74,4 +99,13 @@ func identifyFD(fd int) (Identity, error) {
 		return id, nil
 	}
 	return id, err
+}
+
+// inodeOf returns the identity of the network namespace of an open file, without its cookie.
+func inodeOf(fd int) (Identity, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return Identity{}, fmt.Errorf("cannot identify the network namespace: %w", err)
+	}
+	return Identity{Device: uint64(st.Dev), Inode: st.Ino}, nil
 }

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"nfsync.dev/nfsync/internal/kernel"
 )
 
 // TestMain runs the tests in a mount namespace of their own, so that their mounts end with them.
@@ -47,7 +49,7 @@ func mountNamespace(t testing.TB, path string, flag int) {
 	t.Helper()
 	kind := map[int]string{unix.CLONE_NEWNET: "net", unix.CLONE_NEWUTS: "uts", unix.CLONE_NEWIPC: "ipc"}[flag]
 	var err error
-	onThread(func() { // never unlocked: the thread ends
+	kernel.OnThread(func() { // never unlocked: the thread ends
 		if err = unix.Unshare(flag); err == nil {
 			err = unix.Mount(fmt.Sprintf("/proc/self/task/%d/ns/%s", unix.Gettid(), kind), path, "", unix.MS_BIND, "")
 		}

@@ -19,8 +19,9 @@ import (
 //
 // A Proc may be used by one goroutine at a time.
 type Proc struct {
-	shared string
+	shared kernel.FS
 	fd     int // of the private procfs; -1: none
+	sysNet int // its directory sys/net, or that of the shared procfs; -1: not open
 	left   int // namespaces until the next private procfs; -1: never
 }
 
@@ -28,48 +29,69 @@ type Proc struct {
 // reading two or three namespaces.
 const perProc = 32
 
-// NewProc returns a Proc that starts with the procfs mounted at the path. If the path is not a
-// procfs, as in tests, the Proc never uses another one.
-func NewProc(shared string) *Proc {
-	p := &Proc{shared: shared, fd: -1, left: perProc}
+// NewProc returns a Proc that starts with the procfs of fs. If that is not a procfs, as in
+// tests, the Proc never uses another one.
+func NewProc(fs kernel.FS) *Proc {
+	p := &Proc{shared: fs, fd: -1, sysNet: -1, left: perProc}
 	var st unix.Statfs_t
-	if err := unix.Statfs(shared, &st); err != nil || st.Type != unix.PROC_SUPER_MAGIC {
+	if err := unix.Statfs(fs.Proc, &st); err != nil || st.Type != unix.PROC_SUPER_MAGIC {
 		p.left = -1
+		return p
 	}
+	p.openSysNet()
 	return p
 }
 
-// Path returns the path of the procfs for the next namespace. It is valid until the next call.
-func (p *Proc) Path() string {
+// FS returns the files of the kernel with the procfs for the next namespace. It is valid until
+// the next call.
+func (p *Proc) FS() kernel.FS {
 	if p.left == 0 {
 		p.renew()
 	}
 	if p.left > 0 {
 		p.left--
 	}
-	if p.fd < 0 {
-		return p.shared
+	fs := p.shared
+	if p.fd >= 0 {
+		fs.Proc = fmt.Sprintf("/proc/self/fd/%d", p.fd)
 	}
-	return fmt.Sprintf("/proc/self/fd/%d", p.fd)
+	if p.sysNet >= 0 {
+		fs.SysNet = p.sysNet
+	}
+	return fs
 }
 
 // Close closes the private procfs.
 func (p *Proc) Close() {
-	if p.fd >= 0 {
-		unix.Close(p.fd)
+	for _, fd := range []int{p.fd, p.sysNet} {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
 	}
-	p.fd, p.left = -1, -1
+	p.fd, p.sysNet, p.left = -1, -1, -1
 }
 
-// renew replaces the private procfs. Without a new one, Path returns the shared procfs from now
+// renew replaces the private procfs. Without a new one, FS returns the shared procfs from now
 // on.
 func (p *Proc) renew() {
 	p.Close()
-	if kernel.OwnProcfs.Lacks(nil) {
-		return
+	if !kernel.OwnProcfs.Lacks(nil) {
+		if fd, err := newProc(); err == nil {
+			p.fd, p.left = fd, perProc
+		}
 	}
-	if fd, err := newProc(); err == nil {
-		p.fd, p.left = fd, perProc
+	p.openSysNet()
+}
+
+// openSysNet opens sys/net of the present procfs. What is below it is another directory in
+// each network namespace, but it is the same in all.
+func (p *Proc) openSysNet() {
+	path := p.shared.Proc
+	if p.fd >= 0 {
+		path = fmt.Sprintf("/proc/self/fd/%d", p.fd)
+	}
+	if fd, err := unix.Open(path+"/sys/net", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err == nil {
+		p.sysNet = fd
 	}
 }
 

@@ -2,12 +2,15 @@ package netns
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"nfsync.dev/nfsync/internal/kernel"
 )
 
 // Every procfs has the values of the network namespace that the thread is in.
@@ -23,12 +26,23 @@ func TestProcShowsTheNamespace(t *testing.T) {
 		}
 	}
 	open := openFiles(t)
-	p := NewProc("/proc")
+	p := NewProc(kernel.FS{Proc: "/proc"})
 	seen := map[string]bool{}
 	for i := range 3 * perProc {
-		path := p.Path()
+		fs := p.FS()
+		path := fs.Proc
 		seen[path] = true
 		err := Enter(paths[i%2], func() error {
+			below := strings.TrimPrefix(file, "sys/net/")
+			fd, err := unix.Openat(fs.SysNet, below, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+			if err != nil {
+				return err
+			}
+			f := os.NewFile(uintptr(fd), below)
+			defer f.Close()
+			if got, err := io.ReadAll(f); strings.TrimSpace(string(got)) != want(i%2) {
+				t.Errorf("%s: namespace %d has %q below sys/net, %v", path, i%2, got, err)
+			}
 			got, err := os.ReadFile(filepath.Join(path, file))
 			if s := strings.TrimSpace(string(got)); s != want(i%2) {
 				t.Errorf("%s: namespace %d has %q", path, i%2, s)
@@ -60,10 +74,10 @@ func openFiles(t *testing.T) int {
 // A path that is not a procfs is used for every namespace.
 func TestProcOfATree(t *testing.T) {
 	dir := t.TempDir()
-	p := NewProc(dir)
+	p := NewProc(kernel.FS{Proc: dir})
 	defer p.Close()
 	for range 2 * perProc {
-		if path := p.Path(); path != dir {
+		if path := p.FS().Proc; path != dir {
 			t.Fatalf("path %s", path)
 		}
 	}
@@ -71,14 +85,14 @@ func TestProcOfATree(t *testing.T) {
 
 // Without the privilege to make a procfs, the shared one is used for every namespace.
 func TestProcWithoutPrivileges(t *testing.T) {
-	onThread(func() { // never unlocked: the thread ends
+	kernel.OnThread(func() { // never unlocked: the thread ends
 		if err := dropPrivileges(); err != nil {
 			t.Error(err)
 		}
-		p := NewProc("/proc")
+		p := NewProc(kernel.FS{Proc: "/proc"})
 		defer p.Close()
 		for range 2 * perProc {
-			if path := p.Path(); path != "/proc" {
+			if path := p.FS().Proc; path != "/proc" {
 				t.Errorf("path %s", path)
 			}
 		}

@@ -33,6 +33,11 @@ type Runtime struct {
 	ClaimedLinks []string
 	// Names, if set, are the only files that are listed.
 	Names []string
+	// Thread enters the namespaces; nil: a new thread for each.
+	Thread *Thread
+	// Alive returns the instance with that Inode if it is known not to have ended; nil: none is
+	// known. It saves List to open its file.
+	Alive func(inode string) (instance string, ok bool)
 }
 
 // List returns the containers in the order of their names, without facts. A directory that
@@ -113,9 +118,11 @@ func (r Runtime) identifyAll(ctx context.Context, files []fs.DirEntry) ([]entry,
 	var all sync.WaitGroup
 	for first := range workers {
 		all.Go(func() {
-			for i := first; i < len(files) && ctx.Err() == nil; i += workers {
-				found[i] = r.identify(files[i].Name())
-			}
+			OnThread(func(t *Thread) {
+				for i := first; i < len(files) && ctx.Err() == nil; i += workers {
+					found[i] = r.identify(t, files[i].Name())
+				}
+			})
 		})
 	}
 	all.Wait()
@@ -135,7 +142,7 @@ func (r Runtime) identifyAll(ctx context.Context, files []fs.DirEntry) ([]entry,
 		case <-time.After(pause):
 		}
 		again = slices.DeleteFunc(again, func(i int) bool {
-			found[i] = r.identify(found[i].name)
+			found[i] = r.identify(r.Thread, found[i].name)
 			return !found[i].isPlain()
 		})
 	}
@@ -157,28 +164,34 @@ func (r Runtime) isFresh(name string) bool {
 }
 
 // identify identifies the namespace that a file of the directory names.
-func (r Runtime) identify(name string) entry {
-	fd, err := openNamespace(filepath.Join(r.Dir, name))
+func (r Runtime) identify(t *Thread, name string) entry {
+	path := r.Dir + "/" + name
+	if id, ok := r.known(path); ok {
+		return entry{name: name, id: id}
+	}
+	fd, err := openNamespace(path)
 	if err != nil {
 		return entry{name: name, err: err}
 	}
 	defer unix.Close(fd)
-	id, err := identifyFD(fd)
+	id, err := t.identifyFD(fd)
 	return entry{name, id, err}
 }
 
-// openNamespace opens the file of a network namespace. It opens no other kind of file, such
-// as a device.
+// known identifies the namespace that a file names, if it is known to be alive: as long as it is,
+// no other one has its inode.
+func (r Runtime) known(path string) (Identity, bool) {
+	var st unix.Stat_t
+	if r.Alive == nil || unix.Stat(path, &st) != nil {
+		return Identity{}, false
+	}
+	instance, ok := r.Alive(r.inode(st))
+	return Identity{Device: uint64(st.Dev), Inode: st.Ino, Cookie: cookie(instance)}, ok
+}
+
+// openNamespace opens the file of a network namespace.
 func openNamespace(path string) (int, error) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(path, &st); err != nil {
-		return -1, statError(path, err)
-	}
-	// Before Linux 3.19 the files of namespaces were on procfs.
-	if st.Type != unix.NSFS_MAGIC && st.Type != unix.PROC_SUPER_MAGIC {
-		return -1, notANamespace{why: "is not a network namespace", plain: true}
-	}
-	fd, err := openFile(path)
+	fd, err := openOnNSFS(path)
 	if err != nil {
 		return -1, err
 	}
@@ -187,6 +200,20 @@ func openNamespace(path string) (int, error) {
 		return -1, err
 	}
 	return fd, nil
+}
+
+// openOnNSFS opens the file of a namespace of any type. It opens no other kind of file, such as a
+// device.
+func openOnNSFS(path string) (int, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(path, &st); err != nil {
+		return -1, statError(path, err)
+	}
+	// Before Linux 3.19 the files of namespaces were on procfs.
+	if st.Type != unix.NSFS_MAGIC && st.Type != unix.PROC_SUPER_MAGIC {
+		return -1, notANamespace{why: "is not a network namespace", plain: true}
+	}
+	return openFile(path)
 }
 
 // statError returns notANamespace for a dangling link. For any other file, such as one that
@@ -208,7 +235,7 @@ func checkType(fd int) error {
 	if err == nil && kind != unix.CLONE_NEWNET {
 		return notANamespace{why: "is a namespace of another type"}
 	}
-	if err != nil && errors.Is(enterFD(fd, func() error { return nil }), unix.EINVAL) {
+	if err != nil && errors.Is((*Thread)(nil).enterFD(fd, func() error { return nil }), unix.EINVAL) {
 		return notANamespace{why: "is not a network namespace"}
 	}
 	return nil
@@ -218,7 +245,7 @@ func checkType(fd int) error {
 // A name that is not UTF-8 cannot be written in a document, and so does not identify its file.
 // A namespace that only has such names is unobservable.
 func (r Runtime) toContainers(found []entry, exclude []Identity) ([]nf.Container, []nf.Warning) {
-	containers := []nf.Container{}
+	containers := make([]nf.Container, 0, len(found))
 	var warnings []nf.Warning
 	first := map[Identity]int{}
 	warn := func(code string, e entry, what string) {
@@ -265,17 +292,58 @@ func (r Runtime) container(e entry) nf.Container {
 	return c
 }
 
-func (r Runtime) instance(id Identity) string { return r.BootID + "/" + id.String() }
+func (r Runtime) instance(id Identity) string {
+	b := make([]byte, 0, 96)
+	return string(id.append(append(append(b, r.BootID...), '/')))
+}
 
-// Enter runs f in the network namespace of a container, as package-level Enter does. It returns
+// inode returns Inode of the instances with this inode.
+func (r Runtime) inode(st unix.Stat_t) string {
+	b := make([]byte, 0, 96)
+	id := Identity{Device: uint64(st.Dev), Inode: st.Ino}
+	return string(id.appendInode(append(append(b, r.BootID...), '/')))
+}
+
+// Check returns nf.ErrGone if the file of a container does not name the namespace of the instance
+// any more, and also fs.ErrNotExist if it names none at all. It compares the inode only, which no
+// other namespace has as long as the instance lives: the caller knows that it does if a file of
+// it still answers.
+func (r Runtime) Check(id, instance string) error {
+	path, err := r.path(id)
+	if err != nil {
+		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return fmt.Errorf("cannot enter %s: %w: %w", path, nf.ErrGone, fs.ErrNotExist)
+	}
+	if Inode(instance) != r.inode(st) {
+		return r.otherInstance(path)
+	}
+	return nil
+}
+
+// path returns the file of a container.
+func (r Runtime) path(id string) (string, error) {
+	if id != filepath.Base(id) {
+		return "", fmt.Errorf("cannot enter %q: not a file name: %w", id, nf.ErrGone)
+	}
+	return r.Dir + "/" + id, nil
+}
+
+func (r Runtime) otherInstance(path string) error {
+	return fmt.Errorf("cannot enter %s: it now names another network namespace: %w", path, nf.ErrGone)
+}
+
+// Enter runs f in the network namespace of a container, as Thread.Enter does. It returns
 // nf.ErrGone if the file no longer names the namespace of the instance, and also
 // fs.ErrNotExist if it names none at all.
 func (r Runtime) Enter(id, instance string, f func() error) error {
-	if id != filepath.Base(id) {
-		return fmt.Errorf("cannot enter %q: not a file name: %w", id, nf.ErrGone)
+	path, err := r.path(id)
+	if err != nil {
+		return err
 	}
-	path := filepath.Join(r.Dir, id)
-	fd, err := openNamespace(path)
+	fd, err := openOnNSFS(path)
 	if _, none := errors.AsType[notANamespace](err); none || errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("cannot enter %s: %w: %w", path, nf.ErrGone, fs.ErrNotExist)
 	}
@@ -283,9 +351,9 @@ func (r Runtime) Enter(id, instance string, f func() error) error {
 		return err
 	}
 	defer unix.Close(fd)
-	return enterIf(fd, func(now Identity) error {
+	return r.Thread.enterIf(fd, func(now Identity) error {
 		if r.instance(now) != instance {
-			return fmt.Errorf("cannot enter %s: it now names another network namespace: %w", path, nf.ErrGone)
+			return r.otherInstance(path)
 		}
 		return nil
 	}, f)

@@ -159,7 +159,7 @@ func TestListStopsWithTheContext(t *testing.T) {
 // A file that vanishes after the directory was read is neither a container nor a warning.
 func TestListSkipsAVanishedFile(t *testing.T) {
 	r := Runtime{Dir: t.TempDir()}
-	containers, warnings := r.toContainers([]entry{r.identify("vanished")}, nil)
+	containers, warnings := r.toContainers([]entry{r.identify(nil, "vanished")}, nil)
 	if len(containers) != 0 || len(warnings) != 0 {
 		t.Error(summary(r, containers, warnings))
 	}

@@ -25,6 +25,8 @@ type Runtime struct {
 	Inherit func() []*os.File
 	// NodeNamespaces are the node's network namespaces. None of them is a container's.
 	NodeNamespaces []netns.Identity
+	// Thread enters the namespaces of containers; nil: a new thread for each.
+	Thread *netns.Thread
 }
 
 // Node is the result of List.
@@ -286,7 +288,7 @@ func (r Runtime) Enter(id, instance string, f func() error) error {
 		}
 		return fmt.Errorf("cannot enter container %s: it was restarted: %w", id, nf.ErrGone)
 	}
-	err := netns.EnterIf(filepath.Join(dir, "ns/net"), same, f)
+	err := r.Thread.EnterIf(filepath.Join(dir, "ns/net"), same, f)
 	if !checked && missing(err) {
 		return fmt.Errorf("cannot enter container %s: %w: %w", id, nf.ErrGone, err)
 	}
