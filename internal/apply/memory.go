@@ -58,7 +58,7 @@ func placeOf(t nf.Target, k nf.Key) memoryPlace { return memoryPlace{t.Nameless(
 // newMemory returns a copy, so that it can be compared with what the run began
 // with.
 func newMemory(old nf.Memory) *memory {
-	m := &memory{old, map[memoryPlace]nf.MemoryKey{}}
+	m := &memory{old, make(map[memoryPlace]nf.MemoryKey, len(old.Keys))}
 	m.MaxScope = maps.Clone(old.MaxScope)
 	m.Latches = slices.Clone(old.Latches)
 	m.Restarts = slices.Clone(old.Restarts)
@@ -117,7 +117,9 @@ func (r *run) existing() existing {
 }
 
 func existingIn(s *nf.Snapshot, runtimes []string) existing {
-	e := existing{map[nf.Target]string{nf.Node: s.BootID}, map[nf.Target]bool{}, s.Broken() != "", runtimes}
+	n := len(s.Containers)
+	e := existing{make(map[nf.Target]string, n+1), make(map[nf.Target]bool, n), s.Broken() != "", runtimes}
+	e.instances[nf.Node] = s.BootID
 	for i := range s.Containers {
 		c := &s.Containers[i]
 		id := c.Target().Nameless()
@@ -190,8 +192,11 @@ func (m *memory) dropRestarts(wants nf.Wants, n *node) {
 }
 
 func (m *memory) sorted() nf.Memory {
-	m.Keys = slices.SortedFunc(maps.Values(m.keys), func(a, b nf.MemoryKey) int {
-		return cmp.Or(a.Target.Compare(b.Target), cmp.Compare(a.Key, b.Key))
-	})
+	places := slices.Collect(maps.Keys(m.keys))
+	slices.SortFunc(places, func(a, b memoryPlace) int { return cmp.Or(a.target.Compare(b.target), cmp.Compare(a.key, b.key)) })
+	m.Keys = make([]nf.MemoryKey, len(places))
+	for i, at := range places {
+		m.Keys[i] = m.keys[at]
+	}
 	return m.Memory
 }

@@ -42,7 +42,8 @@ type node struct {
 func newNode(m Machine, s nf.Snapshot, ask nf.Ask, timeout time.Duration) *node {
 	n := &node{machine: m, ask: ask, timeout: cmp.Or(timeout, changeTimeout), ended: map[nf.Target]string{}, latches: map[nf.Target]nf.Latch{}}
 	n.setSnapshot(s)
-	n.instances = map[nf.Target]string{nf.Node: s.BootID}
+	n.instances = make(map[nf.Target]string, len(s.Containers)+1)
+	n.instances[nf.Node] = s.BootID
 	for i := range s.Containers {
 		n.instances[s.Containers[i].Target().Nameless()] = s.Containers[i].Instance
 	}

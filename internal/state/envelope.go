@@ -18,8 +18,8 @@ import (
 const format = 3
 
 // readable is the largest document, in bytes, that is indented for people: nobody reads a
-// larger one, and indenting it takes memory.
-const readable = 1 << 20
+// larger one, and indenting it takes time and memory.
+const readable = 64 << 10
 
 // ErrDamaged says that a file of the state directory is not what nfsync wrote.
 var ErrDamaged = errors.New("damaged")
@@ -37,14 +37,14 @@ func seal(kind string, doc any) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return envelope{format, kind, checksum(data), data}.text()
+	return envelope{format, kind, checksum(data), data}.text(len(data) <= readable)
 }
 
-func (e envelope) text() (out []byte, err error) {
-	if len(e.Data) > readable {
-		out, err = json.Marshal(e)
-	} else {
+func (e envelope) text(indented bool) (out []byte, err error) {
+	if indented {
 		out, err = json.MarshalIndent(e, "", "  ")
+	} else {
+		out, err = json.Marshal(e)
 	}
 	return append(out, '\n'), err
 }
@@ -55,25 +55,27 @@ func unseal(kind string, text []byte, doc any) error {
 	if err := json.Unmarshal(text, &e); err != nil {
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	var data bytes.Buffer
-	if err := json.Compact(&data, e.Data); err != nil {
-		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	indented := bytes.HasPrefix(text, []byte("{\n"))
+	if indented {
+		var data bytes.Buffer
+		if err := json.Compact(&data, e.Data); err != nil {
+			return fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		e.Data = data.Bytes()
 	}
-	sum := e.SHA256
-	e.Data = data.Bytes()
-	whole, err := e.text()
+	whole, err := e.text(indented) // without white space unless it is indented
 	if err != nil {
 		return err
 	}
 	switch {
-	case checksum(e.Data) != sum || !bytes.Equal(whole, text):
+	case checksum(e.Data) != e.SHA256 || !bytes.Equal(whole, text):
 		return fmt.Errorf("%w: the checksum does not match", ErrDamaged)
 	case e.Kind != kind:
 		return fmt.Errorf("%w: it holds %q, not %q", ErrDamaged, e.Kind, kind)
 	case e.Format != format:
 		return unknownFormat(e.Format)
 	}
-	return json.Unmarshal(data.Bytes(), doc)
+	return json.Unmarshal(e.Data, doc)
 }
 
 func unknownFormat(version int) error {
