@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -130,6 +132,34 @@ func TestTargets(t *testing.T) {
 	nfsync.targets = nfsync.targets[:1]
 	if page := b.targetsTable(); !strings.HasSuffix(page, "\nAll are met.\n") {
 		t.Errorf("what is missed of\n%s", page)
+	}
+}
+
+// The runners take turns, and what is slow runs less often. What is done before and after a run is
+// part of its turn.
+func TestMeasure(t *testing.T) {
+	b := &bench{ctx: t.Context(), log: io.Discard}
+	var order strings.Builder
+	doing := func(what string) func() error {
+		return func() error { order.WriteString(what); return nil }
+	}
+	running := func(what string) func() (result, error) {
+		return func() (result, error) {
+			return result{whole: sample{wall: 2}, own: sample{wall: 1}}, doing(what)()
+		}
+	}
+	fast, own, slow := &row{}, &row{}, &row{}
+	err := b.measure(3, runner{row: fast, own: own, before: doing("("), run: running("fast"), after: doing(") ")},
+		runner{row: slow, most: 1, run: running("slow ")})
+	if want := "(fast) slow (fast) (fast) "; err != nil || order.String() != want {
+		t.Errorf("%q, %v, want %q", order.String(), err, want)
+	}
+	if len(fast.samples) != 3 || len(own.samples) != 3 || len(slow.samples) != 1 || fast.wall() != 2 || own.wall() != 1 {
+		t.Errorf("the samples are %v, %v and %v", fast.samples, own.samples, slow.samples)
+	}
+	wrong := runner{row: &row{what: "a loop"}, run: running("x"), after: func() error { return errors.New("a value is wrong") }}
+	if err := b.measure(2, wrong); err == nil || !strings.Contains(err.Error(), "a loop") || !strings.HasSuffix(err.Error(), "a value is wrong") {
+		t.Errorf("the error is %v", err)
 	}
 }
 
