@@ -64,7 +64,16 @@ func (q *applyQuestion) askIn(n int, s state) error {
 		}
 		runners = append(runners, r)
 	}
-	return q.measure(q.rounds, runners...)
+	return q.measure(q.roundsAt(n), runners...)
+}
+
+// roundsAt returns how often what is quick is run with that many namespaces.
+func (b *bench) roundsAt(n int) int {
+	const withMany = 3
+	if n > b.slowest {
+		return min(b.rounds, withMany)
+	}
+	return b.rounds
 }
 
 // slow bounds the runs of a loop that takes seconds.

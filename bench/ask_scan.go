@@ -49,7 +49,7 @@ func (q *scanQuestion) askIn(n int, s state) error {
 			runner{row: r.bare, own: r.bareOwn, before: s.before, run: q.program(q.floor(append([]string{"scan", netnsDir}, keys[:k]...)...))})
 	}
 	runners = append(runners, q.otherScans(n, s, byKeys[1])...)
-	if err := q.measure(q.rounds, runners...); err != nil {
+	if err := q.measure(q.roundsAt(n), runners...); err != nil {
 		return err
 	}
 	if n == 1000 && s.name == first.name {

@@ -72,10 +72,11 @@ func (b *bench) askVirtuozzo() error {
 	add := func(what string) *row { return t.add(row{what: what, scene: scene, base: nfsync}) }
 	look := fmt.Sprintf(`read mask <%[1]s/sys/fs/cgroup/ve/$ct/ve.iptables_mask; read pid <%[1]s/var/run/ve/$ct.init.pid || :; nsenter --net=/proc/$pid/ns/net sh -c 'read v <%s || :'`, root, bare.Sysctl(keys[0]))
 	list := root + "/usr/sbin/vzlist -H -o "
-	return b.measure(b.rounds,
-		runner{row: nfsync, run: b.program(onVirtuozzo("plan", policies, "--detailed-exitcode"))},
-		b.slow(1000, runner{row: add("loop, `vzlist` once"), run: b.program(shell(list + "ctid,netfilter | while read ct level; do " + look + "; done"))}),
-		b.slow(1000, runner{row: add("loop, `vzlist` for each container"), run: b.program(shell("for ct in $(" + list + "ctid); do " + list + "netfilter $ct; " + look + "; done"))}))
+	once := runner{row: add("loop, `vzlist` once"),
+		run: b.program(shell(list + "ctid,netfilter | while read ct level; do " + look + "; done"))}
+	often := runner{row: add("loop, `vzlist` for each container"), most: 1, // a minute
+		run: b.program(shell("for ct in $(" + list + "ctid); do " + list + "netfilter $ct; " + look + "; done"))}
+	return b.measure(b.rounds, runner{row: nfsync, run: b.program(onVirtuozzo("plan", policies, "--detailed-exitcode"))}, b.slow(b.vz, once), often)
 }
 
 // makeVirtuozzo makes the node, and returns its root.

@@ -12,7 +12,7 @@ import (
 // sizes are the sizes of the scenes, and how often what is quick is run.
 type sizes struct {
 	quick      bool
-	rounds     int
+	rounds     int   // fewer with more namespaces than slowest
 	namespaces []int // ascending
 	slowest    int   // the most namespaces for loops that start programs in each
 	slowRounds int   // of these loops at that size
