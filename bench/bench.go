@@ -44,6 +44,7 @@ type bench struct {
 	env    []string
 	log    io.Writer
 	began  time.Time
+	load   string // of the machine, before
 	tables []*table
 
 	count int // of the namespaces that exist
@@ -59,7 +60,7 @@ func newBench(ctx context.Context, nfsync, work string, s sizes) (*bench, error)
 	if err := os.MkdirAll(home, 0o755); err != nil {
 		return nil, err
 	}
-	return &bench{sizes: s, ctx: ctx, nfsync: nfsync, self: self, work: work, log: os.Stderr, began: time.Now(),
+	return &bench{sizes: s, ctx: ctx, nfsync: nfsync, self: self, work: work, log: os.Stderr, began: time.Now(), load: loadAverage(),
 		env: []string{"PATH=" + os.Getenv("PATH") + ":/usr/sbin:/sbin", "HOME=" + home, "TMPDIR=" + scenes, "LC_ALL=C.UTF-8",
 			"GIT_CONFIG_NOSYSTEM=1", "ANSIBLE_NOCOLOR=1"}}, nil
 }

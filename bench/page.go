@@ -72,7 +72,7 @@ func (b *bench) targetsTable() string {
 func (b *bench) machineTable() (string, error) {
 	lines := [][]string{{"what", "value"}, {"date", b.began.UTC().Format(time.DateOnly)},
 		{"processors", fmt.Sprintf("%d, %s", runtime.NumCPU(), processor())},
-		{"memory", memory()}, {"kernel", kernelRelease()},
+		{"memory", memory()}, {"kernel", kernelRelease()}, {"load before the run", b.load},
 		{"the work directory is on", fileSystem(b.work)}, {"go", runtime.Version()}}
 	for _, v := range []struct {
 		name string
@@ -118,6 +118,16 @@ func field(file, name string) string {
 		}
 	}
 	return "unknown"
+}
+
+// loadAverage returns how many processes have run at the same time within the last minute, on average.
+func loadAverage() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	minute, _, _ := strings.Cut(string(text), " ")
+	return minute
 }
 
 func kernelRelease() string {
