@@ -4,6 +4,8 @@
 # make soak     runs an agent on a busy node for SOAKTIME: it must take no more of the machine in the end
 # make long     kills an agent 200 times, and verifies 10,000 commits
 # make test-all runs test, lint, long, two minutes of soak, and test-vm
+# make bench    measures nfsync beside what the same work takes otherwise, and writes docs/performance.md (20 minutes)
+# make bench-quick measures less of it, and prints it (2 minutes)
 # make lint     runs gofmt, go vet and golangci-lint
 # make build    builds bin/nfsync
 
@@ -13,7 +15,7 @@ FUZZTIME ?= 10s
 SOAKTIME ?= 1h
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test test-vm test-all long soak lint clean
+.PHONY: build demo test test-vm test-all long soak bench bench-quick lint clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/nfsync ./cmd/nfsync
@@ -43,6 +45,16 @@ soak:
 
 test-all: SOAKTIME = 2m
 test-all: test lint long soak test-vm
+
+bench: build
+	scripts/bench-deps.sh ansible-playbook:ansible
+	go build -o bin/bench ./bench
+	bin/bench -out docs/performance.md
+
+bench-quick: build
+	scripts/bench-deps.sh
+	go build -o bin/bench ./bench
+	bin/bench -quick
 
 lint:
 	scripts/lint.sh

@@ -49,8 +49,12 @@ var rooms = map[string][]string{
 	"internal/demo":            {"internal/nf", "internal/netns", "internal/source", "examples"},
 	"cmd/nfsync": {"internal/doctor", "internal/demo", "internal/nf", "internal/policytree", "internal/spec", "internal/diff", "internal/durable", "internal/state", "internal/kernel", "internal/netns",
 		"internal/host", "internal/apply", "internal/view", "internal/source", "internal/agent", "internal/openfile", "internal/review", "internal/adopt", "internal/policytest", "internal/watch", "internal/web", "schemas"},
-	"examples": {},
-	"schemas":  {},
+	"bench": {"bench/bare", "internal/nf", "internal/spec", "internal/diff", "internal/kernel", "internal/netns", "internal/host", "internal/apply",
+		"internal/vz/vztest"}, // parts of nfsync, measured without its start, and scenes
+	"bench/bare":  {},
+	"bench/floor": {"bench/bare"},
+	"examples":    {},
+	"schemas":     {},
 }
 
 // testRooms says what the tests of a room may import beside what the room may.
@@ -77,16 +81,16 @@ var libraries = map[string]struct {
 	tests  []string
 	reason string
 }{
-	"gopkg.in/yaml.v3": {rooms: []string{"internal/spec", "internal/view"},
+	"gopkg.in/yaml.v3": {rooms: []string{"internal/spec", "internal/view", "bench/floor"}, // a floor is the parser alone
 		tests:  []string{"cmd/nfsync"}, // the steps of CI files
 		reason: "archived: decoded behind one guard in spec and encoded in one file of view, it can be replaced by changing import paths"},
 	"github.com/pmorjan/kmod": {rooms: []string{"internal/kernel"},
 		reason: "its nil proves nothing and its Unload takes too much: one room knows"},
 	"github.com/mdlayher/netlink": {rooms: []string{"internal/kernel", "internal/demo"},
 		reason: "a socket belongs to the namespace of the thread that opened it: the kernel's room asks, the demo's makes one rule"},
-	"golang.org/x/sys/unix": {rooms: []string{"internal/kernel", "internal/netns", "internal/apply", "internal/state", "internal/source", "internal/vz", "internal/vz/vztest", "internal/demo", "internal/openfile", "internal/watch", "internal/web"},
+	"golang.org/x/sys/unix": {rooms: []string{"internal/kernel", "internal/netns", "internal/apply", "internal/state", "internal/source", "internal/vz", "internal/vz/vztest", "internal/demo", "internal/openfile", "internal/watch", "internal/web", "bench", "bench/bare"},
 		tests:  []string{"internal/host", "cmd/nfsync", "vm"},
-		reason: "system calls stay at the edges; in the demo they are its mounts, in source locks and limits"},
+		reason: "system calls stay at the edges; in the demo they are its mounts, in source locks and limits, in bench its floors"},
 	"golang.org/x/term": {rooms: []string{"cmd/nfsync"},
 		reason: "only the command knows whether it talks to a person"},
 	"github.com/spf13/cobra": {rooms: []string{"cmd/nfsync"},
@@ -129,12 +133,12 @@ var libraries = map[string]struct {
 		reason: "signatures of commits"},
 	"github.com/skeema/knownhosts": {rooms: []string{"internal/source"},
 		reason: "keys of hosts, several kinds a host"},
-	"os/exec": {rooms: []string{"internal/demo", "internal/source", "internal/vz", "internal/vz/vztest", "cmd/nfsync"},
+	"os/exec": {rooms: []string{"internal/demo", "internal/source", "internal/vz", "internal/vz/vztest", "cmd/nfsync", "bench"},
 		tests:  []string{"internal/kernel", "internal/netns", "internal/host", "internal/apply", "internal/state", "internal/policytree", "internal/web", "internal/view", "vm"},
-		reason: "nfsync asks the kernel itself; the demo, the fetch and an apply that is to be confirmed run a program, and it is nfsync; Virtuozzo has its tools"},
-	"net/http": {rooms: []string{"internal/source", "internal/web"},
+		reason: "nfsync asks the kernel itself; the demo, the fetch and an apply that is to be confirmed run a program, and it is nfsync; Virtuozzo has its tools; bench measures programs"},
+	"net/http": {rooms: []string{"internal/source", "internal/web", "bench"},
 		tests:  []string{"cmd/nfsync"},
-		reason: "what fetches speaks to a network, and what answers people and Prometheus"},
+		reason: "what fetches speaks to a network, and what answers people and Prometheus; bench serves a repository"},
 	"github.com/fsnotify/fsnotify": {rooms: []string{"internal/watch"},
 		reason: "its events are hints: one room knows what they miss"},
 	"github.com/prometheus/client_golang": {rooms: []string{"internal/web"},

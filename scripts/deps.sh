@@ -9,7 +9,7 @@ set -euo pipefail
 # program:package
 needs=(ip:iproute2 nft:nftables iptables:iptables ip6tables-legacy:iptables conntrack:conntrack ipset:ipset
 	modprobe:kmod systemctl:systemd gcc:build-essential git:git sshd:openssh-server ssh-keygen:openssh-client gpg:gnupg promtool:prometheus
-	chromium:chromium curl:curl jq:jq pre-commit:pre-commit "$@")
+	chromium:chromium sysctl:procps nsenter:util-linux curl:curl jq:jq pre-commit:pre-commit "$@")
 
 PATH=$PATH:/usr/sbin:/sbin
 packages=()
