@@ -31,8 +31,8 @@ func runPart(name string, args []string) error {
 		own, err = observeOnce(policies)
 	case "plan": // POLICIES SNAPSHOT
 		own, err = planOnce(policies, args[1])
-	case "recheck": // POLICIES: once, and then again for each line of standard input
-		again, err := recheck(policies)
+	case "recheck", "look": // POLICIES: once, and then again for each line of standard input
+		again, err := recheck(policies, name == "look")
 		if err != nil {
 			return err
 		}
@@ -59,15 +59,15 @@ func policiesAt(path string) (spec.Policies, error) {
 	return policies, nil
 }
 
-// machine is the node of the scenes.
-func machine() *host.Machine {
-	return host.New(host.Config{NodeName: nodeName, FS: kernel.FS{Proc: "/proc", Sys: "/sys", Root: "/"},
-		Runtimes: []string{nf.RuntimeNetns}, NetnsDir: netnsDir, NodeNetns: nodeFile})
+// nodeConfig describes the node of the scenes.
+func nodeConfig() host.Config {
+	return host.Config{NodeName: nodeName, FS: kernel.FS{Proc: "/proc", Sys: "/sys", Root: "/"},
+		Runtimes: []string{nf.RuntimeNetns}, NetnsDir: netnsDir, NodeNetns: nodeFile}
 }
 
 // observeOnce lists the containers and observes what the policies ask, as a plan does.
 func observeOnce(policies spec.Policies) (bare.Own, error) {
-	ctx, m := context.Background(), machine()
+	ctx, m := context.Background(), host.New(nodeConfig())
 	var listed nf.Snapshot
 	list, err := bare.Timed(func() error {
 		var err error
@@ -85,20 +85,30 @@ func observeOnce(policies spec.Policies) (bare.Own, error) {
 	return bare.Own{Wall: list.Wall + observe.Wall, CPU: list.CPU + observe.CPU}, err
 }
 
-// recheck returns the function by which a running agent looks for drift: it lists the containers and
-// observes what the policies ask. An observer that keeps files open from one look to the next is
-// made here, and the function asks it.
-func recheck(policies spec.Policies) (func() error, error) {
-	ctx, m := context.Background(), machine()
-	again := func() error {
-		listed, err := m.List(ctx)
-		if err != nil {
-			return err
+// recheck returns the function by which a running agent looks for drift. It reads the values of the
+// containers again through files that are open and, if whole is set, does all that a lap observes:
+// it lists the containers anew and reads the node's own facts too.
+func recheck(policies spec.Policies, whole bool) (func() error, error) {
+	config := nodeConfig()
+	config.Cache = host.NewCache()
+	ctx, m := context.Background(), host.New(config)
+	var s nf.Snapshot
+	var ask nf.Ask
+	look := func() (err error) {
+		if s, err = m.List(ctx); err == nil {
+			ask = diff.Ask(policies.Resolve(&s))
+			s, err = m.Observe(ctx, s, ask)
 		}
-		_, err = m.Observe(ctx, listed, diff.Ask(policies.Resolve(&listed)))
 		return err
 	}
-	return again, again()
+	values := func() error {
+		m.ObserveContainers(ctx, &s, ask)
+		return nil
+	}
+	if whole {
+		return look, look()
+	}
+	return values, look()
 }
 
 // planOnce plans from the facts of a snapshot that is in memory.

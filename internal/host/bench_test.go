@@ -171,7 +171,7 @@ func BenchmarkRecheck(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				now := s.Clone()
-				m.observeContainers(context.Background(), &now, ask)
+				m.ObserveContainers(context.Background(), &now, ask)
 				if now.Containers[0].Unobservable != "" {
 					b.Fatal(now.Containers[0].Unobservable)
 				}

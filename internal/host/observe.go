@@ -31,7 +31,7 @@ func (m *Machine) Observe(ctx context.Context, listed nf.Snapshot, ask nf.Ask) (
 	}
 	boot := m.readBoot(ask)
 	m.observeNode(ctx, &s)
-	m.observeContainers(ctx, &s, ask)
+	m.ObserveContainers(ctx, &s, ask)
 	m.addBoot(&s, <-boot)
 	if err := ctx.Err(); err != nil {
 		return nf.Snapshot{}, err
@@ -40,9 +40,10 @@ func (m *Machine) Observe(ctx context.Context, listed nf.Snapshot, ask nf.Ask) (
 	return s, nil
 }
 
-// observeContainers reads what is asked of each container: first those whose files are open, which
-// is no more than a few system calls each, and then the others side by side.
-func (m *Machine) observeContainers(ctx context.Context, s *nf.Snapshot, ask nf.Ask) {
+// ObserveContainers reads what is asked of each container of a snapshot, as Observe does: first of
+// those whose files are open, which is no more than a few system calls each, and then of the others
+// side by side. What was read before and is not asked stays.
+func (m *Machine) ObserveContainers(ctx context.Context, s *nf.Snapshot, ask nf.Ask) {
 	keys := make(map[nf.Target][]nf.Key, len(ask.Keys))
 	for t, list := range ask.Keys {
 		if also := keys[t.Nameless()]; also != nil {
