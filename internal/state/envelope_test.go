@@ -22,6 +22,9 @@ func TestEnvelopeLayouts(t *testing.T) {
 				t.Fatal(err)
 			}
 			var got map[string]string
+			if _, direct := sealedData("kind", text); direct == indented {
+				t.Errorf("%d bytes, indented %t: its data is found without parsing: %t", size, indented, direct)
+			}
 			if err := unseal("kind", text, &got); err != nil || got["a"] != doc["a"] || got["b"] != doc["b"] {
 				t.Errorf("%d bytes, indented %t: %v", size, indented, err)
 			}
