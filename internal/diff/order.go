@@ -94,7 +94,8 @@ func (p *planner) decide() {
 
 // spread gives each place its differences, which are sorted by target.
 func (p *planner) spread() {
-	for first, end := 0, 0; first < len(p.todo); first = end {
+	var end int
+	for first := 0; first < len(p.todo); first = end {
 		t := p.todo[first].want.Target
 		for end = first + 1; end < len(p.todo) && p.todo[end].want.Target == t; end++ {
 		}

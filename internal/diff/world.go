@@ -153,7 +153,8 @@ func (w *World) addMemory(keys []nf.MemoryKey) {
 		keys = slices.Clone(keys)
 		slices.SortStableFunc(keys, byTarget)
 	}
-	for first, end := 0, 0; first < len(keys); first = end {
+	var end int
+	for first := 0; first < len(keys); first = end {
 		t := keys[first].Target.Nameless()
 		for end = first + 1; end < len(keys) && keys[end].Target.Nameless() == t; end++ {
 		}

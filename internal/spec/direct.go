@@ -37,7 +37,7 @@ func readDirectly(data []byte) (s nf.Snapshot, ok bool) {
 	if !ok {
 		return s, false
 	}
-	r := directReaders.Get().(*directReader)
+	r, _ := directReaders.Get().(*directReader) // the pool has no others
 	r.text, r.at, r.values, r.kept, r.unknown = text, 0, 0, 0, r.unknown[:0]
 	s, ok = r.snapshot()
 	r.text = nil
@@ -212,6 +212,12 @@ func (r *directReader) counts(depth int) bool {
 	return r.values <= maxValues && r.kept <= maxTree && depth <= maxNesting
 }
 
+// pointerTo returns a pointer to a value of that type.
+func pointerTo[T any](v reflect.Value) *T {
+	p, _ := v.Addr().Interface().(*T)
+	return p
+}
+
 // read reads a value into v.
 func (r *directReader) read(c *codec, v reflect.Value, depth int) bool {
 	if !r.counts(depth) {
@@ -220,7 +226,7 @@ func (r *directReader) read(c *codec, v reflect.Value, depth int) bool {
 	first := r.peek()
 	switch {
 	case first == 'n' && c.of == codecValue:
-		*v.Addr().Interface().(*nf.Value) = nf.Absent()
+		*pointerTo[nf.Value](v) = nf.Absent()
 		return r.takeWord("null")
 	case first == 'n' && c.of == codecPointer:
 		if c.elem.of == codecValue {
@@ -265,18 +271,18 @@ func (r *directReader) scalar(c *codec, v reflect.Value, depth int) (ok bool) {
 			v.SetInt(n)
 		}
 	case codecLevel:
-		*v.Addr().Interface().(*nf.Level), ok = r.level()
+		*pointerTo[nf.Level](v), ok = r.level()
 	case codecTime:
 		var text string
 		if text, ok = r.plainText(); ok {
 			var err error
-			*v.Addr().Interface().(*time.Time), err = time.Parse(time.RFC3339Nano, text)
+			*pointerTo[time.Time](v), err = time.Parse(time.RFC3339Nano, text)
 			ok = err == nil
 		}
 	case codecValue:
-		*v.Addr().Interface().(*nf.Value), ok = r.value(depth)
+		*pointerTo[nf.Value](v), ok = r.value(depth)
 	case codecWish:
-		*v.Addr().Interface().(*nf.Wish), ok = r.wish(depth)
+		*pointerTo[nf.Wish](v), ok = r.wish(depth)
 	}
 	return ok
 }
@@ -359,7 +365,7 @@ func (r *directReader) field(f *codecField, v reflect.Value, depth int) bool {
 		v = v.Field(i)
 	}
 	if f.codec.isContainers {
-		return r.containers(v.Addr().Interface().(*[]nf.Container), f.codec, depth+1)
+		return r.containers(pointerTo[[]nf.Container](v), f.codec, depth+1)
 	}
 	return r.read(f.codec, v, depth+1) && (f.words == nil || slices.Contains(f.words, v.String()))
 }
