@@ -47,12 +47,12 @@ test-all: SOAKTIME = 2m
 test-all: test lint long soak test-vm
 
 bench: build
-	scripts/bench-deps.sh ansible-playbook:ansible
+	scripts/deps.sh ansible-playbook:ansible
 	go build -o bin/bench ./bench
 	bin/bench -out docs/performance.md
 
 bench-quick: build
-	scripts/bench-deps.sh
+	scripts/deps.sh
 	go build -o bin/bench ./bench
 	bin/bench -quick
 

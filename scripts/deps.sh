@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the programs that the tests run, with apt, if they are missing. The tests
+# Installs the programs that the tests and make bench run, with apt, if they are missing. The tests
 # make tables, sets and namespaces with them, which nfsync reads, and repositories,
 # which it fetches; promtool checks its metrics, and chromium opens its pages.
 #
