@@ -153,8 +153,9 @@ func (c *Cache) hasRoom(need int) bool {
 	return c.room >= need
 }
 
-// keepOnly drops what is kept of instances that are not listed any more.
-func (c *Cache) keepOnly(listed []nf.Container) {
+// keepOnly drops what is kept of instances that are not listed any more. That of the node is its
+// boot id.
+func (c *Cache) keepOnly(node string, listed []nf.Container) {
 	if c == nil {
 		return
 	}
@@ -163,7 +164,7 @@ func (c *Cache) keepOnly(listed []nf.Container) {
 	if len(c.of)+len(c.rules) == 0 {
 		return
 	}
-	left := make(map[string]bool, len(listed))
+	left := map[string]bool{node: true}
 	for i := range listed {
 		left[listed[i].Instance] = true
 	}
@@ -176,9 +177,10 @@ func (c *Cache) keepOnly(listed []nf.Container) {
 }
 
 // readRules reads the rules of the network namespace of the calling thread, which is that of the
-// instance, as kernel.FS.Rules does.
+// instance, as kernel.FS.Rules does. Nothing is kept of an instance that another namespace may have
+// after it: that one counts its generations from the start.
 func (c *Cache) readRules(ctx context.Context, fs kernel.FS, m *nf.Modules, instance string) nf.Rules {
-	if c == nil || instance == "" {
+	if c == nil || instance == "" || !netns.HasCookie(instance) {
 		return fs.Rules(ctx, m, nil)
 	}
 	c.mu.Lock()
@@ -214,7 +216,7 @@ func (c *Cache) has(instance string) bool {
 }
 
 // Close closes all files. The Cache can be used again after it.
-func (c *Cache) Close() { c.keepOnly(nil) }
+func (c *Cache) Close() { c.keepOnly("", nil) }
 
 // drop closes the files of an instance.
 func (c *Cache) drop(instance string) {

@@ -173,3 +173,41 @@ func TestCacheLimit(t *testing.T) {
 		open.Close()
 	}
 }
+
+// The rules of the node and of a container are kept from one listing to the next, and those of an
+// instance without a cookie are not: another namespace may have it.
+func TestCacheOfRules(t *testing.T) {
+	dir := t.TempDir()
+	path := addNamespace(t, dir, "a")
+	node := addNamespace(t, t.TempDir(), "node")
+	for _, at := range []string{path, node} {
+		run(t, at, "nft", "add table inet web")
+	}
+	cache := NewCache()
+	defer cache.Close()
+	m := New(Config{FS: realFS, NetnsDir: dir, NodeNetns: node, Cache: cache})
+	level := askFor([]string{"a"}, nf.KeyLevel)
+	s := observe(t, m, level)
+	if n := len(cache.rules); n != 2 {
+		t.Errorf("the rules of %d namespaces are kept, want 2", n)
+	}
+	if _, err := m.List(context.Background()); err != nil || len(cache.rules) != 2 {
+		t.Errorf("after a listing those of %d are kept, %v", len(cache.rules), err)
+	}
+	run(t, path, "nft", "add chain inet web in { type filter hook input priority 0; }; add rule inet web in ct state new accept")
+	s = observe(t, m, level)
+	if ns, _, _ := s.Find(target("a")); len(ns.Rules.Tables) != 1 || ns.Rules.Tables[0].Rules != 1 {
+		t.Errorf("after a change: %+v", ns.Rules)
+	}
+	err := netns.Enter(path, func() error {
+		cache.readRules(context.Background(), realFS, &s.Modules, "boot/4:4026531840:0")
+		return nil
+	})
+	if _, kept := cache.rules["boot/4:4026531840:0"]; kept || err != nil {
+		t.Errorf("an instance without a cookie: kept %t, %v", kept, err)
+	}
+	removeNamespace(t, path)
+	if _, err := m.List(context.Background()); err != nil || len(cache.rules) != 1 {
+		t.Errorf("without the container those of %d are kept, %v", len(cache.rules), err)
+	}
+}

@@ -102,7 +102,7 @@ func (m *Machine) list(ctx context.Context, names []string) (nf.Snapshot, error)
 		s.Containers[i].Excluded = s.Containers[i].Unobservable
 	}
 	if names == nil && s.Broken() == "" {
-		m.cfg.Cache.keepOnly(s.Containers)
+		m.cfg.Cache.keepOnly(s.BootID, s.Containers)
 	}
 	return s, nil
 }

@@ -43,6 +43,10 @@ func (i Identity) appendInode(b []byte) []byte {
 // once this one has ended: all but the cookie.
 func Inode(instance string) string { return instance[:strings.LastIndexByte(instance, ':')+1] }
 
+// HasCookie reports whether no other namespace can have an instance after it has ended. It is false
+// for an instance whose kernel gives no cookies.
+func HasCookie(instance string) bool { return !strings.HasSuffix(instance, ":0") }
+
 // cookie returns the cookie of an instance.
 func cookie(instance string) uint64 {
 	n, _ := strconv.ParseUint(instance[strings.LastIndexByte(instance, ':')+1:], 10, 64)
