@@ -222,7 +222,8 @@ func (n *agentNode) overSSH() *sshServer {
 	hosts := map[string]string{}
 	for _, key := range []string{"a", "b"} {
 		hosts[key] = n.keygen("ssh/host_" + key)
-		n.write("ssh/config_"+key, strings.Join([]string{"UsePAM no", "StrictModes no", "PasswordAuthentication no", "PermitRootLogin prohibit-password", "PidFile none",
+		// A shell of level 2 does not read the .bashrc of this machine, which may take seconds (bash(1)).
+		n.write("ssh/config_"+key, strings.Join([]string{"UsePAM no", "SetEnv SHLVL=1", "StrictModes no", "PasswordAuthentication no", "PermitRootLogin prohibit-password", "PidFile none",
 			"LogLevel QUIET", "AuthorizedKeysFile " + n.path("ssh/authorized_keys"), "HostKey " + n.path("ssh/host_"+key), `ForceCommand git-shell -c "$SSH_ORIGINAL_COMMAND"`, ""}, "\n"))
 	}
 	s.show("a")

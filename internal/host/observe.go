@@ -25,11 +25,11 @@ func (m *Machine) Observe(ctx context.Context, listed nf.Snapshot, ask nf.Ask) (
 		return nf.Snapshot{}, err
 	}
 	s := listed.Clone()
+	boot := m.readBoot(ask) // meanwhile
 	s.Modules = m.cfg.FS.Modules(ask.Modules, ask.All)
 	if s.Modules.List == nil {
 		s.Modules.List = []nf.ModuleFact{}
 	}
-	boot := m.readBoot(ask)
 	m.observeNode(ctx, &s)
 	m.ObserveContainers(ctx, &s, ask)
 	m.addBoot(&s, <-boot)

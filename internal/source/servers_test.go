@@ -287,7 +287,8 @@ func startSSH(t *testing.T, types ...string) (s *sshServer, clientKey string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lines := []string{"UsePAM no", "StrictModes no", "PasswordAuthentication no", "PermitRootLogin prohibit-password", "PidFile none", "LogLevel QUIET",
+	// A shell of level 2 does not read the .bashrc of this machine, which may take seconds (bash(1)).
+	lines := []string{"UsePAM no", "SetEnv SHLVL=1", "StrictModes no", "PasswordAuthentication no", "PermitRootLogin prohibit-password", "PidFile none", "LogLevel QUIET",
 		"AuthorizedKeysFile " + s.write("authorized_keys", string(public)), `ForceCommand git-shell -c "$SSH_ORIGINAL_COMMAND"`}
 	for _, kind := range types {
 		lines = append(lines, "HostKey "+keygen(t, filepath.Join(s.dir, "host_"+kind), kind))
