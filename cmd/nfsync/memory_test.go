@@ -14,17 +14,23 @@ import (
 // maxPeak is the most memory, in MiB, that a document may take that others have made.
 const maxPeak = 200
 
-// No snapshot and no policy takes more than 200 MiB, whatever is in it.
-func TestMemory(t *testing.T) {
-	dir := t.TempDir()
-	policy := filepath.Join(dir, "policy.yaml")
-	write := func(name, text string) string {
+// fileWriter returns a function that writes a file into a directory, and returns its path.
+func fileWriter(t *testing.T, dir string) func(name, text string) string {
+	return func(name, text string) string {
+		t.Helper()
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		return path
 	}
+}
+
+// No snapshot and no policy takes more than 200 MiB, whatever is in it.
+func TestMemory(t *testing.T) {
+	dir := t.TempDir()
+	policy := filepath.Join(dir, "policy.yaml")
+	write := fileWriter(t, dir)
 	write("policy.yaml", `{apiVersion: nfsync.dev/v1alpha1, kind: ContainerPolicy, metadata: {name: a}, spec: {conntrack: {timeouts: {udp: 45s}}}}`)
 	const head = `{"apiVersion":"nfsync.dev/v1alpha1","kind":"NodeSnapshot",`
 	for name, args := range map[string][]string{

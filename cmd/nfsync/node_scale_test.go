@@ -25,13 +25,7 @@ const (
 func TestNodeScale(t *testing.T) {
 	dir := t.TempDir()
 	policy := filepath.Join(dir, "policy.yaml")
-	write := func(name, text string) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
+	write := fileWriter(t, dir)
 	write("policy.yaml", `{apiVersion: nfsync.dev/v1alpha1, kind: ContainerPolicy, metadata: {name: a}, spec:
   {conntrack: {timeouts: {generic: 5m, tcpEstablished: 2h, udp: 45s, udpStream: 3m}}}}`)
 	plan := func(args ...string) (out string, peak int, cpu time.Duration) {

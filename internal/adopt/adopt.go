@@ -83,7 +83,8 @@ type describer struct {
 // node returns the policies of one node.
 func node(s *nf.Snapshot, opt Options) []Policy {
 	sorted := *s
-	sorted.Containers = slices.SortedFunc(slices.Values(s.Containers), nf.CompareContainers)
+	sorted.Containers = slices.Clone(s.Containers)
+	nf.SortContainers(sorted.Containers)
 	d := &describer{opt: opt, snap: &sorted, world: diff.NewWorld(&sorted)}
 	d.remembered = map[nf.Target]map[nf.Key]bool{}
 	for _, m := range s.Memory.Keys {

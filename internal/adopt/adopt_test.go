@@ -111,7 +111,7 @@ func drawNode(t *rapid.T) nf.Snapshot {
 		}
 		s.Containers = append(s.Containers, c)
 	}
-	slices.SortFunc(s.Containers, nf.CompareContainers)
+	nf.SortContainers(s.Containers)
 	s.AddKeepers()
 	return s
 }

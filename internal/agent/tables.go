@@ -140,7 +140,7 @@ func (t *Tables) add(s nf.Snapshot) {
 		return slices.ContainsFunc(s.Containers, func(c nf.Container) bool { return c.Target() == o.Target() })
 	})
 	t.listed.Containers = append(all, identities(s.Containers)...)
-	slices.SortFunc(t.listed.Containers, nf.CompareContainers)
+	nf.SortContainers(t.listed.Containers)
 }
 
 // list stores a listing without its facts, and returns it.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"runtime"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,7 +27,7 @@ func (n *node) List(context.Context) (nf.Snapshot, error) {
 	for name := range n.entries {
 		s.Containers = append(s.Containers, nf.Container{Runtime: nf.RuntimeNetns, ID: name, Name: name, State: nf.StateRunning, Instance: name})
 	}
-	slices.SortFunc(s.Containers, nf.CompareContainers)
+	nf.SortContainers(s.Containers)
 	return s, nil
 }
 

@@ -96,7 +96,7 @@ func (m *Machine) list(ctx context.Context, names []string) (nf.Snapshot, error)
 	if err := m.listNetns(ctx, &s, vz.NodeNamespaces, claimed, names); err != nil {
 		return nf.Snapshot{}, err
 	}
-	s.Containers = sorted(s.Containers)
+	nf.SortContainers(s.Containers)
 	s.AddKeepers()
 	for i := range s.Containers {
 		s.Containers[i].Excluded = s.Containers[i].Unobservable
@@ -105,20 +105,6 @@ func (m *Machine) list(ctx context.Context, names []string) (nf.Snapshot, error)
 		m.cfg.Cache.keepOnly(s.BootID, s.Containers)
 	}
 	return s, nil
-}
-
-// sorted returns the containers in the order of nf.CompareContainers. It moves each only once.
-func sorted(list []nf.Container) []nf.Container {
-	order := make([]*nf.Container, len(list))
-	for i := range list {
-		order[i] = &list[i]
-	}
-	slices.SortFunc(order, func(a, b *nf.Container) int { return a.Target().Compare(b.Target()) })
-	out := make([]nf.Container, len(list))
-	for i, c := range order {
-		out[i] = *c
-	}
-	return out
 }
 
 // listNetns lists the named namespaces that are not claimed for the containers of s, which

@@ -32,8 +32,9 @@ import (
 func (fs FS) Rules(ctx context.Context, m *nf.Modules, last *NftTables) nf.Rules {
 	if last == nil {
 		last = &NftTables{}
+	} else {
+		last.of(fs.moduleInode("nf_tables"))
 	}
-	last.of(fs.moduleInode("nf_tables"))
 	rules := nf.Rules{Tables: []nf.Table{}}
 	var unknown []string
 	add := func(tables []nf.Table, err error) {

@@ -133,8 +133,23 @@ const (
 // Up reports whether the container was seen to run.
 func (c *Container) Up() bool { return c.Unobservable == "" && Runs(c.State) }
 
-// CompareContainers orders containers as Target.Compare does.
-func CompareContainers(a, b Container) int { return a.Target().Compare(b.Target()) }
+// SortContainers sorts containers as Target.Compare does. It moves each only once: they are large.
+func SortContainers(list []Container) {
+	order := make([]*Container, len(list))
+	for i := range list {
+		order[i] = &list[i]
+	}
+	compare := func(a, b *Container) int { return a.Target().Compare(b.Target()) }
+	if slices.IsSortedFunc(order, compare) {
+		return
+	}
+	slices.SortFunc(order, compare)
+	sorted := make([]Container, len(list))
+	for i, c := range order {
+		sorted[i] = *c
+	}
+	copy(list, sorted)
+}
 
 // Target is the container as a target.
 func (c *Container) Target() Target {

@@ -120,7 +120,7 @@ func checkSnapshot(b *binder, root *node, s *nf.Snapshot) {
 func normalize(s *nf.Snapshot) {
 	s.AddKeepers()
 	slices.SortFunc(s.Modules.List, func(a, b nf.ModuleFact) int { return cmp.Compare(a.Name, b.Name) })
-	slices.SortFunc(s.Containers, nf.CompareContainers)
+	nf.SortContainers(s.Containers)
 	sortFacts(s.Host.Facts)
 	for i := range s.Containers {
 		sortFacts(s.Containers[i].Facts)
