@@ -51,10 +51,11 @@ var rooms = map[string][]string{
 		"internal/host", "internal/apply", "internal/view", "internal/source", "internal/agent", "internal/openfile", "internal/review", "internal/adopt", "internal/policytest", "internal/watch", "internal/web", "schemas"},
 	"bench": {"bench/bare", "internal/nf", "internal/spec", "internal/diff", "internal/kernel", "internal/netns", "internal/host", "internal/apply",
 		"internal/vz/vztest"}, // parts of nfsync, measured without its start, and scenes
-	"bench/bare":  {},
-	"bench/floor": {"bench/bare"},
-	"examples":    {},
-	"schemas":     {},
+	"bench/bare":            {},
+	"bench/floor":           {"bench/bare"},
+	"packaging/systemdtest": {},
+	"examples":              {},
+	"schemas":               {},
 }
 
 // testRooms says what the tests of a room may import beside what the room may.
@@ -88,7 +89,7 @@ var libraries = map[string]struct {
 		reason: "its nil proves nothing and its Unload takes too much: one room knows"},
 	"github.com/mdlayher/netlink": {rooms: []string{"internal/kernel", "internal/demo"},
 		reason: "a socket belongs to the namespace of the thread that opened it: the kernel's room asks, the demo's makes one rule"},
-	"golang.org/x/sys/unix": {rooms: []string{"internal/kernel", "internal/netns", "internal/apply", "internal/state", "internal/source", "internal/vz", "internal/vz/vztest", "internal/demo", "internal/openfile", "internal/watch", "internal/web", "bench", "bench/bare"},
+	"golang.org/x/sys/unix": {rooms: []string{"internal/kernel", "internal/netns", "internal/apply", "internal/state", "internal/source", "internal/vz", "internal/vz/vztest", "internal/demo", "internal/openfile", "internal/watch", "internal/web", "bench", "bench/bare", "packaging/systemdtest"},
 		tests:  []string{"internal/host", "cmd/nfsync", "vm"},
 		reason: "system calls stay at the edges; in the demo they are its mounts, in source locks and limits, in bench its floors"},
 	"golang.org/x/term": {rooms: []string{"cmd/nfsync"},
@@ -133,9 +134,9 @@ var libraries = map[string]struct {
 		reason: "signatures of commits"},
 	"github.com/skeema/knownhosts": {rooms: []string{"internal/source"},
 		reason: "keys of hosts, several kinds a host"},
-	"os/exec": {rooms: []string{"internal/demo", "internal/source", "internal/vz", "internal/vz/vztest", "cmd/nfsync", "bench"},
+	"os/exec": {rooms: []string{"internal/demo", "internal/source", "internal/vz", "internal/vz/vztest", "cmd/nfsync", "bench", "packaging/systemdtest"},
 		tests:  []string{"internal/kernel", "internal/netns", "internal/host", "internal/apply", "internal/state", "internal/policytree", "internal/web", "internal/view", "vm"},
-		reason: "nfsync asks the kernel itself; the demo, the fetch and an apply that is to be confirmed run a program, and it is nfsync; Virtuozzo has its tools; bench measures programs"},
+		reason: "nfsync asks the kernel itself; the demo, the fetch and an apply that is to be confirmed run a program, and it is nfsync; Virtuozzo has its tools; bench measures programs; a node of a test has systemd"},
 	"net/http": {rooms: []string{"internal/source", "internal/web", "bench"},
 		tests:  []string{"cmd/nfsync"},
 		reason: "what fetches speaks to a network, and what answers people and Prometheus; bench serves a repository"},

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 version=v2.15.0
 lint=$PWD/.cache/bin/golangci-lint-$version
 
-unformatted=$(gofmt -l bench cmd internal examples schemas vm)
+unformatted=$(gofmt -l bench cmd internal examples packaging schemas vm)
 if [ -n "$unformatted" ]; then
 	echo "not formatted by gofmt:" >&2
 	echo "$unformatted" >&2
