@@ -12,6 +12,7 @@ func Ask(wants nf.Wants) nf.Ask {
 	ask := nf.Ask{Keys: make(map[nf.Target][]nf.Key, countTargets(wants.List))}
 	for i := range wants.List {
 		w := &wants.List[i]
+		ask.Declared = ask.Declared || w.Target.IsNode()
 		if name, ok := w.Key.Module(); ok {
 			state, params, _ := w.Wish.Value.Module()
 			if len(params) > 0 {

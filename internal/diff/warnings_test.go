@@ -148,13 +148,16 @@ func TestAsk(t *testing.T) {
 	if got := ask.Keys[netns("web")]; !slices.Equal(got, []nf.Key{nf.KeyLevel, nf.KeyMax}) || len(ask.Keys) != 1 {
 		t.Errorf("keys %v", ask.Keys)
 	}
-	if !ask.Limits || ask.Rules || ask.All || !slices.Equal(ask.Modules, []string{"ip_set"}) {
+	if !ask.Declared || !ask.Limits || ask.Rules || ask.All || !slices.Equal(ask.Modules, []string{"ip_set"}) {
 		t.Errorf("ask %+v", ask)
 	}
 	for _, w := range []nf.Want{wantModule("ip_set", nf.ModuleUnloaded, nil), want(nf.Node, nf.KeyAboveLevel, nf.Text("unload"))} {
 		if !Ask(wants(w)).Rules {
 			t.Errorf("unloading by %s does not ask for the rules", w.Key)
 		}
+	}
+	if Ask(wants(want(netns("web"), nf.KeyMax, nf.Number(5)))).Declared {
+		t.Error("the lines of other boot files are asked for a container, which has none")
 	}
 }
 

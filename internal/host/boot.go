@@ -25,8 +25,8 @@ func (m *Machine) hasBootFiles() (initial bool, err error) {
 type bootFiles struct {
 	apply    bool // to the node
 	values   map[nf.Key]nf.Value
-	unknown  error // why not all values are known
-	declared kernel.Declarations
+	unknown  error               // why not all values are known
+	declared kernel.Declarations // empty if they are not asked
 }
 
 // readBoot reads the boot files, unless they do not apply to the node, while the caller goes on.
@@ -42,7 +42,9 @@ func (m *Machine) readBoot(ask nf.Ask) <-chan bootFiles {
 		if initial, err := m.hasBootFiles(); err == nil && initial {
 			b.apply = true
 			b.values, b.unknown = m.cfg.FS.BootValues()
-			b.declared = m.cfg.FS.Declared()
+			if ask.All || ask.Declared {
+				b.declared = m.cfg.FS.Declared()
+			}
 		}
 		read <- b
 	}()

@@ -72,7 +72,7 @@ func TestBootFacts(t *testing.T) {
 		"etc/modprobe.d/other.conf":      "blacklist nf-conntrack\ninstall nf_conn* /bin/false\n",
 	})
 	m := New(Config{FS: fs, NetnsDir: t.TempDir()})
-	s := observe(t, m, nf.Ask{})
+	s := observe(t, m, nf.Ask{Declared: true})
 	ours, theirs, limit := s.Host.Fact(nf.SysctlKey("nf_conntrack_ours")), s.Host.Fact(nf.SysctlKey("nf_conntrack_theirs")), s.Host.Fact(nf.KeyMax)
 	if !ours.Live.IsAbsent() || ours.Boot == nil || *ours.Boot != nf.Number(5) || ours.Declared != nil {
 		t.Errorf("a value that only nfsync's file has: %+v", ours)
@@ -100,6 +100,9 @@ func TestBootFacts(t *testing.T) {
 		return w.Key == nf.ModuleKey("nf_conntrack") || w.Key == nf.ModuleKey("kept_out")
 	}) {
 		t.Errorf("complete modules: %v, warnings %+v", s.Modules.Complete, s.Warnings)
+	}
+	if unasked := observe(t, m, nf.Ask{}); unasked.Host.Fact(nf.KeyMax).Declared != nil {
+		t.Errorf("lines of other files that nobody asks for: %+v", unasked.Host.Fact(nf.KeyMax))
 	}
 	// A refresh of the live value leaves what boot files say as it is.
 	for _, k := range []nf.Key{nf.KeyMax, nf.ModuleKey("nf_conntrack")} {

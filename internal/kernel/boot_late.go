@@ -152,11 +152,17 @@ func (d *Declarations) readUdevRules(fs FS) {
 	for _, file := range fs.confFiles("udev/rules.d", hasSuffix(".rules")) {
 		data, _ := fs.readConf(file)
 		for number, text := range joinedLines(data) {
-			if !strings.HasPrefix(strings.TrimSpace(text), "#") {
+			if maySet(text) && !strings.HasPrefix(strings.TrimSpace(text), "#") {
 				d.udevRule(fs, text, "/"+file, number)
 			}
 		}
 	}
+}
+
+// maySet reports whether a rule of udev may set a value: most of them name devices, and need not
+// be taken apart.
+func maySet(rule string) bool {
+	return strings.Contains(rule, "SYSCTL") || strings.Contains(rule, "RUN") || strings.Contains(rule, "hashsize")
 }
 
 func (d *Declarations) udevRule(fs FS, rule, file string, line int) {
@@ -221,6 +227,9 @@ func setPath(file string) (string, bool) {
 // commandSysctls returns what a command sets by sysctl(8) or systemd-sysctl(8), values on
 // its command line and those of the files that it names, and what it writes with echo.
 func (fs FS) commandSysctls(command, file string, line int) []lateLine {
+	if !strings.Contains(command, "sysctl") && !strings.Contains(command, "echo") {
+		return nil // as nearly all
+	}
 	var late []lateLine
 	sets := func(name, value string) {
 		late = append(late, lateLine{sysctlLine{name: name, value: value, assigned: true, file: file, line: line}, "a command sets it", false})

@@ -18,6 +18,8 @@ type Ask struct {
 	// Limits asks for conntrack.max and the number of live entries of every
 	// container: lowering the node's limit must not go below any.
 	Limits bool
+	// Declared asks for what other programs set at the next start: keys of the node are wanted.
+	Declared bool
 	// NoBoot leaves out what is saved for the node's next start: the wants are of containers that
 	// were born, which have no such values.
 	NoBoot bool
