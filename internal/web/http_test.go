@@ -182,7 +182,7 @@ func TestMetrics(t *testing.T) {
 	text := lint()
 	for _, line := range []string{
 		`nfsync_laps_total{result="refused"} 1`, `nfsync_fetches_total{result="ok"} 1`, `nfsync_drift_changes_total 1`, `nfsync_refusals{code="above-node"} 1`,
-		`nfsync_pending{until="node-restart"} 1`, `nfsync_condition{type="RestartPending"} 1`, `nfsync_lap_duration_seconds_sum 1`, `nfsync_fights 2`, `nfsync_suspended 1`, `nfsync_restarts_pending 1`,
+		`nfsync_pending{until="node-restart"} 1`, `nfsync_condition{type="RestartPending"} 1`, `nfsync_condition_reason_info{reason="WaitsForRestart",type="RestartPending"} 1`, `nfsync_lap_duration_seconds_sum 1`, `nfsync_fights 2`, `nfsync_suspended 1`, `nfsync_restarts_pending 1`,
 		`nfsync_next_lap_timestamp_seconds 1.7e+09`, `nfsync_config_last_reload_successful 0`, `nfsync_config_last_reload_success_timestamp_seconds 1.6e+09`,
 		`nfsync_fetch_duration_seconds_bucket{result="ok",le="0.05"} 1`, `nfsync_fetch_duration_seconds_sum{result="error"} 60`, `nfsync_changes_total{outcome="applied"} 1`,
 	} {
