@@ -167,7 +167,9 @@ func TestMetrics(t *testing.T) {
 		}
 		return text
 	}
-	lint()
+	if text := lint(); !strings.Contains(text, `nfsync_changes_total{outcome="stuck"} 0`) {
+		t.Errorf("before the first lap it does not count changes:\n%s", text)
+	}
 	now := time.Now()
 	r := agent.Report{Trip: agent.Trip{Causes: []agent.Cause{agent.WakeStart}, Fetch: true}, Started: now, Finished: now.Add(time.Second), Fights: []nf.Fight{{}, {}}, SuspensionNow: &nf.Suspension{Reason: "x"}}
 	r.Result.Receipt = apply.Receipt{Kind: "Receipt", Results: []apply.Result{{Change: nf.Change{Cause: nf.CauseDrift}, Outcome: apply.Applied}},

@@ -13,6 +13,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"nfsync.dev/nfsync/internal/agent"
+	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/nf"
 )
 
@@ -105,6 +106,9 @@ func NewMetrics(version string) *Metrics {
 	}
 	for _, result := range nf.LapResults() {
 		m.laps.WithLabelValues(string(result))
+	}
+	for _, outcome := range apply.Outcomes() { // the first change of an outcome is an increase, too
+		m.changes.WithLabelValues(string(outcome))
 	}
 	for _, t := range nf.ConditionTypes() {
 		if t != nf.Published {
@@ -225,7 +229,7 @@ func (m *Metrics) Observe(s nf.NodeStatus, r agent.Report) {
 	}
 	for _, result := range r.Result.Receipt.Results {
 		m.changes.WithLabelValues(string(result.Outcome)).Inc()
-		if result.Cause == nf.CauseDrift && result.Outcome == "applied" {
+		if result.Cause == nf.CauseDrift && result.Outcome == apply.Applied {
 			m.drift.Inc()
 		}
 	}
