@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -20,6 +21,15 @@ func completeWords(words func() []string) completer {
 		}
 		return words(), cobra.ShellCompDirectiveNoFileComp
 	}
+}
+
+// described returns the words of a map, sorted, with the descriptions that it has of them.
+func described(descriptions map[string]string) []string {
+	var list []string
+	for _, word := range slices.Sorted(maps.Keys(descriptions)) {
+		list = append(list, cobra.CompletionWithDesc(word, descriptions[word]))
+	}
+	return list
 }
 
 // completeNothing is for a verb without arguments: a shell would offer files.
