@@ -222,7 +222,7 @@ Results go to standard output, everything else to standard error.
 	root.SetVersionTemplate("{{.Version}}")
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddCommand(
-		validateCommand(a), planCommand(a), applyCommand(a), showCommand(a), testCommand(a), agentCommand(a), recoverCommand(a), statusCommand(a), syncCommand(a), suspendCommand(a), resumeCommand(a), confirmCommand(a), takeBackCommand(a), receiptsCommand(a), forgetCommand(a), snapshotCommand(a),
+		validateCommand(a), planCommand(a), applyCommand(a), showCommand(a), testCommand(a), agentCommand(a), recoverCommand(a), statusCommand(a), syncCommand(a), suspendCommand(a), resumeCommand(a), confirmCommand(a), takeBackCommand(a), manCommand(a), receiptsCommand(a), forgetCommand(a), snapshotCommand(a),
 		importCommand(a), initCommand(a), fmtCommand(a),
 		explainCommand(a), schemaCommand(a), doctorCommand(a), versionCommand(a), demoCommand(a),
 	)
