@@ -7,16 +7,16 @@
 # usage: deps.sh [PROGRAM:PACKAGE ...]      more programs to install
 set -euo pipefail
 
-# program:package
+# program or file:package
 needs=(ip:iproute2 nft:nftables iptables:iptables ip6tables-legacy:iptables conntrack:conntrack ipset:ipset
 	modprobe:kmod systemctl:systemd gcc:build-essential git:git sshd:openssh-server ssh-keygen:openssh-client gpg:gnupg promtool:prometheus
 	chromium:chromium sysctl:procps nsenter:util-linux curl:curl jq:jq pre-commit:pre-commit mandoc:mandoc
-	groff:groff-base zsh:zsh fish:fish "$@")
+	groff:groff-base zsh:zsh fish:fish /usr/share/bash-completion/bash_completion:bash-completion "$@")
 
 PATH=$PATH:/usr/sbin:/sbin
 packages=()
 for need in "${needs[@]}"; do
-	if ! command -v "${need%%:*}" >/dev/null; then
+	if ! command -v "${need%%:*}" >/dev/null && [ ! -e "${need%%:*}" ]; then
 		packages+=("${need#*:}")
 	fi
 done

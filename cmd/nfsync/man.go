@@ -30,7 +30,7 @@ func manCommand(a *app) *cobra.Command {
 that of SOURCE_DATE_EPOCH or of the commit.`,
 		Example:           "  nfsync man /usr/local/share/man",
 		Args:              argCount(1, 1, "the directory of the manual pages"),
-		ValidArgsFunction: completeDirectory,
+		ValidArgsFunction: completeOne(completeDirectory),
 		RunE: func(_ *cobra.Command, args []string) error {
 			of, err := edition(a.getenv)
 			if err != nil {
