@@ -41,7 +41,7 @@ func buildInfo() view.Build {
 		return b
 	}
 	if b.Version == "" {
-		b.Version = info.Main.Version
+		b.Version = strings.Trim(info.Main.Version, "()") // (devel) where the compiler knows none
 	}
 	for _, s := range info.Settings {
 		switch s.Key {
@@ -49,6 +49,8 @@ func buildInfo() view.Build {
 			b.Commit = s.Value
 		case "vcs.time":
 			b.Date = s.Value
+		case "vcs.modified":
+			b.Dirty = new(s.Value == "true")
 		}
 	}
 	return b
