@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the programs that the tests and make bench run, with apt, if they are missing. The tests
 # make tables, sets and namespaces with them, which nfsync reads, and repositories,
-# which it fetches; promtool checks its metrics, and chromium opens its pages.
+# which it fetches; promtool and Prometheus check its metrics and alerts, and chromium opens its pages.
 #
 # usage: deps.sh [PROGRAM:PACKAGE ...]      more programs to install
 set -euo pipefail

@@ -56,6 +56,7 @@ type TableReport struct {
 // TableReading is the last reading of a table.
 type TableReading struct {
 	nf.ConntrackTable
+	Fills  bool       // it is one of TableReport.Filling
 	FullAt *time.Time // as nf.FillingTable has it
 }
 
@@ -239,7 +240,7 @@ func (t *Tables) newReport(listed nf.Snapshot) TableReport {
 		r.Containers[c.Runtime]++
 	}
 	for _, known := range t.tables {
-		reading := TableReading{ConntrackTable: known.reading}
+		reading := TableReading{ConntrackTable: known.reading, Fills: known.fills}
 		if known.fills {
 			f := known.filling()
 			reading.FullAt = f.FullAt

@@ -81,7 +81,7 @@ func TestTables(t *testing.T) {
 	if got := strings.Join(order, " "); got != "full busy quiet " || r.Containers[nf.RuntimeNetns] != 3 || !r.Read {
 		t.Errorf("the fullest first: %s, %+v", got, r.Containers)
 	}
-	if len(r.Filling) != 1 || r.Filling[0].Target.ID != "full" || !r.Filling[0].Full || r.Tables[0].FullAt == nil || r.Tables[1].FullAt != nil {
+	if len(r.Filling) != 1 || r.Filling[0].Target.ID != "full" || !r.Filling[0].Full || r.Tables[0].FullAt == nil || r.Tables[1].FullAt != nil || !r.Tables[0].Fills || r.Tables[1].Fills {
 		t.Errorf("%+v", r.Filling)
 	}
 	if n.lists != 1 {

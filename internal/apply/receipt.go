@@ -21,6 +21,11 @@ const (
 	Stuck   Outcome = "stuck"   // could not be undone: a person has to settle it
 )
 
+// Outcomes lists the outcomes.
+func Outcomes() []Outcome {
+	return []Outcome{Applied, Failed, Undone, Kept, Gone, Refused, Skipped, Stuck}
+}
+
 // Receipt says what an apply did: the Receipt document. Its slices are never nil.
 type Receipt struct {
 	APIVersion string `json:"apiVersion"`

@@ -167,7 +167,9 @@ func TestMetrics(t *testing.T) {
 		}
 		return text
 	}
-	lint()
+	if text := lint(); !strings.Contains(text, `nfsync_changes_total{outcome="stuck"} 0`) {
+		t.Errorf("before the first lap it does not count changes:\n%s", text)
+	}
 	now := time.Now()
 	r := agent.Report{Trip: agent.Trip{Causes: []agent.Cause{agent.WakeStart}, Fetch: true}, Started: now, Finished: now.Add(time.Second), Fights: []nf.Fight{{}, {}}, SuspensionNow: &nf.Suspension{Reason: "x"}}
 	r.Result.Receipt = apply.Receipt{Kind: "Receipt", Results: []apply.Result{{Change: nf.Change{Cause: nf.CauseDrift}, Outcome: apply.Applied}},
@@ -182,7 +184,7 @@ func TestMetrics(t *testing.T) {
 	text := lint()
 	for _, line := range []string{
 		`nfsync_laps_total{result="refused"} 1`, `nfsync_fetches_total{result="ok"} 1`, `nfsync_drift_changes_total 1`, `nfsync_refusals{code="above-node"} 1`,
-		`nfsync_pending{until="node-restart"} 1`, `nfsync_condition{type="RestartPending"} 1`, `nfsync_lap_duration_seconds_sum 1`, `nfsync_fights 2`, `nfsync_suspended 1`, `nfsync_restarts_pending 1`,
+		`nfsync_pending{until="node-restart"} 1`, `nfsync_condition{type="RestartPending"} 1`, `nfsync_condition_reason_info{reason="WaitsForRestart",type="RestartPending"} 1`, `nfsync_lap_duration_seconds_sum 1`, `nfsync_fights 2`, `nfsync_suspended 1`, `nfsync_restarts_pending 1`,
 		`nfsync_next_lap_timestamp_seconds 1.7e+09`, `nfsync_config_last_reload_successful 0`, `nfsync_config_last_reload_success_timestamp_seconds 1.6e+09`,
 		`nfsync_fetch_duration_seconds_bucket{result="ok",le="0.05"} 1`, `nfsync_fetch_duration_seconds_sum{result="error"} 60`, `nfsync_changes_total{outcome="applied"} 1`,
 	} {

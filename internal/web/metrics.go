@@ -13,6 +13,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"nfsync.dev/nfsync/internal/agent"
+	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/nf"
 )
 
@@ -28,6 +29,7 @@ type Metrics struct {
 	lastSuccess prometheus.Gauge
 	revision    *prometheus.GaugeVec
 	conditions  *prometheus.GaugeVec
+	reasons     *prometheus.GaugeVec
 	refusals    *prometheus.GaugeVec
 	pending     *prometheus.GaugeVec
 	notMade     prometheus.Gauge
@@ -72,6 +74,7 @@ func NewMetrics(version string) *Metrics {
 		lastSuccess: single("last_success_timestamp_seconds", "When a lap last ended without an error."),
 		revision:    gauge("revision_info", "The revision in force.", "commit", "branch"),
 		conditions:  gauge("condition", "Whether a condition holds.", "type"),
+		reasons:     gauge("condition_reason_info", "Why a condition is as it is.", "type", "reason"),
 		refusals:    gauge("refusals", "What is refused now, by code.", "code"),
 		pending:     gauge("pending", "What waits now, by what it waits for.", "until"),
 		notMade:     single("changes_not_made", "Changes that were found and not made."),
@@ -92,7 +95,7 @@ func NewMetrics(version string) *Metrics {
 	}
 	build := gauge("build_info", "Which nfsync this is.", "version", "goversion")
 	build.WithLabelValues(version, runtime.Version()).Set(1)
-	m.registry.MustRegister(build, m.laps, m.lapSeconds, m.fetches, m.changes, m.drift, m.lastLap, m.lastSuccess, m.revision, m.conditions, m.refusals, m.pending,
+	m.registry.MustRegister(build, m.laps, m.lapSeconds, m.fetches, m.changes, m.drift, m.lastLap, m.lastSuccess, m.revision, m.conditions, m.reasons, m.refusals, m.pending,
 		m.notMade, m.inSync, m.stuck, m.fetchSeconds, m.suspended, m.fights, m.restartsPending, m.nextLap, m.configLoaded, m.configTime, m.publications, m.publishSeconds, m.lastPublished,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, result := range []string{fetchOK, fetchError} {
@@ -103,6 +106,9 @@ func NewMetrics(version string) *Metrics {
 	}
 	for _, result := range nf.LapResults() {
 		m.laps.WithLabelValues(string(result))
+	}
+	for _, outcome := range apply.Outcomes() { // the first change of an outcome is an increase, too
+		m.changes.WithLabelValues(string(outcome))
 	}
 	for _, t := range nf.ConditionTypes() {
 		if t != nf.Published {
@@ -190,8 +196,10 @@ func (m *Metrics) Conditions(s nf.NodeStatus) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.conditions.Reset() // one that is not in the status any more is gone
+	m.reasons.Reset()
 	for _, c := range s.Conditions {
 		m.conditions.WithLabelValues(string(c.Type)).Set(oneIf(c.Status == nf.ConditionTrue))
+		m.reasons.WithLabelValues(string(c.Type), c.Reason).Set(1)
 	}
 	m.suspended.Set(oneIf(s.Suspension != nil))
 }
@@ -221,7 +229,7 @@ func (m *Metrics) Observe(s nf.NodeStatus, r agent.Report) {
 	}
 	for _, result := range r.Result.Receipt.Results {
 		m.changes.WithLabelValues(string(result.Outcome)).Inc()
-		if result.Cause == nf.CauseDrift && result.Outcome == "applied" {
+		if result.Cause == nf.CauseDrift && result.Outcome == apply.Applied {
 			m.drift.Inc()
 		}
 	}

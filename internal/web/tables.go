@@ -16,8 +16,8 @@ const maxTables = 1000
 
 // tableMetrics are the metrics of conntrack tables, read when Prometheus asks.
 type tableMetrics struct {
-	report                                                      func() agent.TableReport
-	containers, entries, limit, dropped, evicted, full, omitted *prometheus.Desc
+	report                                                             func() agent.TableReport
+	containers, entries, limit, dropped, evicted, fills, full, omitted *prometheus.Desc
 }
 
 // WatchTables adds the metrics of the containers and their conntrack tables.
@@ -33,6 +33,7 @@ func (m *Metrics) WatchTables(report func() agent.TableReport) {
 		limit:      desc("conntrack_max_entries", "The limit of a conntrack table that is in force, +Inf if there is none.", table...),
 		dropped:    desc("conntrack_dropped_packets_total", "Packets of new connections that the kernel has dropped, as its counter drop.", table...),
 		evicted:    desc("conntrack_evicted_entries_total", "Entries that the kernel has removed early because the table was full, as its counter early_drop.", table...),
+		fills:      desc("conntrack_filling", "Whether a conntrack table is full or nearly full, or will be full within hours at this rate.", table...),
 		full:       desc("conntrack_full_timestamp_seconds", "When a conntrack table that fills will be full at this rate, or was first seen full.", table...),
 		omitted:    desc("conntrack_tables_omitted", "Conntrack tables without metrics of their own: only the fullest have them."),
 	})
@@ -69,6 +70,7 @@ func (m tableMetrics) collectTable(c chan<- prometheus.Metric, t agent.TableRead
 		send(m.dropped, prometheus.CounterValue, float64(t.Drops.Dropped))
 		send(m.evicted, prometheus.CounterValue, float64(t.Drops.Evicted))
 	}
+	send(m.fills, prometheus.GaugeValue, oneIf(t.Fills))
 	if t.FullAt != nil {
 		send(m.full, prometheus.GaugeValue, float64(t.FullAt.Unix()))
 	}

@@ -53,7 +53,7 @@ func TestTableMetrics(t *testing.T) {
 	}
 	full := time.Unix(1_800_000_000, 0)
 	web := tableOf("web-1", 90, 100)
-	web.FullAt, web.Drops = &full, &nf.Drops{Dropped: 7, Evicted: 4_000_000_000}
+	web.Fills, web.FullAt, web.Drops = true, &full, &nf.Drops{Dropped: 7, Evicted: 4_000_000_000}
 	node := tableOf("", 5, 0)
 	node.Target = nf.Node
 	vz := tableOf("", 1, 10)
@@ -65,6 +65,7 @@ func TestTableMetrics(t *testing.T) {
 		`nfsync_conntrack_entries{container="web-1",id="web-1",runtime="netns"} 90`, `nfsync_conntrack_max_entries{container="web-1",id="web-1",runtime="netns"} 100`,
 		`nfsync_conntrack_dropped_packets_total{container="web-1",id="web-1",runtime="netns"} 7`,
 		`nfsync_conntrack_evicted_entries_total{container="web-1",id="web-1",runtime="netns"} 4e+09`,
+		`nfsync_conntrack_filling{container="web-1",id="web-1",runtime="netns"} 1`, `nfsync_conntrack_filling{container="",id="",runtime="node"} 0`,
 		`nfsync_conntrack_full_timestamp_seconds{container="web-1",id="web-1",runtime="netns"} 1.8e+09`,
 		`nfsync_conntrack_entries{container="",id="",runtime="node"} 5`, `nfsync_conntrack_max_entries{container="",id="",runtime="node"} +Inf`,
 		`nfsync_conntrack_entries{container="a \"quoted\"\nname \\ ` + "\uFFFD" + `}",id="132694",runtime="vz"} 1`,
