@@ -27,7 +27,7 @@ func writeTarball(to, name, dir string, modified time.Time) (err error) {
 			err = e
 		}
 	}()
-	compressed, err := gzip.NewWriterLevel(f, gzip.BestCompression)
+	compressed, err := gzip.NewWriterLevel(f, gzip.DefaultCompression)
 	if err != nil {
 		return err
 	}
