@@ -20,7 +20,8 @@ type node struct {
 func newNode(t *testing.T) node {
 	t.Helper()
 	n := node{systemdtest.New(t), t}
-	n.Must("rm", "-f", "/usr/sbin/policy-rc.d") // an image of Debian may forbid it
+	n.Must("rm", "-f", "/usr/sbin/policy-rc.d")       // an image of Debian may forbid it
+	n.Must("rm", "-f", "/var/lib/man-db/auto-update") // the index of all manual pages takes long
 	return n
 }
 
