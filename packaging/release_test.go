@@ -80,11 +80,17 @@ var buildReleases = sync.OnceValues(func() (built, error) {
 		}
 	}
 	settings := []string{"TZ=Asia/Kathmandu", "LC_ALL=tr_TR.UTF-8", "GOAMD64=v3", "GOFLAGS=-buildvcs=false -mod=mod", "SOURCE_DATE_EPOCH=1", "USER=somebody"}
-	return b, errors.Join(
-		run(b.repository, nil, tool, "-version", first, "-nfpm", nfpm, "-out", b.first),
-		run(other, settings, "sh", "-c", `umask 077; exec "$@"`, "sh", tool, "-version", first, "-nfpm", nfpm, "-out", b.again),
-		run(b.repository, nil, tool, "-version", second, "-nfpm", nfpm, "-out", b.second, "-arch", hostArch(tool)),
-	)
+	var failed [3]error
+	var all sync.WaitGroup
+	all.Go(func() { failed[0] = run(b.repository, nil, tool, "-version", first, "-nfpm", nfpm, "-out", b.first) })
+	all.Go(func() {
+		failed[1] = run(other, settings, "sh", "-c", `umask 077; exec "$@"`, "sh", tool, "-version", first, "-nfpm", nfpm, "-out", b.again)
+	})
+	all.Go(func() {
+		failed[2] = run(b.repository, nil, tool, "-version", second, "-nfpm", nfpm, "-out", b.second, "-arch", hostArch(tool))
+	})
+	all.Wait()
+	return b, errors.Join(failed[:]...)
 })
 
 // hostArch returns the architecture of a program.
@@ -397,7 +403,7 @@ func TestBuildWithoutMake(t *testing.T) {
 	if out := version("-trimpath -buildvcs=true"); !strings.HasPrefix(out, "nfsync "+first+" ") {
 		t.Errorf("version prints %q", out)
 	}
-	if out := version("-trimpath -buildvcs=false"); !strings.HasPrefix(out, "nfsync (devel) ") {
+	if out := version("-trimpath -buildvcs=false"); !strings.HasPrefix(out, "nfsync devel ") {
 		t.Errorf("without git version prints %q", out)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "README.md"), nil, 0o644); err != nil {
