@@ -56,7 +56,7 @@ func (a *app) say(level slog.Level, message, hint string) {
 		text += "  " + hint + "\n"
 	}
 	// Where even stderr is closed, nobody can read an error about it.
-	_, _ = io.WriteString(a.stderr, text)
+	_, _ = io.WriteString(a.lines(level), text)
 }
 
 // sayWith writes one message to stderr. In JSON it has the attributes, which the message has in
@@ -74,7 +74,7 @@ func (a *app) log(level slog.Level, message string, attrs ...slog.Attr) {
 	if a.quiet && level < slog.LevelError {
 		return
 	}
-	slog.New(slog.NewJSONHandler(a.stderr, nil)).LogAttrs(context.Background(), level, message, attrs...)
+	slog.New(slog.NewJSONHandler(a.lines(level), nil)).LogAttrs(context.Background(), level, message, attrs...)
 }
 
 // oneLine joins the lines of joined errors, and escapes the result.

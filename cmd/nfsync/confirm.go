@@ -182,5 +182,9 @@ func (a *app) takeBack(ctx context.Context) error {
 	if in.State == nil {
 		return in.NoState
 	}
-	return apply.AwaitDecision(ctx, in)
+	id, err := bootID()
+	if err != nil {
+		return err
+	}
+	return apply.AwaitDecision(ctx, in, id)
 }

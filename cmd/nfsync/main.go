@@ -37,6 +37,7 @@ func main() {
 		stdout:  os.Stdout,
 		stderr:  os.Stderr,
 		getenv:  os.Getenv,
+		journal: stderrIsJournal(),
 		machine: func(c host.Config) apply.Machine { return host.New(c) },
 	}))
 }
@@ -47,6 +48,7 @@ type system struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	getenv         func(string) string
+	journal        bool // stderr is the journal
 	// machine is the node that the commands observe and change.
 	machine func(host.Config) apply.Machine
 }

@@ -83,7 +83,7 @@ func (a *app) sayInvalid(list []spec.Diagnostic, message string) {
 		}
 	} else {
 		// Where even stderr is closed, nobody can read an error about it.
-		_ = view.Validations.Write(a.stderr, view.FormatText, view.Validation{Diagnostics: list}, a.viewOptions(a.stderr))
+		_ = view.Validations.Write(a.lines(slog.LevelError), view.FormatText, view.Validation{Diagnostics: list}, a.viewOptions(a.stderr))
 	}
 	a.say(slog.LevelError, message, "")
 }

@@ -357,21 +357,30 @@ func TestAwaitDecision(t *testing.T) {
 	in := b.input()
 	start := time.Now()
 	in.Uptime = func() time.Duration { return within - 50*time.Millisecond + time.Since(start) }
-	if err := apply.AwaitDecision(context.Background(), in); err != nil {
+	if err := apply.AwaitDecision(context.Background(), in, b.bootID()); err != nil {
 		t.Fatal(err)
 	}
 	b.checkValue(web, udp, 30)
-	if err := apply.AwaitDecision(context.Background(), in); err != nil {
+	if err := apply.AwaitDecision(context.Background(), in, b.bootID()); err != nil {
 		t.Fatal(err)
 	}
 	b, web, _, _ = newUnconfirmed(t)
 	if _, err := b.confirmRun(); err != nil {
 		t.Fatal(err)
 	}
-	if err := apply.AwaitDecision(context.Background(), b.input()); err != nil {
+	if err := apply.AwaitDecision(context.Background(), b.input(), b.bootID()); err != nil {
 		t.Fatal(err)
 	}
 	b.checkValue(web, udp, 60)
+
+	// After a restart of the node nothing waits any more.
+	b, _, _, _ = newUnconfirmed(t)
+	b.machine.Reboot()
+	soon, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := apply.AwaitDecision(soon, b.input(), b.bootID()); err != nil {
+		t.Errorf("after a restart of the node: %v", err)
+	}
 }
 
 // restored returns an error unless each value is as it was.

@@ -217,8 +217,9 @@ const (
 )
 
 // AwaitDecision waits until the open run, if it was to be confirmed, is confirmed, or takes its
-// changes back when its time is up. What cannot be taken back at once is tried again.
-func AwaitDecision(ctx context.Context, in Input) error {
+// changes back when its time is up. What cannot be taken back at once is tried again. bootID is that
+// of the node now.
+func AwaitDecision(ctx context.Context, in Input, bootID string) error {
 	first, pause := "", lookEvery
 	for {
 		run, open, err := in.State.Unfinished()
@@ -226,7 +227,7 @@ func AwaitDecision(ctx context.Context, in Input) error {
 			return err
 		}
 		first = run.ID
-		if waits := waiting(run, run.BootID, in.uptime()); waits != nil {
+		if waits := waiting(run, bootID, in.uptime()); waits != nil {
 			pause = min(lookEvery, waits.Left)
 		} else if _, err = TakeBack(ctx, in); err == nil {
 			return nil

@@ -91,7 +91,8 @@ exec unshare --mount --pid --fork --kill-child --uts --ipc --cgroup sh "$1/start
 	n.init = n.firstProcess(&said)
 	if state, err := n.Run("systemctl", "is-system-running", "--wait"); err != nil {
 		failed, _ := n.Run("systemctl", "--failed", "--no-pager")
-		n.t.Fatalf("the node is %s%s%s", state, failed, &said)
+		journal, _ := n.Run("journalctl", "--no-pager", "-q", "-o", "cat", "-b", "-n", "50")
+		n.t.Fatalf("the node is %s%s%s%s", state, failed, journal, &said)
 	}
 }
 
