@@ -1,4 +1,5 @@
-// Package examples holds the example policies, for the demo.
+// Package examples holds the example policies and the example configuration, for the demo and for
+// the manual pages.
 package examples
 
 import "embed"
@@ -7,3 +8,8 @@ import "embed"
 //
 //go:embed policies/containers.yaml policies/edge-nodes.yaml
 var Policies embed.FS
+
+// Configuration is the example of the agent's configuration.
+//
+//go:embed agent.yaml
+var Configuration []byte

@@ -46,9 +46,11 @@ var rooms = map[string][]string{
 	"internal/watch":           {},
 	"internal/web":             {"internal/nf", "internal/openfile", "internal/agent", "internal/apply"},
 	"internal/doctor":          {"internal/nf", "internal/spec", "internal/state", "internal/kernel", "internal/vz", "internal/apply", "internal/source", "internal/agent", "internal/view", "internal/web"},
+	"internal/words":           {"internal/nf", "internal/spec", "internal/diff", "internal/kernel", "internal/apply", "internal/agent", "internal/view", "schemas"},
+	"internal/manual":          {},
 	"internal/demo":            {"internal/nf", "internal/netns", "internal/source", "examples"},
-	"cmd/nfsync": {"internal/doctor", "internal/demo", "internal/nf", "internal/policytree", "internal/spec", "internal/diff", "internal/durable", "internal/state", "internal/kernel", "internal/netns",
-		"internal/host", "internal/apply", "internal/view", "internal/source", "internal/agent", "internal/openfile", "internal/review", "internal/adopt", "internal/policytest", "internal/watch", "internal/web", "schemas"},
+	"cmd/nfsync": {"internal/doctor", "internal/demo", "internal/nf", "internal/policytree", "internal/spec", "internal/durable", "internal/state", "internal/kernel", "internal/netns",
+		"internal/host", "internal/apply", "internal/view", "internal/source", "internal/agent", "internal/openfile", "internal/review", "internal/adopt", "internal/policytest", "internal/watch", "internal/web", "internal/words", "internal/manual", "schemas", "examples"},
 	"bench": {"bench/bare", "internal/nf", "internal/spec", "internal/diff", "internal/kernel", "internal/netns", "internal/host", "internal/apply",
 		"internal/vz/vztest"}, // parts of nfsync, measured without its start, and scenes
 	"bench/bare":            {},
@@ -83,7 +85,7 @@ var libraries = map[string]struct {
 	reason string
 }{
 	"gopkg.in/yaml.v3": {rooms: []string{"internal/spec", "internal/view", "bench/floor"}, // a floor is the parser alone
-		tests:  []string{"cmd/nfsync", "packaging/prometheus"}, // the steps of CI files; alerts
+		tests:  []string{"cmd/nfsync", "packaging/prometheus"}, // the steps of CI files; documents; alerts
 		reason: "archived: decoded behind one guard in spec and encoded in one file of view, it can be replaced by changing import paths"},
 	"github.com/pmorjan/kmod": {rooms: []string{"internal/kernel"},
 		reason: "its nil proves nothing and its Unload takes too much: one room knows"},
@@ -114,7 +116,7 @@ var libraries = map[string]struct {
 		reason: "the differences that fmt --diff prints"},
 	"github.com/rogpeppe/go-internal/txtar": {tests: []string{"internal/kernel"},
 		reason: "small trees of files, such as a kernel's, in one file that can be read"},
-	"github.com/santhosh-tekuri/jsonschema": {tests: []string{"internal/spec", "internal/view", "schemas"},
+	"github.com/santhosh-tekuri/jsonschema": {tests: []string{"internal/spec", "internal/view", "schemas", "cmd/nfsync"},
 		reason: "the program checks with its own parser; tests hold the published schemas against it"},
 	"github.com/owenrumney/go-sarif": {tests: []string{"internal/view"},
 		reason: "it has the schema of SARIF, and reads it; nfsync writes the few parts that it needs itself"},
@@ -135,7 +137,7 @@ var libraries = map[string]struct {
 	"github.com/skeema/knownhosts": {rooms: []string{"internal/source"},
 		reason: "keys of hosts, several kinds a host"},
 	"os/exec": {rooms: []string{"internal/demo", "internal/source", "internal/vz", "internal/vz/vztest", "cmd/nfsync", "bench", "packaging/systemdtest"},
-		tests:  []string{"internal/kernel", "internal/netns", "internal/host", "internal/apply", "internal/state", "internal/policytree", "internal/web", "internal/view", "vm", "packaging/prometheus", "packaging/systemd"},
+		tests:  []string{"internal/kernel", "internal/netns", "internal/host", "internal/apply", "internal/state", "internal/policytree", "internal/web", "internal/view", "vm", "packaging/prometheus", "packaging/systemd", "internal/manual"},
 		reason: "nfsync asks the kernel itself; the demo, the fetch and an apply that is to be confirmed run a program, and it is nfsync; Virtuozzo has its tools; bench measures programs; a node of a test has systemd"},
 	"net/http": {rooms: []string{"internal/source", "internal/web", "bench"},
 		tests:  []string{"cmd/nfsync"},

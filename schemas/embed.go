@@ -75,6 +75,18 @@ func Kinds() []string {
 	return kinds
 }
 
+// Description returns what the schema of that kind says of its documents; empty if there is none.
+func Description(kind string) string {
+	text, _ := Get(kind)
+	var s struct {
+		Description string `json:"description"`
+	}
+	if json.Unmarshal(text, &s) != nil {
+		return ""
+	}
+	return s.Description
+}
+
 func names() []string {
 	entries, err := files.ReadDir(".")
 	if err != nil {

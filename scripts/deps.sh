@@ -1,20 +1,22 @@
 #!/usr/bin/env bash
 # Installs the programs that the tests and make bench run, with apt, if they are missing. The tests
 # make tables, sets and namespaces with them, which nfsync reads, and repositories,
-# which it fetches; promtool and Prometheus check its metrics and alerts, and chromium opens its pages.
+# which it fetches; promtool and Prometheus check its metrics and alerts, and chromium opens its pages;
+# mandoc and groff read its manual pages, and the shells complete its words.
 #
 # usage: deps.sh [PROGRAM:PACKAGE ...]      more programs to install
 set -euo pipefail
 
-# program:package
+# program or file:package
 needs=(ip:iproute2 nft:nftables iptables:iptables ip6tables-legacy:iptables conntrack:conntrack ipset:ipset
 	modprobe:kmod systemctl:systemd gcc:build-essential git:git sshd:openssh-server ssh-keygen:openssh-client gpg:gnupg promtool:prometheus
-	chromium:chromium sysctl:procps nsenter:util-linux curl:curl jq:jq pre-commit:pre-commit "$@")
+	chromium:chromium sysctl:procps nsenter:util-linux curl:curl jq:jq pre-commit:pre-commit mandoc:mandoc
+	groff:groff-base zsh:zsh fish:fish /usr/share/bash-completion/bash_completion:bash-completion "$@")
 
 PATH=$PATH:/usr/sbin:/sbin
 packages=()
 for need in "${needs[@]}"; do
-	if ! command -v "${need%%:*}" >/dev/null; then
+	if ! command -v "${need%%:*}" >/dev/null && [ ! -e "${need%%:*}" ]; then
 		packages+=("${need#*:}")
 	fi
 done

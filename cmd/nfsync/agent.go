@@ -56,7 +56,7 @@ Flags override the configuration file: --config, or
   nfsync agent --once --accept 4b825dc642cb6eb9a060e54bf8d69288fbee4904`,
 		Args:              argCount(0, 1, ""),
 		Annotations:       prints(view.Receipts, view.Plans),
-		ValidArgsFunction: completePath,
+		ValidArgsFunction: completeOne(completePolicies),
 		RunE:              withContext(func(ctx context.Context, args []string) error { return a.agent(ctx, &o, args) }),
 	}
 	cmd.Flags().BoolVar(&o.once, "once", false, "make one lap and exit")

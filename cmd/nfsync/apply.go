@@ -56,8 +56,9 @@ could not be taken back. Until then nothing else changes the node.`,
   nfsync apply --git https://git.example.com/policies.git --tag v1
   nfsync apply --last-good --yes
   nfsync apply policies/ --confirm-within 60s`,
-		Args:        argCount(0, 1, ""),
-		Annotations: prints(view.Receipts),
+		Args:              argCount(0, 1, ""),
+		Annotations:       prints(view.Receipts),
+		ValidArgsFunction: completeOne(completeFile), // a saved plan has any name
 	}
 	cmd.RunE = withContext(func(ctx context.Context, args []string) error {
 		if err := checkConfirm(cmd.Flags().Changed("confirm-within"), o.confirm); err != nil {

@@ -28,7 +28,7 @@ const (
 )
 
 // exitTexts explain the exit codes, in their order.
-var exitTexts = []view.Explanation{
+var exitTexts = []view.Sense{
 	exitOK: {Meaning: "In sync, or changes planned or applied, and nothing refused.",
 		Cause: "Everything that was asked could be done.", Remedy: "none needed"},
 	exitError: {Meaning: "An error: nothing could be planned or started, or only the last good revision could be enforced.",
@@ -47,22 +47,12 @@ var exitTexts = []view.Explanation{
 		Cause: "The node or the policies have changed since the plan was made, or its file was edited.", Remedy: "make a new plan with nfsync plan --out FILE, and review it"},
 }
 
-// explainExit returns the explanation of an exit code.
-func explainExit(word string) (view.Explanation, bool) {
-	code := slices.Index(exitCodes(), word)
-	if code < 0 {
-		return view.Explanation{}, false
-	}
-	e := exitTexts[code]
-	e.Word, e.Topic = word, view.TopicExitCode
-	return e, true
-}
-
-// exitCodes lists the exit codes.
-func exitCodes() []string {
-	var list []string
-	for code := range exitTexts {
-		list = append(list, strconv.Itoa(code))
+// explainedExits explains the exit codes.
+func explainedExits() []view.Explanation {
+	var list []view.Explanation
+	for code, s := range exitTexts {
+		s.Topic = view.TopicExitCode
+		list = append(list, view.Explanation{Word: strconv.Itoa(code), Sense: s})
 	}
 	return list
 }

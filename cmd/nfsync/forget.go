@@ -26,20 +26,10 @@ A key that the last good revision still asks for is not forgotten. If one of
 several keys cannot be forgotten, none is. While an apply runs, none is.`,
 		Example: `  nfsync forget conntrack.timeouts.icmp
   nfsync forget module/ip_set conntrack.max`,
-		Args:        argCount(1, noMore, "the keys to forget, as a plan names them"),
-		Annotations: prints(view.Forgotten),
-		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-			m, _ := state.ReadMemory(a.stateDir) // that of another user is not offered
-			var keys []string
-			for _, k := range m.Keys {
-				if !slices.Contains(args, string(k.Key)) {
-					keys = append(keys, string(k.Key))
-				}
-			}
-			slices.Sort(keys)
-			return slices.Compact(keys), cobra.ShellCompDirectiveNoFileComp
-		},
-		RunE: withContext(a.forget),
+		Args:              argCount(1, noMore, "the keys to forget, as a plan names them"),
+		Annotations:       prints(view.Forgotten),
+		ValidArgsFunction: a.completeForgotten,
+		RunE:              withContext(a.forget),
 	}
 }
 

@@ -57,14 +57,13 @@ and GitLab read theirs at the root only.`,
   nfsync init . --ci gitlab`,
 		Args:              argCount(1, 1, "a directory"),
 		Annotations:       map[string]string{formatsKey: view.FormatText},
-		ValidArgsFunction: completeDirs,
+		ValidArgsFunction: completeOne(completeDirectory),
 		RunE: withContext(func(ctx context.Context, args []string) error {
 			return a.initRepository(ctx, filepath.Clean(args[0]), services)
 		}),
 	}
 	f := cmd.Flags()
 	f.StringSliceVar(&services, "ci", nil, "`services` to write a CI file for: github, gitlab, none (default: that of the git remote, else both)")
-	_ = cmd.RegisterFlagCompletionFunc("ci", completeList(ciGitHub, ciGitLab, ciNone)) // fails only for a flag that does not exist
 	return cmd
 }
 

@@ -180,7 +180,7 @@ func outputUsage(formats []string) string {
 	return "`format` of the result, or format=FILE; may be repeated: " + strings.Join(formats, ", ")
 }
 
-// explainOutput makes help and completion of -o name the formats of each verb.
+// explainOutput makes the help of -o name the formats of each verb.
 func (a *app) explainOutput(root *cobra.Command) {
 	usage := root.UsageFunc()
 	root.SetUsageFunc(func(verb *cobra.Command) error {
@@ -188,11 +188,4 @@ func (a *app) explainOutput(root *cobra.Command) {
 		flag.Usage, flag.DefValue = outputUsage(formats(verb)), usualFormat(verb)
 		return usage(verb)
 	})
-	complete := func(verb *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
-		if strings.Contains(typed, "=") {
-			return nil, cobra.ShellCompDirectiveDefault
-		}
-		return formats(verb), cobra.ShellCompDirectiveNoFileComp
-	}
-	_ = root.RegisterFlagCompletionFunc("output", complete) // fails only for a flag that does not exist
 }

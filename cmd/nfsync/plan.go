@@ -56,7 +56,7 @@ directory.`,
   nfsync plan --git https://git.example.com/policies.git --branch main`,
 		Args:              argCount(0, 1, ""),
 		Annotations:       prints(view.Plans),
-		ValidArgsFunction: completePath,
+		ValidArgsFunction: completeOne(completePolicies),
 		RunE:              withContext(func(ctx context.Context, args []string) error { return a.plan(ctx, &o, args) }),
 	}
 	f := cmd.Flags()

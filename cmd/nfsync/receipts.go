@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"nfsync.dev/nfsync/internal/apply"
-	"nfsync.dev/nfsync/internal/state"
 	"nfsync.dev/nfsync/internal/view"
 )
 
@@ -28,13 +27,10 @@ are root's. If one cannot be read, it is named and the exit code is 1.`,
 		Example: `  nfsync receipts
   nfsync receipts latest
   nfsync receipts 12 -o json`,
-		Args:        argCount(0, 1, ""),
-		Annotations: prints(view.StoredReceipts, view.Receipts),
-		ValidArgsFunction: completeWords(func() []string {
-			ids, _ := state.ReceiptIDs(a.stateDir) // those of another user are not offered
-			return append([]string{apply.LatestReceipt}, ids...)
-		}),
-		RunE: func(_ *cobra.Command, args []string) error { return a.receipts(args) },
+		Args:              argCount(0, 1, ""),
+		Annotations:       prints(view.StoredReceipts, view.Receipts),
+		ValidArgsFunction: completeOne(a.completeReceipt),
+		RunE:              func(_ *cobra.Command, args []string) error { return a.receipts(args) },
 	}
 }
 

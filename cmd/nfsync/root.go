@@ -183,18 +183,8 @@ remedy.
 
 Results go to standard output, everything else to standard error.
 
-Exit codes:
-  0  in sync, or changes planned or applied, nothing refused
-  1  an error: nothing could be planned or started, or only the last good
-     revision could be enforced
-  2  changes planned (plan --detailed-exitcode, and agent --once with mode:
-     observe, only)
-  3  something was refused; apply applied the rest
-  4  the policies are invalid: none was applied
-  5  an apply failed for at least one target, and was rolled back there
-  6  a change could be neither made nor undone, now or in an earlier apply:
-     nothing more of its target is changed, nfsync recover shows it
-  7  the saved plan is stale: nothing was applied`,
+` + exitHeading + `
+` + exitHelp(),
 		Example: `  nfsync validate policies/
   nfsync plan policies/
   nfsync apply policies/
@@ -232,7 +222,7 @@ Exit codes:
 	root.SetVersionTemplate("{{.Version}}")
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddCommand(
-		validateCommand(a), planCommand(a), applyCommand(a), showCommand(a), testCommand(a), agentCommand(a), recoverCommand(a), statusCommand(a), syncCommand(a), suspendCommand(a), resumeCommand(a), confirmCommand(a), takeBackCommand(a), receiptsCommand(a), forgetCommand(a), snapshotCommand(a),
+		validateCommand(a), planCommand(a), applyCommand(a), showCommand(a), testCommand(a), agentCommand(a), recoverCommand(a), statusCommand(a), syncCommand(a), suspendCommand(a), resumeCommand(a), confirmCommand(a), takeBackCommand(a), manCommand(a), receiptsCommand(a), forgetCommand(a), snapshotCommand(a),
 		importCommand(a), initCommand(a), fmtCommand(a),
 		explainCommand(a), schemaCommand(a), doctorCommand(a), versionCommand(a), demoCommand(a),
 	)
@@ -240,6 +230,26 @@ Exit codes:
 	addCompletion(root)
 	a.completeFlags(root)
 	return root
+}
+
+// exitHeading is above the exit codes in the help of nfsync.
+const exitHeading = "Exit codes:"
+
+// exitHelp lists the exit codes, 80 columns wide.
+func exitHelp() string {
+	var b strings.Builder
+	for code, s := range exitTexts {
+		line := fmt.Sprintf("  %d ", code)
+		for word := range strings.FieldsSeq(s.Meaning) {
+			if len(line)+1+len(word) > 80 {
+				b.WriteString(line + "\n")
+				line = strings.Repeat(" ", 4)
+			}
+			line += " " + word
+		}
+		b.WriteString(line + "\n")
+	}
+	return strings.TrimSuffix(b.String(), "\n")
 }
 
 // checkHelp makes a verb that cobra's own help does not know an error.

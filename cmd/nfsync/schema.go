@@ -21,7 +21,7 @@ for programs that read what nfsync prints. Without a kind it lists them.`,
   nfsync schema Policy > policy.schema.json`,
 		Args:              argCount(0, 1, ""),
 		Annotations:       prints(view.Kinds, view.Schemas),
-		ValidArgsFunction: completeWords(schemas.Kinds),
+		ValidArgsFunction: completeOne(completeKind),
 		RunE:              withContext(a.schema),
 	}
 }
@@ -35,4 +35,13 @@ func (a *app) schema(_ context.Context, args []string) error {
 		return usageError{fmt.Errorf("no schema for %q: there is one for %s", args[0], strings.Join(schemas.Kinds(), ", "))}
 	}
 	return show(a, exitOK, view.Schemas, schema)
+}
+
+// completeKind completes the kind of a document, with what it is.
+func completeKind(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	list := map[string]string{}
+	for _, kind := range schemas.Kinds() {
+		list[kind] = firstSentence(schemas.Description(kind))
+	}
+	return described(list), cobra.ShellCompDirectiveNoFileComp
 }

@@ -41,7 +41,7 @@ may be a pattern.`,
   nfsync show web-1 --nodes-from nodes.git --policies policies/`,
 		Args:              argCount(0, 1, ""),
 		Annotations:       prints(view.Effectives),
-		ValidArgsFunction: a.completeShown,
+		ValidArgsFunction: completeOne(a.completeShown),
 		RunE:              withContext(func(ctx context.Context, args []string) error { return a.showPolicy(ctx, &o, args) }),
 	}
 	f := cmd.Flags()

@@ -50,7 +50,7 @@ read, and with 4 if a policy or a test is invalid: then nothing is tested.`,
   nfsync test policies/ --update --snapshot snapshots/hn-7.yaml`,
 		Args:              argCount(1, 1, "the directory of the policies and their tests"),
 		Annotations:       prints(view.PolicyTests),
-		ValidArgsFunction: completeDirectory,
+		ValidArgsFunction: completeOne(completeDirectory),
 		RunE:              withContext(func(ctx context.Context, args []string) error { return a.testPolicies(ctx, &o, args[0]) }),
 	}
 	f := cmd.Flags()

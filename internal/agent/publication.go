@@ -109,13 +109,13 @@ func published(r PublishReport) judgement {
 	var other *source.NotOwnerError
 	switch {
 	case errors.As(r.Err, &other):
-		return judgement{false, "NotOwner", r.Err.Error()}
+		return judgement{false, ReasonNotOwner, r.Err.Error()}
 	case r.Err != nil:
-		return judgement{false, "PublishFailed", fmt.Sprintf("%v; the agent tries again by itself, and nfsync sync tries now%s", r.Err, lastPublished(r.At))}
+		return judgement{false, ReasonPublishFailed, fmt.Sprintf("%v; the agent tries again by itself, and nfsync sync tries now%s", r.Err, lastPublished(r.At))}
 	case r.At.IsZero():
-		return judgement{false, starting, "the first publication has not ended"}
+		return judgement{false, ReasonStarting, "the first publication has not ended"}
 	}
-	return judgement{true, "Published", fmt.Sprintf("branch %s of %s has the snapshot and the status of %s", r.Branch, r.URL, since(r.At))}
+	return judgement{true, ReasonPublished, fmt.Sprintf("branch %s of %s has the snapshot and the status of %s", r.Branch, r.URL, since(r.At))}
 }
 
 func lastPublished(at time.Time) string {

@@ -36,7 +36,7 @@ func NewStatus(node, source, mode string, agent nf.AgentInfo) nf.NodeStatus {
 	s := nf.NodeStatus{APIVersion: nf.APIVersion, Kind: nf.KindNodeStatus, Node: node, UpdatedAt: agent.StartedAt, Agent: agent, Source: source, URLs: []nf.SourceURL{}, Mode: mode,
 		Changes: []nf.Change{}, Refusals: []nf.Refusal{}, Pending: []nf.Pending{}, Stuck: []nf.StuckChange{}, Fights: []nf.Fight{}, Warnings: []nf.Warning{}, Tables: []nf.FillingTable{}, Errors: []string{}, Next: []nf.NextLap{}}
 	for _, t := range lapConditions() {
-		s.Conditions = append(s.Conditions, nf.Condition{Type: t, Status: nf.ConditionUnknown, Reason: starting, Message: "the first lap has not ended", LastTransitionTime: agent.StartedAt})
+		s.Conditions = append(s.Conditions, nf.Condition{Type: t, Status: nf.ConditionUnknown, Reason: string(ReasonStarting), Message: "the first lap has not ended", LastTransitionTime: agent.StartedAt})
 	}
 	return s
 }
@@ -141,8 +141,9 @@ func (r Report) result() nf.LapResult {
 
 // judgement is a condition before it is compared with the last one.
 type judgement struct {
-	holds           bool
-	reason, message string
+	holds   bool
+	reason  Reason
+	message string
 }
 
 // conditions judges a status and the lap that led to it.
@@ -175,16 +176,13 @@ func lapConditions() []nf.ConditionType {
 	return slices.DeleteFunc(nf.ConditionTypes(), func(t nf.ConditionType) bool { return t == nf.Published })
 }
 
-// starting is the reason of a condition that nothing is known about so far.
-const starting = "Starting"
-
 // condition returns the condition of a judgement. One about something that was not looked at is unknown.
 func (j judgement) condition(t nf.ConditionType, commit string) nf.Condition {
-	c := nf.Condition{Type: t, Status: nf.ConditionFalse, Reason: j.reason, Message: j.message, ObservedRevision: commit}
+	c := nf.Condition{Type: t, Status: nf.ConditionFalse, Reason: string(j.reason), Message: j.message, ObservedRevision: commit}
 	switch {
 	case j.holds:
 		c.Status = nf.ConditionTrue
-	case j.reason == notRead, j.reason == starting:
+	case j.reason == ReasonNotRead, j.reason == ReasonStarting:
 		c.Status = nf.ConditionUnknown
 	}
 	return c
@@ -193,15 +191,15 @@ func (j judgement) condition(t nf.ConditionType, commit string) nf.Condition {
 func (r Report) ready(s *nf.NodeStatus) judgement {
 	switch result := r.result(); {
 	case s.Revision == nil:
-		return judgement{false, "NoRevision", "no revision is in force: " + text(r.failure(), "the first lap has not ended")}
+		return judgement{false, ReasonNoRevision, "no revision is in force: " + text(r.failure(), "the first lap has not ended")}
 	case r.failure() != nil:
 		return judgement{false, failureReason(r.failure()), r.failure().Error()}
 	case result == nf.LapStuck, result == nf.LapFailed:
-		return judgement{false, "ChangesFailed", fmt.Sprintf("%d changes could not be made", len(s.Changes))}
+		return judgement{false, ReasonChangesFailed, fmt.Sprintf("%d changes could not be made", len(s.Changes))}
 	case len(s.Refusals) > 0:
-		return judgement{true, "Refused", fmt.Sprintf("the policies are in force, but for %d refusals", len(s.Refusals))}
+		return judgement{true, ReasonRefused, fmt.Sprintf("the policies are in force, but for %d refusals", len(s.Refusals))}
 	}
-	return judgement{true, "InForce", "the policies are in force"}
+	return judgement{true, ReasonInForce, "the policies are in force"}
 }
 
 // stalled reports whether a person has to act before the agent can go on.
@@ -209,20 +207,20 @@ func (r Report) stalled(s *nf.NodeStatus) judgement {
 	failure := r.failure()
 	switch reason := failureReason(failure); {
 	case len(s.Stuck) > 0:
-		return judgement{true, "Stuck", fmt.Sprintf("%d changes could be neither made nor undone: see nfsync recover", len(s.Stuck))}
-	case failure != nil && !slices.Contains([]string{"FetchFailed", "Locked", unconfirmed}, reason):
+		return judgement{true, ReasonStuck, fmt.Sprintf("%d changes could be neither made nor undone: see nfsync recover", len(s.Stuck))}
+	case failure != nil && !slices.Contains([]Reason{ReasonFetchFailed, ReasonLocked, ReasonUnconfirmed}, reason):
 		return judgement{true, reason, failure.Error()}
 	case r.Before != nil:
 		return judgement{true, failureReason(r.Before), r.Before.Error()}
 	}
-	return judgement{false, "Progressing", "nobody has to do anything for the agent to go on"}
+	return judgement{false, ReasonProgressing, "nobody has to do anything for the agent to go on"}
 }
 
 func (r Report) reconciling(s *nf.NodeStatus) judgement {
 	if failure := r.failure(); failure != nil && !r.stalled(s).holds && !r.Stopped {
 		return judgement{true, failureReason(failure), failure.Error()}
 	}
-	return judgement{false, "UpToDate", "the last lap has ended"}
+	return judgement{false, ReasonUpToDate, "the last lap has ended"}
 }
 
 func (r Report) drifted(s *nf.NodeStatus) judgement {
@@ -234,9 +232,9 @@ func (r Report) drifted(s *nf.NodeStatus) judgement {
 		}
 	}
 	if len(keys) == 0 {
-		return judgement{false, "AsWanted", "nothing that nfsync keeps was changed by something else, or it was changed back"}
+		return judgement{false, ReasonAsWanted, "nothing that nfsync keeps was changed by something else, or it was changed back"}
 	}
-	return judgement{true, "ChangedByOthers", "changed by something else: " + nf.FirstFew(keys, maxNamed)}
+	return judgement{true, ReasonChangedByOthers, "changed by something else: " + nf.FirstFew(keys, maxNamed)}
 }
 
 // foughtOver returns the fight that a change was left to; nil if there is none.
@@ -265,9 +263,9 @@ func restartPending(list []nf.Pending) judgement {
 		}
 	}
 	if len(waiting) == 0 {
-		return judgement{false, "NothingPending", "nothing waits for a restart"}
+		return judgement{false, ReasonNothingPending, "nothing waits for a restart"}
 	}
-	return judgement{true, "WaitsForRestart", nf.FirstFew(waiting, maxNamed)}
+	return judgement{true, ReasonWaitsForRestart, nf.FirstFew(waiting, maxNamed)}
 }
 
 // setSuspension sets the suspension of a status between laps.
@@ -285,42 +283,39 @@ func setSuspension(s *nf.NodeStatus, now *nf.Suspension, at time.Time) {
 
 func suspended(s *nf.Suspension) judgement {
 	if s == nil {
-		return judgement{false, "Running", "nobody has suspended the agent"}
+		return judgement{false, ReasonRunning, "nobody has suspended the agent"}
 	}
 	until := "until nfsync resume"
 	if s.Until != nil {
 		until = "until " + s.Until.Format(time.RFC3339)
 	}
-	return judgement{true, "Suspended", fmt.Sprintf("%s, by %s: %s", until, s.By, s.Reason)}
+	return judgement{true, ReasonSuspended, fmt.Sprintf("%s, by %s: %s", until, s.By, s.Reason)}
 }
 
-// unconfirmed is the reason while changes wait for a confirmation.
-const unconfirmed = "Unconfirmed"
-
-// failureReason returns one word for an error of a lap.
-func failureReason(err error) string {
+// failureReason returns the reason for an error of a lap.
+func failureReason(err error) Reason {
 	var config *ConfigError
 	switch {
 	case err == nil:
 		return ""
 	case errors.As(err, &config):
-		return "InvalidConfiguration"
+		return ReasonInvalidConfiguration
 	case isType[*InvalidError](err):
-		return "InvalidPolicies"
+		return ReasonInvalidPolicies
 	case isType[*source.VerifyError](err):
-		return "NotTrusted"
+		return ReasonNotTrusted
 	case isType[*source.RewrittenError](err):
-		return "Rewritten"
+		return ReasonRewritten
 	case isType[*source.FetchError](err):
-		return "FetchFailed"
+		return ReasonFetchFailed
 	case errors.Is(err, ErrFailedBefore):
-		return "FailedBefore"
+		return ReasonFailedBefore
 	case errors.Is(err, apply.ErrUnconfirmed):
-		return unconfirmed
+		return ReasonUnconfirmed
 	case errors.Is(err, apply.ErrLocked), errors.Is(err, ErrOvertaken):
-		return "Locked"
+		return ReasonLocked
 	}
-	return "Error"
+	return ReasonError
 }
 
 func isType[E error](err error) bool {

@@ -8,19 +8,16 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// notRead is the reason of a condition about tables that were not read.
-const notRead = "NotRead"
-
 func tableFilling(r TableReport) judgement {
 	if !r.Read {
-		return judgement{false, notRead, "no conntrack table was read: the kernel has none, or the first reading has not ended"}
+		return judgement{false, ReasonNotRead, "no conntrack table was read: the kernel has none, or the first reading has not ended"}
 	}
 	if len(r.Filling) == 0 {
-		return judgement{false, "NotFilling", "no conntrack table is full or nearly full, or rises so that it will be within hours"}
+		return judgement{false, ReasonNotFilling, "no conntrack table is full or nearly full, or rises so that it will be within hours"}
 	}
-	reason := "Filling"
+	reason := ReasonFilling
 	if r.Filling[0].Full {
-		reason = "Full"
+		reason = ReasonFull
 	}
 	var texts []string
 	for _, f := range r.Filling {

@@ -25,6 +25,9 @@ const (
 	ownSysctlName = "90-nfsync.conf"
 )
 
+// BootFiles lists nfsync's own boot files, by their absolute names on a node.
+func BootFiles() []string { return []string{"/" + loadConf, "/" + modprobeConf, "/" + sysctlConf} }
+
 // bootHeader is the first lines of each of them.
 const bootHeader = `# nfsync wrote this file and owns it: it replaces it whole, and removes it when
 # nothing is left to say. Do not edit it, change the policies.

@@ -18,6 +18,8 @@ type Probe struct {
 	Name   string
 	Since  string // the Linux version that it came with
 	Config string // the symbol that builds it in, without CONFIG_; empty: it is always built in
+	// Without says what nfsync does where the answer is no.
+	Without string
 
 	module string     // asking would load this module; empty: none
 	no     unix.Errno // of ask: the kernel cannot. Any other error leaves it open
@@ -33,24 +35,24 @@ type Answer struct {
 	Detail string // with yes: more of it, or empty; else why
 }
 
-// The probes. docs/kernel.md says what nfsync does where the answer is no.
+// The probes.
 var (
 	// NetnsIDs asks for the ioctl of NetnsID.
-	NetnsIDs = &Probe{Name: "namespace ids", Since: "6.18", no: unix.ENOTTY, ask: askNetnsID}
+	NetnsIDs = &Probe{Name: "namespace ids", Since: "6.18", Without: "identifies a network namespace by its cookie", no: unix.ENOTTY, ask: askNetnsID}
 	// NetnsCookies asks for the socket option of NetnsCookie.
-	NetnsCookies = &Probe{Name: "namespace cookies", Since: "5.14", no: unix.ENOPROTOOPT,
+	NetnsCookies = &Probe{Name: "namespace cookies", Since: "5.14", Without: "identifies it by device and inode", no: unix.ENOPROTOOPT,
 		ask: func() (string, error) { _, err := NetnsCookie(); return "", err }}
 	// OwnProcfs asks for fsopen(2), by which a procfs is made and mounted nowhere.
-	OwnProcfs = &Probe{Name: "procfs of its own", Since: "5.2", no: unix.ENOSYS, ask: askOwnProcfs}
+	OwnProcfs = &Probe{Name: "procfs of its own", Since: "5.2", Without: "reads many containers more slowly", no: unix.ENOSYS, ask: askOwnProcfs}
 	// SysctlsOutside asks whether an open file of a sysctl answers for the network namespace in
 	// which it was opened, whoever reads it. It makes a network namespace for that, which ends
 	// at once.
-	SysctlsOutside = &Probe{Name: "sysctls from outside", Since: "2.6", no: unix.EOPNOTSUPP, ask: askSysctlsOutside}
+	SysctlsOutside = &Probe{Name: "sysctls from outside", Since: "2.6", Without: "enters a container for each read and write", no: unix.EOPNOTSUPP, ask: askSysctlsOutside}
 	// HookList asks for the hooks that nfnetlink_hook lists.
-	HookList = &Probe{Name: "hook list", Since: "5.14", Config: "NETFILTER_NETLINK_HOOK", module: "nfnetlink_hook", no: unix.EINVAL, ask: askHookList}
+	HookList = &Probe{Name: "hook list", Since: "5.14", Without: "concludes from the rules alone what tracks connections", Config: "NETFILTER_NETLINK_HOOK", module: "nfnetlink_hook", no: unix.EINVAL, ask: askHookList}
 	// ModuleDecompression asks whether finit_module(2) takes compressed files. The
 	// detail is their format: gzip, xz or zstd (kernel/module/decompress.c).
-	ModuleDecompression = &Probe{Name: "module decompression", Since: "5.17", Config: "MODULE_DECOMPRESS", no: unix.ENOENT, ask: askModuleDecompression}
+	ModuleDecompression = &Probe{Name: "module decompression", Since: "5.17", Without: "decompresses them itself", Config: "MODULE_DECOMPRESS", no: unix.ENOENT, ask: askModuleDecompression}
 )
 
 // Probes returns all probes.

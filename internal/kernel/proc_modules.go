@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"bytes"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,6 +25,15 @@ func (fs FS) procModules() (map[string]procModule, error) {
 		return nil, err
 	}
 	return parseProcModules(data), nil
+}
+
+// LoadedModules lists the modules of /proc/modules, sorted; none where it cannot be read.
+func (fs FS) LoadedModules() []string {
+	modules, err := fs.procModules()
+	if err != nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(modules))
 }
 
 // parseProcModules reads /proc/modules: name, size, references, holders,

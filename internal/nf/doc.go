@@ -24,5 +24,6 @@ const (
 	KindRecovery        = "Recovery"
 	KindSchemaList      = "SchemaList"
 	KindVersion         = "Version"
+	KindVocabulary      = "Vocabulary"
 	KindConfirmation    = "Confirmation"
 )

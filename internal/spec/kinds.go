@@ -15,7 +15,7 @@ import (
 const kindOther = "other"
 
 // outputKinds are kinds that nfsync prints and does not read as policies.
-var outputKinds = []string{nf.KindConfirmation, nf.KindPlan, nf.KindReceipt, nf.KindDiagnostics, nf.KindDoctor, nf.KindExplanation, nf.KindRecovery, nf.KindSchemaList, nf.KindVersion, nf.KindPolicyTestResults}
+var outputKinds = []string{nf.KindConfirmation, nf.KindPlan, nf.KindReceipt, nf.KindDiagnostics, nf.KindDoctor, nf.KindExplanation, nf.KindRecovery, nf.KindSchemaList, nf.KindVersion, nf.KindVocabulary, nf.KindPolicyTestResults}
 
 // inputKinds are the kinds of documents that may be below a policy path.
 var inputKinds = append([]string{nf.KindAgentConfig, nf.KindNodeSnapshot, nf.KindPolicyTest}, policyKinds...)

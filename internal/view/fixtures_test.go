@@ -6,7 +6,9 @@ import (
 	"time"
 
 	"nfsync.dev/nfsync/internal/apply"
+	"nfsync.dev/nfsync/internal/diff"
 	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/spec"
 )
 
 // planID has the form of a plan's id; what it covers is package diff's matter.
@@ -338,4 +340,13 @@ func richSnapshot() nf.Snapshot {
 	}
 	s.AddKeepers()
 	return s
+}
+
+// severalSenses is a word that is the code of a refusal and a rule of files.
+func severalSenses() Explanation {
+	e, _ := diff.Explain(nf.Conflict)
+	r, _ := spec.ExplainRule("conflict")
+	both := ExplainRefusal(e)
+	both.Also = []Sense{ExplainRule(r).Sense}
+	return both
 }

@@ -117,6 +117,18 @@ func TestEveryWordIsKnown(t *testing.T) {
 			}
 		}
 	}
+	for _, kind := range []string{nf.KindExplanation, nf.KindVocabulary} {
+		var topics []string
+		for _, topic := range Topics() {
+			topics = append(topics, string(topic))
+			if topic.String() == "" || topic.Title() == "" {
+				t.Errorf("the topic %s has no title", topic)
+			}
+		}
+		if listed := enum(t, kind, "topic", ""); !reflect.DeepEqual(listed, topics) || len(topics) != len(topicTitles) {
+			t.Errorf("the schema of %s has the topics %v, not %v", kind, listed, topics)
+		}
+	}
 	listed := enum(t, nf.KindReceipt, "result", "outcome")
 	if len(listed) != len(outcomes) {
 		t.Errorf("the schema has %d outcomes, not %d", len(listed), len(outcomes))

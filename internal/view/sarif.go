@@ -149,8 +149,8 @@ func pascal(rule string) string {
 	return b.String()
 }
 
-// changeTexts explain the rules of changes, and of snapshots that cannot be relied on.
-var changeTexts = map[string]Explanation{
+// findingTexts explain the rules of findings about changes, and about snapshots that cannot be relied on.
+var findingTexts = map[string]Sense{
 	ruleRestart:    {Meaning: "A container is restarted.", Cause: "Its saved level is brought live only by a restart, and its policy has restart: allow.", Remedy: "none needed; restart: stage saves the level and leaves the restart to you"},
 	ruleOneWay:     {Meaning: "A change cannot be taken back.", Cause: "The rules would refuse its inverse.", Remedy: "none needed; nfsync makes it after all others of its target"},
 	ruleDisruptive: {Meaning: "A change interrupts something.", Cause: "What it unloads or resets is in use until then.", Remedy: "apply it when that does no harm"},
@@ -159,6 +159,28 @@ var changeTexts = map[string]Explanation{
 	snapshotRule + string(nf.SnapshotMissing): {Meaning: "An expected node has no snapshot.", Cause: "The list of expected nodes names a node of which no snapshot was read.",
 		Remedy: "take one with nfsync snapshot, or take the node out of the list"},
 	snapshotRule + string(nf.SnapshotUnreadable): {Meaning: "A snapshot cannot be read.", Cause: "The file is damaged, or is no NodeSnapshot.", Remedy: "take a new one with nfsync snapshot"},
+}
+
+// FindingRules lists the rules of findings that are no refusals, warnings or errors of files.
+func FindingRules() []string {
+	return []string{ruleRestart, ruleOneWay, ruleDisruptive, snapshotRule + string(nf.SnapshotStale), snapshotRule + string(nf.SnapshotMissing), snapshotRule + string(nf.SnapshotUnreadable)}
+}
+
+// ExplainFinding returns the explanation of one of FindingRules.
+func ExplainFinding(rule string) Explanation {
+	s := findingTexts[rule]
+	s.Topic = TopicFinding
+	return Explanation{Word: rule, Sense: s}
+}
+
+// ExplainSnapshot returns the explanation of a snapshot's state.
+func ExplainSnapshot(state nf.SnapshotState) Explanation {
+	s, reported := findingTexts[snapshotRule+string(state)]
+	if !reported {
+		s.Meaning = "The snapshot can be relied on."
+	}
+	s.Topic = TopicSnapshot
+	return Explanation{Word: string(state), Sense: s}
 }
 
 // explainedRule returns the explanation of a finding's rule.
@@ -172,7 +194,7 @@ func explainedRule(rule string) Explanation {
 	if e, ok := spec.ExplainRule(rule); ok {
 		return ExplainRule(e)
 	}
-	e := changeTexts[rule]
+	e := ExplainFinding(rule)
 	if e.Meaning == "" {
 		e.Meaning = rule
 	}

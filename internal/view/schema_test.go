@@ -146,6 +146,7 @@ func TestSchemasHaveEveryField(t *testing.T) {
 		nf.KindRecovery:     reflect.TypeFor[recoveryJSON](),
 		nf.KindSchemaList:   reflect.TypeFor[schemaListJSON](),
 		nf.KindConfirmation: reflect.TypeFor[confirmationJSON](),
+		nf.KindVocabulary:   reflect.TypeFor[vocabularyJSON](),
 		nf.KindVersion:      reflect.TypeFor[versionJSON](),
 	} {
 		text, _ := schemas.Get(kind)

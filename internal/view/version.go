@@ -6,12 +6,13 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// Build identifies a build of nfsync. Commit and Date are empty if the build does not
-// know them.
+// Build identifies a build of nfsync. Commit and Date are empty, and Dirty is nil, if the
+// build does not know them: it was made without git.
 type Build struct {
 	Version  string `json:"version"`
 	Commit   string `json:"commit"`
 	Date     string `json:"date"`     // of the commit, RFC 3339
+	Dirty    *bool  `json:"dirty"`    // whether the files differed from those of the commit
 	Go       string `json:"go"`       // the compiler's version
 	Platform string `json:"platform"` // operating system and architecture, linux/amd64
 }
@@ -26,7 +27,11 @@ type versionJSON struct {
 
 func (p *page) version(b Build) {
 	var more []string
-	for _, s := range []string{b.Commit, b.Date, b.Go, b.Platform} {
+	commit := b.Commit
+	if commit != "" && b.Dirty != nil && *b.Dirty {
+		commit += " with uncommitted changes"
+	}
+	for _, s := range []string{commit, b.Date, b.Go, b.Platform} {
 		if s != "" {
 			more = append(more, Clean(s))
 		}

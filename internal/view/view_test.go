@@ -127,6 +127,9 @@ func documents() []document {
 		documentOf("kinds", nf.KindSchemaList, Kinds, []string{"NodePolicy", "Plan"}),
 		documentOf("schema", "", Schemas, []byte("{\n  \"title\": \"a schema\",\n  \"type\": \"object\"\n}\n")),
 		documentOf("confirmation", nf.KindConfirmation, Confirmations, nf.Confirmation{Run: "00000007-x", Changes: 2}),
+		documentOf("explain-senses", nf.KindExplanation, Explanations, severalSenses()),
+		documentOf("vocabulary", nf.KindVocabulary, Vocabulary, []Words{{TopicLayer, TopicLayer.Title(), []string{"live", "boot"}}, {TopicVerdict, TopicVerdict.Title(), []string{"clean", "rolled back"}}}),
+		documentOf("version-dirty", nf.KindVersion, Builds, Build{Version: "0.1.0", Commit: "3f2a9c4", Date: "2026-12-01T10:00:00Z", Dirty: new(true), Go: "go1.26", Platform: "linux/amd64"}),
 		documentOf("version", nf.KindVersion, Builds, Build{Version: "0.1.0", Commit: "3f2a9c4", Go: "go1.26", Platform: "linux/amd64"}),
 	}
 }

@@ -1,0 +1,39 @@
+package words
+
+import "nfsync.dev/nfsync/internal/view"
+
+// glossary explains the words of the table in ARCHITECTURE.md, which has the same texts.
+func glossary() []view.Explanation {
+	return each(terms, func(t text) view.Explanation {
+		return view.Explanation{Word: t.word, Sense: view.Sense{Topic: view.TopicTerm, Meaning: t.meaning}}
+	})
+}
+
+var terms = []text{
+	{word: "policy", meaning: "a YAML document that says what is wanted of nodes or of containers; see docs/policies.md"},
+	{word: "target", meaning: "the node itself (its own network namespace and its modules), or one container on it"},
+	{word: "key", meaning: "one setting of a target: level, conntrack.max, module/ip_set"},
+	{word: "level", meaning: "the most that the rules of a namespace may use: disabled, stateless, stateful or full"},
+	{word: "want", meaning: "the value or range that the policies ask for one key of one target (its wish), with the line that asks"},
+	{word: "fact", meaning: "the observed value of one key of one target, and what prevents changing it. A value that could not be read is unknown, which never counts as off"},
+	{word: "snapshot", meaning: "all facts of a node at one time, with nfsync's memory"},
+	{word: "plan", meaning: "the result of comparing wants with facts: changes, refusals, pending entries, warnings"},
+	{word: "change", meaning: "one step of a plan: one key of one target gets another value in one layer. Before it is made it is an intent in the journal"},
+	{word: "layer", meaning: "live: the kernel's value now. boot: the value that the next start brings"},
+	{word: "refusal", meaning: "a difference that cannot be closed now: a code, the reason, the remedy, and the event that ends it"},
+	{word: "pending", meaning: "a difference that is saved for a restart, or waits for its target to start"},
+	{word: "receipt", meaning: "the result of an apply: the outcome of each change"},
+	{word: "memory", meaning: "what nfsync has saved of earlier runs: the last wish and value of each key, latches, restarts, failures"},
+	{word: "instance", meaning: "one run of a target, from start to end. A container that was restarted or recreated is another instance"},
+	{word: "confirmation", meaning: "what a run with a time limit waits for: nfsync confirm. Without it its changes are taken back"},
+	{word: "test", meaning: "a PolicyTest document: what the policies must bring for the node of a snapshot, as lists of expectations"},
+	{word: "keeper", meaning: "what holds a namespace to its level (mask, or nobody) or to its limit (kernel: the namespace has its own limit; nobody: only the node's)"},
+	{word: "mask", meaning: "ve.iptables_mask, in which the Virtuozzo 7 kernel stores the level of a container"},
+	{word: "latch", meaning: "an entry of memory: tracking was on in this instance. A kernel that latches (Virtuozzo 7) leaves it on until the instance ends"},
+	{word: "lap", meaning: "one pass of the agent: fetch, verify, parse, apply"},
+	{word: "cause", meaning: "what wakes a lap: the interval, a file, a container, a person. Of a change: why it is needed"},
+	{word: "condition", meaning: "what the status says of the agent: Ready, Reconciling, Stalled, Drifted, RestartPending, Suspended, TableFilling, Published"},
+	{word: "publication", meaning: "the snapshot and the status of a node as its agent pushes them, to a branch of the node's own"},
+	{word: "drift", meaning: "a difference that appeared on the node while the policies stayed the same"},
+	{word: "fight", meaning: "a value that something else changes back again and again; after three times within an hour nfsync leaves it"},
+}
