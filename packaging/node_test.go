@@ -5,7 +5,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"nfsync.dev/nfsync/packaging/systemdtest"
 )
@@ -95,21 +94,16 @@ func (n node) works(version string) {
 	n.want("the manual page of a file", n.Must("man", "-w", "5", "nfsync-policies"), "^/usr/share/man/man5/nfsync-policies.5.gz\n$")
 	n.want("the group", n.Must("getent", "group", "nfsync"), `^nfsync:x:\d+:\n$`)
 	n.want("the mode of the state directory", n.Must("stat", "-c", "%a %U:%G", "/var/lib/nfsync"), "^700 root:root\n$")
-	const complete = `. /usr/share/bash-completion/bash_completion
-_completion_loader nfsync
-COMP_WORDS=(nfsync rec) COMP_CWORD=1 COMP_LINE='nfsync rec' COMP_POINT=10
-eval "$(complete -p nfsync | sed 's/.* -F \([^ ]*\) .*/\1/')"
-printf '%s\n' "${COMPREPLY[@]}"`
-	n.want("what bash completes", n.Must("bash", "-c", complete), `(?s)receipts.*recover`)
+	n.want("what bash completes", n.complete("rec"), `(?s)receipts.*recover`)
 }
 
-// eventually waits until a condition holds.
-func (n node) eventually(what string, holds func() bool) {
+// complete returns what bash makes of the first letters of a command of nfsync.
+func (n node) complete(word string) string {
 	n.t.Helper()
-	for deadline := time.Now().Add(time.Minute); !holds(); <-time.After(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			status, _ := n.Run("systemctl", "status", "--no-pager", "nfsync.service")
-			n.t.Fatalf("it does not come true that %s\n%s", what, status)
-		}
-	}
+	const script = `. /usr/share/bash-completion/bash_completion
+_completion_loader nfsync
+COMP_WORDS=(nfsync "$1") COMP_CWORD=1 COMP_LINE="nfsync $1" COMP_POINT=${#COMP_LINE}
+eval "$(complete -p nfsync | sed 's/.* -F \([^ ]*\) .*/\1/')"
+printf '%s\n' "${COMPREPLY[@]}"`
+	return n.Must("bash", "-c", script, "bash", word)
 }

@@ -121,6 +121,7 @@ func TestRPM(t *testing.T) {
 	arch := map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[dpkgArchitecture(t)]
 	n := newNode(t)
 	old, upgrade := n.put(b.first, "nfsync-0.1.0-1."+arch+".rpm"), n.put(b.second, "nfsync-0.2.0-1."+arch+".rpm")
+	before := n.Written()
 
 	n.rpm("-i", old)
 	n.works(first)
@@ -149,6 +150,11 @@ func TestRPM(t *testing.T) {
 	n.want("the links of enabled units", n.Must("find", "/etc/systemd/system", "-name", "nfsync*"), "^$")
 	n.want("the configuration", n.Read("/etc/nfsync/agent.yaml"), "^"+regexp.QuoteMeta(config)+"$")
 	n.want("the value", n.udp(), "^41$")
+
+	n.Must("sh", "-euc", documented(t, "The same by hand:", "\n## From an archive\n"))
+	if left := n.left(before); len(left) > 0 {
+		t.Errorf("after the removal by hand these files are left: %q", left)
+	}
 }
 
 // TestShellcheck: shellcheck finds nothing in the scripts of packages.

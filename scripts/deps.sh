@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Installs the programs that the tests and make bench run, with apt, if they are missing. The tests
 # make tables, sets and namespaces with them, which nfsync reads, and repositories,
-# which it fetches; promtool and Prometheus check its metrics and alerts, and chromium opens its pages; mandoc and groff
-# read its manual pages, and the shells complete its words; dpkg and rpm install its packages, and qemu runs the
-# program for arm64.
+# which it fetches; promtool and Prometheus check its metrics and alerts, and chromium opens its pages;
+# mandoc and groff read its manual pages, and the shells complete its words; dpkg and rpm install its
+# packages, and qemu runs the program for arm64.
 #
 # usage: deps.sh [PROGRAM:PACKAGE ...]      more programs to install
 set -euo pipefail

@@ -112,7 +112,7 @@ func runWith(ctx context.Context, files []*os.File, timeout time.Duration, path 
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Env = append(slices.DeleteFunc(os.Environ(), isLocale), "LC_ALL=C")
+	cmd.Env = append(slices.DeleteFunc(os.Environ(), isNotInherited), "LC_ALL=C")
 	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
 	cmd.WaitDelay = outputDelay
@@ -134,9 +134,12 @@ func runWith(ctx context.Context, files []*os.File, timeout time.Duration, path 
 	return nil, &runError{program: filepath.Base(path), args: args, err: err, message: firstLine(stderr.data.Bytes())}
 }
 
-// isLocale reports whether a variable sets the language of messages.
-func isLocale(env string) bool {
-	return strings.HasPrefix(env, "LC_") || strings.HasPrefix(env, "LANG")
+// isNotInherited reports whether a variable is not for programs: it sets the language of messages,
+// or is between systemd and the agent (sd_notify(3), sd_watchdog_enabled(3)). What a container
+// inherits of these would speak for the agent.
+func isNotInherited(env string) bool {
+	return slices.ContainsFunc([]string{"LC_", "LANG", "NOTIFY_SOCKET=", "WATCHDOG_", "INVOCATION_ID=", "JOURNAL_STREAM="},
+		func(prefix string) bool { return strings.HasPrefix(env, prefix) })
 }
 
 // bounded stores the first bytes that are written to it. It does not embed the buffer, since

@@ -26,6 +26,7 @@ func TestRun(t *testing.T) {
 		{"an answer", "echo out", "out\n", ""},
 		{"warnings are no failure", "echo 'prlctl set is deprecated' >&2; echo out", "out\n", ""},
 		{"no input", "cat; echo end", "end\n", ""},
+		{"nothing between systemd and the agent", `echo "${NOTIFY_SOCKET-none} ${WATCHDOG_USEC-none} ${WATCHDOG_PID-none} ${JOURNAL_STREAM-none}"`, "none none none none\n", ""},
 		{"one language", `echo "$LC_ALL ${LC_MESSAGES-none} ${LANG-none}"`, "C none none\n", ""},
 		{"an error", "echo first >&2; echo second >&2; exit 3", "", "sh: exit 3 (a system call failed): first"},
 		{"an error without words", "echo partial; exit 7", "", "sh: exit 7"},
@@ -39,6 +40,9 @@ func TestRun(t *testing.T) {
 	} {
 		t.Setenv("LANG", "de_DE.UTF-8")
 		t.Setenv("LC_MESSAGES", "de_DE.UTF-8")
+		for _, name := range []string{"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM"} {
+			t.Setenv(name, "x")
+		}
 		timeout := time.Minute
 		if test.name == "a hang" {
 			timeout = 300 * time.Millisecond
