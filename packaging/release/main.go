@@ -66,7 +66,7 @@ func (r *release) make(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(work)
+	defer func() { _ = os.RemoveAll(work) }()
 	r.work = work
 	archs := strings.Split(r.archs, ",")
 	if !slices.Contains(archs, runtime.GOARCH) {
