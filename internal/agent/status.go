@@ -199,9 +199,16 @@ func (r Report) ready(s *nf.NodeStatus) judgement {
 	case result == nf.LapStuck, result == nf.LapFailed:
 		return judgement{false, "ChangesFailed", fmt.Sprintf("%d changes could not be made", len(s.Changes))}
 	case len(s.Refusals) > 0:
-		return judgement{true, "Refused", fmt.Sprintf("the policies are in force, but for %d refusals", len(s.Refusals))}
+		return judgement{true, "Refused", "the policies are in force, but for " + refusals(len(s.Refusals))}
 	}
 	return judgement{true, "InForce", "the policies are in force"}
+}
+
+func refusals(n int) string {
+	if n == 1 {
+		return "1 refusal"
+	}
+	return fmt.Sprintf("%d refusals", n)
 }
 
 // stalled reports whether a person has to act before the agent can go on.
@@ -210,7 +217,7 @@ func (r Report) stalled(s *nf.NodeStatus) judgement {
 	switch reason := failureReason(failure); {
 	case len(s.Stuck) > 0:
 		return judgement{true, "Stuck", fmt.Sprintf("%d changes could be neither made nor undone: see nfsync recover", len(s.Stuck))}
-	case failure != nil && !slices.Contains([]string{"FetchFailed", "Locked", unconfirmed}, reason):
+	case failure != nil && !slices.Contains([]string{"FetchFailed", "Locked", ReasonUnconfirmed}, reason):
 		return judgement{true, reason, failure.Error()}
 	case r.Before != nil:
 		return judgement{true, failureReason(r.Before), r.Before.Error()}
@@ -294,8 +301,8 @@ func suspended(s *nf.Suspension) judgement {
 	return judgement{true, "Suspended", fmt.Sprintf("%s, by %s: %s", until, s.By, s.Reason)}
 }
 
-// unconfirmed is the reason while changes wait for a confirmation.
-const unconfirmed = "Unconfirmed"
+// ReasonUnconfirmed is the reason while changes wait for a confirmation.
+const ReasonUnconfirmed = "Unconfirmed"
 
 // failureReason returns one word for an error of a lap.
 func failureReason(err error) string {
@@ -316,7 +323,7 @@ func failureReason(err error) string {
 	case errors.Is(err, ErrFailedBefore):
 		return "FailedBefore"
 	case errors.Is(err, apply.ErrUnconfirmed):
-		return unconfirmed
+		return ReasonUnconfirmed
 	case errors.Is(err, apply.ErrLocked), errors.Is(err, ErrOvertaken):
 		return "Locked"
 	}
