@@ -79,7 +79,7 @@ func (p *page) explanation(e Explanation) {
 	list := []paragraph{{"Meaning", e.Meaning}, {"Cause", e.Cause}, {"Remedy", e.Remedy}, {"Example", e.Example},
 		{"Unit", e.Unit}, {"Where", e.Where}, {"Belongs to", e.Scope}}
 	for _, u := range e.Until {
-		list = append(list, paragraph{"Until", until(u) + " (" + string(u) + ")"})
+		list = append(list, paragraph{"Until", UntilText(u) + " (" + string(u) + ")"})
 	}
 	for _, s := range e.Sources {
 		list = append(list, paragraph{"Sources", s})
