@@ -44,7 +44,7 @@ var rooms = map[string][]string{
 	"internal/review":          {"internal/nf", "internal/spec", "internal/diff", "internal/apply"},
 	"internal/policytest":      {"internal/nf", "internal/spec", "internal/diff", "internal/apply"},
 	"internal/watch":           {},
-	"internal/web":             {"internal/nf", "internal/openfile", "internal/agent"},
+	"internal/web":             {"internal/nf", "internal/openfile", "internal/apply", "internal/agent", "internal/view"},
 	"internal/doctor":          {"internal/nf", "internal/spec", "internal/state", "internal/kernel", "internal/vz", "internal/apply", "internal/source", "internal/agent", "internal/view"},
 	"internal/demo":            {"internal/nf", "internal/netns", "internal/source", "examples"},
 	"cmd/nfsync": {"internal/doctor", "internal/demo", "internal/nf", "internal/policytree", "internal/spec", "internal/diff", "internal/durable", "internal/state", "internal/kernel", "internal/netns",
@@ -70,7 +70,6 @@ var testRooms = map[string][]string{
 	"internal/agent":         {"internal/host/hosttest", "internal/state/statetest", "internal/policytree"}, // laps of the in-memory machine
 	"internal/review":        {"internal/host/hosttest"},                                                    // snapshots of the in-memory machine
 	"internal/adopt":         {"internal/view"},                                                             // what is imported, as files have it
-	"internal/web":           {"internal/apply"},                                                            // receipts to count
 	"internal/view":          {"schemas"},                                                                   // the documents against the schemas
 }
 
@@ -141,6 +140,8 @@ var libraries = map[string]struct {
 		reason: "what fetches speaks to a network, and what answers people and Prometheus; bench serves a repository"},
 	"github.com/fsnotify/fsnotify": {rooms: []string{"internal/watch"},
 		reason: "its events are hints: one room knows what they miss"},
+	"github.com/chromedp": {tests: []string{"internal/web"},
+		reason: "a browser that looks at the status page"},
 	"github.com/prometheus/client_golang": {rooms: []string{"internal/web"},
 		reason: "metrics"},
 	"github.com/prometheus/client_model": {rooms: []string{"internal/web"},
