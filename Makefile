@@ -6,6 +6,7 @@
 # make test-all runs test, lint, long, two minutes of soak, and test-vm
 # make bench    measures nfsync beside what the same work takes otherwise, and writes docs/performance.md (20 minutes)
 # make bench-quick measures less of it, and prints it (2 minutes)
+# make screenshots makes the pictures of docs/images
 # make lint     runs gofmt, go vet and golangci-lint
 # make build    builds bin/nfsync
 
@@ -15,7 +16,7 @@ FUZZTIME ?= 10s
 SOAKTIME ?= 1h
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test test-vm test-all long soak bench bench-quick lint clean
+.PHONY: build demo test test-vm test-all long soak bench bench-quick screenshots lint clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/nfsync ./cmd/nfsync
@@ -28,7 +29,8 @@ test:
 	go vet ./...
 	go test ./...
 	CGO_ENABLED=1 go test -race ./internal/host -run '^TestTwoCallers$$'
-	CGO_ENABLED=1 go test -race ./internal/web -run '^TestScrapeDuringLap$$'
+	CGO_ENABLED=1 go test -race ./internal/web -run '^(TestScrapeDuringLap|TestPageDuringChanges)$$'
+	CGO_ENABLED=1 go test -race ./internal/agent -run '^(TestDaysWhileReading|TestOverviewOfLaps)$$'
 	go test ./internal/spec -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME)
 
 test-vm:
@@ -55,6 +57,10 @@ bench-quick: build
 	scripts/deps.sh
 	go build -o bin/bench ./bench
 	bin/bench -quick
+
+screenshots:
+	scripts/deps.sh
+	NFSYNC_SCREENSHOTS=$(CURDIR)/docs/images go test ./internal/web -run '^TestScreenshots$$' -count=1
 
 lint:
 	scripts/lint.sh

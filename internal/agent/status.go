@@ -197,9 +197,16 @@ func (r Report) ready(s *nf.NodeStatus) judgement {
 	case result == nf.LapStuck, result == nf.LapFailed:
 		return judgement{false, ReasonChangesFailed, fmt.Sprintf("%d changes could not be made", len(s.Changes))}
 	case len(s.Refusals) > 0:
-		return judgement{true, ReasonRefused, fmt.Sprintf("the policies are in force, but for %d refusals", len(s.Refusals))}
+		return judgement{true, ReasonRefused, "the policies are in force, but for " + refusals(len(s.Refusals))}
 	}
 	return judgement{true, ReasonInForce, "the policies are in force"}
+}
+
+func refusals(n int) string {
+	if n == 1 {
+		return "1 refusal"
+	}
+	return fmt.Sprintf("%d refusals", n)
 }
 
 // stalled reports whether a person has to act before the agent can go on.
