@@ -45,7 +45,7 @@ var rooms = map[string][]string{
 	"internal/policytest":      {"internal/nf", "internal/spec", "internal/diff", "internal/apply"},
 	"internal/watch":           {},
 	"internal/web":             {"internal/nf", "internal/openfile", "internal/agent", "internal/apply"},
-	"internal/doctor":          {"internal/nf", "internal/spec", "internal/state", "internal/kernel", "internal/vz", "internal/apply", "internal/source", "internal/agent", "internal/view"},
+	"internal/doctor":          {"internal/nf", "internal/spec", "internal/state", "internal/kernel", "internal/vz", "internal/apply", "internal/source", "internal/agent", "internal/view", "internal/web"},
 	"internal/words":           {"internal/nf", "internal/spec", "internal/diff", "internal/kernel", "internal/apply", "internal/agent", "internal/view", "schemas"},
 	"internal/manual":          {},
 	"internal/demo":            {"internal/nf", "internal/netns", "internal/source", "examples"},
@@ -74,6 +74,7 @@ var testRooms = map[string][]string{
 	"internal/review":        {"internal/host/hosttest"},                                                    // snapshots of the in-memory machine
 	"internal/adopt":         {"internal/view"},                                                             // what is imported, as files have it
 	"internal/view":          {"schemas"},                                                                   // the documents against the schemas
+	"packaging/systemd":      {"packaging/systemdtest"},                                                     // the units on a node with systemd
 }
 
 // a library that has one room, or few, has them for the reason given. Rooms are those
@@ -90,8 +91,8 @@ var libraries = map[string]struct {
 		reason: "its nil proves nothing and its Unload takes too much: one room knows"},
 	"github.com/mdlayher/netlink": {rooms: []string{"internal/kernel", "internal/demo"},
 		reason: "a socket belongs to the namespace of the thread that opened it: the kernel's room asks, the demo's makes one rule"},
-	"golang.org/x/sys/unix": {rooms: []string{"internal/kernel", "internal/netns", "internal/apply", "internal/state", "internal/source", "internal/vz", "internal/vz/vztest", "internal/demo", "internal/openfile", "internal/watch", "internal/web", "bench", "bench/bare", "packaging/systemdtest"},
-		tests:  []string{"internal/host", "cmd/nfsync", "vm"},
+	"golang.org/x/sys/unix": {rooms: []string{"cmd/nfsync", "internal/kernel", "internal/netns", "internal/apply", "internal/state", "internal/source", "internal/vz", "internal/vz/vztest", "internal/demo", "internal/openfile", "internal/watch", "internal/web", "bench", "bench/bare", "packaging/systemdtest"},
+		tests:  []string{"internal/host", "vm"},
 		reason: "system calls stay at the edges; in the demo they are its mounts, in source locks and limits, in bench its floors"},
 	"golang.org/x/term": {rooms: []string{"cmd/nfsync"},
 		reason: "only the command knows whether it talks to a person"},
@@ -136,7 +137,7 @@ var libraries = map[string]struct {
 	"github.com/skeema/knownhosts": {rooms: []string{"internal/source"},
 		reason: "keys of hosts, several kinds a host"},
 	"os/exec": {rooms: []string{"internal/demo", "internal/source", "internal/vz", "internal/vz/vztest", "cmd/nfsync", "bench", "packaging/systemdtest"},
-		tests:  []string{"internal/manual", "internal/kernel", "internal/netns", "internal/host", "internal/apply", "internal/state", "internal/policytree", "internal/web", "internal/view", "vm", "packaging/prometheus"},
+		tests:  []string{"internal/manual", "internal/kernel", "internal/netns", "internal/host", "internal/apply", "internal/state", "internal/policytree", "internal/web", "internal/view", "vm", "packaging/prometheus", "packaging/systemd"},
 		reason: "nfsync asks the kernel itself; the demo, the fetch and an apply that is to be confirmed run a program, and it is nfsync; Virtuozzo has its tools; bench measures programs; a node of a test has systemd"},
 	"net/http": {rooms: []string{"internal/source", "internal/web", "bench"},
 		tests:  []string{"cmd/nfsync"},

@@ -23,6 +23,7 @@ type vmCase struct {
 	boots   int
 	append  string
 	systemd bool
+	pid1    bool
 }
 
 // readCases reads all cases, in the order of their names.
@@ -73,6 +74,8 @@ func parseCase(name, text string) (vmCase, error) {
 			c.own, c.boots = true, n
 		case "systemd":
 			c.own, c.systemd = true, true
+		case "pid1":
+			c.own, c.pid1 = true, true
 		case "append":
 			c.own, c.append = true, c.append+" "+value
 		default:

@@ -13,6 +13,8 @@
 //	# vm: append=WORD      on the kernel's command line; implies boot=own
 //	# vm: systemd          at each boot systemd-modules-load and systemd-sysctl
 //	                       run before the case does; implies boot=own
+//	# vm: pid1             systemd is the first process at each boot, with
+//	                       nfsync-boot.service; implies boot=own
 //
 // All other cases share one boot of a kernel. After each case the machine is
 // reset, and a module that stays loaded fails the case.

@@ -65,7 +65,27 @@ func build(t *testing.T) string {
 	for _, tool := range []string{"pkt", "steps", "entries"} {
 		run(t, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(bin, tool), "./testdata/"+tool)
 	}
+	units := filepath.Join(dir, "usr", "lib", "systemd", "system")
+	if err := os.MkdirAll(units, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "cp", "../packaging/systemd/nfsync-boot.service", units)
+	repository(t, dir)
 	return dir
+}
+
+// repository makes a repository with one policy in the tree of the programs.
+func repository(t *testing.T, dir string) {
+	t.Helper()
+	const policy = "apiVersion: nfsync.dev/v1alpha1\nkind: NodePolicy\nmetadata: {name: node}\nspec: {level: stateful, conntrack: {max: 40000}}\n"
+	work := t.TempDir()
+	if err := os.WriteFile(filepath.Join(work, "node.yaml"), []byte(policy), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "git", "init", "-q", "-b", "main", work)
+	run(t, "git", "-C", work, "add", "-A")
+	run(t, "git", "-C", work, "-c", "user.name=ada", "-c", "user.email=ada@example.com", "commit", "-q", "-m", "policy")
+	run(t, "git", "clone", "-q", "--bare", work, filepath.Join(dir, "policies.git"))
 }
 
 // machine holds what all boots of one kernel share.
@@ -96,7 +116,7 @@ func (m machine) runShared(t *testing.T, cases []vmCase) {
 func (m machine) runOwn(t *testing.T, c vmCase) {
 	d := newDisk(t)
 	for n := 1; n <= c.boots && !t.Failed(); n++ {
-		initramfs := m.initramfs(t, []string{c.name}, start{number: n, own: true, systemd: c.systemd, copies: d.list()})
+		initramfs := m.initramfs(t, []string{c.name}, start{number: n, own: true, systemd: c.systemd, pid1: c.pid1, copies: d.list()})
 		results := boot(t, m.kernel, initramfs, d, c.append)
 		results[c.name].judge(t, n == c.boots)
 	}
@@ -107,6 +127,7 @@ type start struct {
 	number  int
 	own     bool   // the case is the only one in this boot
 	systemd bool   // run systemd's programs for boot files before the case
+	pid1    bool   // systemd is the first process
 	copies  []byte // the names of the disk's copies, one a line
 }
 
@@ -127,7 +148,7 @@ func (m machine) initramfs(t *testing.T, names []string, s start) string {
 	a.file("vm/list", 0o644, []byte(strings.Join(names, "\n")+"\n"))
 	a.file("vm/boot", 0o644, fmt.Appendln(nil, s.number))
 	a.file("vm/copies", 0o644, s.copies)
-	for name, is := range map[string]bool{"vm/own": s.own, "vm/systemd": s.systemd} {
+	for name, is := range map[string]bool{"vm/own": s.own, "vm/systemd": s.systemd, "vm/pid1": s.pid1} {
 		if is {
 			a.file(name, 0o644, nil)
 		}

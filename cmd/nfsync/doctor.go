@@ -2,24 +2,40 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
+	"os"
+	"os/user"
+	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"nfsync.dev/nfsync/internal/doctor"
 	"nfsync.dev/nfsync/internal/view"
+	"nfsync.dev/nfsync/internal/web"
 )
 
 func doctorCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
 		Short: "Check whether nfsync can do its work here",
-		Long: `Doctor checks what nfsync needs: the kernel's conntrack and modules, the
-privileges, the node's network namespace, Virtuozzo, the containers, the state
-directory and the lock. Of the agent's configuration, if there is one, it checks
-the file, the keys and secrets that it names, and whether each repository
-delivers a good revision. It changes nothing, and ends with 1 where something
-fails.`,
+		Long: `Doctor checks the whole installation and names a command for each fault:
+
+  node           the kernel's conntrack and modules, the privileges, the node's
+                 network namespace, Virtuozzo, the containers, the boot files,
+                 the clock
+  state          the state directory, its room, the lock, runs that are stuck or
+                 wait for a confirmation, the last good revision
+  configuration  the file, the keys and secrets that it names, and whether each
+                 repository delivers a good revision
+  agent          whether the one that runs is this nfsync, its last lap, its
+                 conditions, its address, its limit of open files
+  service        the units of systemd and the watchdog
+  installation   the manual and the completion
+
+It changes nothing, and ends with 1 where something fails. As an ordinary user
+it says what it could not check.`,
 		Example: `  nfsync doctor
   nfsync doctor --config agent.yaml
   nfsync doctor -o json`,
@@ -45,6 +61,8 @@ func (a *app) doctor(ctx context.Context, _ []string) error {
 	node := doctor.Node{
 		Machine: a.machine(host), Virtuozzo: host.Virtuozzo(), Runtimes: a.runtimes, NetnsDir: a.netnsDir, NodeNetns: a.nodeNetns,
 		VZRoot: a.vzRoot, StateDir: a.stateDir, RunDir: a.runDir, Config: c, Fetching: a.fetching,
+		Root: a.root, Version: buildInfo().Version, Unprivileged: os.Geteuid() != 0, Agent: web.NewClient(a.runDir).Status, Units: readUnits, Space: space, FileLimit: fileLimit,
+		LookupGroup: user.LookupGroup, Now: time.Now,
 	}
 	checks, err := node.Examine(ctx)
 	if err != nil {
@@ -55,4 +73,22 @@ func (a *app) doctor(ctx context.Context, _ []string) error {
 		code = exitError
 	}
 	return show(a, code, view.Checks, checks)
+}
+
+// space returns what the file system of a directory has left for this user (statfs(2)).
+func space(dir string) (doctor.Space, error) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(dir, &s); err != nil {
+		return doctor.Space{}, &fs.PathError{Op: "statfs", Path: dir, Err: err}
+	}
+	return doctor.Space{Bytes: s.Bavail * uint64(s.Bsize), Inodes: s.Ffree, NoInodes: s.Files == 0}, nil
+}
+
+// fileLimit returns how many files a process may open (prlimit(2)).
+func fileLimit(pid int) (uint64, error) {
+	var limit unix.Rlimit
+	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &limit); err != nil {
+		return 0, fmt.Errorf("cannot read the limit of open files of process %d: %w", pid, err)
+	}
+	return limit.Cur, nil
 }

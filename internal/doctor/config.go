@@ -31,19 +31,19 @@ type Configuration struct {
 const reachTimeout = 15 * time.Second
 
 // configuration checks the file, the keys and secrets that it names, and what
-// each repository delivers. A default file that does not exist is no check.
+// each repository delivers.
 func (n *Node) configuration(ctx context.Context) []view.Check {
 	const name = "configuration"
 	c := &n.Config
 	switch {
 	case errors.Is(c.Err, fs.ErrNotExist) && !c.Named:
-		return nil
+		return []view.Check{passed(name, "there is no "+c.File+": the agent has no repository. docs/agent-config.md shows one, and nfsync schema AgentConfig its keys")}
 	case c.Err != nil:
-		return []view.Check{failed(name, c.Err.Error(), "name another file with --config")}
+		return []view.Check{n.notSeen(failed(name, c.Err.Error(), "name another file: nfsync doctor --config FILE"), c.Err)}
 	}
 	var checks []view.Check
 	for _, d := range c.Diagnostics {
-		checks = append(checks, failed(name, d.String(), d.Hint))
+		checks = append(checks, failed(name, d.String(), strings.TrimPrefix(d.Hint+"; ", "; ")+"nfsync validate "+c.File))
 	}
 	if len(checks) > 0 {
 		return checks
@@ -54,6 +54,9 @@ func (n *Node) configuration(ctx context.Context) []view.Check {
 	}
 	return checks
 }
+
+// isThere reports whether there is a configuration file, valid or not.
+func (c *Configuration) isThere() bool { return !errors.Is(c.Err, fs.ErrNotExist) }
 
 // owner checks who may change what this node does.
 func (c *Configuration) owner(name string) view.Check {
@@ -80,10 +83,10 @@ func (c *Configuration) secrets() []view.Check {
 	}
 	var checks []view.Check
 	for _, err := range errs {
-		checks = append(checks, failed(name, err.Error(), "see the file that "+c.File+" names"))
+		checks = append(checks, failed(name, err.Error(), "see the file that "+c.File+" names: docs/agent-config.md has the keys, and ls -l its mode"))
 	}
 	for _, w := range warnings {
-		checks = append(checks, warned(name, w, "take it out of the file, or replace it"))
+		checks = append(checks, warned(name, w, "take it out of the file, or replace it, and run nfsync doctor again"))
 	}
 	if len(checks) == 0 {
 		return []view.Check{passed(name, "what "+c.File+" names can be read and used, secrets by their owner only")}
@@ -96,14 +99,14 @@ func (n *Node) repository(ctx context.Context, u string) view.Check {
 	const name = "repository"
 	dir, done, err := source.CloneDir("")
 	if err != nil {
-		return failed(name, err.Error(), "make room below "+os.TempDir())
+		return failed(name, err.Error(), "make room: "+view.CommandLine("df", os.TempDir()))
 	}
 	defer done()
 	cfg := agent.ConfiguredSource(n.Config.Agent)
 	cfg.URLs, cfg.Dir, cfg.Timeout = []string{u}, dir, min(cfg.Timeout, reachTimeout)
 	last, err := state.ReadPositions(n.StateDir)
 	if err != nil && !errors.Is(err, fs.ErrPermission) {
-		return failed(name, err.Error(), "see the file")
+		return failed(name, err.Error(), "nfsync agent --once says more")
 	}
 	r, err := agent.Fetch(ctx, func(ctx context.Context, last []source.Position, accept string) (source.Revision, error) {
 		defer n.Fetching(u)()
@@ -141,13 +144,13 @@ func describe(r agent.Revision) string {
 // be applied.
 func fetchRemedy(err error) string {
 	if _, ok := errors.AsType[*agent.InvalidError](err); ok {
-		return "mend the policies: the last good revision stays in force until then"
+		return "mend the policies, as nfsync validate shows: the last good revision stays in force until then"
 	}
 	if _, ok := errors.AsType[*source.VerifyError](err); ok {
-		return "have the commit signed, or add its key to those that are trusted"
+		return "have the commit signed (git commit -S), or add its key to those that are trusted"
 	}
 	if rewritten, ok := errors.AsType[*source.RewrittenError](err); ok {
 		return view.CommandLine("nfsync", "agent", "--once", "--accept", rewritten.New) + ", if that is meant"
 	}
-	return "check the URL, the network and the credentials"
+	return "check the URL, the network and the credentials: git ls-remote URL"
 }

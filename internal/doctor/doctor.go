@@ -5,10 +5,14 @@ package doctor
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"os/user"
 	"slices"
 	"strings"
+	"time"
 
 	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/kernel"
@@ -28,6 +32,20 @@ type Node struct {
 	StateDir  string
 	RunDir    string
 	Config    Configuration
+	Root      string // where the manual and the like are
+	Version   string // of this nfsync
+	// Unprivileged reports whether nfsync runs as an ordinary user: what that user may not see is
+	// unknown, and no failure.
+	Unprivileged bool
+	// Agent asks the agent that runs. The error is web.ErrNoAgent if none does.
+	Agent func(context.Context) (nf.NodeStatus, error)
+	// Units returns AgentUnit and BootUnit; nil where systemd does not run.
+	Units func(context.Context) ([]Unit, error)
+	Space func(dir string) (Space, error)
+	// FileLimit returns how many files a process may open.
+	FileLimit   func(pid int) (uint64, error)
+	LookupGroup func(name string) (*user.Group, error)
+	Now         func() time.Time
 	// Fetching shows that the fetch from a URL goes on, until done is called.
 	Fetching func(url string) (done func())
 }
@@ -39,12 +57,23 @@ func (n *Node) Examine(ctx context.Context) ([]view.Check, error) {
 	if err != nil {
 		return nil, err
 	}
-	checks := []view.Check{
-		passed("kernel", fmt.Sprintf("Linux %s on %s, node %s", s.Kernel.Release, s.Kernel.Machine, s.Node.Name)),
-		abilities(&s), modules(&s), conntrack(&s), n.namespace(&s), moduleLoading(&s), n.virtuozzo(&s), n.containers(&s),
-		n.memory(), n.state(), n.lock(),
+	return slices.Concat(
+		group(view.GroupNode, passed("kernel", fmt.Sprintf("Linux %s on %s, node %s", s.Kernel.Release, s.Kernel.Machine, s.Node.Name)),
+			abilities(&s), modules(&s), conntrack(&s), n.namespace(&s), n.moduleLoading(&s), n.virtuozzo(&s), n.containers(&s), bootFiles(&s), n.clock()),
+		group(view.GroupState, append([]view.Check{n.memory(), n.state(), n.lock(), n.disk()}, n.lastGood()...)...),
+		group(view.GroupConfiguration, n.configuration(ctx)...),
+		group(view.GroupAgent, n.agent(ctx)...),
+		group(view.GroupService, n.service(ctx)...),
+		group(view.GroupInstallation, n.installation()...),
+	), nil
+}
+
+// group returns checks that belong together.
+func group(name view.Group, checks ...view.Check) []view.Check {
+	for i := range checks {
+		checks[i].Group = name
 	}
-	return slices.Concat(checks, n.configuration(ctx), n.lastGood()), nil
+	return checks
 }
 
 // Failed reports whether one of the checks failed.
@@ -62,6 +91,28 @@ func warned(name, detail, remedy string) view.Check {
 
 func failed(name, detail, remedy string) view.Check {
 	return view.Check{Name: name, Status: view.Fail, Detail: detail, Remedy: remedy}
+}
+
+func unknown(name, detail, remedy string) view.Check {
+	return view.Check{Name: name, Status: view.Unknown, Detail: detail, Remedy: remedy}
+}
+
+const askRoot = "sudo nfsync doctor"
+
+// notSeen returns a check that failed with an error as unknown, if only root may see more.
+func (n *Node) notSeen(c view.Check, err error) view.Check {
+	if n.Unprivileged && errors.Is(err, fs.ErrPermission) {
+		return n.denied(c)
+	}
+	return c
+}
+
+// denied returns a check that failed because of a privilege as unknown, if root has it.
+func (n *Node) denied(c view.Check) view.Check {
+	if n.Unprivileged {
+		c.Status, c.Remedy = view.Unknown, askRoot
+	}
+	return c
 }
 
 // abilities shows what the kernel answers to each probe. Nothing depends on a
@@ -89,11 +140,11 @@ var supports = map[string]string{
 func modules(s *nf.Snapshot) view.Check {
 	m := &s.Modules
 	if len(m.Installed) > 0 {
-		return warned("modules", m.Unknown, "restart the node into the installed kernel")
+		return warned("modules", m.Unknown, "restart the node into the installed kernel: systemctl reboot")
 	}
 	if !m.Complete {
 		return warned("modules", "the list of modules is incomplete: "+m.Unknown,
-			"make /proc/modules, /sys/module or /lib/modules readable, or name their root with --root")
+			"make /proc/modules, /sys/module or /lib/modules readable, or name their root: nfsync doctor --root DIR")
 	}
 	detail := fmt.Sprintf("%s; %d known", supports[m.Support], len(m.List))
 	if m.Reason != "" {
@@ -109,16 +160,16 @@ func conntrack(s *nf.Snapshot) view.Check {
 	case ok:
 		return passed(name, fmt.Sprintf("nf_conntrack_max is %d", limit))
 	case live.IsUnknown():
-		return failed(name, "nf_conntrack_max cannot be read: "+live.Why(), "run nfsync where /proc/sys is mounted")
+		return failed(name, "nf_conntrack_max cannot be read: "+live.Why(), "run nfsync where /proc/sys is mounted: findmnt -T /proc/sys")
 	}
 	return warned(name, "nf_conntrack is not loaded: its keys do not exist yet", "a policy with level stateful loads it, or modprobe nf_conntrack")
 }
 
-const nodeRemedy = "run nfsync as root in the node's own network namespace, or name that with --node-netns PATH"
+const nodeRemedy = "run nfsync as root in the node's own network namespace, or name that: nfsync doctor --node-netns PATH"
 
 func (n *Node) namespace(s *nf.Snapshot) view.Check {
 	if why := s.Capabilities.Denied[nf.AbilityNode]; why != "" {
-		return failed("node", why, nodeRemedy)
+		return n.denied(failed("node", why, nodeRemedy))
 	}
 	where := "nfsync is in the node's network namespace"
 	if n.NodeNetns != "" {
@@ -127,13 +178,13 @@ func (n *Node) namespace(s *nf.Snapshot) view.Check {
 	return passed("node", where+", and its values can be changed")
 }
 
-func moduleLoading(s *nf.Snapshot) view.Check {
+func (n *Node) moduleLoading(s *nf.Snapshot) view.Check {
 	const name = "module loading"
 	if s.Modules.Support != nf.SupportLoadable {
 		return passed(name, "not possible on this kernel: modules are "+supports[s.Modules.Support])
 	}
 	if why := s.Capabilities.Denied[nf.AbilityModules]; why != "" {
-		return warned(name, why, "run nfsync with CAP_SYS_MODULE")
+		return n.denied(warned(name, why, "run nfsync with CAP_SYS_MODULE: systemctl show -p CapabilityBoundingSet "+AgentUnit))
 	}
 	return passed(name, "allowed")
 }
@@ -142,9 +193,9 @@ func (n *Node) containers(s *nf.Snapshot) view.Check {
 	const name = "containers"
 	if why := s.Capabilities.Denied[nf.AbilityContainers]; why != "" {
 		if why == s.Capabilities.Denied[nf.AbilityNode] {
-			return failed(name, why, nodeRemedy)
+			return n.denied(failed(name, why, nodeRemedy))
 		}
-		return failed(name, why, "run nfsync as root")
+		return n.denied(failed(name, why, "run nfsync as root: "+askRoot))
 	}
 	named := 0
 	for i := range s.Containers {
@@ -157,12 +208,12 @@ func (n *Node) containers(s *nf.Snapshot) view.Check {
 		c.Detail += fmt.Sprintf(", %d of Virtuozzo", others)
 	}
 	for _, w := range s.Warnings {
-		c.Status = view.Warn
+		c.Status, c.Remedy = view.Warn, view.CommandLine("nfsync", "explain", string(w.Code))
 		c.Detail += "; " + w.Message
 	}
 	if s.Broken() != "" {
 		c.Status, c.Detail = view.Fail, c.Detail+"; container list is incomplete"
-		c.Remedy = "nothing is known of these containers, and nothing is changed in them, until they can be listed"
+		c.Remedy = "nothing is known of these containers, and nothing is changed in them, until they can be listed: nfsync explain runtime-broken"
 	}
 	return c
 }
@@ -189,20 +240,20 @@ func (n *Node) virtuozzo(s *nf.Snapshot) view.Check {
 		c.Status, c.Detail, c.Remedy = view.Warn, strings.TrimPrefix(c.Detail+"; "+detail, "; "), cmp.Or(c.Remedy, remedy)
 	}
 	for _, name := range found.Missing {
-		warn(without[name], "install what is missing, or name where it is with --vz-root")
+		warn(without[name], "install what is missing, or name where it is: nfsync doctor --vz-root DIR")
 	}
 	for _, w := range s.Warnings {
 		if w.Code == nf.WarnRuntimeDegraded {
-			warn("not all of the programs answer", "see the containers below; systemctl status prl-disp may say why")
+			warn("not all of the programs answer", "systemctl status prl-disp may say why")
 		}
 	}
 	switch {
 	case s.Capabilities.Masks:
 		c.Detail += "; the kernel holds levels in masks, and tracking that was on stays on until a restart"
 	case s.Capabilities.Latches == nf.No:
-		warn("this kernel has no levels (Virtuozzo Hybrid Server 9 has none): levels of policies are refused, limits are managed", "")
+		warn("this kernel has no levels (Virtuozzo Hybrid Server 9 has none): levels of policies are refused, limits are managed", "leave levels out of the policies for this node: nfsync explain level-unsupported")
 	default:
-		warn("cannot determine whether this kernel has levels: "+whyMasksUnknown(found.NoCgroup, s), "start a container, or run nfsync where the ve cgroup is mounted")
+		warn("cannot determine whether this kernel has levels: "+whyMasksUnknown(found.NoCgroup, s), "start a container (prlctl start), or run nfsync where the ve cgroup is mounted")
 	}
 	return c
 }

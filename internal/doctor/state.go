@@ -20,9 +20,9 @@ func (n *Node) memory() view.Check {
 	memory, err := state.ReadMemory(n.StateDir)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return failed(name, err.Error(), "run nfsync as root")
+		return n.denied(failed(name, err.Error(), "run nfsync as root: "+askRoot))
 	case err != nil:
-		return failed(name, err.Error(), "see the file; without it nfsync starts with an empty memory")
+		return failed(name, err.Error(), "nfsync recover --accept sets a damaged file aside; nfsync then starts with an empty memory")
 	case len(memory.Keys) == 0:
 		return passed(name, "empty: nothing has been applied here yet")
 	}
@@ -38,7 +38,7 @@ func (n *Node) state() view.Check {
 	}
 	dir, err := state.Look(n.StateDir)
 	if err != nil {
-		return failed(name, err.Error(), "run nfsync as its owner, or name another directory with --state-dir")
+		return n.notSeen(failed(name, err.Error(), "run nfsync as its owner ("+view.CommandLine("ls", "-ld", n.StateDir)+"), or name another directory with --state-dir"), err)
 	}
 	stuck, err := dir.Stuck()
 	if err != nil {
@@ -55,7 +55,7 @@ func (n *Node) state() view.Check {
 		return warned(name, why, "nfsync confirm keeps the changes of a run that waits for it")
 	}
 	if open {
-		return warned(name, "run "+run.ID+" has not come to its end", "unless it is still at work, the next apply finishes or undoes what it has left")
+		return warned(name, "run "+run.ID+" has not come to its end", "unless it is still at work, the next apply finishes or undoes what it has left: nfsync recover shows it")
 	}
 	return passed(name, n.StateDir+" can be written, no run is open")
 }
@@ -74,9 +74,9 @@ func (n *Node) lock() view.Check {
 	holder, err := apply.NewLock(n.RunDir, n.StateDir).Holder()
 	switch {
 	case err != nil:
-		return failed(name, "cannot try the lock: "+err.Error(), "run nfsync as its owner, or name another directory with --run-dir")
+		return n.notSeen(failed(name, "cannot try the lock: "+err.Error(), "run nfsync as its owner ("+view.CommandLine("ls", "-ld", n.RunDir)+"), or name another directory with --run-dir"), err)
 	case holder != "":
-		return warned(name, holder+" is at work", "wait for it to end: only one apply runs at a time")
+		return warned(name, holder+" is at work", "wait for it to end, only one apply runs at a time: ps -ef shows it")
 	}
 	return passed(name, "free")
 }
@@ -88,9 +88,9 @@ func (n *Node) lastGood() []view.Check {
 	good, err := state.ReadLastGood(n.StateDir)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return []view.Check{warned(name, err.Error(), "run nfsync as root")}
+		return []view.Check{n.denied(warned(name, err.Error(), "run nfsync as root: "+askRoot))}
 	case err != nil:
-		return []view.Check{failed(name, err.Error(), "see "+filepath.Join(n.StateDir, "lastgood"))}
+		return []view.Check{failed(name, err.Error(), "see "+filepath.Join(n.StateDir, "lastgood")+": nfsync agent --once replaces it once it is moved away")}
 	case good.Revision == "":
 		return nil
 	}

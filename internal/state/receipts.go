@@ -50,17 +50,18 @@ func (d *Dir) SaveReceipt(id string, receipt any) error {
 	if err != nil {
 		return err
 	}
-	oldest := receiptTime(id).Add(-keepReceiptsFor)
+	oldest := ReceiptTime(id).Add(-keepReceiptsFor)
 	for i, name := range names {
-		if newer := len(names) - i - 1; newer >= keepReceipts || newer >= keepReceiptsMin && receiptTime(name).Before(oldest) {
+		if newer := len(names) - i - 1; newer >= keepReceipts || newer >= keepReceiptsMin && ReceiptTime(name).Before(oldest) {
 			err = errors.Join(err, os.Remove(d.file(receiptsName+"/"+name)))
 		}
 	}
 	return err
 }
 
-// receiptTime returns when the run of a receipt began, by its id or file name.
-func receiptTime(name string) time.Time {
+// ReceiptTime returns when the run of a receipt began, by its id or file name; now, if that does not
+// say it.
+func ReceiptTime(name string) time.Time {
 	_, stamp, _ := strings.Cut(strings.TrimSuffix(name, receiptSuffix), "-")
 	t, err := time.Parse(receiptStamp, stamp)
 	if err != nil {

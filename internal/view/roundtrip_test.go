@@ -150,7 +150,8 @@ func TestEnumsAreTheConstants(t *testing.T) {
 		{nf.KindPlan, "target", "runtime", []string{nf.RuntimeVZ, nf.RuntimeNetns}},
 		{nf.KindPlan, "layer", "", []string{string(nf.LayerLive), string(nf.LayerBoot)}},
 		{nf.KindPlan, "change", "cause", []string{string(nf.CauseNew), string(nf.CausePolicy), string(nf.CauseRestart), string(nf.CauseDrift)}},
-		{nf.KindDoctor, "check", "status", []string{string(OK), string(Warn), string(Fail)}},
+		{nf.KindDoctor, "check", "status", []string{string(OK), string(Warn), string(Fail), string(Unknown)}},
+		{nf.KindDoctor, "check", "group", groupNames()},
 		{nf.KindNodeSnapshot, "modules", "support", []string{nf.SupportLoadable, nf.SupportNone, nf.SupportLocked}},
 		{nf.KindNodeSnapshot, "module", "state", []string{nf.ModuleLoaded, nf.ModuleUnloaded, nf.ModuleBuiltin}},
 		{nf.KindNodeSnapshot, "capabilities", "latches", []string{nf.Yes, nf.No, nf.MaybeUnknown}},
@@ -232,4 +233,11 @@ func BenchmarkSnapshotYAML(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+func groupNames() (list []string) {
+	for _, g := range Groups() {
+		list = append(list, string(g))
+	}
+	return list
 }
