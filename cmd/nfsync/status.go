@@ -47,6 +47,19 @@ terminal it shows the status in place, else a line each time.`,
 	return cmd
 }
 
+// statusAsked shows the status after a request to the agent, if -o asks for it. Without it the message
+// about the request is all.
+func (a *app) statusAsked(ctx context.Context) error {
+	if len(a.outputs) == 0 {
+		return nil
+	}
+	s, err := web.NewClient(a.runDir).Status(ctx)
+	if err != nil {
+		return noAgent(err)
+	}
+	return show(a, exitOK, view.NodeStatuses, s)
+}
+
 // noAgent adds to an error of the client what to do.
 func noAgent(err error) error {
 	if errors.Is(err, web.ErrNoAgent) {
@@ -88,9 +101,11 @@ func syncCommand(a *app) *cobra.Command {
 		Use:   "sync",
 		Short: "Make the agent fetch and apply now",
 		Long: `Sync wakes the agent: it fetches the policies and applies them. It does not wait
-for the end of the lap; nfsync status --watch shows it.`,
+for the end of the lap; nfsync status --watch shows it. With -o it prints the
+status that the agent has then.`,
 		Example:           "  nfsync sync\n  nfsync sync --accept 4b825dc642cb6eb9a060e54bf8d69288fbee4904",
 		Args:              argCount(0, 0, ""),
+		Annotations:       prints(view.NodeStatuses),
 		ValidArgsFunction: completeNothing,
 		RunE: withContext(func(ctx context.Context, _ []string) error {
 			answer, err := web.NewClient(a.runDir).Sync(ctx, accept)
@@ -98,7 +113,7 @@ for the end of the lap; nfsync status --watch shows it.`,
 				return noAgent(err)
 			}
 			a.say(slog.LevelInfo, synced(answer), "")
-			return nil
+			return a.statusAsked(ctx)
 		}),
 	}
 	cmd.Flags().StringVar(&accept, "accept", "", "take this commit, by its full `hash`, where the branch was rewritten")
@@ -133,9 +148,11 @@ func suspendCommand(a *app) *cobra.Command {
 		Short: "Keep the agent from making changes",
 		Long: `Suspend keeps the agent from making changes, also after a restart of the agent
 or of the node. It goes on to fetch, to plan and to report. An apply by hand is
-not suspended. The suspension ends with nfsync resume, or after --for.`,
+not suspended. The suspension ends with nfsync resume, or after --for. With -o
+it prints the status of the agent.`,
 		Example:           "  nfsync suspend --for 2h --reason 'moving containers'\n  nfsync suspend --reason 'incident 4711'",
 		Args:              argCount(0, 0, ""),
+		Annotations:       prints(view.NodeStatuses),
 		ValidArgsFunction: completeNothing,
 		RunE: withContext(func(ctx context.Context, _ []string) error {
 			switch {
@@ -149,7 +166,7 @@ not suspended. The suspension ends with nfsync resume, or after --for.`,
 				return noAgent(err)
 			}
 			a.say(slog.LevelInfo, "the agent makes no changes "+until(s), "nfsync resume lets it make them again")
-			return nil
+			return a.statusAsked(ctx)
 		}),
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "why, a `text` that nfsync status shows")
@@ -161,8 +178,10 @@ func resumeCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:               "resume",
 		Short:             "Let a suspended agent make changes again",
+		Long:              "Resume lets a suspended agent make changes again. With -o it prints the status\nof the agent.",
 		Example:           "  nfsync resume",
 		Args:              argCount(0, 0, ""),
+		Annotations:       prints(view.NodeStatuses),
 		ValidArgsFunction: completeNothing,
 		RunE: withContext(func(ctx context.Context, _ []string) error {
 			s, err := web.NewClient(a.runDir).Resume(ctx)
@@ -174,7 +193,7 @@ func resumeCommand(a *app) *cobra.Command {
 			default:
 				a.say(slog.LevelInfo, fmt.Sprintf("the agent makes changes again; it was suspended by %s: %s", s.By, s.Reason), "")
 			}
-			return nil
+			return a.statusAsked(ctx)
 		}),
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"runtime"
 	"runtime/debug"
@@ -35,13 +36,18 @@ func versionText() string {
 // buildInfo returns what the linker was given, completed by what the compiler
 // recorded.
 func buildInfo() view.Build {
-	b := view.Build{Version: version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return b
+	info, _ := debug.ReadBuildInfo() // nil where the compiler recorded nothing
+	return buildOf(info, version)
+}
+
+// buildOf returns the build that was linked with a version, or with none.
+func buildOf(info *debug.BuildInfo, linked string) view.Build {
+	b := view.Build{Version: linked, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	if info == nil {
+		info = &debug.BuildInfo{}
 	}
 	if b.Version == "" {
-		b.Version = strings.Trim(info.Main.Version, "()") // (devel) where the compiler knows none
+		b.Version = cmp.Or(strings.Trim(info.Main.Version, "()"), "devel") // (devel) where the compiler knows none
 	}
 	for _, s := range info.Settings {
 		switch s.Key {
