@@ -56,6 +56,7 @@ var rooms = map[string][]string{
 	"bench/bare":            {},
 	"bench/floor":           {"bench/bare"},
 	"packaging/systemdtest": {},
+	"docs":                  {},
 	"examples":              {},
 	"schemas":               {},
 }
@@ -73,6 +74,8 @@ var testRooms = map[string][]string{
 	"internal/agent":         {"internal/host/hosttest", "internal/state/statetest", "internal/policytree"}, // laps of the in-memory machine
 	"internal/review":        {"internal/host/hosttest"},                                                    // snapshots of the in-memory machine
 	"internal/adopt":         {"internal/view"},                                                             // what is imported, as files have it
+	"internal/web":           {"internal/apply"},                                                            // receipts to count
+	"docs":                   {"packaging/systemdtest"},                                                     // a node on which the documents are followed
 	"internal/view":          {"schemas"},                                                                   // the documents against the schemas
 	"packaging/systemd":      {"packaging/systemdtest"},                                                     // the units on a node with systemd
 }
