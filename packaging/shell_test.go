@@ -1,4 +1,4 @@
-package docs_test
+package packaging_test
 
 import (
 	"bufio"
@@ -76,7 +76,7 @@ func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) +
 var looks = []string{"nfsync status", "nfsync receipts", "nfsync plan", "nfsync show", "nfsync recover", "systemctl is-active", "systemctl status", "curl", "journalctl", "cat ", "ls ", "ip netns exec web-1 sysctl -n"}
 
 // lookTimeout is how long a person looks.
-const lookTimeout = 4 * time.Second
+const lookTimeout = 8 * time.Second
 
 // do does a step. Whether its exit code is shown is for the next one to say.
 func (s *shell) do(n *systemdtest.Node, step step) (code int) {
@@ -91,7 +91,9 @@ func (s *shell) do(n *systemdtest.Node, step step) (code int) {
 	}
 	began := time.Now()
 	out, code := s.run(step.command)
-	defer func() { s.t.Logf("line %d: %s: exit code %d after %v\n%s", step.line, step.command, code, time.Since(began), out) }()
+	defer func() {
+		s.t.Logf("line %d: %s: exit code %d after %v\n%s", step.line, step.command, code, time.Since(began), out)
+	}()
 	wrong := mismatch(step.output, out)
 	for deadline := time.Now().Add(lookTimeout); wrong != "" && isLook(step.command) && time.Now().Before(deadline); wrong = mismatch(step.output, out) {
 		<-time.After(50 * time.Millisecond)

@@ -1,16 +1,12 @@
-// Package docs_test does what the documents say, on a node with a real systemd.
-package docs_test
+package packaging_test
 
 import (
 	"maps"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
-
-	"nfsync.dev/nfsync/packaging/systemdtest"
 )
 
 // TestGuide follows docs/guide.md from the installation to the removal. It changes no value of this
@@ -21,14 +17,17 @@ func TestGuide(t *testing.T) {
 		t.Fatalf("nf_conntrack_udp_timeout of this machine is %s: the guide has the kernel's default, 30", before["nf_conntrack_udp_timeout"])
 	}
 	takeTurns(t)
-	n := systemdtest.New(t)
+	b := built{first: "/tmp/guide-scratch/dist/1", second: "/tmp/guide-scratch/dist/2"} // DEV
+	n := newNode(t)
 	n.Must("hostname", "hn-1")
 	n.Write("/root/.gitconfig", "[user]\nname = Ops\nemail = ops@example.com\n", 0o644)
-	putPackage(t, n, "0.1.0", "/root")
-	putPackage(t, n, "0.2.0", "/root")
+	for dir, version := range map[string]string{b.first: first, b.second: second} {
+		name := "nfsync_" + strings.TrimPrefix(version, "v") + "-1_" + dpkgArchitecture(t) + ".deb"
+		n.Copy(filepath.Join(dir, name), "/root/"+name, 0o644)
+	}
 	here := strings.NewReplacer( // what the guide has of another machine
-		"262144 → 50000", before["nf_conntrack_max"]+" → 50000", "node's, 262144", "node's, "+before["nf_conntrack_max"], "amd64", runtime.GOARCH)
-	follow(t, n, "guide.md", here)
+		"262144 → 50000", before["nf_conntrack_max"]+" → 50000", "node's, 262144", "node's, "+before["nf_conntrack_max"], "amd64", dpkgArchitecture(t))
+	follow(t, n.Node, "../docs/guide.md", here)
 	if after := conntrackValues(t); !maps.Equal(after, before) {
 		t.Errorf("the guide has changed values of this machine: %v, before it %v", after, before)
 	}
