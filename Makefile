@@ -8,17 +8,22 @@
 # make bench-quick measures less of it, and prints it (2 minutes)
 # make lint     runs gofmt, go vet and golangci-lint
 # make build    builds bin/nfsync
+# make release  makes archives, deb, rpm, SBOMs and checksums for amd64 and arm64 in dist, the same bytes each time
 
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+VERSION ?= $(shell git describe --tags --match 'v[0-9]*' --always --abbrev=12 --dirty 2>/dev/null || echo devel)
 LDFLAGS  = -s -w -X main.version=$(VERSION)
 FUZZTIME ?= 10s
 SOAKTIME ?= 1h
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test test-vm test-all long soak bench bench-quick lint clean
+.PHONY: build release demo test test-vm test-all long soak bench bench-quick lint clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/nfsync ./cmd/nfsync
+
+release:
+	rm -rf dist
+	nfpm=$$(scripts/nfpm.sh) && go run ./packaging/release -version '$(VERSION)' -nfpm "$$nfpm" -out dist
 
 demo: build
 	@bin/nfsync demo
@@ -60,4 +65,4 @@ lint:
 	scripts/lint.sh
 
 clean:
-	rm -rf bin .cache
+	rm -rf bin dist .cache

@@ -2,7 +2,8 @@
 # Installs the programs that the tests and make bench run, with apt, if they are missing. The tests
 # make tables, sets and namespaces with them, which nfsync reads, and repositories,
 # which it fetches; promtool and Prometheus check its metrics and alerts, and chromium opens its pages; mandoc and groff
-# read its manual pages, and the shells complete its words.
+# read its manual pages, and the shells complete its words; dpkg and rpm install its packages, and qemu runs the
+# program for arm64.
 #
 # usage: deps.sh [PROGRAM:PACKAGE ...]      more programs to install
 set -euo pipefail
@@ -11,7 +12,8 @@ set -euo pipefail
 needs=(ip:iproute2 nft:nftables iptables:iptables ip6tables-legacy:iptables conntrack:conntrack ipset:ipset
 	modprobe:kmod systemctl:systemd gcc:build-essential git:git sshd:openssh-server ssh-keygen:openssh-client gpg:gnupg promtool:prometheus
 	chromium:chromium sysctl:procps nsenter:util-linux curl:curl jq:jq pre-commit:pre-commit mandoc:mandoc
-	groff:groff-base zsh:zsh fish:fish /usr/share/bash-completion/bash_completion:bash-completion "$@")
+	groff:groff-base zsh:zsh fish:fish /usr/share/bash-completion/bash_completion:bash-completion
+	man:man-db dpkg-deb:dpkg rpm:rpm shellcheck:shellcheck qemu-aarch64:qemu-user "$@")
 
 PATH=$PATH:/usr/sbin:/sbin
 packages=()

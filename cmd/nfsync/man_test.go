@@ -134,10 +134,10 @@ func propertyNames(t *testing.T, kind string) []string {
 
 // TestManualIsReproducible: the same build writes the same bytes, wherever and whenever it runs.
 func TestManualIsReproducible(t *testing.T) {
-	one, other := manPages(t, nil), ""
+	one := manPages(t, nil)
 	t.Setenv("TZ", "Pacific/Auckland")
 	t.Setenv("LANG", "de_DE.UTF-8")
-	other = manPages(t, map[string]string{"STATE_DIRECTORY": "/somewhere", "RUNTIME_DIRECTORY": "/else"})
+	other := manPages(t, map[string]string{"STATE_DIRECTORY": "/somewhere", "RUNTIME_DIRECTORY": "/else"})
 	if out, err := exec.Command("diff", "-r", one, other).CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}

@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -221,6 +222,28 @@ func (n *Node) Read(name string) string {
 		n.must(err)
 	}
 	return string(text)
+}
+
+// Written lists what is on the node's disk and not on this machine's, or differs there: what was made
+// or changed since the node began to exist.
+func (n *Node) Written() []string {
+	n.t.Helper()
+	upper := filepath.Join(n.dir, "upper")
+	var list []string
+	n.must(filepath.WalkDir(upper, func(file string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if info.Mode()&fs.ModeCharDevice == 0 { // overlayfs: a removed file
+			list = append(list, strings.TrimPrefix(file, upper))
+		}
+		return nil
+	}))
+	return list
 }
 
 // Copy copies a file of this machine to the node.

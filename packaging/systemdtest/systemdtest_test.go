@@ -2,6 +2,7 @@ package systemdtest_test
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,6 +21,13 @@ func TestNode(t *testing.T) {
 	}
 	if _, err := os.Stat("/var/lib/hello"); err == nil {
 		t.Error("a file of the node is on this machine")
+	}
+	if written := n.Written(); !slices.Contains(written, "/var/lib/hello") || slices.Contains(written, "/etc/passwd") {
+		t.Errorf("it is said that the node has written %q", written)
+	}
+	n.Must("rm", "/etc/debian_version")
+	if slices.Contains(n.Written(), "/etc/debian_version") {
+		t.Error("a file that was removed is said to be written")
 	}
 	if out, err := n.Run("sh", "-c", "echo 1 >/proc/sys/kernel/panic"); err == nil || !strings.Contains(out, "Read-only") {
 		t.Errorf("a sysctl of this machine can be set: %s", out)
