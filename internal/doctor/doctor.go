@@ -208,7 +208,7 @@ func (n *Node) containers(s *nf.Snapshot) view.Check {
 		c.Detail += fmt.Sprintf(", %d of Virtuozzo", others)
 	}
 	for _, w := range s.Warnings {
-		c.Status, c.Remedy = view.Warn, view.CommandLine("nfsync", "explain", string(w.Code))
+		c.Status, c.Remedy = view.Warn, view.CommandLine("nfsync", "explain", w.Code)
 		c.Detail += "; " + w.Message
 	}
 	if s.Broken() != "" {
