@@ -17,7 +17,7 @@ func TestGuide(t *testing.T) {
 		t.Fatalf("nf_conntrack_udp_timeout of this machine is %s: the guide has the kernel's default, 30", before["nf_conntrack_udp_timeout"])
 	}
 	takeTurns(t)
-	b := built{first: "/tmp/guide-scratch/dist/1", second: "/tmp/guide-scratch/dist/2"} // DEV
+	b := releases(t)
 	n := newNode(t)
 	n.Must("hostname", "hn-1")
 	n.Write("/root/.gitconfig", "[user]\nname = Ops\nemail = ops@example.com\n", 0o644)
