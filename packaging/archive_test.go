@@ -30,6 +30,7 @@ func documented(t *testing.T, from, to string) string {
 // TestInstallFromArchive: the commands that docs/install.md has for an archive install nfsync, its
 // units, manual and completion.
 func TestInstallFromArchive(t *testing.T) {
+	t.Parallel()
 	n := newNode(t)
 	arch := dpkgArchitecture(t)
 	n.put(releases(t).first, "nfsync_0.1.0_linux_"+arch+".tar.gz")

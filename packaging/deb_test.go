@@ -19,6 +19,7 @@ func (n node) apt(args ...string) string {
 // the running agent and its configuration. A removal keeps what is the administrator's, and what the
 // node needs at its next start. A purge leaves nothing.
 func TestDeb(t *testing.T) {
+	t.Parallel()
 	b := releases(t)
 	arch := dpkgArchitecture(t)
 	n := newNode(t)

@@ -117,6 +117,7 @@ func (n node) rpm(args ...string) string {
 
 // TestRPM: the same as TestDeb, by rpm: there is no purge, and what is the administrator's stays.
 func TestRPM(t *testing.T) {
+	t.Parallel()
 	b := releases(t)
 	arch := map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[dpkgArchitecture(t)]
 	n := newNode(t)
@@ -173,6 +174,7 @@ func TestShellcheck(t *testing.T) {
 // TestWithoutSystemd: the scripts of the deb work where no systemd runs and twice, as in an image that
 // is being made.
 func TestWithoutSystemd(t *testing.T) {
+	t.Parallel()
 	n := newNode(t)
 	n.Must("mkdir", "/srv/deb")
 	for _, script := range []string{"postinst", "prerm", "postrm"} {
