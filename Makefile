@@ -1,5 +1,6 @@
 # make demo     builds nfsync and runs its demo on the real kernel, in its own namespaces
 # make test     installs the programs that the tests need (apt, only missing ones), vets, runs all tests
+# make test-packages makes releases, installs them on nodes with systemd, and follows docs/guide.md there
 # make test-vm  boots kernels that load modules, and runs nfsync on them (minutes; needs qemu, no KVM)
 # make soak     runs an agent on a busy node for SOAKTIME: it must take no more of the machine in the end
 # make long     kills an agent 200 times, and verifies 10,000 commits
@@ -17,7 +18,7 @@ FUZZTIME ?= 10s
 SOAKTIME ?= 1h
 
 .DEFAULT_GOAL := build
-.PHONY: build release demo test test-vm test-all long soak bench bench-quick screenshots lint clean
+.PHONY: build release demo test test-packages test-vm test-all long soak bench bench-quick screenshots lint clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/nfsync ./cmd/nfsync
@@ -33,10 +34,13 @@ test:
 	scripts/deps.sh
 	go vet ./...
 	go test ./...
-	CGO_ENABLED=1 go test -race ./internal/host -run '^TestTwoCallers$$'
-	CGO_ENABLED=1 go test -race ./internal/web -run '^(TestScrapeDuringLap|TestPageDuringChanges)$$'
-	CGO_ENABLED=1 go test -race ./internal/agent -run '^(TestDaysWhileReading|TestOverviewOfLaps)$$'
+	CGO_ENABLED=1 go test -race ./internal/host ./internal/web ./internal/agent -run '^(TestTwoCallers|TestScrapeDuringLap|TestPageDuringChanges|TestDaysWhileReading|TestOverviewOfLaps)$$'
 	go test ./internal/spec -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME)
+
+test-packages:
+	scripts/deps.sh
+	go vet -tags packages ./packaging
+	go test -tags packages -count=1 -timeout 20m ./packaging
 
 test-vm:
 	scripts/vm-deps.sh
@@ -51,7 +55,7 @@ soak:
 	NFSYNC_SOAK=$(SOAKTIME) go test ./cmd/nfsync -run '^TestAgentSoak$$' -count=1 -v -timeout 0
 
 test-all: SOAKTIME = 2m
-test-all: test lint long soak test-vm
+test-all: test lint long soak test-packages test-vm
 
 bench: build
 	scripts/deps.sh ansible-playbook:ansible
