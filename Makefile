@@ -1,11 +1,13 @@
 # make demo     builds nfsync and runs its demo on the real kernel, in its own namespaces
 # make test     installs the programs that the tests need (apt, only missing ones), vets, runs all tests
+# make test-packages makes releases, installs them on nodes with systemd, and follows docs/guide.md there
 # make test-vm  boots kernels that load modules, and runs nfsync on them (minutes; needs qemu, no KVM)
 # make soak     runs an agent on a busy node for SOAKTIME: it must take no more of the machine in the end
 # make long     kills an agent 200 times, and verifies 10,000 commits
 # make test-all runs test, lint, long, two minutes of soak, and test-vm
 # make bench    measures nfsync beside what the same work takes otherwise, and writes docs/performance.md (20 minutes)
 # make bench-quick measures less of it, and prints it (2 minutes)
+# make screenshots makes the pictures of docs/images
 # make lint     runs gofmt, go vet and golangci-lint
 # make build    builds bin/nfsync
 # make release  makes archives, deb, rpm, SBOMs and checksums for amd64 and arm64 in dist, the same bytes each time
@@ -16,7 +18,7 @@ FUZZTIME ?= 10s
 SOAKTIME ?= 1h
 
 .DEFAULT_GOAL := build
-.PHONY: build release demo test test-vm test-all long soak bench bench-quick lint clean
+.PHONY: build release demo test test-packages test-vm test-all long soak bench bench-quick screenshots lint clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/nfsync ./cmd/nfsync
@@ -32,9 +34,13 @@ test:
 	scripts/deps.sh
 	go vet ./...
 	go test ./...
-	CGO_ENABLED=1 go test -race ./internal/host -run '^TestTwoCallers$$'
-	CGO_ENABLED=1 go test -race ./internal/web -run '^TestScrapeDuringLap$$'
+	CGO_ENABLED=1 go test -race ./internal/host ./internal/web ./internal/agent -run '^(TestTwoCallers|TestScrapeDuringLap|TestPageDuringChanges|TestDaysWhileReading|TestOverviewOfLaps)$$'
 	go test ./internal/spec -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME)
+
+test-packages:
+	scripts/deps.sh
+	go vet -tags packages ./packaging
+	go test -tags packages -count=1 -timeout 20m ./packaging
 
 test-vm:
 	scripts/vm-deps.sh
@@ -49,7 +55,7 @@ soak:
 	NFSYNC_SOAK=$(SOAKTIME) go test ./cmd/nfsync -run '^TestAgentSoak$$' -count=1 -v -timeout 0
 
 test-all: SOAKTIME = 2m
-test-all: test lint long soak test-vm
+test-all: test lint long soak test-packages test-vm
 
 bench: build
 	scripts/deps.sh ansible-playbook:ansible
@@ -60,6 +66,10 @@ bench-quick: build
 	scripts/deps.sh
 	go build -o bin/bench ./bench
 	bin/bench -quick
+
+screenshots:
+	scripts/deps.sh
+	NFSYNC_SCREENSHOTS=$(CURDIR)/docs/images go test ./internal/web -run '^TestScreenshots$$' -count=1
 
 lint:
 	scripts/lint.sh

@@ -1,3 +1,7 @@
+//go:build packages
+
+// Package packaging_test makes releases of these sources, installs them on nodes with a real systemd, and
+// follows docs/guide.md there. `make test-packages` runs it.
 package packaging_test
 
 import (

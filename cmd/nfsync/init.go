@@ -100,10 +100,14 @@ func (a *app) initRepository(ctx context.Context, dir string, services []string)
 	}
 	policies := filepath.Join(dir, "policies")
 	next := [][]string{{"nfsync", "validate", policies}, append([]string{"nfsync", "plan", policies}, a.nodeWords()...)}
-	if root == "" {
-		next = append(next, []string{"git", "-C", dir, "init"})
+	git := []string{"git", "-C", dir}
+	if dir == "." {
+		git = git[:1]
 	}
-	next = append(next, []string{"git", "-C", dir, "add", "."}, []string{"git", "-C", dir, "commit", "-m", "Policies of this node as it is"})
+	if root == "" {
+		next = append(next, append(slices.Clone(git), "init"))
+	}
+	next = append(next, append(slices.Clone(git), "add", "."), append(slices.Clone(git), "commit", "-m", "Policies of this node as it is"))
 	text := "\nNext:\n"
 	for _, words := range next {
 		text += "  " + view.CommandLine(words...) + "\n"

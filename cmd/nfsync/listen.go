@@ -8,7 +8,11 @@ import (
 	"net"
 	"syscall"
 
+	"nfsync.dev/nfsync/internal/agent"
+	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/spec"
+	"nfsync.dev/nfsync/internal/state"
+	"nfsync.dev/nfsync/internal/web"
 )
 
 // listening is the listen address that is in use.
@@ -18,6 +22,13 @@ type listening struct {
 }
 
 func (l *listening) isOpen() bool { return l.stop != nil }
+
+// statusPage returns the page of an agent.
+func (a *app) statusPage(running *agent.Agent) *web.Page {
+	return &web.Page{Agent: running, Tables: running.Tables(),
+		ReceiptIDs: func() ([]string, error) { return state.ReceiptIDs(a.stateDir) },
+		Receipt:    func(id string) (apply.Receipt, error) { return apply.FindReceipt(a.stateDir, id) }}
+}
 
 // listen answers HTTP on an address in place of the one before, which is closed once the new one
 // is open. If that cannot be opened, the one before stays.

@@ -93,7 +93,7 @@ func (a *app) runLoop(ctx context.Context, o *agentOptions, path string) error {
 	}
 	l.agent.ConfirmRun = a.confirmRun
 	fault := func(text string) { a.say(slog.LevelError, text, "") }
-	l.public = &web.Public{Status: l.agent.Status, Metrics: l.metrics.Handler(), Webhook: func() { l.agent.Wake(agent.WakeWebhook) }, Say: fault}
+	l.public = &web.Public{Status: l.agent.Status, Metrics: l.metrics.Handler(), Page: a.statusPage(l.agent), Webhook: func() { l.agent.Wake(agent.WakeWebhook) }, Say: fault}
 	l.public.UseSecret(l.config.WebhookSecretFile)
 	l.public.Alive()
 	l.service.alive = l.public.IsAlive

@@ -74,6 +74,8 @@ type Agent struct {
 	suspension *nf.Suspension // as it is stored
 	accept     string         // the commit that a person has accepted
 	listeners  map[chan nf.NodeStatus]bool
+	overview   apply.Overview
+	watchers   map[chan struct{}]bool // of Changes
 
 	// What the goroutine of the laps alone uses.
 	setup     *Setup
@@ -93,7 +95,7 @@ type Agent struct {
 
 // New returns an agent with the status of one that has just started.
 func New(status nf.NodeStatus) *Agent {
-	a := &Agent{status: status, listeners: map[chan nf.NodeStatus]bool{}, tables: newTables(), began: make(chan struct{})}
+	a := &Agent{status: status, listeners: map[chan nf.NodeStatus]bool{}, watchers: map[chan struct{}]bool{}, tables: newTables(), began: make(chan struct{})}
 	a.loop = NewLoop(a.lap)
 	a.loop.Scheduled = a.ended
 	a.tables.changed = a.tablesRead
@@ -169,7 +171,9 @@ func (a *Agent) publish(change func(*nf.NodeStatus) bool) {
 func (a *Agent) store(change func(*nf.NodeStatus) bool) (nf.NodeStatus, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !change(&a.status) {
+	news := change(&a.status)
+	a.changed()
+	if !news {
 		return a.status, false
 	}
 	for c := range a.listeners {
@@ -306,7 +310,7 @@ func (a *Agent) run(ctx context.Context, r *Report) {
 	if r.Suspension, r.Err = a.readSuspension(in.Apply); r.Err != nil {
 		return
 	}
-	in.Apply.Machine = lister{in.Apply.Machine, a.tables}
+	in.Apply.Machine, in.Apply.Seen = lister{in.Apply.Machine, a.tables}, a.saw
 	in.Apply.Routine, in.Suspended = true, r.Suspension != nil
 	in.Apply.Restarts = a.whileAllowed(in.Apply)
 	fetch := r.Trip.Fetch || a.Status().Revision == nil || a.suspended != in.Suspended

@@ -49,6 +49,7 @@ func (a *Agent) runBirth(ctx context.Context, t Trip) (Result, error) {
 		return Result{}, err
 	}
 	in.Fetch, in.Known, in.Apply.Routine, in.Apply.Only = nil, *a.enforced, true, t.isFor
+	in.Apply.Seen = a.saw
 	in.Apply.Machine = bornLister{lister{in.Apply.Machine, a.tables}, t.Born}
 	in.Apply.Restarts = a.whileAllowed(in.Apply)
 	j.partial = true
@@ -80,7 +81,7 @@ func (l bornLister) List(ctx context.Context) (nf.Snapshot, error) {
 	if err != nil || !ok || l.tables.haveOther(s.Containers) {
 		return l.lister.List(ctx)
 	}
-	l.tables.add(s)
+	l.tables.addListed(s)
 	return s, nil
 }
 

@@ -172,7 +172,7 @@ func (in In) verifyAgain(ctx context.Context, run apply.Input, good Revision) (R
 // plan adds the plan of the revision in force to a result, and changes nothing.
 func (in In) plan(ctx context.Context, res Result) (Result, error) {
 	plan, err := apply.Plan(ctx, apply.Question{Facts: apply.Live(in.Apply.Machine, apply.MemoryOf(in.Apply.State)),
-		Wants: res.Revision.Policies.Resolve, Revision: res.Revision.Commit, Restarts: in.Apply.Restarts})
+		Wants: res.Revision.Policies.Resolve, Revision: res.Revision.Commit, Restarts: in.Apply.Restarts, Seen: in.Apply.Seen})
 	if err == nil {
 		res.Plan = &plan
 	}

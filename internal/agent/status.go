@@ -195,11 +195,19 @@ func (r Report) ready(s *nf.NodeStatus) judgement {
 	case r.failure() != nil:
 		return judgement{false, failureReason(r.failure()), r.failure().Error()}
 	case result == nf.LapStuck, result == nf.LapFailed:
-		return judgement{false, ReasonChangesFailed, fmt.Sprintf("%d changes could not be made", len(s.Changes))}
+		return judgement{false, ReasonChangesFailed, counted(len(s.Changes)+len(s.Stuck), "change") + " could not be made"}
 	case len(s.Refusals) > 0:
-		return judgement{true, ReasonRefused, fmt.Sprintf("the policies are in force, but for %d refusals", len(s.Refusals))}
+		return judgement{true, ReasonRefused, "the policies are in force, but for " + counted(len(s.Refusals), "refusal")}
 	}
 	return judgement{true, ReasonInForce, "the policies are in force"}
+}
+
+// counted returns a number of things in words.
+func counted(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // stalled reports whether a person has to act before the agent can go on.
@@ -207,7 +215,7 @@ func (r Report) stalled(s *nf.NodeStatus) judgement {
 	failure := r.failure()
 	switch reason := failureReason(failure); {
 	case len(s.Stuck) > 0:
-		return judgement{true, ReasonStuck, fmt.Sprintf("%d changes could be neither made nor undone: see nfsync recover", len(s.Stuck))}
+		return judgement{true, ReasonStuck, counted(len(s.Stuck), "change") + " could be neither made nor undone: see nfsync recover"}
 	case failure != nil && !slices.Contains([]Reason{ReasonFetchFailed, ReasonLocked, ReasonUnconfirmed}, reason):
 		return judgement{true, reason, failure.Error()}
 	case r.Before != nil:

@@ -39,7 +39,8 @@ type Tables struct {
 	at     time.Duration
 	report TableReport
 
-	tables map[nf.Target]*table // of the goroutine that reads
+	reading sync.Mutex           // held by the goroutine that reads, while it changes what follows
+	tables  map[nf.Target]*table // by nameless target
 }
 
 // TableReport is what the last readings have found.
@@ -133,8 +134,8 @@ func (t *Tables) haveOther(containers []nf.Container) bool {
 	})
 }
 
-// add adds containers to the listing.
-func (t *Tables) add(s nf.Snapshot) {
+// addListed adds containers to the listing.
+func (t *Tables) addListed(s nf.Snapshot) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	all := slices.DeleteFunc(slices.Clone(t.listed.Containers), func(o nf.Container) bool {
@@ -182,6 +183,19 @@ func (t *Tables) read(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
+	report := t.addReadings(listed, due, readings)
+	t.mu.Lock()
+	t.report = report
+	t.mu.Unlock()
+	if t.changed != nil {
+		t.changed(report)
+	}
+}
+
+// addReadings adds readings of the tables that were due, and returns what the last ones have found.
+func (t *Tables) addReadings(listed, due nf.Snapshot, readings []nf.ConntrackTable) TableReport {
+	t.reading.Lock()
+	defer t.reading.Unlock()
 	t.missed(due)
 	now, elapsed := t.now(), t.elapsed()
 	for _, r := range readings {
@@ -192,13 +206,7 @@ func (t *Tables) read(ctx context.Context) {
 		t.tables[key].read(r, now, elapsed)
 	}
 	maps.DeleteFunc(t.tables, func(_ nf.Target, known *table) bool { return known.missed >= goneAfter })
-	report := t.newReport(listed)
-	t.mu.Lock()
-	t.report = report
-	t.mu.Unlock()
-	if t.changed != nil {
-		t.changed(report)
-	}
+	return t.newReport(listed)
 }
 
 // isDue reports whether the table of a container is to be read now.
@@ -222,6 +230,8 @@ func (t *Tables) missed(due nf.Snapshot) {
 
 // forget drops the tables of instances that have ended.
 func (t *Tables) forget(listed nf.Snapshot) {
+	t.reading.Lock()
+	defer t.reading.Unlock()
 	instances := map[nf.Target]string{nf.Node: listed.BootID}
 	for i := range listed.Containers {
 		c := &listed.Containers[i]

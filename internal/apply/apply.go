@@ -48,6 +48,8 @@ type Input struct {
 	// reviewed; then nothing is changed.
 	Reviewed func(nf.Plan) error
 	Progress func(Event) // may be nil
+	// Seen, if set, receives what the run has seen, after its changes.
+	Seen func(Overview)
 	// Routine is set for a lap of an agent that runs on: a run that tries no change leaves no
 	// receipt, and one that is stopped undoes nothing, because the next one goes on.
 	Routine bool
@@ -157,5 +159,6 @@ func planOnly(ctx context.Context, in Input, why error) (Receipt, error) {
 	if len(r.planned.Changes) > 0 {
 		return Receipt{}, fmt.Errorf("cannot make %d changes as this user: %w", len(r.planned.Changes), why)
 	}
+	r.show()
 	return r.receipt(), nil
 }

@@ -120,11 +120,16 @@ type Question struct {
 	Restarts Restarts
 	// Filter selects the wants. A target that it names and that does not exist is an error.
 	Filter nf.Filter
+	// Seen, if set, receives what Plan has seen.
+	Seen func(Overview)
 }
 
 // Plan makes a plan. It changes nothing.
 func Plan(ctx context.Context, q Question) (nf.Plan, error) {
 	a, err := q.answer(ctx)
+	if err == nil && q.Seen != nil {
+		q.Seen(overview(a.snap.TakenAt, q.Only != nil, a.wants, &a.snap, diff.NewWorld(&a.snap)))
+	}
 	return a.plan, err
 }
 

@@ -86,7 +86,7 @@ func (r *run) dropEnded() error {
 
 // plan plans, and prepares the changes.
 func (r *run) plan(ctx context.Context, memory func() (nf.Memory, error)) error {
-	a, err := Question{Live(r.in.Machine, memory), r.in.Wants, r.in.Revision, r.in.Only, r.in.Restarts, r.in.Filter}.answer(ctx)
+	a, err := Question{Facts: Live(r.in.Machine, memory), Wants: r.in.Wants, Revision: r.in.Revision, Only: r.in.Only, Restarts: r.in.Restarts, Filter: r.in.Filter}.answer(ctx)
 	if err != nil {
 		return err
 	}
@@ -402,9 +402,17 @@ func (r *run) saveStuck(run state.Run, u *unit) error {
 	return nil
 }
 
+// show says what the run has seen, after its changes.
+func (r *run) show() {
+	if r.in.Seen != nil {
+		r.in.Seen(overview(r.in.Now(), r.in.Only != nil, r.wants, r.node.snap, r.node.world))
+	}
+}
+
 // finish saves what the run did. The journal ends last, and only if everything else
 // is saved: otherwise the next run surveys the machine again.
 func (r *run) finish(stopped error) (Receipt, error) {
+	r.show()
 	if r.waits() {
 		return r.finishUnconfirmed(stopped)
 	}

@@ -72,7 +72,7 @@ func effectiveEntry(k nf.EffectiveKey) entry {
 		e.notes = append(e.notes, note{dim, "why", k.Reason})
 	}
 	if k.Until != "" {
-		e.notes = append(e.notes, note{dim, "until", until(k.Until)})
+		e.notes = append(e.notes, note{dim, "until", UntilText(k.Until)})
 	}
 	var lost []string
 	for _, r := range k.Lost {

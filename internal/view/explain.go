@@ -139,7 +139,7 @@ func ExplainRule(r spec.RuleText) Explanation {
 
 // ExplainEvent returns the explanation of an event that ends a refusal.
 func ExplainEvent(u nf.Until) Explanation {
-	return Explanation{Word: string(u), Sense: Sense{Topic: TopicEvent, Meaning: "The refusal or the pending entry stays until: " + until(u) + "."}}
+	return Explanation{Word: string(u), Sense: Sense{Topic: TopicEvent, Meaning: "The refusal or the pending entry stays until: " + UntilText(u) + "."}}
 }
 
 // Explanations is the output of explain, the Explanation document.
@@ -217,7 +217,7 @@ func (s Sense) paragraphs() []paragraph {
 	list := []paragraph{{"Meaning", s.Meaning}, {"Cause", s.Cause}, {"Remedy", s.Remedy}, {"Example", s.Example},
 		{"Unit", s.Unit}, {"Where", s.Where}, {"Belongs to", s.Scope}}
 	for _, u := range s.Until {
-		list = append(list, paragraph{"Until", until(u) + " (" + string(u) + ")"})
+		list = append(list, paragraph{"Until", UntilText(u) + " (" + string(u) + ")"})
 	}
 	for _, source := range s.Sources {
 		list = append(list, paragraph{"Sources", source})

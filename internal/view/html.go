@@ -18,13 +18,19 @@ const FormatHTML = "html"
 var (
 	//go:embed html/page.html
 	htmlTemplate string
+	//go:embed html/base.css
+	htmlBase string
 	//go:embed html/page.css
-	htmlStyle string
+	htmlOwn string
 	//go:embed html/page.js
 	htmlScript string
 
-	htmlPage = template.Must(template.New("page").Parse(htmlTemplate))
+	htmlStyle = htmlBase + htmlOwn
+	htmlPage  = template.Must(template.New("page").Parse(htmlTemplate))
 )
+
+// BaseStyle returns the style sheet that all pages of nfsync begin with: colours, text, entries.
+func BaseStyle() string { return htmlBase }
 
 // htmlPolicy returns the Content-Security-Policy of the page, as an attribute: it loads nothing, and
 // nothing but its own style and script has an effect.

@@ -61,7 +61,7 @@ func (c *cases) changes(list []nf.Change) {
 
 func (c *cases) pending(list []nf.Pending) {
 	for _, d := range list {
-		c.add(pendingEntry(d), "", "until "+until(d.Until))
+		c.add(pendingEntry(d), "", "until "+UntilText(d.Until))
 	}
 }
 

@@ -86,11 +86,15 @@ func (p *page) nodeStatus(s nf.NodeStatus) {
 	}
 	for _, c := range s.Conditions {
 		holds := c.Status == nf.ConditionTrue
-		if holds == c.Type.IsGood() || c.Status == nf.ConditionUnknown {
+		if holds == c.Type.IsGood() || c.Status == nf.ConditionUnknown || saidByAnother(s.Conditions, c) {
 			continue
 		}
+		label := string(c.Type)
+		if !holds {
+			label = "not " + label
+		}
 		p.line()
-		p.hanging(conditionLabel, p.paint(yellow, pad(string(c.Type), conditionLabel-2)), c.Reason+", since "+clock(c.LastTransitionTime)+": "+c.Message)
+		p.hanging(conditionLabel, p.paint(yellow, pad(label, conditionLabel-2)), c.Reason+", since "+clock(c.LastTransitionTime)+": "+c.Message)
 	}
 	for _, e := range s.Errors[min(1, len(s.Errors)):] { // the first one is in the conditions
 		p.line("  ", p.paint(red, Clean(e)))
@@ -111,6 +115,14 @@ func (p *page) nodeStatus(s nf.NodeStatus) {
 		next = append(next, [2]string{"nfsync resume", "lets the agent make changes again"})
 	}
 	p.commands(append(next, explained(s.Refusals)...))
+}
+
+// saidByAnother reports whether a condition that does not hold has the message of one that does:
+// what makes the node not ready is most often why the agent has stalled.
+func saidByAnother(list []nf.Condition, c nf.Condition) bool {
+	return c.Status == nf.ConditionFalse && slices.ContainsFunc(list, func(o nf.Condition) bool {
+		return o.Type != c.Type && o.Status == nf.ConditionTrue && o.Message == c.Message
+	})
 }
 
 // maxTables is how many conntrack tables are named.

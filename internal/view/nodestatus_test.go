@@ -51,7 +51,7 @@ func richStatus() nf.NodeStatus {
 		s.Conditions[i].Status = nf.ConditionTrue
 		s.Conditions[i].Reason, s.Conditions[i].Message = "Because", "a reason with \x1b[2J"
 	}
-	s.Conditions[0].Status = nf.ConditionFalse
+	s.Conditions[0].Status, s.Conditions[0].Message = nf.ConditionFalse, "another reason with \x1b[2J"
 	return s
 }
 
@@ -60,11 +60,31 @@ func TestStatusLine(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	s := richStatus()
-	if got, want := StatusLine(s), "12:00:00  not ready  a lap runs (sync)  Stalled  Drifted  RestartPending  Suspended  TableFilling  a reason with \\x1b[2J\n"; got != want {
+	if got, want := StatusLine(s), "12:00:00  not ready  a lap runs (sync)  Stalled  Drifted  RestartPending  Suspended  TableFilling  another reason with \\x1b[2J\n"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 	s.CurrentLap = nil
-	if got, want := StatusLine(s), "12:00:00  not ready  refused (container files)  3 applied  Stalled  Drifted  RestartPending  Suspended  TableFilling  a reason with \\x1b[2J\n"; got != want {
+	if got, want := StatusLine(s), "12:00:00  not ready  refused (container files)  3 applied  Stalled  Drifted  RestartPending  Suspended  TableFilling  another reason with \\x1b[2J\n"; got != want {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// TestStatusSaysItOnce: what makes the node not ready is not repeated where another condition says it.
+func TestStatusSaysItOnce(t *testing.T) {
+	s := startingStatus()
+	for i := range s.Conditions {
+		switch c := &s.Conditions[i]; c.Type {
+		case nf.Ready:
+			c.Status, c.Message = nf.ConditionFalse, "the branch was rewritten"
+		case nf.Stalled:
+			c.Status, c.Message = nf.ConditionTrue, "the branch was rewritten"
+		}
+	}
+	var out strings.Builder
+	if err := NodeStatuses.Write(&out, FormatText, s, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if text := out.String(); strings.Count(text, "rewritten") != 1 || !strings.Contains(text, "Stalled") {
+		t.Errorf("%s", text)
 	}
 }

@@ -260,7 +260,7 @@ func refusalEntry(r nf.Refusal) entry {
 		e.origin(r.Source)
 		e.notes = []note{{dim, "why", r.Reason}}
 	}
-	e.advice = []note{{dim, "remedy", r.Remedy}, {dim, "until", until(r.Until)}}
+	e.advice = []note{{dim, "remedy", r.Remedy}, {dim, "until", UntilText(r.Until)}}
 	return e
 }
 
@@ -305,7 +305,7 @@ func pendingChapter(above int, list iter.Seq2[string, nf.Pending]) chapter {
 func pendingEntry(d nf.Pending) entry {
 	e := newEntry(span{yellow, "…"}, d.Target, d.Key, nf.LayerLive, d.From, d.To)
 	e.rule, e.source = rulePending, d.Source
-	e.cells = append(e.cells, cell{{yellow, "until " + until(d.Until)}})
+	e.cells = append(e.cells, cell{{yellow, "until " + UntilText(d.Until)}})
 	e.origin(d.Source)
 	e.notes = []note{{dim, "why", d.Reason}}
 	return e
@@ -329,7 +329,8 @@ var untils = map[nf.Until]string{
 	nf.UntilRecovered:        "a person accepts the present state",
 }
 
-func until(u nf.Until) string { return cmp.Or(untils[u], Clean(string(u))) }
+// UntilText returns the event that ends a refusal, or that a difference waits for, in words.
+func UntilText(u nf.Until) string { return cmp.Or(untils[u], Clean(string(u))) }
 
 // planSummary returns one line, of a part of a plan or of a whole one.
 func planSummary(doc nf.Plan, part bool) []cell {

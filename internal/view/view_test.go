@@ -231,7 +231,7 @@ func TestDocumentedRefusals(t *testing.T) {
 		e, _ := diff.Explain(code)
 		var events []string
 		for _, u := range e.Until {
-			events = append(events, until(u))
+			events = append(events, UntilText(u))
 		}
 		fmt.Fprintf(&table, "| `%s` | %s | %s |\n", code, e.Meaning, strings.Join(events, ", or "))
 	}

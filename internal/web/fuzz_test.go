@@ -35,7 +35,7 @@ func FuzzWebhook(f *testing.F) {
 		r := httptest.NewRequest(http.MethodPost, "/webhook", bytes.NewReader(body))
 		r.Header = http.Header(h)
 		w := httptest.NewRecorder()
-		p.handler().ServeHTTP(w, r)
+		p.handler(t.Context()).ServeHTTP(w, r)
 		proved := strings.Contains(headers, secret) || strings.Contains(strings.ToLower(headers), mac(string(body)))
 		switch {
 		case woken > 1, woken == 1 && !proved, (woken == 1) != (w.Code == http.StatusAccepted):

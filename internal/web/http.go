@@ -25,12 +25,13 @@ import (
 // may take eleven minutes of it.
 const Watchdog = 15 * time.Minute
 
-// Public is what the agent shows on its listen address. Nothing of it is secret, so it answers
-// whatever name a request has in Host: a page that a browser on the node has loaded from elsewhere
-// learns from it no more than any process on the node.
+// Public is what the agent shows on its listen address. Nothing of it is secret. Metrics and health are
+// answered whatever name a request has in Host: a page that a browser on the node has loaded from
+// elsewhere learns no more from them than any process on the node. The page is not.
 type Public struct {
 	Status  func() nf.NodeStatus
 	Metrics http.Handler
+	Page    *Page // nil: there is none
 	// Webhook wakes a lap.
 	Webhook func()
 	// Say reports what goes wrong while a request is answered.
@@ -86,7 +87,10 @@ func (p *Public) Serve(ctx context.Context, l net.Listener) error {
 }
 
 func (p *Public) server(timeout time.Duration) *http.Server {
-	return &http.Server{Handler: p.handler(), ReadTimeout: timeout, WriteTimeout: 2 * timeout, IdleTimeout: 6 * timeout, MaxHeaderBytes: 16 << 10, ErrorLog: errorLog(p.Say)}
+	ending, end := context.WithCancel(context.Background())
+	s := &http.Server{Handler: p.handler(ending), BaseContext: withListener, ReadTimeout: timeout, WriteTimeout: 2 * timeout, IdleTimeout: 6 * timeout, MaxHeaderBytes: 16 << 10, ErrorLog: errorLog(p.Say)}
+	s.RegisterOnShutdown(end)
+	return s
 }
 
 // errorLog returns what net/http logs to: each line is said.
@@ -101,7 +105,8 @@ func (say sayer) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
-func (p *Public) handler() http.Handler {
+// handler answers requests. What it streams ends with ending.
+func (p *Public) handler(ending context.Context) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", p.Metrics)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -120,6 +125,9 @@ func (p *Public) handler() http.Handler {
 		}
 	})
 	mux.HandleFunc("POST /webhook", p.webhook)
+	if p.Page != nil {
+		p.Page.register(mux, ending)
+	}
 	return mux
 }
 

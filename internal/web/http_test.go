@@ -88,7 +88,7 @@ func TestWebhook(t *testing.T) {
 				r.Header.Set(k, v)
 			}
 			w := httptest.NewRecorder()
-			p.handler().ServeHTTP(w, r)
+			p.handler(t.Context()).ServeHTTP(w, r)
 			if w.Code != test.want || (woken == 1) != (test.want == 202) {
 				t.Errorf("status %d, woken %d times", w.Code, woken)
 			}
@@ -122,7 +122,7 @@ func TestWebhookBounds(t *testing.T) {
 		r := httptest.NewRequest(test.method, test.path, strings.NewReader(test.body))
 		r.Header.Set("X-Hub-Signature-256", "sha256="+mac(test.body))
 		w := httptest.NewRecorder()
-		p.handler().ServeHTTP(w, r)
+		p.handler(t.Context()).ServeHTTP(w, r)
 		if w.Code != test.want && (w.Code != 307 || test.want != 404) {
 			t.Errorf("%s: status %d, want %d", name, w.Code, test.want)
 		}
@@ -135,7 +135,7 @@ func TestHealth(t *testing.T) {
 	want := func(path string, code int) {
 		t.Helper()
 		w := httptest.NewRecorder()
-		p.handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		p.handler(t.Context()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
 		if w.Code != code {
 			t.Errorf("%s: %d %s", path, w.Code, w.Body)
 		}
@@ -228,7 +228,7 @@ func TestSecretComplaint(t *testing.T) {
 	file := secretFile(t, "")
 	p.UseSecret(file)
 	post := func() {
-		p.handler().ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/webhook", http.NoBody))
+		p.handler(t.Context()).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/webhook", http.NoBody))
 	}
 	write := func(text string) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {

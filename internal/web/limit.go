@@ -5,20 +5,48 @@ import (
 	"sync"
 )
 
-// limited is a listener that closes at once each connection that is one too many. Nobody can keep
-// others out, or use up the files of the process, by opening connections.
-type limited struct {
-	net.Listener
-	each, all int                   // the most connections of one peer, and of all peers, at a time
-	peer      func(net.Conn) string // names the peer; empty: it has no limit
+// bounds count what peers have open.
+type bounds struct {
+	each, all int // the most of one peer, and of all peers, at a time
 
 	mu    sync.Mutex
 	open  map[string]int
 	total int
 }
 
+func newBounds(each, all int) *bounds { return &bounds{each: each, all: all, open: map[string]int{}} }
+
+// enter counts one more of a peer. It returns false if that is one too many.
+func (b *bounds) enter(peer string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.open[peer] >= b.each || b.total >= b.all {
+		return false
+	}
+	b.open[peer]++
+	b.total++
+	return true
+}
+
+func (b *bounds) leave(peer string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.total--
+	if b.open[peer]--; b.open[peer] == 0 {
+		delete(b.open, peer)
+	}
+}
+
+// limited is a listener that closes at once each connection that is one too many. Nobody can keep
+// others out, or use up the files of the process, by opening connections.
+type limited struct {
+	net.Listener
+	*bounds
+	peer func(net.Conn) string // names the peer; empty: it has no limit
+}
+
 func limit(l net.Listener, each, all int, peer func(net.Conn) string) *limited {
-	return &limited{Listener: l, each: each, all: all, peer: peer, open: map[string]int{}}
+	return &limited{Listener: l, bounds: newBounds(each, all), peer: peer}
 }
 
 // Accept returns the next connection that is within the limits.
@@ -36,26 +64,6 @@ func (l *limited) Accept() (net.Conn, error) {
 			return &counted{Conn: c, leave: sync.OnceFunc(func() { l.leave(peer) })}, nil
 		}
 		_ = c.Close() // nobody waits for its answer
-	}
-}
-
-func (l *limited) enter(peer string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.open[peer] >= l.each || l.total >= l.all {
-		return false
-	}
-	l.open[peer]++
-	l.total++
-	return true
-}
-
-func (l *limited) leave(peer string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.total--
-	if l.open[peer]--; l.open[peer] == 0 {
-		delete(l.open, peer)
 	}
 }
 

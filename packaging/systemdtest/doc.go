@@ -2,7 +2,7 @@
 //
 // The node is a set of namespaces on this machine: systemd is its process 1, and its files are those
 // of this machine with a layer of the node's own above them (overlayfs), so that nothing that is
-// installed, written or removed there is seen outside. Its boot id is a file of its own, so that a
-// restart looks like one. It has the kernel and the network namespace of this machine: a test must
+// installed, written or removed there is seen outside. It has a boot id of its own once it was
+// restarted. It has the kernel and the network namespace of this machine: a test must
 // use policies that change named network namespaces only, which are the node's own.
 package systemdtest

@@ -26,7 +26,9 @@ ln -s /proc/self/fd "$root/dev/fd"
 mount --bind "$root/proc/sys" "$root/proc/sys"
 mount --bind "$root/proc/sys/net" "$root/proc/sys/net"
 mount -o remount,bind,ro "$root/proc/sys"
-mount --bind "$dir/boot_id" "$root/proc/sys/kernel/random/boot_id"
+if [ -e "$dir/boot_id" ]; then
+	mount --bind "$dir/boot_id" "$root/proc/sys/kernel/random/boot_id"
+fi
 
 mount -t sysfs -o ro sysfs "$root/sys"
 if [ "$(stat -f -c %T /sys/fs/cgroup)" = cgroup2fs ]; then

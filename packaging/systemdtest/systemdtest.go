@@ -74,10 +74,9 @@ func (n *Node) hide(name string) {
 	}
 }
 
-// Start starts the node, with a new boot id, and waits until systemd has started all units.
+// Start starts the node and waits until systemd has started all units.
 func (n *Node) Start() {
 	n.t.Helper()
-	n.must(os.WriteFile(filepath.Join(n.dir, "boot_id"), []byte(newBootID()), 0o644))
 	n.makeCgroups()
 	// The shell enters the cgroups before its namespaces are made: they are the roots of the node's.
 	const start = `for dir in $CGROUPS; do echo $$ >$dir/cgroup.procs; done
@@ -169,12 +168,15 @@ func removeCgroup(dir string) {
 	}
 }
 
-// Restart kills the node and starts it again with what is on its disk.
+// Restart kills the node and starts it again, with what is on its disk and with a new boot id. A
+// service with a procfs of its own, as some settings of a sandbox bring, sees that of this machine
+// all the same.
 func (n *Node) Restart() {
 	n.t.Helper()
 	n.Kill()
 	n.must(os.RemoveAll(filepath.Join(n.dir, "work")))
 	n.must(os.Mkdir(filepath.Join(n.dir, "work"), 0o755))
+	n.must(os.WriteFile(filepath.Join(n.dir, "boot_id"), []byte(newBootID()), 0o644))
 	n.Start()
 }
 
