@@ -138,6 +138,10 @@ func (n *agentNode) readTip() string {
 	return n.tip
 }
 
+// sourceTimeout is source.timeout of the agents here: a lap, or a publication, that waits for a silent server
+// takes as long.
+const sourceTimeout = 2 * time.Second
+
 // configure writes the configuration of the agent.
 func (n *agentNode) configure() { n.Helper(); n.configureWith("", "") }
 

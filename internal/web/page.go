@@ -61,11 +61,15 @@ var (
 	//go:embed page
 	pageFiles embed.FS
 
-	pageTemplate = template.Must(template.New("page.html").ParseFS(pageFiles, "page/page.html"))
-	pageStyle    = []byte(view.BaseStyle() + pageFile("page.css"))
-	pageScript   = []byte(pageFile("page.js"))
-	pageIcon     = []byte(pageFile("icon.svg"))
+	pageStyle  = []byte(view.BaseStyle() + pageFile("page.css"))
+	pageScript = []byte(pageFile("page.js"))
+	pageIcon   = []byte(pageFile("icon.svg"))
 )
+
+// pageTemplate returns the template, which is parsed when somebody first asks for the page.
+var pageTemplate = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("page.html").ParseFS(pageFiles, "page/page.html"))
+})
 
 func pageFile(name string) string {
 	text, err := pageFiles.ReadFile("page/" + name)
@@ -163,7 +167,7 @@ func (p *Page) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var out bytes.Buffer
-	if err := pageTemplate.Execute(&out, p.data(parseQuery(r.URL.Query()))); err != nil {
+	if err := pageTemplate().Execute(&out, p.data(parseQuery(r.URL.Query()))); err != nil {
 		http.Error(w, "the page cannot be made: "+err.Error(), http.StatusInternalServerError)
 		return
 	}
