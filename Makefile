@@ -21,7 +21,7 @@ SOAKTIME ?= 1h
 .PHONY: build release demo test test-packages test-vm test-all long soak bench bench-quick screenshots lint clean
 
 build:
-	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/nfsync ./cmd/nfsync
+	CGO_ENABLED=0 go build -buildvcs=auto -trimpath -ldflags '$(LDFLAGS)' -o bin/nfsync ./cmd/nfsync
 
 release:
 	rm -rf dist
