@@ -91,7 +91,7 @@ func (p *Page) groups(t times, s nf.NodeStatus) []pageGroup {
 		newGroup(pageGroup{ID: "changes", Title: "Not made", Class: yellow, About: "changes that were found"}, notFought(s), changeEntry),
 		newGroup(pageGroup{ID: "restarts", Title: "Waits for a restart", Class: yellow, About: "saved for the next start"}, restarts, pendingEntry),
 		newGroup(pageGroup{ID: "pending", Title: "Pending", Class: quiet, About: "comes by itself"}, starts, pendingEntry),
-		newGroup(pageGroup{ID: "warnings", Title: "Warnings", Class: quiet, About: "remarks that forbid nothing"}, s.Warnings, warningEntry),
+		newGroup(pageGroup{ID: "warnings", Title: "Warnings", Class: quiet, About: "they forbid nothing"}, s.Warnings, warningEntry),
 	}
 	return slices.DeleteFunc(list, func(g pageGroup) bool { return g.Count == 0 })
 }
