@@ -78,14 +78,20 @@ func (n *Node) hide(name string) {
 func (n *Node) Start() {
 	n.t.Helper()
 	n.makeCgroups()
-	// The shell enters the cgroups before its namespaces are made: they are the roots of the node's.
-	const start = `for dir in $CGROUPS; do echo $$ >$dir/cgroup.procs; done
+	// Standard input ends with the test, however that ends, and the node with it. The shell enters the
+	// cgroups before its namespaces are made: they are the roots of the node's.
+	const start = `exec 3<&0 0</dev/null
+{ cat <&3; kill -KILL $$; } >/dev/null 2>&1 &
+exec 3<&-
+for dir in $CGROUPS; do echo $$ >$dir/cgroup.procs; done
 exec unshare --mount --pid --fork --kill-child --uts --ipc --cgroup sh "$1/start.sh" "$1"`
 	n.systemd = exec.CommandContext(n.t.Context(), "sh", "-c", start, "sh", n.dir)
 	n.systemd.Env = append(os.Environ(), "CGROUPS="+strings.Join(n.cgroups, " "))
 	n.systemd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	var said bytes.Buffer
 	n.systemd.Stdout, n.systemd.Stderr = &said, &said
+	_, err := n.systemd.StdinPipe() // closed by Wait
+	n.must(err)
 	n.must(n.systemd.Start())
 	n.t.Cleanup(n.Kill)
 	n.init = n.firstProcess(&said)
@@ -126,17 +132,25 @@ func (n *Node) firstProcess(said *bytes.Buffer) int {
 	n.t.Helper()
 	for deadline := time.Now().Add(startTimeout); time.Now().Before(deadline); <-time.After(20 * time.Millisecond) {
 		list, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", n.systemd.Process.Pid))
-		pid, err := strconv.Atoi(strings.TrimSpace(string(list)))
-		if err != nil {
-			continue
-		}
-		if _, err := os.Stat(fmt.Sprintf("/proc/%d/root/run/systemd/private", pid)); err == nil {
-			return pid
+		for _, child := range strings.Fields(string(list)) {
+			pid, err := strconv.Atoi(child)
+			if err != nil {
+				continue
+			}
+			if _, err := os.Stat(fmt.Sprintf("/proc/%d/root/run/systemd/private", pid)); err == nil && isSystemd(pid) {
+				return pid
+			}
 		}
 	}
 	n.Kill()
 	n.t.Fatalf("systemd does not start: %s", said)
 	return 0
+}
+
+// isSystemd reports whether a process is systemd, and not one that watches it.
+func isSystemd(pid int) bool {
+	name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	return strings.TrimSpace(string(name)) == "systemd"
 }
 
 // Kill ends all processes of the node at once, as a power cut does.
