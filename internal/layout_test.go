@@ -47,7 +47,7 @@ var rooms = map[string][]string{
 	"internal/web":             {"internal/nf", "internal/openfile", "internal/apply", "internal/agent", "internal/view"},
 	"internal/doctor":          {"internal/nf", "internal/spec", "internal/state", "internal/kernel", "internal/vz", "internal/apply", "internal/source", "internal/agent", "internal/view", "internal/web"},
 	"internal/words":           {"internal/nf", "internal/spec", "internal/diff", "internal/kernel", "internal/apply", "internal/agent", "internal/view", "schemas"},
-	"internal/manual":          {},
+	"internal/manual":          {"schemas"},
 	"internal/demo":            {"internal/nf", "internal/netns", "internal/source", "examples"},
 	"cmd/nfsync": {"internal/doctor", "internal/demo", "internal/nf", "internal/policytree", "internal/spec", "internal/durable", "internal/state", "internal/kernel", "internal/netns",
 		"internal/host", "internal/apply", "internal/view", "internal/source", "internal/agent", "internal/openfile", "internal/review", "internal/adopt", "internal/policytest", "internal/watch", "internal/web", "internal/words", "internal/manual", "schemas", "examples"},

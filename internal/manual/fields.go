@@ -1,11 +1,12 @@
 package manual
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
+
+	"nfsync.dev/nfsync/schemas"
 )
 
 // schema is what a page needs of a JSON Schema.
@@ -19,41 +20,13 @@ type schema struct {
 	Minimum, Maximum   *json.Number
 	Examples           []any
 	Required           []string
-	Properties         ordered
-	PatternProperties  ordered
+	Properties         schemas.Ordered[*schema]
+	PatternProperties  schemas.Ordered[*schema]
 	Items              *schema
 	// AdditionalProperties is false, or the schema of all others.
 	AdditionalProperties json.RawMessage
 	AllOf, OneOf, AnyOf  []*schema
 	Definitions          map[string]*schema
-}
-
-// ordered are schemas by their names, in the order of the text.
-type ordered []named
-
-type named struct {
-	name string
-	*schema
-}
-
-// UnmarshalJSON keeps the order.
-func (o *ordered) UnmarshalJSON(text []byte) error {
-	in := json.NewDecoder(bytes.NewReader(text))
-	if _, err := in.Token(); err != nil {
-		return err
-	}
-	for in.More() {
-		name, err := in.Token()
-		if err != nil {
-			return err
-		}
-		s := &schema{}
-		if err := in.Decode(s); err != nil {
-			return err
-		}
-		*o = append(*o, named{fmt.Sprint(name), s})
-	}
-	return nil
 }
 
 // Fields writes the fields of the documents of a schema, each with its description, type, bounds
@@ -104,10 +77,10 @@ func (w fieldWriter) resolve(s *schema) (resolved *schema, name string) {
 // fields writes the properties of a mapping, and of what is within.
 func (w fieldWriter) fields(prefix string, s *schema) {
 	for _, f := range s.Properties {
-		w.field(prefix+f.name, f.schema, slices.Contains(s.Required, f.name))
+		w.field(prefix+f.Name, f.Value, slices.Contains(s.Required, f.Name))
 	}
 	for _, f := range s.PatternProperties {
-		w.field(prefix+"NAME", f.schema, false)
+		w.field(prefix+"NAME", f.Value, false)
 	}
 	if values := s.values(); values != nil && values.Ref != "" {
 		w.field(prefix+"NAME", values, false)

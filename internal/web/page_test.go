@@ -103,7 +103,7 @@ func TestPageHost(t *testing.T) {
 		}
 	}
 	if w := s.ask(t, true, http.MethodGet, "evil.example", "/"); !strings.Contains(w.Body.String(), "ssh -L") || strings.Contains(w.Body.String(), "hn-1") {
-		t.Errorf("who is refused is told %q", w.Body)
+		t.Errorf("a request that is refused gets %q", w.Body)
 	}
 }
 

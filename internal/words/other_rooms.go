@@ -1,7 +1,6 @@
 package words
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 
@@ -36,49 +35,27 @@ func capabilities() []view.Explanation {
 	text, _ := schemas.Get(nf.KindNodeSnapshot)
 	var schema struct {
 		Definitions struct {
-			Capabilities struct{ Properties described } `json:"capabilities"`
+			Capabilities property `json:"capabilities"`
 		} `json:"definitions"`
 	}
 	if err := json.Unmarshal(text, &schema); err != nil {
 		return nil
 	}
-	return schema.Definitions.Capabilities.Properties.explanations("")
+	return explained(schema.Definitions.Capabilities.Properties, "")
 }
 
-// described are the properties of a schema, in its order.
-type described []property
-
+// property is what an explanation takes of a property of a schema.
 type property struct {
-	name, Description string
-	Properties        described
+	Description string
+	Properties  schemas.Ordered[property]
 }
 
-// UnmarshalJSON keeps the order, in which a map would not be.
-func (d *described) UnmarshalJSON(text []byte) error {
-	in := json.NewDecoder(bytes.NewReader(text))
-	if _, err := in.Token(); err != nil {
-		return err
-	}
-	for in.More() {
-		name, err := in.Token()
-		if err != nil {
-			return err
-		}
-		p := property{name: fmt.Sprint(name)}
-		if err := in.Decode(&p); err != nil {
-			return err
-		}
-		*d = append(*d, p)
-	}
-	return nil
-}
-
-// explanations explains the properties and, as prefix.name, those within.
-func (d described) explanations(prefix string) []view.Explanation {
+// explained explains properties and, as prefix.name, those within.
+func explained(properties schemas.Ordered[property], prefix string) []view.Explanation {
 	var list []view.Explanation
-	for _, p := range d {
-		list = append(list, view.Explanation{Word: prefix + p.name, Sense: view.Sense{Topic: view.TopicCapability, Meaning: p.Description}})
-		list = append(list, p.Properties.explanations(prefix+p.name+".")...)
+	for _, p := range properties {
+		list = append(list, view.Explanation{Word: prefix + p.Name, Sense: view.Sense{Topic: view.TopicCapability, Meaning: p.Value.Description}})
+		list = append(list, explained(p.Value.Properties, prefix+p.Name+".")...)
 	}
 	return list
 }

@@ -61,7 +61,7 @@ func TestDoctor(t *testing.T) {
 	n.Must("systemctl", "restart", "nfsync.service")
 	expect("restarted", 0, map[string]string{"version": "ok"})
 
-	// An ordinary user is told what root would see.
+	// For an ordinary user it names what root would see.
 	out, err := n.Run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "nfsync", "doctor")
 	if err != nil || !strings.Contains(out, "sudo nfsync doctor") || !strings.Contains(out, " not checked") {
 		t.Errorf("%v\n%s", err, out)
