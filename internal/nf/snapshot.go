@@ -88,8 +88,15 @@ type Container struct {
 	Aliases []string `json:"aliases,omitempty"`
 	// UUID is the name of the container for Virtuozzo's dispatcher. ID is then its
 	// CTID, which can be the same.
-	UUID  string `json:"uuid,omitempty"`
-	State string `json:"state"`
+	UUID string `json:"uuid,omitempty"`
+	// Labels are those that the runtime keeps of the container, of its pod or of its
+	// instance. LabelsUnknown says why they are not known.
+	Labels        map[string]string `json:"labels,omitempty"`
+	LabelsUnknown string            `json:"labelsUnknown,omitempty"`
+	State         string            `json:"state"`
+	// Entry is how the network namespace is entered, of a container that nfsync has
+	// listed itself.
+	Entry Entry `json:"-"`
 	// Instance changes when the container is restarted or recreated. One that does
 	// not run has InstanceStopped or InstanceSuspended.
 	Instance string `json:"instance"`
@@ -102,6 +109,14 @@ type Container struct {
 	// shows: own, node or unknown.
 	MaxScope string `json:"maxScope,omitempty"`
 	Namespace
+}
+
+// Entry is how the network namespace of a container is entered: through a process that is in
+// it, or through a file. It identifies no namespace: an instance does.
+type Entry struct {
+	PID   int    // of the container's first process; 0: none is known
+	Start uint64 // of that process: starttime of proc_pid_stat(5), which tells it from a later one with its PID
+	File  string // a file on which the namespace is mounted, of a container without a known process
 }
 
 // The states of a container that are not transitions, of those that prlctl(8) and

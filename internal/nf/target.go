@@ -14,9 +14,21 @@ const (
 
 // The container runtimes.
 const (
-	RuntimeVZ    = "vz"    // Virtuozzo 7, VHS 7, OpenVZ 7
-	RuntimeNetns = "netns" // named network namespaces, as ip-netns(8) makes them
+	RuntimeVZ     = "vz"     // Virtuozzo 7, VHS 7, OpenVZ 7
+	RuntimeCRI    = "cri"    // the pods of Kubernetes: containerd, CRI-O
+	RuntimeDocker = "docker" // Docker Engine
+	RuntimePodman = "podman" // Podman, of root and of users
+	RuntimeIncus  = "incus"  // Incus and LXD
+	RuntimeLXC    = "lxc"    // LXC
+	RuntimeNspawn = "nspawn" // systemd-nspawn
+	RuntimeNetns  = "netns"  // named network namespaces, as ip-netns(8) makes them
 )
+
+// Runtimes lists the container runtimes. If several of them know a network namespace, it is a
+// container of the first one.
+func Runtimes() []string {
+	return []string{RuntimeVZ, RuntimeCRI, RuntimeDocker, RuntimePodman, RuntimeIncus, RuntimeLXC, RuntimeNspawn, RuntimeNetns}
+}
 
 // ErrGone says that a target has vanished, or that its name now belongs to
 // another instance, since it was observed.
