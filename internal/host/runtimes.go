@@ -11,7 +11,7 @@ import (
 // runtimes returns what lists and enters the containers of all runtimes but Virtuozzo's and the named
 // namespaces. The namespaces are the node's own.
 func (m *Machine) runtimes(bootID string, own []netns.Identity) runtimes.Node {
-	n := runtimes.Node{Root: m.cfg.FS.Root, Proc: m.cfg.FS.Proc, BootID: bootID, Own: own}
+	n := runtimes.Node{Root: m.cfg.FS.Root, Proc: m.cfg.FS.Proc, BootID: bootID, Own: own, NodeNetns: m.cfg.NodeNetns}
 	if m.cfg.Cache != nil {
 		n.Alive, n.Files = m.cfg.Cache.alive, &m.cfg.Cache.files
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"nfsync.dev/nfsync/internal/nf"
 )
 
 // cgroups is where cgroup file systems are mounted.
@@ -64,4 +66,29 @@ func (n Node) newest(pids []int) (pid int, start uint64) {
 		}
 	}
 	return 0, 0
+}
+
+// freezerState returns nf.StatePaused for a process in a frozen cgroup; else it is empty. The process
+// is given by its cgroups, as /proc/PID/cgroup has them. A cgroup is frozen with those above it
+// (Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/freezer-subsystem.rst of Linux).
+func (n Node) freezerState(cgroup []byte) string {
+	for line := range strings.Lines(string(cgroup)) {
+		f := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
+		if len(f) != 3 {
+			continue
+		}
+		paths := []string{n.path(cgroups, f[1], f[2], "freezer.state")}
+		if f[0] == "0" {
+			paths = []string{n.path(cgroups, f[2], "cgroup.events"), n.path(cgroups, "unified", f[2], "cgroup.events")}
+		} else if f[1] != "freezer" {
+			continue
+		}
+		for _, path := range paths {
+			state, err := os.ReadFile(path)
+			if err == nil && (strings.Contains(string(state), "frozen 1\n") || string(state) == "FROZEN\n") {
+				return nf.StatePaused
+			}
+		}
+	}
+	return ""
 }
