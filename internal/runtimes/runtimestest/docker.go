@@ -3,10 +3,8 @@ package runtimestest
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"os"
 	"path/filepath"
-	"runtime"
 	"testing"
 )
 
@@ -28,24 +26,31 @@ type Container struct {
 	Process *Process
 }
 
+// The recorded files of a container.
+const (
+	dockerID    = "5f58ad168e95d84e326dff1b049a61a316c1fdbba9339734aad331ee04670cde"
+	dockerWeb   = "docker/var/lib/docker/containers/" + dockerID + "/"
+	dockerState = "docker/run/docker/runtime-runc/moby/" + dockerID + "/"
+)
+
 // Run writes the files of a running container, and returns its id, which is the same for the same name.
 func (d Docker) Run(c Container) string {
 	d.T.Helper()
 	id := ID(c.Name)
 	d.State(id, c.Process)
-	edit(d.T, recorded(d.T, "docker", "config.v2.json"), d.File(id, "config.v2.json"), func(file map[string]any) {
+	edit(d.T, recorded(d.T, dockerWeb+"config.v2.json"), d.File(id, "config.v2.json"), func(file map[string]any) {
 		file["ID"], file["Name"] = id, "/"+c.Name
 		file["Config"].(map[string]any)["Labels"] = c.Labels
 		file["State"].(map[string]any)["Paused"] = c.Paused
 	})
-	edit(d.T, recorded(d.T, "docker", "hostconfig.json"), d.File(id, "hostconfig.json"), func(file map[string]any) { file["NetworkMode"] = c.Network })
+	edit(d.T, recorded(d.T, dockerWeb+"hostconfig.json"), d.File(id, "hostconfig.json"), func(file map[string]any) { file["NetworkMode"] = c.Network })
 	return id
 }
 
 // State writes the state that runc has of a container.
 func (d Docker) State(id string, p *Process) {
 	d.T.Helper()
-	edit(d.T, recorded(d.T, "docker", "state.json"), filepath.Join(d.StateDir(id), "state.json"), func(file map[string]any) {
+	edit(d.T, recorded(d.T, dockerState+"state.json"), filepath.Join(d.StateDir(id), "state.json"), func(file map[string]any) {
 		file["id"], file["init_process_pid"], file["init_process_start"] = id, p.PID, p.Start
 		for _, m := range file["config"].(map[string]any)["mounts"].([]any) {
 			mount := m.(map[string]any)
@@ -91,39 +96,4 @@ func (d Docker) Remove(id string) {
 func ID(name string) string {
 	sum := sha256.Sum256([]byte(name))
 	return hex.EncodeToString(sum[:])
-}
-
-// recorded returns a recorded file: a path below the testdata of package runtimes.
-func recorded(t testing.TB, names ...string) []byte {
-	t.Helper()
-	_, here, _, _ := runtime.Caller(0)
-	data, err := os.ReadFile(filepath.Join(append([]string{filepath.Dir(here), "../testdata"}, names...)...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
-}
-
-// edit writes a JSON file that is another one with some members changed. Like runtimes do, it replaces
-// the file at once.
-func edit(t testing.TB, from []byte, to string, change func(map[string]any)) {
-	t.Helper()
-	var file map[string]any
-	err := json.Unmarshal(from, &file)
-	if err == nil {
-		change(file)
-		from, err = json.Marshal(file)
-	}
-	if err == nil {
-		err = os.MkdirAll(filepath.Dir(to), 0o755)
-	}
-	if err == nil {
-		err = os.WriteFile(to+".new", from, 0o600)
-	}
-	if err == nil {
-		err = os.Rename(to+".new", to)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
 }
