@@ -40,7 +40,7 @@ func describeIncus(dir, name string) (record, bool) {
 		return record{}, false
 	}
 	id := incusID(name)
-	return record{id: id, name: id, unnamed: checkName(id)}, true
+	return namedRecord(id, id), true
 }
 
 // incusID returns the id of a container by the name that it has for LXC: NAME, or PROJECT_NAME of

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"nfsync.dev/nfsync/internal/netns"
 	"nfsync.dev/nfsync/internal/nf"
@@ -36,11 +37,21 @@ func describeLXC(dir, name string) (record, bool) {
 	if isIncusDir(dir) {
 		return record{}, false
 	}
-	r := record{id: name, name: name, unnamed: checkName(name)}
+	id := name
 	if dir != lxcPath {
-		r.id = dir + "/" + name
+		id = dir + "/" + name
 	}
-	return r, true
+	return namedRecord(id, name), true
+}
+
+// namedRecord returns the record of a container whose id and name are given by people. In a name that
+// is not UTF-8, what is not is written as an escape.
+func namedRecord(id, name string) record {
+	r := record{id: id, name: name, unnamed: checkName(name)}
+	if !utf8.ValidString(id) {
+		r.id, r.name = strings.Trim(strconv.Quote(id), `"`), strings.Trim(strconv.Quote(name), `"`)
+	}
+	return r
 }
 
 // listMonitored lists the containers that a monitor of LXC has: those that describe knows by their
@@ -74,10 +85,7 @@ func (n Node) listMonitored(ctx context.Context, describe func(dir, name string)
 // if the name of the socket does not have them.
 func splitSocket(socket string) (dir, name string, ok bool) {
 	dir, name = path.Split(strings.TrimSuffix(socket, commandName))
-	if isHashed(socket) || !path.IsAbs(dir) || name == "" {
-		return strings.TrimSuffix(dir, "/"), name, false
-	}
-	return strings.TrimSuffix(dir, "/"), name, true
+	return path.Clean(dir), name, path.IsAbs(dir) && name != ""
 }
 
 // isHashed reports whether a socket has a hash in its name, since the directory and the name of the
@@ -181,7 +189,7 @@ func parseMonitor(command []byte) (dir, name string, ok bool) {
 		if i <= 0 {
 			return "", "", false
 		}
-		return title[:i], title[i+1:], true
+		return path.Clean(title[:i]), title[i+1:], true
 	}
 	if filepath.Base(args[0]) != "lxc-start" {
 		return "", "", false
@@ -196,7 +204,7 @@ func parseMonitor(command []byte) (dir, name string, ok bool) {
 			dir = value
 		}
 	}
-	return dir, name, name != ""
+	return path.Clean(dir), name, name != ""
 }
 
 // payloads are the cgroups below which a container of LXC is, without its name: since LXC 4.0.1, of
@@ -226,12 +234,16 @@ func isEndOfName(rest string) bool {
 	return suffix == "" || hasNumber && number != "" && strings.Trim(number, "0123456789") == ""
 }
 
-// lxcCgroups returns the directories in which LXC makes a cgroup for each container.
+// lxcCgroups returns the directories in which LXC makes a cgroup for each container, in one of the
+// hierarchies.
 func lxcCgroups(n Node) []string {
 	var dirs []string
 	for _, root := range n.cgroupRoots() {
+		if root != n.path(cgroups) && filepath.Base(root) != "freezer" && filepath.Base(root) != "unified" {
+			continue
+		}
 		for _, prefix := range payloads {
-			dirs = append(dirs, filepath.Join(root, path.Dir(prefix)))
+			dirs = append(dirs, filepath.Dir(filepath.Join(root, prefix+"NAME")))
 		}
 	}
 	slices.Sort(dirs)

@@ -42,7 +42,7 @@ func (n Node) nspawnMachine(file string) (record, bool) {
 	if strings.HasPrefix(file, ".") || strings.Contains(file, ":") {
 		return record{}, false
 	}
-	r := record{id: file, name: file, unnamed: checkName(file)}
+	r := namedRecord(file, file)
 	m, err := parsed(n, filepath.Join(nspawnMachines(n)[0], file), parseMachine)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -78,11 +78,7 @@ func (n Node) nspawnLeader(m machine) (pid int, start uint64, state string, err 
 // bornNspawn finds a container by its file, which is written before its program is let go on.
 func bornNspawn(n Node, file string) (record, bool) {
 	r, ok := n.nspawnMachine(file)
-	if !ok || r.err != nil {
-		return r, false
-	}
-	m, err := n.find(r)
-	return r, err == nil && !n.isOwn(m.ns)
+	return r, ok && r.err == nil
 }
 
 // machine is what is read of a file of systemd-machined.

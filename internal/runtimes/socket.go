@@ -14,7 +14,7 @@ import (
 // Limits of one request to a runtime.
 const (
 	maxWait   = 5 * time.Second
-	maxAnswer = 64 << 20 // bytes
+	maxAnswer = 32 << 20 // bytes
 )
 
 // get sends a GET request to a runtime of root that listens on a socket, and lets read read the answer.
