@@ -30,6 +30,16 @@ func (m *Machine) listRuntimes(ctx context.Context, s *nf.Snapshot, own, claimed
 	return append(claimed, listed.Namespaces...), nil
 }
 
+// Unowned describes the network namespaces that are neither the node's nor that of a container of a
+// snapshot. See runtimes.Node.
+func (m *Machine) Unowned(ctx context.Context, s *nf.Snapshot) ([]string, error) {
+	own, err := m.nodeNamespaces()
+	if err != nil {
+		return nil, err
+	}
+	return m.runtimes(s.BootID, own).Unowned(ctx, s.Containers)
+}
+
 // enabledRuntimes returns the runtimes that the configuration asks for.
 func (m *Machine) enabledRuntimes() []string {
 	if len(m.cfg.Runtimes) == 0 {

@@ -114,18 +114,36 @@ func (l *lxcNode) listen(container, answer string) {
 // squat lets a user listen on the socket of a container.
 func (l *lxcNode) squat(container, answer string) {
 	l.t.Helper()
-	const nobody = 65534
 	var listener net.Listener
-	var err error
+	must(l.t, asUser(l.NodeNetns, func() (err error) {
+		listener, err = net.Listen("unix", "@"+container+"/command")
+		return err
+	}))
+	l.serve(listener, answer)
+}
+
+// asUser runs f as another user, in the network namespace of a file.
+func asUser(path string, f func() error) (err error) {
+	const nobody = 65534
 	kernel.OnThread(func() { // never unlocked: the thread ends
-		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, nobody, nobody, nobody); errno != 0 {
-			err = errno
+		var ns *os.File
+		if ns, err = os.Open(path); err != nil {
 			return
 		}
-		listener, err = net.Listen("unix", "@"+container+"/command")
+		defer ns.Close()
+		if err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
+			return
+		}
+		// Those of the library change all threads.
+		for _, call := range []uintptr{unix.SYS_SETRESGID, unix.SYS_SETRESUID} {
+			if _, _, errno := unix.RawSyscall(call, nobody, nobody, nobody); errno != 0 {
+				err = errno
+				return
+			}
+		}
+		err = f()
 	})
-	must(l.t, err)
-	l.serve(listener, answer)
+	return err
 }
 
 func (l *lxcNode) serve(listener net.Listener, answer string) {
