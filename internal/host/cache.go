@@ -11,6 +11,7 @@ import (
 	"nfsync.dev/nfsync/internal/kernel"
 	"nfsync.dev/nfsync/internal/netns"
 	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/runtimes"
 )
 
 // Cache makes it cheap to observe the same containers again: for the machines of an agent's laps,
@@ -27,6 +28,7 @@ type Cache struct {
 	rules map[string]kernel.NftTables    // by instance
 	room  int                            // files that may still be opened
 	asked bool                           // whether files may be kept open at all
+	files runtimes.Files                 // of container runtimes
 	limit func() int                     // raises the limit of open files, and returns it
 }
 

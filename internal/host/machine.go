@@ -93,7 +93,13 @@ func (m *Machine) list(ctx context.Context, names []string) (nf.Snapshot, error)
 	if err != nil {
 		return nf.Snapshot{}, err
 	}
-	if err := m.listNetns(ctx, &s, vz.NodeNamespaces, claimed, names); err != nil {
+	links := vzLinks(s.Containers)
+	if names == nil {
+		if claimed, err = m.listRuntimes(ctx, &s, vz.NodeNamespaces, claimed); err != nil {
+			return nf.Snapshot{}, err
+		}
+	}
+	if err := m.listNetns(ctx, &s, vz.NodeNamespaces, claimed, links, names); err != nil {
 		return nf.Snapshot{}, err
 	}
 	nf.SortContainers(s.Containers)
@@ -107,18 +113,14 @@ func (m *Machine) list(ctx context.Context, names []string) (nf.Snapshot, error)
 	return s, nil
 }
 
-// listNetns lists the named namespaces that are not claimed for the containers of s, which
-// are Virtuozzo's. The link of a container of Virtuozzo is named by its CTID
-// (lib/env_nsops.c of libvzctl).
-func (m *Machine) listNetns(ctx context.Context, s *nf.Snapshot, own, claimed []netns.Identity, names []string) error {
+// listNetns lists the named namespaces that are not claimed for the containers of s. The links are
+// those of Virtuozzo's containers.
+func (m *Machine) listNetns(ctx context.Context, s *nf.Snapshot, own, claimed []netns.Identity, links, names []string) error {
 	if !m.enabled(nf.RuntimeNetns) {
 		return nil
 	}
 	runtime := m.netns(s.BootID)
-	runtime.Claimed, runtime.Names = claimed, names
-	for _, c := range s.Containers {
-		runtime.ClaimedLinks = append(runtime.ClaimedLinks, c.ID)
-	}
+	runtime.Claimed, runtime.ClaimedLinks, runtime.Names = claimed, links, names
 	containers, warnings, err := runtime.List(ctx, own)
 	switch {
 	case ctx.Err() != nil:
@@ -134,7 +136,7 @@ func (m *Machine) listNetns(ctx context.Context, s *nf.Snapshot, own, claimed []
 
 // enabled reports whether the configuration asks for the runtime.
 func (m *Machine) enabled(runtime string) bool {
-	return len(m.cfg.Runtimes) == 0 || slices.Contains(m.cfg.Runtimes, runtime)
+	return slices.Contains(m.enabledRuntimes(), runtime)
 }
 
 func (m *Machine) netns(bootID string) netns.Runtime {
@@ -198,7 +200,9 @@ func (m *Machine) inContainer(t *netns.Thread, bootID string, c *nf.Container, f
 		vz.Thread = t
 		return vz.Enter(c.ID, c.Instance, f)
 	}
-	return fmt.Errorf("cannot enter %s: no such runtime: %w", c.Target(), nf.ErrGone)
+	runtime := m.runtimes(bootID, nil)
+	runtime.Thread = t
+	return runtime.Enter(c, f)
 }
 
 // containerOf returns the snapshot's container for a target, or nf.ErrGone.

@@ -113,7 +113,7 @@ func (m *Machine) refreshContainer(ctx context.Context, s *nf.Snapshot, c nf.Cha
 	if at.Runtime == nf.RuntimeVZ {
 		err = m.refreshVZ(s.BootID, at, c.Key)
 	} else {
-		err = m.netns(s.BootID).Check(at.ID, at.Instance)
+		err = m.check(s.BootID, at)
 	}
 	if err != nil || c.Key == nf.KeyRestart {
 		return err

@@ -91,10 +91,10 @@ func (m *Machine) setContainer(s *nf.Snapshot, c nf.Change, n int64) error {
 
 // writeOpen writes a value through the open file of a container; false if there is none.
 func (m *Machine) writeOpen(bootID string, at *nf.Container, k nf.Key, n int64) (ok bool, err error) {
-	if at.Runtime != nf.RuntimeNetns || !m.cfg.Cache.has(at.Instance) {
+	if at.Runtime == nf.RuntimeVZ || !m.cfg.Cache.has(at.Instance) {
 		return false, nil
 	}
-	if err := m.netns(bootID).Check(at.ID, at.Instance); err != nil {
+	if err := m.check(bootID, at); err != nil {
 		return false, err
 	}
 	return m.cfg.Cache.write(at.Instance, k, n)

@@ -110,3 +110,13 @@ func (m *Machine) restart(ctx context.Context, s *nf.Snapshot, t nf.Target) erro
 		return runtime.Restart(ctx, now)
 	})
 }
+
+// vzLinks returns the names of the links to the network namespaces of Virtuozzo's containers: their
+// CTIDs (lib/env_nsops.c of libvzctl).
+func vzLinks(containers []nf.Container) []string {
+	var links []string
+	for i := range containers {
+		links = append(links, containers[i].ID)
+	}
+	return links
+}

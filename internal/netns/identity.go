@@ -39,7 +39,25 @@ func (i Identity) appendInode(b []byte) []byte {
 	return append(strconv.AppendUint(b, i.Inode, 10), ':')
 }
 
-// Inode returns the part of an instance of this runtime that another namespace may have again
+// Instance returns the instance of a container with this network namespace, of a start of the kernel.
+func (i Identity) Instance(bootID string) string {
+	b := make([]byte, 0, 96)
+	return string(i.append(append(append(b, bootID...), '/')))
+}
+
+// InodeInstance returns Inode of the instances with this inode.
+func (i Identity) InodeInstance(bootID string) string {
+	b := make([]byte, 0, 96)
+	return string(i.appendInode(append(append(b, bootID...), '/')))
+}
+
+// Of returns the identity with the cookie of an instance.
+func (i Identity) Of(instance string) Identity {
+	i.Cookie, _ = strconv.ParseUint(instance[strings.LastIndexByte(instance, ':')+1:], 10, 64)
+	return i
+}
+
+// Inode returns the part of an instance, as Identity.Instance returns it, that another namespace may have again
 // once this one has ended: all but the cookie.
 func Inode(instance string) string { return instance[:strings.LastIndexByte(instance, ':')+1] }
 
@@ -47,20 +65,17 @@ func Inode(instance string) string { return instance[:strings.LastIndexByte(inst
 // for an instance whose kernel gives no cookies.
 func HasCookie(instance string) bool { return !strings.HasSuffix(instance, ":0") }
 
-// cookie returns the cookie of an instance.
-func cookie(instance string) uint64 {
-	n, _ := strconv.ParseUint(instance[strings.LastIndexByte(instance, ':')+1:], 10, 64)
-	return n
-}
-
 // Identify identifies the network namespace that a file names.
-func Identify(path string) (Identity, error) {
+func Identify(path string) (Identity, error) { return (*Thread)(nil).Identify(path) }
+
+// Identify is the function Identify on this thread.
+func (t *Thread) Identify(path string) (Identity, error) {
 	fd, err := openFile(path)
 	if err != nil {
 		return Identity{}, err
 	}
 	defer unix.Close(fd)
-	return (*Thread)(nil).identifyFD(fd)
+	return t.identifyFD(fd)
 }
 
 // Own identifies the network namespace of the calling thread.

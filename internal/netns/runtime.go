@@ -185,8 +185,9 @@ func (r Runtime) known(path string) (Identity, bool) {
 	if r.Alive == nil || unix.Stat(path, &st) != nil {
 		return Identity{}, false
 	}
+	id := Identity{Device: uint64(st.Dev), Inode: st.Ino}
 	instance, ok := r.Alive(r.inode(st))
-	return Identity{Device: uint64(st.Dev), Inode: st.Ino, Cookie: cookie(instance)}, ok
+	return id.Of(instance), ok
 }
 
 // openNamespace opens the file of a network namespace.
@@ -292,16 +293,11 @@ func (r Runtime) container(e entry) nf.Container {
 	return c
 }
 
-func (r Runtime) instance(id Identity) string {
-	b := make([]byte, 0, 96)
-	return string(id.append(append(append(b, r.BootID...), '/')))
-}
+func (r Runtime) instance(id Identity) string { return id.Instance(r.BootID) }
 
 // inode returns Inode of the instances with this inode.
 func (r Runtime) inode(st unix.Stat_t) string {
-	b := make([]byte, 0, 96)
-	id := Identity{Device: uint64(st.Dev), Inode: st.Ino}
-	return string(id.appendInode(append(append(b, r.BootID...), '/')))
+	return Identity{Device: uint64(st.Dev), Inode: st.Ino}.InodeInstance(r.BootID)
 }
 
 // Check returns nf.ErrGone if the file of a container does not name the namespace of the instance

@@ -1,7 +1,6 @@
 package vz
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -111,7 +110,7 @@ func (r Runtime) instance(ctid string, p process) string {
 func (r Runtime) identifyProcess(pid int) process {
 	p := process{pid: pid}
 	dir := filepath.Join(r.proc(), strconv.Itoa(pid))
-	if p.start, p.err = startTime(dir); p.err != nil {
+	if p.start, p.err = netns.StartTime(dir); p.err != nil {
 		return p
 	}
 	var status []byte
@@ -122,21 +121,12 @@ func (r Runtime) identifyProcess(pid int) process {
 	if p.ns, p.err = netns.Identify(filepath.Join(dir, "ns/net")); p.err != nil {
 		return p
 	}
-	again, err := startTime(dir)
+	again, err := netns.StartTime(dir)
 	if err == nil && again != p.start {
 		err = os.ErrNotExist
 	}
 	p.err = err
 	return p
-}
-
-// startTime returns when a process started: field 22 of its stat (proc(5)).
-func startTime(dir string) (uint64, error) {
-	data, err := readOfProcess(dir, "stat")
-	if err != nil {
-		return 0, err
-	}
-	return parseStart(data)
 }
 
 // readOfProcess reads a file of a process. ESRCH becomes os.ErrNotExist: the kernel returns
@@ -147,18 +137,6 @@ func readOfProcess(dir, name string) ([]byte, error) {
 		err = os.ErrNotExist
 	}
 	return data, err
-}
-
-// parseStart reads the start time. The command before it, in parentheses, may have any
-// character, a parenthesis too.
-func parseStart(stat []byte) (uint64, error) {
-	const field = 22 - 3 // fields 1 and 2 come before the parenthesis, field 3 after it
-	rest := stat[bytes.LastIndexByte(stat, ')')+1:]
-	f := strings.Fields(string(rest))
-	if len(f) <= field {
-		return 0, errors.New("stat of the process has no start time")
-	}
-	return strconv.ParseUint(f[field], 10, 64)
 }
 
 // parseEnvID returns the container of a process, as the Virtuozzo kernel shows it; empty

@@ -10,25 +10,6 @@ import (
 	"nfsync.dev/nfsync/internal/netns"
 )
 
-// The command in parentheses may have any byte; the start time is field 22 (proc(5)).
-func TestParseStart(t *testing.T) {
-	const rest = " S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 987654 20 21"
-	for stat, want := range map[string]uint64{
-		"42 (init)" + rest:              987654,
-		"42 (a b) (c))" + rest:          987654,
-		"42 (x) S 1 2 3) Z (y)" + rest:  987654,
-		"42 (init) S 1 2":               0,
-		"42 (init)":                     0,
-		"":                              0,
-		"42 (init)" + rest[:48] + "x y": 0,
-	} {
-		got, err := parseStart([]byte(stat))
-		if got != want || (err == nil) != (want != 0) {
-			t.Errorf("%q: %d, %v, want %d", stat, got, err, want)
-		}
-	}
-}
-
 // The Virtuozzo kernel adds the line (cg_env_check_init_pid in libvzctl).
 func TestParseEnvID(t *testing.T) {
 	for status, want := range map[string]string{

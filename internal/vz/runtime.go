@@ -282,7 +282,7 @@ func (r Runtime) Enter(id, instance string, f func() error) error {
 	checked := false
 	same := func(ns netns.Identity) error {
 		checked = true
-		start, err := startTime(dir)
+		start, err := netns.StartTime(dir)
 		if err == nil && r.instance(id, process{pid: init.pid, start: start, ns: ns}) == instance {
 			return nil
 		}
