@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"nfsync.dev/nfsync/internal/doctor"
+	"nfsync.dev/nfsync/internal/host"
 	"nfsync.dev/nfsync/internal/view"
 	"nfsync.dev/nfsync/internal/web"
 )
@@ -57,12 +58,12 @@ func (a *app) doctor(ctx context.Context, _ []string) error {
 			return err
 		}
 	}
-	host := a.host()
+	config := a.host()
 	node := doctor.Node{
-		Machine: a.machine(host), Virtuozzo: host.Virtuozzo(), Runtimes: a.runtimes, NetnsDir: a.netnsDir, NodeNetns: a.nodeNetns,
+		Machine: a.machine(config), Virtuozzo: config.Virtuozzo(), Runtimes: a.runtimes, NetnsDir: a.netnsDir, NodeNetns: a.nodeNetns,
 		VZRoot: a.vzRoot, StateDir: a.stateDir, RunDir: a.runDir, Config: c, Fetching: a.fetching,
 		Root: a.root, Version: buildInfo().Version, Unprivileged: os.Geteuid() != 0, Agent: web.NewClient(a.runDir).Status, Units: readUnits, Space: space, FileLimit: fileLimit,
-		Unowned: host.Unowned, LookupGroup: user.LookupGroup, Now: time.Now,
+		Unowned: host.New(config).Unowned, LookupGroup: user.LookupGroup, Now: time.Now,
 	}
 	checks, err := node.Examine(ctx)
 	if err != nil {

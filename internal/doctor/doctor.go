@@ -246,7 +246,7 @@ func (n *Node) others(ctx context.Context, s *nf.Snapshot) view.Check {
 		}
 	}
 	if err != nil {
-		return n.denied(unknown(name, text+"; not all can be seen: "+err.Error(), "run nfsync as root: "+askRoot))
+		return n.denied(unknown(name, text+"; not all can be seen: "+err.Error(), "run nfsync with CAP_SYS_PTRACE: systemctl show -p CapabilityBoundingSet "+AgentUnit))
 	}
 	return passed(name, text)
 }
