@@ -44,6 +44,18 @@ func (n Node) cgroupProcesses(paths ...string) []int {
 	return nil
 }
 
+// isCgroup reports whether there is a cgroup at one of some paths.
+func (n Node) isCgroup(paths ...string) bool {
+	for _, root := range n.cgroupRoots() {
+		for _, path := range paths {
+			if _, err := os.Lstat(filepath.Join(root, path)); err == nil {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // parsePIDs reads cgroup.procs. It leaves out 0, which stands for a process of another PID namespace.
 func parsePIDs(data []byte) []int {
 	var pids []int

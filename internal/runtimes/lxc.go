@@ -251,27 +251,36 @@ func lxcCgroups(n Node) []string {
 }
 
 // bornMonitored finds a container of LXC that is being made by its cgroup. Its monitor answers only
-// after its program has started.
+// after its program has started, but has the container in its command line before. Until there is a
+// process, the container may be any runtime's that uses LXC.
 func (n Node) bornMonitored(entry string, describe func(dir, name string) (record, bool)) (record, bool) {
-	pid, start := n.newest(n.cgroupProcesses(entry, "lxc.payload/"+entry, "lxc/"+entry, "lxc/"+entry+"/ns"))
-	if pid == 0 {
+	paths := []string{"lxc.payload/" + entry, "lxc/" + entry}
+	if strings.HasPrefix(entry, payloads[0]) {
+		paths = []string{entry}
+	}
+	if !n.isCgroup(paths...) {
 		return record{}, false
+	}
+	some := record{id: entry}
+	pid, start := n.newest(n.cgroupProcesses(append(paths, "lxc/"+entry+"/ns")...))
+	if pid == 0 {
+		return some, false
 	}
 	p, err := n.openProcess(pid, start)
 	if err != nil {
-		return record{}, false
+		return some, false
 	}
 	defer p.Close()
 	command, err := n.monitorOf(p)
 	if err != nil {
-		return record{}, false
+		return some, false
 	}
 	cgroup, err := p.Read("cgroup", maxCgroup)
 	dir, name, ok := parseMonitor(command)
 	if err != nil || !ok || !inPayload(cgroup, name) {
-		return record{}, false
+		return some, false
 	}
 	r, ok := describe(dir, name)
 	r.pid, r.start = pid, start
-	return r, ok
+	return r, ok && r.unnamed == ""
 }

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -216,11 +217,31 @@ func (l *lxcNode) addStatus() {
 	}
 }
 
-// born returns the container that an entry stands for, as texts does.
+// born returns the container that an entry stands for, as texts does; ? if there is none yet, and
+// nothing if the entry is of none.
 func born(n runtimes.Node, runtime, entry string) string {
-	c, ok := n.Born(runtime, entry)
-	if !ok {
-		return ""
+	c, found, mine := n.Born(runtime, entry)
+	switch {
+	case found:
+		return texts([]nf.Container{c})[0]
+	case mine:
+		return "?"
 	}
-	return texts([]nf.Container{c})[0]
+	return ""
+}
+
+// directories checks which directories are watched for a runtime: its containers have an entry in each,
+// for as long as they run.
+func directories(t testing.TB, n runtimes.Node, runtime string, want ...string) {
+	t.Helper()
+	var got []string
+	for _, d := range n.Dirs([]string{runtime}) {
+		if !slices.Equal(d.Births, []string{runtime}) || d.BirthsOnly {
+			t.Errorf("%+v", d)
+		}
+		got = append(got, d.Path)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: the directories are %q, want %q", runtime, got, want)
+	}
 }

@@ -78,7 +78,7 @@ func (n Node) nspawnLeader(m machine) (pid int, start uint64, state string, err 
 // bornNspawn finds a container by its file, which is written before its program is let go on.
 func bornNspawn(n Node, file string) (record, bool) {
 	r, ok := n.nspawnMachine(file)
-	return r, ok && r.err == nil
+	return r, ok && r.err == nil && r.unnamed == ""
 }
 
 // machine is what is read of a file of systemd-machined.
