@@ -160,7 +160,7 @@ func TestLXCBirth(t *testing.T) {
 		{"", "lxc/101/ns", "101", "lxc-start\x00-F\x00-n\x00101", "lxc:101"},
 		{"", "lxc.payload.web", "lxc.payload.web", "[lxc monitor] /var/lib/lxc db", "lxc:? incus:?"},
 		{"", "lxc.payload.web", "lxc.payload.web", "sleep\x00100", "lxc:? incus:?"},
-		{"", "user.slice/lxc.payload.web", "lxc.payload.web", "[lxc monitor] /var/lib/lxc web", ""},
+		{"", "user.slice/user-1000.slice/lxc.payload.web", "lxc.payload.web", "[lxc monitor] /var/lib/lxc web", ""},
 		{"", "lxc.payload.shop_db", "lxc.payload.shop_db", "[lxc monitor] /var/lib/incus/containers shop_db", "incus:shop/db"},
 		{"", "lxc.payload.db", "lxc.payload.db", "[lxc monitor] /var/snap/lxd/common/lxd/containers db", "incus:db"},
 	} {
