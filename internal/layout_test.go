@@ -79,7 +79,7 @@ var testRooms = map[string][]string{
 	"internal/adopt":         {"internal/view"},                                                                                   // what is imported, as files have it
 	"packaging":              {"packaging/systemdtest"},                                                                           // a node that packages are installed on
 	"internal/view":          {"schemas"},                                                                                         // the documents against the schemas
-	"runtimes":               {"packaging/systemdtest"},                                                     // nodes with real container runtimes
+	"runtimes":               {"packaging/systemdtest"},                                                                           // nodes with real container runtimes
 	"packaging/systemd":      {"packaging/systemdtest"},                                                                           // the units on a node with systemd
 }
 
