@@ -200,7 +200,16 @@ func (n *Node) containers(s *nf.Snapshot) view.Check {
 		}
 		return n.denied(failed(name, why, "run nfsync as root: "+askRoot))
 	}
-	c := passed(name, n.counts(s))
+	count := map[string]int{}
+	for i := range s.Containers {
+		count[s.Containers[i].Runtime]++
+	}
+	c := passed(name, fmt.Sprintf("%d in %s", count[nf.RuntimeNetns], n.NetnsDir))
+	for _, runtime := range nf.Runtimes() {
+		if runtime != nf.RuntimeNetns && count[runtime] > 0 {
+			c.Detail += fmt.Sprintf(", %d of %s", count[runtime], runtime)
+		}
+	}
 	for _, w := range s.Warnings {
 		c.Status, c.Remedy = view.Warn, view.CommandLine("nfsync", "explain", w.Code)
 		c.Detail += "; " + w.Message
@@ -210,21 +219,6 @@ func (n *Node) containers(s *nf.Snapshot) view.Check {
 		c.Remedy = "nothing is known of these containers, and nothing is changed in them, until they can be listed: nfsync explain runtime-broken"
 	}
 	return c
-}
-
-// counts says how many containers each runtime has.
-func (n *Node) counts(s *nf.Snapshot) string {
-	of := map[string]int{}
-	for i := range s.Containers {
-		of[s.Containers[i].Runtime]++
-	}
-	text := fmt.Sprintf("%d in %s", of[nf.RuntimeNetns], n.NetnsDir)
-	for _, runtime := range nf.Runtimes() {
-		if of[runtime] > 0 && runtime != nf.RuntimeNetns {
-			text += fmt.Sprintf(", %d of %s", of[runtime], cmp.Or(map[string]string{nf.RuntimeVZ: "Virtuozzo"}[runtime], runtime))
-		}
-	}
-	return text
 }
 
 // maxOthers is how many network namespaces without a container are named.

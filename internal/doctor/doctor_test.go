@@ -185,7 +185,7 @@ func TestContainersAndOthers(t *testing.T) {
 	for _, runtime := range []string{nf.RuntimeNspawn, nf.RuntimeVZ, nf.RuntimeDocker, nf.RuntimeNetns, nf.RuntimeDocker} {
 		s.Containers = append(s.Containers, nf.Container{Runtime: runtime})
 	}
-	if c := n.containers(s); c.Status != view.OK || c.Detail != "1 in /run/netns, 1 of Virtuozzo, 2 of docker, 1 of nspawn" {
+	if c := n.containers(s); c.Status != view.OK || c.Detail != "1 in /run/netns, 1 of vz, 2 of docker, 1 of nspawn" {
 		t.Errorf("%+v", c)
 	}
 	for count, want := range map[int]string{
