@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/source"
 	"nfsync.dev/nfsync/internal/state"
@@ -25,6 +26,7 @@ type pressed struct {
 	pushes   []time.Time
 	known    [][]string // for each push, what had been pushed before
 	reports  int
+	labels   []bool // for each snapshot, whether labels were asked
 }
 
 func newPressed(dir string) *pressed {
@@ -48,11 +50,12 @@ func (p *pressed) setupOf(url string) *Publishing {
 	return &Publishing{
 		Repository: source.Config{URLs: []string{url}}, Branch: "nodes/hn-1", Node: "hn-1", Machine: "m",
 		State: func() (*state.Dir, error) { return state.Open(p.dir) },
-		Snapshot: func(context.Context) (nf.Snapshot, error) {
+		Snapshot: func(_ context.Context, labels apply.LabelUse) (nf.Snapshot, error) {
 			p.changing.Lock()
 			defer p.changing.Unlock()
 			s := p.snapshot
 			s.TakenAt = time.Now()
+			p.labels = append(p.labels, labels != nil && labels(s.Node))
 			return s, nil
 		},
 		Documents: func(nf.Snapshot, nf.NodeStatus) ([]source.File, error) {
