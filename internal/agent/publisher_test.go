@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -176,6 +177,22 @@ func TestPublisherBacksOff(t *testing.T) {
 		p.during(t, time.Hour, func() {})
 		if len(p.pushes) != 2 {
 			t.Errorf("%d pushes after it went well", len(p.pushes))
+		}
+	})
+}
+
+// TestPublisherLabels: labels are published if the policies in force select by them.
+func TestPublisherLabels(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	synctest.Test(t, func(t *testing.T) {
+		p := newPressed(dir)
+		for i, labels := range []apply.LabelUse{nil, func(n nf.NodeIdentity) bool { return n.Name == "hn-1" }, func(nf.NodeIdentity) bool { return false }} {
+			p.inForce(labels)
+			p.labels = nil
+			p.during(t, 3*time.Minute, func() {})
+			if len(p.labels) == 0 || slices.Contains(p.labels, i != 1) {
+				t.Errorf("labels were asked: %v", p.labels)
+			}
 		}
 	})
 }
