@@ -91,7 +91,7 @@ func TestLXC(t *testing.T) {
 
 	// A policy sets a value in the container that it names, and in no other.
 	l.Write("/etc/nfsync/policies/lxc.yaml", policy("lxc", "{names: [web], runtimes: [lxc]}", 77), 0o644)
-	l.nfsync("apply", "/etc/nfsync/policies")
+	l.nfsync("apply", "--yes", "/etc/nfsync/policies")
 	if web, other := l.udpTimeoutOf(l.pid("web")), l.udpTimeoutOf(l.pid("my-web_1.x")); web != "77" || other == "77" {
 		t.Errorf("web has %s, the other one %s", web, other)
 	}
