@@ -74,7 +74,7 @@ func TestNspawn(t *testing.T) {
 	}
 	n.Write("/etc/nfsync/policies/nspawn.yaml", policy("nspawn", "{names: [my-web], runtimes: [nspawn]}", 77), 0o644)
 	n.nfsync("apply", "--yes", "/etc/nfsync/policies")
-	leader := n.line("machinectl", "show", "-P", "Leader", "my-web")
+	leader := n.line("machinectl", "show", "-p", "Leader", "--value", "my-web")
 	if got := n.udpTimeoutOf(leader); got != "77" {
 		t.Errorf("the timeout is %s", got)
 	}

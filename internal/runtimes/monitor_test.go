@@ -66,7 +66,7 @@ func (l *lxcNode) add(p process) {
 	}
 	must(l.t, os.MkdirAll(dir, 0o755))
 	for name, text := range map[string]string{
-		"stat":    fmt.Sprintf("%d (x) S %d %s\n", p.pid, p.parent, "0"+strings.Repeat(" 0", 16)+" "+strconv.Itoa(1000+p.pid)+" 0"),
+		"stat":    fmt.Sprintf("%d (x) S %d %s\n", p.pid, p.parent, "0"+strings.Repeat(" 0", 16)+" "+strconv.Itoa(1_000_000-p.pid)+" 0"),
 		"status":  fmt.Sprintf("Name:\tx\nPPid:\t%d\nUid:\t%[2]d\t%[2]d\t%[2]d\t%[2]d\nNSpid:\t%s\n", p.parent, p.uid, pids),
 		"cmdline": p.command, "cgroup": p.cgroup,
 	} {

@@ -21,8 +21,8 @@ func TestUnowned(t *testing.T) {
 	web, service := runtimestest.Start(t), runtimestest.Start(t)
 	for _, p := range []process{
 		{pid: 100, parent: 1, cgroup: "0::/lxc.payload.web\n", in: web},
-		{pid: 300, parent: 1, cgroup: "0::/system.slice/x.service\n", in: service},
-		{pid: 200, parent: 1, cgroup: "9:cpu:/\n1:name=systemd:/system.slice/x.service\n0::/x\n", in: service},
+		{pid: 200, parent: 1, cgroup: "0::/system.slice/y.service\n", in: service},
+		{pid: 300, parent: 1, cgroup: "9:cpu:/\n1:name=systemd:/system.slice/x.service\n0::/x\n", in: service},
 		{pid: 400, parent: 1, cgroup: "0::/\n"},
 	} {
 		l.add(p)
@@ -44,7 +44,7 @@ func TestUnowned(t *testing.T) {
 		return fmt.Sprintf("net:[%d]: %s, %s", identify(t, path).Inode, path, role)
 	}
 	want := []string{
-		fmt.Sprintf("net:[%d]: process 200 (c) in /system.slice/x.service", identify(t, service.Path()).Inode),
+		fmt.Sprintf("net:[%d]: process 300 (c) in /system.slice/x.service", identify(t, service.Path()).Inode),
 		file("1-abc", "an overlay network of Swarm"), file("ingress_sbox", "the ingress of Swarm"), file("lb_abc", "a load balancer of Swarm"),
 	}
 	if got, want := strings.Join(lines, "\n"), strings.Join(want, "\n"); got != want {
