@@ -78,6 +78,7 @@ var testRooms = map[string][]string{
 	"internal/review":        {"internal/host/hosttest"},                                                                          // snapshots of the in-memory machine
 	"internal/adopt":         {"internal/view"},                                                                                   // what is imported, as files have it
 	"packaging":              {"packaging/systemdtest"},                                                                           // a node that packages are installed on
+	"internal/runtimes":      {"internal/kernel"},                                                                                 // threads of another user, which end
 	"internal/view":          {"schemas"},                                                                                         // the documents against the schemas
 	"runtimes":               {"packaging/systemdtest"},                                                                           // nodes with real container runtimes
 	"packaging/systemd":      {"packaging/systemdtest"},                                                                           // the units on a node with systemd
