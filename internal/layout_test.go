@@ -65,7 +65,7 @@ var rooms = map[string][]string{
 
 // testRooms says what the tests of a room may import beside what the room may.
 var testRooms = map[string][]string{
-	"internal/runtimes":      {"internal/runtimes/runtimestest"},                                                                  // processes and files of runtimes
+	"internal/runtimes":      {"internal/runtimes/runtimestest", "internal/kernel"},                                               // processes and files of runtimes, threads of another user
 	"internal/vz":            {"internal/vz/vztest"},                                                                              // a Virtuozzo node, simulated
 	"cmd/nfsync":             {"internal/vz/vztest", "internal/runtimes/runtimestest", "internal/state/statetest"},                // the same, driven by scripts; a disk that loses power
 	"internal/host/hosttest": {"internal/diff"},                                                                                   // what was seen of tracking is judged
@@ -78,7 +78,6 @@ var testRooms = map[string][]string{
 	"internal/review":        {"internal/host/hosttest"},                                                                          // snapshots of the in-memory machine
 	"internal/adopt":         {"internal/view"},                                                                                   // what is imported, as files have it
 	"packaging":              {"packaging/systemdtest"},                                                                           // a node that packages are installed on
-	"internal/runtimes":      {"internal/kernel"},                                                                                 // threads of another user, which end
 	"internal/view":          {"schemas"},                                                                                         // the documents against the schemas
 	"runtimes":               {"packaging/systemdtest"},                                                                           // nodes with real container runtimes
 	"packaging/systemd":      {"packaging/systemdtest"},                                                                           // the units on a node with systemd
