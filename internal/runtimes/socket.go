@@ -17,8 +17,9 @@ const (
 	maxAnswer = 32 << 20 // bytes
 )
 
-// get sends a GET request to a runtime of root that listens on a socket, and lets read read the answer.
-func get(ctx context.Context, socket, path string, read func(io.Reader) error) error {
+// get sends a GET request to a runtime of root that listens on a socket, and lets parse read the
+// answer.
+func get(ctx context.Context, socket, path string, parse func(io.Reader) error) error {
 	ctx, cancel := context.WithTimeout(ctx, maxWait)
 	defer cancel()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -37,7 +38,7 @@ func get(ctx context.Context, socket, path string, read func(io.Reader) error) e
 		return fmt.Errorf("%s: the answer is %s", socket, answer.Status)
 	}
 	body := &io.LimitedReader{R: answer.Body, N: maxAnswer}
-	if err := read(body); err != nil {
+	if err := parse(body); err != nil {
 		if body.N <= 0 {
 			err = fmt.Errorf("the answer has more than %d MiB", maxAnswer>>20)
 		}
