@@ -134,6 +134,34 @@ func (n Node) Label(ctx context.Context, containers []nf.Container) error {
 	return nil
 }
 
+// Births returns the directories in which an entry appears when a container of a runtime is made,
+// before its program runs. They need not exist yet.
+func (n Node) Births(name string) []string {
+	i := slices.IndexFunc(all, func(r runtime) bool { return r.name == name })
+	if i < 0 || all[i].births == nil {
+		return nil
+	}
+	return all[i].births(n)
+}
+
+// Born returns the container that an entry of the directories of Births stands for. It is false if there
+// is none, or none yet: until its network namespace has been made, which takes some milliseconds.
+func (n Node) Born(name, entry string) (nf.Container, bool) {
+	i := slices.IndexFunc(all, func(r runtime) bool { return r.name == name })
+	if i < 0 || all[i].born == nil {
+		return nf.Container{}, false
+	}
+	r, ok := all[i].born(n, entry)
+	if !ok {
+		return nf.Container{}, false
+	}
+	m, err := n.find(r)
+	if err != nil || n.isOwn(m.ns) {
+		return nf.Container{}, false
+	}
+	return toContainer(name, m, nil, ""), true
+}
+
 // labelsOf returns the labels of a container, or why they are not known.
 func labelsOf(labels map[string]map[string]string, id string, err error) (map[string]string, string) {
 	if of, ok := labels[id]; ok {
@@ -230,19 +258,21 @@ func onNodeMessage(runtime string, names []string) string {
 // addContainer adds a container with the others that are in its namespace. why says why it cannot be
 // observed.
 func (l *listing) addContainer(runtime string, m member, others []member, why string) {
-	c := nf.Container{Runtime: runtime, ID: m.id, Name: m.name, Labels: m.labels, State: cmp.Or(m.state, nf.StateRunning),
-		Entry: m.entry, Instance: m.instance, Unobservable: cmp.Or(why, m.unnamed), Namespace: nf.Namespace{Facts: []nf.Fact{}}}
-	if c.Name == "" {
-		c.Name = shortID(m.id)
-	}
-	c.Aliases = aliases(c.Name, m, others)
-	if id := c.Target().Nameless(); l.targets[id] {
+	c := toContainer(runtime, m, others, why)
+	id := c.Target().Nameless()
+	if l.targets[id] {
 		l.warn(nf.WarnUnusableEntry, fmt.Sprintf("%s: another container has the id %s too: %s is left alone", runtime, c.ID, c.Name))
 		return
-	} else {
-		l.targets[id] = true
 	}
+	l.targets[id] = true
 	l.Containers = append(l.Containers, c)
+}
+
+func toContainer(runtime string, m member, others []member, why string) nf.Container {
+	name := cmp.Or(m.name, shortID(m.id))
+	return nf.Container{Runtime: runtime, ID: m.id, Name: name, Aliases: aliases(name, m, others), Labels: m.labels,
+		State: cmp.Or(m.state, nf.StateRunning), Entry: m.entry, Instance: m.instance,
+		Unobservable: cmp.Or(why, m.unnamed), Namespace: nf.Namespace{Facts: []nf.Fact{}}}
 }
 
 // aliases returns the other names of a container: its own, and those of the others in its namespace.
@@ -268,6 +298,9 @@ func (n Node) find(r record) (member, error) {
 	defer p.Close()
 	ns, err := n.identify(p)
 	if err != nil {
+		if errors.Is(err, fs.ErrPermission) {
+			err = fmt.Errorf("%w: nfsync needs CAP_SYS_PTRACE", err)
+		}
 		return member{}, fmt.Errorf("cannot identify its network namespace: %w", err)
 	}
 	return member{record: r, entry: nf.Entry{PID: p.PID, Start: p.Start}, ns: ns, instance: n.instance(ns, p.Start)}, nil

@@ -1,0 +1,99 @@
+package runtimestest
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// Docker has the files of a dockerd below a root.
+type Docker struct {
+	T        testing.TB
+	Root     string // of the files
+	DataRoot string // of dockerd; empty: /var/lib/docker
+	// Namespace is containerd's for the containers; empty: moby.
+	Namespace string
+}
+
+// Container is a container of Docker. What is empty is as in the recorded files.
+type Container struct {
+	Name    string
+	Labels  map[string]string
+	Network string // bridge, none, host, container:ID
+	Paused  bool
+	Process *Process
+}
+
+// The recorded files of a container.
+const (
+	dockerID    = "5f58ad168e95d84e326dff1b049a61a316c1fdbba9339734aad331ee04670cde"
+	dockerWeb   = "docker/var/lib/docker/containers/" + dockerID + "/"
+	dockerState = "docker/run/docker/runtime-runc/moby/" + dockerID + "/"
+)
+
+// Run writes the files of a running container, and returns its id, which is the same for the same name.
+func (d Docker) Run(c Container) string {
+	d.T.Helper()
+	id := ID(c.Name)
+	d.State(id, c.Process)
+	edit(d.T, recorded(d.T, dockerWeb+"config.v2.json"), d.File(id, "config.v2.json"), func(file map[string]any) {
+		file["ID"], file["Name"] = id, "/"+c.Name
+		file["Config"].(map[string]any)["Labels"] = c.Labels
+		file["State"].(map[string]any)["Paused"] = c.Paused
+	})
+	edit(d.T, recorded(d.T, dockerWeb+"hostconfig.json"), d.File(id, "hostconfig.json"), func(file map[string]any) { file["NetworkMode"] = c.Network })
+	return id
+}
+
+// State writes the state that runc has of a container.
+func (d Docker) State(id string, p *Process) {
+	d.T.Helper()
+	edit(d.T, recorded(d.T, dockerState+"state.json"), filepath.Join(d.StateDir(id), "state.json"), func(file map[string]any) {
+		file["id"], file["init_process_pid"], file["init_process_start"] = id, p.PID, p.Start
+		for _, m := range file["config"].(map[string]any)["mounts"].([]any) {
+			mount := m.(map[string]any)
+			if name := filepath.Base(mount["source"].(string)); name == "resolv.conf" || name == "hosts" || name == "hostname" {
+				mount["source"] = filepath.Join(d.dataRoot(), "containers", id, name)
+			}
+		}
+	})
+}
+
+// StateDir returns the directory of runc's state of a container.
+func (d Docker) StateDir(id string) string {
+	namespace := d.Namespace
+	if namespace == "" {
+		namespace = "moby"
+	}
+	return filepath.Join(d.Root, "run/docker/runtime-runc", namespace, id)
+}
+
+// File returns where dockerd has a file of a container.
+func (d Docker) File(id, name string) string {
+	return filepath.Join(d.Root, d.dataRoot(), "containers", id, name)
+}
+
+func (d Docker) dataRoot() string {
+	if d.DataRoot == "" {
+		return "/var/lib/docker"
+	}
+	return d.DataRoot
+}
+
+// Remove removes the files of a container, as a stop and a removal do.
+func (d Docker) Remove(id string) {
+	d.T.Helper()
+	for _, dir := range []string{d.StateDir(id), filepath.Dir(d.File(id, ""))} {
+		if err := os.RemoveAll(dir); err != nil {
+			d.T.Fatal(err)
+		}
+	}
+}
+
+// ID returns an id for a name, as Docker and Podman have them: 64 hexadecimal digits.
+func ID(name string) string {
+	sum := sha256.Sum256([]byte(name))
+	return hex.EncodeToString(sum[:])
+}
