@@ -142,7 +142,7 @@ var libraries = map[string]struct {
 	"os/exec": {rooms: []string{"internal/demo", "internal/source", "internal/vz", "internal/vz/vztest", "cmd/nfsync", "bench", "packaging/release", "packaging/systemdtest"},
 		tests:  []string{"packaging", "packaging/systemd", "internal/manual", "internal/kernel", "internal/netns", "internal/host", "internal/apply", "internal/state", "internal/policytree", "internal/web", "internal/view", "vm", "packaging/prometheus"},
 		reason: "nfsync asks the kernel itself; the demo, the fetch and an apply that is to be confirmed run a program, and it is nfsync; Virtuozzo has its tools; bench measures programs; a node of a test has systemd; a release is made by Go, git and nfpm"},
-	"net/http": {rooms: []string{"internal/source", "internal/web", "bench"},
+	"net/http": {rooms: []string{"internal/source", "internal/web", "internal/runtimes", "bench"},
 		tests:  []string{"cmd/nfsync"},
 		reason: "what fetches speaks to a network, and what answers people and Prometheus; bench serves a repository"},
 	"github.com/spdx/tools-golang": {rooms: []string{"packaging/release"},

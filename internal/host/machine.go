@@ -62,7 +62,7 @@ func (m *Machine) List(ctx context.Context) (nf.Snapshot, error) { return m.list
 // where another runtime may claim them, so that all have to be listed. Whether a namespace has
 // another name besides is not known.
 func (m *Machine) ListNamed(ctx context.Context, names []string) (s nf.Snapshot, ok bool, err error) {
-	if m.enabled(nf.RuntimeVZ) && m.cfg.Virtuozzo().Any {
+	if m.enabled(nf.RuntimeVZ) && m.cfg.Virtuozzo().Any || slices.ContainsFunc(names, m.isOfOtherRuntime) {
 		return s, false, nil
 	}
 	s, err = m.list(ctx, names)
@@ -140,7 +140,7 @@ func (m *Machine) enabled(runtime string) bool {
 }
 
 func (m *Machine) netns(bootID string) netns.Runtime {
-	r := netns.Runtime{Dir: cmp.Or(m.cfg.NetnsDir, netns.DefaultDir), BootID: bootID}
+	r := netns.Runtime{Dir: cmp.Or(m.cfg.NetnsDir, netns.DefaultDir), BootID: bootID, Others: m.isOfOtherRuntime}
 	if m.cfg.Cache != nil {
 		r.Alive = m.cfg.Cache.alive
 	}
