@@ -144,7 +144,7 @@ var libraries = map[string]struct {
 		reason: "nfsync asks the kernel itself; the demo, the fetch and an apply that is to be confirmed run a program, and it is nfsync; Virtuozzo has its tools; bench measures programs; a node of a test has systemd; a release is made by Go, git and nfpm"},
 	"net/http": {rooms: []string{"internal/source", "internal/web", "internal/runtimes", "bench"},
 		tests:  []string{"cmd/nfsync"},
-		reason: "what fetches speaks to a network, and what answers people and Prometheus; bench serves a repository"},
+		reason: "what fetches speaks to a network, and what answers people and Prometheus; some runtimes alone know the labels of their containers; bench serves a repository"},
 	"github.com/spdx/tools-golang": {rooms: []string{"packaging/release"},
 		tests:  []string{"packaging"},
 		reason: "the SBOMs of a release"},

@@ -140,7 +140,9 @@ func (u podmanUser) mark(r *record) {
 func (u podmanUser) running(ctx context.Context, run userTree) (list []record, errs error) {
 	for _, dir := range u.states() {
 		ids, err := run.entries(dir)
-		addError(&errs, err)
+		if !errors.Is(err, fs.ErrNotExist) {
+			errs = errors.Join(errs, err)
+		}
 		for _, id := range ids {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()

@@ -75,7 +75,7 @@ func (s *podmanStorage) in(dirs []string, id string) stored {
 		}
 		if found.config.manager == "" {
 			config, err := parsedBy(s.node, filepath.Join(dir, id, "userdata/config.json"), s.open, parsePodmanConfig)
-			addError(&found.err, err)
+			keepError(&found.err, err)
 			found.config = config
 		}
 	}
@@ -86,7 +86,7 @@ func (s *podmanStorage) in(dirs []string, id string) stored {
 func (s *podmanStorage) name(dir, id string, failed *error) string {
 	for _, file := range []string{"containers.json", "volatile-containers.json"} {
 		f := s.names(filepath.Join(dir, file))
-		addError(failed, f.err)
+		keepError(failed, f.err)
 		if name := f.names[id]; name != "" {
 			return name
 		}
@@ -109,10 +109,10 @@ func (s *podmanStorage) names(path string) namesFile {
 	return s.read[path]
 }
 
-// addError adds an error to others, unless a file does not exist.
-func addError(to *error, err error) {
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		*to = errors.Join(*to, err)
+// keepError keeps the first error that is not about a file that does not exist.
+func keepError(to *error, err error) {
+	if *to == nil && !errors.Is(err, fs.ErrNotExist) {
+		*to = err
 	}
 }
 
