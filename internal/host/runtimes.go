@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"fmt"
 	"regexp"
 
 	"nfsync.dev/nfsync/internal/netns"
@@ -31,6 +32,37 @@ func (m *Machine) listRuntimes(ctx context.Context, s *nf.Snapshot, own, claimed
 	return append(claimed, listed.Namespaces...), nil
 }
 
+// addBorn adds containers that were born, and returns the names of those that are named namespaces.
+func (m *Machine) addBorn(s *nf.Snapshot, born []nf.Container) (names []string) {
+	names = []string{}
+	for _, c := range born {
+		if c.Runtime == nf.RuntimeNetns && c.Entry == (nf.Entry{}) {
+			names = append(names, c.ID)
+		} else {
+			s.Containers = append(s.Containers, c)
+		}
+	}
+	return names
+}
+
+// Runtimes returns what watches and describes the containers of all runtimes but Virtuozzo's and the
+// named namespaces.
+func (m *Machine) Runtimes() (runtimes.Node, error) {
+	bootID, _, _, err := m.cfg.FS.Identity()
+	if err != nil {
+		return runtimes.Node{}, fmt.Errorf("cannot identify the node: %w", err)
+	}
+	own, err := m.nodeNamespaces()
+	n := m.runtimes(bootID, own)
+	n.Alive, n.Files = nil, nil
+	return n, err
+}
+
+// HasBegun reports whether a container runs its program, as runtimes.Node.HasBegun does.
+func (m *Machine) HasBegun(bootID string, c *nf.Container) bool {
+	return m.runtimes(bootID, nil).HasBegun(c)
+}
+
 // enabledRuntimes returns the runtimes that the configuration asks for.
 func (m *Machine) enabledRuntimes() []string {
 	if len(m.cfg.Runtimes) == 0 {
@@ -58,6 +90,12 @@ func (m *Machine) isOfOtherRuntime(name string) bool {
 		}
 	}
 	return false
+}
+
+// mayBeClaimed reports whether a container that was born may be that of a runtime that has not listed it
+// yet.
+func (m *Machine) mayBeClaimed(born nf.Container) bool {
+	return born.Runtime == nf.RuntimeNetns && m.isOfOtherRuntime(born.ID)
 }
 
 // check returns nf.ErrGone if a container that is not Virtuozzo's is not that of the instance any more.

@@ -178,29 +178,37 @@ var podmanEntry = regexp.MustCompile(`^(?:libpod-(?:conmon-)?)?([0-9a-f]{64})(?:
 // written in the configuration of the container: the OCI runtime has not written its state yet.
 func bornPodman(n Node, entry string) (record, bool) {
 	m := podmanEntry.FindStringSubmatch(entry)
-	if m == nil {
+	if m == nil || !n.isBeingMade(entry) {
 		return record{}, false
 	}
 	r := record{id: m[1], freezes: true}
 	bundle := func() string { return "" }
 	for _, dir := range n.rootPodmanStates() {
 		at := filepath.Join(dir, r.id)
-		pid, start, err := n.ociProcess(at)
-		if err == nil {
+		if pid, start, err := n.ociProcess(at); err == nil {
 			r.pid, r.start = pid, start
 			bundle = func() string { return ociBundle(n, at, openOwn) }
-			break
 		}
 	}
 	s := n.rootStorage().find(r.id, bundle)
-	if !s.isPodmans() || s.config.joined { // what it joins is there already
+	if !s.isPodmans() {
 		return record{}, false
 	}
 	if r.pid == 0 && s.config.cgroup != "" {
 		r.pid, r.start = n.newest(n.cgroupProcesses(filepath.Join(s.config.cgroup, "container"), s.config.cgroup))
 	}
 	if r.pid == 0 {
-		return record{}, false
+		return r, false
 	}
-	return n.describePodman(podmanContainer{r, s}, 0, false), true
+	r = n.describePodman(podmanContainer{r, s}, 0, false)
+	return r, r.unnamed == ""
+}
+
+// isBeingMade reports whether an entry of the directories of births is still there.
+func (n Node) isBeingMade(entry string) bool {
+	var paths []string
+	for _, dir := range podmanBirths(n) {
+		paths = append(paths, filepath.Join(dir, entry))
+	}
+	return first(paths...) != ""
 }

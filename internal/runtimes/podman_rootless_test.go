@@ -98,7 +98,10 @@ func TestUsers(t *testing.T) {
 			t.Errorf("entered %s: %v, %v", c.Name, ns, err)
 		}
 	}
-	dirs := node(t, root.Root).Watch([]string{nf.RuntimePodman})
+	var dirs []string
+	for _, d := range node(t, root.Root).Dirs([]string{nf.RuntimePodman}) {
+		dirs = append(dirs, d.Path)
+	}
 	for _, dir := range []string{"run/crun", "run/runc", "run/user", "run/user/1000/crun", "run/user/1001/runc"} {
 		if !slices.Contains(dirs, filepath.Join(root.Root, dir)) {
 			t.Errorf("%s is not watched: %q", dir, dirs)

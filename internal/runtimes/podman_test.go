@@ -309,50 +309,65 @@ func TestPodmanBirth(t *testing.T) {
 		n := node(t, p.Root)
 		dir := filepath.Join(p.Root, "sys/fs/cgroup", at)
 		must(t, os.MkdirAll(dir, 0o755))
+		births := []string{filepath.Join(p.Root, "run/crun", id), filepath.Join(p.Root, "sys/fs/cgroup/machine.slice/libpod-conmon-"+id+".scope"),
+			filepath.Join(p.Root, "sys/fs/cgroup/systemd/libpod_parent/libpod-"+id)}
+		for _, dir := range births {
+			must(t, os.MkdirAll(dir, 0o755))
+		}
 		for pids, want := range map[string]string{
 			"": "", fmt.Sprintln(crun.PID): "", fmt.Sprintf("%d\n%d\n", crun.PID, web.PID): "web",
 		} {
 			must(t, os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(pids), 0o644))
-			for _, entry := range []string{id, "libpod-conmon-" + id + ".scope", "libpod-" + id + ".scope", "libpod-" + id} {
-				c, ok := n.Born(nf.RuntimePodman, entry)
-				if ok != (want != "") || c.Name != want || ok && c.ID != id {
-					t.Errorf("%s: processes %q: %v, %+v, want %q", at, pids, ok, c, want)
+			for _, path := range births {
+				c, ok, mine := n.Born(nf.RuntimePodman, filepath.Base(path))
+				if !mine || ok != (want != "") || c.Name != want || ok && c.ID != id {
+					t.Errorf("%s: processes %q: %v, %v, %+v, want %q", at, pids, ok, mine, c, want)
 				}
 			}
 			for _, entry := range []string{"docker-" + id + ".scope", id[1:], "x" + id, "crio-" + id, ""} {
-				if c, ok := n.Born(nf.RuntimePodman, entry); ok {
-					t.Errorf("entry %q: %+v", entry, c)
+				if c, ok, mine := n.Born(nf.RuntimePodman, entry); ok || mine {
+					t.Errorf("entry %q: %v, %v, %+v", entry, ok, mine, c)
 				}
 			}
 		}
 		// The same name elsewhere is not that of Podman.
-		must(t, os.RemoveAll(filepath.Join(p.Root, "sys")))
+		must(t, os.RemoveAll(dir))
 		forged := filepath.Join(p.Root, "sys/fs/cgroup/user.slice/user-1000.slice/libpod-"+id+".scope")
 		must(t, os.MkdirAll(forged, 0o755))
 		must(t, os.WriteFile(filepath.Join(forged, "cgroup.procs"), fmt.Appendln(nil, web.PID), 0o644))
-		if c, ok := n.Born(nf.RuntimePodman, id); ok {
-			t.Errorf("a forged cgroup: %+v", c)
+		if c, ok, mine := n.Born(nf.RuntimePodman, id); ok || !mine {
+			t.Errorf("a forged cgroup: %v, %v, %+v", ok, mine, c)
 		}
 	}
 }
 
-// Once crun has written its state, that names the process. What joins a namespace that exists is not born.
+// Once crun has written its state, that names the process. What has gone, or is another program's, is nothing to wait for.
 func TestPodmanBirthByState(t *testing.T) {
 	p := runtimestest.Podman{T: t, Root: t.TempDir(), Storage: "/srv/containers"}
 	id := p.Run(runtimestest.PodmanContainer{Name: "web", Process: runtimestest.Start(t)})
 	joined := p.Run(runtimestest.PodmanContainer{Name: "side", Joined: true, Process: runtimestest.Start(t)})
 	n := node(t, p.Root)
 	l := list(t, n)
-	if c, ok := n.Born(nf.RuntimePodman, id); !ok || c.Name != "web" || c.Instance != l.Containers[named(t, l, "web")].Instance {
+	if c, ok, _ := n.Born(nf.RuntimePodman, id); !ok || c.Name != "web" || c.Instance != l.Containers[named(t, l, "web")].Instance {
 		t.Errorf("born: %v, %+v", ok, c)
 	}
-	if c, ok := n.Born(nf.RuntimePodman, joined); ok {
+	if c, ok, _ := n.Born(nf.RuntimePodman, joined); !ok || c.Name != "side" {
 		t.Errorf("joined: %+v", c)
 	}
-	must(t, os.MkdirAll(filepath.Join(p.Root, "sys/fs/cgroup/memory"), 0o755)) // version 1
-	for _, dir := range []string{"run/crun", "run/runc", "sys/fs/cgroup/systemd/machine.slice", "sys/fs/cgroup/systemd/libpod_parent"} {
-		if !slices.Contains(n.Births(nf.RuntimePodman), filepath.Join(p.Root, dir)) {
-			t.Errorf("%s is not among %q", dir, n.Births(nf.RuntimePodman))
+	other := p.Run(runtimestest.PodmanContainer{Name: "k8s_POD_web", Manager: "cri-o", Process: runtimestest.Start(t)})
+	for _, entry := range []string{other, "libpod-" + other + ".scope", runtimestest.ID("none"), "libpod-" + id + ".scope"} {
+		if c, ok, mine := n.Born(nf.RuntimePodman, entry); ok || mine {
+			t.Errorf("%s is of no container of Podman that is being made: %v, %v, %+v", entry, ok, mine, c)
 		}
+	}
+	must(t, os.MkdirAll(filepath.Join(p.Root, "sys/fs/cgroup/memory"), 0o755)) // version 1
+	var births []string
+	for _, d := range n.Dirs([]string{nf.RuntimePodman}) {
+		if len(d.Births) > 0 {
+			births = append(births, strings.TrimPrefix(d.Path, p.Root+"/"))
+		}
+	}
+	if expected := []string{"run/crun", "run/runc", "sys/fs/cgroup/systemd/libpod_parent", "sys/fs/cgroup/systemd/machine.slice"}; !slices.Equal(births, expected) {
+		t.Errorf("births are in %q, want %q", births, expected)
 	}
 }
