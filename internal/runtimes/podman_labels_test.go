@@ -98,12 +98,12 @@ func TestPodmanLabelErrors(t *testing.T) {
 		"huge": {func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, `[{"Id":"`)
 			chunk := []byte(strings.Repeat("x", 1<<20))
-			for range 80 {
+			for range 20 {
 				if _, err := w.Write(chunk); err != nil {
 					return
 				}
 			}
-		}, failed + "the file is larger than 64 MiB"},
+		}, failed + "the file is larger than 16 MiB"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			root := shortDir(t)

@@ -17,7 +17,7 @@ import (
 
 // Bounds on the answer of a runtime.
 const (
-	maxAnswer     = 64 << 20 // bytes
+	maxAnswer     = 16 << 20 // bytes
 	answerTimeout = 5 * time.Second
 )
 
