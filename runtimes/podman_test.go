@@ -3,8 +3,11 @@
 package runtimes_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
+
+	"nfsync.dev/nfsync/internal/nf"
 )
 
 // podman is a node with Podman of root.
@@ -86,7 +89,9 @@ func TestPodmanPod(t *testing.T) {
 	pod := p.podman("pod", "create", "--name", "shop", "--label", "app=shop")
 	p.run("--pod", "shop", "--name", "cart")
 	p.run("--pod", "shop", "--name", "pay")
-	want := "podman shop running alias:" + pod[:12] + "-infra alias:cart alias:pay"
+	aliases := []string{"alias:" + pod[:12] + "-infra", "alias:cart", "alias:pay"}
+	slices.SortFunc(aliases, nf.CompareNames)
+	want := "podman shop running " + strings.Join(aliases, " ")
 	before := p.expect("started", want)
 	if infra := p.podman("pod", "inspect", "-f", "{{.InfraContainerID}}", "shop"); before["shop"].ID != infra {
 		t.Errorf("the id is %s, want that of the infra container, %s", before["shop"].ID, infra)
