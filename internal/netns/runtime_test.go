@@ -336,7 +336,7 @@ func TestListLeavesTheFilesOfOthersAWhile(t *testing.T) {
 		if was = got; got != "blue blue []\n" {
 			t.Fatalf("listed:\n%s", got)
 		}
-		time.Sleep(fresh / 20)
+		<-time.After(fresh / 20)
 	}
 	id, err := Identify(theirs)
 	if err != nil {

@@ -87,7 +87,7 @@ func TestPodmanLabelErrors(t *testing.T) {
 		handler http.HandlerFunc // nil: nobody listens
 		want    string
 	}{
-		"no socket": {nil, "Podman does not listen on /run/podman/podman.sock, and only it knows the labels: run 'systemctl enable --now podman.socket'"},
+		"no socket": {nil, "cannot ask Podman for the labels: it does not listen on /run/podman/podman.sock: run 'systemctl enable --now podman.socket'"},
 		"garbage":   {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") }, failed + "invalid character"},
 		"no list":   {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"cause":"x"}`) }, failed + "json: cannot unmarshal"},
 		"cut":       {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `[{"Id":"x"`) }, failed + "unexpected EOF"},

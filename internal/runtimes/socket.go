@@ -37,7 +37,7 @@ func ask(ctx context.Context, socket, target string, into any) error {
 	if err != nil {
 		return err
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode != http.StatusOK {
 		return fmt.Errorf("GET %s: it answers %s", target, response.Status)
 	}
@@ -61,7 +61,11 @@ func dialRoot(ctx context.Context, socket string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw, err := conn.(*net.UnixConn).SyscallConn()
+	unixConn, ok := conn.(*net.UnixConn)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("%s is no socket", socket), conn.Close())
+	}
+	raw, err := unixConn.SyscallConn()
 	var peer *unix.Ucred
 	if err == nil {
 		var peerErr error
