@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -116,12 +117,13 @@ func parsed[T any](n Node, path string, parse func([]byte) (T, error)) (T, error
 		return fresh()
 	}
 	now := stamp{uint64(st.Dev), st.Ino, st.Size, st.Ctim, st.Mtim}
-	if value, ok := n.Files.find(path, now); ok {
+	key := reflect.TypeFor[T]().String() + " of " + path // several may read the same file
+	if value, ok := n.Files.find(key, now); ok {
 		return value.(T), nil
 	}
 	value, err := fresh()
 	if err == nil && time.Since(time.Unix(st.Ctim.Unix())) > racy {
-		n.Files.keep(path, now, value)
+		n.Files.keep(key, now, value)
 	}
 	return value, err
 }
