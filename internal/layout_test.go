@@ -22,34 +22,35 @@ const module = "nfsync.dev/nfsync/"
 // everything; deciding (spec, diff) and doing (kernel, netns, host) do not know
 // each other and meet in apply and in the command.
 var rooms = map[string][]string{
-	"internal/nf":              {},
-	"internal/spec":            {"internal/nf", "internal/openfile", "internal/policytree"},
-	"internal/diff":            {"internal/nf"},
-	"internal/durable":         {},
-	"internal/openfile":        {},
-	"internal/policytree":      {"internal/nf", "internal/openfile"},
-	"internal/state":           {"internal/nf", "internal/durable", "internal/openfile"},
-	"internal/state/statetest": {},
-	"internal/source":          {"internal/nf", "internal/openfile", "internal/policytree"},
-	"internal/kernel":          {"internal/nf", "internal/durable"},
-	"internal/netns":           {"internal/nf", "internal/kernel"},
-	"internal/vz":              {"internal/nf", "internal/netns"},
-	"internal/vz/vztest":       {"internal/nf"},
-	"internal/runtimes":        {"internal/nf", "internal/netns", "internal/openfile"},
-	"internal/host":            {"internal/nf", "internal/kernel", "internal/netns", "internal/vz", "internal/runtimes"},
-	"internal/host/hosttest":   {"internal/nf"},
-	"internal/apply":           {"internal/nf", "internal/diff", "internal/state", "internal/openfile"},
-	"internal/adopt":           {"internal/nf", "internal/spec", "internal/diff"},
-	"internal/view":            {"internal/nf", "internal/spec", "internal/diff", "internal/apply", "internal/adopt"},
-	"internal/agent":           {"internal/nf", "internal/spec", "internal/state", "internal/apply", "internal/source"},
-	"internal/review":          {"internal/nf", "internal/spec", "internal/diff", "internal/apply"},
-	"internal/policytest":      {"internal/nf", "internal/spec", "internal/diff", "internal/apply"},
-	"internal/watch":           {},
-	"internal/web":             {"internal/nf", "internal/openfile", "internal/apply", "internal/agent", "internal/view"},
-	"internal/doctor":          {"internal/nf", "internal/spec", "internal/state", "internal/kernel", "internal/vz", "internal/apply", "internal/source", "internal/agent", "internal/view", "internal/web"},
-	"internal/words":           {"internal/nf", "internal/spec", "internal/diff", "internal/kernel", "internal/apply", "internal/agent", "internal/view", "schemas"},
-	"internal/manual":          {"schemas"},
-	"internal/demo":            {"internal/nf", "internal/netns", "internal/source", "examples"},
+	"internal/nf":                    {},
+	"internal/spec":                  {"internal/nf", "internal/openfile", "internal/policytree"},
+	"internal/diff":                  {"internal/nf"},
+	"internal/durable":               {},
+	"internal/openfile":              {},
+	"internal/policytree":            {"internal/nf", "internal/openfile"},
+	"internal/state":                 {"internal/nf", "internal/durable", "internal/openfile"},
+	"internal/state/statetest":       {},
+	"internal/source":                {"internal/nf", "internal/openfile", "internal/policytree"},
+	"internal/kernel":                {"internal/nf", "internal/durable"},
+	"internal/netns":                 {"internal/nf", "internal/kernel"},
+	"internal/vz":                    {"internal/nf", "internal/netns"},
+	"internal/vz/vztest":             {"internal/nf"},
+	"internal/runtimes":              {"internal/nf", "internal/netns", "internal/openfile"},
+	"internal/runtimes/runtimestest": {"internal/netns"},
+	"internal/host":                  {"internal/nf", "internal/kernel", "internal/netns", "internal/vz", "internal/runtimes"},
+	"internal/host/hosttest":         {"internal/nf"},
+	"internal/apply":                 {"internal/nf", "internal/diff", "internal/state", "internal/openfile"},
+	"internal/adopt":                 {"internal/nf", "internal/spec", "internal/diff"},
+	"internal/view":                  {"internal/nf", "internal/spec", "internal/diff", "internal/apply", "internal/adopt"},
+	"internal/agent":                 {"internal/nf", "internal/spec", "internal/state", "internal/apply", "internal/source"},
+	"internal/review":                {"internal/nf", "internal/spec", "internal/diff", "internal/apply"},
+	"internal/policytest":            {"internal/nf", "internal/spec", "internal/diff", "internal/apply"},
+	"internal/watch":                 {},
+	"internal/web":                   {"internal/nf", "internal/openfile", "internal/apply", "internal/agent", "internal/view"},
+	"internal/doctor":                {"internal/nf", "internal/spec", "internal/state", "internal/kernel", "internal/vz", "internal/apply", "internal/source", "internal/agent", "internal/view", "internal/web"},
+	"internal/words":                 {"internal/nf", "internal/spec", "internal/diff", "internal/kernel", "internal/apply", "internal/agent", "internal/view", "schemas"},
+	"internal/manual":                {"schemas"},
+	"internal/demo":                  {"internal/nf", "internal/netns", "internal/source", "examples"},
 	"cmd/nfsync": {"internal/doctor", "internal/demo", "internal/nf", "internal/policytree", "internal/spec", "internal/durable", "internal/state", "internal/kernel", "internal/netns",
 		"internal/host", "internal/apply", "internal/view", "internal/source", "internal/agent", "internal/openfile", "internal/review", "internal/adopt", "internal/policytest", "internal/watch", "internal/web", "internal/words", "internal/manual", "schemas", "examples"},
 	"bench": {"bench/bare", "internal/nf", "internal/spec", "internal/diff", "internal/kernel", "internal/netns", "internal/host", "internal/apply",
@@ -64,20 +65,21 @@ var rooms = map[string][]string{
 
 // testRooms says what the tests of a room may import beside what the room may.
 var testRooms = map[string][]string{
-	"internal/vz":            {"internal/vz/vztest"},                                                        // a Virtuozzo node, simulated
-	"cmd/nfsync":             {"internal/vz/vztest", "internal/state/statetest"},                            // the same, driven by scripts; a disk that loses power
-	"internal/host/hosttest": {"internal/diff"},                                                             // what was seen of tracking is judged
-	"internal/host":          {"internal/host/hosttest", "internal/vz/vztest", "internal/diff"},             // the conformance suite; what was seen of tracking is judged
-	"internal/durable":       {"internal/state/statetest"},                                                  // a disk that loses power
-	"internal/state":         {"internal/state/statetest"},                                                  // the same
-	"internal/kernel":        {"internal/state/statetest"},                                                  // the same, under boot files
-	"internal/apply":         {"internal/host/hosttest", "internal/state/statetest"},                        // crashes and faults on the in-memory machine
-	"internal/agent":         {"internal/host/hosttest", "internal/state/statetest", "internal/policytree"}, // laps of the in-memory machine
-	"internal/review":        {"internal/host/hosttest"},                                                    // snapshots of the in-memory machine
-	"internal/adopt":         {"internal/view"},                                                             // what is imported, as files have it
-	"packaging":              {"packaging/systemdtest"},                                                     // a node that packages are installed on
-	"internal/view":          {"schemas"},                                                                   // the documents against the schemas
-	"packaging/systemd":      {"packaging/systemdtest"},                                                     // the units on a node with systemd
+	"internal/runtimes":      {"internal/runtimes/runtimestest"},                                                                  // processes and files of runtimes
+	"internal/vz":            {"internal/vz/vztest"},                                                                              // a Virtuozzo node, simulated
+	"cmd/nfsync":             {"internal/vz/vztest", "internal/state/statetest"},                                                  // the same, driven by scripts; a disk that loses power
+	"internal/host/hosttest": {"internal/diff"},                                                                                   // what was seen of tracking is judged
+	"internal/host":          {"internal/host/hosttest", "internal/vz/vztest", "internal/runtimes/runtimestest", "internal/diff"}, // the conformance suite; nodes with containers; what was seen of tracking is judged
+	"internal/durable":       {"internal/state/statetest"},                                                                        // a disk that loses power
+	"internal/state":         {"internal/state/statetest"},                                                                        // the same
+	"internal/kernel":        {"internal/state/statetest"},                                                                        // the same, under boot files
+	"internal/apply":         {"internal/host/hosttest", "internal/state/statetest"},                                              // crashes and faults on the in-memory machine
+	"internal/agent":         {"internal/host/hosttest", "internal/state/statetest", "internal/policytree"},                       // laps of the in-memory machine
+	"internal/review":        {"internal/host/hosttest"},                                                                          // snapshots of the in-memory machine
+	"internal/adopt":         {"internal/view"},                                                                                   // what is imported, as files have it
+	"packaging":              {"packaging/systemdtest"},                                                                           // a node that packages are installed on
+	"internal/view":          {"schemas"},                                                                                         // the documents against the schemas
+	"packaging/systemd":      {"packaging/systemdtest"},                                                                           // the units on a node with systemd
 }
 
 // a library that has one room, or few, has them for the reason given. Rooms are those
@@ -94,7 +96,7 @@ var libraries = map[string]struct {
 		reason: "its nil proves nothing and its Unload takes too much: one room knows"},
 	"github.com/mdlayher/netlink": {rooms: []string{"internal/kernel", "internal/demo"},
 		reason: "a socket belongs to the namespace of the thread that opened it: the kernel's room asks, the demo's makes one rule"},
-	"golang.org/x/sys/unix": {rooms: []string{"cmd/nfsync", "internal/kernel", "internal/netns", "internal/apply", "internal/state", "internal/source", "internal/vz", "internal/vz/vztest", "internal/runtimes", "internal/demo", "internal/openfile", "internal/watch", "internal/web", "bench", "bench/bare", "packaging/systemdtest"},
+	"golang.org/x/sys/unix": {rooms: []string{"cmd/nfsync", "internal/kernel", "internal/netns", "internal/apply", "internal/state", "internal/source", "internal/vz", "internal/vz/vztest", "internal/runtimes", "internal/runtimes/runtimestest", "internal/demo", "internal/openfile", "internal/watch", "internal/web", "bench", "bench/bare", "packaging/systemdtest"},
 		tests:  []string{"internal/host", "vm"},
 		reason: "system calls stay at the edges; in the demo they are its mounts, in source locks and limits, in bench its floors"},
 	"golang.org/x/term": {rooms: []string{"cmd/nfsync"},
@@ -139,7 +141,7 @@ var libraries = map[string]struct {
 		reason: "signatures of commits"},
 	"github.com/skeema/knownhosts": {rooms: []string{"internal/source"},
 		reason: "keys of hosts, several kinds a host"},
-	"os/exec": {rooms: []string{"internal/demo", "internal/source", "internal/vz", "internal/vz/vztest", "cmd/nfsync", "bench", "packaging/release", "packaging/systemdtest"},
+	"os/exec": {rooms: []string{"internal/demo", "internal/source", "internal/vz", "internal/vz/vztest", "internal/runtimes/runtimestest", "cmd/nfsync", "bench", "packaging/release", "packaging/systemdtest"},
 		tests:  []string{"packaging", "packaging/systemd", "internal/manual", "internal/kernel", "internal/netns", "internal/host", "internal/apply", "internal/state", "internal/policytree", "internal/web", "internal/view", "vm", "packaging/prometheus"},
 		reason: "nfsync asks the kernel itself; the demo, the fetch and an apply that is to be confirmed run a program, and it is nfsync; Virtuozzo has its tools; bench measures programs; a node of a test has systemd; a release is made by Go, git and nfpm"},
 	"net/http": {rooms: []string{"internal/source", "internal/web", "bench"},

@@ -23,12 +23,20 @@ type Subject interface {
 }
 
 // Stage is the input of a conformance test: a machine without containers, on a
-// kernel with nf_conntrack. Add and Remove add and remove containers of the netns
-// runtime.
+// kernel with nf_conntrack. Add and Remove add and remove containers of one runtime.
 type Stage struct {
 	Machine Subject
 	Add     func(name string, aliases ...string)
 	Remove  func(name string)
+	// Target returns the target of a container; nil: a container of the netns runtime.
+	Target func(name string) nf.Target
+}
+
+func (st Stage) target(name string) nf.Target {
+	if st.Target != nil {
+		return st.Target(name)
+	}
+	return target(name)
 }
 
 // Run runs the tests that every machine must pass. open returns a new machine for
@@ -86,8 +94,8 @@ var (
 )
 
 // change returns a change of a container's key.
-func change(name string, k nf.Key, from, to int64) nf.Change {
-	return nf.Change{Target: target(name), Key: k, Layer: nf.LayerLive, From: nf.Number(from), To: nf.Number(to)}
+func (st Stage) change(name string, k nf.Key, from, to int64) nf.Change {
+	return nf.Change{Target: st.target(name), Key: k, Layer: nf.LayerLive, From: nf.Number(from), To: nf.Number(to)}
 }
 
 func listed(t *testing.T, m Subject) nf.Snapshot {
@@ -109,9 +117,9 @@ func observed(t *testing.T, m Subject, ask nf.Ask) nf.Snapshot {
 }
 
 // container returns a container, which must exist and be observable.
-func container(t *testing.T, s *nf.Snapshot, name string) *nf.Container {
+func (st Stage) container(t *testing.T, s *nf.Snapshot, name string) *nf.Container {
 	t.Helper()
-	_, c, ok := s.Find(target(name))
+	_, c, ok := s.Find(st.target(name))
 	if !ok || c.Unobservable != "" {
 		t.Fatalf("container %s: found %v, %+v", name, ok, c)
 	}
@@ -149,8 +157,8 @@ func testList(t *testing.T, st Stage) {
 	if len(s.Containers) != 2 {
 		t.Fatalf("containers %+v", s.Containers)
 	}
-	a, b := s.Containers[0], s.Containers[1]
-	if a.Target() != target("a") || b.Target() != target("b") || !slices.Equal(slices.Sorted(slices.Values(b.Aliases)), []string{"y", "z"}) || len(a.Aliases) != 0 {
+	a, b := *st.container(t, &s, "a"), *st.container(t, &s, "b")
+	if a.Target() != st.target("a") || b.Target() != st.target("b") || !slices.Equal(slices.Sorted(slices.Values(b.Aliases)), []string{"y", "z"}) || len(a.Aliases) != 0 {
 		t.Errorf("containers %+v", s.Containers)
 	}
 	for _, c := range s.Containers {
@@ -161,15 +169,16 @@ func testList(t *testing.T, st Stage) {
 	if a.Instance == b.Instance {
 		t.Errorf("two containers are one instance: %s", a.Instance)
 	}
-	if again := listed(t, st.Machine); again.Containers[0].Instance != a.Instance {
-		t.Errorf("instance %q, then %q", a.Instance, again.Containers[0].Instance)
+	again := listed(t, st.Machine)
+	if c := st.container(t, &again, "a"); c.Instance != a.Instance {
+		t.Errorf("instance %q, then %q", a.Instance, c.Instance)
 	}
 }
 
 func testObserveNothing(t *testing.T, st Stage) {
 	st.Add("a")
 	s := observed(t, st.Machine, nf.Ask{})
-	if c := container(t, &s, "a"); len(c.Facts) != 0 || c.Rules != nil || c.Tracking != nil || !c.Count.IsAbsent() {
+	if c := st.container(t, &s, "a"); len(c.Facts) != 0 || c.Rules != nil || c.Tracking != nil || !c.Count.IsAbsent() {
 		t.Errorf("container %+v", c)
 	}
 	// The node's own facts are always complete.
@@ -196,11 +205,11 @@ func testObserveNothing(t *testing.T, st Stage) {
 func testObserveKeys(t *testing.T, st Stage) {
 	st.Add("a")
 	st.Add("b")
-	s := observed(t, st.Machine, nf.Ask{Keys: map[nf.Target][]nf.Key{target("b"): {udp, none, icmp}}})
-	if c := container(t, &s, "a"); len(c.Facts) != 0 {
+	s := observed(t, st.Machine, nf.Ask{Keys: map[nf.Target][]nf.Key{st.target("b"): {udp, none, icmp}}})
+	if c := st.container(t, &s, "a"); len(c.Facts) != 0 {
 		t.Errorf("not asked: %+v", c)
 	}
-	b := container(t, &s, "b")
+	b := st.container(t, &s, "b")
 	if want := slices.Sorted(slices.Values([]nf.Key{udp, none, icmp})); !slices.Equal(keysOf(&b.Namespace), want) {
 		t.Errorf("facts %+v", b.Facts)
 	}
@@ -216,12 +225,12 @@ func testObserveKeys(t *testing.T, st Stage) {
 func testObserveLevels(t *testing.T, st Stage) {
 	st.Add("a")
 	st.Add("b")
-	asked := observed(t, st.Machine, nf.Ask{Keys: map[nf.Target][]nf.Key{target("a"): {nf.KeyLevel}}})
+	asked := observed(t, st.Machine, nf.Ask{Keys: map[nf.Target][]nf.Key{st.target("a"): {nf.KeyLevel}}})
 	all := observed(t, st.Machine, nf.Ask{Rules: true})
-	if c := container(t, &asked, "b"); c.Rules != nil {
+	if c := st.container(t, &asked, "b"); c.Rules != nil {
 		t.Errorf("not asked: %+v", c)
 	}
-	for _, c := range []*nf.Container{container(t, &asked, "a"), container(t, &all, "a"), container(t, &all, "b")} {
+	for _, c := range []*nf.Container{st.container(t, &asked, "a"), st.container(t, &all, "a"), st.container(t, &all, "b")} {
 		if l, ok := c.Fact(nf.KeyLevel).Live.Level(); !ok || l != nf.LevelDisabled {
 			t.Errorf("the level of a new namespace: %+v", c.Fact(nf.KeyLevel))
 		}
@@ -238,11 +247,11 @@ func testObserveLimits(t *testing.T, st Stage) {
 	st.Add("a")
 	st.Add("b")
 	limits := observed(t, st.Machine, nf.Ask{Limits: true})
-	asked := observed(t, st.Machine, nf.Ask{Keys: map[nf.Target][]nf.Key{target("a"): {nf.KeyMax}}})
-	if c := container(t, &asked, "b"); len(c.Facts) != 0 || c.MaxScope != "" {
+	asked := observed(t, st.Machine, nf.Ask{Keys: map[nf.Target][]nf.Key{st.target("a"): {nf.KeyMax}}})
+	if c := st.container(t, &asked, "b"); len(c.Facts) != 0 || c.MaxScope != "" {
 		t.Errorf("not asked: %+v", c)
 	}
-	for _, c := range []*nf.Container{container(t, &limits, "a"), container(t, &limits, "b"), container(t, &asked, "a")} {
+	for _, c := range []*nf.Container{st.container(t, &limits, "a"), st.container(t, &limits, "b"), st.container(t, &asked, "a")} {
 		if n := number(t, &c.Namespace, nf.KeyMax); n != number(t, &limits.Host, nf.KeyMax) {
 			t.Errorf("a new namespace's limit: %d", n)
 		}
@@ -255,7 +264,7 @@ func testObserveLimits(t *testing.T, st Stage) {
 func testObserveAll(t *testing.T, st Stage) {
 	st.Add("a")
 	s := observed(t, st.Machine, nf.Ask{All: true})
-	c := container(t, &s, "a")
+	c := st.container(t, &s, "a")
 	for _, ns := range []*nf.Namespace{&s.Host, &c.Namespace} {
 		keys := keysOf(ns)
 		if !slices.IsSorted(keys) || len(slices.Compact(slices.Clone(keys))) != len(keys) {
@@ -276,12 +285,12 @@ func testSet(t *testing.T, st Stage) {
 	ctx, m := context.Background(), st.Machine
 	st.Add("a")
 	st.Add("b")
-	ask := nf.Ask{Keys: map[nf.Target][]nf.Key{target("a"): {udp, icmp}, target("b"): {udp}}}
+	ask := nf.Ask{Keys: map[nf.Target][]nf.Key{st.target("a"): {udp, icmp}, st.target("b"): {udp}}}
 	s := observed(t, m, ask)
-	a, b := container(t, &s, "a"), container(t, &s, "b")
+	a, b := st.container(t, &s, "a"), st.container(t, &s, "b")
 	from, node, neighbour := number(t, &a.Namespace, udp), number(t, &s.Host, udp), number(t, &b.Namespace, udp)
 	to := from + 17
-	c := change("a", udp, from, to)
+	c := st.change("a", udp, from, to)
 	refresh := func(c nf.Change) {
 		t.Helper()
 		if err := m.Refresh(ctx, &s, c); err != nil {
@@ -299,7 +308,7 @@ func testSet(t *testing.T, st Stage) {
 		t.Errorf("the snapshot changed without Refresh: %d", n)
 	}
 	refresh(c)
-	refresh(change("b", udp, 0, 0))
+	refresh(st.change("b", udp, 0, 0))
 	refresh(nf.Change{Target: nf.Node, Key: udp})
 	if n := number(t, &a.Namespace, udp); n != to {
 		t.Errorf("read back %d, want %d", n, to)
@@ -323,9 +332,9 @@ func testSet(t *testing.T, st Stage) {
 func testInvalid(t *testing.T, st Stage) {
 	st.Add("a")
 	s := observed(t, st.Machine, nf.Ask{All: true})
-	c := container(t, &s, "a")
+	c := st.container(t, &s, "a")
 	before := number(t, &c.Namespace, udp)
-	ch := change("a", udp, before, 1<<31) // more than the kernel's int holds
+	ch := st.change("a", udp, before, 1<<31) // more than the kernel's int holds
 	if err := st.Machine.Set(context.Background(), &s, ch); !errors.Is(err, syscall.EINVAL) {
 		t.Errorf("error %v", err)
 	}
@@ -337,12 +346,12 @@ func testInvalid(t *testing.T, st Stage) {
 func testReadOnly(t *testing.T, st Stage) {
 	st.Add("a")
 	s := observed(t, st.Machine, nf.Ask{All: true})
-	c := container(t, &s, "a")
+	c := st.container(t, &s, "a")
 	if !c.Fact(nf.KeyBuckets).ReadOnly || c.Fact(udp).ReadOnly {
 		t.Errorf("%+v, %+v", c.Fact(nf.KeyBuckets), c.Fact(udp))
 	}
 	n := number(t, &c.Namespace, nf.KeyBuckets)
-	err := st.Machine.Set(context.Background(), &s, change("a", nf.KeyBuckets, n, 2*n))
+	err := st.Machine.Set(context.Background(), &s, st.change("a", nf.KeyBuckets, n, 2*n))
 	if err == nil || errors.Is(err, nf.ErrGone) {
 		t.Errorf("error %v", err)
 	}
@@ -354,7 +363,7 @@ func testReadOnly(t *testing.T, st Stage) {
 		t.Errorf("the scope of a read-only limit: %s", c.MaxScope)
 	}
 	n = number(t, &c.Namespace, nf.KeyMax)
-	if err := st.Machine.Set(context.Background(), &s, change("a", nf.KeyMax, n, n-1)); !errors.Is(err, fs.ErrPermission) {
+	if err := st.Machine.Set(context.Background(), &s, st.change("a", nf.KeyMax, n, n-1)); !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -362,11 +371,11 @@ func testReadOnly(t *testing.T, st Stage) {
 func testAbsent(t *testing.T, st Stage) {
 	st.Add("a")
 	s := observed(t, st.Machine, nf.Ask{})
-	c := change("a", none, 0, 1)
+	c := st.change("a", none, 0, 1)
 	if err := st.Machine.Set(context.Background(), &s, c); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("error %v", err)
 	}
-	if err := st.Machine.Refresh(context.Background(), &s, c); err != nil || !container(t, &s, "a").Fact(none).Live.IsAbsent() {
+	if err := st.Machine.Refresh(context.Background(), &s, c); err != nil || !st.container(t, &s, "a").Fact(none).Live.IsAbsent() {
 		t.Error(err)
 	}
 	s.Modules.Set(nf.ModuleFact{Name: "no_such_module", State: nf.ModuleLoaded})
@@ -385,15 +394,15 @@ func testAbsent(t *testing.T, st Stage) {
 func testNoSuchChange(t *testing.T, st Stage) {
 	st.Add("a")
 	s := listed(t, st.Machine)
-	boot := change("a", udp, 1, 2)
+	boot := st.change("a", udp, 1, 2)
 	boot.Layer = nf.LayerBoot
 	node := boot // the node has no boot files
 	node.Target = nf.Node
-	module := change("a", nf.ModuleKey("nf_conntrack"), 0, 0)
+	module := st.change("a", nf.ModuleKey("nf_conntrack"), 0, 0)
 	module.To = nf.Module(nf.ModuleUnloaded, nil)
-	level := change("a", nf.KeyLevel, 0, 0)
+	level := st.change("a", nf.KeyLevel, 0, 0)
 	level.To = nf.LevelDisabled.Value()
-	word := change("a", udp, 1, 2)
+	word := st.change("a", udp, 1, 2)
 	word.To = nf.Unknown("unreadable")
 	for _, c := range []nf.Change{boot, node, module, level, word} {
 		if err := st.Machine.Set(context.Background(), &s, c); err == nil || errors.Is(err, nf.ErrGone) {
@@ -406,25 +415,25 @@ func testGone(t *testing.T, st Stage) {
 	ctx, m := context.Background(), st.Machine
 	st.Add("a")
 	st.Add("b")
-	ask := nf.Ask{Keys: map[nf.Target][]nf.Key{target("a"): {udp}, target("b"): {udp}}}
+	ask := nf.Ask{Keys: map[nf.Target][]nf.Key{st.target("a"): {udp}, st.target("b"): {udp}}}
 	s := observed(t, m, ask)
 	st.Remove("a")
-	if err := m.Refresh(ctx, &s, change("a", udp, 30, 31)); !errors.Is(err, nf.ErrGone) {
+	if err := m.Refresh(ctx, &s, st.change("a", udp, 30, 31)); !errors.Is(err, nf.ErrGone) {
 		t.Errorf("Refresh: %v", err)
 	}
-	if err := m.Set(ctx, &s, change("a", udp, 30, 31)); !errors.Is(err, nf.ErrGone) {
+	if err := m.Set(ctx, &s, st.change("a", udp, 30, 31)); !errors.Is(err, nf.ErrGone) {
 		t.Errorf("Set: %v", err)
 	}
-	if err := m.Set(ctx, &s, change("never", udp, 30, 31)); !errors.Is(err, nf.ErrGone) {
+	if err := m.Set(ctx, &s, st.change("never", udp, 30, 31)); !errors.Is(err, nf.ErrGone) {
 		t.Errorf("Set of a container that never existed: %v", err)
 	}
-	b := container(t, &s, "b")
-	c := change("b", udp, number(t, &b.Namespace, udp), 77)
+	b := st.container(t, &s, "b")
+	c := st.change("b", udp, number(t, &b.Namespace, udp), 77)
 	if err := errors.Join(m.Set(ctx, &s, c), m.Refresh(ctx, &s, c)); err != nil || number(t, &b.Namespace, udp) != 77 {
 		t.Errorf("the other container: %v, %v", b.Fact(udp), err)
 	}
 	now := observed(t, m, ask)
-	if _, _, ok := now.Find(target("a")); ok || len(now.Containers) != 1 {
+	if _, _, ok := now.Find(st.target("a")); ok || len(now.Containers) != 1 {
 		t.Errorf("containers %+v", now.Containers)
 	}
 }
@@ -432,11 +441,11 @@ func testGone(t *testing.T, st Stage) {
 func testRecreated(t *testing.T, st Stage) {
 	ctx, m := context.Background(), st.Machine
 	st.Add("a")
-	s := observed(t, m, nf.Ask{Keys: map[nf.Target][]nf.Key{target("a"): {udp}}})
-	old := container(t, &s, "a").Instance
+	s := observed(t, m, nf.Ask{Keys: map[nf.Target][]nf.Key{st.target("a"): {udp}}})
+	old := st.container(t, &s, "a").Instance
 	st.Remove("a")
 	st.Add("a")
-	c := change("a", udp, 30, 31)
+	c := st.change("a", udp, 30, 31)
 	if err := m.Refresh(ctx, &s, c); !errors.Is(err, nf.ErrGone) {
 		t.Errorf("Refresh: %v", err)
 	}
@@ -444,7 +453,7 @@ func testRecreated(t *testing.T, st Stage) {
 		t.Errorf("Set: %v", err)
 	}
 	now := listed(t, m)
-	if container(t, &now, "a").Instance == old {
+	if st.container(t, &now, "a").Instance == old {
 		t.Errorf("the same instance: %s", old)
 	}
 	if err := m.Refresh(ctx, &s, c); !errors.Is(err, nf.ErrGone) {
@@ -465,14 +474,14 @@ func testEveryNamespace(t *testing.T, st Stage) {
 	unload := nf.Change{Target: nf.Node, Key: nf.ModuleKey("nf_tables"), To: nf.Module(nf.ModuleUnloaded, nil)}
 	load := unload
 	load.To = nf.Module(nf.ModuleLoaded, nil)
-	if err := m.Refresh(ctx, &s, load); err != nil || container(t, &s, "a").Rules != nil {
+	if err := m.Refresh(ctx, &s, load); err != nil || st.container(t, &s, "a").Rules != nil {
 		t.Errorf("a load read the namespaces: %v", err)
 	}
 	if err := m.Refresh(ctx, &s, unload); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"a", "b"} {
-		if c := container(t, &s, name); c.Rules == nil || c.Count.IsAbsent() {
+		if c := st.container(t, &s, name); c.Rules == nil || c.Count.IsAbsent() {
 			t.Errorf("%s: %+v", name, c)
 		}
 	}
@@ -480,14 +489,14 @@ func testEveryNamespace(t *testing.T, st Stage) {
 	if err := m.Refresh(ctx, &s, unload); err != nil {
 		t.Error(err)
 	}
-	if c := container(t, &s, "a"); c.Rules == nil || len(c.Rules.Tables) != 0 || !c.Count.IsAbsent() || len(c.Facts) != 0 {
+	if c := st.container(t, &s, "a"); c.Rules == nil || len(c.Rules.Tables) != 0 || !c.Count.IsAbsent() || len(c.Facts) != 0 {
 		t.Errorf("a container that has vanished: %+v", c)
 	}
 	lower := nf.Change{Target: nf.Node, Key: nf.KeyMax, From: nf.Number(1000), To: nf.Number(10)}
 	if err := m.Refresh(ctx, &s, lower); err != nil {
 		t.Error(err)
 	}
-	b := container(t, &s, "b")
+	b := st.container(t, &s, "b")
 	number(t, &b.Namespace, nf.KeyMax)
 	if b.Count.IsAbsent() {
 		t.Errorf("count %v", b.Count)
@@ -516,10 +525,10 @@ func testEveryNamespace(t *testing.T, st Stage) {
 func testContext(t *testing.T, st Stage) {
 	st.Add("a")
 	s := observed(t, st.Machine, nf.Ask{All: true})
-	before := container(t, &s, "a").Fact(udp)
+	before := st.container(t, &s, "a").Fact(udp)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	c := change("a", udp, 30, 31)
+	c := st.change("a", udp, 30, 31)
 	_, list := st.Machine.List(ctx)
 	_, observe := st.Machine.Observe(ctx, s, nf.Ask{})
 	for _, err := range []error{list, observe, st.Machine.Refresh(ctx, &s, c), st.Machine.Set(ctx, &s, c)} {
@@ -528,7 +537,7 @@ func testContext(t *testing.T, st Stage) {
 		}
 	}
 	s = observed(t, st.Machine, nf.Ask{All: true})
-	if after := container(t, &s, "a").Fact(udp); !reflect.DeepEqual(before, after) {
+	if after := st.container(t, &s, "a").Fact(udp); !reflect.DeepEqual(before, after) {
 		t.Errorf("%+v became %+v", before, after)
 	}
 }
