@@ -104,7 +104,7 @@ func parseCRIAnnotations(data []byte) (criAnnotations, error) {
 	get := func(name string) string { return all["io.kubernetes.cri."+name] }
 	a := criAnnotations{kind: get("container-type"), sandbox: get("sandbox-id"),
 		criPod: criPod{namespace: get("sandbox-namespace"), name: get("sandbox-name"), uid: get("sandbox-uid")}}
-	if a.uid == "" {
+	if a.uid == "" && a.namespace != "" && a.name != "" {
 		logs := path.Base(get("sandbox-log-directory"))
 		if uid, ok := strings.CutPrefix(logs, a.namespace+"_"+a.name+"_"); ok {
 			a.uid = uid
