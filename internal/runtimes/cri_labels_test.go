@@ -163,7 +163,7 @@ func TestUnknownLabels(t *testing.T) {
 		"garbage":           {answers(framed([]byte("\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff")), "0"), sock},
 		"a cut sandbox":     {answers(framed([]byte{0x0a, 2, 0x0a, 9}), "0"), sock + "unexpected EOF"},
 		"a cut label":       {answers(framed([]byte{0x0a, 4, 0x2a, 2, 0x0a, 9}), "0"), sock + "unexpected EOF"},
-		"a huge answer":     {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.Copy(w, io.LimitReader(zeros{}, 100<<20)) }, sock + "the file is larger than"},
+		"a huge answer":     {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.Copy(w, io.LimitReader(zeros{}, 100<<20)) }, sock + "its answer is larger than 16 MiB"},
 		"no answer":         {func(http.ResponseWriter, *http.Request) { <-hang }, sock + "no answer within 5s"},
 		"an endless answer": {func(w http.ResponseWriter, _ *http.Request) { _ = http.NewResponseController(w).Flush(); <-hang }, sock + "no answer within 5s"},
 	} {

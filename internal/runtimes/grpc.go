@@ -12,9 +12,11 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
-
-	"nfsync.dev/nfsync/internal/openfile"
 )
+
+// maxMessage bounds an answer, in bytes: containerd sends no larger one by default
+// (DefaultMaxSendMsgSize in defaults/defaults.go). The sandboxes of 1,000 pods are about 1 MiB.
+const maxMessage = 16 << 20
 
 // grpcError is a status of gRPC that is not OK.
 type grpcError struct {
@@ -54,9 +56,12 @@ func callGRPC(ctx context.Context, socket, method string, message []byte) ([]byt
 		return nil, unanswered(ctx, err)
 	}
 	defer response.Body.Close()
-	answer, err := openfile.ReadAll(response.Body, maxAnswer)
-	if err != nil {
+	answer, err := io.ReadAll(io.LimitReader(response.Body, maxMessage+1))
+	switch {
+	case err != nil:
 		return nil, unanswered(ctx, err)
+	case len(answer) > maxMessage:
+		return nil, fmt.Errorf("its answer is larger than %d MiB", maxMessage>>20)
 	}
 	if response.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("it answers %s", response.Status)

@@ -10,11 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Bounds on the answer of a runtime.
-const (
-	maxAnswer     = 64 << 20 // bytes
-	answerTimeout = 5 * time.Second
-)
+// answerTimeout is how long a runtime may take for an answer.
+const answerTimeout = 5 * time.Second
 
 // dialRoot connects to a socket on which a process of root listens (SO_PEERCRED in unix(7)): the one that
 // has called listen(2), which is systemd if it starts the program.
