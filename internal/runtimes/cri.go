@@ -113,7 +113,7 @@ func isOther(c criContainer, sandbox string) int {
 
 // record returns the record of the pod of a container, without a process.
 func (c criContainer) record() record {
-	r := record{id: c.uid, name: c.namespace + "/" + c.name, unnamed: c.unnamed, aliases: []string{c.sandbox}}
+	r := record{id: c.uid, name: c.namespace + "/" + c.name, unnamed: c.unnamed}
 	switch {
 	case r.unnamed != "":
 	case c.namespace == "" || c.name == "":
@@ -127,7 +127,10 @@ func (c criContainer) record() record {
 		r.name = ""
 	}
 	if checkName(r.id) != "" {
-		r.id, r.aliases = c.sandbox, nil
+		r.id = c.sandbox
+	}
+	if r.id != c.sandbox {
+		r.aliases = []string{c.sandbox}
 	}
 	r.pod = r.unnamed == ""
 	return r
