@@ -116,7 +116,7 @@ func (l lister) List(ctx context.Context) (nf.Snapshot, error) {
 func identities(containers []nf.Container) []nf.Container {
 	kept := make([]nf.Container, len(containers))
 	for i, c := range containers {
-		kept[i] = nf.Container{Runtime: c.Runtime, ID: c.ID, Name: c.Name, State: c.State, Instance: c.Instance, Excluded: c.Excluded,
+		kept[i] = nf.Container{Runtime: c.Runtime, ID: c.ID, Name: c.Name, State: c.State, Instance: c.Instance, Entry: c.Entry, Excluded: c.Excluded,
 			Namespace: nf.Namespace{Keepers: c.Keepers}}
 	}
 	return kept
