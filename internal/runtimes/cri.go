@@ -180,11 +180,7 @@ func (n Node) runningProcess(states []string) (pid int, start uint64, err error)
 // configuration of its OCI runtime names it; empty if there is none. A path with the number of a process
 // may be that of another process by now, and is none.
 func (n Node) namespaceFile(config string) string {
-	data, err := n.read(config)
-	if err != nil {
-		return ""
-	}
-	path, err := parseNetworkPath(data)
+	path, _, err := n.networkPath(config)
 	if err != nil || filepath.Base(filepath.Dir(path)) != "netns" || strings.HasPrefix(path, "/proc/") {
 		return ""
 	}
@@ -223,7 +219,8 @@ func birthsCRI(n Node) []string {
 }
 
 // bornCRI finds the pod of a sandbox: by the file on which its network namespace is mounted until its
-// process runs. That is long before a container of the pod is made.
+// process runs. That is long before a container of the pod is made. A sandbox with the node's network has
+// no namespace to wait for.
 func bornCRI(n Node, id string) (record, bool) {
 	c, ok := n.containerdSandbox(id)
 	if !ok {
@@ -232,8 +229,14 @@ func bornCRI(n Node, id string) (record, bool) {
 	if !ok {
 		return record{}, false
 	}
-	p, ok := n.podOf(id, []criContainer{c})
-	return p.record, ok && p.err == nil
+	if p, ok := n.podOf(id, []criContainer{c}); ok && p.err == nil {
+		return p.record, true
+	}
+	_, hasNetwork, err := n.networkPath(c.config)
+	if err == nil && !hasNetwork {
+		return record{}, false
+	}
+	return record{id: id}, false
 }
 
 // ociConfig is what is read of config.json (the OCI runtime specification).
@@ -243,14 +246,19 @@ type ociConfig struct {
 	} `json:"linux"`
 }
 
-// parseNetworkPath returns the path of the network namespace that config.json has; empty if there is none.
-func parseNetworkPath(data []byte) (string, error) {
+// networkPath returns the path of the network namespace that a configuration has, and whether it has one
+// at all: without one the network is the node's. The path is empty if the OCI runtime makes the namespace.
+func (n Node) networkPath(config string) (path string, ok bool, err error) {
+	data, err := n.read(config)
+	if err != nil {
+		return "", false, err
+	}
 	var c ociConfig
-	err := json.Unmarshal(data, &c)
+	err = json.Unmarshal(data, &c)
 	for _, ns := range c.Linux.Namespaces {
 		if ns.Type == "network" {
-			return ns.Path, err
+			return ns.Path, true, err
 		}
 	}
-	return "", err
+	return "", false, err
 }

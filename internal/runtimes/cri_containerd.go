@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"strings"
@@ -57,12 +58,19 @@ func (n Node) containerdContainers(ctx context.Context) ([]criContainer, error) 
 	return list, errs
 }
 
-// containerdSandbox returns the sandbox of containerd with that id, if there is one.
+// containerdSandbox returns the sandbox of containerd with that id, or what will perhaps be one: its
+// directory has no configuration yet.
 func (n Node) containerdSandbox(id string) (criContainer, bool) {
 	for _, tasks := range n.containerdTasks() {
-		if c, ok := n.containerdContainer(filepath.Join(tasks, id)); ok {
+		dir := filepath.Join(tasks, id)
+		if _, err := os.Lstat(dir); err != nil {
+			continue
+		}
+		if c, ok := n.containerdContainer(dir); ok {
 			return c, c.sandbox == id && c.unnamed == ""
 		}
+		_, err := os.Lstat(filepath.Join(dir, "config.json"))
+		return criContainer{id: id, sandbox: id, config: filepath.Join(dir, "config.json")}, errors.Is(err, fs.ErrNotExist)
 	}
 	return criContainer{}, false
 }

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -70,7 +71,7 @@ func TestPodmanIsNoCRI(t *testing.T) {
 		}
 		for _, config := range configs {
 			id := filepath.Base(filepath.Dir(filepath.Dir(config)))
-			if c, ok := node(t, root).Born(nf.RuntimeCRI, id); ok {
+			if c, found, mine := node(t, root).Born(nf.RuntimeCRI, id); found || mine {
 				t.Errorf("%s: %+v", tree, c)
 			}
 		}
@@ -286,15 +287,27 @@ func TestPodBirth(t *testing.T) {
 	n := node(t, c.Root)
 	a := runtimestest.Start(t)
 	pod := runtimestest.Pod{Namespace: "shop", Name: "web", UID: uid, Network: netnsA}
-	for _, dir := range n.Births(nf.RuntimeCRI) {
-		if rel, err := filepath.Rel(c.Root, dir); err != nil || strings.HasPrefix(rel, "..") {
-			t.Errorf("a directory outside: %s", dir)
+	var dirs []string
+	for _, dir := range n.Dirs([]string{nf.RuntimeCRI}) {
+		dirs = append(dirs, strings.TrimPrefix(dir.Path, c.Root))
+		if !slices.Equal(dir.Births, []string{nf.RuntimeCRI}) || dir.BirthsOnly {
+			t.Errorf("directory %+v", dir)
 		}
 	}
+	const tasks = "/io.containerd.runtime.v2.task/k8s.io"
+	if all := []string{"/run/containerd" + tasks, "/run/containers/storage/overlay-containers", "/run/k0s/containerd" + tasks,
+		"/run/k3s/containerd" + tasks, "/var/snap/microk8s/common/run/containerd" + tasks}; !slices.Equal(dirs, all) {
+		t.Errorf("directories %q, want %q", dirs, all)
+	}
+	const perhaps = "not yet" // it is waited for
 	born := func(id, want string, file bool) {
 		t.Helper()
 		got := ""
-		if pod, ok := n.Born(nf.RuntimeCRI, id); ok {
+		pod, found, mine := n.Born(nf.RuntimeCRI, id)
+		if mine {
+			got = perhaps
+		}
+		if found {
 			got = texts([]nf.Container{pod})[0]
 			ns, err := entered(t, n, pod)
 			of, ofErr := netns.Identify(a.Path())
@@ -307,8 +320,10 @@ func TestPodBirth(t *testing.T) {
 		}
 	}
 	born("s1", "", false)
+	must(t, os.MkdirAll(c.Task("s1"), 0o700))
+	born("s1", perhaps, false) // its configuration is not written yet
 	c.Sandbox("s1", pod)
-	born("s1", "", false) // its namespace is not mounted yet
+	born("s1", perhaps, false) // its namespace is not mounted yet
 	c.Mount("run/netns/"+filepath.Base(netnsA), a)
 	born("s1", "shop/web=s1", true)
 	pod.Process = a
@@ -319,13 +334,17 @@ func TestPodBirth(t *testing.T) {
 	c.Remove("s1")
 	born("s1", "", false)
 	pod.Process = nil
-	c.CRIO(runtimestest.CRIO{ID: "b1", Sandbox: "b1", Pod: pod})
+	c.CRIO(runtimestest.CRIO{ID: "b1", Sandbox: "b1", Pod: pod}, runtimestest.CRIO{ID: "b3", Sandbox: "b1", Pod: pod})
 	born("b1", "shop/web=b1", true)
 	born("b2", "", false)
-	host := pod
-	host.Process = runtimestest.StartHere(t)
-	c.Sandbox("s2", host)
-	born("s2", "", false)
+	born("b3", "", false)
+	c.Sandbox("s2", runtimestest.Pod{Namespace: "shop", Name: "host", UID: uid})
+	born("s2", perhaps, false) // runc makes its namespace
+	config := filepath.Join(c.Task("s2"), "config.json")
+	data, err := os.ReadFile(config)
+	must(t, err)
+	must(t, os.WriteFile(config, []byte(strings.Replace(string(data), `"type":"network"`, `"type":"uts"`, 1)), 0o600))
+	born("s2", "", false) // its network is the node's
 }
 
 // The namespace of a pod is the one that was listed, or it is gone.
