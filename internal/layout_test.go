@@ -67,7 +67,7 @@ var rooms = map[string][]string{
 var testRooms = map[string][]string{
 	"internal/runtimes":      {"internal/runtimes/runtimestest"},                                                                  // processes and files of runtimes
 	"internal/vz":            {"internal/vz/vztest"},                                                                              // a Virtuozzo node, simulated
-	"cmd/nfsync":             {"internal/vz/vztest", "internal/state/statetest"},                                                  // the same, driven by scripts; a disk that loses power
+	"cmd/nfsync":             {"internal/vz/vztest", "internal/runtimes/runtimestest", "internal/state/statetest"},                // the same, driven by scripts; a disk that loses power
 	"internal/host/hosttest": {"internal/diff"},                                                                                   // what was seen of tracking is judged
 	"internal/host":          {"internal/host/hosttest", "internal/vz/vztest", "internal/runtimes/runtimestest", "internal/diff"}, // the conformance suite; nodes with containers; what was seen of tracking is judged
 	"internal/durable":       {"internal/state/statetest"},                                                                        // a disk that loses power

@@ -311,6 +311,7 @@ func (a *Agent) run(ctx context.Context, r *Report) {
 	if r.Suspension, r.Err = a.readSuspension(in.Apply); r.Err != nil {
 		return
 	}
+	in.Apply.Late = a.lateness(in.Apply.Machine)
 	in.Apply.Machine, in.Apply.Seen = lister{in.Apply.Machine, a.tables}, a.saw
 	in.Apply.Routine, in.Suspended = true, r.Suspension != nil
 	in.Apply.Restarts = a.whileAllowed(in.Apply)

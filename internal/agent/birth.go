@@ -49,7 +49,7 @@ func (a *Agent) runBirth(ctx context.Context, t Trip) (Result, error) {
 		return Result{}, err
 	}
 	in.Fetch, in.Known, in.Apply.Routine, in.Apply.Only = nil, *a.enforced, true, t.isFor
-	in.Apply.Seen = a.saw
+	in.Apply.Seen, in.Apply.Late = a.saw, a.lateness(in.Apply.Machine)
 	in.Apply.Machine = bornLister{lister{in.Apply.Machine, a.tables}, t.Born}
 	in.Apply.Restarts = a.whileAllowed(in.Apply)
 	j.partial = true
@@ -63,6 +63,21 @@ func (a *Agent) runBirth(ctx context.Context, t Trip) (Result, error) {
 // bornMachine is a machine that can list containers that were born alone.
 type bornMachine interface {
 	ListBorn(ctx context.Context, born []nf.Container) (s nf.Snapshot, ok bool, err error)
+}
+
+// beginner is a machine that knows whether a container runs its program already.
+type beginner interface {
+	HasBegun(c *nf.Container) bool
+}
+
+// lateness returns what apply.Input.Late is for a lap that begins now.
+func (a *Agent) lateness(m apply.Machine) func(*nf.Container) bool {
+	b, can := m.(beginner)
+	known := a.tables.instances()
+	if !can || known == nil {
+		return nil
+	}
+	return func(c *nf.Container) bool { return !known(c.Instance) && b.HasBegun(c) }
 }
 
 // bornLister is the machine of a lap for born containers. It lists these alone, if it can, and if

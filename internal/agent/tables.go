@@ -134,6 +134,19 @@ func (t *Tables) haveOther(containers []nf.Container) bool {
 	})
 }
 
+// instances returns what reports whether an instance was in the last listing; nil if there was none.
+func (t *Tables) instances() func(instance string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.listed.BootID == "" {
+		return nil
+	}
+	list := t.listed.Containers // nobody changes it: another one takes its place
+	return func(instance string) bool {
+		return slices.ContainsFunc(list, func(c nf.Container) bool { return c.Instance == instance })
+	}
+}
+
 // addListed adds containers to the listing.
 func (t *Tables) addListed(s nf.Snapshot) {
 	t.mu.Lock()

@@ -58,9 +58,7 @@ func (m *Machine) Runtimes() (runtimes.Node, error) {
 }
 
 // HasBegun reports whether a container runs its program, as runtimes.Node.HasBegun does.
-func (m *Machine) HasBegun(bootID string, c *nf.Container) bool {
-	return m.runtimes(bootID, nil).HasBegun(c)
-}
+func (m *Machine) HasBegun(c *nf.Container) bool { return m.runtimes("", nil).HasBegun(c) }
 
 // enabledRuntimes returns the runtimes that the configuration asks for.
 func (m *Machine) enabledRuntimes() []string {
