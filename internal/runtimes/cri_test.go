@@ -63,8 +63,8 @@ func TestRecordedPods(t *testing.T) {
 
 // A pod of Podman is none of Kubernetes, whatever its annotations.
 func TestPodmanIsNoCRI(t *testing.T) {
-	for _, tree := range []string{"podman", "trixie/podman"} {
-		root := runtimestest.Replay(t, tree, nil)
+	for tree, pid := range map[string]int{"podman": 813, "trixie/podman": 1396} {
+		root := runtimestest.Replay(t, tree, map[int]*runtimestest.Process{pid: runtimestest.Start(t)})
 		configs, err := filepath.Glob(filepath.Join(root, "var/lib/containers/storage/*-containers/*/userdata/config.json"))
 		if must(t, err); len(configs) == 0 {
 			t.Fatalf("%s has no configuration", tree)
@@ -131,6 +131,11 @@ func TestPodNamespaces(t *testing.T) {
 			c.Sandbox("s1", pod(nil, b.Path()))
 			c.Mount(b.Path(), b)
 		}, ""},
+		"a path through a process": {func(c runtimestest.CRI, _, b *runtimestest.Process) {
+			const path = "/proc/77/root/run/netns/x"
+			c.Sandbox("s1", pod(nil, path))
+			c.Mount(path, b)
+		}, ""},
 		"a path that leads elsewhere": {func(c runtimestest.CRI, _, b *runtimestest.Process) {
 			c.Sandbox("s1", pod(nil, "/run/netns/../../etc/x"))
 			c.Mount("etc/x", b)
@@ -143,6 +148,10 @@ func TestPodNamespaces(t *testing.T) {
 		"containers whose sandbox was killed": {func(c runtimestest.CRI, a, _ *runtimestest.Process) {
 			c.Container("c1", "s1", pod(a, "/proc/1/ns/net"))
 			c.Container("c2", "s1", pod(&ended, ""))
+		}, uid + " shop/web=s1 a"},
+		"containers, and another process with the number of the sandbox": {func(c runtimestest.CRI, a, _ *runtimestest.Process) {
+			c.Sandbox("s1", pod(&reused, ""))
+			c.Container("c1", "s1", pod(a, ""))
 		}, uid + " shop/web=s1 a"},
 		"these, and the new sandbox of the pod": {func(c runtimestest.CRI, a, b *runtimestest.Process) {
 			c.Container("c1", "s1", pod(a, ""))
@@ -168,8 +177,8 @@ func TestPodNamespaces(t *testing.T) {
 			c.Sandbox("s1", p)
 		}, uid + " " + uid + "=s1 a unobservable: the name of its pod has a slash"},
 		"a container whose configuration is lost": {func(c runtimestest.CRI, a, _ *runtimestest.Process) {
-			c.Sandbox("s1", pod(a, ""))
-			c.Container("c1", "s1", pod(runtimestest.StartIn(t, a), ""))
+			c.Sandbox("s1", pod(runtimestest.StartIn(t, a), ""))
+			c.Container("c1", "s1", pod(a, ""))
 			must(t, os.WriteFile(filepath.Join(c.Task("c1"), "config.json"), []byte("{"), 0o600))
 		}, uid + " shop/web=s1 a"},
 		"CRI-O, with a process of the sandbox": {func(c runtimestest.CRI, a, _ *runtimestest.Process) {
