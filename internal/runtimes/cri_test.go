@@ -178,8 +178,8 @@ func TestPodNamespaces(t *testing.T) {
 		}, uid + " " + uid + "=s1 a unobservable: the name of its pod has a slash"},
 		"a container whose configuration is lost": {func(c runtimestest.CRI, a, _ *runtimestest.Process) {
 			c.Sandbox("s1", pod(runtimestest.StartIn(t, a), ""))
-			c.Container("c1", "s1", pod(a, ""))
-			must(t, os.WriteFile(filepath.Join(c.Task("c1"), "config.json"), []byte("{"), 0o600))
+			c.Container("0c", "s1", pod(a, "")) // it is the first, by its age and by its id
+			must(t, os.WriteFile(filepath.Join(c.Task("0c"), "config.json"), []byte("{"), 0o600))
 		}, uid + " shop/web=s1 a"},
 		"CRI-O, with a process of the sandbox": {func(c runtimestest.CRI, a, _ *runtimestest.Process) {
 			c.CRIO(runtimestest.CRIO{ID: "a1", Sandbox: "a1", Pod: pod(a, "")})
