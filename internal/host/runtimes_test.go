@@ -17,6 +17,26 @@ import (
 // stages make the stage of a runtime: its state below a root, of real processes in namespaces of their
 // own.
 var stages = map[string]func(t *testing.T, root string) hosttest.Stage{
+	nf.RuntimeCRI: func(t *testing.T, root string) hosttest.Stage {
+		cri, running := runtimestest.CRI{T: t, Root: root}, map[string]*runtimestest.Process{}
+		return hosttest.Stage{
+			Add: func(name string, aliases ...string) {
+				running[name] = runtimestest.Start(t)
+				pod := runtimestest.Pod{Namespace: "shop", Name: name, UID: name, Process: running[name]}
+				if len(aliases) == 0 {
+					cri.Sandbox(name, pod)
+				}
+				for _, sandbox := range aliases { // several in one namespace, which kubelet does not make
+					cri.Sandbox(sandbox, pod)
+					pod.UID += "-joined"
+				}
+			},
+			Remove: func(name string) { running[name].End() },
+			Target: func(name string) nf.Target {
+				return nf.Target{Kind: nf.TargetContainer, Runtime: nf.RuntimeCRI, ID: name, Name: "shop/" + name}
+			},
+		}
+	},
 	nf.RuntimeDocker: func(t *testing.T, root string) hosttest.Stage {
 		docker, running := runtimestest.Docker{T: t, Root: root}, map[string][]*runtimestest.Process{}
 		return hosttest.Stage{
