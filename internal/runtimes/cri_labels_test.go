@@ -12,13 +12,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"nfsync.dev/nfsync/internal/nf"
@@ -204,37 +202,18 @@ func TestSocketsOfOthers(t *testing.T) {
 			return err
 		}, "nobody listens on it: start its service"},
 		"a file":          {func() error { return os.WriteFile(path, nil, 0o600) }, "nobody listens on it: start its service"},
-		"of another user": {func() error { return listenAs(t, path, 65534) }, "dial unix"},
+		"of another user": {func() error { listenAs(t, 65534, path); return nil }, "dial unix"},
 	} {
 		_ = os.Remove(path)
 		must(t, test.make())
 		want := fmt.Sprintf("%s unknown: cannot ask /run/containerd/containerd.sock: %s", uid, test.want)
 		if name == "of another user" {
-			want = uid + " unknown: cannot ask /run/containerd/containerd.sock: user 65534 listens on"
+			want = uid + " unknown: cannot ask /run/containerd/containerd.sock: " + path + ": user 65534 listens, not root"
 		}
 		if got := labelsOf(t, c.Root); len(got) != 1 || !strings.HasPrefix(got[0], want) {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
-}
-
-// listenAs listens on a socket as another user.
-func listenAs(t *testing.T, path string, uid int) error {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	t.Cleanup(func() { _ = unix.Close(fd) })
-	done := make(chan error)
-	go func() { // listen(2) takes the credentials of the thread, which ends
-		err := unix.Bind(fd, &unix.SockaddrUnix{Name: path})
-		runtime.LockOSThread()
-		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, ^uintptr(0), uintptr(uid), ^uintptr(0)); errno != 0 {
-			err = errors.Join(err, errno)
-		}
-		done <- errors.Join(err, unix.Listen(fd, 1))
-	}()
-	return <-done
 }
 
 // The labels of no pod are asked for when there are none.

@@ -21,6 +21,8 @@ type Node struct {
 	BootID string // of this start of the kernel: part of every instance
 	// Own are the node's network namespaces. None of them is a container's.
 	Own []netns.Identity
+	// NodeNetns is the file of the node's network namespace; empty: nfsync's own.
+	NodeNetns string
 	// Thread enters the namespaces of containers; nil: a new thread for each.
 	Thread *netns.Thread
 	// Alive is that of netns.Runtime.
@@ -50,7 +52,7 @@ type runtime struct {
 }
 
 // all are the runtimes, in the order in which they claim network namespaces.
-var all = []runtime{cri, docker, podman}
+var all = []runtime{cri, docker, podman, incus, lxc, nspawn}
 
 // record is a container as the state of its runtime has it.
 type record struct {

@@ -10,8 +10,6 @@ import (
 	"net/http"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"nfsync.dev/nfsync/internal/openfile"
 )
 
@@ -66,16 +64,12 @@ func dialRoot(ctx context.Context, socket string) (net.Conn, error) {
 		return nil, errors.Join(fmt.Errorf("%s is no socket", socket), conn.Close())
 	}
 	raw, err := unixConn.SyscallConn()
-	var peer *unix.Ucred
 	if err == nil {
-		var peerErr error
-		err = errors.Join(raw.Control(func(fd uintptr) { peer, peerErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }), peerErr)
-	}
-	if err == nil && peer.Uid != 0 {
-		err = fmt.Errorf("user %d listens on %s, not root", peer.Uid, socket)
+		var peer error
+		err = errors.Join(raw.Control(func(fd uintptr) { peer = rootListens(int(fd)) }), peer)
 	}
 	if err != nil {
-		return nil, errors.Join(err, conn.Close())
+		return nil, errors.Join(fmt.Errorf("%s: %w", socket, err), conn.Close())
 	}
 	return conn, nil
 }
