@@ -2,10 +2,8 @@ package runtimes
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -57,12 +55,11 @@ func labelsIncus(ctx context.Context, n Node) (map[string]map[string]string, err
 		if _, err := os.Lstat(socket); errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		err := get(ctx, socket, "/1.0/instances?recursion=1&all-projects=true", func(r io.Reader) error {
-			return addIncusLabels(all, r)
-		})
-		if err != nil {
+		var answer incusInstances
+		if err := ask(ctx, socket, "/1.0/instances?recursion=1&all-projects=true", &answer); err != nil {
 			errs = errors.Join(errs, fmt.Errorf("cannot ask for labels: %w; systemctl status incus, or lxd, may say why", err))
 		}
+		answer.addLabels(all)
 	}
 	return all, errs
 }
@@ -79,12 +76,8 @@ type incusInstances struct {
 	}
 }
 
-// addIncusLabels adds the labels that an answer of Incus has, by the ids of containers.
-func addIncusLabels(all map[string]map[string]string, r io.Reader) error {
-	var answer incusInstances
-	if err := json.NewDecoder(r).Decode(&answer); err != nil {
-		return fmt.Errorf("the answer cannot be read: %w", err)
-	}
+// addLabels adds the labels that an answer of Incus has, by the ids of containers.
+func (answer incusInstances) addLabels(all map[string]map[string]string) {
 	for _, i := range answer.Metadata {
 		if i.Type == "virtual-machine" {
 			continue
@@ -99,7 +92,6 @@ func addIncusLabels(all map[string]map[string]string, r io.Reader) error {
 		}
 		all[id] = incusLabels(config)
 	}
-	return nil
 }
 
 // notLabels are the keys below user. from which cloud-init configures a container. They hold files,

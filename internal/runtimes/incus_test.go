@@ -111,18 +111,18 @@ func TestUnknownIncusLabels(t *testing.T) {
 			must(t, os.MkdirAll(filepath.Join(root, "var/lib/incus"), 0o755))
 			must(t, os.WriteFile(filepath.Join(root, "var/lib/incus/unix.socket"), nil, 0o600))
 		}, "connection refused"},
-		"garbage":  {func(t *testing.T, root string) { serveIncus(t, root, "var/lib/incus", write("<html>")) }, "the answer cannot be read"},
-		"a number": {func(t *testing.T, root string) { serveIncus(t, root, "var/lib/incus", write(`{"metadata": 1}`)) }, "the answer cannot be read"},
+		"garbage":  {func(t *testing.T, root string) { serveIncus(t, root, "var/lib/incus", write("<html>")) }, "invalid character"},
+		"a number": {func(t *testing.T, root string) { serveIncus(t, root, "var/lib/incus", write(`{"metadata": 1}`)) }, "cannot unmarshal number"},
 		"an error": {func(t *testing.T, root string) {
 			serveIncus(t, root, "var/lib/incus", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) })
-		}, "the answer is 403 Forbidden"},
+		}, "it answers 403 Forbidden"},
 		"endless": {func(t *testing.T, root string) {
 			serveIncus(t, root, "var/lib/incus", func(w http.ResponseWriter, r *http.Request) {
 				for spaces := strings.Repeat(" ", 1<<20); r.Context().Err() == nil; { // no JSON yet
 					_, _ = io.WriteString(w, spaces)
 				}
 			})
-		}, "the answer has more than 32 MiB"},
+		}, "the file is larger than 16 MiB"},
 		"a user's": {func(t *testing.T, root string) {
 			dir := filepath.Join(root, "var/lib/incus")
 			must(t, os.MkdirAll(dir, 0o755))

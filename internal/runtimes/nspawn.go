@@ -53,26 +53,27 @@ func (n Node) nspawnMachine(file string) (record, bool) {
 	case m.service != "systemd-nspawn" || m.class != "container":
 		return record{}, false
 	}
-	r.pid, r.start, r.state, r.err = n.nspawnLeader(m)
+	r.freezes = true
+	r.pid, r.start, r.err = n.nspawnLeader(m)
 	return r, !errors.Is(r.err, fs.ErrNotExist)
 }
 
 // nspawnLeader returns the first process of a container. It must be in the cgroup of the container's
 // unit: the file may be older than the process.
-func (n Node) nspawnLeader(m machine) (pid int, start uint64, state string, err error) {
+func (n Node) nspawnLeader(m machine) (pid int, start uint64, err error) {
 	p, err := n.openProcess(m.leader, 0)
 	if err != nil {
-		return 0, 0, "", err
+		return 0, 0, err
 	}
 	defer p.Close()
 	cgroup, err := p.Read("cgroup", maxCgroup)
 	if err != nil {
-		return 0, 0, "", err
+		return 0, 0, err
 	}
 	if !inUnit(cgroup, m.unit) {
-		return 0, 0, "", fmt.Errorf("process %d is another one now: it is not in %s: %w", m.leader, m.unit, fs.ErrNotExist)
+		return 0, 0, fmt.Errorf("process %d is another one now: it is not in %s: %w", m.leader, m.unit, fs.ErrNotExist)
 	}
-	return p.PID, p.Start, n.freezerState(cgroup), nil
+	return p.PID, p.Start, nil
 }
 
 // bornNspawn finds a container by its file, which is written before its program is let go on.

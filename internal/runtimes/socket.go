@@ -2,68 +2,74 @@ package runtimes
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"syscall"
 	"time"
+
+	"nfsync.dev/nfsync/internal/openfile"
 )
 
-// Limits of one request to a runtime.
+// Bounds on the answer of a runtime.
 const (
-	maxWait   = 5 * time.Second
-	maxAnswer = 32 << 20 // bytes
+	maxAnswer     = 16 << 20 // bytes
+	answerTimeout = 5 * time.Second
 )
 
-// get sends a GET request to a runtime of root that listens on a socket, and lets parse read the
-// answer.
-func get(ctx context.Context, socket, path string, parse func(io.Reader) error) error {
-	ctx, cancel := context.WithTimeout(ctx, maxWait)
+// ask decodes the JSON that a program of root answers on its socket, to one GET of HTTP/1.1.
+func ask(ctx context.Context, socket, target string, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return dialRoot(ctx, socket)
-	}}}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost"+path, nil)
+	}}
+	client := http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost"+target, nil)
 	if err != nil {
 		return err
 	}
-	answer, err := client.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
-		return fmt.Errorf("%s: %w", socket, err)
+		return err
 	}
-	defer func() { _ = answer.Body.Close() }() // it was only read
-	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: the answer is %s", socket, answer.Status)
+	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("GET %s: it answers %s", target, response.Status)
 	}
-	body := &io.LimitedReader{R: answer.Body, N: maxAnswer}
-	if err := parse(body); err != nil {
-		if body.N <= 0 {
-			err = fmt.Errorf("the answer has more than %d MiB", maxAnswer>>20)
-		}
-		return fmt.Errorf("%s: %w", socket, err)
-	}
-	return nil
+	return decodeAnswer(response.Body, into)
 }
 
-// dialRoot connects to a socket on which root listens.
+// decodeAnswer decodes a JSON value of at most maxAnswer bytes.
+func decodeAnswer(body io.Reader, into any) error {
+	limited := &io.LimitedReader{R: body, N: maxAnswer + 1}
+	err := json.NewDecoder(limited).Decode(into)
+	if limited.N <= 0 {
+		return openfile.TooLargeError(maxAnswer)
+	}
+	return err
+}
+
+// dialRoot connects to a socket on which a process of root listens (SO_PEERCRED in unix(7)): the one that
+// has called listen(2), which is systemd if it starts the program.
 func dialRoot(ctx context.Context, socket string) (net.Conn, error) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	if err != nil {
 		return nil, err
 	}
-	raw, ok := conn.(syscall.Conn)
+	unixConn, ok := conn.(*net.UnixConn)
 	if !ok {
-		return nil, errors.Join(errors.New("no socket of a file"), conn.Close())
+		return nil, errors.Join(fmt.Errorf("%s is no socket", socket), conn.Close())
 	}
-	control, err := raw.SyscallConn()
+	raw, err := unixConn.SyscallConn()
 	if err == nil {
 		var peer error
-		err = errors.Join(control.Control(func(fd uintptr) { peer = rootListens(int(fd)) }), peer)
+		err = errors.Join(raw.Control(func(fd uintptr) { peer = rootListens(int(fd)) }), peer)
 	}
 	if err != nil {
-		return nil, errors.Join(err, conn.Close())
+		return nil, errors.Join(fmt.Errorf("%s: %w", socket, err), conn.Close())
 	}
 	return conn, nil
 }
