@@ -52,7 +52,7 @@ var rooms = map[string][]string{
 	"internal/manual":                {"schemas"},
 	"internal/demo":                  {"internal/nf", "internal/netns", "internal/source", "examples"},
 	"cmd/nfsync": {"internal/doctor", "internal/demo", "internal/nf", "internal/policytree", "internal/spec", "internal/durable", "internal/state", "internal/kernel", "internal/netns",
-		"internal/host", "internal/apply", "internal/view", "internal/source", "internal/agent", "internal/openfile", "internal/review", "internal/adopt", "internal/policytest", "internal/watch", "internal/web", "internal/words", "internal/manual", "schemas", "examples"},
+		"internal/host", "internal/runtimes", "internal/apply", "internal/view", "internal/source", "internal/agent", "internal/openfile", "internal/review", "internal/adopt", "internal/policytest", "internal/watch", "internal/web", "internal/words", "internal/manual", "schemas", "examples"},
 	"bench": {"bench/bare", "internal/nf", "internal/spec", "internal/diff", "internal/kernel", "internal/netns", "internal/host", "internal/apply",
 		"internal/vz/vztest"}, // parts of nfsync, measured without its start, and scenes
 	"bench/bare":            {},
@@ -67,7 +67,7 @@ var rooms = map[string][]string{
 var testRooms = map[string][]string{
 	"internal/runtimes":      {"internal/runtimes/runtimestest"},                                                                  // processes and files of runtimes
 	"internal/vz":            {"internal/vz/vztest"},                                                                              // a Virtuozzo node, simulated
-	"cmd/nfsync":             {"internal/vz/vztest", "internal/state/statetest"},                                                  // the same, driven by scripts; a disk that loses power
+	"cmd/nfsync":             {"internal/vz/vztest", "internal/runtimes/runtimestest", "internal/state/statetest"},                // the same, driven by scripts; a disk that loses power
 	"internal/host/hosttest": {"internal/diff"},                                                                                   // what was seen of tracking is judged
 	"internal/host":          {"internal/host/hosttest", "internal/vz/vztest", "internal/runtimes/runtimestest", "internal/diff"}, // the conformance suite; nodes with containers; what was seen of tracking is judged
 	"internal/durable":       {"internal/state/statetest"},                                                                        // a disk that loses power

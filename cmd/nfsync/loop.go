@@ -358,11 +358,13 @@ func authFiles(a spec.GitAuth) []string {
 
 // containerPaths are the directories where containers appear and vanish.
 func (l *loop) containerPaths() []watch.Path {
-	paths := []watch.Path{}
+	paths := l.runtimePaths()
 	for _, runtime := range l.runtimes {
 		switch runtime {
 		case nf.RuntimeNetns:
-			paths = append(paths, watch.Path{Name: l.netnsDir, Born: l.agent.WakeBirth})
+			paths = append(paths, watch.Path{Name: l.netnsDir, Born: func(name string) {
+				l.agent.WakeBirth(nf.Container{Runtime: nf.RuntimeNetns, ID: name})
+			}})
 		case nf.RuntimeVZ:
 			for _, dir := range []string{"etc/vz/conf", "var/run/ve", "sys/fs/cgroup/ve"} {
 				paths = append(paths, watch.Path{Name: filepath.Join(l.vzRoot, dir)})

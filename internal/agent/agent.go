@@ -110,8 +110,9 @@ func (a *Agent) Tables() *Tables { return a.tables }
 // Wake wakes a lap.
 func (a *Agent) Wake(c Cause) { a.loop.Wake(c) }
 
-// WakeBirth wakes a lap for a container of nf.RuntimeNetns that was born, by its name.
-func (a *Agent) WakeBirth(name string) { a.loop.WakeBirth(name) }
+// WakeBirth wakes a lap for a container that was born: a named namespace by its id alone, any other one
+// as it was found.
+func (a *Agent) WakeBirth(c nf.Container) { a.loop.WakeBirth(c) }
 
 // Sync wakes a lap that fetches. accept, if not empty, is a commit that is taken even if its
 // branch was rewritten.
@@ -310,6 +311,7 @@ func (a *Agent) run(ctx context.Context, r *Report) {
 	if r.Suspension, r.Err = a.readSuspension(in.Apply); r.Err != nil {
 		return
 	}
+	in.Apply.Late = a.lateness(in.Apply.Machine)
 	in.Apply.Machine, in.Apply.Seen = lister{in.Apply.Machine, a.tables}, a.saw
 	in.Apply.Routine, in.Suspended = true, r.Suspension != nil
 	in.Apply.Restarts = a.whileAllowed(in.Apply)

@@ -49,7 +49,7 @@ func (a *Agent) runBirth(ctx context.Context, t Trip) (Result, error) {
 		return Result{}, err
 	}
 	in.Fetch, in.Known, in.Apply.Routine, in.Apply.Only = nil, *a.enforced, true, t.isFor
-	in.Apply.Seen = a.saw
+	in.Apply.Seen, in.Apply.Late = a.saw, a.lateness(in.Apply.Machine)
 	in.Apply.Machine = bornLister{lister{in.Apply.Machine, a.tables}, t.Born}
 	in.Apply.Restarts = a.whileAllowed(in.Apply)
 	j.partial = true
@@ -60,24 +60,39 @@ func (a *Agent) runBirth(ctx context.Context, t Trip) (Result, error) {
 	return Lap(ctx, in)
 }
 
-// namedLister is a machine that can list some containers alone.
-type namedLister interface {
-	ListNamed(ctx context.Context, names []string) (s nf.Snapshot, ok bool, err error)
+// bornMachine is a machine that can list containers that were born alone.
+type bornMachine interface {
+	ListBorn(ctx context.Context, born []nf.Container) (s nf.Snapshot, ok bool, err error)
+}
+
+// beginner is a machine that knows whether a container runs its program already.
+type beginner interface {
+	HasBegun(c *nf.Container) bool
+}
+
+// lateness returns what apply.Input.Late is for a lap that begins now.
+func (a *Agent) lateness(m apply.Machine) func(*nf.Container) bool {
+	b, can := m.(beginner)
+	known := a.tables.instances()
+	if !can || known == nil {
+		return nil
+	}
+	return func(c *nf.Container) bool { return !known(c.Instance) && b.HasBegun(c) }
 }
 
 // bornLister is the machine of a lap for born containers. It lists these alone, if it can, and if
 // none of them is another name of a container that was there before.
 type bornLister struct {
 	lister
-	names []string
+	born []nf.Container
 }
 
 func (l bornLister) List(ctx context.Context) (nf.Snapshot, error) {
-	m, can := l.Machine.(namedLister)
+	m, can := l.Machine.(bornMachine)
 	if !can {
 		return l.lister.List(ctx)
 	}
-	s, ok, err := m.ListNamed(ctx, l.names)
+	s, ok, err := m.ListBorn(ctx, l.born)
 	if err != nil || !ok || l.tables.haveOther(s.Containers) {
 		return l.lister.List(ctx)
 	}
@@ -87,7 +102,9 @@ func (l bornLister) List(ctx context.Context) (nf.Snapshot, error) {
 
 // isFor reports whether a container is one that was born.
 func (t Trip) isFor(c *nf.Container) bool {
-	return c.Runtime == nf.RuntimeNetns && slices.ContainsFunc(append([]string{c.ID}, c.Aliases...), func(name string) bool { return slices.Contains(t.Born, name) })
+	return slices.ContainsFunc(t.Born, func(b nf.Container) bool {
+		return b.Runtime == c.Runtime && (b.ID == c.ID || c.Runtime == nf.RuntimeNetns && slices.Contains(c.Aliases, b.ID))
+	})
 }
 
 // afterBirth returns the status after a lap for born containers that has settled them, given the
@@ -96,8 +113,8 @@ func afterBirth(was nf.NodeStatus, whole, r Report) nf.NodeStatus {
 	s := was
 	r.found(&s)
 	born := map[nf.Target]bool{}
-	for _, name := range r.Trip.Born {
-		born[nf.Target{Kind: nf.TargetContainer, Runtime: nf.RuntimeNetns, ID: name}] = true
+	for i := range r.Trip.Born {
+		born[r.Trip.Born[i].Target().Nameless()] = true
 	}
 	s.Changes = replace(was.Changes, s.Changes, born, func(c nf.Change) nf.Target { return c.Target })
 	s.Refusals = replace(was.Refusals, s.Refusals, born, func(x nf.Refusal) nf.Target { return x.Target })

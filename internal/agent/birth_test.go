@@ -29,7 +29,7 @@ spec:
 func (r *running) born(name string) (nf.Target, nf.NodeStatus) {
 	r.Helper()
 	c := r.machine.AddContainer(name)
-	r.agent.WakeBirth(name)
+	r.agent.WakeBirth(nf.Container{Runtime: nf.RuntimeNetns, ID: name})
 	return c, r.next()
 }
 

@@ -47,7 +47,8 @@ func (c Cause) atOnce() bool {
 
 // A burst of events wakes one lap: it begins when there was no event for burstPause, and at
 // the latest burstMost after the first one. Containers that are born have a lap of their own, which
-// begins at once, because they have no values before it. There is one such lap in burstPause.
+// begins at once, because they have no values before it. Between two such laps is the time that the
+// first of them took, and at most burstPause: they take at most half of a processor.
 const (
 	burstPause = 250 * time.Millisecond
 	burstMost  = 5 * time.Second
@@ -70,9 +71,9 @@ type Schedule struct {
 type Trip struct {
 	Causes []Cause // sorted
 	Fetch  bool    // fetch a revision; else the one in force is applied again
-	// Born names the containers that were born, if nothing else has woken the lap: it is for
-	// them alone.
-	Born []string
+	// Born are the containers that were born, if nothing else has woken the lap: it is for
+	// them alone. They are sorted by their targets.
+	Born []nf.Container
 }
 
 // words returns the causes as the status has them.
@@ -98,12 +99,12 @@ type Loop struct {
 	AliveEvery time.Duration
 
 	mu     sync.Mutex
-	born   map[string]bool // the containers that were born
-	causes map[Cause]bool  // of laps for the whole node
-	first  time.Time       // of causes
+	born   map[nf.Target]nf.Container // those that were born, by their nameless targets
+	causes map[Cause]bool             // of laps for the whole node
+	first  time.Time                  // of causes
 	last   time.Time
 	began  time.Time // the last lap for the whole node
-	birth  time.Time // the end of the last lap for born containers
+	birth  time.Time // the next lap for born containers, at the earliest
 	woken  chan struct{}
 }
 
@@ -112,7 +113,7 @@ const aliveEvery = 10 * time.Second
 
 // NewLoop returns a loop that makes laps.
 func NewLoop(lap func(ctx context.Context, t Trip) (Schedule, bool)) *Loop {
-	return &Loop{Lap: lap, born: map[string]bool{}, causes: map[Cause]bool{}, woken: make(chan struct{}, 1)}
+	return &Loop{Lap: lap, born: map[nf.Target]nf.Container{}, birth: time.Now(), causes: map[Cause]bool{}, woken: make(chan struct{}, 1)}
 }
 
 // Wake wakes a lap. It returns at once. Causes that come while a lap runs wake the next one.
@@ -128,10 +129,10 @@ func (l *Loop) Wake(c Cause) {
 }
 
 // WakeBirth wakes a lap for a container that was born.
-func (l *Loop) WakeBirth(container string) {
+func (l *Loop) WakeBirth(c nf.Container) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.born[container] = true
+	l.born[c.Target().Nameless()] = c
 	l.wake()
 }
 
@@ -157,7 +158,7 @@ func (l *Loop) due() time.Time {
 	defer l.mu.Unlock()
 	var due time.Time
 	if len(l.born) > 0 {
-		due = l.birth.Add(burstPause)
+		due = l.birth
 	}
 	if node := l.dueForNode(); due.IsZero() || !node.IsZero() && node.Before(due) {
 		return node
@@ -190,7 +191,8 @@ func (l *Loop) dueForNode() time.Time {
 func (l *Loop) take() Trip {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	born := slices.Sorted(maps.Keys(l.born))
+	born := slices.Collect(maps.Values(l.born))
+	nf.SortContainers(born)
 	clear(l.born)
 	if due := l.dueForNode(); len(born) > 0 && (due.IsZero() || time.Now().Before(due)) {
 		return Trip{Causes: []Cause{WakeContainer}, Born: born}
@@ -218,11 +220,12 @@ func (l *Loop) Run(ctx context.Context) {
 	l.Wake(WakeStart)
 	for l.wait(ctx, timers) {
 		t := l.take()
+		began := time.Now()
 		s, unreachable := l.Lap(ctx, t)
 		now := time.Now()
 		if len(t.Born) > 0 { // the rest of the node was not observed: its times stay
 			l.mu.Lock()
-			l.birth = now
+			l.birth = now.Add(min(now.Sub(began), burstPause))
 			l.mu.Unlock()
 			l.scheduled(timers)
 			l.alive()

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"nfsync.dev/nfsync/internal/nf"
 )
 
 // recorder is a Lap that stores its trips with the time since the start.
@@ -23,12 +25,21 @@ type recorder struct {
 func (r *recorder) lap(_ context.Context, t Trip) (Schedule, bool) {
 	trip := fmt.Sprint(t.Causes, t.Fetch)
 	if len(t.Born) > 0 {
-		trip += " " + fmt.Sprint(t.Born)
+		var names []string
+		for _, c := range t.Born {
+			names = append(names, c.ID)
+		}
+		trip += " " + fmt.Sprint(names)
 	}
 	r.trips = append(r.trips, trip)
 	r.at = append(r.at, time.Since(r.started))
 	<-time.After(r.takes)
 	return r.schedule, r.unreachable
+}
+
+// wakeBirth wakes a lap for a named namespace that was born.
+func (l *Loop) wakeBirth(name string) {
+	l.WakeBirth(nf.Container{Runtime: nf.RuntimeNetns, ID: name})
 }
 
 // looping runs a loop for a time, in a bubble with its own clock.
@@ -80,27 +91,35 @@ func TestLoopBurst(t *testing.T) {
 	}
 }
 
-// TestLoopBirth: the first container that is born has a lap at once. There is one such lap in a
-// quarter of a second, for all that were born meanwhile. None is for the whole node, and none moves
-// the time of one.
+// TestLoopBirth: the first container that is born has a lap at once. After it there is none for as long
+// as it took, and at most for a quarter of a second. The next one is for all that were born meanwhile.
+// None is for the whole node, and none moves the time of one.
 func TestLoopBirth(t *testing.T) {
-	r := &recorder{schedule: Schedule{Interval: never, Drift: 11 * time.Second}, takes: 100 * time.Millisecond}
-	looping(t, r, 13*time.Second, func(l *Loop) {
+	for takes, pause := range map[time.Duration]time.Duration{
+		time.Millisecond: time.Millisecond, 100 * time.Millisecond: 100 * time.Millisecond, time.Second: burstPause,
+	} {
+		t.Run(takes.String(), func(t *testing.T) { testLoopBirth(t, takes, pause) })
+	}
+}
+
+func testLoopBirth(t *testing.T, takes, pause time.Duration) {
+	r := &recorder{schedule: Schedule{Interval: never, Drift: 11 * time.Second}, takes: takes}
+	looping(t, r, 14*time.Second, func(l *Loop) {
 		<-time.After(5 * time.Second)
 		for i := range 50 {
-			l.WakeBirth(fmt.Sprint("c", i))
+			l.wakeBirth(fmt.Sprint("c", i))
 			<-time.After(20 * time.Millisecond)
 		}
 	})
 	var born []string
 	for i, trip := range r.trips[1 : len(r.trips)-1] {
 		names, ok := strings.CutPrefix(trip, "[container] false ")
-		if !ok || i > 0 && r.at[i+1]-r.at[i] < burstPause {
+		if !ok || i > 0 && r.at[i+1]-r.at[i] < takes+pause {
 			t.Errorf("%q at %v", r.trips, r.at)
 		}
 		born = append(born, strings.Fields(strings.Trim(names, "[]"))...)
 	}
-	if len(born) != 50 || r.at[1] != 5*time.Second || r.trips[len(r.trips)-1] != "[drift] false" || r.at[len(r.at)-1] > 12300*time.Millisecond {
+	if len(born) != 50 || r.at[1] != 5*time.Second || r.trips[len(r.trips)-1] != "[drift] false" || r.at[len(r.at)-1] > 13300*time.Millisecond {
 		t.Errorf("%d born: %q at %v", len(born), r.trips, r.at)
 	}
 }
@@ -112,9 +131,9 @@ func TestLoopBirthAndOthers(t *testing.T) {
 	looping(t, r, time.Minute, func(l *Loop) {
 		<-time.After(5 * time.Second)
 		l.Wake(WakeModule)
-		l.WakeBirth("a")
+		l.wakeBirth("a")
 		<-time.After(5 * time.Second)
-		l.WakeBirth("b")
+		l.wakeBirth("b")
 		l.Wake(WakeSync)
 	})
 	r.want(t, "[start] true", "[container] false [a]", "[module] false", "[container sync] true")

@@ -116,7 +116,7 @@ func (l lister) List(ctx context.Context) (nf.Snapshot, error) {
 func identities(containers []nf.Container) []nf.Container {
 	kept := make([]nf.Container, len(containers))
 	for i, c := range containers {
-		kept[i] = nf.Container{Runtime: c.Runtime, ID: c.ID, Name: c.Name, State: c.State, Instance: c.Instance, Excluded: c.Excluded,
+		kept[i] = nf.Container{Runtime: c.Runtime, ID: c.ID, Name: c.Name, State: c.State, Instance: c.Instance, Entry: c.Entry, Excluded: c.Excluded,
 			Namespace: nf.Namespace{Keepers: c.Keepers}}
 	}
 	return kept
@@ -132,6 +132,19 @@ func (t *Tables) haveOther(containers []nf.Container) bool {
 			return o.Instance == c.Instance && o.Instance != "" && o.Target() != c.Target()
 		})
 	})
+}
+
+// instances returns what reports whether an instance was in the last listing; nil if there was none.
+func (t *Tables) instances() func(instance string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.listed.BootID == "" {
+		return nil
+	}
+	list := t.listed.Containers // nobody changes it: another one takes its place
+	return func(instance string) bool {
+		return slices.ContainsFunc(list, func(c nf.Container) bool { return c.Instance == instance })
+	}
 }
 
 // addListed adds containers to the listing.

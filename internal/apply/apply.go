@@ -55,6 +55,9 @@ type Input struct {
 	Routine bool
 	// Leave, if set, returns why a change is not to be made; "" if it is. It is skipped.
 	Leave func(nf.Change) string
+	// Late, if set, reports whether a container was made since the last lap and runs its program
+	// already: what is set from now on is late for it.
+	Late func(*nf.Container) bool
 	// Confirm, if set, makes the run wait for a confirmation of its changes.
 	Confirm *Confirm
 	// Settled, if set, is called when what earlier runs have left is settled, before the plan. An

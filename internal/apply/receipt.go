@@ -70,6 +70,9 @@ type Result struct {
 	// or kept.
 	Error  string `json:"error,omitempty"`
 	Reason string `json:"reason,omitempty"`
+	// Late reports whether the container had begun to run its program when the change was made, of
+	// one that the agent had not seen before.
+	Late bool `json:"late,omitempty"`
 	// Busy reports whether the change failed because another program holds the target: then
 	// it is worth another try with nothing changed.
 	Busy bool `json:"-"`

@@ -346,6 +346,9 @@ func (r *run) applied(a *attempt) {
 	if a.touched && a.Key == nf.KeyMax && !a.Target.IsNode() && r.maxScope == "" {
 		r.maxScope = nf.ScopeOwn
 	}
+	if _, c, ok := r.node.snap.Find(a.Target); a.touched && ok && c != nil && r.in.Late != nil {
+		a.result.Late = r.in.Late(c)
+	}
 	a.end(Applied, nil, reason)
 }
 

@@ -58,19 +58,20 @@ func New(cfg Config) *Machine { return &Machine{cfg} }
 // capabilities deny every change.
 func (m *Machine) List(ctx context.Context) (nf.Snapshot, error) { return m.list(ctx, nil) }
 
-// ListNamed is List for some named namespaces: the snapshot has no other containers. It is false
-// where another runtime may claim them, so that all have to be listed. Whether a namespace has
-// another name besides is not known.
-func (m *Machine) ListNamed(ctx context.Context, names []string) (s nf.Snapshot, ok bool, err error) {
+// ListBorn is List for containers that were born: the snapshot has no others. Named namespaces are
+// listed by their ids. Others are as they were found when they were born: see runtimes.Node.Born. It is
+// false where Virtuozzo may claim them, so that all have to be listed. Whether a container has another
+// name besides is not known.
+func (m *Machine) ListBorn(ctx context.Context, born []nf.Container) (s nf.Snapshot, ok bool, err error) {
 	if m.enabled(nf.RuntimeVZ) && m.cfg.Virtuozzo().Any {
 		return s, false, nil
 	}
-	s, err = m.list(ctx, names)
+	s, err = m.list(ctx, born)
 	return s, true, err
 }
 
-// list lists the containers, or only the namespaces with these names.
-func (m *Machine) list(ctx context.Context, names []string) (nf.Snapshot, error) {
+// list lists all containers, or only those that were born.
+func (m *Machine) list(ctx context.Context, born []nf.Container) (nf.Snapshot, error) {
 	if err := ctx.Err(); err != nil {
 		return nf.Snapshot{}, err
 	}
@@ -94,10 +95,14 @@ func (m *Machine) list(ctx context.Context, names []string) (nf.Snapshot, error)
 		return nf.Snapshot{}, err
 	}
 	links := vzLinks(s.Containers)
-	if names == nil {
-		if claimed, err = m.listRuntimes(ctx, &s, vz.NodeNamespaces, claimed); err != nil {
-			return nf.Snapshot{}, err
-		}
+	var names []string // of namespaces; nil: all
+	if born == nil {
+		claimed, err = m.listRuntimes(ctx, &s, vz.NodeNamespaces, claimed)
+	} else {
+		names = m.addBorn(&s, born)
+	}
+	if err != nil {
+		return nf.Snapshot{}, err
 	}
 	if err := m.listNetns(ctx, &s, vz.NodeNamespaces, claimed, links, names); err != nil {
 		return nf.Snapshot{}, err
@@ -107,7 +112,7 @@ func (m *Machine) list(ctx context.Context, names []string) (nf.Snapshot, error)
 	for i := range s.Containers {
 		s.Containers[i].Excluded = s.Containers[i].Unobservable
 	}
-	if names == nil && s.Broken() == "" {
+	if born == nil && s.Broken() == "" {
 		m.cfg.Cache.keepOnly(s.BootID, s.Containers)
 	}
 	return s, nil

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"fmt"
 
 	"nfsync.dev/nfsync/internal/netns"
 	"nfsync.dev/nfsync/internal/nf"
@@ -29,6 +30,35 @@ func (m *Machine) listRuntimes(ctx context.Context, s *nf.Snapshot, own, claimed
 	s.Warnings = append(s.Warnings, listed.Warnings...)
 	return append(claimed, listed.Namespaces...), nil
 }
+
+// addBorn adds containers that were born, and returns the names of those that are named namespaces.
+func (m *Machine) addBorn(s *nf.Snapshot, born []nf.Container) (names []string) {
+	names = []string{}
+	for _, c := range born {
+		if c.Runtime == nf.RuntimeNetns && c.Entry == (nf.Entry{}) {
+			names = append(names, c.ID)
+		} else {
+			s.Containers = append(s.Containers, c)
+		}
+	}
+	return names
+}
+
+// Runtimes returns what watches and describes the containers of all runtimes but Virtuozzo's and the
+// named namespaces.
+func (m *Machine) Runtimes() (runtimes.Node, error) {
+	bootID, _, _, err := m.cfg.FS.Identity()
+	if err != nil {
+		return runtimes.Node{}, fmt.Errorf("cannot identify the node: %w", err)
+	}
+	own, err := m.nodeNamespaces()
+	n := m.runtimes(bootID, own)
+	n.Alive, n.Files = nil, nil
+	return n, err
+}
+
+// HasBegun reports whether a container runs its program, as runtimes.Node.HasBegun does.
+func (m *Machine) HasBegun(c *nf.Container) bool { return m.runtimes("", nil).HasBegun(c) }
 
 // enabledRuntimes returns the runtimes that the configuration asks for.
 func (m *Machine) enabledRuntimes() []string {

@@ -16,7 +16,7 @@ import (
 
 // docker is Docker Engine, of root. A container's process is in the state of runc or crun, which
 // containerd keeps for Docker below /run/docker. Its name and its labels are in the files of dockerd.
-var docker = runtime{name: nf.RuntimeDocker, list: listDocker, watch: watchDocker, births: dockerStates, born: bornDocker}
+var docker = runtime{name: nf.RuntimeDocker, list: listDocker, watch: dockerStates, births: dockerStates, born: bornDocker}
 
 const (
 	dockerRun    = "run/docker"
@@ -57,8 +57,6 @@ func dockerStates(n Node) []string {
 	return dirs
 }
 
-func watchDocker(n Node) []string { return append(dockerStates(n), n.path(dockerRun, "netns")) }
-
 // bornDocker finds the process of a container that is being made by its cgroup: the OCI runtime has not
 // written its state yet. The cgroup is that of the driver systemd or cgroupfs, below the parent that
 // the container or the daemon names, or below the default one.
@@ -73,14 +71,14 @@ func bornDocker(n Node, id string) (record, bool) {
 		}
 		r := record{id: id}
 		if r.pid, r.start, r.err = n.ociProcess(at); r.err != nil {
-			r.err = nil
 			r.pid, r.start = n.newest(n.cgroupProcesses("system.slice/docker-"+id+".scope", "docker/"+id))
+			r.err = nil
 		}
 		if r.pid == 0 {
 			return r, false
 		}
 		n.describeDocker(&r, at, n.dockerRoots())
-		return r, true
+		return r, r.unnamed == ""
 	}
 	return record{}, false
 }

@@ -146,7 +146,10 @@ func TestDockerBirth(t *testing.T) {
 			dir := filepath.Join(d.Root, strings.ReplaceAll(cgroup, "%", id))
 			must(t, os.MkdirAll(dir, 0o755))
 			must(t, os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(pids), 0o644))
-			c, ok := n.Born(nf.RuntimeDocker, id)
+			c, ok, mine := n.Born(nf.RuntimeDocker, id)
+			if !mine {
+				t.Errorf("%s: processes %q: not a container", cgroup, pids)
+			}
 			if !ok {
 				return nil
 			}
@@ -165,11 +168,13 @@ func TestDockerBirth(t *testing.T) {
 		forged := filepath.Join(d.Root, "sys/fs/cgroup/user.slice/docker-"+id+".scope")
 		must(t, os.MkdirAll(forged, 0o755))
 		must(t, os.WriteFile(filepath.Join(forged, "cgroup.procs"), fmt.Appendln(nil, web.PID), 0o644))
-		if c, ok := n.Born(nf.RuntimeDocker, id); ok {
+		if c, ok, _ := n.Born(nf.RuntimeDocker, id); ok {
 			t.Errorf("a forged cgroup: %+v", c)
 		}
 	}
-	if c, ok := node(t, t.TempDir()).Born(nf.RuntimeDocker, runtimestest.ID("none")); ok {
-		t.Errorf("no container: %+v", c)
+	for _, entry := range []string{runtimestest.ID("none"), "moby", ""} {
+		if c, ok, mine := node(t, t.TempDir()).Born(nf.RuntimeDocker, entry); ok || mine {
+			t.Errorf("%q is no container: %+v", entry, c)
+		}
 	}
 }

@@ -44,7 +44,8 @@ type runtime struct {
 	// program runs. They need not exist.
 	births func(n Node) []string
 	// born returns the container that an entry of these directories stands for, with a process that is
-	// in its network namespace; false if there is none, or none yet.
+	// in its network namespace; false if there is none yet. The record of an entry that stands for
+	// none has no id.
 	born func(n Node, entry string) (record, bool)
 }
 
@@ -100,19 +101,6 @@ func (n Node) List(ctx context.Context, names []string, claimed []netns.Identity
 	return l.Listing, nil
 }
 
-// Watch returns the directories in which something appears or vanishes when a container of the named
-// runtimes does. They need not exist yet.
-func (n Node) Watch(names []string) []string {
-	var dirs []string
-	for _, r := range all {
-		if slices.Contains(names, r.name) {
-			dirs = append(dirs, r.watch(n)...)
-		}
-	}
-	slices.Sort(dirs)
-	return slices.Compact(dirs)
-}
-
 // Label adds the labels to containers that List has listed, of the runtimes whose files do not have
 // them. Where they cannot be read, the container says why.
 func (n Node) Label(ctx context.Context, containers []nf.Container) error {
@@ -132,34 +120,6 @@ func (n Node) Label(ctx context.Context, containers []nf.Container) error {
 		}
 	}
 	return nil
-}
-
-// Births returns the directories in which an entry appears when a container of a runtime is made,
-// before its program runs. They need not exist yet.
-func (n Node) Births(name string) []string {
-	i := slices.IndexFunc(all, func(r runtime) bool { return r.name == name })
-	if i < 0 || all[i].births == nil {
-		return nil
-	}
-	return all[i].births(n)
-}
-
-// Born returns the container that an entry of the directories of Births stands for. It is false if there
-// is none, or none yet: until its network namespace has been made, which takes some milliseconds.
-func (n Node) Born(name, entry string) (nf.Container, bool) {
-	i := slices.IndexFunc(all, func(r runtime) bool { return r.name == name })
-	if i < 0 || all[i].born == nil {
-		return nf.Container{}, false
-	}
-	r, ok := all[i].born(n, entry)
-	if !ok {
-		return nf.Container{}, false
-	}
-	m, err := n.find(r)
-	if err != nil || n.isOwn(m.ns) {
-		return nf.Container{}, false
-	}
-	return toContainer(name, m, nil, ""), true
 }
 
 // labelsOf returns the labels of a container, or why they are not known.

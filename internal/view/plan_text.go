@@ -208,7 +208,7 @@ func bounds(asked nf.Wish) span {
 }
 
 // marks returns the properties of a change that make it risky.
-func marks(c nf.Change) cell {
+func marks(c nf.Change, more ...string) cell {
 	var words []string
 	if c.OneWay {
 		words = append(words, "one-way")
@@ -219,6 +219,7 @@ func marks(c nf.Change) cell {
 	if c.Intermediate {
 		words = append(words, "intermediate")
 	}
+	words = append(words, more...)
 	if words == nil {
 		return nil
 	}

@@ -74,7 +74,11 @@ func resultEntry(r apply.Result) entry {
 	e := newEntry(mark, r.Target, r.Key, r.Layer, r.From, r.To)
 	e.cells = append(e.cells, cell{{mark.style, Clean(string(r.Outcome))}})
 	e.origin(r.Source)
-	e.cells = append(e.cells, marks(r.Change))
+	var late []string
+	if r.Late {
+		late = []string{"late"}
+	}
+	e.cells = append(e.cells, marks(r.Change, late...))
 	e.notes = []note{{red, "error", r.Error}, {dim, "why", r.Reason}}
 	return e
 }

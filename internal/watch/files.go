@@ -23,6 +23,12 @@ type Path struct {
 	// Born is set for a directory of network namespaces: it is called with the name of a file
 	// that appears there, once a namespace is mounted on it. Mounting is no event of its own.
 	Born func(name string)
+	// Made is set for a directory whose new entries are looked at one by one: it is called for each with
+	// its name, in a goroutine of its own, and with a function that reports a change. A directory that
+	// appears is reported with all that is in it.
+	Made func(ctx context.Context, name string, changed func())
+	// Only is set with Made for a directory where nothing else is of interest.
+	Only bool
 }
 
 // Same reports whether two paths are the same.
@@ -37,6 +43,8 @@ type Files struct {
 	// watched are the directories that are watched, each with the names in it that matter;
 	// nil: all.
 	watched map[string]map[string]bool
+	// found are the entries of directories with Made that have appeared since, and are not reported yet.
+	found []string
 }
 
 // NewFiles starts to watch paths. What is changed from now on is reported by Run.
@@ -67,13 +75,7 @@ func (f *Files) Run(ctx context.Context, changed func()) {
 				continue
 			}
 			f.update()
-			born := f.bornIn(filepath.Dir(e.Name))
-			switch {
-			case born == nil, e.Has(fsnotify.Remove), e.Has(fsnotify.Rename):
-				changed()
-			case e.Has(fsnotify.Create):
-				go awaitNamespace(ctx, e.Name, born, changed)
-			}
+			f.report(ctx, e, changed)
 		case _, open := <-f.notify.Errors: // events were lost: the queue was full
 			if !open {
 				return
@@ -84,13 +86,31 @@ func (f *Files) Run(ctx context.Context, changed func()) {
 	}
 }
 
-// bornIn returns the Born of a directory; nil if it has none.
-func (f *Files) bornIn(dir string) func(name string) {
-	i := slices.IndexFunc(f.paths, func(p Path) bool { return p.Name == dir })
-	if i < 0 {
-		return nil
+// report reports an event, and the entries of directories that have appeared with it.
+func (f *Files) report(ctx context.Context, e fsnotify.Event, changed func()) {
+	for _, path := range f.found {
+		go f.pathOf(path).Made(ctx, filepath.Base(path), changed)
 	}
-	return f.paths[i].Born
+	f.found = nil
+	p, made := f.pathOf(e.Name), e.Has(fsnotify.Create)
+	switch {
+	case made && p.Born != nil:
+		go awaitNamespace(ctx, e.Name, p.Born, changed)
+	case p.Born != nil && !e.Has(fsnotify.Remove) && !e.Has(fsnotify.Rename):
+	case made && p.Made != nil:
+		go p.Made(ctx, filepath.Base(e.Name), changed)
+	case !p.Only:
+		changed()
+	}
+}
+
+// pathOf returns the path of the directory that an entry is in; the zero Path if it is none.
+func (f *Files) pathOf(entry string) Path {
+	i := slices.IndexFunc(f.paths, func(p Path) bool { return p.Name == filepath.Dir(entry) })
+	if i < 0 {
+		return Path{}
+	}
+	return f.paths[i]
 }
 
 // ip-netns(8) mounts a namespace about a millisecond after it has made the file. On a node that makes
@@ -147,15 +167,31 @@ func (f *Files) update() {
 				_ = f.notify.Remove(dir) // it may have gone by itself
 			}
 		}
+		was := f.watched
 		f.watched = map[string]map[string]bool{}
 		for dir, names := range want {
-			if f.notify.Add(dir) == nil {
-				f.watched[dir] = names
+			if f.notify.Add(dir) != nil {
+				continue
+			}
+			f.watched[dir] = names
+			if _, before := was[dir]; was != nil && !before {
+				f.find(dir)
 			}
 		}
 		if len(f.watched) < len(want) {
 			return // a directory that cannot be read, or the limit of inotify
 		}
+	}
+}
+
+// find finds the entries of a directory that has appeared.
+func (f *Files) find(dir string) {
+	if f.pathOf(filepath.Join(dir, "x")).Made == nil {
+		return
+	}
+	entries, _ := os.ReadDir(dir) // those that could be read, if there is an error
+	for _, e := range entries {
+		f.found = append(f.found, filepath.Join(dir, e.Name()))
 	}
 }
 

@@ -182,3 +182,44 @@ func TestNamespace(t *testing.T) {
 		t.Errorf("%d births, %d reports too many", len(born), len(reports))
 	}
 }
+
+// TestMade: each entry that appears is looked at by itself, also those of a directory that appears with
+// them. What vanishes is a change, but where nothing else is of interest.
+func TestMade(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "b")
+	only := t.TempDir()
+	write(t, filepath.Join(only, "before"), "")
+	made := make(chan string, 10)
+	look := func(_ context.Context, name string, changed func()) {
+		made <- name
+		if name == "changed" {
+			changed()
+		}
+	}
+	reports := watching(t, Path{Name: dir, Made: look}, Path{Name: only, Made: look, Only: true})
+	must(t, os.MkdirAll(filepath.Join(dir, "first"), 0o755))
+	if got := <-made; got != "first" {
+		t.Errorf("%q was made", got)
+	}
+	settle(reports)
+	must(t, os.Mkdir(filepath.Join(dir, "second"), 0o755))
+	if got := <-made; got != "second" {
+		t.Errorf("%q was made", got)
+	}
+	must(t, os.Mkdir(filepath.Join(only, "third"), 0o755))
+	if got := <-made; got != "third" {
+		t.Errorf("%q was made", got)
+	}
+	must(t, os.Remove(filepath.Join(only, "third")))
+	<-time.After(quiet)
+	if len(made) > 0 || len(reports) > 0 {
+		t.Errorf("%d made, %d reports too many", len(made), len(reports))
+	}
+	must(t, os.Remove(filepath.Join(dir, "first")))
+	<-reports
+	must(t, os.Mkdir(filepath.Join(only, "changed"), 0o755))
+	<-reports
+	if got := <-made; got != "changed" || len(made) > 0 {
+		t.Errorf("%q was made, and %d more", got, len(made))
+	}
+}
