@@ -112,6 +112,11 @@ func (l lister) List(ctx context.Context) (nf.Snapshot, error) {
 	return s, err
 }
 
+// Label is Label of the machine, if it has it.
+func (l lister) Label(ctx context.Context, listed *nf.Snapshot) {
+	apply.Label(ctx, l.Machine, listed)
+}
+
 // identities returns containers without their facts.
 func identities(containers []nf.Container) []nf.Container {
 	kept := make([]nf.Container, len(containers))

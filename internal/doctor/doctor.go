@@ -197,15 +197,15 @@ func (n *Node) containers(s *nf.Snapshot) view.Check {
 		}
 		return n.denied(failed(name, why, "run nfsync as root: "+askRoot))
 	}
-	named := 0
+	count := map[string]int{}
 	for i := range s.Containers {
-		if s.Containers[i].Runtime == nf.RuntimeNetns {
-			named++
-		}
+		count[s.Containers[i].Runtime]++
 	}
-	c := passed(name, fmt.Sprintf("%d in %s", named, n.NetnsDir))
-	if others := len(s.Containers) - named; others > 0 {
-		c.Detail += fmt.Sprintf(", %d of Virtuozzo", others)
+	c := passed(name, fmt.Sprintf("%d in %s", count[nf.RuntimeNetns], n.NetnsDir))
+	for _, runtime := range nf.Runtimes() {
+		if runtime != nf.RuntimeNetns && count[runtime] > 0 {
+			c.Detail += fmt.Sprintf(", %d of %s", count[runtime], runtime)
+		}
 	}
 	for _, w := range s.Warnings {
 		c.Status, c.Remedy = view.Warn, view.CommandLine("nfsync", "explain", w.Code)

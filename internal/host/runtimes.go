@@ -31,6 +31,11 @@ func (m *Machine) listRuntimes(ctx context.Context, s *nf.Snapshot, own, claimed
 	return append(claimed, listed.Namespaces...), nil
 }
 
+// Label adds labels to the containers of a listing, of the runtimes whose files do not have them.
+func (m *Machine) Label(ctx context.Context, listed *nf.Snapshot) {
+	_ = m.runtimes(listed.BootID, nil).Label(ctx, listed.Containers) // the error is that of ctx, which the caller sees too
+}
+
 // addBorn adds containers that were born, and returns the names of those that are named namespaces.
 func (m *Machine) addBorn(s *nf.Snapshot, born []nf.Container) (names []string) {
 	names = []string{}
