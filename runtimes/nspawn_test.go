@@ -59,3 +59,32 @@ func TestNspawnRuns(t *testing.T) {
 		t.Errorf("machined lists %s", got)
 	}
 }
+
+func TestNspawn(t *testing.T) {
+	n := newNspawn(t)
+	n.run("my-web", private)
+	n.run("my-web_1.x", private)
+	n.run("plain", private, "--register=no", "--keep-unit")
+	n.run("hosty")
+	running := []string{"nspawn my-web running", "nspawn my-web1.x running"}
+	first := n.expect("started", running...)["my-web"]
+	n.expectWarning("started", "node-namespace", "hosty")
+	if first.ID != "my-web" {
+		t.Errorf("id %q", first.ID)
+	}
+	n.Write("/etc/nfsync/policies/nspawn.yaml", policy("nspawn", "{names: [my-web], runtimes: [nspawn]}", 77), 0o644)
+	n.nfsync("apply", "--yes", "/etc/nfsync/policies")
+	leader := n.line("machinectl", "show", "-P", "Leader", "my-web")
+	if got := n.udpTimeoutOf(leader); got != "77" {
+		t.Errorf("the timeout is %s", got)
+	}
+
+	n.Must("systemctl", "stop", "systemd-machined")
+	n.expectSame("without machined", first, n.expect("without machined", running...)["my-web"])
+	// A crash leaves the file of the machine. The PID in it may be of another process by now.
+	n.script("cp /run/systemd/machines/my-web /run/kept; systemctl stop spawn-my-web; sed 's/^LEADER=.*/LEADER=1/' /run/kept >/run/systemd/machines/my-web")
+	n.expect("stale", running[1])
+	n.Must("rm", "/run/systemd/machines/my-web")
+	n.run("my-web", private)
+	n.expectAnother("started again", first, n.expect("started again", running...)["my-web"])
+}

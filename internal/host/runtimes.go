@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"fmt"
+	"regexp"
 
 	"nfsync.dev/nfsync/internal/netns"
 	"nfsync.dev/nfsync/internal/nf"
@@ -12,7 +13,7 @@ import (
 // runtimes returns what lists and enters the containers of all runtimes but Virtuozzo's and the named
 // namespaces. The namespaces are the node's own.
 func (m *Machine) runtimes(bootID string, own []netns.Identity) runtimes.Node {
-	n := runtimes.Node{Root: m.cfg.FS.Root, Proc: m.cfg.FS.Proc, BootID: bootID, Own: own}
+	n := runtimes.Node{Root: m.cfg.FS.Root, Proc: m.cfg.FS.Proc, BootID: bootID, Own: own, NodeNetns: m.cfg.NodeNetns}
 	if m.cfg.Cache != nil {
 		n.Alive, n.Files = m.cfg.Cache.alive, &m.cfg.Cache.files
 	}
@@ -29,6 +30,16 @@ func (m *Machine) listRuntimes(ctx context.Context, s *nf.Snapshot, own, claimed
 	s.Containers = append(s.Containers, listed.Containers...)
 	s.Warnings = append(s.Warnings, listed.Warnings...)
 	return append(claimed, listed.Namespaces...), nil
+}
+
+// Unowned describes the network namespaces that are neither the node's nor that of a container of a
+// snapshot. See runtimes.Node.
+func (m *Machine) Unowned(ctx context.Context, s *nf.Snapshot) ([]string, error) {
+	own, err := m.nodeNamespaces()
+	if err != nil {
+		return nil, err
+	}
+	return m.runtimes(s.BootID, own).Unowned(ctx, s.Containers)
 }
 
 // Label adds labels to the containers of a listing, of the runtimes whose files do not have them.
@@ -71,6 +82,33 @@ func (m *Machine) enabledRuntimes() []string {
 		return nf.Runtimes()
 	}
 	return m.cfg.Runtimes
+}
+
+// namespaceFiles are the names of the files that runtimes mount the network namespaces of their containers
+// on: Podman (NewNS in libnetwork/netns of containers/common), CNI for containerd (NewNetNS in pkg/netns)
+// and CRI-O (pinns).
+var namespaceFiles = map[string]*regexp.Regexp{
+	nf.RuntimePodman: regexp.MustCompile(`^netns-` + uuid + `$`),
+	nf.RuntimeCRI:    regexp.MustCompile(`^(?:cni-)?` + uuid + `$`),
+}
+
+const uuid = `[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}`
+
+// isOfOtherRuntime reports whether a runtime that the configuration asks for makes files with that name
+// in the directory of named namespaces.
+func (m *Machine) isOfOtherRuntime(name string) bool {
+	for runtime, files := range namespaceFiles {
+		if m.enabled(runtime) && files.MatchString(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// mayBeClaimed reports whether a container that was born may be that of a runtime that has not listed it
+// yet.
+func (m *Machine) mayBeClaimed(born nf.Container) bool {
+	return born.Runtime == nf.RuntimeNetns && m.isOfOtherRuntime(born.ID)
 }
 
 // check returns nf.ErrGone if a container that is not Virtuozzo's is not that of the instance any more.
