@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"nfsync.dev/nfsync/internal/nf"
 )
 
 // podman is a node with Podman of root.
@@ -90,7 +88,7 @@ func TestPodmanPod(t *testing.T) {
 	p.run("--pod", "shop", "--name", "cart")
 	p.run("--pod", "shop", "--name", "pay")
 	aliases := []string{"alias:" + pod[:12] + "-infra", "alias:cart", "alias:pay"}
-	slices.SortFunc(aliases, nf.CompareNames)
+	slices.Sort(aliases)
 	want := "podman shop running " + strings.Join(aliases, " ")
 	before := p.expect("started", want)
 	if infra := p.podman("pod", "inspect", "-f", "{{.InfraContainerID}}", "shop"); before["shop"].ID != infra {

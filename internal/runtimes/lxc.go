@@ -75,7 +75,7 @@ func (n Node) listMonitored(ctx context.Context, describe func(dir, name string)
 		if !ok || errors.Is(a.err, fs.ErrNotExist) {
 			continue
 		}
-		described.pid, described.start, described.state, described.err = r.pid, r.start, r.state, a.err
+		described.pid, described.start, described.freezes, described.err = r.pid, r.start, true, a.err
 		list = append(list, described)
 	}
 	return list, err
@@ -122,7 +122,7 @@ func (n Node) confirm(socket string, pid int) (dir, name string, r record, err e
 	if err != nil {
 		return dir, name, r, err
 	}
-	r = record{pid: p.PID, start: p.Start, freezes: true}
+	r = record{pid: p.PID, start: p.Start}
 	titleDir, titleName, titled := parseMonitor(command)
 	switch {
 	case titled && (titleDir == dir && titleName == name || isHashed(socket) && hashedSocket(titleDir, titleName) == socket):
