@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"maps"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -268,4 +269,55 @@ func TestDockerApply(t *testing.T) {
 	if got := d.udpTimeoutOf(d.pid("web")); got != "41" {
 		t.Errorf("after a restart the timeout in web is %s, want 41", got)
 	}
+}
+
+// TestDockerSwarm: the containers of services are listed, and the namespaces that swarm makes for its
+// networks, in which no process is, are not.
+func TestDockerSwarm(t *testing.T) {
+	d := newDocker(t, nil)
+	d.docker("swarm", "init", "--advertise-addr", "127.0.0.1")
+	d.docker("network", "create", "-d", "overlay", "--attachable", "mesh")
+	d.run("--name", "web", "--network", "mesh")
+	const service = "com.docker.swarm.service.name"
+	d.docker(append([]string{"service", "create", "-d", "--no-resolve-image", "--name", "shop", "--network", "mesh", image}, forever...)...)
+	task := ""
+	d.eventually("a task of the service", func() bool {
+		task = d.docker("ps", "--format", "{{.Names}}", "--filter", "label="+service+"=shop")
+		return task != ""
+	})
+	for _, pattern := range []string{"1-*", "lb_*", "ingress_sbox"} {
+		if found, err := filepath.Glob(d.Path("/run/docker/netns/" + pattern)); err != nil || len(found) == 0 {
+			t.Errorf("swarm has made no namespace %s (%v)", pattern, err)
+		}
+	}
+	for _, c := range d.snapshot().Containers {
+		if c.Runtime != "docker" || c.Unobservable != "" || c.Name != "web" && (c.Name != task || c.Labels[service] != "shop") {
+			t.Errorf("there is a container %s, want only web and %s", c, task)
+		}
+	}
+}
+
+// TestDockerBirth: an agent sets the values of a container before its program runs. It cannot always be
+// in time on a busy machine, so that one program of several must have seen the value, and each container
+// has it in the end.
+func TestDockerBirth(t *testing.T) {
+	d := newDocker(t, nil)
+	d.Write("/srv/policies/all.yaml", policy("all", "{runtimes: [docker]}", 41), 0o644)
+	d.Must("systemd-run", "--unit=agent", "nfsync", "agent", "/srv/policies", "--node-netns", "/proc/1/ns/net")
+	has := func(name string) func() bool {
+		return func() bool { return d.udpTimeoutOf(d.pid(name)) == "41" }
+	}
+	d.run("--name", "first")
+	d.eventually("the value in the first container", has("first"))
+	inTime := 0
+	for range 10 {
+		if d.docker("run", "--rm", image, "cat", udpTimeout) == "41" {
+			inTime++
+		}
+	}
+	if t.Logf("%d of 10 programs have seen the value", inTime); inTime == 0 {
+		t.Error("no program has seen the value")
+	}
+	d.docker("restart", "-t", "0", "first")
+	d.eventually("the value after a restart", has("first"))
 }

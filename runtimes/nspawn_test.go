@@ -27,7 +27,7 @@ func (n nspawn) run(name string, flags ...string) (pid string) {
 	dir := "/var/lib/machines/" + name
 	n.script("mkdir -p " + dir + "/usr; tar -C " + dir + " -xf " + imageFile + "; echo ID=bb >" + dir + "/etc/os-release")
 	unit := "spawn-" + name
-	command := append([]string{"--unit=" + unit, "systemd-nspawn", "-q", "-D", dir}, flags...)
+	command := append([]string{"--collect", "--unit=" + unit, "systemd-nspawn", "-q", "-D", dir}, flags...)
 	n.Must("systemd-run", append(append(command, "/bin/"+forever[0]), forever[1:]...)...)
 	n.eventually(name+" runs", func() bool {
 		main := n.line("systemctl", "show", "-P", "MainPID", unit)

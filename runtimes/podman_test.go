@@ -20,6 +20,7 @@ func newPodman(t testing.TB, cgroups string) podman {
 	p := podman{newNode(t)}
 	p.Write("/etc/containers/storage.conf", "[storage]\ndriver = \"vfs\"\ngraphroot = \"/var/lib/containers/storage\"\nrunroot = \"/run/containers/storage\"\n", 0o644)
 	p.Write("/etc/containers/containers.conf", "[containers]\npids_limit = 0\n[engine]\nruntime = \"runc\"\ncgroup_manager = \""+cgroups+"\"\nevents_logger = \"file\"\n", 0o644)
+	p.Must("systemctl", "start", "podman.socket") // nfsync asks there for labels
 	p.podman("import", imageFile, image)
 	return p
 }
@@ -89,7 +90,7 @@ func TestPodmanPod(t *testing.T) {
 	p.run("--pod", "shop", "--name", "pay")
 	aliases := []string{"alias:" + pod[:12] + "-infra", "alias:cart", "alias:pay"}
 	slices.Sort(aliases)
-	want := "podman shop running " + strings.Join(aliases, " ")
+	want := "podman shop running " + strings.Join(aliases, " ") + " app=shop"
 	before := p.expect("started", want)
 	if infra := p.podman("pod", "inspect", "-f", "{{.InfraContainerID}}", "shop"); before["shop"].ID != infra {
 		t.Errorf("the id is %s, want that of the infra container, %s", before["shop"].ID, infra)
@@ -139,9 +140,9 @@ func TestPodmanStorage(t *testing.T) {
 	p := newPodman(t, "systemd")
 	p.podman("--root", "/srv/flag", "import", imageFile, image)
 	p.podman(append([]string{"--root", "/srv/flag", "run", "-d", "--name", "web", image}, forever...)...)
-	p.expect("by a flag", "podman web running")
+	p.expect("by a flag", "podman web running labels unknown: the runtime's answer does not have it")
 	p.Must("rm", "/srv/flag/vfs-containers/containers.json")
-	p.expect("conmon has the name", "podman web running")
+	p.expect("conmon has the name", "podman web running labels unknown: the runtime's answer does not have it")
 	p.script("kill -KILL $(pidof conmon)")
 	if got := p.snapshot().Containers; len(got) != 1 || got[0].Unobservable != "its name is not known" || len(got[0].Name) != 12 {
 		t.Errorf("without conmon the containers are %s, want one that is unobservable under its short id", got)
