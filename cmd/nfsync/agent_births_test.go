@@ -47,8 +47,8 @@ func TestAgentBirth(t *testing.T) {
 		{"begun", runtimestest.Start(t), 1},
 	} {
 		id := docker.Create(runtimestest.Container{Name: test.name})
-		docker.Make(id, runtimestest.StartHere(t)) // runc, before it has made the namespace
-		docker.Make(id, runtimestest.StartHere(t), test.process)
+		docker.Make(id, runtimestest.StartAt(t, n.path("node"))) // runc, before it has made the namespace
+		docker.Make(id, runtimestest.StartAt(t, n.path("node")), test.process)
 		n.await(test.name+" has its value", func() bool { return udpTimeoutOf(t, test.process) == "77" })
 		docker.State(id, test.process)
 		var receipts []string

@@ -25,9 +25,14 @@ func (a *Agent) birthLap(ctx context.Context, t Trip) (s Schedule, unreachable b
 	a.birth = &r
 	if !r.settled() {
 		a.Wake(WakeContainer)
+		time.AfterFunc(stateWritten, func() { a.Wake(WakeContainer) })
 	}
 	return s, false
 }
+
+// stateWritten is the time after which a runtime has written the state of a container that was born.
+// Before that a lap for the whole node may not see it.
+const stateWritten = 5 * time.Second
 
 // settled reports whether a lap for born containers has settled them.
 func (r Report) settled() bool {

@@ -185,20 +185,17 @@ func (l *Loop) dueForNode() time.Time {
 	return l.first.Add(burstMost)
 }
 
-// take returns the causes of a lap, and begins to collect those of the next one. A lap for the
-// whole node is also for the containers that were born. A lap for these alone leaves the causes of
-// one for the whole node.
+// take returns the causes of a lap, and begins to collect those of the next one. Containers that were
+// born come first: a lap for the whole node takes longer, and may not see them yet. A lap for these
+// alone leaves the causes of one for the whole node.
 func (l *Loop) take() Trip {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	born := slices.Collect(maps.Values(l.born))
-	nf.SortContainers(born)
-	clear(l.born)
-	if due := l.dueForNode(); len(born) > 0 && (due.IsZero() || time.Now().Before(due)) {
+	if now := time.Now(); len(l.born) > 0 && !now.Before(l.birth) {
+		born := slices.Collect(maps.Values(l.born))
+		nf.SortContainers(born)
+		clear(l.born)
 		return Trip{Causes: []Cause{WakeContainer}, Born: born}
-	}
-	if len(born) > 0 {
-		l.causes[WakeContainer] = true
 	}
 	t := Trip{Causes: slices.Sorted(maps.Keys(l.causes))}
 	t.Fetch = slices.ContainsFunc(t.Causes, Cause.fetches)

@@ -124,8 +124,8 @@ func testLoopBirth(t *testing.T, takes, pause time.Duration) {
 	}
 }
 
-// TestLoopBirthAndOthers: a birth does not wait for a burst, nor does it end one. A lap for the
-// whole node that is due is also for the containers that were born.
+// TestLoopBirthAndOthers: a birth does not wait for a burst, nor does it end one. It comes before a
+// lap for the whole node that is due.
 func TestLoopBirthAndOthers(t *testing.T) {
 	r := &recorder{schedule: Schedule{Interval: never, Drift: never}}
 	looping(t, r, time.Minute, func(l *Loop) {
@@ -136,7 +136,7 @@ func TestLoopBirthAndOthers(t *testing.T) {
 		l.wakeBirth("b")
 		l.Wake(WakeSync)
 	})
-	r.want(t, "[start] true", "[container] false [a]", "[module] false", "[container sync] true")
+	r.want(t, "[start] true", "[container] false [a]", "[module] false", "[container] false [b]", "[sync] true")
 }
 
 // TestLoopDuringLap: what comes while a lap runs wakes another one.

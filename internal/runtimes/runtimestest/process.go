@@ -72,8 +72,14 @@ func StartHere(t testing.TB) *Process {
 // StartIn starts a process in the network namespace of another one.
 func StartIn(t testing.TB, other *Process) *Process {
 	t.Helper()
+	return StartAt(t, other.Path())
+}
+
+// StartAt starts a process in the network namespace that a file names.
+func StartAt(t testing.TB, path string) *Process {
+	t.Helper()
 	cmd := sleep(t)
-	return started(t, cmd, netns.Enter(other.Path(), cmd.Start))
+	return started(t, cmd, netns.Enter(path, cmd.Start))
 }
 
 // StartOf starts a process in a user namespace that a user has made, and in a network namespace of that.
