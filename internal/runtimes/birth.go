@@ -112,9 +112,10 @@ func (n Node) AwaitBirth(ctx context.Context, names []string, entry string) (c n
 var programs = []string{"runc:[", "runc", "crun", "lxc-start", "[lxc monitor]", "incusd", "lxd", "systemd-nspawn", "(sd-"}
 
 // HasBegun reports whether the first process of a container runs the program of the container: what is
-// set from now on is late for it. It is false if that is not known.
+// set from now on is late for it. It is false if that is not known, as of a pod: its first process is no
+// program of its containers.
 func (n Node) HasBegun(c *nf.Container) bool {
-	if c.Entry.PID == 0 {
+	if c.Entry.PID == 0 || c.Runtime == nf.RuntimeCRI {
 		return false
 	}
 	p, err := n.openProcess(c.Entry.PID, c.Entry.Start)
