@@ -48,8 +48,8 @@ func (d Docker) Create(c Container) string {
 	id := ID(c.Name)
 	edit(d.T, recorded(d.T, dockerWeb+"config.v2.json"), d.File(id, "config.v2.json"), func(file map[string]any) {
 		file["ID"], file["Name"] = id, "/"+c.Name
-		file["Config"].(map[string]any)["Labels"] = c.Labels
-		file["State"].(map[string]any)["Paused"] = c.Paused
+		object(file["Config"])["Labels"] = c.Labels
+		object(file["State"])["Paused"] = c.Paused
 	})
 	edit(d.T, recorded(d.T, dockerWeb+"hostconfig.json"), d.File(id, "hostconfig.json"), func(file map[string]any) { file["NetworkMode"] = c.Network })
 	return id
@@ -79,9 +79,9 @@ func (d Docker) State(id string, p *Process) {
 	d.T.Helper()
 	edit(d.T, recorded(d.T, dockerState+"state.json"), filepath.Join(d.StateDir(id), "state.json"), func(file map[string]any) {
 		file["id"], file["init_process_pid"], file["init_process_start"] = id, p.PID, p.Start
-		for _, m := range file["config"].(map[string]any)["mounts"].([]any) {
-			mount := m.(map[string]any)
-			if name := filepath.Base(mount["source"].(string)); name == "resolv.conf" || name == "hosts" || name == "hostname" {
+		for _, m := range array(object(file["config"])["mounts"]) {
+			mount := object(m)
+			if name := filepath.Base(fmt.Sprint(mount["source"])); name == "resolv.conf" || name == "hosts" || name == "hostname" {
 				mount["source"] = filepath.Join(d.dataRoot(), "containers", id, name)
 			}
 		}
