@@ -60,10 +60,10 @@ func (m *Machine) List(ctx context.Context) (nf.Snapshot, error) { return m.list
 
 // ListBorn is List for containers that were born: the snapshot has no others. Named namespaces are
 // listed by their ids. Others are as they were found when they were born: see runtimes.Node.Born. It is
-// false where Virtuozzo may claim them, so that all have to be listed. Whether a container has another
-// name besides is not known.
+// false where Virtuozzo or another runtime may claim them, so that all have to be listed. Whether a
+// container has another name besides is not known.
 func (m *Machine) ListBorn(ctx context.Context, born []nf.Container) (s nf.Snapshot, ok bool, err error) {
-	if m.enabled(nf.RuntimeVZ) && m.cfg.Virtuozzo().Any {
+	if m.enabled(nf.RuntimeVZ) && m.cfg.Virtuozzo().Any || slices.ContainsFunc(born, m.mayBeClaimed) {
 		return s, false, nil
 	}
 	s, err = m.list(ctx, born)
@@ -145,7 +145,7 @@ func (m *Machine) enabled(runtime string) bool {
 }
 
 func (m *Machine) netns(bootID string) netns.Runtime {
-	r := netns.Runtime{Dir: cmp.Or(m.cfg.NetnsDir, netns.DefaultDir), BootID: bootID}
+	r := netns.Runtime{Dir: cmp.Or(m.cfg.NetnsDir, netns.DefaultDir), BootID: bootID, Others: m.isOfOtherRuntime}
 	if m.cfg.Cache != nil {
 		r.Alive = m.cfg.Cache.alive
 	}

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"fmt"
+	"regexp"
 
 	"nfsync.dev/nfsync/internal/netns"
 	"nfsync.dev/nfsync/internal/nf"
@@ -66,6 +67,33 @@ func (m *Machine) enabledRuntimes() []string {
 		return nf.Runtimes()
 	}
 	return m.cfg.Runtimes
+}
+
+// namespaceFiles are the names of the files that runtimes mount the network namespaces of their containers
+// on: Podman (NewNS in libnetwork/netns of containers/common), CNI for containerd (NewNetNS in pkg/netns)
+// and CRI-O (pinns).
+var namespaceFiles = map[string]*regexp.Regexp{
+	nf.RuntimePodman: regexp.MustCompile(`^netns-` + uuid + `$`),
+	nf.RuntimeCRI:    regexp.MustCompile(`^(?:cni-)?` + uuid + `$`),
+}
+
+const uuid = `[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}`
+
+// isOfOtherRuntime reports whether a runtime that the configuration asks for makes files with that name
+// in the directory of named namespaces.
+func (m *Machine) isOfOtherRuntime(name string) bool {
+	for runtime, files := range namespaceFiles {
+		if m.enabled(runtime) && files.MatchString(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// mayBeClaimed reports whether a container that was born may be that of a runtime that has not listed it
+// yet.
+func (m *Machine) mayBeClaimed(born nf.Container) bool {
+	return born.Runtime == nf.RuntimeNetns && m.isOfOtherRuntime(born.ID)
 }
 
 // check returns nf.ErrGone if a container that is not Virtuozzo's is not that of the instance any more.

@@ -31,6 +31,9 @@ type Runtime struct {
 	// neither containers of this runtime nor aliases.
 	Claimed      []Identity
 	ClaimedLinks []string
+	// Others reports whether another runtime makes files with that name. One that is younger than two
+	// seconds is left out: that runtime may not have claimed it yet. nil: none does.
+	Others func(name string) bool
 	// Names, if set, are the only files that are listed.
 	Names []string
 	// Thread enters the namespaces; nil: a new thread for each.
@@ -57,6 +60,7 @@ func (r Runtime) List(ctx context.Context, exclude []Identity) ([]nf.Container, 
 	if err != nil {
 		return nil, nil, err
 	}
+	found = slices.DeleteFunc(found, r.isBeingMade)
 	containers, warnings := r.toContainers(found, exclude)
 	return containers, warnings, nil
 }
@@ -82,6 +86,11 @@ func (r Runtime) files() ([]fs.DirEntry, error) {
 // isClaimed reports whether a file is a link of another runtime.
 func (r Runtime) isClaimed(file fs.DirEntry) bool {
 	return file.Type() == fs.ModeSymlink && slices.Contains(r.ClaimedLinks, file.Name())
+}
+
+// isBeingMade reports whether another runtime may still be making the container of an entry.
+func (r Runtime) isBeingMade(e entry) bool {
+	return r.Others != nil && r.Others(e.name) && !slices.Contains(r.Claimed, e.id) && r.isFresh(e.name)
 }
 
 // entry is one file of the directory, with the namespace that it names.

@@ -3,10 +3,13 @@ package runtimes
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"nfsync.dev/nfsync/internal/netns"
 )
 
 // cgroups is where cgroup file systems are mounted.
@@ -64,4 +67,40 @@ func (n Node) newest(pids []int) (pid int, start uint64) {
 		}
 	}
 	return 0, 0
+}
+
+// birthRoots returns the roots of those hierarchies in which each container has a cgroup with either
+// driver: that of version 2, or that of systemd.
+func (n Node) birthRoots() []string {
+	roots := n.cgroupRoots()
+	if len(roots) == 1 {
+		return roots
+	}
+	return []string{filepath.Join(roots[0], "systemd")}
+}
+
+// isFrozen reports whether the cgroup of a process is frozen, which is how OCI runtimes pause a container
+// (cgroup.events of cgroup-v2.rst, freezer.state of cgroup-v1/freezer-subsystem.rst).
+func (n Node) isFrozen(p *netns.Process) bool {
+	const most = 16 << 10
+	data, err := p.Read("cgroup", most)
+	if err != nil {
+		return false
+	}
+	has := func(text string, at ...string) bool {
+		data, err := os.ReadFile(n.path(append([]string{cgroups}, at...)...))
+		return err == nil && slices.Contains(strings.Split(string(data), "\n"), text)
+	}
+	for line := range strings.Lines(string(data)) {
+		f := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
+		if len(f) != 3 || strings.Contains(f[2], "/..") { // outside of the cgroup namespace
+			continue
+		}
+		switch {
+		case f[0] == "0" && (has("frozen 1", f[2], "cgroup.events") || has("frozen 1", "unified", f[2], "cgroup.events")),
+			f[1] == "freezer" && has("FROZEN", "freezer", f[2], "freezer.state"):
+			return true
+		}
+	}
+	return false
 }

@@ -80,6 +80,8 @@ type Files struct {
 	mu   sync.Mutex
 	kept map[string]kept
 	lap  int // counts the listings
+	// waits are the directories that within still waits for.
+	waits map[string]bool
 }
 
 // kept is what was read of one file.
@@ -103,27 +105,46 @@ const racy = 20 * time.Millisecond
 // parsed returns what parse makes of a file of root, which is kept in n.Files as long as the file stays
 // as it is.
 func parsed[T any](n Node, path string, parse func([]byte) (T, error)) (T, error) {
-	fresh := func() (T, error) {
-		data, err := n.read(path)
-		if err != nil {
-			var none T
-			return none, err
-		}
-		return parse(data)
-	}
 	var st unix.Stat_t
-	if n.Files == nil || unix.Lstat(path, &st) != nil {
-		return fresh()
+	if n.Files != nil && unix.Lstat(path, &st) == nil {
+		if value, ok := n.Files.find(path, stampOf(&st)); ok {
+			return value.(T), nil
+		}
 	}
-	now := stamp{uint64(st.Dev), st.Ino, st.Size, st.Ctim, st.Mtim}
-	if value, ok := n.Files.find(path, now); ok {
-		return value.(T), nil
+	return parsedBy(n, path, openOwn, parse)
+}
+
+// parsedBy is parsed for a file that open opens.
+func parsedBy[T any](n Node, path string, open func(path string) (*os.File, error), parse func([]byte) (T, error)) (T, error) {
+	var none T
+	f, err := open(path)
+	if err != nil {
+		return none, err
 	}
-	value, err := fresh()
-	if err == nil && time.Since(time.Unix(st.Ctim.Unix())) > racy {
+	defer f.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return none, err
+	}
+	now := stampOf(&st)
+	if n.Files != nil {
+		if value, ok := n.Files.find(path, now); ok {
+			return value.(T), nil
+		}
+	}
+	data, err := openfile.ReadAll(f, maxFile)
+	if err != nil {
+		return none, err
+	}
+	value, err := parse(data)
+	if err == nil && n.Files != nil && time.Since(time.Unix(st.Ctim.Unix())) > racy {
 		n.Files.keep(path, now, value)
 	}
 	return value, err
+}
+
+func stampOf(st *unix.Stat_t) stamp {
+	return stamp{uint64(st.Dev), st.Ino, st.Size, st.Ctim, st.Mtim}
 }
 
 func (f *Files) find(path string, now stamp) (any, bool) {
@@ -160,6 +181,53 @@ func (f *Files) forget() {
 		}
 	}
 	f.lap++
+}
+
+// within returns the result of f, which reads below a directory, unless that takes longer. Then f goes on,
+// and until it ends each further call fails at once.
+func within[T any](files *Files, dir string, longest time.Duration, f func() T) (T, error) {
+	var none T
+	failed := fmt.Errorf("%s does not answer", dir)
+	if !files.startWait(dir) {
+		return none, failed
+	}
+	done := make(chan T, 1)
+	go func() {
+		defer files.endWait(dir)
+		done <- f()
+	}()
+	select {
+	case result := <-done:
+		return result, nil
+	case <-time.After(longest):
+		return none, failed
+	}
+}
+
+// startWait reports whether nothing waits for a directory. From now on something does.
+func (f *Files) startWait(dir string) bool {
+	if f == nil {
+		return true
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.waits[dir] {
+		return false
+	}
+	if f.waits == nil {
+		f.waits = map[string]bool{}
+	}
+	f.waits[dir] = true
+	return true
+}
+
+func (f *Files) endWait(dir string) {
+	if f == nil {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.waits, dir)
 }
 
 // first returns the first of some paths that exists; empty if none does.

@@ -1,11 +1,13 @@
 package runtimes
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"nfsync.dev/nfsync/internal/openfile"
 )
@@ -15,12 +17,20 @@ import (
 // crun in status (libcrun_write_container_status in src/libcrun/status.c). It returns fs.ErrNotExist
 // if there is neither: the container is being made or removed, or another runtime made it.
 func (n Node) ociProcess(dir string) (pid int, start uint64, err error) {
+	return n.ociProcessBy(dir, openOwn)
+}
+
+// openOwn opens a file that belongs to root and that nobody else can write.
+func openOwn(path string) (*os.File, error) { return openfile.Own(path, os.O_RDONLY, 0) }
+
+// ociProcessBy is ociProcess for files that open opens.
+func (n Node) ociProcessBy(dir string, open func(path string) (*os.File, error)) (pid int, start uint64, err error) {
 	for _, file := range []struct{ name, pid, start string }{
 		{"state.json", "init_process_pid", "init_process_start"},
 		{"status", "pid", "process-start-time"},
 	} {
 		path := filepath.Join(dir, file.name)
-		f, err := openfile.Own(path, os.O_RDONLY, 0)
+		f, err := open(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -38,4 +48,37 @@ func (n Node) ociProcess(dir string) (pid int, start uint64, err error) {
 		return pid, start, err
 	}
 	return 0, 0, fs.ErrNotExist
+}
+
+// ociBundle returns the bundle of a container as its OCI runtime keeps it, in a directory of the container's
+// own; empty if it is not known.
+func ociBundle(n Node, dir string, open func(path string) (*os.File, error)) string {
+	for _, name := range []string{"status", "state.json"} {
+		bundle, err := parsedBy(n, filepath.Join(dir, name), open, parseBundle)
+		if err == nil {
+			return bundle
+		}
+	}
+	return ""
+}
+
+// parseBundle reads the bundle of status of crun (libcrun_write_container_status in
+// src/libcrun/status.c), or of state.json of runc, where it is a label (createContainer in
+// utils_linux.go).
+func parseBundle(data []byte) (string, error) {
+	var s struct {
+		Bundle string `json:"bundle"`
+		Config struct {
+			Labels []string `json:"labels"`
+		} `json:"config"`
+	}
+	if err := json.Unmarshal(data, &s); err != nil {
+		return "", err
+	}
+	for _, label := range s.Config.Labels {
+		if bundle, ok := strings.CutPrefix(label, "bundle="); ok {
+			return bundle, nil
+		}
+	}
+	return s.Bundle, nil
 }

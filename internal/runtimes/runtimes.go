@@ -50,7 +50,7 @@ type runtime struct {
 }
 
 // all are the runtimes, in the order in which they claim network namespaces.
-var all = []runtime{docker}
+var all = []runtime{docker, podman}
 
 // record is a container as the state of its runtime has it.
 type record struct {
@@ -59,7 +59,10 @@ type record struct {
 	unnamed string   // why the name is not known: the container cannot be observed
 	aliases []string // its other names
 	labels  map[string]string
-	state   string // one of nf; empty: running
+	// labelsUnknown says why nobody can be asked for the labels.
+	labelsUnknown string
+	state         string // one of nf; empty: running
+	freezes       bool   // whether it is paused is known from its cgroup
 
 	pid   int    // its first process
 	start uint64 // when that has started; 0: the runtime does not say, and has made sure of the process otherwise
@@ -102,10 +105,10 @@ func (n Node) List(ctx context.Context, names []string, claimed []netns.Identity
 }
 
 // Label adds the labels to containers that List has listed, of the runtimes whose files do not have
-// them. Where they cannot be read, the container says why.
+// them. Where they cannot be read, the container says why. If List has said so, nobody is asked.
 func (n Node) Label(ctx context.Context, containers []nf.Container) error {
 	for _, r := range all {
-		of := func(c *nf.Container) bool { return c.Runtime == r.name }
+		of := func(c *nf.Container) bool { return c.Runtime == r.name && c.LabelsUnknown == "" }
 		if r.labels == nil || !slices.ContainsFunc(containers, func(c nf.Container) bool { return of(&c) }) {
 			continue
 		}
@@ -230,7 +233,7 @@ func (l *listing) addContainer(runtime string, m member, others []member, why st
 
 func toContainer(runtime string, m member, others []member, why string) nf.Container {
 	name := cmp.Or(m.name, shortID(m.id))
-	return nf.Container{Runtime: runtime, ID: m.id, Name: name, Aliases: aliases(name, m, others), Labels: m.labels,
+	return nf.Container{Runtime: runtime, ID: m.id, Name: name, Aliases: aliases(name, m, others), Labels: m.labels, LabelsUnknown: m.labelsUnknown,
 		State: cmp.Or(m.state, nf.StateRunning), Entry: m.entry, Instance: m.instance,
 		Unobservable: cmp.Or(why, m.unnamed), Namespace: nf.Namespace{Facts: []nf.Fact{}}}
 }
@@ -258,12 +261,20 @@ func (n Node) find(r record) (member, error) {
 	defer p.Close()
 	ns, err := n.identify(p)
 	if err != nil {
-		if errors.Is(err, fs.ErrPermission) {
-			err = fmt.Errorf("%w: nfsync needs CAP_SYS_PTRACE", err)
-		}
-		return member{}, fmt.Errorf("cannot identify its network namespace: %w", err)
+		return member{}, permission(fmt.Errorf("cannot identify its network namespace: %w", err))
+	}
+	if r.freezes && n.isFrozen(p) {
+		r.state = nf.StatePaused
 	}
 	return member{record: r, entry: nf.Entry{PID: p.PID, Start: p.Start}, ns: ns, instance: n.instance(ns, p.Start)}, nil
+}
+
+// permission names the capability that is needed to read the namespaces of a process (ptrace(2)).
+func permission(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%w: nfsync needs CAP_SYS_PTRACE", err)
+	}
+	return err
 }
 
 // openProcess opens a process that has started at that time; 0: at any. It returns fs.ErrNotExist if

@@ -1,5 +1,6 @@
 # Starts systemd as process 1 of the namespaces that this shell is in. Its directory has the node's
-# layer: see systemdtest.go.
+# layer: see systemdtest.go. LAYERS are those below it, NETWORK and UNIFIED are set if the node has a
+# network namespace of its own, and the unified hierarchy of cgroups only.
 #
 # usage: sh start.sh DIR
 set -eu
@@ -7,7 +8,13 @@ dir=$1
 root=$dir/root
 
 mount --make-rprivate /
-mount -t overlay node -o "lowerdir=/,upperdir=$dir/upper,workdir=$dir/work" "$root"
+lower=/
+if [ -n "$LAYERS" ]; then
+	# The layers are in the tree of this machine's files, and an overlay takes no two of one tree.
+	mount -t overlay machine -o "lowerdir=$dir/empty:/" "$dir/machine"
+	lower=$LAYERS:$dir/machine
+fi
+mount -t overlay node -o "lowerdir=$lower,upperdir=$dir/upper,workdir=$dir/work" "$root"
 mount -t proc proc "$root/proc"
 mount -t tmpfs -o mode=755 run "$root/run"
 mount -t tmpfs tmp "$root/tmp"
@@ -21,6 +28,9 @@ mkdir "$root/dev/pts" "$root/dev/shm"
 mount -t devpts -o newinstance,ptmxmode=666 devpts "$root/dev/pts"
 ln -s pts/ptmx "$root/dev/ptmx"
 ln -s /proc/self/fd "$root/dev/fd"
+mkdir "$root/dev/net"
+mknod -m 666 "$root/dev/fuse" c 10 229
+mknod -m 666 "$root/dev/net/tun" c 10 200
 
 # What does not belong to network namespaces is this machine's: it is read-only.
 mount --bind "$root/proc/sys" "$root/proc/sys"
@@ -31,7 +41,7 @@ if [ -e "$dir/boot_id" ]; then
 fi
 
 mount -t sysfs -o ro sysfs "$root/sys"
-if [ "$(stat -f -c %T /sys/fs/cgroup)" = cgroup2fs ]; then
+if [ "$(stat -f -c %T /sys/fs/cgroup)" = cgroup2fs ] || [ -n "${UNIFIED-}" ]; then
 	mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
 else
 	mount -t tmpfs -o mode=755 cgroup "$root/sys/fs/cgroup"
@@ -40,4 +50,12 @@ else
 	mount -t cgroup -o none,name=systemd systemd "$root/sys/fs/cgroup/systemd"
 fi
 
-exec env -i container=systemdtest PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot "$root" /lib/systemd/systemd --unit=multi-user.target
+if [ -n "${NETWORK-}" ]; then
+	ip link set lo up
+fi
+
+# In a chroot nobody may make a user namespace.
+cd "$root"
+pivot_root . .
+umount -l .
+exec env -i container=systemdtest PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot . /lib/systemd/systemd --unit=multi-user.target

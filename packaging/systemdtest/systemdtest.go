@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -27,8 +28,32 @@ type Node struct {
 	t       testing.TB
 	dir     string
 	cgroups []string
+	layers  []string // from the lowest to the highest, above this machine's files
+	network bool     // it has a network namespace of its own
+	unified bool     // it has the unified hierarchy of cgroups only
 	systemd *exec.Cmd
 	init    int // process 1, as this machine counts
+}
+
+// An Option says what a node has that others do not have.
+type Option func(*Node)
+
+// Layer gives the node the files of a directory, an upper layer of overlayfs, above those of this
+// machine. Of several layers the last is the highest.
+func Layer(dir string) Option {
+	return func(n *Node) { n.layers = append(n.layers, dir) }
+}
+
+// OwnNetwork gives the node a network namespace of its own, with nothing but the loopback interface.
+// The namespace is not the kernel's initial one.
+func OwnNetwork() Option {
+	return func(n *Node) { n.network = true }
+}
+
+// UnifiedCgroups gives the node the unified hierarchy of cgroups alone, whatever this machine has. On
+// a machine with both it has only the controllers that the old hierarchies do not use.
+func UnifiedCgroups() Option {
+	return func(n *Node) { n.unified = true }
 }
 
 // masked are the units of this machine that have nothing to do on a node of a test.
@@ -41,12 +66,15 @@ var masked = []string{
 
 // New makes a node and starts it. It ends with the test. Files of nfsync on this machine are not
 // the node's.
-func New(t testing.TB) *Node {
+func New(t testing.TB, options ...Option) *Node {
 	t.Helper()
 	n := &Node{t: t, dir: t.TempDir()}
+	for _, option := range options {
+		option(n)
+	}
 	n.must(unix.Mount("node", n.dir, "tmpfs", 0, "mode=700"))
 	t.Cleanup(func() { _ = unix.Unmount(n.dir, unix.MNT_DETACH) })
-	for _, dir := range []string{"upper", "work", "root", "upper/etc/systemd/system"} {
+	for _, dir := range []string{"upper", "work", "root", "empty", "machine", "upper/etc/systemd/system"} {
 		n.must(os.MkdirAll(filepath.Join(n.dir, dir), 0o755))
 	}
 	n.must(os.WriteFile(filepath.Join(n.dir, "start.sh"), startScript, 0o644))
@@ -84,9 +112,15 @@ func (n *Node) Start() {
 { cat <&3; kill -KILL $$; } >/dev/null 2>&1 &
 exec 3<&-
 for dir in $CGROUPS; do echo $$ >$dir/cgroup.procs; done
-exec unshare --mount --pid --fork --kill-child --uts --ipc --cgroup sh "$1/start.sh" "$1"`
+exec unshare --mount --pid --fork --kill-child --uts --ipc --cgroup $NETWORK sh "$1/start.sh" "$1"`
 	n.systemd = exec.CommandContext(n.t.Context(), "sh", "-c", start, "sh", n.dir)
-	n.systemd.Env = append(os.Environ(), "CGROUPS="+strings.Join(n.cgroups, " "))
+	n.systemd.Env = append(os.Environ(), "CGROUPS="+strings.Join(n.cgroups, " "), "LAYERS="+n.lower())
+	if n.network {
+		n.systemd.Env = append(n.systemd.Env, "NETWORK=--net")
+	}
+	if n.unified {
+		n.systemd.Env = append(n.systemd.Env, "UNIFIED=yes")
+	}
 	n.systemd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	var said bytes.Buffer
 	n.systemd.Stdout, n.systemd.Stderr = &said, &said
@@ -100,6 +134,13 @@ exec unshare --mount --pid --fork --kill-child --uts --ipc --cgroup sh "$1/start
 		journal, _ := n.Run("journalctl", "--no-pager", "-q", "-o", "cat", "-b", "-n", "50")
 		n.t.Fatalf("the node is %s%s%s%s", state, failed, journal, &said)
 	}
+}
+
+// lower returns the layers as overlayfs lists them: the highest first.
+func (n *Node) lower() string {
+	layers := slices.Clone(n.layers)
+	slices.Reverse(layers)
+	return strings.Join(layers, ":")
 }
 
 // newBootID returns an id in the form that the kernel has it.
@@ -196,8 +237,12 @@ func (n *Node) Restart() {
 
 // Command returns a command that runs on the node.
 func (n *Node) Command(name string, args ...string) *exec.Cmd {
-	enter := []string{"-t", strconv.Itoa(n.init), "-m", "-p", "-u", "-i", "-C", "--root", "--wd", "--", name}
-	cmd := exec.CommandContext(n.t.Context(), "nsenter", append(enter, args...)...)
+	enter := []string{"-t", strconv.Itoa(n.init), "-m", "-p", "-u", "-i", "-C", "--root", "--wd"}
+	if n.network {
+		enter = append(enter, "-n")
+	}
+	enter = append(append(enter, "--", name), args...)
+	cmd := exec.CommandContext(n.t.Context(), "nsenter", enter...)
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8", "NO_COLOR=1", "SYSTEMD_PAGER=", "DEBIAN_FRONTEND=noninteractive"}
 	return cmd
 }

@@ -5,9 +5,13 @@
 package runtimestest
 
 import (
+	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -43,6 +47,82 @@ func StartIn(t testing.TB, other *Process) *Process {
 	t.Helper()
 	cmd := sleep(t)
 	return started(t, cmd, netns.Enter(other.Path(), cmd.Start))
+}
+
+// StartOf starts a process in a user namespace that a user has made, and in a network namespace of that.
+func StartOf(t testing.TB, uid int) *Process { return unshared(t, uid, "--user", "--net") }
+
+// StartHereOf is StartOf in the network namespace of the test.
+func StartHereOf(t testing.TB, uid int) *Process { return unshared(t, uid, "--user") }
+
+// StartUserIn starts a process in a user namespace that a user has made, and in the network namespace of
+// another process.
+func StartUserIn(t testing.TB, other *Process, uid int) (p *Process) {
+	t.Helper()
+	err := netns.Enter(other.Path(), func() error {
+		p = StartHereOf(t, uid)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// unshared starts a process that unshare(1), run by a user, has put into namespaces.
+func unshared(t testing.TB, uid int, options ...string) *Process {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "unshare", append(options, "sleep", "1000")...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}} // a small number
+	p := started(t, cmd, cmd.Start())
+	for !p.isNamed(t, "sleep") {
+		runtime.Gosched()
+	}
+	return p
+}
+
+// isNamed reports whether the process runs a program of that name.
+func (p *Process) isNamed(t testing.TB, name string) bool {
+	t.Helper()
+	comm, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(p.PID), "comm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(comm)) == name
+}
+
+// StartConmon starts a process in a new network namespace, whose parent has the arguments of the conmon
+// of a container.
+func StartConmon(t testing.TB, id, name string) *Process {
+	t.Helper()
+	return StartConmonOf(t, 0, id, name)
+}
+
+// StartConmonOf is StartConmon with a parent of another user.
+func StartConmonOf(t testing.TB, uid int, id, name string) *Process {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "/bin/sh")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}} // a small number
+	cmd.Stdin = strings.NewReader("unshare --user --net sleep 1000 &\necho $!\nwait\n")
+	cmd.Args = []string{"/usr/bin/conmon", "-s", "--", "--api-version", "1", "-c", id, "-u", id, "-r", "/usr/bin/crun", "-n", name, "-s"}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	started(t, cmd, cmd.Start())
+	var pid int
+	if _, err := fmt.Fscan(out, &pid); err != nil {
+		t.Fatal(err)
+	}
+	p := &Process{PID: pid}
+	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
+	if p.Start, err = netns.StartTime(filepath.Join("/proc", strconv.Itoa(pid))); err != nil {
+		t.Fatal(err)
+	}
+	for !p.isNamed(t, "sleep") {
+		runtime.Gosched()
+	}
+	return p
 }
 
 func sleep(t testing.TB) *exec.Cmd { return exec.CommandContext(t.Context(), "sleep", "1000") }
