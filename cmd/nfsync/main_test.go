@@ -94,6 +94,9 @@ func withFaults(args []string) int {
 	return run(context.Background(), system{
 		args: args, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv,
 		machine: func(c host.Config) apply.Machine {
+			if fault == "" {
+				return host.New(impatient(c))
+			}
 			return &faulty{Machine: host.New(impatient(c)), fault: fault}
 		},
 	})

@@ -147,8 +147,8 @@ func (o *options) check() error {
 		return usageError{fmt.Errorf("unknown --color %q: must be %s, %s or %s", o.color, colorAuto, colorAlways, colorNever)}
 	}
 	for _, r := range o.runtimes {
-		if r != nf.RuntimeNetns && r != nf.RuntimeVZ {
-			return usageError{fmt.Errorf("unknown runtime %q: must be %s or %s", r, nf.RuntimeVZ, nf.RuntimeNetns)}
+		if !slices.Contains(nf.Runtimes(), r) {
+			return usageError{fmt.Errorf("unknown runtime %q: must be one of %s", r, strings.Join(nf.Runtimes(), ", "))}
 		}
 	}
 	return nil
@@ -223,7 +223,7 @@ Results go to standard output, everything else to standard error.
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddCommand(
 		validateCommand(a), planCommand(a), applyCommand(a), showCommand(a), testCommand(a), agentCommand(a), recoverCommand(a), statusCommand(a), syncCommand(a), suspendCommand(a), resumeCommand(a), confirmCommand(a), takeBackCommand(a), manCommand(a), receiptsCommand(a), forgetCommand(a), snapshotCommand(a),
-		importCommand(a), initCommand(a), fmtCommand(a),
+		importCommand(a), initCommand(a), fmtCommand(a), hookCommand(a), cniCommand(a),
 		explainCommand(a), schemaCommand(a), doctorCommand(a), versionCommand(a), demoCommand(a),
 	)
 	checkHelp(root)

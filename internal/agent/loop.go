@@ -100,6 +100,7 @@ type Loop struct {
 
 	mu     sync.Mutex
 	born   map[nf.Target]nf.Container // those that were born, by their nameless targets
+	waits  bool                       // somebody waits for one of born
 	causes map[Cause]bool             // of laps for the whole node
 	first  time.Time                  // of causes
 	last   time.Time
@@ -134,6 +135,15 @@ func (l *Loop) WakeBirth(c nf.Container) {
 	defer l.mu.Unlock()
 	l.born[c.Target().Nameless()] = c
 	l.wake()
+}
+
+// AwaitBirth is WakeBirth for a container that somebody waits for. A lap for the whole node, which may not
+// see it yet, does not stand for its own, and comes after it.
+func (l *Loop) AwaitBirth(c nf.Container) {
+	l.mu.Lock()
+	l.waits = true
+	l.mu.Unlock()
+	l.WakeBirth(c)
 }
 
 // wake ends the wait of Run.
@@ -186,19 +196,25 @@ func (l *Loop) dueForNode() time.Time {
 }
 
 // take returns the causes of a lap, and begins to collect those of the next one. A lap for the
-// whole node is also for the containers that were born. A lap for these alone leaves the causes of
-// one for the whole node.
+// whole node is also for the containers that were born, unless somebody waits for one. A lap for these
+// alone leaves the causes of one for the whole node.
 func (l *Loop) take() Trip {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	born := slices.Collect(maps.Values(l.born))
 	nf.SortContainers(born)
-	clear(l.born)
-	if due := l.dueForNode(); len(born) > 0 && (due.IsZero() || time.Now().Before(due)) {
+	now, due := time.Now(), l.dueForNode()
+	nodeIsDue := !due.IsZero() && !now.Before(due)
+	if len(born) > 0 && (!nodeIsDue || l.waits && !now.Before(l.birth)) {
+		clear(l.born)
+		l.waits = false
 		return Trip{Causes: []Cause{WakeContainer}, Born: born}
 	}
 	if len(born) > 0 {
 		l.causes[WakeContainer] = true
+	}
+	if !l.waits {
+		clear(l.born)
 	}
 	t := Trip{Causes: slices.Sorted(maps.Keys(l.causes))}
 	t.Fetch = slices.ContainsFunc(t.Causes, Cause.fetches)
