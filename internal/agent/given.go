@@ -44,7 +44,7 @@ func (a *Agent) Birth(ctx context.Context, g nf.Given) (nf.Birth, error) {
 	}
 	c, nothing, err := given(g)
 	if err != nil || nothing != "" {
-		return nf.Birth{Container: c.Target().String(), Nothing: nothing}, err
+		return nf.Birth{Nothing: nothing}, err
 	}
 	w := &awaited{c, make(chan nf.Birth, 1)}
 	a.mu.Lock()
