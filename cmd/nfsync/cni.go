@@ -25,7 +25,7 @@ func cniCommand(a *app) *cobra.Command {
 	var o hookOptions
 	cmd := &cobra.Command{
 		Use:   cniVerb,
-		Short: "Set the values of a pod before its programs run, as a CNI plugin in a chain",
+		Short: "Set the values of a pod before it starts, as a CNI plugin",
 		Long: `Cni is a plugin of the Container Network Interface, which comes after others in
 the plugins of a network: type: nfsync, with a link /opt/cni/bin/nfsync to the
 program. It passes the result of the plugin before it on. ADD sets the values of

@@ -57,7 +57,7 @@ func (o *hookOptions) check() error {
 func hookCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "hook",
-		Short: "Set the values of a container before its program runs, for its runtime",
+		Short: "Set the values of a container before it starts",
 		Long: `Container runtimes call these hooks when a container has its network namespace
 and its program does not run yet. The running agent sets what the policies want
 of the container. Without an agent the hook applies the last good revision to
@@ -88,7 +88,7 @@ func hookOCICommand(a *app) *cobra.Command {
 	var o hookOptions
 	cmd := &cobra.Command{
 		Use:   "oci",
-		Short: "Hook of OCI runtimes: createRuntime of Podman, and of Docker by a wrapper",
+		Short: "Hook of OCI runtimes: Podman, and Docker by a wrapper",
 		Long: `Oci reads the state of a container that an OCI runtime creates from standard
 input, as the runtime passes it to a createRuntime hook, and sets the values of
 the container. For rootless containers it does nothing: it cannot reach the

@@ -225,3 +225,21 @@ func TestLoopFlood(t *testing.T) {
 		}
 	}
 }
+
+// TestLoopAwaited: a lap for the whole node does not stand for one for a container that somebody waits
+// for, and is not held up by many of these.
+func TestLoopAwaited(t *testing.T) {
+	r := &recorder{schedule: Schedule{Interval: never, Drift: never}, takes: 10 * time.Millisecond}
+	looping(t, r, time.Minute, func(l *Loop) {
+		<-time.After(10 * time.Second)
+		l.AwaitBirth(nf.Container{Runtime: nf.RuntimeNetns, ID: "a"})
+		l.Wake(WakeSync)
+		<-time.After(5 * time.Millisecond)
+		l.AwaitBirth(nf.Container{Runtime: nf.RuntimeNetns, ID: "b"})
+		<-time.After(10 * time.Millisecond)
+		l.wakeBirth("c")
+		<-time.After(time.Second)
+		l.AwaitBirth(nf.Container{Runtime: nf.RuntimeNetns, ID: "d"})
+	})
+	r.want(t, "[start] true", "[container] false [a]", "[container sync] true", "[container] false [b c]", "[container] false [d]")
+}
