@@ -1,10 +1,11 @@
 # make demo     builds nfsync and runs its demo on the real kernel, in its own namespaces
 # make test     installs the programs that the tests need (apt, only missing ones), vets, runs all tests
 # make test-packages makes releases, installs them on nodes with systemd, and follows docs/guide.md there
+# make test-runtimes runs nfsync beside real container runtimes, on nodes with systemd (needs root; apt the first time)
 # make test-vm  boots kernels that load modules, and runs nfsync on them (minutes; needs qemu, no KVM)
 # make soak     runs an agent on a busy node for SOAKTIME: it must take no more of the machine in the end
 # make long     kills an agent 200 times, and verifies 10,000 commits
-# make test-all runs test, lint, long, two minutes of soak, and test-vm
+# make test-all runs test, lint, long, two minutes of soak, test-packages, test-runtimes and test-vm
 # make bench    measures nfsync beside what the same work takes otherwise, and writes docs/performance.md (20 minutes)
 # make bench-quick measures less of it, and prints it (2 minutes)
 # make screenshots makes the pictures of docs/images
@@ -18,7 +19,7 @@ FUZZTIME ?= 10s
 SOAKTIME ?= 1h
 
 .DEFAULT_GOAL := build
-.PHONY: build release demo test test-packages test-vm test-all long soak bench bench-quick screenshots lint clean
+.PHONY: build release demo test test-packages test-runtimes test-vm test-all long soak bench bench-quick screenshots lint clean
 
 build:
 	CGO_ENABLED=0 go build -buildvcs=auto -trimpath -ldflags '$(LDFLAGS)' -o bin/nfsync ./cmd/nfsync
@@ -42,6 +43,11 @@ test-packages:
 	go vet -tags packages ./packaging
 	go test -tags packages -count=1 -timeout 20m ./packaging
 
+test-runtimes:
+	scripts/deps.sh
+	go vet -tags runtimes ./runtimes
+	go test -tags runtimes -count=1 -timeout 15m ./runtimes
+
 test-vm:
 	scripts/vm-deps.sh
 	go vet -tags vm ./vm ./vm/testdata/pkt ./vm/testdata/steps ./vm/testdata/entries
@@ -55,7 +61,7 @@ soak:
 	NFSYNC_SOAK=$(SOAKTIME) go test ./cmd/nfsync -run '^TestAgentSoak$$' -count=1 -v -timeout 0
 
 test-all: SOAKTIME = 2m
-test-all: test lint long soak test-packages test-vm
+test-all: test lint long soak test-packages test-runtimes test-vm
 
 bench: build
 	scripts/deps.sh ansible-playbook:ansible

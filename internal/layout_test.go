@@ -65,9 +65,9 @@ var rooms = map[string][]string{
 
 // testRooms says what the tests of a room may import beside what the room may.
 var testRooms = map[string][]string{
-	"internal/runtimes":      {"internal/runtimes/runtimestest"},                                                                  // processes and files of runtimes
+	"internal/runtimes":      {"internal/runtimes/runtimestest", "internal/kernel"},                                               // processes and files of runtimes, threads of another user
 	"internal/vz":            {"internal/vz/vztest"},                                                                              // a Virtuozzo node, simulated
-	"cmd/nfsync":             {"internal/vz/vztest", "internal/state/statetest"},                                                  // the same, driven by scripts; a disk that loses power
+	"cmd/nfsync":             {"internal/vz/vztest", "internal/runtimes/runtimestest", "internal/state/statetest"},                // the same, driven by scripts; a disk that loses power
 	"internal/host/hosttest": {"internal/diff"},                                                                                   // what was seen of tracking is judged
 	"internal/host":          {"internal/host/hosttest", "internal/vz/vztest", "internal/runtimes/runtimestest", "internal/diff"}, // the conformance suite; nodes with containers; what was seen of tracking is judged
 	"internal/durable":       {"internal/state/statetest"},                                                                        // a disk that loses power
@@ -79,6 +79,7 @@ var testRooms = map[string][]string{
 	"internal/adopt":         {"internal/view"},                                                                                   // what is imported, as files have it
 	"packaging":              {"packaging/systemdtest"},                                                                           // a node that packages are installed on
 	"internal/view":          {"schemas"},                                                                                         // the documents against the schemas
+	"runtimes":               {"packaging/systemdtest"},                                                                           // nodes with real container runtimes
 	"packaging/systemd":      {"packaging/systemdtest"},                                                                           // the units on a node with systemd
 }
 
@@ -133,6 +134,8 @@ var libraries = map[string]struct {
 		reason: "how go-git reads files"},
 	"golang.org/x/crypto": {rooms: []string{"internal/source"},
 		reason: "keys of hosts and signers"},
+	"google.golang.org/protobuf": {rooms: []string{"internal/runtimes"},
+		reason: "the fields of one message of CRI; the rest of gRPC is net/http's"},
 	"golang.org/x/net": {rooms: []string{"internal/source"},
 		reason: "proxies"},
 	"github.com/ProtonMail/go-crypto": {rooms: []string{"internal/source"},
@@ -142,11 +145,11 @@ var libraries = map[string]struct {
 	"github.com/skeema/knownhosts": {rooms: []string{"internal/source"},
 		reason: "keys of hosts, several kinds a host"},
 	"os/exec": {rooms: []string{"internal/demo", "internal/source", "internal/vz", "internal/vz/vztest", "internal/runtimes/runtimestest", "cmd/nfsync", "bench", "packaging/release", "packaging/systemdtest"},
-		tests:  []string{"packaging", "packaging/systemd", "internal/manual", "internal/kernel", "internal/netns", "internal/host", "internal/apply", "internal/state", "internal/policytree", "internal/web", "internal/view", "vm", "packaging/prometheus"},
+		tests:  []string{"packaging", "packaging/systemd", "internal/manual", "internal/kernel", "internal/netns", "internal/host", "internal/apply", "internal/state", "internal/policytree", "internal/web", "internal/view", "vm", "runtimes", "packaging/prometheus"},
 		reason: "nfsync asks the kernel itself; the demo, the fetch and an apply that is to be confirmed run a program, and it is nfsync; Virtuozzo has its tools; bench measures programs; a node of a test has systemd; a release is made by Go, git and nfpm"},
 	"net/http": {rooms: []string{"internal/source", "internal/web", "internal/runtimes", "bench"},
-		tests:  []string{"cmd/nfsync"},
-		reason: "what fetches speaks to a network, and what answers people and Prometheus; some runtimes alone know the labels of their containers; bench serves a repository"},
+		tests:  []string{"cmd/nfsync", "runtimes"},
+		reason: "what fetches speaks to a network, and what answers people and Prometheus; container runtimes are asked on their sockets; bench serves a repository; a test speaks to containerd"},
 	"github.com/spdx/tools-golang": {rooms: []string{"packaging/release"},
 		tests:  []string{"packaging"},
 		reason: "the SBOMs of a release"},

@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"testing"
 )
 
@@ -71,63 +70,6 @@ func (c *criClient) must(method string, message []byte) []byte {
 		c.t.Fatal(err)
 	}
 	return answer
-}
-
-// podConfig is what a kubelet says of a pod (PodSandboxConfig).
-type podConfig struct {
-	namespace, name, uid string
-	labels               map[string]string
-	hostNetwork          bool
-	attempt              uint64 // how often the sandbox was made anew
-}
-
-// encode returns the message of a pod.
-func (p podConfig) encode() []byte {
-	metadata := join(text(1, p.name), text(2, p.uid), text(3, p.namespace), number(4, p.attempt))
-	var network uint64 // NamespaceMode: POD
-	if p.hostNetwork {
-		network = 2 // NODE
-	}
-	security := field(2, field(1, number(1, network)))
-	message := field(1, metadata)
-	if !p.hostNetwork {
-		message = append(message, text(2, p.name)...) // the host name
-	}
-	for key, value := range p.labels {
-		message = append(message, field(6, join(text(1, key), text(2, value)))...)
-	}
-	const slices = "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod"
-	parent := slices + strings.ReplaceAll(p.uid, "-", "_") + ".slice" // named as a kubelet does
-	return append(message, field(8, join(text(1, parent), security))...)
-}
-
-// runPod starts a pod and returns the id of its sandbox.
-func (c *criClient) runPod(p podConfig) string {
-	c.t.Helper()
-	return firstText(c.must("RunPodSandbox", field(1, p.encode())))
-}
-
-// runContainer starts a container of a pod and returns its id.
-func (c *criClient) runContainer(sandbox string, p podConfig, name string, attempt uint64) string {
-	c.t.Helper()
-	config := join(field(1, join(text(1, name), number(2, attempt))), field(2, text(1, image)), text(3, "sleep"), text(4, "1000000"))
-	id := firstText(c.must("CreateContainer", join(text(1, sandbox), field(2, config), field(3, p.encode()))))
-	c.must("StartContainer", text(1, id))
-	return id
-}
-
-// stopContainer kills a container of a pod and removes it.
-func (c *criClient) stopContainer(id string) {
-	c.t.Helper()
-	c.must("StopContainer", text(1, id))
-	c.must("RemoveContainer", text(1, id))
-}
-
-// stopPod ends a pod and removes it.
-func (c *criClient) stopPod(sandbox string) {
-	c.t.Helper()
-	c.must("StopPodSandbox", text(1, sandbox))
-	c.must("RemovePodSandbox", text(1, sandbox))
 }
 
 // field encodes bytes, text or a message as a field (protobuf.dev: Encoding, wire type 2).

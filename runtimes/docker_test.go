@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"maps"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -72,12 +73,19 @@ func (d docker) pid(name string) string {
 	return d.docker("inspect", "-f", "{{.State.Pid}}", name)
 }
 
-// crash kills dockerd, containerd, the programs that watch the containers, and these at last: nobody
-// is left to see that a container ends, and its state stays behind.
-func (d docker) crash() {
+// crash kills dockerd, then containerd with the programs that watch the containers, and the containers
+// at last: nobody is left to see that they end, and their state stays behind.
+func (d docker) crash(names ...string) {
 	d.t.Helper()
-	d.script("systemctl stop docker.socket; for program in dockerd containerd containerd-shim-runc-v2 sleep; do kill -KILL $(pidof $program); done")
-	d.eventually("dockerd and containerd end", func() bool { return !d.active("docker") && !d.active("containerd") })
+	var processes []string
+	for _, name := range names {
+		processes = append(processes, d.pid(name))
+	}
+	for _, unit := range []string{"docker", "containerd"} {
+		d.Must("systemctl", "kill", "-s", "KILL", unit)
+		d.eventually("the end of "+unit, func() bool { return !d.active(unit) })
+	}
+	d.Must("kill", append([]string{"-KILL"}, processes...)...)
 }
 
 // TestDockerLife follows containers from their start to their end, with both drivers of cgroups.
@@ -170,17 +178,16 @@ func TestDockerCrash(t *testing.T) {
 	d := newDocker(t, nil)
 	id := d.run("--name", "web")
 	d.expect("started", "docker web running")
-	d.crash()
+	d.crash("web")
 	if _, err := os.Stat(d.Path("/run/docker/runtime-runc/moby/" + id + "/state.json")); err != nil {
 		t.Fatalf("no state has stayed behind: %v", err)
 	}
 	if text := d.Read("/var/lib/docker/containers/" + id + "/config.v2.json"); !strings.Contains(text, `"Running":true`) {
 		t.Fatalf("dockerd has noticed the end: %s", text)
 	}
-	d.Must("systemctl", "start", "docker.socket")
 	d.expect("crashed")
-	if d.active("docker") {
-		t.Error("nfsync has started dockerd")
+	if !d.active("docker.socket") || d.active("docker") {
+		t.Error("systemd does not wait for the first one who asks dockerd, or nfsync has asked")
 	}
 	d.start()
 	d.docker("start", "web")
@@ -262,4 +269,55 @@ func TestDockerApply(t *testing.T) {
 	if got := d.udpTimeoutOf(d.pid("web")); got != "41" {
 		t.Errorf("after a restart the timeout in web is %s, want 41", got)
 	}
+}
+
+// TestDockerSwarm: the containers of services are listed, and the namespaces that swarm makes for its
+// networks, in which no process is, are not.
+func TestDockerSwarm(t *testing.T) {
+	d := newDocker(t, nil)
+	d.docker("swarm", "init", "--advertise-addr", "127.0.0.1")
+	d.docker("network", "create", "-d", "overlay", "--attachable", "mesh")
+	d.run("--name", "web", "--network", "mesh")
+	const service = "com.docker.swarm.service.name"
+	d.docker(append([]string{"service", "create", "-d", "--no-resolve-image", "--name", "shop", "--network", "mesh", image}, forever...)...)
+	task := ""
+	d.eventually("a task of the service", func() bool {
+		task = d.docker("ps", "--format", "{{.Names}}", "--filter", "label="+service+"=shop")
+		return task != ""
+	})
+	for _, pattern := range []string{"1-*", "lb_*", "ingress_sbox"} {
+		if found, err := filepath.Glob(d.Path("/run/docker/netns/" + pattern)); err != nil || len(found) == 0 {
+			t.Errorf("swarm has made no namespace %s (%v)", pattern, err)
+		}
+	}
+	for _, c := range d.snapshot().Containers {
+		if c.Runtime != "docker" || c.Unobservable != "" || c.Name != "web" && (c.Name != task || c.Labels[service] != "shop") {
+			t.Errorf("there is a container %s, want only web and %s", c, task)
+		}
+	}
+}
+
+// TestDockerBirth: an agent sets the values of a container before its program runs. It cannot always be
+// in time on a busy machine, so that one program of several must have seen the value, and each container
+// has it in the end.
+func TestDockerBirth(t *testing.T) {
+	d := newDocker(t, nil)
+	d.Write("/srv/policies/all.yaml", policy("all", "{runtimes: [docker]}", 41), 0o644)
+	d.Must("systemd-run", "--unit=agent", "nfsync", "agent", "/srv/policies", "--node-netns", "/proc/1/ns/net")
+	has := func(name string) func() bool {
+		return func() bool { return d.udpTimeoutOf(d.pid(name)) == "41" }
+	}
+	d.run("--name", "first")
+	d.eventually("the value in the first container", has("first"))
+	inTime := 0
+	for range 10 {
+		if d.docker("run", "--rm", image, "cat", udpTimeout) == "41" {
+			inTime++
+		}
+	}
+	if t.Logf("%d of 10 programs have seen the value", inTime); inTime == 0 {
+		t.Error("no program has seen the value")
+	}
+	d.docker("restart", "-t", "0", "first")
+	d.eventually("the value after a restart", has("first"))
 }

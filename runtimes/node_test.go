@@ -4,6 +4,7 @@ package runtimes_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -61,7 +62,7 @@ func output(cmd *exec.Cmd) string {
 	if err != nil {
 		panic(fmt.Sprintf("%s: %v\n%s", cmd, err, out))
 	}
-	return strings.TrimSpace(string(out))
+	return trimmed(out)
 }
 
 // node is a node with Debian's container runtimes and nfsync. No runtime has been started there.
@@ -80,10 +81,27 @@ func newNode(t testing.TB) *node {
 	return n
 }
 
-// line is Must without the end of the last line.
+// line runs a program, which must succeed, and returns what it prints on standard output, without the
+// end of the last line.
 func (n *node) line(name string, args ...string) string {
 	n.t.Helper()
-	return strings.TrimSpace(n.Must(name, args...))
+	out, err := n.Command(name, args...).Output()
+	if err != nil {
+		n.t.Fatalf("%s %s: %s", name, strings.Join(args, " "), failure(err))
+	}
+	return trimmed(out)
+}
+
+// trimmed returns output without the end of the last line.
+func trimmed(out []byte) string { return strings.TrimSpace(string(out)) }
+
+// failure returns the error of a program with what it has printed about it.
+func failure(err error) string {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return fmt.Sprintf("%v\n%s", err, exit.Stderr)
+	}
+	return err.Error()
 }
 
 // script runs a shell script on the node, which must succeed.
@@ -208,6 +226,25 @@ func (n *node) expectAnother(step string, before, after listed) {
 	n.t.Helper()
 	if before.ID != after.ID || before.Instance == after.Instance || before.Instance == "" || after.Instance == "" {
 		n.t.Errorf("%s: %s with the instance %s has become %s with the instance %s: the instance must be another one", step, before.ID, before.Instance, after.ID, after.Instance)
+	}
+}
+
+// expectNamespaces requires that the processes of each group are in one network namespace, and those of
+// different groups in different ones. Process 1 is in the node's.
+func (n *node) expectNamespaces(groups ...[]string) {
+	n.t.Helper()
+	seen := map[string]bool{}
+	for _, group := range groups {
+		first := n.line("readlink", "/proc/"+group[0]+"/ns/net")
+		for _, pid := range group[1:] {
+			if got := n.line("readlink", "/proc/"+pid+"/ns/net"); got != first {
+				n.t.Errorf("process %s is in %s, and process %s in %s", pid, got, group[0], first)
+			}
+		}
+		if seen[first] || !slices.Contains(group, "1") && first == n.line("readlink", "/proc/1/ns/net") {
+			n.t.Errorf("process %s is in %s, as others are, or the node", group[0], first)
+		}
+		seen[first] = true
 	}
 }
 

@@ -203,7 +203,7 @@ func (a *app) run(ctx context.Context, in apply.Input, o *gitOptions, p *policie
 		return agent.Enforce(ctx, in, *p.git)
 	}
 	in.Filter = p.filter
-	in.Revision = p.revision
+	in.Revision, in.Labels = p.revision, p.UseLabels
 	in.Wants = func(listed *nf.Snapshot) nf.Wants {
 		wants := p.Resolve(listed)
 		if other {
@@ -298,7 +298,7 @@ func (a *app) ask(ctx context.Context, todo *policies, restarts apply.Restarts, 
 	case a.logFormat == logJSON:
 		return errNoQuestion
 	}
-	plan, err := apply.Plan(ctx, apply.Question{Facts: a.facts(), Wants: todo.Resolve, Revision: todo.revision, Restarts: restarts, Filter: todo.filter})
+	plan, err := apply.Plan(ctx, apply.Question{Facts: a.facts(), Wants: todo.Resolve, Labels: todo.UseLabels, Revision: todo.revision, Restarts: restarts, Filter: todo.filter})
 	if err != nil {
 		return err
 	}

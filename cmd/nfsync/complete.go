@@ -91,6 +91,13 @@ func completeList(descriptions map[string]string) completer {
 	}
 }
 
+// runtimeWords describe the runtimes.
+var runtimeWords = map[string]string{
+	nf.RuntimeVZ: "containers of Virtuozzo 7", nf.RuntimeCRI: "pods of Kubernetes", nf.RuntimeDocker: "containers of Docker",
+	nf.RuntimePodman: "containers and pods of Podman", nf.RuntimeIncus: "containers of Incus and LXD", nf.RuntimeLXC: "containers of LXC",
+	nf.RuntimeNspawn: "machines of systemd-nspawn", nf.RuntimeNetns: "named network namespaces",
+}
+
 // flagCompleters returns what completes the values of the flags of all verbs, by their names.
 func (a *app) flagCompleters() map[string]completer {
 	return map[string]completer{
@@ -99,7 +106,7 @@ func (a *app) flagCompleters() map[string]completer {
 		"log-format": completeWords(map[string]string{logText: "for people", logJSON: "one JSON object a line"}),
 		"verify": completeWords(map[string]string{spec.VerifyNone: "no commit must be signed", spec.VerifyTip: "the commit that is applied",
 			spec.VerifyAll: "each commit since the one that was applied last"}),
-		"runtime": completeList(map[string]string{nf.RuntimeVZ: "containers of Virtuozzo 7", nf.RuntimeNetns: "named network namespaces"}),
+		"runtime": completeList(runtimeWords),
 		"ci":      completeList(map[string]string{ciGitHub: ciFiles[ciGitHub].path, ciGitLab: ciFiles[ciGitLab].path, ciNone: "no CI file"}),
 
 		"node":   a.completeNode,

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"nfsync.dev/nfsync/internal/doctor"
+	"nfsync.dev/nfsync/internal/host"
 	"nfsync.dev/nfsync/internal/view"
 	"nfsync.dev/nfsync/internal/web"
 )
@@ -23,8 +24,8 @@ func doctorCommand(a *app) *cobra.Command {
 		Long: `Doctor checks the whole installation and names a command for each fault:
 
   node           the kernel's conntrack and modules, the privileges, the node's
-                 network namespace, Virtuozzo, the containers, the boot files,
-                 the clock
+                 network namespace, Virtuozzo, the containers, the network
+                 namespaces without one, the boot files, the clock
   state          the state directory, its room, the lock, runs that are stuck or
                  wait for a confirmation, the last good revision
   configuration  the file, the keys and secrets that it names, and whether each
@@ -57,12 +58,12 @@ func (a *app) doctor(ctx context.Context, _ []string) error {
 			return err
 		}
 	}
-	host := a.host()
+	config := a.host()
 	node := doctor.Node{
-		Machine: a.machine(host), Virtuozzo: host.Virtuozzo(), Runtimes: a.runtimes, NetnsDir: a.netnsDir, NodeNetns: a.nodeNetns,
+		Machine: a.machine(config), Virtuozzo: config.Virtuozzo(), Runtimes: a.runtimes, NetnsDir: a.netnsDir, NodeNetns: a.nodeNetns,
 		VZRoot: a.vzRoot, StateDir: a.stateDir, RunDir: a.runDir, Config: c, Fetching: a.fetching,
 		Root: a.root, Version: buildInfo().Version, Unprivileged: os.Geteuid() != 0, Agent: web.NewClient(a.runDir).Status, Units: readUnits, Space: space, FileLimit: fileLimit,
-		LookupGroup: user.LookupGroup, Now: time.Now,
+		Unowned: host.New(config).Unowned, LookupGroup: user.LookupGroup, Now: time.Now,
 	}
 	checks, err := node.Examine(ctx)
 	if err != nil {

@@ -37,6 +37,10 @@ func (f *faulty) List(ctx context.Context) (nf.Snapshot, error) {
 	return f.Machine.List(ctx)
 }
 
+func (f *faulty) Label(ctx context.Context, listed *nf.Snapshot) {
+	apply.Label(ctx, f.Machine, listed)
+}
+
 func (f *faulty) Set(ctx context.Context, s *nf.Snapshot, c nf.Change) error {
 	f.sets++
 	kind, at, _ := strings.Cut(f.fault, ":")

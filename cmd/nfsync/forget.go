@@ -59,7 +59,7 @@ func (a *app) lastWanted(ctx context.Context, dir *state.Dir) (func(nf.Target, n
 	if err != nil || good.Commit == "" {
 		return nil, err
 	}
-	listed, err := a.machine(a.host()).List(ctx)
+	listed, err := apply.List(ctx, a.machine(a.host()), good.Policies.UseLabels)
 	if err != nil {
 		return nil, err
 	}

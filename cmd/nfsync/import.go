@@ -114,7 +114,7 @@ func checkAny(f nf.Filter, nodes []nf.Snapshot) error {
 // snapshots returns the snapshots that are named, or that of this node.
 func (a *app) snapshots(ctx context.Context, o *importOptions) ([]nf.Snapshot, error) {
 	if len(o.snapshots) == 0 {
-		s, err := apply.Snapshot(ctx, a.facts())
+		s, err := apply.Snapshot(ctx, a.facts(), nil)
 		return []nf.Snapshot{s}, err
 	}
 	var list []nf.Snapshot

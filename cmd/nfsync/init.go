@@ -236,7 +236,7 @@ func skeletonFile(path, from string) newFile {
 // firstPolicies returns the policies of this node as it is or, if it cannot be read, one that wants
 // nothing.
 func (a *app) firstPolicies(ctx context.Context) ([]newFile, error) {
-	s, err := apply.Snapshot(ctx, a.facts())
+	s, err := apply.Snapshot(ctx, a.facts(), nil)
 	if err != nil && len(a.nodeWords()) > 0 { // a flag names what cannot be read
 		return nil, err
 	}

@@ -116,7 +116,7 @@ func (a *app) plan(ctx context.Context, o *planOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	plan, err := apply.Plan(ctx, apply.Question{Facts: facts, Wants: policies.Resolve, Revision: policies.revision, Restarts: o.restarts, Filter: o.narrow.filter})
+	plan, err := apply.Plan(ctx, apply.Question{Facts: facts, Wants: policies.Resolve, Labels: policies.UseLabels, Revision: policies.revision, Restarts: o.restarts, Filter: o.narrow.filter})
 	if err != nil {
 		return err
 	}

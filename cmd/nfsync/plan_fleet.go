@@ -208,7 +208,7 @@ func (a *app) reviewPlan(ctx context.Context, o *planOptions, q review.Question)
 		if err != nil {
 			return err
 		}
-		s, err := apply.Snapshot(ctx, facts)
+		s, err := apply.Snapshot(ctx, facts, apply.AllLabels)
 		if err != nil {
 			return err
 		}

@@ -30,8 +30,10 @@ func (a *app) publishing() *agent.Publishing {
 	return &agent.Publishing{
 		Repository: source.Config{URLs: []string{p.URL}, Timeout: a.config.Source.Timeout, Auth: source.Auth(p.Auth), Dir: filepath.Join(a.stateDir, "git")},
 		Branch:     nf.NodeBranch(p.Branch, node), Path: p.Path, Node: node, Machine: a.machineID(),
-		State:     func() (*state.Dir, error) { return state.Open(a.stateDir) },
-		Snapshot:  func(ctx context.Context) (nf.Snapshot, error) { return apply.Snapshot(ctx, a.facts()) },
+		State: func() (*state.Dir, error) { return state.Open(a.stateDir) },
+		Snapshot: func(ctx context.Context, labels apply.LabelUse) (nf.Snapshot, error) {
+			return apply.Snapshot(ctx, a.facts(), labels)
+		},
 		Documents: documents, Push: source.Publish,
 	}
 }
@@ -89,7 +91,7 @@ func (a *app) publishOnce(ctx context.Context, policies string, r agent.Report) 
 	status := agent.Status(agent.NewStatus(p.Node, policies, a.config.Mode, nf.AgentInfo{Version: buildInfo().Version, PID: os.Getpid(), StartedAt: r.Started}), r)
 	ctx, cancel := context.WithTimeout(ctx, 2*a.config.Source.Timeout) // half of it is for the push
 	defer cancel()
-	if _, err := p.Publish(ctx, status); err != nil {
+	if _, err := p.Publish(ctx, status, r.Result.Revision.Policies.UseLabels); err != nil {
 		a.say(slog.LevelWarn, err.Error(), "the lap is not affected; the next one tries again")
 	}
 }

@@ -72,7 +72,8 @@ func (o *options) register(f *pflag.FlagSet, getenv func(string) string) {
 		"`directory` of nfsync's journal, memory and last good revision")
 	f.StringVar(&o.runDir, "run-dir", systemdDir(getenv, "RUNTIME_DIRECTORY", "/run/nfsync"), "`directory` of the lock")
 	f.StringVar(&o.root, "root", "/", "`directory` below which /lib/modules and the boot files are")
-	f.StringSliceVar(&o.runtimes, "runtime", []string{nf.RuntimeVZ, nf.RuntimeNetns}, "container `runtimes` to list: vz (Virtuozzo 7), netns (named network namespaces)")
+	f.StringSliceVar(&o.runtimes, "runtime", nf.Runtimes(), "container `runtimes` to list: "+strings.Join(nf.Runtimes(), ", ")+" (default: all)")
+	f.Lookup("runtime").DefValue = "" // the usage has it
 	f.StringVar(&o.netnsDir, "netns-dir", netns.DefaultDir, "`directory` of the named network namespaces")
 	f.StringVar(&o.nodeNetns, "node-netns", "", "`path` of the node's network namespace, if nfsync runs outside it")
 	f.StringVar(&o.vzRoot, "vz-root", "/", "root `directory` of Virtuozzo's programs, configurations and /proc/mounts")

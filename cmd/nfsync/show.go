@@ -85,7 +85,7 @@ func (a *app) showPolicy(ctx context.Context, o *showOptions, args []string) err
 		if err != nil {
 			return err
 		}
-		s, err := apply.Snapshot(ctx, facts)
+		s, err := apply.Snapshot(ctx, facts, p.UseLabels)
 		if err != nil {
 			return err
 		}

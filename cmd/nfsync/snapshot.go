@@ -26,7 +26,7 @@ made from it equals the plan made on the node.`,
 }
 
 func (a *app) snapshot(ctx context.Context, _ []string) error {
-	s, err := apply.Snapshot(ctx, a.facts())
+	s, err := apply.Snapshot(ctx, a.facts(), apply.AllLabels)
 	if err != nil {
 		return err
 	}

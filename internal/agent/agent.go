@@ -276,6 +276,9 @@ func (a *Agent) ended(next []nf.NextLap) {
 	if a.Ended != nil {
 		a.Ended(a.Status(), r)
 	}
+	if a.report.Err == nil {
+		a.publisher.inForce(a.report.Result.Revision.Policies.UseLabels)
+	}
 	a.publisher.lapEnded(!r.Result.Unchanged, slices.Contains(r.Trip.Causes, WakeSync))
 	a.start.Do(func() { close(a.began) })
 }
@@ -420,7 +423,7 @@ func (a *Agent) directoryLap(ctx context.Context, in In) (res Result, err error)
 
 // enforceDirectory adds to a result the run for the policies of the directory.
 func (a *Agent) enforceDirectory(ctx context.Context, in In, res Result) (_ Result, err error) {
-	in.Apply.Wants = a.directory.Resolve
+	in.Apply.Wants, in.Apply.Labels = a.directory.Resolve, a.directory.UseLabels
 	res.Receipt, err = apply.Run(ctx, in.Apply)
 	return res, err
 }

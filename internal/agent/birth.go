@@ -10,6 +10,9 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
+// errOfOthers is why a lap for born containers alone does not settle them.
+var errOfOthers = errors.New("a container that was born is one of another runtime, or has gone")
+
 // errNotEnforced is why a lap for born containers alone cannot be made.
 var errNotEnforced = errors.New("the last lap has not enforced a revision")
 
@@ -29,8 +32,9 @@ func (a *Agent) birthLap(ctx context.Context, t Trip) (s Schedule, unreachable b
 
 // settled reports whether a lap for born containers has settled them.
 func (r Report) settled() bool {
-	verdict := r.Result.Receipt.Verdict()
-	return r.Err == nil && verdict != apply.RolledBack && verdict != apply.Unsettled
+	receipt := r.Result.Receipt
+	undecided := slices.ContainsFunc(receipt.Warnings, func(w nf.Warning) bool { return w.Code == nf.WarnLabelsUnknown })
+	return r.Err == nil && !undecided && receipt.Verdict() != apply.RolledBack && receipt.Verdict() != apply.Unsettled
 }
 
 func (a *Agent) runBirth(ctx context.Context, t Trip) (Result, error) {
@@ -58,14 +62,21 @@ func (a *Agent) runBirth(ctx context.Context, t Trip) (Result, error) {
 	}
 	in.Fetch, in.Known, in.Apply.Routine, in.Apply.Only = nil, *a.enforced, true, t.isFor
 	in.Apply.Seen, in.Apply.Late = a.saw, a.lateness(in.Apply.Machine)
-	in.Apply.Machine = bornLister{lister{in.Apply.Machine, a.tables}, t.Born}
+	born := &bornLister{lister: lister{in.Apply.Machine, a.tables}, born: t.Born}
+	in.Apply.Machine = born
 	in.Apply.Restarts = a.whileAllowed(in.Apply)
 	j.partial = true
 	in.Apply = j.input(in.Apply)
+	var res Result
 	if a.setup.Directory != nil {
-		return a.enforceDirectory(ctx, in, Result{Revision: *a.enforced})
+		res, err = a.enforceDirectory(ctx, in, Result{Revision: *a.enforced})
+	} else {
+		res, err = Lap(ctx, in)
 	}
-	return Lap(ctx, in)
+	if err == nil && born.others {
+		err = errOfOthers
+	}
+	return res, err
 }
 
 // bornMachine is a machine that can list containers that were born alone.
@@ -92,10 +103,19 @@ func (a *Agent) lateness(m apply.Machine) func(*nf.Container) bool {
 // none of them is another name of a container that was there before.
 type bornLister struct {
 	lister
-	born []nf.Container
+	born   []nf.Container
+	others bool // one of them was not listed: another runtime has it, or it has gone
 }
 
-func (l bornLister) List(ctx context.Context) (nf.Snapshot, error) {
+func (l *bornLister) List(ctx context.Context) (nf.Snapshot, error) {
+	s, err := l.list(ctx)
+	l.others = err == nil && slices.ContainsFunc(l.born, func(b nf.Container) bool {
+		return !slices.ContainsFunc(s.Containers, func(c nf.Container) bool { return is(&c, &b) })
+	})
+	return s, err
+}
+
+func (l *bornLister) list(ctx context.Context) (nf.Snapshot, error) {
 	m, can := l.Machine.(bornMachine)
 	if !can {
 		return l.lister.List(ctx)
@@ -110,9 +130,12 @@ func (l bornLister) List(ctx context.Context) (nf.Snapshot, error) {
 
 // isFor reports whether a container is one that was born.
 func (t Trip) isFor(c *nf.Container) bool {
-	return slices.ContainsFunc(t.Born, func(b nf.Container) bool {
-		return b.Runtime == c.Runtime && (b.ID == c.ID || c.Runtime == nf.RuntimeNetns && slices.Contains(c.Aliases, b.ID))
-	})
+	return slices.ContainsFunc(t.Born, func(b nf.Container) bool { return is(c, &b) })
+}
+
+// is reports whether a container is one that was born.
+func is(c, born *nf.Container) bool {
+	return c.Runtime == born.Runtime && (c.ID == born.ID || c.Runtime == nf.RuntimeNetns && slices.Contains(c.Aliases, born.ID))
 }
 
 // afterBirth returns the status after a lap for born containers that has settled them, given the

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"nfsync.dev/nfsync/internal/agent"
@@ -105,6 +106,50 @@ func TestBirthOfOthers(t *testing.T) {
 			}
 		})
 	}
+}
+
+const labelPolicy = `apiVersion: nfsync.dev/v1alpha1
+kind: ContainerPolicy
+metadata: {name: web}
+spec:
+  containers: {labels: {app: web}}
+  conntrack: {timeouts: {udp: 42}}
+`
+
+// TestBirthWithLabels: laps ask for labels if the policies select by them, also at the birth of a
+// container. One that is born with unknown labels, or is a container of another runtime, gets a lap for
+// the whole node.
+func TestBirthWithLabels(t *testing.T) {
+	b := newBench(t)
+	b.repo.commitText("c1", "", labelPolicy)
+	web := b.machine.AddContainerOf(nf.RuntimeDocker, "web")
+	b.machine.SetLabels(web, map[string]string{"app": "web"})
+	r := b.run()
+	r.checkTarget(web, 42)
+
+	db := b.machine.AddContainer("db")
+	b.machine.SetLabels(db, map[string]string{"app": "web"})
+	asked := b.machine.Labelled()
+	r.agent.WakeBirth(nf.Container{Runtime: nf.RuntimeNetns, ID: "db"})
+	r.next()
+	r.checkTarget(db, 42)
+	if b.machine.Labelled() != asked+1 {
+		t.Errorf("asked for labels %d times", b.machine.Labelled()-asked)
+	}
+
+	dns := b.machine.AddContainer("dns")
+	b.machine.SetLabelsUnknown(dns, "no answer")
+	r.agent.WakeBirth(nf.Container{Runtime: nf.RuntimeNetns, ID: "dns"})
+	s := r.next()
+	if !slices.ContainsFunc(s.Warnings, func(w nf.Warning) bool { return w.Code == nf.WarnLabelsUnknown }) {
+		t.Errorf("%+v", s.Warnings)
+	}
+
+	shop := b.machine.AddContainerOf(nf.RuntimePodman, "shop")
+	b.machine.SetLabels(shop, map[string]string{"app": "web"})
+	r.agent.WakeBirth(nf.Container{Runtime: nf.RuntimeNetns, ID: "netns-of-shop"})
+	r.next()
+	r.checkTarget(shop, 42)
 }
 
 // damage damages a file of the state.

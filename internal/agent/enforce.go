@@ -20,11 +20,11 @@ var ErrOvertaken = errors.New("overtaken by another nfsync")
 
 // Enforce saves a revision of Fetch as the last good one and applies it. When the
 // run has ended, the commit is the position of its branch. If the run waits for a confirmation, that
-// saves both. Enforce sets in.Wants, in.Revision and in.Settled.
+// saves both. Enforce sets in.Wants, in.Labels, in.Revision and in.Settled.
 //
 // The errors are those of apply.Run and of the state directory, and ErrOvertaken.
 func Enforce(ctx context.Context, in apply.Input, r Revision) (apply.Receipt, error) {
-	in.Wants, in.Revision = r.Policies.Resolve, r.Commit
+	in.Wants, in.Labels, in.Revision = r.Policies.Resolve, r.Policies.UseLabels, r.Commit
 	in, unlock, err := lock(in)
 	if err != nil {
 		return apply.Receipt{}, err

@@ -83,6 +83,9 @@ func (a *Agent) answerBirths(r Report) {
 // born returns what a lap has made of a container, given the containers that it has listed.
 func born(c *nf.Container, listed []nf.Container, res Result, err error) nf.Birth {
 	b := nf.Birth{Container: c.Target().String()}
+	if errors.Is(err, errOfOthers) {
+		err = nil // the listing says which ones
+	}
 	switch {
 	case whyIdle(err) != "":
 		b.Nothing = whyIdle(err)

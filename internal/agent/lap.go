@@ -37,7 +37,7 @@ type In struct {
 	// Suspended makes the lap plan only, without making the revision the last good one.
 	Suspended bool
 	// Apply is the input of the run. Its State is nil if this user may not open
-	// it. Lap sets its Wants and Revision. Its Restarts also bound
+	// it. Lap sets its Wants, Labels and Revision. Its Restarts also bound
 	// a lap that plans only.
 	Apply apply.Input
 }
@@ -150,7 +150,7 @@ func (in In) fallBack(ctx context.Context, res Result) (Result, error) {
 	if in.Observe {
 		return in.plan(ctx, res)
 	}
-	run.Wants, run.Revision = good.Policies.Resolve, good.Commit
+	run.Wants, run.Labels, run.Revision = good.Policies.Resolve, good.Policies.UseLabels, good.Commit
 	res.Receipt, err = apply.Run(ctx, run)
 	return res, err
 }
@@ -172,7 +172,7 @@ func (in In) verifyAgain(ctx context.Context, run apply.Input, good Revision) (R
 // plan adds the plan of the revision in force to a result, and changes nothing.
 func (in In) plan(ctx context.Context, res Result) (Result, error) {
 	plan, err := apply.Plan(ctx, apply.Question{Facts: apply.Live(in.Apply.Machine, apply.MemoryOf(in.Apply.State)),
-		Wants: res.Revision.Policies.Resolve, Revision: res.Revision.Commit, Restarts: in.Apply.Restarts, Seen: in.Apply.Seen})
+		Wants: res.Revision.Policies.Resolve, Labels: res.Revision.Policies.UseLabels, Revision: res.Revision.Commit, Restarts: in.Apply.Restarts, Seen: in.Apply.Seen})
 	if err == nil {
 		res.Plan = &plan
 	}

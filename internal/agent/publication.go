@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/source"
 	"nfsync.dev/nfsync/internal/state"
@@ -22,8 +23,8 @@ type Publishing struct {
 	Machine    string // see source.Publication
 	// State opens the state directory, which remembers what was published.
 	State func() (*state.Dir, error)
-	// Snapshot observes the whole node.
-	Snapshot func(context.Context) (nf.Snapshot, error)
+	// Snapshot observes the whole node, with the labels of containers if they are needed.
+	Snapshot func(context.Context, apply.LabelUse) (nf.Snapshot, error)
 	// Documents returns the files to publish, the snapshot first.
 	Documents func(nf.Snapshot, nf.NodeStatus) ([]source.File, error)
 	// Push is source.Publish.
@@ -35,10 +36,11 @@ type Publishing struct {
 const maxPushed = 100
 
 // Publish publishes the snapshot and the status of the node, if they have changed since they were published
-// last, or if that is due again. It returns what is published now.
+// last, or if that is due again. It returns what is published now. The labels of containers are
+// published if the policies in force need them.
 //
 // The errors are those of source.Publish, of the state directory and of the observation.
-func (p *Publishing) Publish(ctx context.Context, status nf.NodeStatus) (state.Publication, error) {
+func (p *Publishing) Publish(ctx context.Context, status nf.NodeStatus, labels apply.LabelUse) (state.Publication, error) {
 	var last state.Publication
 	dir, err := p.State()
 	if err != nil {
@@ -49,7 +51,7 @@ func (p *Publishing) Publish(ctx context.Context, status nf.NodeStatus) (state.P
 		return last, err
 	}
 	defer unlock()
-	snapshot, err := p.Snapshot(ctx)
+	snapshot, err := p.Snapshot(ctx, labels)
 	if err != nil {
 		return last, err
 	}

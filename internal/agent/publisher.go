@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/source"
 )
@@ -27,6 +28,7 @@ type publisher struct {
 	looked bool           // a lap has looked at the node since the last publication
 	asked  bool           // a person or a new configuration asks: the pause ends
 	seen   string         // the digest of the status of the last publication that went well
+	labels apply.LabelUse // of the policies in force
 }
 
 func newPublisher(status func() nf.NodeStatus) *publisher {
@@ -52,6 +54,13 @@ func (p *publisher) use(setup *Publishing) {
 	case r == nil || r.URL != setup.url() || r.Branch != setup.Branch:
 		p.report = &PublishReport{URL: setup.url(), Branch: setup.Branch}
 	}
+}
+
+// inForce says which use the policies in force make of labels.
+func (p *publisher) inForce(labels apply.LabelUse) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.labels = labels
 }
 
 // lapEnded says that a lap has ended: whether it has looked at the node, and whether a person has asked
@@ -164,9 +173,10 @@ func (p *publisher) wait(ctx context.Context, until time.Time) {
 func (p *publisher) publish(ctx context.Context, setup *Publishing) (due time.Time, err error) {
 	p.mu.Lock()
 	p.looked = false
+	labels := p.labels
 	p.mu.Unlock()
 	status := p.status()
-	last, err := setup.Publish(ctx, status)
+	last, err := setup.Publish(ctx, status, labels)
 	if ctx.Err() != nil {
 		return due, err
 	}

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/source"
 	"nfsync.dev/nfsync/internal/state"
@@ -25,6 +27,7 @@ type pressed struct {
 	pushes   []time.Time
 	known    [][]string // for each push, what had been pushed before
 	reports  int
+	labels   []bool // for each snapshot, whether labels were asked
 }
 
 func newPressed(dir string) *pressed {
@@ -48,11 +51,12 @@ func (p *pressed) setupOf(url string) *Publishing {
 	return &Publishing{
 		Repository: source.Config{URLs: []string{url}}, Branch: "nodes/hn-1", Node: "hn-1", Machine: "m",
 		State: func() (*state.Dir, error) { return state.Open(p.dir) },
-		Snapshot: func(context.Context) (nf.Snapshot, error) {
+		Snapshot: func(_ context.Context, labels apply.LabelUse) (nf.Snapshot, error) {
 			p.changing.Lock()
 			defer p.changing.Unlock()
 			s := p.snapshot
 			s.TakenAt = time.Now()
+			p.labels = append(p.labels, labels != nil && labels(s.Node))
 			return s, nil
 		},
 		Documents: func(nf.Snapshot, nf.NodeStatus) ([]source.File, error) {
@@ -173,6 +177,22 @@ func TestPublisherBacksOff(t *testing.T) {
 		p.during(t, time.Hour, func() {})
 		if len(p.pushes) != 2 {
 			t.Errorf("%d pushes after it went well", len(p.pushes))
+		}
+	})
+}
+
+// TestPublisherLabels: labels are published if the policies in force select by them.
+func TestPublisherLabels(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	synctest.Test(t, func(t *testing.T) {
+		p := newPressed(dir)
+		for i, labels := range []apply.LabelUse{nil, func(n nf.NodeIdentity) bool { return n.Name == "hn-1" }, func(nf.NodeIdentity) bool { return false }} {
+			p.inForce(labels)
+			p.labels = nil
+			p.during(t, 3*time.Minute, func() {})
+			if len(p.labels) == 0 || slices.Contains(p.labels, i != 1) {
+				t.Errorf("labels were asked: %v", p.labels)
+			}
 		}
 	})
 }

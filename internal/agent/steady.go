@@ -29,7 +29,7 @@ func digest(path string, s nf.Snapshot, status nf.NodeStatus) (string, error) {
 			break
 		}
 		c := containers[i]
-		c.Unobservable = steadyText(c.Unobservable)
+		c.Unobservable, c.LabelsUnknown = steadyText(c.Unobservable), steadyText(c.LabelsUnknown)
 		steadyNamespace(&c.Namespace)
 		err = addTo(h, c)
 	}

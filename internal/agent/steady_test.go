@@ -45,6 +45,9 @@ func TestDigest(t *testing.T) {
 		{"tracking", func(s *nf.Snapshot, _ *nf.NodeStatus) { s.Containers[0].Tracking.State = nf.TrackingOff }, true},
 		{"a value", func(s *nf.Snapshot, _ *nf.NodeStatus) { s.Host.Facts[0].Live = nf.Number(31) }, true},
 		{"a label", func(s *nf.Snapshot, _ *nf.NodeStatus) { s.Node.Labels = map[string]string{"role": "edge"} }, true},
+		{"a label of a container", func(s *nf.Snapshot, _ *nf.NodeStatus) { s.Containers[0].Labels = map[string]string{"app": "web"} }, true},
+		{"unknown labels", func(s *nf.Snapshot, _ *nf.NodeStatus) { s.Containers[0].LabelsUnknown = "no socket" }, true},
+		{"counts in why labels are unknown", func(s *nf.Snapshot, _ *nf.NodeStatus) { s.Containers[1].LabelsUnknown = "no answer in 3s" }, false},
 		{"another container", func(s *nf.Snapshot, _ *nf.NodeStatus) { s.Containers[0].ID = "web-2" }, true},
 		{"another instance", func(s *nf.Snapshot, _ *nf.NodeStatus) { s.Containers[0].Instance = "2" }, true},
 		{"memory", func(s *nf.Snapshot, _ *nf.NodeStatus) { s.Memory.Revision = "c2" }, true},
@@ -85,7 +88,7 @@ func steadyDocuments() (nf.Snapshot, nf.NodeStatus) {
 	c := nf.Container{Runtime: nf.RuntimeNetns, ID: "web-1", Instance: "1"}
 	c.Tracking = &nf.Tracking{State: nf.TrackingOn, Evidence: "96 entries"}
 	c.Rules = &nf.Rules{Tables: []nf.Table{{Name: "t", Rules: 2, Uses: []nf.Use{{Chain: "c", What: "ct", Count: 2}}, MoreUses: map[nf.Level]int{nf.LevelFull: 2}}}}
-	s.Containers = []nf.Container{c}
+	s.Containers = []nf.Container{c, {Runtime: nf.RuntimePodman, ID: "a01b", Instance: "3", LabelsUnknown: "no answer in 2s"}}
 	n := nf.NodeStatus{Node: "hn-1", Revision: &nf.InForce{Commit: "c1"}, URLs: []nf.SourceURL{{URL: "u"}},
 		Conditions: []nf.Condition{{Type: nf.Ready, Status: nf.ConditionTrue, Message: "dial tcp 10.0.0.7:40122: connection refused after 3s"}}}
 	return s, n

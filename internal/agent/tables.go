@@ -152,6 +152,11 @@ func (t *Tables) claim(s *nf.Snapshot) {
 	nf.SortContainers(s.Containers)
 }
 
+// Label is Label of the machine, if it has it.
+func (l lister) Label(ctx context.Context, listed *nf.Snapshot) {
+	apply.Label(ctx, l.Machine, listed)
+}
+
 // identities returns containers without their facts.
 func identities(containers []nf.Container) []nf.Container {
 	kept := make([]nf.Container, len(containers))

@@ -37,7 +37,9 @@ type Input struct {
 	NoState error
 	Lock    *Lock // Run takes it, unless the caller holds it
 	// Wants resolves the policies for the node that was listed.
-	Wants    func(*nf.Snapshot) nf.Wants
+	Wants func(*nf.Snapshot) nf.Wants
+	// Labels says whether Wants needs the labels of containers.
+	Labels   LabelUse
 	Revision string // the policies' commit, or empty
 	// Only, if set, reports whether a container is one that the run is for. It observes no
 	// other, and makes no change of another or of the node. What is remembered of them stays.

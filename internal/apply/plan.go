@@ -25,12 +25,13 @@ type Observer interface {
 // Facts is where the facts of a plan come from: Live or Recorded.
 type Facts interface {
 	Observer
+	Labeler
 	// Memory returns what nfsync remembers of earlier runs on the node. Where
 	// this user may not read it the error is fs.ErrPermission.
 	Memory() (nf.Memory, error)
 }
 
-// Live returns the facts of a machine, with what memory reads.
+// Live returns the facts of a machine, with what memory reads. Labels are those of a Labeler.
 func Live(m Observer, memory func() (nf.Memory, error)) Facts { return live{m, memory} }
 
 type live struct {
@@ -47,12 +48,18 @@ func (l live) Observe(ctx context.Context, listed nf.Snapshot, ask nf.Ask) (nf.S
 	return s, err
 }
 
+// Label adds the labels of a machine that knows them.
+func (l live) Label(ctx context.Context, listed *nf.Snapshot) { Label(ctx, l.Observer, listed) }
+
 // Recorded returns the facts and the memory of a snapshot.
 func Recorded(s nf.Snapshot) Facts { return recorded{s} }
 
 type recorded struct{ snapshot nf.Snapshot }
 
 func (r recorded) List(context.Context) (nf.Snapshot, error) { return r.snapshot, nil }
+
+// Label adds nothing: a snapshot has its labels, or says why they are not known.
+func (r recorded) Label(context.Context, *nf.Snapshot) {}
 
 func (r recorded) Observe(context.Context, nf.Snapshot, nf.Ask) (nf.Snapshot, error) {
 	return r.snapshot, nil
@@ -77,22 +84,30 @@ func Known(m nf.Memory) func() (nf.Memory, error) {
 // Observe lists the node's containers, observes what ask wants of them, and adds
 // what nfsync remembers. Memory that this user may not read is a warning.
 func Observe(ctx context.Context, f Facts, ask func(listed *nf.Snapshot) nf.Ask) (nf.Snapshot, error) {
-	return observe(ctx, f, nil, ask)
+	return observe(ctx, f, nil, nil, ask)
 }
 
-// Snapshot observes everything, as for the snapshot that a node publishes.
-func Snapshot(ctx context.Context, f Facts) (nf.Snapshot, error) {
-	return Observe(ctx, f, func(*nf.Snapshot) nf.Ask { return nf.Ask{All: true} })
+// Snapshot observes everything, as for the snapshot that a node publishes. Labels of containers
+// are asked for as labels says, see Question. Where they are not, the snapshot says so.
+func Snapshot(ctx context.Context, f Facts, labels LabelUse) (nf.Snapshot, error) {
+	s, err := observe(ctx, f, nil, labels, func(*nf.Snapshot) nf.Ask { return nf.Ask{All: true} })
+	if err == nil && !labels.of(&s) {
+		markLabelsUnknown(&s)
+	}
+	return s, err
 }
 
 // observe observes the node with the containers that only names; nil: all.
-func observe(ctx context.Context, f Facts, only func(*nf.Container) bool, ask func(listed *nf.Snapshot) nf.Ask) (nf.Snapshot, error) {
+func observe(ctx context.Context, f Facts, only func(*nf.Container) bool, labels LabelUse, ask func(listed *nf.Snapshot) nf.Ask) (nf.Snapshot, error) {
 	listed, err := f.List(ctx)
 	if err != nil {
 		return nf.Snapshot{}, fmt.Errorf("cannot list the node's containers: %w", err)
 	}
 	if only != nil {
 		listed.Containers = slices.DeleteFunc(listed.Containers, func(c nf.Container) bool { return !only(&c) })
+	}
+	if labels.of(&listed) {
+		f.Label(ctx, &listed)
 	}
 	wanted := ask(&listed)
 	wanted.NoBoot = only != nil
@@ -113,7 +128,9 @@ func observe(ctx context.Context, f Facts, only func(*nf.Container) bool, ask fu
 type Question struct {
 	Facts Facts
 	// Wants resolves the policies for the node that was listed.
-	Wants    func(listed *nf.Snapshot) nf.Wants
+	Wants func(listed *nf.Snapshot) nf.Wants
+	// Labels says whether Wants needs the labels of containers.
+	Labels   LabelUse
 	Revision string                   // the policies' commit, or empty
 	Only     func(*nf.Container) bool // see Input
 	// Restarts bounds the restarts of containers that a run may make.
@@ -143,7 +160,7 @@ type answer struct {
 
 func (q Question) answer(ctx context.Context) (a answer, err error) {
 	var unknown error
-	a.snap, err = observe(ctx, q.Facts, q.Only, func(listed *nf.Snapshot) nf.Ask {
+	a.snap, err = observe(ctx, q.Facts, q.Only, q.Labels, func(listed *nf.Snapshot) nf.Ask {
 		unknown = q.Filter.Check(listed)
 		a.wants = q.Filter.Wants(q.Wants(listed))
 		if q.Only != nil {

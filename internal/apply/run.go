@@ -86,7 +86,7 @@ func (r *run) dropEnded() error {
 
 // plan plans, and prepares the changes.
 func (r *run) plan(ctx context.Context, memory func() (nf.Memory, error)) error {
-	a, err := Question{Facts: Live(r.in.Machine, memory), Wants: r.in.Wants, Revision: r.in.Revision, Only: r.in.Only, Restarts: r.in.Restarts, Filter: r.in.Filter}.answer(ctx)
+	a, err := Question{Facts: Live(r.in.Machine, memory), Wants: r.in.Wants, Labels: r.in.Labels, Revision: r.in.Revision, Only: r.in.Only, Restarts: r.in.Restarts, Filter: r.in.Filter}.answer(ctx)
 	if err != nil {
 		return err
 	}

@@ -42,6 +42,9 @@ type Node struct {
 	// Units returns AgentUnit and BootUnit; nil where systemd does not run.
 	Units func(context.Context) ([]Unit, error)
 	Space func(dir string) (Space, error)
+	// Unowned returns a line for each network namespace that is neither the node's nor a container's.
+	// With fs.ErrPermission there may be more.
+	Unowned func(context.Context, *nf.Snapshot) ([]string, error)
 	// FileLimit returns how many files a process may open.
 	FileLimit   func(pid int) (uint64, error)
 	LookupGroup func(name string) (*user.Group, error)
@@ -59,7 +62,7 @@ func (n *Node) Examine(ctx context.Context) ([]view.Check, error) {
 	}
 	return slices.Concat(
 		group(view.GroupNode, passed("kernel", fmt.Sprintf("Linux %s on %s, node %s", s.Kernel.Release, s.Kernel.Machine, s.Node.Name)),
-			abilities(&s), modules(&s), conntrack(&s), n.namespace(&s), n.moduleLoading(&s), n.virtuozzo(&s), n.containers(&s), bootFiles(&s), n.clock()),
+			abilities(&s), modules(&s), conntrack(&s), n.namespace(&s), n.moduleLoading(&s), n.virtuozzo(&s), n.containers(&s), n.others(ctx, &s), bootFiles(&s), n.clock()),
 		group(view.GroupState, append([]view.Check{n.memory(), n.state(), n.lock(), n.disk()}, n.lastGood()...)...),
 		group(view.GroupConfiguration, n.configuration(ctx)...),
 		group(view.GroupAgent, n.agent(ctx)...),
@@ -197,15 +200,15 @@ func (n *Node) containers(s *nf.Snapshot) view.Check {
 		}
 		return n.denied(failed(name, why, "run nfsync as root: "+askRoot))
 	}
-	named := 0
+	count := map[string]int{}
 	for i := range s.Containers {
-		if s.Containers[i].Runtime == nf.RuntimeNetns {
-			named++
-		}
+		count[s.Containers[i].Runtime]++
 	}
-	c := passed(name, fmt.Sprintf("%d in %s", named, n.NetnsDir))
-	if others := len(s.Containers) - named; others > 0 {
-		c.Detail += fmt.Sprintf(", %d of Virtuozzo", others)
+	c := passed(name, fmt.Sprintf("%d in %s", count[nf.RuntimeNetns], n.NetnsDir))
+	for _, runtime := range nf.Runtimes() {
+		if runtime != nf.RuntimeNetns && count[runtime] > 0 {
+			c.Detail += fmt.Sprintf(", %d of %s", count[runtime], runtime)
+		}
 	}
 	for _, w := range s.Warnings {
 		c.Status, c.Remedy = view.Warn, view.CommandLine("nfsync", "explain", w.Code)
@@ -216,6 +219,30 @@ func (n *Node) containers(s *nf.Snapshot) view.Check {
 		c.Remedy = "nothing is known of these containers, and nothing is changed in them, until they can be listed: nfsync explain runtime-broken"
 	}
 	return c
+}
+
+// maxOthers is how many network namespaces without a container are named.
+const maxOthers = 20
+
+// others names the network namespaces that no listed container has. Nothing is managed in them: those
+// of services, of programs, of networks of Docker Swarm, of containers of users.
+func (n *Node) others(ctx context.Context, s *nf.Snapshot) view.Check {
+	const name = "other namespaces"
+	lines, err := n.Unowned(ctx, s)
+	if err != nil && !errors.Is(err, fs.ErrPermission) {
+		return unknown(name, err.Error(), "list them: lsns -t net")
+	}
+	text := "every network namespace is the node's or a container's"
+	if count := len(lines); count > 0 {
+		text = fmt.Sprintf("%d that no listed container has: %s", count, strings.Join(lines[:min(count, maxOthers)], "; "))
+		if count > maxOthers {
+			text += fmt.Sprintf("; and %d more: lsns -t net", count-maxOthers)
+		}
+	}
+	if err != nil {
+		return n.denied(unknown(name, text+"; not all can be seen: "+err.Error(), "run nfsync with CAP_SYS_PTRACE: systemctl show -p CapabilityBoundingSet "+AgentUnit))
+	}
+	return passed(name, text)
 }
 
 // without says, for each of Virtuozzo's programs, what nfsync cannot do if it is missing.

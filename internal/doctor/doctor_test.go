@@ -51,6 +51,7 @@ func healthy(t *testing.T) (*Node, *nf.Snapshot) {
 		Fetching: func(string) func() { return func() {} }, Root: t.TempDir(), Version: "1", Now: time.Now,
 		Agent:       func(context.Context) (nf.NodeStatus, error) { return runs(), nil },
 		Units:       func(context.Context) ([]Unit, error) { return nil, nil },
+		Unowned:     func(context.Context, *nf.Snapshot) ([]string, error) { return nil, nil },
 		Space:       func(string) (Space, error) { return Space{Bytes: 1 << 30, Inodes: 1 << 20}, nil },
 		FileLimit:   func(int) (uint64, error) { return 131072, nil },
 		LookupGroup: func(string) (*user.Group, error) { return &user.Group{}, nil }}
@@ -75,7 +76,7 @@ func must(t *testing.T, err error) {
 }
 
 // command is a remedy that can be run.
-var command = regexp.MustCompile(`\b(nfsync|systemctl|journalctl|chmod|ls|df|du|modprobe|prlctl|findmnt|ps|git|timedatectl|mount|sudo) [a-z-]`)
+var command = regexp.MustCompile(`\b(nfsync|systemctl|journalctl|chmod|ls|df|du|modprobe|prlctl|findmnt|ps|git|timedatectl|mount|lsns|sudo) [a-z-]`)
 
 // Of a healthy node every check is ok. Each fault is found by the check of that
 // name, with a remedy, and by no other.
@@ -103,6 +104,12 @@ func TestExamine(t *testing.T) {
 		"a broken runtime": {func(_ *testing.T, _ *Node, s *nf.Snapshot) {
 			s.Warnings = []nf.Warning{{Code: nf.WarnRuntimeBroken, Message: "no answer"}}
 		}, "containers", view.Fail, "no answer; container list is incomplete"},
+		"namespaces that cannot be listed": {func(_ *testing.T, n *Node, _ *nf.Snapshot) {
+			n.Unowned = func(context.Context, *nf.Snapshot) ([]string, error) { return nil, errors.New("EIO") }
+		}, "other namespaces", view.Unknown, "EIO"},
+		"namespaces that cannot be seen": {func(_ *testing.T, n *Node, _ *nf.Snapshot) {
+			n.Unowned = func(context.Context, *nf.Snapshot) ([]string, error) { return []string{"a"}, os.ErrPermission }
+		}, "other namespaces", view.Unknown, "1 that no listed container has: a; not all can be seen: permission denied"},
 		"a missing program": {func(_ *testing.T, n *Node, s *nf.Snapshot) {
 			n.Virtuozzo, s.Capabilities.Masks = vz.Found{Any: true, Missing: []string{"vzctl"}}, true
 		}, "virtuozzo", view.Warn, "without vzctl"},
@@ -169,6 +176,31 @@ func TestExamine(t *testing.T) {
 	n.Machine = observed{err: os.ErrPermission}
 	if _, err := n.Examine(t.Context()); !errors.Is(err, os.ErrPermission) {
 		t.Errorf("a node that cannot be observed: %v", err)
+	}
+}
+
+// The containers are counted by runtime, and the network namespaces without one are named.
+func TestContainersAndOthers(t *testing.T) {
+	n, s := healthy(t)
+	for _, runtime := range []string{nf.RuntimeNspawn, nf.RuntimeVZ, nf.RuntimeDocker, nf.RuntimeNetns, nf.RuntimeDocker} {
+		s.Containers = append(s.Containers, nf.Container{Runtime: runtime})
+	}
+	if c := n.containers(s); c.Status != view.OK || c.Detail != "1 in /run/netns, 1 of vz, 2 of docker, 1 of nspawn" {
+		t.Errorf("%+v", c)
+	}
+	for count, want := range map[int]string{
+		0: "every network namespace is the node's or a container's", 1: "1 that no listed container has: 0",
+		20: "; 18; 19", 21: "; 18; 19; and 1 more: lsns -t net",
+	} {
+		n.Unowned = func(context.Context, *nf.Snapshot) (lines []string, err error) {
+			for i := range count {
+				lines = append(lines, fmt.Sprint(i))
+			}
+			return lines, nil
+		}
+		if c := n.others(t.Context(), s); c.Status != view.OK || !strings.HasSuffix(c.Detail, want) {
+			t.Errorf("%d: %+v, want %q", count, c, want)
+		}
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 // runtimes returns what lists and enters the containers of all runtimes but Virtuozzo's and the named
 // namespaces. The namespaces are the node's own.
 func (m *Machine) runtimes(bootID string, own []netns.Identity) runtimes.Node {
-	n := runtimes.Node{Root: m.cfg.FS.Root, Proc: m.cfg.FS.Proc, BootID: bootID, Own: own}
+	n := runtimes.Node{Root: m.cfg.FS.Root, Proc: m.cfg.FS.Proc, BootID: bootID, Own: own, NodeNetns: m.cfg.NodeNetns}
 	if m.cfg.Cache != nil {
 		n.Alive, n.Files = m.cfg.Cache.alive, &m.cfg.Cache.files
 	}
@@ -31,6 +31,21 @@ func (m *Machine) listRuntimes(ctx context.Context, s *nf.Snapshot, own, claimed
 	s.Containers = append(s.Containers, listed.Containers...)
 	s.Warnings = append(s.Warnings, listed.Warnings...)
 	return append(claimed, listed.Namespaces...), nil
+}
+
+// Unowned describes the network namespaces that are neither the node's nor that of a container of a
+// snapshot. See runtimes.Node.
+func (m *Machine) Unowned(ctx context.Context, s *nf.Snapshot) ([]string, error) {
+	own, err := m.nodeNamespaces()
+	if err != nil {
+		return nil, err
+	}
+	return m.runtimes(s.BootID, own).Unowned(ctx, s.Containers)
+}
+
+// Label adds labels to the containers of a listing, of the runtimes whose files do not have them.
+func (m *Machine) Label(ctx context.Context, listed *nf.Snapshot) {
+	_ = m.runtimes(listed.BootID, nil).Label(ctx, listed.Containers) // the error is that of ctx, which the caller sees too
 }
 
 // addBorn adds containers that were born, and returns the names of those that are named namespaces.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -313,5 +314,37 @@ func TestListSkipsClaimed(t *testing.T) {
 	containers, warnings := list(t, r)
 	if got, want := summary(r, containers, warnings), "101 101 []\nb b [y]\n"; got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
+// A file that another runtime makes is left out while it is young, unless that runtime has claimed it.
+func TestListLeavesTheFilesOfOthersAWhile(t *testing.T) {
+	t.Parallel()
+	r := Runtime{Dir: t.TempDir(), BootID: "boot", Others: func(name string) bool { return strings.HasPrefix(name, "netns-") }}
+	addNamespace(t, r.Dir, "blue", unix.CLONE_NEWNET)
+	began := time.Now()
+	theirs := addNamespace(t, r.Dir, "netns-1", unix.CLONE_NEWNET)
+	for was := ""; ; {
+		containers, warnings := list(t, r)
+		got := summary(r, containers, warnings)
+		if got == "blue blue []\nnetns-1 netns-1 []\n" {
+			if was == "" && time.Since(began) < fresh {
+				t.Error("it is listed at once")
+			}
+			break
+		}
+		if was = got; got != "blue blue []\n" {
+			t.Fatalf("listed:\n%s", got)
+		}
+		<-time.After(fresh / 20)
+	}
+	id, err := Identify(theirs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Claimed = []Identity{id}
+	containers, warnings := list(t, r)
+	if got := summary(r, containers, warnings); got != "blue blue []\n" {
+		t.Errorf("claimed:\n%s", got)
 	}
 }

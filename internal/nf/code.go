@@ -71,6 +71,7 @@ const (
 	WarnNoLongerWanted    = "no-longer-wanted"   // nfsync set the key, no policy names it any more
 	WarnSavedLevel        = "saved-level"        // the next cold start brings a level that is neither live nor wanted
 	WarnSelectsNothing    = "selects-nothing"    // a policy matches no container of this node
+	WarnLabelsUnknown     = "labels-unknown"     // a policy selects by labels, and those of containers are not known
 	WarnNoPolicy          = "no-policy"          // no policy selects this node
 	WarnNodeNamespace     = "node-namespace"     // a file under the netns directory names the node's own namespace
 	WarnNotANamespace     = "not-a-namespace"    // a file under the netns directory is no namespace, or dangles
@@ -89,6 +90,6 @@ const (
 // WarningCodes lists the codes of warnings.
 func WarningCodes() []string {
 	return []string{WarnNodeTracking, WarnNotEnforced, WarnLeftoverEntries, WarnOtherUser, WarnModuleAbsent, WarnModuleUnknown, WarnNoLongerWanted,
-		WarnSavedLevel, WarnSelectsNothing, WarnNoPolicy, WarnNodeNamespace, WarnNotANamespace, WarnRuntimeBroken, WarnRuntimeDegraded, WarnUnusableEntry,
+		WarnSavedLevel, WarnSelectsNothing, WarnLabelsUnknown, WarnNoPolicy, WarnNodeNamespace, WarnNotANamespace, WarnRuntimeBroken, WarnRuntimeDegraded, WarnUnusableEntry,
 		WarnVanished, WarnMemoryUnreadable, WarnBootLeftover, WarnDeclaredElsewhere, WarnBootOrder, WarnOtherSource, WarnUnconfirmed}
 }

@@ -3,6 +3,7 @@ package nf
 import (
 	"cmp"
 	"errors"
+	"slices"
 	"strings"
 )
 
@@ -28,6 +29,11 @@ const (
 // container of the first one.
 func Runtimes() []string {
 	return []string{RuntimeVZ, RuntimeCRI, RuntimeDocker, RuntimePodman, RuntimeIncus, RuntimeLXC, RuntimeNspawn, RuntimeNetns}
+}
+
+// HasLabels reports whether containers of that runtime have labels.
+func HasLabels(runtime string) bool {
+	return slices.Contains([]string{RuntimeCRI, RuntimeDocker, RuntimePodman, RuntimeIncus}, runtime)
 }
 
 // ErrGone says that a target has vanished, or that its name now belongs to

@@ -45,6 +45,18 @@ func (n Node) cgroupProcesses(paths ...string) []int {
 	return nil
 }
 
+// isCgroup reports whether there is a cgroup at one of some paths.
+func (n Node) isCgroup(paths ...string) bool {
+	for _, root := range n.cgroupRoots() {
+		for _, path := range paths {
+			if _, err := os.Lstat(filepath.Join(root, path)); err == nil {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // parsePIDs reads cgroup.procs. It leaves out 0, which stands for a process of another PID namespace.
 func parsePIDs(data []byte) []int {
 	var pids []int
@@ -82,8 +94,7 @@ func (n Node) birthRoots() []string {
 // isFrozen reports whether the cgroup of a process is frozen, which is how OCI runtimes pause a container
 // (cgroup.events of cgroup-v2.rst, freezer.state of cgroup-v1/freezer-subsystem.rst).
 func (n Node) isFrozen(p *netns.Process) bool {
-	const most = 16 << 10
-	data, err := p.Read("cgroup", most)
+	data, err := p.Read("cgroup", maxCgroup)
 	if err != nil {
 		return false
 	}

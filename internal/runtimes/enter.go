@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	goruntime "runtime"
 
 	"nfsync.dev/nfsync/internal/netns"
 	"nfsync.dev/nfsync/internal/nf"
@@ -57,6 +58,16 @@ func (n Node) Check(c *nf.Container) error {
 		return moved(c)
 	}
 	return nil
+}
+
+// inNode runs f in the node's network namespace, on a thread that stays there meanwhile.
+func (n Node) inNode(f func() error) error {
+	if n.NodeNetns != "" {
+		return n.Thread.Enter(n.NodeNetns, f)
+	}
+	goruntime.LockOSThread()
+	defer goruntime.UnlockOSThread()
+	return f()
 }
 
 // process opens the process of a container.

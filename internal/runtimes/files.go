@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -105,18 +106,23 @@ const racy = 20 * time.Millisecond
 // parsed returns what parse makes of a file of root, which is kept in n.Files as long as the file stays
 // as it is.
 func parsed[T any](n Node, path string, parse func([]byte) (T, error)) (T, error) {
+	key := keyOf[T](path)
 	var st unix.Stat_t
 	if n.Files != nil && unix.Lstat(path, &st) == nil {
-		if value, ok := n.Files.find(path, stampOf(&st)); ok {
+		if value, ok := n.Files.find(key, stampOf(&st)); ok {
 			return value.(T), nil
 		}
 	}
 	return parsedBy(n, path, openOwn, parse)
 }
 
+// keyOf names what is made of a file: several may read the same one.
+func keyOf[T any](path string) string { return reflect.TypeFor[T]().String() + " of " + path }
+
 // parsedBy is parsed for a file that open opens.
 func parsedBy[T any](n Node, path string, open func(path string) (*os.File, error), parse func([]byte) (T, error)) (T, error) {
 	var none T
+	key := keyOf[T](path)
 	f, err := open(path)
 	if err != nil {
 		return none, err
@@ -128,7 +134,7 @@ func parsedBy[T any](n Node, path string, open func(path string) (*os.File, erro
 	}
 	now := stampOf(&st)
 	if n.Files != nil {
-		if value, ok := n.Files.find(path, now); ok {
+		if value, ok := n.Files.find(key, now); ok {
 			return value.(T), nil
 		}
 	}
@@ -138,7 +144,7 @@ func parsedBy[T any](n Node, path string, open func(path string) (*os.File, erro
 	}
 	value, err := parse(data)
 	if err == nil && n.Files != nil && time.Since(time.Unix(st.Ctim.Unix())) > racy {
-		n.Files.keep(path, now, value)
+		n.Files.keep(key, now, value)
 	}
 	return value, err
 }

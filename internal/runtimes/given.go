@@ -1,7 +1,6 @@
 package runtimes
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,7 +17,7 @@ import (
 // givers return the record of a container that a hook gives, without its process; false if it is none of
 // that runtime. p is nil if the container is given by a file.
 var givers = map[string]func(n Node, g nf.Given, p *netns.Process) (record, bool){
-	nf.RuntimeDocker: givenDocker, nf.RuntimePodman: givenPodman, nf.RuntimeCRI: givenPod, nf.RuntimeLXC: givenLXC, nf.RuntimeIncus: givenIncus,
+	nf.RuntimeDocker: givenDocker, nf.RuntimePodman: givenPodman, nf.RuntimeCRI: givenPod, nf.RuntimeLXC: givenMonitored(describeLXC), nf.RuntimeIncus: givenMonitored(describeIncus),
 }
 
 // Given returns the container that a hook gives, once its network namespace exists and before its program
@@ -178,69 +177,21 @@ func givenPod(_ Node, g nf.Given, p *netns.Process) (record, bool) {
 	return r, true
 }
 
-// incusDirectories are where Incus, LXD, and LXD from a snap have their containers.
-var incusDirectories = map[string]bool{"/var/lib/incus/containers": true, "/var/lib/lxd/containers": true, "/var/snap/lxd/common/lxd/containers": true}
-
-// givenLXC is the container of LXC whose monitor has made the process.
-func givenLXC(n Node, g nf.Given, p *netns.Process) (record, bool) {
-	dir := n.monitorDir(g.ID, p)
-	switch {
-	case dir == "" || incusDirectories[dir]:
-		return record{}, false
-	case dir != "/var/lib/lxc":
-		return record{id: dir + "/" + g.ID, name: g.ID, unnamed: checkName(g.ID)}, true
-	}
-	return record{id: g.ID, name: g.ID, unnamed: checkName(g.ID)}, true
-}
-
-// givenIncus is the container of Incus or LXD. Of another project than the default one its name is
-// PROJECT_NAME for LXC.
-func givenIncus(n Node, g nf.Given, p *netns.Process) (record, bool) {
-	if !incusDirectories[n.monitorDir(g.ID, p)] {
-		return record{}, false
-	}
-	id := strings.Replace(g.ID, "_", "/", 1)
-	return record{id: id, name: id, unnamed: checkName(id)}, true
-}
-
-// monitorDir returns the directory of the container of LXC with that name, from the command line of its
-// monitor, the parent of its first process: "[lxc monitor] DIR NAME" (do_lxcapi_start in
-// src/lxc/lxccontainer.c), or that of lxc-start(1) in the foreground. It is empty if that is not one.
-func (n Node) monitorDir(name string, p *netns.Process) string {
-	if p == nil {
-		return ""
-	}
-	parent, ok := statusNumber(p, "PPid")
-	if !ok {
-		return ""
-	}
-	m, err := n.openProcess(parent, 0)
-	if err != nil {
-		return ""
-	}
-	defer m.Close()
-	if user, ok := statusNumber(m, "Uid"); !ok || user != 0 {
-		return ""
-	}
-	const most = 8192
-	line, err := m.Read("cmdline", most)
-	if err != nil {
-		return ""
-	}
-	return parseMonitorDir(strings.TrimRight(string(line), "\x00"), name)
-}
-
-func parseMonitorDir(line, name string) string {
-	if title, ok := strings.CutPrefix(line, "[lxc monitor] "); ok {
-		dir, ok := strings.CutSuffix(title, " "+name)
-		if !ok {
-			return ""
+// givenMonitored returns what describes a container of LXC, or of what rests on it, by the monitor that has
+// made its process.
+func givenMonitored(describe func(dir, name string) (record, bool)) func(Node, nf.Given, *netns.Process) (record, bool) {
+	return func(n Node, g nf.Given, p *netns.Process) (record, bool) {
+		if p == nil {
+			return record{}, false
 		}
-		return filepath.Clean(dir)
+		command, err := n.monitorOf(p)
+		if err != nil {
+			return record{}, false
+		}
+		dir, name, ok := parseMonitor(command)
+		if !ok || name != g.ID {
+			return record{}, false
+		}
+		return describe(dir, name)
 	}
-	args := strings.Split(line, "\x00")
-	if filepath.Base(args[0]) != "lxc-start" || cmp.Or(argument(args, "-n"), argument(args, "--name"), name) != name {
-		return ""
-	}
-	return filepath.Clean(cmp.Or(argument(args, "-P"), argument(args, "--lxcpath"), "/var/lib/lxc"))
 }

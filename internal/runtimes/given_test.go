@@ -55,6 +55,28 @@ func TestGivenDocker(t *testing.T) {
 	}
 }
 
+// crun and runc write their state after the hooks. Podman has written the configuration before.
+func TestGivenPodman(t *testing.T) {
+	web := runtimestest.Start(t)
+	for name, p := range map[string]runtimestest.Podman{"": {}, "a storage of a flag": {Storage: "/srv"}} {
+		p.T, p.Root = t, t.TempDir()
+		id := p.Run(runtimestest.PodmanContainer{Name: "web", Process: web})
+		must(t, os.Remove(p.StateFile(id)))
+		g := nf.Given{Runtimes: dockerOrPodman, ID: id, PID: web.PID}
+		if p.Storage != "" {
+			g.Bundle = filepath.Join(p.Storage, "overlay-containers", id, "userdata")
+		}
+		if got := given(t, p.Root, g); got != "podman/web" {
+			t.Errorf("%s: %s", name, got)
+		}
+		crio := p.Run(runtimestest.PodmanContainer{Name: "k8s_POD", Manager: "cri-o", Process: web})
+		g.ID, g.Bundle = crio, strings.Replace(g.Bundle, id, crio, 1)
+		if got := given(t, p.Root, g); got != "nothing: it is not known to docker or podman" {
+			t.Errorf("%s, of CRI-O: %s", name, got)
+		}
+	}
+}
+
 // What a hook gives may be no container, or wrong.
 func TestGivenWrong(t *testing.T) {
 	web := runtimestest.Start(t)

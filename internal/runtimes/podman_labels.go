@@ -25,7 +25,7 @@ func podmanLabels(ctx context.Context, n Node) (map[string]map[string]string, er
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return nil, fmt.Errorf("Podman does not listen on /%s, and only it knows the labels: run 'systemctl enable --now podman.socket'", podmanSocket)
+		return nil, fmt.Errorf("cannot ask Podman for the labels: it does not listen on /%s: run 'systemctl enable --now podman.socket'", podmanSocket)
 	case err != nil:
 		return nil, fmt.Errorf("cannot ask Podman for the labels on /%s: %w", podmanSocket, err)
 	}

@@ -339,7 +339,7 @@ func (t userTree) entries(path string) ([]string, error) {
 	defer f.Close()
 	names, err := f.Readdirnames(maxUserContainers + 1)
 	switch {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		return nil, nil
 	case err == nil && len(names) > maxUserContainers:
 		names, err = names[:maxUserContainers], fmt.Errorf("%s has more than %d entries: the others are not listed", path, maxUserContainers)
@@ -375,5 +375,10 @@ func (all userTrees) entries(path string) ([]string, error) {
 	return t.entries(path)
 }
 
-// ownerOf returns the user to whom a file belongs.
-func ownerOf(info fs.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) }
+// ownerOf returns the user to whom a file belongs; -1 if the file system does not say.
+func ownerOf(info fs.FileInfo) int {
+	if s, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int(s.Uid)
+	}
+	return -1
+}

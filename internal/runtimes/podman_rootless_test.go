@@ -217,6 +217,32 @@ func TestHostileUserFiles(t *testing.T) {
 	}
 }
 
+// What lies in a user's directories is read if it belongs to the user, and is not large.
+func TestUserFilesOwner(t *testing.T) {
+	id := runtimestest.ID("web")
+	names := `[{"id":"` + id + `","names":["web"]}]`
+	unnamed := id[:12] + "=alice/" + id[:12] + " unobservable: its name is not known: "
+	for what, test := range map[string]struct {
+		owner int
+		text  string
+		want  string
+	}{
+		"alice's": {alice, names, "web=alice/web"},
+		"root's":  {0, names, unnamed},
+		"bob's":   {bob, names, unnamed},
+		"large":   {alice, names + strings.Repeat(" ", 2<<20), unnamed},
+	} {
+		_, ofAlice, _ := users(t)
+		ofAlice.Run(runtimestest.PodmanContainer{Name: "web", Process: runtimestest.StartOf(t, alice)})
+		path := ofAlice.File("", "containers.json")
+		must(t, os.WriteFile(path, []byte(test.text), 0o600))
+		must(t, os.Chown(path, test.owner, test.owner))
+		if got := texts(list(t, node(t, ofAlice.Root)).Containers); len(got) != 1 || !strings.HasPrefix(got[0], test.want) {
+			t.Errorf("%s: %q, want %q", what, got, test.want)
+		}
+	}
+}
+
 // A user may have any number of directories with state.
 func TestManyUserContainers(t *testing.T) {
 	_, ofAlice, _ := users(t)

@@ -309,7 +309,7 @@ func TestPodmanBirth(t *testing.T) {
 		n := node(t, p.Root)
 		dir := filepath.Join(p.Root, "sys/fs/cgroup", at)
 		must(t, os.MkdirAll(dir, 0o755))
-		births := []string{filepath.Join(p.Root, "run/crun", id), filepath.Join(p.Root, "sys/fs/cgroup/machine.slice/libpod-conmon-"+id+".scope"),
+		births := []string{filepath.Join(p.Root, "run/crun", id), filepath.Join(p.Root, "sys/fs/cgroup/systemd/machine.slice/libpod-conmon-"+id+".scope"),
 			filepath.Join(p.Root, "sys/fs/cgroup/systemd/libpod_parent/libpod-"+id)}
 		for _, dir := range births {
 			must(t, os.MkdirAll(dir, 0o755))

@@ -21,6 +21,8 @@ type Node struct {
 	BootID string // of this start of the kernel: part of every instance
 	// Own are the node's network namespaces. None of them is a container's.
 	Own []netns.Identity
+	// NodeNetns is the file of the node's network namespace; empty: nfsync's own.
+	NodeNetns string
 	// Thread enters the namespaces of containers; nil: a new thread for each.
 	Thread *netns.Thread
 	// Alive is that of netns.Runtime.
@@ -50,7 +52,7 @@ type runtime struct {
 }
 
 // all are the runtimes, in the order in which they claim network namespaces.
-var all = []runtime{docker, podman}
+var all = []runtime{cri, docker, podman, incus, lxc, nspawn}
 
 // record is a container as the state of its runtime has it.
 type record struct {
@@ -67,6 +69,7 @@ type record struct {
 	pid   int    // its first process
 	start uint64 // when that has started; 0: the runtime does not say, and has made sure of the process otherwise
 	err   error  // why the process is not known: the container cannot be observed
+	file  string // on which its network namespace is mounted; empty: that of the process
 
 	pod    bool        // it holds the network namespace of a pod
 	joined func() bool // reports whether it has joined the namespace of another container; nil: it has not
@@ -248,11 +251,15 @@ func aliases(name string, m member, others []member) []string {
 	return slices.DeleteFunc(slices.Compact(list), func(a string) bool { return a == name || a == "" })
 }
 
-// find finds the network namespace of a container by its process. It returns fs.ErrNotExist if that
-// has ended.
+// find finds the network namespace of a container, by the file on which it is mounted or by its process.
+// It returns fs.ErrNotExist if that has gone or ended.
 func (n Node) find(r record) (member, error) {
 	if r.err != nil {
 		return member{}, r.err
+	}
+	if r.file != "" {
+		ns, err := n.Thread.Identify(r.file)
+		return member{record: r, entry: nf.Entry{File: r.file}, ns: ns, instance: n.instance(ns, 0)}, err
 	}
 	p, err := n.openProcess(r.pid, r.start)
 	if err != nil {

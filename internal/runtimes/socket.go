@@ -10,14 +10,12 @@ import (
 	"net/http"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"nfsync.dev/nfsync/internal/openfile"
 )
 
 // Bounds on the answer of a runtime.
 const (
-	maxAnswer     = 64 << 20 // bytes
+	maxAnswer     = 16 << 20 // bytes
 	answerTimeout = 5 * time.Second
 )
 
@@ -37,7 +35,7 @@ func ask(ctx context.Context, socket, target string, into any) error {
 	if err != nil {
 		return err
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode != http.StatusOK {
 		return fmt.Errorf("GET %s: it answers %s", target, response.Status)
 	}
@@ -61,17 +59,17 @@ func dialRoot(ctx context.Context, socket string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw, err := conn.(*net.UnixConn).SyscallConn()
-	var peer *unix.Ucred
-	if err == nil {
-		var peerErr error
-		err = errors.Join(raw.Control(func(fd uintptr) { peer, peerErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }), peerErr)
+	unixConn, ok := conn.(*net.UnixConn)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("%s is no socket", socket), conn.Close())
 	}
-	if err == nil && peer.Uid != 0 {
-		err = fmt.Errorf("user %d listens on %s, not root", peer.Uid, socket)
+	raw, err := unixConn.SyscallConn()
+	if err == nil {
+		var peer error
+		err = errors.Join(raw.Control(func(fd uintptr) { peer = rootListens(int(fd)) }), peer)
 	}
 	if err != nil {
-		return nil, errors.Join(err, conn.Close())
+		return nil, errors.Join(fmt.Errorf("%s: %w", socket, err), conn.Close())
 	}
 	return conn, nil
 }

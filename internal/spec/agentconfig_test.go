@@ -73,7 +73,7 @@ func TestAgentConfigExample(t *testing.T) {
 			},
 		},
 		Verify:   Verification{Mode: VerifyTip, Keyrings: []string{"/etc/nfsync/trusted.asc"}, AllowedSigners: []string{"/etc/nfsync/allowed_signers"}},
-		Runtimes: []string{nf.RuntimeVZ, nf.RuntimeNetns},
+		Runtimes: []string{nf.RuntimeDocker, nf.RuntimeNetns},
 		Mode:     ModeEnforce,
 		Drift:    Drift{Interval: 5 * time.Minute, Heal: true},
 		Apply:    Applying{Parallel: 4},

@@ -44,7 +44,7 @@ func (p *parser) agentDocument(root *yaml.Node, config *AgentConfig) {
 		"kind":       func(string, *yaml.Node) {}, // isAgentConfig has read it
 		"node": p.mapping(fields{
 			"name":   store(&config.Node.Name, p.nodeName()),
-			"labels": store(&config.Node.Labels, p.labels),
+			"labels": store(&config.Node.Labels, p.labels(p.text)),
 		}, nil, nil),
 		"source":   p.gitSource(&config.Source),
 		"verify":   func(path string, n *yaml.Node) { p.verification(path, n, &config.Verify) },

@@ -101,7 +101,8 @@ func BenchmarkReadSnapshots(b *testing.B) {
 	})
 }
 
-// BenchmarkResolve resolves one policy for many containers, and one for each of them.
+// BenchmarkResolve resolves one policy for many containers, and one for each of them, by name and by
+// label.
 func BenchmarkResolve(b *testing.B) {
 	var wishes []KeyWish
 	for i, key := range wishedTimeouts {
@@ -114,6 +115,9 @@ func BenchmarkResolve(b *testing.B) {
 		return func(b *testing.B) {
 			eachSize(b, func(n int) func() {
 				s, policies := containersOf(n, nil), policies(n)
+				for i := range s.Containers {
+					s.Containers[i].Labels = map[string]string{"app": "web", "name": s.Containers[i].Name}
+				}
 				return func() {
 					if wants := policies.Resolve(&s); len(wants.List) < n {
 						b.Fatalf("%d wants", len(wants.List))
@@ -126,6 +130,14 @@ func BenchmarkResolve(b *testing.B) {
 	b.Run("each", resolving(func(n int) (list Policies) {
 		for i := range n {
 			list = append(list, policyFor(fmt.Sprintf("web-%d", i+1)))
+		}
+		return list
+	}))
+	b.Run("labels", resolving(func(n int) (list Policies) {
+		for i := range n {
+			policy := policyFor(fmt.Sprintf("web-%d", i+1))
+			policy.Containers = ContainerSelector{Labels: map[string]string{"app": "web", "name": policy.Source.Name}}
+			list = append(list, policy)
 		}
 		return list
 	}))

@@ -264,7 +264,7 @@ var keyOrders = map[string]map[string][]string{
 	nf.KindContainerPolicy: {
 		"spec":             {"priority", "nodes", "containers", "level", "conntrack", "restart"},
 		"spec.nodes":       {"names", "labels"},
-		"spec.containers":  {"names", "ids", "runtimes"},
+		"spec.containers":  {"names", "ids", "labels", "runtimes"},
 		"spec.conntrack":   {"max", "timeouts", "sysctls"},
 		"spec.conntrack.*": {"atLeast", "atMost"},
 	},

@@ -7,6 +7,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strings"
 
 	"gopkg.in/yaml.v3"
 
@@ -181,9 +182,6 @@ var (
 		"buckets":   {"the hash table is the node's", "put it in a NodePolicy"},
 		"expectMax": {"the limit of expectations is the node's", "put it in a NodePolicy"},
 	}
-	notOfContainers = map[string]foreign{
-		"labels": {"containers have no labels", "select them by names, ids or runtimes"},
-	}
 )
 
 // spec reads the keys of the policy's kind. If the kind is unknown, so are they.
@@ -214,9 +212,10 @@ func (p *parser) containerSpec(path string, n *yaml.Node, policy *Policy) {
 		p.word("value of restart", string(nf.RestartRefuse), string(nf.RestartStage), string(nf.RestartAllow)))
 	want["conntrack"] = p.conntrack(policy, map[string]nf.Key{"max": nf.KeyMax}, notOfContainerConntrack)
 	p.mapping(want, nil, notOfContainer)(path, n)
-	if policy.Restart != nf.RestartRefuse && policy.Containers.onlyNetns() {
+	if policy.Restart != nf.RestartRefuse && policy.Containers.excludesVZ() {
 		p.report(p.value(n, "restart"), RuleInvalidValue, "write refuse, or select containers of vz too",
-			"restart: %s has no meaning for containers of netns: nfsync cannot restart a network namespace", policy.Restart)
+			"restart: %s has no meaning for containers of %s: nfsync restarts only those of vz",
+			policy.Restart, strings.Join(sortedSet(policy.Containers.Runtimes), ", "))
 	}
 }
 
@@ -238,7 +237,7 @@ func (p *parser) commonSpec(policy *Policy) fields {
 func (p *parser) nodes(nodes *NodeSelector) field {
 	return p.mapping(fields{
 		"names":  store(&nodes.Names, p.texts(p.glob())),
-		"labels": store(&nodes.Labels, p.labels),
+		"labels": store(&nodes.Labels, p.labels(p.text)),
 	}, nil, nil)
 }
 
@@ -246,11 +245,12 @@ func (p *parser) containers(containers *ContainerSelector) field {
 	return p.mapping(fields{
 		"names":    store(&containers.Names, p.texts(p.glob())),
 		"ids":      store(&containers.IDs, p.texts(p.text)),
+		"labels":   store(&containers.Labels, p.labels(p.anyText)),
 		"runtimes": store(&containers.Runtimes, p.texts(p.runtime())),
-	}, nil, notOfContainers)
+	}, nil, nil)
 }
 
-func (p *parser) runtime() reader[string] { return p.word("runtime", nf.RuntimeVZ, nf.RuntimeNetns) }
+func (p *parser) runtime() reader[string] { return p.word("runtime", nf.Runtimes()...) }
 
 func (p *parser) glob() reader[string] {
 	isGlob := func(pattern string) bool {
@@ -260,23 +260,26 @@ func (p *parser) glob() reader[string] {
 	return p.textThat(isGlob, `*, ? and [a-z] are patterns; \ takes the next character as it is`, "%s: malformed glob %s")
 }
 
-func (p *parser) labels(path string, n *yaml.Node) (map[string]string, bool) {
-	labels := map[string]string{}
-	p.entries(path, n, func(key *yaml.Node) field {
-		if key.Value == "" {
-			p.report(key, RuleInvalidValue, "", "%s: a label must have a name", path)
-			return nil
-		}
-		return func(path string, n *yaml.Node) {
-			if text, ok := p.text(path, n); ok {
-				labels[key.Value] = text
+// labels returns a function that reads labels, whose values value reads.
+func (p *parser) labels(value reader[string]) reader[map[string]string] {
+	return func(path string, n *yaml.Node) (map[string]string, bool) {
+		labels := map[string]string{}
+		p.entries(path, n, func(key *yaml.Node) field {
+			if key.Value == "" {
+				p.report(key, RuleInvalidValue, "", "%s: a label must have a name", path)
+				return nil
 			}
+			return func(path string, n *yaml.Node) {
+				if text, ok := value(path, n); ok {
+					labels[key.Value] = text
+				}
+			}
+		})
+		if n.Kind == yaml.MappingNode && len(n.Content) == 0 {
+			p.report(n, RuleEmptyValue, "name at least one label, or remove the key", "%s must not be empty", path)
 		}
-	})
-	if n.Kind == yaml.MappingNode && len(n.Content) == 0 {
-		p.report(n, RuleEmptyValue, "name at least one label, or remove the key", "%s must not be empty", path)
+		return labels, true
 	}
-	return labels, true
 }
 
 // wish returns a function that adds what is read to the wishes of a policy.

@@ -35,11 +35,12 @@ type NodeSelector struct {
 }
 
 // ContainerSelector selects the containers of a policy, on its nodes: those of these
-// runtimes of which a name or an id matches. A part that is empty selects every
-// container.
+// runtimes that have all of the labels and of which a name or an id matches. A part that
+// is empty selects every container.
 type ContainerSelector struct {
 	Names    []string // globs, on the name or an alias
 	IDs      []string
+	Labels   map[string]string
 	Runtimes []string
 }
 

@@ -267,7 +267,7 @@ func (p *parser) target(path string, n *yaml.Node) (nf.TargetPattern, bool) {
 		return nf.TargetPattern{}, false
 	}
 	const hint = "node, container/NAME or RUNTIME/NAME, where NAME may be a pattern"
-	kinds := []string{nf.TargetContainer, nf.RuntimeVZ, nf.RuntimeNetns}
+	kinds := append([]string{nf.TargetContainer}, nf.Runtimes()...)
 	kind, _, both := strings.Cut(text, "/")
 	pattern, err := nf.ParseTarget(text)
 	switch {

@@ -11,7 +11,7 @@ import (
 )
 
 // Resolve returns the wants of the policies for one node. Of the snapshot it reads
-// only the node's name and labels and the identities of its containers.
+// only the node's name and labels and the identities and labels of its containers.
 //
 // A target's want for a key is that of the policy with the highest priority
 // that sets it. If several of that priority do, the first in the order of file and
@@ -37,8 +37,10 @@ func (p Policies) Resolve(s *nf.Snapshot) nf.Wants {
 	}
 	selecting := map[*Policy]bool{}
 	wants.List = appendContainers(resolve(node), containers, s.Containers, selecting)
-	for _, policy := range containers {
-		if !selecting[policy] {
+	unknown := labelWarnings(containers, s.Containers)
+	for i, policy := range containers {
+		wants.Warnings = append(wants.Warnings, unknown[i]...)
+		if !selecting[policy] && len(unknown[i]) == 0 {
 			source := policy.Source
 			wants.Warnings = append(wants.Warnings, nf.Warning{Code: nf.WarnSelectsNothing, Target: nf.Node, Source: &source,
 				Message: fmt.Sprintf("the ContainerPolicy %q selects no container of this node", source.Name)})

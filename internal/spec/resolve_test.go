@@ -247,9 +247,15 @@ func TestConflicts(t *testing.T) {
 		want []string
 	}{
 		{"same selectors in another order",
-			policy("a", "{containers: {names: [x, y], runtimes: [vz, netns]}, nodes: {labels: {a: b, c: d}}, level: full}") +
+			policy("a", "{containers: {names: [x, y], runtimes: [netns, vz, cri, docker, podman, incus, lxc, nspawn]}, nodes: {labels: {a: b, c: d}}, level: full}") +
 				policy("b", "{nodes: {labels: {c: d, a: b}}, containers: {names: [y, x, x]}, level: stateful}"),
-			[]string{`x:10:78: conflict: ContainerPolicy "b" wants level stateful, but "a" at x:5:98 wants full, with the same priority and selectors`}},
+			[]string{`x:10:78: conflict: ContainerPolicy "b" wants level stateful, but "a" at x:5:139 wants full, with the same priority and selectors`}},
+		{"some runtimes", policy("a", "{containers: {runtimes: [vz, netns]}, level: full}") + policy("b", "{level: stateful}"), nil},
+		{"same labels in another order",
+			policy("a", "{containers: {labels: {a: b, c: d}}, conntrack: {max: 1}}") + policy("b", "{containers: {labels: {c: d, a: b}}, conntrack: {max: 2}}"),
+			[]string{`x:10:61: conflict: ContainerPolicy "b" wants conntrack.max 2, but "a" at x:5:61 wants 1, with the same priority and selectors`}},
+		{"other labels", policy("a", "{containers: {labels: {a: b}}, level: full}") + policy("b", "{containers: {labels: {a: c}}, level: stateful}"), nil},
+		{"labels of nodes and of containers", policy("a", "{nodes: {labels: {a: b}}, level: full}") + policy("b", "{containers: {labels: {a: b}}, level: stateful}"), nil},
 		{"other selectors", policy("a", "{containers: {names: [x]}, level: full}") + policy("b", "{containers: {ids: [x]}, level: stateful}"), nil},
 		{"other priority", policy("a", "{priority: 1, level: full}") + policy("b", "{level: stateful}"), nil},
 		{"other keys", policy("a", "{level: full}") + policy("b", "{conntrack: {max: 5}}"), nil},

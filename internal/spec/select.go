@@ -11,19 +11,30 @@ import (
 
 // Match reports whether the selector selects that node.
 func (s NodeSelector) Match(node nf.NodeIdentity) bool {
-	for label, value := range s.Labels {
-		if got, ok := node.Labels[label]; !ok || got != value {
+	return hasAll(node.Labels, s.Labels) && (len(s.Names) == 0 || matchAny(s.Names, node.Name))
+}
+
+// hasAll reports whether labels have all that are wanted, with these values.
+func hasAll(labels, wanted map[string]string) bool {
+	for label, value := range wanted {
+		if got, ok := labels[label]; !ok || got != value {
 			return false
 		}
 	}
-	return len(s.Names) == 0 || matchAny(s.Names, node.Name)
+	return true
 }
 
-// Match reports whether the selector selects that container. A Virtuozzo
-// container has two ids, its CTID and its UUID, of which the letters are the same
+// Match reports whether the selector selects that container. One whose labels are not
+// known is selected by no labels.
+func (s ContainerSelector) Match(c *nf.Container) bool {
+	return s.matchIdentity(c) && (len(s.Labels) == 0 || c.LabelsUnknown == "" && hasAll(c.Labels, s.Labels))
+}
+
+// matchIdentity reports whether the selector selects that container, whatever its labels
+// are. A Virtuozzo container has two ids, its CTID and its UUID, of which the letters are the same
 // in upper and lower case (RFC 9562). In netns an alias is a file name
 // as good as the first, and so an id.
-func (s ContainerSelector) Match(c *nf.Container) bool {
+func (s ContainerSelector) matchIdentity(c *nf.Container) bool {
 	switch {
 	case len(s.Runtimes) > 0 && !slices.Contains(s.Runtimes, c.Runtime):
 		return false
@@ -36,8 +47,8 @@ func (s ContainerSelector) Match(c *nf.Container) bool {
 	})
 }
 
-// onlyNetns reports whether only containers of netns can be selected.
-func (s ContainerSelector) onlyNetns() bool {
+// excludesVZ reports whether no container of vz can be selected.
+func (s ContainerSelector) excludesVZ() bool {
 	return len(s.Runtimes) > 0 && !slices.Contains(s.Runtimes, nf.RuntimeVZ)
 }
 
@@ -50,16 +61,22 @@ func matchAny(globs []string, name string) bool {
 
 // canonical returns the selectors as a text that does not depend on their order.
 func (p *Policy) canonical() string {
-	var labels []string
-	for label, value := range p.Nodes.Labels {
-		labels = append(labels, fmt.Sprintf("%q=%q", label, value))
-	}
 	runtimes := sortedSet(p.Containers.Runtimes)
-	if len(runtimes) == 2 {
-		runtimes = nil // both is every runtime
+	if len(runtimes) == len(nf.Runtimes()) {
+		runtimes = nil // all of them is every runtime
 	}
-	return fmt.Sprintf("%q %q %q %q %q", sortedSet(p.Nodes.Names), sortedSet(labels),
-		sortedSet(p.Containers.Names), sortedSet(p.Containers.IDs), runtimes)
+	return fmt.Sprintf("%q %q %q %q %q %q", sortedSet(p.Nodes.Names), labelTexts(p.Nodes.Labels),
+		sortedSet(p.Containers.Names), sortedSet(p.Containers.IDs), labelTexts(p.Containers.Labels), runtimes)
+}
+
+// labelTexts returns labels with their values, sorted.
+func labelTexts(labels map[string]string) []string {
+	var list []string
+	for label, value := range labels {
+		list = append(list, fmt.Sprintf("%q=%q", label, value))
+	}
+	slices.Sort(list)
+	return list
 }
 
 func sortedSet(list []string) []string {

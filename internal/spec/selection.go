@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -9,16 +10,21 @@ import (
 
 // selection finds the policies that select a container. A node can have as many policies as
 // containers: what a selector names is looked up, and only patterns that begin and end with a
-// wildcard are tried on each name.
+// wildcard are tried on each name. A selector with labels that names nothing else, or has such
+// a pattern, is looked up by one of its labels.
 type selection struct {
 	policies []*Policy
 	every    []int // select all containers, of these runtimes
 	patterns []int // have a pattern without a known beginning or end
 	ids      map[string][]int
 	names    map[string][]int
+	labels   map[labelPair][]int
 	prefixes affixes
 	suffixes affixes
 }
+
+// labelPair is a label with its value.
+type labelPair struct{ name, value string }
 
 // affixes are the beginnings or the ends of patterns.
 type affixes struct {
@@ -31,9 +37,9 @@ func (a *affixes) add(text string, policy int) {
 	a.longest = max(a.longest, len(text))
 }
 
-func add(index *map[string][]int, key string, policy int) {
+func add[K comparable](index *map[K][]int, key K, policy int) {
 	if *index == nil {
-		*index = map[string][]int{}
+		*index = map[K][]int{}
 	}
 	(*index)[key] = append((*index)[key], policy)
 }
@@ -41,9 +47,14 @@ func add(index *map[string][]int, key string, policy int) {
 // newSelection indexes policies by what their selectors name.
 func newSelection(policies []*Policy) *selection {
 	s := &selection{policies: policies}
+	uses := usesOfLabels(policies)
 	for i, policy := range policies {
 		selector := policy.Containers
-		if len(selector.Names) == 0 && len(selector.IDs) == 0 {
+		if len(selector.Labels) > 0 && !selector.namesAll() {
+			add(&s.labels, rarest(selector.Labels, uses), i)
+			continue
+		}
+		if !selector.hasIdentity() {
 			s.every = append(s.every, i)
 		}
 		for _, id := range selector.IDs {
@@ -56,15 +67,62 @@ func newSelection(policies []*Policy) *selection {
 	return s
 }
 
-func (s *selection) addName(pattern string, policy int) {
+// usesOfLabels counts the policies that select by each label.
+func usesOfLabels(policies []*Policy) map[labelPair]int {
+	uses := map[labelPair]int{}
+	for _, policy := range policies {
+		for name, value := range policy.Containers.Labels {
+			uses[labelPair{name, value}]++
+		}
+	}
+	return uses
+}
+
+// rarest returns the label that the fewest policies use.
+func rarest(labels map[string]string, uses map[labelPair]int) (least labelPair) {
+	for name, value := range labels {
+		l := labelPair{name, value}
+		if order := cmp.Compare(uses[l], uses[least]); least == (labelPair{}) || order < 0 || order == 0 && l.name < least.name {
+			least = l
+		}
+	}
+	return least
+}
+
+// hasIdentity reports whether the selector has names or ids.
+func (s ContainerSelector) hasIdentity() bool { return len(s.Names)+len(s.IDs) > 0 }
+
+// namesAll reports whether what the selector selects can be looked up by its names and ids.
+func (s ContainerSelector) namesAll() bool {
+	return s.hasIdentity() && !slices.ContainsFunc(s.Names, func(pattern string) bool {
+		name, prefix, suffix := parts(pattern)
+		return name+prefix+suffix == ""
+	})
+}
+
+// parts returns the name that a pattern means, or what each name that it matches begins or ends
+// with. It is nothing for a pattern that begins and ends with a wildcard.
+func parts(pattern string) (name, prefix, suffix string) {
 	first := strings.IndexAny(pattern, nf.PatternCharacters)
 	switch last := strings.LastIndexAny(pattern, nf.PatternCharacters+"]"); {
 	case first < 0:
-		add(&s.names, pattern, policy)
+		name = pattern
 	case first > 0:
-		s.prefixes.add(pattern[:first], policy)
+		prefix = pattern[:first]
 	case last+1 < len(pattern) && pattern[last] != '\\':
-		s.suffixes.add(pattern[last+1:], policy)
+		suffix = pattern[last+1:]
+	}
+	return name, prefix, suffix
+}
+
+func (s *selection) addName(pattern string, policy int) {
+	switch name, prefix, suffix := parts(pattern); {
+	case name != "":
+		add(&s.names, name, policy)
+	case prefix != "":
+		s.prefixes.add(prefix, policy)
+	case suffix != "":
+		s.suffixes.add(suffix, policy)
 	default:
 		s.patterns = append(s.patterns, policy)
 	}
@@ -82,6 +140,11 @@ func (s *selection) of(c *nf.Container) []int {
 	found = s.named(found, c.Name)
 	for _, alias := range c.Aliases {
 		found = append(s.named(found, alias), s.ids[foldCase(alias)]...)
+	}
+	if len(s.labels) > 0 {
+		for name, value := range c.Labels {
+			found = append(found, s.labels[labelPair{name, value}]...)
+		}
 	}
 	slices.Sort(found)
 	return slices.DeleteFunc(slices.Compact(found), func(i int) bool { return !s.policies[i].Containers.Match(c) })

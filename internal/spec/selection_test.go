@@ -19,10 +19,12 @@ func TestSelection(t *testing.T) {
 		pattern := rapid.OneOf(name, rapid.SampledFrom([]string{"*", "a*", "*b", "*a*", "?", "a?", "?b", "[ab]", "[a-b]b", "a[^b]", `\*`, `a\*`, `*\a`, `\[a`, "a*b", "*é", "é*"})).
 			Filter(nf.IsPattern)
 		id := rapid.OneOf(name, rapid.SampledFrom([]string{"A", "a", "AB", "ab", "É"}))
+		labelName := rapid.SampledFrom([]string{"", "a", "b"})
 		policy := rapid.Custom(func(t *rapid.T) *Policy {
 			return &Policy{Containers: ContainerSelector{
 				Names:    rapid.SliceOfN(pattern, 0, 3).Draw(t, "names"),
 				IDs:      rapid.SliceOfN(id, 0, 2).Draw(t, "ids"),
+				Labels:   rapid.MapOfN(labelName, labelName, 0, 2).Draw(t, "labels"),
 				Runtimes: rapid.SampledFrom([][]string{nil, {nf.RuntimeVZ}, {nf.RuntimeNetns}}).Draw(t, "runtimes"),
 			}}
 		})
@@ -31,6 +33,7 @@ func TestSelection(t *testing.T) {
 			Runtime: rapid.SampledFrom([]string{nf.RuntimeVZ, nf.RuntimeNetns}).Draw(t, "runtime"),
 			ID:      id.Draw(t, "id"), UUID: id.Draw(t, "uuid"), Name: name.Draw(t, "name"),
 			Aliases: rapid.SliceOfN(name, 0, 2).Draw(t, "aliases"),
+			Labels:  rapid.MapOfN(labelName, labelName, 0, 3).Draw(t, "labels"),
 		}
 		var want []int
 		for i, p := range policies {

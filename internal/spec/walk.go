@@ -307,16 +307,22 @@ func (p *parser) texts(valid reader[string]) reader[[]string] {
 
 // text reads a text that is not empty.
 func (p *parser) text(path string, n *yaml.Node) (string, bool) {
+	text, ok := p.anyText(path, n)
+	if ok && text == "" {
+		p.report(n, RuleEmptyValue, "", "%s must not be empty", path)
+		return "", false
+	}
+	return text, ok
+}
+
+// anyText reads a text, which may be empty.
+func (p *parser) anyText(path string, n *yaml.Node) (string, bool) {
 	if n.Kind != yaml.ScalarNode || n.Tag != "!!str" {
 		hint := ""
 		if n.Kind == yaml.ScalarNode {
 			hint = "put it in quotes: " + strconv.Quote(n.Value)
 		}
 		p.report(n, RuleWrongType, hint, "%s must be a text, not %s", path, describe(n))
-		return "", false
-	}
-	if n.Value == "" {
-		p.report(n, RuleEmptyValue, "", "%s must not be empty", path)
 		return "", false
 	}
 	return n.Value, true

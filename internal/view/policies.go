@@ -99,15 +99,12 @@ func policyNode(p spec.Policy) *yaml.Node {
 	}
 	var nodes yamlMap
 	nodes.add("names", yamlList(p.Nodes.Names))
-	var labels yamlMap
-	for _, name := range slices.Sorted(maps.Keys(p.Nodes.Labels)) {
-		labels.add(name, yamlString(p.Nodes.Labels[name]))
-	}
-	nodes.add("labels", labels.node(0))
+	nodes.add("labels", yamlLabels(p.Nodes.Labels))
 	body.add("nodes", nodes.node(yaml.FlowStyle))
 	var containers yamlMap
 	containers.add("names", yamlList(p.Containers.Names))
 	containers.add("ids", yamlList(p.Containers.IDs))
+	containers.add("labels", yamlLabels(p.Containers.Labels))
 	containers.add("runtimes", yamlList(p.Containers.Runtimes))
 	body.add("containers", containers.node(yaml.FlowStyle))
 	addWishes(&body, p.Wishes)
@@ -125,6 +122,15 @@ func policyNode(p spec.Policy) *yaml.Node {
 	doc.add("metadata", metadata.node(yaml.FlowStyle))
 	doc.add("spec", content)
 	return doc.node(0)
+}
+
+// yamlLabels returns labels, sorted by their names; nil if there are none.
+func yamlLabels(labels map[string]string) *yaml.Node {
+	var list yamlMap
+	for _, name := range slices.Sorted(maps.Keys(labels)) {
+		list.add(name, yamlString(labels[name]))
+	}
+	return list.node(0)
 }
 
 // addWishes adds the wishes of a policy to its spec.

@@ -147,7 +147,7 @@ func TestEnumsAreTheConstants(t *testing.T) {
 		want                       []string
 	}{
 		{nf.KindPlan, "target", "kind", []string{nf.TargetNode, nf.TargetContainer}},
-		{nf.KindPlan, "target", "runtime", []string{nf.RuntimeVZ, nf.RuntimeNetns}},
+		{nf.KindPlan, "target", "runtime", nf.Runtimes()},
 		{nf.KindPlan, "layer", "", []string{string(nf.LayerLive), string(nf.LayerBoot)}},
 		{nf.KindPlan, "change", "cause", []string{string(nf.CauseNew), string(nf.CausePolicy), string(nf.CauseRestart), string(nf.CauseDrift)}},
 		{nf.KindDoctor, "check", "status", []string{string(OK), string(Warn), string(Fail), string(Unknown)}},
@@ -155,7 +155,7 @@ func TestEnumsAreTheConstants(t *testing.T) {
 		{nf.KindNodeSnapshot, "modules", "support", []string{nf.SupportLoadable, nf.SupportNone, nf.SupportLocked}},
 		{nf.KindNodeSnapshot, "module", "state", []string{nf.ModuleLoaded, nf.ModuleUnloaded, nf.ModuleBuiltin}},
 		{nf.KindNodeSnapshot, "capabilities", "latches", []string{nf.Yes, nf.No, nf.MaybeUnknown}},
-		{nf.KindNodeSnapshot, "container", "runtime", []string{nf.RuntimeVZ, nf.RuntimeNetns}},
+		{nf.KindNodeSnapshot, "container", "runtime", nf.Runtimes()},
 		{nf.KindNodeSnapshot, "container", "maxScope", []string{nf.ScopeOwn, nf.ScopeNode, nf.ScopeUnknown}},
 		{nf.KindNodeSnapshot, "tracking", "state", []string{nf.TrackingOn, nf.TrackingOff, nf.TrackingUnknown}},
 		{nf.KindNodeSnapshot, "table", "backend", []string{nf.BackendNft, nf.BackendLegacy}},

@@ -23,7 +23,8 @@ const (
 type query struct {
 	Text, Runtime, Level, Sort string
 	Attention                  bool
-	page                       int // from 1
+	page                       int      // from 1
+	runtimes                   []string // that can be selected
 }
 
 // The orders of containers.
@@ -44,18 +45,25 @@ func parseQuery(v url.Values) query {
 		}
 		return ""
 	}
-	q := query{Text: v.Get("q"), Runtime: known("runtime", runtimes()...), Level: known("level", levels()...), Sort: cmp.Or(known("sort", byName, byFullest), byAttention), Attention: v.Get("attention") != ""}
+	q := query{Text: v.Get("q"), Runtime: known("runtime", nf.Runtimes()...), Level: known("level", levels()...), Sort: cmp.Or(known("sort", byName, byFullest), byAttention), Attention: v.Get("attention") != ""}
 	q.Text = strings.ToValidUTF8(q.Text[:min(len(q.Text), maxWords)], "")
 	q.page, _ = strconv.Atoi(v.Get("page")) // 0 is the first one too
 	return q
 }
 
-func runtimes() []string { return []string{nf.RuntimeVZ, nf.RuntimeNetns} }
-
 func levels() []string { return append(slices.Clone(nf.LevelNames()), levelUnknown) }
 
-// Runtimes and Levels are what can be selected.
-func (query) Runtimes() []string { return runtimes() }
+// Runtimes are those that can be selected: those of the node's containers, and the selected one.
+func (q query) Runtimes() []string { return q.runtimes }
+
+// offer sets the runtimes that can be selected.
+func (q *query) offer(list []container) {
+	has := map[string]bool{q.Runtime: true}
+	for _, c := range list {
+		has[c.Target.Runtime] = true
+	}
+	q.runtimes = slices.DeleteFunc(nf.Runtimes(), func(runtime string) bool { return !has[runtime] })
+}
 
 // Levels are what can be selected.
 func (query) Levels() []string { return levels() }
@@ -125,12 +133,13 @@ type container struct {
 
 // containers returns the containers that a query selects.
 func (p *Page) containers(t times, s nf.NodeStatus, o apply.Overview, tables agent.TableReport, q query) pageContainers {
+	list := judged(s, o, tables)
+	q.offer(list)
 	c := pageContainers{Query: q, Total: grouped(int64(len(o.Containers)))}
 	if !o.At.IsZero() {
 		at := t.of(o.At)
 		c.As = &at
 	}
-	list := judged(s, o, tables)
 	c.Counts = countMarks(list)
 	list = slices.DeleteFunc(list, func(c container) bool { return !q.selects(c) })
 	q.sort(list)

@@ -279,6 +279,30 @@ func names(page string) string {
 	return strings.Join(list, " ")
 }
 
+// TestPageRuntimes: the runtimes of the node's containers can be selected, and the one that is.
+func TestPageRuntimes(t *testing.T) {
+	s := newScene()
+	s.add(nf.Target{Kind: nf.TargetContainer, Runtime: nf.RuntimeDocker, ID: "9f2c", Name: "shop"}, nf.LevelDisabled, 0, agent.Day{})
+	for query, want := range map[string]string{"": "vz docker", "runtime=docker": "vz docker*", "runtime=cri": "vz cri* docker", "runtime=unheard-of": "vz docker"} {
+		page := s.get(t, "/?"+query)
+		_, page, _ = strings.Cut(page, `<select name="runtime">`)
+		page, _, _ = strings.Cut(page, "</select>")
+		var list []string
+		for _, m := range regexp.MustCompile(`<option( selected)?>([^<]*)</option>`).FindAllStringSubmatch(page, -1) {
+			if m[1] != "" {
+				m[2] += "*"
+			}
+			list = append(list, m[2])
+		}
+		if got := strings.Join(list, " "); got != want {
+			t.Errorf("%q: %s, want %s", query, got, want)
+		}
+	}
+	if got := names(s.get(t, "/?runtime=docker")); got != "shop" {
+		t.Errorf("of docker: %s", got)
+	}
+}
+
 // TestPageFilter: a form without a script selects containers and orders them.
 func TestPageFilter(t *testing.T) {
 	s := newScene()

@@ -45,7 +45,7 @@ func (m tableMetrics) Describe(c chan<- *prometheus.Desc) { prometheus.DescribeB
 // Collect implements prometheus.Collector.
 func (m tableMetrics) Collect(c chan<- prometheus.Metric) {
 	r := m.report()
-	for _, runtime := range []string{nf.RuntimeVZ, nf.RuntimeNetns} {
+	for _, runtime := range nf.Runtimes() {
 		c <- prometheus.MustNewConstMetric(m.containers, prometheus.GaugeValue, float64(r.Containers[runtime]), runtime)
 	}
 	shown := r.Tables[:min(len(r.Tables), maxTables)]

@@ -48,7 +48,12 @@ func TestTableMetrics(t *testing.T) {
 	report := agent.TableReport{}
 	m := NewMetrics("1.2.3")
 	m.WatchTables(func() agent.TableReport { return report })
-	if text := scrape(t, m); !strings.Contains(text, "\nnfsync_containers{runtime=\"netns\"} 0\n") || strings.Contains(text, "nfsync_conntrack_entries") {
+	for _, runtime := range nf.Runtimes() {
+		if text := scrape(t, m); !strings.Contains(text, fmt.Sprintf("\nnfsync_containers{runtime=%q} 0\n", runtime)) {
+			t.Errorf("no count of %s:\n%s", runtime, text)
+		}
+	}
+	if text := scrape(t, m); strings.Contains(text, "nfsync_conntrack_entries") {
 		t.Errorf("before the first reading:\n%s", text)
 	}
 	full := time.Unix(1_800_000_000, 0)

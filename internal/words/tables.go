@@ -134,8 +134,14 @@ var keepers = []text{
 }
 
 var runtimes = []text{
-	{nf.RuntimeVZ, "The containers of Virtuozzo 7, VHS 7 and OpenVZ 7, whose levels the kernel enforces.", "", ""},
-	{nf.RuntimeNetns, "Named network namespaces, as ip-netns(8) makes them.", "", ""},
+	{nf.RuntimeVZ, "The containers of Virtuozzo 7, VHS 7 and OpenVZ 7, whose levels the kernel enforces. The id is the CTID, and policies may give the UUID too; the name is that of vzlist. They have no labels.", "", ""},
+	{nf.RuntimeCRI, "The pods of Kubernetes, of containerd and CRI-O. A pod is one container: all of it shares a network namespace. The id is the pod's uid, the name NAMESPACE/POD, the labels are the pod's.", "", ""},
+	{nf.RuntimeDocker, "The containers of Docker Engine. The id has 64 hexadecimal digits, the name is Docker's, and so are the labels.", "", ""},
+	{nf.RuntimePodman, "The containers of Podman, of root and of other users. The id has 64 hexadecimal digits, the name is Podman's, and so are the labels. A pod is one container, with the id of its infra container and the name of the pod.", "", ""},
+	{nf.RuntimeIncus, "The containers of Incus and LXD. The id and the name are NAME in the default project, PROJECT/NAME in another one. The labels are what the configuration has below user.", "", ""},
+	{nf.RuntimeLXC, "The containers of LXC. The id and the name are the container's name. They have no labels.", "", ""},
+	{nf.RuntimeNspawn, "The machines of systemd-nspawn. The id and the name are the machine's name. They have no labels.", "", ""},
+	{nf.RuntimeNetns, "Named network namespaces, as ip-netns(8) makes them, that no other runtime has. The id and the name are the name of the file. They have no labels.", "", ""},
 }
 
 var restarts = []text{

@@ -5,4 +5,7 @@
 // installed, written or removed there is seen outside. It has a boot id of its own once it was
 // restarted. It has the kernel and the network namespace of this machine: a test must
 // use policies that change named network namespaces only, which are the node's own.
+//
+// Options of New give a node more files, a network namespace of its own, and the unified hierarchy of
+// cgroups alone.
 package systemdtest

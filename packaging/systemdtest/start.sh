@@ -1,6 +1,6 @@
 # Starts systemd as process 1 of the namespaces that this shell is in. Its directory has the node's
-# layer: see systemdtest.go. LAYERS are those below it, NETWORK and UNIFIED are set if the node has a
-# network namespace of its own, and the unified hierarchy of cgroups only.
+# layer: see systemdtest.go. LAYERS are those below it; UNIFIED is set if the node has the unified
+# hierarchy of cgroups only.
 #
 # usage: sh start.sh DIR
 set -eu
@@ -48,10 +48,6 @@ else
 	mkdir "$root/sys/fs/cgroup/unified" "$root/sys/fs/cgroup/systemd"
 	mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup/unified"
 	mount -t cgroup -o none,name=systemd systemd "$root/sys/fs/cgroup/systemd"
-fi
-
-if [ -n "${NETWORK-}" ]; then
-	ip link set lo up
 fi
 
 # In a chroot nobody may make a user namespace.

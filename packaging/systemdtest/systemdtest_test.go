@@ -41,3 +41,41 @@ func TestNode(t *testing.T) {
 		t.Errorf("after the restart the service saw the boot id %q, before it %q", after, before)
 	}
 }
+
+// TestOptions: a node has the files of its layers, the highest first, a network namespace that is not
+// this machine's, and one hierarchy of cgroups. Users may make user namespaces there.
+func TestOptions(t *testing.T) {
+	low, high := t.TempDir(), t.TempDir()
+	for file, text := range map[string]string{low + "/both": "low", low + "/low": "low", high + "/both": "high", high + "/debian_version": "high"} {
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n := systemdtest.New(t, systemdtest.Layer(low), systemdtest.Layer(high), systemdtest.OwnNetwork(), systemdtest.UnifiedCgroups())
+	for file, want := range map[string]string{"/both": "high", "/low": "low", "/debian_version": "high"} {
+		if got := n.Read(file); got != want {
+			t.Errorf("%s is %q, want %q", file, got, want)
+		}
+	}
+	if n.Read("/etc/passwd") == "" {
+		t.Error("the node lacks the files of this machine")
+	}
+	n.Must("rm", "/low")
+	if _, err := os.Stat(low + "/low"); err != nil {
+		t.Errorf("removing a file on the node has removed it from its layer: %v", err)
+	}
+	own, err := os.Readlink("/proc/self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.TrimSpace(n.Must("readlink", "/proc/self/ns/net")); got == own || got != strings.TrimSpace(n.Must("readlink", "/proc/1/ns/net")) {
+		t.Errorf("a program of the node runs in %s, that of this machine is %s", got, own)
+	}
+	if out := n.Must("ip", "-br", "address"); !strings.Contains(out, "127.0.0.1") || len(strings.Split(strings.TrimSpace(out), "\n")) != 1 {
+		t.Errorf("the node has more than a loopback interface, or that is down: %s", out)
+	}
+	if got := strings.TrimSpace(n.Must("stat", "-f", "-c", "%T", "/sys/fs/cgroup")); got != "cgroup2fs" {
+		t.Errorf("/sys/fs/cgroup is %s, want cgroup2fs", got)
+	}
+	n.Must("setpriv", "--reuid=65534", "--clear-groups", "unshare", "--user", "true")
+}

@@ -48,6 +48,8 @@ type Machine struct {
 	latches    string
 	faults     []*Fault
 	calls      []Call
+	labels     map[nf.Target]labels // by nameless target
+	labelled   int                  // calls of Label
 }
 
 // namespace is the network namespace of the node or of a container.

@@ -3,6 +3,7 @@ package runtimestest
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -36,8 +37,15 @@ const (
 // Run writes the files of a running container, and returns its id, which is the same for the same name.
 func (d Docker) Run(c Container) string {
 	d.T.Helper()
-	id := ID(c.Name)
+	id := d.Create(c)
 	d.State(id, c.Process)
+	return id
+}
+
+// Create writes what dockerd knows of a container before it is started, and returns its id.
+func (d Docker) Create(c Container) string {
+	d.T.Helper()
+	id := ID(c.Name)
 	edit(d.T, recorded(d.T, dockerWeb+"config.v2.json"), d.File(id, "config.v2.json"), func(file map[string]any) {
 		file["ID"], file["Name"] = id, "/"+c.Name
 		file["Config"].(map[string]any)["Labels"] = c.Labels
@@ -45,6 +53,25 @@ func (d Docker) Run(c Container) string {
 	})
 	edit(d.T, recorded(d.T, dockerWeb+"hostconfig.json"), d.File(id, "hostconfig.json"), func(file map[string]any) { file["NetworkMode"] = c.Network })
 	return id
+}
+
+// Make makes what is there of a container that is being started: the directory of runc's state, which is
+// empty, and a cgroup with its processes.
+func (d Docker) Make(id string, processes ...*Process) {
+	d.T.Helper()
+	cgroup := filepath.Join(d.Root, "sys/fs/cgroup/system.slice/docker-"+id+".scope")
+	var pids []byte
+	for _, p := range processes {
+		pids = fmt.Appendln(pids, p.PID)
+	}
+	for _, dir := range []string{d.StateDir(id), cgroup} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			d.T.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(cgroup, "cgroup.procs"), pids, 0o644); err != nil {
+		d.T.Fatal(err)
+	}
 }
 
 // State writes the state that runc has of a container.

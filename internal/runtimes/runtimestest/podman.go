@@ -65,7 +65,7 @@ func (p Podman) Run(c PodmanContainer) string {
 
 // configure changes the recorded configuration.
 func (c PodmanContainer) configure(file map[string]any, id string) {
-	annotations, linux := file["annotations"].(map[string]any), file["linux"].(map[string]any)
+	annotations, linux := object(file["annotations"]), object(file["linux"])
 	linux["cgroupsPath"] = "machine.slice:libpod:" + id
 	for _, set := range []struct {
 		to         map[string]any
@@ -78,11 +78,18 @@ func (c PodmanContainer) configure(file map[string]any, id string) {
 			set.to[set.key] = set.value
 		}
 	}
-	for _, entry := range linux["namespaces"].([]any) {
-		if ns := entry.(map[string]any); ns["type"] == "network" && c.Joined {
+	namespaces, _ := linux["namespaces"].([]any)
+	for _, entry := range namespaces {
+		if ns := object(entry); ns["type"] == "network" && c.Joined {
 			ns["path"] = "/proc/1/ns/net"
 		}
 	}
+}
+
+// object returns a JSON object of a recorded file.
+func object(value any) map[string]any {
+	o, _ := value.(map[string]any)
+	return o
 }
 
 // addName adds a container to a file with names, or gives it another one.

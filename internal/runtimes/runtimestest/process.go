@@ -6,6 +6,7 @@ package runtimestest
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,6 +26,7 @@ type Process struct {
 	PID   int
 	Start uint64 // when it has started: starttime of proc_pid_stat(5)
 	cmd   *exec.Cmd
+	in    io.Writer // of one that StartRunc has started
 }
 
 // Start starts a process in a new network namespace.
@@ -34,6 +36,31 @@ func Start(t testing.TB) *Process {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET}
 	return started(t, cmd, cmd.Start())
 }
+
+// StartRunc starts a process in a new network namespace that looks like that of runc before it runs the
+// program of a container. Run ends that.
+func StartRunc(t testing.TB) *Process {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", "printf 'runc:[2:INIT]' >/proc/$$/comm; echo; read go; exec sleep 1000")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := started(t, cmd, cmd.Start())
+	p.in = in
+	if _, err := out.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// Run lets a process that StartRunc has started run its program.
+func (p *Process) Run() { _, _ = p.in.Write([]byte("go\n")) }
 
 // StartHere starts a process in the network namespace of the test.
 func StartHere(t testing.TB) *Process {
