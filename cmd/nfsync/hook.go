@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -321,7 +320,7 @@ func (a *app) readInput(ctx context.Context) ([]byte, error) {
 	}
 	read := make(chan input, 1)
 	go func() { // reading cannot be cancelled; the process ends soon after
-		data, err := openfile.ReadAll(io.Reader(a.stdin), maxHookInput)
+		data, err := openfile.ReadAll(a.stdin, maxHookInput)
 		read <- input{data, err}
 	}()
 	select {
