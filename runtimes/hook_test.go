@@ -65,8 +65,10 @@ func TestPodmanHook(t *testing.T) {
 func TestLXCHook(t *testing.T) {
 	l := newLXC(t)
 	l.serve()
+	l.script("mkdir -p /var/lib/lxc/l1/rootfs")
+	l.Write("/var/lib/lxc/l1/rootfs/first.sh", "cat "+udpTimeout+" > /udp\nexec sleep 1000000\n", 0o755)
 	l.run("l1", "lxc.net.0.type = empty", "lxc.mount.auto = proc:mixed", "lxc.hook.start-host = /usr/bin/nfsync hook lxc "+hookArgs,
-		"lxc.init.cmd = /bin/sh -c \"cat "+udpTimeout+" > /udp; exec sleep 1000000\"")
+		"lxc.init.cmd = /bin/sh /first.sh")
 	l.eventually("the program of the container has written what it found", func() bool {
 		out, err := l.Run("cat", "/var/lib/lxc/l1/rootfs/udp")
 		return err == nil && strings.TrimSpace(out) != ""
@@ -86,7 +88,12 @@ func TestLXCHook(t *testing.T) {
 		}
 		return err != nil
 	})
-	if log := l.Read("/var/log/lxc-again"); !strings.Contains(log, "does not have its values: conntrack.max: refused") {
+	// In the background LXC says only that the hook has failed.
+	if log := l.Read("/var/log/lxc-again"); !strings.Contains(log, "Failed to run lxc.hook.start-host") {
 		t.Errorf("LXC says:\n%s", log)
+	}
+	out, err := l.Run("timeout", "20", "lxc-start", "-F", "-n", "l1")
+	if err == nil || !strings.Contains(out, "does not have its values: conntrack.max: refused") {
+		t.Errorf("%v: LXC in the foreground says:\n%s", err, out)
 	}
 }
