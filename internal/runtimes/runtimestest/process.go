@@ -138,6 +138,12 @@ func StartConmonOf(t testing.TB, uid int, id, name string) *Process {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}} // a small number
 	cmd.Stdin = strings.NewReader("unshare --user --net sleep 1000 &\necho $!\nwait\n")
 	cmd.Args = []string{"/usr/bin/conmon", "-s", "--", "--api-version", "1", "-c", id, "-u", id, "-r", "/usr/bin/crun", "-n", name, "-s"}
+	return StartChild(t, cmd)
+}
+
+// StartChild starts a command, and returns its child, whose number the command prints, once that sleeps.
+func StartChild(t testing.TB, cmd *exec.Cmd) *Process {
+	t.Helper()
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
