@@ -315,8 +315,8 @@ func TestDockerBirth(t *testing.T) {
 			inTime++
 		}
 	}
-	if t.Logf("%d of 10 programs have seen the value", inTime); inTime == 0 {
-		t.Error("no program has seen the value")
+	if t.Logf("%d of 10 programs have seen the value", inTime); inTime < 5 { // all, unless the machine is very busy
+		t.Error("few programs have seen the value")
 	}
 	d.docker("restart", "-t", "0", "first")
 	d.eventually("the value after a restart", has("first"))

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"nfsync.dev/nfsync/internal/netns"
+	"nfsync.dev/nfsync/internal/nf"
 )
 
 // cgroups is where cgroup file systems are mounted.
@@ -69,17 +70,34 @@ func parsePIDs(data []byte) []int {
 }
 
 // newest returns the process of a container that is being made, of those in its cgroups: the first one
-// that is in a network namespace of its own. Until there is one, the namespace does not exist. The
-// runtime itself is in the cgroup too, and in the node's namespace.
+// that is in a network namespace of its own and stays. Until there is one, the namespace does not exist.
+// The runtime itself is in the cgroup too, and in the node's namespace.
 func (n Node) newest(pids []int) (pid int, start uint64) {
 	for _, pid := range pids {
 		m, err := n.find(record{pid: pid})
-		if err == nil && !n.isOwn(m.ns) {
+		if err == nil && !n.isOwn(m.ns) && !n.isStage(m.entry) {
 			return pid, m.entry.Start
 		}
 	}
 	return 0, 0
 }
+
+// stages are the names of the processes of runc that make the namespaces, and end before the first
+// process of the container begins (libcontainer/nsenter/nsexec.c).
+var stages = []string{"runc:[0:PARENT]", "runc:[1:CHILD]"}
+
+func (n Node) isStage(e nf.Entry) bool {
+	p, err := n.openProcess(e.PID, e.Start)
+	if err != nil {
+		return true // it has ended
+	}
+	defer p.Close()
+	name, err := p.Read("comm", maxComm)
+	return err == nil && slices.Contains(stages, strings.TrimSuffix(string(name), "\n"))
+}
+
+// maxComm is the length of the name of a process and its line end, in bytes (TASK_COMM_LEN of Linux).
+const maxComm = 64
 
 // birthRoots returns the roots of those hierarchies in which each container has a cgroup with either
 // driver: that of version 2, or that of systemd.

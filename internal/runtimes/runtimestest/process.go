@@ -41,7 +41,13 @@ func Start(t testing.TB) *Process {
 // program of a container. Run ends that.
 func StartRunc(t testing.TB) *Process {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "sh", "-c", "printf 'runc:[2:INIT]' >/proc/$$/comm; echo; read go; exec sleep 1000")
+	return StartNamed(t, "runc:[2:INIT]")
+}
+
+// StartNamed is StartRunc for a process with that name (proc_pid_comm(5)).
+func StartNamed(t testing.TB, name string) *Process {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", `printf %s "$0" >/proc/$$/comm; echo; read go; exec sleep 1000`, name)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
