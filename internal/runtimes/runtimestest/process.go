@@ -136,26 +136,40 @@ func StartConmonOf(t testing.TB, uid int, id, name string) *Process {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "/bin/sh")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}} // a small number
-	cmd.Stdin = strings.NewReader("unshare --user --net sleep 1000 &\necho $!\nwait\n")
 	cmd.Args = []string{"/usr/bin/conmon", "-s", "--", "--api-version", "1", "-c", id, "-u", id, "-r", "/usr/bin/crun", "-n", name, "-s"}
-	out, err := cmd.StdoutPipe()
+	_, p := startParent(t, cmd, "unshare --user --net sleep 1000 &\necho $!\nwait\n")
+	return p
+}
+
+// startParent starts a shell with a script that starts a sleeping process in the background, prints its PID
+// and waits. It returns both.
+func startParent(t testing.TB, shell *exec.Cmd, script string) (parent, child *Process) {
+	t.Helper()
+	shell.Stdin = strings.NewReader(script)
+	out, err := shell.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	started(t, cmd, cmd.Start())
-	var pid int
-	if _, err := fmt.Fscan(out, &pid); err != nil {
+	parent = started(t, shell, shell.Start())
+	child = &Process{}
+	if _, err := fmt.Fscan(out, &child.PID); err != nil {
 		t.Fatal(err)
 	}
-	p := &Process{PID: pid}
-	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
-	if p.Start, err = netns.StartTime(filepath.Join("/proc", strconv.Itoa(pid))); err != nil {
+	t.Cleanup(child.kill)
+	if child.Start, err = netns.StartTime(filepath.Join("/proc", strconv.Itoa(child.PID))); err != nil {
 		t.Fatal(err)
 	}
-	for !p.isNamed(t, "sleep") {
+	for !child.isNamed(t, "sleep") {
 		runtime.Gosched()
 	}
-	return p
+	return parent, child
+}
+
+// kill kills a process that another one waits for, unless it has ended.
+func (p *Process) kill() {
+	if start, err := netns.StartTime(filepath.Join("/proc", strconv.Itoa(p.PID))); err == nil && start == p.Start {
+		_ = syscall.Kill(p.PID, syscall.SIGKILL)
+	}
 }
 
 func sleep(t testing.TB) *exec.Cmd { return exec.CommandContext(t.Context(), "sleep", "1000") }
