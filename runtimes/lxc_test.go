@@ -3,6 +3,7 @@
 package runtimes_test
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -184,4 +185,17 @@ func TestLXCSquatted(t *testing.T) {
 			t.Errorf("%s", c)
 		}
 	}
+}
+
+// TestLXCBirth: an agent sets the values of a container before its program runs.
+func TestLXCBirth(t *testing.T) {
+	l := newLXC(t)
+	l.startAgent("lxc")
+	l.run("first", lxcEmpty)
+	l.eventually("the value in the first container", func() bool { return l.hasBirthValue(l.pid("first")) })
+	l.expectBirths("empty", 5, func(i int) string {
+		name := fmt.Sprintf("c%d", i)
+		l.run(name, lxcEmpty, "lxc.mount.auto = proc", "lxc.init.cmd = "+copySeen)
+		return l.seen("/var/lib/lxc/" + name + "/rootfs")
+	})
 }

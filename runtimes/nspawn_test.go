@@ -3,6 +3,7 @@
 package runtimes_test
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -20,12 +21,19 @@ func newNspawn(t testing.TB) nspawn {
 	return n
 }
 
+// machine makes the directory of a container.
+func (n nspawn) machine(name string) (dir string) {
+	n.t.Helper()
+	dir = "/var/lib/machines/" + name
+	n.script("mkdir -p " + dir + "/usr; tar -C " + dir + " -xf " + imageFile + "; echo ID=bb >" + dir + "/etc/os-release")
+	return dir
+}
+
 // run starts a container from a directory of its name, with more flags of systemd-nspawn(1), in a
 // service spawn-NAME of its own, and returns its first process.
 func (n nspawn) run(name string, flags ...string) (pid string) {
 	n.t.Helper()
-	dir := "/var/lib/machines/" + name
-	n.script("mkdir -p " + dir + "/usr; tar -C " + dir + " -xf " + imageFile + "; echo ID=bb >" + dir + "/etc/os-release")
+	dir := n.machine(name)
 	unit := "spawn-" + name
 	command := append([]string{"--collect", "--unit=" + unit, "systemd-nspawn", "-q", "-D", dir}, flags...)
 	n.Must("systemd-run", append(append(command, "/bin/"+forever[0]), forever[1:]...)...)
@@ -87,4 +95,18 @@ func TestNspawn(t *testing.T) {
 	n.script("rm /run/systemd/machines/my-web; systemctl reset-failed spawn-my-web || true")
 	n.run("my-web", private)
 	n.expectAnother("started again", first, n.expect("started again", running...)["my-web"])
+}
+
+// TestNspawnBirth: an agent sets the values of a container before its program runs.
+func TestNspawnBirth(t *testing.T) {
+	n := newNspawn(t)
+	n.startAgent("nspawn")
+	first := n.run("first", private)
+	n.eventually("the value in the first container", func() bool { return n.hasBirthValue(first) })
+	n.expectBirths("private", 5, func(i int) string {
+		name := fmt.Sprintf("c%d", i)
+		dir := n.machine(name)
+		n.script("systemd-run -q --collect --unit=spawn-" + name + " systemd-nspawn -q -D " + dir + " " + private + " " + copySeen)
+		return n.seen(dir)
+	})
 }

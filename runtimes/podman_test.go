@@ -172,3 +172,17 @@ func TestPodmanLabels(t *testing.T) {
 		}
 	}
 }
+
+// TestPodmanBirth: an agent sets the values of a container before its program runs, with and without a file of its
+// network namespace.
+func TestPodmanBirth(t *testing.T) {
+	p := newPodman(t, "systemd")
+	p.startAgent("podman")
+	p.run("--name", "first")
+	p.eventually("the value in the first container", func() bool { return p.hasBirthValue(p.pid("first")) })
+	for _, network := range []string{"bridge", "none"} {
+		p.expectBirths(network, 5, func(int) string {
+			return p.podman("run", "--rm", "--network", network, image, "cat", udpTimeout)
+		})
+	}
+}

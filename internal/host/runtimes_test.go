@@ -14,11 +14,11 @@ import (
 	"nfsync.dev/nfsync/internal/runtimes/runtimestest"
 )
 
-// stages make the stage of a runtime: its state below a root, of real processes in namespaces of their
-// own.
-var stages = map[string]func(t *testing.T, root string) hosttest.Stage{
-	nf.RuntimeCRI: func(t *testing.T, root string) hosttest.Stage {
-		cri, running := runtimestest.CRI{T: t, Root: root}, map[string]*runtimestest.Process{}
+// stages make the stage of a runtime: its state below the root of the configuration, of real processes in
+// namespaces of their own. They may change where the processes are seen.
+var stages = map[string]func(t *testing.T, cfg *Config) hosttest.Stage{
+	nf.RuntimeCRI: func(t *testing.T, cfg *Config) hosttest.Stage {
+		cri, running := runtimestest.CRI{T: t, Root: cfg.FS.Root}, map[string]*runtimestest.Process{}
 		return hosttest.Stage{
 			Add: func(name string, aliases ...string) {
 				running[name] = runtimestest.Start(t)
@@ -37,8 +37,8 @@ var stages = map[string]func(t *testing.T, root string) hosttest.Stage{
 			},
 		}
 	},
-	nf.RuntimeDocker: func(t *testing.T, root string) hosttest.Stage {
-		docker, running := runtimestest.Docker{T: t, Root: root}, map[string][]*runtimestest.Process{}
+	nf.RuntimeDocker: func(t *testing.T, cfg *Config) hosttest.Stage {
+		docker, running := runtimestest.Docker{T: t, Root: cfg.FS.Root}, map[string][]*runtimestest.Process{}
 		return hosttest.Stage{
 			Add: func(name string, aliases ...string) {
 				first := runtimestest.Start(t)
@@ -61,8 +61,37 @@ var stages = map[string]func(t *testing.T, root string) hosttest.Stage{
 			},
 		}
 	},
-	nf.RuntimePodman: func(t *testing.T, root string) hosttest.Stage {
-		podman, running := runtimestest.Podman{T: t, Root: root}, map[string][]*runtimestest.Process{}
+	nf.RuntimeIncus: func(t *testing.T, cfg *Config) hosttest.Stage {
+		return monitored(t, nf.RuntimeIncus, runtimestest.LXC{T: t, Dir: "/var/lib/incus/containers", Netns: cfg.NodeNetns})
+	},
+	nf.RuntimeLXC: func(t *testing.T, cfg *Config) hosttest.Stage {
+		return monitored(t, nf.RuntimeLXC, runtimestest.LXC{T: t, Dir: "/var/lib/lxc", Netns: cfg.NodeNetns})
+	},
+	nf.RuntimeNspawn: func(t *testing.T, cfg *Config) hosttest.Stage {
+		cfg.FS.Proc = runtimestest.Procfs(t)
+		nspawn, running := runtimestest.Nspawn{T: t, Root: cfg.FS.Root, Proc: cfg.FS.Proc}, map[string][]*runtimestest.Process{}
+		return hosttest.Stage{
+			Add: func(name string, aliases ...string) {
+				first := runtimestest.Start(t)
+				nspawn.Run(name, first)
+				running[name] = append(running[name], first)
+				for _, alias := range aliases {
+					joined := runtimestest.StartIn(t, first)
+					nspawn.Run(alias, joined)
+					running[name] = append(running[name], joined)
+				}
+			},
+			Remove: func(name string) {
+				for _, p := range running[name] {
+					p.End()
+				}
+				delete(running, name) // the files stay: they are stale
+			},
+			Target: named(nf.RuntimeNspawn),
+		}
+	},
+	nf.RuntimePodman: func(t *testing.T, cfg *Config) hosttest.Stage {
+		podman, running := runtimestest.Podman{T: t, Root: cfg.FS.Root}, map[string][]*runtimestest.Process{}
 		return hosttest.Stage{
 			Add: func(name string, aliases ...string) {
 				first := runtimestest.Start(t)
@@ -87,17 +116,47 @@ var stages = map[string]func(t *testing.T, root string) hosttest.Stage{
 	},
 }
 
+// monitored is the stage of LXC or Incus.
+func monitored(t *testing.T, runtime string, lxc runtimestest.LXC) hosttest.Stage {
+	running := map[string][]runtimestest.Monitored{}
+	return hosttest.Stage{
+		Add: func(name string, aliases ...string) {
+			first := lxc.Run(name, nil)
+			running[name] = append(running[name], first)
+			for _, alias := range aliases {
+				running[name] = append(running[name], lxc.Run(alias, first.Process))
+			}
+		},
+		Remove: func(name string) {
+			for _, c := range running[name] {
+				c.End()
+			}
+			delete(running, name)
+		},
+		Target: named(runtime),
+	}
+}
+
+// named returns the targets of a runtime whose containers have their name as id.
+func named(runtime string) func(name string) nf.Target {
+	return func(name string) nf.Target {
+		return nf.Target{Kind: nf.TargetContainer, Runtime: runtime, ID: name, Name: name}
+	}
+}
+
 // The real machine passes the suite with the containers of each runtime.
 func TestConformanceOfRuntimes(t *testing.T) {
 	for runtime, stage := range stages {
 		for name, open := range map[string]func() *Cache{"closed": func() *Cache { return nil }, "open": NewCache} {
 			t.Run(runtime+"/"+name, func(t *testing.T) {
 				hosttest.Run(t, func(t *testing.T) hosttest.Stage {
-					fs, files := realFS, open()
-					fs.Root = t.TempDir()
+					files := open()
 					t.Cleanup(files.Close)
-					st := stage(t, fs.Root)
-					st.Machine = New(Config{FS: fs, NetnsDir: t.TempDir(), NodeNetns: addNamespace(t, t.TempDir(), "node"), Cache: files})
+					fs := realFS
+					fs.Root = t.TempDir()
+					cfg := Config{FS: fs, NetnsDir: t.TempDir(), NodeNetns: addNamespace(t, t.TempDir(), "node"), Cache: files}
+					st := stage(t, &cfg)
+					st.Machine = New(cfg)
 					return st
 				})
 			})

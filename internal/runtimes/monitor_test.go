@@ -96,20 +96,13 @@ func (l *lxcNode) container(pid int, dir, name string, in *runtimestest.Process)
 }
 
 // answer is what a monitor answers for a first process.
-func answer(pid int) string {
-	return string(append(make([]byte, 8), byte(pid), byte(pid>>8), byte(pid>>16), byte(pid>>24), 0, 0, 0, 0))
-}
+func answer(pid int) string { return runtimestest.InitAnswer(pid) }
 
 // listen lets root listen on the socket of a container, and answer; an empty answer: never. It adds the
 // socket to /proc/net/unix.
 func (l *lxcNode) listen(container, answer string) {
 	l.t.Helper()
-	var listener net.Listener
-	must(l.t, netns.Enter(l.NodeNetns, func() (err error) {
-		listener, err = net.Listen("unix", "@"+container+"/command")
-		return err
-	}))
-	l.serve(listener, answer)
+	l.name(runtimestest.ListenLXC(l.t, l.NodeNetns, container, answer).Addr().String())
 }
 
 // squat lets a user listen on the socket of a container.
@@ -120,7 +113,8 @@ func (l *lxcNode) squat(container, answer string) {
 		listener, err = net.Listen("unix", "@"+container+"/command")
 		return err
 	}))
-	l.serve(listener, answer)
+	runtimestest.ServeLXC(l.t, listener, answer)
+	l.name(listener.Addr().String())
 }
 
 // asUser runs f as another user, in the network namespace of a file.
@@ -145,27 +139,6 @@ func asUser(path string, f func() error) (err error) {
 		err = f()
 	})
 	return err
-}
-
-func (l *lxcNode) serve(listener net.Listener, answer string) {
-	l.t.Cleanup(func() { _ = listener.Close() })
-	l.name(listener.Addr().String())
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			l.t.Cleanup(func() { _ = conn.Close() })
-			request := make([]byte, 16)
-			if n, err := conn.Read(request); n != 16 || err != nil || request[0] != 4 {
-				continue
-			}
-			if answer != "" {
-				_, _ = conn.Write([]byte(answer))
-			}
-		}
-	}()
 }
 
 // name adds a socket to /proc/net/unix.

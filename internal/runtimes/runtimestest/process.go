@@ -142,32 +142,45 @@ func StartConmonOf(t testing.TB, uid int, id, name string) *Process {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "/bin/sh")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}} // a small number
-	cmd.Stdin = strings.NewReader("unshare --user --net sleep 1000 &\necho $!\nwait\n")
 	cmd.Args = []string{"/usr/bin/conmon", "-s", "--", "--api-version", "1", "-c", id, "-u", id, "-r", "/usr/bin/crun", "-n", name, "-s"}
+	cmd.Stdin = strings.NewReader("unshare --user --net sleep 1000 &\necho $!\nwait\n")
 	return StartChild(t, cmd)
 }
 
-// StartChild starts a command, and returns its child, whose number the command prints, once that sleeps.
+// StartChild starts a command, and returns its child, whose PID the command prints, once that sleeps.
 func StartChild(t testing.TB, cmd *exec.Cmd) *Process {
+	t.Helper()
+	_, child := startParent(t, cmd)
+	return child
+}
+
+// startParent is StartChild that returns the process of the command too.
+func startParent(t testing.TB, cmd *exec.Cmd) (parent, child *Process) {
 	t.Helper()
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	started(t, cmd, cmd.Start())
-	var pid int
-	if _, err := fmt.Fscan(out, &pid); err != nil {
+	parent = started(t, cmd, cmd.Start())
+	child = &Process{}
+	if _, err := fmt.Fscan(out, &child.PID); err != nil {
 		t.Fatal(err)
 	}
-	p := &Process{PID: pid}
-	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
-	if p.Start, err = netns.StartTime(filepath.Join("/proc", strconv.Itoa(pid))); err != nil {
+	t.Cleanup(child.kill)
+	if child.Start, err = netns.StartTime(filepath.Join("/proc", strconv.Itoa(child.PID))); err != nil {
 		t.Fatal(err)
 	}
-	for !p.isNamed(t, "sleep") {
+	for !child.isNamed(t, "sleep") {
 		runtime.Gosched()
 	}
-	return p
+	return parent, child
+}
+
+// kill kills a process that another one waits for, unless it has ended.
+func (p *Process) kill() {
+	if start, err := netns.StartTime(filepath.Join("/proc", strconv.Itoa(p.PID))); err == nil && start == p.Start {
+		_ = syscall.Kill(p.PID, syscall.SIGKILL)
+	}
 }
 
 func sleep(t testing.TB) *exec.Cmd { return exec.CommandContext(t.Context(), "sleep", "1000") }

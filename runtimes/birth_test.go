@@ -1,0 +1,54 @@
+//go:build runtimes
+
+package runtimes_test
+
+import (
+	"os"
+	"strings"
+)
+
+// birthValue is the value of udpTimeout that the agent of startAgent gives.
+const birthValue = "41"
+
+// startAgent starts an agent that gives each container of a runtime birthValue.
+func (n *node) startAgent(runtime string) {
+	n.t.Helper()
+	n.Write("/srv/policies/all.yaml", policy("all", "{runtimes: ["+runtime+"]}", 41), 0o644)
+	n.Must("systemd-run", "--unit=agent", "nfsync", "agent", "/srv/policies", "--node-netns", "/proc/1/ns/net")
+}
+
+// hasBirthValue reports whether a process sees birthValue.
+func (n *node) hasBirthValue(pid string) bool {
+	n.t.Helper()
+	return n.udpTimeoutOf(pid) == birthValue
+}
+
+// expectBirths runs containers whose program reads udpTimeout as its first act, and reports how many have
+// seen birthValue. The agent cannot always be in time on a busy machine, so that one must have.
+func (n *node) expectBirths(network string, containers int, run func(i int) (seen string)) {
+	n.t.Helper()
+	inTime := 0
+	for i := range containers {
+		if run(i) == birthValue {
+			inTime++
+		}
+	}
+	if n.t.Logf("%s: %d of %d programs have seen the value", network, inTime, containers); inTime == 0 {
+		n.t.Errorf("%s: no program has seen the value", network)
+	}
+}
+
+// copySeen is a program that writes what it sees of udpTimeout as its first act, to the root of its file
+// system. The built-in read of a shell would see the first digit only: it reads byte by byte.
+const copySeen = "/bin/cp " + udpTimeout + " /seen"
+
+// seen returns what copySeen has written in a root file system, once it has.
+func (n *node) seen(root string) (value string) {
+	n.t.Helper()
+	n.eventually("what is seen in "+root, func() bool {
+		data, _ := os.ReadFile(n.Path(root + "/seen"))
+		value = strings.TrimSpace(string(data))
+		return value != ""
+	})
+	return value
+}
