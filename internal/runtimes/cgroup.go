@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"nfsync.dev/nfsync/internal/netns"
+	"nfsync.dev/nfsync/internal/nf"
 )
 
 // cgroups is where cgroup file systems are mounted.
@@ -69,16 +70,31 @@ func parsePIDs(data []byte) []int {
 }
 
 // newest returns the process of a container that is being made, of those in its cgroups: the first one
-// that is in a network namespace of its own. Until there is one, the namespace does not exist. The
-// runtime itself is in the cgroup too, and in the node's namespace.
+// that is in a network namespace of its own and stays. Until there is one, the namespace does not exist.
+// The runtime itself is in the cgroup too, and in the node's namespace.
 func (n Node) newest(pids []int) (pid int, start uint64) {
 	for _, pid := range pids {
 		m, err := n.find(record{pid: pid})
-		if err == nil && !n.isOwn(m.ns) {
+		if err == nil && !n.isOwn(m.ns) && !n.isPassing(m.entry) {
 			return pid, m.entry.Start
 		}
 	}
 	return 0, 0
+}
+
+// passing is the name of the process of runc that makes the namespaces of a container, starts the first
+// process in them, and ends (nsexec in libcontainer/nsenter/nsexec.c).
+const passing = "runc:[1:CHILD]"
+
+// isPassing reports whether a process ends before the program of its container runs.
+func (n Node) isPassing(e nf.Entry) bool {
+	p, err := n.openProcess(e.PID, e.Start)
+	if err != nil {
+		return true // it has ended
+	}
+	defer p.Close()
+	comm, err := p.Read("comm", 64)
+	return err == nil && strings.TrimSpace(string(comm)) == passing
 }
 
 // birthRoots returns the roots of those hierarchies in which each container has a cgroup with either

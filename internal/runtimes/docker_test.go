@@ -155,9 +155,11 @@ func TestDockerBirth(t *testing.T) {
 			}
 			return texts([]nf.Container{c})
 		}
-		runc, web := runtimestest.StartHere(t), runtimestest.Start(t)
+		// The second process of runc ends when it has started the third one in the namespaces.
+		runc, child, web := runtimestest.StartHere(t), runtimestest.StartNamed(t, "runc:[1:CHILD]"), runtimestest.StartRunc(t)
 		for pids, want := range map[string]string{
-			"": "", "0\n": "", fmt.Sprintln(runc.PID): "", fmt.Sprintf("%d\n%d\n", runc.PID, web.PID): "web app:web",
+			"": "", "0\n": "", fmt.Sprintln(runc.PID): "", fmt.Sprintf("%d\n%d\n", runc.PID, child.PID): "",
+			fmt.Sprintf("%d\n%d\n%d\n", runc.PID, child.PID, web.PID): "web app:web",
 		} {
 			if got := strings.Join(born(pids), ""); got != want {
 				t.Errorf("%s: processes %q: %q, want %q", cgroup, pids, got, want)

@@ -41,7 +41,13 @@ func Start(t testing.TB) *Process {
 // program of a container. Run ends that.
 func StartRunc(t testing.TB) *Process {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "sh", "-c", "printf 'runc:[2:INIT]' >/proc/$$/comm; echo; read go; exec sleep 1000")
+	return StartNamed(t, "runc:[2:INIT]")
+}
+
+// StartNamed starts a process in a new network namespace with a name (proc_pid_comm(5)). Run makes it sleep.
+func StartNamed(t testing.TB, name string) *Process {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", "printf '"+name+"' >/proc/$$/comm; echo; read go; exec sleep 1000")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
