@@ -109,15 +109,28 @@ func (a *Agent) lateness(m apply.Machine) func(*nf.Container) bool {
 type bornLister struct {
 	lister
 	born   []nf.Container
-	others bool // one of them was not listed: another runtime has it, or it has gone
+	others bool // one of them was not listed or observed: another runtime has it, or it has gone
 }
 
 func (l *bornLister) List(ctx context.Context) (nf.Snapshot, error) {
 	s, err := l.list(ctx)
-	l.others = err == nil && slices.ContainsFunc(l.born, func(b nf.Container) bool {
+	l.others = err == nil && l.lack(s)
+	return s, err
+}
+
+// Observe is Observe of the machine, which leaves out a container that has gone. A process that ends while
+// its container is being made looks like that.
+func (l *bornLister) Observe(ctx context.Context, listed nf.Snapshot, ask nf.Ask) (nf.Snapshot, error) {
+	s, err := l.lister.Observe(ctx, listed, ask)
+	l.others = l.others || err == nil && l.lack(s)
+	return s, err
+}
+
+// lack reports whether a snapshot lacks a container that was born.
+func (l *bornLister) lack(s nf.Snapshot) bool {
+	return slices.ContainsFunc(l.born, func(b nf.Container) bool {
 		return !slices.ContainsFunc(s.Containers, func(c nf.Container) bool { return is(&c, &b) })
 	})
-	return s, err
 }
 
 func (l *bornLister) list(ctx context.Context) (nf.Snapshot, error) {

@@ -1,6 +1,7 @@
 package runtimes
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,24 +31,28 @@ func (n Node) ociProcessBy(dir string, open func(path string) (*os.File, error))
 		{"status", "pid", "process-start-time"},
 	} {
 		path := filepath.Join(dir, file.name)
-		f, err := open(path)
+		p, err := parsedBy(n, path, open, func(data []byte) (p ociInit, err error) {
+			err = decodeStart(bytes.NewReader(data), map[string]any{file.pid: &p.pid, file.start: &p.start})
+			if err == nil && (p.pid <= 0 || p.start == 0) {
+				err = fmt.Errorf("it has no %s or no %s", file.pid, file.start)
+			}
+			return p, err
+		})
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
-			return 0, 0, err
-		}
-		err = decodeStart(f, map[string]any{file.pid: &pid, file.start: &start})
-		_ = f.Close()
-		if err == nil && (pid <= 0 || start == 0) {
-			err = fmt.Errorf("it has no %s or no %s", file.pid, file.start)
-		}
-		if err != nil {
 			err = fmt.Errorf("%s: %w", path, err)
 		}
-		return pid, start, err
+		return p.pid, p.start, err
 	}
 	return 0, 0, fs.ErrNotExist
+}
+
+// ociInit is the first process of a container.
+type ociInit struct {
+	pid   int
+	start uint64
 }
 
 // ociBundle returns the bundle of a container as its OCI runtime keeps it, in a directory of the container's

@@ -1,6 +1,7 @@
 package runtimestest
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -48,8 +49,8 @@ func (d Docker) Create(c Container) string {
 	id := ID(c.Name)
 	edit(d.T, recorded(d.T, dockerWeb+"config.v2.json"), d.File(id, "config.v2.json"), func(file map[string]any) {
 		file["ID"], file["Name"] = id, "/"+c.Name
-		object(file["Config"])["Labels"] = c.Labels
-		object(file["State"])["Paused"] = c.Paused
+		file["Config"].(map[string]any)["Labels"] = c.Labels
+		file["State"].(map[string]any)["Paused"] = c.Paused
 	})
 	edit(d.T, recorded(d.T, dockerWeb+"hostconfig.json"), d.File(id, "hostconfig.json"), func(file map[string]any) { file["NetworkMode"] = c.Network })
 	return id
@@ -77,15 +78,19 @@ func (d Docker) Make(id string, processes ...*Process) {
 // State writes the state that runc has of a container.
 func (d Docker) State(id string, p *Process) {
 	d.T.Helper()
-	edit(d.T, recorded(d.T, dockerState+"state.json"), filepath.Join(d.StateDir(id), "state.json"), func(file map[string]any) {
-		file["id"], file["init_process_pid"], file["init_process_start"] = id, p.PID, p.Start
-		for _, m := range array(object(file["config"])["mounts"]) {
-			mount := object(m)
-			if name := filepath.Base(fmt.Sprint(mount["source"])); name == "resolv.conf" || name == "hosts" || name == "hostname" {
-				mount["source"] = filepath.Join(d.dataRoot(), "containers", id, name)
-			}
-		}
-	})
+	state := bytes.ReplaceAll(recorded(d.T, dockerState+"state.json"), []byte(dockerID), []byte(id))
+	state = bytes.ReplaceAll(state, []byte("/var/lib/docker/"), []byte(d.dataRoot()+"/"))
+	at := filepath.Join(d.StateDir(id), "state.json")
+	err := os.MkdirAll(filepath.Dir(at), 0o755)
+	if err == nil {
+		err = os.WriteFile(at+".new", withThis(state, p), 0o600)
+	}
+	if err == nil {
+		err = os.Rename(at+".new", at)
+	}
+	if err != nil {
+		d.T.Fatal(err)
+	}
 }
 
 // StateDir returns the directory of runc's state of a container.

@@ -72,11 +72,17 @@ func withProcess(state []byte, processes map[int]*Process) []byte {
 		return state
 	}
 	pid, _ := strconv.Atoi(string(state[found[2]:found[3]]))
-	p := processes[pid]
-	if p == nil {
-		return state
+	if p := processes[pid]; p != nil {
+		return withThis(state, p)
 	}
-	state = append(append(state[:found[2]:found[2]], strconv.Itoa(p.PID)...), state[found[3]:]...)
+	return state
+}
+
+// withThis replaces the process in the state of an OCI runtime by another one.
+func withThis(state []byte, p *Process) []byte {
+	if found := pidMember.FindSubmatchIndex(state); found != nil {
+		state = append(append(state[:found[2]:found[2]], strconv.Itoa(p.PID)...), state[found[3]:]...)
+	}
 	return startMember.ReplaceAll(state, fmt.Appendf(nil, "${1}%d", p.Start))
 }
 
