@@ -145,7 +145,7 @@ var libraries = map[string]struct {
 	"github.com/skeema/knownhosts": {rooms: []string{"internal/source"},
 		reason: "keys of hosts, several kinds a host"},
 	"os/exec": {rooms: []string{"internal/demo", "internal/source", "internal/vz", "internal/vz/vztest", "internal/runtimes/runtimestest", "cmd/nfsync", "bench", "packaging/release", "packaging/systemdtest"},
-		tests:  []string{"packaging", "packaging/systemd", "internal/manual", "internal/kernel", "internal/netns", "internal/host", "internal/apply", "internal/state", "internal/policytree", "internal/web", "internal/view", "vm", "runtimes", "packaging/prometheus"},
+		tests:  []string{"packaging", "packaging/systemd", "internal/manual", "internal/kernel", "internal/netns", "internal/runtimes", "internal/host", "internal/apply", "internal/state", "internal/policytree", "internal/web", "internal/view", "vm", "runtimes", "packaging/prometheus"},
 		reason: "nfsync asks the kernel itself; the demo, the fetch and an apply that is to be confirmed run a program, and it is nfsync; Virtuozzo has its tools; bench measures programs; a node of a test has systemd; a release is made by Go, git and nfpm"},
 	"net/http": {rooms: []string{"internal/source", "internal/web", "internal/runtimes", "bench"},
 		tests:  []string{"cmd/nfsync", "runtimes"},

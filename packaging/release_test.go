@@ -263,7 +263,7 @@ func TestArchive(t *testing.T) {
 		"nfsync": 0o755, "LICENSE": 0o644, "README.md": 0o644, "CHANGELOG.md": 0o644, "THIRD-PARTY-LICENSES": 0o644, "nfsync.spdx.json": 0o644,
 		"man/man1/nfsync.1.gz": 0o644, "completions/nfsync.bash": 0o644, "completions/_nfsync": 0o644, "completions/nfsync.fish": 0o644,
 		"systemd/nfsync.service": 0o644, "systemd/nfsync-boot.service": 0o644, "systemd/nfsync-generator": 0o755, "docs/agent.md": 0o644, "examples/agent.yaml": 0o644,
-		"schemas/plan.schema.json": 0o644, "prometheus/nfsync.rules.yml": 0o644, "grafana/nfsync.json": 0o644,
+		"schemas/plan.schema.json": 0o644, "prometheus/nfsync.rules.yml": 0o644, "hooks/podman.json": 0o644, "hooks/nfsync-runc": 0o755, "grafana/nfsync.json": 0o644,
 	} {
 		if modes[name] != mode {
 			t.Errorf("%s has the mode %o, want %o", name, modes[name], mode)

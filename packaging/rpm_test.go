@@ -50,6 +50,8 @@ var installed = map[string]string{
 	"/usr/share/doc/nfsync/examples/agent.yaml":                "-rw-r--r--",
 	"/usr/share/doc/nfsync/examples/repository/.gitlab-ci.yml": "-rw-r--r--",
 	"/usr/share/nfsync/schemas/plan.schema.json":               "-rw-r--r--",
+	"/usr/share/nfsync/hooks/podman.json":                      "-rw-r--r--",
+	"/usr/share/nfsync/hooks/nfsync-runc":                      "-rwxr-xr-x",
 	"/usr/share/nfsync/prometheus/nfsync.rules.yml":            "-rw-r--r--",
 	"/usr/share/nfsync/grafana/nfsync.json":                    "-rw-r--r--",
 	"/etc/nfsync":                                              "drwxr-xr-x",

@@ -159,6 +159,7 @@ func TestPodmanLabels(t *testing.T) {
 	p.Write("/srv/policies/web.yaml", policy("web", "{labels: {app: web}}", 41), 0o644)
 	p.Write("/srv/policies/shop.yaml", policy("shop", "{labels: {app: shop}}", 42), 0o644)
 	untouched := p.udpTimeoutOf(p.pid("other"))
+	p.Must("systemctl", "stop", "podman.socket", "podman.service")
 	out, _ := p.Run("nfsync", "apply", "/srv/policies", "--yes", "--node-netns", "/proc/1/ns/net")
 	if !strings.Contains(out, "systemctl enable --now podman.socket") {
 		t.Errorf("without a socket: %s", out)

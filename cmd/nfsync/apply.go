@@ -148,19 +148,29 @@ func (a *app) applyLastGood(ctx context.Context, o *applyOptions, args []string)
 	in.Reviewed = todo.reviewed
 	var ended func()
 	in.Confirm, ended = a.confirmation(o.confirm)
-	lap := agent.In{Mode: agent.ConfiguredSource(a.config).Verify.Mode, Apply: in}
-	if len(a.config.Source.URLs) > 0 {
-		repo, done, err := a.repository(&o.git)
-		if err != nil {
-			return err
-		}
-		defer done()
-		lap.Verify = verifier(repo, a.fetcher)
+	lap, done, err := a.lastGoodLap(in, &o.git)
+	if err != nil {
+		return err
 	}
+	defer done()
 	res, err := agent.Lap(ctx, lap)
 	ended()
 	endProgress()
 	return a.applied(res.Receipt, err)
+}
+
+// lastGoodLap returns the input of a lap that applies the last good revision. It is verified again if it
+// was saved with a weaker mode of verification than the configured one. Call done when the lap has ended.
+func (a *app) lastGoodLap(in apply.Input, o *gitOptions) (lap agent.In, done func(), err error) {
+	lap = agent.In{Mode: agent.ConfiguredSource(a.config).Verify.Mode, Apply: in}
+	if len(a.config.Source.URLs) == 0 {
+		return lap, func() {}, nil
+	}
+	repo, done, err := a.repository(o)
+	if err == nil {
+		lap.Verify = verifier(repo, a.fetcher)
+	}
+	return lap, done, err
 }
 
 // input returns the input of a run that may make these restarts, and what ends the display

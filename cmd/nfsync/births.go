@@ -31,12 +31,18 @@ func (l *loop) runtimePaths() []watch.Path {
 // awaitBirth returns what wakes a lap for the container that an entry of a directory stands for.
 func (l *loop) awaitBirth(node runtimes.Node, names []string) func(context.Context, string, func()) {
 	return func(ctx context.Context, entry string, changed func()) {
-		c, found, mine := node.AwaitBirth(ctx, names, entry)
-		switch {
-		case found:
+		for {
+			c, found, mine := node.AwaitBirth(ctx, names, entry)
+			if !found {
+				if mine && ctx.Err() == nil { // a lap for the whole node looks for it in another way
+					changed()
+				}
+				return
+			}
 			l.agent.WakeBirth(c)
-		case mine && ctx.Err() == nil: // a lap for the whole node looks for it in another way
-			changed()
+			if node.Stays(ctx, &c) {
+				return
+			}
 		}
 	}
 }

@@ -142,7 +142,11 @@ func (a *app) flagCompleters() map[string]completer {
 // completeFlags completes the values of the flags of all verbs.
 func (a *app) completeFlags(root *cobra.Command) {
 	completers := a.flagCompleters()
-	for _, verb := range append([]*cobra.Command{root}, root.Commands()...) {
+	verbs := append([]*cobra.Command{root}, root.Commands()...)
+	for _, verb := range root.Commands() {
+		verbs = append(verbs, verb.Commands()...)
+	}
+	for _, verb := range verbs {
 		flags := verb.Flags()
 		if verb == root {
 			flags = root.PersistentFlags()

@@ -27,6 +27,8 @@ var without = map[string]string{
 	"completion": "prints a script",
 	"demo":       "is a story for people",
 	"help":       "is for people",
+	"hook":       "is called by container runtimes, and answers with its exit code",
+	cniVerb:      "is called by container runtimes, and prints what CNI asks for",
 	"init":       "writes files, and prints their names",
 	"fmt":        "writes files, and prints their names",
 	manVerb:      "writes files",

@@ -148,7 +148,7 @@ func (a *app) nodeName() string {
 func (l *loop) setup(a *app) (agent.Setup, error) {
 	s := agent.Setup{
 		Lap:   agent.In{AllowEmpty: a.mayBeEmpty(), Observe: a.config.Mode == spec.ModeObserve},
-		Apply: func() (apply.Input, error) { return l.lapInput(a) }, Tables: host.New(a.host()), Writers: host.New(a.host()).Writers,
+		Apply: func() (apply.Input, error) { return l.lapInput(a) }, Given: host.New(a.host()).Given, Tables: host.New(a.host()), Writers: host.New(a.host()).Writers,
 		Mode: a.config.Mode, Source: l.path,
 		Interval: a.config.Source.Interval, Drift: a.config.Drift.Interval, Window: a.config.Restart.Window,
 	}

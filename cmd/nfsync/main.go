@@ -64,6 +64,9 @@ func run(ctx context.Context, sys system) int {
 	// caught, ends the process at once. The journal outlives that too.
 	defer context.AfterFunc(ctx, stop)()
 
+	if isCNI(sys) {
+		sys.args = []string{cniVerb}
+	}
 	a := &app{system: sys}
 	root := a.command()
 	root.SetArgs(sys.args)

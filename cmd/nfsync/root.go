@@ -224,7 +224,7 @@ Results go to standard output, everything else to standard error.
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddCommand(
 		validateCommand(a), planCommand(a), applyCommand(a), showCommand(a), testCommand(a), agentCommand(a), recoverCommand(a), statusCommand(a), syncCommand(a), suspendCommand(a), resumeCommand(a), confirmCommand(a), takeBackCommand(a), manCommand(a), receiptsCommand(a), forgetCommand(a), snapshotCommand(a),
-		importCommand(a), initCommand(a), fmtCommand(a),
+		importCommand(a), initCommand(a), fmtCommand(a), hookCommand(a), cniCommand(a),
 		explainCommand(a), schemaCommand(a), doctorCommand(a), versionCommand(a), demoCommand(a),
 	)
 	checkHelp(root)

@@ -17,7 +17,7 @@ func testApp(env map[string]string) *app {
 func TestHelp(t *testing.T) {
 	root := testApp(nil).command()
 	verbs := append([]*cobra.Command{root}, root.Commands()...)
-	if len(verbs) != 28 {
+	if len(verbs) != 30 {
 		t.Errorf("%d verbs; has one been forgotten here?", len(verbs)-1)
 	}
 	for _, c := range verbs {

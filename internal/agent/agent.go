@@ -22,6 +22,9 @@ type Setup struct {
 	Directory func() (spec.Policies, error)
 	// Apply returns the input of the run of a lap.
 	Apply func() (apply.Input, error)
+	// Given returns the container that a hook gives; nothing says why it is none here. nil: no hook is
+	// answered.
+	Given func(nf.Given) (c nf.Container, nothing string, err error)
 	// Tables reads conntrack tables; nil: they are not read.
 	Tables TableReader
 	// URLs says how the fetches from each URL go; TryAll makes the next fetch try all of them, in
@@ -74,6 +77,8 @@ type Agent struct {
 	suspension *nf.Suspension // as it is stored
 	accept     string         // the commit that a person has accepted
 	listeners  map[chan nf.NodeStatus]bool
+	births     map[*awaited]bool
+	given      func(nf.Given) (c nf.Container, nothing string, err error) // of the setup
 	overview   apply.Overview
 	watchers   map[chan struct{}]bool // of Changes
 
@@ -95,7 +100,7 @@ type Agent struct {
 
 // New returns an agent with the status of one that has just started.
 func New(status nf.NodeStatus) *Agent {
-	a := &Agent{status: status, listeners: map[chan nf.NodeStatus]bool{}, watchers: map[chan struct{}]bool{}, tables: newTables(), began: make(chan struct{})}
+	a := &Agent{status: status, listeners: map[chan nf.NodeStatus]bool{}, births: map[*awaited]bool{}, watchers: map[chan struct{}]bool{}, tables: newTables(), began: make(chan struct{})}
 	a.loop = NewLoop(a.lap)
 	a.loop.Scheduled = a.ended
 	a.tables.changed = a.tablesRead
@@ -300,6 +305,9 @@ func (a *Agent) configure() {
 	setup, err := a.Configure()
 	if a.config = err; err == nil {
 		a.setup = &setup
+		a.mu.Lock()
+		a.given = setup.Given
+		a.mu.Unlock()
 		a.tables.use(setup.Tables)
 		a.publisher.use(setup.Publish)
 	}

@@ -95,18 +95,20 @@ type bench struct {
 	path      string
 	state     *state.Dir
 	in        agent.In
+	lockDir   string // the directory of the lock
+	given     func(nf.Given) (c nf.Container, nothing string, err error)
 	directory func() (spec.Policies, error) // nil: the policies are in the repository
 }
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{T: t, repo: &repository{parents: map[string]string{}, texts: map[string]string{}}, machine: hosttest.New(), path: t.TempDir()}
+	b := &bench{T: t, lockDir: t.TempDir(), repo: &repository{parents: map[string]string{}, texts: map[string]string{}}, machine: hosttest.New(), path: t.TempDir()}
 	var err error
 	if b.state, err = state.OpenOn(b.path, &statetest.Disk{}); err != nil {
 		t.Fatal(err)
 	}
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	b.in = agent.In{Fetch: b.repo.fetch, Path: "policies", Apply: apply.Input{Machine: b.machine, State: b.state, Lock: apply.NewLock(t.TempDir()), Timeout: time.Second,
+	b.in = agent.In{Fetch: b.repo.fetch, Path: "policies", Apply: apply.Input{Machine: b.machine, State: b.state, Lock: apply.NewLock(b.lockDir), Timeout: time.Second,
 		Now: func() time.Time {
 			now = now.Add(time.Second)
 			return now

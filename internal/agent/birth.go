@@ -23,6 +23,7 @@ func (a *Agent) birthLap(ctx context.Context, t Trip) (s Schedule, unreachable b
 	r.Result, r.Err = a.runBirth(ctx, t)
 	r.Finished, r.Stopped = time.Now(), ctx.Err() != nil
 	a.birth = &r
+	a.answerBirths(r)
 	if !r.settled() {
 		a.Wake(WakeContainer)
 		time.AfterFunc(stateWritten, func() { a.Wake(WakeContainer) })
@@ -42,7 +43,7 @@ func (r Report) settled() bool {
 }
 
 func (a *Agent) runBirth(ctx context.Context, t Trip) (Result, error) {
-	if a.enforced == nil || a.suspended {
+	if a.setup == nil {
 		return Result{}, errNotEnforced
 	}
 	in := a.setup.Lap
@@ -50,8 +51,15 @@ func (a *Agent) runBirth(ctx context.Context, t Trip) (Result, error) {
 	if in.Apply, err = a.setup.Apply(); err != nil {
 		return Result{}, err
 	}
-	if suspension, err := a.suspensionNow(in.Apply); err != nil || suspension != nil {
-		return Result{}, errors.Join(err, errNotEnforced)
+	switch suspension, err := a.suspensionNow(in.Apply); {
+	case err != nil:
+		return Result{}, err
+	case suspension != nil:
+		return Result{}, suspendedError(suspension.Reason)
+	case in.Observe:
+		return Result{}, errObserves
+	case a.enforced == nil || a.suspended:
+		return Result{}, errNotEnforced
 	}
 	j, err := newJudge(in.Apply, false)
 	if err != nil {

@@ -225,3 +225,21 @@ func TestLoopFlood(t *testing.T) {
 		}
 	}
 }
+
+// TestLoopBirthFirst: a lap for the whole node that is due comes after one for a container, and is not
+// held up by many of these.
+func TestLoopBirthFirst(t *testing.T) {
+	r := &recorder{schedule: Schedule{Interval: never, Drift: never}, takes: 10 * time.Millisecond}
+	looping(t, r, time.Minute, func(l *Loop) {
+		<-time.After(10 * time.Second)
+		l.wakeBirth("a")
+		l.Wake(WakeSync)
+		<-time.After(5 * time.Millisecond)
+		l.wakeBirth("b")
+		<-time.After(10 * time.Millisecond)
+		l.wakeBirth("c")
+		<-time.After(time.Second)
+		l.wakeBirth("d")
+	})
+	r.want(t, "[start] true", "[container] false [a]", "[sync] true", "[container] false [b c]", "[container] false [d]")
+}

@@ -31,7 +31,7 @@ type running struct {
 func (b *bench) run() *running {
 	b.Helper()
 	r := &running{bench: b, setup: agent.Setup{Lap: b.in, Mode: "enforce", Source: url, Interval: time.Hour, Drift: time.Hour,
-		Apply: func() (apply.Input, error) { return b.in.Apply, nil }, Directory: b.directory}}
+		Apply: func() (apply.Input, error) { return b.in.Apply, nil }, Directory: b.directory, Given: b.given}}
 	r.agent = agent.New(agent.NewStatus("hn-1", url, "enforce", nf.AgentInfo{StartedAt: time.Now()}))
 	r.agent.Configure = func() (agent.Setup, error) { return r.setup, r.config }
 	r.agent.SaveSuspension = b.state.SaveSuspension

@@ -38,6 +38,7 @@ type Tables struct {
 	listed nf.Snapshot // its containers have no facts
 	at     time.Duration
 	report TableReport
+	given  map[string]givenAt // containers that hooks have given, by their instances
 
 	reading sync.Mutex           // held by the goroutine that reads, while it changes what follows
 	tables  map[nf.Target]*table // by nameless target
@@ -107,9 +108,48 @@ type lister struct {
 func (l lister) List(ctx context.Context) (nf.Snapshot, error) {
 	s, err := l.Machine.List(ctx)
 	if err == nil {
+		l.tables.claim(&s)
 		l.tables.list(s)
 	}
 	return s, err
+}
+
+// give stores a container that a hook has given, until its runtime lists it.
+func (t *Tables) give(c nf.Container) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.given == nil {
+		t.given = map[string]givenAt{}
+	}
+	t.given[c.Instance] = givenAt{c, t.elapsed()}
+}
+
+// givenAt is a container that a hook has given, and when.
+type givenAt struct {
+	container nf.Container
+	at        time.Duration // of elapsed
+}
+
+// maxGiven is how long a container that a hook has given is waited for.
+const maxGiven = time.Minute
+
+// claim makes named namespaces of a listing the containers that hooks have given: the state of their runtime
+// does not say yet that they are.
+func (t *Tables) claim(s *nf.Snapshot) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for instance, g := range t.given {
+		i := slices.IndexFunc(s.Containers, func(c nf.Container) bool { return c.Instance == instance })
+		switch {
+		case i >= 0 && isFileOf(&s.Containers[i], &g.container):
+			c := g.container
+			c.Namespace, c.Excluded = s.Containers[i].Namespace, s.Containers[i].Excluded
+			s.Containers[i] = c
+		case i >= 0 || t.elapsed()-g.at > maxGiven:
+			delete(t.given, instance)
+		}
+	}
+	nf.SortContainers(s.Containers)
 }
 
 // Label is Label of the machine, if it has it.
@@ -132,11 +172,29 @@ func identities(containers []nf.Container) []nf.Container {
 func (t *Tables) haveOther(containers []nf.Container) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	return haveOther(t.listed.Containers, containers)
+}
+
+// known returns the containers of the last listing. Nobody changes them.
+func (t *Tables) known() []nf.Container {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.listed.Containers
+}
+
+// haveOther reports whether one of the instances is in the list under another id.
+func haveOther(list, containers []nf.Container) bool {
 	return slices.ContainsFunc(containers, func(c nf.Container) bool {
-		return slices.ContainsFunc(t.listed.Containers, func(o nf.Container) bool {
-			return o.Instance == c.Instance && o.Instance != "" && o.Target() != c.Target()
+		return slices.ContainsFunc(list, func(o nf.Container) bool {
+			return o.Instance == c.Instance && o.Instance != "" && o.Target() != c.Target() && !isFileOf(&o, &c)
 		})
 	})
+}
+
+// isFileOf reports whether a named namespace, which no runtime had claimed when it was listed, is that of a
+// container of a runtime.
+func isFileOf(o, c *nf.Container) bool {
+	return o.Runtime == nf.RuntimeNetns && c.Runtime != nf.RuntimeNetns && o.Instance == c.Instance
 }
 
 // instances returns what reports whether an instance was in the last listing; nil if there was none.

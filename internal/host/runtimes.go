@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 
@@ -71,6 +72,23 @@ func (m *Machine) Runtimes() (runtimes.Node, error) {
 	n := m.runtimes(bootID, own)
 	n.Alive, n.Files = nil, nil
 	return n, err
+}
+
+// Given returns the container that a hook gives, as runtimes.Node.Given does. A container of a runtime that
+// the configuration does not ask for is none.
+func (m *Machine) Given(g nf.Given) (c nf.Container, nothing string, err error) {
+	n, err := m.Runtimes()
+	if err == nil && len(n.Own) == 0 {
+		err = errors.New("nfsync is not in the node's network namespace, and --node-netns names no other")
+	}
+	if err != nil {
+		return c, "", err
+	}
+	c, nothing, err = n.Given(g)
+	if err == nil && nothing == "" && !m.enabled(c.Runtime) {
+		nothing = "the runtime " + c.Runtime + " is not one of those that are configured"
+	}
+	return c, nothing, err
 }
 
 // HasBegun reports whether a container runs its program, as runtimes.Node.HasBegun does.

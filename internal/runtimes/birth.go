@@ -106,10 +106,32 @@ func (n Node) AwaitBirth(ctx context.Context, names []string, entry string) (c n
 	}
 }
 
+// settled is how long the process of a container that was born must live to be its first one. Before that
+// it may be one that only makes its namespaces.
+const settled = 200 * time.Millisecond
+
+// Stays reports whether the process of a container that was born lives on for some time. If not, the
+// container may have another one.
+func (n Node) Stays(ctx context.Context, c *nf.Container) bool {
+	tick := time.NewTicker(lateTick)
+	defer tick.Stop()
+	for began := time.Now(); time.Since(began) < settled; {
+		select {
+		case <-ctx.Done():
+			return true
+		case <-tick.C:
+		}
+		if n.Check(c) != nil {
+			return false
+		}
+	}
+	return true
+}
+
 // programs are the names of the programs that a runtime runs as the first process of a container before
 // that runs its own (proc_pid_comm(5)): runc (libcontainer/nsenter/nsexec.c), crun, lxc-start and those
 // that are linked with liblxc, systemd-nspawn.
-var programs = []string{"runc:[", "runc", "crun", "lxc-start", "[lxc monitor]", "incusd", "lxd", "systemd-nspawn", "(sd-"}
+var programs = []string{"runc:[", "crun\n", "lxc-start\n", "incusd\n", "lxd\n", "systemd-nspawn\n", "(sd-"}
 
 // HasBegun reports whether the first process of a container runs the program of the container: what is
 // set from now on is late for it. It is false if that is not known, as of a pod: its first process is no
@@ -123,6 +145,6 @@ func (n Node) HasBegun(c *nf.Container) bool {
 		return false
 	}
 	defer p.Close()
-	comm, err := p.Read("comm", 64)
+	comm, err := p.Read("comm", maxComm)
 	return err == nil && !slices.ContainsFunc(programs, func(name string) bool { return strings.HasPrefix(string(comm), name) })
 }

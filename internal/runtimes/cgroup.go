@@ -75,27 +75,29 @@ func parsePIDs(data []byte) []int {
 func (n Node) newest(pids []int) (pid int, start uint64) {
 	for _, pid := range pids {
 		m, err := n.find(record{pid: pid})
-		if err == nil && !n.isOwn(m.ns) && !n.isPassing(m.entry) {
+		if err == nil && !n.isOwn(m.ns) && !n.isStage(m.entry) {
 			return pid, m.entry.Start
 		}
 	}
 	return 0, 0
 }
 
-// passing is the name of the process of runc that makes the namespaces of a container, starts the first
-// process in them, and ends (nsexec in libcontainer/nsenter/nsexec.c).
-const passing = "runc:[1:CHILD]"
+// stages are the names of the processes of runc that make the namespaces, and end before the first
+// process of the container begins (libcontainer/nsenter/nsexec.c).
+var stages = []string{"runc:[0:PARENT]", "runc:[1:CHILD]"}
 
-// isPassing reports whether a process ends before the program of its container runs.
-func (n Node) isPassing(e nf.Entry) bool {
+func (n Node) isStage(e nf.Entry) bool {
 	p, err := n.openProcess(e.PID, e.Start)
 	if err != nil {
 		return true // it has ended
 	}
 	defer p.Close()
-	comm, err := p.Read("comm", 64)
-	return err == nil && strings.TrimSpace(string(comm)) == passing
+	name, err := p.Read("comm", maxComm)
+	return err == nil && slices.Contains(stages, strings.TrimSuffix(string(name), "\n"))
 }
+
+// maxComm is the length of the name of a process and its line end, in bytes (TASK_COMM_LEN of Linux).
+const maxComm = 64
 
 // birthRoots returns the roots of those hierarchies in which each container has a cgroup with either
 // driver: that of version 2, or that of systemd.

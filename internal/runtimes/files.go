@@ -109,8 +109,8 @@ func parsed[T any](n Node, path string, parse func([]byte) (T, error)) (T, error
 	key := keyOf[T](path)
 	var st unix.Stat_t
 	if n.Files != nil && unix.Lstat(path, &st) == nil {
-		if value, ok := n.Files.find(key, stampOf(&st)); ok {
-			return value.(T), nil
+		if value, ok := found[T](n.Files, key, stampOf(&st)); ok {
+			return value, nil
 		}
 	}
 	return parsedBy(n, path, openOwn, parse)
@@ -118,6 +118,13 @@ func parsed[T any](n Node, path string, parse func([]byte) (T, error)) (T, error
 
 // keyOf names what is made of a file: several may read the same one.
 func keyOf[T any](path string) string { return reflect.TypeFor[T]().String() + " of " + path }
+
+// found returns what was kept of a file in that state.
+func found[T any](files *Files, key string, now stamp) (T, bool) {
+	value, kept := files.find(key, now)
+	of, ok := value.(T)
+	return of, kept && ok
+}
 
 // parsedBy is parsed for a file that open opens.
 func parsedBy[T any](n Node, path string, open func(path string) (*os.File, error), parse func([]byte) (T, error)) (T, error) {
@@ -134,8 +141,8 @@ func parsedBy[T any](n Node, path string, open func(path string) (*os.File, erro
 	}
 	now := stampOf(&st)
 	if n.Files != nil {
-		if value, ok := n.Files.find(key, now); ok {
-			return value.(T), nil
+		if value, ok := found[T](n.Files, key, now); ok {
+			return value, nil
 		}
 	}
 	data, err := openfile.ReadAll(f, maxFile)

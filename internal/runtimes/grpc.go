@@ -55,7 +55,7 @@ func callGRPC(ctx context.Context, socket, method string, message []byte) ([]byt
 	if err != nil {
 		return nil, unanswered(ctx, err)
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }() // it was only read
 	answer, err := io.ReadAll(io.LimitReader(response.Body, maxMessage+1))
 	switch {
 	case err != nil:

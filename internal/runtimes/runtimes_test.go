@@ -100,8 +100,8 @@ func entered(t testing.TB, n runtimes.Node, c nf.Container) (id netns.Identity, 
 // Several containers of one namespace are one container, as long as they are in it.
 func TestSharedNamespaces(t *testing.T) {
 	d := runtimestest.Docker{T: t, Root: t.TempDir()}
-	web, side := runtimestest.Start(t), (*runtimestest.Process)(nil)
-	side = runtimestest.StartIn(t, web)
+	web := runtimestest.Start(t)
+	side := runtimestest.StartIn(t, web)
 	id := d.Run(runtimestest.Container{Name: "web", Network: "bridge", Process: web})
 	d.Run(runtimestest.Container{Name: "side", Network: "container:" + id, Process: side})
 	n := node(t, d.Root)

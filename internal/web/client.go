@@ -20,6 +20,11 @@ import (
 // ErrNoAgent is the error for a run directory without a running agent.
 var ErrNoAgent = errors.New("no agent is running")
 
+// RefusedError is why the agent has refused a request.
+type RefusedError string
+
+func (e RefusedError) Error() string { return string(e) }
+
 // Client talks to the agent that has its socket in a run directory.
 type Client struct {
 	http http.Client
@@ -101,6 +106,13 @@ func (c *Client) Resume(ctx context.Context) (*nf.Suspension, error) {
 	return a.Suspension, err
 }
 
+// Birth gives a container that is being made to the agent, and returns when that has given it its values.
+func (c *Client) Birth(ctx context.Context, g nf.Given) (nf.Birth, error) {
+	var b nf.Birth
+	err := c.post(ctx, "births", g, &b)
+	return b, err
+}
+
 func (c *Client) post(ctx context.Context, what string, doc, answer any) error {
 	body, err := c.do(ctx, http.MethodPost, what, doc)
 	if err != nil {
@@ -136,9 +148,12 @@ func (c *Client) do(ctx context.Context, method, what string, doc any) (io.ReadC
 		return res.Body, nil
 	}
 	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode == http.StatusNotFound {
+		return nil, fmt.Errorf("cannot talk to the agent: it is of another version, and does not know %s", what)
+	}
 	var p problem
 	if json.NewDecoder(io.LimitReader(res.Body, maxRequest)).Decode(&p) != nil || p.Error == "" {
 		p.Error = res.Status
 	}
-	return nil, errors.New(p.Error)
+	return nil, RefusedError(p.Error)
 }

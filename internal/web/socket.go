@@ -38,6 +38,8 @@ type Talker interface {
 	Suspend(s *nf.Suspension) error
 	// Confirm confirms the run that waits for it.
 	Confirm() (nf.Confirmation, error)
+	// Birth gives a container that is being made its values, and returns when that has been done.
+	Birth(ctx context.Context, g nf.Given) (nf.Birth, error)
 }
 
 // The bounds of a request.
@@ -297,7 +299,28 @@ func socketHandler(ctx context.Context, agent Talker, timeout time.Duration) htt
 		}
 		answer(w, c)
 	})
+	mux.HandleFunc("POST /v1/births", func(w http.ResponseWriter, r *http.Request) { birth(w, r, agent) })
 	return mux
+}
+
+// birth answers a hook of a container runtime, when the container that is being made has its values.
+func birth(w http.ResponseWriter, r *http.Request, agent Talker) {
+	var g nf.Given
+	switch {
+	case !peerOf(r).mayChange():
+		refuse(w, http.StatusForbidden, "only root may give containers to the agent")
+		return
+	case !read(w, r, &g):
+		return
+	}
+	b, err := agent.Birth(r.Context(), g)
+	switch {
+	case r.Context().Err() != nil: // who has asked does not wait any more
+	case err != nil:
+		refuse(w, http.StatusConflict, err.Error())
+	default:
+		answer(w, b)
+	}
 }
 
 func suspension(req SuspendRequest, p peer, now time.Time) *nf.Suspension {

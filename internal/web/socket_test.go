@@ -20,7 +20,8 @@ type talker struct {
 	suspension *nf.Suspension
 	resumed    bool
 	confirmed  bool
-	waits      error // of a confirmation
+	waits      error // of a confirmation, or of a birth
+	born       []nf.Given
 	updates    chan nf.NodeStatus
 	large      string       // in the status
 	left       atomic.Int64 // listeners that have gone
@@ -36,8 +37,16 @@ func (a *talker) Confirm() (nf.Confirmation, error) {
 	a.confirmed = a.waits == nil
 	return nf.Confirmation{Run: "7", Changes: 2}, a.waits
 }
+func (a *talker) Birth(ctx context.Context, g nf.Given) (nf.Birth, error) {
+	if g.ID == "slow" {
+		<-ctx.Done()
+		return nf.Birth{}, ctx.Err()
+	}
+	a.born = append(a.born, g)
+	return nf.Birth{Container: g.ID, Changes: 2}, a.waits
+}
 func (a *talker) asked() bool {
-	return a.accepted != nil || a.suspension != nil || a.resumed || a.confirmed
+	return a.accepted != nil || a.suspension != nil || a.resumed || a.confirmed || a.born != nil
 }
 func request(uid int, method, path, body string) *http.Request {
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
@@ -65,6 +74,10 @@ func TestSocketRights(t *testing.T) {
 		"root suspends":          {0, "POST", "/v1/suspend", `{"reason":"x","seconds":60}`, 200, true},
 		"confirm":                {member, "POST", "/v1/confirm", "{}", 403, false},
 		"root confirms":          {0, "POST", "/v1/confirm", "{}", 200, true},
+		"a birth":                {member, "POST", "/v1/births", `{"runtimes":["docker"],"id":"1f"}`, 403, false},
+		"root gives a birth":     {0, "POST", "/v1/births", `{"runtimes":["docker"],"id":"1f"}`, 200, true},
+		"a large birth":          {0, "POST", "/v1/births", `{"id":"` + strings.Repeat("x", maxRequest) + `"}`, 413, false},
+		"an unknown birth":       {0, "POST", "/v1/births", `{"labels":{}}`, 400, false},
 		"root resumes":           {0, "POST", "/v1/resume", "{}", 200, true},
 		"no commit":              {0, "POST", "/v1/sync", `{"accept":"main"}`, 400, false},
 		"no reason":              {0, "POST", "/v1/suspend", `{}`, 400, false},

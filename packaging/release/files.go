@@ -97,7 +97,7 @@ func (r *release) fill(ctx context.Context, t *tree, arch string, bill []byte, d
 			return err
 		}
 	}
-	for from, to := range map[string]string{"docs": "files/docs", "examples": "files/examples", "schemas": "files/schemas", "packaging/systemd": "files/systemd",
+	for from, to := range map[string]string{"docs": "files/docs", "examples": "files/examples", "schemas": "files/schemas", "packaging/systemd": "files/systemd", "packaging/hooks": "files/hooks",
 		"packaging/deb": "package/deb", "packaging/rpm": "package/rpm"} {
 		if err := t.copyTracked(ctx, from, to); err != nil {
 			return err

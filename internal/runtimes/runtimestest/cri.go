@@ -88,8 +88,8 @@ func (c CRI) state(dir string, p *Process) {
 }
 
 func setNetwork(file map[string]any, path string) {
-	for _, ns := range file["linux"].(map[string]any)["namespaces"].([]any) {
-		if ns := ns.(map[string]any); ns["type"] == "network" {
+	for _, ns := range array(object(file["linux"])["namespaces"]) {
+		if ns := object(ns); ns["type"] == "network" {
 			ns["path"] = path
 		}
 	}

@@ -3,6 +3,7 @@ package runtimestest
 import (
 	"net"
 	"os/exec"
+	"strings"
 	"testing"
 
 	"nfsync.dev/nfsync/internal/netns"
@@ -33,7 +34,8 @@ func (l LXC) Run(name string, in *Process) Monitored {
 	cmd := exec.CommandContext(l.T.Context(), "/bin/sh")
 	cmd.Args = []string{"[lxc monitor] " + l.Dir + " " + name}
 	m := Monitored{}
-	m.monitor, m.Process = startParent(l.T, cmd, start+" sleep 1000 &\necho $!\nwait\n")
+	cmd.Stdin = strings.NewReader(start + " sleep 1000 &\necho $!\nwait\n")
+	m.monitor, m.Process = startParent(l.T, cmd)
 	m.socket = ListenLXC(l.T, l.Netns, l.Dir+"/"+name, InitAnswer(m.PID))
 	return m
 }

@@ -78,7 +78,7 @@ func (c PodmanContainer) configure(file map[string]any, id string) {
 			set.to[set.key] = set.value
 		}
 	}
-	namespaces, _ := linux["namespaces"].([]any)
+	namespaces := array(linux["namespaces"])
 	for _, entry := range namespaces {
 		if ns := object(entry); ns["type"] == "network" && c.Joined {
 			ns["path"] = "/proc/1/ns/net"
@@ -169,4 +169,10 @@ func Give(t testing.TB, uid int, dirs ...string) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// array returns a JSON array; nil if the value is none.
+func array(value any) []any {
+	a, _ := value.([]any)
+	return a
 }

@@ -44,10 +44,10 @@ func StartRunc(t testing.TB) *Process {
 	return StartNamed(t, "runc:[2:INIT]")
 }
 
-// StartNamed starts a process in a new network namespace with a name (proc_pid_comm(5)). Run makes it sleep.
+// StartNamed is StartRunc for a process with that name (proc_pid_comm(5)).
 func StartNamed(t testing.TB, name string) *Process {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "sh", "-c", "printf '"+name+"' >/proc/$$/comm; echo; read go; exec sleep 1000")
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", `printf %s "$0" >/proc/$$/comm; echo; read go; exec sleep 1000`, name)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -143,20 +143,25 @@ func StartConmonOf(t testing.TB, uid int, id, name string) *Process {
 	cmd := exec.CommandContext(t.Context(), "/bin/sh")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}} // a small number
 	cmd.Args = []string{"/usr/bin/conmon", "-s", "--", "--api-version", "1", "-c", id, "-u", id, "-r", "/usr/bin/crun", "-n", name, "-s"}
-	_, p := startParent(t, cmd, "unshare --user --net sleep 1000 &\necho $!\nwait\n")
-	return p
+	cmd.Stdin = strings.NewReader("unshare --user --net sleep 1000 &\necho $!\nwait\n")
+	return StartChild(t, cmd)
 }
 
-// startParent starts a shell with a script that starts a sleeping process in the background, prints its PID
-// and waits. It returns both.
-func startParent(t testing.TB, shell *exec.Cmd, script string) (parent, child *Process) {
+// StartChild starts a command, and returns its child, whose PID the command prints, once that sleeps.
+func StartChild(t testing.TB, cmd *exec.Cmd) *Process {
 	t.Helper()
-	shell.Stdin = strings.NewReader(script)
-	out, err := shell.StdoutPipe()
+	_, child := startParent(t, cmd)
+	return child
+}
+
+// startParent is StartChild that returns the process of the command too.
+func startParent(t testing.TB, cmd *exec.Cmd) (parent, child *Process) {
+	t.Helper()
+	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	parent = started(t, shell, shell.Start())
+	parent = started(t, cmd, cmd.Start())
 	child = &Process{}
 	if _, err := fmt.Fscan(out, &child.PID); err != nil {
 		t.Fatal(err)
