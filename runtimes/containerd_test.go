@@ -23,7 +23,7 @@ const containerdConfig = `version = 2
   sandbox_image = "` + criImage + `"
   restrict_oom_score_adj = true
   [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "/usr/lib/cni"
+    bin_dir = "/opt/cni/bin"
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "native"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
@@ -45,10 +45,14 @@ done
 exec /usr/sbin/runc "$@"
 `
 
-// podNetwork is a network of pods, a bridge.
-const podNetwork = `{"cniVersion":"0.4.0","name":"pods","plugins":[{"type":"bridge","bridge":"cni0","isGateway":true,
-"ipam":{"type":"host-local","ranges":[[{"subnet":"10.99.0.0/24"}]]}}]}
-`
+// podNetwork returns a network of pods, a bridge, with the plugins that come after it.
+func podNetwork(chained ...string) string {
+	bridge := `{"type":"bridge","bridge":"cni0","isGateway":true,"ipam":{"type":"host-local","ranges":[[{"subnet":"10.99.0.0/24"}]]}}`
+	return `{"cniVersion":"0.4.0","name":"pods","plugins":[` + strings.Join(append([]string{bridge}, chained...), ",") + "]}\n"
+}
+
+// podNetworkFile is where containerd finds the network of pods.
+const podNetworkFile = "/etc/cni/net.d/10-pods.conflist"
 
 // loadImage makes an image of imageFile, as docker save writes one, and loads it. Its program is that of
 // sandboxes.
@@ -67,7 +71,8 @@ func newContainerd(t testing.TB) containerd {
 	c := containerd{node: newNode(t)}
 	c.Write("/etc/containerd/config.toml", containerdConfig, 0o644)
 	c.Write("/usr/local/sbin/runc-without-limits", runcWithoutLimits, 0o755)
-	c.Write("/etc/cni/net.d/10-pods.conflist", podNetwork, 0o644)
+	c.Write(podNetworkFile, podNetwork(), 0o644)
+	c.script("mkdir -p /opt/cni/bin; ln -s /usr/lib/cni/* /opt/cni/bin")
 	c.Must("systemctl", "start", "containerd")
 	c.Must("sh", "-euc", loadImage, "sh", imageFile, criImage)
 	c.cri = newCRIClient(t, c.Path("/run/containerd/containerd.sock"))
@@ -117,7 +122,16 @@ func (c *criClient) runPod(p podConfig) string {
 // runContainer starts a container of a pod and returns its id.
 func (c *criClient) runContainer(sandbox string, p podConfig, name string, attempt uint64) string {
 	c.t.Helper()
-	config := join(field(1, join(text(1, name), number(2, attempt))), field(2, text(1, criImage)), text(3, forever[0]), text(4, forever[1]))
+	return c.runProgram(sandbox, p, name, attempt, forever[0], forever[1:]...)
+}
+
+// runProgram is runContainer for a container with another program.
+func (c *criClient) runProgram(sandbox string, p podConfig, name string, attempt uint64, program string, args ...string) string {
+	c.t.Helper()
+	config := join(field(1, join(text(1, name), number(2, attempt))), field(2, text(1, criImage)), text(3, program))
+	for _, arg := range args {
+		config = append(config, text(4, arg)...)
+	}
 	id := firstText(c.must("CreateContainer", join(text(1, sandbox), field(2, config), field(3, p.encode()))))
 	c.must("StartContainer", text(1, id))
 	return id

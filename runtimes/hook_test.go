@@ -22,8 +22,32 @@ func (n *node) serve() {
 // policy replaces the policy.
 func (n *node) policy(conntrack string) {
 	n.t.Helper()
-	n.script("mkdir -p /srv/policies")
-	n.Write("/srv/policies/all.yaml", "apiVersion: nfsync.dev/v1alpha1\nkind: ContainerPolicy\nmetadata: {name: all}\nspec:\n  containers: {names: [\"*\"]}\n  conntrack: {"+conntrack+"}\n", 0o644)
+	n.Write("/srv/policies/all.yaml", hookPolicy(conntrack), 0o644)
+}
+
+// hookPolicy returns a policy for the containers of all runtimes that call hooks.
+func hookPolicy(conntrack string) string {
+	return "apiVersion: nfsync.dev/v1alpha1\nkind: ContainerPolicy\nmetadata: {name: all}\nspec:\n  containers: {runtimes: [cri, docker, lxc, podman]}\n  conntrack: {" + conntrack + "}\n"
+}
+
+// fetchOnce makes a repository with a policy, and lets the node fetch it: it is the last good revision, and no
+// agent runs.
+func (n *node) fetchOnce(conntrack string) {
+	n.t.Helper()
+	n.Write("/srv/repository/policies/all.yaml", hookPolicy(conntrack), 0o644)
+	n.script(`cd /srv/repository
+git init -q -b main
+git add -A
+git -c user.name=Ada -c user.email=ada@example.org commit -q -m policies`)
+	n.nfsync("agent", "--once", "--git", "/srv/repository")
+}
+
+// expectNoneLate requires that the last receipt is that of a container, and that nothing in it was late.
+func (n *node) expectNoneLate(container string) {
+	n.t.Helper()
+	if receipt := n.nfsync("receipts", "latest"); strings.Contains(receipt, "late") || !strings.Contains(receipt, container) {
+		n.t.Errorf("the last receipt is not that of a change in time of %s:\n%s", container, receipt)
+	}
 }
 
 // hookArgs is how the hooks of these tests are called: the node is not in the initial network namespace.
@@ -45,10 +69,7 @@ func TestPodmanHook(t *testing.T) {
 		}
 	}
 	p.podman("run", "--rm", "--network", "host", image, "true")
-	receipt := p.nfsync("receipts", "latest")
-	if strings.Contains(receipt, "late") || !strings.Contains(receipt, "container podman/") {
-		t.Errorf("%s", receipt)
-	}
+	p.expectNoneLate("container podman/")
 	p.policy("max: 2000000000")
 	var out string
 	p.eventually("a refusal keeps a container from starting", func() bool {
@@ -76,9 +97,7 @@ func TestLXCHook(t *testing.T) {
 	if got := strings.TrimSpace(l.Read("/var/lib/lxc/l1/rootfs/udp")); got != "42" {
 		t.Errorf("the first instruction finds %s", got)
 	}
-	if receipt := l.nfsync("receipts", "latest"); strings.Contains(receipt, "late") || !strings.Contains(receipt, "container lxc/l1") {
-		t.Errorf("%s", receipt)
-	}
+	l.expectNoneLate("container lxc/l1")
 	l.stop("l1")
 	l.policy("max: 2000000000")
 	l.eventually("a refusal keeps the container from starting", func() bool {
@@ -90,5 +109,35 @@ func TestLXCHook(t *testing.T) {
 	})
 	if log := l.Read("/var/log/lxc-again"); !strings.Contains(log, "does not have its values: conntrack.max: refused") {
 		t.Errorf("LXC says:\n%s", log)
+	}
+}
+
+// TestDockerHook: the same of Docker, by the runtime that docs/hooks.md shows.
+func TestDockerHook(t *testing.T) {
+	d := newDocker(t, nil)
+	d.serve()
+	d.Copy("../packaging/hooks/nfsync-runc", "/usr/local/sbin/nfsync-runc", 0o755)
+	d.configure(settings{"runtimes": settings{"nfsync": settings{"path": "/usr/local/sbin/nfsync-runc"}}, "default-runtime": "nfsync"})
+	d.Must("systemctl", "reload", "docker")
+	d.eventually("dockerd has the runtime", func() bool { return d.docker("info", "-f", "{{.DefaultRuntime}}") == "nfsync" })
+	for _, network := range []string{"none", "bridge"} {
+		if got := d.docker("run", "--rm", "--network", network, image, "cat", udpTimeout); got != "42" {
+			t.Errorf("network %s: the first instruction finds %s", network, got)
+		}
+	}
+	d.docker("run", "--rm", "--network", "host", image, "true")
+	d.run("--name", "web")
+	d.expect("with the hook", "docker web running")
+	d.expectNoneLate("container docker/")
+
+	d.policy("max: 2000000000")
+	var out string
+	d.eventually("a refusal keeps a container from starting", func() bool {
+		var err error
+		out, err = d.Run("/usr/bin/docker", "run", "--rm", "--network", "none", image, "true")
+		return err != nil
+	})
+	if !strings.Contains(out, "does not have its values: conntrack.max: refused") || !strings.Contains(out, "--best-effort") {
+		t.Errorf("Docker says:\n%s", out)
 	}
 }

@@ -2,12 +2,14 @@ package agent_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
 
 	"nfsync.dev/nfsync/internal/agent"
+	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/host/hosttest"
 	"nfsync.dev/nfsync/internal/nf"
 )
@@ -174,4 +176,53 @@ func TestBirthKeepsErrors(t *testing.T) {
 	}
 	r.repo.commitText("c2", "c1", containerPolicy)
 	r.want(r.wake(agent.WakeInterval), nf.LapInSync, nf.Ready)
+}
+
+// begunMachine is a machine that knows which containers run their programs, by their names.
+type begunMachine struct {
+	*hosttest.Machine
+	begun []string
+}
+
+func (m begunMachine) HasBegun(c *nf.Container) bool { return slices.Contains(m.begun, c.Name) }
+
+// TestLate: a change of a container that has begun since the last lap is late. One of a container that has not
+// begun, or that was there before, is not.
+func TestLate(t *testing.T) {
+	b := newBench(t)
+	b.in.Apply.Machine = begunMachine{b.machine, []string{"old", "begun", "missed"}}
+	b.repo.commitText("c1", "", containerPolicy)
+	old := b.machine.AddContainer("old")
+	r := b.run()
+	r.checkLate("the first lap", "old=false")
+
+	r.born("fresh")
+	r.checkLate("a birth", "fresh=false")
+	begun, _ := r.born("begun")
+	r.checkLate("a birth that was seen too late", "begun=true")
+	r.machine.AddContainer("missed")
+	r.machine.AddContainer("waiting")
+	r.machine.Put(old, udp, 99)
+	r.machine.Put(begun, udp, 99)
+	r.wake(agent.WakeSync)
+	r.checkLate("a lap for the whole node", "begun=false", "missed=true", "old=false", "waiting=false")
+}
+
+// checkLate checks which changes of containers in the last receipt were late.
+func (b *bench) checkLate(step string, want ...string) {
+	b.Helper()
+	receipt, err := apply.FindReceipt(b.path, apply.LatestReceipt)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var got []string
+	for _, c := range receipt.Results {
+		if c.Target != nf.Node {
+			got = append(got, fmt.Sprintf("%s=%t", c.Target.ID, c.Late))
+		}
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		b.Errorf("%s: late are %v, want %v", step, got, want)
+	}
 }
