@@ -53,7 +53,7 @@ func TestAgentBirth(t *testing.T) {
 		docker.State(id, test.process)
 		var receipts []string
 		n.await("its receipt", func() bool {
-			receipts, _ = filepath.Glob(n.path("state/receipts/*"))
+			receipts, _ = filepath.Glob(n.path("state/receipts/0*.json"))
 			return len(receipts) == i+1
 		})
 		text, err := os.ReadFile(receipts[i])
