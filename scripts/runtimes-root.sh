@@ -12,7 +12,7 @@ PATH=$PATH:/usr/sbin:/sbin
 
 packages=(
 	docker.io podman runc crun conmon netavark containernetworking-plugins catatonit uidmap slirp4netns
-	lxc containerd systemd-container busybox-static dbus dbus-user-session libpam-systemd iproute2 iptables nftables
+	lxc containerd systemd-container busybox-static jq dbus dbus-user-session libpam-systemd iproute2 iptables nftables
 )
 
 # unpack installs the packages above this machine's files. It runs in namespaces of its own: no daemon

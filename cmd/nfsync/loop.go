@@ -379,6 +379,10 @@ func (l *loop) ended(s nf.NodeStatus, r agent.Report) {
 	l.service.lapEnded(!l.started, s)
 	l.started = true
 	l.ready()
+	if len(r.Trip.Born) == 0 {
+		// Runtimes make directories with time. If new ones cannot be watched, laps are made in their intervals.
+		_ = l.watchFiles(agent.WakeContainer, l.containerPaths())
+	}
 	l.metrics.Observe(s, r)
 	l.sayLap(s, r)
 }

@@ -4,10 +4,12 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 	"time"
 
 	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/runtimes"
 	"nfsync.dev/nfsync/internal/runtimes/runtimestest"
 )
 
@@ -100,8 +102,12 @@ func TestDirs(t *testing.T) {
 	root := t.TempDir()
 	moby := filepath.Join(root, "run/docker/runtime-runc/moby")
 	dirs := node(t, root).Dirs([]string{nf.RuntimeDocker})
-	if len(dirs) != 1 || dirs[0].Path != moby || dirs[0].BirthsOnly || len(dirs[0].Births) != 1 {
-		t.Errorf("%+v", dirs)
+	want := []runtimes.Dir{
+		{Path: filepath.Join(root, "run/docker")}, {Path: filepath.Join(root, "run/docker/runtime-runc")},
+		{Path: moby, Births: []string{nf.RuntimeDocker}},
+	}
+	if !reflect.DeepEqual(dirs, want) {
+		t.Errorf("%+v, want %+v", dirs, want)
 	}
 	if dirs := node(t, root).Dirs([]string{nf.RuntimeNetns}); len(dirs) != 0 {
 		t.Errorf("%+v", dirs)

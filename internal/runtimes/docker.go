@@ -16,7 +16,7 @@ import (
 
 // docker is Docker Engine, of root. A container's process is in the state of runc or crun, which
 // containerd keeps for Docker below /run/docker. Its name and its labels are in the files of dockerd.
-var docker = runtime{name: nf.RuntimeDocker, list: listDocker, watch: dockerStates, births: dockerStates, born: bornDocker}
+var docker = runtime{name: nf.RuntimeDocker, list: listDocker, watch: watchDocker, births: dockerStates, born: bornDocker}
 
 const (
 	dockerRun    = "run/docker"
@@ -53,6 +53,16 @@ func dockerStates(n Node) []string {
 	usual := n.path(dockerRun, "runtime-runc", "moby")
 	if !slices.Contains(dirs, usual) {
 		dirs = append(dirs, usual)
+	}
+	return dirs
+}
+
+// watchDocker returns the directories of the containers, and those in which another one of these appears: of
+// another OCI runtime, or of another namespace of containerd.
+func watchDocker(n Node) []string {
+	dirs := append(dockerStates(n), n.path(dockerRun))
+	for _, state := range dockerStates(n) {
+		dirs = append(dirs, filepath.Dir(state))
 	}
 	return dirs
 }

@@ -49,8 +49,8 @@ func (d Docker) Create(c Container) string {
 	id := ID(c.Name)
 	edit(d.T, recorded(d.T, dockerWeb+"config.v2.json"), d.File(id, "config.v2.json"), func(file map[string]any) {
 		file["ID"], file["Name"] = id, "/"+c.Name
-		file["Config"].(map[string]any)["Labels"] = c.Labels
-		file["State"].(map[string]any)["Paused"] = c.Paused
+		object(file["Config"])["Labels"] = c.Labels
+		object(file["State"])["Paused"] = c.Paused
 	})
 	edit(d.T, recorded(d.T, dockerWeb+"hostconfig.json"), d.File(id, "hostconfig.json"), func(file map[string]any) { file["NetworkMode"] = c.Network })
 	return id
