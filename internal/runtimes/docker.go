@@ -68,8 +68,8 @@ func watchDocker(n Node) []string {
 }
 
 // bornDocker finds the process of a container that is being made by its cgroup: the OCI runtime has not
-// written its state yet. The cgroup is that of the driver systemd or cgroupfs, below the parent that
-// the container or the daemon names, or below the default one.
+// written its state yet. The cgroup is that of the driver systemd or cgroupfs, below the default parent. A
+// container with another parent is found when its state is written.
 func bornDocker(n Node, id string) (record, bool) {
 	if !isDockerID(id) {
 		return record{}, false

@@ -18,20 +18,20 @@ import (
 // crun in status (libcrun_write_container_status in src/libcrun/status.c). It returns fs.ErrNotExist
 // if there is neither: the container is being made or removed, or another runtime made it.
 func (n Node) ociProcess(dir string) (pid int, start uint64, err error) {
-	return n.ociProcessBy(dir, openOwn)
+	return ociProcessBy(dir, func(path string, parse func([]byte) (ociInit, error)) (ociInit, error) { return parsed(n, path, parse) })
 }
 
 // openOwn opens a file that belongs to root and that nobody else can write.
 func openOwn(path string) (*os.File, error) { return openfile.Own(path, os.O_RDONLY, 0) }
 
-// ociProcessBy is ociProcess for files that open opens.
-func (n Node) ociProcessBy(dir string, open func(path string) (*os.File, error)) (pid int, start uint64, err error) {
+// ociProcessBy is ociProcess for files that read reads and parses.
+func ociProcessBy(dir string, read func(path string, parse func([]byte) (ociInit, error)) (ociInit, error)) (pid int, start uint64, err error) {
 	for _, file := range []struct{ name, pid, start string }{
 		{"state.json", "init_process_pid", "init_process_start"},
 		{"status", "pid", "process-start-time"},
 	} {
 		path := filepath.Join(dir, file.name)
-		p, err := parsedBy(n, path, open, func(data []byte) (p ociInit, err error) {
+		p, err := read(path, func(data []byte) (p ociInit, err error) {
 			err = decodeStart(bytes.NewReader(data), map[string]any{file.pid: &p.pid, file.start: &p.start})
 			if err == nil && (p.pid <= 0 || p.start == 0) {
 				err = fmt.Errorf("it has no %s or no %s", file.pid, file.start)

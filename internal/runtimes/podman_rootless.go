@@ -138,6 +138,9 @@ func (u podmanUser) mark(r *record) {
 
 // running returns the containers of which an OCI runtime has state, and whose processes are the user's.
 func (u podmanUser) running(ctx context.Context, run userTree) (list []record, errs error) {
+	read := func(path string, parse func([]byte) (ociInit, error)) (ociInit, error) {
+		return parsedBy(u.node, path, run.open, parse)
+	}
 	for _, dir := range u.states() {
 		ids, err := run.entries(dir)
 		if !errors.Is(err, fs.ErrNotExist) {
@@ -151,7 +154,7 @@ func (u podmanUser) running(ctx context.Context, run userTree) (list []record, e
 				continue
 			}
 			r := record{id: id, freezes: true}
-			r.pid, r.start, r.err = u.node.ociProcessBy(filepath.Join(dir, id), run.open)
+			r.pid, r.start, r.err = ociProcessBy(filepath.Join(dir, id), read)
 			if r.err == nil {
 				r.err = u.check(r)
 			}
