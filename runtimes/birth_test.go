@@ -10,11 +10,18 @@ import (
 // birthValue is the value of udpTimeout that the agent of startAgent gives.
 const birthValue = "41"
 
-// startAgent starts an agent that gives each container of a runtime birthValue.
+// startAgent starts an agent that gives each container of a runtime birthValue. It is the packages' unit,
+// in its sandbox.
 func (n *node) startAgent(runtime string) {
 	n.t.Helper()
 	n.Write("/srv/policies/all.yaml", policy("all", "{runtimes: ["+runtime+"]}", 41), 0o644)
-	n.Must("systemd-run", "--unit=agent", "nfsync", "agent", "/srv/policies", "--node-netns", "/proc/1/ns/net")
+	const unit = "/etc/systemd/system/nfsync.service"
+	n.Copy("../packaging/systemd/nfsync.service", unit, 0o644)
+	n.Copy("../packaging/systemd/sandbox.conf", unit+".d/50-sandbox.conf", 0o644)
+	n.Write(unit+".d/60-test.conf", "[Service]\nExecStart=\nExecStart=/usr/bin/nfsync agent /srv/policies --config none --node-netns /proc/1/ns/net\n", 0o644)
+	n.Write("/etc/nfsync/agent.yaml", "", 0o600) // the unit asks for it
+	n.Must("systemctl", "daemon-reload")
+	n.Must("systemctl", "start", "nfsync")
 }
 
 // hasBirthValue reports whether a process sees birthValue.

@@ -36,13 +36,13 @@ func ociProcessBy(dir string, read func(path string, parse func([]byte) (ociInit
 			if err == nil && (p.pid <= 0 || p.start == 0) {
 				err = fmt.Errorf("it has no %s or no %s", file.pid, file.start)
 			}
+			if err != nil {
+				err = fmt.Errorf("%s: %w", path, err)
+			}
 			return p, err
 		})
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
-		}
-		if err != nil {
-			err = fmt.Errorf("%s: %w", path, err)
 		}
 		return p.pid, p.start, err
 	}
