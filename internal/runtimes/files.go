@@ -206,8 +206,9 @@ func within[T any](files *Files, dir string, longest time.Duration, f func() T) 
 	}
 	done := make(chan T, 1)
 	go func() {
-		defer files.endWait(dir)
-		done <- f()
+		result := f()
+		files.endWait(dir) // before the result is there, and the next call
+		done <- result
 	}()
 	select {
 	case result := <-done:
