@@ -60,7 +60,7 @@ func TestGiven(t *testing.T) {
 	}
 }
 
-// TestGivenWithout: what a hook is told where its container does not get its values.
+// TestGivenWithout: what a hook gets as an answer where its container does not get its values.
 func TestGivenWithout(t *testing.T) {
 	for name, test := range map[string]struct {
 		before   func(b *bench, r *running)

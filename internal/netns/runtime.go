@@ -219,11 +219,25 @@ func openOnNSFS(path string) (int, error) {
 	if err := unix.Statfs(path, &st); err != nil {
 		return -1, statError(path, err)
 	}
-	// Before Linux 3.19 the files of namespaces were on procfs.
-	if st.Type != unix.NSFS_MAGIC && st.Type != unix.PROC_SUPER_MAGIC {
+	if !isOfNamespaces(st) {
 		return -1, notANamespace{why: "is not a network namespace", plain: true}
 	}
-	return openFile(path)
+	fd, err := openFile(path)
+	if err != nil {
+		return -1, err
+	}
+	// The namespace may have been unmounted since: then the file below it was opened.
+	if err := unix.Fstatfs(fd, &st); err != nil || !isOfNamespaces(st) {
+		unix.Close(fd)
+		return -1, notANamespace{why: "is not a network namespace", plain: true}
+	}
+	return fd, nil
+}
+
+// isOfNamespaces reports whether a file system has the files of namespaces. Before Linux 3.19 they were
+// on procfs.
+func isOfNamespaces(st unix.Statfs_t) bool {
+	return st.Type == unix.NSFS_MAGIC || st.Type == unix.PROC_SUPER_MAGIC
 }
 
 // statError returns notANamespace for a dangling link. For any other file, such as one that

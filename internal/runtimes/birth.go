@@ -140,11 +140,6 @@ func (n Node) HasBegun(c *nf.Container) bool {
 	if c.Entry.PID == 0 || c.Runtime == nf.RuntimeCRI {
 		return false
 	}
-	p, err := n.openProcess(c.Entry.PID, c.Entry.Start)
-	if err != nil {
-		return false
-	}
-	defer p.Close()
-	comm, err := p.Read("comm", maxComm)
-	return err == nil && !slices.ContainsFunc(programs, func(name string) bool { return strings.HasPrefix(string(comm), name) })
+	comm, runs := n.comm(c.Entry)
+	return runs && comm != "" && !slices.ContainsFunc(programs, func(name string) bool { return strings.HasPrefix(comm, name) })
 }

@@ -86,18 +86,26 @@ func (n Node) newest(pids []int) (pid int, start uint64) {
 // process of the container begins (libcontainer/nsenter/nsexec.c).
 var stages = []string{"runc:[0:PARENT]", "runc:[1:CHILD]"}
 
+// isStage reports whether a process is one of the stages, or has ended.
 func (n Node) isStage(e nf.Entry) bool {
-	p, err := n.openProcess(e.PID, e.Start)
-	if err != nil {
-		return true // it has ended
-	}
-	defer p.Close()
-	name, err := p.Read("comm", maxComm)
-	return err == nil && slices.Contains(stages, strings.TrimSuffix(string(name), "\n"))
+	comm, runs := n.comm(e)
+	return !runs || slices.Contains(stages, strings.TrimSuffix(comm, "\n"))
 }
 
-// maxComm is the length of the name of a process and its line end, in bytes (TASK_COMM_LEN of Linux).
+// maxComm bounds the name of a process with its line end, in bytes (TASK_COMM_LEN of Linux is less).
 const maxComm = 64
+
+// comm returns the name of a process, as /proc/PID/comm has it; empty if it cannot be read. runs is false
+// for a process that has ended.
+func (n Node) comm(e nf.Entry) (name string, runs bool) {
+	p, err := n.openProcess(e.PID, e.Start)
+	if err != nil {
+		return "", false
+	}
+	defer p.Close()
+	comm, _ := p.Read("comm", maxComm) // none, with an error
+	return string(comm), true
+}
 
 // birthRoots returns the roots of those hierarchies in which each container has a cgroup with either
 // driver: that of version 2, or that of systemd.

@@ -35,9 +35,12 @@ func listDocker(ctx context.Context, n Node) ([]record, error) {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
+			if !isDockerID(id) {
+				continue
+			}
 			r := record{id: id}
 			r.pid, r.start, r.err = n.ociProcess(filepath.Join(dir, id))
-			if isDockerID(id) && !errors.Is(r.err, fs.ErrNotExist) {
+			if !errors.Is(r.err, fs.ErrNotExist) {
 				n.describeDocker(&r, filepath.Join(dir, id), roots)
 				list = append(list, r)
 			}
@@ -60,8 +63,9 @@ func dockerStates(n Node) []string {
 // watchDocker returns the directories of the containers, and those in which another one of these appears: of
 // another OCI runtime, or of another namespace of containerd.
 func watchDocker(n Node) []string {
-	dirs := append(dockerStates(n), n.path(dockerRun))
-	for _, state := range dockerStates(n) {
+	states := dockerStates(n)
+	dirs := append(slices.Clone(states), n.path(dockerRun))
+	for _, state := range states {
 		dirs = append(dirs, filepath.Dir(state))
 	}
 	return dirs

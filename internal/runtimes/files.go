@@ -28,7 +28,7 @@ func (n Node) path(names ...string) string {
 
 // read reads a file that belongs to root and that nobody else can write.
 func (n Node) read(path string) ([]byte, error) {
-	f, err := openfile.Own(path, os.O_RDONLY, 0)
+	f, err := openOwn(path)
 	if err != nil {
 		return nil, err
 	}

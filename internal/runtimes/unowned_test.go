@@ -59,7 +59,7 @@ func identify(t testing.TB, path string) netns.Identity {
 	return id
 }
 
-// A user does not see the namespaces of the processes of others, and is told so.
+// A user does not see the namespaces of the processes of others. The result says so.
 func TestUnownedOfAUser(t *testing.T) {
 	n := node(t, t.TempDir())
 	var err error

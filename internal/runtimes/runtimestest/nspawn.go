@@ -20,7 +20,7 @@ type Nspawn struct {
 func (n Nspawn) Run(name string, p *Process) {
 	n.T.Helper()
 	unit := "machine-" + name + ".scope"
-	n.addProcess(p, "0::/machine.slice/"+unit+"/payload\n")
+	AddProcess(n.T, n.Proc, p, "0::/machine.slice/"+unit+"/payload\n")
 	text := fmt.Sprintf("NAME=%s\nSCOPE=%s\nSERVICE=systemd-nspawn\nLEADER=%d\nCLASS=container\n", name, unit, p.PID)
 	dir := filepath.Join(n.Root, "run/systemd/machines")
 	err := os.MkdirAll(dir, 0o755)
@@ -32,11 +32,12 @@ func (n Nspawn) Run(name string, p *Process) {
 	}
 }
 
-// addProcess adds a process that is in a cgroup to the procfs.
-func (n Nspawn) addProcess(p *Process, cgroup string) {
-	n.T.Helper()
+// AddProcess adds a process to a procfs that Procfs has made, with a cgroup of the test's own, as
+// /proc/PID/cgroup has it.
+func AddProcess(t testing.TB, proc string, p *Process, cgroup string) {
+	t.Helper()
 	pid := strconv.Itoa(p.PID)
-	dir := filepath.Join(n.Proc, pid)
+	dir := filepath.Join(proc, pid)
 	err := os.MkdirAll(dir, 0o755)
 	for _, name := range []string{"ns", "stat", "status", "comm", "cmdline"} {
 		if err == nil {
@@ -47,7 +48,7 @@ func (n Nspawn) addProcess(p *Process, cgroup string) {
 		err = os.WriteFile(filepath.Join(dir, "cgroup"), []byte(cgroup), 0o644)
 	}
 	if err != nil {
-		n.T.Fatal(err)
+		t.Fatal(err)
 	}
 }
 
