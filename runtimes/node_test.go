@@ -73,7 +73,7 @@ type node struct {
 
 func newNode(t testing.TB) *node {
 	t.Helper()
-	n := &node{systemdtest.New(t, systemdtest.Layer(layer), systemdtest.OwnNetwork(), systemdtest.UnifiedCgroups()), t}
+	n := &node{systemdtest.New(t, systemdtest.Layer(layer), systemdtest.OwnNetwork()), t}
 	n.Copy(program, "/usr/bin/nfsync", 0o755)
 	n.Copy(archive, imageFile, 0o644)
 	// In a user namespace a procfs is mounted only where the kernel finds one without mounts on it.

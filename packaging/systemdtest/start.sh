@@ -1,6 +1,5 @@
 # Starts systemd as process 1 of the namespaces that this shell is in. Its directory has the node's
-# layer: see systemdtest.go. LAYERS are those below it; UNIFIED is set if the node has the unified
-# hierarchy of cgroups only.
+# layer: see systemdtest.go. LAYERS are those below it.
 #
 # usage: sh start.sh DIR
 set -eu
@@ -41,14 +40,7 @@ if [ -e "$dir/boot_id" ]; then
 fi
 
 mount -t sysfs -o ro sysfs "$root/sys"
-if [ "$(stat -f -c %T /sys/fs/cgroup)" = cgroup2fs ] || [ -n "${UNIFIED-}" ]; then
-	mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
-else
-	mount -t tmpfs -o mode=755 cgroup "$root/sys/fs/cgroup"
-	mkdir "$root/sys/fs/cgroup/unified" "$root/sys/fs/cgroup/systemd"
-	mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup/unified"
-	mount -t cgroup -o none,name=systemd systemd "$root/sys/fs/cgroup/systemd"
-fi
+mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
 
 # In a chroot nobody may make a user namespace.
 cd "$root"

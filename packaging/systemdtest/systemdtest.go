@@ -27,10 +27,9 @@ var startScript []byte
 type Node struct {
 	t       testing.TB
 	dir     string
-	cgroups []string
+	cgroup  string
 	layers  []string // from the lowest to the highest, above this machine's files
 	network bool     // it has a network namespace of its own
-	unified bool     // it has the unified hierarchy of cgroups only
 	systemd *exec.Cmd
 	init    int // process 1, as this machine counts
 }
@@ -48,12 +47,6 @@ func Layer(dir string) Option {
 // The namespace is not the kernel's initial one.
 func OwnNetwork() Option {
 	return func(n *Node) { n.network = true }
-}
-
-// UnifiedCgroups gives the node the unified hierarchy of cgroups alone, whatever this machine has. On
-// a machine with both it has only the controllers that the old hierarchies do not use.
-func UnifiedCgroups() Option {
-	return func(n *Node) { n.unified = true }
 }
 
 // masked are the units of this machine that have nothing to do on a node of a test.
@@ -105,21 +98,18 @@ func (n *Node) hide(name string) {
 // Start starts the node and waits until systemd has started all units.
 func (n *Node) Start() {
 	n.t.Helper()
-	n.makeCgroups()
+	n.makeCgroup()
 	// Standard input ends with the test, however that ends, and the node with it. The shell enters the
-	// cgroups before its namespaces are made: they are the roots of the node's.
+	// cgroup before its namespaces are made: it is the root of the node's.
 	const start = `exec 3<&0 0</dev/null
 { cat <&3; kill -KILL $$; } >/dev/null 2>&1 &
 exec 3<&-
-for dir in $CGROUPS; do echo $$ >$dir/cgroup.procs; done
+echo $$ >"$CGROUP/cgroup.procs"
 exec unshare --mount --pid --fork --kill-child --uts --ipc --cgroup $NETWORK sh "$1/start.sh" "$1"`
 	n.systemd = exec.CommandContext(n.t.Context(), "sh", "-c", start, "sh", n.dir)
-	n.systemd.Env = append(os.Environ(), "CGROUPS="+strings.Join(n.cgroups, " "), "LAYERS="+n.lower())
+	n.systemd.Env = append(os.Environ(), "CGROUP="+n.cgroup, "LAYERS="+n.lower())
 	if n.network {
 		n.systemd.Env = append(n.systemd.Env, "NETWORK=--net")
-	}
-	if n.unified {
-		n.systemd.Env = append(n.systemd.Env, "UNIFIED=yes")
 	}
 	n.systemd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	var said bytes.Buffer
@@ -150,19 +140,17 @@ func newBootID() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x\n", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
 }
 
-// makeCgroups makes the cgroups whose descendants are the node's.
-func (n *Node) makeCgroups() {
-	n.cgroups = nil
-	roots := []string{"/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"}
+// makeCgroup makes the cgroup whose descendants are the node's, and no other node's. It is in the
+// unified hierarchy: systemd would use those of the old ones that this machine has for itself.
+func (n *Node) makeCgroup() {
+	root := "/sys/fs/cgroup/unified"
 	var fs unix.Statfs_t
 	if n.must(unix.Statfs("/sys/fs/cgroup", &fs)); fs.Type == unix.CGROUP2_SUPER_MAGIC {
-		roots = []string{"/sys/fs/cgroup"}
+		root = "/sys/fs/cgroup"
 	}
-	for _, root := range roots {
-		dir := filepath.Join(root, fmt.Sprintf("nfsync-systemdtest-%d-%s", os.Getpid(), filepath.Base(n.dir)))
-		n.must(os.MkdirAll(dir, 0o755))
-		n.cgroups = append(n.cgroups, dir)
-	}
+	var err error
+	n.cgroup, err = os.MkdirTemp(root, "nfsync-systemdtest-*")
+	n.must(err)
 }
 
 // startTimeout is how long a node may take to start, on a busy machine.
@@ -205,9 +193,7 @@ func (n *Node) Kill() {
 	_ = n.systemd.Process.Kill()
 	_ = n.systemd.Wait()
 	n.systemd, n.init = nil, 0
-	for _, dir := range n.cgroups {
-		removeCgroup(dir)
-	}
+	removeCgroup(n.cgroup)
 }
 
 // removeCgroup removes a cgroup and those below it, once the kernel has ended their processes.

@@ -42,6 +42,21 @@ func TestNode(t *testing.T) {
 	}
 }
 
+// TestNodesOfTwoTests: a node has no cgroup of another one.
+func TestNodesOfTwoTests(t *testing.T) {
+	one := systemdtest.New(t)
+	one.Must("systemd-run", "--unit=of-one", "sleep", "infinity")
+	t.Run("another test", func(t *testing.T) {
+		two := systemdtest.New(t)
+		if found := two.Must("find", "/sys/fs/cgroup", "-name", "of-one.service"); found != "" {
+			t.Errorf("the second node has cgroups of the first:\n%s", found)
+		}
+	})
+	if state := one.Must("systemctl", "is-active", "of-one"); strings.TrimSpace(state) != "active" {
+		t.Errorf("after the end of the second node the unit of the first is %s", state)
+	}
+}
+
 // TestOptions: a node has the files of its layers, the highest first, a network namespace that is not
 // this machine's, and one hierarchy of cgroups. Users may make user namespaces there.
 func TestOptions(t *testing.T) {
@@ -51,7 +66,7 @@ func TestOptions(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	n := systemdtest.New(t, systemdtest.Layer(low), systemdtest.Layer(high), systemdtest.OwnNetwork(), systemdtest.UnifiedCgroups())
+	n := systemdtest.New(t, systemdtest.Layer(low), systemdtest.Layer(high), systemdtest.OwnNetwork())
 	for file, want := range map[string]string{"/both": "high", "/low": "low", "/debian_version": "high"} {
 		if got := n.Read(file); got != want {
 			t.Errorf("%s is %q, want %q", file, got, want)
