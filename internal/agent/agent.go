@@ -509,7 +509,7 @@ func (a *Agent) schedule(r Report) Schedule {
 	if a.setup == nil {
 		return Schedule{Interval: time.Minute, Drift: time.Minute}
 	}
-	s := Schedule{Interval: a.setup.Interval, Drift: a.setup.Drift}
+	s := Schedule{Interval: a.setup.Interval, Drift: a.setup.Drift, Unobserved: r.Result.Unchanged}
 	soonest := func(at time.Time) {
 		if s.Until.IsZero() || at.Before(s.Until) {
 			s.Until = at

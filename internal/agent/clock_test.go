@@ -121,6 +121,17 @@ func TestScheduleAfterClockJump(t *testing.T) {
 	}
 }
 
+// TestScheduleOfUnobserved: a lap that has not looked at the node does not count as an observation.
+func TestScheduleOfUnobserved(t *testing.T) {
+	a := New(nf.NodeStatus{})
+	a.setup = &Setup{Interval: time.Minute, Drift: time.Minute}
+	for _, unchanged := range []bool{true, false} {
+		if s := a.schedule(Report{Result: Result{Unchanged: unchanged}}); s.Unobserved != unchanged {
+			t.Errorf("unchanged %t: unobserved %t", unchanged, s.Unobserved)
+		}
+	}
+}
+
 // TestReceiptsAfterClockJump: the numbers of receipts rise whatever the clock says.
 func TestReceiptsAfterClockJump(t *testing.T) {
 	d := openState(t)

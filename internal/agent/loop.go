@@ -62,6 +62,9 @@ const maxBackoff = 15 * time.Minute
 type Schedule struct {
 	Interval time.Duration // between two fetches
 	Drift    time.Duration // between two observations of the node
+	// Unobserved reports whether the lap has not observed the node: the time of the next observation stays.
+	// Fetches come more often, and would put it off for ever.
+	Unobserved bool
 	// Until is the next time at which a lap must be made whatever else happens: the restart window
 	// begins, a suspension ends, or the time for a confirmation is up. The zero time is never.
 	Until time.Time
@@ -228,6 +231,10 @@ func (l *Loop) Run(ctx context.Context) {
 			l.alive()
 			continue
 		}
+		drift := timer{now.Add(jitter(s.Drift)), WakeDrift}
+		if i := slices.IndexFunc(timers, func(t timer) bool { return t.cause == WakeDrift }); i >= 0 && s.Unobserved && !slices.Contains(t.Causes, WakeDrift) {
+			drift = timers[i]
+		}
 		switch {
 		case !t.Fetch: // the time of the next fetch stays
 			timers = slices.DeleteFunc(timers, func(t timer) bool { return t.cause != WakeInterval })
@@ -238,7 +245,7 @@ func (l *Loop) Run(ctx context.Context) {
 			failures = 0
 			timers = []timer{{now.Add(jitter(s.Interval)), WakeInterval}}
 		}
-		timers = append(timers, timer{now.Add(jitter(s.Drift)), WakeDrift})
+		timers = append(timers, drift)
 		if !s.Until.IsZero() {
 			until := s.Until
 			if soonest := now.Add(time.Second); until.Before(soonest) {

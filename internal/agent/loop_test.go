@@ -72,6 +72,24 @@ func TestLoopTimers(t *testing.T) {
 
 // TestLoopBurst: events that come together wake one lap, and a stream of them wakes one every
 // five seconds.
+// TestLoopObserves: fetches that find nothing new, and do not observe the node, do not put its observation off.
+func TestLoopObserves(t *testing.T) {
+	r := &recorder{schedule: Schedule{Interval: time.Minute, Drift: 5 * time.Minute, Unobserved: true}}
+	looping(t, r, 12*time.Minute, func(*Loop) {})
+	observed := 0
+	for i, trip := range r.trips {
+		if strings.Contains(trip, string(WakeDrift)) {
+			observed++
+			if r.at[i] > time.Duration(observed)*6*time.Minute {
+				t.Errorf("observation %d is after %s", observed, r.at[i])
+			}
+		}
+	}
+	if fetched := len(r.trips) - observed; observed < 1 || fetched < 10 {
+		t.Errorf("%d observations and %d fetches: %q", observed, fetched, r.trips)
+	}
+}
+
 func TestLoopBurst(t *testing.T) {
 	r := &recorder{schedule: Schedule{Interval: never, Drift: never}}
 	looping(t, r, time.Minute, func(l *Loop) {
