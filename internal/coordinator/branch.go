@@ -10,6 +10,7 @@ import (
 	"nfsync.dev/nfsync/internal/agent"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/source"
+	"nfsync.dev/nfsync/internal/spec"
 	"nfsync.dev/nfsync/internal/state"
 )
 
@@ -152,9 +153,10 @@ func (f *follower) newest(ctx context.Context, after string) (head, agent.Revisi
 	return head{commit: r.Commit, after: after, plan: planOf(r)}, r, nil
 }
 
-// planOf returns the plan of the roll-out of a revision.
+// planOf returns the plan of the roll-out of a revision: that of its Rollout document, or the default.
 func planOf(r agent.Revision) nf.RolloutPlan {
-	return nf.DefaultRolloutPlan()
+	parsed, _ := spec.ParseAll(agent.SpecFiles(r.Revision)) // it was parsed before, without a mistake
+	return parsed.Rollout
 }
 
 // is returns the newest good commit, nil if there is none, and how the fetches went.
@@ -164,21 +166,35 @@ func (f *follower) is() (*head, Fetched) {
 	return f.head, f.fetched
 }
 
-// Why says in short why the newest commit of the branch is not rolled out.
+// The reasons why the newest commit of the branch is not rolled out.
+const (
+	BranchInvalid     = "Invalid"     // its policies are
+	BranchUntrusted   = "Untrusted"   // it is not signed as it must be
+	BranchRewritten   = "Rewritten"   // it does not descend from the revision of the roll-out
+	BranchUnreachable = "Unreachable" // it cannot be fetched
+)
+
+// BranchProblems lists these reasons.
+func BranchProblems() []string {
+	return []string{BranchInvalid, BranchUntrusted, BranchRewritten, BranchUnreachable}
+}
+
+// Why returns the reason why the newest commit of the branch is not rolled out; empty: there is none.
 func (f Fetched) Why() string {
-	if f.Err == nil {
+	_, invalid := errors.AsType[*agent.InvalidError](f.Err)
+	_, untrusted := errors.AsType[*source.VerifyError](f.Err)
+	_, rewritten := errors.AsType[*source.RewrittenError](f.Err)
+	switch {
+	case f.Err == nil:
 		return ""
+	case invalid:
+		return BranchInvalid
+	case untrusted:
+		return BranchUntrusted
+	case rewritten:
+		return BranchRewritten
 	}
-	if _, ok := errors.AsType[*agent.InvalidError](f.Err); ok {
-		return "Invalid"
-	}
-	if _, ok := errors.AsType[*source.VerifyError](f.Err); ok {
-		return "Untrusted"
-	}
-	if _, ok := errors.AsType[*source.RewrittenError](f.Err); ok {
-		return "Rewritten"
-	}
-	return "Unreachable"
+	return BranchUnreachable
 }
 
 // check returns an error if the branch cannot be followed.

@@ -102,7 +102,7 @@ const maxGeneration = 1 << 40
 // newest returns the highest generation of a document that a node has had, and that node; the first by name.
 func newest(nodes []nf.HeardNode) (generation uint64, node string) {
 	for i := range nodes {
-		if g := nodes[i].Generation; g > generation && g <= maxGeneration {
+		if g := nodes[i].Generation; g > generation {
 			generation, node = g, nodes[i].Node
 		}
 	}
@@ -120,6 +120,8 @@ func parseNode(node string, data []byte) (n nf.FleetNode, err error) {
 	switch p := n.Progress; {
 	case n.Node != node:
 		return n, fmt.Errorf("it says that it is of the node %q", shorten(n.Node, nf.MaxFleetName))
+	case n.Generation > maxGeneration, p != nil && p.Generation > maxGeneration:
+		return n, fmt.Errorf("it claims a generation above %d, which no fleet reaches", uint64(maxGeneration))
 	case p != nil && !slices.Contains(nf.ProgressStates(), p.State):
 		return n, fmt.Errorf("it has the unknown progress %q", shorten(string(p.State), 40))
 	}
@@ -128,7 +130,9 @@ func parseNode(node string, data []byte) (n nf.FleetNode, err error) {
 
 // shorten returns a text without control characters, of at most so many bytes.
 func shorten(text string, most int) string {
-	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f || 0x80 <= r && r < 0xa0 || r == '\u2028' || r == '\u2029' }), " ")
+	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool {
+		return r < ' ' || r == 0x7f || 0x80 <= r && r < 0xa0 || r == '\u2028' || r == '\u2029'
+	}), " ")
 	if len(text) > most {
 		text = strings.ToValidUTF8(text[:most], "") + "…"
 	}
