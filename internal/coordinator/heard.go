@@ -32,7 +32,7 @@ type grant struct {
 
 func newHeard() *heard {
 	return &heard{
-		statuses: keys{stream: fleet.StreamStatus, prefix: "$KV.nfsync_status."}, granted: keys{stream: fleet.StreamGrant, prefix: "$KV.nfsync_grant."},
+		statuses: keys{stream: fleet.StreamStatus}, granted: keys{stream: fleet.StreamGrant},
 		nodes: map[string]nf.HeardNode{}, unread: map[string]string{}, grants: map[string]grant{},
 	}
 }
@@ -43,13 +43,13 @@ func (h *heard) read(ctx context.Context, s *store) error {
 		clear(h.nodes)
 		clear(h.unread)
 		h.sorted = nil
-	}, func(node string, v stored) { h.take(node, v, s.channel) })
+	}, func(node string, v fleet.Stored) { h.take(node, v, s.channel) })
 	if err != nil {
 		return err
 	}
-	return h.granted.read(ctx, s, func() { clear(h.grants) }, func(node string, v stored) {
-		g, err := s.openGrant(node, v.data)
-		h.grants[node] = grant{RestartGrant: g, sequence: v.sequence, forged: textOf(err)}
+	return h.granted.read(ctx, s, func() { clear(h.grants) }, func(node string, v fleet.Stored) {
+		g, err := s.openGrant(node, v.Data)
+		h.grants[node] = grant{RestartGrant: g, sequence: v.Sequence, forged: textOf(err)}
 	})
 }
 
@@ -62,8 +62,8 @@ func textOf(err error) string {
 
 // take takes what a node has put. If it cannot be read, what it has put before stays, as old as it is: a node cannot
 // make forget that it has begun.
-func (h *heard) take(node string, v stored, channel string) {
-	n, err := parseNode(node, v.data)
+func (h *heard) take(node string, v fleet.Stored, channel string) {
+	n, err := parseNode(node, v.Data)
 	if err != nil {
 		h.unread[node] = err.Error()
 		return
@@ -74,7 +74,7 @@ func (h *heard) take(node string, v stored, channel string) {
 		delete(h.nodes, node)
 		return
 	}
-	h.nodes[node] = nf.HeardNode{FleetNode: n, Heard: v.at}
+	h.nodes[node] = nf.HeardNode{FleetNode: n, Heard: v.Put}
 }
 
 // list returns the nodes of the channel by name. The caller does not change it.

@@ -2,13 +2,11 @@ package coordinator
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"strconv"
+	"errors"
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
+	"nfsync.dev/nfsync/internal/fleet"
 )
 
 // keys reads the last value of each key of a stream, and afterwards only what has been written since.
@@ -17,94 +15,55 @@ import (
 // made anew: then everything is read again.
 type keys struct {
 	stream string
-	prefix string // of the subjects that the stream stores
 	last   uint64
-	at     time.Time // when the value with the sequence last was stored
+	at     time.Time // when the value with the sequence last was stored; the zero time: it is not known
 }
 
-// batch is how many values are asked for at a time. With the largest status they take 8 MB.
-const batch = 500
+// errAnew means that a stream was made anew.
+var errAnew = errors.New("the stream was made anew")
 
-// read calls each with the values that are new, the oldest first. anew is called before if all values are.
-func (k *keys) read(ctx context.Context, s *store, anew func(), each func(key string, v stored)) error {
-	if k.last == 0 {
-		anew()
-	}
-	for from := max(k.last, 1); ; {
-		values, pending, err := s.batch(ctx, k.stream, k.prefix+">", from)
-		if err != nil {
+// read calls each with the values that are new, in their order. anew is called before if all values are.
+func (k *keys) read(ctx context.Context, s *store, anew func(), each func(key string, v fleet.Stored)) error {
+	if k.last > 0 {
+		err := k.readFrom(ctx, s, k.last, each)
+		if !errors.Is(err, errAnew) {
 			return err
 		}
-		if k.last > 0 && from == k.last {
-			if len(values) == 0 || values[0].sequence == k.last && !values[0].at.Equal(k.at) {
-				k.last, k.at, from = 0, time.Time{}, 1
-				anew()
-				continue
-			}
-			if values[0].sequence == k.last { // it was read before
-				values = values[1:]
-				from++
-			}
-		}
-		for _, v := range values {
-			each(strings.TrimPrefix(v.subject, k.prefix), v.stored)
-			k.last, k.at = v.sequence, v.at
-		}
-		if pending == 0 {
-			return nil
-		}
-		from = k.last + 1
 	}
+	k.last, k.at = 0, time.Time{}
+	anew()
+	return k.readFrom(ctx, s, 0, each)
 }
 
-// keyed is a value with its subject.
-type keyed struct {
-	stored
-	subject string
-}
-
-// batch returns the first values of a stream from a sequence on, by sequence, and how many more there are.
-func (s *store) batch(ctx context.Context, stream, filter string, from uint64) (values []keyed, pending int, err error) {
+// readFrom calls each with the values after a sequence. The error is errAnew if the stream has nothing from that sequence
+// on, or another value with it.
+func (k *keys) readFrom(ctx context.Context, s *store, known uint64, each func(key string, v fleet.Stored)) error {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	request, err := json.Marshal(map[string]any{"seq": from, "batch": batch, "next_by_subj": filter})
+	seen, at := false, k.at
+	last, err := fleet.Each(ctx, s.nc, k.stream, fleet.Key(k.stream, ">"), known, func(v fleet.Stored, err error) error {
+		seen = true
+		switch {
+		case err != nil: // it was put with headers of its own: what its node has put before stays, and gets old
+			k.at = time.Time{}
+			return nil
+		case v.Sequence == known && (at.IsZero() || v.Put.Equal(at)):
+			return nil // it was read before
+		case v.Sequence == known:
+			return errAnew
+		}
+		each(strings.TrimPrefix(v.Subject, fleet.Key(k.stream, "")), v)
+		k.last, k.at = v.Sequence, v.Put
+		return nil
+	})
 	if err != nil {
-		return nil, 0, err
+		return err
 	}
-	inbox := s.nc.NewInbox()
-	sub, err := s.nc.SubscribeSync(inbox)
-	if err != nil {
-		return nil, 0, fmt.Errorf("cannot read %s: %w", stream, err)
+	if !seen && known > 0 {
+		return errAnew
 	}
-	defer func() { _ = sub.Unsubscribe() }()
-	if err := s.nc.PublishRequest("$JS.API.DIRECT.GET."+stream, inbox, request); err != nil {
-		return nil, 0, fmt.Errorf("cannot read %s: %w", stream, err)
+	if last != k.last {
+		k.last, k.at = last, time.Time{}
 	}
-	for {
-		m, err := sub.NextMsgWithContext(ctx)
-		if err != nil {
-			return nil, 0, fmt.Errorf("cannot read %s: %w", stream, err)
-		}
-		switch status := m.Header.Get("Status"); status {
-		case "":
-		case "404": // none
-			return nil, 0, nil
-		case "204": // the end
-			pending, err := strconv.Atoi(m.Header.Get("Nats-Num-Pending"))
-			if err != nil {
-				return nil, 0, fmt.Errorf("cannot read %s: the store does not say how much is left: %w", stream, err)
-			}
-			return values, pending, nil
-		default:
-			return nil, 0, fmt.Errorf("cannot read %s: the store answers %s %s", stream, status, m.Header.Get("Description"))
-		}
-		v, err := storedOf(m)
-		if err != nil {
-			return nil, 0, fmt.Errorf("cannot read %s: %w", stream, err)
-		}
-		if len(values) > 0 && v.sequence <= values[len(values)-1].sequence {
-			return nil, 0, fmt.Errorf("cannot read %s: the store answers in another order", stream)
-		}
-		values = append(values, keyed{v, m.Header.Get(nats.JSSubject)})
-	}
+	return nil
 }

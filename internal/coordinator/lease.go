@@ -42,13 +42,13 @@ func (l *lease) renew(ctx context.Context, s *store) error {
 		}
 		l.sequence = 0 // it was forgotten or taken
 	}
-	v, err := s.last(ctx, fleet.StreamLease, "$KV.nfsync_lease."+s.channel)
+	v, err := s.last(ctx, fleet.StreamLease, s.channel)
 	if err != nil {
 		return err
 	}
 	var was leaseValue
-	if v.sequence > 0 {
-		if err := json.Unmarshal(v.data, &was); err != nil {
+	if v.Sequence > 0 {
+		if err := json.Unmarshal(v.Data, &was); err != nil {
 			return fmt.Errorf("the lease in the store is none: %w", err)
 		}
 	}
@@ -58,7 +58,7 @@ func (l *lease) renew(ctx context.Context, s *store) error {
 	if !free {
 		return nil
 	}
-	err = l.write(ctx, s, leaseValue{l.coordinator, l.instance}, v.sequence, began)
+	err = l.write(ctx, s, leaseValue{l.coordinator, l.instance}, v.Sequence, began)
 	if errors.Is(err, errConflict) {
 		return nil // another one was faster
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -43,42 +42,15 @@ func newStore(nc *nats.Conn, channel string, key nkeys.KeyPair) (*store, error) 
 // errConflict means that a value has been written since it was read: nothing was written.
 var errConflict = errors.New("the value in the store is another one by now")
 
-// stored is a value of the store.
-type stored struct {
-	data     []byte
-	sequence uint64    // 0: there is no value
-	at       time.Time // by the store's clock
-}
-
-// last returns the last value of a subject that a stream stores.
-func (s *store) last(ctx context.Context, stream, subject string) (stored, error) {
+// last returns the value that a stream has for a name; the zero value: it has none.
+func (s *store) last(ctx context.Context, stream, name string) (fleet.Stored, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	m, err := s.nc.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+stream+"."+subject, nil)
-	if err != nil {
-		return stored{}, fmt.Errorf("cannot read %s: %w", subject, err)
+	v, err := fleet.Last(ctx, s.nc, stream, fleet.Key(stream, name))
+	if errors.Is(err, fleet.ErrNone) {
+		return fleet.Stored{}, nil
 	}
-	switch status := m.Header.Get("Status"); status {
-	case "":
-		return storedOf(m)
-	case "404":
-		return stored{}, nil
-	default:
-		return stored{}, fmt.Errorf("cannot read %s: the store answers %s %s", subject, status, m.Header.Get("Description"))
-	}
-}
-
-// storedOf reads the headers of a message that the store answers with.
-func storedOf(m *nats.Msg) (stored, error) {
-	sequence, err := strconv.ParseUint(m.Header.Get(jetstream.SequenceHeader), 10, 64)
-	if err != nil {
-		return stored{}, fmt.Errorf("the store answers without a sequence: %w", err)
-	}
-	at, err := time.Parse(time.RFC3339Nano, m.Header.Get(jetstream.TimeStampHeaer))
-	if err != nil {
-		return stored{}, fmt.Errorf("the store answers without a time: %w", err)
-	}
-	return stored{m.Data, sequence, at}, nil
+	return v, err
 }
 
 // set writes a value if the last one of its subject has that sequence; 0: if there is none. The error is errConflict if it
@@ -99,15 +71,15 @@ func (s *store) set(ctx context.Context, subject string, data []byte, sequence u
 // document returns the roll-out document and its sequence; nil: there is none. The error is a *fleet.ForgedError if it
 // is not ours.
 func (s *store) document(ctx context.Context) (*nf.RolloutDocument, uint64, error) {
-	v, err := s.last(ctx, fleet.StreamRollout, "$KV.nfsync_rollout."+s.channel)
-	if err != nil || v.sequence == 0 {
+	v, err := s.last(ctx, fleet.StreamRollout, s.channel)
+	if err != nil || v.Sequence == 0 {
 		return nil, 0, err
 	}
 	var doc nf.RolloutDocument
-	if err := fleet.Open(fleet.SealRollout, s.channel, v.data, s.publicKey, &doc); err != nil {
-		return nil, v.sequence, err
+	if err := fleet.Open(fleet.SealRollout, s.channel, v.Data, s.publicKey, &doc); err != nil {
+		return nil, v.Sequence, err
 	}
-	return &doc, v.sequence, nil
+	return &doc, v.Sequence, nil
 }
 
 // setDocument writes the roll-out document in place of that with the sequence.
@@ -121,7 +93,7 @@ func (s *store) setDocument(ctx context.Context, doc nf.RolloutDocument, sequenc
 
 // setGrant writes the grant of a node in place of that with the sequence.
 func (s *store) setGrant(ctx context.Context, g nf.RestartGrant, sequence uint64) (uint64, error) {
-	sealed, err := fleet.Seal(fleet.SealGrant, grantChannel(s.channel, g.Node), g, s.key)
+	sealed, err := fleet.Seal(fleet.SealGrant, fleet.GrantChannel(s.channel, g.Node), g, s.key)
 	if err != nil {
 		return 0, fmt.Errorf("cannot sign the grant of %s: %w", g.Node, err)
 	}
@@ -130,12 +102,9 @@ func (s *store) setGrant(ctx context.Context, g nf.RestartGrant, sequence uint64
 
 // openGrant reads the grant of a node.
 func (s *store) openGrant(node string, sealed []byte) (g nf.RestartGrant, err error) {
-	err = fleet.Open(fleet.SealGrant, grantChannel(s.channel, node), sealed, s.publicKey, &g)
+	err = fleet.Open(fleet.SealGrant, fleet.GrantChannel(s.channel, node), sealed, s.publicKey, &g)
 	return g, err
 }
-
-// grantChannel is what the signature of a grant covers in place of the channel.
-func grantChannel(channel, node string) string { return channel + " " + node }
 
 // wake wakes all nodes.
 func (s *store) wake() error {
