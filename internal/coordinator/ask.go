@@ -88,9 +88,8 @@ func (c *Coordinator) obeyNow(ctx context.Context, ask nf.FleetAsk) error {
 	if isSame(*c.doc, next) {
 		return nil // it is so already
 	}
-	next.Recovered = next.Recovered && next.State == nf.RolloutHalted
 	c.Say(slog.LevelInfo, fmt.Sprintf("%s, asked by %s: %s", ask.Verb, ask.By, ask.Reason))
-	err = c.write(ctx, c.situation().signedOff(next, c.doc.Generation))
+	err = c.write(ctx, c.situation().signedOff(next, c.doc.Generation+1))
 	if err != nil && !errors.Is(err, errConflict) {
 		return fmt.Errorf("it is not known whether it was done: %w: look with nfsync fleet rollout", err)
 	}
@@ -110,6 +109,5 @@ func (c *Coordinator) release(ctx context.Context, node string) error {
 	if !ok || g.forged != "" || g.Until.IsZero() {
 		return fmt.Errorf("%q has no grant", shorten(node, nf.MaxFleetName))
 	}
-	g.Until = time.Time{}
-	return c.writeGrant(ctx, g.RestartGrant)
+	return c.writeGrant(ctx, rollout.Release(g.RestartGrant))
 }

@@ -25,33 +25,42 @@ func (s situation) next() (nf.RolloutDocument, bool) {
 		return s.first()
 	}
 	was := *s.doc
-	next, changed := was, was.Coordinator != s.coordinator // taking over is a change
-	switch known, node := newest(s.nodes); {
-	case known > was.Generation:
-		return s.recovered(was, known, node), true
-	case was.Recovered && was.State == nf.RolloutHalted:
+	next, changed := rollout.Decide(was, s.nodes, s.now)
+	generation := was.Generation + 1
+	switch older := changed && next.Generation > generation; {
+	case older: // rollout has lifted the generation above those that nodes have had
+		generation, next.Recovered = next.Generation, true
+		fallthrough
+	case next.Recovered:
 		if s.isNew(was) {
-			return s.recovered(was, known, node), true
+			reason, from := next.Reason, was
+			from.Recovered = true // nothing is known against its revision: it is not withdrawn
+			next, changed = rollout.Begin(from, s.head.commit, s.head.plan, s.seed, s.nodes, s.now), true
+			next.Reason, next.Recovered = reason, true
 		}
+		next.State = nf.RolloutHalted
 	case s.isNew(was):
 		next, changed = rollout.Begin(was, s.head.commit, s.head.plan, s.seed, s.nodes, s.now), true
-	default:
-		if decided, other := rollout.Decide(was, s.nodes, s.now); other {
-			next, changed = decided, true
-		}
 	}
-	return s.signedOff(next, was.Generation), changed
+	if was.Coordinator != s.coordinator {
+		changed = true // it takes over
+	}
+	return s.signedOff(next, generation), changed
 }
 
-// first returns the first document of a store. If a node has had one before, the store has lost it.
+// first returns the first document of a store. If a node has had one before, the store has lost it: then it is
+// halted, with the newest commit. A person resumes it, and it begins with the canaries.
 func (s situation) first() (nf.RolloutDocument, bool) {
 	if s.head == nil || s.head.after != "" {
 		return nf.RolloutDocument{}, false
 	}
-	if known, node := newest(s.nodes); known > 0 {
-		return s.recovered(nf.RolloutDocument{}, known, node), true
+	next := rollout.Begin(nf.RolloutDocument{}, s.head.commit, s.head.plan, s.seed, s.nodes, s.now)
+	known, node := newest(s.nodes)
+	if known > 0 {
+		next.State, next.Recovered = nf.RolloutHalted, true
+		next.Reason = fmt.Sprintf("%s has had generation %d of the roll-out document, and the store has none: it was made anew or restored", node, known)
 	}
-	return s.signedOff(rollout.Begin(nf.RolloutDocument{}, s.head.commit, s.head.plan, s.seed, s.nodes, s.now), 0), true
+	return s.signedOff(next, known+1), true
 }
 
 // isNew reports whether the newest commit of the branch is another one than that of a document, and descends from it.
@@ -59,38 +68,10 @@ func (s situation) isNew(was nf.RolloutDocument) bool {
 	return s.head != nil && s.head.after == was.Revision && s.head.commit != was.Revision && !slices.Contains(was.Withdrawn, s.head.commit)
 }
 
-// recovered returns a document above all that nodes have had. It is halted, with the newest commit: a person
-// resumes it, and it goes on from the canaries, or aborts it.
-func (s situation) recovered(was nf.RolloutDocument, known uint64, node string) nf.RolloutDocument {
-	next := was
-	if was.Revision == "" || s.isNew(was) {
-		from := was
-		if from.State == nf.RolloutHalted {
-			from.State = nf.RolloutPaused // nothing is known against its revision: it is not withdrawn
-		}
-		next = rollout.Begin(from, s.head.commit, s.head.plan, s.seed, s.nodes, s.now)
-	}
-	if known > was.Generation {
-		next.Reason = fmt.Sprintf("%s has had generation %d of the roll-out document, and the store has %s: an older copy of the store was restored, or the node lies. nfsync fleet rollout resume goes on with the canaries of this revision",
-			node, known, generationOf(was))
-	} else {
-		next.Reason = was.Reason
-	}
-	next.State, next.Recovered = nf.RolloutHalted, true
-	return s.signedOff(next, max(known, was.Generation))
-}
-
-func generationOf(doc nf.RolloutDocument) string {
-	if doc.Generation == 0 {
-		return "none"
-	}
-	return fmt.Sprintf("generation %d", doc.Generation)
-}
-
-// signedOff returns a document as it is written: with the next generation after one, and who writes it.
-func (s situation) signedOff(doc nf.RolloutDocument, after uint64) nf.RolloutDocument {
+// signedOff returns a document as it is written: with its generation, and who writes it.
+func (s situation) signedOff(doc nf.RolloutDocument, generation uint64) nf.RolloutDocument {
 	if s.doc == nil || doc.Revision != s.doc.Revision { // it begins
-		doc.Began = after + 1
+		doc.Began = generation
 	}
 	if s.doc != nil {
 		doc.Term = s.doc.Term
@@ -99,6 +80,6 @@ func (s situation) signedOff(doc nf.RolloutDocument, after uint64) nf.RolloutDoc
 		doc.Term++
 	}
 	doc.APIVersion, doc.Kind, doc.Channel = nf.APIVersion, nf.KindRolloutDocument, s.channel
-	doc.Generation, doc.Coordinator, doc.UpdatedAt = after+1, s.coordinator, s.now
+	doc.Generation, doc.Coordinator, doc.UpdatedAt = generation, s.coordinator, s.now
 	return doc
 }

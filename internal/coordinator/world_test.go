@@ -246,12 +246,11 @@ func (b *branch) fetch(_ context.Context, last []source.Position, _ string) (sou
 }
 
 const policy = `apiVersion: nfsync.dev/v1alpha1
-kind: NetfilterPolicy
+kind: ContainerPolicy
 metadata: {name: one}
 spec:
-  nodeSelector: {}
-  containerSelector: {}
-  netfilter: {level: stateful}
+  nodes: {labels: {role: edge}}
+  level: stateful
 `
 
 // plan is quick, so that tests are.
