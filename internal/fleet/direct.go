@@ -75,6 +75,8 @@ const (
 	headerLast     = "Nats-Last-Sequence"
 	// headerInfo is added to a value that came from another account. It is the server's too.
 	headerInfo = "Nats-Request-Info"
+	// headerExpected is kept with a value that was put by compare-and-set. It says nothing to those who read it.
+	headerExpected = "Nats-Expected-Last-Subject-Sequence"
 )
 
 var (
@@ -92,7 +94,7 @@ var errHeaders = errors.New("it was put with headers, which nfsync does not do")
 func checkHeaders(m *nats.Msg, want []string) error {
 	length := len("NATS/1.0\r\n") + len("\r\n")
 	for name, values := range m.Header {
-		if len(values) != 1 || !slices.Contains(want, name) && name != headerInfo {
+		if len(values) != 1 || !slices.Contains(want, name) && name != headerInfo && name != headerExpected {
 			return errHeaders
 		}
 		switch name {
