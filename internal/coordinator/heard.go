@@ -2,8 +2,6 @@ package coordinator
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -109,23 +107,13 @@ func newest(nodes []nf.HeardNode) (generation uint64, node string) {
 	return generation, node
 }
 
-// parseNode reads what a node has put. Its name is that of the key, which only the node can write.
-func parseNode(node string, data []byte) (n nf.FleetNode, err error) {
-	if !nf.IsFleetName(node) {
-		return n, errors.New("it has no name of a node")
+// parseNode reads what a node has put.
+func parseNode(node string, data []byte) (nf.FleetNode, error) {
+	n, err := fleet.ReadNode(node, data)
+	if err == nil && (n.Generation > maxGeneration || n.Progress != nil && n.Progress.Generation > maxGeneration) {
+		err = fmt.Errorf("it claims a generation above %d, which no fleet reaches", uint64(maxGeneration))
 	}
-	if err := json.Unmarshal(data, &n); err != nil {
-		return n, fmt.Errorf("it is no status of a node: %w", err)
-	}
-	switch p := n.Progress; {
-	case n.Node != node:
-		return n, fmt.Errorf("it says that it is of the node %q", shorten(n.Node, nf.MaxFleetName))
-	case n.Generation > maxGeneration, p != nil && p.Generation > maxGeneration:
-		return n, fmt.Errorf("it claims a generation above %d, which no fleet reaches", uint64(maxGeneration))
-	case p != nil && !slices.Contains(nf.ProgressStates(), p.State):
-		return n, fmt.Errorf("it has the unknown progress %q", shorten(string(p.State), 40))
-	}
-	return n, nil
+	return n, err
 }
 
 // shorten returns a text without control characters, of at most so many bytes.
