@@ -77,14 +77,20 @@ type running struct {
 	done chan struct{}
 }
 
-// start runs a coordinator until the test ends.
-func (w *world) start(name string, change ...func(*Config)) *running {
-	w.Helper()
-	cfg := Config{
-		Name: name, Channel: fleet.DefaultChannel, Conn: w.store.Connect(), Key: w.store.Key(), pace: hurried,
+// config returns the configuration of a coordinator without a connection.
+func (w *world) config(name string) Config {
+	return Config{
+		Name: name, Channel: fleet.DefaultChannel, Key: w.store.Key(), pace: hurried,
 		Say:    func(level slog.Level, text string) { w.Logf("%s %s: %s", name, level, text) },
 		Branch: Branch{Source: source.Config{URLs: []string{"https://git.example.com/policies.git"}, Branch: "main"}, Interval: 200 * time.Millisecond, Fetch: w.branch.fetch},
 	}
+}
+
+// start runs a coordinator until the test ends.
+func (w *world) start(name string, change ...func(*Config)) *running {
+	w.Helper()
+	cfg := w.config(name)
+	cfg.Conn = w.store.Connect()
 	for _, c := range change {
 		c(&cfg)
 	}
@@ -474,3 +480,5 @@ func has(revision string) func(*node) bool {
 		return n.Revision == revision || n.Progress != nil && n.Progress.Revision == revision && n.Progress.State != nf.ProgressWaiting && n.Progress.State != nf.ProgressUnaffected
 	}
 }
+
+func fileOf(name, text string) source.File { return source.File{Name: name, Data: []byte(text)} }
