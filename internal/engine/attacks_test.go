@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -121,7 +122,10 @@ func nodeAttacks() []attack {
 	}
 	return append(list,
 		attack{name: "a status below that of another", do: func(a *attacker) { a.send(status+".hn-b", "", "{}") }},
-		attack{name: "a status of a pattern", do: func(a *attacker) { a.send(fleet.SubjectStatus+"*", "", "{}"); a.send(fleet.SubjectStatus+">", "", "{}") }},
+		attack{name: "a status of a pattern", do: func(a *attacker) {
+			a.send(fleet.SubjectStatus+"*", "", "{}")
+			a.send(fleet.SubjectStatus+">", "", "{}")
+		}},
 		attack{name: "wake-ups of others", do: func(a *attacker) { a.listen(fleet.SubjectWakeGrant + "hn-b"); a.listen("nfsync.v1.wake.>") }, reads: true},
 		attack{name: "values by batches", do: func(a *attacker) {
 			a.send(directGet+fleet.StreamStatus, "", `{"seq":1,"batch":500,"next_by_subj":"$KV.nfsync_status.>"}`)
@@ -131,46 +135,64 @@ func nodeAttacks() []attack {
 	)
 }
 
-// run makes each attack, and fails where it has done or told anything. Meanwhile others do what they do.
+// run makes attacks, and fails where they have done or told anything. They are made at once and, if something is wrong, in
+// halves, until those are found that do harm. Meanwhile others do what they do.
 func (w *world) run(a *attacker, attacks []attack) {
 	w.t.Helper()
-	other := w.connect(KindNode, "hn-b")
-	asked := w.answer()
-	before := w.state()
-	for _, x := range attacks {
-		x.do(a)
-		must(w.t, a.FlushWithContext(soon(w.t)))
-		if x.reads { // there is something to hear
-			w.put(fleet.SubjectStatus+"hn-b", first[fleet.SubjectStatus+"hn-b"])
-			w.put(fleet.SubjectRollout+"main", first[fleet.SubjectRollout+"main"])
-			request(w.t, other, directGet+fleet.StreamGrant+".$KV.nfsync_grant.hn-b", nil)
-		}
-		w.settle(a.Conn)
-		if list := differences(before, w.state()); list != nil {
-			w.t.Errorf("%s: %s", x.name, strings.Join(list, "; "))
-			before = w.state()
-		}
-		if heard := a.heard(); x.reads && heard != nil {
-			w.t.Errorf("%s: heard %s", x.name, strings.Join(heard, "; "))
-		}
-		if n := len(asked); n > 0 {
-			w.t.Errorf("%s: the coordinator was asked %s", x.name, (<-asked).Data)
-		}
-		w.put(fleet.SubjectLease+"main", first[fleet.SubjectLease+"main"])
+	for _, reads := range []bool{false, true} {
+		w.narrow(a, slices.DeleteFunc(slices.Clone(attacks), func(x attack) bool { return x.reads != reads }))
 	}
 }
 
-// answer answers questions as the coordinator does, and returns those that were asked.
-func (w *world) answer() <-chan *nats.Msg {
+func (w *world) narrow(a *attacker, attacks []attack) {
 	w.t.Helper()
-	asked := make(chan *nats.Msg, 1000)
+	harm := w.harm(a, attacks)
+	switch half := len(attacks) / 2; {
+	case harm == nil:
+	case len(attacks) == 1:
+		w.t.Errorf("%s: %s", attacks[0].name, strings.Join(harm, "; "))
+	default:
+		w.narrow(a, attacks[:half])
+		w.narrow(a, attacks[half:])
+	}
+}
+
+// harm returns what attacks have done or told.
+func (w *world) harm(a *attacker, attacks []attack) (harm []string) {
+	w.t.Helper()
+	w.put(fleet.SubjectLease+"main", first[fleet.SubjectLease+"main"])
+	before := w.state()
+	for _, x := range attacks {
+		x.do(a)
+	}
+	must(w.t, a.FlushWithContext(soon(w.t)))
+	if attacks[0].reads { // there is something to hear
+		w.put(fleet.SubjectStatus+"hn-b", first[fleet.SubjectStatus+"hn-b"])
+		w.put(fleet.SubjectRollout+"main", first[fleet.SubjectRollout+"main"])
+		w.put(fleet.SubjectGrant+"hn-b", first[fleet.SubjectGrant+"hn-b"])
+		request(w.t, w.other, directGet+fleet.StreamGrant+".$KV.nfsync_grant.hn-b", nil)
+	}
+	w.settle(a.Conn)
+	harm = differences(before, w.state())
+	if heard := a.heard(); attacks[0].reads {
+		harm = append(harm, heard...)
+	}
+	for len(w.asked) > 0 {
+		harm = append(harm, "the coordinator was asked: "+string((<-w.asked).Data))
+	}
+	return harm
+}
+
+// answer answers questions as the coordinator does.
+func (w *world) answer() {
+	w.t.Helper()
+	w.asked = make(chan *nats.Msg, 10_000)
 	_, err := w.coordinator.Subscribe(fleet.SubjectAsk+">", func(m *nats.Msg) {
-		asked <- m
+		w.asked <- m
 		_ = m.Respond([]byte(`{"document":null}`))
 	})
 	must(w.t, err)
 	must(w.t, w.coordinator.FlushWithContext(soon(w.t)))
-	return asked
 }
 
 // A node can change nothing but its own values, and hears nothing of others.
@@ -181,7 +203,7 @@ func TestNodeAttacks(t *testing.T) {
 			w := open(t)
 			w.run(w.attacker(KindNode, "hn-a"), nodeAttacks())
 			// It is still well.
-			m := request(t, w.connect(KindNode, "hn-b"), fleet.SubjectStatus+"hn-b", []byte("x"))
+			m := request(t, w.other, fleet.SubjectStatus+"hn-b", []byte("x"))
 			if !strings.Contains(string(m.Data), `"seq"`) {
 				t.Errorf("the other node: %s", m.Data)
 			}
@@ -196,9 +218,9 @@ func TestAttacksWithoutWalls(t *testing.T) {
 	w := staticWorld(t, oneAccount)
 	a := w.attacker(KindNode, "hn-a")
 	for subject, reply := range map[string]string{
-		fleet.SubjectStatus + "hn-a":                                       fleet.SubjectStatus + "hn-b",
-		fleet.SubjectSnapshot + "hn-a":                                     fleet.SubjectRollout + "main",
-		directGet + fleet.StreamGrant + ".$KV.nfsync_grant.hn-a":           fleet.SubjectSnapshot + "hn-b",
+		fleet.SubjectStatus + "hn-a":                                      fleet.SubjectStatus + "hn-b",
+		fleet.SubjectSnapshot + "hn-a":                                    fleet.SubjectRollout + "main",
+		directGet + fleet.StreamGrant + ".$KV.nfsync_grant.hn-a":          fleet.SubjectSnapshot + "hn-b",
 		directGet + fleet.StreamRollout + "." + "$KV.nfsync_rollout.main": fleet.SubjectGrant + "hn-b",
 	} {
 		before := w.state()

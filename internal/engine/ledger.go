@@ -34,7 +34,9 @@ type Credential struct {
 	RevokedAt *time.Time `json:"revokedAt"` // null: they are not revoked
 }
 
-func (c Credential) expired(now time.Time) bool { return c.ExpiresAt != nil && !now.Before(*c.ExpiresAt) }
+func (c Credential) expired(now time.Time) bool {
+	return c.ExpiresAt != nil && !now.Before(*c.ExpiresAt)
+}
 
 // valid reports whether servers take the credentials.
 func (c Credential) valid(now time.Time) bool { return c.RevokedAt == nil && !c.expired(now) }

@@ -97,7 +97,7 @@ func puts() (list []attack) {
 	return list
 }
 
-// readsNothing leaves out the attacks whose names have one of the words: they are no attacks of this member.
+// without leaves out the attacks whose names have one of the words: they are no attacks of this member.
 func without(attacks []attack, words ...string) []attack {
 	return slices.DeleteFunc(attacks, func(x attack) bool {
 		return slices.ContainsFunc(words, func(word string) bool { return strings.Contains(x.name, word) })
@@ -157,21 +157,20 @@ func TestAsk(t *testing.T) {
 			t.Parallel()
 			w := open(t)
 			a := w.attacker(KindOperator, "ann")
-			asked := w.answer()
 			var got struct{ Document *int }
 			if m := request(t, a.Conn, fleet.SubjectAsk+"main", []byte(`{"verb":"halt"}`)); json.Unmarshal(m.Data, &got) != nil {
 				t.Errorf("answer %q", m.Data)
 			}
-			if m := <-asked; string(m.Data) != `{"verb":"halt"}` || m.Subject != fleet.SubjectAsk+"main" {
+			if m := <-w.asked; string(m.Data) != `{"verb":"halt"}` || m.Subject != fleet.SubjectAsk+"main" {
 				t.Errorf("asked %s %q", m.Subject, m.Data)
 			}
 			before := w.state()
 			for _, x := range injections(map[string]string{fleet.SubjectAsk + "main": "{}"}) {
 				x.do(a)
-				w.settle(a.Conn)
-				if list := differences(before, w.state()); list != nil {
-					t.Errorf("%s: %q", x.name, list)
-				}
+			}
+			w.settle(a.Conn)
+			if list := differences(before, w.state()); list != nil {
+				t.Errorf("answers to questions: %q", list)
 			}
 		})
 	}

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,7 +25,9 @@ type world struct {
 	coordinator *nats.Conn
 	js          jetstream.JetStream
 	connect     func(kind Kind, name string) *nats.Conn
-	patience    time.Duration
+	other       *nats.Conn        // of the node hn-b
+	asked       chan *nats.Msg    // what the coordinator was asked
+	mine        map[string]uint64 // the sequences of what the coordinator has put, by subject
 }
 
 // worlds are the ways in which a server can know its users. The permissions are the same: those of roles and shares.
@@ -38,7 +39,7 @@ func worlds() map[string]func(*testing.T) *world {
 func jwtWorld(t *testing.T) *world {
 	d := newDirectory(t)
 	s := started(t, d)
-	w := &world{t: t, connect: func(kind Kind, name string) *nats.Conn {
+	w := &world{t: t, mine: map[string]uint64{}, connect: func(kind Kind, name string) *nats.Conn {
 		return dial(t, s.URL(), name, nats.UserCredentials(enrolled(t, d, kind, name)))
 	}}
 	w.fill(dial(t, s.URL(), "coordinator", nats.UserCredentials(d.CredentialsFile())))
@@ -83,7 +84,7 @@ func staticWorld(t *testing.T, accounts func([]staticUser) string) *world {
 	for !s.ReadyForConnections(100 * time.Millisecond) {
 		must(t, soon(t).Err())
 	}
-	w := &world{t: t, connect: func(_ Kind, name string) *nats.Conn {
+	w := &world{t: t, mine: map[string]uint64{}, connect: func(_ Kind, name string) *nats.Conn {
 		for _, u := range users {
 			if u.Name == name {
 				return dial(t, s.ClientURL(), name, nats.Nkey(u.PublicKey, u.pair.Sign))
@@ -177,10 +178,12 @@ func (w *world) fill(coordinator *nats.Conn) {
 	for subject, value := range first {
 		w.put(subject, value)
 	}
+	w.answer()
+	w.other = w.connect(KindNode, "hn-b")
 }
 
 // put puts a value as the coordinator.
-func (w *world) put(subject, value string) uint64 {
+func (w *world) put(subject, value string) {
 	w.t.Helper()
 	m, err := w.coordinator.RequestWithContext(soon(w.t), subject, []byte(value))
 	must(w.t, err)
@@ -192,7 +195,9 @@ func (w *world) put(subject, value string) uint64 {
 	if ack.Error != nil || ack.Seq == 0 {
 		w.t.Fatalf("put %s: %s", subject, m.Data)
 	}
-	return ack.Seq
+	_, key, _ := strings.Cut(subject, "nfsync.v1.")
+	_, key, _ = strings.Cut(key, ".")
+	w.mine["$KV.nfsync_"+key] = ack.Seq
 }
 
 // barrier is the key of values that show that everything before them is done.
@@ -245,7 +250,10 @@ func (w *world) state() map[string]string {
 				continue
 			}
 			must(w.t, err)
-			all[subject] = fmt.Sprintf("%x %v", sha256.Sum256(m.Data), m.Header)
+			all[subject] = "as it was put"
+			if m.Sequence != w.mine[subject] {
+				all[subject] = fmt.Sprintf("number %d: %v %.100s", m.Sequence, m.Header, m.Data)
+			}
 		}
 	}
 	return all
