@@ -101,7 +101,7 @@ func (c collector) nodes(v View, set setter) {
 	for _, r := range byRevision(v.Nodes) {
 		set(metricNodes, float64(r.Nodes), r.Revision)
 	}
-	set(metricSilent, float64(len(rollout.Silent(v.Nodes, time.Now().UTC()))))
+	set(metricSilent, float64(len(rollout.Silent(v.Nodes, v.Now))))
 	set(metricUnread, float64(len(v.Unread)))
 	for t, n := range byCondition(v.Nodes) {
 		set(metricConditions, float64(n), string(t))
@@ -123,7 +123,7 @@ func (c collector) rollout(v View, doc nf.RolloutDocument, set setter) {
 	set(metricStep, float64(doc.Step))
 	set(metricGeneration, float64(doc.Generation))
 	set(metricTerm, float64(doc.Term))
-	_, groups := rollout.Count(doc, v.Nodes, time.Now().UTC())
+	_, groups := rollout.Count(doc, v.Nodes, v.Now)
 	for i, g := range doc.Groups {
 		set(metricFraction, g.Fraction, g.Name)
 		for _, n := range named(groups[i]) {

@@ -84,6 +84,7 @@ func TestTwoAtOnceAreSafe(t *testing.T) {
 			ask, err := json.Marshal(nf.FleetAsk{Verb: nf.AskResume, By: "ann"})
 			w.must(err)
 			w.must(two[0].obey(t.Context(), ask))
+			acked[two[0].doc.Generation] = two[0].doc.State
 		case nf.RolloutDone:
 			if doc.Revision == w.branch.newest() {
 				w.branch.push(commit(min(5, w.branch.count()+1)))
