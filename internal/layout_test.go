@@ -71,6 +71,7 @@ var rooms = map[string][]string{
 
 // testRooms says what the tests of a room may import beside what the room may.
 var testRooms = map[string][]string{
+	"internal/coordinator":   {"internal/fleet/fleettest"},                                                                        // a fleet's store
 	"internal/runtimes":      {"internal/runtimes/runtimestest", "internal/kernel"},                                               // processes and files of runtimes, threads of another user
 	"internal/vz":            {"internal/vz/vztest"},                                                                              // a Virtuozzo node, simulated
 	"cmd/nfsync":             {"internal/vz/vztest", "internal/runtimes/runtimestest", "internal/state/statetest"},                // the same, driven by scripts; a disk that loses power
@@ -108,20 +109,20 @@ var libraries = map[string]struct {
 		reason: "system calls stay at the edges; in the demo they are its mounts, in source locks and limits, in bench its floors"},
 	"golang.org/x/term": {rooms: []string{"cmd/nfsync"},
 		reason: "only the command knows whether it talks to a person"},
-	"github.com/spf13/cobra": {rooms: []string{"cmd/nfsync"},
+	"github.com/spf13/cobra": {rooms: []string{"cmd/nfsync", "cmd/nfsync-coordinator"},
 		reason: "flags are the command's"},
 	"github.com/hashicorp/go-multierror": {rooms: []string{"internal/apply"},
 		reason: "where many independent things fail at once, each failure is reported"},
 	"github.com/klauspost/compress": {rooms: []string{"internal/kernel", "internal/fleet"},
 		reason: "modules that the kernel cannot decompress itself; snapshots on their way"},
-	"github.com/nats-io/nats.go": {rooms: []string{"internal/fleet", "internal/fleet/fleettest", "internal/coordinator", "internal/engine"},
+	"github.com/nats-io/nats.go": {rooms: []string{"internal/fleet", "internal/fleet/fleettest", "internal/coordinator", "internal/engine", "cmd/nfsync-coordinator"},
 		reason: "its defaults give up, send old values again and wait for minutes: one room has the options"},
 	"github.com/nats-io/nkeys": {rooms: []string{"internal/fleet", "internal/fleet/fleettest", "internal/coordinator", "internal/engine", "cmd/nfsync-coordinator"},
 		reason: "the keys that sign documents and that identify users"},
 	"github.com/nats-io/jwt": {rooms: []string{"internal/engine"},
 		reason: "credentials of nodes, readers and operators"},
 	"github.com/nats-io/nats-server": {rooms: []string{"internal/engine", "internal/fleet/fleettest"},
-		tests:  []string{"internal/fleet", "internal/coordinator", "cmd/nfsync"},
+		tests:  []string{"internal/fleet", "cmd/nfsync"},
 		reason: "the engine of the coordinator; nodes do not carry it"},
 	"github.com/ulikunitz/xz": {rooms: []string{"internal/kernel"},
 		reason: "modules that the kernel cannot decompress itself"},
@@ -160,7 +161,7 @@ var libraries = map[string]struct {
 	"github.com/skeema/knownhosts": {rooms: []string{"internal/source"},
 		reason: "keys of hosts, several kinds a host"},
 	"os/exec": {rooms: []string{"internal/demo", "internal/source", "internal/vz", "internal/vz/vztest", "internal/runtimes/runtimestest", "cmd/nfsync", "bench", "packaging/release", "packaging/systemdtest"},
-		tests:  []string{"packaging", "packaging/systemd", "internal/manual", "internal/kernel", "internal/netns", "internal/runtimes", "internal/host", "internal/apply", "internal/state", "internal/policytree", "internal/web", "internal/view", "vm", "runtimes", "packaging/prometheus"},
+		tests:  []string{"packaging", "packaging/systemd", "internal/manual", "internal/kernel", "internal/netns", "internal/runtimes", "internal/host", "internal/apply", "internal/state", "internal/policytree", "internal/web", "internal/view", "internal/coordinator", "vm", "runtimes", "packaging/prometheus"},
 		reason: "nfsync asks the kernel itself; the demo, the fetch and an apply that is to be confirmed run a program, and it is nfsync; Virtuozzo has its tools; bench measures programs; a node of a test has systemd; a release is made by Go, git and nfpm"},
 	"net/http": {rooms: []string{"internal/source", "internal/web", "internal/coordinator", "internal/runtimes", "bench"},
 		tests:  []string{"cmd/nfsync", "runtimes"},

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -75,7 +74,7 @@ func (c *Coordinator) obeyNow(ctx context.Context, ask nf.FleetAsk) error {
 	if c.doc == nil {
 		return errors.New("there is no roll-out: none has begun")
 	}
-	next, err := rollout.Obey(*c.doc, ask, c.heard.list(), time.Now().UTC())
+	next, err := rollout.Obey(*c.doc, ask, c.heard.list(), c.now())
 	if err != nil {
 		return err
 	}

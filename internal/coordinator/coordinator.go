@@ -300,8 +300,11 @@ func (c *Coordinator) act(ctx context.Context) error {
 
 func (c *Coordinator) situation() situation {
 	h, _ := c.head.is()
-	return situation{doc: c.doc, nodes: c.heard.list(), head: h, channel: c.Channel, coordinator: c.Name, seed: rand.Text(), now: time.Now().UTC()}
+	return situation{doc: c.doc, nodes: c.heard.list(), head: h, channel: c.Channel, coordinator: c.Name, seed: rand.Text(), now: c.now()}
 }
+
+// now returns the time by the store's clock, which is that of what nodes have put.
+func (c *Coordinator) now() time.Time { return time.Now().Add(c.lease.ahead).UTC() }
 
 // write writes a document in place of the one that was read.
 func (c *Coordinator) write(ctx context.Context, next nf.RolloutDocument) error {
@@ -326,7 +329,7 @@ func (c *Coordinator) writeGrants(ctx context.Context) error {
 	if c.doc == nil {
 		return nil
 	}
-	for _, g := range rollout.Grants(*c.doc, c.heard.list(), c.heard.ours(), time.Now().UTC()) {
+	for _, g := range rollout.Grants(*c.doc, c.heard.list(), c.heard.ours(), c.now()) {
 		if c.heard.grants[g.Node].forged != "" {
 			continue // it is shown, and stays as it is
 		}

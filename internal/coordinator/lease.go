@@ -18,6 +18,8 @@ type lease struct {
 	renewed     time.Time
 	asked       bool   // whether it was asked for before
 	holder      string // who held it when it was last asked for
+	// ahead is how far the store's clock is ahead of ours.
+	ahead time.Duration
 }
 
 // leaseValue is the value in the store. An empty one was given up.
@@ -75,7 +77,23 @@ func (l *lease) write(ctx context.Context, s *store, v leaseValue, sequence uint
 		return err
 	}
 	l.sequence, l.renewed, l.holder = written, began, v.Coordinator
+	ended := time.Now()
+	if is, err := s.last(ctx, fleet.StreamLease, s.channel); err == nil && is.Sequence == written {
+		l.ahead = aheadOf(is.Put, began, ended)
+	}
 	return nil
+}
+
+// aheadOf returns how far a clock is ahead of ours that has put something between two times of ours. What may be the way
+// of a request is no difference.
+func aheadOf(put, began, ended time.Time) time.Duration {
+	switch {
+	case put.Before(began):
+		return put.Sub(began)
+	case put.After(ended):
+		return put.Sub(ended)
+	}
+	return 0
 }
 
 // giveUp lets another coordinator take the lease at once.

@@ -47,7 +47,7 @@ func (c *Coordinator) IsAlive() bool {
 func (c *Coordinator) show() {
 	_, fetched := c.head.is()
 	v := &View{
-		Now: time.Now().UTC(), Name: c.Name, Channel: c.Channel, Connected: c.Conn.IsConnected(), Server: nf.PublicURL(c.Conn.ConnectedUrl()), Read: c.read,
+		Now: c.now(), Name: c.Name, Channel: c.Channel, Connected: c.Conn.IsConnected(), Server: nf.PublicURL(c.Conn.ConnectedUrl()), Read: c.read,
 		Lease: c.mayAct(), Holder: c.lease.holder, Document: c.doc, Nodes: c.heard.list(), Unread: maps.Clone(c.heard.unread), Grants: c.heard.ours(),
 		Branch: fetched, Conflicts: c.conflicts, Writes: c.writes,
 	}
@@ -69,6 +69,9 @@ func (c *Coordinator) problems(v *View) (list []string) {
 	}
 	if said := c.said["store"]; said != "" {
 		add("%s", said)
+	}
+	if ahead := c.lease.ahead; ahead.Abs() > time.Minute {
+		add("The clock of this machine differs from the store's by %s. The store's is used; set both by NTP.", ahead.Round(time.Second))
 	}
 	if v.Branch.Err != nil {
 		add("The newest commit of the branch is not rolled out: %v", v.Branch.Err)
