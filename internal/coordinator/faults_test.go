@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
 
 	"nfsync.dev/nfsync/internal/fleet"
@@ -189,4 +190,39 @@ func TestTheStoreIsAwayForAWhile(t *testing.T) {
 		t.Errorf("the roll-out was %+v and is %+v", before, after)
 	}
 	s.check()
+}
+
+// TestAStreamIsMadeAnew loses what nodes have put: those that put it again are known, others are not any more.
+func TestAStreamIsMadeAnew(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.branch.push(commit(1))
+	a := w.start("a")
+	for _, n := range []string{"hn-1", "hn-2", "hn-3", "hn-4"} {
+		w.mustPut(nf.FleetNode{Node: n, Revision: commit(1), Progress: &nf.NodeProgress{State: nf.ProgressWaiting}})
+	}
+	names := func() string {
+		text := ""
+		for _, n := range a.View().Nodes {
+			text += n.Node + " "
+		}
+		return text
+	}
+	w.eventually("four nodes", func() bool { return names() == "hn-1 hn-2 hn-3 hn-4 " }, names)
+	js, err := jetstream.New(w.nc)
+	w.must(err)
+	for _, again := range [][]string{{"hn-2"}, {"hn-1", "hn-2", "hn-3", "hn-5"}, nil} {
+		w.must(js.DeleteStream(t.Context(), fleet.StreamStatus))
+		w.must(fleet.MakeStreams(t.Context(), js, 1, fleet.SizesFor(1000)))
+		w.shortenLease()
+		want := ""
+		for _, n := range again {
+			w.mustPut(nf.FleetNode{Node: n, Revision: commit(1)})
+			want += n + " "
+		}
+		w.eventually("nodes "+want, func() bool { return names() == want }, names)
+	}
+	if doc := w.document(); doc.State != nf.RolloutHalted || !strings.Contains(doc.Reason, "lost") {
+		t.Errorf("the roll-out goes on with a store that has lost nodes: %+v", doc)
+	}
 }
