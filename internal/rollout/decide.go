@@ -79,11 +79,14 @@ func (d *decision) move() bool {
 // endStep ends a step whose nodes have ended, or whose deadline has come.
 func (d *decision) endStep() bool {
 	late := !d.now.Before(deadline(&d.doc))
-	if fractions := d.fractions(); !late && d.isWider(fractions) {
-		return d.widen(fractions)
-	}
-	if !late && d.isBusy() {
-		return false
+	if !late {
+		// Widening first: a step has not ended as long as others are to take the turn of some of its nodes.
+		if fractions := d.fractions(); d.isWider(fractions) {
+			return d.widen(fractions)
+		}
+		if d.isBusy() {
+			return false
+		}
 	}
 	if reason := d.stepFailed(); reason != "" {
 		d.halt(reason)
