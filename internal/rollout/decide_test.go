@@ -77,6 +77,32 @@ func TestUnaffectedMakeRoom(t *testing.T) {
 	}
 }
 
+// TestLostKeepTheirPlace: no other node begins in place of one that has gone dark, however long ago.
+func TestLostKeepTheirPlace(t *testing.T) {
+	f := newFleet(plan(func(p *nf.RolloutPlan) { p.FailureCount = 5 }), map[string]int{"": 400})
+	f.decide()
+	fraction := f.doc.Groups[0].Fraction
+	turns := f.turns()
+	for i, n := range turns {
+		f.report(n, nf.ProgressBegun)
+		if i >= 5 {
+			f.report(n, nf.ProgressApplied)
+		}
+	}
+	dark := f.now
+	f.wait(6 * time.Minute)
+	for _, n := range turns[:5] {
+		n.Heard = dark
+	}
+	f.decide()
+	if all, _ := Count(f.doc, f.nodes, f.now); all.Lost != 5 || all.Failed != 5 || all.Applied != 15 {
+		t.Errorf("%+v", all)
+	}
+	if f.doc.State != nf.RolloutSoaking || f.doc.Groups[0].Fraction != fraction {
+		t.Errorf("%s: %s; fraction %v after %v", f.doc.State, f.doc.Reason, f.doc.Groups[0].Fraction, fraction)
+	}
+}
+
 // TestHalts: what halts a roll-out, and what does not.
 func TestHalts(t *testing.T) {
 	for name, test := range map[string]struct {
