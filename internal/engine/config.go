@@ -29,6 +29,14 @@ func (l Listen) check() error {
 	return nil
 }
 
+// serverAddress returns the address as a server's configuration has it, where port 0 is the default one and -1 a free one.
+func (l Listen) serverAddress() string {
+	if host, port, err := net.SplitHostPort(l.Address); err == nil && port == "0" {
+		return net.JoinHostPort(host, "-1")
+	}
+	return l.Address
+}
+
 // isLoopback reports whether a host is this machine alone.
 func isLoopback(host string) bool {
 	if host == "localhost" {
@@ -80,7 +88,7 @@ func (d *Directory) text(name string, listen Listen, tls, store, accountsDir str
 	for _, account := range accounts() {
 		fmt.Fprintf(&preload, "  # %s\n  %s: %s\n", account, d.keys.public(account), l.Accounts[account])
 	}
-	return fmt.Sprintf(serverText, quoted(name), quoted(listen.Address), mostConnections, tls, quoted(store), d.keys.operator, d.keys.public(accountSystem), quoted(accountsDir), preload.String()), nil
+	return fmt.Sprintf(serverText, quoted(name), quoted(listen.serverAddress()), mostConnections, tls, quoted(store), d.keys.operator, d.keys.public(accountSystem), quoted(accountsDir), preload.String()), nil
 }
 
 // embeddedText returns the configuration of the server in this process.

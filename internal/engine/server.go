@@ -31,6 +31,7 @@ const defaultNodes = 10000
 // Server is a NATS server in this process, with the streams of a fleet.
 type Server struct {
 	server *server.Server
+	fatal  <-chan string // why it cannot go on
 	unlock func()
 }
 
@@ -86,11 +87,10 @@ func (d *Directory) start(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.Log != nil {
-		s.SetLogger(logger(o.Log), false, false)
-	}
+	fatal := make(chan string, 1)
+	s.SetLogger(&logger{o.Log, fatal}, false, false)
 	s.Start()
-	return &Server{server: s}, nil
+	return &Server{server: s, fatal: fatal}, nil
 }
 
 // refreshLocked is refresh for those who do not hold the lock.
@@ -107,11 +107,12 @@ func (d *Directory) refreshLocked() error {
 func (s *Server) prepare(ctx context.Context, d *Directory, o Options) error {
 	const look = 100 * time.Millisecond
 	for !s.server.ReadyForConnections(look) {
-		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("the NATS server does not get ready: %w", err)
-		}
-		if !s.server.Running() {
-			return errors.New("the NATS server has ended: see its messages; the address may be in use")
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the NATS server does not get ready: %w", ctx.Err())
+		case why := <-s.fatal:
+			return fmt.Errorf("the NATS server cannot run: %s", why)
+		default:
 		}
 	}
 	if _, err := d.push(ctx, "", nats.InProcessServer(s)); err != nil {
@@ -150,12 +151,29 @@ func (s *Server) Shutdown() {
 	s.unlock()
 }
 
-// logger is a function as the server wants a log.
-type logger func(level slog.Level, message string)
+// logger gives what the server says to a function, or to nobody.
+type logger struct {
+	log   func(level slog.Level, message string)
+	fatal chan<- string // gets the first reason why the server cannot go on
+}
 
-func (l logger) Noticef(format string, v ...any) { l(slog.LevelInfo, fmt.Sprintf(format, v...)) }
-func (l logger) Warnf(format string, v ...any)   { l(slog.LevelWarn, fmt.Sprintf(format, v...)) }
-func (l logger) Errorf(format string, v ...any)  { l(slog.LevelError, fmt.Sprintf(format, v...)) }
-func (l logger) Fatalf(format string, v ...any)  { l(slog.LevelError, fmt.Sprintf(format, v...)) }
-func (l logger) Debugf(string, ...any)           {}
-func (l logger) Tracef(string, ...any)           {}
+func (l *logger) say(level slog.Level, format string, v []any) {
+	if l.log != nil {
+		l.log(level, fmt.Sprintf(format, v...))
+	}
+}
+
+// Fatalf does not end the process, as other loggers do: the server is a part of it.
+func (l *logger) Fatalf(format string, v ...any) {
+	select {
+	case l.fatal <- fmt.Sprintf(format, v...):
+	default:
+	}
+	l.say(slog.LevelError, format, v)
+}
+
+func (l *logger) Noticef(format string, v ...any) { l.say(slog.LevelInfo, format, v) }
+func (l *logger) Warnf(format string, v ...any)   { l.say(slog.LevelWarn, format, v) }
+func (l *logger) Errorf(format string, v ...any)  { l.say(slog.LevelError, format, v) }
+func (l *logger) Debugf(string, ...any)           {}
+func (l *logger) Tracef(string, ...any)           {}
