@@ -44,12 +44,12 @@ func TestAnOlderStoreHalts(t *testing.T) {
 			w.branch.push(commit(1))
 			a := w.start("a")
 			w.mustPut(nf.FleetNode{Node: "hn-1", Revision: commit(1)})
-			old := w.until("a first document", func(doc nf.RolloutDocument) bool { return doc.Revision == commit(1) })
+			w.until("a first document", func(doc nf.RolloutDocument) bool { return doc.Revision == commit(1) })
 			a.stop()
 			if newer {
 				w.branch.push(commit(2))
 			}
-			old = w.document()
+			old := w.document()
 			w.mustPut(nf.FleetNode{Node: "hn-7", Revision: commit(1), Generation: old.Generation + 41})
 			w.start("b")
 			doc := w.until("a halt", func(doc nf.RolloutDocument) bool { return doc.State == nf.RolloutHalted })

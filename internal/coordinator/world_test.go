@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience is how long a test waits for what must happen. A loaded machine takes its time.
-const patience = 40 * time.Second
+const patience = 2 * time.Minute
 
 // hurried is the pace of coordinators in tests. The store keeps their leases for leaseTerm.
 var hurried = pace{round: 100 * time.Millisecond, rest: 10 * time.Millisecond, renew: 300 * time.Millisecond, trust: 2 * time.Second}
