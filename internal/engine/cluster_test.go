@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -39,14 +40,16 @@ var built = sync.OnceValues(func() (string, error) {
 // TestMain removes what was built.
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if path, err := built(); usedServer && err == nil {
-		_ = os.RemoveAll(filepath.Dir(path))
+	if usedServer.Load() {
+		if path, err := built(); err == nil {
+			_ = os.RemoveAll(filepath.Dir(path))
+		}
 	}
 	os.Exit(code)
 }
 
 // usedServer is set where a test has built the server.
-var usedServer bool
+var usedServer atomic.Bool
 
 // process is a nats-server as an operator runs it.
 type process struct {
@@ -58,7 +61,7 @@ type process struct {
 
 func (p *process) start() {
 	p.t.Helper()
-	usedServer = true
+	usedServer.Store(true)
 	path, err := built()
 	must(p.t, err)
 	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
