@@ -176,3 +176,23 @@ func TestAsk(t *testing.T) {
 		})
 	}
 }
+
+// A node whose name begins that of another one does not hear its answers.
+func TestInboxes(t *testing.T) {
+	t.Parallel()
+	w := jwtWorld(t)
+	a := w.attacker(nf.CredentialNode, "hn")
+	for _, subject := range []string{"_INBOX_hn.>", "_INBOX_hn.a=.>", fleet.Inbox("hn.a") + ".>"} {
+		a.listen(subject)
+	}
+	must(t, a.FlushWithContext(soon(t)))
+	other := w.connect(nf.CredentialNode, "hn.a")
+	request(t, other, directGet+fleet.StreamRollout+".$KV.nfsync_rollout.main", nil)
+	w.settle(a.Conn)
+	if heard := a.heard(); heard != nil {
+		t.Errorf("heard %q", heard)
+	}
+	if m := request(t, a.Conn, directGet+fleet.StreamRollout+".$KV.nfsync_rollout.main", nil); string(m.Data) != first[fleet.SubjectRollout+"main"] {
+		t.Errorf("its own answer: %q", m.Data)
+	}
+}
