@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -20,25 +19,16 @@ import (
 	"nfsync.dev/nfsync/internal/coordinator"
 	"nfsync.dev/nfsync/internal/engine"
 	"nfsync.dev/nfsync/internal/fleet"
-	"nfsync.dev/nfsync/internal/openfile"
 	"nfsync.dev/nfsync/internal/spec"
 )
 
-// defaultConfig is the coordinator's configuration file unless --config names one.
-const defaultConfig = "/etc/nfsync/coordinator.yaml"
-
-// maxConfig is the most bytes of a configuration file.
-const maxConfig = 1 << 20
-
 // serveOptions are the flags of serve. Each that is given is in place of what the configuration says.
 type serveOptions struct {
-	config       string
 	urls         []string
 	branch, path string
 	accept       string
 	listen       string
 	engineListen string
-	dir          string
 	name         string
 }
 
@@ -60,35 +50,37 @@ Flags override the configuration file: --config, or
 		Example: `  nfsync-coordinator serve --git https://git.example.com/policies.git \
     --branch main
   nfsync-coordinator serve --config coordinator.yaml`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.serve(cmd.Context(), &o, cmd.Flags().Changed("config"))
-		},
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context(), &o) },
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.config, "config", defaultConfig, "configuration `file`")
 	f.StringArrayVar(&o.urls, "git", nil, "`URL` of the repository; several are tried in order")
 	f.StringVar(&o.branch, "branch", "", "`branch` that is rolled out")
 	f.StringVar(&o.path, "path", "", "`directory` of the policies in the repository")
 	f.StringVar(&o.accept, "accept", "", "`commit` that is taken although the branch was rewritten")
 	f.StringVar(&o.listen, "listen", "", "`address` of the page and the metrics, or none")
 	f.StringVar(&o.engineListen, "engine-listen", "", "`address` of the NATS server for nodes")
-	f.StringVar(&o.dir, "dir", "", "`directory` of the keys and the store")
 	f.StringVar(&o.name, "name", "", "`name` of this coordinator")
 	return cmd
 }
 
-func (a *app) serve(ctx context.Context, o *serveOptions, named bool) error {
-	config, err := o.read(named)
+func (a *app) serve(ctx context.Context, o *serveOptions) error {
+	config, err := a.readConfig()
 	if err != nil {
 		return err
 	}
-	branch, err := o.follows(config)
+	if err := o.over(&config); err != nil {
+		return err
+	}
+	branch, err := a.follows(config, o.accept)
 	if err != nil {
 		return err
 	}
 	e, err := a.connect(ctx, config)
 	if err != nil {
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // it was told to end while it started
+		}
 		return err
 	}
 	defer e.close()
@@ -107,70 +99,41 @@ func (a *app) serve(ctx context.Context, o *serveOptions, named bool) error {
 	return c.Run(ctx)
 }
 
-// read returns the configuration with what the flags say in its place.
-func (o *serveOptions) read(named bool) (spec.CoordinatorConfig, error) {
-	config := spec.DefaultCoordinatorConfig()
-	text, err := openfile.Read(o.config, maxConfig)
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && !named:
-	case err != nil:
-		return config, fmt.Errorf("cannot read the configuration: %w", err)
-	default:
-		var wrong []spec.Diagnostic
-		if config, wrong = spec.ParseCoordinatorConfig(spec.File{Name: o.config, Data: text}); len(wrong) > 0 {
-			return config, &invalidConfigError{wrong}
-		}
-	}
-	o.over(&config)
-	if config.Name == "" {
-		if config.Name, err = os.Hostname(); err != nil {
-			return config, fmt.Errorf("cannot find a name for this coordinator: %w: name it with --name", err)
-		}
-	}
-	return config, nil
-}
-
 // over puts the flags in the place of what the configuration says.
-func (o *serveOptions) over(config *spec.CoordinatorConfig) {
+func (o *serveOptions) over(config *spec.CoordinatorConfig) (err error) {
 	if len(o.urls) > 0 {
 		config.Source.URLs = o.urls
 	}
 	config.Source.Branch = cmp.Or(o.branch, config.Source.Branch)
 	config.Source.Path = cmp.Or(o.path, config.Source.Path)
 	config.Listen = cmp.Or(o.listen, config.Listen)
-	config.Directory = cmp.Or(o.dir, config.Directory)
-	config.Name = cmp.Or(o.name, config.Name)
 	if o.engineListen != "" {
 		config.Engine.Listen, config.Engine.Servers = o.engineListen, nil
 	}
-}
-
-// invalidConfigError means that the configuration file has mistakes.
-type invalidConfigError struct{ diagnostics []spec.Diagnostic }
-
-func (e *invalidConfigError) Error() string {
-	text := "the configuration is not valid: nothing was done"
-	for _, d := range e.diagnostics {
-		text += "\n" + d.String()
+	if config.Name = cmp.Or(o.name, config.Name); config.Name != "" {
+		return nil
 	}
-	return text
+	if config.Name, err = os.Hostname(); err != nil {
+		return hinted{fmt.Errorf("cannot find a name for this coordinator: %w", err), "name it with --name"}
+	}
+	return nil
 }
 
 // follows returns the branch that is rolled out.
-func (o *serveOptions) follows(config spec.CoordinatorConfig) (coordinator.Branch, error) {
+func (a *app) follows(config spec.CoordinatorConfig, accept string) (coordinator.Branch, error) {
 	if len(config.Source.URLs) == 0 {
-		return coordinator.Branch{}, hinted{errors.New("no repository is named"), "name it with --git URL --branch NAME, or in " + o.config}
+		return coordinator.Branch{}, hinted{errors.New("no repository is named"), "name it with --git URL --branch NAME, or in " + a.configFile}
 	}
 	dir, err := os.Getwd()
 	if err != nil {
 		return coordinator.Branch{}, err
 	}
-	cfg, err := agent.Flags{Accept: o.accept}.Source(spec.AgentConfig{Source: config.Source, Verify: config.Verify}, dir)
+	cfg, err := agent.Flags{Accept: accept}.Source(spec.AgentConfig{Source: config.Source, Verify: config.Verify}, dir)
 	if err != nil {
 		return coordinator.Branch{}, err
 	}
 	cfg.Dir = filepath.Join(config.Directory, "clone")
-	return coordinator.Branch{Source: cfg, Path: cfg.Path, Interval: config.Source.Interval, AllowEmpty: config.Source.AllowEmpty, Accept: o.accept}, nil
+	return coordinator.Branch{Source: cfg, Path: cfg.Path, Interval: config.Source.Interval, AllowEmpty: config.Source.AllowEmpty, Accept: accept}, nil
 }
 
 // connected is a connection to the fleet's servers, and the key that signs.
@@ -185,22 +148,31 @@ const startTimeout = time.Minute
 
 // connect connects to the operator's servers, or starts a server.
 func (a *app) connect(ctx context.Context, config spec.CoordinatorConfig) (connected, error) {
-	cfg := fleet.Config{Channel: config.Channel, Name: "coordinator", Servers: config.Engine.Servers, CAFile: config.Engine.CAFile}
-	if !config.Engine.IsEmbedded() {
-		d, err := engine.Open(config.Directory)
-		if errors.Is(err, engine.ErrNotMade) {
-			return connected{}, hinted{err, "make them with: nfsync-coordinator init --dir " + config.Directory}
-		}
-		if err != nil {
-			return connected{}, err
-		}
-		cfg.CredentialsFile = cmp.Or(config.Engine.CredentialsFile, d.CredentialsFile())
-		conn, err := fleet.Connect(ctx, cfg)
-		if err != nil {
-			return connected{}, err
-		}
-		return connected{conn, d.CoordinatorKey(), conn.Close}, nil
+	if config.Engine.IsEmbedded() {
+		return a.startEngine(ctx, config)
 	}
+	d, err := engine.Open(config.Directory)
+	if err != nil {
+		return connected{}, err
+	}
+	if _, err := push(ctx, d, config.Engine); err != nil { // what was revoked while no server answered
+		a.say(slog.LevelWarn, "whether the servers know all that is revoked is not known: "+err.Error(), "")
+	}
+	cfg := fleetConfig(config, config.Engine.Servers, cmp.Or(config.Engine.CredentialsFile, d.CredentialsFile()))
+	conn, err := fleet.Connect(ctx, cfg)
+	if err != nil {
+		return connected{}, err
+	}
+	return connected{conn, d.CoordinatorKey(), conn.Close}, nil
+}
+
+// fleetConfig returns how the coordinator reaches servers.
+func fleetConfig(config spec.CoordinatorConfig, servers []string, credentials string) fleet.Config {
+	return fleet.Config{Channel: config.Channel, Name: "coordinator", Servers: servers, CAFile: config.Engine.CAFile, CredentialsFile: credentials}
+}
+
+// startEngine starts a server in this process, with the keys of the directory. It makes them if there are none.
+func (a *app) startEngine(ctx context.Context, config spec.CoordinatorConfig) (connected, error) {
 	d, made, err := engine.Init(config.Directory)
 	if err != nil {
 		return connected{}, err
@@ -210,20 +182,17 @@ func (a *app) connect(ctx context.Context, config spec.CoordinatorConfig) (conne
 	}
 	started, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	server, err := engine.Start(started, d, engine.Options{
-		Listen: engine.Listen{Address: config.Engine.Listen, CertFile: config.Engine.CertFile, KeyFile: config.Engine.KeyFile},
-		Log:    a.engineSays,
-	})
+	server, err := engine.Start(started, d, engine.Options{Listen: listenOf(config.Engine), Log: a.engineSays})
 	if err != nil {
 		return connected{}, err
 	}
-	cfg.Servers, cfg.CredentialsFile = []string{server.URL()}, d.CredentialsFile()
-	conn, err := fleet.Connect(started, cfg, nats.InProcessServer(server))
+	conn, err := fleet.Connect(started, fleetConfig(config, []string{server.URL()}, d.CredentialsFile()), nats.InProcessServer(server))
 	if err != nil {
 		server.Shutdown()
 		return connected{}, err
 	}
-	a.say(slog.LevelInfo, fmt.Sprintf("nodes of channel %s connect to %s with coordinatorKey %s", config.Channel, server.URL(), d.CoordinatorPublicKey()), "")
+	a.say(slog.LevelInfo, fmt.Sprintf("nodes of channel %s connect to %s, with the coordinatorKey %s", config.Channel, agentServers(config.Engine), d.CoordinatorPublicKey()),
+		"nfsync-coordinator enroll NODE prints the credentials of a node")
 	return connected{conn, d.CoordinatorKey(), func() { conn.Close(); server.Shutdown() }}, nil
 }
 

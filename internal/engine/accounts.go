@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"nfsync.dev/nfsync/internal/fleet"
+	"nfsync.dev/nfsync/internal/nf"
 )
 
 // The accounts of a fleet.
@@ -58,15 +59,15 @@ type role struct {
 const userName = "{{name()}}"
 
 // roles are what the kinds of credentials may do.
-var roles = map[Kind]role{
-	KindNode: {accountNodes,
+var roles = map[nf.CredentialKind]role{
+	nf.CredentialNode: {accountNodes,
 		[]string{fleet.SubjectStatus + userName, fleet.SubjectSnapshot + userName,
 			directGet + fleet.StreamRollout + ".>", directGet + fleet.StreamGrant + ".$KV.nfsync_grant." + userName},
 		[]string{fleet.Inbox(userName) + ".>", fleet.SubjectWakeRollout + ">", fleet.SubjectWakeGrant + userName}},
-	KindReader: {accountReaders,
+	nf.CredentialReader: {accountReaders,
 		[]string{directGet + fleet.StreamStatus, directGet + fleet.StreamSnapshot},
 		[]string{fleet.Inbox(userName) + ".>"}},
-	KindOperator: {accountOperators,
+	nf.CredentialOperator: {accountOperators,
 		[]string{directGet + fleet.StreamStatus, directGet + fleet.StreamSnapshot, directGet + fleet.StreamRollout + ".>", fleet.SubjectAsk + ">"},
 		[]string{fleet.Inbox(userName) + ".>", "nfsync.v1.wake.>"}},
 }
@@ -87,7 +88,7 @@ func (r role) template(signer string) *jwt.UserScope {
 
 // claims returns an account as it should be: what it shares and imports, the key that signs its users, and which of them
 // are revoked.
-func (k *keys) claims(account string, credentials []Credential, now time.Time) *jwt.AccountClaims {
+func (k *keys) claims(account string, credentials []nf.FleetCredential, now time.Time) *jwt.AccountClaims {
 	c := jwt.NewAccountClaims(k.public(account))
 	c.Name = account
 	c.Limits.DisallowBearer = true
@@ -112,7 +113,7 @@ func (k *keys) claims(account string, credentials []Credential, now time.Time) *
 		}
 	}
 	for _, user := range credentials {
-		if roles[user.Kind].account == account && user.RevokedAt != nil && !user.expired(now) {
+		if roles[user.Kind].account == account && user.RevokedAt != nil && !user.HasExpired(now) {
 			c.RevokeAt(user.PublicKey, *user.RevokedAt)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"nfsync.dev/nfsync/internal/fleet"
+	"nfsync.dev/nfsync/internal/nf"
 )
 
 // attack is something that a member may not do.
@@ -201,7 +202,7 @@ func TestNodeAttacks(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := open(t)
-			w.run(w.attacker(KindNode, "hn-a"), nodeAttacks())
+			w.run(w.attacker(nf.CredentialNode, "hn-a"), nodeAttacks())
 			// It is still well.
 			m := request(t, w.other, fleet.SubjectStatus+"hn-b", []byte("x"))
 			if !strings.Contains(string(m.Data), `"seq"`) {
@@ -216,7 +217,7 @@ func TestNodeAttacks(t *testing.T) {
 func TestAttacksWithoutWalls(t *testing.T) {
 	t.Parallel()
 	w := staticWorld(t, oneAccount)
-	a := w.attacker(KindNode, "hn-a")
+	a := w.attacker(nf.CredentialNode, "hn-a")
 	for subject, reply := range map[string]string{
 		fleet.SubjectStatus + "hn-a":                                      fleet.SubjectStatus + "hn-b",
 		fleet.SubjectSnapshot + "hn-a":                                    fleet.SubjectRollout + "main",

@@ -142,3 +142,12 @@ func (d *Directory) ServerText() (string, error) {
 func quoted(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
 }
+
+// WriteServerText writes ServerText to a file of the directory.
+func (d *Directory) WriteServerText(name string) error {
+	text, err := d.ServerText()
+	if err != nil {
+		return err
+	}
+	return writeFile(d.inside(name), []byte(text))
+}

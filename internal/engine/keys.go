@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"nfsync.dev/nfsync/internal/durable"
+	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/openfile"
 )
 
@@ -23,7 +24,7 @@ const (
 )
 
 // signerOf returns the name of the key that signs the credentials of a kind.
-func signerOf(k Kind) string { return string(k) + "-signer" }
+func signerOf(k nf.CredentialKind) string { return string(k) + "-signer" }
 
 // makers make the keys of a fleet, by their names.
 func makers() map[string]func() (nkeys.KeyPair, error) {

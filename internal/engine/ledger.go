@@ -14,39 +14,12 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// Kind is what credentials are for.
-type Kind string
-
-// The kinds of credentials.
-const (
-	KindNode     Kind = "node"
-	KindReader   Kind = "reader"
-	KindOperator Kind = "operator"
-)
-
-// Credential is a line of the ledger: credentials that were handed out. Their secret is not kept.
-type Credential struct {
-	Name      string     `json:"name"`
-	Kind      Kind       `json:"kind"`
-	PublicKey string     `json:"publicKey"`
-	IssuedAt  time.Time  `json:"issuedAt"`
-	ExpiresAt *time.Time `json:"expiresAt"` // null: they do not expire
-	RevokedAt *time.Time `json:"revokedAt"` // null: they are not revoked
-}
-
-func (c Credential) expired(now time.Time) bool {
-	return c.ExpiresAt != nil && !now.Before(*c.ExpiresAt)
-}
-
-// valid reports whether servers take the credentials.
-func (c Credential) valid(now time.Time) bool { return c.RevokedAt == nil && !c.expired(now) }
-
 // ledger is what has been handed out, and the accounts as servers should have them. They are one file: an account never lacks a
 // revocation that the list has.
 type ledger struct {
-	Version     int               `json:"version"`
-	Accounts    map[string]string `json:"accounts"` // JWTs, by the names of accounts
-	Credentials []Credential      `json:"credentials"`
+	Version     int                  `json:"version"`
+	Accounts    map[string]string    `json:"accounts"` // JWTs, by the names of accounts
+	Credentials []nf.FleetCredential `json:"credentials"`
 }
 
 // ledgerVersion is the version of the ledger's form.
@@ -91,17 +64,17 @@ func (d *Directory) change(change func(*ledger) error) error {
 }
 
 // Credentials returns what has been handed out, in the order of names and then of time.
-func (d *Directory) Credentials() ([]Credential, error) {
+func (d *Directory) Credentials() ([]nf.FleetCredential, error) {
 	l, err := d.readLedger()
 	if err != nil {
 		return nil, err
 	}
-	slices.SortStableFunc(l.Credentials, func(a, b Credential) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortStableFunc(l.Credentials, func(a, b nf.FleetCredential) int { return strings.Compare(a.Name, b.Name) })
 	return l.Credentials, nil
 }
 
 // EnrolledError means that a name has credentials that are valid.
-type EnrolledError struct{ Credential }
+type EnrolledError struct{ nf.FleetCredential }
 
 func (e *EnrolledError) Error() string {
 	return fmt.Sprintf("%s has credentials already, as a %s, since %s", e.Name, e.Kind, e.IssuedAt.UTC().Format(time.RFC3339))
@@ -116,7 +89,7 @@ func (e *NameError) Error() string {
 
 // Enroll makes credentials, and returns them as the text of a credentials file. They expire after a time; 0: never. With replace
 // those that the name has are revoked; without it they are an *EnrolledError.
-func (d *Directory) Enroll(kind Kind, name string, expires time.Duration, replace bool) ([]byte, error) {
+func (d *Directory) Enroll(kind nf.CredentialKind, name string, expires time.Duration, replace bool) ([]byte, error) {
 	if !nf.IsFleetName(name) {
 		return nil, &NameError{name}
 	}
@@ -130,7 +103,7 @@ func (d *Directory) Enroll(kind Kind, name string, expires time.Duration, replac
 		return nil, fmt.Errorf("cannot make a key: %w", err)
 	}
 	now := time.Now().UTC().Truncate(time.Second)
-	c := Credential{Name: name, Kind: kind, PublicKey: public, IssuedAt: now}
+	c := nf.FleetCredential{Name: name, Kind: kind, PublicKey: public, IssuedAt: now}
 	if expires > 0 {
 		at := now.Add(expires)
 		c.ExpiresAt = &at
@@ -141,7 +114,7 @@ func (d *Directory) Enroll(kind Kind, name string, expires time.Duration, replac
 	}
 	err = d.change(func(l *ledger) error {
 		for i, old := range l.Credentials {
-			if old.Name != name || !old.valid(now) {
+			if old.Name != name || !old.IsValid(now) {
 				continue
 			}
 			if !replace {
@@ -159,7 +132,7 @@ func (d *Directory) Enroll(kind Kind, name string, expires time.Duration, replac
 }
 
 // signCredential returns the text of a credentials file.
-func (d *Directory) signCredential(c Credential, user nkeys.KeyPair) ([]byte, error) {
+func (d *Directory) signCredential(c nf.FleetCredential, user nkeys.KeyPair) ([]byte, error) {
 	token, err := signUser(c.Name, c.PublicKey, d.keys.public(roles[c.Kind].account), d.keys.pairs[signerOf(c.Kind)], c.ExpiresAt)
 	if err != nil {
 		return nil, err
@@ -181,7 +154,7 @@ func (d *Directory) Revoke(name string) error {
 	return d.change(func(l *ledger) error {
 		found := false
 		for i, c := range l.Credentials {
-			if c.Name == name && c.valid(now) {
+			if c.Name == name && c.IsValid(now) {
 				l.Credentials[i].RevokedAt, found = &now, true
 			}
 		}

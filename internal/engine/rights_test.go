@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"nfsync.dev/nfsync/internal/fleet"
+	"nfsync.dev/nfsync/internal/nf"
 )
 
 // What a node may do works.
@@ -20,7 +21,7 @@ func TestNodeRights(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := open(t)
-			a := w.connect(KindNode, "hn-a")
+			a := w.connect(nf.CredentialNode, "hn-a")
 			for subject, size := range map[string]int{fleet.SubjectStatus + "hn-a": 2000, fleet.SubjectSnapshot + "hn-a": 300_000} {
 				if m := request(t, a, subject, bytes.Repeat([]byte("x"), size)); !strings.Contains(string(m.Data), `"seq"`) {
 					t.Errorf("%s: %s", subject, m.Data)
@@ -110,7 +111,7 @@ func TestReader(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := open(t)
-			a := w.attacker(KindReader, "ci")
+			a := w.attacker(nf.CredentialReader, "ci")
 			w.readsAll(a.Conn)
 			a.heard()
 			attacks := append(writes("ci"), injections(map[string]string{
@@ -132,7 +133,7 @@ func TestOperator(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := open(t)
-			a := w.attacker(KindOperator, "ann")
+			a := w.attacker(nf.CredentialOperator, "ann")
 			w.readsAll(a.Conn)
 			if m := request(t, a.Conn, directGet+fleet.StreamRollout+".$KV.nfsync_rollout.main", nil); string(m.Data) != "the roll-out" {
 				t.Errorf("%v %q", m.Header, m.Data)
@@ -156,7 +157,7 @@ func TestAsk(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := open(t)
-			a := w.attacker(KindOperator, "ann")
+			a := w.attacker(nf.CredentialOperator, "ann")
 			var got struct{ Document *int }
 			if m := request(t, a.Conn, fleet.SubjectAsk+"main", []byte(`{"verb":"halt"}`)); json.Unmarshal(m.Data, &got) != nil {
 				t.Errorf("answer %q", m.Data)
@@ -173,5 +174,25 @@ func TestAsk(t *testing.T) {
 				t.Errorf("answers to questions: %q", list)
 			}
 		})
+	}
+}
+
+// A node whose name begins that of another one does not hear its answers.
+func TestInboxes(t *testing.T) {
+	t.Parallel()
+	w := jwtWorld(t)
+	a := w.attacker(nf.CredentialNode, "hn")
+	for _, subject := range []string{"_INBOX_hn.>", "_INBOX_hn.a=.>", fleet.Inbox("hn.a") + ".>"} {
+		a.listen(subject)
+	}
+	must(t, a.FlushWithContext(soon(t)))
+	other := w.connect(nf.CredentialNode, "hn.a")
+	request(t, other, directGet+fleet.StreamRollout+".$KV.nfsync_rollout.main", nil)
+	w.settle(a.Conn)
+	if heard := a.heard(); heard != nil {
+		t.Errorf("heard %q", heard)
+	}
+	if m := request(t, a.Conn, directGet+fleet.StreamRollout+".$KV.nfsync_rollout.main", nil); string(m.Data) != first[fleet.SubjectRollout+"main"] {
+		t.Errorf("its own answer: %q", m.Data)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"nfsync.dev/nfsync/internal/fleet"
+	"nfsync.dev/nfsync/internal/nf"
 )
 
 // world is a fleet's server with everybody connected to it, and values in all streams.
@@ -24,7 +25,7 @@ type world struct {
 	t           *testing.T
 	coordinator *nats.Conn
 	js          jetstream.JetStream
-	connect     func(kind Kind, name string) *nats.Conn
+	connect     func(kind nf.CredentialKind, name string) *nats.Conn
 	other       *nats.Conn        // of the node hn-b
 	asked       chan *nats.Msg    // what the coordinator was asked
 	mine        map[string]uint64 // the sequences of what the coordinator has put, by subject
@@ -39,7 +40,7 @@ func worlds() map[string]func(*testing.T) *world {
 func jwtWorld(t *testing.T) *world {
 	d := newDirectory(t)
 	s := started(t, d)
-	w := &world{t: t, mine: map[string]uint64{}, connect: func(kind Kind, name string) *nats.Conn {
+	w := &world{t: t, mine: map[string]uint64{}, connect: func(kind nf.CredentialKind, name string) *nats.Conn {
 		return dial(t, s.URL(), name, nats.UserCredentials(enrolled(t, d, kind, name)))
 	}}
 	w.fill(dial(t, s.URL(), "coordinator", nats.UserCredentials(d.CredentialsFile())))
@@ -48,14 +49,14 @@ func jwtWorld(t *testing.T) *world {
 
 // staticUser is a user of a server that has its users in its configuration.
 type staticUser struct {
-	Credential
+	nf.FleetCredential
 	pair nkeys.KeyPair
 }
 
 // staticUsers are the users of static worlds.
 func staticUsers(t *testing.T) (list []staticUser) {
 	t.Helper()
-	for _, c := range []Credential{{Name: "hn-a", Kind: KindNode}, {Name: "hn-b", Kind: KindNode}, {Name: "ci", Kind: KindReader}, {Name: "ann", Kind: KindOperator}, {Name: "coordinator"}} {
+	for _, c := range []nf.FleetCredential{{Name: "hn-a", Kind: nf.CredentialNode}, {Name: "hn-b", Kind: nf.CredentialNode}, {Name: "ci", Kind: nf.CredentialReader}, {Name: "ann", Kind: nf.CredentialOperator}, {Name: "coordinator"}} {
 		pair, err := nkeys.CreateUser()
 		must(t, err)
 		c.PublicKey, err = pair.PublicKey()
@@ -84,7 +85,7 @@ func staticWorld(t *testing.T, accounts func([]staticUser) string) *world {
 	for !s.ReadyForConnections(100 * time.Millisecond) {
 		must(t, soon(t).Err())
 	}
-	w := &world{t: t, mine: map[string]uint64{}, connect: func(_ Kind, name string) *nats.Conn {
+	w := &world{t: t, mine: map[string]uint64{}, connect: func(_ nf.CredentialKind, name string) *nats.Conn {
 		for _, u := range users {
 			if u.Name == name {
 				return dial(t, s.ClientURL(), name, nats.Nkey(u.PublicKey, u.pair.Sign))
@@ -130,7 +131,7 @@ func oneAccount(users []staticUser) string {
 	return "\naccounts {\n  FLEET {\n    jetstream: enabled\n    users: [" + all + "]\n  }\n}\n"
 }
 
-func staticUsersOf(users []staticUser, kind Kind) string {
+func staticUsersOf(users []staticUser, kind nf.CredentialKind) string {
 	var b strings.Builder
 	for _, u := range users {
 		switch r := roles[kind]; {
@@ -179,7 +180,7 @@ func (w *world) fill(coordinator *nats.Conn) {
 		w.put(subject, value)
 	}
 	w.answer()
-	w.other = w.connect(KindNode, "hn-b")
+	w.other = w.connect(nf.CredentialNode, "hn-b")
 }
 
 // put puts a value as the coordinator.
@@ -282,7 +283,7 @@ type attacker struct {
 	more  []*nats.Subscription // on what it may not hear
 }
 
-func (w *world) attacker(kind Kind, name string) *attacker {
+func (w *world) attacker(kind nf.CredentialKind, name string) *attacker {
 	w.t.Helper()
 	a := &attacker{Conn: w.connect(kind, name), t: w.t}
 	var err error

@@ -240,5 +240,8 @@ func FuzzAgentConfig(f *testing.F) {
 			config.Restart.MaxRestarts < 1 || config.Apply.Parallel < 1 || config.Mode == "" || config.Verify.Mode == "" || config.Listen == "" {
 			t.Errorf("a value that cannot be: %+v", config)
 		}
+		if f := config.Fleet; f != nil && (len(f.Servers) == 0 || f.CredentialsFile == "" || f.Channel == "" || len(f.CoordinatorKey) != 56 || config.Source.Tag+config.Source.Commit != "") {
+			t.Errorf("a fleet that cannot be: %+v", config)
+		}
 	})
 }

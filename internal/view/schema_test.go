@@ -135,9 +135,12 @@ func TestSchemasHaveEveryField(t *testing.T) {
 
 		nf.KindPolicyTestResults: reflect.TypeFor[nf.PolicyTestResults](),
 
-		nf.KindReceipt:      reflect.TypeFor[apply.Receipt](),
-		nf.KindReceipts:     reflect.TypeFor[receiptsJSON](),
-		nf.KindForgotten:    reflect.TypeFor[forgottenJSON](),
+		nf.KindReceipt:   reflect.TypeFor[apply.Receipt](),
+		nf.KindReceipts:  reflect.TypeFor[receiptsJSON](),
+		nf.KindForgotten: reflect.TypeFor[forgottenJSON](),
+
+		nf.KindFleetCredentials: reflect.TypeFor[fleetCredentialsJSON](),
+
 		nf.KindNodeSnapshot: reflect.TypeFor[nf.Snapshot](),
 		nf.KindNodeStatus:   reflect.TypeFor[nf.NodeStatus](),
 		nf.KindDiagnostics:  reflect.TypeFor[diagnosticsJSON](),

@@ -85,6 +85,8 @@ func documents() []document {
 		documentOf("receipts-none", nf.KindReceipts, StoredReceipts, apply.StoredReceipts{}),
 		documentOf("receipts", nf.KindReceipts, StoredReceipts, storedReceipts()),
 		documentOf("receipt-stored", nf.KindReceipt, StoredReceipt, failedReceipt()),
+		documentOf("fleet-credentials-none", nf.KindFleetCredentials, FleetCredentials, nil),
+		documentOf("fleet-credentials", nf.KindFleetCredentials, FleetCredentials, handedOut()),
 		documentOf("forgotten", nf.KindForgotten, Forgotten, apply.Forgotten{Keys: []nf.MemoryKey{
 			{Target: nf.Node, Key: nf.KeyMax, Asked: nf.Wish{AtLeast: 1000}, Applied: nf.Number(4096), Instance: "boot-1", Set: true},
 			{Target: foldedTarget(1), Key: nf.TimeoutKey("icmp"), Asked: nf.Exactly(nf.Number(33)), Applied: nf.Number(33), Instance: "1:2:3"}}}),
