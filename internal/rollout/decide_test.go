@@ -179,6 +179,24 @@ func TestHalts(t *testing.T) {
 			f.all(nf.ProgressBegun)
 			f.wait(1860 * time.Second)
 		}},
+		"the last ones are at work at the deadline": {nodes: 1000, want: nf.RolloutRolling, act: func(f *testFleet, turns []*nf.HeardNode) {
+			f.wait(1800 * time.Second)
+			f.all(nf.ProgressBegun)
+			f.wait(60 * time.Second)
+		}},
+		"some have succeeded, others are at work at the deadline": {nodes: 1000, want: nf.RolloutSoaking, act: func(f *testFleet, turns []*nf.HeardNode) {
+			f.report(turns[0], nf.ProgressApplied)
+			f.wait(1800 * time.Second)
+			f.all(nf.ProgressBegun)
+			f.wait(60 * time.Second)
+		}},
+		"a clock is ahead": {nodes: 1000, want: nf.RolloutHalted, why: "has not ended by the deadline", act: func(f *testFleet, turns []*nf.HeardNode) {
+			f.all(nf.ProgressBegun)
+			for _, n := range turns {
+				n.Progress.At = f.now.Add(time.Hour)
+			}
+			f.wait(2160 * time.Second)
+		}},
 		"one is silent": {nodes: 1000, want: nf.RolloutRolling, act: func(f *testFleet, turns []*nf.HeardNode) {
 			for _, n := range turns[1:] {
 				f.report(n, nf.ProgressApplied)
