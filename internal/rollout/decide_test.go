@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -74,6 +75,36 @@ func TestUnaffectedMakeRoom(t *testing.T) {
 	f.wait(time.Second).decide()
 	if second := f.turns(); f.doc.State != nf.RolloutRolling || len(second) != 15 {
 		t.Errorf("%s, %d others", f.doc.State, len(second))
+	}
+}
+
+// TestHaltsOverAll: few failures in each group may be too many of all groups, also after those that a person has forgiven.
+func TestHaltsOverAll(t *testing.T) {
+	f := newFleet(plan(edgeAndGPU), map[string]int{"": 100, "edge": 100, "gpu": 100})
+	f.decide()
+	fail := func(role string) {
+		i := slices.IndexFunc(f.turns(), func(n *nf.HeardNode) bool { return n.Labels["role"] == role })
+		f.report(f.turns()[i], nf.ProgressFailed)
+		f.decide()
+	}
+	fail("edge")
+	fail("gpu")
+	if f.doc.State != nf.RolloutRolling {
+		t.Fatalf("two: %s: %s", f.doc.State, f.doc.Reason)
+	}
+	fail("edge")
+	if f.doc.State != nf.RolloutHalted || !strings.HasPrefix(f.doc.Reason, "3 of 3 nodes that began failed: ") {
+		t.Fatalf("three: %s: %s", f.doc.State, f.doc.Reason)
+	}
+	f.ask(t, nf.FleetAsk{Verb: nf.AskResume})
+	fail("gpu")
+	fail("edge")
+	if f.doc.State != nf.RolloutRolling {
+		t.Fatalf("two more: %s: %s", f.doc.State, f.doc.Reason)
+	}
+	fail("")
+	if f.doc.State != nf.RolloutHalted {
+		t.Fatalf("three more: %s: %s", f.doc.State, f.doc.Reason)
 	}
 }
 
@@ -178,6 +209,24 @@ func TestHalts(t *testing.T) {
 		"not ended by the deadline": {nodes: 1000, want: nf.RolloutHalted, why: "has not ended by the deadline", act: func(f *testFleet, turns []*nf.HeardNode) {
 			f.all(nf.ProgressBegun)
 			f.wait(1860 * time.Second)
+		}},
+		"the last ones are at work at the deadline": {nodes: 1000, want: nf.RolloutRolling, act: func(f *testFleet, turns []*nf.HeardNode) {
+			f.wait(1800 * time.Second)
+			f.all(nf.ProgressBegun)
+			f.wait(60 * time.Second)
+		}},
+		"some have succeeded, others are at work at the deadline": {nodes: 1000, want: nf.RolloutSoaking, act: func(f *testFleet, turns []*nf.HeardNode) {
+			f.report(turns[0], nf.ProgressApplied)
+			f.wait(1800 * time.Second)
+			f.all(nf.ProgressBegun)
+			f.wait(60 * time.Second)
+		}},
+		"a clock is ahead": {nodes: 1000, want: nf.RolloutHalted, why: "has not ended by the deadline", act: func(f *testFleet, turns []*nf.HeardNode) {
+			f.all(nf.ProgressBegun)
+			for _, n := range turns {
+				n.Progress.At = f.now.Add(time.Hour)
+			}
+			f.wait(2160 * time.Second)
 		}},
 		"one is silent": {nodes: 1000, want: nf.RolloutRolling, act: func(f *testFleet, turns []*nf.HeardNode) {
 			for _, n := range turns[1:] {

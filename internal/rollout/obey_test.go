@@ -287,6 +287,30 @@ func TestInOrder(t *testing.T) {
 	}
 }
 
+// TestGroupTurnsOutToBeUnaffected: a group that waits for its first step and then needs none does not keep the roll-out from its end.
+func TestGroupTurnsOutToBeUnaffected(t *testing.T) {
+	f := newFleet(plan(func(p *nf.RolloutPlan) {
+		edgeAndGPU(p)
+		p.InOrder, p.PauseBefore = true, []int{0}
+	}), map[string]int{"edge": 5, "gpu": 10})
+	f.decide()
+	f.ask(t, nf.FleetAsk{Verb: nf.AskApprove})
+	for i := 0; i < 50 && !f.doc.AwaitsApproval; i++ {
+		f.decide()
+		f.all(nf.ProgressApplied)
+		f.wait(10 * time.Minute)
+	}
+	for i := range f.nodes {
+		if f.nodes[i].Labels["role"] == "gpu" {
+			f.report(&f.nodes[i], nf.ProgressUnaffected)
+		}
+	}
+	f.ask(t, nf.FleetAsk{Verb: nf.AskApprove})
+	if f.decide(); f.doc.State != nf.RolloutDone {
+		t.Errorf("%s: step %d", f.doc.State, f.doc.Step)
+	}
+}
+
 // TestSize: a document with everything that a plan may have stays below the limit of the store, sealed as well.
 func TestSize(t *testing.T) {
 	p := plan(func(p *nf.RolloutPlan) {
