@@ -186,6 +186,9 @@ func dumpNftables(ctx context.Context, known uint32) (nftDump, error) {
 			return d, err
 		}
 	}
+	if err := awaitCommit(ctx); err != nil {
+		return d, err
+	}
 	after, err := conn.generation(ctx)
 	if err == nil && after != before {
 		err = errInterrupted
@@ -195,8 +198,10 @@ func dumpNftables(ctx context.Context, known uint32) (nftDump, error) {
 }
 
 // awaitCommit waits for the end of a commit that is under way. A commit changes the
-// generation first and what a dump shows afterwards (nf_tables_commit in
-// net/netfilter/nf_tables_api.c): a dump in between mixes two rulesets of one generation.
+// generation and what a dump shows one after the other (nf_tables_commit in
+// net/netfilter/nf_tables_api.c), and another processor may see the second change before the
+// first one: a dump in between mixes two rulesets of one generation. Before the dump the wait is
+// for a commit that has changed the generation alone, after it for one that has not yet.
 //
 // The start of a batch waits for the commit mutex. This batch has no end and asks for
 // generation 2^32-1: the kernel refuses it or, before Linux 4.12, aborts it, and changes
