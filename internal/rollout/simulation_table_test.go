@@ -40,9 +40,9 @@ var simRevisions = []struct {
 	most [2]int
 }{
 	{"good", fault{}, [2]int{simNodes, simNodes}},
-	{"harms 5 % of edge (0.5 % of all)", fault{role: "edge", rate: 0.05}, [2]int{6000, 1500}},
-	{"the same, and they go dark", fault{role: "edge", rate: 0.05, dark: true}, [2]int{6000, 1500}},
-	{"harms 5 % of gpu (0.25 % of all)", fault{role: "gpu", rate: 0.05}, [2]int{6000, 1500}},
+	{"harms 5 % of edge (0.5 % of all)", fault{role: "edge", rate: 0.05}, [2]int{6000, 6000}},
+	{"the same, and they go dark", fault{role: "edge", rate: 0.05, dark: true}, [2]int{6000, 6000}},
+	{"harms 5 % of gpu (0.25 % of all)", fault{role: "gpu", rate: 0.05}, [2]int{6000, 6000}},
 	{"harms all 50 of lab", fault{role: "lab", rate: 1}, [2]int{100, 500}},
 	{"harms 5 % of all", fault{rate: 0.05}, [2]int{1500, 500}},
 	{"harms all", fault{rate: 1}, [2]int{100, 500}},
