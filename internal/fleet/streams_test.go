@@ -17,7 +17,7 @@ import (
 )
 
 // patience is how long a test waits for what must happen.
-const patience = time.Minute
+const patience = 2 * time.Minute
 
 func within(t *testing.T) context.Context {
 	t.Helper()
@@ -58,6 +58,12 @@ func TestStreams(t *testing.T) {
 	stream, err := js.Stream(ctx, fleet.StreamStatus)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if _, err := js.Publish(ctx, fleet.SubjectRollout+"main", []byte("x"), jetstream.WithExpectLastSequencePerSubject(0)); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := fleet.Last(ctx, nc, fleet.StreamRollout, fleet.Key(fleet.StreamRollout, "main")); err != nil || string(v.Data) != "x" {
+		t.Errorf("what was put by compare-and-set: %+v, %v", v, err)
 	}
 	if err := stream.Purge(ctx); err == nil {
 		t.Error("the stream can be purged")
