@@ -145,23 +145,26 @@ func (w *world) run(a *attacker, attacks []attack) {
 	}
 }
 
-func (w *world) narrow(a *attacker, attacks []attack) {
+// narrow returns whether attacks have done harm.
+func (w *world) narrow(a *attacker, attacks []attack) bool {
 	w.t.Helper()
 	harm := w.harm(a, attacks)
-	switch half := len(attacks) / 2; {
-	case harm == nil:
-	case len(attacks) == 1:
-		w.t.Errorf("%s: %s", attacks[0].name, strings.Join(harm, "; "))
-	default:
-		w.narrow(a, attacks[:half])
-		w.narrow(a, attacks[half:])
+	if harm == nil {
+		return false
 	}
+	half := len(attacks) / 2
+	if half == 0 || !w.narrow(a, attacks[:half]) && !w.narrow(a, attacks[half:]) {
+		w.t.Errorf("%s and %d others: %s", attacks[0].name, len(attacks)-1, strings.Join(harm, "; "))
+	}
+	return true
 }
 
 // harm returns what attacks have done or told.
 func (w *world) harm(a *attacker, attacks []attack) (harm []string) {
 	w.t.Helper()
-	w.put(fleet.SubjectLease+"main", first[fleet.SubjectLease+"main"])
+	for subject, value := range first {
+		w.put(subject, value)
+	}
 	before := w.state()
 	for _, x := range attacks {
 		x.do(a)
