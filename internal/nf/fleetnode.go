@@ -8,7 +8,8 @@ import (
 // FleetNode is what a node of a fleet says of itself: the value of its key in the fleet's store. It
 // takes some 1 KB.
 type FleetNode struct {
-	Node    string            `json:"node"` // its name in the fleet: see IsFleetName
+	Node    string            `json:"node"`    // its name in the fleet: see IsFleetName
+	Channel string            `json:"channel"` // whose roll-outs it follows
 	Labels  map[string]string `json:"labels,omitempty"`
 	Version string            `json:"version"` // of nfsync
 	BootID  string            `json:"bootID"`

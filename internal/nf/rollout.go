@@ -101,7 +101,10 @@ type RolloutDocument struct {
 	Previous string       `json:"previous"` // the last one whose roll-out is done; empty: there is none
 	State    RolloutState `json:"state"`
 	Reason   string       `json:"reason,omitempty"`
-	Seed     string       `json:"seed"` // of the order of the nodes, another one in each roll-out
+	// Recovered is true of a roll-out that the coordinator has halted because nodes knew newer documents than
+	// the store has: no other roll-out begins until a person has resumed or aborted this one.
+	Recovered bool   `json:"recovered,omitempty"`
+	Seed      string `json:"seed"` // of the order of the nodes, another one in each roll-out
 	// Step is the present step: an index of Steps. Approved is the highest step that a person has approved;
 	// -1: none.
 	Step      int       `json:"step"`
