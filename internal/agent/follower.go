@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"sync"
 	"time"
@@ -23,9 +24,7 @@ type Follower struct {
 	// put puts what the node says of itself now, and returns when the store has it.
 	put func(context.Context) error
 
-	candidate *Revision // that was fetched last
-	bad       *badRevision
-	fetches   sight
+	named     map[string]*named // the revisions that the roll-out names, by commit
 	begins    sight
 	enforcing string // the revision that the lap makes the state of the node
 	hasAsked  bool   // for a grant, since the start
@@ -48,21 +47,23 @@ type Following struct {
 	Wants    bool             // a restart waits for a grant
 }
 
-// sight is when a node first saw that its turn has come, or that there is another revision.
+// sight is when a node first saw that its turn has come.
 type sight struct {
 	what string
 	at   time.Time
 }
 
-// badRevision is a revision that was fetched and cannot be taken.
-type badRevision struct {
-	commit string
-	err    error
+// named is a revision that the roll-out names.
+type named struct {
+	since    time.Time // when the follower first heard of it
+	revision *Revision // nil: it was not fetched
+	err      error     // why it cannot be taken, whatever happens; nil: it may be
+	olderFor string    // the revision in force than which it is older; empty: it is older than none
 }
 
 // NewFollower returns a follower of the roll-outs of a fleet. put puts what the node says of itself.
 func NewFollower(m Membership, put func(context.Context) error) *Follower {
-	f := &Follower{member: m, put: put}
+	f := &Follower{member: m, put: put, named: map[string]*named{}}
 	f.is.Problem = m.Err
 	return f
 }
@@ -196,46 +197,57 @@ func shortened(text string) string {
 	return string([]rune(text)[:min(maxReason, len([]rune(text)))]) + "…"
 }
 
-// fetch returns a revision that the roll-out names. It is fetched once, after a part of the time over which the nodes
-// of a fleet fetch it: until then the error is errNotYet. in.Fetch is not used.
-func (f *Follower) fetch(ctx context.Context, in In, turn rollout.Turn, last []state.Position) (Revision, error) {
-	if c := f.candidate; c != nil && c.Commit == turn.Commit && c.follows == positionOf(last, c.Revision) {
-		return *c, nil
+// fetch returns a revision that the roll-out names. It is fetched once, after the node's part of a time: until then
+// the error is errNotYet. It is errOlder if the revision in force is newer.
+func (f *Follower) fetch(ctx context.Context, in In, commit, inForce string, within time.Duration, last []state.Position) (Revision, error) {
+	n := f.named[commit]
+	if n == nil {
+		n = &named{since: time.Now()}
+		f.named[commit] = n
 	}
-	if b := f.bad; b != nil && b.commit == turn.Commit {
-		return Revision{}, b.err
-	}
-	spread := f.Following().Document.FetchSpread.Duration()
-	if !turn.OnlyUnaffected {
-		spread = min(spread, turn.Within)
-	}
-	if at := f.due(&f.fetches, turn.Commit, spread); f.isLater(at) {
+	switch r := n.revision; {
+	case n.err != nil:
+		return Revision{}, n.err
+	case n.olderFor != "" && n.olderFor == inForce:
+		return Revision{}, errOlder
+	case r != nil && r.follows == positionOf(last, r.Revision):
+		return *r, nil
+	case f.isLater(f.part(n.since, within)):
 		return Revision{}, errNotYet
 	}
-	next, err := Fetch(ctx, f.member.Fetch(turn.Commit), in.Mode, last, in.Accept)
+	next, err := Fetch(ctx, f.member.Fetch(commit), in.Mode, last, in.Accept)
 	if err == nil && !in.AllowEmpty {
 		err = next.CheckEmpty(in.Path)
 	}
+	rewritten, _ := errors.AsType[*source.RewrittenError](err)
 	switch {
 	case err == nil:
-		f.candidate, f.bad = &next, nil
-	case ctx.Err() == nil && !isType[*source.FetchError](err) && !isType[*source.RewrittenError](err):
-		f.bad = &badRevision{turn.Commit, err} // what is in a commit does not change
+		n.revision = &next
+	case rewritten != nil && rewritten.Behind:
+		n.olderFor = inForce
+		return Revision{}, errOlder
+	case ctx.Err() == nil && rewritten == nil && !isType[*source.FetchError](err):
+		n.err = err // what is in a commit does not change
 	}
 	return next, err
 }
 
+// forgetOthers forgets the revisions that the roll-out does not name any more.
+func (f *Follower) forgetOthers(turn rollout.Turn) {
+	maps.DeleteFunc(f.named, func(commit string, _ *named) bool { return commit != turn.Commit && commit != turn.Meanwhile })
+}
+
+// errOlder means that the revision in force is newer than one that the roll-out names.
+var errOlder = errors.New("the revision in force is newer, and nfsync does not go back")
+
 // errNotYet means that the part of a time for which this node waits has not passed.
 var errNotYet = errors.New("its part of the time is not over")
 
-// due returns when the node's part of a time has passed, which begins when the follower first hears of what it is
-// for. The parts of the nodes of a fleet are spread evenly over the time.
-func (f *Follower) due(first *sight, what string, within time.Duration) time.Time {
-	if first.what != what {
-		*first = sight{what, time.Now()}
-	}
+// part returns when the node's part of a time has passed. The parts of the nodes of a fleet are spread evenly over
+// the time.
+func (f *Follower) part(since time.Time, within time.Duration) time.Time {
 	part := rollout.Position(f.Following().Document.Seed+" part", f.member.Node.Name)
-	return first.at.Add(time.Duration(math.Round(part * float64(within))))
+	return since.Add(time.Duration(math.Round(part * float64(within))))
 }
 
 // isLater reports whether a time is yet to come. Then a lap asks again at that time.
@@ -251,7 +263,10 @@ func (f *Follower) isLater(at time.Time) bool {
 func (f *Follower) beginsAt(turn rollout.Turn) time.Time {
 	doc := f.Following().Document
 	what := fmt.Sprintf("%d %s %d %v", doc.Began, turn.Commit, groupStep(doc, f.member.Node), turn.Rescue)
-	return f.due(&f.begins, what, turn.Within)
+	if f.begins.what != what {
+		f.begins = sight{what, time.Now()}
+	}
+	return f.part(f.begins.at, turn.Within)
 }
 
 // notBegunError is why a node whose turn had come has not begun.
@@ -261,13 +276,13 @@ func (e *notBegunError) Error() string { return "not begun: " + e.why }
 
 // begin asks once more whether the node may take a revision, and tells the fleet that it begins. The error is a
 // *notBegunError if it may not, or if the fleet does not know: then nothing was changed.
-func (f *Follower) begin(ctx context.Context, dir *state.Dir, commit, inForce string) error {
+func (f *Follower) begin(ctx context.Context, dir *state.Dir, commit, inForce string, mayBegin func(rollout.Turn) bool) error {
 	switch turn, ok, err := f.hear(ctx, dir, inForce); {
 	case err != nil:
 		return err
 	case !ok:
 		return &notBegunError{f.Following().Problem.Error()}
-	case turn.Commit != commit || turn.OnlyUnaffected:
+	case !mayBegin(turn):
 		return &notBegunError{whyWaits(turn)}
 	}
 	if err := f.setProgress(ctx, dir, commit, nf.ProgressBegun, ""); err != nil {
@@ -350,4 +365,4 @@ func (f *Follower) isDue() bool {
 }
 
 // forget makes the follower fetch what it has fetched again: the configuration may verify it otherwise.
-func (f *Follower) forget() { f.candidate, f.bad = nil, nil }
+func (f *Follower) forget() { clear(f.named) }

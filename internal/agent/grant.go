@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -73,6 +74,9 @@ func (f *Follower) askGrant(ctx context.Context, dir *state.Dir) string {
 	}
 	if err == nil {
 		_, err = f.save(ctx, dir, func(is *state.Fleet) error { return asFleetError(is.AcceptGrant(g)) })
+	}
+	if e, ok := errors.AsType[*FleetError](err); ok && e.Reason == ReasonNoDocument {
+		err = nil // nothing was granted yet
 	}
 	if err != nil {
 		f.change(func(is *Following) { is.Grant = nil })
