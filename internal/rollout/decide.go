@@ -79,14 +79,18 @@ func (d *decision) move() bool {
 // endStep ends a step whose nodes have ended, or whose deadline has come.
 func (d *decision) endStep() bool {
 	late := !d.now.Before(deadline(&d.doc))
-	if !late && (d.widen() || d.isBusy()) {
+	if fractions := d.fractions(); !late && d.isWider(fractions) {
+		return d.widen(fractions)
+	}
+	if !late && d.isBusy() {
 		return false
 	}
 	if reason := d.stepFailed(); reason != "" {
 		d.halt(reason)
 		return false
 	}
-	if !d.hasEvidence() || d.isUndecided() {
+	// A group that has gone silent does not keep those after it from beginning.
+	if !d.hasEvidence() && (!d.doc.Plan.InOrder || d.nextGroup() < 0) || d.isUndecided() {
 		return false
 	}
 	ended := d.now
@@ -247,30 +251,32 @@ func nodesOf(plan *nf.RolloutPlan, step, group, candidates int) int {
 	return int(math.Ceil(plan.Fractions[step]*float64(candidates) - 1e-9))
 }
 
-// setFractions reports whether they are others.
-func (d *decision) setFractions(fractions []float64) bool {
-	changed := false
+// isWider reports whether fractions are others than those of the groups.
+func (d *decision) isWider(fractions []float64) bool {
 	for i, f := range fractions {
-		changed = changed || f != d.doc.Groups[i].Fraction
-		d.doc.Groups[i].Fraction = f
+		if f != d.doc.Groups[i].Fraction {
+			return true
+		}
 	}
-	return changed
+	return false
 }
 
 // widen gives the turn of nodes that turned out to be unaffected, or went silent before they began, to others. It reports
-// whether there are such, even if it is not yet time.
-func (d *decision) widen() bool {
-	fractions := d.fractions()
-	due := false
+// whether it is time for that.
+func (d *decision) widen(fractions []float64) bool {
+	if since := d.now.Sub(d.doc.UpdatedAt); since >= 0 && since < widenAfter {
+		return false
+	}
+	d.setFractions(fractions)
+	d.doc.Spread = max(d.doc.Spread, spread(d.doc.Plan, d.waiting()))
+	d.changed = true
+	return true
+}
+
+func (d *decision) setFractions(fractions []float64) {
 	for i, f := range fractions {
-		due = due || f != d.doc.Groups[i].Fraction
+		d.doc.Groups[i].Fraction = f
 	}
-	since := d.now.Sub(d.doc.UpdatedAt)
-	if due && (since >= widenAfter || since < 0) {
-		d.changed = d.setFractions(fractions)
-		d.doc.Spread = max(d.doc.Spread, spread(d.doc.Plan, d.waiting()))
-	}
-	return due
 }
 
 // waiting counts the nodes that have not begun although the step lets them.
