@@ -167,6 +167,7 @@ var beyondConfigSchema = map[string]string{
 	"publish-source.yaml":    "a schema cannot compare values",
 	"window-empty.yaml":      "a schema cannot compare values",
 	"url-port.yaml":          "a pattern of ports would be unreadable",
+	"fleet-url-port.yaml":    "a pattern of ports would be unreadable",
 	"proxy-port.yaml":        "a pattern of ports would be unreadable",
 	"listen-port-large.yaml": "a pattern of ports would be unreadable",
 }
