@@ -352,12 +352,14 @@ func TestAsksAgain(t *testing.T) {
 		between func(*store)
 		why     string
 	}{
-		"halted":          {func(s *store) { s.doc.Generation, s.doc.State = 2, nf.RolloutHalted }, "halted"},
-		"another one":     {func(s *store) { s.doc.Generation, s.doc.Revision = 2, "c3" }, "its turn has not come"},
-		"withdrawn":       {func(s *store) { s.doc.Generation, s.doc.Withdrawn = 2, []string{"c2"} }, "withdrawn"},
-		"engine away":     {func(s *store) { s.err = &agent.FleetError{Reason: agent.ReasonUnreachable, Err: errors.New("away")} }, "away"},
-		"taken back":      {func(s *store) { s.doc.Generation = 0 }, "lost what came after"},
-		"not acknowleged": {func(s *store) { s.putErr = &agent.FleetError{Reason: agent.ReasonUnreachable, Err: errors.New("no answer")} }, "no answer"},
+		"halted":      {func(s *store) { s.doc.Generation, s.doc.State = 2, nf.RolloutHalted }, "halted"},
+		"another one": {func(s *store) { s.doc.Generation, s.doc.Revision = 2, "c3" }, "its turn has not come"},
+		"withdrawn":   {func(s *store) { s.doc.Generation, s.doc.Withdrawn = 2, []string{"c2"} }, "withdrawn"},
+		"engine away": {func(s *store) { s.err = &agent.FleetError{Reason: agent.ReasonUnreachable, Err: errors.New("away")} }, "away"},
+		"taken back":  {func(s *store) { s.doc.Generation = 0 }, "lost what came after"},
+		"not acknowleged": {func(s *store) {
+			s.putErr = &agent.FleetError{Reason: agent.ReasonUnreachable, Err: errors.New("no answer")}
+		}, "no answer"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newMember(t)

@@ -14,14 +14,16 @@ import (
 	"nfsync.dev/nfsync/internal/rollout"
 )
 
+// SnapshotPause is the least time between two snapshots that a node puts into the fleet's store.
+const SnapshotPause = 10 * time.Minute
+
 // The times of a reporter.
 const (
-	snapshotPause  = 10 * time.Minute // the least between two snapshots
-	reportMost     = 5 * time.Minute  // the most between two reports that fail
-	reportPause    = 2 * time.Second  // the least
-	reconnectTime  = 10 * time.Second // over which the nodes of a fleet report after a server was away
-	lookAtLink     = 15 * time.Second // how often the connection is looked at
-	snapshotTimout = time.Minute
+	reportMost      = 5 * time.Minute  // the most between two reports that fail
+	reportPause     = 2 * time.Second  // the least
+	reconnectTime   = 10 * time.Second // over which the nodes of a fleet report after a server was away
+	lookAtLink      = 15 * time.Second // how often the connection is looked at
+	snapshotTimeout = time.Minute
 )
 
 // reporter tells the fleet, beside the laps, what the node is. It puts the newest value only.
@@ -236,13 +238,13 @@ func (r *reporter) failed(err error) {
 	r.failure = err
 }
 
-// reportSnapshot puts the snapshot if it has changed, at most every snapshotPause, and once a day in any case.
+// reportSnapshot puts the snapshot if it has changed, at most every SnapshotPause, and once a day in any case.
 func (r *reporter) reportSnapshot(ctx context.Context, m *Membership, now time.Time) (next time.Time, put bool, err error) {
 	r.mu.Lock()
 	labels, looked, at := r.labels, r.looked, r.snapshotAt
 	lost := at.IsZero()
 	r.mu.Unlock()
-	daily, soonest := dueAgain(r.snapshot.at), r.snapshot.at.Add(snapshotPause)
+	daily, soonest := dueAgain(r.snapshot.at), r.snapshot.at.Add(SnapshotPause)
 	if !lost && (now.Before(soonest) || !looked && now.Before(daily)) {
 		if looked {
 			return soonest, false, nil
@@ -252,7 +254,7 @@ func (r *reporter) reportSnapshot(ctx context.Context, m *Membership, now time.T
 	r.mu.Lock()
 	r.looked = false
 	r.mu.Unlock()
-	observing, cancel := context.WithTimeout(ctx, snapshotTimout)
+	observing, cancel := context.WithTimeout(ctx, snapshotTimeout)
 	defer cancel()
 	s, err := m.Snapshot(observing, labels)
 	if err != nil {
@@ -281,7 +283,7 @@ func (r *reporter) reportSnapshot(ctx context.Context, m *Membership, now time.T
 	r.mu.Lock()
 	r.snapshotAt = s.TakenAt
 	r.mu.Unlock()
-	return now.Add(snapshotPause), true, nil
+	return now.Add(SnapshotPause), true, nil
 }
 
 // node returns what the node says of itself now.

@@ -30,6 +30,8 @@ type Fleet struct {
 	Grant uint64 `json:"grant"`
 	// Progress is how far the node is with the revision that it has followed last; null: with none.
 	Progress *nf.NodeProgress `json:"progress"`
+	// SnapshotAt is when the snapshot was taken that nfsync agent --once has put last.
+	SnapshotAt time.Time `json:"snapshotAt,omitzero"`
 }
 
 // OlderError is the error for a document that is older than one that the node has had: the store of the
