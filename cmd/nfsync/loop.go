@@ -89,6 +89,7 @@ func (a *app) runLoop(ctx context.Context, o *agentOptions, path string) error {
 	l.agent.PublicationEnded = l.publication(a)
 	l.agent.Published = func(s nf.NodeStatus) { l.published(a, s) }
 	l.metrics.WatchTables(l.agent.Tables().Report)
+	l.metrics.WatchFleet(l.agent.Fleet)
 	l.agent.SaveSuspension = func(s *nf.Suspension) error {
 		d, err := state.Open(a.stateDir)
 		if err != nil {

@@ -116,6 +116,9 @@ func New(status nf.NodeStatus) *Agent {
 // Tables returns the agent's readings of conntrack tables.
 func (a *Agent) Tables() *Tables { return a.tables }
 
+// Fleet returns how the node follows its fleet; nil: it belongs to none.
+func (a *Agent) Fleet() *FleetReport { return a.reporter.Report() }
+
 // Wake wakes a lap.
 func (a *Agent) Wake(c Cause) { a.loop.Wake(c) }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,6 +29,8 @@ type Follower struct {
 	begins    sight
 	enforcing string // the revision that the lap makes the state of the node
 	hasAsked  bool   // for a grant, since the start
+	// mayRestart: the policies allow the restart of a container, which has not been made.
+	mayRestart bool
 
 	mu sync.Mutex // of what follows, which others read
 	is Following
@@ -44,7 +47,7 @@ type Following struct {
 	BeginsAt time.Time        // zero: it does not wait for a time
 	AskAt    time.Time        // when a lap has to ask again; zero: with the next event
 	Grant    *nf.RestartGrant // that the node acts on
-	Wants    bool             // a restart waits for a grant
+	Wants    bool             // restarts wait for a grant alone, if any do
 }
 
 // sight is when a node first saw that its turn has come.
@@ -334,6 +337,9 @@ func (f *Follower) holds(ctx context.Context, dir *state.Dir, inForce string) (l
 // Ended saves what a lap has made of the revision that the node has begun. before is why changes were left that
 // have failed before.
 func (f *Follower) Ended(ctx context.Context, dir *state.Dir, res Result, err, before error) error {
+	if res.Receipt.Kind != "" || res.Plan != nil {
+		f.mayRestart = slices.ContainsFunc(pendingOf(res), func(p nf.Pending) bool { return p.MayRestart })
+	}
 	p := f.Following().Progress
 	if p == nil || dir == nil || ctx.Err() != nil || p.State == nf.ProgressWaiting || res.Held.Commit != "" {
 		return nil
@@ -353,6 +359,14 @@ func (f *Follower) Ended(ctx context.Context, dir *state.Dir, res Result, err, b
 		return nil
 	}
 	return f.setProgress(ctx, dir, p.Revision, to, why)
+}
+
+// pendingOf returns what waits after a lap.
+func pendingOf(res Result) []nf.Pending {
+	if res.Plan != nil {
+		return res.Plan.Pending
+	}
+	return res.Receipt.Pending
 }
 
 // askAgain returns when a lap must ask the fleet again without an event; the zero time: never.

@@ -15,14 +15,15 @@ import (
 func (f *Follower) restarts(ctx context.Context, in apply.Input) apply.Restarts {
 	bounds := in.Restarts
 	others := bounds.Held
-	f.change(func(is *Following) { is.Wants = false })
 	bounds.Held = func(takes time.Duration) string {
+		why := ""
 		if others != nil {
-			if why := others(takes); why != "" {
-				return why // a grant would be of no use
-			}
+			why = others(takes)
 		}
-		f.change(func(is *Following) { is.Wants = true })
+		f.change(func(is *Following) { is.Wants = why == "" })
+		if why != "" {
+			return why // a grant would be of no use
+		}
 		return f.whyUngranted(ctx, in.State)
 	}
 	return bounds
@@ -57,7 +58,7 @@ func whyUngranted(g nf.RestartGrant, revision string, now time.Time) string {
 // hearGrant asks for the restart grant if that may be of use: a restart waits for it, or has not been looked for.
 func (f *Follower) hearGrant(ctx context.Context, dir *state.Dir) {
 	is := f.Following()
-	if f.hasAsked && !is.Wants && is.Grant == nil {
+	if f.hasAsked && !(is.Wants && f.mayRestart) && is.Grant == nil {
 		return
 	}
 	f.hasAsked = true
