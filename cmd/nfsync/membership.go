@@ -203,3 +203,26 @@ func putSnapshot(ctx context.Context, dir *state.Dir, m *agent.Membership, label
 	})
 	return err
 }
+
+// askFleet asks the fleet of the configuration for its roll-out, as soon as there is a connection.
+func (a *app) askFleet(ctx context.Context) (nf.RolloutDocument, error) {
+	cfg, _ := a.fleetConfig()
+	connected := make(chan struct{}, 1)
+	j, problem := join(cfg, nil, func() {
+		select {
+		case connected <- struct{}{}:
+		default:
+		}
+	})
+	if problem != nil {
+		return nf.RolloutDocument{}, problem
+	}
+	defer j.leave(nil)
+	select {
+	case <-connected:
+	case <-ctx.Done():
+	}
+	asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), onceTimeout)
+	defer cancel()
+	return fleetMember{j.member}.Rollout(asking)
+}

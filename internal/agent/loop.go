@@ -26,8 +26,8 @@ const (
 	WakeModule    Cause = "module"    // a kernel module was loaded or unloaded
 	WakeDrift     Cause = "drift"     // it is time to observe the node
 	WakeConfirm   Cause = "confirm"   // changes begin to wait for a confirmation, or were confirmed or taken back
-	WakeFleet     Cause = "fleet"     // the fleet's roll-out may have changed, or this node's turn has come
-	WakeWindow    Cause = "window"    // the restart window begins, a suspension ends, or the time for a confirmation is up
+	WakeFleet     Cause = "fleet"     // the fleet's roll-out or a grant may have changed, or the fleet is reached again
+	WakeWindow    Cause = "window"    // the restart window begins, a suspension ends, the time for a confirmation is up, or the node's part of a time in a roll-out is over
 )
 
 // fetches reports whether a lap that this cause wakes fetches.
