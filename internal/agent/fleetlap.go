@@ -31,8 +31,8 @@ func (in In) fleetLap(ctx context.Context, res Result, good Revision, last []sta
 	if err != nil {
 		return res, err
 	}
-	if look {
-		in.InForce = ""
+	if look || f.Following().Grant != nil && f.mayRestart {
+		in.InForce = "" // the lap looks at the node
 	}
 	f.forgetOthers(turn)
 	switch why := cmp.Or(in.Hold, turn.Reason); {
