@@ -119,7 +119,7 @@ func asFleetError(err error, none string) error {
 		return &agent.FleetError{Reason: agent.ReasonNoDocument, Err: errors.New(none)}
 	case is[*fleet.ForgedError](err):
 		return &agent.FleetError{Reason: agent.ReasonForged, Err: err}
-	case is[*fleet.RefusedError](err):
+	case fleet.IsNotPermitted(err), is[*fleet.RefusedError](err):
 		return &agent.FleetError{Reason: agent.ReasonNotPermitted, Err: err}
 	}
 	return &agent.FleetError{Reason: agent.ReasonUnreachable, Err: err}

@@ -147,7 +147,7 @@ func (s *survey) candidates() [][]float64 {
 	return positions
 }
 
-// counts counts the nodes that are chosen, of all groups and of each.
+// counts returns how the chosen nodes stand, those of all groups and those of each.
 func (s *survey) counts(chosen func(*member) bool) (all nf.RolloutCounts, groups []nf.RolloutCounts) {
 	groups = make([]nf.RolloutCounts, len(s.doc.Groups))
 	for i := range s.members {
