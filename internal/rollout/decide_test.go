@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -74,6 +75,36 @@ func TestUnaffectedMakeRoom(t *testing.T) {
 	f.wait(time.Second).decide()
 	if second := f.turns(); f.doc.State != nf.RolloutRolling || len(second) != 15 {
 		t.Errorf("%s, %d others", f.doc.State, len(second))
+	}
+}
+
+// TestHaltsOverAll: few failures in each group may be too many of all groups, also after those that a person has forgiven.
+func TestHaltsOverAll(t *testing.T) {
+	f := newFleet(plan(edgeAndGPU), map[string]int{"": 100, "edge": 100, "gpu": 100})
+	f.decide()
+	fail := func(role string) {
+		i := slices.IndexFunc(f.turns(), func(n *nf.HeardNode) bool { return n.Labels["role"] == role })
+		f.report(f.turns()[i], nf.ProgressFailed)
+		f.decide()
+	}
+	fail("edge")
+	fail("gpu")
+	if f.doc.State != nf.RolloutRolling {
+		t.Fatalf("two: %s: %s", f.doc.State, f.doc.Reason)
+	}
+	fail("edge")
+	if f.doc.State != nf.RolloutHalted || !strings.HasPrefix(f.doc.Reason, "3 of 3 nodes that began failed: ") {
+		t.Fatalf("three: %s: %s", f.doc.State, f.doc.Reason)
+	}
+	f.ask(t, nf.FleetAsk{Verb: nf.AskResume})
+	fail("gpu")
+	fail("edge")
+	if f.doc.State != nf.RolloutRolling {
+		t.Fatalf("two more: %s: %s", f.doc.State, f.doc.Reason)
+	}
+	fail("")
+	if f.doc.State != nf.RolloutHalted {
+		t.Fatalf("three more: %s: %s", f.doc.State, f.doc.Reason)
 	}
 }
 

@@ -83,7 +83,7 @@ func (p *parser) engine(path string, n *yaml.Node, engine *Engine) {
 		}
 	}
 	if valueOf(n, "credentialsFile") == nil {
-		p.report(n, RuleMissingKey, "credentialsFile: /etc/nfsync/coordinator.creds", "missing key %q in %s: servers is set", "credentialsFile", path)
+		p.report(n, RuleMissingKey, "credentialsFile: "+DefaultCoordinatorDirectory+"/coordinator.creds, which nfsync-coordinator init writes", "missing key %q in %s: servers is set", "credentialsFile", path)
 	}
 	engine.Listen = ""
 }

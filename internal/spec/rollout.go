@@ -27,7 +27,7 @@ const (
 	maxSteps     = 20
 	maxWindows   = 50
 	maxGroupName = 63
-	maxPlan      = 16 << 10 // bytes, as JSON
+	maxPlan      = 8 << 10 // bytes, as JSON
 )
 
 // Keys that people may expect in a Rollout.
@@ -102,7 +102,7 @@ func (p *parser) restartsAtOnce(path string, n *yaml.Node) (int, bool) {
 	return int(number), ok
 }
 
-// each reads the entries of a list of at least one and at most most entries.
+// each reads the entries of a list of at least one entry; most is the largest number of them.
 func (p *parser) each(path string, n *yaml.Node, most int, read func(path string, entry *yaml.Node)) {
 	switch {
 	case n.Kind != yaml.SequenceNode:

@@ -241,7 +241,7 @@ func TestGlossary(t *testing.T) {
 	_, text, _ = strings.Cut(text, "## Words")
 	text, _, _ = strings.Cut(text, "\n## ")
 	var want, got []string
-	for _, m := range regexp.MustCompile(`(?m)^\| ([\w-]+) \| (.*) \|$`).FindAllStringSubmatch(text, -1) {
+	for _, m := range regexp.MustCompile(`(?m)^\| ([\w-]*\w) \| (.*) \|$`).FindAllStringSubmatch(text, -1) {
 		if m[1] != "word" {
 			want = append(want, m[1]+": "+plain(m[2]))
 		}
