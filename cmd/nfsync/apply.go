@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"strings"
 	"time"
@@ -86,6 +87,9 @@ func (a *app) apply(ctx context.Context, o *applyOptions, args []string) error {
 	path, err := a.where(&o.git, args)
 	if err != nil {
 		return err
+	}
+	if a.config.Fleet != nil && o.ran == nil {
+		a.say(slog.LevelWarn, "this node belongs to a fleet (channel "+a.config.Fleet.Channel+"): apply does not ask whether its turn has come", "nfsync agent --once asks")
 	}
 	todo, err := a.order(ctx, &o.git, path)
 	if err != nil {

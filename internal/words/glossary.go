@@ -32,7 +32,7 @@ var terms = []text{
 	{word: "latch", meaning: "an entry of memory: tracking was on in this instance. A kernel that latches (Virtuozzo 7) leaves it on until the instance ends"},
 	{word: "lap", meaning: "one pass of the agent: fetch, verify, parse, apply"},
 	{word: "cause", meaning: "what wakes a lap: the interval, a file, a container, a person. Of a change: why it is needed"},
-	{word: "condition", meaning: "what the status says of the agent: Ready, Reconciling, Stalled, Drifted, RestartPending, Suspended, TableFilling, Published"},
+	{word: "condition", meaning: "what the status says of the agent: Ready, Reconciling, Stalled, Drifted, RestartPending, Suspended, TableFilling, Published, FleetUnreachable"},
 	{word: "publication", meaning: "the snapshot and the status of a node as its agent pushes them, to a branch of the node's own"},
 	{word: "drift", meaning: "a difference that appeared on the node while the policies stayed the same"},
 	{word: "fight", meaning: "a value that something else changes back again and again; after three times within an hour nfsync leaves it"},

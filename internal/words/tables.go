@@ -42,7 +42,8 @@ var lapCauses = []text{
 	{string(agent.WakeModule), "A kernel module was loaded or unloaded.", "A person, a program, or a firewall rule that needs it.", noRemedy},
 	{string(agent.WakeDrift), "It is time to observe the node.", "drift.interval has passed since the last observation.", noRemedy},
 	{string(agent.WakeConfirm), "Changes begin to wait for a confirmation, or were confirmed or taken back.", "apply --confirm-within, nfsync confirm, or the end of the time.", noRemedy},
-	{string(agent.WakeWindow), "A time has come: the restart window begins, a suspension ends, or the time for a confirmation is up.", "restart.window, suspend --for or apply --confirm-within.", noRemedy},
+	{string(agent.WakeFleet), "The fleet's roll-out or the node's restart grant may have changed, or the fleet is reached again.", "The coordinator has written, or a connection has begun.", noRemedy},
+	{string(agent.WakeWindow), "A time has come: the restart window begins, a suspension ends, the time for a confirmation is up, or the node's part of a time in a roll-out is over.", "restart.window, suspend --for, apply --confirm-within or the roll-out of a fleet.", noRemedy},
 }
 
 var lapResults = []text{
