@@ -76,6 +76,9 @@ const MaxFleetName = 128
 // IsFleetName reports whether a node of this name may join a fleet. Channels have the same names.
 func IsFleetName(name string) bool { return len(name) <= MaxFleetName && fleetName.MatchString(name) }
 
+// DefaultChannel is the channel of agents and coordinators that name none.
+const DefaultChannel = "main"
+
 // HeardNode is a node of a fleet, with the time at which the store has last heard of it.
 type HeardNode struct {
 	FleetNode

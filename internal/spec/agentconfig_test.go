@@ -202,7 +202,7 @@ func TestConfigSchemaAgrees(t *testing.T) {
 func TestConfigSchemaKeys(t *testing.T) {
 	schema := compile(t, "agentconfig.schema.json")
 	for _, path := range []string{"", "node", "source", "source.ssh", "source.http", "verify", "drift", "restart", "restart.window",
-		"publish", "publish.ssh", "publish.http"} {
+		"publish", "publish.ssh", "publish.http", "fleet"} {
 		text := "NoSuchKey: 1"
 		keys := strings.Split(path, ".")
 		for _, key := range slices.Backward(keys) {

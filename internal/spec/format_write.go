@@ -278,7 +278,7 @@ var keyOrders = map[string]map[string][]string{
 		"spec.expect.warnings": {"target", "key", "code", "policy"},
 	},
 	nf.KindAgentConfig: {
-		"":               {"apiVersion", "kind", "node", "source", "verify", "runtimes", "mode", "drift", "apply", "restart", "listen", "webhookSecretFile", "publish"},
+		"":               {"apiVersion", "kind", "node", "source", "verify", "runtimes", "mode", "drift", "apply", "restart", "listen", "webhookSecretFile", "publish", "fleet"},
 		"node":           {"name", "labels"},
 		"source":         {"urls", "branch", "tag", "commit", "path", "allowEmpty", "interval", "timeout", "maxPackSize", "http", "ssh"},
 		"source.ssh":     {"keyFile", "knownHostsFile", "legacyAlgorithms"},
@@ -288,6 +288,7 @@ var keyOrders = map[string]map[string][]string{
 		"restart":        {"maxRestarts", "window"},
 		"restart.window": {"days", "start", "end"},
 		"publish":        {"url", "branch", "path", "http", "ssh"},
+		"fleet":          {"servers", "credentialsFile", "caFile", "channel", "coordinatorKey"},
 	},
 }
 

@@ -24,6 +24,9 @@ func Parse(files []File) (Policies, []Diagnostic) {
 type Parsed struct {
 	Policies Policies
 	Tests    []PolicyTest // in the order of file and line
+	// Rollout says how a new revision reaches the nodes of a fleet: nf.DefaultRolloutPlan, if no
+	// document does.
+	Rollout nf.RolloutPlan
 }
 
 // ParseAll reads the policies and the tests of all files. The diagnostics are the first hundred
@@ -33,7 +36,7 @@ func ParseAll(files []File) (Parsed, []Diagnostic) {
 	files = slices.Clone(files)
 	slices.SortStableFunc(files, func(a, b File) int { return cmp.Compare(a.Name, b.Name) })
 	files = slices.CompactFunc(files, func(a, b File) bool { return a.Name == b.Name && bytes.Equal(a.Data, b.Data) })
-	var list Parsed
+	list := Parsed{Rollout: nf.DefaultRolloutPlan()}
 	var all []Diagnostic
 	var open []File // that hold no secrets
 	names := map[[2]string]nf.Source{}
