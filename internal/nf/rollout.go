@@ -22,13 +22,13 @@ type RolloutPlan struct {
 	Canaries int `json:"canaries"`
 	// Fractions are the steps after it: of the nodes of each group, rising, the last one is 1.
 	Fractions []float64 `json:"fractions"`
-	// Soak is how long a step is watched once its nodes have ended, before the next one begins. Of a group
-	// that is complete it is the time before the groups after it.
+	// Soak is how long a step is watched once its nodes have ended, before the next one begins, the next
+	// group begins, or the roll-out is done. A step in which no node has begun needs none.
 	Soak Seconds `json:"soak"`
 	// Rate is the most nodes that begin in a second. It spreads the nodes of a step over their time.
 	Rate float64 `json:"rate"`
-	// Deadline is how long a step may take: nodes that have not begun by then are left behind and
-	// listed. Those that have begun and not ended count as failed.
+	// Deadline is how long a step may take, besides the time over which its nodes begin: those that have not
+	// begun by then are left behind and listed. Those that have begun and not ended count as failed.
 	Deadline Seconds `json:"deadline"`
 	// A roll-out is halted when the nodes that failed, of a group or of all groups, are more than
 	// FailureCount and more than FailureFraction of those that have begun.
@@ -105,17 +105,25 @@ type RolloutDocument struct {
 	// the store has: no other roll-out begins until a person has resumed or aborted this one.
 	Recovered bool   `json:"recovered,omitempty"`
 	Seed      string `json:"seed"` // of the order of the nodes, another one in each roll-out
-	// Step is the present step: an index of Steps. Approved is the highest step that a person has approved;
-	// -1: none.
-	Step      int       `json:"step"`
-	Approved  int       `json:"approved"`
+	// Step is the present step: 0 is that of the canaries, or the first fraction if there are none; -1: none
+	// has begun. Approved is the highest step that a person has approved; -1: none. With InOrder both are
+	// those of the group that is under way.
+	Step     int `json:"step"`
+	Approved int `json:"approved"`
+	// AwaitsApproval: the roll-out is paused because its next step waits for a person to approve it.
+	AwaitsApproval bool `json:"awaitsApproval,omitempty"`
+	// StepBegan is when the step began, or was resumed.
 	StepBegan time.Time `json:"stepBegan"`
 	// StepEnded is when the nodes of the step had ended, and its soak began; null: they have not.
 	StepEnded *time.Time `json:"stepEnded"`
 	// Groups are those of the plan, with the default one last. A node is of the first one that it matches.
 	Groups []RolloutGroup `json:"groups"`
-	// Spread is the time over which the nodes of a step begin.
-	Spread Seconds `json:"spread"`
+	// Spread is the time over which the nodes of a step begin, FetchSpread that over which all nodes fetch
+	// the revision to see whether it changes anything for them, and RescueSpread that over which the nodes on
+	// withdrawn revisions begin.
+	Spread       Seconds `json:"spread"`
+	FetchSpread  Seconds `json:"fetchSpread"`
+	RescueSpread Seconds `json:"rescueSpread"`
 	// Withdrawn are revisions that no node may begin. A node that has one in force takes the
 	// revision of the roll-out before all others. The newest is the last one.
 	Withdrawn   []string        `json:"withdrawn,omitempty"`
@@ -124,6 +132,9 @@ type RolloutDocument struct {
 	UpdatedAt   time.Time       `json:"updatedAt"`
 	Plan        RolloutPlan     `json:"plan"`
 	History     []RolloutRecord `json:"history,omitempty"` // of this roll-out, the newest is the last one
+	// Nodes is how many nodes the store knew when the document was written. If it suddenly knows far fewer,
+	// it has lost what they said.
+	Nodes int `json:"nodes"`
 }
 
 // RolloutGroup is a group of nodes in a roll-out.
@@ -133,6 +144,11 @@ type RolloutGroup struct {
 	// Fraction is that of its nodes whose turn has come: those whose position is below it. It never falls
 	// within a roll-out.
 	Fraction float64 `json:"fraction"`
+	// Before is what Fraction was before the present step.
+	Before float64 `json:"before"`
+	// Forgiven is how many failed nodes a person has accepted by resuming the roll-out. They do not halt it
+	// again.
+	Forgiven int `json:"forgiven,omitempty"`
 	// Step is the step that the group is in, with InOrder another one than that of other groups; -1: it has
 	// not begun.
 	Step int `json:"step"`

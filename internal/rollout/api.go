@@ -36,6 +36,9 @@ type Turn struct {
 	Commit string
 	// OnlyUnaffected: the turn of the node has not come. It takes Commit only if that changes nothing for it.
 	OnlyUnaffected bool
+	// Meanwhile is the revision that a node takes until its turn comes if it has none, or an older one in
+	// force: the last one whose roll-out is done. A node never goes back to it. Empty: there is none.
+	Meanwhile string
 	// Rescue: the node has a withdrawn revision in force, and goes first.
 	Rescue bool
 	// Within is the time over which the nodes of this turn begin: the node waits for a part of it.
