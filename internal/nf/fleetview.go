@@ -124,9 +124,11 @@ type NodeTurn struct {
 	// Commit is the revision that it may have in force; empty: the one that it has.
 	Commit string `json:"commit"`
 	// OnlyUnaffected is set if the node takes Commit only where that changes nothing for it.
-	OnlyUnaffected bool   `json:"onlyUnaffected"`
-	Rescue         bool   `json:"rescue"`           // it has a withdrawn revision in force, and goes first
-	Reason         string `json:"reason,omitempty"` // why it takes nothing, or why it waits
+	OnlyUnaffected bool `json:"onlyUnaffected"`
+	// Meanwhile is what it takes until its turn comes if it has no revision in force, or an older one.
+	Meanwhile string `json:"meanwhile,omitempty"`
+	Rescue    bool   `json:"rescue"`           // it has a withdrawn revision in force, and goes first
+	Reason    string `json:"reason,omitempty"` // why it takes nothing, or why it waits
 }
 
 // PutSnapshot is the snapshot of a node in the store of a fleet.
@@ -179,10 +181,12 @@ func (p RolloutPlan) hasGroupCanaries() bool {
 	return false
 }
 
-// StepName names a step of the plan: "canaries", or "20 %".
+// StepName names a step of the plan: "canaries", or "20 %"; "none" if it is negative.
 func (p RolloutPlan) StepName(step int) string {
 	at := step - (p.Steps() - len(p.Fractions))
 	switch {
+	case step < 0:
+		return "none"
 	case at == -1:
 		return "canaries"
 	case at < 0 || at >= len(p.Fractions):

@@ -60,21 +60,18 @@ func Rollout(f Fleet) nf.FleetRollout {
 	}
 	r.Waits, r.Next = rollout.Why(*f.Document, f.Nodes, f.At)
 	r.Counts, r.Groups = f.counts()
+	failed := map[string]bool{}
 	for _, n := range rollout.Failed(*f.Document, f.Nodes, f.At) {
+		failed[n.Node] = true
 		r.Failed = append(r.Failed, nf.NodeReason{Node: n.Node, Reason: n.Reason})
 	}
 	for _, n := range f.Nodes {
-		if p := n.Progress; p != nil && p.State == nf.ProgressBegun && p.Revision == f.Document.Revision && p.Generation >= f.Document.Began && !failed(r.Failed, n.Node) {
+		if p := n.Progress; p != nil && p.State == nf.ProgressBegun && p.Revision == f.Document.Revision && p.Generation >= f.Document.Began && !failed[n.Node] {
 			r.Begun = append(r.Begun, nf.BegunNode{Node: n.Node, Group: f.groupOf(n), Since: p.At})
 		}
 	}
 	slices.SortFunc(r.Begun, func(a, b nf.BegunNode) int { return nf.CompareNames(a.Node, b.Node) })
 	return r
-}
-
-// failed reports whether a node is in a list that is sorted by name.
-func failed(list []nf.NodeReason, node string) bool {
-	return slices.ContainsFunc(list, func(n nf.NodeReason) bool { return n.Node == node })
 }
 
 // Choice selects nodes. What is empty selects all.
@@ -122,7 +119,7 @@ func Node(f Fleet, name string) (nf.FleetNodeStatus, bool) {
 	s := nf.FleetNodeStatus{APIVersion: nf.APIVersion, Kind: nf.KindFleetNodeStatus, Channel: f.Channel, At: f.At, Node: f.inFleet(n, silent)}
 	if d := f.Document; d != nil {
 		turn := rollout.TurnOf(*d, nf.NodeIdentity{Name: n.Node, Labels: n.Labels}, n.Revision)
-		s.Turn = &nf.NodeTurn{Position: rollout.Position(d.Seed, n.Node), Commit: turn.Commit, OnlyUnaffected: turn.OnlyUnaffected, Rescue: turn.Rescue, Reason: turn.Reason}
+		s.Turn = &nf.NodeTurn{Position: rollout.Position(d.Seed, n.Node), Commit: turn.Commit, OnlyUnaffected: turn.OnlyUnaffected, Meanwhile: turn.Meanwhile, Rescue: turn.Rescue, Reason: turn.Reason}
 		if g := rollout.GroupOf(*d, n.Labels); g >= 0 && g < len(d.Groups) {
 			s.Turn.Fraction = d.Groups[g].Fraction
 		}

@@ -17,8 +17,8 @@ func (l *list) add(cells ...cell) { l.rows = append(l.rows, cells) }
 // words returns a cell of one text in one style.
 func words(style, text string) cell { return cell{{style, text}} }
 
-// number returns the cell of a number. None is shown as a dash, so that the others stand out.
-func number(style string, n int) cell {
+// amount returns the cell of a number. None is shown as a dash, so that the others stand out.
+func amount(style string, n int) cell {
 	if n == 0 {
 		return words(dim, "-")
 	}

@@ -48,7 +48,7 @@ func (p *page) fleetNodes(f nf.FleetNodes) {
 		table := list{heads: []string{"node", "ready", "revision", "roll-out", "group", "containers ", "heard", ""}}
 		for _, n := range f.Nodes {
 			table.add(words(bold, Clean(n.Node)), nodeReadiness(n), words(plain, cmp.Or(Clean(shortCommit(n.Revision)), "none")), progressCell(n.Progress), words(plain, Clean(n.Group)),
-				number(plain, n.Containers), words(silentStyle(n.Silent), ago(n.Heard, f.At)), words(dim, Clean(n.Message)))
+				amount(plain, n.Containers), words(silentStyle(n.Silent), ago(n.Heard, f.At)), words(dim, Clean(n.Message)))
 		}
 		p.list(0, table)
 	}
@@ -166,6 +166,9 @@ func turnText(n nf.NodeInFleet, t nf.NodeTurn) string {
 		text += "; it takes " + shortCommit(t.Commit) + " only if that changes nothing"
 	case t.Commit != "" && t.Commit != n.Revision:
 		text += "; it may take " + shortCommit(t.Commit)
+	}
+	if t.Meanwhile != "" && t.Meanwhile != n.Revision {
+		text += "; until then it may take " + shortCommit(t.Meanwhile)
 	}
 	if t.Reason != "" {
 		text += ": " + t.Reason

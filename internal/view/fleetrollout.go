@@ -37,6 +37,9 @@ func FleetRolloutLine(r nf.FleetRollout) string {
 
 // stepText names the present step: "step 2 of 6 (1 %)".
 func stepText(d nf.RolloutDocument) string {
+	if d.Step < 0 {
+		return "no step has begun"
+	}
 	return fmt.Sprintf("step %d of %d (%s)", d.Step+1, d.Plan.Steps(), d.Plan.StepName(d.Step))
 }
 
@@ -105,7 +108,7 @@ func planText(plan nf.RolloutPlan) string {
 	if plan.Name != "" {
 		name = plan.Name
 	}
-	return name + ": " + strings.Join(steps, ", ") + "; each is watched for " + plan.Soak.Duration().String()
+	return name + ": " + strings.Join(steps, ", ") + "; each is watched for " + policyDuration(int64(plan.Soak))
 }
 
 // begunNodes names the nodes at work.
@@ -145,7 +148,10 @@ func rolloutCommands(d nf.RolloutDocument) [][2]string {
 	case nf.RolloutRolling, nf.RolloutSoaking:
 		return [][2]string{pause}
 	case nf.RolloutPaused:
-		return [][2]string{{"nfsync fleet rollout approve", "lets a step begin that waits for it"}, {"nfsync fleet rollout resume", "ends a pause"}}
+		if d.AwaitsApproval {
+			return [][2]string{{"nfsync fleet rollout approve", "lets the next step begin"}}
+		}
+		return [][2]string{{"nfsync fleet rollout resume", "ends the pause"}}
 	case nf.RolloutHalted:
 		return [][2]string{{"nfsync fleet withdraw " + shortCommit(d.Revision), "lets no node begin it, and the next revision go first to those that have it"},
 			{"nfsync fleet rollout resume", "goes on in spite of what has failed"}, {"nfsync fleet rollout abort", "ends the roll-out"}}

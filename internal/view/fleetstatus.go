@@ -119,7 +119,7 @@ func (p *page) revisions(s nf.FleetStatus) {
 		if s.Rollout != nil && s.Rollout.Revision == r.Revision {
 			remark = "rolled out"
 		}
-		table.add(words(plain, revision), number(plain, r.Nodes), number(yellow, r.Silent), words(dim, remark))
+		table.add(words(plain, revision), amount(plain, r.Nodes), amount(yellow, r.Silent), words(dim, remark))
 	}
 	p.list(2, table)
 	p.more(len(s.Revisions) - maxRevisions)
@@ -143,7 +143,7 @@ func (p *page) conditionCounts(counts []nf.ConditionCount) {
 		if !c.Type.IsGood() {
 			isTrue, isFalse = yellow, plain
 		}
-		table.add(words(plain, Clean(string(c.Type))), number(isTrue, c.True), number(isFalse, c.False), number(plain, c.Unknown))
+		table.add(words(plain, Clean(string(c.Type))), amount(isTrue, c.True), amount(isFalse, c.False), amount(plain, c.Unknown))
 	}
 	p.list(2, table)
 }
@@ -157,8 +157,8 @@ func (p *page) groupCounts(groups []nf.GroupCounts) {
 	table := list{heads: []string{"group", "turn ", "nodes ", "waiting ", "begun ", "applied ", "refused ", "failed ", "unaffected ", "silent "}}
 	for _, g := range groups {
 		c := g.Counts
-		table.add(words(plain, Clean(g.Name)), words(plain, nf.Percent(g.Fraction)), number(plain, c.Nodes), number(plain, c.Waiting), number(cyan, c.Begun), number(green, c.Applied),
-			number(yellow, c.Refused), number(red, c.Failed), number(plain, c.Unaffected), number(yellow, c.Silent))
+		table.add(words(plain, Clean(g.Name)), words(plain, nf.Percent(g.Fraction)), amount(plain, c.Nodes), amount(plain, c.Waiting), amount(cyan, c.Begun), amount(green, c.Applied),
+			amount(yellow, c.Refused), amount(red, c.Failed), amount(plain, c.Unaffected), amount(yellow, c.Silent))
 	}
 	p.list(2, table)
 }
