@@ -5,8 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/nats-io/nkeys"
-
 	"nfsync.dev/nfsync/internal/nf"
 )
 
@@ -86,22 +84,6 @@ func (e *RefusedError) Error() string { return "the fleet's store refuses it: " 
 
 // Unwrap returns why.
 func (e *RefusedError) Unwrap() error { return e.Err }
-
-// What a sealed document is.
-const (
-	SealRollout = "rollout"
-	SealGrant   = "grant"
-)
-
-// Seal signs a document: what it is and its channel are signed with it.
-func Seal(what, channel string, document any, key nkeys.KeyPair) ([]byte, error) {
-	panic("not written")
-}
-
-// Open verifies a sealed document and reads it. The error is a *ForgedError.
-func Open(what, channel string, sealed []byte, publicKey string, document any) error {
-	panic("not written")
-}
 
 // Reader reads what the nodes of a fleet have put. With the credentials of an operator it reads the roll-out and asks the
 // coordinator too.

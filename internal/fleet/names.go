@@ -34,3 +34,8 @@ const SubjectAsk = "nfsync.v1.ask." // and the channel
 
 // DefaultChannel is the channel of agents and coordinators that name none.
 const DefaultChannel = nf.DefaultChannel
+
+// Inbox returns the prefix of the subjects on which answers reach a node, a reader or an operator. No name has
+// "=" in it, so that no one's prefix begins that of another: with "_INBOX_hn.>" the node "hn" could read
+// the answers to a node "hn.example".
+func Inbox(name string) string { return "_INBOX_" + name + "=" }
