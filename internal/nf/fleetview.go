@@ -1,10 +1,6 @@
 package nf
 
-import (
-	"fmt"
-	"strconv"
-	"time"
-)
+import "time"
 
 // The kinds of the documents that nfsync fleet prints.
 const (
@@ -38,7 +34,7 @@ type RolloutBrief struct {
 	Revision string       `json:"revision"`
 	State    RolloutState `json:"state"`
 	Reason   string       `json:"reason,omitempty"`
-	Step     string       `json:"step"`            // as RolloutPlan.StepName returns it
+	Step     string       `json:"step"`            // its name; "none": none has begun
 	Waits    string       `json:"waits,omitempty"` // why it waits; empty: it does not
 	Next     string       `json:"next,omitempty"`  // what comes next
 }
@@ -164,38 +160,10 @@ type BegunNode struct {
 	Since time.Time `json:"since"` // by the node's clock
 }
 
-// Steps returns how many steps the plan has.
-func (p RolloutPlan) Steps() int {
-	if p.Canaries > 0 || p.hasGroupCanaries() {
-		return len(p.Fractions) + 1
+// StepName names the step that the roll-out is in; "none": none has begun.
+func (d *RolloutDocument) StepName() string {
+	if names := d.Plan.StepNames(); d.Step >= 0 && d.Step < len(names) {
+		return names[d.Step]
 	}
-	return len(p.Fractions)
-}
-
-func (p RolloutPlan) hasGroupCanaries() bool {
-	for _, g := range p.Groups {
-		if g.Canaries != nil && *g.Canaries > 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// StepName names a step of the plan: "canaries", or "20 %"; "none" if it is negative.
-func (p RolloutPlan) StepName(step int) string {
-	at := step - (p.Steps() - len(p.Fractions))
-	switch {
-	case step < 0:
-		return "none"
-	case at == -1:
-		return "canaries"
-	case at < 0 || at >= len(p.Fractions):
-		return fmt.Sprintf("step %d", step)
-	}
-	return Percent(p.Fractions[at])
-}
-
-// Percent returns a fraction in percent, with as many digits as people need: "0.5 %", "20 %".
-func Percent(fraction float64) string {
-	return strconv.FormatFloat(fraction*100, 'g', 4, 64) + " %"
+	return "none"
 }

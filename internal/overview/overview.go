@@ -43,7 +43,7 @@ func Status(f Fleet) nf.FleetStatus {
 	}
 	if d := f.Document; d != nil {
 		waits, next := rollout.Why(*d, f.Nodes, f.At)
-		s.Rollout = &nf.RolloutBrief{Revision: d.Revision, State: d.State, Reason: d.Reason, Step: d.Plan.StepName(d.Step), Waits: waits, Next: next}
+		s.Rollout = &nf.RolloutBrief{Revision: d.Revision, State: d.State, Reason: d.Reason, Step: d.StepName(), Waits: waits, Next: next}
 		_, s.Groups = f.counts()
 	}
 	return s

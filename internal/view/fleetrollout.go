@@ -35,12 +35,12 @@ func FleetRolloutLine(r nf.FleetRollout) string {
 	return line + "\n"
 }
 
-// stepText names the present step: "step 2 of 6 (1 %)".
+// stepText names the present step: "step 2 of 6 (1%)".
 func stepText(d nf.RolloutDocument) string {
 	if d.Step < 0 {
 		return "no step has begun"
 	}
-	return fmt.Sprintf("step %d of %d (%s)", d.Step+1, d.Plan.Steps(), d.Plan.StepName(d.Step))
+	return fmt.Sprintf("step %d of %d (%s)", d.Step+1, len(d.Plan.StepNames()), d.StepName())
 }
 
 // countsText returns the counts that are not zero.
@@ -100,15 +100,11 @@ func withdrawn(d nf.RolloutDocument) []string {
 
 // planText says by which steps a plan goes.
 func planText(plan nf.RolloutPlan) string {
-	var steps []string
-	for i := range plan.Steps() {
-		steps = append(steps, plan.StepName(i))
-	}
 	name := "the default"
 	if plan.Name != "" {
 		name = plan.Name
 	}
-	return name + ": " + strings.Join(steps, ", ") + "; each is watched for " + policyDuration(int64(plan.Soak))
+	return name + ": " + strings.Join(plan.StepNames(), ", ") + "; each is watched for " + policyDuration(int64(plan.Soak))
 }
 
 // begunNodes names the nodes at work.
