@@ -49,7 +49,7 @@ func richGroups() []nf.GroupCounts {
 func richFleetStatus() nf.FleetStatus {
 	s := nf.FleetStatus{
 		APIVersion: nf.APIVersion, Kind: nf.KindFleetStatus, Channel: "main", At: statusTime,
-		Rollout: &nf.RolloutBrief{Revision: rolledOut, State: nf.RolloutHalted, Reason: "3 of 20 nodes of the group edge have failed: \x1b[2J", Step: "1 %", Waits: "a person has to resume or abort it", Next: "20 %, in the group edge"},
+		Rollout: &nf.RolloutBrief{Revision: rolledOut, State: nf.RolloutHalted, Reason: "3 of 20 nodes of the group edge have failed: \x1b[2J", Step: "1%", Waits: "a person has to resume or abort it", Next: "20%, in the group edge"},
 		Nodes:   403, Revisions: []nf.RevisionCount{{Revision: before, Nodes: 370, Silent: 2}, {Revision: rolledOut, Nodes: 31}, {Nodes: 1}},
 		Conditions: []nf.ConditionCount{{Type: nf.Ready, True: 390, False: 7, Unknown: 1}, {Type: nf.Stalled, True: 3, False: 395}, {Type: nf.Drifted, False: 398}},
 		Groups:     richGroups(), Totals: nf.FleetTotals{Containers: 4711, Refusals: 3, Pending: 2, Stuck: 1, Restarts: 4},
@@ -88,7 +88,7 @@ func richFleetNode() nf.FleetNodeStatus {
 func richFleetRollout() nf.FleetRollout {
 	d := richRolloutDocument()
 	return nf.FleetRollout{
-		APIVersion: nf.APIVersion, Kind: nf.KindFleetRollout, Channel: "main", At: statusTime, Document: &d, Waits: "a person has to resume or abort it", Next: "20 %, in the group edge",
+		APIVersion: nf.APIVersion, Kind: nf.KindFleetRollout, Channel: "main", At: statusTime, Document: &d, Waits: "a person has to resume or abort it", Next: "20%, in the group edge",
 		Counts: richGroups()[0].Counts, Groups: richGroups(), Begun: []nf.BegunNode{{Node: "hn-3", Group: "edge", Since: statusTime.Add(-90 * time.Second)}},
 		Failed: []nf.NodeReason{{Node: "hn-4", Reason: "cannot write nf_conntrack_max: invalid argument\x1b[2J"}, {Node: "hn-20", Reason: "silent since it has begun"}},
 		Silent: richFleetStatus().Silent, Unread: richFleetStatus().Unread,
@@ -166,11 +166,11 @@ func lineDocument[T any](name string, line func(T) string, doc T) document {
 // TestFleetLines: what a fleet does, in one line.
 func TestFleetLines(t *testing.T) {
 	for _, test := range []struct{ got, want string }{
-		{FleetStatusLine(richFleetStatus()), "12:00:00  403 nodes, 390 of 398 ready, 2 silent, 1 unreadable  3f2a9c41d7be halted, 1 %: a person has to resume or abort it\n"},
+		{FleetStatusLine(richFleetStatus()), "12:00:00  403 nodes, 390 of 398 ready, 2 silent, 1 unreadable  3f2a9c41d7be halted, 1%: a person has to resume or abort it\n"},
 		{FleetStatusLine(emptyFleetStatus()), "12:00:00  0 nodes\n"},
 		{FleetNodesLine(richFleetNodes()), "12:00:00  3 nodes, 1 silent\n"},
 		{FleetNodeLine(richFleetNode()), "12:00:00  hn-1  yes  1b2c3d4e5f60  waiting  a reason with \\x1b[2J\n"},
-		{FleetRolloutLine(richFleetRollout()), "12:00:00  3f2a9c41d7be  halted, step 2 of 6 (1 %)  22 applied, 1 refused, 3 failed, 2 begun, 330 waiting, 40 unaffected, 2 silent  a person has to resume or abort it\n"},
+		{FleetRolloutLine(richFleetRollout()), "12:00:00  3f2a9c41d7be  halted, step 2 of 6 (1%)  22 applied, 1 refused, 3 failed, 2 begun, 330 waiting, 40 unaffected, 2 silent  a person has to resume or abort it\n"},
 		{FleetRolloutLine(noFleetRollout()), "12:00:00  no roll-out so far\n"},
 	} {
 		if test.got != test.want {
