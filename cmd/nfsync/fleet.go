@@ -180,7 +180,7 @@ func (l *fleetLink) read(ctx context.Context) (overview.Fleet, error) {
 	case err == nil:
 		f.Document = &d
 	case errors.Is(err, fleet.ErrNone):
-	case errors.Is(err, fleet.ErrNotPermitted):
+	case fleet.IsDenied(err):
 		f.RolloutError = "these credentials do not read it; those of an operator do"
 	case ctx.Err() != nil:
 		return f, ctx.Err()
