@@ -27,16 +27,27 @@ type Stored struct {
 // Last returns the value that a stream has for a subject, which is as Key returns it. The error is ErrNone if there is
 // none; any other one is a *UnreachableError.
 func Last(ctx context.Context, nc *nats.Conn, stream, subject string) (Stored, error) {
-	reply, err := nc.RequestWithContext(ctx, directGet+stream+"."+subject, nil)
+	return last(ctx, func(ctx context.Context, subject string, data []byte) (*nats.Msg, error) {
+		m, err := nc.RequestWithContext(ctx, subject, data)
+		if err != nil {
+			err = &UnreachableError{err}
+		}
+		return m, err
+	}, stream, subject)
+}
+
+// requester sends a request and returns the answer.
+type requester func(ctx context.Context, subject string, data []byte) (*nats.Msg, error)
+
+func last(ctx context.Context, ask requester, stream, subject string) (Stored, error) {
+	reply, err := ask(ctx, directGet+stream+"."+subject, nil)
 	if err != nil {
-		return Stored{}, &UnreachableError{err}
+		return Stored{}, asUnreachable(err)
 	}
-	switch status := reply.Header.Get(headerStatus); status {
-	case "":
-	case statusNotFound:
+	if status, ok := refusal(reply); ok && status == statusNotFound {
 		return Stored{}, ErrNone
-	default:
-		return Stored{}, &UnreachableError{fmt.Errorf("%s answers with status %s %s", stream, status, reply.Header.Get(headerDescription))}
+	} else if ok {
+		return Stored{}, refused(stream, status, reply)
 	}
 	v, err := stored(reply, stream, headersOne)
 	if err == nil && v.Subject != subject {
@@ -129,8 +140,8 @@ const (
 // batchRequest asks for the values of a subject, which may end with >, from a sequence on.
 type batchRequest struct {
 	Sequence uint64 `json:"seq"`
-	Batch    int    `json:"batch"`
-	Bytes    int    `json:"max_bytes"`
+	Batch    int    `json:"batch,omitempty"` // 0: one value, without an end
+	Bytes    int    `json:"max_bytes,omitempty"`
 	Subject  string `json:"next_by_subj"`
 }
 
@@ -178,15 +189,18 @@ type batch struct {
 // read reads a batch to its end, and reports whether there is more.
 func (b *batch) read(ctx context.Context, sub *nats.Subscription) (more bool, err error) {
 	for {
-		m, err := sub.NextMsgWithContext(ctx)
+		m, err := nextMessage(ctx, sub)
 		if err != nil {
 			return false, &UnreachableError{fmt.Errorf("%s has not answered to the end: %w", b.stream, err)}
 		}
-		switch {
-		case len(m.Data) == 0 && m.Header.Get(headerStatus) == statusEnd && checkHeaders(m, headersEnd) == nil:
+		if len(m.Data) == 0 && checkHeaders(m, headersEnd) == nil && m.Header.Get(headerStatus) == statusEnd {
 			return b.end(m)
-		case b.isRefusal(m):
-			return b.refused(m)
+		}
+		if status, ok := refusal(m); ok {
+			if status == statusNotFound && b.before == 0 && b.hidden == nil {
+				return false, nil // nothing from this sequence on
+			}
+			return false, refused(b.stream, status, m)
 		}
 		if err := b.value(m); err != nil {
 			return false, err
@@ -194,29 +208,34 @@ func (b *batch) read(ctx context.Context, sub *nats.Subscription) (more bool, er
 	}
 }
 
-// isRefusal reports whether the server answers with a status, and not with values. A value has the server's headers after
-// its own, so that it is never as short.
-func (b *batch) isRefusal(m *nats.Msg) bool {
+// silence is how long the next value of a batch may take.
+const silence = 30 * time.Second
+
+func nextMessage(ctx context.Context, sub *nats.Subscription) (*nats.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, silence)
+	defer cancel()
+	return sub.NextMsgWithContext(ctx)
+}
+
+// refusal returns the status that a server answers with when it has no value, and reports whether it does. A value has the
+// server's headers after its own, so that it is never as short.
+func refusal(m *nats.Msg) (status string, ok bool) {
 	status, description := m.Header.Get(headerStatus), m.Header.Get(headerDescription)
 	if status == "" || status == statusEnd || len(m.Data) > 0 {
-		return false
+		return "", false
 	}
 	length := len("NATS/1.0 \r\n\r\n") + len(status)
 	if description != "" {
 		length += len(" ") + len(description)
 	}
-	return m.Size() == len(m.Subject)+len(m.Reply)+length
+	return status, m.Size() == len(m.Subject)+len(m.Reply)+length
 }
 
-func (b *batch) refused(m *nats.Msg) (more bool, err error) {
-	switch status := m.Header.Get(headerStatus); {
-	case status == statusNotFound && b.before == 0 && b.hidden == nil:
-		return false, nil // nothing from this sequence on
-	case status == "503":
-		return false, &UnreachableError{nats.ErrNoResponders}
-	default:
-		return false, &UnreachableError{fmt.Errorf("%s answers with status %s %s", b.stream, status, m.Header.Get(headerDescription))}
+func refused(stream, status string, m *nats.Msg) error {
+	if status == "503" {
+		return &UnreachableError{fmt.Errorf("no server has %s: %w", stream, nats.ErrNoResponders)}
 	}
+	return &UnreachableError{fmt.Errorf("%s answers with status %s %s", stream, status, m.Header.Get(headerDescription))}
 }
 
 // value takes one value.

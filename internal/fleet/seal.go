@@ -37,9 +37,9 @@ func Seal(what, channel string, document any, key nkeys.KeyPair) ([]byte, error)
 // Open verifies a sealed document and reads it. The error is a *ForgedError. Nothing of the payload is read before its
 // signature is verified.
 func Open(what, channel string, sealed []byte, publicKey string, document any) error {
-	var e envelope
-	if err := json.Unmarshal(sealed, &e); err != nil {
-		return &ForgedError{fmt.Errorf("it is no sealed document: %w", err)}
+	e, err := openEnvelope(sealed)
+	if err != nil {
+		return err
 	}
 	if len(e.Signature) == 0 {
 		return &ForgedError{errors.New("it has no signature")}
@@ -51,8 +51,29 @@ func Open(what, channel string, sealed []byte, publicKey string, document any) e
 	if err := key.Verify(signed(what, channel, e.Payload), e.Signature); err != nil {
 		return &ForgedError{fmt.Errorf("its signature is not that of %s, for a %s of %s", publicKey, what, channel)}
 	}
+	return e.read(document)
+}
+
+// openUnverified reads a sealed document without its signature.
+func openUnverified(sealed []byte, document any) error {
+	e, err := openEnvelope(sealed)
+	if err != nil {
+		return err
+	}
+	return e.read(document)
+}
+
+func openEnvelope(sealed []byte) (envelope, error) {
+	var e envelope
+	if err := json.Unmarshal(sealed, &e); err != nil {
+		return envelope{}, &ForgedError{fmt.Errorf("it is no sealed document: %w", err)}
+	}
+	return e, nil
+}
+
+func (e envelope) read(document any) error {
 	if err := json.Unmarshal([]byte(e.Payload), document); err != nil {
-		return &ForgedError{fmt.Errorf("it is no %s: %w", what, err)}
+		return &ForgedError{fmt.Errorf("its payload cannot be read: %w", err)}
 	}
 	return nil
 }

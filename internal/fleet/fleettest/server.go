@@ -111,10 +111,14 @@ func (s *Server) CoordinatorKey() string {
 	return public
 }
 
-// Config returns how a node, reader or operator of a name reaches the store, on the default channel.
+// Config returns how a node, reader or operator of a name reaches the store, on the default channel. It waits less between
+// attempts and wake-ups than usual.
 func (s *Server) Config(name string) fleet.Config {
 	s.t.Helper()
-	return fleet.Config{Servers: []string{s.URL()}, Channel: fleet.DefaultChannel, CoordinatorKey: s.CoordinatorKey(), Name: name}
+	return fleet.Config{
+		Servers: []string{s.URL()}, Channel: fleet.DefaultChannel, CoordinatorKey: s.CoordinatorKey(), Name: name,
+		Intervals: fleet.Intervals{Reconnect: 50 * time.Millisecond, Jitter: 50 * time.Millisecond, Wake: 50 * time.Millisecond, Poll: 100 * time.Millisecond},
+	}
 }
 
 // Connect returns a connection that may do everything. It ends with the test.
