@@ -91,6 +91,14 @@ func (p *parser) fileName(path string, n *yaml.Node) (string, bool) {
 	return n.Value, true
 }
 
+func (p *parser) directoryName(path string, n *yaml.Node) (string, bool) {
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!str" || !strings.HasPrefix(n.Value, "/") || !printable.MatchString(n.Value) {
+		p.report(n, RuleInvalidValue, "a name such as "+DefaultCoordinatorDirectory, "%s must be the absolute name of a directory", path)
+		return "", false
+	}
+	return n.Value, true
+}
+
 // Names of branches and tags, see git-check-ref-format(1).
 var (
 	refCharacters = regexp.MustCompile(`^[^\x00-\x20~^:?*\[\\\x7f]+$`)

@@ -208,18 +208,18 @@ func (p *parser) restarts(restarts *Restarts) field {
 		"maxRestarts": p.count(&restarts.MaxRestarts, 1000),
 		"window": func(path string, n *yaml.Node) {
 			restarts.Window = new(Window)
-			p.window(path, n, restarts.Window)
+			p.window(path, n, restarts.Window, fields{}, nil)
 		},
 	}, nil, nil)
 }
 
-func (p *parser) window(path string, n *yaml.Node, window *Window) {
+// window reads a window. want are further keys of it, and elsewhere are none of it.
+func (p *parser) window(path string, n *yaml.Node, window *Window, want fields, elsewhere map[string]foreign) {
 	before := p.found.count()
-	p.mapping(fields{
-		"days":  store(&window.Days, p.days),
-		"start": store(&window.Start, p.clock),
-		"end":   store(&window.End, p.clock),
-	}, []string{"start", "end"}, nil)(path, n)
+	want["days"] = store(&window.Days, p.days)
+	want["start"] = store(&window.Start, p.clock)
+	want["end"] = store(&window.End, p.clock)
+	p.mapping(want, []string{"start", "end"}, elsewhere)(path, n)
 	if p.found.count() == before && window.Start == window.End {
 		p.report(valueOf(n, "end"), RuleEmptyValue, "for any time, remove the window", "%s is empty: it ends when it starts", path)
 	}

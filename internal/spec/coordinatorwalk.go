@@ -20,6 +20,8 @@ var (
 	notOfEngine = map[string]foreign{
 		"certFile": {"it belongs to tls", "write it as tls: {certFile: …, keyFile: …}"},
 		"keyFile":  {"it belongs to tls", "write it as tls: {certFile: …, keyFile: …}"},
+		"password": {"secrets are not allowed here", "write them to a file, and name that as credentialsFile"},
+		"token":    {"secrets are not allowed here", "write them to a file, and name that as credentialsFile"},
 		"urls":     {"servers of a fleet have a key of their own", "write servers"},
 	}
 )
@@ -53,7 +55,7 @@ func (p *parser) coordinatorDocument(root *yaml.Node, config *CoordinatorConfig)
 		"verify":     func(path string, n *yaml.Node) { p.verification(path, n, &config.Verify) },
 		"listen":     store(&config.Listen, p.listenAddress(DefaultCoordinatorListen)),
 		"engine":     func(path string, n *yaml.Node) { p.engine(path, n, &config.Engine) },
-		"directory":  store(&config.Directory, p.fileName),
+		"directory":  store(&config.Directory, p.directoryName),
 	}, []string{"apiVersion", "source"}, notOfCoordinator)("", root)
 }
 
@@ -81,7 +83,7 @@ func (p *parser) engine(path string, n *yaml.Node, engine *Engine) {
 		}
 	}
 	if valueOf(n, "credentialsFile") == nil {
-		p.report(n, RuleMissingKey, missingHints["credentialsFile"], "missing key %q in %s: servers is set", "credentialsFile", path)
+		p.report(n, RuleMissingKey, "credentialsFile: /etc/nfsync/coordinator.creds", "missing key %q in %s: servers is set", "credentialsFile", path)
 	}
 	engine.Listen = ""
 }

@@ -151,6 +151,7 @@ var missingHints = map[string]string{
 	"apiVersion": "apiVersion: " + nf.APIVersion,
 	"code":       "code: level-not-enforced",
 	"key":        "key: conntrack.max",
+	"labels":     "labels: {role: edge}",
 	"snapshot":   "snapshot: ../snapshots/hn-1.yaml, which nfsync snapshot prints on a node",
 	"target":     "target: node, or target: container/web-1",
 	"kind":       "kind: NodePolicy, or kind: ContainerPolicy",
