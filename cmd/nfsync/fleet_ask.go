@@ -44,9 +44,9 @@ var rolloutAsks = []fleetAsk{
 		long:    "Halt does by hand what the coordinator does when too many nodes fail: no more\nnodes begin, and nfsync fleet status exits with 3.",
 		example: "  nfsync fleet rollout halt --reason 'customers of edge nodes complain'", done: "is halted"},
 	{verb: nf.AskAbort, use: "abort", short: "End a roll-out for good", asSeen: true, oneWay: abortEffect,
-		long: `Abort ends the roll-out. No more nodes begin, and it cannot be resumed. Nodes
-that have the revision keep it until another one is rolled out: nfsync fleet
-withdraw makes them take that one first. It asks on a terminal, and needs --yes
+		long: `Abort ends the roll-out, and withdraws its revision. No more nodes begin, and it
+cannot be resumed. Nodes that have the revision keep it until another one is
+rolled out, and take that one first. It asks on a terminal, and needs --yes
 without one.`,
 		example: "  nfsync fleet rollout abort --reason 'the policy is wrong' --yes", done: "is aborted"},
 	{verb: nf.AskApprove, use: "approve", short: "Let a step begin that waits for approval", asSeen: true,
@@ -58,8 +58,9 @@ func fleetWithdrawCommand(a *app) *cobra.Command {
 	return askCommand(a, fleetAsk{verb: nf.AskWithdraw, use: "withdraw COMMIT", short: "Let no node begin a revision, and let those that have it go first",
 		long: `Withdraw withdraws a revision. No node begins it, and the nodes that have it in
 force take the revision of the roll-out before all others, once that is another
-one. It cannot be undone: the same policies can be rolled out with another
-commit. It asks on a terminal, and needs --yes without one.
+one. A roll-out of the revision is halted. Withdraw cannot be undone: the same
+policies can be rolled out with another commit. It asks on a terminal, and needs
+--yes without one.
 
 COMMIT may be its first digits if a node has it, or the roll-out is of it.`,
 		example: "  nfsync fleet withdraw 3f2a9c41 --reason 'drops connections'", argument: "a commit", oneWay: withdrawEffect, done: "is withdrawn"})
@@ -150,7 +151,7 @@ func (a *app) askFleet(ctx context.Context, l *fleetLink, ask fleetAsk, argument
 	case err != nil:
 		return fmt.Errorf("it is not known whether the coordinator has done it: %w", err)
 	case answer.Error != "":
-		return hinted{fmt.Errorf("the coordinator has not done it: %s", answer.Error), "nfsync fleet rollout shows the roll-out as it is now"}
+		return hinted{fmt.Errorf("the coordinator refuses it: %s", answer.Error), "nfsync fleet rollout shows the roll-out as it is now"}
 	}
 	a.say(slog.LevelInfo, askedText(ask, sent, answer.Document), "")
 	if len(a.outputs) == 0 {
@@ -206,7 +207,7 @@ func abortEffect(f overview.Fleet, _ string) string {
 	if f.Document == nil {
 		return "There is no roll-out to end."
 	}
-	return fmt.Sprintf("This ends the roll-out of %s for good. %s it and keep it; no other node begins.", f.Document.Revision, nodesHave(f, f.Document.Revision))
+	return fmt.Sprintf("This ends the roll-out of %s for good. %s it, and take the next revision that is rolled out before all others; no other node begins it.", f.Document.Revision, nodesHave(f, f.Document.Revision))
 }
 
 // withdrawEffect says what withdraw does.

@@ -2,6 +2,7 @@ package view
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -70,7 +71,7 @@ func (p *page) fleetRollout(r nf.FleetRollout) {
 	}
 	p.line(p.paint(bold, "Roll-out of "+Clean(shortCommit(d.Revision))), " on ", Clean(r.Channel), " is ", p.paint(stateStyles[d.State], Clean(string(d.State))), ": ", stepText(*d))
 	p.line()
-	p.labelled(bold, "Reason", d.Reason)
+	p.labelled(bold, "Reason", unlessIn(r.Waits, d.Reason))
 	p.labelled(bold, "Waits", r.Waits)
 	p.labelled(bold, "Next", r.Next)
 	p.labelled(bold, "Nodes", fmt.Sprintf("%d: %s", r.Counts.Nodes, countsText(r.Counts)))
@@ -149,8 +150,11 @@ func rolloutCommands(d nf.RolloutDocument) [][2]string {
 		}
 		return [][2]string{{"nfsync fleet rollout resume", "ends the pause"}}
 	case nf.RolloutHalted:
+		if slices.Contains(d.Withdrawn, d.Revision) {
+			break
+		}
 		return [][2]string{{"nfsync fleet withdraw " + shortCommit(d.Revision), "lets no node begin it, and the next revision go first to those that have it"},
-			{"nfsync fleet rollout resume", "goes on in spite of what has failed"}, {"nfsync fleet rollout abort", "ends the roll-out"}}
+			{"nfsync fleet rollout resume", "goes on in spite of what has failed"}, {"nfsync fleet rollout abort", "ends the roll-out, and withdraws its revision"}}
 	}
 	return [][2]string{{"nfsync fleet status", "counts the nodes"}}
 }

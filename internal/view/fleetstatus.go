@@ -72,7 +72,7 @@ func (p *page) fleetStatus(s nf.FleetStatus) {
 	case r != nil:
 		p.hanging(fleetLabel, p.paint(bold, pad("Roll-out", fleetLabel-2)), r.Revision)
 		p.line(strings.Repeat(" ", fleetLabel), p.paint(stateStyles[r.State], Clean(string(r.State))), ", ", r.Step)
-		p.labelled(bold, "Reason", r.Reason)
+		p.labelled(bold, "Reason", unlessIn(r.Waits, r.Reason))
 		p.labelled(bold, "Waits", r.Waits)
 		p.labelled(bold, "Next", r.Next)
 	case s.RolloutError != "":
@@ -92,6 +92,14 @@ func (p *page) fleetStatus(s nf.FleetStatus) {
 	}
 	p.line()
 	p.commands(append(next, [2]string{"nfsync fleet nodes", "lists the nodes"}))
+}
+
+// unlessIn returns a text, unless another one says the same.
+func unlessIn(other, text string) string {
+	if strings.Contains(other, text) {
+		return ""
+	}
+	return text
 }
 
 func fleetTotals(t nf.FleetTotals) string {
