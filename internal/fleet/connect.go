@@ -130,7 +130,7 @@ func (d dialer) Dial(network, address string) (net.Conn, error) {
 		}
 	}
 	forget := context.AfterFunc(d.life, func() { _ = conn.Close() }) // whoever reads from it gets the error
-	return mortal{conn, forget}, nil
+	return &mortal{conn, forget}, nil
 }
 
 // mortal is a connection that ends with a life.
@@ -140,7 +140,7 @@ type mortal struct {
 }
 
 // Close closes the connection.
-func (c mortal) Close() error {
+func (c *mortal) Close() error {
 	c.forget()
 	return c.Conn.Close()
 }

@@ -15,7 +15,7 @@ type Proxy struct {
 	mu       sync.Mutex
 	cut      bool
 	hole     bool
-	conns    map[net.Conn]struct{}
+	conns    map[net.Conn]bool // whether they are a client's
 	toServer strings.Builder
 }
 
@@ -27,7 +27,7 @@ func NewProxy(t testing.TB, url string) *Proxy {
 		t.Fatal(err)
 	}
 	_, target, _ := strings.Cut(url, "://")
-	p := &Proxy{listener: listener, target: target, conns: map[net.Conn]struct{}{}}
+	p := &Proxy{listener: listener, target: target, conns: map[net.Conn]bool{}}
 	go p.accept()
 	t.Cleanup(func() {
 		listener.Close()
@@ -71,6 +71,24 @@ func (p *Proxy) ToServer() string {
 	return p.toServer.String()
 }
 
+// ToClients sends a text to all clients, as if it came from the server.
+func (p *Proxy) ToClients(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c, client := range p.conns {
+		if client {
+			_, _ = io.WriteString(c, text) // one that has ended needs none
+		}
+	}
+}
+
+// Conns returns how many connections there are, those of clients and those to the server.
+func (p *Proxy) Conns() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.conns)
+}
+
 func (p *Proxy) accept() {
 	for {
 		client, err := p.listener.Accept()
@@ -83,7 +101,7 @@ func (p *Proxy) accept() {
 
 func (p *Proxy) serve(client net.Conn) {
 	defer client.Close()
-	if !p.add(client) {
+	if !p.add(client, true) {
 		return
 	}
 	defer p.remove(client)
@@ -92,7 +110,7 @@ func (p *Proxy) serve(client net.Conn) {
 		return // the server does not run
 	}
 	defer server.Close()
-	if !p.add(server) {
+	if !p.add(server, false) {
 		return
 	}
 	defer p.remove(server)
@@ -135,13 +153,13 @@ func (p *Proxy) swallows(data []byte, record bool) bool {
 	return p.hole
 }
 
-func (p *Proxy) add(c net.Conn) bool {
+func (p *Proxy) add(c net.Conn, client bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.cut {
 		return false
 	}
-	p.conns[c] = struct{}{}
+	p.conns[c] = client
 	return true
 }
 

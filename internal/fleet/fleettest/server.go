@@ -80,6 +80,28 @@ func (s *Server) makeStreams() {
 	}
 }
 
+// Limit sets the most bytes that a stream takes.
+func (s *Server) Limit(stream string, bytes int64) {
+	s.t.Helper()
+	nc := s.Connect()
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	have, err := js.Stream(ctx, stream)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	cfg := have.CachedInfo().Config
+	cfg.MaxBytes = bytes
+	if _, err := js.UpdateStream(ctx, cfg); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 // Stop stops the store. What it has stored stays until the end of the test.
 func (s *Server) Stop() {
 	s.running.Shutdown()
