@@ -27,7 +27,7 @@ const (
 	maxSteps     = 20
 	maxWindows   = 50
 	maxGroupName = 63
-	maxPlan      = 16 << 10 // bytes, as JSON
+	maxPlan      = 8 << 10 // bytes, as JSON
 )
 
 // Keys that people may expect in a Rollout.

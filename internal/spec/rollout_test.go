@@ -2,6 +2,7 @@ package spec
 
 import (
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -88,6 +89,25 @@ func TestRolloutDefault(t *testing.T) {
 	}
 	if parsed, _ = ParseAll([]File{plan, {Name: "b.yaml", Data: []byte("kind: X\n")}}); parsed.Rollout.Name != "" || parsed.Rollout.Fractions != nil {
 		t.Errorf("beside an error: %+v", parsed.Rollout)
+	}
+}
+
+// TestDocumentedDefaults: docs/rollout.md has the values of the default plan.
+func TestDocumentedDefaults(t *testing.T) {
+	text := string(read(t, "../../docs/rollout.md"))
+	var keys []string
+	for _, m := range regexp.MustCompile("(?m)^\\| `(canaries|steps|soak|startRate|deadline|silence|restarts)` \\|.*\\| `?([^|`]*)`? \\|$").FindAllStringSubmatch(text, -1) {
+		keys = append(keys, m[1]+": "+m[2])
+	}
+	if len(keys) != 7 {
+		t.Fatalf("the table has only %q", keys)
+	}
+	file := File{Name: "x", Data: []byte("apiVersion: nfsync.dev/v1alpha1\nkind: Rollout\nmetadata: {name: x}\nspec:\n  " + strings.Join(keys, "\n  ") + "\n")}
+	parsed, found := ParseAll([]File{file})
+	want := nf.DefaultRolloutPlan()
+	want.Name = "x"
+	if diff := cmp.Diff(want, parsed.Rollout); len(found) > 0 || diff != "" {
+		t.Errorf("%s\n%s%s", file.Data, format(found), diff)
 	}
 }
 

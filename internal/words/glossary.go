@@ -36,4 +36,12 @@ var terms = []text{
 	{word: "publication", meaning: "the snapshot and the status of a node as its agent pushes them, to a branch of the node's own"},
 	{word: "drift", meaning: "a difference that appeared on the node while the policies stayed the same"},
 	{word: "fight", meaning: "a value that something else changes back again and again; after three times within an hour nfsync leaves it"},
+	{word: "fleet", meaning: "the nodes that one coordinator leads, with the servers that they talk by"},
+	{word: "coordinator", meaning: "the program that follows the branch of a fleet and decides which nodes may take a new commit: nfsync-coordinator"},
+	{word: "roll-out", meaning: "the way of one commit to the nodes of a fleet, in steps, by the Rollout document of the repository; see docs/rollout.md"},
+	{word: "group", meaning: "nodes of a fleet with the same labels, whose steps and failures are counted by themselves"},
+	{word: "canary", meaning: "one of the few nodes of each group that take a commit before all others"},
+	{word: "soak", meaning: "the time for which a step is watched when its nodes have ended, before the next one begins"},
+	{word: "channel", meaning: "a roll-out document by its name: agents obey that of their channel, and a coordinator writes it"},
+	{word: "withdrawn", meaning: "of a commit: no node of the fleet may begin it, and nodes that have it take the next one first"},
 }
