@@ -56,10 +56,11 @@ func watchFleet[T any](ctx context.Context, a *app, l *fleetLink, v fleetView[T]
 	pause := time.NewTicker(watchPause)
 	defer pause.Stop()
 	changed := l.Changed(ctx)
+	shown := ""
 	for {
 		doc, err := v.read(ctx, l)
 		if err == nil {
-			err = writeAgain(a, v, doc)
+			shown, err = writeAgain(a, v, doc, shown)
 		}
 		switch {
 		case ctx.Err() != nil, errors.Is(err, syscall.EPIPE):
@@ -79,21 +80,26 @@ func watchFleet[T any](ctx context.Context, a *app, l *fleetLink, v fleetView[T]
 	}
 }
 
-// writeAgain writes a document of several: on a terminal in place of the one before, else in a line.
-func writeAgain[T any](a *app, v fleetView[T], doc T) error {
+// writeAgain writes a document of several: on a terminal in place of the one before, else in a line, unless the last one
+// has said the same. It returns what the line says.
+func writeAgain[T any](a *app, v fleetView[T], doc T, before string) (says string, err error) {
 	if a.format != view.FormatText || len(a.files) > 0 {
-		return writeResult(a, v.kind, doc)
+		return "", writeResult(a, v.kind, doc)
 	}
 	if _, isTerminal := terminal(a.stdout); !isTerminal {
-		_, err := io.WriteString(a.stdout, v.line(doc))
-		return err
+		line := v.line(doc)
+		if _, says, _ = strings.Cut(line, " "); says == before { // the time is before it
+			return says, nil
+		}
+		_, err = io.WriteString(a.stdout, line)
+		return says, err
 	}
 	var page strings.Builder
 	if err := v.kind.Write(&page, view.FormatText, doc, a.viewOptions(a.stdout)); err != nil {
-		return err
+		return "", err
 	}
-	_, err := io.WriteString(a.stdout, "\x1b[H\x1b[2J"+page.String())
-	return err
+	_, err = io.WriteString(a.stdout, "\x1b[H\x1b[2J"+page.String())
+	return "", err
 }
 
 // always returns a function that returns exitOK.

@@ -43,6 +43,7 @@ type testFleet struct {
 
 func newTestFleet(t testing.TB) *testFleet {
 	t.Helper()
+	loopback(t)
 	f := &testFleet{TB: t, Server: fleettest.Start(t)}
 	f.nc = f.Connect()
 	f.env = []string{"NFSYNC_FLEET_SERVERS=" + f.URL(), "NFSYNC_FLEET_COORDINATOR_KEY=" + f.CoordinatorKey()}
@@ -325,19 +326,19 @@ func TestFleetWatch(t *testing.T) {
 	}{
 		{[]string{"fleet", "status", "--watch"}, `  50 nodes, 50 of 50 ready  3f2a9c41d7be rolling, canaries`, `  51 nodes, 51 of 51 ready  `},
 		{[]string{"fleet", "nodes", "--label", "role=edge", "--watch"}, `  10 nodes, 0 silent`, `  11 nodes, 0 silent`},
-		{[]string{"fleet", "show", "hn-50", "--watch"}, "  hn-50  yes  1b2c3d4e5f60", "  hn-50  no  1b2c3d4e5f60  its disk is full"},
+		{[]string{"fleet", "show", "hn-51", "--watch"}, "  hn-51  yes  1b2c3d4e5f60", "  hn-51  no  1b2c3d4e5f60  its disk is full"},
 		{[]string{"fleet", "rollout", "--watch"}, `  3f2a9c41d7be  rolling, step 1 of 6 .canaries.  `, `  1 applied`},
 	} {
 		lines := watched(t, f.command(test.args...))
 		lines.await(test.first)
-		n := fleetNode(50)
+		n := fleetNode(51)
 		switch test.args[1] {
 		case "show":
 			n.Conditions[nf.Ready], n.Message = nf.ConditionFalse, "its disk is full"
 		case "rollout":
-			n = f.progressed(50, nf.ProgressApplied)
+			n = f.progressed(51, nf.ProgressApplied)
 		case "nodes":
-			n.Node = "hn-55"
+			n = fleetNode(55)
 		}
 		f.put(n)
 		lines.await(test.then)
