@@ -176,7 +176,7 @@ func askedText(ask fleetAsk, sent nf.FleetAsk, d *nf.RolloutDocument) string {
 	case d == nil:
 		return "the roll-out " + ask.done
 	}
-	return fmt.Sprintf("the roll-out of %s %s (%s, generation %d)", d.Revision, ask.done, d.State, d.Generation)
+	return fmt.Sprintf("the roll-out of %s %s (generation %d)", d.Revision, ask.done, d.Generation)
 }
 
 // operator returns who asks: the user of this machine, or the one who has become root by sudo.

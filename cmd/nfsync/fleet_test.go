@@ -218,6 +218,10 @@ func TestFleetShows(t *testing.T) {
 	f.expect(exitOK, "fleet show hn-70 --channel test", "^Node hn-70 is ready")
 	f.expect(exitError, "fleet show hn-60", "what the node hn-60 has put cannot be read")
 	f.expect(exitOK, "fleet rollout", "^Roll-out of 3f2a9c41d7be on main is rolling: step 1 of 6 .canaries.", "^Waits ", "^Next ", "^ +hn-1 +.*why failed", "^ +hn-5 +edge", "nfsync fleet rollout pause")
+	f.expect(exitOK, "__complete fleet show hn-4", "^hn-49$")
+	f.expect(exitOK, "__complete fleet nodes --group e", "^edge$")
+	f.expect(exitOK, "__complete fleet withdraw 3", "^3f2a9c41d7be[0-9a-f]*\tin force on 2$")
+	f.expect(exitOK, "__complete fleet release h --servers nats://127.0.0.1:1", "^:4$")
 	f.expect(exitOK, "fleet status -o json", `"kind": "FleetStatus"`)
 	f.expect(exitOK, "fleet rollout --quiet", "^Roll-out of")
 	if _, out, _ := f.verb("fleet", "nodes"); strings.Contains(out, "hn-70") || strings.Count(out, "\nhn-") != 50 {

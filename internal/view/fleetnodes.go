@@ -158,7 +158,7 @@ func progressText(p *nf.NodeProgress) string {
 }
 
 func turnText(n nf.NodeInFleet, t nf.NodeTurn) string {
-	text := fmt.Sprintf("group %s, position %.4f of %.4f", n.Group, t.Position, t.Fraction)
+	text := fmt.Sprintf("group %s, at %.4f of 1; the nodes below %.4f have their turn", n.Group, t.Position, t.Fraction)
 	switch {
 	case t.Rescue:
 		text += "; it has a withdrawn revision and goes first"

@@ -2,6 +2,7 @@ package view
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -165,10 +166,15 @@ func (p *page) groupCounts(groups []nf.GroupCounts) {
 	table := list{heads: []string{"group", "turn ", "nodes ", "waiting ", "begun ", "applied ", "refused ", "failed ", "unaffected ", "silent "}}
 	for _, g := range groups {
 		c := g.Counts
-		table.add(words(plain, Clean(g.Name)), words(plain, nf.Percent(g.Fraction)), amount(plain, c.Nodes), amount(plain, c.Waiting), amount(cyan, c.Begun), amount(green, c.Applied),
+		table.add(words(plain, Clean(g.Name)), words(plain, turnPercent(g.Fraction)), amount(plain, c.Nodes), amount(plain, c.Waiting), amount(cyan, c.Begun), amount(green, c.Applied),
 			amount(yellow, c.Refused), amount(red, c.Failed), amount(plain, c.Unaffected), amount(yellow, c.Silent))
 	}
 	p.list(2, table)
+}
+
+// turnPercent returns a fraction in percent, with as many digits as people read.
+func turnPercent(fraction float64) string {
+	return strconv.FormatFloat(fraction*100, 'g', 3, 64) + "%"
 }
 
 // maxNamed is how many nodes a text names.
