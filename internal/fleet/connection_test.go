@@ -3,10 +3,14 @@ package fleet_test
 import (
 	"context"
 	"errors"
+	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 
 	"nfsync.dev/nfsync/internal/fleet"
 	"nfsync.dev/nfsync/internal/fleet/fleettest"
@@ -182,29 +186,84 @@ func TestUnknownError(t *testing.T) {
 // TestCloseInAHole: a member whose server does not answer, not even to the attempt to connect, is closed at once.
 func TestCloseInAHole(t *testing.T) {
 	t.Parallel()
-	s := fleettest.Start(t)
-	p, cfg := through(t, s)
-	p.Hole()
-	cfg.Intervals.Connect = 10 * patience
-	m, err := fleet.Join(cfg, func() {})
+	for name, connected := range map[string]bool{"first attempt": false, "a later one": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := fleettest.Start(t)
+			p, cfg := through(t, s)
+			cfg.Intervals.Connect = 10 * patience
+			if !connected {
+				p.Hole()
+			}
+			m, err := fleet.Join(cfg, func() {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if connected {
+				eventually(t, "connected", func() bool { return m.Link().Connected })
+				p.Cut()
+				eventually(t, "not connected", func() bool { return !m.Link().Connected })
+				p.Pass()
+				p.Hole()
+			}
+			eventually(t, "in the hole", func() bool { return p.Conns() > 0 })
+			closed := make(chan struct{})
+			go func() {
+				m.Close()
+				m.Close() // a second time
+				close(closed)
+			}()
+			select {
+			case <-closed:
+			case <-time.After(patience):
+				t.Error("it does not close")
+			}
+			eventually(t, "its connections are closed", func() bool { return p.Conns() == 0 })
+			if link := m.Link(); link.Connected {
+				t.Errorf("%+v", link)
+			}
+		})
+	}
+}
+
+// TestConnectionStays: a connection keeps nothing for the next one, and is not given up while the server refuses its user.
+func TestConnectionStays(t *testing.T) {
+	t.Parallel()
+	file, public := userFile(t)
+	_, other := userFile(t)
+	at := func(port int, user string) *server.Server {
+		t.Helper()
+		return startServer(t, func(o *server.Options) { o.Port, o.Nkeys = port, []*server.NkeyUser{{Nkey: user}} })
+	}
+	first := at(server.RANDOM_PORT, public)
+	addr, ok := first.Addr().(*net.TCPAddr)
+	if !ok {
+		t.Fatal("no address")
+	}
+	cfg := configOf(first, "coordinator")
+	cfg.CredentialsFile = file
+	var refused atomic.Int64
+	nc, err := fleet.Connect(within(t), cfg, nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+		if errors.Is(err, nats.ErrAuthorization) {
+			refused.Add(1)
+		}
+	}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "in the hole", func() bool { return p.Conns() > 0 })
-	closed := make(chan struct{})
-	go func() {
-		m.Close()
-		m.Close() // a second time
-		close(closed)
-	}()
-	select {
-	case <-closed:
-	case <-time.After(patience):
-		t.Error("it does not close")
+	defer nc.Close()
+	first.Shutdown()
+	first.WaitForShutdown()
+	eventually(t, "not connected", func() bool { return !nc.IsConnected() })
+	if err := nc.Publish("a", []byte("b")); err == nil {
+		t.Error("what is published without a connection is kept for the next one")
 	}
-	if link := m.Link(); link.Connected {
-		t.Errorf("%+v", link)
-	}
+	second := at(addr.Port, other)
+	eventually(t, "refused three times", func() bool { return refused.Load() >= 3 })
+	second.Shutdown()
+	second.WaitForShutdown()
+	at(addr.Port, public)
+	eventually(t, "connected again", nc.IsConnected)
 }
 
 // TestConnect: a reader's patience is that of its context, and the reason is said.

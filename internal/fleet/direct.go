@@ -73,8 +73,8 @@ const (
 	headerTime     = "Nats-Time-Stamp"
 	headerPending  = "Nats-Num-Pending"
 	headerLast     = "Nats-Last-Sequence"
-	// headerInfo is added to a value that came from another account. It is the server's too.
-	headerInfo = "Nats-Request-Info"
+	// headerExpected is kept with a value that was put by compare-and-set. It says nothing to those who read it.
+	headerExpected = "Nats-Expected-Last-Subject-Sequence"
 )
 
 var (
@@ -92,7 +92,7 @@ var errHeaders = errors.New("it was put with headers, which nfsync does not do")
 func checkHeaders(m *nats.Msg, want []string) error {
 	length := len("NATS/1.0\r\n") + len("\r\n")
 	for name, values := range m.Header {
-		if len(values) != 1 || !slices.Contains(want, name) && name != headerInfo {
+		if len(values) != 1 || !slices.Contains(want, name) && name != headerExpected {
 			return errHeaders
 		}
 		switch name {
@@ -153,7 +153,9 @@ type batchRequest struct {
 // The error is a *UnreachableError or that of each. An answer with a gap is an error, and so is one without its end.
 func Each(ctx context.Context, nc *nats.Conn, stream, subject string, from uint64, each func(v Stored, err error) error) (last uint64, err error) {
 	inbox := nc.NewInbox()
-	sub, err := nc.SubscribeSync(inbox)
+	// Not SubscribeSync: it takes a value with the header of a refusal for one.
+	answers := make(chan *nats.Msg, batchValues+1)
+	sub, err := nc.ChanSubscribe(inbox, answers)
 	if err != nil {
 		return 0, &UnreachableError{err}
 	}
@@ -168,7 +170,7 @@ func Each(ctx context.Context, nc *nats.Conn, stream, subject string, from uint6
 			return last, &UnreachableError{err}
 		}
 		b := batch{stream: stream, each: each, last: last}
-		more, err = b.read(ctx, sub)
+		more, err = b.read(ctx, answers)
 		last = b.last
 		if err != nil {
 			return last, err
@@ -187,9 +189,9 @@ type batch struct {
 }
 
 // read reads a batch to its end, and reports whether there is more.
-func (b *batch) read(ctx context.Context, sub *nats.Subscription) (more bool, err error) {
+func (b *batch) read(ctx context.Context, answers <-chan *nats.Msg) (more bool, err error) {
 	for {
-		m, err := nextMessage(ctx, sub)
+		m, err := next(ctx, answers)
 		if err != nil {
 			return false, &UnreachableError{fmt.Errorf("%s has not answered to the end: %w", b.stream, err)}
 		}
@@ -211,10 +213,17 @@ func (b *batch) read(ctx context.Context, sub *nats.Subscription) (more bool, er
 // silence is how long the next value of a batch may take.
 const silence = 30 * time.Second
 
-func nextMessage(ctx context.Context, sub *nats.Subscription) (*nats.Msg, error) {
-	ctx, cancel := context.WithTimeout(ctx, silence)
-	defer cancel()
-	return sub.NextMsgWithContext(ctx)
+func next(ctx context.Context, answers <-chan *nats.Msg) (*nats.Msg, error) {
+	late := time.NewTimer(silence)
+	defer late.Stop()
+	select {
+	case m := <-answers:
+		return m, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-late.C:
+		return nil, nats.ErrTimeout
+	}
 }
 
 // refusal returns the status that a server answers with when it has no value, and reports whether it does. A value has the

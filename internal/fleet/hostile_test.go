@@ -149,7 +149,7 @@ func TestHiddenIsFound(t *testing.T) {
 	}
 }
 
-// TestOtherAccount: what comes from another account has a header of the server's, and is read.
+// TestOtherAccount: what comes from another account is read as what comes from the same.
 func TestOtherAccount(t *testing.T) {
 	t.Parallel()
 	fleetFile, fleetUser := userFile(t)
@@ -207,42 +207,61 @@ func TestOtherAccount(t *testing.T) {
 	}
 }
 
-// TestForgedAnswers: an answer that has a gap, or that ends before its end, is an error.
+// answer is one message of an answer.
+type answer struct{ headers, body string }
+
+// TestForgedAnswers: an answer that has a gap, or that ends before its end, is an error. A value is no end.
 func TestForgedAnswers(t *testing.T) {
 	t.Parallel()
-	const names = "Nats-Stream: KV_nfsync_status\r\nNats-Subject: $KV.nfsync_status.%s\r\nNats-Sequence: %d\r\nNats-Time-Stamp: 2026-01-01T00:00:00Z\r\nNats-Num-Pending: 0\r\nNats-Last-Sequence: %d\r\n\r\n"
-	value := func(name string, sequence, last int) string {
-		return "NATS/1.0\r\n" + fmt.Sprintf(names, name, sequence, last)
+	server := func(name string, sequence, last int) string {
+		return fmt.Sprintf("Nats-Stream: KV_nfsync_status\r\nNats-Subject: $KV.nfsync_status.%s\r\nNats-Sequence: %d\r\nNats-Time-Stamp: 2026-01-01T00:00:00Z\r\nNats-Num-Pending: 0\r\nNats-Last-Sequence: %d\r\n\r\n", name, sequence, last)
 	}
-	end := func(last int) string {
-		return fmt.Sprintf("NATS/1.0 204 EOB\r\nNats-Num-Pending: 0\r\nNats-Last-Sequence: %d\r\n\r\n", last)
+	value := func(name string, sequence, last int) answer {
+		return answer{"NATS/1.0\r\n" + server(name, sequence, last), `{"node":"` + name + `"}`}
 	}
+	end := func(last int) answer {
+		return answer{fmt.Sprintf("NATS/1.0 204 EOB\r\nNats-Num-Pending: 0\r\nNats-Last-Sequence: %d\r\n\r\n", last), ""}
+	}
+	forged := func(headers string) []answer {
+		return []answer{value("a", 1, 0), {headers + server("mallory", 2, 1), ""}, value("b", 3, 2), end(3)}
+	}
+	elsewhere := value("a", 1, 0)
+	elsewhere.headers = strings.Replace(elsewhere.headers, "KV_nfsync_status", "KV_other", 1)
+	broken := value("a", 1, 0)
+	broken.body = "?"
 	for name, c := range map[string]struct {
-		messages []string
+		messages []answer
 		nodes    int
+		unread   int
 		bad      bool
 	}{
-		"whole":              {messages: []string{value("a", 1, 0), value("b", 5, 1), end(5)}, nodes: 2},
-		"a value is missing": {messages: []string{value("a", 1, 0), value("c", 7, 5), end(7)}, bad: true},
-		"the first one is":   {messages: []string{value("b", 5, 1), end(5)}, bad: true},
-		"the last one is":    {messages: []string{value("a", 1, 0), end(5)}, bad: true},
-		"it is refused":      {messages: []string{"NATS/1.0 408 Bad Request\r\n\r\n"}, bad: true},
-		"refused later":      {messages: []string{value("a", 1, 0), "NATS/1.0 404 Message Not Found\r\n\r\n"}, bad: true},
-		"of another stream":  {messages: []string{strings.Replace(value("a", 1, 0), "KV_nfsync_status", "KV_other", 1), end(1)}},
+		"whole":               {messages: []answer{value("a", 1, 0), value("b", 5, 1), end(5)}, nodes: 2},
+		"a value is missing":  {messages: []answer{value("a", 1, 0), value("c", 7, 5), end(7)}, bad: true},
+		"the first one is":    {messages: []answer{value("b", 5, 1), end(5)}, bad: true},
+		"the last one is":     {messages: []answer{value("a", 1, 0), end(5)}, bad: true},
+		"refused":             {messages: []answer{{"NATS/1.0 408 Bad Request\r\n\r\n", ""}}, bad: true},
+		"refused later":       {messages: []answer{value("a", 1, 0), {"NATS/1.0 404 Message Not Found\r\n\r\n", ""}}, bad: true},
+		"of another stream":   {messages: []answer{elsewhere, end(1)}, unread: 1},
+		"put again meanwhile": {messages: []answer{broken, value("a", 5, 1), end(5)}, nodes: 1},
+		"broken meanwhile":    {messages: []answer{value("a", 1, 0), {value("a", 5, 1).headers, "?"}, end(5)}, unread: 1},
+		"a forged end":        {messages: forged("NATS/1.0 204 EOB\r\nNats-Num-Pending: 0\r\nNats-Last-Sequence: 1\r\n\r\n"), nodes: 2, unread: 1},
+		"a forged end, open":  {messages: forged("NATS/1.0 204 EOB\r\nNats-Num-Pending: 0\r\nNats-Last-Sequence: 1\r\n"), nodes: 2, unread: 1},
+		"a forged refusal":    {messages: forged("NATS/1.0 404 Message Not Found\r\n\r\n"), nodes: 2, unread: 1},
+		"a forged 503":        {messages: forged("NATS/1.0 503\r\n\r\n"), nodes: 2, unread: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := openReader(t, configOf(answering(t, c.messages), "ci"))
 			nodes, unread, err := r.Nodes(within(t))
-			if c.bad != isUnreachable(err) || !c.bad && (err != nil || len(nodes) != c.nodes) {
+			if c.bad != isUnreachable(err) || !c.bad && err != nil || len(nodes) != c.nodes || len(unread) != c.unread {
 				t.Errorf("%d nodes, %v unread, %v", len(nodes), unread, err)
 			}
 		})
 	}
 }
 
-// answering starts a server where a client answers the batches of statuses with these headers, and values to match.
-func answering(t *testing.T, messages []string) *server.Server {
+// answering starts a server where a client answers the batches of statuses with these messages.
+func answering(t *testing.T, messages []answer) *server.Server {
 	t.Helper()
 	s := startServer(t, nil)
 	conn, err := net.Dial("tcp", s.Addr().String())
@@ -265,13 +284,8 @@ func answering(t *testing.T, messages []string) *server.Server {
 			case "PING":
 				fmt.Fprint(conn, "PONG\r\n")
 			case "MSG": // MSG subject sid reply size
-				for _, headers := range messages {
-					body := ""
-					if _, rest, ok := strings.Cut(headers, "$KV.nfsync_status."); ok {
-						node, _, _ := strings.Cut(rest, "\r\n")
-						body = `{"node":"` + node + `"}`
-					}
-					fmt.Fprintf(conn, "HPUB %s %d %d\r\n%s%s\r\n", fields[3], len(headers), len(headers)+len(body), headers, body)
+				for _, m := range messages {
+					fmt.Fprintf(conn, "HPUB %s %d %d\r\n%s%s\r\n", fields[3], len(m.headers), len(m.headers)+len(m.body), m.headers, m.body)
 				}
 			}
 		}

@@ -59,6 +59,12 @@ func TestStreams(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := js.Publish(ctx, fleet.SubjectRollout+"main", []byte("x"), jetstream.WithExpectLastSequencePerSubject(0)); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := fleet.Last(ctx, nc, fleet.StreamRollout, fleet.Key(fleet.StreamRollout, "main")); err != nil || string(v.Data) != "x" {
+		t.Errorf("what was put by compare-and-set: %+v, %v", v, err)
+	}
 	if err := stream.Purge(ctx); err == nil {
 		t.Error("the stream can be purged")
 	}
