@@ -79,14 +79,21 @@ func (d *decision) move() bool {
 // endStep ends a step whose nodes have ended, or whose deadline has come.
 func (d *decision) endStep() bool {
 	late := !d.now.Before(deadline(&d.doc))
-	if !late && (d.widen() || d.isBusy()) {
-		return false
+	if !late {
+		// Widening first: a step has not ended as long as others are to take the turn of some of its nodes.
+		if fractions := d.fractions(); d.isWider(fractions) {
+			return d.widen(fractions)
+		}
+		if d.isBusy() {
+			return false
+		}
 	}
 	if reason := d.stepFailed(); reason != "" {
 		d.halt(reason)
 		return false
 	}
-	if !d.hasEvidence() || d.isUndecided() {
+	// A group that has gone silent does not keep those after it from beginning.
+	if !d.hasEvidence() && (!d.doc.Plan.InOrder || d.nextGroup() < 0) || d.isUndecided() {
 		return false
 	}
 	ended := d.now
@@ -130,10 +137,12 @@ func (d *decision) hasSoaked() bool {
 // goOn begins the next step, or ends the group or the roll-out.
 func (d *decision) goOn() bool {
 	steps := d.doc.Plan.StepNames()
-	if d.doc.Step+1 < len(steps) {
+	another := d.doc.Plan.InOrder && d.nextGroup() >= 0
+	// While the next group waited for its first step its last node may have gone silent, or turned out to be unaffected.
+	if passed := d.doc.Step < 0 && d.group() >= 0 && !another; d.doc.Step+1 < len(steps) && !passed {
 		return d.beginStep(d.doc.Step + 1)
 	}
-	if d.doc.Plan.InOrder && d.nextGroup() >= 0 {
+	if another {
 		d.record("group " + d.doc.Groups[d.group()].Name + " is complete")
 		// The steps of the next group count, and are approved, anew.
 		d.doc.State, d.doc.Step, d.doc.Approved, d.doc.StepEnded = nf.RolloutRolling, -1, -1, nil
@@ -184,17 +193,24 @@ func (d *decision) beginStep(step int) bool {
 	return true
 }
 
-// nextGroup returns the index of the first group that has not begun and has nodes to begin; -1: there is none. The step
-// of all groups begins with it if the groups go side by side. If all nodes have turned out to be unaffected it is any group.
+// nextGroup returns the index of the group whose first step comes next; -1: there is none, or no node is heard of. Groups that
+// go side by side begin with the first one. With InOrder those without nodes to begin are passed.
 func (d *decision) nextGroup() int {
-	candidates := d.survey.candidates()
-	for i, g := range d.doc.Groups {
-		if g.Step < 0 && (len(candidates[i]) > 0 || !d.doc.Plan.InOrder && d.hasEvidence()) {
+	began := d.group()
+	if began >= 0 && !d.doc.Plan.InOrder {
+		return -1
+	}
+	for i, candidates := range d.survey.candidates() {
+		switch {
+		case len(candidates) == 0 || i <= began:
+		case d.doc.Plan.InOrder:
 			return i
+		default:
+			return 0
 		}
 	}
-	if d.group() < 0 && d.hasEvidence() {
-		return len(d.doc.Groups) - 1
+	if began < 0 && d.hasEvidence() {
+		return len(d.doc.Groups) - 1 // all nodes have turned out to be unaffected
 	}
 	return -1
 }
@@ -247,30 +263,32 @@ func nodesOf(plan *nf.RolloutPlan, step, group, candidates int) int {
 	return int(math.Ceil(plan.Fractions[step]*float64(candidates) - 1e-9))
 }
 
-// setFractions reports whether they are others.
-func (d *decision) setFractions(fractions []float64) bool {
-	changed := false
+// isWider reports whether fractions are others than those of the groups.
+func (d *decision) isWider(fractions []float64) bool {
 	for i, f := range fractions {
-		changed = changed || f != d.doc.Groups[i].Fraction
-		d.doc.Groups[i].Fraction = f
+		if f != d.doc.Groups[i].Fraction {
+			return true
+		}
 	}
-	return changed
+	return false
 }
 
 // widen gives the turn of nodes that turned out to be unaffected, or went silent before they began, to others. It reports
-// whether there are such, even if it is not yet time.
-func (d *decision) widen() bool {
-	fractions := d.fractions()
-	due := false
+// whether it is time for that.
+func (d *decision) widen(fractions []float64) bool {
+	if since := d.now.Sub(d.doc.UpdatedAt); since >= 0 && since < widenAfter {
+		return false
+	}
+	d.setFractions(fractions)
+	d.doc.Spread = max(d.doc.Spread, spread(d.doc.Plan, d.waiting()))
+	d.changed = true
+	return true
+}
+
+func (d *decision) setFractions(fractions []float64) {
 	for i, f := range fractions {
-		due = due || f != d.doc.Groups[i].Fraction
+		d.doc.Groups[i].Fraction = f
 	}
-	since := d.now.Sub(d.doc.UpdatedAt)
-	if due && (since >= widenAfter || since < 0) {
-		d.changed = d.setFractions(fractions)
-		d.doc.Spread = max(d.doc.Spread, spread(d.doc.Plan, d.waiting()))
-	}
-	return due
 }
 
 // waiting counts the nodes that have not begun although the step lets them.

@@ -77,6 +77,32 @@ func TestUnaffectedMakeRoom(t *testing.T) {
 	}
 }
 
+// TestLostKeepTheirPlace: no other node begins in place of one that has gone dark, however long ago.
+func TestLostKeepTheirPlace(t *testing.T) {
+	f := newFleet(plan(func(p *nf.RolloutPlan) { p.FailureCount = 5 }), map[string]int{"": 400})
+	f.decide()
+	fraction := f.doc.Groups[0].Fraction
+	turns := f.turns()
+	for i, n := range turns {
+		f.report(n, nf.ProgressBegun)
+		if i >= 5 {
+			f.report(n, nf.ProgressApplied)
+		}
+	}
+	dark := f.now
+	f.wait(6 * time.Minute)
+	for _, n := range turns[:5] {
+		n.Heard = dark
+	}
+	f.decide()
+	if all, _ := Count(f.doc, f.nodes, f.now); all.Lost != 5 || all.Failed != 5 || all.Applied != 15 {
+		t.Errorf("%+v", all)
+	}
+	if f.doc.State != nf.RolloutSoaking || f.doc.Groups[0].Fraction != fraction {
+		t.Errorf("%s: %s; fraction %v after %v", f.doc.State, f.doc.Reason, f.doc.Groups[0].Fraction, fraction)
+	}
+}
+
 // TestHalts: what halts a roll-out, and what does not.
 func TestHalts(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -152,6 +178,24 @@ func TestHalts(t *testing.T) {
 		"not ended by the deadline": {nodes: 1000, want: nf.RolloutHalted, why: "has not ended by the deadline", act: func(f *testFleet, turns []*nf.HeardNode) {
 			f.all(nf.ProgressBegun)
 			f.wait(1860 * time.Second)
+		}},
+		"the last ones are at work at the deadline": {nodes: 1000, want: nf.RolloutRolling, act: func(f *testFleet, turns []*nf.HeardNode) {
+			f.wait(1800 * time.Second)
+			f.all(nf.ProgressBegun)
+			f.wait(60 * time.Second)
+		}},
+		"some have succeeded, others are at work at the deadline": {nodes: 1000, want: nf.RolloutSoaking, act: func(f *testFleet, turns []*nf.HeardNode) {
+			f.report(turns[0], nf.ProgressApplied)
+			f.wait(1800 * time.Second)
+			f.all(nf.ProgressBegun)
+			f.wait(60 * time.Second)
+		}},
+		"a clock is ahead": {nodes: 1000, want: nf.RolloutHalted, why: "has not ended by the deadline", act: func(f *testFleet, turns []*nf.HeardNode) {
+			f.all(nf.ProgressBegun)
+			for _, n := range turns {
+				n.Progress.At = f.now.Add(time.Hour)
+			}
+			f.wait(2160 * time.Second)
 		}},
 		"one is silent": {nodes: 1000, want: nf.RolloutRolling, act: func(f *testFleet, turns []*nf.HeardNode) {
 			for _, n := range turns[1:] {

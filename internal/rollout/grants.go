@@ -25,7 +25,7 @@ func Grants(doc nf.RolloutDocument, nodes []nf.HeardNode, grants map[string]nf.R
 	if doc.Revision == "" {
 		return nil
 	}
-	g := granting{doc: &doc, now: now, grants: grants, taken: make([]int, len(doc.Groups))}
+	g := granting{doc: &doc, now: now, groups: matchersOf(doc.Groups), grants: grants, taken: make([]int, len(doc.Groups))}
 	ended := g.endOld(nodes)
 	return append(ended, g.giveNew(nodes)...)
 }
@@ -40,6 +40,7 @@ func Release(grant nf.RestartGrant) nf.RestartGrant {
 type granting struct {
 	doc    *nf.RolloutDocument
 	now    time.Time
+	groups matchers
 	grants map[string]nf.RestartGrant
 	taken  []int // slots of each group
 }
@@ -57,7 +58,7 @@ func (g *granting) endOld(nodes []nf.HeardNode) []nf.RestartGrant {
 		}
 		if g.hasEnded(n, grant) {
 			ended = append(ended, Release(grant))
-		} else if group := groupOf(g.doc.Groups, n.Labels); group >= 0 {
+		} else if group := g.groups.group(n.Labels); group >= 0 {
 			g.taken[group]++
 		}
 	}
@@ -114,7 +115,7 @@ func (g *granting) giveNew(nodes []nf.HeardNode) []nf.RestartGrant {
 	})
 	var given []nf.RestartGrant
 	for _, c := range asking {
-		group := groupOf(g.doc.Groups, c.node.Labels)
+		group := g.groups.group(c.node.Labels)
 		if group < 0 || g.taken[group] >= restartsOf(g.doc.Plan, group) {
 			continue
 		}

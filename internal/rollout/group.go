@@ -5,21 +5,37 @@ import "nfsync.dev/nfsync/internal/nf"
 // GroupOf returns the index of the group of a node with these labels: the first one that it matches. It is -1 if
 // the document has no such group.
 func GroupOf(doc nf.RolloutDocument, labels map[string]string) int {
-	return groupOf(doc.Groups, labels)
+	return matchersOf(doc.Groups).group(labels)
 }
 
-func groupOf(groups []nf.RolloutGroup, labels map[string]string) int {
-	for i := range groups {
-		if matches(groups[i].Match, labels) {
+// matchers are the labels of groups as lists, which are faster to go through than maps.
+type matchers [][]label
+
+type label struct{ key, value string }
+
+func matchersOf(groups []nf.RolloutGroup) matchers {
+	list := make(matchers, len(groups))
+	for i, g := range groups {
+		for key, value := range g.Match {
+			list[i] = append(list[i], label{key, value})
+		}
+	}
+	return list
+}
+
+// group returns the index of the first group that a node matches; -1: none.
+func (m matchers) group(labels map[string]string) int {
+	for i := range m {
+		if matches(m[i], labels) {
 			return i
 		}
 	}
 	return -1
 }
 
-func matches(match, labels map[string]string) bool {
-	for key, value := range match {
-		if has, ok := labels[key]; !ok || has != value {
+func matches(match []label, labels map[string]string) bool {
+	for _, l := range match {
+		if has, ok := labels[l.key]; !ok || has != l.value {
 			return false
 		}
 	}

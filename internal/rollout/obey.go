@@ -49,7 +49,7 @@ func (d *decision) obey(ask nf.FleetAsk, nodes []nf.HeardNode) error {
 	case nf.AskWithdraw:
 		return d.withdraw(ask, nodes)
 	}
-	return fmt.Errorf("no such verb")
+	return errors.New("there is no such verb")
 }
 
 func (d *decision) pause(ask nf.FleetAsk) error {

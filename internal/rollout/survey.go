@@ -46,8 +46,9 @@ type member struct {
 // look returns how nodes stand. Nodes of no group are not in it: a document of Begin has a group for each.
 func look(doc *nf.RolloutDocument, nodes []nf.HeardNode, now time.Time) survey {
 	s := survey{doc: doc, now: now, members: make([]member, 0, len(nodes))}
+	groups := matchersOf(doc.Groups)
 	for i := range nodes {
-		if group := groupOf(doc.Groups, nodes[i].Labels); group >= 0 {
+		if group := groups.group(nodes[i].Labels); group >= 0 {
 			s.members = append(s.members, member{node: &nodes[i], group: group, position: Position(doc.Seed, nodes[i].Node)})
 		}
 	}
@@ -146,7 +147,7 @@ func (s *survey) candidates() [][]float64 {
 	return positions
 }
 
-// counts counts the nodes that are chosen, of all groups and of each.
+// counts returns how the chosen nodes stand, those of all groups and those of each.
 func (s *survey) counts(chosen func(*member) bool) (all nf.RolloutCounts, groups []nf.RolloutCounts) {
 	groups = make([]nf.RolloutCounts, len(s.doc.Groups))
 	for i := range s.members {
