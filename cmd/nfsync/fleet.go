@@ -171,6 +171,9 @@ type fleetLink struct {
 // read reads what the nodes say, and the roll-out if the credentials allow it.
 func (l *fleetLink) read(ctx context.Context) (overview.Fleet, error) {
 	nodes, unread, err := l.Nodes(ctx)
+	if fleet.IsDenied(err) {
+		err = hinted{errors.New("these credentials do not read what nodes say"), needsReader}
+	}
 	if err != nil {
 		return overview.Fleet{}, err
 	}

@@ -270,5 +270,8 @@ func (a *app) rollout(ctx context.Context, l *fleetLink) (nf.FleetRollout, error
 	if err == nil && f.RolloutError != "" {
 		err = fmt.Errorf("cannot read the roll-out: %s", f.RolloutError)
 	}
+	if f.Document != nil {
+		a.sayUnverified(l)
+	}
 	return overview.Rollout(f), err
 }

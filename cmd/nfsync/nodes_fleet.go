@@ -46,7 +46,7 @@ func (o *nodesOptions) openFleet(ctx context.Context, a *app, git *gitOptions, o
 	case err == nil && len(s.found) == 0:
 		err = errors.New("no node has put a snapshot into the fleet")
 	case fleet.IsDenied(err):
-		err = hinted{err, needsReader}
+		err = hinted{errors.New("these credentials do not read them"), needsReader}
 	}
 	if err != nil {
 		s.Close()
