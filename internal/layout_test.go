@@ -72,6 +72,7 @@ var rooms = map[string][]string{
 
 // testRooms says what the tests of a room may import beside what the room may.
 var testRooms = map[string][]string{
+	"internal/fleet":         {"internal/fleet/fleettest"},                                                                        // a store, in this process
 	"internal/runtimes":      {"internal/runtimes/runtimestest", "internal/kernel"},                                               // processes and files of runtimes, threads of another user
 	"internal/vz":            {"internal/vz/vztest"},                                                                              // a Virtuozzo node, simulated
 	"cmd/nfsync":             {"internal/vz/vztest", "internal/runtimes/runtimestest", "internal/state/statetest"},                // the same, driven by scripts; a disk that loses power

@@ -21,7 +21,7 @@ import (
 )
 
 // patience is how long a test waits for what must happen. A loaded machine takes its time.
-const patience = time.Minute
+const patience = 2 * time.Minute
 
 // Server is a fleet's store. It ends with its test.
 type Server struct {
