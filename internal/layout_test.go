@@ -44,6 +44,7 @@ var rooms = map[string][]string{
 	"internal/view":                  {"internal/nf", "internal/spec", "internal/diff", "internal/apply", "internal/adopt"},
 	"internal/agent":                 {"internal/nf", "internal/spec", "internal/state", "internal/apply", "internal/source", "internal/rollout"},
 	"internal/rollout":               {"internal/nf"},
+	"internal/overview":              {"internal/nf", "internal/rollout"},
 	"internal/fleet":                 {"internal/nf", "internal/openfile"},
 	"internal/fleet/fleettest":       {"internal/nf", "internal/fleet"},
 	"internal/engine":                {"internal/nf", "internal/fleet", "internal/durable", "internal/openfile"},
@@ -57,7 +58,7 @@ var rooms = map[string][]string{
 	"internal/manual":                {"schemas"},
 	"internal/demo":                  {"internal/nf", "internal/netns", "internal/source", "examples"},
 	"cmd/nfsync": {"internal/doctor", "internal/demo", "internal/nf", "internal/policytree", "internal/spec", "internal/durable", "internal/state", "internal/kernel", "internal/netns",
-		"internal/host", "internal/runtimes", "internal/apply", "internal/view", "internal/source", "internal/agent", "internal/openfile", "internal/review", "internal/adopt", "internal/policytest", "internal/watch", "internal/web", "internal/words", "internal/manual", "internal/rollout", "internal/fleet", "schemas", "examples"},
+		"internal/host", "internal/runtimes", "internal/apply", "internal/view", "internal/source", "internal/agent", "internal/overview", "internal/openfile", "internal/review", "internal/adopt", "internal/policytest", "internal/watch", "internal/web", "internal/words", "internal/manual", "internal/rollout", "internal/fleet", "schemas", "examples"},
 	"cmd/nfsync-coordinator": {"internal/nf", "internal/spec", "internal/fleet", "internal/engine", "internal/coordinator", "internal/source", "internal/agent", "internal/durable", "internal/openfile", "internal/view"},
 	"bench": {"bench/bare", "internal/nf", "internal/spec", "internal/diff", "internal/kernel", "internal/netns", "internal/host", "internal/apply",
 		"internal/vz/vztest"}, // parts of nfsync, measured without its start, and scenes

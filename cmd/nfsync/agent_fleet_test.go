@@ -12,26 +12,26 @@ import (
 	"nfsync.dev/nfsync/internal/vz/vztest"
 )
 
-// fleetNode is a node of a fleet, with the fleet's store. Its roll-outs are written by hand.
-type fleetNode struct {
+// memberNode is a node of a fleet, with the fleet's store. Its roll-outs are written by hand.
+type memberNode struct {
 	*agentNode
 	store      *fleettest.Server
 	generation uint64
 	began      uint64
 }
 
-// newFleetNode makes a node with a container web-1, whose configuration names a fleet.
-func newFleetNode(t *testing.T) *fleetNode {
+// newMemberNode makes a node with a container web-1, whose configuration names a fleet.
+func newMemberNode(t *testing.T) *memberNode {
 	t.Helper()
 	n := newAgentNode(t)
 	n.add("web-1")
 	return n.joinFleet(t)
 }
 
-func (n *agentNode) joinFleet(t *testing.T) *fleetNode {
+func (n *agentNode) joinFleet(t *testing.T) *memberNode {
 	t.Helper()
 	loopback(t)
-	f := &fleetNode{agentNode: n, store: fleettest.Start(t)}
+	f := &memberNode{agentNode: n, store: fleettest.Start(t)}
 	seed, err := f.store.Key().Seed()
 	f.check(err)
 	credentials := f.write("credentials", "-----BEGIN NATS USER JWT-----\nx\n------END NATS USER JWT------\n\n-----BEGIN USER NKEY SEED-----\n"+string(seed)+"\n------END USER NKEY SEED------\n")
@@ -40,14 +40,14 @@ func (n *agentNode) joinFleet(t *testing.T) *fleetNode {
 }
 
 // begin writes the document of a new roll-out of the tip, in which every node's turn has come.
-func (f *fleetNode) begin(change func(*nf.RolloutDocument)) {
+func (f *memberNode) begin(change func(*nf.RolloutDocument)) {
 	f.Helper()
 	f.began = f.generation + 1
 	f.put(f.tip, change)
 }
 
 // put writes the next document.
-func (f *fleetNode) put(revision string, change func(*nf.RolloutDocument)) {
+func (f *memberNode) put(revision string, change func(*nf.RolloutDocument)) {
 	f.Helper()
 	f.generation++
 	d := nf.RolloutDocument{Channel: nf.DefaultChannel, Generation: f.generation, Began: f.began, Revision: revision, State: nf.RolloutRolling, Seed: fmt.Sprint(f.began),
@@ -59,7 +59,7 @@ func (f *fleetNode) put(revision string, change func(*nf.RolloutDocument)) {
 }
 
 // awaitProgress waits until the store has heard how far the node is with a revision.
-func (f *fleetNode) awaitProgress(revision string, want nf.ProgressState, why string) {
+func (f *memberNode) awaitProgress(revision string, want nf.ProgressState, why string) {
 	f.Helper()
 	f.await(fmt.Sprintf("%s of %s, %q", want, revision, why), func() bool {
 		n, _ := f.store.Node("hn-1")
@@ -69,7 +69,7 @@ func (f *fleetNode) awaitProgress(revision string, want nf.ProgressState, why st
 }
 
 // restart kills the agent and starts another one, and waits for its first lap.
-func (f *fleetNode) restart() {
+func (f *memberNode) restart() {
 	f.Helper()
 	f.kill()
 	f.runConfigured()
@@ -77,7 +77,7 @@ func (f *fleetNode) restart() {
 }
 
 // checkInForce checks that a commit is in force and that its value is there.
-func (f *fleetNode) checkInForce(commit string, seconds int) {
+func (f *memberNode) checkInForce(commit string, seconds int) {
 	f.Helper()
 	if s := f.status(); s.Revision == nil || s.Revision.Commit != commit || f.udp("web-1") != fmt.Sprint(seconds) {
 		f.fail("in force is %+v with %s, want %s with %d", s.Revision, f.udp("web-1"), commit, seconds)
@@ -87,7 +87,7 @@ func (f *fleetNode) checkInForce(commit string, seconds int) {
 // TestAgentFollowsAFleet: an agent takes what the documents of its fleet let it take, and nothing else.
 func TestAgentFollowsAFleet(t *testing.T) {
 	t.Parallel()
-	f := newFleetNode(t)
+	f := newMemberNode(t)
 	first := f.commit(udpPolicy(201))
 	f.start()
 	f.awaitCondition(nf.FleetUnreachable, "NoDocument", "no roll-out")
@@ -131,7 +131,7 @@ func TestAgentFollowsAFleet(t *testing.T) {
 // agent goes on by itself. Nodes on a withdrawn revision go first.
 func TestAgentWithoutItsFleet(t *testing.T) {
 	t.Parallel()
-	f := newFleetNode(t)
+	f := newMemberNode(t)
 	first := f.commit(udpPolicy(201))
 	f.begin(nil)
 	f.start()
@@ -171,7 +171,7 @@ func TestAgentWithoutItsFleet(t *testing.T) {
 // TestAgentKilledInItsTurn kills the agent after it has told the fleet that it begins. The next one says what became of it.
 func TestAgentKilledInItsTurn(t *testing.T) {
 	t.Parallel()
-	f := newFleetNode(t)
+	f := newMemberNode(t)
 	for i := range 40 {
 		f.add(fmt.Sprintf("db-%d", i)) // so that the work takes a while
 	}
@@ -233,7 +233,7 @@ func TestAgentWaitsForGrants(t *testing.T) {
 }
 
 // awaitRestarts waits until the store has heard how many restarts wait for a grant, and which grant the node acts on.
-func (f *fleetNode) awaitRestarts(waiting int, grant uint64) {
+func (f *memberNode) awaitRestarts(waiting int, grant uint64) {
 	f.Helper()
 	f.await(fmt.Sprintf("%d restarts wait, grant %d", waiting, grant), func() bool {
 		n, _ := f.store.Node("hn-1")
@@ -241,7 +241,7 @@ func (f *fleetNode) awaitRestarts(waiting int, grant uint64) {
 	})
 }
 
-func (f *fleetNode) checkRestarts(vz *vztest.Node, want int) {
+func (f *memberNode) checkRestarts(vz *vztest.Node, want int) {
 	f.Helper()
 	made := restartsOf(vz)
 	if made["101"]+made["102"] != want {
@@ -252,7 +252,7 @@ func (f *fleetNode) checkRestarts(vz *vztest.Node, want int) {
 // TestAgentOnceInAFleet: the only lap asks the fleet as those of the loop do, and does not wait for its part of a time.
 func TestAgentOnceInAFleet(t *testing.T) {
 	t.Parallel()
-	f := newFleetNode(t)
+	f := newMemberNode(t)
 	f.configure()
 	once := func(want int) string {
 		f.Helper()
@@ -283,7 +283,7 @@ func TestAgentOnceInAFleet(t *testing.T) {
 // TestAgentWithABadName: a node whose name cannot be part of a fleet does not join.
 func TestAgentWithABadName(t *testing.T) {
 	t.Parallel()
-	f := newFleetNode(t)
+	f := newMemberNode(t)
 	f.flags = []string{"--node", "hn*1"}
 	f.commit(udpPolicy(201))
 	f.begin(nil)

@@ -65,7 +65,7 @@ func (a *app) doctor(ctx context.Context, _ []string) error {
 		Machine: a.machine(config), Virtuozzo: config.Virtuozzo(), Runtimes: a.runtimes, NetnsDir: a.netnsDir, NodeNetns: a.nodeNetns,
 		VZRoot: a.vzRoot, StateDir: a.stateDir, RunDir: a.runDir, Config: c, Fetching: a.fetching,
 		Root: a.root, Version: buildInfo().Version, Unprivileged: os.Geteuid() != 0, Agent: web.NewClient(a.runDir).Status, Units: readUnits, Space: space, FileLimit: fileLimit,
-		FleetName: a.nodeName(), AskFleet: a.askFleet, Unowned: host.New(config).Unowned, LookupGroup: user.LookupGroup, Now: time.Now,
+		FleetName: a.nodeName(), AskFleet: a.askAsMember, Unowned: host.New(config).Unowned, LookupGroup: user.LookupGroup, Now: time.Now,
 	}
 	checks, err := node.Examine(ctx)
 	if err != nil {

@@ -175,7 +175,7 @@ func (l *loop) setup(a *app) (agent.Setup, error) {
 	s.Lap.Fetch, s.Lap.Mode, s.Lap.Path = l.lapFetcher(a)(repo), repo.Verify.Mode, repo.Path
 	s.Lap.Verify = verifier(repo, l.lapFetcher(a))
 	l.joining = nil
-	if cfg, ok := a.fleetConfig(); ok {
+	if cfg, ok := a.memberConfig(); ok {
 		var problem *agent.FleetError
 		l.joining, problem = join(cfg, l.joined, l.askFleet)
 		s.Fleet = a.membership(cfg, l.joining, problem, repo, l.lapFetcher(a))

@@ -79,11 +79,15 @@ func writePages(dir string, pages []*manual.Page) error {
 // manualPages returns all pages.
 func manualPages(root *cobra.Command, of manual.Edition) ([]*manual.Page, error) {
 	pages := []*manual.Page{rootPage(root, of), wordsPage(of)}
-	for _, verb := range documented(root) {
+	var add func(*cobra.Command)
+	add = func(verb *cobra.Command) {
 		pages = append(pages, verbPage(verb, of))
 		for _, sub := range documented(verb) {
-			pages = append(pages, verbPage(sub, of))
+			add(sub)
 		}
+	}
+	for _, verb := range documented(root) {
+		add(verb)
 	}
 	policies, err := policiesPage(of)
 	if err != nil {

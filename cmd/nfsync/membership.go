@@ -22,7 +22,7 @@ import (
 )
 
 // fleetConfig says how this node reaches its fleet, as the configuration says; false if it names none.
-func (a *app) fleetConfig() (fleet.Config, bool) {
+func (a *app) memberConfig() (fleet.Config, bool) {
 	f := a.config.Fleet
 	if f == nil {
 		return fleet.Config{}, false
@@ -136,7 +136,7 @@ const onceTimeout = 15 * time.Second
 // joinOnce joins the fleet of the configuration for the only lap. f is nil if there is none. end tells the fleet what the lap has
 // done, and leaves it.
 func (a *app) joinOnce(ctx context.Context, repo source.Config) (f *agent.Follower, end func(*state.Dir, agent.Report)) {
-	cfg, ok := a.fleetConfig()
+	cfg, ok := a.memberConfig()
 	if !ok {
 		return nil, func(*state.Dir, agent.Report) {}
 	}
@@ -204,9 +204,9 @@ func putSnapshot(ctx context.Context, dir *state.Dir, m *agent.Membership, label
 	return err
 }
 
-// askFleet asks the fleet of the configuration for its roll-out, as soon as there is a connection.
-func (a *app) askFleet(ctx context.Context) (nf.RolloutDocument, error) {
-	cfg, _ := a.fleetConfig()
+// askAsMember asks the fleet of the configuration for its roll-out, as soon as there is a connection.
+func (a *app) askAsMember(ctx context.Context) (nf.RolloutDocument, error) {
+	cfg, _ := a.memberConfig()
 	connected := make(chan struct{}, 1)
 	j, problem := join(cfg, nil, func() {
 		select {

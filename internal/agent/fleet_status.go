@@ -17,12 +17,12 @@ type FleetReport struct {
 }
 
 // status returns the report as the status has it; nil for a node of no fleet.
-func (r *FleetReport) status() *nf.FleetStatus {
+func (r *FleetReport) status() *nf.FleetPlace {
 	if r == nil {
 		return nil
 	}
 	is := r.Following
-	s := &nf.FleetStatus{Channel: r.Channel, Server: r.Link.Server, Generation: is.Document.Generation, Revision: is.Document.Revision,
+	s := &nf.FleetPlace{Channel: r.Channel, Server: r.Link.Server, Generation: is.Document.Generation, Revision: is.Document.Revision,
 		State: is.Document.State, Group: is.Group, Progress: is.Progress, Grant: is.Grant, ConnectedSince: nil, HeardAt: timeOrNil(is.HeardAt), BeginsAt: timeOrNil(is.BeginsAt)}
 	if r.Link.Connected {
 		s.ConnectedSince = timeOrNil(r.Link.Since)

@@ -381,4 +381,4 @@ func (a *Agent) fleetLooked() {
 	})
 }
 
-func isConnected(f *nf.FleetStatus) bool { return f != nil && f.ConnectedSince != nil }
+func isConnected(f *nf.FleetPlace) bool { return f != nil && f.ConnectedSince != nil }

@@ -1,5 +1,7 @@
 package fleet
 
+import "nfsync.dev/nfsync/internal/nf"
+
 // The streams of a fleet. Each is a key-value bucket too: the stream KV_nfsync_status has the bucket
 // nfsync_status, with one message for each key.
 const (
@@ -31,7 +33,7 @@ const (
 const SubjectAsk = "nfsync.v1.ask." // and the channel
 
 // DefaultChannel is the channel of agents and coordinators that name none.
-const DefaultChannel = "main"
+const DefaultChannel = nf.DefaultChannel
 
 // Inbox returns the prefix of the subjects on which answers reach a node, a reader or an operator. No name has
 // "=" in it, so that no one's prefix begins that of another: with "_INBOX_hn.>" the node "hn" could read

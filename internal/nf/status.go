@@ -36,11 +36,11 @@ type NodeStatus struct {
 	// Tables are the conntrack tables that are full or will be soon, the most urgent first.
 	Tables []FillingTable `json:"tables"`
 	// Fleet is the place of the node in its fleet; null: the configuration names none.
-	Fleet *FleetStatus `json:"fleet"`
+	Fleet *FleetPlace `json:"fleet"`
 }
 
-// FleetStatus is the place of a node in its fleet.
-type FleetStatus struct {
+// FleetPlace is the place of a node in its fleet.
+type FleetPlace struct {
 	Channel string `json:"channel"`
 	Server  string `json:"server,omitempty"` // that it is connected to, or was last
 	// ConnectedSince is since when it is connected; null: it is not.

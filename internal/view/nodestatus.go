@@ -167,7 +167,7 @@ func urlText(u nf.SourceURL) string {
 }
 
 // fleetLink says which fleet a node belongs to, and which roll-out it knows.
-func fleetLink(f *nf.FleetStatus) string {
+func fleetLink(f *nf.FleetPlace) string {
 	parts := []string{"channel " + f.Channel, "not connected"}
 	if f.ConnectedSince != nil {
 		parts[1] = "connected to " + f.Server + " since " + clock(*f.ConnectedSince)
@@ -188,7 +188,7 @@ func fleetLink(f *nf.FleetStatus) string {
 }
 
 // fleetProgress says how far a node is with a revision, and why it waits; empty if nothing is known.
-func fleetProgress(f *nf.FleetStatus) string {
+func fleetProgress(f *nf.FleetPlace) string {
 	var parts []string
 	if p := f.Progress; p != nil {
 		text := fmt.Sprintf("%s: %s since %s", p.Revision, p.State, clock(p.At))

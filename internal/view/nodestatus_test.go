@@ -47,7 +47,7 @@ func richStatus() nf.NodeStatus {
 		{Target: nf.Target{Kind: nf.TargetContainer, Runtime: nf.RuntimeNetns, ID: "db-1", Name: "db-1"}, Count: 200000, Max: 262144, FullAt: &until, Since: statusTime},
 		{Target: nf.Node, Count: 252000, Max: 262144, Since: statusTime},
 	}
-	s.Fleet = &nf.FleetStatus{Channel: "main", Server: "tls://fleet.example.com:4222\x1b[2J", ConnectedSince: &statusTime, HeardAt: &statusTime, Generation: 12, Revision: strings.Repeat("5c825dc6", 5),
+	s.Fleet = &nf.FleetPlace{Channel: "main", Server: "tls://fleet.example.com:4222\x1b[2J", ConnectedSince: &statusTime, HeardAt: &statusTime, Generation: 12, Revision: strings.Repeat("5c825dc6", 5),
 		State: nf.RolloutRolling, Group: "edge", BeginsAt: &until, Grant: &nf.RestartGrant{Channel: "main", Node: "hn-1", Generation: 3, Until: until, Revision: strings.Repeat("4b825dc6", 5)},
 		Progress: &nf.NodeProgress{Generation: 11, Revision: strings.Repeat("5c825dc6", 5), State: nf.ProgressWaiting, Reason: "its turn has not come\x1b[2J", At: statusTime}}
 	for i := range s.Conditions {

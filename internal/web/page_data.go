@@ -178,7 +178,7 @@ func lapFields(t times, s nf.NodeStatus) []pageField {
 	return fields
 }
 
-func fleetFields(t times, f *nf.FleetStatus) []pageField {
+func fleetFields(t times, f *nf.FleetPlace) []pageField {
 	if f == nil {
 		return nil
 	}
