@@ -58,7 +58,7 @@ var rooms = map[string][]string{
 	"internal/manual":                {"schemas"},
 	"internal/demo":                  {"internal/nf", "internal/netns", "internal/source", "examples"},
 	"cmd/nfsync": {"internal/doctor", "internal/demo", "internal/nf", "internal/policytree", "internal/spec", "internal/durable", "internal/state", "internal/kernel", "internal/netns",
-		"internal/host", "internal/runtimes", "internal/apply", "internal/view", "internal/source", "internal/agent", "internal/overview", "internal/openfile", "internal/review", "internal/adopt", "internal/policytest", "internal/watch", "internal/web", "internal/words", "internal/manual", "internal/rollout", "internal/fleet", "schemas", "examples"},
+		"internal/host", "internal/runtimes", "internal/apply", "internal/view", "internal/source", "internal/agent", "internal/overview", "internal/openfile", "internal/review", "internal/adopt", "internal/policytest", "internal/watch", "internal/web", "internal/words", "internal/manual", "internal/fleet", "schemas", "examples"},
 	"cmd/nfsync-coordinator": {"internal/nf", "internal/spec", "internal/fleet", "internal/engine", "internal/coordinator", "internal/source", "internal/agent", "internal/durable", "internal/openfile", "internal/view"},
 	"bench": {"bench/bare", "internal/nf", "internal/spec", "internal/diff", "internal/kernel", "internal/netns", "internal/host", "internal/apply",
 		"internal/vz/vztest"}, // parts of nfsync, measured without its start, and scenes
@@ -87,6 +87,7 @@ var testRooms = map[string][]string{
 	"internal/review":        {"internal/host/hosttest"},                                                                                       // snapshots of the in-memory machine
 	"internal/adopt":         {"internal/view"},                                                                                                // what is imported, as files have it
 	"packaging":              {"packaging/systemdtest"},                                                                                        // a node that packages are installed on
+	"internal/spec":          {"schemas"},                                                                                                      // what is shared by two schemas
 	"internal/view":          {"schemas"},                                                                                                      // the documents against the schemas
 	"runtimes":               {"packaging/systemdtest"},                                                                                        // nodes with real container runtimes
 	"packaging/systemd":      {"packaging/systemdtest"},                                                                                        // the units on a node with systemd
@@ -118,13 +119,14 @@ var libraries = map[string]struct {
 	"github.com/klauspost/compress": {rooms: []string{"internal/kernel", "internal/fleet"},
 		reason: "modules that the kernel cannot decompress itself; snapshots on their way"},
 	"github.com/nats-io/nats.go": {rooms: []string{"internal/fleet", "internal/fleet/fleettest", "internal/coordinator", "internal/engine", "cmd/nfsync-coordinator"},
+		tests:  []string{"cmd/nfsync"}, // a coordinator that answers
 		reason: "its defaults give up, send old values again and wait for minutes: one room has the options"},
 	"github.com/nats-io/nkeys": {rooms: []string{"internal/fleet", "internal/fleet/fleettest", "internal/coordinator", "internal/engine", "cmd/nfsync-coordinator"},
 		reason: "the keys that sign documents and that identify users"},
 	"github.com/nats-io/jwt": {rooms: []string{"internal/engine"},
 		reason: "credentials of nodes, readers and operators"},
 	"github.com/nats-io/nats-server": {rooms: []string{"internal/engine", "internal/fleet/fleettest"},
-		tests:  []string{"internal/fleet", "cmd/nfsync"},
+		tests:  []string{"internal/fleet"},
 		reason: "the engine of the coordinator; nodes do not carry it"},
 	"github.com/ulikunitz/xz": {rooms: []string{"internal/kernel"},
 		reason: "modules that the kernel cannot decompress itself"},
