@@ -44,6 +44,7 @@ var enumerations = []struct {
 	{"nf", "RolloutState", view.TopicRollout, ""},
 	{"nf", "ProgressState", view.TopicProgress, ""},
 	{"nf", "AskVerb", "", "the verbs of nfsync fleet, whose help describes them"},
+	{"nf", "CredentialKind", "", "the flags of nfsync-coordinator enroll, whose help describes them"},
 	{"nf", "DefaultChannel|DefaultGroup|StepCanaries", "", "names that people read in their own files"},
 	{"nf", "Target(Node|Container)", "", "what they are called in any text"},
 	{"nf", "Ability.*", "", "names in the capability denied, which explain them"},
