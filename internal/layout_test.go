@@ -72,23 +72,23 @@ var rooms = map[string][]string{
 
 // testRooms says what the tests of a room may import beside what the room may.
 var testRooms = map[string][]string{
-	"internal/fleet":         {"internal/fleet/fleettest"},                                                                        // a store, in this process
-	"internal/runtimes":      {"internal/runtimes/runtimestest", "internal/kernel"},                                               // processes and files of runtimes, threads of another user
-	"internal/vz":            {"internal/vz/vztest"},                                                                              // a Virtuozzo node, simulated
-	"cmd/nfsync":             {"internal/vz/vztest", "internal/runtimes/runtimestest", "internal/state/statetest"},                // the same, driven by scripts; a disk that loses power
-	"internal/host/hosttest": {"internal/diff"},                                                                                   // what was seen of tracking is judged
-	"internal/host":          {"internal/host/hosttest", "internal/vz/vztest", "internal/runtimes/runtimestest", "internal/diff"}, // the conformance suite; nodes with containers; what was seen of tracking is judged
-	"internal/durable":       {"internal/state/statetest"},                                                                        // a disk that loses power
-	"internal/state":         {"internal/state/statetest"},                                                                        // the same
-	"internal/kernel":        {"internal/state/statetest"},                                                                        // the same, under boot files
-	"internal/apply":         {"internal/host/hosttest", "internal/state/statetest"},                                              // crashes and faults on the in-memory machine
-	"internal/agent":         {"internal/host/hosttest", "internal/state/statetest", "internal/policytree"},                       // laps of the in-memory machine
-	"internal/review":        {"internal/host/hosttest"},                                                                          // snapshots of the in-memory machine
-	"internal/adopt":         {"internal/view"},                                                                                   // what is imported, as files have it
-	"packaging":              {"packaging/systemdtest"},                                                                           // a node that packages are installed on
-	"internal/view":          {"schemas"},                                                                                         // the documents against the schemas
-	"runtimes":               {"packaging/systemdtest"},                                                                           // nodes with real container runtimes
-	"packaging/systemd":      {"packaging/systemdtest"},                                                                           // the units on a node with systemd
+	"internal/fleet":         {"internal/fleet/fleettest"},                                                                                     // a store, in this process
+	"internal/runtimes":      {"internal/runtimes/runtimestest", "internal/kernel"},                                                            // processes and files of runtimes, threads of another user
+	"internal/vz":            {"internal/vz/vztest"},                                                                                           // a Virtuozzo node, simulated
+	"cmd/nfsync":             {"internal/vz/vztest", "internal/runtimes/runtimestest", "internal/state/statetest", "internal/fleet/fleettest"}, // the same, driven by scripts; a disk that loses power; a fleet's store
+	"internal/host/hosttest": {"internal/diff"},                                                                                                // what was seen of tracking is judged
+	"internal/host":          {"internal/host/hosttest", "internal/vz/vztest", "internal/runtimes/runtimestest", "internal/diff"},              // the conformance suite; nodes with containers; what was seen of tracking is judged
+	"internal/durable":       {"internal/state/statetest"},                                                                                     // a disk that loses power
+	"internal/state":         {"internal/state/statetest"},                                                                                     // the same
+	"internal/kernel":        {"internal/state/statetest"},                                                                                     // the same, under boot files
+	"internal/apply":         {"internal/host/hosttest", "internal/state/statetest"},                                                           // crashes and faults on the in-memory machine
+	"internal/agent":         {"internal/host/hosttest", "internal/state/statetest", "internal/policytree"},                                    // laps of the in-memory machine
+	"internal/review":        {"internal/host/hosttest"},                                                                                       // snapshots of the in-memory machine
+	"internal/adopt":         {"internal/view"},                                                                                                // what is imported, as files have it
+	"packaging":              {"packaging/systemdtest"},                                                                                        // a node that packages are installed on
+	"internal/view":          {"schemas"},                                                                                                      // the documents against the schemas
+	"runtimes":               {"packaging/systemdtest"},                                                                                        // nodes with real container runtimes
+	"packaging/systemd":      {"packaging/systemdtest"},                                                                                        // the units on a node with systemd
 }
 
 // a library that has one room, or few, has them for the reason given. Rooms are those
@@ -117,13 +117,14 @@ var libraries = map[string]struct {
 	"github.com/klauspost/compress": {rooms: []string{"internal/kernel", "internal/fleet"},
 		reason: "modules that the kernel cannot decompress itself; snapshots on their way"},
 	"github.com/nats-io/nats.go": {rooms: []string{"internal/fleet", "internal/fleet/fleettest", "internal/coordinator", "internal/engine"},
+		tests:  []string{"cmd/nfsync"},
 		reason: "its defaults give up, send old values again and wait for minutes: one room has the options"},
 	"github.com/nats-io/nkeys": {rooms: []string{"internal/fleet", "internal/fleet/fleettest", "internal/coordinator", "internal/engine", "cmd/nfsync-coordinator"},
 		reason: "the keys that sign documents and that identify users"},
 	"github.com/nats-io/jwt": {rooms: []string{"internal/engine"},
 		reason: "credentials of nodes, readers and operators"},
 	"github.com/nats-io/nats-server": {rooms: []string{"internal/engine", "internal/fleet/fleettest"},
-		tests:  []string{"internal/fleet", "internal/coordinator", "cmd/nfsync"},
+		tests:  []string{"internal/fleet", "internal/coordinator"},
 		reason: "the engine of the coordinator; nodes do not carry it"},
 	"github.com/ulikunitz/xz": {rooms: []string{"internal/kernel"},
 		reason: "modules that the kernel cannot decompress itself"},
