@@ -76,7 +76,7 @@ var testRooms = map[string][]string{
 	"internal/fleet":         {"internal/fleet/fleettest"},                                                                                     // a store, in this process
 	"internal/runtimes":      {"internal/runtimes/runtimestest", "internal/kernel"},                                                            // processes and files of runtimes, threads of another user
 	"internal/vz":            {"internal/vz/vztest"},                                                                                           // a Virtuozzo node, simulated
-	"cmd/nfsync":             {"internal/vz/vztest", "internal/runtimes/runtimestest", "internal/state/statetest", "internal/fleet/fleettest"}, // the same, driven by scripts; a disk that loses power; a fleet's store
+	"cmd/nfsync":             {"internal/vz/vztest", "internal/runtimes/runtimestest", "internal/state/statetest", "internal/fleet/fleettest", "internal/rollout"}, // the same, driven by scripts; a disk that loses power; a fleet's store
 	"internal/host/hosttest": {"internal/diff"},                                                                                                // what was seen of tracking is judged
 	"internal/host":          {"internal/host/hosttest", "internal/vz/vztest", "internal/runtimes/runtimestest", "internal/diff"},              // the conformance suite; nodes with containers; what was seen of tracking is judged
 	"internal/durable":       {"internal/state/statetest"},                                                                                     // a disk that loses power

@@ -78,20 +78,6 @@ func (o *fleetAccess) register(f *pflag.FlagSet) {
 	f.StringVar(&o.name, "name", "", "`name` that the credentials are for, if they do not have it")
 }
 
-// words returns the flags that were given, as words of a command line.
-func (o *fleetAccess) words() []string {
-	var words []string
-	for _, s := range o.servers {
-		words = append(words, "--servers", s)
-	}
-	for _, w := range [][2]string{{"--credentials", o.credentials}, {"--ca-file", o.caFile}, {"--channel", o.channel}, {"--coordinator-key", o.coordinatorKey}, {"--name", o.name}} {
-		if w[1] != "" {
-			words = append(words, w[0], w[1])
-		}
-	}
-	return words
-}
-
 var errNoFleet = hinted{errors.New("no fleet is named"),
 	"name its servers with --servers tls://HOST:PORT or " + envServers + "; on a node of a fleet the configuration of the agent names them"}
 
