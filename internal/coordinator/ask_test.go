@@ -23,12 +23,12 @@ spec:
 func TestOperatorsAreObeyed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.branch.push(commit(1))
 	a := w.start("a")
+	w.eventually("the lease", func() bool { return a.View().Lease })
 	if got := w.ask(nf.FleetAsk{Verb: nf.AskPause}); got.Error == "" || got.Document != nil {
 		t.Errorf("without a roll-out pause was answered with %+v", got)
 	}
-	w.eventually("the lease", func() bool { return a.View().Lease })
+	w.branch.push(commit(1))
 	w.start("b") // it stays silent: there is one answer
 	s := w.newNodes(30, nil)
 	w.untilState(commit(1), nf.RolloutDone)
