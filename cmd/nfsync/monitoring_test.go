@@ -212,7 +212,7 @@ func (p prometheus) firesNoMore(t *testing.T, than ...string) {
 	})
 }
 
-// quiet are the panels that have nothing to show of the agents of TestMonitoring: they publish nothing,
+// quiet are the panels that have nothing to show of the agents of TestMonitoring: they publish nothing and have no fleet,
 // nothing waits or drifts, and no table fills. A panel of changes shows those since the first scrape, which may
 // come after them.
 var quiet = []string{"Age of publications", "Heard of the fleet", "Changes", "Drift that was undone", "Pending", "Restarts pending", "Forecast", "Packets dropped", "Entries evicted"}

@@ -22,7 +22,7 @@ const minSpread = nf.Seconds(60)
 // before; its zero value if there is none, and then Channel is still to be set.
 //
 // A roll-out that is under way is superseded. The revision of one that was halted is withdrawn: the nodes that have it
-// must get another one first.
+// must get another one first. What a person has paused stays paused: a commit that somebody pushes does not end that.
 func Begin(was nf.RolloutDocument, revision string, plan nf.RolloutPlan, seed string, nodes []nf.HeardNode, now time.Time) nf.RolloutDocument {
 	doc := nf.RolloutDocument{
 		APIVersion: nf.APIVersion, Kind: nf.KindRolloutDocument, Channel: was.Channel,
@@ -34,6 +34,9 @@ func Begin(was nf.RolloutDocument, revision string, plan nf.RolloutPlan, seed st
 	}
 	if was.State == nf.RolloutDone {
 		doc.Previous = was.Revision
+	}
+	if was.State == nf.RolloutPaused && !was.AwaitsApproval {
+		doc.State, doc.Reason = was.State, was.Reason
 	}
 	// A store that was older has halted a roll-out, not nodes that failed.
 	if was.State == nf.RolloutHalted && !was.Recovered && was.Revision != revision {

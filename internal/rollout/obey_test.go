@@ -221,7 +221,8 @@ func TestBegin(t *testing.T) {
 		{nf.RolloutDocument{}, "", ""},
 		{nf.RolloutDocument{Revision: "r1", Previous: "r0", State: nf.RolloutDone}, "r1", ""},
 		{nf.RolloutDocument{Revision: "r1", Previous: "r0", State: nf.RolloutRolling}, "r0", ""},
-		{nf.RolloutDocument{Revision: "r1", Previous: "r0", State: nf.RolloutPaused}, "r0", ""},
+		{nf.RolloutDocument{Revision: "r1", Previous: "r0", State: nf.RolloutPaused, Reason: "paused by ann"}, "r0", ""},
+		{nf.RolloutDocument{Revision: "r1", Previous: "r0", State: nf.RolloutPaused, AwaitsApproval: true}, "r0", ""},
 		{nf.RolloutDocument{Revision: "r1", Previous: "r0", State: nf.RolloutHalted}, "r0", "r1"},
 		{nf.RolloutDocument{Revision: "r1", Previous: "r0", State: nf.RolloutHalted, Recovered: true}, "r0", ""},
 		{nf.RolloutDocument{Revision: "r1", Previous: "r0", State: nf.RolloutDone, Withdrawn: []string{"r1"}}, "", "r1"},
@@ -233,9 +234,16 @@ func TestBegin(t *testing.T) {
 		if doc.Previous != test.previous || strings.Join(doc.Withdrawn, " ") != test.withdrawn {
 			t.Errorf("after %s %s: previous %q, withdrawn %q", test.was.State, test.was.Revision, doc.Previous, doc.Withdrawn)
 		}
+		state, reason := nf.RolloutRolling, ""
+		if test.was.State == nf.RolloutPaused && !test.was.AwaitsApproval {
+			state, reason = nf.RolloutPaused, "paused by ann" // a person's pause outlasts a commit
+		}
 		if doc.Generation != 10 || doc.Began != 10 || doc.Step != -1 || doc.Approved != -1 || doc.Seed != "seed2" || doc.Recovered ||
-			doc.Term != 3 || doc.Coordinator != "c1" || doc.Channel != "main" || len(doc.History) != 1 || doc.Nodes != 7 || doc.State != nf.RolloutRolling {
+			doc.Term != 3 || doc.Coordinator != "c1" || doc.Channel != "main" || len(doc.History) != 1 || doc.Nodes != 7 || doc.State != state || doc.Reason != reason || doc.AwaitsApproval {
 			t.Errorf("%+v", doc)
+		}
+		if again, changed := Decide(doc, make([]nf.HeardNode, 7), t0.Add(time.Hour)); state == nf.RolloutPaused && (changed || again.State != state) {
+			t.Errorf("it begins while it is paused: %+v", again)
 		}
 		if names := []string{doc.Groups[0].Name, doc.Groups[1].Name, doc.Groups[2].Name}; !slices.Equal(names, []string{"edge", "gpu", nf.DefaultGroup}) {
 			t.Error(names)
