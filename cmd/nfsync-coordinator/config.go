@@ -18,12 +18,19 @@ import (
 // defaultConfig is the coordinator's configuration file unless --config names one.
 const defaultConfig = "/etc/nfsync/coordinator.yaml"
 
+// noConfig is the value of --config that stands for no configuration.
+const noConfig = "none"
+
 // maxConfig is the most bytes of a configuration file.
 const maxConfig = 1 << 20
 
 // readConfig returns the configuration, with the directory of --dir in it. The default file may be missing.
 func (a *app) readConfig() (spec.CoordinatorConfig, error) {
 	config := spec.DefaultCoordinatorConfig()
+	if a.configFile == noConfig {
+		config.Directory = cmp.Or(a.dir, config.Directory)
+		return config, nil
+	}
 	text, err := openfile.Read(a.configFile, maxConfig)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !a.configGiven:

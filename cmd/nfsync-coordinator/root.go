@@ -48,7 +48,7 @@ is 0, or 1 if something could not be done.`,
 	// Help texts are 80 columns wide.
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 80"))
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.PersistentFlags().StringVar(&a.configFile, "config", defaultConfig, "configuration `file`; the default one may be missing")
+	root.PersistentFlags().StringVar(&a.configFile, "config", defaultConfig, "configuration `file`, or none; the default one may be missing")
 	root.PersistentFlags().StringVar(&a.dir, "dir", "", "`directory` of the keys and the store (default: that of the configuration)")
 	root.PersistentFlags().StringVar(&a.logFormat, "log-format", logText, "`format` of messages on stderr: text, json")
 	root.CompletionOptions.HiddenDefaultCmd = false

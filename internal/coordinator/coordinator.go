@@ -306,6 +306,19 @@ func (c *Coordinator) situation() situation {
 // now returns the time by the store's clock, which is that of what nodes have put.
 func (c *Coordinator) now() time.Time { return time.Now().Add(c.lease.ahead).UTC() }
 
+// said returns what has become of the roll-out, for the log.
+func said(doc *nf.RolloutDocument) string {
+	step := "no step has begun"
+	if doc.Step >= 0 {
+		step = "step " + doc.StepName()
+	}
+	text := fmt.Sprintf("the roll-out of %s is %s: %s, generation %d", doc.Revision, doc.State, step, doc.Generation)
+	if doc.Reason != "" {
+		text += ": " + doc.Reason
+	}
+	return text
+}
+
 // write writes a document in place of the one that was read.
 func (c *Coordinator) write(ctx context.Context, next nf.RolloutDocument) error {
 	sequence, err := c.store.setDocument(ctx, next, c.sequence)
@@ -316,7 +329,7 @@ func (c *Coordinator) write(ctx context.Context, next nf.RolloutDocument) error 
 		return err
 	}
 	if was := c.doc; was == nil || was.State != next.State || was.Revision != next.Revision || was.Step != next.Step {
-		c.Say(slog.LevelInfo, fmt.Sprintf("roll-out of %s: %s, step %d, generation %d %s", next.Revision, next.State, next.Step, next.Generation, next.Reason))
+		c.Say(slog.LevelInfo, said(&next))
 	}
 	c.doc, c.sequence = &next, sequence
 	c.writes++
