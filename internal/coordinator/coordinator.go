@@ -306,8 +306,8 @@ func (c *Coordinator) situation() situation {
 // now returns the time by the store's clock, which is that of what nodes have put.
 func (c *Coordinator) now() time.Time { return time.Now().Add(c.lease.ahead).UTC() }
 
-// said returns what has become of the roll-out, for the log.
-func said(doc *nf.RolloutDocument) string {
+// announcement returns what has become of the roll-out, for the log.
+func announcement(doc *nf.RolloutDocument) string {
 	step := "no step has begun"
 	if doc.Step >= 0 {
 		step = "step " + doc.StepName()
@@ -329,7 +329,7 @@ func (c *Coordinator) write(ctx context.Context, next nf.RolloutDocument) error 
 		return err
 	}
 	if was := c.doc; was == nil || was.State != next.State || was.Revision != next.Revision || was.Step != next.Step {
-		c.Say(slog.LevelInfo, said(&next))
+		c.Say(slog.LevelInfo, announcement(&next))
 	}
 	c.doc, c.sequence = &next, sequence
 	c.writes++
