@@ -314,6 +314,15 @@ func (w *world) newNodes(n int, fails func(node, revision string) bool) *nodes {
 	}
 	go s.run()
 	w.Cleanup(s.end)
+	// A coordinator that knows a few nodes only gives them the turn of all.
+	w.eventually("all nodes have put what they are", func() bool {
+		known := 0
+		_, err := fleet.Each(w.Context(), s.nc, fleet.StreamStatus, fleet.Key(fleet.StreamStatus, ">"), 0, func(fleet.Stored, error) error {
+			known++
+			return nil
+		})
+		return err == nil && known >= n
+	})
 	return s
 }
 
