@@ -33,7 +33,6 @@ type reporter struct {
 
 	putting sync.Mutex // of the calls of PutNode, so that an older value never comes after a newer one
 	last    putValue   // of PutNode; putting is held
-	refused error      // of the last put; putting is held
 
 	// What the goroutine of run alone uses.
 	snapshot  putValue
