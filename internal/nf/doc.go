@@ -26,6 +26,4 @@ const (
 	KindVersion         = "Version"
 	KindVocabulary      = "Vocabulary"
 	KindConfirmation    = "Confirmation"
-
-	KindCoordinatorConfig = "CoordinatorConfig"
 )

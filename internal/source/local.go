@@ -40,12 +40,11 @@ func (j *job) readLocal(d gitDir) error {
 		if err != nil {
 			return err
 		}
-		h := &history{objects: l.objects}
-		commit, err := j.commitOf(h, t)
+		commit, err := l.peel(t.hash)
 		if err != nil {
 			return err
 		}
-		return j.sendRevision(h, t, commit, nil)
+		return j.sendRevision(&history{objects: l.objects}, t, commit, nil)
 	})
 }
 

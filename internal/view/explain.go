@@ -42,9 +42,7 @@ const (
 	TopicCapability  Topic = "capability"
 	TopicProbe       Topic = "probe"
 	TopicFinding     Topic = "finding" // of reports
-	TopicRollout     Topic = "rollout-state"
-	TopicProgress    Topic = "progress" // of a node in a roll-out
-	TopicTerm        Topic = "term"     // of the glossary
+	TopicTerm        Topic = "term"    // of the glossary
 )
 
 // topicTitles name the topics: one of their words, and all of them.
@@ -77,8 +75,6 @@ var topicTitles = map[Topic][2]string{
 	TopicCapability:  {"capability in a snapshot", "Capabilities in snapshots"},
 	TopicProbe:       {"probe of the kernel", "Probes of the kernel, as doctor names them"},
 	TopicFinding:     {"rule of a finding in reports", "Rules of findings in reports, beside codes and rules of files"},
-	TopicRollout:     {"state of a roll-out", "States of roll-outs"},
-	TopicProgress:    {"progress of a node in a roll-out", "Progress of nodes in roll-outs"},
 	TopicTerm:        {"word of the glossary", "Words of the glossary"},
 }
 
@@ -86,8 +82,7 @@ var topicTitles = map[Topic][2]string{
 func Topics() []Topic {
 	return []Topic{TopicRefusal, TopicWarning, TopicKey, TopicLevel, TopicRule, TopicExitCode, TopicCondition, TopicReason, TopicLapCause, TopicLapResult,
 		TopicCause, TopicEvent, TopicOutcome, TopicVerdict, TopicLayer, TopicKeyState, TopicModuleState, TopicSupport, TopicState, TopicSnapshot, TopicTracking,
-		TopicScope, TopicKeeper, TopicRuntime, TopicRestart, TopicCapability, TopicProbe, TopicFinding, TopicRollout, TopicProgress,
-		TopicTerm}
+		TopicScope, TopicKeeper, TopicRuntime, TopicRestart, TopicCapability, TopicProbe, TopicFinding, TopicTerm}
 }
 
 // Title returns what all words of the topic are.
