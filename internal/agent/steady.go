@@ -21,6 +21,7 @@ func digest(path string, s nf.Snapshot, status nf.NodeStatus) (string, error) {
 	s.Containers = nil
 	s.TakenAt = time.Time{}
 	s.Warnings = steadyWarnings(s.Warnings)
+	s.Modules.List = mapped(s.Modules.List, steadyModule)
 	steadyMemory(&s.Memory)
 	steadyNamespace(&s.Host)
 	for i := 0; i <= len(containers) && err == nil; i++ { // one by one: a node may have many
@@ -108,6 +109,19 @@ func steadyWarnings(list []nf.Warning) []nf.Warning {
 		w.Message = steadyText(w.Message)
 		return w
 	})
+}
+
+// steadyModule takes the values of read-only parameters out of a module: some count what the module does.
+func steadyModule(m nf.ModuleFact) nf.ModuleFact {
+	parameters := map[string]nf.Parameter{}
+	for name, p := range m.Parameters {
+		if !p.Writable {
+			p.Value = ""
+		}
+		parameters[name] = p
+	}
+	m.Parameters = parameters
+	return m
 }
 
 func steadyMemory(m *nf.Memory) {

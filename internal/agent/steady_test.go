@@ -8,6 +8,25 @@ import (
 )
 
 // TestDigest: what a node counts, and when, is not in the digest of what it is. All else is.
+// TestDigestOfParameters: what a module counts in a read-only parameter is no change, another value of one that can be set is.
+func TestDigestOfParameters(t *testing.T) {
+	of := func(counted, set string) string {
+		s, n := steadyDocuments()
+		s.Modules.List = []nf.ModuleFact{{Name: "m", Parameters: map[string]nf.Parameter{"passes": {Value: counted}, "max": {Value: set, Writable: true}}}}
+		text, err := digest("", s, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	if of("1", "1") != of("2", "1") {
+		t.Error("a counter is a change")
+	}
+	if of("1", "1") == of("1", "2") {
+		t.Error("a value that was set is no change")
+	}
+}
+
 func TestDigest(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	web := nf.Target{Kind: nf.TargetContainer, Runtime: nf.RuntimeNetns, ID: "web-1", Name: "web-1"}
