@@ -70,8 +70,6 @@ func TestLoopTimers(t *testing.T) {
 	r.want(t, "[start] true", "[drift] false", "[interval] true", "[drift] false", "[interval] true")
 }
 
-// TestLoopBurst: events that come together wake one lap, and a stream of them wakes one every
-// five seconds.
 // TestLoopObserves: fetches that find nothing new, and do not observe the node, do not put its observation off.
 func TestLoopObserves(t *testing.T) {
 	r := &recorder{schedule: Schedule{Interval: time.Minute, Drift: 5 * time.Minute, Unobserved: true}}
@@ -90,6 +88,8 @@ func TestLoopObserves(t *testing.T) {
 	}
 }
 
+// TestLoopBurst: events that come together wake one lap, and a stream of them wakes one every
+// five seconds.
 func TestLoopBurst(t *testing.T) {
 	r := &recorder{schedule: Schedule{Interval: never, Drift: never}}
 	looping(t, r, time.Minute, func(l *Loop) {

@@ -7,7 +7,6 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// TestDigest: what a node counts, and when, is not in the digest of what it is. All else is.
 // TestDigestOfParameters: what a module counts in a read-only parameter is no change, another value of one that can be set is.
 func TestDigestOfParameters(t *testing.T) {
 	of := func(counted, set string) string {
@@ -27,6 +26,7 @@ func TestDigestOfParameters(t *testing.T) {
 	}
 }
 
+// TestDigest: what a node counts, and when, is not in the digest of what it is. All else is.
 func TestDigest(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	web := nf.Target{Kind: nf.TargetContainer, Runtime: nf.RuntimeNetns, ID: "web-1", Name: "web-1"}

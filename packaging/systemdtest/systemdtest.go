@@ -151,6 +151,7 @@ func (n *Node) makeCgroup() {
 	var err error
 	n.cgroup, err = os.MkdirTemp(root, "nfsync-systemdtest-*")
 	n.must(err)
+	n.must(os.Chmod(n.cgroup, 0o755)) // it is the node's /sys/fs/cgroup, which users read
 }
 
 // startTimeout is how long a node may take to start, on a busy machine.

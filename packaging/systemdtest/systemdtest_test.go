@@ -89,6 +89,9 @@ func TestOptions(t *testing.T) {
 	if out := n.Must("ip", "-br", "address"); !strings.Contains(out, "127.0.0.1") || len(strings.Split(strings.TrimSpace(out), "\n")) != 1 {
 		t.Errorf("the node has more than a loopback interface, or that is down: %s", out)
 	}
+	if got := strings.TrimSpace(n.Must("stat", "-c", "%a", "/sys/fs/cgroup")); got != "755" {
+		t.Errorf("/sys/fs/cgroup has the mode %s, want 755", got)
+	}
 	if got := strings.TrimSpace(n.Must("stat", "-f", "-c", "%T", "/sys/fs/cgroup")); got != "cgroup2fs" {
 		t.Errorf("/sys/fs/cgroup is %s, want cgroup2fs", got)
 	}
