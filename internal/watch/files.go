@@ -74,8 +74,14 @@ func (f *Files) Run(ctx context.Context, changed func()) {
 			if !f.matters(e) {
 				continue
 			}
+			// What is born does not wait. A change is reported after the update: what comes later in a
+			// directory that has appeared is an event of its own.
+			more := f.reportBirth(ctx, e, changed)
 			f.update()
-			f.report(ctx, e, changed)
+			f.reportFound(ctx, changed)
+			if more {
+				changed()
+			}
 		case _, open := <-f.notify.Errors: // events were lost: the queue was full
 			if !open {
 				return
@@ -86,12 +92,16 @@ func (f *Files) Run(ctx context.Context, changed func()) {
 	}
 }
 
-// report reports an event, and the entries of directories that have appeared with it.
-func (f *Files) report(ctx context.Context, e fsnotify.Event, changed func()) {
+// reportFound reports the entries of directories that have appeared.
+func (f *Files) reportFound(ctx context.Context, changed func()) {
 	for _, path := range f.found {
 		go f.pathOf(path).Made(ctx, filepath.Base(path), changed)
 	}
 	f.found = nil
+}
+
+// reportBirth calls Born or Made for an event that asks for it. It reports whether the event is a change.
+func (f *Files) reportBirth(ctx context.Context, e fsnotify.Event, changed func()) bool {
 	p, made := f.pathOf(e.Name), e.Has(fsnotify.Create)
 	switch {
 	case made && p.Born != nil:
@@ -99,9 +109,10 @@ func (f *Files) report(ctx context.Context, e fsnotify.Event, changed func()) {
 	case p.Born != nil && !e.Has(fsnotify.Remove) && !e.Has(fsnotify.Rename):
 	case made && p.Made != nil:
 		go p.Made(ctx, filepath.Base(e.Name), changed)
-	case !p.Only:
-		changed()
+	default:
+		return !p.Only
 	}
+	return false
 }
 
 // pathOf returns the path of the directory that an entry is in; the zero Path if it is none.
