@@ -10,7 +10,7 @@
 # make bench-quick measures less of it, and prints it (2 minutes)
 # make screenshots makes the pictures of docs/images
 # make lint     runs gofmt, go vet and golangci-lint
-# make build    builds bin/nfsync
+# make build    builds bin/nfsync and bin/nfsync-coordinator
 # make release  makes archives, deb, rpm, SBOMs and checksums for amd64 and arm64 in dist, the same bytes each time
 
 VERSION ?= $(shell git describe --tags --match 'v[0-9]*' --always --abbrev=12 --dirty 2>/dev/null || echo devel)
@@ -23,6 +23,7 @@ SOAKTIME ?= 1h
 
 build:
 	CGO_ENABLED=0 go build -buildvcs=auto -trimpath -ldflags '$(LDFLAGS)' -o bin/nfsync ./cmd/nfsync
+	CGO_ENABLED=0 go build -buildvcs=auto -trimpath -ldflags '$(LDFLAGS)' -o bin/nfsync-coordinator ./cmd/nfsync-coordinator
 
 release:
 	rm -rf dist

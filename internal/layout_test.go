@@ -42,7 +42,13 @@ var rooms = map[string][]string{
 	"internal/apply":                 {"internal/nf", "internal/diff", "internal/state", "internal/openfile"},
 	"internal/adopt":                 {"internal/nf", "internal/spec", "internal/diff"},
 	"internal/view":                  {"internal/nf", "internal/spec", "internal/diff", "internal/apply", "internal/adopt"},
-	"internal/agent":                 {"internal/nf", "internal/spec", "internal/state", "internal/apply", "internal/source"},
+	"internal/agent":                 {"internal/nf", "internal/spec", "internal/state", "internal/apply", "internal/source", "internal/rollout"},
+	"internal/rollout":               {"internal/nf"},
+	"internal/overview":              {"internal/nf", "internal/rollout"},
+	"internal/fleet":                 {"internal/nf", "internal/openfile"},
+	"internal/fleet/fleettest":       {"internal/nf", "internal/fleet"},
+	"internal/engine":                {"internal/nf", "internal/fleet", "internal/durable", "internal/openfile"},
+	"internal/coordinator":           {"internal/nf", "internal/spec", "internal/rollout", "internal/fleet", "internal/source", "internal/state", "internal/agent", "internal/web"}, // of web the bounds and the look of a page
 	"internal/review":                {"internal/nf", "internal/spec", "internal/diff", "internal/apply"},
 	"internal/policytest":            {"internal/nf", "internal/spec", "internal/diff", "internal/apply"},
 	"internal/watch":                 {},
@@ -52,7 +58,8 @@ var rooms = map[string][]string{
 	"internal/manual":                {"schemas"},
 	"internal/demo":                  {"internal/nf", "internal/netns", "internal/source", "examples"},
 	"cmd/nfsync": {"internal/doctor", "internal/demo", "internal/nf", "internal/policytree", "internal/spec", "internal/durable", "internal/state", "internal/kernel", "internal/netns",
-		"internal/host", "internal/runtimes", "internal/apply", "internal/view", "internal/source", "internal/agent", "internal/openfile", "internal/review", "internal/adopt", "internal/policytest", "internal/watch", "internal/web", "internal/words", "internal/manual", "schemas", "examples"},
+		"internal/host", "internal/runtimes", "internal/apply", "internal/view", "internal/source", "internal/agent", "internal/overview", "internal/openfile", "internal/review", "internal/adopt", "internal/policytest", "internal/watch", "internal/web", "internal/words", "internal/manual", "internal/fleet", "schemas", "examples"},
+	"cmd/nfsync-coordinator": {"internal/nf", "internal/spec", "internal/fleet", "internal/engine", "internal/coordinator", "internal/source", "internal/agent", "internal/durable", "internal/openfile", "internal/view"},
 	"bench": {"bench/bare", "internal/nf", "internal/spec", "internal/diff", "internal/kernel", "internal/netns", "internal/host", "internal/apply",
 		"internal/vz/vztest"}, // parts of nfsync, measured without its start, and scenes
 	"bench/bare":            {},
@@ -65,22 +72,25 @@ var rooms = map[string][]string{
 
 // testRooms says what the tests of a room may import beside what the room may.
 var testRooms = map[string][]string{
-	"internal/runtimes":      {"internal/runtimes/runtimestest", "internal/kernel"},                                               // processes and files of runtimes, threads of another user
-	"internal/vz":            {"internal/vz/vztest"},                                                                              // a Virtuozzo node, simulated
-	"cmd/nfsync":             {"internal/vz/vztest", "internal/runtimes/runtimestest", "internal/state/statetest"},                // the same, driven by scripts; a disk that loses power
-	"internal/host/hosttest": {"internal/diff"},                                                                                   // what was seen of tracking is judged
-	"internal/host":          {"internal/host/hosttest", "internal/vz/vztest", "internal/runtimes/runtimestest", "internal/diff"}, // the conformance suite; nodes with containers; what was seen of tracking is judged
-	"internal/durable":       {"internal/state/statetest"},                                                                        // a disk that loses power
-	"internal/state":         {"internal/state/statetest"},                                                                        // the same
-	"internal/kernel":        {"internal/state/statetest"},                                                                        // the same, under boot files
-	"internal/apply":         {"internal/host/hosttest", "internal/state/statetest"},                                              // crashes and faults on the in-memory machine
-	"internal/agent":         {"internal/host/hosttest", "internal/state/statetest", "internal/policytree"},                       // laps of the in-memory machine
-	"internal/review":        {"internal/host/hosttest"},                                                                          // snapshots of the in-memory machine
-	"internal/adopt":         {"internal/view"},                                                                                   // what is imported, as files have it
-	"packaging":              {"packaging/systemdtest"},                                                                           // a node that packages are installed on
-	"internal/view":          {"schemas"},                                                                                         // the documents against the schemas
-	"runtimes":               {"packaging/systemdtest"},                                                                           // nodes with real container runtimes
-	"packaging/systemd":      {"packaging/systemdtest"},                                                                           // the units on a node with systemd
+	"internal/coordinator":   {"internal/fleet/fleettest"},                                                                                                         // a fleet's store
+	"internal/fleet":         {"internal/fleet/fleettest"},                                                                                                         // a store, in this process
+	"internal/runtimes":      {"internal/runtimes/runtimestest", "internal/kernel"},                                                                                // processes and files of runtimes, threads of another user
+	"internal/vz":            {"internal/vz/vztest"},                                                                                                               // a Virtuozzo node, simulated
+	"cmd/nfsync":             {"internal/vz/vztest", "internal/runtimes/runtimestest", "internal/state/statetest", "internal/fleet/fleettest", "internal/rollout"}, // the same, driven by scripts; a disk that loses power; a fleet's store
+	"internal/host/hosttest": {"internal/diff"},                                                                                                                    // what was seen of tracking is judged
+	"internal/host":          {"internal/host/hosttest", "internal/vz/vztest", "internal/runtimes/runtimestest", "internal/diff"},                                  // the conformance suite; nodes with containers; what was seen of tracking is judged
+	"internal/durable":       {"internal/state/statetest"},                                                                                                         // a disk that loses power
+	"internal/state":         {"internal/state/statetest"},                                                                                                         // the same
+	"internal/kernel":        {"internal/state/statetest"},                                                                                                         // the same, under boot files
+	"internal/apply":         {"internal/host/hosttest", "internal/state/statetest"},                                                                               // crashes and faults on the in-memory machine
+	"internal/agent":         {"internal/host/hosttest", "internal/state/statetest", "internal/policytree"},                                                        // laps of the in-memory machine
+	"internal/review":        {"internal/host/hosttest"},                                                                                                           // snapshots of the in-memory machine
+	"internal/adopt":         {"internal/view"},                                                                                                                    // what is imported, as files have it
+	"packaging":              {"packaging/systemdtest"},                                                                                                            // a node that packages are installed on
+	"internal/spec":          {"schemas"},                                                                                                                          // what is shared by two schemas
+	"internal/view":          {"schemas"},                                                                                                                          // the documents against the schemas
+	"runtimes":               {"packaging/systemdtest"},                                                                                                            // nodes with real container runtimes
+	"packaging/systemd":      {"packaging/systemdtest"},                                                                                                            // the units on a node with systemd
 }
 
 // a library that has one room, or few, has them for the reason given. Rooms are those
@@ -97,17 +107,27 @@ var libraries = map[string]struct {
 		reason: "its nil proves nothing and its Unload takes too much: one room knows"},
 	"github.com/mdlayher/netlink": {rooms: []string{"internal/kernel", "internal/demo"},
 		reason: "a socket belongs to the namespace of the thread that opened it: the kernel's room asks, the demo's makes one rule"},
-	"golang.org/x/sys/unix": {rooms: []string{"cmd/nfsync", "internal/kernel", "internal/netns", "internal/apply", "internal/state", "internal/source", "internal/vz", "internal/vz/vztest", "internal/runtimes", "internal/runtimes/runtimestest", "internal/demo", "internal/openfile", "internal/watch", "internal/web", "bench", "bench/bare", "packaging/systemdtest"},
+	"golang.org/x/sys/unix": {rooms: []string{"cmd/nfsync", "internal/engine", "internal/kernel", "internal/netns", "internal/apply", "internal/state", "internal/source", "internal/vz", "internal/vz/vztest", "internal/runtimes", "internal/runtimes/runtimestest", "internal/demo", "internal/openfile", "internal/watch", "internal/web", "bench", "bench/bare", "packaging/systemdtest"},
 		tests:  []string{"internal/host", "vm"},
 		reason: "system calls stay at the edges; in the demo they are its mounts, in source locks and limits, in bench its floors"},
 	"golang.org/x/term": {rooms: []string{"cmd/nfsync"},
 		reason: "only the command knows whether it talks to a person"},
-	"github.com/spf13/cobra": {rooms: []string{"cmd/nfsync"},
-		reason: "flags are the command's"},
+	"github.com/spf13/cobra": {rooms: []string{"cmd/nfsync", "cmd/nfsync-coordinator"},
+		reason: "flags are the commands'"},
 	"github.com/hashicorp/go-multierror": {rooms: []string{"internal/apply"},
 		reason: "where many independent things fail at once, each failure is reported"},
-	"github.com/klauspost/compress": {rooms: []string{"internal/kernel"},
-		reason: "modules that the kernel cannot decompress itself"},
+	"github.com/klauspost/compress": {rooms: []string{"internal/kernel", "internal/fleet"},
+		reason: "modules that the kernel cannot decompress itself; snapshots on their way"},
+	"github.com/nats-io/nats.go": {rooms: []string{"internal/fleet", "internal/fleet/fleettest", "internal/coordinator", "internal/engine", "cmd/nfsync-coordinator"},
+		tests:  []string{"cmd/nfsync"}, // a coordinator that answers
+		reason: "its defaults give up, send old values again and wait for minutes: one room has the options"},
+	"github.com/nats-io/nkeys": {rooms: []string{"internal/fleet", "internal/fleet/fleettest", "internal/coordinator", "internal/engine", "cmd/nfsync-coordinator"},
+		reason: "the keys that sign documents and that identify users"},
+	"github.com/nats-io/jwt": {rooms: []string{"internal/engine"},
+		reason: "credentials of nodes, readers and operators"},
+	"github.com/nats-io/nats-server": {rooms: []string{"internal/engine", "internal/fleet/fleettest"},
+		tests:  []string{"internal/fleet"},
+		reason: "the engine of the coordinator; nodes do not carry it"},
 	"github.com/ulikunitz/xz": {rooms: []string{"internal/kernel"},
 		reason: "modules that the kernel cannot decompress itself"},
 	"github.com/cyphar/filepath-securejoin": {rooms: []string{"internal/kernel"},
@@ -116,8 +136,8 @@ var libraries = map[string]struct {
 		reason: "only what lays out text asks how wide a character is"},
 	"github.com/spf13/pflag": {rooms: []string{"cmd/nfsync"},
 		reason: "flags are the command's"},
-	"github.com/rogpeppe/go-internal/testscript": {tests: []string{"cmd/nfsync"},
-		reason: "scripts drive the real program, and only it"},
+	"github.com/rogpeppe/go-internal/testscript": {tests: []string{"cmd/nfsync", "cmd/nfsync-coordinator"},
+		reason: "scripts drive the real programs, and only them"},
 	"github.com/rogpeppe/go-internal/diff": {rooms: []string{"cmd/nfsync"},
 		reason: "the differences that fmt --diff prints"},
 	"github.com/rogpeppe/go-internal/txtar": {tests: []string{"internal/kernel"},
@@ -126,7 +146,7 @@ var libraries = map[string]struct {
 		reason: "the program checks with its own parser; tests hold the published schemas against it"},
 	"github.com/owenrumney/go-sarif": {tests: []string{"internal/view"},
 		reason: "it has the schema of SARIF, and reads it; nfsync writes the few parts that it needs itself"},
-	"pgregory.net/rapid": {tests: []string{"internal/nf", "internal/spec", "internal/review", "internal/adopt", "internal/policytest", "internal/diff", "internal/apply", "internal/view", "internal/agent"},
+	"pgregory.net/rapid": {tests: []string{"internal/nf", "internal/rollout", "internal/spec", "internal/review", "internal/adopt", "internal/policytest", "internal/diff", "internal/apply", "internal/view", "internal/agent"},
 		reason: "properties are for what decides and for what must survive a crash"},
 	"github.com/go-git/go-git": {rooms: []string{"internal/source", "internal/policytree"},
 		reason: "it follows what a server says: one room holds the bounds that it lacks; policytree reads the format of .gitmodules"},
@@ -145,10 +165,10 @@ var libraries = map[string]struct {
 	"github.com/skeema/knownhosts": {rooms: []string{"internal/source"},
 		reason: "keys of hosts, several kinds a host"},
 	"os/exec": {rooms: []string{"internal/demo", "internal/source", "internal/vz", "internal/vz/vztest", "internal/runtimes/runtimestest", "cmd/nfsync", "bench", "packaging/release", "packaging/systemdtest"},
-		tests:  []string{"packaging", "packaging/systemd", "internal/manual", "internal/kernel", "internal/netns", "internal/runtimes", "internal/host", "internal/apply", "internal/state", "internal/policytree", "internal/web", "internal/view", "vm", "runtimes", "packaging/prometheus"},
+		tests:  []string{"packaging", "packaging/systemd", "internal/engine", "internal/manual", "internal/kernel", "internal/netns", "internal/runtimes", "internal/host", "internal/apply", "internal/state", "internal/policytree", "internal/web", "internal/view", "internal/coordinator", "cmd/nfsync-coordinator", "vm", "runtimes", "packaging/prometheus"},
 		reason: "nfsync asks the kernel itself; the demo, the fetch and an apply that is to be confirmed run a program, and it is nfsync; Virtuozzo has its tools; bench measures programs; a node of a test has systemd; a release is made by Go, git and nfpm"},
-	"net/http": {rooms: []string{"internal/source", "internal/web", "internal/runtimes", "bench"},
-		tests:  []string{"cmd/nfsync", "runtimes"},
+	"net/http": {rooms: []string{"internal/source", "internal/web", "internal/coordinator", "internal/runtimes", "bench"},
+		tests:  []string{"cmd/nfsync", "cmd/nfsync-coordinator", "runtimes"},
 		reason: "what fetches speaks to a network, and what answers people and Prometheus; container runtimes are asked on their sockets; bench serves a repository; a test speaks to containerd"},
 	"github.com/spdx/tools-golang": {rooms: []string{"packaging/release"},
 		tests:  []string{"packaging"},
@@ -159,7 +179,7 @@ var libraries = map[string]struct {
 		reason: "its events are hints: one room knows what they miss"},
 	"github.com/chromedp": {tests: []string{"internal/web"},
 		reason: "a browser that looks at the status page"},
-	"github.com/prometheus/client_golang": {rooms: []string{"internal/web"},
+	"github.com/prometheus/client_golang": {rooms: []string{"internal/web", "internal/coordinator"},
 		reason: "metrics"},
 	"github.com/prometheus/client_model": {rooms: []string{"internal/web"},
 		tests:  []string{"cmd/nfsync"},

@@ -70,6 +70,9 @@ func (a *app) agent(ctx context.Context, o *agentOptions, args []string) error {
 	if err != nil {
 		return err
 	}
+	if path != "" && a.config.Fleet != nil {
+		a.say(slog.LevelWarn, "the policies are in a directory: the fleet of the configuration is not followed", "")
+	}
 	if !o.once {
 		return a.runLoop(ctx, o, path)
 	}
@@ -91,10 +94,13 @@ func (a *app) agent(ctx context.Context, o *agentOptions, args []string) error {
 	}
 	defer done()
 	began := time.Now()
-	res, err := agent.Lap(ctx, agent.In{Fetch: a.fetcher(repo), Mode: repo.Verify.Mode, Verify: verifier(repo, a.fetcher), AllowEmpty: a.mayBeEmpty(), Path: repo.Path, Accept: o.git.Accept, Observe: a.config.Mode == spec.ModeObserve, Suspended: suspended, Apply: in})
+	f, endFleet := a.joinOnce(ctx, repo)
+	res, err := agent.Lap(ctx, agent.In{Fleet: f, Fetch: a.fetcher(repo), Mode: repo.Verify.Mode, Verify: verifier(repo, a.fetcher), AllowEmpty: a.mayBeEmpty(), Path: repo.Path, Accept: o.git.Accept, Observe: a.config.Mode == spec.ModeObserve, Suspended: suspended, Apply: in})
 	endProgress()
 	ended := a.lapped(&o.git, res, err)
-	a.publishOnce(ctx, nf.PublicURL(repo.URLs[0]), agent.Report{Started: began, Result: res, Err: err})
+	r := agent.Report{Started: began, Result: res, Err: err}
+	endFleet(in.State, r)
+	a.publishOnce(ctx, nf.PublicURL(repo.URLs[0]), r)
 	return ended
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"strings"
 	"time"
@@ -86,6 +87,9 @@ func (a *app) apply(ctx context.Context, o *applyOptions, args []string) error {
 	path, err := a.where(&o.git, args)
 	if err != nil {
 		return err
+	}
+	if a.config.Fleet != nil && o.ran == nil {
+		a.say(slog.LevelWarn, "this node belongs to a fleet (channel "+a.config.Fleet.Channel+"): apply does not ask whether its turn has come", "nfsync agent --once asks")
 	}
 	todo, err := a.order(ctx, &o.git, path)
 	if err != nil {
@@ -283,20 +287,24 @@ func compareSaved(saved spec.SavedPlan, now nf.Plan) error {
 	return nil
 }
 
-var errNoTerminal = hinted{errors.New("not a terminal: use --yes"), "nfsync plan shows what would be changed"}
-
-// errNoQuestion is the error for a question among lines that programs read.
-var errNoQuestion = hinted{errors.New("no question is asked with --log-format json: use --yes"), "nfsync plan shows what would be changed"}
-
-// ask shows the plan on a terminal, if it has changes, and waits for a yes. Later only that plan can be applied.
-func (a *app) ask(ctx context.Context, todo *policies, restarts apply.Restarts, again string) error {
+// canAsk returns an error if nobody can be asked: there is no terminal, or there are lines that programs read.
+// hint says what to do instead.
+func (a *app) canAsk(hint string) error {
 	_, in := terminal(a.stdin)
 	_, out := terminal(a.stderr)
 	switch {
 	case !in || !out:
-		return errNoTerminal
+		return hinted{errors.New("not a terminal: use --yes"), hint}
 	case a.logFormat == logJSON:
-		return errNoQuestion
+		return hinted{errors.New("no question is asked with --log-format json: use --yes"), hint}
+	}
+	return nil
+}
+
+// ask shows the plan on a terminal, if it has changes, and waits for a yes. Later only that plan can be applied.
+func (a *app) ask(ctx context.Context, todo *policies, restarts apply.Restarts, again string) error {
+	if err := a.canAsk("nfsync plan shows what would be changed"); err != nil {
+		return err
 	}
 	plan, err := apply.Plan(ctx, apply.Question{Facts: a.facts(), Wants: todo.Resolve, Labels: todo.UseLabels, Revision: todo.revision, Restarts: restarts, Filter: todo.filter})
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 )
 
 // A completer completes an argument of a verb, or the value of a flag. It changes nothing, asks no
-// server, and offers nothing where it cannot read something: a shell shows no errors.
+// server but that of a fleet, and offers nothing where it cannot read something: a shell shows no errors.
 type completer = func(verb *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective)
 
 // described returns the words of a map, sorted, with the descriptions that it has of them.
@@ -109,6 +109,12 @@ func (a *app) flagCompleters() map[string]completer {
 		"runtime": completeList(runtimeWords),
 		"ci":      completeList(map[string]string{ciGitHub: ciFiles[ciGitHub].path, ciGitLab: ciFiles[ciGitLab].path, ciNone: "no CI file"}),
 
+		"servers":         a.completeConfigured(func() []string { return a.config.Fleet.Servers }),
+		"coordinator-key": a.completeConfigured(func() []string { return []string{a.config.Fleet.CoordinatorKey} }),
+		"channel":         a.completeChannel,
+		"group":           a.completeFleetGroup,
+		"revision":        a.completeFleetRevision,
+
 		"node":   a.completeNode,
 		"target": a.completeTarget,
 		"key":    a.completeKey,
@@ -131,22 +137,19 @@ func (a *app) flagCompleters() map[string]completer {
 		"state-dir": completeDirectory, "run-dir": completeDirectory, "root": completeDirectory, "netns-dir": completeDirectory, "vz-root": completeDirectory,
 		"node-netns": completeFile, "out": completeFile, "expect-nodes": completeFile,
 		"ssh-key": completeFile, "known-hosts": completeFile, "password-file": completeFile, "token-file": completeFile, "ca-file": completeFile,
-		"keyring": completeFile, "allowed-signers": completeFile,
+		"keyring": completeFile, "allowed-signers": completeFile, "credentials": completeFile,
 
 		// Nobody can guess these.
 		"label": completeNothing, "branch": completeNothing, "tag": completeNothing, "commit": completeNothing, "accept": completeNothing,
-		"path": completeNothing, "user": completeNothing, "reason": completeNothing,
+		"path": completeNothing, "user": completeNothing, "reason": completeNothing, "name": completeNothing,
 	}
 }
 
 // completeFlags completes the values of the flags of all verbs.
 func (a *app) completeFlags(root *cobra.Command) {
 	completers := a.flagCompleters()
-	verbs := append([]*cobra.Command{root}, root.Commands()...)
-	for _, verb := range root.Commands() {
-		verbs = append(verbs, verb.Commands()...)
-	}
-	for _, verb := range verbs {
+	var walk func(*cobra.Command)
+	walk = func(verb *cobra.Command) {
 		flags := verb.Flags()
 		if verb == root {
 			flags = root.PersistentFlags()
@@ -156,7 +159,11 @@ func (a *app) completeFlags(root *cobra.Command) {
 				_ = verb.RegisterFlagCompletionFunc(f.Name, complete) // fails only for a flag that has one already
 			}
 		})
+		for _, sub := range verb.Commands() {
+			walk(sub)
+		}
 	}
+	walk(root)
 }
 
 // formatTexts describe the formats of documents.

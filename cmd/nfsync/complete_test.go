@@ -27,6 +27,7 @@ var unguessable = map[string]string{
 	"path":   "a directory in a repository that is elsewhere",
 	"user":   "any name",
 	"reason": "any text",
+	"name":   "any name",
 }
 
 // isNothing reports whether a completer is completeNothing.

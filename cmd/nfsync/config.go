@@ -42,7 +42,15 @@ func (a *app) configure(looksAtNode bool) error {
 
 // looksAtNode reports whether a verb looks at this node.
 func looksAtNode(verb *cobra.Command) bool {
+	if isBelow(verb, "fleet") {
+		return false // it asks for the configuration where it needs it
+	}
 	return slices.Contains([]string{"plan", "apply", "show", "agent", "snapshot", "recover", "forget", "import", "init"}, verb.Name()) && !verb.Flags().Changed("snapshot") && !verb.Flags().Changed("nodes-from")
+}
+
+// isBelow reports whether a verb is one of another verb.
+func isBelow(verb *cobra.Command, other string) bool {
+	return verb.HasParent() && (verb.Parent().Name() == other || isBelow(verb.Parent(), other))
 }
 
 func (a *app) readConfig() error {

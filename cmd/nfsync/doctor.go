@@ -30,6 +30,8 @@ func doctorCommand(a *app) *cobra.Command {
                  wait for a confirmation, the last good revision
   configuration  the file, the keys and secrets that it names, and whether each
                  repository delivers a good revision
+  fleet          the node's name, the credentials and certificates, and whether
+                 the fleet has a good roll-out
   agent          whether the one that runs is this nfsync, its last lap, its
                  conditions, its address, its limit of open files
   service        the units of systemd and the watchdog
@@ -63,7 +65,7 @@ func (a *app) doctor(ctx context.Context, _ []string) error {
 		Machine: a.machine(config), Virtuozzo: config.Virtuozzo(), Runtimes: a.runtimes, NetnsDir: a.netnsDir, NodeNetns: a.nodeNetns,
 		VZRoot: a.vzRoot, StateDir: a.stateDir, RunDir: a.runDir, Config: c, Fetching: a.fetching,
 		Root: a.root, Version: buildInfo().Version, Unprivileged: os.Geteuid() != 0, Agent: web.NewClient(a.runDir).Status, Units: readUnits, Space: space, FileLimit: fileLimit,
-		Unowned: host.New(config).Unowned, LookupGroup: user.LookupGroup, Now: time.Now,
+		FleetName: a.nodeName(), AskFleet: a.askAsMember, Unowned: host.New(config).Unowned, LookupGroup: user.LookupGroup, Now: time.Now,
 	}
 	checks, err := node.Examine(ctx)
 	if err != nil {

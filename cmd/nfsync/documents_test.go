@@ -81,6 +81,18 @@ var printedDocuments = []printed{
 	{args: "agent --once NODE/ok", kind: nf.KindReceipt},
 	{args: "agent --once NODE/bad.yaml", code: exitInvalid, kind: nf.KindDiagnostics},
 	{args: "agent --once NODE/ok --config NODE/observe.yaml", kind: nf.KindPlan},
+	{args: "fleet status --servers FLEET", kind: nf.KindFleetStatus},
+	{args: "fleet nodes --servers FLEET", kind: nf.KindFleetNodes},
+	{args: "fleet show hn-1 --servers FLEET", kind: nf.KindFleetNodeStatus},
+	{args: "fleet rollout --servers FLEET", kind: nf.KindFleetRollout},
+	{args: "fleet rollout pause --servers FLEET", kind: nf.KindFleetRollout},
+	{args: "fleet rollout resume --servers FLEET", kind: nf.KindFleetRollout},
+	{args: "fleet wake --servers FLEET", kind: nf.KindFleetRollout},
+	{args: "fleet release hn-1 --servers FLEET", kind: nf.KindFleetRollout},
+	{args: "fleet rollout halt --servers FLEET", kind: nf.KindFleetRollout},
+	{args: "fleet status --servers FLEET", code: exitRefused, kind: nf.KindFleetStatus},
+	{args: "fleet withdraw 1b2c --yes --servers FLEET", kind: nf.KindFleetRollout},
+	{args: "fleet rollout abort --yes --servers FLEET", kind: nf.KindFleetRollout},
 	// An agent runs from here on.
 	{args: "status", kind: nf.KindNodeStatus, before: "agent"},
 	{args: "sync", kind: nf.KindNodeStatus},
@@ -101,8 +113,13 @@ func TestEveryVerbPrintsDocuments(t *testing.T) {
 	n.write("conflict/b.yaml", strings.Replace(udpPolicy(46), "web", "other", 1))
 	n.write("bad.yaml", "apiVersion: nfsync.dev/v1alpha1\nkind: NodePolicy\n")
 	n.write("observe.yaml", "apiVersion: nfsync.dev/v1alpha1\nkind: AgentConfig\nmode: observe\nlisten: none\n")
+	f := newTestFleet(t)
+	f.put(fleetNode(1))
+	f.begin(groupedPlan())
+	f.coordinate()
 	called := map[string]bool{}
 	for _, c := range printedDocuments {
+		c.args = strings.ReplaceAll(c.args, "FLEET", f.URL())
 		verb, _, _ := strings.Cut(c.args, " ")
 		called[verb] = true
 		if c.before == "agent" {

@@ -20,7 +20,7 @@ const (
 	exitOK      = 0 // in sync, or changes planned or applied, nothing refused
 	exitError   = 1 // nothing could be planned or started, or only the last good revision could be enforced
 	exitChanges = 2 // changes planned, with plan --detailed-exitcode, or agent --once that only observes
-	exitRefused = 3 // something was refused; the rest, where asked, was applied
+	exitRefused = 3 // something was refused; the rest, where asked, was applied. Of a fleet: its roll-out is halted
 	exitInvalid = 4 // the policies are invalid: nothing of them was applied
 	exitUndone  = 5 // an apply failed and was rolled back, for one target at least
 	exitStuck   = 6 // an apply failed and could not be rolled back, now or earlier
@@ -35,8 +35,8 @@ var exitTexts = []view.Sense{
 		Cause: "A file, a repository, a flag, the node, or a test of policies that fails; the message on standard error says which.", Remedy: "mend what the message names; nfsync doctor checks what nfsync needs"},
 	exitChanges: {Meaning: "Changes are planned. Only plan --detailed-exitcode ends with it, and agent --once with mode: observe; pending entries do not count.",
 		Cause: "The node is not as the policies want it.", Remedy: "nfsync apply makes the changes"},
-	exitRefused: {Meaning: "Something was refused; the rest was planned or applied.",
-		Cause: "A rule forbids a change on this node now. In validate, two policies want different things of one value.", Remedy: "see the refusal's remedy, or nfsync explain CODE"},
+	exitRefused: {Meaning: "Something was refused; the rest was planned or applied. Of fleet status and fleet rollout: the roll-out is halted.",
+		Cause: "A rule forbids a change on this node now. In validate, two policies want different things of one value. In a fleet, too many nodes have failed, or a person has halted the roll-out.", Remedy: "see the refusal's remedy, or nfsync explain CODE; nfsync fleet rollout says why a roll-out is halted"},
 	exitInvalid: {Meaning: "The policies are invalid: nothing of them was applied.",
 		Cause: "An error in one of the files. The agent leaves the last good revision in force.", Remedy: "mend the errors; nfsync validate shows them, nfsync explain RULE explains them"},
 	exitUndone: {Meaning: "An apply failed and was rolled back, for one target at least.",

@@ -115,9 +115,9 @@ func hookLXCCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "lxc",
 		Short: "Hook of LXC and Incus: lxc.hook.start-host",
-		Long: `Lxc is called by LXC as lxc.hook.start-host (lxc.container.conf(5)), and sets the
-values of the container that LXC_NAME and LXC_PID name. What else LXC passes to
-it is not read. For containers of users it does nothing.`,
+		Long: `Lxc is called by LXC as lxc.hook.start-host (lxc.container.conf(5)), and sets
+the values of the container that LXC_NAME and LXC_PID name. What else LXC passes
+to it is not read. For containers of users it does nothing.`,
 		Example:           "  nfsync hook lxc\n  nfsync hook lxc --best-effort",
 		Args:              cobra.ArbitraryArgs, // NAME lxc start-host, with lxc.hook.version 0
 		ValidArgsFunction: completeNothing,

@@ -39,6 +39,9 @@ type loop struct {
 	metrics *web.Metrics
 	public  *web.Public
 	health  source.Health // of the repository's URLs
+	joined  *joined       // the node in its fleet; nil: in none
+	joining *joined       // the same by the configuration that is being read
+	asked   chan struct{} // receives when a lap should ask the fleet
 	service service
 	ready   func() // ends the patience of the start
 
@@ -64,12 +67,14 @@ func (a *app) runLoop(ctx context.Context, o *agentOptions, path string) error {
 		return err
 	}
 	defer release()
-	l := &loop{app: a, options: o, path: path, said: map[string]bool{}, watchers: map[agent.Cause]watcher{}, metrics: web.NewMetrics(buildInfo().Version)}
+	l := &loop{app: a, options: o, path: path, said: map[string]bool{}, watchers: map[agent.Cause]watcher{}, metrics: web.NewMetrics(buildInfo().Version), asked: make(chan struct{}, 1)}
 	a.cache = host.NewCache()
 	first, err := l.setup(a)
 	if err != nil {
 		return err
 	}
+	l.joined = l.joining
+	defer func() { l.joined.leave(nil) }()
 	l.agent = agent.New(agent.NewStatus(a.nodeName(), first.Source, first.Mode, nf.AgentInfo{Version: buildInfo().Version, PID: os.Getpid(), StartedAt: time.Now()}))
 	l.agent.Configure = func() (s agent.Setup, err error) {
 		if s = first; l.started {
@@ -84,6 +89,7 @@ func (a *app) runLoop(ctx context.Context, o *agentOptions, path string) error {
 	l.agent.PublicationEnded = l.publication(a)
 	l.agent.Published = func(s nf.NodeStatus) { l.published(a, s) }
 	l.metrics.WatchTables(l.agent.Tables().Report)
+	l.metrics.WatchFleet(l.agent.Fleet)
 	l.agent.SaveSuspension = func(s *nf.Suspension) error {
 		d, err := state.Open(a.stateDir)
 		if err != nil {
@@ -168,7 +174,21 @@ func (l *loop) setup(a *app) (agent.Setup, error) {
 	s.Source = nf.PublicURL(repo.URLs[0])
 	s.Lap.Fetch, s.Lap.Mode, s.Lap.Path = l.lapFetcher(a)(repo), repo.Verify.Mode, repo.Path
 	s.Lap.Verify = verifier(repo, l.lapFetcher(a))
+	l.joining = nil
+	if cfg, ok := a.memberConfig(); ok {
+		var problem *agent.FleetError
+		l.joining, problem = join(cfg, l.joined, l.askFleet)
+		s.Fleet = a.membership(cfg, l.joining, problem, repo, l.lapFetcher(a))
+	}
 	return s, nil
+}
+
+// askFleet wakes a lap that asks the fleet.
+func (l *loop) askFleet() {
+	select {
+	case l.asked <- struct{}{}:
+	default:
+	}
 }
 
 // lapInput returns the input of the run of a lap. Each of its changes is a sign of life, and no
@@ -224,8 +244,11 @@ func (l *loop) reconfigure() (agent.Setup, error) {
 		err = l.listen(next.config.Listen)
 	}
 	if err != nil {
+		l.joining.leave(l.joined)
 		return agent.Setup{}, &agent.ConfigError{Err: err}
 	}
+	l.joined.leave(l.joining)
+	l.joined = l.joining
 	l.app = &next
 	l.public.UseSecret(next.config.WebhookSecretFile)
 	if err := l.watchAll(); err != nil {
@@ -268,6 +291,16 @@ func (l *loop) watch(ctx context.Context, hangup <-chan os.Signal) {
 				l.service.hangUp()
 				l.agent.Wake(agent.WakeConfig)
 				l.agent.Wake(agent.WakeSync)
+			}
+		}
+	}()
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-l.asked:
+				l.agent.Wake(agent.WakeFleet)
 			}
 		}
 	}()
@@ -340,6 +373,9 @@ func (l *loop) configPaths() []watch.Path {
 	names := slices.Concat([]string{l.configFile}, authFiles(l.config.Source.Auth), l.config.Verify.Keyrings, l.config.Verify.AllowedSigners)
 	if p := l.config.Publish; p != nil {
 		names = append(names, authFiles(p.Auth)...)
+	}
+	if f := l.config.Fleet; f != nil {
+		names = append(names, f.CredentialsFile, f.CAFile)
 	}
 	var paths []watch.Path
 	for _, name := range names {

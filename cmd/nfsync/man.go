@@ -79,11 +79,15 @@ func writePages(dir string, pages []*manual.Page) error {
 // manualPages returns all pages.
 func manualPages(root *cobra.Command, of manual.Edition) ([]*manual.Page, error) {
 	pages := []*manual.Page{rootPage(root, of), wordsPage(of)}
-	for _, verb := range documented(root) {
+	var add func(*cobra.Command)
+	add = func(verb *cobra.Command) {
 		pages = append(pages, verbPage(verb, of))
 		for _, sub := range documented(verb) {
-			pages = append(pages, verbPage(sub, of))
+			add(sub)
 		}
+	}
+	for _, verb := range documented(root) {
+		add(verb)
 	}
 	policies, err := policiesPage(of)
 	if err != nil {
@@ -204,11 +208,11 @@ func related(verb *cobra.Command) []string {
 // policiesPage is nfsync-policies(5).
 func policiesPage(of manual.Edition) (*manual.Page, error) {
 	p := manual.New(policiesName, 5, of)
-	p.Title("policies of nfsync, and their tests")
+	p.Title("policies of nfsync, their tests, and the plan of roll-outs")
 	p.Heading("DESCRIPTION")
 	p.Text("Policies are YAML documents, several to a file if --- is between them. nfsync-validate(1) checks them, and nfsync-plan(1) shows what they bring. " +
-		"A field is named here by its path: spec.level is level below spec.")
-	for _, kind := range []string{nf.KindNodePolicy, nf.KindContainerPolicy, nf.KindPolicyTest} {
+		"A field is named here by its path: spec.level is level below spec. A Rollout says how new policies reach the nodes of a fleet; a policy path has at most one.")
+	for _, kind := range []string{nf.KindNodePolicy, nf.KindContainerPolicy, nf.KindPolicyTest, nf.KindRollout} {
 		if err := kindSection(p, kind); err != nil {
 			return nil, err
 		}

@@ -82,7 +82,7 @@ func TestManualIsComplete(t *testing.T) {
 		}
 	}
 	walk(testApp(nil).command())
-	for name, kinds := range map[string][]string{policiesName: {nf.KindNodePolicy, nf.KindContainerPolicy, nf.KindPolicyTest}, configName: {nf.KindAgentConfig}} {
+	for name, kinds := range map[string][]string{policiesName: {nf.KindNodePolicy, nf.KindContainerPolicy, nf.KindPolicyTest, nf.KindRollout}, configName: {nf.KindAgentConfig}} {
 		text := readPage(t, filepath.Join(dir, "man5", name+".5"))
 		for _, kind := range kinds {
 			for _, field := range propertyNames(t, kind) {

@@ -20,6 +20,7 @@ var environment = []documentedText{
 	{"TERM", "If it is dumb, text on a terminal is not coloured."},
 	{"HTTPS_PROXY, HTTP_PROXY, NO_PROXY", "The proxy of fetches over http and https, unless the configuration names one."},
 	{"SSH_AUTH_SOCK", "The ssh-agent whose keys plan, apply and show use for ssh, unless a key is named. The agent does not use it."},
+	{"NFSYNC_FLEET_SERVERS, NFSYNC_FLEET_CREDENTIALS, NFSYNC_FLEET_CA_FILE, NFSYNC_FLEET_CHANNEL, NFSYNC_FLEET_COORDINATOR_KEY, NFSYNC_FLEET_NAME", "How nfsync-fleet(1) and --nodes-from reach a fleet, where no option says it. Servers have commas between them."},
 	{"GOMEMLIMIT", "The memory above which nfsync collects garbage early; by default 150 MiB."},
 	{"SOURCE_DATE_EPOCH", "The date of the manual pages, for those who build packages."},
 }

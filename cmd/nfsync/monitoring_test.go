@@ -212,10 +212,10 @@ func (p prometheus) firesNoMore(t *testing.T, than ...string) {
 	})
 }
 
-// quiet are the panels that have nothing to show of the agents of TestMonitoring: they publish nothing,
+// quiet are the panels that have nothing to show of the agents of TestMonitoring: they publish nothing and have no fleet,
 // nothing waits or drifts, and no table fills. A panel of changes shows those since the first scrape, which may
 // come after them.
-var quiet = []string{"Age of publications", "Changes", "Drift that was undone", "Pending", "Restarts pending", "Forecast", "Packets dropped", "Entries evicted"}
+var quiet = []string{"Age of publications", "Heard of the fleet", "Changes", "Drift that was undone", "Pending", "Restarts pending", "Forecast", "Packets dropped", "Entries evicted"}
 
 // showsDashboard asks Prometheus what the panels of the dashboard ask it.
 func (p prometheus) showsDashboard(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 // runs, so that a busy machine does not fail it), and the lines of a text in which all
 // changes are alike.
 const (
-	maxNodePeak  = 100
+	maxNodePeak  = 105
 	maxTwice     = 3
 	maxNodeLines = 20
 )

@@ -21,27 +21,44 @@ import (
 type nodesOptions struct {
 	urls   []string
 	branch string
-	opened *source.Nodes // nil: snapshots are files
+	fleet  fleetAccess    // how a fleet is reached, if the URL is that of one
+	opened publishedNodes // nil: snapshots are files
+}
+
+// publishedNodes are snapshots that nodes have published.
+type publishedNodes interface {
+	Files() []string
+	Node(file string) string
+	Read(file string) ([]byte, error)
+	Close()
 }
 
 func (o *nodesOptions) register(f *pflag.FlagSet) {
-	f.StringArrayVar(&o.urls, "nodes-from", nil, "take the nodes that publish to this git repository, a `URL` or path; with --node for that one alone")
+	f.StringArrayVar(&o.urls, "nodes-from", nil, "take the nodes that publish to this git repository, a `URL` or path, or to a fleet (tls://HOST:PORT, with commas); with --node for that one alone")
 	f.StringVar(&o.branch, "nodes-branch", nf.DefaultNodeBranch, "their `branch`es there, as publish.branch names them")
+	f.StringVar(&o.fleet.credentials, "credentials", "", "credentials `file` of a reader of the fleet")
 }
 
 func (o *nodesOptions) isSet() bool { return len(o.urls) > 0 }
+
+// isFleet reports whether the nodes are those of a fleet.
+func (o *nodesOptions) isFleet() bool { return o.isSet() && isFleetURL(o.urls[0]) }
 
 // check returns an error for flags that contradict each other.
 func (o *nodesOptions) check(snapshots []string) error {
 	switch {
 	case !o.isSet() && o.branch != "" && o.branch != nf.DefaultNodeBranch:
 		return usageError{errors.New("--nodes-branch is about the repository of --nodes-from")}
+	case !o.isFleet() && o.fleet.credentials != "":
+		return usageError{errors.New("--credentials is about the fleet of --nodes-from tls://HOST:PORT")}
 	case !o.isSet():
 		return nil
 	case len(o.urls) > 1:
 		return usageError{errors.New("--nodes-from names one repository")}
 	case len(snapshots) > 0:
 		return usageError{errors.New("--nodes-from and --snapshot both say where snapshots are")}
+	case o.isFleet() && o.branch != nf.DefaultNodeBranch:
+		return usageError{errors.New("--nodes-branch is about a git repository, and a fleet has no branches")}
 	case strings.Count(o.branch, nf.NodePlaceholder) != 1:
 		return usageError{fmt.Errorf("--nodes-branch %s: it must have %s once, which stands for the node's name", o.branch, nf.NodePlaceholder)}
 	}
@@ -59,12 +76,16 @@ func (o *nodesOptions) open(ctx context.Context, a *app, git *gitOptions) (done 
 	if a.flags.Changed("node") {
 		only = a.node
 	}
+	if o.isFleet() {
+		return o.openFleet(ctx, a, git, only)
+	}
 	cfg := source.Config{URLs: o.urls, Timeout: git.timeout, MaxPack: cmp.Or(git.MaxPackSize, nodesMaxPack), Auth: git.Auth, UserKeys: true}
-	o.opened, err = source.OpenNodes(ctx, cfg, o.branch, only)
+	opened, err := source.OpenNodes(ctx, cfg, o.branch, only)
 	if err != nil {
 		return nil, err
 	}
-	return o.opened.Close, nil
+	o.opened = opened
+	return opened.Close, nil
 }
 
 // open fetches the branches of nodes, whose snapshots are then the files.

@@ -79,7 +79,7 @@ func (n node) client(t *testing.T, args ...string) (string, int) {
 }
 
 // loopback brings up the loopback device of the namespace that the tests have.
-func loopback(t *testing.T) {
+func loopback(t testing.TB) {
 	t.Helper()
 	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)

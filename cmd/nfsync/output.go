@@ -85,7 +85,7 @@ func (a *app) addFile(o output) error {
 
 // answers are the verbs whose output is their only result: --quiet leaves it, as that of
 // systemctl(1) does.
-var answers = []string{"explain", "receipts", "schema", "show", "snapshot", "status", "version"}
+var answers = []string{"explain", "nodes", "receipts", "rollout", "schema", "show", "snapshot", "status", "version"}
 
 // printsUnasked reports whether a verb prints its result if no -o asks for it.
 func (a *app) printsUnasked(verb *cobra.Command) bool {

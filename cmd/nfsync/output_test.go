@@ -65,7 +65,7 @@ func TestVerbsPrint(t *testing.T) {
 			t.Errorf("%s has the formats %v", verb.Name(), got)
 		}
 	}
-	if !slices.Equal(silent, []string{"cni", "completion", "demo", "help", "hook", "man", "take-back"}) {
+	if !slices.Equal(silent, []string{"cni", "completion", "demo", "fleet", "help", "hook", "man", "take-back"}) {
 		t.Errorf("%v print no document", silent)
 	}
 }

@@ -53,6 +53,7 @@ directory.`,
   nfsync plan policies/ --snapshot snapshots/ --expect-nodes nodes.txt
   nfsync plan policies/ --snapshot snapshots/ --base HEAD~1
   nfsync plan policies/ --nodes-from https://git.example.com/nodes.git
+  nfsync plan policies/ --nodes-from tls://fleet.example.com:4222
   nfsync plan --git https://git.example.com/policies.git --branch main`,
 		Args:              argCount(0, 1, ""),
 		Annotations:       prints(view.Plans),

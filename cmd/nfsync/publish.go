@@ -87,8 +87,7 @@ func (a *app) publishOnce(ctx context.Context, policies string, r agent.Report) 
 	if p == nil || ctx.Err() != nil {
 		return
 	}
-	r.Trip, r.Finished = agent.Trip{Causes: []agent.Cause{agent.WakeStart}, Fetch: true}, time.Now()
-	status := agent.Status(agent.NewStatus(p.Node, policies, a.config.Mode, nf.AgentInfo{Version: buildInfo().Version, PID: os.Getpid(), StartedAt: r.Started}), r)
+	status := a.statusOnce(policies, r)
 	ctx, cancel := context.WithTimeout(ctx, 2*a.config.Source.Timeout) // half of it is for the push
 	defer cancel()
 	if _, err := p.Publish(ctx, status, r.Result.Revision.Policies.UseLabels); err != nil {
@@ -122,4 +121,10 @@ func (l *loop) timedPush(ctx context.Context, cfg source.Config, p source.Public
 	err := source.Publish(ctx, cfg, p, pushed, save)
 	l.metrics.Pushed(time.Since(began), err)
 	return err
+}
+
+// statusOnce returns the status after the only lap.
+func (a *app) statusOnce(policies string, r agent.Report) nf.NodeStatus {
+	r.Trip, r.Finished = agent.Trip{Causes: []agent.Cause{agent.WakeStart}, Fetch: true}, time.Now()
+	return agent.Status(agent.NewStatus(a.nodeName(), policies, a.config.Mode, nf.AgentInfo{Version: buildInfo().Version, PID: os.Getpid(), StartedAt: r.Started}), r)
 }

@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -96,7 +97,7 @@ func TestLinks(t *testing.T) {
 
 // TestDocumentedPolicies: the policies in the documents are valid.
 func TestDocumentedPolicies(t *testing.T) {
-	for _, document := range []string{"../../README.md", "../../docs/policies.md"} {
+	for _, document := range []string{"../../README.md", "../../docs/policies.md", "../../docs/rollout.md", "../../docs/coordinator-config.md"} {
 		text, err := os.ReadFile(document)
 		if err != nil {
 			t.Fatal(err)
@@ -118,7 +119,7 @@ func TestDocumentedKinds(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, kind := range schemas.Kinds() {
-		read := strings.HasSuffix(kind, "Policy") || kind == nf.KindAgentConfig || kind == nf.KindPolicyTest
+		read := strings.HasSuffix(kind, "Policy") || slices.Contains([]string{nf.KindAgentConfig, nf.KindCoordinatorConfig, nf.KindPolicyTest, nf.KindRollout}, kind)
 		if !read && !strings.Contains(string(text), "\n| `"+kind+"` |") {
 			t.Errorf("docs/plan.md does not have %s", kind)
 		}

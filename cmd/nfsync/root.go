@@ -212,7 +212,7 @@ Results go to standard output, everything else to standard error.
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	// Help texts are 80 columns wide.
-	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 80"))
+	root.SetUsageTemplate(strings.NewReplacer(".FlagUsages", ".FlagUsagesWrapped 80", " for more information about a command", " for more about a command").Replace(root.UsageTemplate()))
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		a.logFormat = logFormat(a.args) // its flag may come after the one that is wrong
 		return usageError{err}
@@ -224,7 +224,7 @@ Results go to standard output, everything else to standard error.
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddCommand(
 		validateCommand(a), planCommand(a), applyCommand(a), showCommand(a), testCommand(a), agentCommand(a), recoverCommand(a), statusCommand(a), syncCommand(a), suspendCommand(a), resumeCommand(a), confirmCommand(a), takeBackCommand(a), manCommand(a), receiptsCommand(a), forgetCommand(a), snapshotCommand(a),
-		importCommand(a), initCommand(a), fmtCommand(a), hookCommand(a), cniCommand(a),
+		importCommand(a), initCommand(a), fmtCommand(a), hookCommand(a), cniCommand(a), fleetCommand(a),
 		explainCommand(a), schemaCommand(a), doctorCommand(a), versionCommand(a), demoCommand(a),
 	)
 	checkHelp(root)

@@ -167,8 +167,14 @@ func (n node) answer(t *testing.T, typed string) (string, int) {
 // and returns everything that the terminal showed.
 func (n node) answerWith(t *testing.T, path string, answer func() string) (string, int) {
 	t.Helper()
+	return onTerminal(t, exec.Command("nfsync", append(n.flags(), "apply", path)...), answer)
+}
+
+// onTerminal runs a command on a terminal, types the answer when it is asked for, and returns everything
+// that the terminal showed, and the exit code.
+func onTerminal(t *testing.T, cmd *exec.Cmd, answer func() string) (string, int) {
+	t.Helper()
 	master, slave := terminalPair(t)
-	cmd := exec.Command("nfsync", append(n.flags(), "apply", path)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := startBound(cmd); err != nil {

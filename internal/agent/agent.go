@@ -34,7 +34,9 @@ type Setup struct {
 	// Writers returns what else than nfsync sets a key of the node; nil: nothing is known.
 	Writers func(nf.Key) []nf.Writer
 	// Publish says how and where the agent publishes what the node is; nil: it does not.
-	Publish         *Publishing
+	Publish *Publishing
+	// Fleet says which fleet the node belongs to; nil: to none. Another pointer is another membership.
+	Fleet           *Membership
 	Interval, Drift time.Duration
 	Mode, Source    string       // for the status
 	Window          *spec.Window // of restarts
@@ -64,6 +66,7 @@ type Agent struct {
 	loop      *Loop
 	tables    *Tables
 	publisher *publisher
+	reporter  *reporter
 	began     chan struct{}     // closed after the first lap
 	start     sync.Once         // closes it
 	reporting sync.Mutex        // held while the status changes and is reported
@@ -106,11 +109,15 @@ func New(status nf.NodeStatus) *Agent {
 	a.tables.changed = a.tablesRead
 	a.publisher = newPublisher(a.Status)
 	a.publisher.reported = a.published
+	a.reporter = newReporter(a)
 	return a
 }
 
 // Tables returns the agent's readings of conntrack tables.
 func (a *Agent) Tables() *Tables { return a.tables }
+
+// Fleet returns how the node follows its fleet; nil: it belongs to none.
+func (a *Agent) Fleet() *FleetReport { return a.reporter.Report() }
 
 // Wake wakes a lap.
 func (a *Agent) Wake(c Cause) { a.loop.Wake(c) }
@@ -136,6 +143,7 @@ func (a *Agent) Run(ctx context.Context, alive func()) {
 	var beside sync.WaitGroup
 	beside.Go(func() { a.tables.run(ctx, a.began) })
 	beside.Go(func() { a.publisher.run(ctx, a.began) })
+	beside.Go(func() { a.reporter.run(ctx, a.began) })
 	a.loop.Run(ctx)
 	beside.Wait()
 }
@@ -190,6 +198,7 @@ func (a *Agent) store(change func(*nf.NodeStatus) bool) (nf.NodeStatus, bool) {
 		c <- a.status
 	}
 	a.publisher.wake()
+	a.reporter.wake()
 	return a.status, true
 }
 
@@ -251,7 +260,7 @@ func (a *Agent) lap(ctx context.Context, t Trip) (Schedule, bool) {
 func (a *Agent) ended(next []nf.NextLap) {
 	a.reporting.Lock()
 	defer a.reporting.Unlock()
-	a.report.Tables, a.report.Publication = a.tables.Report(), a.publisher.Report()
+	a.report.Tables, a.report.Publication, a.report.Fleet = a.tables.Report(), a.publisher.Report(), a.reporter.Report()
 	r := a.report
 	if a.birth != nil {
 		if r = *a.birth; !r.settled() {
@@ -279,6 +288,7 @@ func (a *Agent) ended(next []nf.NextLap) {
 	if a.report.Err == nil {
 		a.publisher.inForce(a.report.Result.Revision.Policies.UseLabels)
 	}
+	a.reporter.lapEnded(!r.Result.Unchanged, a.report.Result.Revision.Policies.UseLabels, len(a.tables.known()))
 	a.publisher.lapEnded(!r.Result.Unchanged, slices.Contains(r.Trip.Causes, WakeSync))
 	a.start.Do(func() { close(a.began) })
 }
@@ -310,6 +320,7 @@ func (a *Agent) configure() {
 		a.mu.Unlock()
 		a.tables.use(setup.Tables)
 		a.publisher.use(setup.Publish)
+		a.reporter.use(setup.Fleet)
 	}
 }
 
@@ -326,12 +337,16 @@ func (a *Agent) run(ctx context.Context, r *Report) {
 	in.Apply.Machine, in.Apply.Seen = lister{in.Apply.Machine, a.tables}, a.saw
 	in.Apply.Routine, in.Suspended = true, r.Suspension != nil
 	in.Apply.Restarts = a.whileAllowed(in.Apply)
-	fetch := r.Trip.Fetch || a.Status().Revision == nil || a.suspended != in.Suspended
+	in.Fleet = a.reporter.Follower()
+	fetch := r.Trip.Fetch || a.Status().Revision == nil || a.suspended != in.Suspended || in.Fleet != nil && in.Fleet.isDue()
 	a.suspended = in.Suspended
 	back, waits := apply.TakeBack(ctx, in.Apply)
 	if waits != nil && !errors.Is(waits, apply.ErrUnconfirmed) {
 		r.Result, r.Err = Result{TakenBack: back}, waits
 		return
+	}
+	if waits != nil {
+		in.Hold = waits.Error()
 	}
 	j, err := newJudge(in.Apply, slices.Contains(r.Trip.Causes, WakeSync))
 	if r.Err = err; err != nil {
@@ -348,6 +363,9 @@ func (a *Agent) run(ctx context.Context, r *Report) {
 	}
 	r.Before = j.failedBefore()
 	r.Err = errors.Join(err, j.record(r.Result.Receipt))
+	if in.Fleet != nil {
+		r.Err = errors.Join(r.Err, in.Fleet.Ended(ctx, in.Apply.State, r.Result, err, r.Before))
+	}
 	r.Fights = j.fightsLeft(j.planned(r.Result))
 }
 
@@ -377,7 +395,7 @@ func isLocked(err error) bool {
 // node where it is still the newest.
 func (a *Agent) inForce(causes []Cause) string {
 	s := a.Status()
-	onlyFetches := !slices.ContainsFunc(causes, func(c Cause) bool { return c != WakeInterval && c != WakeWebhook })
+	onlyFetches := !slices.ContainsFunc(causes, func(c Cause) bool { return c != WakeInterval && c != WakeWebhook && c != WakeFleet })
 	if !onlyFetches || s.Revision == nil || s.LastLap == nil || a.suspended ||
 		!slices.Contains([]nf.LapResult{nf.LapInSync, nf.LapApplied, nf.LapRefused, nf.LapUnchanged}, a.report.result()) {
 		return ""
@@ -523,6 +541,9 @@ func (a *Agent) schedule(r Report) Schedule {
 	}
 	if r.Suspension != nil && r.Suspension.Until != nil {
 		soonest(*r.Suspension.Until)
+	}
+	if f := a.reporter.Follower(); f != nil && !f.askAgain().IsZero() {
+		soonest(f.askAgain())
 	}
 	if len(a.restarted) > 0 {
 		soonest(a.restarted[0].Add(a.setup.Drift))

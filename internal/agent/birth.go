@@ -65,6 +65,7 @@ func (a *Agent) runBirth(ctx context.Context, t Trip) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	in.Fleet = a.reporter.Follower()
 	in.Fetch, in.Known, in.Apply.Routine, in.Apply.Only = nil, *a.enforced, true, t.isFor
 	in.Apply.Seen, in.Apply.Late = a.saw, a.lateness(in.Apply.Machine)
 	born := &bornLister{lister: lister{in.Apply.Machine, a.tables}, born: t.Born}

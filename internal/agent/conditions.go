@@ -35,6 +35,9 @@ func Conditions() []ConditionText {
 		{nf.Published, "The snapshot and the status of the node are in the repository of publish.url. Without publish the condition is absent.",
 			"It is false while the last publication has failed (PublishFailed: no server answers, it refuses the push, the disk is full) or the branch belongs to somebody else (NotOwner). Laps go on all the same.",
 			"see the message; the agent tries again by itself, and at once after nfsync sync or when a file that the configuration names has changed"},
+		{nf.FleetUnreachable, "The node cannot follow the roll-outs of its fleet: it keeps its last good revision, takes no other, and restarts no container. Without fleet the condition is absent.",
+			"No server answers (Unreachable), the store has no roll-out yet (NoDocument), the roll-out or grant is not signed by the coordinator (Forged) or older than one that the node has had (Older), the credentials do not allow it (NotPermitted), or the node's name cannot be part of a fleet (BadName).",
+			"nfsync doctor checks names, files and servers; the agent asks again by itself, and at once after nfsync sync. Older ends when the coordinator writes a newer document"},
 	}
 }
 

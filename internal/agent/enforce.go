@@ -24,6 +24,12 @@ var ErrOvertaken = errors.New("overtaken by another nfsync")
 //
 // The errors are those of apply.Run and of the state directory, and ErrOvertaken.
 func Enforce(ctx context.Context, in apply.Input, r Revision) (apply.Receipt, error) {
+	return enforce(ctx, in, r, nil)
+}
+
+// enforce is Enforce. begin, if not nil, is called under the lock, when what earlier runs have left is settled. Its
+// error ends the run before anything is saved or changed.
+func enforce(ctx context.Context, in apply.Input, r Revision, begin func() error) (apply.Receipt, error) {
 	in.Wants, in.Labels, in.Revision = r.Policies.Resolve, r.Policies.UseLabels, r.Commit
 	in, unlock, err := lock(in)
 	if err != nil {
@@ -35,6 +41,9 @@ func Enforce(ctx context.Context, in apply.Input, r Revision) (apply.Receipt, er
 	}
 	in.Settled = func() error {
 		err := checkPosition(in.State, r)
+		if err == nil && begin != nil {
+			err = begin()
+		}
 		if err == nil && in.Confirm == nil {
 			err = saveLastGood(in.State, r, in.Now())
 		} else if err == nil {
@@ -71,7 +80,7 @@ func (r Revision) position() *state.Position {
 
 // lockAndSave saves the revision as the last good one without applying it, unless this user
 // may only plan, or changes wait for a confirmation.
-func lockAndSave(in apply.Input, r Revision) error {
+func lockAndSave(in apply.Input, r Revision, begin func() error) error {
 	in, unlock, err := lock(in)
 	if err != nil {
 		return err
@@ -82,6 +91,11 @@ func lockAndSave(in apply.Input, r Revision) error {
 	}
 	if run, open, err := in.State.Unfinished(); err != nil || open && run.ConfirmWithin > 0 {
 		return err
+	}
+	if begin != nil {
+		if err := begin(); err != nil {
+			return err
+		}
 	}
 	return saveLastGood(in.State, r, in.Now())
 }

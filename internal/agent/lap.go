@@ -36,6 +36,10 @@ type In struct {
 	InForce string
 	// Suspended makes the lap plan only, without making the revision the last good one.
 	Suspended bool
+	// Fleet, if set, decides which revision the lap takes. Fetch then says whether the lap asks it, and fetches
+	// nothing itself. Hold says why no revision is begun; empty: it may be.
+	Fleet *Follower
+	Hold  string
 	// Apply is the input of the run. Its State is nil if this user may not open
 	// it. Lap sets its Wants, Labels and Revision. Its Restarts also bound
 	// a lap that plans only.
@@ -84,6 +88,13 @@ func Lap(ctx context.Context, in In) (Result, error) {
 	if in.Suspended {
 		in.Observe, res.Held = true, good
 	}
+	if in.Fleet != nil {
+		in.Apply.Restarts = in.Fleet.restarts(ctx, in.Apply)
+		in.Fleet.enforcing = good.Commit
+	}
+	if in.Fleet != nil && in.Fetch != nil {
+		return in.fleetLap(ctx, res, good, last)
+	}
 	if in.Fetch == nil {
 		return in.fallBack(ctx, res)
 	}
@@ -107,12 +118,18 @@ func Lap(ctx context.Context, in In) (Result, error) {
 	if res.Unchanged = in.InForce == fresh.Commit; res.Unchanged {
 		return res, nil
 	}
+	return in.take(ctx, res, nil)
+}
+
+// take adds to a result the run for its revision, or the plan. begin, if not nil, is called just before anything is
+// saved or changed; an error of it ends the lap.
+func (in In) take(ctx context.Context, res Result, begin func() error) (_ Result, err error) {
 	if !in.Observe {
-		res.Receipt, err = Enforce(ctx, in.Apply, fresh)
+		res.Receipt, err = enforce(ctx, in.Apply, res.Revision, begin)
 		return res, err
 	}
 	if !in.Suspended {
-		err = lockAndSave(in.Apply, fresh)
+		err = lockAndSave(in.Apply, res.Revision, begin)
 	}
 	if err != nil {
 		return res, err

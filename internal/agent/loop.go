@@ -26,12 +26,13 @@ const (
 	WakeModule    Cause = "module"    // a kernel module was loaded or unloaded
 	WakeDrift     Cause = "drift"     // it is time to observe the node
 	WakeConfirm   Cause = "confirm"   // changes begin to wait for a confirmation, or were confirmed or taken back
-	WakeWindow    Cause = "window"    // the restart window begins, a suspension ends, or the time for a confirmation is up
+	WakeFleet     Cause = "fleet"     // the fleet's roll-out or a grant may have changed, or the fleet is reached again
+	WakeWindow    Cause = "window"    // the restart window begins, a suspension ends, the time for a confirmation is up, or the node's part of a time in a roll-out is over
 )
 
 // fetches reports whether a lap that this cause wakes fetches.
 func (c Cause) fetches() bool {
-	return slices.Contains([]Cause{WakeStart, WakeInterval, WakeWebhook, WakeSync, WakeFiles, WakeConfig}, c)
+	return slices.Contains([]Cause{WakeStart, WakeInterval, WakeWebhook, WakeSync, WakeFiles, WakeConfig, WakeFleet}, c)
 }
 
 // triesAll reports whether a lap that this cause wakes asks every server, also one that has failed
@@ -42,7 +43,7 @@ func (c Cause) triesAll() bool {
 
 // atOnce reports whether a lap begins without waiting for more causes.
 func (c Cause) atOnce() bool {
-	return slices.Contains([]Cause{WakeStart, WakeInterval, WakeSync, WakeDrift, WakeWindow}, c)
+	return slices.Contains([]Cause{WakeStart, WakeInterval, WakeSync, WakeDrift, WakeWindow, WakeFleet}, c)
 }
 
 // A burst of events wakes one lap: it begins when there was no event for burstPause, and at

@@ -137,7 +137,11 @@ func withPublication(was nf.NodeStatus, r *PublishReport, now time.Time) nf.Node
 	if s.Revision != nil {
 		commit = s.Revision.Commit
 	}
-	s.Conditions = append(s.Conditions, published(*r).condition(nf.Published, commit))
+	at := slices.IndexFunc(s.Conditions, func(c nf.Condition) bool { return c.Type == nf.FleetUnreachable })
+	if at < 0 {
+		at = len(s.Conditions)
+	}
+	s.Conditions = slices.Insert(s.Conditions, at, published(*r).condition(nf.Published, commit))
 	transitions(was.Conditions, s.Conditions, now)
 	return s
 }

@@ -27,6 +27,7 @@ type Report struct {
 	Suspension, SuspensionNow *nf.Suspension
 	Tables                    TableReport    // of the conntrack tables
 	Publication               *PublishReport // nil: nothing is published
+	Fleet                     *FleetReport   // nil: the node belongs to none
 	Fights                    []nf.Fight     // that were left; nil if the lap has not looked at the node
 	Stopped                   bool           // the agent stops
 }
@@ -54,6 +55,7 @@ func Status(was nf.NodeStatus, r Report) nf.NodeStatus {
 	if s.LastLap.Error == "" && !r.Stopped {
 		s.LastSuccess = &r.Finished
 	}
+	s.Fleet = r.Fleet.status()
 	s.Conditions = conditions(&s, r)
 	transitions(was.Conditions, s.Conditions, r.Finished)
 	return s
@@ -168,12 +170,15 @@ func conditions(s *nf.NodeStatus, r Report) []nf.Condition {
 	if r.Publication != nil {
 		list = append(list, published(*r.Publication).condition(nf.Published, commit))
 	}
+	if r.Fleet != nil {
+		list = append(list, unreachable(*r.Fleet).condition(nf.FleetUnreachable, commit))
+	}
 	return list
 }
 
 // lapConditions are the conditions that each status has.
 func lapConditions() []nf.ConditionType {
-	return slices.DeleteFunc(nf.ConditionTypes(), func(t nf.ConditionType) bool { return t == nf.Published })
+	return slices.DeleteFunc(nf.ConditionTypes(), func(t nf.ConditionType) bool { return t == nf.Published || t == nf.FleetUnreachable })
 }
 
 // condition returns the condition of a judgement. One about something that was not looked at is unknown.

@@ -52,7 +52,7 @@ func addTo(h hash.Hash, documents ...any) error {
 func statusDigest(s nf.NodeStatus) string {
 	s = withoutPublished(s)
 	s.UpdatedAt, s.CurrentLap, s.LastLap, s.LastSuccess, s.Next = time.Time{}, nil, nil, nil, nil
-	s.Agent.PID, s.Agent.StartedAt = 0, time.Time{}
+	s.Agent.PID, s.Agent.StartedAt, s.Fleet = 0, time.Time{}, nil
 	if s.Revision != nil {
 		revision := *s.Revision
 		revision.Since = time.Time{}

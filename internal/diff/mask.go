@@ -110,6 +110,7 @@ func (p *planner) planRestarts() {
 		want := *d.want
 		if why := p.noRestart(want.Target, planned); why != "" {
 			p.pend(&want, d.from, nf.UntilContainerRestart, why)
+			p.plan.Pending[len(p.plan.Pending)-1].MayRestart = p.world.at(want.Target).container.State == nf.StateRunning
 			continue
 		}
 		planned++
@@ -189,7 +190,7 @@ func heldReason(why string) string {
 // HeldRestart returns the pending entry for a planned restart that may not begin any
 // more.
 func HeldRestart(c nf.Change, why string) nf.Pending {
-	return nf.Pending{Target: c.Target, Key: nf.KeyLevel, From: c.From, To: c.To, Until: nf.UntilContainerRestart, Reason: heldReason(why), Source: c.Source}
+	return nf.Pending{Target: c.Target, Key: nf.KeyLevel, From: c.From, To: c.To, Until: nf.UntilContainerRestart, Reason: heldReason(why), Source: c.Source, MayRestart: true}
 }
 
 // restarted returns the restart that nfsync has made or begun for this wish; nil if there

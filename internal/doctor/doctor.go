@@ -37,6 +37,10 @@ type Node struct {
 	// Unprivileged reports whether nfsync runs as an ordinary user: what that user may not see is
 	// unknown, and no failure.
 	Unprivileged bool
+	// FleetName is the node's name in its fleet. AskFleet asks the fleet of the configuration for its
+	// roll-out; the error is an *agent.FleetError.
+	FleetName string
+	AskFleet  func(context.Context) (nf.RolloutDocument, error)
 	// Agent asks the agent that runs. The error is web.ErrNoAgent if none does.
 	Agent func(context.Context) (nf.NodeStatus, error)
 	// Units returns AgentUnit and BootUnit; nil where systemd does not run.
@@ -65,6 +69,7 @@ func (n *Node) Examine(ctx context.Context) ([]view.Check, error) {
 			abilities(&s), modules(&s), conntrack(&s), n.namespace(&s), n.moduleLoading(&s), n.virtuozzo(&s), n.containers(&s), n.others(ctx, &s), bootFiles(&s), n.clock()),
 		group(view.GroupState, append([]view.Check{n.memory(), n.state(), n.lock(), n.disk()}, n.lastGood()...)...),
 		group(view.GroupConfiguration, n.configuration(ctx)...),
+		group(view.GroupFleet, n.fleet(ctx)...),
 		group(view.GroupAgent, n.agent(ctx)...),
 		group(view.GroupService, n.service(ctx)...),
 		group(view.GroupInstallation, n.installation()...),

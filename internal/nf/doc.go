@@ -26,4 +26,6 @@ const (
 	KindVersion         = "Version"
 	KindVocabulary      = "Vocabulary"
 	KindConfirmation    = "Confirmation"
+
+	KindCoordinatorConfig = "CoordinatorConfig"
 )

@@ -92,6 +92,8 @@ type Pending struct {
 	Until  Until  `json:"until"`
 	Reason string `json:"reason"`
 	Source Source `json:"policy"`
+	// MayRestart: the policies allow nfsync to restart the container for it, which it has not done yet.
+	MayRestart bool `json:"-"`
 }
 
 // Warning is a remark that forbids nothing.

@@ -35,6 +35,32 @@ type NodeStatus struct {
 	Summary     *Summary      `json:"summary"` // of the last lap that looked at the node; null: none has
 	// Tables are the conntrack tables that are full or will be soon, the most urgent first.
 	Tables []FillingTable `json:"tables"`
+	// Fleet is the place of the node in its fleet; null: the configuration names none.
+	Fleet *FleetPlace `json:"fleet"`
+}
+
+// FleetPlace is the place of a node in its fleet.
+type FleetPlace struct {
+	Channel string `json:"channel"`
+	Server  string `json:"server,omitempty"` // that it is connected to, or was last
+	// ConnectedSince is since when it is connected; null: it is not.
+	ConnectedSince *time.Time `json:"connectedSince"`
+	// HeardAt is when the roll-out document was last asked for and was good; null: not since the agent started.
+	HeardAt *time.Time `json:"heardAt"`
+	// Generation, Revision and State are those of the newest roll-out document that the node has had; 0 and empty:
+	// it has had none.
+	Generation uint64       `json:"generation"`
+	Revision   string       `json:"revision"`
+	State      RolloutState `json:"state"`
+	Group      string       `json:"group"` // of the node in that roll-out
+	// Progress is how far the node is with a revision; null: it knows of none.
+	Progress *NodeProgress `json:"progress"`
+	// BeginsAt is when the node begins, if only its part of the time of a step is left to wait for; else null.
+	BeginsAt *time.Time `json:"beginsAt"`
+	// Grant is the restart grant that the node acts on; null: none.
+	Grant *RestartGrant `json:"grant"`
+	// Error is why the node could not put what it is into the fleet's store; empty: it could.
+	Error string `json:"error,omitempty"`
 }
 
 // AgentInfo identifies a running agent.
@@ -172,11 +198,13 @@ const (
 	Suspended      ConditionType = "Suspended"      // nfsync suspend: no change is made
 	TableFilling   ConditionType = "TableFilling"   // a conntrack table is full, or will be soon
 	Published      ConditionType = "Published"      // what the node is was published; there is none if it is not to be
+	// FleetUnreachable: the node cannot follow the roll-outs of its fleet; there is none if it belongs to none
+	FleetUnreachable ConditionType = "FleetUnreachable"
 )
 
 // ConditionTypes lists the conditions.
 func ConditionTypes() []ConditionType {
-	return []ConditionType{Ready, Reconciling, Stalled, Drifted, RestartPending, Suspended, TableFilling, Published}
+	return []ConditionType{Ready, Reconciling, Stalled, Drifted, RestartPending, Suspended, TableFilling, Published, FleetUnreachable}
 }
 
 // IsGood reports whether the condition is as it should be if it is true.

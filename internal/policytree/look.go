@@ -9,7 +9,7 @@ import (
 var (
 	firstKey   = regexp.MustCompile(`^(["']?(apiVersion|kind|metadata|spec)["']?\s*:|\{\s*")`)
 	ourVersion = regexp.MustCompile(`(?m)(^|[{,\s])["']?apiVersion["']?\s*:\s*["']?nfsync\.dev\b`)
-	otherKind  = regexp.MustCompile(`(?m)(^|[{,\s])["']?kind["']?\s*:\s*["']?(AgentConfig|NodeSnapshot|PolicyTest|PolicyTestResults|Plan|Receipt|Diagnostics|Doctor|Explanation|Recovery|SchemaList|Version|Vocabulary)\b`)
+	otherKind  = regexp.MustCompile(`(?m)(^|[{,\s])["']?kind["']?\s*:\s*["']?(AgentConfig|CoordinatorConfig|NodeSnapshot|PolicyTest|PolicyTestResults|Plan|Receipt|Diagnostics|Doctor|Explanation|Recovery|RolloutDocument|SchemaList|Version|Vocabulary)\b`)
 )
 
 // The bounds of the look at files that are not read as policies.

@@ -193,9 +193,9 @@ func (q Question) planned(ctx context.Context, s nf.Snapshot) node {
 	return n
 }
 
-// OtherNode returns why a snapshot is not taken for the node of its branch: it is that of another one.
+// OtherNode returns why a snapshot is not taken for the node that has published it: it is that of another one.
 func OtherNode(s *nf.Snapshot) string {
-	return fmt.Sprintf("its branch has the snapshot of node %s", s.Node.Name)
+	return fmt.Sprintf("what it has published is the snapshot of node %s", s.Node.Name)
 }
 
 // Stale returns why a snapshot is stale; "" if it is fresh.

@@ -99,13 +99,13 @@ func (d *delivery) deliver() error {
 		return err
 	}
 	d.complete = true
-	commit, err := d.clone.peel(t.hash)
-	if err != nil {
-		return err
-	}
 	h := &history{objects: d.clone.objects, deepen: func(depth int) error {
 		return d.deepen(ctx, t, depth)
 	}}
+	commit, err := d.commitOf(h, t)
+	if err != nil {
+		return err
+	}
 	if d.moved != "" {
 		d.warnings = append(d.warnings, d.moved)
 	}
@@ -116,6 +116,9 @@ func (d *delivery) deliver() error {
 func (d *delivery) obtain(ctx context.Context) (target, error) {
 	if t := (target{hash: plumbing.NewHash(d.Config.Commit)}); d.Config.Commit != "" && d.clone.has(t.hash) {
 		return t, nil // a commit does not change: the server is not needed
+	}
+	if t, stored := d.storedUpTo(); stored {
+		return t, nil
 	}
 	c, err := d.remote.open(ctx)
 	if err != nil {

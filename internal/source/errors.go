@@ -37,6 +37,8 @@ func (e *VerifyError) Error() string {
 type RewrittenError struct {
 	Branch, Last, New string // Branch is empty if HEAD names a commit
 	Followed          string `json:",omitempty"` // empty unless HEAD names another branch now
+	// Behind: New is an ancestor of Last. Config.UpTo names an older commit of the branch.
+	Behind bool `json:",omitempty"`
 }
 
 func (e *RewrittenError) Error() string {
@@ -47,6 +49,9 @@ func (e *RewrittenError) Error() string {
 		}
 		return fmt.Sprintf("HEAD names %s now, and branch %s was followed until its commit %s: configure the branch to follow (--branch, source.branch), or, if that is meant, accept the new one with --accept %s",
 			head, e.Followed, e.Last, e.New)
+	}
+	if e.Behind {
+		return fmt.Sprintf("commit %s of branch %s is older than %s, the last one applied: nfsync does not go back", e.New, e.Branch, e.Last)
 	}
 	return fmt.Sprintf("branch %s was rewritten: %s does not descend from %s, the last one applied; if that is meant, accept it with --accept %s",
 		e.Branch, e.New, e.Last, e.New)

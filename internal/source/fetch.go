@@ -78,7 +78,10 @@ func (cfg Config) Check(accept string) error {
 	if len(given) > 1 {
 		return errors.New("cannot fetch: branch, tag and commit exclude each other, only one can be followed")
 	}
-	for _, c := range []struct{ what, hash string }{{"commit", cfg.Commit}, {"accepted commit", accept}} {
+	if cfg.UpTo != "" && (cfg.Tag != "" || cfg.Commit != "" || cfg.Rev != "") {
+		return errors.New("cannot fetch: only a branch is followed up to a commit, no tag and no commit")
+	}
+	for _, c := range []struct{ what, hash string }{{"commit", cfg.Commit}, {"commit to follow the branch up to", cfg.UpTo}, {"accepted commit", accept}} {
 		switch {
 		case c.hash == "" || nf.IsCommitID(c.hash):
 		case sha256ID.MatchString(c.hash):

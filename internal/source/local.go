@@ -40,11 +40,12 @@ func (j *job) readLocal(d gitDir) error {
 		if err != nil {
 			return err
 		}
-		commit, err := l.peel(t.hash)
+		h := &history{objects: l.objects}
+		commit, err := j.commitOf(h, t)
 		if err != nil {
 			return err
 		}
-		return j.sendRevision(&history{objects: l.objects}, t, commit, nil)
+		return j.sendRevision(h, t, commit, nil)
 	})
 }
 

@@ -87,7 +87,7 @@ func (j *job) checkAncestry(h *history, t target, commit, last plumbing.Hash) (f
 	case err != nil:
 		return false, err
 	case !forward && t.branch != "":
-		return false, &RewrittenError{Branch: t.branch, Last: last.String(), New: commit.String()}
+		return false, &RewrittenError{Branch: t.branch, Last: last.String(), New: commit.String(), Behind: j.isBehind(h, commit, last)}
 	}
 	return forward, nil
 }

@@ -15,6 +15,9 @@ type Config struct {
 	// At most one of Branch, Tag and Commit is given. Without any it is the branch that the
 	// remote's HEAD names; once a commit of it was applied, another is a *RewrittenError.
 	Branch, Tag, Commit string
+	// UpTo is a commit of the branch: its head or an ancestor of it. It is taken instead of the
+	// head. The server is not asked if the clone has what shows that.
+	UpTo string
 	// Rev names a commit of a repository of this machine, in place of these, as git-rev-parse(1)
 	// takes it: origin/main, HEAD~2, a short hash.
 	Rev string

@@ -31,6 +31,8 @@ type AgentConfig struct {
 	WebhookSecretFile string
 	// Publish is where the node's snapshots go; nil: nowhere.
 	Publish *Publish
+	// Fleet is the fleet that the node is in; nil: none. With it Source names a branch, or nothing.
+	Fleet *Fleet
 }
 
 // The modes: what the agent does where the machine differs from the policies.
@@ -116,6 +118,15 @@ type Publish struct {
 	Branch string // of this node; nf.NodePlaceholder stands for its name
 	Path   string // directory in the repository, as GitSource.Path
 	Auth   GitAuth
+}
+
+// Fleet is how a node reaches the coordinator of its fleet.
+type Fleet struct {
+	Servers         []string // nats, tls, ws and wss URLs without users and paths; nats and ws ones of this machine alone
+	CredentialsFile string   // what the node shows the servers
+	CAFile          string   // certificate authorities, instead of the system's
+	Channel         string   // nf.DefaultChannel, if the file names none
+	CoordinatorKey  string   // public nkey that roll-outs are signed with
 }
 
 // Defaults of a configuration file that flags and messages name.

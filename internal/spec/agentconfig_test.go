@@ -86,6 +86,10 @@ func TestAgentConfigExample(t *testing.T) {
 			URL: "ssh://git@git.example.com/netfilter/nodes.git", Branch: "nodes/{node}", Path: "snapshots",
 			Auth: GitAuth{SSHKeyFile: "/etc/nfsync/publish-key", KnownHostsFile: "/etc/nfsync/known_hosts"},
 		},
+		Fleet: &Fleet{
+			Servers: []string{"tls://nats.example.com:4222"}, CredentialsFile: "/etc/nfsync/fleet.creds", CAFile: "/etc/nfsync/fleet-ca.pem",
+			Channel: "main", CoordinatorKey: "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4",
+		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -99,7 +103,7 @@ func uncommented(text string) string {
 	for line := range strings.Lines(text) {
 		indent, rest, isComment := strings.Cut(line, "# ")
 		key, _, isKey := strings.Cut(rest, ": ")
-		if isComment && isKey && strings.TrimSpace(indent) == "" && !strings.Contains(key, " ") && key != "tokenFile" && key != "yaml-language-server" {
+		if isComment && isKey && strings.TrimSpace(indent) == "" && !strings.Contains(strings.TrimLeft(key, " "), " ") && key != "tokenFile" && key != "yaml-language-server" {
 			line = indent + rest
 		}
 		lines = append(lines, line)
@@ -167,6 +171,7 @@ var beyondConfigSchema = map[string]string{
 	"publish-source.yaml":    "a schema cannot compare values",
 	"window-empty.yaml":      "a schema cannot compare values",
 	"url-port.yaml":          "a pattern of ports would be unreadable",
+	"fleet-url-port.yaml":    "a pattern of ports would be unreadable",
 	"proxy-port.yaml":        "a pattern of ports would be unreadable",
 	"listen-port-large.yaml": "a pattern of ports would be unreadable",
 }
@@ -202,7 +207,7 @@ func TestConfigSchemaAgrees(t *testing.T) {
 func TestConfigSchemaKeys(t *testing.T) {
 	schema := compile(t, "agentconfig.schema.json")
 	for _, path := range []string{"", "node", "source", "source.ssh", "source.http", "verify", "drift", "restart", "restart.window",
-		"publish", "publish.ssh", "publish.http"} {
+		"publish", "publish.ssh", "publish.http", "fleet"} {
 		text := "NoSuchKey: 1"
 		keys := strings.Split(path, ".")
 		for _, key := range slices.Backward(keys) {
@@ -234,6 +239,9 @@ func FuzzAgentConfig(f *testing.F) {
 		if config.Source.Interval < time.Second || config.Source.Timeout < time.Second || config.Drift.Interval < time.Second ||
 			config.Restart.MaxRestarts < 1 || config.Apply.Parallel < 1 || config.Mode == "" || config.Verify.Mode == "" || config.Listen == "" {
 			t.Errorf("a value that cannot be: %+v", config)
+		}
+		if f := config.Fleet; f != nil && (len(f.Servers) == 0 || f.CredentialsFile == "" || f.Channel == "" || len(f.CoordinatorKey) != 56 || config.Source.Tag+config.Source.Commit != "") {
+			t.Errorf("a fleet that cannot be: %+v", config)
 		}
 	})
 }

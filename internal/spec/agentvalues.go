@@ -91,6 +91,14 @@ func (p *parser) fileName(path string, n *yaml.Node) (string, bool) {
 	return n.Value, true
 }
 
+func (p *parser) directoryName(path string, n *yaml.Node) (string, bool) {
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!str" || !strings.HasPrefix(n.Value, "/") || !printable.MatchString(n.Value) {
+		p.report(n, RuleInvalidValue, "a name such as "+DefaultCoordinatorDirectory, "%s must be the absolute name of a directory", path)
+		return "", false
+	}
+	return n.Value, true
+}
+
 // Names of branches and tags, see git-check-ref-format(1).
 var (
 	refCharacters = regexp.MustCompile(`^[^\x00-\x20~^:?*\[\\\x7f]+$`)
@@ -234,11 +242,19 @@ func (p *parser) proxyURL(path string, n *yaml.Node) (string, bool) {
 
 var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`)
 
-func (p *parser) listenAddress() reader[string] {
-	return p.textThat(isListenAddress, "as in "+DefaultListen+" or [::1]:9469, or none", "%s must be an address and a port, not %s")
+// listenAddress reads an address and a port, or that there is none.
+func (p *parser) listenAddress(example string) reader[string] {
+	return p.textThat(isListenAddress, "as in "+example+" or [::1]:9469, or none", "%s must be an address and a port, not %s")
 }
 
-func isListenAddress(text string) bool {
+func isListenAddress(text string) bool { return text == ListenNone || isServerAddress(text) }
+
+// serverAddress reads an address and a port.
+func (p *parser) serverAddress() reader[string] {
+	return p.textThat(isServerAddress, "as in "+DefaultEngineListen+" or [::1]:4222", "%s must be an address and a port, not %s")
+}
+
+func isServerAddress(text string) bool {
 	host, port, err := net.SplitHostPort(text)
-	return text == ListenNone || err == nil && isPort(port) && (host == "" || net.ParseIP(host) != nil || hostName.MatchString(host))
+	return err == nil && isPort(port) && (host == "" || net.ParseIP(host) != nil || hostName.MatchString(host))
 }

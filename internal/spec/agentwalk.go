@@ -2,6 +2,7 @@ package spec
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"gopkg.in/yaml.v3"
@@ -36,12 +37,12 @@ var (
 // agentDocument reads the document of a configuration file.
 func (p *parser) agentDocument(root *yaml.Node, config *AgentConfig) {
 	p.vet(root, 1)
-	if p.bad[root] || !p.isMapping("", root) || !p.isAgentConfig(root) {
+	if p.bad[root] || !p.isMapping("", root) || !p.isConfig(root, nf.KindAgentConfig, "the agent") {
 		return
 	}
 	p.mapping(fields{
 		"apiVersion": p.apiVersion,
-		"kind":       func(string, *yaml.Node) {}, // isAgentConfig has read it
+		"kind":       func(string, *yaml.Node) {}, // isConfig has read it
 		"node": p.mapping(fields{
 			"name":   store(&config.Node.Name, p.nodeName()),
 			"labels": store(&config.Node.Labels, p.labels(p.text)),
@@ -56,24 +57,31 @@ func (p *parser) agentDocument(root *yaml.Node, config *AgentConfig) {
 		}, nil, nil),
 		"apply":             p.applying(&config.Apply),
 		"restart":           p.restarts(&config.Restart),
-		"listen":            store(&config.Listen, p.listenAddress()),
+		"listen":            store(&config.Listen, p.listenAddress(DefaultListen)),
 		"webhookSecretFile": store(&config.WebhookSecretFile, p.fileName),
 		"publish": func(path string, n *yaml.Node) {
 			config.Publish = &Publish{Branch: nf.DefaultNodeBranch}
 			p.publish(config.Publish)(path, n)
+		},
+		"fleet": func(path string, n *yaml.Node) {
+			config.Fleet = &Fleet{Channel: nf.DefaultChannel}
+			p.fleet(config.Fleet)(path, n)
 		},
 	}, []string{"apiVersion"}, notOfAgent)("", root)
 	if config.Publish != nil && slices.Contains(config.Source.URLs, config.Publish.URL) {
 		p.report(p.value(p.value(root, "publish"), "url"), RuleInvalidValue, "publish to a repository of its own",
 			"publish.url is a repository of source.urls: each snapshot would be a new commit to follow")
 	}
+	if config.Fleet != nil {
+		p.joins(root, config)
+	}
 }
 
-// isAgentConfig reports whether the kind is AgentConfig. Of another document that is
+// isConfig reports whether the kind is that of a configuration. Of another document that is
 // the only error.
-func (p *parser) isAgentConfig(root *yaml.Node) bool {
+func (p *parser) isConfig(root *yaml.Node, want, who string) bool {
 	if valueOf(root, "kind") == nil {
-		p.report(root, RuleMissingKey, "kind: "+nf.KindAgentConfig, "missing key %q in %s", "kind", place(""))
+		p.report(root, RuleMissingKey, "kind: "+want, "missing key %q in %s", "kind", place(""))
 	}
 	value := p.value(root, "kind")
 	if value == nil {
@@ -81,16 +89,29 @@ func (p *parser) isAgentConfig(root *yaml.Node) bool {
 	}
 	kind, ok := p.text("kind", value)
 	switch {
-	case !ok || kind == nf.KindAgentConfig:
+	case !ok || kind == want:
 	case slices.Contains(policyKinds, kind):
-		p.report(value, RuleWrongKind, "policies belong in the repository that the agent follows", "a %s is not an %s", kind, nf.KindAgentConfig)
+		p.report(value, RuleWrongKind, "policies belong in the repository that "+who+" follows", "a %s is not %s", kind, article(want))
 	default:
-		p.report(value, RuleWrongKind, "write "+nf.KindAgentConfig, "kind must be %s, not %s", nf.KindAgentConfig, quote(kind))
+		p.report(value, RuleWrongKind, "write "+want, "kind must be %s, not %s", want, quote(kind))
 	}
-	return kind == nf.KindAgentConfig
+	return kind == want
+}
+
+// article returns a kind with its article.
+func article(kind string) string {
+	if strings.ContainsAny(kind[:1], "AEIOU") {
+		return "an " + kind
+	}
+	return "a " + kind
 }
 
 func (p *parser) gitSource(source *GitSource) field {
+	return p.mapping(p.gitSourceKeys(source), []string{"urls"}, notOfSource)
+}
+
+// gitSourceKeys are the keys of a repository that is followed.
+func (p *parser) gitSourceKeys(source *GitSource) fields {
 	var revision string // the key that names what is followed
 	only := func(key string, to *string, read reader[string]) field {
 		return func(path string, n *yaml.Node) {
@@ -112,7 +133,7 @@ func (p *parser) gitSource(source *GitSource) field {
 	want["interval"] = store(&source.Interval, p.duration)
 	want["timeout"] = store(&source.Timeout, p.duration)
 	want["maxPackSize"] = store(&source.MaxPackSize, p.packSize)
-	return p.mapping(want, []string{"urls"}, notOfSource)
+	return want
 }
 
 func (p *parser) publish(publish *Publish) field {
@@ -187,18 +208,18 @@ func (p *parser) restarts(restarts *Restarts) field {
 		"maxRestarts": p.count(&restarts.MaxRestarts, 1000),
 		"window": func(path string, n *yaml.Node) {
 			restarts.Window = new(Window)
-			p.window(path, n, restarts.Window)
+			p.window(path, n, restarts.Window, fields{}, nil)
 		},
 	}, nil, nil)
 }
 
-func (p *parser) window(path string, n *yaml.Node, window *Window) {
+// window reads a window. want are further keys of it, and elsewhere are none of it.
+func (p *parser) window(path string, n *yaml.Node, window *Window, want fields, elsewhere map[string]foreign) {
 	before := p.found.count()
-	p.mapping(fields{
-		"days":  store(&window.Days, p.days),
-		"start": store(&window.Start, p.clock),
-		"end":   store(&window.End, p.clock),
-	}, []string{"start", "end"}, nil)(path, n)
+	want["days"] = store(&window.Days, p.days)
+	want["start"] = store(&window.Start, p.clock)
+	want["end"] = store(&window.End, p.clock)
+	p.mapping(want, []string{"start", "end"}, elsewhere)(path, n)
 	if p.found.count() == before && window.Start == window.End {
 		p.report(valueOf(n, "end"), RuleEmptyValue, "for any time, remove the window", "%s is empty: it ends when it starts", path)
 	}

@@ -21,7 +21,7 @@ func Format(f File) ([]byte, []Diagnostic) {
 	if !ok {
 		return nil, found.sorted()
 	}
-	found.secret = bytes.Contains(text, []byte(nf.KindAgentConfig))
+	found.secret = mayHoldSecrets(text)
 	text = bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
 	documents := decodeYAML(text, found)
 	for _, n := range documents {

@@ -250,6 +250,13 @@ func (w *layoutWriter) scalar(n *yaml.Node) string {
 	return strconv.Quote(n.Value)
 }
 
+// The orders of keys that configurations share.
+var (
+	sourceOrder = []string{"urls", "branch", "tag", "commit", "path", "allowEmpty", "interval", "timeout", "maxPackSize", "http", "ssh"}
+	sshOrder    = []string{"keyFile", "knownHostsFile", "legacyAlgorithms"}
+	httpOrder   = []string{"user", "passwordFile", "tokenFile", "caFile", "certFile", "keyFile", "proxy"}
+)
+
 // keyOrders are the orders of the keys of mappings, by the kind of their document and their path
 // in it. Other keys follow in the order of their author.
 var keyOrders = map[string]map[string][]string{
@@ -277,17 +284,33 @@ var keyOrders = map[string]map[string][]string{
 		"spec.expect.pending":  {"target", "key", "from", "to", "until", "policy"},
 		"spec.expect.warnings": {"target", "key", "code", "policy"},
 	},
+	nf.KindRollout: {
+		"spec":          {"groups", "order", "canaries", "steps", "soak", "startRate", "deadline", "failures", "silence", "restarts", "windows", "pauseBefore"},
+		"spec.groups":   {"name", "labels", "canaries", "restarts"},
+		"spec.failures": {"count", "fraction", "refusals"},
+		"spec.windows":  {"days", "start", "end", "zone"},
+	},
+	nf.KindCoordinatorConfig: {
+		"":            {"apiVersion", "kind", "name", "channel", "source", "verify", "listen", "engine", "directory"},
+		"source":      sourceOrder,
+		"source.ssh":  sshOrder,
+		"source.http": httpOrder,
+		"verify":      {"mode", "keyrings", "allowedSigners"},
+		"engine":      {"listen", "tls", "servers", "credentialsFile", "caFile"},
+		"engine.tls":  {"certFile", "keyFile"},
+	},
 	nf.KindAgentConfig: {
-		"":               {"apiVersion", "kind", "node", "source", "verify", "runtimes", "mode", "drift", "apply", "restart", "listen", "webhookSecretFile", "publish"},
+		"":               {"apiVersion", "kind", "node", "source", "verify", "runtimes", "mode", "drift", "apply", "restart", "listen", "webhookSecretFile", "publish", "fleet"},
 		"node":           {"name", "labels"},
-		"source":         {"urls", "branch", "tag", "commit", "path", "allowEmpty", "interval", "timeout", "maxPackSize", "http", "ssh"},
-		"source.ssh":     {"keyFile", "knownHostsFile", "legacyAlgorithms"},
-		"source.http":    {"user", "passwordFile", "tokenFile", "caFile", "certFile", "keyFile", "proxy"},
+		"source":         sourceOrder,
+		"source.ssh":     sshOrder,
+		"source.http":    httpOrder,
 		"verify":         {"mode", "keyrings", "allowedSigners"},
 		"drift":          {"interval", "heal"},
 		"restart":        {"maxRestarts", "window"},
 		"restart.window": {"days", "start", "end"},
 		"publish":        {"url", "branch", "path", "http", "ssh"},
+		"fleet":          {"servers", "credentialsFile", "caFile", "channel", "coordinatorKey"},
 	},
 }
 

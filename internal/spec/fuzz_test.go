@@ -93,3 +93,41 @@ func inside(t *testing.T, data []byte, line, column int, what string) {
 		t.Errorf("%s: column %d of %d", what, column, most)
 	}
 }
+
+// FuzzRollout holds the parser to the same for plans of roll-outs, and a plan that it takes to be one that can be carried out.
+func FuzzRollout(f *testing.F) {
+	for _, name := range append(glob(f, "testdata/rollout/*/*.yaml"), "../../examples/repository/policies/rollout.yaml") {
+		f.Add(read(f, name))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		parsed, found := ParseAll([]File{{Name: "x", Data: data}})
+		for _, d := range found {
+			inside(t, data, d.Line, d.Column, d.String())
+		}
+		plan, steps := parsed.Rollout, len(parsed.Rollout.StepNames())
+		if len(found) > 0 {
+			return
+		}
+		last := 0.0
+		for _, f := range plan.Fractions {
+			if f <= last {
+				t.Errorf("the steps do not rise: %v", plan.Fractions)
+			}
+			last = f
+		}
+		if last != 1 || plan.Rate <= 0 || plan.Soak < 1 || plan.Deadline < 1 || plan.Silence < 1 || plan.Canaries < 0 || plan.Restarts < 0 ||
+			plan.FailureFraction < 0 || plan.FailureFraction > 1 || plan.FailureCount < 0 || !slices.IsSorted(plan.PauseBefore) {
+			t.Errorf("a plan that cannot be: %+v", plan)
+		}
+		for _, step := range plan.PauseBefore {
+			if step < 0 || step >= steps {
+				t.Errorf("there is no step %d", step)
+			}
+		}
+		for _, g := range plan.Groups {
+			if g.Name == "" || g.Name == nf.DefaultGroup || len(g.Match) == 0 {
+				t.Errorf("a group that cannot be: %+v", g)
+			}
+		}
+	})
+}

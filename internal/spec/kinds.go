@@ -15,13 +15,16 @@ import (
 const kindOther = "other"
 
 // outputKinds are kinds that nfsync prints and does not read as policies.
-var outputKinds = []string{nf.KindConfirmation, nf.KindPlan, nf.KindReceipt, nf.KindDiagnostics, nf.KindDoctor, nf.KindExplanation, nf.KindRecovery, nf.KindSchemaList, nf.KindVersion, nf.KindVocabulary, nf.KindPolicyTestResults}
+var outputKinds = []string{nf.KindConfirmation, nf.KindPlan, nf.KindReceipt, nf.KindDiagnostics, nf.KindDoctor, nf.KindExplanation, nf.KindRecovery, nf.KindSchemaList, nf.KindVersion, nf.KindVocabulary, nf.KindPolicyTestResults, nf.KindRolloutDocument}
 
 // inputKinds are the kinds of documents that may be below a policy path.
-var inputKinds = append([]string{nf.KindAgentConfig, nf.KindNodeSnapshot, nf.KindPolicyTest}, policyKinds...)
+var inputKinds = slices.Concat(checkedKinds, policyKinds)
 
-// kindOf returns how a document below a policy path is read: as a NodeSnapshot, an
-// AgentConfig, a PolicyTest, as no kind that nfsync reads (kindOther) or, with an empty result, as a policy.
+// checkedKinds are those of them that are no policies.
+var checkedKinds = []string{nf.KindAgentConfig, nf.KindCoordinatorConfig, nf.KindNodeSnapshot, nf.KindPolicyTest, nf.KindRollout}
+
+// kindOf returns how a document below a policy path is read: as one of checkedKinds, as no kind that nfsync
+// reads (kindOther) or, with an empty result, as a policy.
 // A document with some of the keys of a policy is one, if only one with errors.
 func kindOf(n *yaml.Node) string {
 	if n.Kind != yaml.MappingNode {
@@ -32,7 +35,7 @@ func kindOf(n *yaml.Node) string {
 	switch {
 	case hasVersion && !strings.HasPrefix(version, "nfsync.dev/") && !slices.Contains(policyKinds, kind):
 		return kindOther
-	case kind == nf.KindAgentConfig, kind == nf.KindNodeSnapshot, kind == nf.KindPolicyTest:
+	case slices.Contains(checkedKinds, kind):
 		return kind
 	case slices.Contains(outputKinds, kind), len(n.Content) > 0 && !hasPolicyKey(n):
 		return kindOther

@@ -24,6 +24,9 @@ func Parse(files []File) (Policies, []Diagnostic) {
 type Parsed struct {
 	Policies Policies
 	Tests    []PolicyTest // in the order of file and line
+	// Rollout says how a new revision reaches the nodes of a fleet: nf.DefaultRolloutPlan, if no
+	// document does.
+	Rollout nf.RolloutPlan
 }
 
 // ParseAll reads the policies and the tests of all files. The diagnostics are the first hundred
@@ -33,15 +36,17 @@ func ParseAll(files []File) (Parsed, []Diagnostic) {
 	files = slices.Clone(files)
 	slices.SortStableFunc(files, func(a, b File) int { return cmp.Compare(a.Name, b.Name) })
 	files = slices.CompactFunc(files, func(a, b File) bool { return a.Name == b.Name && bytes.Equal(a.Data, b.Data) })
-	var list Parsed
+	list := Parsed{Rollout: nf.DefaultRolloutPlan()}
 	var all []Diagnostic
 	var open []File // that hold no secrets
 	names := map[[2]string]nf.Source{}
+	var plan *rollout
 	for _, f := range files {
 		parsed, found := parseFile(f)
 		reportSameNames(parsed, names, found)
-		list.Policies = append(list.Policies, parsed.Policies...)
-		list.Tests = append(list.Tests, parsed.Tests...)
+		reportRollouts(parsed.rollouts, &plan, found)
+		list.Policies = append(list.Policies, parsed.policies...)
+		list.Tests = append(list.Tests, parsed.tests...)
 		all = Limit(append(all, found.sorted()...))
 		if !found.secret {
 			open = append(open, f)
@@ -51,12 +56,15 @@ func ParseAll(files []File) (Parsed, []Diagnostic) {
 		AddText(all, open...)
 		return Parsed{}, all
 	}
+	if plan != nil {
+		list.Rollout = plan.Plan
+	}
 	return list, nil
 }
 
 // reportSameNames reports policies of one kind, or tests, that have the same name: messages,
 // conflicts and memory identify policies by name, and --run selects tests.
-func reportSameNames(parsed Parsed, names map[[2]string]nf.Source, found *diagnostics) {
+func reportSameNames(parsed parsedFile, names map[[2]string]nf.Source, found *diagnostics) {
 	check := func(kind, hint string, at nf.Source) {
 		if kind == "" || at.Name == "" {
 			return
@@ -68,24 +76,31 @@ func reportSameNames(parsed Parsed, names map[[2]string]nf.Source, found *diagno
 		}
 		names[[2]string{kind, at.Name}] = at
 	}
-	for _, policy := range parsed.Policies {
+	for _, policy := range parsed.policies {
 		check(policy.Kind, "give each policy of a kind a name of its own", policy.Source)
 	}
-	for _, test := range parsed.Tests {
+	for _, test := range parsed.tests {
 		check(nf.KindPolicyTest, "give each test a name of its own", test.Source)
 	}
 }
 
+// parsedFile is what one file holds.
+type parsedFile struct {
+	policies Policies
+	tests    []PolicyTest
+	rollouts []rollout
+}
+
 // parseFile reads one file, as far as it can be read.
-func parseFile(f File) (Parsed, *diagnostics) {
+func parseFile(f File) (parsedFile, *diagnostics) {
 	found := &diagnostics{file: f.Name}
 	text, ok := checkText(f.Data, maxPolicyFile, found)
 	if !ok {
-		return Parsed{}, found
+		return parsedFile{}, found
 	}
-	found.secret = bytes.Contains(text, []byte(nf.KindAgentConfig)) // even where it cannot be parsed
+	found.secret = mayHoldSecrets(text)
 	p := newParser(text, found)
-	var parsed Parsed
+	var parsed parsedFile
 	other := false // a document of no kind that is read is reported once a file
 	for _, document := range decodeYAML(text, found) {
 		switch kind := kindOf(document); {
@@ -93,12 +108,21 @@ func parseFile(f File) (Parsed, *diagnostics) {
 			checker := newParser(text, found)
 			checker.hidesScalars = true
 			checker.agentDocument(document, new(AgentConfig))
+		case kind == nf.KindCoordinatorConfig:
+			checker := newParser(text, found)
+			checker.hidesScalars = true
+			checker.coordinatorDocument(document, new(CoordinatorConfig))
 		case kind == nf.KindNodeSnapshot:
 			newParser(text, found).snapshotDocument(document)
 		case kind == nf.KindPolicyTest:
 			p.vet(document, 1)
 			if !p.bad[document] {
-				parsed.Tests = append(parsed.Tests, p.policyTest(document))
+				parsed.tests = append(parsed.tests, p.policyTest(document))
+			}
+		case kind == nf.KindRollout:
+			p.vet(document, 1)
+			if !p.bad[document] {
+				parsed.rollouts = append(parsed.rollouts, p.rollout(document))
 			}
 		case kind == kindOther && !other:
 			other = true
@@ -107,11 +131,16 @@ func parseFile(f File) (Parsed, *diagnostics) {
 		default:
 			p.vet(document, 1)
 			if !p.bad[document] {
-				parsed.Policies = append(parsed.Policies, p.policy(document))
+				parsed.policies = append(parsed.policies, p.policy(document))
 			}
 		}
 	}
 	return parsed, found
+}
+
+// mayHoldSecrets reports whether a text, even one that cannot be parsed, is a configuration: its lines are not shown.
+func mayHoldSecrets(text []byte) bool {
+	return bytes.Contains(text, []byte(nf.KindAgentConfig)) || bytes.Contains(text, []byte(nf.KindCoordinatorConfig))
 }
 
 // policy reads one document.

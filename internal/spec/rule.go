@@ -62,7 +62,7 @@ func Rules() []RuleText {
 		{RuleNoPolicies, "There is no policy below the path.", "write policies there, or name the right path; an emptied path is allowed by --allow-empty, or by source.allowEmpty in the agent's configuration", "a directory whose only policy was removed"},
 		{RuleNoValue, "A key or a list entry has no value (null).", "give it a value, or remove it", "spec: {level: }"},
 		{RuleOutOfRange, "The number is too small or too large.", "use a number in the range that the message names", "spec: {conntrack: {max: 0}}"},
-		{RuleSeveralDocuments, "The file holds more than one document where one is allowed.", "write one document a file", "a configuration with a line --- and another document behind it"},
+		{RuleSeveralDocuments, "A file holds more than one document where one is allowed, or a policy path more than one Rollout.", "write one document a file, and one Rollout for all nodes", "a configuration with a line --- and another document behind it"},
 		{RuleSyntax, "The file is not valid YAML or JSON.", "mend the syntax at the place that the message names", "spec: {level: full"},
 		{RuleTag, "YAML tags (!name) are not allowed.", "remove the tag; a text that begins with ! needs quotes", "spec: {level: !common full}"},
 		{RuleTooLarge, "The file is larger, or holds more values, than is allowed.", "split it into several files, or name it in .nfsyncignore if it is no policy", "a policy file of 2 MiB"},

@@ -151,6 +151,7 @@ var missingHints = map[string]string{
 	"apiVersion": "apiVersion: " + nf.APIVersion,
 	"code":       "code: level-not-enforced",
 	"key":        "key: conntrack.max",
+	"labels":     "labels: {role: edge}",
 	"snapshot":   "snapshot: ../snapshots/hn-1.yaml, which nfsync snapshot prints on a node",
 	"target":     "target: node, or target: container/web-1",
 	"kind":       "kind: NodePolicy, or kind: ContainerPolicy",
@@ -159,7 +160,13 @@ var missingHints = map[string]string{
 	"spec":       "spec: {…}",
 	"state":      "state: loaded, or state: unloaded",
 
-	"certFile":     "certFile: /etc/nfsync/client.crt",
+	"certFile": "certFile: /etc/nfsync/client.crt",
+
+	"coordinatorKey":  "coordinatorKey: the public key that nfsync-coordinator init prints",
+	"credentialsFile": "credentialsFile: /etc/nfsync/fleet.creds, which nfsync-coordinator enroll prints",
+	"servers":         "servers: [tls://nats.example.com:4222]",
+	"source":          "source: {urls: [https://git.example.com/policies.git]}",
+
 	"end":          `end: "04:00"`,
 	"keyFile":      "keyFile: /etc/nfsync/client.key",
 	"mode":         "mode: none, mode: tip, or mode: all",

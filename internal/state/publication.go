@@ -44,15 +44,24 @@ func (d *Dir) SavePublication(p Publication) error {
 	return d.save(publicationName, publicationName, p)
 }
 
-// lockPause is how long LockPublication waits before it tries again.
+// lockPause is how long waitFor waits before it tries again.
 const lockPause = 100 * time.Millisecond
 
 // LockPublication waits until no other process that has this state directory publishes, and keeps others
 // from it until unlock is called or this process ends.
 func (d *Dir) LockPublication(ctx context.Context) (unlock func(), err error) {
-	f, err := openfile.Own(d.file(publicationLockName), os.O_RDWR|os.O_CREATE, 0o600)
+	unlock, err = d.waitFor(ctx, publicationLockName)
+	if err != nil && ctx.Err() == nil {
+		err = fmt.Errorf("cannot lock the publication: %w", err)
+	}
+	return unlock, err
+}
+
+// waitFor waits for a lock in a file of that name, until ctx ends.
+func (d *Dir) waitFor(ctx context.Context, name string) (unlock func(), err error) {
+	f, err := openfile.Own(d.file(name), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("cannot lock the publication: %w", err)
+		return nil, err
 	}
 	for {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
@@ -61,7 +70,7 @@ func (d *Dir) LockPublication(ctx context.Context) (unlock func(), err error) {
 			return func() { _ = f.Close() }, nil
 		case !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR):
 			_ = f.Close()
-			return nil, fmt.Errorf("cannot lock the publication: %w", err)
+			return nil, err
 		}
 		select {
 		case <-ctx.Done():

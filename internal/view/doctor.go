@@ -28,6 +28,7 @@ const (
 	GroupNode          Group = "node"
 	GroupState         Group = "state"
 	GroupConfiguration Group = "configuration"
+	GroupFleet         Group = "fleet"
 	GroupAgent         Group = "agent"
 	GroupService       Group = "service"
 	GroupInstallation  Group = "installation"
@@ -35,7 +36,7 @@ const (
 
 // Groups lists the groups.
 func Groups() []Group {
-	return []Group{GroupNode, GroupState, GroupConfiguration, GroupAgent, GroupService, GroupInstallation}
+	return []Group{GroupNode, GroupState, GroupConfiguration, GroupFleet, GroupAgent, GroupService, GroupInstallation}
 }
 
 // Check is one check of doctor.

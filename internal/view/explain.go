@@ -42,7 +42,9 @@ const (
 	TopicCapability  Topic = "capability"
 	TopicProbe       Topic = "probe"
 	TopicFinding     Topic = "finding" // of reports
-	TopicTerm        Topic = "term"    // of the glossary
+	TopicRollout     Topic = "rollout-state"
+	TopicProgress    Topic = "progress" // of a node in a roll-out
+	TopicTerm        Topic = "term"     // of the glossary
 )
 
 // topicTitles name the topics: one of their words, and all of them.
@@ -75,6 +77,8 @@ var topicTitles = map[Topic][2]string{
 	TopicCapability:  {"capability in a snapshot", "Capabilities in snapshots"},
 	TopicProbe:       {"probe of the kernel", "Probes of the kernel, as doctor names them"},
 	TopicFinding:     {"rule of a finding in reports", "Rules of findings in reports, beside codes and rules of files"},
+	TopicRollout:     {"state of a roll-out", "States of roll-outs"},
+	TopicProgress:    {"progress of a node in a roll-out", "Progress of nodes in roll-outs"},
 	TopicTerm:        {"word of the glossary", "Words of the glossary"},
 }
 
@@ -82,7 +86,8 @@ var topicTitles = map[Topic][2]string{
 func Topics() []Topic {
 	return []Topic{TopicRefusal, TopicWarning, TopicKey, TopicLevel, TopicRule, TopicExitCode, TopicCondition, TopicReason, TopicLapCause, TopicLapResult,
 		TopicCause, TopicEvent, TopicOutcome, TopicVerdict, TopicLayer, TopicKeyState, TopicModuleState, TopicSupport, TopicState, TopicSnapshot, TopicTracking,
-		TopicScope, TopicKeeper, TopicRuntime, TopicRestart, TopicCapability, TopicProbe, TopicFinding, TopicTerm}
+		TopicScope, TopicKeeper, TopicRuntime, TopicRestart, TopicCapability, TopicProbe, TopicFinding, TopicRollout, TopicProgress,
+		TopicTerm}
 }
 
 // Title returns what all words of the topic are.

@@ -350,3 +350,14 @@ func severalSenses() Explanation {
 	both.Also = []Sense{ExplainRule(r).Sense}
 	return both
 }
+
+// handedOut are credentials of each kind: valid ones, those that expire, and revoked ones.
+func handedOut() []nf.FleetCredential {
+	at := time.Date(2026, 12, 1, 10, 0, 0, 0, time.UTC)
+	later := at.Add(90 * 24 * time.Hour)
+	return []nf.FleetCredential{
+		{Name: "ann", Kind: nf.CredentialOperator, PublicKey: "UDYQ", IssuedAt: at, ExpiresAt: &later},
+		{Name: "ci", Kind: nf.CredentialReader, PublicKey: "UB3X", IssuedAt: at},
+		{Name: "hn-1.example", Kind: nf.CredentialNode, PublicKey: "UAAA", IssuedAt: at, RevokedAt: &later},
+	}
+}

@@ -32,8 +32,8 @@ func hostileDocuments() []document {
 	}
 	f.Summarize()
 	r.Summarize()
-	return []document{documentOf("plan", "", Plans, p), documentOf("fleet", "", FleetPlans, f), documentOf("review", "", Reviews, r),
-		documentOf("files", "", Validations, hostileValidation()), documentOf("receipt", "", Receipts, receipt), documentOf("snapshot", "", Snapshots, snapshot)}
+	return append(hostileFleet(), documentOf("plan", "", Plans, p), documentOf("fleet", "", FleetPlans, f), documentOf("review", "", Reviews, r),
+		documentOf("files", "", Validations, hostileValidation()), documentOf("receipt", "", Receipts, receipt), documentOf("snapshot", "", Snapshots, snapshot))
 }
 
 // harmless are checks of formats, beside those of all.

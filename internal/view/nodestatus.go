@@ -84,6 +84,10 @@ func (p *page) nodeStatus(s nf.NodeStatus) {
 	if c := s.Condition(nf.Published); c.Status == nf.ConditionTrue {
 		field("Published", c.Message)
 	}
+	if f := s.Fleet; f != nil {
+		field("Fleet", fleetLink(f))
+		field("", fleetProgress(f))
+	}
 	for _, c := range s.Conditions {
 		holds := c.Status == nf.ConditionTrue
 		if holds == c.Type.IsGood() || c.Status == nf.ConditionUnknown || saidByAnother(s.Conditions, c) {
@@ -160,6 +164,46 @@ func urlText(u nf.SourceURL) string {
 		text += " (while another works, it is tried again at " + clock(*u.RetryAt) + ")"
 	}
 	return text
+}
+
+// fleetLink says which fleet a node belongs to, and which roll-out it knows.
+func fleetLink(f *nf.FleetPlace) string {
+	parts := []string{"channel " + f.Channel, "not connected"}
+	if f.ConnectedSince != nil {
+		parts[1] = "connected to " + f.Server + " since " + clock(*f.ConnectedSince)
+	}
+	switch {
+	case f.Generation == 0:
+		parts = append(parts, "no roll-out is known")
+	default:
+		parts = append(parts, fmt.Sprintf("roll-out of %s is %s (document %d)", f.Revision, f.State, f.Generation))
+	}
+	if f.Group != "" {
+		parts = append(parts, "group "+f.Group)
+	}
+	if f.Error != "" {
+		parts = append(parts, "what the node is could not be put: "+f.Error)
+	}
+	return strings.Join(parts, ", ")
+}
+
+// fleetProgress says how far a node is with a revision, and why it waits; empty if nothing is known.
+func fleetProgress(f *nf.FleetPlace) string {
+	var parts []string
+	if p := f.Progress; p != nil {
+		text := fmt.Sprintf("%s: %s since %s", p.Revision, p.State, clock(p.At))
+		if p.Reason != "" {
+			text += ": " + p.Reason
+		}
+		parts = append(parts, text)
+	}
+	if f.BeginsAt != nil {
+		parts = append(parts, "begins at "+clock(*f.BeginsAt))
+	}
+	if g := f.Grant; g != nil {
+		parts = append(parts, "may restart containers until "+clock(g.Until))
+	}
+	return strings.Join(parts, "; ")
 }
 
 const fightTitle = "Left: something else changes it back, and nfsync has given up until the policy changes or nfsync sync"

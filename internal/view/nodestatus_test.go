@@ -47,6 +47,9 @@ func richStatus() nf.NodeStatus {
 		{Target: nf.Target{Kind: nf.TargetContainer, Runtime: nf.RuntimeNetns, ID: "db-1", Name: "db-1"}, Count: 200000, Max: 262144, FullAt: &until, Since: statusTime},
 		{Target: nf.Node, Count: 252000, Max: 262144, Since: statusTime},
 	}
+	s.Fleet = &nf.FleetPlace{Channel: "main", Server: "tls://fleet.example.com:4222\x1b[2J", ConnectedSince: &statusTime, HeardAt: &statusTime, Generation: 12, Revision: strings.Repeat("5c825dc6", 5),
+		State: nf.RolloutRolling, Group: "edge", BeginsAt: &until, Grant: &nf.RestartGrant{Channel: "main", Node: "hn-1", Generation: 3, Until: until, Revision: strings.Repeat("4b825dc6", 5)},
+		Progress: &nf.NodeProgress{Generation: 11, Revision: strings.Repeat("5c825dc6", 5), State: nf.ProgressWaiting, Reason: "its turn has not come\x1b[2J", At: statusTime}}
 	for i := range s.Conditions {
 		s.Conditions[i].Status = nf.ConditionTrue
 		s.Conditions[i].Reason, s.Conditions[i].Message = "Because", "a reason with \x1b[2J"
@@ -60,11 +63,11 @@ func TestStatusLine(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	s := richStatus()
-	if got, want := StatusLine(s), "12:00:00  not ready  a lap runs (sync)  Stalled  Drifted  RestartPending  Suspended  TableFilling  another reason with \\x1b[2J\n"; got != want {
+	if got, want := StatusLine(s), "12:00:00  not ready  a lap runs (sync)  Stalled  Drifted  RestartPending  Suspended  TableFilling  FleetUnreachable  another reason with \\x1b[2J\n"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 	s.CurrentLap = nil
-	if got, want := StatusLine(s), "12:00:00  not ready  refused (container files)  3 applied  Stalled  Drifted  RestartPending  Suspended  TableFilling  another reason with \\x1b[2J\n"; got != want {
+	if got, want := StatusLine(s), "12:00:00  not ready  refused (container files)  3 applied  Stalled  Drifted  RestartPending  Suspended  TableFilling  FleetUnreachable  another reason with \\x1b[2J\n"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

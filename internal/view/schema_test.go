@@ -99,6 +99,14 @@ func TestSchemasRefuse(t *testing.T) {
 		{nf.KindNodeStatus, `"result": "refused"`, `"result": "maybe"`},
 		{nf.KindNodeStatus, `"updatedAt": "2026-`, `"updatedAt": "26-`},
 		{nf.KindNodeStatus, `"type": "Ready"`, `"type": "Fine"`},
+		{nf.KindFleetStatus, `"state": "halted"`, `"state": "stopped"`},
+		{nf.KindFleetStatus, `"at": "2026-`, `"at": "26-`},
+		{nf.KindFleetStatus, `"silent": 2`, `"silent": -2`},
+		{nf.KindFleetNodes, `"bootID":`, `"bootId":`},
+		{nf.KindFleetNodes, `"silent": true`, `"silent": null`},
+		{nf.KindFleetNodeStatus, `"position": 0.25`, `"position": 2.5`},
+		{nf.KindFleetRollout, `"state": "halted"`, `"state": "stopped"`},
+		{nf.KindFleetRollout, `"lost": 1`, `"lost": "1"`},
 		{nf.KindNodeSnapshot, `"support": "locked"`, `"support": "shut"`},
 		{nf.KindNodeSnapshot, `"state": "on"`, `"state": "maybe"`},
 		{nf.KindNodeSnapshot, `"level": "stateful"`, `"level": "Stateful"`},
@@ -135,9 +143,12 @@ func TestSchemasHaveEveryField(t *testing.T) {
 
 		nf.KindPolicyTestResults: reflect.TypeFor[nf.PolicyTestResults](),
 
-		nf.KindReceipt:      reflect.TypeFor[apply.Receipt](),
-		nf.KindReceipts:     reflect.TypeFor[receiptsJSON](),
-		nf.KindForgotten:    reflect.TypeFor[forgottenJSON](),
+		nf.KindReceipt:   reflect.TypeFor[apply.Receipt](),
+		nf.KindReceipts:  reflect.TypeFor[receiptsJSON](),
+		nf.KindForgotten: reflect.TypeFor[forgottenJSON](),
+
+		nf.KindFleetCredentials: reflect.TypeFor[fleetCredentialsJSON](),
+
 		nf.KindNodeSnapshot: reflect.TypeFor[nf.Snapshot](),
 		nf.KindNodeStatus:   reflect.TypeFor[nf.NodeStatus](),
 		nf.KindDiagnostics:  reflect.TypeFor[diagnosticsJSON](),
@@ -148,6 +159,12 @@ func TestSchemasHaveEveryField(t *testing.T) {
 		nf.KindConfirmation: reflect.TypeFor[confirmationJSON](),
 		nf.KindVocabulary:   reflect.TypeFor[vocabularyJSON](),
 		nf.KindVersion:      reflect.TypeFor[versionJSON](),
+
+		nf.KindFleetStatus:     reflect.TypeFor[nf.FleetStatus](),
+		nf.KindFleetNodes:      reflect.TypeFor[nf.FleetNodes](),
+		nf.KindFleetNodeStatus: reflect.TypeFor[nf.FleetNodeStatus](),
+		nf.KindFleetRollout:    reflect.TypeFor[nf.FleetRollout](),
+		nf.KindRolloutDocument: reflect.TypeFor[nf.RolloutDocument](),
 	} {
 		text, _ := schemas.Get(kind)
 		var root map[string]any
@@ -187,7 +204,7 @@ func (w fieldWalk) walk(path string, goType reflect.Type, schema map[string]any)
 		for _, way := range schema["anyOf"].([]any) {
 			w.resolve(way.(map[string]any))
 		}
-	case goType == reflect.TypeFor[*nf.Plan]() && schema["anyOf"] != nil: // null, or another document
+	case (goType == reflect.TypeFor[*nf.Plan]() || goType == reflect.TypeFor[*nf.RolloutDocument]()) && schema["anyOf"] != nil: // null, or another document
 		w.resolve(schema["anyOf"].([]any)[1].(map[string]any))
 	case goType.Kind() == reflect.Pointer:
 		w.walk(path, goType.Elem(), schema)
@@ -275,6 +292,9 @@ func TestNoNullList(t *testing.T) {
 	s := nf.Snapshot{Host: nf.Namespace{Rules: &nf.Rules{}}, Containers: []nf.Container{{Namespace: nf.Namespace{Rules: &nf.Rules{}}}}}
 	for _, d := range []document{planDocument("plan", nf.Plan{}), receiptDocument("receipt", apply.Receipt{}),
 		reportDocument("report", apply.Report{}), documentOf("snapshot", "", Snapshots, nf.Snapshot{}), documentOf("snapshot", "", Snapshots, s),
+		documentOf("fleet status", "", FleetStatuses, nf.FleetStatus{Rollout: &nf.RolloutBrief{}}), documentOf("fleet nodes", "", FleetNodes, nf.FleetNodes{Nodes: []nf.NodeInFleet{{HeardNode: nf.HeardNode{FleetNode: nf.FleetNode{Progress: &nf.NodeProgress{}}}}}}),
+		documentOf("fleet show", "", FleetNodeStatuses, nf.FleetNodeStatus{Node: nf.NodeInFleet{HeardNode: nf.HeardNode{FleetNode: nf.FleetNode{Progress: &nf.NodeProgress{}}}}, Turn: &nf.NodeTurn{}, Snapshot: &nf.PutSnapshot{}}),
+		documentOf("fleet rollout", "", FleetRollouts, nf.FleetRollout{Document: &nf.RolloutDocument{StepEnded: &statusTime}}),
 		diagnosticsDocument("validate", nil, 0)} {
 		var doc any
 		if err := json.Unmarshal(written(t, d, FormatJSON, Options{}), &doc); err != nil {

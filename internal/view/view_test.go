@@ -60,7 +60,7 @@ func documents() []document {
 	interrupted.Left = interrupted.Left[1:]
 	unconfirmed := interrupted
 	unconfirmed.Unconfirmed = "run 00000007-x waits for nfsync confirm until 2026-03-01T12:01:00Z; then its changes are taken back"
-	return []document{
+	return append(fleetDocuments(), []document{
 		planDocument("plan-rich", richPlan()),
 		planDocument("plan-plain", plainPlan()),
 		planDocument("plan-in-sync", inSyncPlan()),
@@ -85,6 +85,8 @@ func documents() []document {
 		documentOf("receipts-none", nf.KindReceipts, StoredReceipts, apply.StoredReceipts{}),
 		documentOf("receipts", nf.KindReceipts, StoredReceipts, storedReceipts()),
 		documentOf("receipt-stored", nf.KindReceipt, StoredReceipt, failedReceipt()),
+		documentOf("fleet-credentials-none", nf.KindFleetCredentials, FleetCredentials, nil),
+		documentOf("fleet-credentials", nf.KindFleetCredentials, FleetCredentials, handedOut()),
 		documentOf("forgotten", nf.KindForgotten, Forgotten, apply.Forgotten{Keys: []nf.MemoryKey{
 			{Target: nf.Node, Key: nf.KeyMax, Asked: nf.Wish{AtLeast: 1000}, Applied: nf.Number(4096), Instance: "boot-1", Set: true},
 			{Target: foldedTarget(1), Key: nf.TimeoutKey("icmp"), Asked: nf.Exactly(nf.Number(33)), Applied: nf.Number(33), Instance: "1:2:3"}}}),
@@ -131,7 +133,7 @@ func documents() []document {
 		documentOf("vocabulary", nf.KindVocabulary, Vocabulary, []Words{{TopicLayer, TopicLayer.Title(), []string{"live", "boot"}}, {TopicVerdict, TopicVerdict.Title(), []string{"clean", "rolled back"}}}),
 		documentOf("version-dirty", nf.KindVersion, Builds, Build{Version: "0.1.0", Commit: "3f2a9c4", Date: "2026-12-01T10:00:00Z", Dirty: new(true), Go: "go1.26", Platform: "linux/amd64"}),
 		documentOf("version", nf.KindVersion, Builds, Build{Version: "0.1.0", Commit: "3f2a9c4", Go: "go1.26", Platform: "linux/amd64"}),
-	}
+	}...)
 }
 
 // wide are documents whose JSON and YAML are long and say nothing that

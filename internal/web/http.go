@@ -73,7 +73,16 @@ const lastAnswers = 5 * time.Second
 
 // Serve answers requests on a listener until ctx ends. The listener is then closed.
 func (p *Public) Serve(ctx context.Context, l net.Listener) error {
-	s := p.server(requestTimeout)
+	return serve(ctx, l, p.server(requestTimeout))
+}
+
+// Serve answers requests on a listener by a handler, within the bounds of the agent's address, until ctx ends. The
+// listener is then closed.
+func Serve(ctx context.Context, l net.Listener, h http.Handler, say func(string)) error {
+	return serve(ctx, l, boundedServer(h, requestTimeout, say))
+}
+
+func serve(ctx context.Context, l net.Listener, s *http.Server) error {
 	defer context.AfterFunc(ctx, func() {
 		last, cancel := context.WithTimeout(context.Background(), lastAnswers)
 		defer cancel()
@@ -88,9 +97,13 @@ func (p *Public) Serve(ctx context.Context, l net.Listener) error {
 
 func (p *Public) server(timeout time.Duration) *http.Server {
 	ending, end := context.WithCancel(context.Background())
-	s := &http.Server{Handler: p.handler(ending), BaseContext: withListener, ReadTimeout: timeout, WriteTimeout: 2 * timeout, IdleTimeout: 6 * timeout, MaxHeaderBytes: 16 << 10, ErrorLog: errorLog(p.Say)}
+	s := boundedServer(p.handler(ending), timeout, p.Say)
 	s.RegisterOnShutdown(end)
 	return s
+}
+
+func boundedServer(h http.Handler, timeout time.Duration, say func(string)) *http.Server {
+	return &http.Server{Handler: h, BaseContext: withListener, ReadTimeout: timeout, WriteTimeout: 2 * timeout, IdleTimeout: 6 * timeout, MaxHeaderBytes: 16 << 10, ErrorLog: errorLog(say)}
 }
 
 // errorLog returns what net/http logs to: each line is said.

@@ -111,7 +111,7 @@ func NewMetrics(version string) *Metrics {
 		m.changes.WithLabelValues(string(outcome))
 	}
 	for _, t := range nf.ConditionTypes() {
-		if t != nf.Published {
+		if t != nf.Published && t != nf.FleetUnreachable {
 			m.conditions.WithLabelValues(string(t))
 		}
 	}
@@ -264,5 +264,43 @@ func (m *Metrics) Observe(s nf.NodeStatus, r agent.Report) {
 	m.stuck.Set(float64(len(s.Stuck)))
 	if s.Summary != nil {
 		m.inSync.Set(float64(s.Summary.InSync))
+	}
+}
+
+// WatchFleet adds the metrics of the node's place in its fleet. report returns nil for a node of none, which then has none.
+func (m *Metrics) WatchFleet(report func() *agent.FleetReport) {
+	m.registry.MustRegister(&fleetMetrics{report: report,
+		connected:  prometheus.NewDesc("nfsync_fleet_connected", "Whether the node is connected to its fleet.", nil, nil),
+		heard:      prometheus.NewDesc("nfsync_fleet_last_heard_timestamp_seconds", "When the fleet last gave a good roll-out document.", nil, nil),
+		generation: prometheus.NewDesc("nfsync_fleet_generation", "The generation of the newest roll-out document that the node has had.", nil, nil),
+		progress:   prometheus.NewDesc("nfsync_fleet_progress_info", "How far the node is with a revision of its fleet.", []string{"commit", "state"}, nil)})
+}
+
+// fleetMetrics are collected when they are read: a connection ends between laps.
+type fleetMetrics struct {
+	report                                 func() *agent.FleetReport
+	connected, heard, generation, progress *prometheus.Desc
+}
+
+// Describe implements prometheus.Collector.
+func (f *fleetMetrics) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{f.connected, f.heard, f.generation, f.progress} {
+		to <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (f *fleetMetrics) Collect(to chan<- prometheus.Metric) {
+	r := f.report()
+	if r == nil {
+		return
+	}
+	to <- prometheus.MustNewConstMetric(f.connected, prometheus.GaugeValue, oneIf(r.Link.Connected))
+	to <- prometheus.MustNewConstMetric(f.generation, prometheus.GaugeValue, float64(r.Following.Document.Generation))
+	if at := r.Following.HeardAt; !at.IsZero() {
+		to <- prometheus.MustNewConstMetric(f.heard, prometheus.GaugeValue, seconds(at))
+	}
+	if p := r.Following.Progress; p != nil {
+		to <- prometheus.MustNewConstMetric(f.progress, prometheus.GaugeValue, 1, p.Revision, string(p.State))
 	}
 }

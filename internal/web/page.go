@@ -84,7 +84,7 @@ func (p *Page) register(mux *http.ServeMux, ending context.Context) {
 	p.once.Do(func() {
 		p.drawing, p.streams = make(chan struct{}, maxDrawn), newBounds(maxStreamsFromOne, maxStreams)
 	})
-	handle := func(path string, h http.HandlerFunc) { mux.Handle("GET "+path, guarded(h)) }
+	handle := func(path string, h http.HandlerFunc) { mux.Handle("GET "+path, Guarded(h)) }
 	handle("/{$}", p.serve)
 	handle("/events", func(w http.ResponseWriter, r *http.Request) { p.events(ending, w, r) })
 	for path, file := range map[string]struct {
@@ -101,10 +101,10 @@ func (p *Page) register(mux *http.ServeMux, ending context.Context) {
 // pagePolicy lets the page load its own style, script and icon, and nothing else.
 const pagePolicy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
-// guarded answers a request with headers that keep the page to itself. On a loopback address it answers
+// Guarded answers a request with headers that keep the page to itself. On a loopback address it answers
 // only for the names of that address: a page from elsewhere whose name somebody lets resolve to
 // 127.0.0.1 learns nothing.
-func guarded(h http.HandlerFunc) http.HandlerFunc {
+func Guarded(h http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		for name, value := range map[string]string{
 			"Content-Security-Policy": pagePolicy, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store",
@@ -113,20 +113,35 @@ func guarded(h http.HandlerFunc) http.HandlerFunc {
 			w.Header().Set(name, value)
 		}
 		if onLoopback(r) && !isLoopbackName(r.Host) {
-			http.Error(w, misdirected, http.StatusMisdirectedRequest)
+			http.Error(w, misdirected(r), http.StatusMisdirectedRequest)
 			return
 		}
 		h(w, r)
 	}
 }
 
-const misdirected = `This address shows the status page only to those who call it localhost, 127.0.0.1 or [::1].
+// misdirected says how the page is opened.
+func misdirected(r *http.Request) string {
+	port := "9469"
+	if at, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
+		if _, its, err := net.SplitHostPort(at.String()); err == nil {
+			port = its
+		}
+	}
+	return strings.ReplaceAll(`This address shows the status page only to those who call it localhost, 127.0.0.1 or [::1].
 Otherwise a page from elsewhere, open in a browser on this node, could read it.
 
 On the node open the page under one of these names, with the port.
-From elsewhere: ssh -L 9469:127.0.0.1:9469 NODE, then http://127.0.0.1:9469/
+From elsewhere: ssh -L PORT:127.0.0.1:PORT NODE, then http://127.0.0.1:PORT/
 Behind a proxy: let it send "Host: localhost".
-`
+`, "PORT", port)
+}
+
+// Style returns the style of the page, for other pages of nfsync.
+func Style() []byte { return pageStyle }
+
+// Icon returns the icon of the page, an SVG image.
+func Icon() []byte { return pageIcon }
 
 // listenerKey is the key of the address that a request has come to.
 type listenerKey struct{}

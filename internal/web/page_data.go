@@ -23,6 +23,7 @@ type (
 		Notices    []pageNotice
 		Revision   []pageField
 		Lap        []pageField
+		Fleet      []pageField // none: the node belongs to none
 		Sources    []pageSource
 		Conditions []pageCondition
 		Groups     []pageGroup
@@ -75,7 +76,7 @@ func (p *Page) data(q query) pageData {
 	ready := s.Condition(nf.Ready)
 	d := pageData{
 		Node: view.Clean(cmp.Or(s.Node, "this node")), Now: t.of(now), State: readiness(ready), StateText: view.Clean(ready.Message),
-		Agent: agentFields(t, s, o), Notices: notices(t, s), Revision: revisionFields(t, s), Lap: lapFields(t, s), Sources: sources(t, s), Conditions: conditionRows(t, s),
+		Agent: agentFields(t, s, o), Notices: notices(t, s), Revision: revisionFields(t, s), Lap: lapFields(t, s), Fleet: fleetFields(t, s.Fleet), Sources: sources(t, s), Conditions: conditionRows(t, s),
 		Groups: p.groups(t, s), Keys: p.keys(o, tables), Containers: p.containers(t, s, o, tables, q), Receipts: p.receipts.recent(p, t),
 	}
 	for _, g := range d.Groups {
@@ -174,6 +175,46 @@ func lapFields(t times, s nf.NodeStatus) []pageField {
 		due := t.of(n.At)
 		fields = append(fields, pageField{Label: "next", Text: view.Clean(n.Cause), At: &due})
 	}
+	return fields
+}
+
+func fleetFields(t times, f *nf.FleetPlace) []pageField {
+	if f == nil {
+		return nil
+	}
+	fields := []pageField{{Label: "channel", Text: view.Clean(f.Channel)}}
+	add := func(label, text string, at *time.Time) {
+		if text == "" {
+			return
+		}
+		field := pageField{Label: label, Text: view.Clean(text)}
+		if at != nil {
+			when := t.of(*at)
+			field.At = &when
+		}
+		fields = append(fields, field)
+	}
+	if f.ConnectedSince != nil {
+		add("connected", f.Server, f.ConnectedSince)
+	} else {
+		add("connected", "no", nil)
+	}
+	if f.Generation > 0 {
+		fields = append(fields, pageField{Label: "roll-out of", Text: shortCommit(f.Revision), Code: true, Whole: view.Clean(f.Revision)})
+		add("state", string(f.State), nil)
+	}
+	add("group", f.Group, nil)
+	if p := f.Progress; p != nil {
+		add("this node", string(p.State), &p.At)
+		add("why", p.Reason, nil)
+	}
+	if f.BeginsAt != nil {
+		add("begins", "at", f.BeginsAt)
+	}
+	if f.Grant != nil {
+		add("may restart", "until", &f.Grant.Until)
+	}
+	add("error", f.Error, nil)
 	return fields
 }
 

@@ -22,6 +22,7 @@ func tables() []Topic {
 		view.TopicReason: reasons, view.TopicLapCause: lapCauses, view.TopicLapResult: lapResults, view.TopicCause: causes, view.TopicOutcome: outcomes,
 		view.TopicVerdict: verdicts, view.TopicLayer: layers, view.TopicKeyState: keyStates, view.TopicModuleState: moduleStates, view.TopicSupport: supports,
 		view.TopicState: states, view.TopicTracking: trackings, view.TopicScope: scopes, view.TopicKeeper: keepers, view.TopicRuntime: runtimes, view.TopicRestart: restarts,
+		view.TopicRollout: rolloutStates, view.TopicProgress: progress,
 	} {
 		list = append(list, Topic{topic, each(texts, func(t text) view.Explanation {
 			return view.Explanation{Word: t.word, Sense: view.Sense{Topic: topic, Meaning: t.meaning, Cause: t.cause, Remedy: t.remedy}}
@@ -41,7 +42,8 @@ var lapCauses = []text{
 	{string(agent.WakeModule), "A kernel module was loaded or unloaded.", "A person, a program, or a firewall rule that needs it.", noRemedy},
 	{string(agent.WakeDrift), "It is time to observe the node.", "drift.interval has passed since the last observation.", noRemedy},
 	{string(agent.WakeConfirm), "Changes begin to wait for a confirmation, or were confirmed or taken back.", "apply --confirm-within, nfsync confirm, or the end of the time.", noRemedy},
-	{string(agent.WakeWindow), "A time has come: the restart window begins, a suspension ends, or the time for a confirmation is up.", "restart.window, suspend --for or apply --confirm-within.", noRemedy},
+	{string(agent.WakeFleet), "The fleet's roll-out or the node's restart grant may have changed, or the fleet is reached again.", "The coordinator has written, or a connection has begun.", noRemedy},
+	{string(agent.WakeWindow), "A time has come: the restart window begins, a suspension ends, the time for a confirmation is up, or the node's part of a time in a roll-out is over.", "restart.window, suspend --for, apply --confirm-within or the roll-out of a fleet.", noRemedy},
 }
 
 var lapResults = []text{
@@ -148,4 +150,23 @@ var restarts = []text{
 	{string(nf.RestartRefuse), "A level that only a restart brings is refused, with restart-required.", "", ""},
 	{string(nf.RestartStage), "A level that only a restart brings is saved for the container's next start, and is pending until then.", "", ""},
 	{string(nf.RestartAllow), "nfsync restarts the container if only that brings its level, within the limits of the agent's configuration.", "", ""},
+}
+
+var rolloutStates = []text{
+	{string(nf.RolloutRolling), "The nodes of a step take the revision, or the next step waits for its window or for nodes.", "The roll-out has begun, or the step before it has soaked.", noRemedy},
+	{string(nf.RolloutSoaking), "The nodes of a step have ended, and are watched before the next step begins.", "spec.soak of the plan has not passed.", noRemedy},
+	{string(nf.RolloutPaused), "No node begins until a person decides.", "A person has paused the roll-out, or its next step waits for approval (pauseBefore).", "nfsync fleet rollout resume; for a step that waits, nfsync fleet rollout approve"},
+	{string(nf.RolloutHalted), "No node begins: something is wrong with the revision or with the fleet.", "Too many nodes have failed, a person has halted it, or the store is older than what nodes have seen.", "nfsync fleet rollout shows who failed and why; push a commit that mends it, whose roll-out withdraws this one, or go on with nfsync fleet rollout resume"},
+	{string(nf.RolloutAborted), "No node begins, and the roll-out cannot be resumed.", "A person has ended it.", "a new commit begins a new roll-out"},
+	{string(nf.RolloutDone), "Every node may take the revision.", "All steps have ended.", noRemedy},
+}
+
+var progress = []text{
+	{string(nf.ProgressWaiting), "The node has not begun.", "Its turn has not come, it cannot fetch or verify the revision yet, or the roll-out is paused, halted or aborted.", "nfsync fleet show NODE shows what it waits for"},
+	{string(nf.ProgressUnaffected), "The revision changes nothing for the node: it has taken it at once.", "Its policies ask for the same as before.", noRemedy},
+	{string(nf.ProgressBegun), "The node is at work on the revision.", "", noRemedy},
+	{string(nf.ProgressApplied), "The node has the revision, and all changes were made.", "", noRemedy},
+	{string(nf.ProgressRefused), "The node has the revision, but for what was refused.", "A rule forbids a change on this node now.", "nfsync fleet show NODE; nfsync status there shows each refusal with its remedy"},
+	{string(nf.ProgressFailed), "The node could not take the revision.", "A change failed and was undone, or the revision is invalid there.", "nfsync fleet show NODE; nfsync receipts latest there shows the error"},
+	{string(nf.ProgressStuck), "The node holds a change that could be neither made nor undone.", "Making it failed, and undoing it failed too.", "nfsync recover there shows it; set it right by hand, then nfsync recover --accept"},
 }

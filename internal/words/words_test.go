@@ -41,6 +41,11 @@ var enumerations = []struct {
 	{"nf", "Scope.*", view.TopicScope, ""},
 	{"nf", "Support.*", view.TopicSupport, ""},
 	{"nf", "Module(Loaded|Unloaded|Builtin)", view.TopicModuleState, ""},
+	{"nf", "RolloutState", view.TopicRollout, ""},
+	{"nf", "ProgressState", view.TopicProgress, ""},
+	{"nf", "AskVerb", "", "the verbs of nfsync fleet, whose help describes them"},
+	{"nf", "CredentialKind", "", "the flags of nfsync-coordinator enroll, whose help describes them"},
+	{"nf", "DefaultChannel|DefaultGroup|StepCanaries", "", "names that people read in their own files"},
 	{"nf", "Target(Node|Container)", "", "what they are called in any text"},
 	{"nf", "Ability.*", "", "names in the capability denied, which explain them"},
 	{"nf", "ConditionStatus|Yes|No|MaybeUnknown", "", "words of the language"},
@@ -162,7 +167,10 @@ func TestExplain(t *testing.T) {
 	for word, want := range map[string][]view.Topic{
 		"level-in-use":                {view.TopicRefusal},
 		"conflict":                    {view.TopicRefusal, view.TopicRule},
-		"stuck":                       {view.TopicRefusal, view.TopicLapResult, view.TopicOutcome},
+		"stuck":                       {view.TopicRefusal, view.TopicLapResult, view.TopicOutcome, view.TopicProgress},
+		"paused":                      {view.TopicState, view.TopicRollout},
+		"unaffected":                  {view.TopicProgress},
+		"canary":                      {view.TopicTerm},
 		"level":                       {view.TopicKey, view.TopicTerm},
 		"drift":                       {view.TopicLapCause, view.TopicCause, view.TopicTerm},
 		"module/nf_conntrack":         {view.TopicKey},
@@ -234,7 +242,7 @@ func TestGlossary(t *testing.T) {
 	_, text, _ = strings.Cut(text, "## Words")
 	text, _, _ = strings.Cut(text, "\n## ")
 	var want, got []string
-	for _, m := range regexp.MustCompile(`(?m)^\| (\w+) \| (.*) \|$`).FindAllStringSubmatch(text, -1) {
+	for _, m := range regexp.MustCompile(`(?m)^\| ([\w-]*\w) \| (.*) \|$`).FindAllStringSubmatch(text, -1) {
 		if m[1] != "word" {
 			want = append(want, m[1]+": "+plain(m[2]))
 		}

@@ -1,0 +1,193 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"nfsync.dev/nfsync/internal/apply"
+	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/rollout"
+)
+
+// told is a fleet that remembers what it was told.
+type told struct {
+	mu        sync.Mutex
+	nodes     []time.Time
+	last      nf.FleetNode
+	snapshots []time.Time
+	sequence  uint64
+	err       error
+	link      FleetLink
+	grant     nf.RestartGrant
+	grantErr  error
+}
+
+func (f *told) Rollout(context.Context) (nf.RolloutDocument, error) {
+	return nf.RolloutDocument{}, errors.New("not asked")
+}
+
+func (f *told) Grant(context.Context) (nf.RestartGrant, error) {
+	return f.grant, f.grantErr
+}
+
+func (f *told) PutNode(_ context.Context, n nf.FleetNode) (uint64, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err != nil {
+		return 0, f.err
+	}
+	f.nodes, f.last = append(f.nodes, time.Now()), n
+	f.sequence++
+	return f.sequence, nil
+}
+
+func (f *told) PutSnapshot(context.Context, []byte) (uint64, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err != nil {
+		return 0, f.err
+	}
+	f.snapshots = append(f.snapshots, time.Now())
+	f.sequence++
+	return f.sequence, nil
+}
+
+func (f *told) Link() FleetLink {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.link
+}
+
+func (f *told) change(how func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	how()
+}
+
+func (f *told) counts() (nodes, snapshots int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.nodes), len(f.snapshots)
+}
+
+// reporting is an agent that reports to a fleet, on a node that changes with each lap if moves is set.
+type reporting struct {
+	*Agent
+	fleet *told
+	moves bool
+	limit int64
+}
+
+func newReporting(t *testing.T) *reporting {
+	t.Helper()
+	r := &reporting{Agent: New(NewStatus("hn-1", "", "enforce", nf.AgentInfo{})), fleet: &told{link: FleetLink{Connected: true, Since: time.Now()}}}
+	r.reporter.use(&Membership{Fleet: r.fleet, Channel: "main", Node: nf.NodeIdentity{Name: "hn-1"},
+		Snapshot: func(context.Context, apply.LabelUse) (nf.Snapshot, error) {
+			return nf.Snapshot{TakenAt: time.Now(), Node: nf.NodeIdentity{Name: "hn-1", Labels: map[string]string{"limit": time.Duration(r.limit).String()}}}, nil
+		},
+		Document: func(nf.Snapshot) ([]byte, error) { return []byte("{}"), nil }})
+	ctx, cancel := context.WithCancel(t.Context())
+	began := make(chan struct{})
+	close(began)
+	var all sync.WaitGroup
+	all.Go(func() { r.reporter.run(ctx, began) })
+	t.Cleanup(func() {
+		cancel()
+		all.Wait()
+	})
+	return r
+}
+
+// laps makes a lap each minute.
+func (r *reporting) laps(d time.Duration) {
+	for range int(d / time.Minute) {
+		if r.moves {
+			r.limit++
+		}
+		r.reporter.lapEnded(true, nil, 3)
+		<-time.After(time.Minute)
+		synctest.Wait()
+	}
+}
+
+// TestHeartbeat: a node that stays the same is put at every heartbeat, and its snapshot once a day.
+func TestHeartbeat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newReporting(t)
+		r.laps(24 * time.Hour)
+		nodes, snapshots := r.fleet.counts()
+		beats := int(24 * time.Hour / rollout.Heartbeat)
+		if nodes < beats || nodes > beats*5/4 || snapshots < 1 || snapshots > 2 {
+			t.Errorf("put %d times, the snapshot %d times; a day has %d heartbeats", nodes, snapshots, beats)
+		}
+		for i := 1; i < len(r.fleet.nodes); i++ {
+			if pause := r.fleet.nodes[i].Sub(r.fleet.nodes[i-1]); pause > rollout.Heartbeat {
+				t.Errorf("a pause of %s", pause)
+			}
+		}
+		if r.fleet.last.Containers != 3 || r.fleet.last.SnapshotAt.IsZero() || r.fleet.last.Node != "hn-1" {
+			t.Errorf("put %+v", r.fleet.last)
+		}
+	})
+}
+
+// TestSnapshotPause: the snapshot of a node that always changes is put at most every ten minutes.
+func TestSnapshotPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newReporting(t)
+		r.moves = true
+		r.laps(2 * time.Hour)
+		if _, snapshots := r.fleet.counts(); snapshots < 11 || snapshots > 13 {
+			t.Errorf("the snapshot was put %d times in two hours", snapshots)
+		}
+	})
+}
+
+// TestReportsAgain: what was put is put again after a connection has ended, and the snapshot too if the store was made anew.
+func TestReportsAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newReporting(t)
+		r.laps(15 * time.Minute)
+		nodes, snapshots := r.fleet.counts()
+		away := func(sequence uint64) {
+			r.fleet.change(func() { r.fleet.link = FleetLink{Since: time.Now(), Err: errors.New("cut")} })
+			<-time.After(2 * time.Minute)
+			r.fleet.change(func() {
+				r.fleet.link = FleetLink{Connected: true, Since: time.Now()}
+				r.fleet.sequence = sequence
+			})
+			<-time.After(time.Minute)
+			synctest.Wait()
+		}
+		away(r.fleet.sequence)
+		if n, s := r.fleet.counts(); n != nodes+1 || s != snapshots {
+			t.Errorf("after the connection was away: put %d more times, the snapshot %d", n-nodes, s-snapshots)
+		}
+		nodes, _ = r.fleet.counts()
+		away(0)
+		if n, s := r.fleet.counts(); n == nodes || s != snapshots+1 {
+			t.Errorf("after the store was made anew: put %d more times, the snapshot %d", n-nodes, s-snapshots)
+		}
+	})
+}
+
+// TestReportFails: a report that fails is tried again with growing pauses, with the newest value, and the status says so.
+func TestReportFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newReporting(t)
+		r.fleet.change(func() { r.fleet.err = errors.New("no answer") })
+		r.laps(time.Hour)
+		if s := r.Status().Fleet; s == nil || s.Error != "no answer" {
+			t.Errorf("the status says %+v", s)
+		}
+		r.fleet.change(func() { r.fleet.err = nil })
+		r.laps(2 * reportMost)
+		if n, s := r.fleet.counts(); n == 0 || s != 1 || r.Status().Fleet.Error != "" {
+			t.Errorf("put %d times, the snapshot %d times; the status says %+v", n, s, r.Status().Fleet)
+		}
+	})
+}

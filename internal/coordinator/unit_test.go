@@ -1,0 +1,99 @@
+package coordinator
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"nfsync.dev/nfsync/internal/fleet"
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+func TestAheadOf(t *testing.T) {
+	t.Parallel()
+	began := time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
+	ended := began.Add(time.Second)
+	for put, want := range map[time.Duration]time.Duration{0: 0, time.Second / 2: 0, time.Second: 0, -time.Hour: -time.Hour, time.Hour + time.Second: time.Hour} {
+		if got := aheadOf(began.Add(put), began, ended); got != want {
+			t.Errorf("put %s after it began: %s, not %s", put, got, want)
+		}
+	}
+}
+
+// TestHeardKeepsWhatCanBeRead is a node that has begun and then puts what cannot be read, and one of another channel.
+func TestHeardKeepsWhatCanBeRead(t *testing.T) {
+	t.Parallel()
+	began := time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
+	value := func(n nf.FleetNode) fleet.Stored {
+		data, err := json.Marshal(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fleet.Stored{Data: data, Put: began}
+	}
+	good := nf.FleetNode{Node: "hn-1", Channel: "main", Progress: &nf.NodeProgress{State: nf.ProgressBegun}}
+	h := newHeard()
+	h.take("hn-1", value(good), "main")
+	h.take("hn-2", value(nf.FleetNode{Node: "hn-2", Channel: "other"}), "main")
+	h.take("hn-3", value(nf.FleetNode{Node: "hn-3"}), "main")
+	if list := h.list(); len(list) != 2 || list[0].Node != "hn-1" || list[1].Node != "hn-3" {
+		t.Errorf("the nodes are %+v", list)
+	}
+	for what, v := range map[string]fleet.Stored{
+		"no JSON":               {Data: []byte("{")},
+		"another node's":        value(nf.FleetNode{Node: "hn-3", Channel: "main"}),
+		"an unknown progress":   value(nf.FleetNode{Node: "hn-1", Progress: &nf.NodeProgress{State: "well"}}),
+		"an impossible claim":   value(nf.FleetNode{Node: "hn-1", Generation: maxGeneration + 1}),
+		"an impossible claim 2": value(nf.FleetNode{Node: "hn-1", Progress: &nf.NodeProgress{State: nf.ProgressApplied, Generation: maxGeneration + 1}}),
+	} {
+		v.Put = began.Add(time.Hour)
+		h.take("hn-1", v, "main")
+		if n := h.nodes["hn-1"]; h.unread["hn-1"] == "" || n.Progress.State != nf.ProgressBegun || !n.Heard.Equal(began) {
+			t.Errorf("%s: unread %q, the node is %+v", what, h.unread["hn-1"], n)
+		}
+	}
+	h.take("hn-1", value(good), "main")
+	if len(h.unread) != 0 {
+		t.Errorf("unread are %v", h.unread)
+	}
+}
+
+func TestShorten(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{"": "", "ab": "ab", "a\x1b[2Jb": "a [2Jb", "a\nb\u2028c\u009bd": "a b c d", "ääää": "ää…", "abcdef": "abcde…"} {
+		most := 5
+		if got := shorten(text, most); got != want && !strings.ContainsAny(text, "\n\x1b") {
+			t.Errorf("%q: %q, not %q", text, got, want)
+		}
+		if got := shorten(text, 50); strings.ContainsAny(got, "\x1b\n\u2028\u009b") {
+			t.Errorf("%q: %q", text, got)
+		}
+	}
+}
+
+// TestTheBranchIsNamed refuses what a coordinator cannot follow.
+func TestTheBranchIsNamed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	good := w.config("a")
+	good.Conn = w.nc
+	for what, change := range map[string]func(*Config){
+		"no branch":   func(c *Config) { c.Branch.Source.Branch = "" },
+		"a tag":       func(c *Config) { c.Branch.Source.Tag = "v1" },
+		"a commit":    func(c *Config) { c.Branch.Source.Commit = commit(1) },
+		"no interval": func(c *Config) { c.Branch.Interval = 0 },
+		"no URL":      func(c *Config) { c.Branch.Source.URLs = nil },
+		"no name":     func(c *Config) { c.Name = "" },
+		"no channel":  func(c *Config) { c.Channel = "a b" },
+	} {
+		cfg := good
+		change(&cfg)
+		if _, err := New(cfg); err == nil {
+			t.Errorf("%s: no error", what)
+		}
+	}
+	if _, err := New(good); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,148 @@
+package rollout
+
+import (
+	"fmt"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// maxAhead is how far a node may be ahead of the document to be believed. More writes than that are not lost, and a
+// node must not be able to use up the generations.
+const maxAhead = 1 << 20
+
+// storeIsOlder halts a roll-out if nodes have had later documents than this one: the store has lost it, or was restored
+// from an older copy. The next document is later than all that were seen, or the nodes would refuse it.
+func (d *decision) storeIsOlder(nodes []nf.HeardNode) bool {
+	seen, by := d.doc.Generation, ""
+	for i := range nodes {
+		n := &nodes[i]
+		ahead := n.Generation > seen || n.Generation == seen && by != "" && n.Node < by
+		if ahead && n.Generation-d.doc.Generation <= maxAhead {
+			seen, by = n.Generation, n.Node
+		}
+	}
+	if by == "" {
+		return false
+	}
+	d.survey = look(&d.doc, nodes, d.now)
+	reason := fmt.Sprintf("node %s has had generation %d of the roll-out, and the store had only %d: it has lost what came after", by, seen, d.doc.Generation)
+	d.doc.Generation = seen
+	if d.doc.State != nf.RolloutAborted {
+		d.doc.Recovered = true
+		d.halt(reason)
+	} else {
+		d.record(reason)
+	}
+	return true
+}
+
+// storeHasLost halts a roll-out if the store suddenly knows less than half of the nodes: fractions of those that are
+// left would let too many of the others begin.
+func (d *decision) storeHasLost(nodes []nf.HeardNode) bool {
+	switch d.doc.State {
+	case nf.RolloutHalted, nf.RolloutAborted, nf.RolloutDone:
+		return false
+	}
+	if 2*len(nodes) >= d.doc.Nodes {
+		return false
+	}
+	d.survey = look(&d.doc, nodes, d.now)
+	d.halt(fmt.Sprintf("the store knows %d nodes, and knew %d: it has lost what the others have said; resume when they are back", len(nodes), d.doc.Nodes))
+	return true
+}
+
+// tooManyFailed returns why too many nodes have failed; empty: they have not.
+func (d *decision) tooManyFailed() string {
+	all, groups := d.survey.counts(everyMember)
+	forgiven := 0
+	for i, c := range groups {
+		g := &d.doc.Groups[i]
+		forgiven += g.Forgiven
+		if d.isTooMany(c, g.Forgiven) {
+			return d.failures(i, c)
+		}
+	}
+	if d.isTooMany(all, forgiven) {
+		return d.failures(-1, all)
+	}
+	return ""
+}
+
+// isTooMany reports whether too many of the nodes have failed, besides those that a person has forgiven.
+func (d *decision) isTooMany(c nf.RolloutCounts, forgiven int) bool {
+	failed := failedOf(&d.doc.Plan, c) - forgiven
+	return failed > d.doc.Plan.FailureCount && float64(failed) > d.doc.Plan.FailureFraction*float64(begunOf(c))
+}
+
+// stepFailed returns why the step must not be followed by another one, although not too many nodes have failed;
+// empty: it may. A group may be so small that a few failures are all of it.
+func (d *decision) stepFailed() string {
+	_, all := d.survey.counts(everyMember)
+	_, step := d.survey.counts(d.survey.ofStep)
+	for i, c := range step {
+		g := &d.doc.Groups[i]
+		if !d.isUnderWay(i) {
+			continue
+		}
+		if failedOf(&d.doc.Plan, c) > 0 && succeededOf(&d.doc.Plan, c) == 0 && c.Begun == 0 && failedOf(&d.doc.Plan, all[i]) > g.Forgiven {
+			return "none of the step has succeeded: " + d.failures(i, all[i])
+		}
+		if c.Waiting > 0 && begunOf(all[i]) == 0 && d.isMore(i) {
+			return fmt.Sprintf("no node of group %s has begun by the deadline of the step, and %d were to", g.Name, c.Waiting)
+		}
+	}
+	return ""
+}
+
+// isUndecided reports whether none of a group has succeeded in the step, and some are still at work.
+func (d *decision) isUndecided() bool {
+	_, step := d.survey.counts(d.survey.ofStep)
+	for i, c := range step {
+		if d.isUnderWay(i) && c.Begun > 0 && succeededOf(&d.doc.Plan, c) == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// isMore reports whether nodes of a group wait for later steps.
+func (d *decision) isMore(group int) bool {
+	for i := range d.survey.members {
+		m := &d.survey.members[i]
+		if m.group == group && m.standing == standsWaiting && m.position >= d.doc.Groups[group].Fraction {
+			return true
+		}
+	}
+	return false
+}
+
+// begunOf, failedOf and succeededOf count nodes that have begun in the roll-out, whatever has become of them; those
+// that count as failed; and those that have ended and do not.
+func begunOf(c nf.RolloutCounts) int { return c.Begun + c.Applied + c.Refused + c.Failed }
+
+func failedOf(plan *nf.RolloutPlan, c nf.RolloutCounts) int {
+	if plan.RefusalsFail {
+		return c.Failed + c.Refused
+	}
+	return c.Failed
+}
+
+func succeededOf(plan *nf.RolloutPlan, c nf.RolloutCounts) int {
+	if plan.RefusalsFail {
+		return c.Applied
+	}
+	return c.Applied + c.Refused
+}
+
+// failures says how many nodes of a group have failed, and names some; group -1: of all groups.
+func (d *decision) failures(group int, c nf.RolloutCounts) string {
+	of := ""
+	if group >= 0 {
+		of = " of group " + d.doc.Groups[group].Name
+	}
+	var names []string
+	for _, f := range d.survey.failed(group) {
+		names = append(names, f.Node+" ("+f.Reason+")")
+	}
+	return fmt.Sprintf("%d of %s%s that began failed: %s", failedOf(&d.doc.Plan, c), plural(begunOf(c), "node"), of, some(names))
+}

@@ -1,0 +1,127 @@
+package rollout
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"nfsync.dev/nfsync/internal/nf"
+)
+
+// Why returns why the roll-out waits, and what comes next, in words for people. next is empty if nothing does.
+func Why(doc nf.RolloutDocument, nodes []nf.HeardNode, now time.Time) (waits, next string) {
+	if doc.Revision == "" {
+		return "there is no roll-out", ""
+	}
+	d := decide(doc, nodes, now)
+	d.survey = look(&d.doc, nodes, now)
+	switch doc.State {
+	case nf.RolloutRolling:
+		if doc.Step < 0 {
+			return d.whyNotBegun(), d.next()
+		}
+		return d.whyRolling(), "soak " + words(doc.Plan.Soak) + ", then " + d.next()
+	case nf.RolloutSoaking:
+		return d.whySoaking(), d.next()
+	case nf.RolloutPaused:
+		if doc.AwaitsApproval {
+			return doc.Reason, "it begins when a person approves it: nfsync fleet rollout approve"
+		}
+		return doc.Reason, "it goes on when a person resumes it: nfsync fleet rollout resume"
+	case nf.RolloutHalted:
+		if isWithdrawn(doc, doc.Revision) {
+			return "halted: " + doc.Reason, "another revision is rolled out"
+		}
+		return "halted: " + doc.Reason, "a person resumes or aborts it, or another revision is rolled out"
+	case nf.RolloutAborted:
+		return doc.Reason, "another revision is rolled out"
+	}
+	return d.whyDone(), ""
+}
+
+func (d *decision) whyNotBegun() string {
+	if d.nextGroup() < 0 {
+		return "no node was heard of lately"
+	}
+	return d.whyNoStep("no step has begun")
+}
+
+func (d *decision) whyRolling() string {
+	all, _ := d.survey.counts(func(m *member) bool { return m.standing != standsSilent && d.survey.ofStep(m) })
+	var names []string
+	for i := range d.survey.members {
+		m := &d.survey.members[i]
+		if m.standing == standsBegun || m.standing == standsWaiting && d.survey.ofStep(m) {
+			names = append(names, m.node.Node)
+		}
+	}
+	slices.Sort(names)
+	text := fmt.Sprintf("%s: %d of %s ended", d.stepName(d.doc.Step), all.Nodes-all.Waiting-all.Begun, have(all.Nodes))
+	if len(names) == 0 {
+		return text
+	}
+	return text + fmt.Sprintf("; it waits for %s, until %s at most", some(names), clock(deadline(&d.doc)))
+}
+
+func (d *decision) whySoaking() string {
+	ended := d.stepName(d.doc.Step) + " has ended"
+	if d.hasSoaked() {
+		return d.whyNoStep(ended)
+	}
+	return ended + ", and is watched until " + clock(d.doc.StepEnded.Add(d.doc.Plan.Soak.Duration()))
+}
+
+// whyNoStep says why the next step does not begin although it might.
+func (d *decision) whyNoStep(since string) string {
+	if isOpen(d.doc.Plan.Windows, d.now) {
+		return since
+	}
+	at, ok := opens(d.doc.Plan.Windows, d.now)
+	if !ok {
+		return since + ", and the time zones of the windows are not known here: no step may begin"
+	}
+	return since + ", and the next one may begin at " + clock(at)
+}
+
+func (d *decision) whyDone() string {
+	all, _ := d.survey.counts(everyMember)
+	if left := all.Waiting + all.Silent + all.Begun; left > 0 {
+		return fmt.Sprintf("done: every node may take the revision; %d of %s not got it yet", left, have(all.Nodes))
+	}
+	return "done: every node has the revision"
+}
+
+// next names what follows the present step, if nothing fails.
+func (d *decision) next() string {
+	if d.doc.Step+1 >= len(d.doc.Plan.StepNames()) {
+		if group := d.nextGroup(); d.doc.Plan.InOrder && group >= 0 {
+			return stepName(&d.doc.Plan, 0) + " of group " + d.doc.Groups[group].Name
+		}
+		return "the roll-out is done"
+	}
+	name := d.stepName(d.doc.Step + 1)
+	if slices.Contains(d.doc.Plan.PauseBefore, d.doc.Step+1) && d.doc.Approved <= d.doc.Step {
+		name += ", when a person approves it"
+	}
+	return name
+}
+
+func have(n int) string {
+	if n == 1 {
+		return "1 node has"
+	}
+	return fmt.Sprintf("%d nodes have", n)
+}
+
+// words returns a duration without what is zero: 10m instead of 10m0s.
+func words(s nf.Seconds) string {
+	text := s.Duration().String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
