@@ -82,7 +82,7 @@ func (f *testFleet) begin(plan nf.RolloutPlan) {
 	was := nf.RolloutDocument{APIVersion: nf.APIVersion, Kind: nf.KindRolloutDocument, Channel: nf.DefaultChannel, Coordinator: "coord-1", Term: 1}
 	f.doc = rollout.Begin(was, newRevision, plan, "seed", f.nodes, now)
 	f.doc.Channel, f.doc.Previous, f.doc.Coordinator = nf.DefaultChannel, oldRevision, "coord-1"
-	f.doc, _ = rollout.Decide(f.doc, f.nodes, now)
+	f.doc, _ = rollout.Decide(f.doc, rollout.Heard{Nodes: f.nodes}, now)
 	f.PutRollout(f.doc)
 }
 
@@ -97,7 +97,7 @@ func (f *testFleet) coordinate() {
 		f.asked = append(f.asked, ask)
 		next := f.doc
 		if err == nil {
-			next, err = rollout.Obey(f.doc, ask, f.nodes, time.Now().UTC())
+			next, err = rollout.Obey(f.doc, ask, rollout.Heard{Nodes: f.nodes}, time.Now().UTC())
 		}
 		answer := nf.FleetAnswer{Document: &next}
 		if err != nil {

@@ -2,7 +2,6 @@ package coordinator
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -61,7 +60,7 @@ func textOf(err error) string {
 // take takes what a node has put. If it cannot be read, what it has put before stays, as old as it is: a node cannot
 // make forget that it has begun.
 func (h *heard) take(node string, v fleet.Stored, channel string) {
-	n, err := parseNode(node, v.Data)
+	n, err := fleet.ReadNode(node, v.Data)
 	if err != nil {
 		h.unread[node] = err.Error()
 		return
@@ -94,9 +93,6 @@ func (h *heard) ours() map[string]nf.RestartGrant {
 	return grants
 }
 
-// maxGeneration is the highest generation that is believed of a node: no fleet writes so many documents.
-const maxGeneration = 1 << 40
-
 // newest returns the highest generation of a document that a node has had, and that node; the first by name.
 func newest(nodes []nf.HeardNode) (generation uint64, node string) {
 	for i := range nodes {
@@ -105,15 +101,6 @@ func newest(nodes []nf.HeardNode) (generation uint64, node string) {
 		}
 	}
 	return generation, node
-}
-
-// parseNode reads what a node has put.
-func parseNode(node string, data []byte) (nf.FleetNode, error) {
-	n, err := fleet.ReadNode(node, data)
-	if err == nil && (n.Generation > maxGeneration || n.Progress != nil && n.Progress.Generation > maxGeneration) {
-		err = fmt.Errorf("it claims a generation above %d, which no fleet reaches", uint64(maxGeneration))
-	}
-	return n, err
 }
 
 // shorten returns a text without control characters, of at most so many bytes.

@@ -101,8 +101,9 @@ type RolloutDocument struct {
 	Previous string       `json:"previous"` // the last one whose roll-out is done; empty: there is none
 	State    RolloutState `json:"state"`
 	Reason   string       `json:"reason,omitempty"`
-	// Recovered is true of a roll-out that the coordinator has halted because nodes knew newer documents than
-	// the store has: no other roll-out begins until a person has resumed or aborted this one.
+	// Recovered is true of a roll-out that the coordinator has halted because the store has lost what it had:
+	// nodes knew newer documents, or it knows far fewer nodes. No other roll-out begins until a person has
+	// resumed or aborted this one.
 	Recovered bool   `json:"recovered,omitempty"`
 	Seed      string `json:"seed"` // of the order of the nodes, another one in each roll-out
 	// Step is the present step: 0 is that of the canaries, or the first fraction if there are none; -1: none
@@ -116,6 +117,8 @@ type RolloutDocument struct {
 	StepBegan time.Time `json:"stepBegan"`
 	// StepEnded is when the nodes of the step had ended, and its soak began; null: they have not.
 	StepEnded *time.Time `json:"stepEnded"`
+	// DoneAt is when the roll-out was done; null: it was not. A roll-out that is halted later keeps it.
+	DoneAt *time.Time `json:"doneAt,omitempty"`
 	// Groups are those of the plan, with the default one last. A node is of the first one that it matches.
 	Groups []RolloutGroup `json:"groups"`
 	// Spread is the time over which the nodes of a step begin, FetchSpread that over which all nodes fetch
@@ -124,8 +127,10 @@ type RolloutDocument struct {
 	Spread       Seconds `json:"spread"`
 	FetchSpread  Seconds `json:"fetchSpread"`
 	RescueSpread Seconds `json:"rescueSpread"`
-	// Withdrawn are revisions that no node may begin. A node that has one in force takes the
-	// revision of the roll-out before all others. The newest is the last one.
+	// Rescue is the fraction of the nodes on withdrawn revisions that take the revision of the roll-out before
+	// all others: those whose position is below it. The others have the turn of their group.
+	Rescue float64 `json:"rescue"`
+	// Withdrawn are revisions that no node may begin. The newest is the last one.
 	Withdrawn   []string        `json:"withdrawn,omitempty"`
 	Coordinator string          `json:"coordinator"` // who wrote it
 	Term        uint64          `json:"term"`        // one more each time that another coordinator takes over
@@ -135,6 +140,9 @@ type RolloutDocument struct {
 	// Nodes is how many nodes the store knew when the document was written. If it suddenly knows far fewer,
 	// it has lost what they said.
 	Nodes int `json:"nodes"`
+	// Live is how many of them were heard of lately when the present step began. The roll-out waits while
+	// fewer than half of them are: what the others make of the revision is not known.
+	Live int `json:"live"`
 }
 
 // RolloutGroup is a group of nodes in a roll-out.

@@ -36,7 +36,7 @@ func newFleet(plan nf.RolloutPlan, sizes map[string]int) *testFleet {
 
 // decide lets the coordinator decide.
 func (f *testFleet) decide() bool {
-	next, changed := Decide(f.doc, f.nodes, f.now)
+	next, changed := Decide(f.doc, Heard{Nodes: f.nodes}, f.now)
 	f.doc = next
 	return changed
 }

@@ -43,7 +43,7 @@ func TurnOf(doc nf.RolloutDocument, node nf.NodeIdentity, inForce string) Turn {
 		turn.Reason = "its revision is withdrawn"
 	case !doc.State.MayBegin():
 		turn.Reason = "the roll-out is " + string(doc.State)
-	case isWithdrawn(doc, inForce):
+	case isWithdrawn(doc, inForce) && Position(doc.Seed, node.Name) < doc.Rescue:
 		turn = Turn{Commit: doc.Revision, Rescue: true, Within: doc.RescueSpread.Duration(), Group: turn.Group}
 	case Position(doc.Seed, node.Name) < doc.Groups[group].Fraction:
 		turn = Turn{Commit: doc.Revision, Within: doc.Spread.Duration(), Group: turn.Group}
