@@ -135,6 +135,9 @@ type RolloutDocument struct {
 	// Nodes is how many nodes the store knew when the document was written. If it suddenly knows far fewer,
 	// it has lost what they said.
 	Nodes int `json:"nodes"`
+	// Proof shows that the coordinator has signed the document with its generation: see FleetNode. It is known of
+	// documents that were read from the store, and no part of them.
+	Proof string `json:"-"`
 }
 
 // RolloutGroup is a group of nodes in a roll-out.
