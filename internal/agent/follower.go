@@ -42,6 +42,7 @@ type Following struct {
 	Asked    bool
 	HeardAt  time.Time // when it last gave a good document; zero: not yet
 	Document nf.RolloutDocument
+	Proof    string // of the generation of Document
 	Group    string
 	Progress *nf.NodeProgress
 	BeginsAt time.Time        // zero: it does not wait for a time
@@ -118,7 +119,8 @@ func (f *Follower) hear(ctx context.Context, dir *state.Dir, inForce string) (tu
 		return turn, false, err
 	}
 	f.change(func(is *Following) {
-		is.Problem, is.Asked, is.Document, is.Progress, is.BeginsAt, is.AskAt = asProblem(problem), true, known.Document, known.Progress, time.Time{}, time.Time{}
+		is.Problem, is.Asked, is.Document, is.Proof = asProblem(problem), true, known.Document, known.Proof
+		is.Progress, is.BeginsAt, is.AskAt = known.Progress, time.Time{}, time.Time{}
 		if problem == nil {
 			is.HeardAt = now
 		}

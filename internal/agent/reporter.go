@@ -298,7 +298,7 @@ func (r *reporter) node(m *Membership) nf.FleetNode {
 // FleetNode returns what a node says of itself to its fleet.
 func FleetNode(m Membership, s nf.NodeStatus, f Following, containers int) nf.FleetNode {
 	n := nf.FleetNode{Node: m.Node.Name, Channel: m.Channel, Labels: m.Node.Labels, Version: m.Version, BootID: m.BootID,
-		Generation: f.Document.Generation, Progress: f.Progress, Conditions: map[nf.ConditionType]nf.ConditionStatus{},
+		Generation: f.Document.Generation, Proof: f.Proof, Progress: f.Progress, Conditions: map[nf.ConditionType]nf.ConditionStatus{},
 		Containers: containers, Refusals: len(s.Refusals), Pending: len(s.Pending), Stuck: len(s.Stuck)}
 	if s.Revision != nil {
 		n.Revision = s.Revision.Commit
@@ -324,7 +324,7 @@ func FleetNode(m Membership, s nf.NodeStatus, f Following, containers int) nf.Fl
 
 // nodeDigest returns a digest of what a node says of itself, without what changes while it stays the same.
 func nodeDigest(n nf.FleetNode) string {
-	n.Generation, n.Message = 0, steadyText(n.Message)
+	n.Generation, n.Proof, n.Message = 0, "", steadyText(n.Message)
 	if n.Progress != nil {
 		p := *n.Progress
 		p.At, p.Reason = time.Time{}, steadyText(p.Reason)

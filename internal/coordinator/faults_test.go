@@ -50,7 +50,7 @@ func TestAnOlderStoreHalts(t *testing.T) {
 				w.branch.push(commit(2))
 			}
 			old := w.document()
-			w.mustPut(nf.FleetNode{Node: "hn-7", Revision: commit(1), Generation: old.Generation + 41})
+			w.mustPut(nf.FleetNode{Node: "hn-7", Revision: commit(1), Generation: old.Generation + 41, Proof: w.store.Proof(fleet.DefaultChannel, old.Generation+41)})
 			w.start("b")
 			doc := w.until("a halt", func(doc nf.RolloutDocument) bool { return doc.State == nf.RolloutHalted })
 			if doc.Generation != old.Generation+42 || !doc.Recovered || !strings.Contains(doc.Reason, "hn-7") || len(doc.Withdrawn) > 0 {
@@ -82,7 +82,7 @@ func TestALostStoreHalts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.branch.push(commit(1))
-	w.mustPut(nf.FleetNode{Node: "hn-1", Revision: commit(1), Generation: 17})
+	w.mustPut(nf.FleetNode{Node: "hn-1", Revision: commit(1), Generation: 17, Proof: w.store.Proof(fleet.DefaultChannel, 17)})
 	w.start("a")
 	doc := w.until("a document", func(doc nf.RolloutDocument) bool { return doc.Generation > 0 })
 	if doc.State != nf.RolloutHalted || !doc.Recovered || doc.Generation != 18 || doc.Began != 18 || doc.Revision != commit(1) || !strings.Contains(doc.Reason, "hn-1") {
@@ -90,16 +90,17 @@ func TestALostStoreHalts(t *testing.T) {
 	}
 }
 
-// TestAnImpossibleGenerationIsNotBelieved is a node that lies. It cannot make the fleet use up its generations.
-func TestAnImpossibleGenerationIsNotBelieved(t *testing.T) {
+// TestAnUnprovenGenerationIsNotBelieved is a node that lies before there is a document. It can neither halt the fleet nor make
+// it use up its generations, and is named.
+func TestAnUnprovenGenerationIsNotBelieved(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.branch.push(commit(1))
-	w.mustPut(nf.FleetNode{Node: "liar", Generation: 1<<64 - 1})
+	w.mustPut(nf.FleetNode{Node: "liar", Generation: 1 << 40, Progress: &nf.NodeProgress{Generation: 1 << 40, Revision: commit(1), State: nf.ProgressUnaffected}})
 	a := w.start("a")
 	s := w.newNodes(9, nil)
 	w.untilState(commit(1), nf.RolloutDone)
-	if v := a.View(); v.Unread["liar"] == "" || len(v.Nodes) != 9 {
+	if v := a.View(); v.Unread["liar"] == "" || len(v.Nodes) != 10 {
 		t.Errorf("%d nodes are known, unread are %v", len(v.Nodes), v.Unread)
 	}
 	s.check()

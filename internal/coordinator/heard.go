@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -40,7 +41,7 @@ func (h *heard) read(ctx context.Context, s *store) error {
 		clear(h.nodes)
 		clear(h.unread)
 		h.sorted = nil
-	}, func(node string, v fleet.Stored) { h.take(node, v, s.channel) })
+	}, func(node string, v fleet.Stored) { h.take(node, v, s.channel, s.publicKey) })
 	if err != nil {
 		return err
 	}
@@ -58,8 +59,8 @@ func textOf(err error) string {
 }
 
 // take takes what a node has put. If it cannot be read, what it has put before stays, as old as it is: a node cannot
-// make forget that it has begun.
-func (h *heard) take(node string, v fleet.Stored, channel string) {
+// make forget that it has begun. A generation that it does not prove is not believed.
+func (h *heard) take(node string, v fleet.Stored, channel, publicKey string) {
 	n, err := fleet.ReadNode(node, v.Data)
 	if err != nil {
 		h.unread[node] = err.Error()
@@ -71,7 +72,25 @@ func (h *heard) take(node string, v fleet.Stored, channel string) {
 		delete(h.nodes, node)
 		return
 	}
+	if err := checkClaim(n, channel, publicKey); err != nil {
+		h.unread[node], n.Generation, n.Proof = err.Error(), 0, ""
+	}
 	h.nodes[node] = nf.HeardNode{FleetNode: n, Heard: v.Put}
+}
+
+// checkClaim returns why the generation is not believed that a node claims to have had.
+func checkClaim(n nf.FleetNode, channel, publicKey string) error {
+	if n.Generation == 0 {
+		return nil
+	}
+	proven, err := fleet.Proven(n.Proof, channel, publicKey)
+	if err == nil && proven != n.Generation {
+		err = fmt.Errorf("the proof is of generation %d", proven)
+	}
+	if err != nil {
+		return fmt.Errorf("it claims generation %d of the roll-out document without a proof: %w", n.Generation, err)
+	}
+	return nil
 }
 
 // list returns the nodes of the channel by name. The caller does not change it.

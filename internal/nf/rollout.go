@@ -143,6 +143,9 @@ type RolloutDocument struct {
 	// Live is how many of them were heard of lately when the present step began. The roll-out waits while
 	// fewer than half of them are: what the others make of the revision is not known.
 	Live int `json:"live"`
+	// Proof shows that the coordinator has signed the document with its generation: see FleetNode. It is known of
+	// documents that were read from the store, and no part of them.
+	Proof string `json:"-"`
 }
 
 // RolloutGroup is a group of nodes in a roll-out.

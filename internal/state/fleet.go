@@ -25,7 +25,8 @@ type Fleet struct {
 	CoordinatorKey string `json:"coordinatorKey"`
 	// Document is the roll-out document with the highest generation so far; its zero value: there was none.
 	Document nf.RolloutDocument `json:"document"`
-	HeardAt  time.Time          `json:"heardAt"` // when the node had Document
+	Proof    string             `json:"proof,omitempty"` // of the generation of Document
+	HeardAt  time.Time          `json:"heardAt"`         // when the node had Document
 	// Grant is the highest generation of a restart grant so far.
 	Grant uint64 `json:"grant"`
 	// Progress is how far the node is with the revision that it has followed last; null: with none.
@@ -97,7 +98,7 @@ func (f *Fleet) Accept(doc nf.RolloutDocument, now time.Time) error {
 		return &OlderError{"roll-out document", had, doc.Generation}
 	}
 	if doc.Generation > had {
-		f.Document, f.HeardAt = doc, now
+		f.Document, f.Proof, f.HeardAt = doc, doc.Proof, now
 	}
 	return nil
 }
