@@ -97,12 +97,13 @@ func TestAnUnprovenGenerationIsNotBelieved(t *testing.T) {
 	w := newWorld(t)
 	w.branch.push(commit(1))
 	w.mustPut(nf.FleetNode{Node: "liar", Generation: 1 << 40, Progress: &nf.NodeProgress{Generation: 1 << 40, Revision: commit(1), State: nf.ProgressUnaffected}})
-	a := w.start("a")
 	s := w.newNodes(9, nil)
+	a := w.start("a")
 	w.untilState(commit(1), nf.RolloutDone)
-	if v := a.View(); v.Unread["liar"] == "" || len(v.Nodes) != 10 {
-		t.Errorf("%d nodes are known, unread are %v", len(v.Nodes), v.Unread)
-	}
+	w.eventually("all nodes, and the claim", func() bool {
+		v := a.View()
+		return v.Unread["liar"] != "" && len(v.Nodes) == 10
+	})
 	s.check()
 }
 
