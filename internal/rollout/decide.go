@@ -98,7 +98,7 @@ func (d *decision) isDeaf() bool {
 
 // endStep ends a step whose nodes have ended, or whose deadline has come.
 func (d *decision) endStep() bool {
-	late := !d.now.Before(deadline(&d.doc))
+	late := !d.now.Before(d.survey.deadline())
 	// Widening first: a step has not ended as long as others are to take the turn of some of its nodes. After the
 	// deadline they do so only if the step has brought the turn of nobody who could begin.
 	if fractions := d.fractions(); d.isWider(fractions) && (!late || d.isEmpty()) {
@@ -147,7 +147,7 @@ func (d *decision) hasEvidence() bool {
 
 // hasSoaked reports whether the step was watched for long enough. If no node of it has begun there is nothing to watch.
 func (d *decision) hasSoaked() bool {
-	if !d.now.Before(d.doc.StepEnded.Add(d.doc.Plan.Soak.Duration())) {
+	if watched := d.survey.heardSince(*d.doc.StepEnded); !d.now.Before(watched.Add(d.doc.Plan.Soak.Duration())) {
 		return true
 	}
 	for i := range d.survey.members {

@@ -99,3 +99,9 @@ func plan(change func(*nf.RolloutPlan)) nf.RolloutPlan {
 func edgeAndGPU(p *nf.RolloutPlan) {
 	p.Groups = []nf.PlanGroup{{Name: "edge", Match: map[string]string{"role": "edge"}}, {Name: "gpu", Match: map[string]string{"role": "gpu"}}}
 }
+
+// deadlineOf returns when the present step of a document is over.
+func deadlineOf(doc nf.RolloutDocument) time.Time {
+	s := survey{doc: &doc}
+	return s.deadline()
+}

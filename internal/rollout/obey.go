@@ -80,7 +80,7 @@ func (d *decision) resume(ask nf.FleetAsk, nodes []nf.HeardNode) error {
 			return d.impossible()
 		}
 		d.forgive()
-		d.doc.Recovered, d.doc.Nodes, d.doc.Live = false, len(nodes), d.survey.live()
+		d.doc.Recovered, d.doc.Nodes = false, len(nodes)
 	default:
 		return d.impossible()
 	}

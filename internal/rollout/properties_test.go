@@ -224,7 +224,7 @@ func (w *world) operate(t *rapid.T) {
 	if ask.Verb == nf.AskResume && was.State == nf.RolloutHalted {
 		// What has failed so far is forgiven. Only that the store is not as it was halts again.
 		if after, _ := Decide(next, Heard{Nodes: w.nodes}, w.now); after.State == nf.RolloutHalted && !after.Recovered && !isWithdrawn(after, after.Revision) {
-			if w.now.Before(deadline(&next)) && next.Step >= 0 {
+			if w.now.Before(deadlineOf(next)) && next.Step >= 0 {
 				t.Fatalf("halted again at once: %s", after.Reason)
 			}
 		}

@@ -101,7 +101,7 @@ func TestEachStepIsBegun(t *testing.T) {
 		n.Heard = heard
 	}
 	f.decide()
-	if f.doc.State != nf.RolloutRolling || len(f.turns()) < len(gone) || f.now.After(deadline(&f.doc)) {
+	if f.doc.State != nf.RolloutRolling || len(f.turns()) < len(gone) || f.now.After(deadlineOf(f.doc)) {
 		t.Errorf("%s: %s, %d have their turn", f.doc.State, f.doc.Reason, len(f.turns()))
 	}
 }
@@ -170,6 +170,25 @@ func TestNotHeardSince(t *testing.T) {
 	}
 	if next, _ := Decide(f.doc, Heard{Nodes: f.nodes, Since: f.now.Add(-301 * time.Second)}, f.now); next.State != nf.RolloutHalted {
 		t.Errorf("%s: %s", next.State, next.Reason)
+	}
+}
+
+// TestTimesCountWhileHeard: that the store could not be reached ends neither a step nor its soak.
+func TestTimesCountWhileHeard(t *testing.T) {
+	f := newFleet(plan(nil), map[string]int{"": 400})
+	f.decide()
+	f.wait(24 * time.Hour)
+	if next, _ := Decide(f.doc, Heard{Nodes: f.nodes, Since: f.now.Add(-time.Minute)}, f.now); next.State != nf.RolloutRolling {
+		t.Errorf("%s: %s", next.State, next.Reason)
+	}
+
+	f = inState(t, nf.RolloutSoaking)
+	f.wait(24 * time.Hour)
+	if _, changed := Decide(f.doc, Heard{Nodes: f.nodes, Since: f.now.Add(-599 * time.Second)}, f.now); changed {
+		t.Error("the soak has ended, and nobody could be heard")
+	}
+	if next, _ := Decide(f.doc, Heard{Nodes: f.nodes, Since: f.now.Add(-600 * time.Second)}, f.now); next.Step <= f.doc.Step {
+		t.Errorf("%s, step %d", next.State, next.Step)
 	}
 }
 

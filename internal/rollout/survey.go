@@ -100,15 +100,11 @@ func (s *survey) standingOfEnded(n *nf.HeardNode, ended standing) standing {
 
 // isLost reports whether a node that has begun has been silent for too long, while it could be heard.
 func (s *survey) isLost(n *nf.HeardNode) bool {
-	heard := n.Heard
-	if heard.Before(s.since) {
-		heard = s.since
-	}
 	silence := s.doc.Plan.Silence.Duration()
 	if s.doc.DoneAt != nil {
 		silence = max(silence, SilentAfter)
 	}
-	return s.now.Sub(heard) > silence
+	return s.now.Sub(s.heardSince(n.Heard)) > silence
 }
 
 // standingOfBegun judges a node that has begun and not said how it ended. It is lost once it has been silent for
@@ -119,7 +115,7 @@ func (s *survey) standingOfBegun(n *nf.HeardNode) standing {
 		return standsLost
 	}
 	silence := s.doc.Plan.Silence.Duration()
-	limit := deadline(s.doc)
+	limit := s.deadline()
 	if s.doc.Step < 0 || s.now.Before(limit) {
 		return standsBegun
 	}
@@ -131,9 +127,18 @@ func (s *survey) standingOfBegun(n *nf.HeardNode) standing {
 	return standsBegun
 }
 
-// deadline returns when the present step is over in any case.
-func deadline(doc *nf.RolloutDocument) time.Time {
-	return doc.StepBegan.Add(max(doc.Spread, doc.FetchSpread).Duration() + doc.Plan.Deadline.Duration())
+// heardSince returns the time, or the later one since when nodes could be heard.
+func (s *survey) heardSince(t time.Time) time.Time {
+	if t.Before(s.since) {
+		return s.since
+	}
+	return t
+}
+
+// deadline returns when the present step is over in any case: nodes that could not be heard, and hear nothing, have the
+// time anew.
+func (s *survey) deadline() time.Time {
+	return s.heardSince(s.doc.StepBegan).Add(max(s.doc.Spread, s.doc.FetchSpread).Duration() + s.doc.Plan.Deadline.Duration())
 }
 
 // progressOf returns how far a node is in the roll-out; empty: it has said nothing of it. What it has said of

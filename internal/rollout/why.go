@@ -79,7 +79,7 @@ func (d *decision) whyRolling() string {
 	if len(names) == 0 {
 		return text
 	}
-	return text + fmt.Sprintf("; it waits for %s, until %s at most", some(names), clock(deadline(&d.doc)))
+	return text + fmt.Sprintf("; it waits for %s, until %s at most", some(names), clock(d.survey.deadline()))
 }
 
 func (d *decision) whySoaking() string {
