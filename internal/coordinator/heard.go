@@ -41,7 +41,13 @@ func (h *heard) read(ctx context.Context, s *store) error {
 		clear(h.nodes)
 		clear(h.unread)
 		h.sorted = nil
-	}, func(node string, v fleet.Stored) { h.take(node, v, s.channel) })
+	}, func(node string, v fleet.Stored) {
+		if fleet.IsRetired(node, v.Data, s.publicKey) {
+			h.forget(node)
+			return
+		}
+		h.take(node, v, s.channel)
+	})
 	if err != nil {
 		return err
 	}
@@ -73,6 +79,13 @@ func (h *heard) take(node string, v fleet.Stored, channel string) {
 		return
 	}
 	h.nodes[node] = nf.HeardNode{FleetNode: n, Heard: v.Put}
+}
+
+// forget forgets a node that is gone for good.
+func (h *heard) forget(node string) {
+	delete(h.nodes, node)
+	delete(h.unread, node)
+	h.sorted = nil
 }
 
 // list returns the nodes of the channel by name. The caller does not change it.

@@ -22,14 +22,20 @@ type Servers struct {
 	CAFile string // PEM; empty: the system's
 }
 
+// options returns how the servers are connected to.
+func (s Servers) options() []nats.Option {
+	if s.CAFile == "" {
+		return nil
+	}
+	return []nats.Option{nats.RootCAs(s.CAFile)}
+}
+
+func (s Servers) urls() string { return strings.Join(s.URLs, ",") }
+
 // Push gives the accounts, with what is revoked in them, to the servers of a fleet, and returns how many
 // have taken them. The error is *NoServerError if none answers.
 func (d *Directory) Push(ctx context.Context, s Servers) (taken int, err error) {
-	var options []nats.Option
-	if s.CAFile != "" {
-		options = append(options, nats.RootCAs(s.CAFile))
-	}
-	return d.push(ctx, 0, strings.Join(s.URLs, ","), options...)
+	return d.push(ctx, 0, s.urls(), s.options()...)
 }
 
 // PushLocal is Push to the server that another process runs in this directory.
@@ -41,13 +47,24 @@ func (d *Directory) PushLocal(ctx context.Context, l Listen) (taken int, err err
 	return d.push(ctx, 1, url, options...)
 }
 
+// Connect returns a connection to the servers with the coordinator's credentials. It does not connect again. The error is
+// *NoServerError if none answers.
+func (d *Directory) Connect(ctx context.Context, s Servers) (*nats.Conn, error) {
+	return d.connect(ctx, fileCoordinator, s.urls(), s.options()...)
+}
+
+// ConnectLocal is Connect to the server that another process runs in this directory.
+func (d *Directory) ConnectLocal(ctx context.Context, l Listen) (*nats.Conn, error) {
+	url, options, err := l.local()
+	if err != nil {
+		return nil, err
+	}
+	return d.connect(ctx, fileCoordinator, url, options...)
+}
+
 // MakeStreams makes the streams of a fleet on servers of the operator's own, of which so many have each a copy.
 func (d *Directory) MakeStreams(ctx context.Context, s Servers, replicas, nodes int) error {
-	var options []nats.Option
-	if s.CAFile != "" {
-		options = append(options, nats.RootCAs(s.CAFile))
-	}
-	return d.makeStreams(ctx, replicas, nodes, strings.Join(s.URLs, ","), options...)
+	return d.makeStreams(ctx, replicas, nodes, s.urls(), s.options()...)
 }
 
 // NoServerError means that no server answers.
