@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"nfsync.dev/nfsync/internal/engine"
 	"nfsync.dev/nfsync/internal/openfile"
 	"nfsync.dev/nfsync/internal/spec"
@@ -93,4 +95,14 @@ func push(ctx context.Context, d *engine.Directory, e spec.Engine) (int, error) 
 		return d.PushLocal(ctx, listenOf(e))
 	}
 	return d.Push(ctx, serversOf(e))
+}
+
+// connectTo returns a connection to the servers with the coordinator's credentials.
+func connectTo(ctx context.Context, d *engine.Directory, e spec.Engine) (*nats.Conn, error) {
+	ctx, stop := context.WithTimeout(ctx, patience)
+	defer stop()
+	if e.IsEmbedded() {
+		return d.ConnectLocal(ctx, listenOf(e))
+	}
+	return d.Connect(ctx, serversOf(e))
 }

@@ -84,6 +84,11 @@ func (a *app) serve(ctx context.Context, o *serveOptions) error {
 		return err
 	}
 	defer e.close()
+	go func() {
+		if err := e.guard(ctx, func(text string) { a.say(slog.LevelWarn, text, "nfsync-coordinator revoke ends credentials") }); err != nil {
+			a.say(slog.LevelError, err.Error(), "")
+		}
+	}()
 	c, err := coordinator.New(coordinator.Config{
 		Name: config.Name, Channel: config.Channel, Branch: branch, Conn: e.conn, Key: e.key,
 		Say: func(level slog.Level, text string) { a.say(level, text, "") },
@@ -140,6 +145,7 @@ func (a *app) follows(config spec.CoordinatorConfig, accept string) (coordinator
 type connected struct {
 	conn  *nats.Conn
 	key   nkeys.KeyPair
+	guard func(ctx context.Context, say func(text string)) error
 	close func()
 }
 
@@ -163,7 +169,8 @@ func (a *app) connect(ctx context.Context, config spec.CoordinatorConfig) (conne
 	if err != nil {
 		return connected{}, err
 	}
-	return connected{conn, d.CoordinatorKey(), conn.Close}, nil
+	guard := func(ctx context.Context, say func(string)) error { return d.Guard(ctx, serversOf(config.Engine), say) }
+	return connected{conn, d.CoordinatorKey(), guard, conn.Close}, nil
 }
 
 // fleetConfig returns how the coordinator reaches servers.
@@ -193,7 +200,8 @@ func (a *app) startEngine(ctx context.Context, config spec.CoordinatorConfig) (c
 	}
 	a.say(slog.LevelInfo, fmt.Sprintf("nodes of channel %s connect to %s, with the coordinatorKey %s", config.Channel, agentServers(config.Engine), d.CoordinatorPublicKey()),
 		"nfsync-coordinator enroll NODE prints the credentials of a node")
-	return connected{conn, d.CoordinatorKey(), func() { conn.Close(); server.Shutdown() }}, nil
+	guard := func(ctx context.Context, say func(string)) error { return server.Guard(ctx, d, say) }
+	return connected{conn, d.CoordinatorKey(), guard, func() { conn.Close(); server.Shutdown() }}, nil
 }
 
 // engineSays says what the NATS server warns of. What it does in order nobody needs to know.

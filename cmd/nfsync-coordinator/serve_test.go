@@ -117,7 +117,7 @@ func TestServe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := member(t, d, nats)
+	m := joined(t, d, credentials(t, d, "hn-1"), "hn-1", "nats://"+nats, "")
 	var doc nf.RolloutDocument
 	until(t, "the document", func() bool {
 		doc, err = m.Rollout(t.Context())
@@ -155,19 +155,25 @@ func TestServe(t *testing.T) {
 	}
 }
 
-// member joins the fleet as the node hn-1.
-func member(t *testing.T, d *engine.Directory, address string) *fleet.Member {
+// credentials enrolls a node, and returns the file of its credentials.
+func credentials(t *testing.T, d *engine.Directory, node string) string {
 	t.Helper()
-	credentials, err := d.Enroll(nf.CredentialNode, "hn-1", 0, false)
+	text, err := d.Enroll(nf.CredentialNode, node, 0, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(t.TempDir(), "hn-1.creds")
-	if err := os.WriteFile(file, credentials, 0o600); err != nil {
+	file := filepath.Join(t.TempDir(), node+".creds")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return file
+}
+
+// joined joins the fleet as a node.
+func joined(t *testing.T, d *engine.Directory, file, node, url, ca string) *fleet.Member {
+	t.Helper()
 	m, err := fleet.Join(fleet.Config{
-		Servers: []string{"nats://" + address}, CredentialsFile: file, Channel: fleet.DefaultChannel, CoordinatorKey: d.CoordinatorPublicKey(), Name: "hn-1",
+		Servers: []string{url}, CAFile: ca, CredentialsFile: file, Channel: fleet.DefaultChannel, CoordinatorKey: d.CoordinatorPublicKey(), Name: node,
 		Intervals: fleet.Intervals{Reconnect: 50 * time.Millisecond, Jitter: 50 * time.Millisecond},
 	}, func() {})
 	if err != nil {

@@ -305,7 +305,7 @@ func (c *Coordinator) act(ctx context.Context) error {
 func (c *Coordinator) situation() situation {
 	h, _ := c.head.is()
 	return situation{
-		doc: c.doc, nodes: c.heard.list(), since: c.hearing.since, head: h,
+		doc: c.doc, nodes: c.heard.list(), since: c.hearing.since, retired: len(c.heard.retired), head: h,
 		channel: c.Channel, coordinator: c.Name, seed: rand.Text(), now: c.now(),
 	}
 }

@@ -17,6 +17,8 @@ type heard struct {
 
 	nodes  map[string]nf.HeardNode
 	unread map[string]string // why the value of a node cannot be read, by its name
+	// retired are the nodes that are gone for good, and have not come back.
+	retired map[string]bool
 	grants map[string]grant
 	sorted []nf.HeardNode // the nodes of the channel, by name; nil: to be sorted again
 }
@@ -31,7 +33,7 @@ type grant struct {
 func newHeard() *heard {
 	return &heard{
 		statuses: keys{stream: fleet.StreamStatus}, granted: keys{stream: fleet.StreamGrant},
-		nodes: map[string]nf.HeardNode{}, unread: map[string]string{}, grants: map[string]grant{},
+		nodes: map[string]nf.HeardNode{}, unread: map[string]string{}, retired: map[string]bool{}, grants: map[string]grant{},
 	}
 }
 
@@ -40,8 +42,15 @@ func (h *heard) read(ctx context.Context, s *store) error {
 	err := h.statuses.read(ctx, s, func() {
 		clear(h.nodes)
 		clear(h.unread)
+		clear(h.retired)
 		h.sorted = nil
-	}, func(node string, v fleet.Stored) { h.take(node, v, s.channel, s.publicKey) })
+	}, func(node string, v fleet.Stored) {
+		if fleet.IsRetired(node, v.Data, s.publicKey) {
+			h.forget(node)
+			return
+		}
+		h.take(node, v, s.channel, s.publicKey)
+	})
 	if err != nil {
 		return err
 	}
@@ -67,6 +76,7 @@ func (h *heard) take(node string, v fleet.Stored, channel, publicKey string) {
 		return
 	}
 	delete(h.unread, node)
+	delete(h.retired, node)
 	h.sorted = nil
 	if n.Channel != "" && n.Channel != channel {
 		delete(h.nodes, node)
@@ -91,6 +101,14 @@ func checkClaim(n nf.FleetNode, channel, publicKey string) error {
 		return fmt.Errorf("it claims generation %d of the roll-out document without a proof: %w", n.Generation, err)
 	}
 	return nil
+}
+
+// forget forgets a node that is gone for good.
+func (h *heard) forget(node string) {
+	delete(h.nodes, node)
+	delete(h.unread, node)
+	h.retired[node] = true
+	h.sorted = nil
 }
 
 // list returns the nodes of the channel by name. The caller does not change it.

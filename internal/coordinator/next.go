@@ -14,6 +14,8 @@ type situation struct {
 	doc   *nf.RolloutDocument // nil: there is none
 	nodes []nf.HeardNode      // of the channel
 	since time.Time           // since when they could be heard without a break
+	// retired is how many nodes the store knows to be gone for good.
+	retired int
 	head  *head               // nil: no good commit is known
 	// channel and coordinator are ours. seed is for a roll-out that begins.
 	channel, coordinator, seed string
@@ -66,7 +68,7 @@ func (s situation) first() (nf.RolloutDocument, bool) {
 	return s.signedOff(next, known+1), true
 }
 
-func (s situation) heard() rollout.Heard { return rollout.Heard{Nodes: s.nodes, Since: s.since} }
+func (s situation) heard() rollout.Heard { return rollout.Heard{Nodes: s.nodes, Since: s.since, Retired: s.retired} }
 
 // begin returns the document of the roll-out of the newest commit, after another one.
 func (s situation) begin(was nf.RolloutDocument) nf.RolloutDocument {

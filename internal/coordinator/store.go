@@ -60,7 +60,7 @@ func (s *store) set(ctx context.Context, subject string, data []byte, sequence u
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	ack, err := s.js.PublishMsg(ctx, &nats.Msg{Subject: subject, Data: data}, jetstream.WithExpectLastSequencePerSubject(sequence), jetstream.WithRetryAttempts(0))
-	if api, ok := errors.AsType[*jetstream.APIError](err); ok && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant) {
+	if fleet.IsConflict(err) {
 		return 0, errConflict
 	}
 	if err != nil {

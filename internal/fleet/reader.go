@@ -97,13 +97,16 @@ func (r *Reader) Nodes(ctx context.Context) (nodes []nf.HeardNode, unread map[st
 	unread = map[string]error{}
 	last, err := r.each(ctx, StreamStatus, Key(StreamStatus, ">"), func(v Stored, err error) error {
 		name := nameOf(StreamStatus, v)
+		// A later value is instead of the one before: it was put meanwhile.
+		delete(unread, name)
+		delete(byName, name)
+		if err == nil && IsRetired(name, v.Data, r.cfg.CoordinatorKey) {
+			return nil
+		}
 		var n nf.FleetNode
 		if err == nil {
 			n, err = ReadNode(name, v.Data)
 		}
-		// A later value is instead of the one before: it was put meanwhile.
-		delete(unread, name)
-		delete(byName, name)
 		if err != nil {
 			unread[name] = err
 		} else {
@@ -168,7 +171,7 @@ func (r *Reader) Snapshots(ctx context.Context, only string, each func(node stri
 		if only != "" {
 			name = only
 		}
-		if seen[name] { // it was put again meanwhile
+		if seen[name] || err == nil && IsRetired(name, v.Data, r.cfg.CoordinatorKey) { // it was put again meanwhile, or is gone
 			return nil
 		}
 		seen[name] = true

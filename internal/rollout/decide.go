@@ -20,6 +20,8 @@ type Heard struct {
 	// Since is since when nodes could be heard without a break, by the store's clock. That a node was silent before says
 	// nothing of it. The zero time: always.
 	Since time.Time
+	// Retired is how many nodes are gone for good: the store knows that, and has not lost them.
+	Retired int
 }
 
 // Decide returns the next document, and whether it is another one. It does not set Coordinator and Term.

@@ -39,7 +39,7 @@ func (d *decision) storeHasLost(heard Heard) bool {
 		return false
 	}
 	known := len(heard.Nodes)
-	if 2*known >= d.doc.Nodes {
+	if 2*(known+heard.Retired) >= d.doc.Nodes {
 		return false
 	}
 	d.survey = look(&d.doc, heard, d.now)

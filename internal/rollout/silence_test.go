@@ -214,6 +214,19 @@ func TestDoneIsJudged(t *testing.T) {
 	}
 }
 
+// TestMostAreRetired: nodes that are gone for good are not lost.
+func TestMostAreRetired(t *testing.T) {
+	f := newFleet(plan(nil), map[string]int{"": 400})
+	f.decide()
+	f.nodes = f.nodes[:100]
+	if next, _ := Decide(f.doc, Heard{Nodes: f.nodes, Retired: 100}, f.now); next.State == nf.RolloutHalted {
+		t.Error(next.Reason)
+	}
+	if next, _ := Decide(f.doc, Heard{Nodes: f.nodes, Retired: 99}, f.now); next.State != nf.RolloutHalted {
+		t.Error(next.State)
+	}
+}
+
 // TestStoreHasLost: that the store has lost nodes says nothing against the revision.
 func TestStoreHasLost(t *testing.T) {
 	f := newFleet(plan(nil), map[string]int{"": 400})
