@@ -263,7 +263,7 @@ func TestFleetForged(t *testing.T) {
 func TestFleetAsks(t *testing.T) {
 	plan := groupedPlan()
 	f := fifty(t, plan)
-	f.expect(exitError, "fleet rollout pause", "no coordinator answers", "nfsync-coordinator serve runs")
+	f.expect(exitError, "fleet rollout pause", "no coordinator answers", "systemctl status nfsync-coordinator")
 	f.coordinate()
 	began := f.doc.Generation
 

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"nfsync.dev/nfsync/internal/agent"
+	"nfsync.dev/nfsync/internal/fleet"
 	"nfsync.dev/nfsync/internal/nf"
-	"nfsync.dev/nfsync/internal/source"
 	"nfsync.dev/nfsync/internal/state"
 	"nfsync.dev/nfsync/internal/view"
 )
@@ -46,8 +46,13 @@ func (n *Node) fleetName() view.Check {
 
 func (n *Node) fleetCredentials(file string) view.Check {
 	const name = "credentials"
-	if err := source.CheckSecret("fleet credentials", file); err != nil {
-		return n.notSeen(failed(name, err.Error(), "nfsync-coordinator enroll "+n.FleetName+" makes the file; see its mode: "+view.CommandLine("ls", "-l", file)), err)
+	of, err := fleet.NameOf(file)
+	remedy := "nfsync-coordinator enroll " + n.FleetName + " makes the file; see its mode: " + view.CommandLine("ls", "-l", file)
+	switch {
+	case err != nil:
+		return n.notSeen(failed(name, err.Error(), remedy), err)
+	case of != "" && of != n.FleetName:
+		return failed(name, fmt.Sprintf("%s has the credentials of %s, and this node is %s", file, of, n.FleetName), remedy)
 	}
 	return passed(name, file+" can be read, by its owner only")
 }
@@ -101,5 +106,5 @@ func fleetRemedy(err error) string {
 	case e != nil && e.Reason == agent.ReasonNotPermitted:
 		return "nfsync-coordinator enroll makes credentials for this node's name"
 	}
-	return "check fleet.servers, the network and the credentials: nfsync explain FleetUnreachable"
+	return "check fleet.servers and the network; systemctl status nfsync-coordinator, where it runs"
 }
