@@ -23,7 +23,11 @@ func (n *Node) fleet(ctx context.Context) []view.Check {
 	if c.Err != nil || len(c.Diagnostics) > 0 || f == nil {
 		return nil
 	}
-	checks := []view.Check{n.fleetName(), n.fleetCredentials(f.CredentialsFile)}
+	checks := []view.Check{n.fleetName()}
+	if checks[0].Status != view.OK {
+		return checks // no credentials are for it
+	}
+	checks = append(checks, n.fleetCredentials(f.CredentialsFile))
 	if f.CAFile != "" {
 		checks = append(checks, n.fleetCA(f.CAFile))
 	}
@@ -102,9 +106,9 @@ func fleetRemedy(err error) string {
 	case e != nil && e.Reason == agent.ReasonNoDocument:
 		return "the coordinator of the channel writes one: systemctl status nfsync-coordinator, where it runs"
 	case e != nil && e.Reason == agent.ReasonForged:
-		return "compare fleet.coordinatorKey with the key of the coordinator"
+		return "compare fleet.coordinatorKey with the key that nfsync-coordinator enroll prints"
 	case e != nil && e.Reason == agent.ReasonNotPermitted:
-		return "nfsync-coordinator enroll makes credentials for this node's name"
+		return "nfsync-coordinator list shows whose credentials are valid, and enroll makes those of this node's name"
 	}
 	return "check fleet.servers and the network; systemctl status nfsync-coordinator, where it runs"
 }
