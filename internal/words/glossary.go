@@ -41,7 +41,7 @@ var terms = []text{
 	{word: "store", meaning: "what these servers keep: what nodes say of themselves, their snapshots, roll-out documents, grants. It is never the truth: that is git and the disk of each node"},
 	{word: "coordinator", meaning: "the program that follows the branch of a fleet and decides which nodes may take a new commit: nfsync-coordinator"},
 	{word: "lease", meaning: "which of several coordinators of a channel is at work. It ends 30 seconds after it was last renewed, and only saves double work"},
-	{word: "term", meaning: "how often another coordinator has taken over a roll-out"},
+	{word: "term", meaning: "a number of the roll-out document, higher each time that another coordinator has taken over"},
 	{word: "channel", meaning: "a roll-out document by its name: agents obey that of their channel, and a coordinator writes it"},
 	{word: "roll-out", meaning: "the way of one commit to the nodes of a fleet, in steps, by the roll-out plan"},
 	{word: "roll-out plan", meaning: "the Rollout among the policies: groups, canaries, steps, and when to halt; see docs/rollout.md"},
