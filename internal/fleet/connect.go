@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 
@@ -31,8 +32,12 @@ func connect(ctx, life context.Context, cfg Config, l *link, more ...nats.Option
 	}()
 	select {
 	case r := <-first:
-		if r.err != nil {
+		if errors.Is(r.err, nats.ErrNoServers) { // which says nothing of the reason
 			return nil, l.unreachable(r.err)
+		}
+		if r.err != nil {
+			l.failed(r.err)
+			return nil, &UnreachableError{l.get().Err}
 		}
 		if err := awaitConnected(ctx, r.nc, l); err != nil {
 			r.nc.Close()
