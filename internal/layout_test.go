@@ -53,7 +53,7 @@ var rooms = map[string][]string{
 	"internal/policytest":            {"internal/nf", "internal/spec", "internal/diff", "internal/apply"},
 	"internal/watch":                 {},
 	"internal/web":                   {"internal/nf", "internal/openfile", "internal/apply", "internal/agent", "internal/view"},
-	"internal/doctor":                {"internal/nf", "internal/spec", "internal/state", "internal/kernel", "internal/vz", "internal/apply", "internal/source", "internal/agent", "internal/view", "internal/web"},
+	"internal/doctor":                {"internal/nf", "internal/spec", "internal/state", "internal/kernel", "internal/vz", "internal/apply", "internal/source", "internal/agent", "internal/fleet", "internal/view", "internal/web"},
 	"internal/words":                 {"internal/nf", "internal/spec", "internal/diff", "internal/kernel", "internal/apply", "internal/agent", "internal/view", "schemas"},
 	"internal/manual":                {"schemas"},
 	"internal/demo":                  {"internal/nf", "internal/netns", "internal/source", "examples"},
@@ -72,25 +72,25 @@ var rooms = map[string][]string{
 
 // testRooms says what the tests of a room may import beside what the room may.
 var testRooms = map[string][]string{
-	"internal/coordinator":   {"internal/fleet/fleettest"},                                                                                                         // a fleet's store
-	"internal/fleet":         {"internal/fleet/fleettest"},                                                                                                         // a store, in this process
-	"internal/runtimes":      {"internal/runtimes/runtimestest", "internal/kernel"},                                                                                // processes and files of runtimes, threads of another user
-	"internal/vz":            {"internal/vz/vztest"},                                                                                                               // a Virtuozzo node, simulated
-	"cmd/nfsync":             {"internal/vz/vztest", "internal/runtimes/runtimestest", "internal/state/statetest", "internal/fleet/fleettest", "internal/rollout"}, // the same, driven by scripts; a disk that loses power; a fleet's store
-	"internal/host/hosttest": {"internal/diff"},                                                                                                                    // what was seen of tracking is judged
-	"internal/host":          {"internal/host/hosttest", "internal/vz/vztest", "internal/runtimes/runtimestest", "internal/diff"},                                  // the conformance suite; nodes with containers; what was seen of tracking is judged
-	"internal/durable":       {"internal/state/statetest"},                                                                                                         // a disk that loses power
-	"internal/state":         {"internal/state/statetest"},                                                                                                         // the same
-	"internal/kernel":        {"internal/state/statetest"},                                                                                                         // the same, under boot files
-	"internal/apply":         {"internal/host/hosttest", "internal/state/statetest"},                                                                               // crashes and faults on the in-memory machine
-	"internal/agent":         {"internal/host/hosttest", "internal/state/statetest", "internal/policytree"},                                                        // laps of the in-memory machine
-	"internal/review":        {"internal/host/hosttest"},                                                                                                           // snapshots of the in-memory machine
-	"internal/adopt":         {"internal/view"},                                                                                                                    // what is imported, as files have it
-	"packaging":              {"packaging/systemdtest"},                                                                                                            // a node that packages are installed on
-	"internal/spec":          {"schemas"},                                                                                                                          // what is shared by two schemas
-	"internal/view":          {"schemas"},                                                                                                                          // the documents against the schemas
-	"runtimes":               {"packaging/systemdtest"},                                                                                                            // nodes with real container runtimes
-	"packaging/systemd":      {"packaging/systemdtest"},                                                                                                            // the units on a node with systemd
+	"internal/coordinator":   {"internal/fleet/fleettest"},                                                                                                                                                    // a fleet's store
+	"internal/fleet":         {"internal/fleet/fleettest"},                                                                                                                                                    // a store, in this process
+	"internal/runtimes":      {"internal/runtimes/runtimestest", "internal/kernel"},                                                                                                                           // processes and files of runtimes, threads of another user
+	"internal/vz":            {"internal/vz/vztest"},                                                                                                                                                          // a Virtuozzo node, simulated
+	"cmd/nfsync":             {"internal/vz/vztest", "internal/runtimes/runtimestest", "internal/state/statetest", "internal/fleet/fleettest", "internal/rollout", "internal/engine", "internal/coordinator"}, // the same, driven by scripts; a disk that loses power; a fleet's store, and a whole fleet
+	"internal/host/hosttest": {"internal/diff"},                                                                                                                                                               // what was seen of tracking is judged
+	"internal/host":          {"internal/host/hosttest", "internal/vz/vztest", "internal/runtimes/runtimestest", "internal/diff"},                                                                             // the conformance suite; nodes with containers; what was seen of tracking is judged
+	"internal/durable":       {"internal/state/statetest"},                                                                                                                                                    // a disk that loses power
+	"internal/state":         {"internal/state/statetest"},                                                                                                                                                    // the same
+	"internal/kernel":        {"internal/state/statetest"},                                                                                                                                                    // the same, under boot files
+	"internal/apply":         {"internal/host/hosttest", "internal/state/statetest"},                                                                                                                          // crashes and faults on the in-memory machine
+	"internal/agent":         {"internal/host/hosttest", "internal/state/statetest", "internal/policytree"},                                                                                                   // laps of the in-memory machine
+	"internal/review":        {"internal/host/hosttest"},                                                                                                                                                      // snapshots of the in-memory machine
+	"internal/adopt":         {"internal/view"},                                                                                                                                                               // what is imported, as files have it
+	"packaging":              {"packaging/systemdtest"},                                                                                                                                                       // a node that packages are installed on
+	"internal/spec":          {"schemas"},                                                                                                                                                                     // what is shared by two schemas
+	"internal/view":          {"schemas"},                                                                                                                                                                     // the documents against the schemas
+	"runtimes":               {"packaging/systemdtest"},                                                                                                                                                       // nodes with real container runtimes
+	"packaging/systemd":      {"packaging/systemdtest"},                                                                                                                                                       // the units on a node with systemd
 }
 
 // a library that has one room, or few, has them for the reason given. Rooms are those

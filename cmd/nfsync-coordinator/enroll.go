@@ -49,8 +49,8 @@ halt it and so on.
 
 What agent.yaml needs beside them is printed on standard error.`,
 		Example: `  nfsync-coordinator enroll hn-1 --out hn-1.creds
-  nfsync-coordinator enroll --reader ci > ci.creds
-  nfsync-coordinator enroll --operator ann --expires 2160h > ann.creds`,
+  nfsync-coordinator enroll --reader ci --out ci.creds
+  nfsync-coordinator enroll --operator ann --expires 2160h --out ann.creds`,
 		Args: oneArgument("a node, or --reader or --operator and a name"),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.enroll(cmd.Context(), args[0], o) },
 	}

@@ -38,7 +38,7 @@ func serveCommand(a *app) *cobra.Command {
 		Use:   "serve",
 		Short: "Roll the commits of a branch out to the fleet",
 		Long: `Serve follows a branch and rolls each new good commit out to the nodes of the
-fleet, by the Rollout document in the repository. By default it runs the NATS
+fleet, by the roll-out plan in the repository. By default it runs the NATS
 server that the nodes connect to, too. It makes the keys of the fleet when it
 first runs. It ends with SIGTERM; all that it has decided is in the store, and
 the next one goes on from there.
@@ -178,6 +178,10 @@ func fleetConfig(config spec.CoordinatorConfig, servers []string, credentials st
 	return fleet.Config{Channel: config.Channel, Name: "coordinator", Servers: servers, CAFile: config.Engine.CAFile, CredentialsFile: credentials}
 }
 
+// ownServer stands for the server in this process. No address is dialled, and no certificate is asked for: that of the server
+// is for other names.
+const ownServer = "nats://127.0.0.1"
+
 // startEngine starts a server in this process, with the keys of the directory. It makes them if there are none.
 func (a *app) startEngine(ctx context.Context, config spec.CoordinatorConfig) (connected, error) {
 	d, made, err := engine.Init(config.Directory)
@@ -193,7 +197,7 @@ func (a *app) startEngine(ctx context.Context, config spec.CoordinatorConfig) (c
 	if err != nil {
 		return connected{}, err
 	}
-	conn, err := fleet.Connect(started, fleetConfig(config, []string{server.URL()}, d.CredentialsFile()), nats.InProcessServer(server))
+	conn, err := fleet.Connect(started, fleetConfig(config, []string{ownServer}, d.CredentialsFile()), nats.InProcessServer(server))
 	if err != nil {
 		server.Shutdown()
 		return connected{}, err

@@ -19,8 +19,8 @@ type heard struct {
 	unread map[string]string // why the value of a node cannot be read, by its name
 	// retired are the nodes that are gone for good, and have not come back.
 	retired map[string]bool
-	grants map[string]grant
-	sorted []nf.HeardNode // the nodes of the channel, by name; nil: to be sorted again
+	grants  map[string]grant
+	sorted  []nf.HeardNode // the nodes of the channel, by name; nil: to be sorted again
 }
 
 // grant is a restart grant with its sequence in the store.

@@ -16,7 +16,7 @@ type situation struct {
 	since time.Time           // since when they could be heard without a break
 	// retired is how many nodes the store knows to be gone for good.
 	retired int
-	head  *head               // nil: no good commit is known
+	head    *head // nil: no good commit is known
 	// channel and coordinator are ours. seed is for a roll-out that begins.
 	channel, coordinator, seed string
 	now                        time.Time
@@ -68,7 +68,9 @@ func (s situation) first() (nf.RolloutDocument, bool) {
 	return s.signedOff(next, known+1), true
 }
 
-func (s situation) heard() rollout.Heard { return rollout.Heard{Nodes: s.nodes, Since: s.since, Retired: s.retired} }
+func (s situation) heard() rollout.Heard {
+	return rollout.Heard{Nodes: s.nodes, Since: s.since, Retired: s.retired}
+}
 
 // begin returns the document of the roll-out of the newest commit, after another one.
 func (s situation) begin(was nf.RolloutDocument) nf.RolloutDocument {

@@ -28,8 +28,8 @@ type Reader struct {
 	end   context.CancelFunc
 }
 
-// OpenReader connects to a fleet. It fails if no server answers until ctx ends. Without a name in the configuration it is that
-// which the credentials are for.
+// OpenReader connects to a fleet. It tries each server once, and fails if none takes it, or when ctx ends: a person waits.
+// Without a name in the configuration it is that which the credentials are for.
 func OpenReader(ctx context.Context, cfg Config) (*Reader, error) {
 	if cfg.Name == "" && cfg.CredentialsFile != "" {
 		name, err := NameOf(cfg.CredentialsFile)
@@ -44,7 +44,7 @@ func OpenReader(ctx context.Context, cfg Config) (*Reader, error) {
 		r.seen.Store(0) // a store that was made anew counts from the start
 		notify(r.began)
 	}
-	nc, err := connect(ctx, r.life, cfg, r.link)
+	nc, err := connect(ctx, r.life, cfg, r.link, nats.RetryOnFailedConnect(false))
 	if err != nil {
 		r.end()
 		return nil, err

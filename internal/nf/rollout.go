@@ -8,8 +8,8 @@ const KindRollout = "Rollout"
 // KindRolloutDocument is the kind of a RolloutDocument.
 const KindRolloutDocument = "RolloutDocument"
 
-// RolloutPlan says how a new revision reaches the nodes of a fleet: the Rollout document of a policy
-// repository, with its defaults filled in. DefaultRolloutPlan is that of a repository without one.
+// RolloutPlan says how a new revision reaches the nodes of a fleet: the Rollout of a policy repository, with its
+// defaults filled in. DefaultRolloutPlan is that of a repository without one.
 type RolloutPlan struct {
 	Name string `json:"name,omitempty"` // metadata.name; empty for the default
 	// Groups are selected by the labels of nodes: a node is of the first group that it matches. Nodes that
@@ -35,9 +35,9 @@ type RolloutPlan struct {
 	FailureCount    int     `json:"failureCount"`
 	FailureFraction float64 `json:"failureFraction"`
 	// RefusalsFail counts nodes on which something was refused as failed. Failed, undone and stuck changes
-	// always count, and nodes that were heard of before and are silent after they have begun.
+	// always count, and nodes that say nothing for Silence after they have begun.
 	RefusalsFail bool `json:"refusalsFail,omitempty"`
-	// Silence is how long a node that has begun may be silent.
+	// Silence is how long a node that has begun may say nothing.
 	Silence Seconds `json:"silence"`
 	// Restarts is how many nodes of a group may restart containers at the same time; 0: none may.
 	Restarts int `json:"restarts"`
@@ -76,7 +76,7 @@ type Seconds int64
 // Duration returns the duration.
 func (s Seconds) Duration() time.Duration { return time.Duration(s) * time.Second }
 
-// DefaultRolloutPlan returns the plan of a repository without a Rollout document: 20 canaries of each
+// DefaultRolloutPlan returns the plan of a repository that has none: 20 canaries of each
 // group, then 1, 5, 20, 50 and 100 % of it.
 func DefaultRolloutPlan() RolloutPlan {
 	return RolloutPlan{

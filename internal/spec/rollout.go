@@ -54,7 +54,7 @@ var (
 	}
 )
 
-// rollout reads a Rollout document.
+// rollout reads a roll-out plan.
 func (p *parser) rollout(n *yaml.Node) rollout {
 	r := rollout{Source: p.source(n), Plan: nf.DefaultRolloutPlan()}
 	p.mapping(fields{
