@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,8 +55,13 @@ func TestNoRevision(t *testing.T) {
 	}
 	m.state, m.in.Apply.State = fresh, fresh
 	m.restart()
-	m.rollOut(1, func(d *nf.RolloutDocument) { d.Previous, d.Groups[0].Fraction = "", 0 })
+	res := m.rollOut(1, func(d *nf.RolloutDocument) { d.Previous, d.Groups[0].Fraction = "", 0 })
 	m.checkFollows("", "c2", nf.ProgressWaiting, "its turn has not come")
+	report := agent.Report{Result: res, Fleet: &agent.FleetReport{Following: m.in.Fleet.Following()}}
+	s := agent.Status(agent.NewStatus(node, "", "enforce", nf.AgentInfo{}), report)
+	if ready := s.Condition(nf.Ready); s.LastLap.Result != nf.LapUnchanged || s.LastLap.Error != "" || ready.Reason != string(agent.ReasonNoRevision) || !strings.Contains(ready.Message, "waits: its turn has not come") {
+		t.Errorf("the lap was %+v, and %+v", s.LastLap, ready)
+	}
 	m.rollOut(2, func(d *nf.RolloutDocument) { d.Previous = "" })
 	m.checkFollows("c2", "c2", nf.ProgressApplied, "")
 }

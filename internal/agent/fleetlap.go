@@ -173,5 +173,9 @@ func (in In) stay(ctx context.Context, res Result, good Revision) (Result, error
 		res.Revision, res.Unchanged = good, true
 		return res, nil
 	}
+	if in.Apply.State != nil && in.Fleet.saved == "" { // it waits for its first one
+		res.Unchanged = true
+		return res, nil
+	}
 	return in.fallBack(ctx, res)
 }

@@ -46,7 +46,8 @@ type Following struct {
 	Asked    bool
 	HeardAt  time.Time // when it last gave a good document; zero: not yet
 	Document nf.RolloutDocument
-	Proof    string // of the generation of Document
+	Since    time.Time // when the node first had Document
+	Proof    string    // of the generation of Document
 	Group    string
 	Progress *nf.NodeProgress
 	BeginsAt time.Time        // zero: it does not wait for a time
@@ -89,6 +90,17 @@ func (f *Follower) Following() Following {
 	return is
 }
 
+// isWatched reports whether the node has begun in a roll-out that is judged: it is not done or aborted, or was so for less than its
+// soak.
+func (is *Following) isWatched(now time.Time) bool {
+	p, doc := is.Progress, &is.Document
+	if p == nil || p.Revision != doc.Revision || p.Generation < doc.Began || p.State == nf.ProgressWaiting || p.State == nf.ProgressUnaffected {
+		return false
+	}
+	hasEnded := doc.State == nf.RolloutDone || doc.State == nf.RolloutAborted
+	return !hasEnded || now.Before(is.Since.Add(doc.Plan.Soak.Duration()))
+}
+
 // change changes what others read.
 func (f *Follower) change(how func(*Following)) {
 	f.mu.Lock()
@@ -127,7 +139,7 @@ func (f *Follower) hear(ctx context.Context, dir *state.Dir, inForce string) (tu
 		return turn, false, err
 	}
 	f.change(func(is *Following) {
-		is.Problem, is.Asked, is.Document, is.Proof = asProblem(problem), true, known.Document, known.Proof
+		is.Problem, is.Asked, is.Document, is.Since, is.Proof = asProblem(problem), true, known.Document, known.HeardAt, known.Proof
 		is.Progress, is.BeginsAt, is.AskAt = known.Progress, time.Time{}, time.Time{}
 		if problem == nil {
 			is.HeardAt = now

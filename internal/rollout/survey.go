@@ -10,8 +10,10 @@ import (
 // Heartbeat is how often a node puts what it is, even if nothing has changed; SilentAfter is when it counts
 // as silent.
 const (
-	Heartbeat   = 10 * time.Minute
-	SilentAfter = 25 * time.Minute
+	Heartbeat = 10 * time.Minute
+	// WorkingHeartbeat is how often a node does that has begun in the present roll-out.
+	WorkingHeartbeat = 2 * time.Minute
+	SilentAfter      = 25 * time.Minute
 )
 
 // A standing is how a node stands in a roll-out. Each node has exactly one.
