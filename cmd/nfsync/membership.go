@@ -65,10 +65,10 @@ func (a *app) membership(cfg fleet.Config, j *joined, problem *agent.FleetError,
 	m := &agent.Membership{
 		Err: problem, Channel: cfg.Channel, CoordinatorKey: cfg.CoordinatorKey, Version: buildInfo().Version, BootID: strings.TrimSpace(string(boot)),
 		Node: nf.NodeIdentity{Name: cfg.Name, Labels: a.labels},
-		Fetch: func(commit string) agent.Fetcher {
-			upTo := repo
-			upTo.UpTo = commit
-			return fetcher(upTo)
+		Fetch: func(b agent.Bounds) agent.Fetcher {
+			within := repo
+			within.UpTo, within.Before, within.After = b.UpTo, b.Before, b.After
+			return fetcher(within)
 		},
 		Snapshot: func(ctx context.Context, labels apply.LabelUse) (nf.Snapshot, error) {
 			return apply.Snapshot(ctx, a.facts(), labels)

@@ -54,6 +54,7 @@ type putValue struct {
 	digest   string
 	at       time.Time
 	sequence uint64
+	early    float64 // the part of its heartbeat that the next value is put early
 }
 
 func newReporter(a *Agent) *reporter {
@@ -192,7 +193,7 @@ func (r *reporter) reportNode(ctx context.Context, m *Membership, now time.Time)
 	r.mu.Lock()
 	again := r.again
 	r.mu.Unlock()
-	next = last.at.Add(rollout.Heartbeat - rollout.Heartbeat/20)
+	next = r.beat(last)
 	if !again && last.digest == nodeDigest(r.node(m)) && now.Before(next) {
 		return next, nil
 	}
@@ -204,8 +205,25 @@ func (r *reporter) reportNode(ctx context.Context, m *Membership, now time.Time)
 	r.mu.Lock()
 	r.again = false
 	r.mu.Unlock()
-	return now.Add(rollout.Heartbeat - rollout.Heartbeat/20), nil
+	r.putting.Lock()
+	defer r.putting.Unlock()
+	return r.beat(r.last), nil
 }
+
+// beat returns when the node is put next if nothing changes. A node that is watched is put more often, so that one that has gone
+// is soon missed.
+func (r *reporter) beat(last putValue) time.Time {
+	every := rollout.Heartbeat
+	if f := r.Follower(); f != nil {
+		if is := f.Following(); is.isWatched(time.Now()) {
+			every = rollout.WorkingHeartbeat
+		}
+	}
+	return last.at.Add(every - time.Duration(last.early*float64(every)))
+}
+
+// earliest is the part of a heartbeat that a node may be early, so that nodes that were put together do not stay so.
+const earliest = 0.1
 
 // putNode puts what the node says of itself now.
 func (r *reporter) putNode(ctx context.Context, m *Membership) error {
@@ -220,7 +238,7 @@ func (r *reporter) putNode(ctx context.Context, m *Membership) error {
 	if sequence < r.last.sequence {
 		r.made()
 	}
-	r.last = putValue{nodeDigest(n), time.Now(), sequence}
+	r.last = putValue{nodeDigest(n), time.Now(), sequence, earliest * rand.Float64()}
 	return nil
 }
 
@@ -278,7 +296,7 @@ func (r *reporter) reportSnapshot(ctx context.Context, m *Membership, now time.T
 	if sequence < r.snapshot.sequence {
 		r.made()
 	}
-	r.snapshot = putValue{sum, now, sequence}
+	r.snapshot = putValue{digest: sum, at: now, sequence: sequence}
 	r.mu.Lock()
 	r.snapshotAt = s.TakenAt
 	r.mu.Unlock()

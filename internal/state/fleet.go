@@ -27,6 +27,9 @@ type Fleet struct {
 	Document nf.RolloutDocument `json:"document"`
 	Proof    string             `json:"proof,omitempty"` // of the generation of Document
 	HeardAt  time.Time          `json:"heardAt"`         // when the node had Document
+	// Newest is the commit that a roll-out has brought to this node last: it does not go back behind it, also if the last
+	// good revision is lost. Empty: there was none.
+	Newest string `json:"newest,omitempty"`
 	// Grant is the highest generation of a restart grant so far.
 	Grant uint64 `json:"grant"`
 	// Progress is how far the node is with the revision that it has followed last; null: with none.

@@ -56,7 +56,7 @@ var lapResults = []text{
 	{string(nf.LapFallback), "The last good revision was applied instead of the new one.", "The new revision cannot be fetched, verified, followed or parsed.", "see the error of the lap in nfsync status"},
 	{string(nf.LapError), "Nothing could be applied.", "No revision is in force, the node cannot be observed, or another nfsync is at work.", "see the error of the lap in nfsync status"},
 	{string(nf.LapCancelled), "The lap did not come to its end.", "The agent was stopped.", noRemedy},
-	{string(nf.LapUnchanged), "The revision is the one in force: the node was not looked at.", "The lap only fetched, and there was nothing new.", noRemedy},
+	{string(nf.LapUnchanged), "The revision is the one in force: the node was not looked at.", "The lap only fetched, and there was nothing new; or no revision is in force, and the node waits for its turn in a roll-out.", noRemedy},
 }
 
 var causes = []text{
