@@ -11,7 +11,7 @@
 # make screenshots makes the pictures of docs/images
 # make lint     runs gofmt, go vet and golangci-lint
 # make build    builds bin/nfsync and bin/nfsync-coordinator
-# make release  makes archives, deb, rpm, SBOMs and checksums for amd64 and arm64 in dist, the same bytes each time
+# make release  makes archives, deb, rpm, SBOMs and checksums of both programs, for amd64 and arm64, in dist, the same bytes each time
 
 VERSION ?= $(shell git describe --tags --match 'v[0-9]*' --always --abbrev=12 --dirty 2>/dev/null || echo devel)
 LDFLAGS  = -s -w -X main.version=$(VERSION)

@@ -59,7 +59,7 @@ var rooms = map[string][]string{
 	"internal/demo":                  {"internal/nf", "internal/netns", "internal/source", "examples"},
 	"cmd/nfsync": {"internal/doctor", "internal/demo", "internal/nf", "internal/policytree", "internal/spec", "internal/durable", "internal/state", "internal/kernel", "internal/netns",
 		"internal/host", "internal/runtimes", "internal/apply", "internal/view", "internal/source", "internal/agent", "internal/overview", "internal/openfile", "internal/review", "internal/adopt", "internal/policytest", "internal/watch", "internal/web", "internal/words", "internal/manual", "internal/fleet", "schemas", "examples"},
-	"cmd/nfsync-coordinator": {"internal/nf", "internal/spec", "internal/fleet", "internal/engine", "internal/coordinator", "internal/source", "internal/agent", "internal/durable", "internal/openfile", "internal/view"},
+	"cmd/nfsync-coordinator": {"internal/nf", "internal/spec", "internal/fleet", "internal/engine", "internal/coordinator", "internal/source", "internal/agent", "internal/durable", "internal/openfile", "internal/manual", "internal/view", "examples"},
 	"bench": {"bench/bare", "internal/nf", "internal/spec", "internal/diff", "internal/kernel", "internal/netns", "internal/host", "internal/apply",
 		"internal/vz/vztest"}, // parts of nfsync, measured without its start, and scenes
 	"bench/bare":            {},
@@ -112,8 +112,8 @@ var libraries = map[string]struct {
 		reason: "system calls stay at the edges; in the demo they are its mounts, in source locks and limits, in bench its floors"},
 	"golang.org/x/term": {rooms: []string{"cmd/nfsync"},
 		reason: "only the command knows whether it talks to a person"},
-	"github.com/spf13/cobra": {rooms: []string{"cmd/nfsync", "cmd/nfsync-coordinator"},
-		reason: "flags are the commands'"},
+	"github.com/spf13/cobra": {rooms: []string{"cmd/nfsync", "cmd/nfsync-coordinator", "internal/manual"},
+		reason: "flags are the commands', and the manual has them"},
 	"github.com/hashicorp/go-multierror": {rooms: []string{"internal/apply"},
 		reason: "where many independent things fail at once, each failure is reported"},
 	"github.com/klauspost/compress": {rooms: []string{"internal/kernel", "internal/fleet"},
@@ -134,8 +134,8 @@ var libraries = map[string]struct {
 		reason: "links in the boot files of a node that is mounted elsewhere"},
 	"golang.org/x/text": {rooms: []string{"internal/view"},
 		reason: "only what lays out text asks how wide a character is"},
-	"github.com/spf13/pflag": {rooms: []string{"cmd/nfsync"},
-		reason: "flags are the command's"},
+	"github.com/spf13/pflag": {rooms: []string{"cmd/nfsync", "internal/manual"},
+		reason: "flags are the command's, and the manual has them"},
 	"github.com/rogpeppe/go-internal/testscript": {tests: []string{"cmd/nfsync", "cmd/nfsync-coordinator"},
 		reason: "scripts drive the real programs, and only them"},
 	"github.com/rogpeppe/go-internal/diff": {rooms: []string{"cmd/nfsync"},
@@ -184,8 +184,8 @@ var libraries = map[string]struct {
 	"github.com/prometheus/client_model": {rooms: []string{"internal/web"},
 		tests:  []string{"cmd/nfsync"},
 		reason: "the type of what client_golang gathers"},
-	"github.com/coreos/go-systemd": {rooms: []string{"cmd/nfsync"},
-		reason: "only the command knows its service manager"},
+	"github.com/coreos/go-systemd": {rooms: []string{"cmd/nfsync", "cmd/nfsync-coordinator"},
+		reason: "only the commands know their service manager"},
 }
 
 // TestImports holds every file against the two tables.

@@ -94,7 +94,7 @@ func (a *app) enroll(ctx context.Context, name string, o enrollOptions) error {
 // hand writes credentials to a file, or to standard output.
 func (a *app) hand(text []byte, file string) error {
 	if file != "" {
-		return durable.Writer{}.Save(file, text, 0o600)
+		return a.asCaller(func() error { return durable.Writer{}.Save(file, text, 0o600) })
 	}
 	_, err := a.stdout.Write(text)
 	return err

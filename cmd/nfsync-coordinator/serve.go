@@ -101,6 +101,9 @@ func (a *app) serve(ctx context.Context, o *serveOptions) error {
 		return err
 	}
 	defer stopPage()
+	ctx, stop := context.WithCancel(ctx)
+	defer attend(ctx, c.IsAlive)()
+	defer stop()
 	return c.Run(ctx)
 }
 
