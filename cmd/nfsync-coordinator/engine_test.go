@@ -14,8 +14,8 @@ import (
 	"nfsync.dev/nfsync/internal/fleet"
 )
 
-// engineCommand is the command engine start DIR, which starts the server of a directory as serve does and writes
-// coordinator.yaml for it, and engine stop.
+// engineCommand is the command engine DIR, which starts the server of a directory as serve does and writes
+// coordinator.yaml for it, servers.yaml for the same server as one of the operator's own, and three.yaml, where it is one of three.
 func engineCommand(ts *testscript.TestScript, _ bool, args []string) {
 	ctx, stop := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer stop()
@@ -31,13 +31,15 @@ source: {urls: [https://git.example.com/policies.git]}
 directory: `+d.Path()+`
 engine:
   listen: `+address+"\n"), 0o600))
-	ts.Check(os.WriteFile(configured(ts, "servers.yaml"), []byte(`apiVersion: nfsync.dev/v1alpha1
+	for name, servers := range map[string]string{"servers.yaml": "nats://" + address, "three.yaml": "nats://" + address + ", nats://127.0.0.1:1, nats://127.0.0.1:2"} {
+		ts.Check(os.WriteFile(configured(ts, name), []byte(`apiVersion: nfsync.dev/v1alpha1
 kind: CoordinatorConfig
 source: {urls: [https://git.example.com/policies.git]}
 directory: `+d.Path()+`
 engine:
-  servers: [nats://`+address+`]
+  servers: [`+servers+`]
   credentialsFile: `+d.CredentialsFile()+"\n"), 0o600))
+	}
 }
 
 // reached connects to the server that engine has started, as the coordinator.
