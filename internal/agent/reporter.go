@@ -277,7 +277,7 @@ func (r *reporter) reportSnapshot(ctx context.Context, m *Membership, now time.T
 	if err != nil {
 		return now, false, err
 	}
-	sum, err := digest("", s, nf.NodeStatus{})
+	sum, err := SnapshotDigest(s)
 	if err != nil || !lost && sum == r.snapshot.digest && now.Before(daily) {
 		return daily, false, err
 	}
@@ -302,6 +302,9 @@ func (r *reporter) reportSnapshot(ctx context.Context, m *Membership, now time.T
 	r.mu.Unlock()
 	return now.Add(SnapshotPause), true, nil
 }
+
+// SnapshotDigest returns a digest of a snapshot, without what changes while the node stays the same.
+func SnapshotDigest(s nf.Snapshot) (string, error) { return digest("", s, nf.NodeStatus{}) }
 
 // node returns what the node says of itself now.
 func (r *reporter) node(m *Membership) nf.FleetNode {
