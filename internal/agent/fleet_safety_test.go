@@ -313,3 +313,26 @@ func TestUnreadableInForce(t *testing.T) {
 	m.rollOut(2, nil)
 	m.checkSaved("c2", "c2")
 }
+
+// TestOnceKeepsToTheSpread: laps that end after one remember since when the node waits for its turn, and take it when its part of
+// the time is over.
+func TestOnceKeepsToTheSpread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMember(t)
+		once := func(generation uint64) time.Time {
+			m.restart()
+			m.in.Fleet.Once = true
+			m.rollOut(generation, func(d *nf.RolloutDocument) { d.Spread, d.FetchSpread = 3600, 3600 })
+			return m.in.Fleet.Following().BeginsAt
+		}
+		at := once(1)
+		m.checkFollows("c1", "c2", nf.ProgressWaiting, "one after the other")
+		<-time.After(time.Until(at) / 2)
+		if again := once(2); !again.Equal(at) {
+			t.Errorf("it begins at %s, and then at %s", at, again)
+		}
+		<-time.After(time.Until(at))
+		once(3)
+		m.checkFollows("c2", "c2", nf.ProgressApplied, "")
+	})
+}

@@ -77,7 +77,9 @@ func (s *step) take(ctx context.Context, res Result) (_ Result, done bool, err e
 	f, turn := s.Fleet, s.turn
 	at, within := time.Time{}, turn.Within
 	if !turn.OnlyUnaffected {
-		at = f.beginsAt(turn) // its time begins now, whatever the fetch takes
+		if at, err = f.beginsAt(ctx, s.Apply.State, turn); err != nil { // its time begins now, whatever the fetch takes
+			return res, true, err
+		}
 		within = min(within, f.Following().Document.FetchSpread.Duration())
 	}
 	next, err := f.fetch(ctx, s.In, Bounds{UpTo: turn.Commit, After: f.after()}, within, s.last)

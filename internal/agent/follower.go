@@ -21,7 +21,8 @@ import (
 // Follower follows the roll-outs of a fleet: it decides which revision a lap takes, and when. Laps use it
 // one at a time.
 type Follower struct {
-	// Once makes the follower not wait for its part of the time over which nodes begin: its only lap is now.
+	// Once says that the follower makes one lap: it fetches without waiting for its part of a time, and remembers in the state
+	// directory since when it waits for its turn.
 	Once   bool
 	member Membership
 	// put puts what the node says of itself now, and returns when the store has it.
@@ -133,6 +134,9 @@ func (f *Follower) hear(ctx context.Context, dir *state.Dir, inForce string) (tu
 		if problem == nil {
 			problem = asFleetError(is.Accept(doc, now))
 		}
+		if problem != nil {
+			is.Turn, is.TurnAt = "", time.Time{} // see forgetTimes
+		}
 		return nil
 	})
 	if err != nil {
@@ -243,7 +247,7 @@ func (f *Follower) fetch(ctx context.Context, in In, want Bounds, within time.Du
 		return Revision{}, errOlder
 	case r != nil && r.follows == positionOf(last, r.Revision):
 		return *r, nil
-	case f.isLater(f.part(n.since, within)):
+	case !f.Once && f.isLater(f.part(n.since, within)):
 		return Revision{}, errNotYet
 	}
 	next, err := Fetch(ctx, f.member.Fetch(want), in.Mode, last, in.Accept)
@@ -297,7 +301,7 @@ func (f *Follower) part(since time.Time, within time.Duration) time.Time {
 
 // isLater reports whether a time is yet to come. Then a lap asks again at that time.
 func (f *Follower) isLater(at time.Time) bool {
-	if f.Once || !time.Now().Before(at) {
+	if !time.Now().Before(at) {
 		return false
 	}
 	f.change(func(is *Following) { is.AskAt = at })
@@ -305,13 +309,28 @@ func (f *Follower) isLater(at time.Time) bool {
 }
 
 // beginsAt returns when the node begins whose turn has come.
-func (f *Follower) beginsAt(turn rollout.Turn) time.Time {
+func (f *Follower) beginsAt(ctx context.Context, dir *state.Dir, turn rollout.Turn) (time.Time, error) {
 	doc := f.Following().Document
 	what := fmt.Sprintf("%d %s %d %v", doc.Began, turn.Commit, groupStep(doc, f.member.Node), turn.Rescue)
+	if f.Once {
+		return f.savedBegin(ctx, dir, turn, what)
+	}
 	if f.begins.what != what {
 		f.begins = sight{what, time.Now()}
 	}
-	return f.part(f.begins.at, turn.Within)
+	return f.part(f.begins.at, turn.Within), nil
+}
+
+// savedBegin is beginsAt of a follower that makes one lap: an earlier one may have seen the turn.
+func (f *Follower) savedBegin(ctx context.Context, dir *state.Dir, turn rollout.Turn, what string) (time.Time, error) {
+	now := time.Now()
+	known, err := f.save(ctx, dir, func(is *state.Fleet) error {
+		if is.Turn != what || is.TurnAt.After(now) { // the clock was set back
+			is.Turn, is.TurnAt = what, now
+		}
+		return nil
+	})
+	return f.part(known.TurnAt, turn.Within), err
 }
 
 // notBegunError is why a node whose turn had come has not begun.

@@ -222,8 +222,9 @@ func (r *reporter) beat(last putValue) time.Time {
 	return last.at.Add(every - time.Duration(last.early*float64(every)))
 }
 
-// earliest is the part of a heartbeat that a node may be early, so that nodes that were put together do not stay so.
-const earliest = 0.1
+// early returns the part of a heartbeat that a node is early: never 0, as reports have a pause between them, and each time another
+// one, so that nodes that were put together do not stay so.
+func early() float64 { return 0.05 + 0.1*rand.Float64() }
 
 // putNode puts what the node says of itself now.
 func (r *reporter) putNode(ctx context.Context, m *Membership) error {
@@ -238,7 +239,7 @@ func (r *reporter) putNode(ctx context.Context, m *Membership) error {
 	if sequence < r.last.sequence {
 		r.made()
 	}
-	r.last = putValue{nodeDigest(n), time.Now(), sequence, earliest * rand.Float64()}
+	r.last = putValue{nodeDigest(n), time.Now(), sequence, early()}
 	return nil
 }
 
@@ -277,7 +278,7 @@ func (r *reporter) reportSnapshot(ctx context.Context, m *Membership, now time.T
 	if err != nil {
 		return now, false, err
 	}
-	sum, err := digest("", s, nf.NodeStatus{})
+	sum, err := SnapshotDigest(s)
 	if err != nil || !lost && sum == r.snapshot.digest && now.Before(daily) {
 		return daily, false, err
 	}
@@ -302,6 +303,9 @@ func (r *reporter) reportSnapshot(ctx context.Context, m *Membership, now time.T
 	r.mu.Unlock()
 	return now.Add(SnapshotPause), true, nil
 }
+
+// SnapshotDigest returns a digest of a snapshot, without what changes while the node stays the same.
+func SnapshotDigest(s nf.Snapshot) (string, error) { return digest("", s, nf.NodeStatus{}) }
 
 // node returns what the node says of itself now.
 func (r *reporter) node(m *Membership) nf.FleetNode {

@@ -34,8 +34,12 @@ type Fleet struct {
 	Grant uint64 `json:"grant"`
 	// Progress is how far the node is with the revision that it has followed last; null: with none.
 	Progress *nf.NodeProgress `json:"progress"`
-	// SnapshotAt is when the snapshot was taken that nfsync agent --once has put last.
-	SnapshotAt time.Time `json:"snapshotAt,omitzero"`
+	// SnapshotAt is when the snapshot was taken that nfsync agent --once has put last, and SnapshotDigest what agent.SnapshotDigest
+	// returns of it. Turn is the turn of the node that it waits for, and TurnAt when it first saw that.
+	SnapshotAt     time.Time `json:"snapshotAt,omitzero"`
+	SnapshotDigest string    `json:"snapshotDigest,omitempty"`
+	Turn           string    `json:"turn,omitempty"`
+	TurnAt         time.Time `json:"turnAt,omitzero"`
 }
 
 // OlderError is the error for a document that is older than one that the node has had: the store of the
