@@ -172,7 +172,7 @@ func (o *watcher) check() {
 	}
 	o.changes = slices.DeleteFunc(o.changes, o.checkChange)
 	o.begun = slices.DeleteFunc(o.begun, o.checkBegun)
-	for _, p := range o.problems {
+	for _, p := range o.problems[:min(len(o.problems), 10)] {
 		o.w.Error(p)
 	}
 	o.problems = nil
