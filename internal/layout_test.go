@@ -61,7 +61,7 @@ var rooms = map[string][]string{
 		"internal/host", "internal/runtimes", "internal/apply", "internal/view", "internal/source", "internal/agent", "internal/overview", "internal/openfile", "internal/review", "internal/adopt", "internal/policytest", "internal/watch", "internal/web", "internal/words", "internal/manual", "internal/fleet", "schemas", "examples"},
 	"cmd/nfsync-coordinator": {"internal/nf", "internal/spec", "internal/fleet", "internal/engine", "internal/coordinator", "internal/source", "internal/agent", "internal/durable", "internal/openfile", "internal/view"},
 	"bench": {"bench/bare", "internal/nf", "internal/spec", "internal/diff", "internal/kernel", "internal/netns", "internal/host", "internal/apply",
-		"internal/vz/vztest"}, // parts of nfsync, measured without its start, and scenes
+		"internal/vz/vztest", "internal/fleet", "internal/engine"}, // parts of nfsync, measured without its start, and scenes
 	"bench/bare":            {},
 	"bench/floor":           {"bench/bare"},
 	"packaging/release":     {},
@@ -119,7 +119,7 @@ var libraries = map[string]struct {
 		reason: "where many independent things fail at once, each failure is reported"},
 	"github.com/klauspost/compress": {rooms: []string{"internal/kernel", "internal/fleet"},
 		reason: "modules that the kernel cannot decompress itself; snapshots on their way"},
-	"github.com/nats-io/nats.go": {rooms: []string{"internal/fleet", "internal/fleet/fleettest", "internal/coordinator", "internal/engine", "cmd/nfsync-coordinator"},
+	"github.com/nats-io/nats.go": {rooms: []string{"internal/fleet", "internal/fleet/fleettest", "internal/coordinator", "internal/engine", "cmd/nfsync-coordinator", "bench"},
 		tests:  []string{"cmd/nfsync", "internal/agent/fleetscale"}, // a coordinator that answers; what is seen of a store
 		reason: "its defaults give up, send old values again and wait for minutes: one room has the options"},
 	"github.com/nats-io/nkeys": {rooms: []string{"internal/fleet", "internal/fleet/fleettest", "internal/coordinator", "internal/engine", "cmd/nfsync-coordinator"},
