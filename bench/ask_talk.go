@@ -28,6 +28,9 @@ func (b *bench) askTalk() error {
 machine. The CPU is that of the clients, the memory that of the server. *Woken* is the time from a roll-out document that is put until the last of the nodes has heard of it, each on a
 connection of its own. Statuses and snapshots are put by 100 clients at the same time, each waiting for its acknowledgement, and read in batches, as coordinators and
 readers do. A status has 0.7 KB; a snapshot is of 50 containers with all their keys, and was compressed before.`)
+	if _, err := b.start(command{args: []string{"ip", "link", "set", "lo", "up"}}); err != nil {
+		return err
+	}
 	shot, err := b.talkSnapshot()
 	if err != nil {
 		return err
