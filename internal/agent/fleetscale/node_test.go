@@ -21,6 +21,9 @@ import (
 
 var udp = nf.TimeoutKey("udp")
 
+// poll is how often agents ask the fleet without being woken: an answer may not come in time on a loaded machine.
+const poll = 15 * time.Second
+
 // node is a node with an agent.
 type node struct {
 	w        *world
@@ -96,7 +99,7 @@ func (n *node) stop() {
 func (n *node) setup() agent.Setup {
 	in := apply.Input{Machine: machine{n.machine, n}, State: n.state, Lock: n.lock, Timeout: time.Minute, Now: time.Now}
 	return agent.Setup{
-		Lap: agent.In{Fetch: n.w.repo.fetch(""), Path: "policies"}, Mode: "enforce", Source: url, Interval: time.Hour, Drift: time.Hour,
+		Lap: agent.In{Fetch: n.w.repo.fetch(""), Path: "policies"}, Mode: "enforce", Source: url, Interval: poll, Drift: time.Hour,
 		Apply: func() (apply.Input, error) { return in, nil },
 		Fleet: &agent.Membership{
 			Fleet: seat{n.member, n}, Channel: fleet.DefaultChannel, CoordinatorKey: n.config.CoordinatorKey, Node: n.identity, Version: "1", BootID: "boot-1",
