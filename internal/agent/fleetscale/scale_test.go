@@ -121,19 +121,14 @@ func (w *world) restartSome(step int) {
 // node begins, until a person has resumed it.
 func (w *world) pauseAndResume() {
 	w.Helper()
-	paused := w.ask(nf.AskPause)
+	paused := w.pause()
 	w.killCoordinator()
-	if paused.State != nf.RolloutPaused {
-		w.Fatalf("it was paused, and is %s", paused.State)
-	}
 	w.coordinate()
 	// Another ask is answered by the coordinator that has taken over.
-	if again := w.ask(nf.AskPause); again.State != nf.RolloutPaused || again.Step != paused.Step {
-		w.Errorf("it was paused in step %d, and is %s in step %d", paused.Step, again.State, again.Step)
+	if again := w.pause(); again.Step != paused.Step {
+		w.Errorf("it was paused in step %d, and is in step %d", paused.Step, again.Step)
 	}
-	if resumed := w.ask(nf.AskResume); !resumed.State.MayBegin() {
-		w.Errorf("it was resumed, and is %s", resumed.State)
-	}
+	w.resume()
 }
 
 // untilDone waits until a roll-out is done, and all nodes have said that they have its revision.

@@ -25,7 +25,7 @@ type watcher struct {
 	changes  []change // that were not checked yet
 	begun    []begun  // the same
 	told     map[uint64]nf.RolloutState
-	resumed  map[uint64]bool            // generations that a person has asked for
+	resumed  int                        // how often a person has asked for a roll-out to go on, and it has not yet
 	touched  map[string]map[string]bool // the nodes that were to have the value of a revision, by it
 	has      map[string]string          // the revision whose value a node was last to have
 	checked  int
@@ -59,7 +59,7 @@ type begun struct {
 
 func newWatcher(w *world) *watcher {
 	w.Helper()
-	o := &watcher{w: w, told: map[uint64]nf.RolloutState{}, resumed: map[uint64]bool{}, touched: map[string]map[string]bool{}, has: map[string]string{}}
+	o := &watcher{w: w, told: map[uint64]nf.RolloutState{}, touched: map[string]map[string]bool{}, has: map[string]string{}}
 	nc := w.connect()
 	w.must(wholeDocuments(w.Context(), nc, agents(w.T)))
 	_, err := nc.Subscribe(fleet.SubjectWakeRollout+fleet.DefaultChannel, o.hearDocument)
@@ -108,13 +108,20 @@ func (o *watcher) changed(c change) {
 	o.has[c.n.identity.Name] = c.to
 }
 
+// resumes takes that an operator is about to let the roll-out go on.
+func (o *watcher) resumes() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.resumed++
+}
+
 // answered takes what an operator was told.
-func (o *watcher) answered(verb nf.AskVerb, doc nf.RolloutDocument) {
+func (o *watcher) answered(doc nf.RolloutDocument) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.told[doc.Generation] = doc.State
-	if verb == nf.AskResume {
-		o.resumed[doc.Generation] = true
+	if is, _ := o.find(doc.Generation); is != nil && is.State != doc.State {
+		o.problem("%s: an operator was told that it is %s", is, doc.State)
 	}
 }
 
@@ -274,8 +281,10 @@ func (o *watcher) checkOrder(was, is document) {
 		}
 	}
 	held := was.State == nf.RolloutPaused || was.State == nf.RolloutHalted || was.State == nf.RolloutAborted
-	if held && is.State != was.State && !o.resumed[is.Generation] {
-		o.problem("%s follows %s, and nobody has asked for it", is, was)
+	if held && is.State != was.State {
+		if o.resumed--; o.resumed < 0 {
+			o.problem("%s follows %s, and nobody has asked for it", is, was)
+		}
 	}
 }
 

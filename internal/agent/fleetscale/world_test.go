@@ -165,8 +165,12 @@ func (w *world) counts() string {
 		}
 		all[what]++
 	}
-	s := w.nodes[0].agent.Status()
-	return fmt.Sprintf("%v; the last lap of %s is %+v, its conditions are %+v", all, s.Node, s.LastLap, s.Conditions)
+	for _, n := range w.nodes {
+		if s := n.agent.Status(); s.Revision == nil || s.Revision.Commit != w.watcher.last().Revision {
+			return fmt.Sprintf("%v; the last lap of %s is %+v, and the next ones are %+v", all, s.Node, s.LastLap, s.Next)
+		}
+	}
+	return fmt.Sprint(all)
 }
 
 // until waits for a document.
@@ -193,9 +197,7 @@ func (w *world) coordinate() {
 	c, err := coordinator.New(coordinator.Config{
 		Name: "coordinator-1", Channel: fleet.DefaultChannel, Conn: r.nc, Key: w.directory.CoordinatorKey(),
 		Say: func(level slog.Level, text string) {
-			if level >= slog.LevelInfo && os.Getenv("NFSYNC_SAY") != "" {
-				w.Logf("coordinator: %s: %s", level, text)
-			}
+			w.Logf("coordinator: %s: %s", level, text)
 		},
 		Branch: coordinator.Branch{Source: source.Config{URLs: []string{url}, Branch: branch}, Interval: 200 * time.Millisecond, Fetch: w.repo.fetch("")},
 	})
@@ -230,18 +232,30 @@ func (w *world) replaceCoordinator() {
 	w.coordinate()
 }
 
-// ask asks the coordinator as an operator does, until it answers that it has done so.
-func (w *world) ask(verb nf.AskVerb) nf.RolloutDocument {
+// pause pauses the roll-out as an operator does, and resume lets it go on. They ask until a coordinator has answered.
+func (w *world) pause() nf.RolloutDocument {
+	w.Helper()
+	return w.ask(nf.AskPause, func(s nf.RolloutState) bool { return s == nf.RolloutPaused })
+}
+
+func (w *world) resume() nf.RolloutDocument {
+	w.Helper()
+	w.watcher.resumes()
+	return w.ask(nf.AskResume, nf.RolloutState.MayBegin)
+}
+
+// ask asks until the answer is a document in a state. The answer to an earlier ask may be lost: then it is so already.
+func (w *world) ask(verb nf.AskVerb, is func(nf.RolloutState) bool) nf.RolloutDocument {
 	w.Helper()
 	var answer nf.FleetAnswer
 	w.eventually(string(verb), func() bool {
-		ctx, cancel := context.WithTimeout(w.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
 		defer cancel()
 		var err error
 		answer, err = w.operator.Ask(ctx, nf.FleetAsk{Verb: verb, By: "ann"})
-		return err == nil && answer.Error == "" && answer.Document != nil
+		return err == nil && answer.Document != nil && is(answer.Document.State)
 	})
-	w.watcher.answered(verb, *answer.Document)
+	w.watcher.answered(*answer.Document)
 	return *answer.Document
 }
 
