@@ -64,6 +64,11 @@ func newNode(w *world, i int) *node {
 	return n
 }
 
+// isAffected reports whether a revision changes anything for the node, if it has the one before.
+func (n *node) isAffected(revision string) bool {
+	return n.identity.Labels["role"] != "idle" || numberOf(revision) == 1
+}
+
 // start starts the agent, with what is on the disk.
 func (n *node) start() {
 	n.w.Helper()

@@ -192,6 +192,13 @@ func (o *watcher) settled() bool {
 	return len(o.changes)+len(o.begun) == 0
 }
 
+// counts returns how many beginnings and changes were checked, and documents.
+func (o *watcher) counts() (checked, documents int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.checked, o.seen
+}
+
 // find returns the document of a generation, and the one after it.
 func (o *watcher) find(generation uint64) (is, after *document) {
 	for i := range o.docs {
@@ -295,6 +302,9 @@ func (o *watcher) checkFractions(d document) {
 	}
 	turn, all := make([]int, len(d.Groups)), make([]int, len(d.Groups))
 	for _, n := range o.w.nodes {
+		if !n.isAffected(d.Revision) {
+			continue // it makes room for another one
+		}
 		g := rollout.GroupOf(d.RolloutDocument, n.identity.Labels)
 		all[g]++
 		if rollout.Position(d.Seed, n.identity.Name) < d.Groups[g].Fraction {
