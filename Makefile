@@ -4,7 +4,7 @@
 # make test-runtimes runs nfsync beside real container runtimes, on nodes with systemd (needs root; apt the first time)
 # make test-vm  boots kernels that load modules, and runs nfsync on them (minutes; needs qemu, no KVM)
 # make soak     runs an agent on a busy node for SOAKTIME: it must take no more of the machine in the end
-# make long     kills an agent 200 times, and verifies 10,000 commits
+# make long     kills an agent 200 times, verifies 10,000 commits, and leads 1,000 agents through roll-outs
 # make test-all runs test, lint, long, two minutes of soak, test-packages, test-runtimes and test-vm
 # make bench    measures nfsync beside what the same work takes otherwise, and writes docs/performance.md (20 minutes)
 # make bench-quick measures less of it, and prints it (2 minutes)
@@ -57,6 +57,7 @@ test-vm:
 long:
 	NFSYNC_KILLS=200 go test ./cmd/nfsync -run '^TestAgentKilled$$' -count=1 -v -timeout 0
 	NFSYNC_COMMITS=10000 go test ./internal/source -run '^TestVerifyFarBehind$$' -count=1 -v
+	NFSYNC_AGENTS=1000 go test ./internal/agent/fleetscale -count=1 -v -timeout 30m
 
 soak:
 	NFSYNC_SOAK=$(SOAKTIME) go test ./cmd/nfsync -run '^TestAgentSoak$$' -count=1 -v -timeout 0

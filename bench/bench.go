@@ -21,17 +21,20 @@ type sizes struct {
 	resolve    int   // policies, and containers
 	snapshots  []int // containers
 	fleet      int   // nodes
+	woken      int   // nodes that a document wakes
+	statuses   int   // that are put and read
+	shots      int   // snapshots that are put and read
 	vz         int   // containers of Virtuozzo
 }
 
 // The sizes of a run.
 var (
 	full = sizes{rounds: 9, namespaces: []int{1, 100, 1000, 5000}, slowest: 1000, slowRounds: 3, ansible: 100,
-		files: []int{10, 1000, 10_000}, resolve: 10_000, snapshots: []int{10_000, 20_000}, fleet: 1000, vz: 1000}
+		files: []int{10, 1000, 10_000}, resolve: 10_000, snapshots: []int{10_000, 20_000}, fleet: 1000, woken: 10_000, statuses: 100_000, shots: 10_000, vz: 1000}
 	quick = sizes{quick: true, rounds: 3, namespaces: []int{1, 100, 1000}, slowest: 1000, slowRounds: 1,
-		files: []int{10, 1000}, resolve: 10_000, snapshots: []int{10_000, 20_000}, fleet: 100, vz: 100}
+		files: []int{10, 1000}, resolve: 10_000, snapshots: []int{10_000, 20_000}, fleet: 100, woken: 1000, statuses: 10_000, shots: 1000, vz: 100}
 	smoke = sizes{quick: true, rounds: 1, namespaces: []int{1, 3}, slowest: 1000, slowRounds: 1,
-		files: []int{3}, resolve: 3, snapshots: []int{3, 6}, fleet: 2, vz: 2}
+		files: []int{3}, resolve: 3, snapshots: []int{3, 6}, fleet: 2, woken: 5, statuses: 10, shots: 5, vz: 2}
 )
 
 // bench is one run of the program, inside its namespaces.
@@ -69,7 +72,7 @@ func newBench(ctx context.Context, nfsync, work string, s sizes) (*bench, error)
 // kernel a while.
 func (b *bench) run() error {
 	apply, scan, drift := b.newApply(), b.newScan(), b.newDrift()
-	for _, ask := range []func() error{b.askStart, b.askHost, b.askParse, b.askFetch, b.askResolve, b.askSnapshots, b.askFleet} {
+	for _, ask := range []func() error{b.askStart, b.askHost, b.askParse, b.askFetch, b.askResolve, b.askSnapshots, b.askFleet, b.askTalk} {
 		if err := ask(); err != nil {
 			return err
 		}

@@ -203,6 +203,7 @@ func TestSmallest(t *testing.T) {
 		"| bare scan, without start | 3 namespaces, 4 keys, first | ", "| bare loop over open files | 3 namespaces, 4 keys | ",
 		"| bare yaml.v3 | 3 files | ", "| `git clone` | 3 files | ", "| `sysctl --system` | 20 keys | ",
 		"| planning alone | 6 containers, 4 keys | ", "| loop, `vzlist` once | 2 containers | ",
+		"| woken, the last one | 5 nodes | ", "| read, as the coordinator does | 10 statuses | ", "| read, as `plan --nodes-from` does | 5 snapshots | ",
 		"\n## The targets\n", "\n## The ten biggest costs\n",
 	} {
 		if !strings.Contains(string(page), part) {

@@ -21,6 +21,9 @@ const partVerb = "part"
 
 // runPart runs a part of nfsync.
 func runPart(name string, args []string) error {
+	if part, ok := talkParts[name]; ok {
+		return runTalk(part, args)
+	}
 	policies, err := policiesAt(args[0])
 	if err != nil {
 		return err

@@ -61,7 +61,7 @@ var rooms = map[string][]string{
 		"internal/host", "internal/runtimes", "internal/apply", "internal/view", "internal/source", "internal/agent", "internal/overview", "internal/openfile", "internal/review", "internal/adopt", "internal/policytest", "internal/watch", "internal/web", "internal/words", "internal/manual", "internal/fleet", "schemas", "examples"},
 	"cmd/nfsync-coordinator": {"internal/nf", "internal/spec", "internal/fleet", "internal/engine", "internal/coordinator", "internal/source", "internal/agent", "internal/durable", "internal/openfile", "internal/manual", "internal/view", "examples"},
 	"bench": {"bench/bare", "internal/nf", "internal/spec", "internal/diff", "internal/kernel", "internal/netns", "internal/host", "internal/apply",
-		"internal/vz/vztest"}, // parts of nfsync, measured without its start, and scenes
+		"internal/vz/vztest", "internal/fleet", "internal/engine"}, // parts of nfsync, measured without its start, and scenes
 	"bench/bare":            {},
 	"bench/floor":           {"bench/bare"},
 	"packaging/release":     {},
@@ -72,25 +72,26 @@ var rooms = map[string][]string{
 
 // testRooms says what the tests of a room may import beside what the room may.
 var testRooms = map[string][]string{
-	"internal/coordinator":   {"internal/fleet/fleettest"},                                                                                                                                                    // a fleet's store
-	"internal/fleet":         {"internal/fleet/fleettest"},                                                                                                                                                    // a store, in this process
-	"internal/runtimes":      {"internal/runtimes/runtimestest", "internal/kernel"},                                                                                                                           // processes and files of runtimes, threads of another user
-	"internal/vz":            {"internal/vz/vztest"},                                                                                                                                                          // a Virtuozzo node, simulated
-	"cmd/nfsync":             {"internal/vz/vztest", "internal/runtimes/runtimestest", "internal/state/statetest", "internal/fleet/fleettest", "internal/rollout", "internal/engine", "internal/coordinator"}, // the same, driven by scripts; a disk that loses power; a fleet's store, and a whole fleet
-	"internal/host/hosttest": {"internal/diff"},                                                                                                                                                               // what was seen of tracking is judged
-	"internal/host":          {"internal/host/hosttest", "internal/vz/vztest", "internal/runtimes/runtimestest", "internal/diff"},                                                                             // the conformance suite; nodes with containers; what was seen of tracking is judged
-	"internal/durable":       {"internal/state/statetest"},                                                                                                                                                    // a disk that loses power
-	"internal/state":         {"internal/state/statetest"},                                                                                                                                                    // the same
-	"internal/kernel":        {"internal/state/statetest"},                                                                                                                                                    // the same, under boot files
-	"internal/apply":         {"internal/host/hosttest", "internal/state/statetest"},                                                                                                                          // crashes and faults on the in-memory machine
-	"internal/agent":         {"internal/host/hosttest", "internal/state/statetest", "internal/policytree"},                                                                                                   // laps of the in-memory machine
-	"internal/review":        {"internal/host/hosttest"},                                                                                                                                                      // snapshots of the in-memory machine
-	"internal/adopt":         {"internal/view"},                                                                                                                                                               // what is imported, as files have it
-	"packaging":              {"packaging/systemdtest"},                                                                                                                                                       // a node that packages are installed on
-	"internal/spec":          {"schemas"},                                                                                                                                                                     // what is shared by two schemas
-	"internal/view":          {"schemas"},                                                                                                                                                                     // the documents against the schemas
-	"runtimes":               {"packaging/systemdtest"},                                                                                                                                                       // nodes with real container runtimes
-	"packaging/systemd":      {"packaging/systemdtest"},                                                                                                                                                       // the units on a node with systemd
+	"internal/coordinator":      {"internal/fleet/fleettest"},                                                                                                                                                                                                    // a fleet's store
+	"internal/fleet":            {"internal/fleet/fleettest"},                                                                                                                                                                                                    // a store, in this process
+	"internal/runtimes":         {"internal/runtimes/runtimestest", "internal/kernel"},                                                                                                                                                                           // processes and files of runtimes, threads of another user
+	"internal/vz":               {"internal/vz/vztest"},                                                                                                                                                                                                          // a Virtuozzo node, simulated
+	"cmd/nfsync":                {"internal/vz/vztest", "internal/runtimes/runtimestest", "internal/state/statetest", "internal/fleet/fleettest", "internal/rollout", "internal/engine", "internal/coordinator"},                                                 // the same, driven by scripts; a disk that loses power; a fleet's store, and a whole fleet
+	"internal/host/hosttest":    {"internal/diff"},                                                                                                                                                                                                               // what was seen of tracking is judged
+	"internal/host":             {"internal/host/hosttest", "internal/vz/vztest", "internal/runtimes/runtimestest", "internal/diff"},                                                                                                                             // the conformance suite; nodes with containers; what was seen of tracking is judged
+	"internal/durable":          {"internal/state/statetest"},                                                                                                                                                                                                    // a disk that loses power
+	"internal/state":            {"internal/state/statetest"},                                                                                                                                                                                                    // the same
+	"internal/kernel":           {"internal/state/statetest"},                                                                                                                                                                                                    // the same, under boot files
+	"internal/apply":            {"internal/host/hosttest", "internal/state/statetest"},                                                                                                                                                                          // crashes and faults on the in-memory machine
+	"internal/agent":            {"internal/host/hosttest", "internal/state/statetest", "internal/policytree"},                                                                                                                                                   // laps of the in-memory machine
+	"internal/agent/fleetscale": {"internal/agent", "internal/apply", "internal/coordinator", "internal/engine", "internal/fleet", "internal/host/hosttest", "internal/nf", "internal/rollout", "internal/source", "internal/state", "internal/state/statetest"}, // many agents, a server and a coordinator
+	"internal/review":           {"internal/host/hosttest"},                                                                                                                                                                                                      // snapshots of the in-memory machine
+	"internal/adopt":            {"internal/view"},                                                                                                                                                                                                               // what is imported, as files have it
+	"packaging":                 {"packaging/systemdtest"},                                                                                                                                                                                                       // a node that packages are installed on
+	"internal/spec":             {"schemas"},                                                                                                                                                                                                                     // what is shared by two schemas
+	"internal/view":             {"schemas"},                                                                                                                                                                                                                     // the documents against the schemas
+	"runtimes":                  {"packaging/systemdtest"},                                                                                                                                                                                                       // nodes with real container runtimes
+	"packaging/systemd":         {"packaging/systemdtest"},                                                                                                                                                                                                       // the units on a node with systemd
 }
 
 // a library that has one room, or few, has them for the reason given. Rooms are those
@@ -118,8 +119,8 @@ var libraries = map[string]struct {
 		reason: "where many independent things fail at once, each failure is reported"},
 	"github.com/klauspost/compress": {rooms: []string{"internal/kernel", "internal/fleet"},
 		reason: "modules that the kernel cannot decompress itself; snapshots on their way"},
-	"github.com/nats-io/nats.go": {rooms: []string{"internal/fleet", "internal/fleet/fleettest", "internal/coordinator", "internal/engine", "cmd/nfsync-coordinator"},
-		tests:  []string{"cmd/nfsync"}, // a coordinator that answers
+	"github.com/nats-io/nats.go": {rooms: []string{"internal/fleet", "internal/fleet/fleettest", "internal/coordinator", "internal/engine", "cmd/nfsync-coordinator", "bench"},
+		tests:  []string{"cmd/nfsync", "internal/agent/fleetscale"}, // a coordinator that answers; what is seen of a store
 		reason: "its defaults give up, send old values again and wait for minutes: one room has the options"},
 	"github.com/nats-io/nkeys": {rooms: []string{"internal/fleet", "internal/fleet/fleettest", "internal/coordinator", "internal/engine", "cmd/nfsync-coordinator"},
 		reason: "the keys that sign documents and that identify users"},

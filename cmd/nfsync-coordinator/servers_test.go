@@ -3,15 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
-	"math/big"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -76,33 +68,6 @@ func (s *natsServer) kill() {
 	_ = s.cmd.Wait() // it was killed
 }
 
-// certificate writes a certificate for localhost that signs itself, and its key.
-func certificate(t *testing.T) (cert, key string) {
-	t.Helper()
-	pair, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), IsCA: true, BasicConstraintsValid: true}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, pair.Public(), pair)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalECPrivateKey(pair)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	cert, key = filepath.Join(dir, "server.crt"), filepath.Join(dir, "server.key")
-	for file, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "EC PRIVATE KEY", Bytes: keyDER}} {
-		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return cert, key
-}
-
 // coordinate runs a verb to its end.
 func coordinate(t *testing.T, args ...string) (out string, code int) {
 	t.Helper()
@@ -135,7 +100,7 @@ func TestServeOwnServers(t *testing.T) {
 	}
 
 	address := freeAddress(t)
-	cert, key := certificate(t)
+	cert, key := certificate(t, "127.0.0.1")
 	config := filepath.Join(t.TempDir(), "coordinator.yaml")
 	if err := os.WriteFile(config, fmt.Appendf(nil, `apiVersion: nfsync.dev/v1alpha1
 kind: CoordinatorConfig

@@ -18,9 +18,9 @@ import (
 	"nfsync.dev/nfsync/internal/source"
 )
 
-// realFleet is a fleet as operators have it: a server with the accounts of a fleet, credentials that were enrolled, and a
+// fleetWithAccounts is a fleet as operators have it: a server with the accounts of a fleet, credentials that were enrolled, and a
 // coordinator that follows a branch. Its nodes say what the test says.
-type realFleet struct {
+type fleetWithAccounts struct {
 	*testFleet
 	dir     *engine.Directory
 	url     string
@@ -28,17 +28,17 @@ type realFleet struct {
 	members map[string]*fleet.Member
 }
 
-func newRealFleet(t *testing.T) *realFleet {
+func newFleetWithAccounts(t *testing.T) *fleetWithAccounts {
 	t.Helper()
 	loopback(t)
-	f := &realFleet{testFleet: &testFleet{TB: t}, node: newAgentNode(t), members: map[string]*fleet.Member{}}
+	f := &fleetWithAccounts{testFleet: &testFleet{TB: t}, node: newAgentNode(t), members: map[string]*fleet.Member{}}
 	f.dir, f.url = f.serve()
 	f.env = []string{"NFSYNC_FLEET_SERVERS=" + f.url, "NFSYNC_FLEET_COORDINATOR_KEY=" + f.dir.CoordinatorPublicKey()}
 	return f
 }
 
 // serve starts a server with keys of its own.
-func (f *realFleet) serve() (*engine.Directory, string) {
+func (f *fleetWithAccounts) serve() (*engine.Directory, string) {
 	f.Helper()
 	dir, _, err := engine.Init(filepath.Join(f.TempDir(), "coordinator"))
 	f.check(err)
@@ -50,7 +50,7 @@ func (f *realFleet) serve() (*engine.Directory, string) {
 	return dir, server.URL()
 }
 
-func (f *realFleet) check(err error) {
+func (f *fleetWithAccounts) check(err error) {
 	f.Helper()
 	if err != nil {
 		f.Fatal(err)
@@ -58,7 +58,7 @@ func (f *realFleet) check(err error) {
 }
 
 // enroll returns a file of credentials.
-func (f *realFleet) enroll(dir *engine.Directory, kind nf.CredentialKind, name string) string {
+func (f *fleetWithAccounts) enroll(dir *engine.Directory, kind nf.CredentialKind, name string) string {
 	f.Helper()
 	text, err := dir.Enroll(kind, name, 0, false)
 	f.check(err)
@@ -68,7 +68,7 @@ func (f *realFleet) enroll(dir *engine.Directory, kind nf.CredentialKind, name s
 }
 
 // join lets a node join, and say what it is.
-func (f *realFleet) join(name string) (credentials string) {
+func (f *fleetWithAccounts) join(name string) (credentials string) {
 	f.Helper()
 	credentials = f.enroll(f.dir, nf.CredentialNode, name)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -96,7 +96,7 @@ func (f *realFleet) join(name string) (credentials string) {
 }
 
 // direct runs a coordinator until the test ends.
-func (f *realFleet) direct() {
+func (f *fleetWithAccounts) direct() {
 	f.Helper()
 	cfg := fleet.Config{Servers: []string{f.url}, CredentialsFile: f.dir.CredentialsFile(), Channel: nf.DefaultChannel, Name: "coordinator"}
 	ctx, stop := context.WithCancel(context.Background())
@@ -119,7 +119,7 @@ func (f *realFleet) direct() {
 }
 
 // awaits waits until a verb with credentials writes a text.
-func (f *realFleet) awaits(credentials, line, text string) {
+func (f *fleetWithAccounts) awaits(credentials, line, text string) {
 	f.Helper()
 	var said string
 	for end := time.Now().Add(patience); time.Now().Before(end); {
@@ -132,13 +132,13 @@ func (f *realFleet) awaits(credentials, line, text string) {
 }
 
 // expectFrom is expect with credentials.
-func (f *realFleet) expectFrom(credentials string, code int, line string, expressions ...string) {
+func (f *fleetWithAccounts) expectFrom(credentials string, code int, line string, expressions ...string) {
 	f.Helper()
 	f.expect(code, line+" --credentials "+credentials, expressions...)
 }
 
 // isDocument fails unless a verb writes one document of a kind, as its schema has it.
-func (f *realFleet) isDocument(credentials, line, kind string) {
+func (f *fleetWithAccounts) isDocument(credentials, line, kind string) {
 	f.Helper()
 	_, out, said := f.verb(strings.Fields(line + " -o json --credentials " + credentials)...)
 	docs, err := parsed([]byte(out))
@@ -157,7 +157,7 @@ const approvedRollout = "---\napiVersion: nfsync.dev/v1alpha1\nkind: Rollout\nme
 // what is said where they do not do it.
 func TestFleetRights(t *testing.T) {
 	t.Parallel()
-	f := newRealFleet(t)
+	f := newFleetWithAccounts(t)
 	commit := f.node.commit(udpPolicy(201) + approvedRollout)
 	nodeFile := f.join("hn-1")
 	f.join("hn-2")
@@ -209,7 +209,7 @@ func TestFleetRights(t *testing.T) {
 // TestFleetRefusesStrangers: credentials that the servers do not take are named as that, at once.
 func TestFleetRefusesStrangers(t *testing.T) {
 	t.Parallel()
-	f := newRealFleet(t)
+	f := newFleetWithAccounts(t)
 	other, _, err := engine.Init(filepath.Join(t.TempDir(), "other"))
 	f.check(err)
 	stranger := f.enroll(other, nf.CredentialOperator, "eve")

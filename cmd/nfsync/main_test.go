@@ -87,6 +87,7 @@ func onInitial(args []string) []string {
 // withFaults is nfsync, on a machine that does what FAULT says, or GUARDFAULT for the process that
 // takes back what is not confirmed.
 func withFaults(args []string) int {
+	hurry()
 	fault := os.Getenv("FAULT")
 	if len(args) > 0 && args[0] == takeBackVerb {
 		fault = os.Getenv("GUARDFAULT")

@@ -33,8 +33,21 @@ func (a *app) memberConfig() (fleet.Config, bool) {
 // joined is this node in its fleet.
 type joined struct {
 	config fleet.Config
-	member *fleet.Member
+	member member
 }
+
+// member is a node's place in a fleet: a *fleet.Member.
+type member interface {
+	Rollout(context.Context) (nf.RolloutDocument, error)
+	Grant(context.Context) (nf.RestartGrant, error)
+	PutNode(context.Context, nf.FleetNode) (sequence uint64, err error)
+	PutSnapshot(ctx context.Context, document []byte) (sequence uint64, err error)
+	Link() fleet.Link
+	Close()
+}
+
+// joinFleet joins a fleet, as fleet.Join does. Tests wait less.
+var joinFleet = func(cfg fleet.Config, wake func()) (member, error) { return fleet.Join(cfg, wake) }
 
 // join returns this node in the fleet of the configuration: as it is already, or joined anew. wake is called when the node
 // should ask the fleet. The error says why it cannot be part of the fleet.
@@ -45,7 +58,7 @@ func join(cfg fleet.Config, was *joined, wake func()) (*joined, *agent.FleetErro
 	if !nf.IsFleetName(cfg.Name) {
 		return nil, &agent.FleetError{Reason: agent.ReasonBadName, Err: fmt.Errorf("the node's name %q cannot be part of a fleet: set node.name in the configuration, of letters, digits, _ and -, with dots between", cfg.Name)}
 	}
-	m, err := fleet.Join(cfg, wake)
+	m, err := joinFleet(cfg, wake)
 	if err != nil {
 		return nil, &agent.FleetError{Reason: agent.ReasonNotPermitted, Err: err}
 	}
@@ -86,29 +99,29 @@ func (a *app) membership(cfg fleet.Config, j *joined, problem *agent.FleetError,
 }
 
 // fleetMember is a member with the errors of laps.
-type fleetMember struct{ *fleet.Member }
+type fleetMember struct{ member }
 
 func (m fleetMember) Rollout(ctx context.Context) (nf.RolloutDocument, error) {
-	d, err := m.Member.Rollout(ctx)
+	d, err := m.member.Rollout(ctx)
 	return d, asFleetError(err, "the fleet has no roll-out on this channel yet")
 }
 
 func (m fleetMember) Grant(ctx context.Context) (nf.RestartGrant, error) {
-	g, err := m.Member.Grant(ctx)
+	g, err := m.member.Grant(ctx)
 	return g, asFleetError(err, "no restart was granted yet")
 }
 
 func (m fleetMember) PutNode(ctx context.Context, n nf.FleetNode) (uint64, error) {
-	sequence, err := m.Member.PutNode(ctx, n)
+	sequence, err := m.member.PutNode(ctx, n)
 	return sequence, asFleetError(err, "")
 }
 
 func (m fleetMember) PutSnapshot(ctx context.Context, document []byte) (uint64, error) {
-	sequence, err := m.Member.PutSnapshot(ctx, document)
+	sequence, err := m.member.PutSnapshot(ctx, document)
 	return sequence, asFleetError(err, "")
 }
 
-func (m fleetMember) Link() agent.FleetLink { return agent.FleetLink(m.Member.Link()) }
+func (m fleetMember) Link() agent.FleetLink { return agent.FleetLink(m.member.Link()) }
 
 // asFleetError returns an error of a member as one of laps. none is what the absence of a document means.
 func asFleetError(err error, none string) error {
