@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"nfsync.dev/nfsync/internal/engine"
 	"nfsync.dev/nfsync/internal/fleet"
