@@ -156,6 +156,7 @@ func (f *Follower) hear(ctx context.Context, dir *state.Dir, inForce string) (tu
 	f.hearGrant(ctx, dir)
 	if problem != nil {
 		f.forgetTimes()
+		f.askSoon()
 		return turn, false, nil
 	}
 	return rollout.TurnOf(known.Document, f.member.Node, inForce), true, nil
@@ -299,6 +300,23 @@ func (f *Follower) part(since time.Time, within time.Duration) time.Time {
 	return since.Add(time.Duration(math.Round(part * float64(within))))
 }
 
+// unansweredAfter is the least time after which a node asks again whose question got no answer, and unansweredWithin the time over
+// which the nodes do.
+const (
+	unansweredAfter  = 15 * time.Second
+	unansweredWithin = 30 * time.Second
+)
+
+// askSoon lets a lap ask again if there was no answer although the node is connected: nothing else may wake it for long. When
+// a connection comes back, that does.
+func (f *Follower) askSoon() {
+	if f.Following().Problem.Reason != ReasonUnreachable || !f.member.Fleet.Link().Connected {
+		return
+	}
+	at := f.part(time.Now().Add(unansweredAfter), unansweredWithin)
+	f.change(func(is *Following) { is.AskAt = at })
+}
+
 // isLater reports whether a time is yet to come. Then a lap asks again at that time.
 func (f *Follower) isLater(at time.Time) bool {
 	if !time.Now().Before(at) {
@@ -360,6 +378,7 @@ func (f *Follower) begin(ctx context.Context, dir *state.Dir, commit, inForce st
 	defer cancel()
 	if err := f.put(putting); err != nil {
 		f.change(func(is *Following) { is.Problem = asProblem(err) })
+		f.askSoon()
 		return &notBegunError{"the fleet does not confirm that it knows: " + err.Error()}
 	}
 	return nil
