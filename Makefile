@@ -57,6 +57,8 @@ test-vm:
 long:
 	NFSYNC_KILLS=200 go test ./cmd/nfsync -run '^TestAgentKilled$$' -count=1 -v -timeout 0
 	NFSYNC_COMMITS=10000 go test ./internal/source -run '^TestVerifyFarBehind$$' -count=1 -v
+	NFSYNC_KILLS=1000 go test ./internal/coordinator -run '^TestTwoAtOnceAreSafe$$' -count=1 -v
+	NFSYNC_KILLS=10 go test ./internal/engine -run '^(TestThreeServers|TestKilledServer)$$' -count=1 -v -timeout 30m
 	NFSYNC_AGENTS=1000 go test ./internal/agent/fleetscale -count=1 -v -timeout 30m
 
 soak:
