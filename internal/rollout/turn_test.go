@@ -87,6 +87,8 @@ func TestTurnOf(t *testing.T) {
 			want: Turn{Commit: "r3", OnlyUnaffected: true, Meanwhile: "r2", Within: 80 * time.Second, Reason: waits}},
 		"no rescue when held": {node: late, inForce: "bad", doc: func(d *nf.RolloutDocument) { d.State = nf.RolloutHalted },
 			want: Turn{Meanwhile: "r2", Within: 80 * time.Second, Reason: "the roll-out is halted"}},
+		"it waits for a small part": {node: late, inForce: "r2", doc: func(d *nf.RolloutDocument) { d.Groups = []nf.RolloutGroup{{Name: "other", Fraction: 0.0466148}} },
+			want: Turn{Commit: "r3", OnlyUnaffected: true, Within: 80 * time.Second, Reason: "its turn has not come: of group other it is that of the first 4.7%"}},
 		"soaking": {node: early, inForce: "r2", doc: func(d *nf.RolloutDocument) { d.State = nf.RolloutSoaking }, want: Turn{Commit: "r3", Within: 70 * time.Second}},
 		"done":    {node: early, inForce: "r2", doc: func(d *nf.RolloutDocument) { d.State = nf.RolloutDone }, want: Turn{Commit: "r3", Within: 70 * time.Second}},
 		"paused": {node: early, inForce: "r2", doc: func(d *nf.RolloutDocument) { d.State = nf.RolloutPaused },
