@@ -310,10 +310,10 @@ func (c *Coordinator) situation() situation {
 	}
 }
 
-// isSettled reports whether the nodes have had the time to be heard again since the store can be read. One of them may have
-// had a later document than the store has.
+// isSettled reports whether the nodes have had the time to be heard again since the store can be read, if no coordinator has
+// heard them for some time. One of them may have had a later document than the store has.
 func (c *Coordinator) isSettled() bool {
-	return c.doc == nil || c.hearing.allSince(c.heard.list(), c.now()) || c.now().Sub(c.hearing.since) >= c.pace.settle
+	return !c.lease.lapsed || c.doc == nil || c.now().Sub(c.hearing.since) >= c.pace.settle || c.hearing.allSince(c.heard.list(), c.now())
 }
 
 // now returns the time by the store's clock, which is that of what nodes have put.

@@ -3,6 +3,7 @@ package coordinator
 import (
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -227,4 +228,44 @@ func TestAStreamIsMadeAnew(t *testing.T) {
 	if doc := w.document(); doc.State != nf.RolloutHalted || !strings.Contains(doc.Reason, "lost") {
 		t.Errorf("the roll-out goes on with a store that has lost nodes: %+v", doc)
 	}
+}
+
+// TestSettles: a coordinator that finds no lease has not heard the nodes, and waits for them. One that finds a lease does not: until
+// then another one has heard them.
+func TestSettles(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.branch.push(commit(1))
+	w.newNodes(3, nil)
+	slow := func(c *Config) { c.pace.settle = time.Hour }
+	a := w.start("a", slow)
+	w.untilState(commit(1), nf.RolloutDone)
+	w.mustPut(nf.FleetNode{Node: "away", Revision: commit(1)}) // and says no more
+	a.end(errAbandoned)
+	<-a.done
+	b := w.start("a", slow)
+	w.eventually("the lease", func() bool { return b.View().Lease })
+	w.branch.push(commit(2))
+	w.until("the roll-out goes on", func(doc nf.RolloutDocument) bool { return doc.Revision == commit(2) })
+
+	b.end(errAbandoned)
+	<-b.done
+	w.eventually("no lease", func() bool {
+		_, err := fleet.Last(t.Context(), w.nc, fleet.StreamLease, fleet.Key(fleet.StreamLease, fleet.DefaultChannel))
+		return errors.Is(err, fleet.ErrNone)
+	})
+	c := w.start("a", slow)
+	w.eventually("it has the lease, and waits for the nodes", func() bool {
+		v := c.View()
+		return v.Lease && slices.ContainsFunc(v.Problems, func(p string) bool { return strings.Contains(p, "until the nodes are heard") })
+	})
+	w.branch.push(commit(3))
+	w.eventually("the commit is known", func() bool { return c.View().Branch.Commit == commit(3) })
+	if doc := w.document(); doc.Revision != commit(2) {
+		t.Errorf("%s began before the nodes were heard", doc.Revision)
+	}
+	for _, n := range c.View().Nodes {
+		w.mustPut(n.FleetNode)
+	}
+	w.until("the next roll-out", func(doc nf.RolloutDocument) bool { return doc.Revision == commit(3) })
 }
