@@ -37,7 +37,7 @@ roll-out signed that the nodes believe.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.initFleet(cmd.Context(), o) },
 	}
 	cmd.Flags().IntVar(&o.nodes, "nodes", 10000, "`number` of nodes that the streams are made for")
-	cmd.Flags().StringVar(&o.from, "from", "", "copy what a store holds: `source` is the URL of a server, or\n"+engine.OwnStore+": what the coordinator's own server has kept")
+	cmd.Flags().StringVar(&o.from, "from", "", "copy what a store holds: `source` is the URL of a server, or "+engine.OwnStore+": what the coordinator's own server has kept")
 	return cmd
 }
 

@@ -155,7 +155,7 @@ func TestAgentWithoutItsFleet(t *testing.T) {
 
 	third := f.commit(udpPolicy(203))
 	f.begin(func(d *nf.RolloutDocument) {
-		d.Previous, d.Withdrawn, d.Groups[0].Fraction = first, []string{second}, 0
+		d.Previous, d.Withdrawn, d.Rescue, d.Groups[0].Fraction = first, []string{second}, 1, 0
 	})
 	f.awaitReady(third)
 	f.awaitProgress(third, nf.ProgressApplied, "")

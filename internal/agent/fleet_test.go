@@ -446,7 +446,7 @@ func TestRescue(t *testing.T) {
 	m.rollOut(2, func(d *nf.RolloutDocument) { d.State, d.Withdrawn = nf.RolloutHalted, []string{"c2"} })
 	m.checkFollows("c2", "c2", nf.ProgressApplied, "")
 	m.rollOut(3, func(d *nf.RolloutDocument) {
-		d.Began, d.Revision, d.Withdrawn, d.Groups[0].Fraction, d.Spread = 3, "c3", []string{"c2"}, 0, 3600
+		d.Began, d.Revision, d.Withdrawn, d.Rescue, d.Groups[0].Fraction, d.Spread = 3, "c3", []string{"c2"}, 1, 0, 3600
 	})
 	m.checkFollows("c3", "c3", nf.ProgressApplied, "")
 	m.checkValue(43)
