@@ -42,7 +42,6 @@ type node struct {
 	mu    sync.Mutex // of what follows
 	last  sight
 	inHas string // the revision whose value it was last to have
-	count int    // of the changes of that
 }
 
 // sight is the last document that a node was given.
