@@ -11,7 +11,7 @@
 # make screenshots makes the pictures of docs/images
 # make lint     runs gofmt, go vet and golangci-lint
 # make build    builds bin/nfsync and bin/nfsync-coordinator
-# make release  makes archives, deb, rpm, SBOMs and checksums for amd64 and arm64 in dist, the same bytes each time
+# make release  makes archives, deb, rpm, SBOMs and checksums of both programs, for amd64 and arm64, in dist, the same bytes each time
 
 VERSION ?= $(shell git describe --tags --match 'v[0-9]*' --always --abbrev=12 --dirty 2>/dev/null || echo devel)
 LDFLAGS  = -s -w -X main.version=$(VERSION)
@@ -57,6 +57,8 @@ test-vm:
 long:
 	NFSYNC_KILLS=200 go test ./cmd/nfsync -run '^TestAgentKilled$$' -count=1 -v -timeout 0
 	NFSYNC_COMMITS=10000 go test ./internal/source -run '^TestVerifyFarBehind$$' -count=1 -v
+	NFSYNC_KILLS=1000 go test ./internal/coordinator -run '^TestTwoAtOnceAreSafe$$' -count=1 -v
+	NFSYNC_KILLS=10 go test ./internal/engine -run '^(TestThreeServers|TestKilledServer)$$' -count=1 -v -timeout 30m
 	NFSYNC_AGENTS=1000 go test ./internal/agent/fleetscale -count=1 -v -timeout 30m
 
 soak:

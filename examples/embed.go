@@ -1,4 +1,4 @@
-// Package examples holds the example policies and the example configuration, for the demo and for
+// Package examples holds the example policies and the example configurations, for the demo and for
 // the manual pages.
 package examples
 
@@ -13,3 +13,8 @@ var Policies embed.FS
 //
 //go:embed agent.yaml
 var Configuration []byte
+
+// CoordinatorConfiguration is the example of the coordinator's configuration.
+//
+//go:embed coordinator.yaml
+var CoordinatorConfiguration []byte

@@ -53,13 +53,13 @@ var rooms = map[string][]string{
 	"internal/policytest":            {"internal/nf", "internal/spec", "internal/diff", "internal/apply"},
 	"internal/watch":                 {},
 	"internal/web":                   {"internal/nf", "internal/openfile", "internal/apply", "internal/agent", "internal/view"},
-	"internal/doctor":                {"internal/nf", "internal/spec", "internal/state", "internal/kernel", "internal/vz", "internal/apply", "internal/source", "internal/agent", "internal/view", "internal/web"},
+	"internal/doctor":                {"internal/nf", "internal/spec", "internal/state", "internal/kernel", "internal/vz", "internal/apply", "internal/source", "internal/agent", "internal/fleet", "internal/view", "internal/web"},
 	"internal/words":                 {"internal/nf", "internal/spec", "internal/diff", "internal/kernel", "internal/apply", "internal/agent", "internal/view", "schemas"},
 	"internal/manual":                {"schemas"},
 	"internal/demo":                  {"internal/nf", "internal/netns", "internal/source", "examples"},
 	"cmd/nfsync": {"internal/doctor", "internal/demo", "internal/nf", "internal/policytree", "internal/spec", "internal/durable", "internal/state", "internal/kernel", "internal/netns",
 		"internal/host", "internal/runtimes", "internal/apply", "internal/view", "internal/source", "internal/agent", "internal/overview", "internal/openfile", "internal/review", "internal/adopt", "internal/policytest", "internal/watch", "internal/web", "internal/words", "internal/manual", "internal/fleet", "schemas", "examples"},
-	"cmd/nfsync-coordinator": {"internal/nf", "internal/spec", "internal/fleet", "internal/engine", "internal/coordinator", "internal/source", "internal/agent", "internal/durable", "internal/openfile", "internal/view"},
+	"cmd/nfsync-coordinator": {"internal/nf", "internal/spec", "internal/fleet", "internal/engine", "internal/coordinator", "internal/source", "internal/agent", "internal/durable", "internal/openfile", "internal/manual", "internal/view", "examples"},
 	"bench": {"bench/bare", "internal/nf", "internal/spec", "internal/diff", "internal/kernel", "internal/netns", "internal/host", "internal/apply",
 		"internal/vz/vztest", "internal/fleet", "internal/engine"}, // parts of nfsync, measured without its start, and scenes
 	"bench/bare":            {},
@@ -76,7 +76,7 @@ var testRooms = map[string][]string{
 	"internal/fleet":            {"internal/fleet/fleettest"},                                                                                                                                                                                                    // a store, in this process
 	"internal/runtimes":         {"internal/runtimes/runtimestest", "internal/kernel"},                                                                                                                                                                           // processes and files of runtimes, threads of another user
 	"internal/vz":               {"internal/vz/vztest"},                                                                                                                                                                                                          // a Virtuozzo node, simulated
-	"cmd/nfsync":                {"internal/vz/vztest", "internal/runtimes/runtimestest", "internal/state/statetest", "internal/fleet/fleettest", "internal/rollout"},                                                                                            // the same, driven by scripts; a disk that loses power; a fleet's store
+	"cmd/nfsync":                {"internal/vz/vztest", "internal/runtimes/runtimestest", "internal/state/statetest", "internal/fleet/fleettest", "internal/rollout", "internal/engine", "internal/coordinator"},                                                 // the same, driven by scripts; a disk that loses power; a fleet's store, and a whole fleet
 	"internal/host/hosttest":    {"internal/diff"},                                                                                                                                                                                                               // what was seen of tracking is judged
 	"internal/host":             {"internal/host/hosttest", "internal/vz/vztest", "internal/runtimes/runtimestest", "internal/diff"},                                                                                                                             // the conformance suite; nodes with containers; what was seen of tracking is judged
 	"internal/durable":          {"internal/state/statetest"},                                                                                                                                                                                                    // a disk that loses power
@@ -113,8 +113,8 @@ var libraries = map[string]struct {
 		reason: "system calls stay at the edges; in the demo they are its mounts, in source locks and limits, in bench its floors"},
 	"golang.org/x/term": {rooms: []string{"cmd/nfsync"},
 		reason: "only the command knows whether it talks to a person"},
-	"github.com/spf13/cobra": {rooms: []string{"cmd/nfsync", "cmd/nfsync-coordinator"},
-		reason: "flags are the commands'"},
+	"github.com/spf13/cobra": {rooms: []string{"cmd/nfsync", "cmd/nfsync-coordinator", "internal/manual"},
+		reason: "flags are the commands', and the manual has them"},
 	"github.com/hashicorp/go-multierror": {rooms: []string{"internal/apply"},
 		reason: "where many independent things fail at once, each failure is reported"},
 	"github.com/klauspost/compress": {rooms: []string{"internal/kernel", "internal/fleet"},
@@ -135,8 +135,8 @@ var libraries = map[string]struct {
 		reason: "links in the boot files of a node that is mounted elsewhere"},
 	"golang.org/x/text": {rooms: []string{"internal/view"},
 		reason: "only what lays out text asks how wide a character is"},
-	"github.com/spf13/pflag": {rooms: []string{"cmd/nfsync"},
-		reason: "flags are the command's"},
+	"github.com/spf13/pflag": {rooms: []string{"cmd/nfsync", "internal/manual"},
+		reason: "flags are the command's, and the manual has them"},
 	"github.com/rogpeppe/go-internal/testscript": {tests: []string{"cmd/nfsync", "cmd/nfsync-coordinator"},
 		reason: "scripts drive the real programs, and only them"},
 	"github.com/rogpeppe/go-internal/diff": {rooms: []string{"cmd/nfsync"},
@@ -185,8 +185,8 @@ var libraries = map[string]struct {
 	"github.com/prometheus/client_model": {rooms: []string{"internal/web"},
 		tests:  []string{"cmd/nfsync"},
 		reason: "the type of what client_golang gathers"},
-	"github.com/coreos/go-systemd": {rooms: []string{"cmd/nfsync"},
-		reason: "only the command knows its service manager"},
+	"github.com/coreos/go-systemd": {rooms: []string{"cmd/nfsync", "cmd/nfsync-coordinator"},
+		reason: "only the commands know their service manager"},
 }
 
 // TestImports holds every file against the two tables.

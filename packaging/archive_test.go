@@ -30,21 +30,28 @@ func documented(t *testing.T, from, to string) string {
 }
 
 // TestInstallFromArchive: the commands that docs/install.md has for an archive install nfsync, its
-// units, manual and completion.
+// units, manual and completion, and the coordinator.
 func TestInstallFromArchive(t *testing.T) {
 	t.Parallel()
 	n := newNode(t)
 	arch := dpkgArchitecture(t)
 	n.put(releases(t).first, "nfsync_0.1.0_linux_"+arch+".tar.gz")
-	commands := strings.ReplaceAll(documented(t, "\n## From an archive\n", "\n## From source\n"), "amd64", arch)
+	commands := strings.ReplaceAll(documented(t, "\n## From an archive\n", "\n### The coordinator from an archive\n"), "amd64", arch)
 	n.Must("sh", "-euxc", "cd /srv\n"+commands)
 	n.want("the version", n.Must("nfsync", "version"), "^nfsync "+first+" ")
 	n.want("the manual page", n.Must("man", "-w", "nfsync"), "^/usr/local/(share/)?man/man1/nfsync.1.gz\n$")
-	n.want("what bash completes", n.complete("rec"), `(?s)receipts.*recover`)
+	n.want("what bash completes", n.complete("nfsync", "rec"), `(?s)receipts.*recover`)
 	n.want("the unit of the boot", n.state("nfsync-boot.service"), "^inactive disabled$")
 
 	n.configure()
 	n.Must("systemctl", "enable", "--now", "nfsync.service")
 	n.want("the value", n.udp(), "^41$")
 	n.want("the drop-ins of the agent", n.Must("systemctl", "show", "-P", "DropInPaths", "nfsync.service"), "sandbox.conf")
+
+	n.put(releases(t).first, "nfsync-coordinator_0.1.0_linux_"+arch+".tar.gz")
+	commands = strings.ReplaceAll(documented(t, "\n### The coordinator from an archive\n", "\n## From source\n"), "amd64", arch)
+	n.Must("sh", "-euxc", "cd /srv\n"+commands)
+	n.configureCoordinator("listen: none\nengine: {listen: \"" + freeAddress(t) + "\"}\n")
+	n.Must("systemctl", "enable", "--now", coordinatorUnit)
+	n.owned()
 }

@@ -18,9 +18,9 @@ type node struct {
 }
 
 // newNode returns a node without nfsync, on which packages may start their services.
-func newNode(t *testing.T) node {
+func newNode(t *testing.T, options ...systemdtest.Option) node {
 	t.Helper()
-	n := node{systemdtest.New(t), t}
+	n := node{systemdtest.New(t, options...), t}
 	n.Must("rm", "-f", "/usr/sbin/policy-rc.d")       // an image of Debian may forbid it
 	n.Must("rm", "-f", "/var/lib/man-db/auto-update") // the index of all manual pages takes long
 	return n
@@ -45,12 +45,18 @@ spec: {conntrack: {timeouts: {udp: 41}}}
 func (n node) configure() {
 	n.t.Helper()
 	n.Must("ip", "netns", "add", "web-1")
+	n.policies()
+	n.Write("/etc/nfsync/agent.yaml", config, 0o644)
+}
+
+// policies makes a repository with a policy.
+func (n node) policies() {
+	n.t.Helper()
 	n.Write("/srv/policies/all.yaml", policy, 0o644)
 	n.Must("sh", "-euc", `cd /srv/policies
 git init -q -b main
 git add -A
 git -c user.name=ada -c user.email=ada@example.com commit -q -m policies`)
-	n.Write("/etc/nfsync/agent.yaml", config, 0o644)
 }
 
 // udp returns the timeout that the policy sets.
@@ -96,16 +102,16 @@ func (n node) works(version string) {
 	n.want("the manual page of a file", n.Must("man", "-w", "5", "nfsync-policies"), "^/usr/share/man/man5/nfsync-policies.5.gz\n$")
 	n.want("the group", n.Must("getent", "group", "nfsync"), `^nfsync:x:\d+:\n$`)
 	n.want("the mode of the state directory", n.Must("stat", "-c", "%a %U:%G", "/var/lib/nfsync"), "^700 root:root\n$")
-	n.want("what bash completes", n.complete("rec"), `(?s)receipts.*recover`)
+	n.want("what bash completes", n.complete("nfsync", "rec"), `(?s)receipts.*recover`)
 }
 
-// complete returns what bash makes of the first letters of a command of nfsync.
-func (n node) complete(word string) string {
+// complete returns what bash makes of the first letters of a program's command.
+func (n node) complete(program, word string) string {
 	n.t.Helper()
 	const script = `. /usr/share/bash-completion/bash_completion
-_completion_loader nfsync
-COMP_WORDS=(nfsync "$1") COMP_CWORD=1 COMP_LINE="nfsync $1" COMP_POINT=${#COMP_LINE}
-eval "$(complete -p nfsync | sed 's/.* -F \([^ ]*\) .*/\1/')"
+_completion_loader "$1"
+COMP_WORDS=("$1" "$2") COMP_CWORD=1 COMP_LINE="$1 $2" COMP_POINT=${#COMP_LINE}
+eval "$(complete -p "$1" | sed 's/.* -F \([^ ]*\) .*/\1/')"
 printf '%s\n' "${COMPREPLY[@]}"`
-	return n.Must("bash", "-c", script, "bash", word)
+	return n.Must("bash", "-c", script, "bash", program, word)
 }

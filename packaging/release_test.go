@@ -180,6 +180,10 @@ func TestReleaseFiles(t *testing.T) {
 	want := []string{
 		"SHA256SUMS",
 		"nfsync-0.1.0-1.aarch64.rpm", "nfsync-0.1.0-1.x86_64.rpm",
+		"nfsync-coordinator-0.1.0-1.aarch64.rpm", "nfsync-coordinator-0.1.0-1.x86_64.rpm",
+		"nfsync-coordinator_0.1.0-1_amd64.deb", "nfsync-coordinator_0.1.0-1_arm64.deb",
+		"nfsync-coordinator_0.1.0_linux_amd64.spdx.json", "nfsync-coordinator_0.1.0_linux_amd64.tar.gz",
+		"nfsync-coordinator_0.1.0_linux_arm64.spdx.json", "nfsync-coordinator_0.1.0_linux_arm64.tar.gz",
 		"nfsync_0.1.0-1_amd64.deb", "nfsync_0.1.0-1_arm64.deb",
 		"nfsync_0.1.0_linux_amd64.spdx.json", "nfsync_0.1.0_linux_amd64.tar.gz",
 		"nfsync_0.1.0_linux_arm64.spdx.json", "nfsync_0.1.0_linux_arm64.tar.gz",
@@ -219,10 +223,13 @@ func TestReproducible(t *testing.T) {
 	}
 }
 
+// programs are those of a release.
+var programs = []string{"nfsync", "nfsync-coordinator"}
+
 // unpacked returns the directory that an archive of the first release unpacks to.
-func unpacked(t *testing.T, arch string) string {
+func unpacked(t *testing.T, program, arch string) string {
 	t.Helper()
-	name := "nfsync_0.1.0_linux_" + arch
+	name := program + "_0.1.0_linux_" + arch
 	dir := t.TempDir()
 	if err := run(dir, nil, "tar", "xzf", filepath.Join(releases(t).first, name+".tar.gz")); err != nil {
 		t.Fatal(err)
@@ -230,9 +237,40 @@ func unpacked(t *testing.T, arch string) string {
 	return filepath.Join(dir, name)
 }
 
+// archived are files that the archives have, with their modes.
+var archived = map[string]map[string]int64{
+	"nfsync": {
+		"nfsync": 0o755, "LICENSE": 0o644, "README.md": 0o644, "CHANGELOG.md": 0o644, "THIRD-PARTY-LICENSES": 0o644, "nfsync.spdx.json": 0o644,
+		"man/man1/nfsync.1.gz": 0o644, "completions/nfsync.bash": 0o644, "completions/_nfsync": 0o644, "completions/nfsync.fish": 0o644,
+		"systemd/nfsync.service": 0o644, "systemd/nfsync-boot.service": 0o644, "systemd/nfsync-generator": 0o755, "docs/agent.md": 0o644, "examples/agent.yaml": 0o644,
+		"schemas/plan.schema.json": 0o644, "prometheus/nfsync.rules.yml": 0o644, "hooks/podman.json": 0o644, "hooks/nfsync-runc": 0o755, "grafana/nfsync.json": 0o644,
+	},
+	"nfsync-coordinator": {
+		"nfsync-coordinator": 0o755, "LICENSE": 0o644, "README.md": 0o644, "CHANGELOG.md": 0o644, "THIRD-PARTY-LICENSES": 0o644, "nfsync-coordinator.spdx.json": 0o644,
+		"man/man8/nfsync-coordinator.8.gz": 0o644, "man/man8/nfsync-coordinator-enroll.8.gz": 0o644, "man/man5/nfsync-coordinator.yaml.5.gz": 0o644,
+		"completions/nfsync-coordinator.bash": 0o644, "completions/_nfsync-coordinator": 0o644, "completions/nfsync-coordinator.fish": 0o644,
+		"systemd/nfsync-coordinator.service": 0o644, "sysusers/nfsync-coordinator.conf": 0o644, "config/coordinator.yaml": 0o644, "examples/coordinator.yaml": 0o644,
+		"docs/coordinator.md": 0o644, "schemas/coordinatorconfig.schema.json": 0o644,
+	},
+}
+
 // TestArchive: an archive has what docs/install.md says, in one directory, and all of it is root's.
 func TestArchive(t *testing.T) {
-	f, err := os.Open(filepath.Join(releases(t).first, "nfsync_0.1.0_linux_amd64.tar.gz"))
+	for _, program := range programs {
+		modes := archiveModes(t, program)
+		for name, mode := range archived[program] {
+			if modes[name] != mode {
+				t.Errorf("%s: %s has the mode %o, want %o", program, name, modes[name], mode)
+			}
+		}
+	}
+}
+
+// archiveModes returns the modes of the files in an archive, by their names below its directory.
+func archiveModes(t *testing.T, program string) map[string]int64 {
+	t.Helper()
+	dir := program + "_0.1.0_linux_amd64"
+	f, err := os.Open(filepath.Join(releases(t).first, dir+".tar.gz"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,12 +283,12 @@ func TestArchive(t *testing.T) {
 	for r := tar.NewReader(unzipped); ; {
 		h, err := r.Next()
 		if errors.Is(err, io.EOF) {
-			break
+			return modes
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		rest, ok := strings.CutPrefix(h.Name, "nfsync_0.1.0_linux_amd64/")
+		rest, ok := strings.CutPrefix(h.Name, dir+"/")
 		if !ok || h.Uid != 0 || h.Gid != 0 || h.Mode&0o7022 != 0 || h.ModTime.Unix() != 1767323045 {
 			t.Errorf("%s: owner %d:%d, mode %o, time %s", h.Name, h.Uid, h.Gid, h.Mode, h.ModTime)
 		}
@@ -259,76 +297,84 @@ func TestArchive(t *testing.T) {
 		}
 		modes[rest] = h.Mode
 	}
-	for name, mode := range map[string]int64{
-		"nfsync": 0o755, "LICENSE": 0o644, "README.md": 0o644, "CHANGELOG.md": 0o644, "THIRD-PARTY-LICENSES": 0o644, "nfsync.spdx.json": 0o644,
-		"man/man1/nfsync.1.gz": 0o644, "completions/nfsync.bash": 0o644, "completions/_nfsync": 0o644, "completions/nfsync.fish": 0o644,
-		"systemd/nfsync.service": 0o644, "systemd/nfsync-boot.service": 0o644, "systemd/nfsync-generator": 0o755, "docs/agent.md": 0o644, "examples/agent.yaml": 0o644,
-		"schemas/plan.schema.json": 0o644, "prometheus/nfsync.rules.yml": 0o644, "hooks/podman.json": 0o644, "hooks/nfsync-runc": 0o755, "grafana/nfsync.json": 0o644,
-	} {
-		if modes[name] != mode {
-			t.Errorf("%s has the mode %o, want %o", name, modes[name], mode)
-		}
-	}
 }
 
 // TestPrograms: the programs are static, for their architecture, and say the version and the commit
 // that they were built from. The one for arm64 runs in qemu.
 func TestPrograms(t *testing.T) {
-	for arch, machine := range map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64} {
-		program := filepath.Join(unpacked(t, arch), "nfsync")
-		f, err := elf.Open(program)
-		if err != nil {
-			t.Fatal(err)
+	for _, name := range programs {
+		for arch, machine := range map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64} {
+			checkProgram(t, filepath.Join(unpacked(t, name, arch), name), arch, machine)
 		}
-		if f.Machine != machine {
-			t.Errorf("%s: the program is for %s", arch, f.Machine)
+	}
+}
+
+// checkProgram holds a program against its architecture and its version.
+func checkProgram(t *testing.T, program, arch string, machine elf.Machine) {
+	t.Helper()
+	f, err := elf.Open(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if f.Machine != machine {
+		t.Errorf("%s: the program is for %s", arch, f.Machine)
+	}
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP || p.Type == elf.PT_DYNAMIC {
+			t.Errorf("%s: the program is not static: %s", arch, p.Type)
 		}
-		for _, p := range f.Progs {
-			if p.Type == elf.PT_INTERP || p.Type == elf.PT_DYNAMIC {
-				t.Errorf("%s: the program is not static: %s", arch, p.Type)
-			}
-		}
-		f.Close()
-		command := []string{program, "version"}
-		if arch != hostArch(filepath.Join(scratch, "release")) {
-			command = append([]string{map[string]string{"amd64": "qemu-x86_64", "arm64": "qemu-aarch64"}[arch]}, command...)
-		}
-		out, err := exec.Command(command[0], command[1:]...).CombinedOutput()
-		commit, errCommit := exec.Command("git", "-C", releases(t).repository, "rev-parse", "HEAD").Output()
-		if err := errors.Join(err, errCommit); err != nil {
-			t.Fatalf("%q: %v: %s", command, err, out)
-		}
-		if !strings.HasPrefix(string(out), "nfsync "+first+" ") || !strings.Contains(string(out), "linux/"+arch) || !strings.Contains(string(out), string(commit[:12])) {
-			t.Errorf("%q prints %q", command, out)
-		}
+	}
+	command := []string{program, "version"}
+	if arch != hostArch(filepath.Join(scratch, "release")) {
+		command = append([]string{map[string]string{"amd64": "qemu-x86_64", "arm64": "qemu-aarch64"}[arch]}, command...)
+	}
+	out, err := exec.Command(command[0], command[1:]...).CombinedOutput()
+	commit, errCommit := exec.Command("git", "-C", releases(t).repository, "rev-parse", "HEAD").Output()
+	if err := errors.Join(err, errCommit); err != nil {
+		t.Fatalf("%q: %v: %s", command, err, out)
+	}
+	if !strings.HasPrefix(string(out), "nfsync "+first+" ") || !strings.Contains(string(out), "linux/"+arch) || !strings.Contains(string(out), string(commit[:12])) {
+		t.Errorf("%q prints %q", command, out)
 	}
 }
 
 // TestSBOM: the SBOM is valid SPDX 2.3, and names each module that the program says it contains, with
 // its sum and a licence.
 func TestSBOM(t *testing.T) {
-	for _, arch := range []string{"amd64", "arm64"} {
-		dir := unpacked(t, arch)
-		text, err := os.ReadFile(filepath.Join(dir, "nfsync.spdx.json"))
-		if err != nil {
-			t.Fatal(err)
+	for _, program := range programs {
+		for _, arch := range []string{"amd64", "arm64"} {
+			checkSBOM(t, program, arch)
 		}
-		beside, err := os.ReadFile(filepath.Join(releases(t).first, "nfsync_0.1.0_linux_"+arch+".spdx.json"))
-		if err != nil || !bytes.Equal(text, beside) {
-			t.Errorf("%s: the SBOM beside the archive is not the one in it: %v", arch, err)
-		}
-		doc, err := spdxjson.Read(bytes.NewReader(text))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := spdxlib.ValidateDocument(doc); err != nil {
-			t.Error(err)
-		}
-		if doc.SPDXVersion != "SPDX-2.3" || doc.CreationInfo.Created != "2026-01-02T03:04:05Z" {
-			t.Errorf("%s, created at %s", doc.SPDXVersion, doc.CreationInfo.Created)
-		}
-		checkModules(t, filepath.Join(dir, "nfsync"), text)
 	}
+}
+
+// checkSBOM holds the SBOM of a program against the program.
+func checkSBOM(t *testing.T, program, arch string) {
+	t.Helper()
+	dir := unpacked(t, program, arch)
+	text, err := os.ReadFile(filepath.Join(dir, program+".spdx.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	beside, err := os.ReadFile(filepath.Join(releases(t).first, program+"_0.1.0_linux_"+arch+".spdx.json"))
+	if err != nil || !bytes.Equal(text, beside) {
+		t.Errorf("%s: the SBOM beside the archive is not the one in it: %v", arch, err)
+	}
+	doc, err := spdxjson.Read(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := spdxlib.ValidateDocument(doc); err != nil {
+		t.Error(err)
+	}
+	if doc.SPDXVersion != "SPDX-2.3" || doc.CreationInfo.Created != "2026-01-02T03:04:05Z" {
+		t.Errorf("%s, created at %s", doc.SPDXVersion, doc.CreationInfo.Created)
+	}
+	if doc.Packages[0].PackageFileName != program {
+		t.Errorf("it is the SBOM of %s, want %s", doc.Packages[0].PackageFileName, program)
+	}
+	checkModules(t, filepath.Join(dir, program), text)
 }
 
 // checkModules holds the packages of an SBOM against what a program says.

@@ -12,8 +12,8 @@ import (
 )
 
 // rpmPackage returns an rpm of the first release.
-func rpmPackage(t *testing.T, arch string) string {
-	return filepath.Join(releases(t).first, "nfsync-0.1.0-1."+arch+".rpm")
+func rpmPackage(t *testing.T, program, arch string) string {
+	return filepath.Join(releases(t).first, program+"-0.1.0-1."+arch+".rpm")
 }
 
 // contents lists the files of a package as "mode owner:group name", without those below a directory of
@@ -30,71 +30,114 @@ func contents(t *testing.T, command ...string) []string {
 // debLine is a line of dpkg-deb --contents.
 var debLine = regexp.MustCompile(`^(\S{10}) (\w+)/(\w+) .* \./(\S*)$`)
 
-// installed are files that both packages have, with their modes.
-var installed = map[string]string{
-	"/usr/bin/nfsync":                                          "-rwxr-xr-x",
-	"/usr/lib/systemd/system/nfsync.service":                   "-rw-r--r--",
-	"/usr/lib/systemd/system/nfsync-boot.service":              "-rw-r--r--",
-	"/usr/lib/systemd/system-generators/nfsync-generator":      "-rwxr-xr-x",
-	"/usr/lib/nfsync/systemd/sandbox.conf":                     "-rw-r--r--",
-	"/usr/share/man/man1/nfsync.1.gz":                          "-rw-r--r--",
-	"/usr/share/man/man5/nfsync-agent.yaml.5.gz":               "-rw-r--r--",
-	"/usr/share/man/man7/nfsync-words.7.gz":                    "-rw-r--r--",
-	"/usr/share/bash-completion/completions/nfsync":            "-rw-r--r--",
-	"/usr/share/fish/vendor_completions.d/nfsync.fish":         "-rw-r--r--",
-	"/usr/share/doc/nfsync/copyright":                          "-rw-r--r--",
-	"/usr/share/doc/nfsync/changelog.gz":                       "-rw-r--r--",
-	"/usr/share/doc/nfsync/THIRD-PARTY-LICENSES":               "-rw-r--r--",
-	"/usr/share/doc/nfsync/nfsync.spdx.json":                   "-rw-r--r--",
-	"/usr/share/doc/nfsync/docs/agent.md":                      "-rw-r--r--",
-	"/usr/share/doc/nfsync/examples/agent.yaml":                "-rw-r--r--",
-	"/usr/share/doc/nfsync/examples/repository/.gitlab-ci.yml": "-rw-r--r--",
-	"/usr/share/nfsync/schemas/plan.schema.json":               "-rw-r--r--",
-	"/usr/share/nfsync/hooks/podman.json":                      "-rw-r--r--",
-	"/usr/share/nfsync/hooks/nfsync-runc":                      "-rwxr-xr-x",
-	"/usr/share/nfsync/prometheus/nfsync.rules.yml":            "-rw-r--r--",
-	"/usr/share/nfsync/grafana/nfsync.json":                    "-rw-r--r--",
-	"/etc/nfsync":                                              "drwxr-xr-x",
-	"/var/lib/nfsync":                                          "drwx------",
+// installed are files that both packages of a program have, with their modes.
+var installed = map[string]map[string]string{
+	"nfsync": {
+		"/usr/bin/nfsync":                                          "-rwxr-xr-x",
+		"/usr/lib/systemd/system/nfsync.service":                   "-rw-r--r--",
+		"/usr/lib/systemd/system/nfsync-boot.service":              "-rw-r--r--",
+		"/usr/lib/systemd/system-generators/nfsync-generator":      "-rwxr-xr-x",
+		"/usr/lib/nfsync/systemd/sandbox.conf":                     "-rw-r--r--",
+		"/usr/share/man/man1/nfsync.1.gz":                          "-rw-r--r--",
+		"/usr/share/man/man5/nfsync-agent.yaml.5.gz":               "-rw-r--r--",
+		"/usr/share/man/man7/nfsync-words.7.gz":                    "-rw-r--r--",
+		"/usr/share/bash-completion/completions/nfsync":            "-rw-r--r--",
+		"/usr/share/fish/vendor_completions.d/nfsync.fish":         "-rw-r--r--",
+		"/usr/share/doc/nfsync/copyright":                          "-rw-r--r--",
+		"/usr/share/doc/nfsync/changelog.gz":                       "-rw-r--r--",
+		"/usr/share/doc/nfsync/THIRD-PARTY-LICENSES":               "-rw-r--r--",
+		"/usr/share/doc/nfsync/nfsync.spdx.json":                   "-rw-r--r--",
+		"/usr/share/doc/nfsync/docs/agent.md":                      "-rw-r--r--",
+		"/usr/share/doc/nfsync/examples/agent.yaml":                "-rw-r--r--",
+		"/usr/share/doc/nfsync/examples/repository/.gitlab-ci.yml": "-rw-r--r--",
+		"/usr/share/nfsync/schemas/plan.schema.json":               "-rw-r--r--",
+		"/usr/share/nfsync/hooks/podman.json":                      "-rw-r--r--",
+		"/usr/share/nfsync/hooks/nfsync-runc":                      "-rwxr-xr-x",
+		"/usr/share/nfsync/prometheus/nfsync.rules.yml":            "-rw-r--r--",
+		"/usr/share/nfsync/grafana/nfsync.json":                    "-rw-r--r--",
+		"/etc/nfsync":                                              "drwxr-xr-x",
+		"/var/lib/nfsync":                                          "drwx------",
+	},
+	"nfsync-coordinator": {
+		"/usr/bin/nfsync-coordinator":                                         "-rwxr-xr-x",
+		"/usr/lib/systemd/system/nfsync-coordinator.service":                  "-rw-r--r--",
+		"/usr/lib/sysusers.d/nfsync-coordinator.conf":                         "-rw-r--r--",
+		"/usr/share/man/man8/nfsync-coordinator.8.gz":                         "-rw-r--r--",
+		"/usr/share/man/man8/nfsync-coordinator-serve.8.gz":                   "-rw-r--r--",
+		"/usr/share/man/man5/nfsync-coordinator.yaml.5.gz":                    "-rw-r--r--",
+		"/usr/share/bash-completion/completions/nfsync-coordinator":           "-rw-r--r--",
+		"/usr/share/fish/vendor_completions.d/nfsync-coordinator.fish":        "-rw-r--r--",
+		"/usr/share/doc/nfsync-coordinator/copyright":                         "-rw-r--r--",
+		"/usr/share/doc/nfsync-coordinator/changelog.gz":                      "-rw-r--r--",
+		"/usr/share/doc/nfsync-coordinator/THIRD-PARTY-LICENSES":              "-rw-r--r--",
+		"/usr/share/doc/nfsync-coordinator/nfsync-coordinator.spdx.json":      "-rw-r--r--",
+		"/usr/share/doc/nfsync-coordinator/docs/coordinator.md":               "-rw-r--r--",
+		"/usr/share/doc/nfsync-coordinator/examples/coordinator.yaml":         "-rw-r--r--",
+		"/usr/share/nfsync-coordinator/schemas/coordinatorconfig.schema.json": "-rw-r--r--",
+		"/etc/nfsync-coordinator":                                             "drwxr-xr-x",
+		"/etc/nfsync-coordinator/coordinator.yaml":                            "-rw-r--r--",
+	},
 }
 
-// TestContents: the packages of each architecture have what docs/install.md says, owned by root, and
-// nothing that another user could change.
+// TestContents: the packages of each program and architecture have what docs/install.md says, owned by root, and nothing
+// that another user could change. Two programs share no file, since one is removed without the other.
 func TestContents(t *testing.T) {
 	for arch, rpm := range map[string]string{"amd64": "x86_64", "arm64": "aarch64"} {
-		deb := map[string]string{}
-		for _, line := range contents(t, "dpkg-deb", "--contents", filepath.Join(releases(t).first, "nfsync_0.1.0-1_"+arch+".deb")) {
-			m := debLine.FindStringSubmatch(line)
-			if m == nil || m[2] != "root" || m[3] != "root" {
-				t.Errorf("deb: %s", line)
-				continue
+		of := map[string]string{} // the program of each file
+		for _, program := range programs {
+			deb := debModes(t, program, arch)
+			checkContents(t, program, "deb "+arch, deb, "/usr/share/zsh/vendor-completions/_"+program, "/usr/share/doc/"+program+"/changelog.Debian.gz")
+			for name, mode := range deb {
+				if other := of[name]; other != "" && mode[0] != 'd' {
+					t.Errorf("%s is in %s and in %s", name, other, program)
+				}
+				of[name] = program
 			}
-			deb["/"+strings.TrimSuffix(m[4], "/")] = m[1]
-		}
-		checkContents(t, "deb "+arch, deb, "/usr/share/zsh/vendor-completions/_nfsync", "/usr/share/doc/nfsync/changelog.Debian.gz")
-
-		list := map[string]string{}
-		for _, line := range contents(t, "rpm", "-qp", "--qf", `[%{FILEMODES:perms} %{FILEUSERNAME}:%{FILEGROUPNAME} %{FILENAMES}\n]`, rpmPackage(t, rpm)) {
-			f := strings.Fields(line)
-			if len(f) != 3 || f[1] != "root:root" {
-				t.Errorf("rpm: %s", line)
-				continue
-			}
-			list[f[2]] = f[0]
-		}
-		checkContents(t, "rpm "+rpm, list, "/usr/share/zsh/site-functions/_nfsync", "/usr/share/licenses/nfsync/LICENSE")
-		for _, dir := range []string{"/usr/bin", "/etc", "/var/lib", "/usr/lib/systemd/system"} {
-			if list[dir] != "" {
-				t.Errorf("the rpm owns %s, which is the distribution's", dir)
+			list := rpmModes(t, program, rpm)
+			checkContents(t, program, "rpm "+rpm, list, "/usr/share/zsh/site-functions/_"+program, "/usr/share/licenses/"+program+"/LICENSE")
+			for _, dir := range []string{"/usr/bin", "/etc", "/var/lib", "/usr/lib/systemd/system"} {
+				if list[dir] != "" {
+					t.Errorf("the rpm owns %s, which is the distribution's", dir)
+				}
 			}
 		}
 	}
 }
 
-// checkContents holds the modes of a package's files against those wanted, and the names of more.
-func checkContents(t *testing.T, which string, modes map[string]string, more ...string) {
+// debModes returns the modes of the files in a deb.
+func debModes(t *testing.T, program, arch string) map[string]string {
 	t.Helper()
-	for name, mode := range installed {
+	modes := map[string]string{}
+	for _, line := range contents(t, "dpkg-deb", "--contents", filepath.Join(releases(t).first, program+"_0.1.0-1_"+arch+".deb")) {
+		m := debLine.FindStringSubmatch(line)
+		if m == nil || m[2] != "root" || m[3] != "root" {
+			t.Errorf("deb: %s", line)
+			continue
+		}
+		modes["/"+strings.TrimSuffix(m[4], "/")] = m[1]
+	}
+	return modes
+}
+
+// rpmModes returns the modes of the files in an rpm.
+func rpmModes(t *testing.T, program, arch string) map[string]string {
+	t.Helper()
+	modes := map[string]string{}
+	for _, line := range contents(t, "rpm", "-qp", "--qf", `[%{FILEMODES:perms} %{FILEUSERNAME}:%{FILEGROUPNAME} %{FILENAMES}\n]`, rpmPackage(t, program, arch)) {
+		f := strings.Fields(line)
+		if len(f) != 3 || f[1] != "root:root" {
+			t.Errorf("rpm: %s", line)
+			continue
+		}
+		modes[f[2]] = f[0]
+	}
+	return modes
+}
+
+// checkContents holds the modes of a package's files against those wanted, and the names of more.
+func checkContents(t *testing.T, program, which string, modes map[string]string, more ...string) {
+	t.Helper()
+	for name, mode := range installed[program] {
 		if modes[name] != mode {
 			t.Errorf("%s: %s has the mode %q, want %q", which, name, modes[name], mode)
 		}
@@ -156,7 +199,7 @@ func TestRPM(t *testing.T) {
 	n.want("the configuration", n.Read("/etc/nfsync/agent.yaml"), "^"+regexp.QuoteMeta(config)+"$")
 	n.want("the value", n.udp(), "^41$")
 
-	n.Must("sh", "-euc", documented(t, "The same by hand:", "\n## From an archive\n"))
+	n.Must("sh", "-euc", documented(t, "The same by hand:", "\n## The coordinator\n"))
 	if left := n.left(before); len(left) > 0 {
 		t.Errorf("after the removal by hand these files are left: %q", left)
 	}
@@ -164,7 +207,7 @@ func TestRPM(t *testing.T) {
 
 // TestShellcheck: shellcheck finds nothing in the scripts of packages.
 func TestShellcheck(t *testing.T) {
-	for _, pattern := range []string{"deb/*", "rpm/*", "systemd/nfsync-generator", "../scripts/*.sh"} {
+	for _, pattern := range []string{"deb/*", "rpm/*", "coordinator/deb/*", "coordinator/rpm/*", "systemd/nfsync-generator", "../scripts/*.sh"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: %q, %v", pattern, files, err)
@@ -175,21 +218,27 @@ func TestShellcheck(t *testing.T) {
 	}
 }
 
-// TestWithoutSystemd: the scripts of the deb work where no systemd runs and twice, as in an image that
+// TestWithoutSystemd: the scripts of the debs work where no systemd runs and twice, as in an image that
 // is being made.
 func TestWithoutSystemd(t *testing.T) {
 	t.Parallel()
 	n := newNode(t)
-	n.Must("mkdir", "/srv/deb")
-	for _, script := range []string{"postinst", "prerm", "postrm"} {
-		n.Copy(filepath.Join("deb", script), "/srv/deb/"+script, 0o755)
+	n.Copy("coordinator/sysusers/nfsync-coordinator.conf", "/usr/lib/sysusers.d/nfsync-coordinator.conf", 0o644)
+	for _, dir := range []string{"deb", "coordinator/deb"} {
+		for _, script := range []string{"postinst", "prerm", "postrm"} {
+			n.Copy(filepath.Join(dir, script), filepath.Join("/srv", dir, script), 0o755)
+		}
 	}
 	const scripts = `mount -t tmpfs none /run
 groupdel nfsync 2>/dev/null || true
-for call in 'postinst configure' 'postinst configure' 'postinst configure 0.1.0-1' 'postinst triggered x' 'prerm upgrade 0.2.0-1' 'postrm upgrade 0.2.0-1' \
-	'prerm remove' 'prerm remove' 'postrm remove' 'postrm remove' 'postrm purge' 'postrm purge'; do
-	sh -eu -c "set -- ${call#* } ''; . /srv/deb/${call%% *}" || { echo "$call failed"; exit 1; }
+for dir in deb coordinator/deb; do
+	for call in 'postinst configure' 'postinst configure' 'postinst configure 0.1.0-1' 'postinst triggered x' 'prerm upgrade 0.2.0-1' 'postrm upgrade 0.2.0-1' \
+		'prerm remove' 'prerm remove' 'postrm remove' 'postrm remove' 'postrm purge' 'postrm purge'; do
+		sh -eu -c "set -- ${call#* } ''; . /srv/$dir/${call%% *}" || { echo "$dir: $call failed"; exit 1; }
+	done
 done
-getent group nfsync`
-	n.want("what the scripts leave", n.Must("unshare", "-m", "sh", "-euc", scripts), `(?m)^nfsync:`)
+getent group nfsync
+getent passwd nfsync-coordinator
+ls -d /var/lib/nfsync-coordinator || true`
+	n.want("what the scripts leave", n.Must("unshare", "-m", "sh", "-euc", scripts), `(?m)^nfsync:.*\nnfsync-coordinator:.*\nls: `)
 }

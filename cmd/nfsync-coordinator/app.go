@@ -51,14 +51,24 @@ func (a *app) say(level slog.Level, message, hint string) {
 		if hint != "" {
 			attrs = append(attrs, slog.String("hint", hint))
 		}
-		slog.New(slog.NewJSONHandler(a.stderr, nil)).LogAttrs(context.Background(), level, message, attrs...)
+		var line strings.Builder
+		slog.New(slog.NewJSONHandler(&line, nil)).LogAttrs(context.Background(), level, message, attrs...)
+		a.write(level, line.String())
 		return
 	}
 	text := "nfsync-coordinator: " + message + "\n"
 	if hint != "" {
 		text += "  " + hint + "\n"
 	}
-	_, _ = io.WriteString(a.stderr, text) // where even stderr is closed, nobody can read an error about it
+	a.write(level, text)
+}
+
+// write writes lines to stderr.
+func (a *app) write(level slog.Level, lines string) {
+	if a.journal {
+		lines = prioritized(level, lines)
+	}
+	_, _ = io.WriteString(a.stderr, lines) // where even stderr is closed, nobody can read an error about it
 }
 
 // oneLine joins the lines of joined errors, and escapes the result.

@@ -10,13 +10,15 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"nfsync.dev/nfsync/internal/engine"
 	"nfsync.dev/nfsync/internal/openfile"
 	"nfsync.dev/nfsync/internal/spec"
 )
 
 // defaultConfig is the coordinator's configuration file unless --config names one.
-const defaultConfig = "/etc/nfsync/coordinator.yaml"
+const defaultConfig = "/etc/nfsync-coordinator/coordinator.yaml"
 
 // noConfig is the value of --config that stands for no configuration.
 const noConfig = "none"
@@ -24,25 +26,34 @@ const noConfig = "none"
 // maxConfig is the most bytes of a configuration file.
 const maxConfig = 1 << 20
 
-// readConfig returns the configuration, with the directory of --dir in it. The default file may be missing.
+// readConfig returns the configuration, with the directory of --dir in it. The default file may be missing. From here on
+// root acts as the owner of the directory.
 func (a *app) readConfig() (spec.CoordinatorConfig, error) {
+	config, err := a.parsedConfig()
+	if err != nil {
+		return config, err
+	}
+	config.Directory = cmp.Or(a.dir, config.Directory)
+	return config, a.actAsOwner(config.Directory)
+}
+
+// parsedConfig returns what the configuration file says.
+func (a *app) parsedConfig() (spec.CoordinatorConfig, error) {
 	config := spec.DefaultCoordinatorConfig()
 	if a.configFile == noConfig {
-		config.Directory = cmp.Or(a.dir, config.Directory)
 		return config, nil
 	}
 	text, err := openfile.Read(a.configFile, maxConfig)
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && !a.configGiven:
-	case err != nil:
-		return config, fmt.Errorf("cannot read the configuration: %w", err)
-	default:
-		var wrong []spec.Diagnostic
-		if config, wrong = spec.ParseCoordinatorConfig(spec.File{Name: a.configFile, Data: text}); len(wrong) > 0 {
-			return config, &invalidConfigError{wrong}
-		}
+	if errors.Is(err, fs.ErrNotExist) && !a.configGiven {
+		return config, nil
 	}
-	config.Directory = cmp.Or(a.dir, config.Directory)
+	if err != nil {
+		return config, fmt.Errorf("cannot read the configuration: %w", err)
+	}
+	config, wrong := spec.ParseCoordinatorConfig(spec.File{Name: a.configFile, Data: text})
+	if len(wrong) > 0 {
+		return config, &invalidConfigError{wrong}
+	}
 	return config, nil
 }
 
@@ -93,4 +104,14 @@ func push(ctx context.Context, d *engine.Directory, e spec.Engine) (int, error) 
 		return d.PushLocal(ctx, listenOf(e))
 	}
 	return d.Push(ctx, serversOf(e))
+}
+
+// connectTo returns a connection to the servers with the coordinator's credentials.
+func connectTo(ctx context.Context, d *engine.Directory, e spec.Engine) (*nats.Conn, error) {
+	ctx, stop := context.WithTimeout(ctx, patience)
+	defer stop()
+	if e.IsEmbedded() {
+		return d.ConnectLocal(ctx, listenOf(e))
+	}
+	return d.Connect(ctx, serversOf(e))
 }

@@ -49,8 +49,8 @@ halt it and so on.
 
 What agent.yaml needs beside them is printed on standard error.`,
 		Example: `  nfsync-coordinator enroll hn-1 --out hn-1.creds
-  nfsync-coordinator enroll --reader ci > ci.creds
-  nfsync-coordinator enroll --operator ann --expires 2160h > ann.creds`,
+  nfsync-coordinator enroll --reader ci --out ci.creds
+  nfsync-coordinator enroll --operator ann --expires 2160h --out ann.creds`,
 		Args: oneArgument("a node, or --reader or --operator and a name"),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.enroll(cmd.Context(), args[0], o) },
 	}
@@ -94,7 +94,7 @@ func (a *app) enroll(ctx context.Context, name string, o enrollOptions) error {
 // hand writes credentials to a file, or to standard output.
 func (a *app) hand(text []byte, file string) error {
 	if file != "" {
-		return durable.Writer{}.Save(file, text, 0o600)
+		return a.asCaller(func() error { return durable.Writer{}.Save(file, text, 0o600) })
 	}
 	_, err := a.stdout.Write(text)
 	return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -13,7 +14,7 @@ import (
 )
 
 func initCommand(a *app) *cobra.Command {
-	var nodes int
+	var o initOptions
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Make the keys of a fleet, and a NATS server configuration",
@@ -23,34 +24,51 @@ there already stays; nats-server.conf alone is written anew.
 
 If the configuration names servers of your own, init gives them the accounts
 and makes the streams: start them first, then run init again. Three servers
-and more keep three copies of each stream. The coordinator's own server needs
-none of this: serve does it.
+and more keep three copies of each stream. With --from it copies what another
+store of the fleet holds to them. The coordinator's own server needs none of
+this: serve does it.
 
 Keep a copy of the directory: without the keys no node can be enrolled, and no
 roll-out signed that the nodes believe.`,
 		Example: `  nfsync-coordinator init
-  nfsync-coordinator init --config coordinator.yaml --nodes 50000`,
+  nfsync-coordinator init --config coordinator.yaml --nodes 50000
+  nfsync-coordinator init --from store`,
 		Args: noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.initFleet(cmd.Context(), nodes) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.initFleet(cmd.Context(), o) },
 	}
-	cmd.Flags().IntVar(&nodes, "nodes", 10000, "`number` of nodes that the streams are made for")
+	cmd.Flags().IntVar(&o.nodes, "nodes", 10000, "`number` of nodes that the streams are made for")
+	cmd.Flags().StringVar(&o.from, "from", "", "copy what a store holds: `source` is the URL of a server, or "+engine.OwnStore+": what the coordinator's own server has kept")
 	return cmd
+}
+
+// initOptions are the flags of init.
+type initOptions struct {
+	nodes int
+	from  string
 }
 
 // serverFile is the configuration for servers of the operator's own, in the directory.
 const serverFile = "nats-server.conf"
 
-func (a *app) initFleet(ctx context.Context, nodes int) error {
-	if nodes < 1 {
-		return usageError{fmt.Errorf("--nodes %d is less than one node", nodes)}
+func (a *app) initFleet(ctx context.Context, o initOptions) error {
+	if o.nodes < 1 {
+		return usageError{fmt.Errorf("--nodes %d is less than one node", o.nodes)}
 	}
 	config, err := a.readConfig()
 	if err != nil {
 		return err
 	}
+	if o.from != "" && config.Engine.IsEmbedded() {
+		return hinted{errors.New("--from needs servers of your own to copy to"), "name them in the configuration, as engine.servers"}
+	}
 	d, made, err := engine.Init(config.Directory)
 	if err != nil {
 		return err
+	}
+	taken, pushErr := 0, error(nil)
+	if !config.Engine.IsEmbedded() {
+		// Before the file is written the ledger learns what the servers have revoked.
+		taken, pushErr = push(ctx, d, config.Engine)
 	}
 	if err := d.WriteServerText(serverFile); err != nil {
 		return err
@@ -60,8 +78,11 @@ func (a *app) initFleet(ctx context.Context, nodes int) error {
 		verb = "Found"
 	}
 	fmt.Fprintf(a.stdout, "%s the keys of a fleet in %s.\n  coordinator's key: %s\n  for servers of your own: %s\n", verb, d.Path(), d.CoordinatorPublicKey(), filepath.Join(d.Path(), serverFile))
+	if pushErr != nil {
+		return hinted{pushErr, "start the servers with " + filepath.Join(d.Path(), serverFile) + ", then run nfsync-coordinator init again"}
+	}
 	if !config.Engine.IsEmbedded() {
-		if err := a.initServers(ctx, d, config.Engine, nodes); err != nil {
+		if err := a.initServers(ctx, d, config.Engine, taken, o); err != nil {
 			return err
 		}
 	}
@@ -72,19 +93,30 @@ func (a *app) initFleet(ctx context.Context, nodes int) error {
 // replicas is how many copies of each stream a cluster has.
 const replicas = 3
 
-// initServers gives the accounts to servers of the operator's own, and makes the streams there.
-func (a *app) initServers(ctx context.Context, d *engine.Directory, e spec.Engine, nodes int) error {
-	taken, err := push(ctx, d, e)
-	if err != nil {
-		return hinted{err, "start the servers with " + filepath.Join(d.Path(), serverFile) + ", then run nfsync-coordinator init again"}
+// initServers makes the streams on servers of the operator's own, of which so many have taken the accounts.
+func (a *app) initServers(ctx context.Context, d *engine.Directory, e spec.Engine, taken int, o initOptions) error {
+	if taken < min(len(e.Servers), replicas) {
+		return hinted{fmt.Errorf("only %d of the %d servers answer: the streams would have too few copies", taken, len(e.Servers)),
+			"start all of them, and see in their logs whether they have found each other; then run nfsync-coordinator init again"}
 	}
 	copies := 1
 	if taken >= replicas {
 		copies = replicas
 	}
-	if err := d.MakeStreams(ctx, serversOf(e), copies, nodes); err != nil {
+	if err := d.MakeStreams(ctx, serversOf(e), copies, o.nodes); err != nil {
 		return err
 	}
 	fmt.Fprintf(a.stdout, "%d servers have the accounts. The streams are made, with %d copies.\n", taken, copies)
+	if o.from == "" {
+		return nil
+	}
+	copied, err := d.CopyFrom(ctx, o.from, serversOf(e))
+	if errors.Is(err, engine.ErrServing) {
+		return hinted{err, "stop nfsync-coordinator serve first"}
+	}
+	if err != nil {
+		return hinted{fmt.Errorf("not all is copied: %w", err), "run it again: what is copied stays"}
+	}
+	fmt.Fprintf(a.stdout, "%d values are copied from %s.\n", copied, o.from)
 	return nil
 }

@@ -20,7 +20,7 @@ var version string
 
 func main() {
 	source.RunChild()
-	os.Exit(run(context.Background(), app{args: os.Args[1:], stdout: os.Stdout, stderr: os.Stderr}))
+	os.Exit(run(context.Background(), app{args: os.Args[1:], stdout: os.Stdout, stderr: os.Stderr, journal: stderrIsJournal()}))
 }
 
 // run is the whole command: from the arguments to the exit code.
@@ -43,9 +43,11 @@ func run(ctx context.Context, a app) int {
 type app struct {
 	args           []string
 	stdout, stderr io.Writer
+	journal        bool // stderr is the journal's
 	configFile     string
 	configGiven    bool
 	dir            string // --dir; empty: that of the configuration
 	format         string
 	logFormat      string
+	owner          *owner // whom root acts as; nil: nobody else
 }

@@ -26,7 +26,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                "testdata/script",
 		RequireUniqueNames: true,
-		Cmds:               map[string]func(*testscript.TestScript, bool, []string){"engine": engineCommand, "mode": mode},
+		Cmds:               map[string]func(*testscript.TestScript, bool, []string){"engine": engineCommand, "mode": mode, "put": putCommand, "nodes": nodesCommand},
 	})
 }
 

@@ -52,7 +52,7 @@ is 0, or 1 if something could not be done.`,
 	root.PersistentFlags().StringVar(&a.dir, "dir", "", "`directory` of the keys and the store (default: that of the configuration)")
 	root.PersistentFlags().StringVar(&a.logFormat, "log-format", logText, "`format` of messages on stderr: text, json")
 	root.CompletionOptions.HiddenDefaultCmd = false
-	root.AddCommand(serveCommand(a), initCommand(a), enrollCommand(a), revokeCommand(a), listCommand(a), versionCommand(a))
+	root.AddCommand(serveCommand(a), initCommand(a), enrollCommand(a), revokeCommand(a), retireCommand(a), listCommand(a), versionCommand(a), manCommand(a))
 	root.InitDefaultCompletionCmd()
 	if c, _, err := root.Find([]string{"completion"}); err == nil {
 		c.Example = "  nfsync-coordinator completion bash > /etc/bash_completion.d/nfsync-coordinator"

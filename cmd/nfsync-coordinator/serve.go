@@ -38,7 +38,7 @@ func serveCommand(a *app) *cobra.Command {
 		Use:   "serve",
 		Short: "Roll the commits of a branch out to the fleet",
 		Long: `Serve follows a branch and rolls each new good commit out to the nodes of the
-fleet, by the Rollout document in the repository. By default it runs the NATS
+fleet, by the roll-out plan in the repository. By default it runs the NATS
 server that the nodes connect to, too. It makes the keys of the fleet when it
 first runs. It ends with SIGTERM; all that it has decided is in the store, and
 the next one goes on from there.
@@ -84,6 +84,11 @@ func (a *app) serve(ctx context.Context, o *serveOptions) error {
 		return err
 	}
 	defer e.close()
+	go func() {
+		if err := e.guard(ctx, func(text string) { a.say(slog.LevelWarn, text, "nfsync-coordinator revoke ends credentials") }); err != nil {
+			a.say(slog.LevelError, err.Error(), "")
+		}
+	}()
 	c, err := coordinator.New(coordinator.Config{
 		Name: config.Name, Channel: config.Channel, Branch: branch, Conn: e.conn, Key: e.key,
 		Say: func(level slog.Level, text string) { a.say(level, text, "") },
@@ -96,6 +101,9 @@ func (a *app) serve(ctx context.Context, o *serveOptions) error {
 		return err
 	}
 	defer stopPage()
+	ctx, stop := context.WithCancel(ctx)
+	defer attend(ctx, c.IsAlive)()
+	defer stop()
 	return c.Run(ctx)
 }
 
@@ -140,6 +148,7 @@ func (a *app) follows(config spec.CoordinatorConfig, accept string) (coordinator
 type connected struct {
 	conn  *nats.Conn
 	key   nkeys.KeyPair
+	guard func(ctx context.Context, say func(text string)) error
 	close func()
 }
 
@@ -163,13 +172,18 @@ func (a *app) connect(ctx context.Context, config spec.CoordinatorConfig) (conne
 	if err != nil {
 		return connected{}, err
 	}
-	return connected{conn, d.CoordinatorKey(), conn.Close}, nil
+	guard := func(ctx context.Context, say func(string)) error { return d.Guard(ctx, serversOf(config.Engine), say) }
+	return connected{conn, d.CoordinatorKey(), guard, conn.Close}, nil
 }
 
 // fleetConfig returns how the coordinator reaches servers.
 func fleetConfig(config spec.CoordinatorConfig, servers []string, credentials string) fleet.Config {
 	return fleet.Config{Channel: config.Channel, Name: "coordinator", Servers: servers, CAFile: config.Engine.CAFile, CredentialsFile: credentials}
 }
+
+// ownServer stands for the server in this process. No address is dialled, and no certificate is asked for: that of the server
+// is for other names.
+const ownServer = "nats://127.0.0.1"
 
 // startEngine starts a server in this process, with the keys of the directory. It makes them if there are none.
 func (a *app) startEngine(ctx context.Context, config spec.CoordinatorConfig) (connected, error) {
@@ -186,14 +200,15 @@ func (a *app) startEngine(ctx context.Context, config spec.CoordinatorConfig) (c
 	if err != nil {
 		return connected{}, err
 	}
-	conn, err := fleet.Connect(started, fleetConfig(config, []string{server.URL()}, d.CredentialsFile()), nats.InProcessServer(server))
+	conn, err := fleet.Connect(started, fleetConfig(config, []string{ownServer}, d.CredentialsFile()), nats.InProcessServer(server))
 	if err != nil {
 		server.Shutdown()
 		return connected{}, err
 	}
 	a.say(slog.LevelInfo, fmt.Sprintf("nodes of channel %s connect to %s, with the coordinatorKey %s", config.Channel, agentServers(config.Engine), d.CoordinatorPublicKey()),
 		"nfsync-coordinator enroll NODE prints the credentials of a node")
-	return connected{conn, d.CoordinatorKey(), func() { conn.Close(); server.Shutdown() }}, nil
+	guard := func(ctx context.Context, say func(string)) error { return server.Guard(ctx, d, say) }
+	return connected{conn, d.CoordinatorKey(), guard, func() { conn.Close(); server.Shutdown() }}, nil
 }
 
 // engineSays says what the NATS server warns of. What it does in order nobody needs to know.

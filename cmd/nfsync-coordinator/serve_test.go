@@ -3,7 +3,14 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -117,7 +124,7 @@ func TestServe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := member(t, d, nats)
+	m := joined(t, d, credentials(t, d, "hn-1"), "hn-1", "nats://"+nats, "")
 	var doc nf.RolloutDocument
 	until(t, "the document", func() bool {
 		doc, err = m.Rollout(t.Context())
@@ -155,19 +162,25 @@ func TestServe(t *testing.T) {
 	}
 }
 
-// member joins the fleet as the node hn-1.
-func member(t *testing.T, d *engine.Directory, address string) *fleet.Member {
+// credentials enrolls a node, and returns the file of its credentials.
+func credentials(t *testing.T, d *engine.Directory, node string) string {
 	t.Helper()
-	credentials, err := d.Enroll(nf.CredentialNode, "hn-1", 0, false)
+	text, err := d.Enroll(nf.CredentialNode, node, 0, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(t.TempDir(), "hn-1.creds")
-	if err := os.WriteFile(file, credentials, 0o600); err != nil {
+	file := filepath.Join(t.TempDir(), node+".creds")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return file
+}
+
+// joined joins the fleet as a node.
+func joined(t *testing.T, d *engine.Directory, file, node, url, ca string) *fleet.Member {
+	t.Helper()
 	m, err := fleet.Join(fleet.Config{
-		Servers: []string{"nats://" + address}, CredentialsFile: file, Channel: fleet.DefaultChannel, CoordinatorKey: d.CoordinatorPublicKey(), Name: "hn-1",
+		Servers: []string{url}, CAFile: ca, CredentialsFile: file, Channel: fleet.DefaultChannel, CoordinatorKey: d.CoordinatorPublicKey(), Name: node,
 		Intervals: fleet.Intervals{Reconnect: 50 * time.Millisecond, Jitter: 50 * time.Millisecond},
 	}, func() {})
 	if err != nil {
@@ -193,6 +206,55 @@ func fetched(t *testing.T, url string) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// certificate makes a certificate that signs itself, for a name, and its key.
+func certificate(t *testing.T, name string) (cert, key string) {
+	t.Helper()
+	pair, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{name}, NotAfter: time.Now().Add(24 * time.Hour), IsCA: true, BasicConstraintsValid: true}
+	if ip := net.ParseIP(name); ip != nil {
+		template.DNSNames, template.IPAddresses = nil, []net.IP{ip}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, pair.Public(), pair)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(pair)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	write := func(file, kind string, data []byte) string {
+		file = filepath.Join(dir, file)
+		if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: data}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	return write("fleet.crt", "CERTIFICATE", der), write("fleet.key", "PRIVATE KEY", secret)
+}
+
+// TestServeTLS: the certificate of the server is for the name by which nodes reach it. The coordinator does not ask for it.
+func TestServeTLS(t *testing.T) {
+	t.Parallel()
+	repo, commit := repository(t)
+	cert, key := certificate(t, "fleet.example.com")
+	dir := t.TempDir()
+	config := filepath.Join(dir, "coordinator.yaml")
+	text := fmt.Sprintf("apiVersion: nfsync.dev/v1alpha1\nkind: CoordinatorConfig\nsource: {urls: [%s], branch: main}\ndirectory: %s\nlisten: none\nengine:\n  listen: %s\n  tls: {certFile: %s, keyFile: %s}\n",
+		repo, filepath.Join(dir, "coordinator"), freeAddress(t), cert, key)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stderr, stop := serving(t, "--config", config)
+	until(t, "a roll-out", func() bool { return strings.Contains(stderr.String(), "roll-out of "+commit) }, stderr.String)
+	if code := stop(); code != exitOK {
+		t.Errorf("serve ended with %d: %s", code, stderr.String())
+	}
 }
 
 // TestServeRefuses names what is missing.

@@ -24,7 +24,7 @@ func TestAgentFarBehind(t *testing.T) {
 	s.next = packs
 	n.add("web")
 	n.commit(udpPolicy(41))
-	n.configureWith("timeout: 2s", "timeout: 60s")
+	n.configureWith("timeout: "+sourceTimeout.String(), "timeout: 60s")
 	n.runConfigured()
 	n.awaitReady(n.tip)
 	n.stop(syscall.SIGTERM)

@@ -32,7 +32,7 @@ type fault struct {
 // itself.
 func TestAgentFaults(t *testing.T) {
 	t.Parallel()
-	together(t, 8, faults(), func(f fault) string { return f.name }, func(t *testing.T, f fault) {
+	together(t, 3, faults(), func(f fault) string { return f.name }, func(t *testing.T, f fault) {
 		n := newAgentNode(t)
 		n.add("web")
 		begin, mend := f.prepare(n)
@@ -91,7 +91,7 @@ func faults() []fault {
 		{"disk read-only", readOnlyDisk, nf.Stalled, "Error", `read-only file system`, true},
 	}
 	for _, m := range []gateMode{gateShut, gateSilent, gateSlow} {
-		message := `stopped after 2s`
+		message := stoppedInTime
 		if m == gateShut {
 			message = `connection refused`
 		}

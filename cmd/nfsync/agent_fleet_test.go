@@ -155,7 +155,7 @@ func TestAgentWithoutItsFleet(t *testing.T) {
 
 	third := f.commit(udpPolicy(203))
 	f.begin(func(d *nf.RolloutDocument) {
-		d.Previous, d.Withdrawn, d.Groups[0].Fraction = first, []string{second}, 0
+		d.Previous, d.Withdrawn, d.Rescue, d.Groups[0].Fraction = first, []string{second}, 1, 0
 	})
 	f.awaitReady(third)
 	f.awaitProgress(third, nf.ProgressApplied, "")
@@ -249,7 +249,8 @@ func (f *memberNode) checkRestarts(vz *vztest.Node, want int) {
 	}
 }
 
-// TestAgentOnceInAFleet: the only lap asks the fleet as those of the loop do, and does not wait for its part of a time.
+// TestAgentOnceInAFleet: the only lap asks the fleet as those of the loop do. It does not wait for its part of a time, and says when
+// that is over.
 func TestAgentOnceInAFleet(t *testing.T) {
 	t.Parallel()
 	f := newMemberNode(t)
@@ -267,6 +268,10 @@ func TestAgentOnceInAFleet(t *testing.T) {
 		t.Errorf("without a roll-out: %s", out)
 	}
 	f.begin(func(d *nf.RolloutDocument) { d.Spread, d.FetchSpread = 3600, 3600 })
+	if out := once(exitOK); !strings.Contains(out, "it begins at") || f.udp("web-1") == "201" {
+		t.Errorf("in its part of the time: %s", out)
+	}
+	f.put(first, nil)
 	once(exitOK)
 	f.awaitUDP("web-1", 201)
 	f.awaitProgress(first, nf.ProgressApplied, "")

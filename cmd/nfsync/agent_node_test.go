@@ -139,8 +139,11 @@ func (n *agentNode) readTip() string {
 }
 
 // sourceTimeout is source.timeout of the agents here: a lap, or a publication, that waits for a silent server
-// takes as long.
-const sourceTimeout = 2 * time.Second
+// takes as long. On a busy machine a fetch takes seconds too.
+const sourceTimeout = 6 * time.Second
+
+// stoppedInTime is what is said of a server that is silent or slow.
+var stoppedInTime = fmt.Sprintf("stopped after %s", sourceTimeout)
 
 // configure writes the configuration of the agent.
 func (n *agentNode) configure() { n.Helper(); n.configureWith("", "") }
@@ -150,7 +153,7 @@ func (n *agentNode) configureWith(old, text string) {
 	n.Helper()
 	n.check(os.MkdirAll(n.path("etc"), 0o700))
 	config := "apiVersion: nfsync.dev/v1alpha1\nkind: AgentConfig\nlisten: none\ndrift: {interval: 1s}\nsource:\n  urls: [" + n.url +
-		"]\n  branch: main\n  interval: 1s\n  timeout: 2s\n" + n.config
+		"]\n  branch: main\n  interval: 1s\n  timeout: " + sourceTimeout.String() + "\n" + n.config
 	n.write("etc/new", strings.Replace(config, old, text, 1))
 	n.check(os.Rename(n.path("etc/new"), n.path("etc/agent.yaml")))
 }

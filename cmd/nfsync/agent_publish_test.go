@@ -29,7 +29,7 @@ type publishFault struct {
 // Once it is mended, the branch has the newest state, in one commit.
 func TestPublishFaults(t *testing.T) {
 	t.Parallel()
-	together(t, 8, publishFaults(), func(f publishFault) string { return f.name }, func(t *testing.T, f publishFault) {
+	together(t, 3, publishFaults(), func(f publishFault) string { return f.name }, func(t *testing.T, f publishFault) {
 		n := newAgentNode(t)
 		n.git("init", "-q", "--bare", "-b", "main", n.path("nodes.git"))
 		n.git("-C", n.path("nodes.git"), "config", "http.receivepack", "true")
@@ -94,7 +94,7 @@ func publishFaults() []publishFault {
 		{"disk full", publishFullDisk, "PublishFailed", `no space left on device`, true},
 	}
 	for _, m := range []gateMode{gateShut, gateSilent, gateSlow} {
-		message := `stopped after 2s`
+		message := stoppedInTime
 		if m == gateShut {
 			message = `connection refused`
 		}
@@ -222,7 +222,7 @@ func TestPublishStops(t *testing.T) {
 	s.gate.set(gateSilent)
 	n.commit(udpPolicy(41))
 	n.configure()
-	n.configureWith("timeout: 2s", "timeout: 60s")
+	n.configureWith("timeout: "+sourceTimeout.String(), "timeout: 60s")
 	n.runConfigured()
 	n.awaitReady(n.tip)
 	began := time.Now()

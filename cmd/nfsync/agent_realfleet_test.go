@@ -59,10 +59,16 @@ func testRealFleet(t *testing.T, coordinator string) {
 
 	// Outside of its window only nodes with the bad revision take what mends it.
 	fourth := f.commit(udpPolicy(204) + rolloutPlan("  windows: [{days: ["+dayAfterTomorrow()+"], start: \"00:00\", end: \"00:01\"}]\n"))
-	f.await("the nodes with the bad revision have what mends it", func() bool { return slices.Equal(f.namesOf(fourth), bad) })
+	var mended []string
+	f.await("the nodes with the bad revision have what mends it", func() bool {
+		mended = f.namesOf(fourth)
+		return len(mended) >= len(bad) && len(f.namesOf(third)) == 0
+	})
 	f.expect(exitOK, "rollout", "^Roll-out of "+fourth[:12], "may begin at")
-	if now := f.namesOf(fourth); !slices.Equal(now, bad) || len(f.with(202)) != 20-len(bad) || len(f.with(204)) != len(bad) {
-		t.Errorf("%v have what mends it, and %v had the bad revision; %d nodes have the value before", now, bad, len(f.with(202)))
+	// A canary that was at work as the roll-out was halted may have had the bad revision later.
+	isMended := func(name string) bool { return slices.Contains(mended, name) }
+	if len(mended) > 4 || slices.ContainsFunc(bad, func(name string) bool { return !isMended(name) }) || len(f.with(202)) != 20-len(mended) || len(f.with(204)) != len(mended) {
+		t.Errorf("%v have what mends it, and %v had the bad revision; %d nodes have the value before", mended, bad, len(f.with(202)))
 	}
 }
 

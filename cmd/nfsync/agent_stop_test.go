@@ -84,7 +84,7 @@ func TestAgentStopsFetching(t *testing.T) {
 	g := n.overHTTP().gate
 	g.set(gateSilent)
 	n.commit(udpPolicy(41))
-	n.configureWith("timeout: 2s", "timeout: 1h")
+	n.configureWith("timeout: "+sourceTimeout.String(), "timeout: 1h")
 	n.runConfigured()
 	n.await("it fetches", func() bool { return g.connections() > 0 })
 	if state := n.stop(syscall.SIGTERM); state.ExitCode() != exitOK {

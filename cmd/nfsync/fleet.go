@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -81,8 +82,11 @@ func (o *fleetAccess) register(f *pflag.FlagSet) {
 var errNoFleet = hinted{errors.New("no fleet is named"),
 	"name its servers with --servers tls://HOST:PORT or " + envServers + "; on a node of a fleet the configuration of the agent names them"}
 
-// needsReader says which credentials are needed, and where they come from.
-const needsReader = "those of a reader or an operator are needed: nfsync-coordinator enroll --reader NAME, or --operator NAME, makes them; name the file with --credentials or " + envCredentials
+// needsReader and needsOperator say which credentials are needed, and where they come from.
+const (
+	needsReader   = "those of a reader or an operator are needed: nfsync-coordinator enroll --reader NAME, or --operator NAME, makes them; name the file with --credentials or " + envCredentials
+	needsOperator = "those of an operator do: nfsync-coordinator enroll --operator NAME makes them; name the file with --credentials or " + envCredentials
+)
 
 // fleetConfig returns how the fleet is reached: as the flags say, then the variables. If neither names a server, the rest
 // is as the configuration of the agent says.
@@ -109,14 +113,17 @@ func (a *app) fleetConfig(o *fleetAccess) (fleet.Config, error) {
 		}
 	}
 	cfg.Channel = cmp.Or(cfg.Channel, nf.DefaultChannel)
-	var err error
-	if cfg.Name == "" && cfg.CredentialsFile != "" {
-		if cfg.Name, err = fleet.NameOf(cfg.CredentialsFile); err == nil && cfg.Name == "" {
-			err = hinted{fmt.Errorf("the credentials %s do not say whose they are", cfg.CredentialsFile), "name the reader or operator with --name or " + envName}
+	if cfg.CredentialsFile != "" {
+		name, err := fleet.NameOf(cfg.CredentialsFile)
+		if err != nil {
+			return cfg, hinted{err, needsReader}
+		}
+		if cfg.Name = cmp.Or(cfg.Name, name); cfg.Name == "" {
+			return cfg, hinted{fmt.Errorf("the credentials %s do not say whose they are", cfg.CredentialsFile), "name the reader or operator with --name or " + envName}
 		}
 	}
 	cfg.Name = cmp.Or(cfg.Name, "nfsync")
-	return cfg, err
+	return cfg, nil
 }
 
 // fleetPatience is how long a command waits for a server of the fleet.
@@ -127,10 +134,24 @@ func openFleet(ctx context.Context, cfg fleet.Config) (*fleet.Reader, error) {
 	limited, cancel := context.WithTimeout(ctx, fleetPatience)
 	defer cancel()
 	r, err := fleet.OpenReader(limited, cfg)
-	if err != nil && cfg.CredentialsFile == "" {
-		return nil, hinted{err, "no credentials are named: " + needsReader}
+	if err != nil {
+		return nil, hinted{err, connectHint(err, cfg)}
 	}
-	return r, err
+	return r, nil
+}
+
+// connectHint returns what helps if no server takes a connection.
+func connectHint(err error, cfg fleet.Config) string {
+	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
+	switch {
+	case cfg.CredentialsFile == "":
+		return "no credentials are named: " + needsReader
+	case fleet.IsNotPermitted(err):
+		return "nfsync-coordinator list shows whose credentials are valid: they may be revoked, expired or of another fleet"
+	case untrusted:
+		return "name the authority that signs the servers with --ca-file or " + envCAFile + ", and each server by a name of its certificate"
+	}
+	return "see that the servers run and the addresses are right: systemctl status nfsync-coordinator, where it runs"
 }
 
 // withFleet runs a part of a command that is connected to the fleet.
@@ -154,6 +175,20 @@ type fleetLink struct {
 	verifies bool // the key of the coordinator is known
 }
 
+// notRead is why a reader knows of no roll-out.
+const notRead = "these credentials do not read it; those of an operator do"
+
+// rolloutError returns why the roll-out is not known.
+func rolloutError(f overview.Fleet) error {
+	switch f.RolloutError {
+	case "":
+		return nil
+	case notRead:
+		return hinted{errors.New("these credentials do not read the roll-out"), needsOperator}
+	}
+	return fmt.Errorf("cannot read the roll-out: %s", f.RolloutError)
+}
+
 // read reads what the nodes say, and the roll-out if the credentials allow it.
 func (l *fleetLink) read(ctx context.Context) (overview.Fleet, error) {
 	nodes, unread, err := l.Nodes(ctx)
@@ -170,7 +205,7 @@ func (l *fleetLink) read(ctx context.Context) (overview.Fleet, error) {
 		f.Document = &d
 	case errors.Is(err, fleet.ErrNone):
 	case fleet.IsNotPermitted(err):
-		f.RolloutError = "these credentials do not read it; those of an operator do"
+		f.RolloutError = notRead
 	case ctx.Err() != nil:
 		return f, ctx.Err()
 	default:

@@ -121,8 +121,8 @@ func (a *app) askCompleter(verb nf.AskVerb) completer {
 // askFleet asks the coordinator, and says what has become of the roll-out.
 func (a *app) askFleet(ctx context.Context, l *fleetLink, ask fleetAsk, argument, reason string, yes bool) error {
 	f, err := l.read(ctx)
-	if err == nil && f.RolloutError != "" {
-		err = fmt.Errorf("cannot read the roll-out: %s", f.RolloutError)
+	if err == nil {
+		err = rolloutError(f)
 	}
 	if err != nil {
 		return err
@@ -145,9 +145,9 @@ func (a *app) askFleet(ctx context.Context, l *fleetLink, ask fleetAsk, argument
 	answer, err := l.Ask(ctx, sent)
 	switch {
 	case errors.Is(err, fleet.ErrNoCoordinator):
-		return hinted{err, "nothing was changed; see that nfsync-coordinator serve runs, and is connected to the same servers"}
+		return hinted{err, "nothing was changed: systemctl status nfsync-coordinator, where it runs; it has to be connected to the same servers"}
 	case fleet.IsNotPermitted(err):
-		return hinted{errors.New("these credentials do not ask the coordinator"), "those of an operator do: nfsync-coordinator enroll --operator NAME makes them"}
+		return hinted{errors.New("these credentials do not ask the coordinator"), needsOperator}
 	case err != nil:
 		return fmt.Errorf("it is not known whether the coordinator has done it: %w", err)
 	case answer.Error != "":

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -156,7 +157,7 @@ Without the credentials of an operator their groups are not known.`,
 			return fleetView[nf.FleetNodes]{view.FleetNodes, view.FleetNodesLine, func(ctx context.Context, l *fleetLink) (nf.FleetNodes, error) {
 				f, err := l.read(ctx)
 				if err == nil && c.Group != "" && f.Document == nil {
-					err = fmt.Errorf("the groups are those of the roll-out: %s", orNone(f.RolloutError))
+					err = cmp.Or(rolloutError(f), errNoGroups)
 				}
 				return overview.Nodes(f, c), err
 			}, always[nf.FleetNodes]}, nil
@@ -172,13 +173,8 @@ Without the credentials of an operator their groups are not known.`,
 	return cmd
 }
 
-// orNone returns why the roll-out is not known.
-func orNone(why string) string {
-	if why == "" {
-		return "nothing was rolled out so far"
-	}
-	return why
-}
+// errNoGroups means that no roll-out says which groups there are.
+var errNoGroups = errors.New("the groups are those of a roll-out, and nothing was rolled out so far")
 
 func fleetShowCommand(a *app) *cobra.Command {
 	var o fleetAccess
@@ -267,8 +263,8 @@ With --watch it goes on until Ctrl-C, and exits with 0.`,
 // rollout says how far the roll-out is.
 func (a *app) rollout(ctx context.Context, l *fleetLink) (nf.FleetRollout, error) {
 	f, err := l.read(ctx)
-	if err == nil && f.RolloutError != "" {
-		err = fmt.Errorf("cannot read the roll-out: %s", f.RolloutError)
+	if err == nil {
+		err = rolloutError(f)
 	}
 	if f.Document != nil {
 		a.sayUnverified(l)

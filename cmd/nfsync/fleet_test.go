@@ -82,7 +82,7 @@ func (f *testFleet) begin(plan nf.RolloutPlan) {
 	was := nf.RolloutDocument{APIVersion: nf.APIVersion, Kind: nf.KindRolloutDocument, Channel: nf.DefaultChannel, Coordinator: "coord-1", Term: 1}
 	f.doc = rollout.Begin(was, newRevision, plan, "seed", f.nodes, now)
 	f.doc.Channel, f.doc.Previous, f.doc.Coordinator = nf.DefaultChannel, oldRevision, "coord-1"
-	f.doc, _ = rollout.Decide(f.doc, f.nodes, now)
+	f.doc, _ = rollout.Decide(f.doc, rollout.Heard{Nodes: f.nodes}, now)
 	f.PutRollout(f.doc)
 }
 
@@ -97,7 +97,7 @@ func (f *testFleet) coordinate() {
 		f.asked = append(f.asked, ask)
 		next := f.doc
 		if err == nil {
-			next, err = rollout.Obey(f.doc, ask, f.nodes, time.Now().UTC())
+			next, err = rollout.Obey(f.doc, ask, rollout.Heard{Nodes: f.nodes}, time.Now().UTC())
 		}
 		answer := nf.FleetAnswer{Document: &next}
 		if err != nil {
@@ -201,6 +201,7 @@ func (f *testFleet) progressed(i int, state nf.ProgressState) nf.FleetNode {
 
 // TestFleetShows: what the verbs say of 50 nodes and a roll-out.
 func TestFleetShows(t *testing.T) {
+	t.Parallel()
 	f := fifty(t, groupedPlan())
 	f.put(f.progressed(0, nf.ProgressApplied), f.progressed(5, nf.ProgressBegun), f.progressed(1, nf.ProgressFailed))
 	f.Put(fleet.SubjectStatus+"hn-60", []byte(`{"node":"hn-61"}`))
@@ -231,6 +232,7 @@ func TestFleetShows(t *testing.T) {
 
 // TestFleetHalted: scripts see a halted roll-out by the exit code.
 func TestFleetHalted(t *testing.T) {
+	t.Parallel()
 	f := fifty(t, groupedPlan())
 	f.doc.State, f.doc.Reason, f.doc.Generation = nf.RolloutHalted, "too many", f.doc.Generation+1
 	f.PutRollout(f.doc)
@@ -241,6 +243,7 @@ func TestFleetHalted(t *testing.T) {
 
 // TestFleetEmpty: a store without anything is no error.
 func TestFleetEmpty(t *testing.T) {
+	t.Parallel()
 	f := newTestFleet(t)
 	f.expect(exitOK, "fleet status", "^Fleet main: 0 nodes", "^Roll-out +none so far")
 	f.expect(exitOK, "fleet nodes", "^No node")
@@ -251,6 +254,7 @@ func TestFleetEmpty(t *testing.T) {
 
 // TestFleetForged: a document that the coordinator has not signed is none.
 func TestFleetForged(t *testing.T) {
+	t.Parallel()
 	f := fifty(t, groupedPlan())
 	f.expect(exitOK, "fleet rollout", "is rolling")
 	f.env = append(f.env, "NFSYNC_FLEET_COORDINATOR_KEY="+fleettest.Start(t).CoordinatorKey())
@@ -261,9 +265,10 @@ func TestFleetForged(t *testing.T) {
 
 // TestFleetAsks: each ask reaches the coordinator, and what it answers is said.
 func TestFleetAsks(t *testing.T) {
+	t.Parallel()
 	plan := groupedPlan()
 	f := fifty(t, plan)
-	f.expect(exitError, "fleet rollout pause", "no coordinator answers", "nfsync-coordinator serve runs")
+	f.expect(exitError, "fleet rollout pause", "no coordinator answers", "systemctl status nfsync-coordinator")
 	f.coordinate()
 	began := f.doc.Generation
 
@@ -293,6 +298,7 @@ func TestFleetAsks(t *testing.T) {
 
 // TestFleetQuestion: on a terminal abort and withdraw say what they do, and ask.
 func TestFleetQuestion(t *testing.T) {
+	t.Parallel()
 	f := fifty(t, groupedPlan())
 	f.coordinate()
 	for _, test := range []struct {
@@ -323,6 +329,7 @@ func TestFleetQuestion(t *testing.T) {
 
 // TestFleetWatch: a line is written each time that something changes.
 func TestFleetWatch(t *testing.T) {
+	t.Parallel()
 	f := fifty(t, groupedPlan())
 	for _, test := range []struct {
 		args        []string
@@ -352,6 +359,7 @@ func TestFleetWatch(t *testing.T) {
 
 // TestFleetConfiguration: on a node of a fleet its servers are known, and its credentials are not used.
 func TestFleetConfiguration(t *testing.T) {
+	t.Parallel()
 	f := fifty(t, groupedPlan())
 	config := filepath.Join(t.TempDir(), "agent.yaml")
 	text := fmt.Sprintf("apiVersion: nfsync.dev/v1alpha1\nkind: AgentConfig\nsource: {urls: [https://git.example.com/p.git]}\nfleet: {servers: [%q], credentialsFile: /etc/nfsync/node.creds, coordinatorKey: %s}\n", f.URL(), f.CoordinatorKey())

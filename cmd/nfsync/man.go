@@ -2,20 +2,14 @@ package main
 
 import (
 	"cmp"
-	"fmt"
-	"os"
-	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"nfsync.dev/nfsync/examples"
 	"nfsync.dev/nfsync/internal/manual"
 	"nfsync.dev/nfsync/internal/nf"
-	"nfsync.dev/nfsync/schemas"
 )
 
 // manVerb is the verb that packages are built with.
@@ -32,7 +26,8 @@ that of SOURCE_DATE_EPOCH or of the commit.`,
 		Args:              argCount(1, 1, "the directory of the manual pages"),
 		ValidArgsFunction: completeOne(completeDirectory),
 		RunE: func(_ *cobra.Command, args []string) error {
-			of, err := edition(a.getenv)
+			build := buildInfo()
+			of, err := manual.EditionOf(build.Version, build.Date, a.getenv("SOURCE_DATE_EPOCH"))
 			if err != nil {
 				return err
 			}
@@ -42,38 +37,9 @@ that of SOURCE_DATE_EPOCH or of the commit.`,
 			if err != nil {
 				return err
 			}
-			return writePages(args[0], pages)
+			return manual.Write(args[0], pages)
 		},
 	}
-}
-
-// edition returns which nfsync the pages are of.
-func edition(getenv func(string) string) (manual.Edition, error) {
-	b := buildInfo()
-	of := manual.Edition{Version: b.Version}
-	if epoch := getenv("SOURCE_DATE_EPOCH"); epoch != "" {
-		seconds, err := strconv.ParseInt(epoch, 10, 64)
-		if err != nil {
-			return of, fmt.Errorf("SOURCE_DATE_EPOCH %q is no number of seconds", epoch)
-		}
-		of.Date = time.Unix(seconds, 0)
-		return of, nil
-	}
-	of.Date, _ = time.Parse(time.RFC3339, b.Date) // without one the pages have none
-	return of, nil
-}
-
-func writePages(dir string, pages []*manual.Page) error {
-	for _, p := range pages {
-		within := filepath.Join(dir, fmt.Sprintf("man%d", p.Section()))
-		if err := os.MkdirAll(within, 0o755); err != nil {
-			return err
-		}
-		if err := os.WriteFile(filepath.Join(within, p.Name()), []byte(p.String()), 0o644); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // manualPages returns all pages.
@@ -82,11 +48,11 @@ func manualPages(root *cobra.Command, of manual.Edition) ([]*manual.Page, error)
 	var add func(*cobra.Command)
 	add = func(verb *cobra.Command) {
 		pages = append(pages, verbPage(verb, of))
-		for _, sub := range documented(verb) {
+		for _, sub := range manual.Documented(verb) {
 			add(sub)
 		}
 	}
-	for _, verb := range documented(root) {
+	for _, verb := range manual.Documented(root) {
 		add(verb)
 	}
 	policies, err := policiesPage(of)
@@ -97,11 +63,6 @@ func manualPages(root *cobra.Command, of manual.Edition) ([]*manual.Page, error)
 	return append(pages, policies, configuration), err
 }
 
-// documented lists the verbs of a verb that have a page.
-func documented(verb *cobra.Command) []*cobra.Command {
-	return slices.DeleteFunc(slices.Clone(verb.Commands()), func(c *cobra.Command) bool { return c.Hidden })
-}
-
 // The pages that are about no verb.
 const (
 	rootName     = "nfsync"
@@ -109,9 +70,6 @@ const (
 	configName   = "nfsync-agent.yaml"
 	wordsName    = "nfsync-words"
 )
-
-// pageName returns the name of a verb's page: nfsync-completion-bash.
-func pageName(verb *cobra.Command) string { return strings.ReplaceAll(verb.CommandPath(), " ", "-") }
 
 // rootPage is nfsync(1).
 func rootPage(root *cobra.Command, of manual.Edition) *manual.Page {
@@ -123,9 +81,7 @@ func rootPage(root *cobra.Command, of manual.Edition) *manual.Page {
 	about, _, _ := strings.Cut(root.Long, exitHeading)
 	p.Text(about)
 	p.Heading("COMMANDS")
-	for _, verb := range documented(root) {
-		p.Item(manual.Tag{Bold: pageName(verb), Section: 1}, verb.Short+".")
-	}
+	p.Verbs(root)
 	p.Heading("OPTIONS")
 	p.Text("Every command has these options. Its own are on its page.")
 	root.InitDefaultVersionFlag()
@@ -150,17 +106,13 @@ func rootPage(root *cobra.Command, of manual.Edition) *manual.Page {
 
 // verbPage is the page of a verb.
 func verbPage(verb *cobra.Command, of manual.Edition) *manual.Page {
-	p := manual.New(pageName(verb), 1, of)
+	p := manual.New(manual.PageName(verb), 1, of)
 	p.Title(verb.Short)
 	p.Heading("SYNOPSIS")
-	for _, rest := range synopses(verb) {
-		p.Synopsis(verb.CommandPath(), rest)
-	}
+	p.Synopses(verb)
 	p.Heading("DESCRIPTION")
 	p.Text(cmp.Or(verb.Long, verb.Short+"."))
-	for _, sub := range documented(verb) {
-		p.Item(manual.Tag{Bold: pageName(sub), Section: 1}, sub.Short+".")
-	}
+	p.Verbs(verb)
 	p.Heading("OPTIONS")
 	p.Text("The options that every command has are in nfsync(1).")
 	flagItems(p, verb)
@@ -174,22 +126,6 @@ func verbPage(verb *cobra.Command, of manual.Edition) *manual.Page {
 	return p
 }
 
-// synopses returns what can follow the command: apply has several ways to be called.
-func synopses(verb *cobra.Command) []string {
-	ways := strings.Split(verb.Use, " | ")
-	name := verb.Name()
-	for _, w := range ways {
-		if first, _, _ := strings.Cut(w, " "); first != name {
-			ways = []string{verb.Use}
-			break
-		}
-	}
-	for i, w := range ways {
-		ways[i] = strings.TrimSpace(strings.TrimPrefix(w, name) + " [OPTION...]")
-	}
-	return ways
-}
-
 // related are the pages beside nfsync(1) that a reader of a verb's page may want.
 func related(verb *cobra.Command) []string {
 	pages := map[string][]string{
@@ -200,7 +136,7 @@ func related(verb *cobra.Command) []string {
 		"doctor": {configName + "(5)"}, "init": {policiesName + "(5)"}, "import": {policiesName + "(5)"}, "receipts": {"nfsync-apply(1)"}, "recover": {"nfsync-apply(1)"},
 	}[verb.Name()]
 	if verb.HasParent() && verb.Parent().HasParent() {
-		return []string{pageName(verb.Parent()) + "(1)"}
+		return []string{manual.PageName(verb.Parent()) + "(1)"}
 	}
 	return pages
 }
@@ -213,7 +149,7 @@ func policiesPage(of manual.Edition) (*manual.Page, error) {
 	p.Text("Policies are YAML documents, several to a file if --- is between them. nfsync-validate(1) checks them, and nfsync-plan(1) shows what they bring. " +
 		"A field is named here by its path: spec.level is level below spec. A Rollout says how new policies reach the nodes of a fleet; a policy path has at most one.")
 	for _, kind := range []string{nf.KindNodePolicy, nf.KindContainerPolicy, nf.KindPolicyTest, nf.KindRollout} {
-		if err := kindSection(p, kind); err != nil {
+		if err := p.Kind(kind); err != nil {
 			return nil, err
 		}
 	}
@@ -223,7 +159,7 @@ func policiesPage(of manual.Edition) (*manual.Page, error) {
 		if err != nil {
 			return nil, err
 		}
-		example(p, text)
+		p.Example(text)
 	}
 	p.SeeAlso("nfsync(1)", "nfsync-validate(1)", "nfsync-test(1)", "nfsync-schema(1)", configName+"(5)", wordsName+"(7)")
 	return p, nil
@@ -236,31 +172,13 @@ func configurationPage(of manual.Edition) (*manual.Page, error) {
 	p.Heading("DESCRIPTION")
 	p.Text("The file " + defaultConfig + " is one YAML document. Every command that looks at the node reads it, so that a plan by hand sees what the agent sees; its options override it. " +
 		"A field is named here by its path: source.urls is urls below source.")
-	if err := kindSection(p, nf.KindAgentConfig); err != nil {
+	if err := p.Kind(nf.KindAgentConfig); err != nil {
 		return nil, err
 	}
 	p.Heading("EXAMPLES")
-	example(p, examples.Configuration)
+	p.Example(examples.Configuration)
 	p.SeeAlso("nfsync(1)", "nfsync-agent(1)", "nfsync-doctor(1)", policiesName+"(5)")
 	return p, nil
-}
-
-// kindSection writes the fields of a kind of document.
-func kindSection(p *manual.Page, kind string) error {
-	p.Heading(kind)
-	text, _ := schemas.Get(kind)
-	return p.Fields(text)
-}
-
-// example writes an example file, without the line for editors.
-func example(p *manual.Page, text []byte) {
-	var lines []string
-	for line := range strings.SplitSeq(strings.TrimSpace(string(text)), "\n") {
-		if !strings.HasPrefix(line, "# yaml-language-server:") {
-			lines = append(lines, line)
-		}
-	}
-	p.Literal(strings.Join(lines, "\n"))
 }
 
 // wordsPage is nfsync-words(7).

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"nfsync.dev/nfsync/internal/manual"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/schemas"
 )
@@ -62,23 +63,23 @@ func TestManualIsComplete(t *testing.T) {
 	dir := manPages(t, nil)
 	var walk func(*cobra.Command)
 	walk = func(verb *cobra.Command) {
-		text := readPage(t, filepath.Join(dir, "man1", pageName(verb)+".1"))
+		text := readPage(t, filepath.Join(dir, "man1", manual.PageName(verb)+".1"))
 		for _, sub := range verb.Commands() {
 			if !sub.Hidden {
 				walk(sub)
 			}
 		}
 		if verb.Example != "" && !strings.Contains(text, "\n.SH \"EXAMPLES\"\n") {
-			t.Errorf("%s has no examples", pageName(verb))
+			t.Errorf("%s has no examples", manual.PageName(verb))
 		}
 		verb.InitDefaultHelpFlag()
 		verb.LocalFlags().VisitAll(func(f *pflag.Flag) {
 			if !f.Hidden && !strings.Contains(text, `\-\-`+strings.ReplaceAll(f.Name, "-", `\-`)+`\fR`) {
-				t.Errorf("%s does not have --%s", pageName(verb), f.Name)
+				t.Errorf("%s does not have --%s", manual.PageName(verb), f.Name)
 			}
 		})
 		if list := strings.Fields(verb.Annotations[formatsKey]); len(list) > 0 && !strings.Contains(text, strings.Join(list, ", ")) {
-			t.Errorf("%s does not have the formats %v", pageName(verb), list)
+			t.Errorf("%s does not have the formats %v", manual.PageName(verb), list)
 		}
 	}
 	walk(testApp(nil).command())

@@ -39,44 +39,18 @@ func files(root *cobra.Command) []documentedText {
 // flagItems writes the flags of a verb that the others do not have, and -o with its formats.
 func flagItems(p *manual.Page, verb *cobra.Command) {
 	verb.InitDefaultHelpFlag()
-	write := func(f *pflag.Flag) {
-		if !f.Hidden {
-			flagItem(p, f, f.Usage, f.DefValue)
-		}
-	}
 	if !verb.HasParent() {
 		verb.PersistentFlags().VisitAll(func(f *pflag.Flag) {
-			if f.Name != "output" {
-				write(f)
+			if f.Name != "output" && !f.Hidden {
+				p.Flag(f, f.Usage, f.DefValue)
 			}
 		})
-		flagItem(p, verb.PersistentFlags().Lookup("output"), "`format` of the result, or format=FILE; may be repeated. The page of each command lists its formats", "")
-		verb.LocalNonPersistentFlags().VisitAll(write)
+		p.Flag(verb.PersistentFlags().Lookup("output"), "`format` of the result, or format=FILE; may be repeated. The page of each command lists its formats", "")
+		p.Flags(verb.LocalNonPersistentFlags())
 		return
 	}
-	verb.LocalNonPersistentFlags().VisitAll(write)
+	p.Flags(verb.LocalNonPersistentFlags())
 	if list := verb.Annotations[formatsKey]; list != "" {
-		flagItem(p, verb.InheritedFlags().Lookup("output"), outputUsage(formats(verb)), usualFormat(verb))
+		p.Flag(verb.InheritedFlags().Lookup("output"), outputUsage(formats(verb)), usualFormat(verb))
 	}
-}
-
-// flagItem writes one flag, as the help has it.
-func flagItem(p *manual.Page, f *pflag.Flag, usage, value string) {
-	shown := *f
-	shown.Usage = usage
-	argument, usage := pflag.UnquoteUsage(&shown)
-	name := "--" + f.Name
-	if f.Shorthand != "" {
-		name = "-" + f.Shorthand + ", " + name
-	}
-	text := strings.ToUpper(usage[:1]) + usage[1:] + "."
-	if !strings.Contains(usage, "(default") && hasDefault(f, value) {
-		text += " Default: " + strings.Trim(value, "[]") + "."
-	}
-	p.Item(manual.Tag{Bold: name, Italic: argument}, text)
-}
-
-// hasDefault reports whether a default is worth a word: nothing and false are not.
-func hasDefault(f *pflag.Flag, value string) bool {
-	return value != "" && value != "[]" && value != "0s" && !(f.Value.Type() == "bool" && value == "false")
 }

@@ -78,10 +78,10 @@ func (a *app) membership(cfg fleet.Config, j *joined, problem *agent.FleetError,
 	m := &agent.Membership{
 		Err: problem, Channel: cfg.Channel, CoordinatorKey: cfg.CoordinatorKey, Version: buildInfo().Version, BootID: strings.TrimSpace(string(boot)),
 		Node: nf.NodeIdentity{Name: cfg.Name, Labels: a.labels},
-		Fetch: func(commit string) agent.Fetcher {
-			upTo := repo
-			upTo.UpTo = commit
-			return fetcher(upTo)
+		Fetch: func(b agent.Bounds) agent.Fetcher {
+			within := repo
+			within.UpTo, within.Before, within.After = b.UpTo, b.Before, b.After
+			return fetcher(within)
 		},
 		Snapshot: func(ctx context.Context, labels apply.LabelUse) (nf.Snapshot, error) {
 			return apply.Snapshot(ctx, a.facts(), labels)
@@ -182,6 +182,9 @@ func (a *app) joinOnce(ctx context.Context, repo source.Config) (f *agent.Follow
 		if problem := f.Following().Problem; problem != nil {
 			a.say(slog.LevelWarn, problem.Error(), "the last good revision stays in force; nfsync doctor checks what the fleet needs")
 		}
+		if at := f.Following().BeginsAt; !at.IsZero() {
+			a.say(slog.LevelWarn, "the node's turn has come, and it begins at "+at.UTC().Format(time.DateTime)+" UTC: the commit is not taken yet", "run nfsync agent --once again after that")
+		}
 		if j == nil || dir == nil || ctx.Err() != nil {
 			j.leave(nil)
 			return
@@ -197,7 +200,7 @@ func (a *app) joinOnce(ctx context.Context, repo source.Config) (f *agent.Follow
 	}
 }
 
-// putSnapshot puts the snapshot of the node, unless one was put lately.
+// putSnapshot puts the snapshot of the node, unless one was put lately, or the same within a day.
 func putSnapshot(ctx context.Context, dir *state.Dir, m *agent.Membership, labels apply.LabelUse) error {
 	_, err := dir.ChangeFleet(ctx, m.Channel, m.CoordinatorKey, func(is *state.Fleet) error {
 		if since := time.Since(is.SnapshotAt); since >= 0 && since < agent.SnapshotPause {
@@ -207,11 +210,15 @@ func putSnapshot(ctx context.Context, dir *state.Dir, m *agent.Membership, label
 		if err != nil {
 			return err
 		}
+		digest, err := agent.SnapshotDigest(s)
+		if err != nil || digest == is.SnapshotDigest && s.TakenAt.Sub(is.SnapshotAt) < 24*time.Hour {
+			return err
+		}
 		document, err := m.Document(s)
 		if err == nil {
 			_, err = m.Fleet.PutSnapshot(ctx, document)
 		}
-		is.SnapshotAt = s.TakenAt
+		is.SnapshotAt, is.SnapshotDigest = s.TakenAt, digest
 		return err
 	})
 	return err

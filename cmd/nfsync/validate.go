@@ -73,7 +73,7 @@ func (a *app) validate(_ context.Context, paths []string) error {
 		}
 		a.sayInvalid(diagnostics, message)
 	}
-	return show(a, code, view.Validations, view.Validation{Diagnostics: diagnostics, Policies: len(parsed), Tests: len(all.Tests)})
+	return show(a, code, view.Validations, view.Validation{Diagnostics: diagnostics, Policies: len(parsed), Tests: len(all.Tests), Files: len(files)})
 }
 
 // emptyPaths returns an error for each directory without a policy, and for a stream without

@@ -18,9 +18,9 @@ import (
 // while this one fetched.
 var ErrOvertaken = errors.New("overtaken by another nfsync")
 
-// Enforce saves a revision of Fetch as the last good one and applies it. When the
-// run has ended, the commit is the position of its branch. If the run waits for a confirmation, that
-// saves both. Enforce sets in.Wants, in.Labels, in.Revision and in.Settled.
+// Enforce saves a revision of Fetch as the last good one, and the commit as the position of its branch, and then
+// applies it. So a run that was interrupted does not open a way back. If the run waits for a confirmation, that saves
+// both. Enforce sets in.Wants, in.Labels, in.Revision and in.Settled.
 //
 // The errors are those of apply.Run and of the state directory, and ErrOvertaken.
 func Enforce(ctx context.Context, in apply.Input, r Revision) (apply.Receipt, error) {
@@ -45,23 +45,28 @@ func enforce(ctx context.Context, in apply.Input, r Revision, begin func() error
 			err = begin()
 		}
 		if err == nil && in.Confirm == nil {
-			err = saveLastGood(in.State, r, in.Now())
+			err = saveTaken(in.State, r, in.Now())
 		} else if err == nil {
 			in.Confirm.LastGood, in.Confirm.Position, err = kept(in.State, r, in.Now())
 		}
 		return err
 	}
 	receipt, err := apply.Run(ctx, in)
-	if receipt.Kind == "" || in.Confirm != nil && (err != nil || receipt.ConfirmUntil != nil) {
-		return receipt, err
-	}
-	if in.Confirm != nil { // there was nothing to confirm
-		err = saveLastGood(in.State, r, in.Now())
-	}
-	if p := r.position(); p != nil && !receipt.Interrupted {
-		err = errors.Join(err, in.State.SavePosition(*p))
+	if in.Confirm != nil && receipt.Kind != "" && err == nil && receipt.ConfirmUntil == nil { // there was nothing to confirm
+		err = saveTaken(in.State, r, in.Now())
 	}
 	return receipt, err
+}
+
+// saveTaken saves a revision as the last good one, and as the position of its branch.
+func saveTaken(d *state.Dir, r Revision, now time.Time) error {
+	if err := saveLastGood(d, r, now); err != nil {
+		return err
+	}
+	if p := r.position(); p != nil {
+		return d.SavePosition(*p)
+	}
+	return nil
 }
 
 // kept returns what the confirmation of a revision saves.

@@ -53,12 +53,19 @@ type Membership struct {
 	Node                    nf.NodeIdentity
 	Version                 string // of nfsync
 	BootID                  string
-	// Fetch fetches the branch up to a commit.
-	Fetch func(commit string) Fetcher
+	// Fetch fetches a commit of the branch within bounds.
+	Fetch func(Bounds) Fetcher
 	// Snapshot observes the whole node, with the labels of containers if they are needed. Document returns it as
 	// it is put.
 	Snapshot func(context.Context, apply.LabelUse) (nf.Snapshot, error)
 	Document func(nf.Snapshot) ([]byte, error)
+}
+
+// Bounds are a commit of the branch that a roll-out names, and what the branch must show of it: see UpTo, After and Before of
+// source.Config.
+type Bounds struct {
+	UpTo, Before string
+	After        []string
 }
 
 // The most that asking the fleet, or telling it something, may take.

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -52,6 +53,19 @@ func unreachable(r FleetReport) judgement {
 		return judgement{true, ReasonUnreachable, "there is no connection" + why(r.Link.Err) + "; the last good revision stays in force" + lastHeard(is.HeardAt)}
 	}
 	return judgement{false, ReasonHeard, fmt.Sprintf("channel %s: roll-out document %d of %s", r.Channel, is.Document.Generation, since(is.HeardAt))}
+}
+
+// whyNone returns why no revision is in force although no lap has failed. The report is nil for a node of no fleet.
+func (r *FleetReport) whyNone() string {
+	switch {
+	case r == nil || !r.Following.Asked:
+		return "the first lap has not ended"
+	case r.Following.Problem != nil:
+		return r.Following.Problem.Error()
+	case r.Following.Progress != nil:
+		return "it waits: " + cmp.Or(r.Following.Progress.Reason, "the roll-out goes on")
+	}
+	return "it waits for a roll-out"
 }
 
 func why(err error) string {

@@ -15,7 +15,6 @@ import (
 	"nfsync.dev/nfsync/internal/host/hosttest"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/source"
-	"nfsync.dev/nfsync/internal/state"
 )
 
 // store is a fleet's store in memory, as one node sees it.
@@ -114,12 +113,14 @@ type member struct {
 	store   *store
 	fetches []string // the commits that were fetched, by a server or not
 	bad     error    // of the next fetches
+	url     string   // and branch, of the repository
+	branch  string
 }
 
 // newMember returns a node of a fleet on which c1 is in force; c2 and c3 follow it on the branch.
 func newMember(t *testing.T) *member {
 	t.Helper()
-	m := &member{bench: newBench(t), store: &store{link: agent.FleetLink{Connected: true, Since: time.Now()}}}
+	m := &member{bench: newBench(t), store: &store{link: agent.FleetLink{Connected: true, Since: time.Now()}}, url: url, branch: branch}
 	m.mustFollowTip()
 	m.repo.commit("c2", "c1", 42)
 	m.repo.commit("c3", "c2", 43)
@@ -142,22 +143,29 @@ func (m *member) restart() {
 	m.in.Fleet = f
 }
 
-// fetch fetches the branch up to a commit.
-func (m *member) fetch(commit string) agent.Fetcher {
+// fetch fetches a commit of the branch, as source.Fetch does: positions of another URL or branch bind nothing.
+func (m *member) fetch(b agent.Bounds) agent.Fetcher {
 	return func(_ context.Context, last []source.Position, accept string) (source.Revision, error) {
+		commit := b.UpTo
 		m.fetches = append(m.fetches, commit)
 		switch {
 		case m.bad != nil:
 			return source.Revision{}, m.bad
 		case !m.repo.descends(m.repo.tip, commit):
 			return source.Revision{}, &source.FetchError{URL: url, Err: errors.New("it has no commit " + commit)}
+		case b.Before != "" && !m.repo.descends(b.Before, commit):
+			return source.Revision{}, &source.FetchError{URL: url, Err: errors.New("it has no commit " + commit + " up to " + b.Before)}
+		}
+		last = slices.DeleteFunc(slices.Clone(last), func(p source.Position) bool { return p.URL != m.url || p.Branch != m.branch })
+		for _, after := range b.After {
+			last = append(last, source.Position{Commit: after})
 		}
 		for _, p := range last {
 			if commit != accept && !m.repo.descends(commit, p.Commit) {
-				return source.Revision{}, &source.RewrittenError{Branch: branch, Last: p.Commit, New: commit, Behind: m.repo.descends(p.Commit, commit)}
+				return source.Revision{}, &source.RewrittenError{Branch: m.branch, Last: p.Commit, New: commit, Behind: m.repo.descends(p.Commit, commit)}
 			}
 		}
-		return source.Revision{Commit: commit, URL: url, Branch: branch, Signer: "ada", Files: []source.File{{Name: file, Data: []byte(m.repo.texts[commit])}}}, nil
+		return source.Revision{Commit: commit, URL: m.url, Branch: m.branch, Signer: "ada", Files: []source.File{{Name: file, Data: []byte(m.repo.texts[commit])}}}, nil
 	}
 }
 
@@ -380,6 +388,30 @@ func TestAsksAgain(t *testing.T) {
 	}
 }
 
+// TestNoAnswer: a node that is connected and gets no answer asks again soon. One that is not connected is woken when it is.
+func TestNoAnswer(t *testing.T) {
+	away := &agent.FleetError{Reason: agent.ReasonUnreachable, Err: errors.New("no answer")}
+	for name, c := range map[string]struct {
+		spoil func(*store)
+		soon  bool
+	}{
+		"no document comes":     {func(s *store) { s.err, s.link.Connected = away, true }, true},
+		"it is not connected":   {func(s *store) { s.err, s.link.Connected = away, false }, false},
+		"forged":                {func(s *store) { s.err, s.link.Connected = &agent.FleetError{Reason: agent.ReasonForged}, true }, false},
+		"no acknowledgement":    {func(s *store) { s.putErr, s.link.Connected = away, true }, true},
+		"all is as it is to be": {func(s *store) { s.link.Connected = true }, false},
+	} {
+		m := newMember(t)
+		c.spoil(m.store)
+		began := time.Now()
+		m.rollOut(1, nil)
+		at := m.in.Fleet.Following().AskAt
+		if soon := at.Sub(began) >= 15*time.Second && at.Sub(time.Now()) <= 45*time.Second; soon != c.soon || !c.soon && !at.IsZero() {
+			t.Errorf("%s: it asks again at %s, and it is %s", name, at, time.Now())
+		}
+	}
+}
+
 // TestSpread: a node begins after its part of the time, and another lap finds it over.
 func TestSpread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -414,7 +446,7 @@ func TestRescue(t *testing.T) {
 	m.rollOut(2, func(d *nf.RolloutDocument) { d.State, d.Withdrawn = nf.RolloutHalted, []string{"c2"} })
 	m.checkFollows("c2", "c2", nf.ProgressApplied, "")
 	m.rollOut(3, func(d *nf.RolloutDocument) {
-		d.Began, d.Revision, d.Withdrawn, d.Groups[0].Fraction, d.Spread = 3, "c3", []string{"c2"}, 0, 3600
+		d.Began, d.Revision, d.Withdrawn, d.Rescue, d.Groups[0].Fraction, d.Spread = 3, "c3", []string{"c2"}, 1, 0, 3600
 	})
 	m.checkFollows("c3", "c3", nf.ProgressApplied, "")
 	m.checkValue(43)
@@ -579,19 +611,4 @@ func TestBadName(t *testing.T) {
 	if m.store.asked != 0 || m.fetches != nil {
 		t.Errorf("asked %d times, fetched %v", m.store.asked, m.fetches)
 	}
-}
-
-// TestNoRevision: a node without a revision takes none until its turn comes.
-func TestNoRevision(t *testing.T) {
-	m := newMember(t)
-	fresh, err := state.Open(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.state, m.in.Apply.State = fresh, fresh
-	m.restart()
-	m.rollOut(1, func(d *nf.RolloutDocument) { d.Previous, d.Groups[0].Fraction = "", 0 })
-	m.checkFollows("", "c2", nf.ProgressWaiting, "its turn has not come")
-	m.rollOut(2, func(d *nf.RolloutDocument) { d.Previous = "" })
-	m.checkFollows("c2", "c2", nf.ProgressApplied, "")
 }

@@ -6,10 +6,10 @@ import (
 	"errors"
 	"time"
 
-	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/rollout"
 	"nfsync.dev/nfsync/internal/source"
+	"nfsync.dev/nfsync/internal/spec"
 	"nfsync.dev/nfsync/internal/state"
 )
 
@@ -20,6 +20,11 @@ func (in In) fleetLap(ctx context.Context, res Result, good Revision, last []sta
 	if dir == nil { // this user may not say that the node has begun
 		return in.stay(ctx, res, good)
 	}
+	saved, err := dir.LastGood()
+	if err != nil {
+		return res, err
+	}
+	f.saved = saved.Revision
 	turn, ok, err := f.hear(ctx, dir, good.Commit)
 	if err != nil {
 		return res, err
@@ -72,22 +77,19 @@ func (s *step) take(ctx context.Context, res Result) (_ Result, done bool, err e
 	f, turn := s.Fleet, s.turn
 	at, within := time.Time{}, turn.Within
 	if !turn.OnlyUnaffected {
-		at = f.beginsAt(turn) // its time begins now, whatever the fetch takes
+		if at, err = f.beginsAt(ctx, s.Apply.State, turn); err != nil { // its time begins now, whatever the fetch takes
+			return res, true, err
+		}
 		within = min(within, f.Following().Document.FetchSpread.Duration())
 	}
-	next, err := f.fetch(ctx, s.In, turn.Commit, s.good.Commit, within, s.last)
+	next, err := f.fetch(ctx, s.In, Bounds{UpTo: turn.Commit, After: f.after()}, within, s.last)
 	if err != nil {
 		return s.missed(ctx, res, turn.Commit, err)
 	}
-	alike, err := apply.WantTheSame(ctx, s.Apply.Machine, wishes(s.good), wishes(next))
+	isKnown := s.good.Commit == f.saved // else what is in force cannot be read any more
 	switch {
-	case err != nil:
-		return res, true, err
-	case alike:
-		res, err = s.begin(ctx, res, next, func() error {
-			return f.setProgress(ctx, s.Apply.State, next.Commit, nf.ProgressUnaffected, "")
-		})
-		return res, true, err
+	case isKnown && spec.AreAlike(s.good.Policies, next.Policies, f.member.Node):
+		return s.begin(ctx, res, next, nf.ProgressUnaffected, func(t rollout.Turn) bool { return t.Commit == next.Commit })
 	case turn.OnlyUnaffected:
 		return res, false, nil
 	case f.isLater(at):
@@ -95,46 +97,39 @@ func (s *step) take(ctx context.Context, res Result) (_ Result, done bool, err e
 		s.why = "its turn has come, and the nodes of a step begin one after the other"
 		return res, false, nil
 	}
-	return s.beginTurn(ctx, res, next, func(t rollout.Turn) bool { return t.Commit == next.Commit && !t.OnlyUnaffected })
+	return s.begin(ctx, res, next, nf.ProgressBegun, func(t rollout.Turn) bool { return t.Commit == next.Commit && !t.OnlyUnaffected })
 }
 
-// takeMeanwhile takes the revision that is for a node which has an older one, or none, until its turn comes.
+// takeMeanwhile takes the revision that is for a node which has an older one, or none, until its turn comes. The branch has to
+// show that it is older than the revision of the roll-out, and newer than what the node has had.
 func (s *step) takeMeanwhile(ctx context.Context, res Result) (_ Result, done bool, err error) {
-	within := s.Fleet.Following().Document.FetchSpread.Duration()
-	next, err := s.Fleet.fetch(ctx, s.In, s.turn.Meanwhile, s.good.Commit, within, s.last)
+	doc := s.Fleet.Following().Document
+	next, err := s.Fleet.fetch(ctx, s.In, Bounds{UpTo: s.turn.Meanwhile, Before: doc.Revision, After: s.Fleet.after()}, doc.FetchSpread.Duration(), s.last)
 	switch {
 	case errors.Is(err, errOlder):
 		return res, false, nil
 	case err != nil:
 		return s.missed(ctx, res, s.turn.Meanwhile, err)
 	}
-	res, done, err = s.beginTurn(ctx, res, next, func(t rollout.Turn) bool { return t.Meanwhile == next.Commit })
+	res, done, err = s.begin(ctx, res, next, nf.ProgressBegun, func(t rollout.Turn) bool { return t.Meanwhile == next.Commit })
 	if done {
 		s.Fleet.change(func(is *Following) { is.AskAt = time.Now() }) // the next lap looks at the roll-out's own
 	}
 	return res, done, err
 }
 
-func wishes(r Revision) apply.Wishes {
-	return apply.Wishes{Wants: r.Policies.Resolve, Labels: r.Policies.UseLabels}
-}
-
-// begin takes a revision. before is called just before anything is saved or changed.
-func (s *step) begin(ctx context.Context, res Result, next Revision, before func() error) (Result, error) {
+// begin takes a revision if the fleet, asked once more, still lets the node. done is false if it does not.
+func (s *step) begin(ctx context.Context, res Result, next Revision, as nf.ProgressState, mayBegin func(rollout.Turn) bool) (_ Result, done bool, err error) {
+	waits := res
 	res.Revision, s.Fleet.enforcing = next, next.Commit
-	return s.In.take(ctx, res, before)
-}
-
-// beginTurn takes a revision if the fleet, asked once more, still lets the node, and knows that it begins.
-func (s *step) beginTurn(ctx context.Context, res Result, next Revision, mayBegin func(rollout.Turn) bool) (_ Result, done bool, err error) {
-	begun, err := s.begin(ctx, res, next, func() error {
-		return s.Fleet.begin(ctx, s.Apply.State, next.Commit, s.good.Commit, mayBegin)
+	res, err = s.In.take(ctx, res, func() error {
+		return s.Fleet.begin(ctx, s.Apply.State, next.Commit, s.good.Commit, as, mayBegin)
 	})
 	if not, ok := errors.AsType[*notBegunError](err); ok {
 		s.Fleet.enforcing, s.why = s.good.Commit, not.why
-		return res, false, nil
+		return waits, false, nil
 	}
-	return begun, true, err
+	return res, true, err
 }
 
 // missed says why a revision could not be fetched or may not be taken. One that the node has to wait for is no error
@@ -178,6 +173,10 @@ func (in In) wait(ctx context.Context, res Result, good Revision, why string) (R
 func (in In) stay(ctx context.Context, res Result, good Revision) (Result, error) {
 	if in.InForce != "" && in.InForce == good.Commit {
 		res.Revision, res.Unchanged = good, true
+		return res, nil
+	}
+	if in.Apply.State != nil && in.Fleet.saved == "" { // it waits for its first one
+		res.Unchanged = true
 		return res, nil
 	}
 	return in.fallBack(ctx, res)

@@ -1,11 +1,13 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"math"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -19,13 +21,16 @@ import (
 // Follower follows the roll-outs of a fleet: it decides which revision a lap takes, and when. Laps use it
 // one at a time.
 type Follower struct {
-	// Once makes the follower not wait for its part of the time over which nodes begin: its only lap is now.
+	// Once says that the follower makes one lap: it fetches without waiting for its part of a time, and remembers in the state
+	// directory since when it waits for its turn.
 	Once   bool
 	member Membership
 	// put puts what the node says of itself now, and returns when the store has it.
 	put func(context.Context) error
 
 	named     map[string]*named // the revisions that the roll-out names, by commit
+	saved     string            // the commit of the last good revision as the lap began; empty: none
+	newest    string            // the commit that a roll-out has brought last; empty: none
 	begins    sight
 	enforcing string // the revision that the lap makes the state of the node
 	hasAsked  bool   // for a grant, since the start
@@ -42,6 +47,8 @@ type Following struct {
 	Asked    bool
 	HeardAt  time.Time // when it last gave a good document; zero: not yet
 	Document nf.RolloutDocument
+	Since    time.Time // when the node first had Document
+	Proof    string    // of the generation of Document
 	Group    string
 	Progress *nf.NodeProgress
 	BeginsAt time.Time        // zero: it does not wait for a time
@@ -59,9 +66,10 @@ type sight struct {
 // named is a revision that the roll-out names.
 type named struct {
 	since    time.Time // when the follower first heard of it
+	bounds   Bounds    // of what follows
 	revision *Revision // nil: it was not fetched
 	err      error     // why it cannot be taken, whatever happens; nil: it may be
-	olderFor string    // the revision in force than which it is older; empty: it is older than none
+	isOlder  bool      // than one that the node has had in force
 }
 
 // NewFollower returns a follower of the roll-outs of a fleet. put puts what the node says of itself.
@@ -81,6 +89,17 @@ func (f *Follower) Following() Following {
 		is.Progress = &p
 	}
 	return is
+}
+
+// isWatched reports whether the node has begun in a roll-out that is judged: it is not done or aborted, or was so for less than its
+// soak.
+func (is *Following) isWatched(now time.Time) bool {
+	p, doc := is.Progress, &is.Document
+	if p == nil || p.Revision != doc.Revision || p.Generation < doc.Began || p.State == nf.ProgressWaiting || p.State == nf.ProgressUnaffected {
+		return false
+	}
+	hasEnded := doc.State == nf.RolloutDone || doc.State == nf.RolloutAborted
+	return !hasEnded || now.Before(is.Since.Add(doc.Plan.Soak.Duration()))
 }
 
 // change changes what others read.
@@ -109,8 +128,14 @@ func (f *Follower) hear(ctx context.Context, dir *state.Dir, inForce string) (tu
 		if p := is.Progress; p != nil && p.State == nf.ProgressBegun && p.Revision != inForce {
 			is.Progress = &nf.NodeProgress{Generation: p.Generation, Revision: p.Revision, State: nf.ProgressWaiting, Reason: "it was interrupted before it had changed anything", At: now}
 		}
+		if p := is.Progress; p != nil && p.Revision == inForce {
+			is.Newest = inForce
+		}
 		if problem == nil {
 			problem = asFleetError(is.Accept(doc, now))
+		}
+		if problem != nil {
+			is.Turn, is.TurnAt = "", time.Time{} // see forgetTimes
 		}
 		return nil
 	})
@@ -118,7 +143,8 @@ func (f *Follower) hear(ctx context.Context, dir *state.Dir, inForce string) (tu
 		return turn, false, err
 	}
 	f.change(func(is *Following) {
-		is.Problem, is.Asked, is.Document, is.Progress, is.BeginsAt, is.AskAt = asProblem(problem), true, known.Document, known.Progress, time.Time{}, time.Time{}
+		is.Problem, is.Asked, is.Document, is.Since, is.Proof = asProblem(problem), true, known.Document, known.HeardAt, known.Proof
+		is.Progress, is.BeginsAt, is.AskAt = known.Progress, time.Time{}, time.Time{}
 		if problem == nil {
 			is.HeardAt = now
 		}
@@ -126,8 +152,11 @@ func (f *Follower) hear(ctx context.Context, dir *state.Dir, inForce string) (tu
 			is.Group = groupName(known.Document, f.member.Node)
 		}
 	})
+	f.newest = known.Newest
 	f.hearGrant(ctx, dir)
 	if problem != nil {
+		f.forgetTimes()
+		f.askSoon()
 		return turn, false, nil
 	}
 	return rollout.TurnOf(known.Document, f.member.Node, inForce), true, nil
@@ -201,24 +230,28 @@ func shortened(text string) string {
 }
 
 // fetch returns a revision that the roll-out names. It is fetched once, after the node's part of a time: until then
-// the error is errNotYet. It is errOlder if the revision in force is newer.
-func (f *Follower) fetch(ctx context.Context, in In, commit, inForce string, within time.Duration, last []state.Position) (Revision, error) {
-	n := f.named[commit]
+// the error is errNotYet. It is errOlder if the node has had a newer one in force: neither the document nor the name of the
+// branch nor the URL can take it back.
+func (f *Follower) fetch(ctx context.Context, in In, want Bounds, within time.Duration, last []state.Position) (Revision, error) {
+	n := f.named[want.UpTo]
 	if n == nil {
 		n = &named{since: time.Now()}
-		f.named[commit] = n
+		f.named[want.UpTo] = n
+	}
+	if !reflect.DeepEqual(n.bounds, want) {
+		*n = named{since: n.since, bounds: want}
 	}
 	switch r := n.revision; {
 	case n.err != nil:
 		return Revision{}, n.err
-	case n.olderFor != "" && n.olderFor == inForce:
+	case n.isOlder && want.UpTo != in.Accept:
 		return Revision{}, errOlder
 	case r != nil && r.follows == positionOf(last, r.Revision):
 		return *r, nil
-	case f.isLater(f.part(n.since, within)):
+	case !f.Once && f.isLater(f.part(n.since, within)):
 		return Revision{}, errNotYet
 	}
-	next, err := Fetch(ctx, f.member.Fetch(commit), in.Mode, last, in.Accept)
+	next, err := Fetch(ctx, f.member.Fetch(want), in.Mode, last, in.Accept)
 	if err == nil && !in.AllowEmpty {
 		err = next.CheckEmpty(in.Path)
 	}
@@ -227,7 +260,7 @@ func (f *Follower) fetch(ctx context.Context, in In, commit, inForce string, wit
 	case err == nil:
 		n.revision = &next
 	case rewritten != nil && rewritten.Behind:
-		n.olderFor = inForce
+		n.isOlder = true
 		return Revision{}, errOlder
 	case ctx.Err() == nil && rewritten == nil && !isType[*source.FetchError](err):
 		n.err = err // what is in a commit does not change
@@ -235,13 +268,27 @@ func (f *Follower) fetch(ctx context.Context, in In, commit, inForce string, wit
 	return next, err
 }
 
+// after returns the commits that the node does not go back behind: that of the last good revision, also of one that cannot be
+// enforced any more, and the newest one that a roll-out has brought.
+func (f *Follower) after() []string {
+	after := slices.DeleteFunc([]string{f.saved, f.newest}, func(commit string) bool { return commit == "" })
+	return slices.Compact(after)
+}
+
 // forgetOthers forgets the revisions that the roll-out does not name any more.
 func (f *Follower) forgetOthers(turn rollout.Turn) {
 	maps.DeleteFunc(f.named, func(commit string, _ *named) bool { return commit != turn.Commit && commit != turn.Meanwhile })
 }
 
-// errOlder means that the revision in force is newer than one that the roll-out names.
-var errOlder = errors.New("the revision in force is newer, and nfsync does not go back")
+// errOlder means that the node has had a newer revision in force than one that the roll-out names.
+var errOlder = errors.New("the revision in force, or one that was, is newer, and nfsync does not go back")
+
+// forgetTimes makes the node wait its part of each time anew. While the fleet cannot be asked the times of many nodes pass,
+// which would begin together when it is back.
+func (f *Follower) forgetTimes() {
+	f.begins = sight{}
+	maps.DeleteFunc(f.named, func(_ string, n *named) bool { return n.revision == nil && n.err == nil && !n.isOlder })
+}
 
 // errNotYet means that the part of a time for which this node waits has not passed.
 var errNotYet = errors.New("its part of the time is not over")
@@ -253,9 +300,26 @@ func (f *Follower) part(since time.Time, within time.Duration) time.Time {
 	return since.Add(time.Duration(math.Round(part * float64(within))))
 }
 
+// unansweredAfter is the least time after which a node asks again whose question got no answer, and unansweredWithin the time over
+// which the nodes do.
+const (
+	unansweredAfter  = 15 * time.Second
+	unansweredWithin = 30 * time.Second
+)
+
+// askSoon lets a lap ask again if there was no answer although the node is connected: nothing else may wake it for long. When
+// a connection comes back, that does.
+func (f *Follower) askSoon() {
+	if f.Following().Problem.Reason != ReasonUnreachable || !f.member.Fleet.Link().Connected {
+		return
+	}
+	at := f.part(time.Now().Add(unansweredAfter), unansweredWithin)
+	f.change(func(is *Following) { is.AskAt = at })
+}
+
 // isLater reports whether a time is yet to come. Then a lap asks again at that time.
 func (f *Follower) isLater(at time.Time) bool {
-	if f.Once || !time.Now().Before(at) {
+	if !time.Now().Before(at) {
 		return false
 	}
 	f.change(func(is *Following) { is.AskAt = at })
@@ -263,13 +327,28 @@ func (f *Follower) isLater(at time.Time) bool {
 }
 
 // beginsAt returns when the node begins whose turn has come.
-func (f *Follower) beginsAt(turn rollout.Turn) time.Time {
+func (f *Follower) beginsAt(ctx context.Context, dir *state.Dir, turn rollout.Turn) (time.Time, error) {
 	doc := f.Following().Document
 	what := fmt.Sprintf("%d %s %d %v", doc.Began, turn.Commit, groupStep(doc, f.member.Node), turn.Rescue)
+	if f.Once {
+		return f.savedBegin(ctx, dir, turn, what)
+	}
 	if f.begins.what != what {
 		f.begins = sight{what, time.Now()}
 	}
-	return f.part(f.begins.at, turn.Within)
+	return f.part(f.begins.at, turn.Within), nil
+}
+
+// savedBegin is beginsAt of a follower that makes one lap: an earlier one may have seen the turn.
+func (f *Follower) savedBegin(ctx context.Context, dir *state.Dir, turn rollout.Turn, what string) (time.Time, error) {
+	now := time.Now()
+	known, err := f.save(ctx, dir, func(is *state.Fleet) error {
+		if is.Turn != what || is.TurnAt.After(now) { // the clock was set back
+			is.Turn, is.TurnAt = what, now
+		}
+		return nil
+	})
+	return f.part(known.TurnAt, turn.Within), err
 }
 
 // notBegunError is why a node whose turn had come has not begun.
@@ -277,9 +356,13 @@ type notBegunError struct{ why string }
 
 func (e *notBegunError) Error() string { return "not begun: " + e.why }
 
-// begin asks once more whether the node may take a revision, and tells the fleet that it begins. The error is a
-// *notBegunError if it may not, or if the fleet does not know: then nothing was changed.
-func (f *Follower) begin(ctx context.Context, dir *state.Dir, commit, inForce string, mayBegin func(rollout.Turn) bool) error {
+// begin asks once more whether the node may take a revision, and saves that it does. Unless the revision changes nothing for the
+// node, the fleet is told that it begins. The error is a *notBegunError if it may not, or if the fleet does not know: then
+// nothing was changed.
+func (f *Follower) begin(ctx context.Context, dir *state.Dir, commit, inForce string, as nf.ProgressState, mayBegin func(rollout.Turn) bool) error {
+	if good, err := dir.LastGood(); err != nil || good.Revision != f.saved {
+		return cmp.Or(err, error(&notBegunError{"another nfsync has applied " + good.Revision + " meanwhile"}))
+	}
 	switch turn, ok, err := f.hear(ctx, dir, inForce); {
 	case err != nil:
 		return err
@@ -288,13 +371,14 @@ func (f *Follower) begin(ctx context.Context, dir *state.Dir, commit, inForce st
 	case !mayBegin(turn):
 		return &notBegunError{whyWaits(turn)}
 	}
-	if err := f.setProgress(ctx, dir, commit, nf.ProgressBegun, ""); err != nil {
+	if err := f.setProgress(ctx, dir, commit, as, ""); err != nil || as == nf.ProgressUnaffected {
 		return err
 	}
 	putting, cancel := context.WithTimeout(ctx, fleetTimeout)
 	defer cancel()
 	if err := f.put(putting); err != nil {
 		f.change(func(is *Following) { is.Problem = asProblem(err) })
+		f.askSoon()
 		return &notBegunError{"the fleet does not confirm that it knows: " + err.Error()}
 	}
 	return nil

@@ -149,11 +149,17 @@ func (l *Loop) wake() {
 }
 
 // hasNews reports whether the next lap fetches because of something that has come since this one
-// began.
+// began. A wake-up of the fleet is none: anybody in the fleet may send one, and the grant of a restart is asked for again
+// before the restart is made.
 func (l *Loop) hasNews() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.ContainsFunc(slices.Collect(maps.Keys(l.causes)), Cause.fetches)
+	for c := range l.causes {
+		if c.fetches() && c != WakeFleet {
+			return true
+		}
+	}
+	return false
 }
 
 // due returns the time at which the causes so far wake a lap; the zero time if there is none.

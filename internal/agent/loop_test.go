@@ -261,3 +261,14 @@ func TestLoopBirthFirst(t *testing.T) {
 	})
 	r.want(t, "[start] true", "[container] false [a]", "[sync] true", "[container] false [b c]", "[container] false [d]")
 }
+
+// TestNewsOfALap: what may change the policies is news for a lap that runs; a wake-up of the fleet, which anybody in it may send, is none.
+func TestNewsOfALap(t *testing.T) {
+	for cause, want := range map[Cause]bool{WakeFleet: false, WakeDrift: false, WakeContainer: false, WakeInterval: true, WakeSync: true, WakeConfig: true} {
+		l := NewLoop(nil)
+		l.Wake(cause)
+		if got := l.hasNews(); got != want {
+			t.Errorf("%s: %v", cause, got)
+		}
+	}
+}

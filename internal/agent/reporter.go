@@ -54,6 +54,7 @@ type putValue struct {
 	digest   string
 	at       time.Time
 	sequence uint64
+	early    float64 // the part of its heartbeat that the next value is put early
 }
 
 func newReporter(a *Agent) *reporter {
@@ -192,7 +193,7 @@ func (r *reporter) reportNode(ctx context.Context, m *Membership, now time.Time)
 	r.mu.Lock()
 	again := r.again
 	r.mu.Unlock()
-	next = last.at.Add(rollout.Heartbeat - rollout.Heartbeat/20)
+	next = r.beat(last)
 	if !again && last.digest == nodeDigest(r.node(m)) && now.Before(next) {
 		return next, nil
 	}
@@ -204,8 +205,26 @@ func (r *reporter) reportNode(ctx context.Context, m *Membership, now time.Time)
 	r.mu.Lock()
 	r.again = false
 	r.mu.Unlock()
-	return now.Add(rollout.Heartbeat - rollout.Heartbeat/20), nil
+	r.putting.Lock()
+	defer r.putting.Unlock()
+	return r.beat(r.last), nil
 }
+
+// beat returns when the node is put next if nothing changes. A node that is watched is put more often, so that one that has gone
+// is soon missed.
+func (r *reporter) beat(last putValue) time.Time {
+	every := rollout.Heartbeat
+	if f := r.Follower(); f != nil {
+		if is := f.Following(); is.isWatched(time.Now()) {
+			every = rollout.WorkingHeartbeat
+		}
+	}
+	return last.at.Add(every - time.Duration(last.early*float64(every)))
+}
+
+// early returns the part of a heartbeat that a node is early: never 0, as reports have a pause between them, and each time another
+// one, so that nodes that were put together do not stay so.
+func early() float64 { return 0.05 + 0.1*rand.Float64() }
 
 // putNode puts what the node says of itself now.
 func (r *reporter) putNode(ctx context.Context, m *Membership) error {
@@ -220,7 +239,7 @@ func (r *reporter) putNode(ctx context.Context, m *Membership) error {
 	if sequence < r.last.sequence {
 		r.made()
 	}
-	r.last = putValue{nodeDigest(n), time.Now(), sequence}
+	r.last = putValue{nodeDigest(n), time.Now(), sequence, early()}
 	return nil
 }
 
@@ -259,7 +278,7 @@ func (r *reporter) reportSnapshot(ctx context.Context, m *Membership, now time.T
 	if err != nil {
 		return now, false, err
 	}
-	sum, err := digest("", s, nf.NodeStatus{})
+	sum, err := SnapshotDigest(s)
 	if err != nil || !lost && sum == r.snapshot.digest && now.Before(daily) {
 		return daily, false, err
 	}
@@ -278,12 +297,15 @@ func (r *reporter) reportSnapshot(ctx context.Context, m *Membership, now time.T
 	if sequence < r.snapshot.sequence {
 		r.made()
 	}
-	r.snapshot = putValue{sum, now, sequence}
+	r.snapshot = putValue{digest: sum, at: now, sequence: sequence}
 	r.mu.Lock()
 	r.snapshotAt = s.TakenAt
 	r.mu.Unlock()
 	return now.Add(SnapshotPause), true, nil
 }
+
+// SnapshotDigest returns a digest of a snapshot, without what changes while the node stays the same.
+func SnapshotDigest(s nf.Snapshot) (string, error) { return digest("", s, nf.NodeStatus{}) }
 
 // node returns what the node says of itself now.
 func (r *reporter) node(m *Membership) nf.FleetNode {
@@ -298,7 +320,7 @@ func (r *reporter) node(m *Membership) nf.FleetNode {
 // FleetNode returns what a node says of itself to its fleet.
 func FleetNode(m Membership, s nf.NodeStatus, f Following, containers int) nf.FleetNode {
 	n := nf.FleetNode{Node: m.Node.Name, Channel: m.Channel, Labels: m.Node.Labels, Version: m.Version, BootID: m.BootID,
-		Generation: f.Document.Generation, Progress: f.Progress, Conditions: map[nf.ConditionType]nf.ConditionStatus{},
+		Generation: f.Document.Generation, Proof: f.Proof, Progress: f.Progress, Conditions: map[nf.ConditionType]nf.ConditionStatus{},
 		Containers: containers, Refusals: len(s.Refusals), Pending: len(s.Pending), Stuck: len(s.Stuck)}
 	if s.Revision != nil {
 		n.Revision = s.Revision.Commit
@@ -324,7 +346,7 @@ func FleetNode(m Membership, s nf.NodeStatus, f Following, containers int) nf.Fl
 
 // nodeDigest returns a digest of what a node says of itself, without what changes while it stays the same.
 func nodeDigest(n nf.FleetNode) string {
-	n.Generation, n.Message = 0, steadyText(n.Message)
+	n.Generation, n.Proof, n.Message = 0, "", steadyText(n.Message)
 	if n.Progress != nil {
 		p := *n.Progress
 		p.At, p.Reason = time.Time{}, steadyText(p.Reason)

@@ -191,3 +191,48 @@ func TestReportFails(t *testing.T) {
 		}
 	})
 }
+
+// TestWorkingHeartbeat: a node that has begun in a roll-out which is judged is put every two minutes.
+func TestWorkingHeartbeat(t *testing.T) {
+	progress := func(state nf.ProgressState) *nf.NodeProgress {
+		return &nf.NodeProgress{Generation: 5, Revision: "c2", State: state}
+	}
+	document := func(state nf.RolloutState) nf.RolloutDocument {
+		return nf.RolloutDocument{Generation: 6, Began: 5, Revision: "c2", State: state, Plan: nf.RolloutPlan{Soak: 3600}}
+	}
+	for name, c := range map[string]struct {
+		doc      nf.RolloutDocument
+		progress *nf.NodeProgress
+		watched  time.Duration // of two hours
+	}{
+		"begun":              {document(nf.RolloutRolling), progress(nf.ProgressBegun), 2 * time.Hour},
+		"applied":            {document(nf.RolloutSoaking), progress(nf.ProgressApplied), 2 * time.Hour},
+		"failed, and halted": {document(nf.RolloutHalted), progress(nf.ProgressFailed), 2 * time.Hour},
+		"done":               {document(nf.RolloutDone), progress(nf.ProgressApplied), time.Hour},
+		"aborted":            {document(nf.RolloutAborted), progress(nf.ProgressStuck), time.Hour},
+		"waiting":            {document(nf.RolloutRolling), progress(nf.ProgressWaiting), 0},
+		"unaffected":         {document(nf.RolloutRolling), progress(nf.ProgressUnaffected), 0},
+		"of another one":     {document(nf.RolloutRolling), &nf.NodeProgress{Generation: 5, Revision: "c1", State: nf.ProgressApplied}, 0},
+		"of an earlier one":  {document(nf.RolloutRolling), &nf.NodeProgress{Generation: 4, Revision: "c2", State: nf.ProgressApplied}, 0},
+		"nothing":            {document(nf.RolloutRolling), nil, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newReporting(t)
+				r.reporter.Follower().change(func(is *Following) { is.Document, is.Since, is.Progress = c.doc, time.Now(), c.progress })
+				r.laps(2 * time.Hour)
+				put, _ := r.fleet.counts()
+				want := int(c.watched/rollout.WorkingHeartbeat + (2*time.Hour-c.watched)/rollout.Heartbeat)
+				if put < want || put > want*5/4+3 {
+					t.Errorf("put %d times in two hours, want some %d", put, want)
+				}
+				last := r.fleet.nodes[1:]
+				for i := 1; i < len(last) && c.watched == 2*time.Hour; i++ {
+					if pause := last[i].Sub(last[i-1]); pause > rollout.WorkingHeartbeat {
+						t.Errorf("a pause of %s", pause)
+					}
+				}
+			})
+		})
+	}
+}

@@ -196,7 +196,7 @@ func (j judgement) condition(t nf.ConditionType, commit string) nf.Condition {
 func (r Report) ready(s *nf.NodeStatus) judgement {
 	switch result := r.result(); {
 	case s.Revision == nil:
-		return judgement{false, ReasonNoRevision, "no revision is in force: " + text(r.failure(), "the first lap has not ended")}
+		return judgement{false, ReasonNoRevision, "no revision is in force: " + text(r.failure(), r.Fleet.whyNone())}
 	case r.failure() != nil:
 		return judgement{false, failureReason(r.failure()), r.failure().Error()}
 	case result == nf.LapStuck, result == nf.LapFailed:

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 
 	"github.com/nats-io/nats.go"
 
@@ -74,7 +73,7 @@ func (c *Coordinator) obeyNow(ctx context.Context, ask nf.FleetAsk) error {
 	if c.doc == nil {
 		return errors.New("there is no roll-out: none has begun")
 	}
-	next, err := rollout.Obey(*c.doc, ask, c.heard.list(), c.now())
+	next, err := rollout.Obey(*c.doc, ask, c.situation().heard(), c.now())
 	if err != nil {
 		return err
 	}
@@ -84,8 +83,8 @@ func (c *Coordinator) obeyNow(ctx context.Context, ask nf.FleetAsk) error {
 	case nf.AskRelease:
 		return c.release(ctx, ask.Revision)
 	}
-	if isSame(*c.doc, next) {
-		return nil // it is so already
+	if next.Generation == c.doc.Generation { // it is so already, unless a replica that lags has answered
+		return c.store.confirmDocument(ctx, c.sequence)
 	}
 	c.Say(slog.LevelInfo, fmt.Sprintf("%s, asked by %s: %s", ask.Verb, ask.By, ask.Reason))
 	err = c.write(ctx, c.situation().signedOff(next, c.doc.Generation+1))
@@ -93,13 +92,6 @@ func (c *Coordinator) obeyNow(ctx context.Context, ask nf.FleetAsk) error {
 		return fmt.Errorf("it is not known whether it was done: %w: look with nfsync fleet rollout", err)
 	}
 	return err
-}
-
-// isSame reports whether two documents say the same.
-func isSame(a, b nf.RolloutDocument) bool {
-	textA, errA := json.Marshal(a)
-	textB, errB := json.Marshal(b)
-	return errA == nil && errB == nil && slices.Equal(textA, textB)
 }
 
 // release ends the grant of a node.

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -149,4 +150,27 @@ func TestGrantsAreGivenInTurn(t *testing.T) {
 	}
 	w.eventually("another grant", func() bool { return held() })
 	w.eventually("the view has it", func() bool { return a.View().Grants[holder].Until.After(time.Now()) })
+}
+
+// TestAskOfAnOlderDocument is a replica that lags: what an operator asks for is so in the document that it has, and is not any
+// more.
+func TestAskOfAnOlderDocument(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.branch.push(commit(1))
+	w.newNodes(3, nil)
+	a := w.idle("a")
+	a.head.rolledOut("")
+	a.head.fetch(t.Context())
+	w.must(a.readAll(t.Context()))
+	w.must(a.act(t.Context()))
+	ask := func(verb nf.AskVerb) error { return a.obeyNow(t.Context(), nf.FleetAsk{Verb: verb, By: "ann"}) }
+	w.must(ask(nf.AskPause))
+	older, sequence := a.doc, a.sequence
+	w.must(ask(nf.AskPause)) // it is so
+	w.must(ask(nf.AskResume))
+	a.doc, a.sequence = older, sequence
+	if err := ask(nf.AskPause); !errors.Is(err, errConflict) {
+		t.Errorf("paused by an older document: %v", err)
+	}
 }

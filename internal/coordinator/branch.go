@@ -153,7 +153,7 @@ func (f *follower) newest(ctx context.Context, after string) (head, agent.Revisi
 	return head{commit: r.Commit, after: after, plan: planOf(r)}, r, nil
 }
 
-// planOf returns the plan of the roll-out of a revision: that of its Rollout document, or the default.
+// planOf returns the plan of the roll-out of a revision: that of the repository, or the default.
 func planOf(r agent.Revision) nf.RolloutPlan {
 	parsed, _ := spec.ParseAll(agent.SpecFiles(r.Revision)) // it was parsed before, without a mistake
 	return parsed.Rollout

@@ -39,11 +39,13 @@ type pace struct {
 	renew time.Duration // of the lease
 	// trust is how long the lease is trusted after it was renewed. The store keeps it longer.
 	trust time.Duration
+	// settle is how long at most nodes have to be heard again, once the store can be read, before a decision is made.
+	settle time.Duration
 	// noLease makes a coordinator act as if it had the lease.
 	noLease bool
 }
 
-var usual = pace{round: time.Second, rest: 100 * time.Millisecond, renew: 10 * time.Second, trust: 20 * time.Second}
+var usual = pace{round: time.Second, rest: 100 * time.Millisecond, renew: 10 * time.Second, trust: 20 * time.Second, settle: 30 * time.Second}
 
 // Coordinator rolls the commits of a branch out to a fleet.
 type Coordinator struct {
@@ -64,6 +66,7 @@ type Coordinator struct {
 	docErr    error               // why it cannot be used
 	said      map[string]string   // the last complaint of each kind
 	read      time.Time           // when all was last read
+	hearing   hearing
 	conflicts uint64
 	writes    uint64
 	tried     time.Time // when the lease was last asked for
@@ -241,10 +244,11 @@ func (c *Coordinator) mayAct() bool { return c.pace.noLease || c.lease.held(time
 
 // readAll reads the roll-out document and what the nodes have put.
 func (c *Coordinator) readAll(ctx context.Context) error {
-	if err := c.readDocument(ctx); err != nil {
-		return err
+	err := c.readDocument(ctx)
+	if err == nil {
+		err = c.heard.read(ctx, c.store)
 	}
-	if err := c.heard.read(ctx, c.store); err != nil {
+	if c.hearing.note(err, c.Conn.Stats().Reconnects, c.now()); err != nil {
 		return err
 	}
 	c.read = time.Now()
@@ -277,7 +281,7 @@ const maxTries = 3
 // act writes the document and the grants that follow from what was read.
 func (c *Coordinator) act(ctx context.Context) error {
 	for range maxTries {
-		if !c.mayAct() {
+		if !c.mayAct() || !c.isSettled() {
 			return nil
 		}
 		next, changed := c.situation().next()
@@ -300,7 +304,16 @@ func (c *Coordinator) act(ctx context.Context) error {
 
 func (c *Coordinator) situation() situation {
 	h, _ := c.head.is()
-	return situation{doc: c.doc, nodes: c.heard.list(), head: h, channel: c.Channel, coordinator: c.Name, seed: rand.Text(), now: c.now()}
+	return situation{
+		doc: c.doc, nodes: c.heard.list(), since: c.hearing.since, retired: len(c.heard.retired), head: h,
+		channel: c.Channel, coordinator: c.Name, seed: rand.Text(), now: c.now(),
+	}
+}
+
+// isSettled reports whether the nodes have had the time to be heard again since the store can be read, if no coordinator has
+// heard them for some time. One of them may have had a later document than the store has.
+func (c *Coordinator) isSettled() bool {
+	return !c.lease.lapsed || c.doc == nil || c.now().Sub(c.hearing.since) >= c.pace.settle || c.hearing.allSince(c.heard.list(), c.now())
 }
 
 // now returns the time by the store's clock, which is that of what nodes have put.

@@ -3,6 +3,7 @@ package coordinator
 import (
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -50,7 +51,7 @@ func TestAnOlderStoreHalts(t *testing.T) {
 				w.branch.push(commit(2))
 			}
 			old := w.document()
-			w.mustPut(nf.FleetNode{Node: "hn-7", Revision: commit(1), Generation: old.Generation + 41})
+			w.mustPut(nf.FleetNode{Node: "hn-7", Revision: commit(1), Generation: old.Generation + 41, Proof: w.store.Proof(fleet.DefaultChannel, old.Generation+41)})
 			w.start("b")
 			doc := w.until("a halt", func(doc nf.RolloutDocument) bool { return doc.State == nf.RolloutHalted })
 			if doc.Generation != old.Generation+42 || !doc.Recovered || !strings.Contains(doc.Reason, "hn-7") || len(doc.Withdrawn) > 0 {
@@ -82,7 +83,7 @@ func TestALostStoreHalts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.branch.push(commit(1))
-	w.mustPut(nf.FleetNode{Node: "hn-1", Revision: commit(1), Generation: 17})
+	w.mustPut(nf.FleetNode{Node: "hn-1", Revision: commit(1), Generation: 17, Proof: w.store.Proof(fleet.DefaultChannel, 17)})
 	w.start("a")
 	doc := w.until("a document", func(doc nf.RolloutDocument) bool { return doc.Generation > 0 })
 	if doc.State != nf.RolloutHalted || !doc.Recovered || doc.Generation != 18 || doc.Began != 18 || doc.Revision != commit(1) || !strings.Contains(doc.Reason, "hn-1") {
@@ -90,18 +91,20 @@ func TestALostStoreHalts(t *testing.T) {
 	}
 }
 
-// TestAnImpossibleGenerationIsNotBelieved is a node that lies. It cannot make the fleet use up its generations.
-func TestAnImpossibleGenerationIsNotBelieved(t *testing.T) {
+// TestAnUnprovenGenerationIsNotBelieved is a node that lies before there is a document. It can neither halt the fleet nor make
+// it use up its generations, and is named.
+func TestAnUnprovenGenerationIsNotBelieved(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.branch.push(commit(1))
-	w.mustPut(nf.FleetNode{Node: "liar", Generation: 1<<64 - 1})
-	a := w.start("a")
+	w.mustPut(nf.FleetNode{Node: "liar", Generation: 1 << 40, Progress: &nf.NodeProgress{Generation: 1 << 40, Revision: commit(1), State: nf.ProgressUnaffected}})
 	s := w.newNodes(9, nil)
+	a := w.start("a")
 	w.untilState(commit(1), nf.RolloutDone)
-	if v := a.View(); v.Unread["liar"] == "" || len(v.Nodes) != 9 {
-		t.Errorf("%d nodes are known, unread are %v", len(v.Nodes), v.Unread)
-	}
+	w.eventually("all nodes, and the claim", func() bool {
+		v := a.View()
+		return v.Unread["liar"] != "" && len(v.Nodes) == 10
+	})
 	s.check()
 }
 
@@ -225,4 +228,44 @@ func TestAStreamIsMadeAnew(t *testing.T) {
 	if doc := w.document(); doc.State != nf.RolloutHalted || !strings.Contains(doc.Reason, "lost") {
 		t.Errorf("the roll-out goes on with a store that has lost nodes: %+v", doc)
 	}
+}
+
+// TestSettles: a coordinator that finds no lease has not heard the nodes, and waits for them. One that finds a lease does not: until
+// then another one has heard them.
+func TestSettles(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.branch.push(commit(1))
+	w.newNodes(3, nil)
+	slow := func(c *Config) { c.pace.settle = time.Hour }
+	a := w.start("a", slow)
+	w.untilState(commit(1), nf.RolloutDone)
+	w.mustPut(nf.FleetNode{Node: "away", Revision: commit(1)}) // and says no more
+	a.end(errAbandoned)
+	<-a.done
+	b := w.start("a", slow)
+	w.eventually("the lease", func() bool { return b.View().Lease })
+	w.branch.push(commit(2))
+	w.until("the roll-out goes on", func(doc nf.RolloutDocument) bool { return doc.Revision == commit(2) })
+
+	b.end(errAbandoned)
+	<-b.done
+	w.eventually("no lease", func() bool {
+		_, err := fleet.Last(t.Context(), w.nc, fleet.StreamLease, fleet.Key(fleet.StreamLease, fleet.DefaultChannel))
+		return errors.Is(err, fleet.ErrNone)
+	})
+	c := w.start("a", slow)
+	w.eventually("it has the lease, and waits for the nodes", func() bool {
+		v := c.View()
+		return v.Lease && slices.ContainsFunc(v.Problems, func(p string) bool { return strings.Contains(p, "until the nodes are heard") })
+	})
+	w.branch.push(commit(3))
+	w.eventually("the commit is known", func() bool { return c.View().Branch.Commit == commit(3) })
+	if doc := w.document(); doc.Revision != commit(2) {
+		t.Errorf("%s began before the nodes were heard", doc.Revision)
+	}
+	for _, n := range c.View().Nodes {
+		w.mustPut(n.FleetNode)
+	}
+	w.until("the next roll-out", func(doc nf.RolloutDocument) bool { return doc.Revision == commit(3) })
 }

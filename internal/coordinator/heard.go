@@ -17,8 +17,10 @@ type heard struct {
 
 	nodes  map[string]nf.HeardNode
 	unread map[string]string // why the value of a node cannot be read, by its name
-	grants map[string]grant
-	sorted []nf.HeardNode // the nodes of the channel, by name; nil: to be sorted again
+	// retired are the nodes that are gone for good, and have not come back.
+	retired map[string]bool
+	grants  map[string]grant
+	sorted  []nf.HeardNode // the nodes of the channel, by name; nil: to be sorted again
 }
 
 // grant is a restart grant with its sequence in the store.
@@ -31,7 +33,7 @@ type grant struct {
 func newHeard() *heard {
 	return &heard{
 		statuses: keys{stream: fleet.StreamStatus}, granted: keys{stream: fleet.StreamGrant},
-		nodes: map[string]nf.HeardNode{}, unread: map[string]string{}, grants: map[string]grant{},
+		nodes: map[string]nf.HeardNode{}, unread: map[string]string{}, retired: map[string]bool{}, grants: map[string]grant{},
 	}
 }
 
@@ -40,8 +42,15 @@ func (h *heard) read(ctx context.Context, s *store) error {
 	err := h.statuses.read(ctx, s, func() {
 		clear(h.nodes)
 		clear(h.unread)
+		clear(h.retired)
 		h.sorted = nil
-	}, func(node string, v fleet.Stored) { h.take(node, v, s.channel) })
+	}, func(node string, v fleet.Stored) {
+		if fleet.IsRetired(node, v.Data, s.publicKey) {
+			h.forget(node)
+			return
+		}
+		h.take(node, v, s.channel, s.publicKey)
+	})
 	if err != nil {
 		return err
 	}
@@ -59,20 +68,47 @@ func textOf(err error) string {
 }
 
 // take takes what a node has put. If it cannot be read, what it has put before stays, as old as it is: a node cannot
-// make forget that it has begun.
-func (h *heard) take(node string, v fleet.Stored, channel string) {
-	n, err := parseNode(node, v.Data)
+// make forget that it has begun. A generation that it does not prove is not believed.
+func (h *heard) take(node string, v fleet.Stored, channel, publicKey string) {
+	n, err := fleet.ReadNode(node, v.Data)
 	if err != nil {
 		h.unread[node] = err.Error()
 		return
 	}
 	delete(h.unread, node)
+	delete(h.retired, node)
 	h.sorted = nil
 	if n.Channel != "" && n.Channel != channel {
 		delete(h.nodes, node)
 		return
 	}
+	if err := checkClaim(n, channel, publicKey); err != nil {
+		h.unread[node], n.Generation, n.Proof = err.Error(), 0, ""
+	}
 	h.nodes[node] = nf.HeardNode{FleetNode: n, Heard: v.Put}
+}
+
+// checkClaim returns why the generation is not believed that a node claims to have had.
+func checkClaim(n nf.FleetNode, channel, publicKey string) error {
+	if n.Generation == 0 {
+		return nil
+	}
+	proven, err := fleet.Proven(n.Proof, channel, publicKey)
+	if err == nil && proven != n.Generation {
+		err = fmt.Errorf("the proof is of generation %d", proven)
+	}
+	if err != nil {
+		return fmt.Errorf("it claims generation %d of the roll-out document without a proof: %w", n.Generation, err)
+	}
+	return nil
+}
+
+// forget forgets a node that is gone for good.
+func (h *heard) forget(node string) {
+	delete(h.nodes, node)
+	delete(h.unread, node)
+	h.retired[node] = true
+	h.sorted = nil
 }
 
 // list returns the nodes of the channel by name. The caller does not change it.
@@ -94,9 +130,6 @@ func (h *heard) ours() map[string]nf.RestartGrant {
 	return grants
 }
 
-// maxGeneration is the highest generation that is believed of a node: no fleet writes so many documents.
-const maxGeneration = 1 << 40
-
 // newest returns the highest generation of a document that a node has had, and that node; the first by name.
 func newest(nodes []nf.HeardNode) (generation uint64, node string) {
 	for i := range nodes {
@@ -105,15 +138,6 @@ func newest(nodes []nf.HeardNode) (generation uint64, node string) {
 		}
 	}
 	return generation, node
-}
-
-// parseNode reads what a node has put.
-func parseNode(node string, data []byte) (nf.FleetNode, error) {
-	n, err := fleet.ReadNode(node, data)
-	if err == nil && (n.Generation > maxGeneration || n.Progress != nil && n.Progress.Generation > maxGeneration) {
-		err = fmt.Errorf("it claims a generation above %d, which no fleet reaches", uint64(maxGeneration))
-	}
-	return n, err
 }
 
 // shorten returns a text without control characters, of at most so many bytes.

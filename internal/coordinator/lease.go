@@ -18,6 +18,8 @@ type lease struct {
 	renewed     time.Time
 	asked       bool   // whether it was asked for before
 	holder      string // who held it when it was last asked for
+	// lapsed is set when it was taken and the store had none: for some time no coordinator has heard the nodes.
+	lapsed bool
 	// ahead is how far the store's clock is ahead of ours.
 	ahead time.Duration
 }
@@ -54,6 +56,7 @@ func (l *lease) renew(ctx context.Context, s *store) error {
 			return fmt.Errorf("the lease in the store is none: %w", err)
 		}
 	}
+	l.lapsed = l.lapsed || v.Sequence == 0
 	first := !l.asked
 	l.asked, l.holder = true, was.Coordinator
 	free := was.Instance == "" || was.Instance == l.instance || first && was.Coordinator == l.coordinator

@@ -34,7 +34,7 @@ func TestMembersFollow(t *testing.T) {
 func (w *world) follow(m *fleet.Member, name string, woken <-chan struct{}) {
 	n := nf.FleetNode{Node: name, Channel: fleet.DefaultChannel}
 	put := func(doc nf.RolloutDocument, state nf.ProgressState) bool {
-		n.Generation, n.Progress = doc.Generation, &nf.NodeProgress{Generation: doc.Generation, Revision: doc.Revision, State: state}
+		n.Generation, n.Proof, n.Progress = doc.Generation, doc.Proof, &nf.NodeProgress{Generation: doc.Generation, Revision: doc.Revision, State: state}
 		_, err := m.PutNode(w.Context(), n)
 		return err == nil
 	}

@@ -13,7 +13,10 @@ import (
 type situation struct {
 	doc   *nf.RolloutDocument // nil: there is none
 	nodes []nf.HeardNode      // of the channel
-	head  *head               // nil: no good commit is known
+	since time.Time           // since when they could be heard without a break
+	// retired is how many nodes the store knows to be gone for good.
+	retired int
+	head    *head // nil: no good commit is known
 	// channel and coordinator are ours. seed is for a roll-out that begins.
 	channel, coordinator, seed string
 	now                        time.Time
@@ -25,7 +28,7 @@ func (s situation) next() (nf.RolloutDocument, bool) {
 		return s.first()
 	}
 	was := *s.doc
-	next, changed := rollout.Decide(was, s.nodes, s.now)
+	next, changed := rollout.Decide(was, s.heard(), s.now)
 	generation := was.Generation + 1
 	switch older := changed && next.Generation > generation; {
 	case older: // rollout has lifted the generation above those that nodes have had
@@ -35,12 +38,14 @@ func (s situation) next() (nf.RolloutDocument, bool) {
 		if s.isNew(was) {
 			reason, from := next.Reason, was
 			from.Recovered = true // nothing is known against its revision: it is not withdrawn
-			next, changed = rollout.Begin(from, s.head.commit, s.head.plan, s.seed, s.nodes, s.now), true
+			next, changed = s.begin(from), true
 			next.Reason, next.Recovered = reason, true
 		}
 		next.State = nf.RolloutHalted
 	case s.isNew(was):
-		next, changed = rollout.Begin(was, s.head.commit, s.head.plan, s.seed, s.nodes, s.now), true
+		// What is wrong with the store is found before the document is written.
+		next, _ = rollout.Decide(s.begin(was), s.heard(), s.now)
+		changed = true
 	}
 	if was.Coordinator != s.coordinator {
 		changed = true // it takes over
@@ -54,13 +59,22 @@ func (s situation) first() (nf.RolloutDocument, bool) {
 	if s.head == nil || s.head.after != "" {
 		return nf.RolloutDocument{}, false
 	}
-	next := rollout.Begin(nf.RolloutDocument{}, s.head.commit, s.head.plan, s.seed, s.nodes, s.now)
+	next := s.begin(nf.RolloutDocument{})
 	known, node := newest(s.nodes)
 	if known > 0 {
 		next.State, next.Recovered = nf.RolloutHalted, true
 		next.Reason = fmt.Sprintf("%s has had generation %d of the roll-out document, and the store has none: it was made anew or restored", node, known)
 	}
 	return s.signedOff(next, known+1), true
+}
+
+func (s situation) heard() rollout.Heard {
+	return rollout.Heard{Nodes: s.nodes, Since: s.since, Retired: s.retired}
+}
+
+// begin returns the document of the roll-out of the newest commit, after another one.
+func (s situation) begin(was nf.RolloutDocument) nf.RolloutDocument {
+	return rollout.Begin(was, s.head.commit, s.head.plan, s.seed, s.nodes, s.now)
 }
 
 // isNew reports whether the newest commit of the branch is another one than that of a document, and descends from it.

@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -59,7 +60,7 @@ func (s *store) set(ctx context.Context, subject string, data []byte, sequence u
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	ack, err := s.js.PublishMsg(ctx, &nats.Msg{Subject: subject, Data: data}, jetstream.WithExpectLastSequencePerSubject(sequence), jetstream.WithRetryAttempts(0))
-	if api, ok := errors.AsType[*jetstream.APIError](err); ok && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant) {
+	if fleet.IsConflict(err) {
 		return 0, errConflict
 	}
 	if err != nil {
@@ -80,6 +81,29 @@ func (s *store) document(ctx context.Context) (*nf.RolloutDocument, uint64, erro
 		return nil, v.Sequence, err
 	}
 	return &doc, v.Sequence, nil
+}
+
+// confirmDocument returns errConflict if the roll-out document has another sequence. It asks the leader of the stream.
+func (s *store) confirmDocument(ctx context.Context, sequence uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	ask := fmt.Appendf(nil, `{"last_by_subj":%q}`, fleet.Key(fleet.StreamRollout, s.channel))
+	m, err := s.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+fleet.StreamRollout, ask)
+	if err != nil {
+		return fmt.Errorf("cannot read the roll-out document again: %w", err)
+	}
+	var is struct {
+		Message struct {
+			Sequence uint64 `json:"seq"`
+		} `json:"message"`
+	}
+	if err := json.Unmarshal(m.Data, &is); err != nil {
+		return fmt.Errorf("cannot read the roll-out document again: %w", err)
+	}
+	if is.Message.Sequence != sequence {
+		return errConflict
+	}
+	return nil
 }
 
 // setDocument writes the roll-out document in place of that with the sequence.

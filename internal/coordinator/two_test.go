@@ -1,11 +1,14 @@
 package coordinator
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"math"
 	"math/rand/v2"
+	"os"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -17,7 +20,18 @@ import (
 	"nfsync.dev/nfsync/internal/rollout"
 )
 
-// TestTwoAtOnceAreSafe lets two coordinators act as if both had the lease, and fail a thousand times: they are killed, decide on
+// failuresOf returns how often the coordinators of a test fail: NFSYNC_KILLS if that is set.
+func failuresOf(t *testing.T) int {
+	t.Helper()
+	text := cmp.Or(os.Getenv("NFSYNC_KILLS"), "250")
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		t.Fatalf("NFSYNC_KILLS is %q, no number", text)
+	}
+	return n
+}
+
+// TestTwoAtOnceAreSafe lets two coordinators act as if both had the lease, and fail many times: they are killed, decide on
 // what is old by the time that they write, and do not learn what became of a write. The compare-and-set alone
 // keeps the order. No step is skipped, no fraction is larger than one coordinator would give, and what an operator was told
 // stays so.
@@ -40,7 +54,7 @@ func TestTwoAtOnceAreSafe(t *testing.T) {
 			acked[c.doc.Generation] = c.doc.State
 		}
 	}
-	for n := 2; failures < 1000; {
+	for n, most := 2, failuresOf(t); failures < most; {
 		i := rand.IntN(2)
 		c, other := two[i], two[1-i]
 		c.head.fetch(t.Context())

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nkeys"
+
 	"nfsync.dev/nfsync/internal/fleet"
 	"nfsync.dev/nfsync/internal/nf"
 )
@@ -34,28 +36,74 @@ func TestHeardKeepsWhatCanBeRead(t *testing.T) {
 	}
 	good := nf.FleetNode{Node: "hn-1", Channel: "main", Progress: &nf.NodeProgress{State: nf.ProgressBegun}}
 	h := newHeard()
-	h.take("hn-1", value(good), "main")
-	h.take("hn-2", value(nf.FleetNode{Node: "hn-2", Channel: "other"}), "main")
-	h.take("hn-3", value(nf.FleetNode{Node: "hn-3"}), "main")
+	take := func(node string, v fleet.Stored) { h.take(node, v, "main", "") }
+	take("hn-1", value(good))
+	take("hn-2", value(nf.FleetNode{Node: "hn-2", Channel: "other"}))
+	take("hn-3", value(nf.FleetNode{Node: "hn-3"}))
 	if list := h.list(); len(list) != 2 || list[0].Node != "hn-1" || list[1].Node != "hn-3" {
 		t.Errorf("the nodes are %+v", list)
 	}
 	for what, v := range map[string]fleet.Stored{
-		"no JSON":               {Data: []byte("{")},
-		"another node's":        value(nf.FleetNode{Node: "hn-3", Channel: "main"}),
-		"an unknown progress":   value(nf.FleetNode{Node: "hn-1", Progress: &nf.NodeProgress{State: "well"}}),
-		"an impossible claim":   value(nf.FleetNode{Node: "hn-1", Generation: maxGeneration + 1}),
-		"an impossible claim 2": value(nf.FleetNode{Node: "hn-1", Progress: &nf.NodeProgress{State: nf.ProgressApplied, Generation: maxGeneration + 1}}),
+		"no JSON":             {Data: []byte("{")},
+		"another node's":      value(nf.FleetNode{Node: "hn-3", Channel: "main"}),
+		"an unknown progress": value(nf.FleetNode{Node: "hn-1", Progress: &nf.NodeProgress{State: "well"}}),
 	} {
 		v.Put = began.Add(time.Hour)
-		h.take("hn-1", v, "main")
+		take("hn-1", v)
 		if n := h.nodes["hn-1"]; h.unread["hn-1"] == "" || n.Progress.State != nf.ProgressBegun || !n.Heard.Equal(began) {
 			t.Errorf("%s: unread %q, the node is %+v", what, h.unread["hn-1"], n)
 		}
 	}
-	h.take("hn-1", value(good), "main")
+	take("hn-1", value(good))
 	if len(h.unread) != 0 {
 		t.Errorf("unread are %v", h.unread)
+	}
+}
+
+// TestClaims: a generation is believed of a node that proves it. What else an unproven one says of itself counts.
+func TestClaims(t *testing.T) {
+	t.Parallel()
+	key, err := nkeys.CreateUser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := key.PublicKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	proof := func(channel string, generation uint64) string {
+		sealed, err := fleet.Seal(fleet.SealRollout, channel, nf.RolloutDocument{Generation: generation}, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fleet.Prove(sealed)
+	}
+	for what, c := range map[string]struct {
+		claim uint64
+		proof string
+		want  uint64
+		why   string
+	}{
+		"none":                     {0, "", 0, ""},
+		"proven":                   {7, proof("main", 7), 7, ""},
+		"no proof":                 {7, "", 0, "generation 7"},
+		"of a lower one":           {8, proof("main", 7), 0, "is of generation 7"},
+		"of a higher one":          {6, proof("main", 7), 0, "is of generation 7"},
+		"of another channel":       {7, proof("test", 7), 0, "signature"},
+		"no proof of the highest":  {1<<64 - 1, "7.x.y", 0, "without a proof"},
+		"a lower one without any":  {1, "", 0, "without a proof"},
+		"none, and a proof of one": {0, proof("main", 7), 0, ""},
+	} {
+		data, err := json.Marshal(nf.FleetNode{Node: "hn-1", Channel: "main", Generation: c.claim, Proof: c.proof, Progress: &nf.NodeProgress{State: nf.ProgressBegun}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := newHeard()
+		h.take("hn-1", fleet.Stored{Data: data, Put: time.Now()}, "main", public)
+		n, why := h.nodes["hn-1"], h.unread["hn-1"]
+		if n.Generation != c.want || (why == "") != (c.why == "") || !strings.Contains(why, c.why) || n.Progress == nil {
+			t.Errorf("%s: %+v, unread %q", what, n, why)
+		}
 	}
 }
 

@@ -67,6 +67,9 @@ func (c *Coordinator) problems(v *View) (list []string) {
 	if !v.Connected {
 		add("The fleet's store cannot be reached: nothing is decided, and nodes keep what they have.")
 	}
+	if v.Document != nil && v.Lease && !c.isSettled() {
+		add("The store can be read again: nothing is decided until the nodes are heard, for %s at most.", c.pace.settle)
+	}
 	if said := c.said["store"]; said != "" {
 		add("%s", said)
 	}

@@ -368,6 +368,7 @@ func (s *nodes) get() (nf.RolloutDocument, bool) {
 	}
 	var doc nf.RolloutDocument
 	err = fleet.Open(fleet.SealRollout, fleet.DefaultChannel, v.Data, s.w.store.CoordinatorKey(), &doc)
+	doc.Proof = fleet.Prove(v.Data)
 	return doc, err == nil
 }
 
@@ -385,7 +386,7 @@ func (s *nodes) step(n *node) {
 	if !ok || doc.Generation < n.Generation || doc.Generation == n.asked {
 		return
 	}
-	n.Generation, n.asked = doc.Generation, doc.Generation
+	n.Generation, n.Proof, n.asked = doc.Generation, doc.Proof, doc.Generation
 	turn := rollout.TurnOf(doc, nf.NodeIdentity{Name: n.Node, Labels: n.Labels}, n.Revision)
 	progress := func(state nf.ProgressState) *nf.NodeProgress {
 		return &nf.NodeProgress{Generation: doc.Generation, Revision: doc.Revision, State: state, At: time.Now()}

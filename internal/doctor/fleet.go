@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"nfsync.dev/nfsync/internal/agent"
+	"nfsync.dev/nfsync/internal/fleet"
 	"nfsync.dev/nfsync/internal/nf"
-	"nfsync.dev/nfsync/internal/source"
 	"nfsync.dev/nfsync/internal/state"
 	"nfsync.dev/nfsync/internal/view"
 )
@@ -23,7 +23,11 @@ func (n *Node) fleet(ctx context.Context) []view.Check {
 	if c.Err != nil || len(c.Diagnostics) > 0 || f == nil {
 		return nil
 	}
-	checks := []view.Check{n.fleetName(), n.fleetCredentials(f.CredentialsFile)}
+	checks := []view.Check{n.fleetName()}
+	if checks[0].Status != view.OK {
+		return checks // no credentials are for it
+	}
+	checks = append(checks, n.fleetCredentials(f.CredentialsFile))
 	if f.CAFile != "" {
 		checks = append(checks, n.fleetCA(f.CAFile))
 	}
@@ -46,8 +50,13 @@ func (n *Node) fleetName() view.Check {
 
 func (n *Node) fleetCredentials(file string) view.Check {
 	const name = "credentials"
-	if err := source.CheckSecret("fleet credentials", file); err != nil {
-		return n.notSeen(failed(name, err.Error(), "nfsync-coordinator enroll "+n.FleetName+" makes the file; see its mode: "+view.CommandLine("ls", "-l", file)), err)
+	of, err := fleet.NameOf(file)
+	remedy := "nfsync-coordinator enroll " + n.FleetName + " makes the file; see its mode: " + view.CommandLine("ls", "-l", file)
+	switch {
+	case err != nil:
+		return n.notSeen(failed(name, err.Error(), remedy), err)
+	case of != "" && of != n.FleetName:
+		return failed(name, fmt.Sprintf("%s has the credentials of %s, and this node is %s", file, of, n.FleetName), remedy)
 	}
 	return passed(name, file+" can be read, by its owner only")
 }
@@ -97,9 +106,9 @@ func fleetRemedy(err error) string {
 	case e != nil && e.Reason == agent.ReasonNoDocument:
 		return "the coordinator of the channel writes one: systemctl status nfsync-coordinator, where it runs"
 	case e != nil && e.Reason == agent.ReasonForged:
-		return "compare fleet.coordinatorKey with the key of the coordinator"
+		return "compare fleet.coordinatorKey with the key that nfsync-coordinator enroll prints"
 	case e != nil && e.Reason == agent.ReasonNotPermitted:
-		return "nfsync-coordinator enroll makes credentials for this node's name"
+		return "nfsync-coordinator list shows whose credentials are valid, and enroll makes those of this node's name"
 	}
-	return "check fleet.servers, the network and the credentials: nfsync explain FleetUnreachable"
+	return "check fleet.servers and the network; systemctl status nfsync-coordinator, where it runs"
 }

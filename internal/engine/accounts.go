@@ -53,6 +53,14 @@ var shares = []share{
 type role struct {
 	account            string
 	publish, subscribe []string
+	limits             limits
+}
+
+// limits bound what one connection, or all of an account, can take from others.
+type limits struct {
+	connections   int64 // of the account, on all servers
+	subscriptions int64 // of a connection
+	payload       int64 // bytes of a message
 }
 
 // userName stands for the name of a user, in what a server makes of a role.
@@ -63,24 +71,28 @@ var roles = map[nf.CredentialKind]role{
 	nf.CredentialNode: {accountNodes,
 		[]string{fleet.SubjectStatus + userName, fleet.SubjectSnapshot + userName,
 			directGet + fleet.StreamRollout + ".>", directGet + fleet.StreamGrant + ".$KV.nfsync_grant." + userName},
-		[]string{fleet.Inbox(userName) + ".>", fleet.SubjectWakeRollout + ">", fleet.SubjectWakeGrant + userName}},
+		[]string{fleet.Inbox(userName) + ".>", fleet.SubjectWakeRollout + ">", fleet.SubjectWakeGrant + userName},
+		limits{connections: mostConnections - 2*mostOthers - 10_000, subscriptions: 20, payload: fleet.MaxSnapshot}},
 	nf.CredentialReader: {accountReaders,
 		[]string{directGet + fleet.StreamStatus, directGet + fleet.StreamSnapshot},
-		[]string{fleet.Inbox(userName) + ".>"}},
+		[]string{fleet.Inbox(userName) + ".>"},
+		limits{connections: mostOthers, subscriptions: 100, payload: 4 << 10}},
 	nf.CredentialOperator: {accountOperators,
 		[]string{directGet + fleet.StreamStatus, directGet + fleet.StreamSnapshot, directGet + fleet.StreamRollout + ".>", fleet.SubjectAsk + ">"},
-		[]string{fleet.Inbox(userName) + ".>", "nfsync.v1.wake.>"}},
+		[]string{fleet.Inbox(userName) + ".>", "nfsync.v1.wake.>"},
+		limits{connections: mostOthers, subscriptions: 100, payload: 16 << 10}},
 }
 
-// mostSubscriptions bounds what one connection can make a server remember.
-const mostSubscriptions = 100
+// mostOthers is the most connections of readers, and of operators. Nodes have the rest of what one server takes, but for some that
+// are left to coordinators.
+const mostOthers = 5000
 
 // template returns the role as the scope of a signing key.
 func (r role) template(signer string) *jwt.UserScope {
 	s := jwt.NewUserScope()
 	s.Key, s.Role = signer, r.account
 	s.Template.Pub.Allow, s.Template.Sub.Allow = r.publish, r.subscribe
-	s.Template.Subs = mostSubscriptions
+	s.Template.Subs, s.Template.Payload = r.limits.subscriptions, r.limits.payload
 	// A leaf node's connection carries the messages of others.
 	s.Template.AllowedConnectionTypes = jwt.StringList{jwt.ConnectionTypeStandard, jwt.ConnectionTypeWebsocket, jwt.ConnectionTypeInProcess}
 	return s
@@ -92,6 +104,7 @@ func (k *keys) claims(account string, credentials []nf.FleetCredential, now time
 	c := jwt.NewAccountClaims(k.public(account))
 	c.Name = account
 	c.Limits.DisallowBearer = true
+	c.Limits.LeafNodeConn = 0
 	switch account {
 	case accountSystem:
 	case accountFleet:
@@ -110,6 +123,7 @@ func (k *keys) claims(account string, credentials []nf.FleetCredential, now time
 	for kind, r := range roles {
 		if r.account == account {
 			c.SigningKeys.AddScopedSigner(r.template(k.public(signerOf(kind))))
+			c.Limits.Conn = r.limits.connections
 		}
 	}
 	for _, user := range credentials {

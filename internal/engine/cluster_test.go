@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -105,7 +106,7 @@ func cluster(t *testing.T, d *Directory, n int) (servers []*process, s Servers) 
 		must(t, err)
 		data := t.TempDir()
 		edits := []string{"nats-1\"", fmt.Sprintf("nats-%d\"", i+1), "0.0.0.0:4222", clients[i], "0.0.0.0:6222", routes[i], "/var/lib/nats", data,
-			"/etc/nats/server.crt", cert, "/etc/nats/server.key", key, "/etc/nats/ca.crt", cert}
+			"/etc/nats/server.crt", cert, "/etc/nats/server.key", key, "/etc/nats/ca.crt", cert, `interval: "10s"`, `interval: "1s"`}
 		for j := range routes {
 			edits = append(edits, fmt.Sprintf("nats-%d.example.com:6222", j+1), routes[j])
 		}
@@ -132,13 +133,14 @@ func cluster(t *testing.T, d *Directory, n int) (servers []*process, s Servers) 
 	return servers, s
 }
 
-// until calls try until it returns nil.
+// until calls try until it returns nil. The tries get longer: what was sent to a server that was killed is never answered, and on a
+// busy machine an answer takes its time.
 func until(t *testing.T, what string, try func(context.Context) error) {
 	t.Helper()
 	ctx, stop := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer stop()
-	for {
-		once, end := context.WithTimeout(ctx, 15*time.Second)
+	for most := time.Second; ; most = min(2*most, 16*time.Second) {
+		once, end := context.WithTimeout(ctx, most)
 		err := try(once)
 		end()
 		if err == nil {
@@ -175,18 +177,74 @@ func client(t *testing.T, s Servers, name, credentials string) *nats.Conn {
 	return c
 }
 
-// Three servers with the configuration that init writes: one of them is killed, and nodes put, and the coordinator
-// compares and sets, with the other two. A revocation of meanwhile reaches the third when it is back.
+// kills returns how often servers are killed: as often as NFSYNC_KILLS says, else usually so often.
+func kills(t *testing.T, usually int) int {
+	t.Helper()
+	text := os.Getenv("NFSYNC_KILLS")
+	if text == "" {
+		return usually
+	}
+	n, err := strconv.Atoi(text)
+	must(t, err)
+	return n
+}
+
+// filled makes values in the store of a directory, as nodes and coordinators put them, and ends its server.
+func filled(t *testing.T, d *Directory) (values map[string]string) {
+	t.Helper()
+	s, err := Start(soon(t), d, Options{Listen: Listen{Address: "127.0.0.1:0"}, Nodes: 1})
+	must(t, err)
+	defer s.Shutdown()
+	c := dial(t, s.URL(), "coordinator", nats.UserCredentials(d.CredentialsFile()))
+	values = map[string]string{}
+	for subject, key := range map[string]string{
+		fleet.SubjectRollout + "main": fleet.Key(fleet.StreamRollout, "main"), fleet.SubjectGrant + "hn-z": fleet.Key(fleet.StreamGrant, "hn-z"),
+		fleet.SubjectStatus + "hn-y": fleet.Key(fleet.StreamStatus, "hn-y"), fleet.SubjectStatus + "hn-z": fleet.Key(fleet.StreamStatus, "hn-z"), fleet.SubjectSnapshot + "hn-z": fleet.Key(fleet.StreamSnapshot, "hn-z"),
+	} {
+		values[key] = "old " + subject
+		request(t, c, subject, []byte(values[key]))
+	}
+	request(t, c, fleet.SubjectLease+"main", []byte("old"))
+	return values
+}
+
+// moves copies the store of a directory to servers. They get what they do not have, once.
+func moves(t *testing.T, d *Directory, s Servers, coordinator *nats.Conn, values map[string]string) {
+	t.Helper()
+	newer := fleet.Key(fleet.StreamStatus, "hn-y")
+	request(t, coordinator, fleet.SubjectStatus+"hn-y", []byte("new"))
+	for _, want := range []int{len(values) - 1, 0} {
+		if copied, err := d.CopyFrom(soon(t), OwnStore, s); err != nil || copied != want {
+			t.Errorf("%d values are copied, not %d: %v", copied, want, err)
+		}
+	}
+	values[newer] = "new"
+	for key, want := range values {
+		stream := "KV_" + strings.Split(key, ".")[1]
+		if v, err := fleet.Last(soon(t), coordinator, stream, key); err != nil || string(v.Data) != want {
+			t.Errorf("%s is %q, not %q: %v", key, v.Data, want, err)
+		}
+	}
+	if _, err := fleet.Last(soon(t), coordinator, fleet.StreamLease, fleet.Key(fleet.StreamLease, "main")); !errors.Is(err, fleet.ErrNone) {
+		t.Errorf("the lease: %v", err)
+	}
+}
+
+// A fleet moves from the coordinator's own server to three with the configuration that init writes. One of these is killed, the
+// leader of the roll-out first, and nodes put, and the coordinator compares and sets, with the other two. A revocation of
+// meanwhile reaches the third when it is back.
 func TestThreeServers(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it builds a server")
 	}
 	t.Parallel()
 	d := newDirectory(t)
+	values := filled(t, d)
 	servers, s := cluster(t, d, 3)
 	ready(t, d, s)
 	file := enrolled(t, d, nf.CredentialNode, "hn-a")
 	node, coordinator := client(t, s, "hn-a", file), client(t, s, "coordinator", d.CredentialsFile())
+	moves(t, d, s, coordinator, values)
 	js, err := jetstream.New(coordinator)
 	must(t, err)
 	stream, err := js.Stream(soon(t), fleet.StreamRollout)
@@ -194,8 +252,13 @@ func TestThreeServers(t *testing.T) {
 	if info := stream.CachedInfo(); info.Config.Replicas != 3 {
 		t.Fatalf("%d copies", info.Config.Replicas)
 	}
+	var leader int
+	_, err = fmt.Sscanf(stream.CachedInfo().Cluster.Leader, "nats-%d", &leader)
+	must(t, err)
 
-	sequence := uint64(0)
+	last, err := fleet.Last(soon(t), coordinator, fleet.StreamRollout, fleet.Key(fleet.StreamRollout, "main"))
+	must(t, err)
+	sequence := last.Sequence
 	write := func(value int) {
 		t.Helper()
 		until(t, "compare and set", func(ctx context.Context) error {
@@ -224,13 +287,14 @@ func TestThreeServers(t *testing.T) {
 	}
 	write(1)
 	put()
-	for i := range servers {
+	for n := range kills(t, 1) {
+		i := (leader - 1 + n) % len(servers)
 		servers[i].kill()
 		for value := range 5 {
-			write(10*i + value + 2)
+			write(10*n + value + 2)
 			put()
 		}
-		if i == 0 {
+		if n == 0 {
 			must(t, d.Revoke("hn-a"))
 			until(t, "two servers do not take the revocation", func(ctx context.Context) error { _, err := d.Push(ctx, s); return err })
 			node = client(t, s, "hn-b", enrolled(t, d, nf.CredentialNode, "hn-b"))
@@ -269,7 +333,8 @@ func TestThreeServers(t *testing.T) {
 	}
 }
 
-// A server that is killed at any time while documents are put loses none that it has acknowledged.
+// A server that is killed at any time, while documents are put and members are connected, loses no document that it has
+// acknowledged, and the members come back by themselves.
 func TestKilledServer(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it builds a server")
@@ -278,18 +343,17 @@ func TestKilledServer(t *testing.T) {
 	d := newDirectory(t)
 	servers, s := cluster(t, d, 1)
 	ready(t, d, s)
+	members := []*putter{newPutter(t, d, s, "hn-a"), newPutter(t, d, s, "hn-b")}
 	c := client(t, s, "coordinator", d.CredentialsFile())
 	js, err := jetstream.New(c)
 	must(t, err)
 	random := rand.New(rand.NewPCG(1, 2))
 	acked, tried := 0, 0
-	for range 10 {
+	rounds := kills(t, 5)
+	for range rounds {
 		killed := make(chan struct{})
 		after := time.Duration(random.IntN(300)) * time.Millisecond
-		time.AfterFunc(after, func() {
-			defer close(killed)
-			_ = servers[0].cmd.Process.Kill()
-		})
+		before := acked
 		for running := true; running; {
 			tried++
 			ctx, stop := context.WithTimeout(t.Context(), time.Minute)
@@ -301,6 +365,12 @@ func TestKilledServer(t *testing.T) {
 				}
 			}()
 			if _, err := js.Publish(ctx, fleet.SubjectRollout+"main", fmt.Append(nil, tried)); err == nil {
+				if acked == before { // the first one of the round: from now on it may happen
+					time.AfterFunc(after, func() {
+						defer close(killed)
+						_ = servers[0].cmd.Process.Kill()
+					})
+				}
 				acked = tried
 			}
 			stop()
@@ -311,13 +381,14 @@ func TestKilledServer(t *testing.T) {
 			}
 		}
 		_ = servers[0].cmd.Wait() // it was killed
+		was := make([]uint64, len(members))
+		for i, m := range members {
+			was[i] = m.acked.Load()
+		}
 		servers[0].start()
 		until(t, "the document", func(ctx context.Context) error {
 			last, err := fleet.Last(ctx, c, fleet.StreamRollout, fleet.Key(fleet.StreamRollout, "main"))
 			if err != nil {
-				if acked == 0 && errors.Is(err, fleet.ErrNone) {
-					return nil
-				}
 				return err
 			}
 			var value int
@@ -329,8 +400,46 @@ func TestKilledServer(t *testing.T) {
 			}
 			return nil
 		})
+		for i, m := range members {
+			until(t, "a member is back", func(context.Context) error {
+				if m.acked.Load() <= was[i] {
+					return fmt.Errorf("%d puts are acknowledged, as before; %w", was[i], m.Link().Err)
+				}
+				return nil
+			})
+		}
 	}
-	if acked < 10 {
+	if acked < rounds {
 		t.Errorf("only %d puts were acknowledged", acked)
 	}
+}
+
+// putter is a node that puts its status again and again.
+type putter struct {
+	*fleet.Member
+	acked atomic.Uint64 // how many of its puts were acknowledged
+}
+
+func newPutter(t *testing.T, d *Directory, s Servers, name string) *putter {
+	t.Helper()
+	m, err := fleet.Join(fleet.Config{
+		Servers: s.URLs, CAFile: s.CAFile, CredentialsFile: enrolled(t, d, nf.CredentialNode, name), Channel: fleet.DefaultChannel, CoordinatorKey: d.CoordinatorPublicKey(), Name: name,
+		Intervals: fleet.Intervals{Reconnect: 50 * time.Millisecond, Jitter: 50 * time.Millisecond, Answer: time.Minute},
+	}, func() {})
+	must(t, err)
+	p, done := &putter{Member: m}, make(chan struct{})
+	go func() {
+		defer close(done)
+		for t.Context().Err() == nil {
+			if _, err := m.PutNode(t.Context(), nf.FleetNode{Node: name}); err == nil {
+				p.acked.Add(1)
+			}
+			select {
+			case <-t.Context().Done():
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+	}()
+	t.Cleanup(func() { <-done; m.Close() })
+	return p
 }

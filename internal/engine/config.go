@@ -71,7 +71,7 @@ resolver {
   type: full
   dir: %s
   allow_delete: false
-  interval: "1m"
+  interval: "10s"
 }
 # Only for the first start: a newer account of the same name that the server has had stays.
 resolver_preload {

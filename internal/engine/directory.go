@@ -121,9 +121,6 @@ func (d *Directory) refresh() error {
 
 // signAccounts signs the accounts of a ledger that are not as they should be.
 func (d *Directory) signAccounts(l *ledger) (changed bool, err error) {
-	if l.Accounts == nil {
-		l.Accounts = map[string]string{}
-	}
 	for _, account := range accounts() {
 		want := d.keys.claims(account, l.Credentials, time.Now())
 		if same(l.Accounts[account], want) {

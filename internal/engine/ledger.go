@@ -38,6 +38,9 @@ func (d *Directory) readLedger() (ledger, error) {
 	case err == nil && l.Version != ledgerVersion:
 		return l, fmt.Errorf("%s has version %d, and this nfsync-coordinator reads version %d", d.inside(fileLedger), l.Version, ledgerVersion)
 	}
+	if l.Accounts == nil {
+		l.Accounts = map[string]string{}
+	}
 	return l, err
 }
 

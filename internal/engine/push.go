@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,14 +22,20 @@ type Servers struct {
 	CAFile string // PEM; empty: the system's
 }
 
+// options returns how the servers are connected to.
+func (s Servers) options() []nats.Option {
+	if s.CAFile == "" {
+		return nil
+	}
+	return []nats.Option{nats.RootCAs(s.CAFile)}
+}
+
+func (s Servers) urls() string { return strings.Join(s.URLs, ",") }
+
 // Push gives the accounts, with what is revoked in them, to the servers of a fleet, and returns how many
 // have taken them. The error is *NoServerError if none answers.
 func (d *Directory) Push(ctx context.Context, s Servers) (taken int, err error) {
-	var options []nats.Option
-	if s.CAFile != "" {
-		options = append(options, nats.RootCAs(s.CAFile))
-	}
-	return d.push(ctx, strings.Join(s.URLs, ","), options...)
+	return d.push(ctx, 0, s.urls(), s.options()...)
 }
 
 // PushLocal is Push to the server that another process runs in this directory.
@@ -36,16 +44,27 @@ func (d *Directory) PushLocal(ctx context.Context, l Listen) (taken int, err err
 	if err != nil {
 		return 0, err
 	}
-	return d.push(ctx, url, options...)
+	return d.push(ctx, 1, url, options...)
+}
+
+// Connect returns a connection to the servers with the coordinator's credentials. It does not connect again. The error is
+// *NoServerError if none answers.
+func (d *Directory) Connect(ctx context.Context, s Servers) (*nats.Conn, error) {
+	return d.connect(ctx, fileCoordinator, s.urls(), s.options()...)
+}
+
+// ConnectLocal is Connect to the server that another process runs in this directory.
+func (d *Directory) ConnectLocal(ctx context.Context, l Listen) (*nats.Conn, error) {
+	url, options, err := l.local()
+	if err != nil {
+		return nil, err
+	}
+	return d.connect(ctx, fileCoordinator, url, options...)
 }
 
 // MakeStreams makes the streams of a fleet on servers of the operator's own, of which so many have each a copy.
 func (d *Directory) MakeStreams(ctx context.Context, s Servers, replicas, nodes int) error {
-	var options []nats.Option
-	if s.CAFile != "" {
-		options = append(options, nats.RootCAs(s.CAFile))
-	}
-	return d.makeStreams(ctx, replicas, nodes, strings.Join(s.URLs, ","), options...)
+	return d.makeStreams(ctx, replicas, nodes, s.urls(), s.options()...)
 }
 
 // NoServerError means that no server answers.
@@ -75,27 +94,47 @@ func untilDeadline(ctx context.Context) time.Duration {
 	return most
 }
 
-// updateSubject is where servers take accounts.
-const updateSubject = "$SYS.REQ.CLAIMS.UPDATE"
+// updateSubject is where servers take accounts. lookupSubject is where they tell which one they have; its verb is the account's
+// public key.
+const (
+	updateSubject = "$SYS.REQ.CLAIMS.UPDATE"
+	lookupSubject = "$SYS.REQ.ACCOUNT.%s.CLAIMS.LOOKUP"
+)
 
-// push gives all accounts to the servers.
-func (d *Directory) push(ctx context.Context, urls string, options ...nats.Option) (int, error) {
-	l, err := d.readLedger()
-	if err != nil {
-		return 0, err
-	}
+// push gives all accounts to the servers, and learns before what they know and the ledger does not. servers is how many there
+// are; 0: nobody knows.
+func (d *Directory) push(ctx context.Context, servers int, urls string, options ...nats.Option) (taken int, err error) {
 	c, err := d.connect(ctx, fileSystem, urls, options...)
 	if err != nil {
 		return 0, err
 	}
 	defer c.Close()
-	taken := 0
+	var lookups, updates []*nats.Msg
 	for _, account := range accounts() {
-		n, err := update(ctx, c, l.Accounts[account])
-		if err != nil {
-			return 0, fmt.Errorf("cannot update the account %s: %w", account, err)
+		lookups = append(lookups, &nats.Msg{Subject: fmt.Sprintf(lookupSubject, d.keys.public(account))})
+	}
+	known, err := ask(ctx, c, servers, lookups)
+	if err != nil {
+		return 0, err
+	}
+	l, err := d.learn(slices.Concat(known...))
+	if err != nil {
+		return 0, err
+	}
+	for _, account := range accounts() {
+		updates = append(updates, &nats.Msg{Subject: updateSubject, Data: []byte(l.Accounts[account])})
+	}
+	answers, err := ask(ctx, c, servers, updates)
+	if err != nil {
+		return 0, err
+	}
+	for i, account := range accounts() {
+		for _, answer := range answers[i] {
+			if err := refusal([]byte(answer)); err != nil {
+				return 0, fmt.Errorf("cannot update the account %s: %w", account, err)
+			}
 		}
-		taken = n
+		taken = len(answers[i])
 	}
 	return taken, nil
 }
@@ -103,32 +142,41 @@ func (d *Directory) push(ctx context.Context, urls string, options ...nats.Optio
 // quiet is how long further servers are waited for once one has answered.
 const quiet = 300 * time.Millisecond
 
-// update gives one account to the servers, and returns how many have taken it. All of a cluster answer.
-func update(ctx context.Context, c *nats.Conn, account string) (taken int, err error) {
-	answers, err := c.SubscribeSync(c.NewInbox())
+// ask sends requests to all servers, and returns what has been answered to each. All of a cluster answer.
+func ask(ctx context.Context, c *nats.Conn, servers int, requests []*nats.Msg) (answers [][]string, err error) {
+	inbox := c.NewInbox() + "."
+	sub, err := c.SubscribeSync(inbox + "*")
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	defer func() { err = errors.Join(err, answers.Unsubscribe()) }()
-	if err := c.PublishRequest(updateSubject, answers.Subject, []byte(account)); err != nil {
-		return 0, err
-	}
-	for wait := ctx; ; {
-		m, err := answers.NextMsgWithContext(wait)
-		switch {
-		case taken > 0 && errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
-			return taken, nil
-		case err != nil:
-			return taken, &NoServerError{err}
+	defer func() { err = errors.Join(err, sub.Unsubscribe()) }()
+	for i, r := range requests {
+		if err := c.PublishRequest(r.Subject, inbox+strconv.Itoa(i), r.Data); err != nil {
+			return nil, err
 		}
-		if err := refusal(m.Data); err != nil {
-			return taken, err
-		}
-		taken++
-		var stop context.CancelFunc
-		wait, stop = context.WithTimeout(ctx, quiet)
-		defer stop()
 	}
+	answers = make([][]string, len(requests))
+	fewest := func() int { return len(slices.MinFunc(answers, func(a, b []string) int { return len(a) - len(b) })) }
+	for servers == 0 || fewest() < servers {
+		wait, stop := ctx, context.CancelFunc(func() {})
+		if fewest() > 0 {
+			wait, stop = context.WithTimeout(ctx, quiet)
+		}
+		m, err := sub.NextMsgWithContext(wait)
+		stop()
+		if fewest() > 0 && errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			break
+		}
+		if err != nil {
+			return nil, &NoServerError{err}
+		}
+		i, err := strconv.Atoi(strings.TrimPrefix(m.Subject, inbox))
+		if err != nil || i < 0 || i >= len(answers) {
+			continue // it answers no request
+		}
+		answers[i] = append(answers[i], string(m.Data))
+	}
+	return answers, nil
 }
 
 // refusal returns why a server has not taken an account, or nil.

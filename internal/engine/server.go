@@ -66,7 +66,13 @@ func Start(ctx context.Context, d *Directory, o Options) (*Server, error) {
 
 // start starts the server.
 func (d *Directory) start(o Options) (*Server, error) {
-	if err := d.refreshLocked(); err != nil {
+	// The server prefers the account that was signed last, its own or that of the ledger: before it starts the ledger must have
+	// what the server has.
+	known, err := d.storedAccounts()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := d.learn(known); err != nil {
 		return nil, err
 	}
 	for _, dir := range []string{dirStore, dirAccounts} {
@@ -93,16 +99,6 @@ func (d *Directory) start(o Options) (*Server, error) {
 	return &Server{server: s, fatal: fatal}, nil
 }
 
-// refreshLocked is refresh for those who do not hold the lock.
-func (d *Directory) refreshLocked() error {
-	unlock, err := d.lock(fileLock, 0)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	return d.refresh()
-}
-
 // prepare waits for the server, gives it the accounts, and makes the streams.
 func (s *Server) prepare(ctx context.Context, d *Directory, o Options) error {
 	const look = 100 * time.Millisecond
@@ -115,7 +111,7 @@ func (s *Server) prepare(ctx context.Context, d *Directory, o Options) error {
 		default:
 		}
 	}
-	if _, err := d.push(ctx, "", nats.InProcessServer(s)); err != nil {
+	if _, err := d.push(ctx, 1, "", nats.InProcessServer(s)); err != nil {
 		return err
 	}
 	return d.makeStreams(ctx, 1, o.Nodes, "", nats.InProcessServer(s))

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 
@@ -31,8 +32,12 @@ func connect(ctx, life context.Context, cfg Config, l *link, more ...nats.Option
 	}()
 	select {
 	case r := <-first:
+		if errors.Is(r.err, nats.ErrNoServers) { // which says nothing of the reason
+			return nil, l.unreachable(r.err)
+		}
 		if r.err != nil {
-			return nil, &UnreachableError{r.err}
+			l.failed(r.err)
+			return nil, &UnreachableError{l.get().Err}
 		}
 		if err := awaitConnected(ctx, r.nc, l); err != nil {
 			r.nc.Close()
@@ -79,7 +84,7 @@ func (c Config) options(life context.Context, l *link, renew func()) ([]nats.Opt
 		nats.Name(c.Name),
 		nats.CustomInboxPrefix(Inbox(c.Name)), // the only one that may be subscribed
 		nats.Timeout(every.Connect),
-		nats.SetCustomDialer(dialer{life, net.Dialer{Timeout: every.Connect}}),
+		nats.SetCustomDialer(dialer{life, net.Dialer{Timeout: every.Connect}, l}),
 		nats.RetryOnFailedConnect(true),
 		nats.MaxReconnects(-1),
 		nats.IgnoreAuthErrorAbort(), // credentials may be renewed
@@ -116,12 +121,14 @@ func (c Config) options(life context.Context, l *link, renew func()) ([]nats.Opt
 type dialer struct {
 	life context.Context
 	net  net.Dialer
+	link *link // is told why a connection fails: of the first attempts the client says less
 }
 
 // Dial connects.
 func (d dialer) Dial(network, address string) (net.Conn, error) {
 	conn, err := d.net.DialContext(d.life, network, address)
 	if err != nil {
+		d.link.failed(err)
 		return nil, err
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok {

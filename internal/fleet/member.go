@@ -220,5 +220,6 @@ func askRollout(ctx context.Context, cfg Config, ask requester) (nf.RolloutDocum
 	if err != nil {
 		return nf.RolloutDocument{}, err
 	}
+	d.Proof = Prove(v.Data)
 	return d, nil
 }

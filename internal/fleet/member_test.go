@@ -80,6 +80,8 @@ func TestDocuments(t *testing.T) {
 	s.PutRollout(nf.RolloutDocument{Channel: "main", Generation: 7, Revision: "abc", State: nf.RolloutRolling})
 	if d, err := m.Rollout(ctx); err != nil || d.Generation != 7 || d.Revision != "abc" || d.State != nf.RolloutRolling {
 		t.Errorf("%+v, %v", d, err)
+	} else if proven, err := fleet.Proven(d.Proof, "main", s.CoordinatorKey()); err != nil || proven != 7 {
+		t.Errorf("it proves generation %d, %v", proven, err)
 	}
 	until := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 	s.PutGrant(nf.RestartGrant{Channel: "main", Node: "hn-1", Generation: 2, Until: until, Revision: "abc"})

@@ -28,8 +28,8 @@ type Reader struct {
 	end   context.CancelFunc
 }
 
-// OpenReader connects to a fleet. It fails if no server answers until ctx ends. Without a name in the configuration it is that
-// which the credentials are for.
+// OpenReader connects to a fleet. It tries each server once, and fails if none takes it, or when ctx ends: a person waits.
+// Without a name in the configuration it is that which the credentials are for.
 func OpenReader(ctx context.Context, cfg Config) (*Reader, error) {
 	if cfg.Name == "" && cfg.CredentialsFile != "" {
 		name, err := NameOf(cfg.CredentialsFile)
@@ -44,7 +44,7 @@ func OpenReader(ctx context.Context, cfg Config) (*Reader, error) {
 		r.seen.Store(0) // a store that was made anew counts from the start
 		notify(r.began)
 	}
-	nc, err := connect(ctx, r.life, cfg, r.link)
+	nc, err := connect(ctx, r.life, cfg, r.link, nats.RetryOnFailedConnect(false))
 	if err != nil {
 		r.end()
 		return nil, err
@@ -97,13 +97,16 @@ func (r *Reader) Nodes(ctx context.Context) (nodes []nf.HeardNode, unread map[st
 	unread = map[string]error{}
 	last, err := r.each(ctx, StreamStatus, Key(StreamStatus, ">"), func(v Stored, err error) error {
 		name := nameOf(StreamStatus, v)
+		// A later value is instead of the one before: it was put meanwhile.
+		delete(unread, name)
+		delete(byName, name)
+		if err == nil && IsRetired(name, v.Data, r.cfg.CoordinatorKey) {
+			return nil
+		}
 		var n nf.FleetNode
 		if err == nil {
 			n, err = ReadNode(name, v.Data)
 		}
-		// A later value is instead of the one before: it was put meanwhile.
-		delete(unread, name)
-		delete(byName, name)
 		if err != nil {
 			unread[name] = err
 		} else {
@@ -168,7 +171,7 @@ func (r *Reader) Snapshots(ctx context.Context, only string, each func(node stri
 		if only != "" {
 			name = only
 		}
-		if seen[name] { // it was put again meanwhile
+		if seen[name] || err == nil && IsRetired(name, v.Data, r.cfg.CoordinatorKey) { // it was put again meanwhile, or is gone
 			return nil
 		}
 		seen[name] = true

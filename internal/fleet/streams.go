@@ -82,7 +82,8 @@ func Key(stream, name string) string {
 	return "$KV." + strings.TrimPrefix(stream, "KV_") + "." + name
 }
 
-// MakeStreams makes the streams of a fleet, or changes those that are there to what they should be.
+// MakeStreams makes the streams of a fleet, or changes those that are there to what they should be. They never get smaller,
+// and keep the copies that they have.
 func MakeStreams(ctx context.Context, js jetstream.JetStream, replicas int, sizes Sizes) error {
 	if err := checkVersion(js.Conn().ConnectedServerVersion()); err != nil {
 		return err
@@ -104,11 +105,25 @@ func makeStream(ctx context.Context, js jetstream.JetStream, want jetstream.Stre
 	if err != nil {
 		return err
 	}
-	if mode := have.CachedInfo().Config.PersistMode; mode != want.PersistMode {
-		return fmt.Errorf("the server cannot change its persist mode from %v to %v: delete the stream, and nodes will put their values again", mode, want.PersistMode)
+	is := have.CachedInfo().Config
+	want.MaxBytes = larger(is.MaxBytes, want.MaxBytes)
+	want.Replicas = max(is.Replicas, want.Replicas)
+	if want.Replicas == 1 {
+		want.PersistMode = is.PersistMode // no server changes it
+	}
+	if is.PersistMode != want.PersistMode {
+		return fmt.Errorf("the server cannot change its persist mode from %v to %v: delete the stream, and nodes will put their values again", is.PersistMode, want.PersistMode)
 	}
 	_, err = js.UpdateStream(ctx, want)
 	return err
+}
+
+// larger returns the larger one of two limits. One below 1 is none.
+func larger(a, b int64) int64 {
+	if a < 1 || b < 1 {
+		return -1
+	}
+	return max(a, b)
 }
 
 // oldestServer is the oldest version of nats-server that has all that the streams use.

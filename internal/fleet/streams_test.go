@@ -84,6 +84,52 @@ func TestStreams(t *testing.T) {
 	}
 }
 
+// TestStreamsNeverShrink: the limits of streams that are there are raised, and never lowered, whoever makes them again.
+func TestStreamsNeverShrink(t *testing.T) {
+	t.Parallel()
+	s := fleettest.Start(t)
+	ctx := within(t)
+	js, err := jetstream.New(s.Connect())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sizes := func() (all fleet.Sizes) {
+		t.Helper()
+		for name, size := range map[string]*int64{fleet.StreamStatus: &all.Status, fleet.StreamSnapshot: &all.Snapshot, fleet.StreamRollout: &all.Rollout, fleet.StreamGrant: &all.Grant, fleet.StreamLease: &all.Lease} {
+			stream, err := js.Stream(ctx, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			*size = stream.CachedInfo().Config.MaxBytes
+		}
+		return all
+	}
+	for _, c := range []struct{ nodes, want int }{{20_000, 20_000}, {1000, 20_000}, {30_000, 30_000}} {
+		if err := fleet.MakeStreams(ctx, js, 1, fleet.SizesFor(c.nodes)); err != nil {
+			t.Fatal(err)
+		}
+		if got := sizes(); got != fleet.SizesFor(c.want) {
+			t.Errorf("made for %d nodes: %+v", c.nodes, got)
+		}
+	}
+	// A limit that an administrator has taken away stays away.
+	stream, err := js.Stream(ctx, fleet.StreamSnapshot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlimited := stream.CachedInfo().Config
+	unlimited.MaxBytes = -1
+	if _, err := js.UpdateStream(ctx, unlimited); err != nil {
+		t.Fatal(err)
+	}
+	if err := fleet.MakeStreams(ctx, js, 1, fleet.SizesFor(1000)); err != nil {
+		t.Fatal(err)
+	}
+	if got := sizes().Snapshot; got != -1 {
+		t.Errorf("an unlimited stream has the limit %d", got)
+	}
+}
+
 // TestWakeSubjects: a document wakes without its content, and a refused compare-and-set does not.
 func TestWakeSubjects(t *testing.T) {
 	t.Parallel()

@@ -1,5 +1,5 @@
 // Package manual writes manual pages, as groff_man(7) has them, from texts that nfsync has
-// anyway: its help, and the descriptions in its schemas.
+// anyway: the help of its programs, and the descriptions in its schemas.
 //
 // The generator of cobra takes its texts for Markdown, which those of nfsync's help are not, and
 // there is none for schemas: what both need of roff is small.

@@ -13,8 +13,10 @@ type FleetNode struct {
 	Labels  map[string]string `json:"labels,omitempty"`
 	Version string            `json:"version"` // of nfsync
 	BootID  string            `json:"bootID"`
-	// Generation is the highest of a roll-out document that the node has had.
+	// Generation is the highest of a roll-out document that the node has had; 0: it has had none. Proof shows that the
+	// coordinator has signed a document with it: without it the coordinator does not believe the generation.
 	Generation uint64 `json:"generation"`
+	Proof      string `json:"proof,omitempty"`
 	Revision   string `json:"revision"` // in force; empty: none
 	// Progress is how far the node is with the revision of the roll-out; null: it knows of none.
 	Progress *NodeProgress `json:"progress"`

@@ -8,8 +8,8 @@ const KindRollout = "Rollout"
 // KindRolloutDocument is the kind of a RolloutDocument.
 const KindRolloutDocument = "RolloutDocument"
 
-// RolloutPlan says how a new revision reaches the nodes of a fleet: the Rollout document of a policy
-// repository, with its defaults filled in. DefaultRolloutPlan is that of a repository without one.
+// RolloutPlan says how a new revision reaches the nodes of a fleet: the Rollout of a policy repository, with its
+// defaults filled in. DefaultRolloutPlan is that of a repository without one.
 type RolloutPlan struct {
 	Name string `json:"name,omitempty"` // metadata.name; empty for the default
 	// Groups are selected by the labels of nodes: a node is of the first group that it matches. Nodes that
@@ -35,9 +35,9 @@ type RolloutPlan struct {
 	FailureCount    int     `json:"failureCount"`
 	FailureFraction float64 `json:"failureFraction"`
 	// RefusalsFail counts nodes on which something was refused as failed. Failed, undone and stuck changes
-	// always count, and nodes that were heard of before and are silent after they have begun.
+	// always count, and nodes that say nothing for Silence after they have begun.
 	RefusalsFail bool `json:"refusalsFail,omitempty"`
-	// Silence is how long a node that has begun may be silent.
+	// Silence is how long a node that has begun may say nothing.
 	Silence Seconds `json:"silence"`
 	// Restarts is how many nodes of a group may restart containers at the same time; 0: none may.
 	Restarts int `json:"restarts"`
@@ -76,7 +76,7 @@ type Seconds int64
 // Duration returns the duration.
 func (s Seconds) Duration() time.Duration { return time.Duration(s) * time.Second }
 
-// DefaultRolloutPlan returns the plan of a repository without a Rollout document: 20 canaries of each
+// DefaultRolloutPlan returns the plan of a repository that has none: 20 canaries of each
 // group, then 1, 5, 20, 50 and 100 % of it.
 func DefaultRolloutPlan() RolloutPlan {
 	return RolloutPlan{
@@ -101,8 +101,9 @@ type RolloutDocument struct {
 	Previous string       `json:"previous"` // the last one whose roll-out is done; empty: there is none
 	State    RolloutState `json:"state"`
 	Reason   string       `json:"reason,omitempty"`
-	// Recovered is true of a roll-out that the coordinator has halted because nodes knew newer documents than
-	// the store has: no other roll-out begins until a person has resumed or aborted this one.
+	// Recovered is true of a roll-out that the coordinator has halted because the store has lost what it had:
+	// nodes knew newer documents, or it knows far fewer nodes. No other roll-out begins until a person has
+	// resumed or aborted this one.
 	Recovered bool   `json:"recovered,omitempty"`
 	Seed      string `json:"seed"` // of the order of the nodes, another one in each roll-out
 	// Step is the present step: 0 is that of the canaries, or the first fraction if there are none; -1: none
@@ -116,6 +117,8 @@ type RolloutDocument struct {
 	StepBegan time.Time `json:"stepBegan"`
 	// StepEnded is when the nodes of the step had ended, and its soak began; null: they have not.
 	StepEnded *time.Time `json:"stepEnded"`
+	// DoneAt is when the roll-out was done; null: it was not. A roll-out that is halted later keeps it.
+	DoneAt *time.Time `json:"doneAt,omitempty"`
 	// Groups are those of the plan, with the default one last. A node is of the first one that it matches.
 	Groups []RolloutGroup `json:"groups"`
 	// Spread is the time over which the nodes of a step begin, FetchSpread that over which all nodes fetch
@@ -124,8 +127,10 @@ type RolloutDocument struct {
 	Spread       Seconds `json:"spread"`
 	FetchSpread  Seconds `json:"fetchSpread"`
 	RescueSpread Seconds `json:"rescueSpread"`
-	// Withdrawn are revisions that no node may begin. A node that has one in force takes the
-	// revision of the roll-out before all others. The newest is the last one.
+	// Rescue is the fraction of the nodes on withdrawn revisions that take the revision of the roll-out before
+	// all others: those whose position is below it. The others have the turn of their group.
+	Rescue float64 `json:"rescue"`
+	// Withdrawn are revisions that no node may begin. The newest is the last one.
 	Withdrawn   []string        `json:"withdrawn,omitempty"`
 	Coordinator string          `json:"coordinator"` // who wrote it
 	Term        uint64          `json:"term"`        // one more each time that another coordinator takes over
@@ -135,6 +140,12 @@ type RolloutDocument struct {
 	// Nodes is how many nodes the store knew when the document was written. If it suddenly knows far fewer,
 	// it has lost what they said.
 	Nodes int `json:"nodes"`
+	// Live is how many of them were heard of lately when the present step began. The roll-out waits while
+	// fewer than half of them are: what the others make of the revision is not known.
+	Live int `json:"live"`
+	// Proof shows that the coordinator has signed the document with its generation: see FleetNode. It is known of
+	// documents that were read from the store, and no part of them.
+	Proof string `json:"-"`
 }
 
 // RolloutGroup is a group of nodes in a roll-out.

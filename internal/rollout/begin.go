@@ -21,8 +21,9 @@ const minSpread = nf.Seconds(60)
 // Begin returns the document of a new roll-out, of which no step has begun: Decide begins it. was is the document
 // before; its zero value if there is none, and then Channel is still to be set.
 //
-// A roll-out that is under way is superseded. The revision of one that was halted is withdrawn: the nodes that have it
-// must get another one first. What a person has paused stays paused: a commit that somebody pushes does not end that.
+// A roll-out that is under way is superseded. The revision of one that was halted before it was done is withdrawn: the
+// nodes that have it must get another one first. What a person has paused stays paused: a commit that somebody pushes does
+// not end that.
 func Begin(was nf.RolloutDocument, revision string, plan nf.RolloutPlan, seed string, nodes []nf.HeardNode, now time.Time) nf.RolloutDocument {
 	doc := nf.RolloutDocument{
 		APIVersion: nf.APIVersion, Kind: nf.KindRolloutDocument, Channel: was.Channel,
@@ -30,7 +31,7 @@ func Begin(was nf.RolloutDocument, revision string, plan nf.RolloutPlan, seed st
 		Revision: revision, Previous: was.Previous, State: nf.RolloutRolling, Seed: seed,
 		Step: -1, Approved: -1, StepBegan: now, Groups: groupsOf(plan), Plan: plan,
 		Withdrawn: slices.Clone(was.Withdrawn), Coordinator: was.Coordinator, Term: was.Term, UpdatedAt: now,
-		Nodes: max(was.Nodes, len(nodes)),
+		Nodes: max(was.Nodes, len(nodes)), Live: max(was.Live, live(nodes, now)),
 	}
 	if was.State == nf.RolloutDone {
 		doc.Previous = was.Revision
@@ -38,16 +39,17 @@ func Begin(was nf.RolloutDocument, revision string, plan nf.RolloutPlan, seed st
 	if was.State == nf.RolloutPaused && !was.AwaitsApproval {
 		doc.State, doc.Reason = was.State, was.Reason
 	}
-	// A store that was older has halted a roll-out, not nodes that failed.
-	if was.State == nf.RolloutHalted && !was.Recovered && was.Revision != revision {
+	// A store that has lost something has halted a roll-out, not nodes that failed. A revision that all nodes may have is
+	// withdrawn by a person only.
+	if was.State == nf.RolloutHalted && !was.Recovered && was.DoneAt == nil && was.Revision != revision {
 		withdraw(&doc, was.Revision)
 	}
 	if isWithdrawn(doc, doc.Previous) {
 		doc.Previous = ""
 	}
 	doc.FetchSpread = spread(plan, live(nodes, now))
-	doc.RescueSpread = rescueSpread(&doc, nodes)
-	d := &decision{doc: doc, survey: look(&doc, nodes, now), now: now}
+	rescue(&doc, nodes, now)
+	d := &decision{doc: doc, survey: look(&doc, Heard{Nodes: nodes}, now), now: now}
 	d.record("the roll-out of " + short(revision) + " began")
 	if isWithdrawn(doc, revision) {
 		d.halt("revision " + short(revision) + " is withdrawn: roll out another one")
@@ -74,18 +76,7 @@ func spread(plan nf.RolloutPlan, nodes int) nf.Seconds {
 	return max(minSpread, nf.Seconds(math.Ceil(float64(nodes)/plan.Rate)))
 }
 
-// rescueSpread returns the time over which the nodes on withdrawn revisions begin. It obeys the rate as well: what they get
-// may be as bad, and is new to them.
-func rescueSpread(doc *nf.RolloutDocument, nodes []nf.HeardNode) nf.Seconds {
-	n := 0
-	for i := range nodes {
-		if isWithdrawn(*doc, nodes[i].Revision) {
-			n++
-		}
-	}
-	return spread(doc.Plan, n)
-}
-
+// live counts the nodes that were heard of lately.
 func live(nodes []nf.HeardNode, now time.Time) int {
 	n := 0
 	for i := range nodes {

@@ -19,7 +19,7 @@ func BenchmarkDecide(b *testing.B) {
 		}
 		b.Run(fmt.Sprintf("nodes=%d", size), func(b *testing.B) {
 			for b.Loop() {
-				if _, changed := Decide(f.doc, f.nodes, f.now); changed {
+				if _, changed := Decide(f.doc, Heard{Nodes: f.nodes}, f.now); changed {
 					b.Fatal("changed")
 				}
 			}
@@ -27,7 +27,7 @@ func BenchmarkDecide(b *testing.B) {
 		b.Run(fmt.Sprintf("begin/nodes=%d", size), func(b *testing.B) {
 			for b.Loop() {
 				doc := Begin(f.doc, "r2", f.doc.Plan, "seed", f.nodes, f.now)
-				if doc, _ = Decide(doc, f.nodes, f.now); doc.Step != 0 {
+				if doc, _ = Decide(doc, Heard{Nodes: f.nodes}, f.now); doc.Step != 0 {
 					b.Fatal(doc.Step)
 				}
 			}

@@ -13,28 +13,38 @@ import (
 // change is read by all nodes.
 const widenAfter = 15 * time.Second
 
-// Decide returns the next document, and whether it is another one. It does not set Coordinator and Term. nodes
-// are all that the store knows: a part of them looks like a store that has lost the others.
-func Decide(doc nf.RolloutDocument, nodes []nf.HeardNode, now time.Time) (next nf.RolloutDocument, changed bool) {
+// Heard is what the store knows of the nodes of a fleet.
+type Heard struct {
+	// Nodes are all that the store knows: a part of them looks like a store that has lost the others.
+	Nodes []nf.HeardNode
+	// Since is since when nodes could be heard without a break, by the store's clock. That a node was silent before says
+	// nothing of it. The zero time: always.
+	Since time.Time
+	// Retired is how many nodes are gone for good: the store knows that, and has not lost them.
+	Retired int
+}
+
+// Decide returns the next document, and whether it is another one. It does not set Coordinator and Term.
+func Decide(doc nf.RolloutDocument, heard Heard, now time.Time) (next nf.RolloutDocument, changed bool) {
 	if doc.Revision == "" {
 		return doc, false
 	}
-	d := decide(doc, nodes, now)
-	if d.storeIsOlder(nodes) || d.storeHasLost(nodes) {
-		return d.written(nodes), true
+	d := decide(doc, now)
+	if d.storeIsOlder(heard) || d.storeHasLost(heard) {
+		return d.written(heard.Nodes), true
 	}
 	switch doc.State {
-	case nf.RolloutHalted, nf.RolloutAborted, nf.RolloutDone:
+	case nf.RolloutHalted, nf.RolloutAborted:
 		return doc, false
 	}
-	d.survey = look(&d.doc, nodes, now)
+	d.survey = look(&d.doc, heard, now)
 	for d.move() {
 		d.survey.lookAgain()
 	}
 	if !d.changed {
 		return doc, false
 	}
-	return d.written(nodes), true
+	return d.written(heard.Nodes), true
 }
 
 // A decision is a document that is being changed.
@@ -45,7 +55,7 @@ type decision struct {
 	changed bool
 }
 
-func decide(doc nf.RolloutDocument, nodes []nf.HeardNode, now time.Time) *decision {
+func decide(doc nf.RolloutDocument, now time.Time) *decision {
 	doc.Groups = slices.Clone(doc.Groups) // the caller's document stays as it is
 	return &decision{doc: doc, now: now}
 }
@@ -67,7 +77,13 @@ func (d *decision) move() bool {
 		d.halt(reason)
 		return false
 	}
+	if d.rescueOthers() {
+		d.doc.Rescue = 1
+		d.record("the first nodes on withdrawn revisions have the revision: the others follow")
+	}
 	switch {
+	case d.doc.State == nf.RolloutDone, d.isDeaf():
+		return false
 	case d.doc.State == nf.RolloutRolling && d.doc.Step >= 0:
 		return d.endStep()
 	case d.doc.State == nf.RolloutRolling, d.doc.State == nf.RolloutSoaking && d.hasSoaked():
@@ -76,17 +92,22 @@ func (d *decision) move() bool {
 	return false
 }
 
+// isDeaf reports whether fewer than half of the nodes are heard of that were when the step began. Nodes that the store does
+// not know any more do not count: they were retired.
+func (d *decision) isDeaf() bool {
+	return 2*d.survey.live() < min(d.doc.Live, len(d.survey.members))
+}
+
 // endStep ends a step whose nodes have ended, or whose deadline has come.
 func (d *decision) endStep() bool {
-	late := !d.now.Before(deadline(&d.doc))
-	if !late {
-		// Widening first: a step has not ended as long as others are to take the turn of some of its nodes.
-		if fractions := d.fractions(); d.isWider(fractions) {
-			return d.widen(fractions)
-		}
-		if d.isBusy() {
-			return false
-		}
+	late := !d.now.Before(d.survey.deadline())
+	// Widening first: a step has not ended as long as others are to take the turn of some of its nodes. After the
+	// deadline they do so only if the step has brought the turn of nobody who could begin.
+	if fractions := d.fractions(); d.isWider(fractions) && (!late || d.isEmpty()) {
+		return d.widen(fractions, late)
+	}
+	if !late && d.isBusy() {
+		return false
 	}
 	if reason := d.stepFailed(); reason != "" {
 		d.halt(reason)
@@ -100,6 +121,11 @@ func (d *decision) endStep() bool {
 	d.doc.State, d.doc.StepEnded = nf.RolloutSoaking, &ended
 	d.record(d.stepName(d.doc.Step) + " ended")
 	return true
+}
+
+// isEmpty reports whether the step has brought the turn of no node that has begun or may begin.
+func (d *decision) isEmpty() bool {
+	return !slices.ContainsFunc(d.survey.members, func(m member) bool { return m.isCandidate() && d.survey.ofStep(&m) })
 }
 
 // isBusy reports whether the step waits for nodes: those whose turn it has brought, and all that are at work.
@@ -123,7 +149,7 @@ func (d *decision) hasEvidence() bool {
 
 // hasSoaked reports whether the step was watched for long enough. If no node of it has begun there is nothing to watch.
 func (d *decision) hasSoaked() bool {
-	if !d.now.Before(d.doc.StepEnded.Add(d.doc.Plan.Soak.Duration())) {
+	if watched := d.survey.heardSince(*d.doc.StepEnded); !d.now.Before(watched.Add(d.doc.Plan.Soak.Duration())) {
 		return true
 	}
 	for i := range d.survey.members {
@@ -152,7 +178,8 @@ func (d *decision) goOn() bool {
 		g := &d.doc.Groups[i]
 		g.Fraction, g.Step = 1, len(steps)-1
 	}
-	d.doc.State = nf.RolloutDone
+	done := d.now
+	d.doc.State, d.doc.Rescue, d.doc.DoneAt = nf.RolloutDone, 1, &done
 	d.record("the roll-out is done")
 	return false
 }
@@ -186,9 +213,9 @@ func (d *decision) beginStep(step int) bool {
 			g.Fraction, g.Before, g.Step = 1, 1, len(d.doc.Plan.StepNames())-1
 		}
 	}
-	d.doc.State, d.doc.Step, d.doc.StepBegan, d.doc.StepEnded = nf.RolloutRolling, step, d.now, nil
+	d.doc.State, d.doc.Step, d.doc.StepBegan, d.doc.StepEnded, d.doc.Live = nf.RolloutRolling, step, d.now, nil, d.survey.live()
 	d.setFractions(d.fractions())
-	d.doc.Spread = spread(d.doc.Plan, d.waiting())
+	d.doc.Spread = spread(d.doc.Plan, d.waiting(-1))
 	d.record(d.stepName(step) + " began")
 	return true
 }
@@ -273,14 +300,17 @@ func (d *decision) isWider(fractions []float64) bool {
 	return false
 }
 
-// widen gives the turn of nodes that turned out to be unaffected, or went silent before they began, to others. It reports
-// whether it is time for that.
-func (d *decision) widen(fractions []float64) bool {
+// widen gives the turn of nodes that turned out to be unaffected, or went silent before they began, to others. After the
+// deadline these have a time of their own. It reports whether it is time for that.
+func (d *decision) widen(fractions []float64, late bool) bool {
 	if since := d.now.Sub(d.doc.UpdatedAt); since >= 0 && since < widenAfter {
 		return false
 	}
+	if late {
+		d.doc.StepBegan = d.now
+	}
 	d.setFractions(fractions)
-	d.doc.Spread = max(d.doc.Spread, spread(d.doc.Plan, d.waiting()))
+	d.doc.Spread = max(d.doc.Spread, spread(d.doc.Plan, d.waiting(-1)))
 	d.changed = true
 	return true
 }
@@ -291,9 +321,11 @@ func (d *decision) setFractions(fractions []float64) {
 	}
 }
 
-// waiting counts the nodes that have not begun although the step lets them.
-func (d *decision) waiting() int {
-	all, _ := d.survey.counts(func(m *member) bool { return m.standing == standsWaiting && d.survey.ofStep(m) })
+// waiting counts the nodes of a group that have not begun although the step lets them; group -1: of all groups.
+func (d *decision) waiting(group int) int {
+	all, _ := d.survey.counts(func(m *member) bool {
+		return m.standing == standsWaiting && d.survey.ofStep(m) && (group < 0 || m.group == group)
+	})
 	return all.Nodes
 }
 

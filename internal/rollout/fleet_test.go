@@ -36,7 +36,7 @@ func newFleet(plan nf.RolloutPlan, sizes map[string]int) *testFleet {
 
 // decide lets the coordinator decide.
 func (f *testFleet) decide() bool {
-	next, changed := Decide(f.doc, f.nodes, f.now)
+	next, changed := Decide(f.doc, Heard{Nodes: f.nodes}, f.now)
 	f.doc = next
 	return changed
 }
@@ -98,4 +98,10 @@ func plan(change func(*nf.RolloutPlan)) nf.RolloutPlan {
 
 func edgeAndGPU(p *nf.RolloutPlan) {
 	p.Groups = []nf.PlanGroup{{Name: "edge", Match: map[string]string{"role": "edge"}}, {Name: "gpu", Match: map[string]string{"role": "gpu"}}}
+}
+
+// deadlineOf returns when the present step of a document is over.
+func deadlineOf(doc nf.RolloutDocument) time.Time {
+	s := survey{doc: &doc}
+	return s.deadline()
 }

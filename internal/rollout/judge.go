@@ -6,25 +6,20 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// maxAhead is how far a node may be ahead of the document to be believed. More writes than that are not lost, and a
-// node must not be able to use up the generations.
-const maxAhead = 1 << 20
-
 // storeIsOlder halts a roll-out if nodes have had later documents than this one: the store has lost it, or was restored
 // from an older copy. The next document is later than all that were seen, or the nodes would refuse it.
-func (d *decision) storeIsOlder(nodes []nf.HeardNode) bool {
+func (d *decision) storeIsOlder(heard Heard) bool {
 	seen, by := d.doc.Generation, ""
-	for i := range nodes {
-		n := &nodes[i]
-		ahead := n.Generation > seen || n.Generation == seen && by != "" && n.Node < by
-		if ahead && n.Generation-d.doc.Generation <= maxAhead {
+	for i := range heard.Nodes {
+		n := &heard.Nodes[i]
+		if n.Generation > seen || n.Generation == seen && by != "" && n.Node < by {
 			seen, by = n.Generation, n.Node
 		}
 	}
 	if by == "" {
 		return false
 	}
-	d.survey = look(&d.doc, nodes, d.now)
+	d.survey = look(&d.doc, heard, d.now)
 	reason := fmt.Sprintf("node %s has had generation %d of the roll-out, and the store had only %d: it has lost what came after", by, seen, d.doc.Generation)
 	d.doc.Generation = seen
 	if d.doc.State != nf.RolloutAborted {
@@ -38,16 +33,18 @@ func (d *decision) storeIsOlder(nodes []nf.HeardNode) bool {
 
 // storeHasLost halts a roll-out if the store suddenly knows less than half of the nodes: fractions of those that are
 // left would let too many of the others begin.
-func (d *decision) storeHasLost(nodes []nf.HeardNode) bool {
+func (d *decision) storeHasLost(heard Heard) bool {
 	switch d.doc.State {
 	case nf.RolloutHalted, nf.RolloutAborted, nf.RolloutDone:
 		return false
 	}
-	if 2*len(nodes) >= d.doc.Nodes {
+	known := len(heard.Nodes)
+	if 2*(known+heard.Retired) >= d.doc.Nodes {
 		return false
 	}
-	d.survey = look(&d.doc, nodes, d.now)
-	d.halt(fmt.Sprintf("the store knows %d nodes, and knew %d: it has lost what the others have said; resume when they are back", len(nodes), d.doc.Nodes))
+	d.survey = look(&d.doc, heard, d.now)
+	d.doc.Recovered = true
+	d.halt(fmt.Sprintf("the store knows %d nodes, and knew %d: it has lost what the others have said; resume when they are back", known, d.doc.Nodes))
 	return true
 }
 
@@ -87,8 +84,8 @@ func (d *decision) stepFailed() string {
 		if failedOf(&d.doc.Plan, c) > 0 && succeededOf(&d.doc.Plan, c) == 0 && c.Begun == 0 && failedOf(&d.doc.Plan, all[i]) > g.Forgiven {
 			return "none of the step has succeeded: " + d.failures(i, all[i])
 		}
-		if c.Waiting > 0 && begunOf(all[i]) == 0 && d.isMore(i) {
-			return fmt.Sprintf("no node of group %s has begun by the deadline of the step, and %d were to", g.Name, c.Waiting)
+		if waiting := d.waiting(i); waiting > 0 && begunOf(c) == 0 && d.isMore(i) {
+			return fmt.Sprintf("no node of group %s has begun in the step by its deadline, and %d were to", g.Name, waiting)
 		}
 	}
 	return ""

@@ -14,26 +14,26 @@ type NodeReason struct{ Node, Reason string }
 // Count counts the nodes of a roll-out: all of them, and those of each group of the document. Each node is in one
 // of the counts; those that are lost are in two, for they have failed too.
 func Count(doc nf.RolloutDocument, nodes []nf.HeardNode, now time.Time) (all nf.RolloutCounts, groups []nf.RolloutCounts) {
-	s := look(&doc, nodes, now)
+	s := look(&doc, Heard{Nodes: nodes}, now)
 	return s.counts(everyMember)
 }
 
 // Failed returns the nodes that have failed, and why, by name.
 func Failed(doc nf.RolloutDocument, nodes []nf.HeardNode, now time.Time) []NodeReason {
-	s := look(&doc, nodes, now)
+	s := look(&doc, Heard{Nodes: nodes}, now)
 	return s.failed(-1)
 }
 
 // LeftBehind returns the nodes that were heard of lately and have not begun, although the step that has brought their
 // turn has ended, by name.
 func LeftBehind(doc nf.RolloutDocument, nodes []nf.HeardNode, now time.Time) []NodeReason {
-	s := look(&doc, nodes, now)
+	s := look(&doc, Heard{Nodes: nodes}, now)
 	var behind []NodeReason
 	for i := range s.members {
 		m := &s.members[i]
 		g := &doc.Groups[m.group]
 		ended := m.position < g.Before || doc.StepEnded != nil && m.position < g.Fraction
-		if m.standing == standsWaiting && ended {
+		if (m.standing == standsWaiting || m.standing == standsSuspended) && ended {
 			behind = append(behind, NodeReason{m.node.Node, waitReason(s.doc, m.node)})
 		}
 	}

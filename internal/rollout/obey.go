@@ -12,16 +12,16 @@ import (
 
 // Obey returns the document after an operator's ask. The error says why it is not possible. Asking again for what is done
 // already changes nothing and is no error. Wake and release do not change the document.
-func Obey(doc nf.RolloutDocument, ask nf.FleetAsk, nodes []nf.HeardNode, now time.Time) (nf.RolloutDocument, error) {
+func Obey(doc nf.RolloutDocument, ask nf.FleetAsk, heard Heard, now time.Time) (nf.RolloutDocument, error) {
 	if ask.Verb == nf.AskWake || ask.Verb == nf.AskRelease {
 		return doc, nil
 	}
 	if doc.Revision == "" {
 		return doc, errors.New("there is no roll-out yet")
 	}
-	d := decide(doc, nodes, now)
-	d.survey = look(&d.doc, nodes, now)
-	if err := d.obey(ask, nodes); err != nil {
+	d := decide(doc, now)
+	d.survey = look(&d.doc, heard, now)
+	if err := d.obey(ask, heard.Nodes); err != nil {
 		return doc, fmt.Errorf("cannot %s: %w", ask.Verb, err)
 	}
 	if !d.changed {
@@ -31,7 +31,7 @@ func Obey(doc nf.RolloutDocument, ask nf.FleetAsk, nodes []nf.HeardNode, now tim
 	if ask.Generation != 0 && ask.Generation != doc.Generation {
 		return doc, fmt.Errorf("cannot %s: the roll-out has changed since: it is at generation %d, not %d; look at it again with: nfsync fleet rollout", ask.Verb, doc.Generation, ask.Generation)
 	}
-	return d.written(nodes), nil
+	return d.written(heard.Nodes), nil
 }
 
 func (d *decision) obey(ask nf.FleetAsk, nodes []nf.HeardNode) error {
@@ -86,7 +86,9 @@ func (d *decision) resume(ask nf.FleetAsk, nodes []nf.HeardNode) error {
 	}
 	d.doc.Reason = ""
 	// The times of the step count anew: while it was held no node could begin.
-	if now := d.now; d.doc.StepEnded == nil {
+	if now := d.now; d.doc.DoneAt != nil {
+		d.doc.State = nf.RolloutDone
+	} else if d.doc.StepEnded == nil {
 		d.doc.State, d.doc.StepBegan = nf.RolloutRolling, now
 	} else {
 		d.doc.State, d.doc.StepEnded = nf.RolloutSoaking, &now
@@ -107,7 +109,7 @@ func (d *decision) haltFor(ask nf.FleetAsk) error {
 	switch d.doc.State {
 	case nf.RolloutHalted:
 		return nil
-	case nf.RolloutAborted, nf.RolloutDone:
+	case nf.RolloutAborted:
 		return d.impossible()
 	}
 	d.halt("by " + who(ask))
@@ -162,7 +164,7 @@ func (d *decision) withdraw(ask nf.FleetAsk, nodes []nf.HeardNode) error {
 	if d.doc.Previous == ask.Revision {
 		d.doc.Previous = ""
 	}
-	d.doc.RescueSpread = rescueSpread(&d.doc, nodes)
+	rescue(&d.doc, nodes, d.now)
 	what := by("revision "+short(ask.Revision)+" withdrawn", ask)
 	if d.doc.Revision == ask.Revision && d.doc.State != nf.RolloutAborted {
 		d.halt(what)
@@ -185,7 +187,7 @@ func (d *decision) impossible() error {
 	case d.doc.State == nf.RolloutAborted:
 		return errors.New("it is aborted: roll out another revision")
 	case d.doc.State == nf.RolloutDone:
-		return fmt.Errorf("it is done: every node may take the revision; withdraw it with: nfsync fleet withdraw %s", d.doc.Revision)
+		return fmt.Errorf("it is done: every node may take the revision; halt it with: nfsync fleet rollout halt; withdraw it with: nfsync fleet withdraw %s", d.doc.Revision)
 	}
 	return fmt.Errorf("it is %s already: %s", d.doc.State, d.doc.Reason)
 }

@@ -44,7 +44,7 @@ func inState(t *testing.T, state nf.RolloutState) *testFleet {
 
 func (f *testFleet) ask(t *testing.T, ask nf.FleetAsk) {
 	t.Helper()
-	next, err := Obey(f.doc, ask, f.nodes, f.now)
+	next, err := Obey(f.doc, ask, Heard{Nodes: f.nodes}, f.now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,13 +61,13 @@ func TestObey(t *testing.T) {
 		nf.RolloutPaused:  {nf.AskPause: "the same", nf.AskResume: "rolling", nf.AskHalt: "halted", nf.AskAbort: "aborted", nf.AskApprove: "error: no step waits"},
 		nf.RolloutHalted:  {nf.AskPause: "error: it is halted already: 3 of 3 nodes", nf.AskResume: "rolling", nf.AskHalt: "the same", nf.AskAbort: "aborted", nf.AskApprove: "error: no step waits"},
 		nf.RolloutAborted: {nf.AskPause: "error: revision r1 is withdrawn: roll out another one", nf.AskResume: "error: revision r1", nf.AskHalt: "error: revision r1", nf.AskAbort: "the same", nf.AskApprove: "error: no step waits"},
-		nf.RolloutDone:    {nf.AskPause: "error: it is done", nf.AskResume: "the same", nf.AskHalt: "error: it is done: every node may take the revision; withdraw it with: nfsync fleet withdraw r1", nf.AskAbort: "error: it is done", nf.AskApprove: "error: no step waits"},
+		nf.RolloutDone:    {nf.AskPause: "error: it is done", nf.AskResume: "the same", nf.AskHalt: "halted", nf.AskAbort: "error: it is done", nf.AskApprove: "error: no step waits"},
 	} {
 		for verb, want := range test {
 			t.Run(fmt.Sprintf("%s/%s", state, verb), func(t *testing.T) {
 				f := inState(t, state)
 				ask := nf.FleetAsk{Verb: verb, By: "ann", Reason: "because"}
-				next, err := Obey(f.doc, ask, f.nodes, f.now)
+				next, err := Obey(f.doc, ask, Heard{Nodes: f.nodes}, f.now)
 				if text, ok := strings.CutPrefix(want, "error: "); ok {
 					if err == nil || !strings.HasPrefix(err.Error(), "cannot "+string(verb)+": "+text) || !cmp.Equal(next, f.doc) {
 						t.Fatalf("%v, want %s", err, text)
@@ -87,23 +87,23 @@ func TestObey(t *testing.T) {
 				if string(next.State) != want || next.Generation != f.doc.Generation+1 || !strings.Contains(last, "by ann: because") {
 					t.Fatalf("%s, generation %d after %d, %q", next.State, next.Generation, f.doc.Generation, last)
 				}
-				if again, err := Obey(next, ask, f.nodes, f.now); err != nil || !cmp.Equal(again, next) {
+				if again, err := Obey(next, ask, Heard{Nodes: f.nodes}, f.now); err != nil || !cmp.Equal(again, next) {
 					t.Fatalf("again: %v %s", err, cmp.Diff(next, again))
 				}
 			})
 		}
 		for _, verb := range []nf.AskVerb{nf.AskWake, nf.AskRelease} {
 			f := inState(t, state)
-			if next, err := Obey(f.doc, nf.FleetAsk{Verb: verb}, f.nodes, f.now); err != nil || !cmp.Equal(next, f.doc) {
+			if next, err := Obey(f.doc, nf.FleetAsk{Verb: verb}, Heard{Nodes: f.nodes}, f.now); err != nil || !cmp.Equal(next, f.doc) {
 				t.Errorf("%s/%s: %v", state, verb, err)
 			}
 		}
 	}
-	if _, err := Obey(nf.RolloutDocument{}, nf.FleetAsk{Verb: nf.AskPause}, nil, t0); err == nil {
+	if _, err := Obey(nf.RolloutDocument{}, nf.FleetAsk{Verb: nf.AskPause}, Heard{Nodes: nil}, t0); err == nil {
 		t.Error("there is nothing to pause")
 	}
 	f := inState(t, nf.RolloutRolling)
-	if _, err := Obey(f.doc, nf.FleetAsk{Verb: "stop"}, f.nodes, f.now); err == nil || err.Error() != "cannot stop: there is no such verb" {
+	if _, err := Obey(f.doc, nf.FleetAsk{Verb: "stop"}, Heard{Nodes: f.nodes}, f.now); err == nil || err.Error() != "cannot stop: there is no such verb" {
 		t.Error(err)
 	}
 }
@@ -112,7 +112,7 @@ func TestObey(t *testing.T) {
 func TestAskedForAnother(t *testing.T) {
 	f := inState(t, nf.RolloutRolling)
 	seen := f.doc.Generation
-	if _, err := Obey(f.doc, nf.FleetAsk{Verb: nf.AskPause, Generation: seen - 1}, f.nodes, f.now); err == nil || !strings.Contains(err.Error(), "nfsync fleet rollout") {
+	if _, err := Obey(f.doc, nf.FleetAsk{Verb: nf.AskPause, Generation: seen - 1}, Heard{Nodes: f.nodes}, f.now); err == nil || !strings.Contains(err.Error(), "nfsync fleet rollout") {
 		t.Error(err)
 	}
 	f.ask(t, nf.FleetAsk{Verb: nf.AskPause, Generation: seen})
@@ -147,13 +147,13 @@ func TestApproval(t *testing.T) {
 	if f.doc.State != nf.RolloutPaused || !f.doc.AwaitsApproval || f.doc.Reason != "step 1 of 6 (canaries) waits for approval" {
 		t.Fatalf("%s: %s", f.doc.State, f.doc.Reason)
 	}
-	if _, err := Obey(f.doc, nf.FleetAsk{Verb: nf.AskResume}, f.nodes, f.now); err == nil || !strings.Contains(err.Error(), "nfsync fleet rollout approve") {
+	if _, err := Obey(f.doc, nf.FleetAsk{Verb: nf.AskResume}, Heard{Nodes: f.nodes}, f.now); err == nil || !strings.Contains(err.Error(), "nfsync fleet rollout approve") {
 		t.Error(err)
 	}
 	// A person who pauses it meanwhile keeps it, whoever approves.
 	paused := *f
 	paused.ask(t, nf.FleetAsk{Verb: nf.AskPause, By: "ben"})
-	if _, err := Obey(paused.doc, nf.FleetAsk{Verb: nf.AskApprove}, f.nodes, f.now); err == nil {
+	if _, err := Obey(paused.doc, nf.FleetAsk{Verb: nf.AskApprove}, Heard{Nodes: f.nodes}, f.now); err == nil {
 		t.Error("approved although ben has paused it")
 	}
 	paused.ask(t, nf.FleetAsk{Verb: nf.AskResume, By: "ben"})
@@ -179,7 +179,7 @@ func TestApproval(t *testing.T) {
 // TestWithdraw: a withdrawn revision is begun by nobody, and the nodes that have it go first.
 func TestWithdraw(t *testing.T) {
 	f := inState(t, nf.RolloutDone)
-	if _, err := Obey(f.doc, nf.FleetAsk{Verb: nf.AskWithdraw, Revision: "r5"}, f.nodes, f.now); err == nil || !strings.Contains(err.Error(), "name the whole commit") {
+	if _, err := Obey(f.doc, nf.FleetAsk{Verb: nf.AskWithdraw, Revision: "r5"}, Heard{Nodes: f.nodes}, f.now); err == nil || !strings.Contains(err.Error(), "name the whole commit") {
 		t.Error(err)
 	}
 	whole := strings.Repeat("ab", 20)
@@ -195,17 +195,21 @@ func TestWithdraw(t *testing.T) {
 	if f.doc.State != nf.RolloutHalted {
 		t.Fatal(f.doc.State)
 	}
-	if _, err := Obey(f.doc, nf.FleetAsk{Verb: nf.AskResume}, f.nodes, f.now); err == nil {
+	if _, err := Obey(f.doc, nf.FleetAsk{Verb: nf.AskResume}, Heard{Nodes: f.nodes}, f.now); err == nil {
 		t.Error("a withdrawn revision is resumed")
 	}
 	f.doc = Begin(f.doc, "r2", f.doc.Plan, "seed", f.nodes, f.now)
 	if f.doc.Previous != "" || f.doc.RescueSpread != 60 {
 		t.Errorf("previous %q, spread %d", f.doc.Previous, f.doc.RescueSpread)
 	}
+	first := 0
 	for _, n := range f.nodes {
-		if turn := TurnOf(f.doc, nf.NodeIdentity{Name: n.Node}, n.Revision); !turn.Rescue || turn.Commit != "r2" {
-			t.Fatalf("%s: %+v", n.Node, turn)
+		if turn := TurnOf(f.doc, nf.NodeIdentity{Name: n.Node}, n.Revision); turn.Rescue && turn.Commit == "r2" {
+			first++
 		}
+	}
+	if first != min(20, len(f.nodes)) {
+		t.Errorf("%d of %d go first", first, len(f.nodes))
 	}
 	if again := Begin(f.doc, "r1", f.doc.Plan, "seed", f.nodes, f.now); again.State != nf.RolloutHalted {
 		t.Errorf("a withdrawn revision begins: %s", again.State)
@@ -242,7 +246,7 @@ func TestBegin(t *testing.T) {
 			doc.Term != 3 || doc.Coordinator != "c1" || doc.Channel != "main" || len(doc.History) != 1 || doc.Nodes != 7 || doc.State != state || doc.Reason != reason || doc.AwaitsApproval {
 			t.Errorf("%+v", doc)
 		}
-		if again, changed := Decide(doc, make([]nf.HeardNode, 7), t0.Add(time.Hour)); state == nf.RolloutPaused && (changed || again.State != state) {
+		if again, changed := Decide(doc, Heard{Nodes: make([]nf.HeardNode, 7)}, t0.Add(time.Hour)); state == nf.RolloutPaused && (changed || again.State != state) {
 			t.Errorf("it begins while it is paused: %+v", again)
 		}
 		if names := []string{doc.Groups[0].Name, doc.Groups[1].Name, doc.Groups[2].Name}; !slices.Equal(names, []string{"edge", "gpu", nf.DefaultGroup}) {

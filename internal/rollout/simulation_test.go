@@ -171,12 +171,16 @@ func (s *simulation) decide() {
 	now := t0.Add(s.now)
 	for i := range s.nodes {
 		if n := &s.nodes[i]; !n.silent && !n.dark {
-			if beat := now.Add(-(s.now + n.phase) % Heartbeat); beat.After(s.heard[i].Heard) {
-				s.heard[i].Heard = beat
+			beat := Heartbeat
+			if s.heard[i].Progress != nil {
+				beat = WorkingHeartbeat
+			}
+			if last := now.Add(-(s.now + n.phase) % beat); last.After(s.heard[i].Heard) {
+				s.heard[i].Heard = last
 			}
 		}
 	}
-	next, changed := Decide(s.doc, s.heard, now)
+	next, changed := Decide(s.doc, Heard{Nodes: s.heard}, now)
 	if !changed {
 		return
 	}

@@ -8,10 +8,11 @@ import (
 )
 
 // Heartbeat is how often a node puts what it is, even if nothing has changed; SilentAfter is when it counts
-// as silent.
+// as silent. WorkingHeartbeat is instead of Heartbeat for a node that has begun, until the roll-out is done.
 const (
-	Heartbeat   = 10 * time.Minute
-	SilentAfter = 25 * time.Minute
+	Heartbeat        = 10 * time.Minute
+	WorkingHeartbeat = 2 * time.Minute
+	SilentAfter      = 25 * time.Minute
 )
 
 // A standing is how a node stands in a roll-out. Each node has exactly one.
@@ -20,6 +21,7 @@ type standing int
 const (
 	standsSilent standing = iota // not heard of lately, and not begun
 	standsUnaffected
+	standsSuspended // it is to begin, and a person has suspended it: it counts as waiting
 	standsWaiting
 	standsBegun
 	standsApplied
@@ -31,6 +33,7 @@ const (
 // A survey is how all nodes stand in a roll-out at a time.
 type survey struct {
 	doc     *nf.RolloutDocument
+	since   time.Time // Heard.Since
 	now     time.Time
 	members []member
 }
@@ -44,8 +47,9 @@ type member struct {
 }
 
 // look returns how nodes stand. Nodes of no group are not in it: a document of Begin has a group for each.
-func look(doc *nf.RolloutDocument, nodes []nf.HeardNode, now time.Time) survey {
-	s := survey{doc: doc, now: now, members: make([]member, 0, len(nodes))}
+func look(doc *nf.RolloutDocument, heard Heard, now time.Time) survey {
+	nodes := heard.Nodes
+	s := survey{doc: doc, since: heard.Since, now: now, members: make([]member, 0, len(nodes))}
 	groups := matchersOf(doc.Groups)
 	for i := range nodes {
 		if group := groups.group(nodes[i].Labels); group >= 0 {
@@ -68,9 +72,9 @@ func (s *survey) standingOf(n *nf.HeardNode) standing {
 	case nf.ProgressUnaffected:
 		return standsUnaffected
 	case nf.ProgressApplied:
-		return standsApplied
+		return s.standingOfEnded(n, standsApplied)
 	case nf.ProgressRefused:
-		return standsRefused
+		return s.standingOfEnded(n, standsRefused)
 	case nf.ProgressFailed, nf.ProgressStuck:
 		return standsFailed
 	case nf.ProgressBegun:
@@ -79,18 +83,39 @@ func (s *survey) standingOf(n *nf.HeardNode) standing {
 	if isSilent(n, s.now) {
 		return standsSilent
 	}
+	if n.Conditions[nf.Suspended] == nf.ConditionTrue {
+		return standsSuspended
+	}
 	return standsWaiting
+}
+
+// standingOfEnded judges a node that has said how it ended. It may be lost all the same: what it has got may cut it off
+// some time later. When the roll-out is done, nodes are heard of less often, and may be switched off.
+func (s *survey) standingOfEnded(n *nf.HeardNode, ended standing) standing {
+	if s.doc.DoneAt == nil && s.isLost(n) {
+		return standsLost
+	}
+	return ended
+}
+
+// isLost reports whether a node that has begun has been silent for too long, while it could be heard.
+func (s *survey) isLost(n *nf.HeardNode) bool {
+	silence := s.doc.Plan.Silence.Duration()
+	if s.doc.DoneAt != nil {
+		silence = max(silence, SilentAfter)
+	}
+	return s.now.Sub(s.heardSince(n.Heard)) > silence
 }
 
 // standingOfBegun judges a node that has begun and not said how it ended. It is lost once it has been silent for
 // too long, and has failed if the step has reached its deadline. Nodes that begin late, while the step
 // is watched, have the time that silent ones have.
 func (s *survey) standingOfBegun(n *nf.HeardNode) standing {
-	silence := s.doc.Plan.Silence.Duration()
-	if s.now.Sub(n.Heard) > silence {
+	if s.isLost(n) {
 		return standsLost
 	}
-	limit := deadline(s.doc)
+	silence := s.doc.Plan.Silence.Duration()
+	limit := s.deadline()
 	if s.doc.Step < 0 || s.now.Before(limit) {
 		return standsBegun
 	}
@@ -102,9 +127,18 @@ func (s *survey) standingOfBegun(n *nf.HeardNode) standing {
 	return standsBegun
 }
 
-// deadline returns when the present step is over in any case.
-func deadline(doc *nf.RolloutDocument) time.Time {
-	return doc.StepBegan.Add(max(doc.Spread, doc.FetchSpread).Duration() + doc.Plan.Deadline.Duration())
+// heardSince returns the time, or the later one since when nodes could be heard.
+func (s *survey) heardSince(t time.Time) time.Time {
+	if t.Before(s.since) {
+		return s.since
+	}
+	return t
+}
+
+// deadline returns when the present step is over in any case: nodes that could not be heard, and hear nothing, have the
+// time anew.
+func (s *survey) deadline() time.Time {
+	return s.heardSince(s.doc.StepBegan).Add(max(s.doc.Spread, s.doc.FetchSpread).Duration() + s.doc.Plan.Deadline.Duration())
 }
 
 // progressOf returns how far a node is in the roll-out; empty: it has said nothing of it. What it has said of
@@ -131,6 +165,17 @@ func (m *member) isCandidate() bool { return m.standing >= standsWaiting }
 func (s *survey) ofStep(m *member) bool {
 	g := &s.doc.Groups[m.group]
 	return m.position >= g.Before && m.position < g.Fraction
+}
+
+// live counts the nodes that were heard of lately.
+func (s *survey) live() int {
+	n := 0
+	for i := range s.members {
+		if !isSilent(s.members[i].node, s.now) {
+			n++
+		}
+	}
+	return n
 }
 
 // candidates returns the positions of the candidates of each group, rising.
@@ -168,7 +213,7 @@ func count(c *nf.RolloutCounts, s standing) {
 		c.Silent++
 	case standsUnaffected:
 		c.Unaffected++
-	case standsWaiting:
+	case standsSuspended, standsWaiting:
 		c.Waiting++
 	case standsBegun:
 		c.Begun++

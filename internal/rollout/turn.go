@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"slices"
+	"strconv"
 	"time"
 
 	"nfsync.dev/nfsync/internal/nf"
@@ -43,15 +44,24 @@ func TurnOf(doc nf.RolloutDocument, node nf.NodeIdentity, inForce string) Turn {
 		turn.Reason = "its revision is withdrawn"
 	case !doc.State.MayBegin():
 		turn.Reason = "the roll-out is " + string(doc.State)
-	case isWithdrawn(doc, inForce):
+	case isWithdrawn(doc, inForce) && Position(doc.Seed, node.Name) < doc.Rescue:
 		turn = Turn{Commit: doc.Revision, Rescue: true, Within: doc.RescueSpread.Duration(), Group: turn.Group}
 	case Position(doc.Seed, node.Name) < doc.Groups[group].Fraction:
 		turn = Turn{Commit: doc.Revision, Within: doc.Spread.Duration(), Group: turn.Group}
 	default:
 		turn.Commit, turn.OnlyUnaffected = doc.Revision, true
-		turn.Reason = "its turn has not come: of group " + turn.Group + " it is that of the first " + nf.Percent(doc.Groups[group].Fraction)
+		turn.Reason = "its turn has not come: of group " + turn.Group + " it is that of the first " + about(doc.Groups[group].Fraction)
 	}
 	return turn
+}
+
+// about returns a fraction as a percentage of two digits.
+func about(fraction float64) string {
+	two, err := strconv.ParseFloat(strconv.FormatFloat(fraction, 'g', 2, 64), 64)
+	if err != nil {
+		two = fraction
+	}
+	return nf.Percent(two)
 }
 
 // isWithdrawn reports whether no node may begin a revision. Nodes on it take another one first.

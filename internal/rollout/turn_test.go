@@ -62,7 +62,7 @@ func TestGroupOf(t *testing.T) {
 
 func TestTurnOf(t *testing.T) {
 	doc := nf.RolloutDocument{
-		Revision: "r3", Previous: "r2", State: nf.RolloutRolling, Seed: "seed", Spread: 70, FetchSpread: 80, RescueSpread: 90,
+		Revision: "r3", Previous: "r2", State: nf.RolloutRolling, Seed: "seed", Spread: 70, FetchSpread: 80, Rescue: 0.9, RescueSpread: 90,
 		Groups: []nf.RolloutGroup{{Name: "other", Fraction: 0.5}}, Withdrawn: []string{"bad"},
 	}
 	early, late := "hn-1", "hn-7"
@@ -83,8 +83,12 @@ func TestTurnOf(t *testing.T) {
 		"it waits, and fresh": {node: late, want: Turn{Commit: "r3", OnlyUnaffected: true, Meanwhile: "r2", Within: 80 * time.Second, Reason: waits}},
 		"it waits, and older": {node: late, inForce: "r1", want: Turn{Commit: "r3", OnlyUnaffected: true, Meanwhile: "r2", Within: 80 * time.Second, Reason: waits}},
 		"rescue":              {node: late, inForce: "bad", want: Turn{Commit: "r3", Rescue: true, Within: 90 * time.Second}},
+		"not of the first of the rescue": {node: late, inForce: "bad", doc: func(d *nf.RolloutDocument) { d.Rescue = 0.1 },
+			want: Turn{Commit: "r3", OnlyUnaffected: true, Meanwhile: "r2", Within: 80 * time.Second, Reason: waits}},
 		"no rescue when held": {node: late, inForce: "bad", doc: func(d *nf.RolloutDocument) { d.State = nf.RolloutHalted },
 			want: Turn{Meanwhile: "r2", Within: 80 * time.Second, Reason: "the roll-out is halted"}},
+		"it waits for a small part": {node: late, inForce: "r2", doc: func(d *nf.RolloutDocument) { d.Groups = []nf.RolloutGroup{{Name: "other", Fraction: 0.0466148}} },
+			want: Turn{Commit: "r3", OnlyUnaffected: true, Within: 80 * time.Second, Reason: "its turn has not come: of group other it is that of the first 4.7%"}},
 		"soaking": {node: early, inForce: "r2", doc: func(d *nf.RolloutDocument) { d.State = nf.RolloutSoaking }, want: Turn{Commit: "r3", Within: 70 * time.Second}},
 		"done":    {node: early, inForce: "r2", doc: func(d *nf.RolloutDocument) { d.State = nf.RolloutDone }, want: Turn{Commit: "r3", Within: 70 * time.Second}},
 		"paused": {node: early, inForce: "r2", doc: func(d *nf.RolloutDocument) { d.State = nf.RolloutPaused },

@@ -14,8 +14,11 @@ func Why(doc nf.RolloutDocument, nodes []nf.HeardNode, now time.Time) (waits, ne
 	if doc.Revision == "" {
 		return "there is no roll-out", ""
 	}
-	d := decide(doc, nodes, now)
-	d.survey = look(&d.doc, nodes, now)
+	d := decide(doc, now)
+	d.survey = look(&d.doc, Heard{Nodes: nodes}, now)
+	if deaf := d.whyDeaf(); deaf != "" {
+		return deaf, "it goes on when they are heard of again, or when they are retired"
+	}
 	switch doc.State {
 	case nf.RolloutRolling:
 		if doc.Step < 0 {
@@ -40,6 +43,21 @@ func Why(doc nf.RolloutDocument, nodes []nf.HeardNode, now time.Time) (waits, ne
 	return d.whyDone(), ""
 }
 
+// whyDeaf says that too few nodes are heard of; empty: enough are, or that is not what the roll-out waits for.
+func (d *decision) whyDeaf() string {
+	if s := d.doc.State; s != nf.RolloutRolling && s != nf.RolloutSoaking || !d.isDeaf() || d.survey.live() == 0 && d.doc.Step < 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s heard of lately, and it were %d when the step began", were(d.survey.live()), d.doc.Live)
+}
+
+func were(n int) string {
+	if n == 1 {
+		return "only 1 node was"
+	}
+	return fmt.Sprintf("only %d nodes were", n)
+}
+
 func (d *decision) whyNotBegun() string {
 	if d.nextGroup() < 0 {
 		return "no node was heard of lately"
@@ -61,7 +79,7 @@ func (d *decision) whyRolling() string {
 	if len(names) == 0 {
 		return text
 	}
-	return text + fmt.Sprintf("; it waits for %s, until %s at most", some(names), clock(deadline(&d.doc)))
+	return text + fmt.Sprintf("; it waits for %s, until %s at most", some(names), clock(d.survey.deadline()))
 }
 
 func (d *decision) whySoaking() string {

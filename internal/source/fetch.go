@@ -81,7 +81,11 @@ func (cfg Config) Check(accept string) error {
 	if cfg.UpTo != "" && (cfg.Tag != "" || cfg.Commit != "" || cfg.Rev != "") {
 		return errors.New("cannot fetch: only a branch is followed up to a commit, no tag and no commit")
 	}
-	for _, c := range []struct{ what, hash string }{{"commit", cfg.Commit}, {"commit to follow the branch up to", cfg.UpTo}, {"accepted commit", accept}} {
+	hashes := []struct{ what, hash string }{{"commit", cfg.Commit}, {"commit to follow the branch up to", cfg.UpTo}, {"commit that comes after it", cfg.Before}, {"accepted commit", accept}}
+	for _, commit := range cfg.After {
+		hashes = append(hashes, struct{ what, hash string }{"commit that comes before it", commit})
+	}
+	for _, c := range hashes {
 		switch {
 		case c.hash == "" || nf.IsCommitID(c.hash):
 		case sha256ID.MatchString(c.hash):

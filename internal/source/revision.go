@@ -25,7 +25,11 @@ func (j *job) sendRevision(h *history, t target, commit plumbing.Hash, warnings 
 	if err != nil {
 		return err
 	}
-	signer, more, err := j.verify(h, tip, last, forward)
+	since := plumbing.ZeroHash
+	if len(last) > 0 {
+		since = last[0]
+	}
+	signer, more, err := j.verify(h, tip, since, forward)
 	if err != nil {
 		return err
 	}
@@ -56,31 +60,49 @@ func (j *job) checkHead(t target, commit plumbing.Hash) error {
 	return &RewrittenError{Branch: t.branch, Followed: j.Last[i].Branch, Last: j.Last[i].Commit, New: commit.String()}
 }
 
-// lastApplied returns the last applied commit of a branch, or zero. A tag or commit has the
-// position of the empty branch.
-func (j *job) lastApplied(branch string) plumbing.Hash {
-	for _, p := range j.Last {
-		if p.Branch == branch {
-			return plumbing.NewHash(p.Commit)
+// lastApplied returns the commits that a commit of a branch must descend from: those of Config.After, and the last applied
+// one of the branch. A tag or commit has the position of the empty branch.
+func (j *job) lastApplied(branch string) []plumbing.Hash {
+	var last []plumbing.Hash
+	add := func(commit string) {
+		if h := plumbing.NewHash(commit); !h.IsZero() && !slices.Contains(last, h) {
+			last = append(last, h)
 		}
 	}
-	return plumbing.ZeroHash
+	for _, commit := range j.Config.After {
+		add(commit)
+	}
+	if i := slices.IndexFunc(j.Last, func(p Position) bool { return p.Branch == branch }); i >= 0 {
+		add(j.Last[i].Commit)
+	}
+	return last
 }
 
-// checkAncestry reports whether the commit descends from the last applied one. If it does
+// checkAncestry reports whether the commit descends from all of the last ones; false if there is none. If it does
 // not, that is an error for a branch, unless the commit is accepted. For a tag or a commit
 // it is determined only if the mode of verification needs it.
-func (j *job) checkAncestry(h *history, t target, commit, last plumbing.Hash) (forward bool, err error) {
+func (j *job) checkAncestry(h *history, t target, commit plumbing.Hash, last []plumbing.Hash) (forward bool, err error) {
 	switch {
-	case last.IsZero() || commit.String() == j.Accept:
+	case len(last) == 0 || commit.String() == j.Accept:
 		return false, nil
-	case commit == last:
-		return true, nil
 	case t.branch == "" && j.Config.Verify.Mode != VerifyAll:
 		return false, nil
 	}
+	for _, l := range last {
+		if forward, err := j.isForward(h, t, commit, l); !forward || err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// isForward is checkAncestry for one of the last commits.
+func (j *job) isForward(h *history, t target, commit, last plumbing.Hash) (bool, error) {
+	if commit == last {
+		return true, nil
+	}
 	j.phase("proving that %s descends from %s", commit, last)
-	forward, err = h.descends(commit, last)
+	forward, err := h.descends(commit, last)
 	switch {
 	case errors.Is(err, errShallow):
 		return false, fmt.Errorf("cannot determine whether %s descends from %s, the last one applied: the repository itself has no more of the history%s; if that is meant, accept it with --accept %[1]s", commit, last, j.unshallowHint())

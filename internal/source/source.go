@@ -18,6 +18,11 @@ type Config struct {
 	// UpTo is a commit of the branch: its head or an ancestor of it. It is taken instead of the
 	// head. The server is not asked if the clone has what shows that.
 	UpTo string
+	// After are commits that UpTo must be or descend from, whatever the URL and the branch are, besides the
+	// position of its branch. Commits that are new since the first of them are verified.
+	After []string
+	// Before, if not empty, is a commit of the branch that must be UpTo or descend from it.
+	Before string
 	// Rev names a commit of a repository of this machine, in place of these, as git-rev-parse(1)
 	// takes it: origin/main, HEAD~2, a short hash.
 	Rev string

@@ -14,16 +14,28 @@ func (j *job) commitOf(h *history, t target) (plumbing.Hash, error) {
 		return tip, err
 	}
 	upTo := plumbing.NewHash(j.Config.UpTo)
-	j.phase("looking for %s on branch %s", upTo, t.branch)
-	switch on, err := h.descends(tip, upTo); {
-	case errors.Is(err, errShallow):
-		return upTo, fmt.Errorf("cannot determine whether commit %s is on branch %s: the repository itself has no more of the history%s", upTo, t.branch, j.unshallowHint())
-	case err != nil:
-		return upTo, err
-	case !on:
-		return upTo, fmt.Errorf("it has no commit %s on branch %s, whose head is %s: the branch was rewritten, or this server does not have the commit yet", upTo, t.branch, tip)
+	if j.Config.Before == "" {
+		return upTo, j.checkOnBranch(h, t, upTo, tip)
 	}
-	return upTo, nil
+	before := plumbing.NewHash(j.Config.Before)
+	if err := j.checkOnBranch(h, t, before, tip); err != nil {
+		return upTo, err
+	}
+	return upTo, j.checkOnBranch(h, t, upTo, before)
+}
+
+// checkOnBranch returns an error unless a commit of the branch is that one or descends from it.
+func (j *job) checkOnBranch(h *history, t target, commit, of plumbing.Hash) error {
+	j.phase("looking for %s on branch %s", commit, t.branch)
+	switch on, err := h.descends(of, commit); {
+	case errors.Is(err, errShallow):
+		return fmt.Errorf("cannot determine whether commit %s is on branch %s: the repository itself has no more of the history%s", commit, t.branch, j.unshallowHint())
+	case err != nil:
+		return err
+	case !on:
+		return fmt.Errorf("it has no commit %s on branch %s up to %s: the branch was rewritten, or this server does not have the commit yet", commit, t.branch, of)
+	}
+	return nil
 }
 
 // storedUpTo returns the target of UpTo if the clone has it, with the history that shows that it is on
@@ -39,18 +51,24 @@ func (d *delivery) storedUpTo() (target, bool) {
 		return target{}, false
 	}
 	h := &history{objects: d.clone.objects} // of what is stored
-	if on, err := h.descends(t.hash, upTo); err != nil || !on {
+	if _, err := d.commitOf(h, t); err != nil {
 		return target{}, false
 	}
 	last := d.lastApplied(t.branch)
-	if last.IsZero() || last == upTo {
-		return t, true
+	forward := len(last) > 0
+	for _, l := range last {
+		on, err := h.descends(upTo, l)
+		if err != nil {
+			return target{}, false
+		}
+		forward = forward && on
 	}
-	forward, err := h.descends(upTo, last)
-	if err == nil && forward && d.Config.Verify.Mode == VerifyAll {
-		_, err = h.since(upTo, last)
+	if forward && d.Config.Verify.Mode == VerifyAll {
+		if _, err := h.since(upTo, last[0]); err != nil {
+			return target{}, false
+		}
 	}
-	return t, err == nil
+	return t, true
 }
 
 // followed returns the branch that is followed, without its commit: the configured one, or that which HEAD

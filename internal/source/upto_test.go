@@ -79,6 +79,52 @@ func TestUpToOfARewrittenBranch(t *testing.T) {
 	})
 }
 
+// A commit of Config.After binds whatever the URL and the branch are: the first fetch from a mirror, and of a branch with another
+// name, does not go back behind it. Config.Before bounds from above.
+func TestUpToAfterAndBefore(t *testing.T) {
+	httpAndLocal(t, func(t *testing.T, r *repo, u string) {
+		first := r.commit("a.yaml", "1")
+		second := r.commit("a.yaml", "2")
+		third := r.commit("a.yaml", "3")
+		r.git("branch", "release", third)
+		r.git("checkout", "-q", "-b", "other", first)
+		other := r.commit("b.yaml", "4")
+		r.git("checkout", "-q", "main")
+		elsewhere := strings.Repeat("1", 40)
+		for _, branch := range []string{"main", "release"} {
+			cfg := config(t, u)
+			cfg.Branch = branch
+			between := func(before, commit string, after ...string) Config {
+				c := upTo(cfg, commit)
+				c.Before, c.After = before, after
+				return c
+			}
+			for range 2 { // from the server, and from the clone
+				for _, good := range []Config{between("", third, first, second), between("", third, third), between(third, second, first), between(second, second)} {
+					if got := mustFetch(t, good); got.Commit != good.UpTo || got.Branch != branch {
+						t.Errorf("%+v: commit %s of %s", good, got.Commit, got.Branch)
+					}
+				}
+				if e := asError[*RewrittenError](t, fails(t, between("", second, first, third), nil, "does not go back")); !e.Behind || e.Last != third {
+					t.Errorf("%+v", e)
+				}
+				for _, apart := range []string{other, elsewhere} {
+					if e := asError[*RewrittenError](t, fails(t, between("", third, apart), nil, "rewritten")); e.Behind || e.Last != apart {
+						t.Errorf("%+v", e)
+					}
+				}
+				for _, before := range []string{first, other, elsewhere} {
+					asError[*FetchError](t, fails(t, between(before, second), nil, "has no commit"))
+				}
+			}
+			if got, err := Fetch(t.Context(), between("", second, third), nil, second); err != nil || got.Commit != second {
+				t.Errorf("accepted: %s, %v", got.Commit, err)
+			}
+			fails(t, between("", third, "main"), nil, "full hash")
+		}
+	})
+}
+
 // What the clone has is not asked of the server again, also while the branch has moved on.
 func TestUpToNeedsNoServer(t *testing.T) {
 	r := newRepo(t)
@@ -121,6 +167,11 @@ func TestUpToVerifies(t *testing.T) {
 		for _, commit := range []string{unsigned, fourth} {
 			if e := asError[*VerifyError](t, fails(t, upTo(cfg, commit), []Position{position(u, "main", first)})); e.Commit != unsigned {
 				t.Errorf("up to %s: %s is not trusted, want %s", commit, e.Commit, unsigned)
+			}
+			after := upTo(cfg, commit) // nothing is known of this URL
+			after.After = []string{first}
+			if e := asError[*VerifyError](t, fails(t, after, nil)); e.Commit != unsigned {
+				t.Errorf("after %s: %s is not trusted, want %s", first, e.Commit, unsigned)
 			}
 		}
 		cfg.Verify.Mode = VerifyTip

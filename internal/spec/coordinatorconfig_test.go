@@ -87,11 +87,11 @@ func TestCoordinatorExample(t *testing.T) {
 		Name: "coordinator-1", Channel: "main",
 		Source: GitSource{
 			URLs: []string{"https://git.example.com/netfilter/policies.git"}, Branch: "main", Path: "policies",
-			Interval: time.Minute, Timeout: time.Minute, MaxPackSize: 256 * nf.MiB, Auth: GitAuth{TokenFile: "/etc/nfsync/token"},
+			Interval: time.Minute, Timeout: time.Minute, MaxPackSize: 256 * nf.MiB, Auth: GitAuth{TokenFile: "/etc/nfsync-coordinator/token"},
 		},
-		Verify:    Verification{Mode: VerifyAll, AllowedSigners: []string{"/etc/nfsync/allowed_signers"}},
+		Verify:    Verification{Mode: VerifyAll, AllowedSigners: []string{"/etc/nfsync-coordinator/allowed_signers"}},
 		Listen:    "127.0.0.1:9470",
-		Engine:    Engine{Listen: "0.0.0.0:4222", CertFile: "/etc/nfsync/server.crt", KeyFile: "/etc/nfsync/server.key"},
+		Engine:    Engine{Listen: "0.0.0.0:4222", CertFile: "/etc/nfsync-coordinator/server.crt", KeyFile: "/etc/nfsync-coordinator/server.key"},
 		Directory: "/var/lib/nfsync-coordinator",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -28,6 +28,8 @@ const (
 	maxWindows   = 50
 	maxGroupName = 63
 	maxPlan      = 8 << 10 // bytes, as JSON
+	// minSilence is more than twice the time between two messages of a node at work.
+	minSilence = 5 * time.Minute
 )
 
 // Keys that people may expect in a Rollout.
@@ -52,7 +54,7 @@ var (
 	}
 )
 
-// rollout reads a Rollout document.
+// rollout reads a roll-out plan.
 func (p *parser) rollout(n *yaml.Node) rollout {
 	r := rollout{Source: p.source(n), Plan: nf.DefaultRolloutPlan()}
 	p.mapping(fields{
@@ -78,7 +80,7 @@ func (p *parser) rolloutSpec(path string, n *yaml.Node, plan *nf.RolloutPlan) {
 		"startRate":   store(&plan.Rate, p.startRate),
 		"deadline":    store(&plan.Deadline, p.seconds(10*time.Second, 7*day)),
 		"failures":    p.failures(plan),
-		"silence":     store(&plan.Silence, p.seconds(10*time.Second, day)),
+		"silence":     store(&plan.Silence, p.seconds(minSilence, day)),
 		"restarts":    store(&plan.Restarts, p.restartsAtOnce),
 		"windows":     func(path string, n *yaml.Node) { p.rolloutWindows(path, n, plan) },
 		"pauseBefore": func(_ string, n *yaml.Node) { pauses = n },

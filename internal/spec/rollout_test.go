@@ -55,7 +55,7 @@ func TestRolloutValues(t *testing.T) {
 			{Name: "edge", Match: map[string]string{"role": "edge", "site": "b"}},
 			{Name: "edge-rest", Match: map[string]string{"role": "edge"}, Canaries: &none, Restarts: &none},
 		},
-		Soak: 3600, Rate: 0.5, Deadline: 9000, FailureCount: 5, FailureFraction: 0.005, RefusalsFail: true, Silence: 90, Restarts: 3,
+		Soak: 3600, Rate: 0.5, Deadline: 9000, FailureCount: 5, FailureFraction: 0.005, RefusalsFail: true, Silence: 360, Restarts: 3,
 		Windows: []nf.RolloutWindow{
 			{Days: []time.Weekday{time.Monday, time.Tuesday}, Start: 9 * 3600, End: 16 * 3600, Zone: "Europe/Berlin"},
 			{Start: 22 * 3600, End: 4 * 3600, Zone: "UTC"},

@@ -25,13 +25,21 @@ type Fleet struct {
 	CoordinatorKey string `json:"coordinatorKey"`
 	// Document is the roll-out document with the highest generation so far; its zero value: there was none.
 	Document nf.RolloutDocument `json:"document"`
-	HeardAt  time.Time          `json:"heardAt"` // when the node had Document
+	Proof    string             `json:"proof,omitempty"` // of the generation of Document
+	HeardAt  time.Time          `json:"heardAt"`         // when the node had Document
+	// Newest is the commit that a roll-out has brought to this node last: it does not go back behind it, also if the last
+	// good revision is lost. Empty: there was none.
+	Newest string `json:"newest,omitempty"`
 	// Grant is the highest generation of a restart grant so far.
 	Grant uint64 `json:"grant"`
 	// Progress is how far the node is with the revision that it has followed last; null: with none.
 	Progress *nf.NodeProgress `json:"progress"`
-	// SnapshotAt is when the snapshot was taken that nfsync agent --once has put last.
-	SnapshotAt time.Time `json:"snapshotAt,omitzero"`
+	// SnapshotAt is when the snapshot was taken that nfsync agent --once has put last, and SnapshotDigest what agent.SnapshotDigest
+	// returns of it. Turn is the turn of the node that it waits for, and TurnAt when it first saw that.
+	SnapshotAt     time.Time `json:"snapshotAt,omitzero"`
+	SnapshotDigest string    `json:"snapshotDigest,omitempty"`
+	Turn           string    `json:"turn,omitempty"`
+	TurnAt         time.Time `json:"turnAt,omitzero"`
 }
 
 // OlderError is the error for a document that is older than one that the node has had: the store of the
@@ -97,7 +105,7 @@ func (f *Fleet) Accept(doc nf.RolloutDocument, now time.Time) error {
 		return &OlderError{"roll-out document", had, doc.Generation}
 	}
 	if doc.Generation > had {
-		f.Document, f.HeardAt = doc, now
+		f.Document, f.Proof, f.HeardAt = doc, doc.Proof, now
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ type Validation struct {
 	Diagnostics []spec.Diagnostic `json:"diagnostics"`
 	Policies    int               `json:"policies"`
 	Tests       int               `json:"tests"`
+	Files       int               `json:"-"` // that were read, of any kind
 }
 
 // Validations is the output of validate, the Diagnostics document. Commands that cannot use a

@@ -45,8 +45,10 @@ func (doc Validation) total() string {
 		return count(errors, "error") + " in " + count(len(files)+moreFiles, "file") + "."
 	case conflicts > 0:
 		return count(conflicts, "conflict") + " in " + count(len(files), "file") + "; " + doc.read()
-	case doc.Policies == 0 && doc.Tests == 0:
+	case doc.Policies == 0 && doc.Tests == 0 && doc.Files == 0:
 		return "No policies here."
+	case doc.Policies == 0 && doc.Tests == 0: // a configuration, or a roll-out plan
+		return "No policies here; " + count(doc.Files, "file") + ", valid."
 	case doc.Policies == 0:
 		return "No policies here; " + doc.read()
 	}

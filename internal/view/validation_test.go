@@ -14,6 +14,7 @@ func TestValidationTotal(t *testing.T) {
 		want string
 	}{
 		{Validation{}, "No policies here."},
+		{Validation{Files: 1}, "No policies here; 1 file, valid."},
 		{Validation{Tests: 1}, "No policies here; 1 test, valid."},
 		{Validation{Tests: 2}, "No policies here; 2 tests, all valid."},
 		{Validation{Policies: 1}, "1 policy, valid."},

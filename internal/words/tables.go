@@ -56,7 +56,7 @@ var lapResults = []text{
 	{string(nf.LapFallback), "The last good revision was applied instead of the new one.", "The new revision cannot be fetched, verified, followed or parsed.", "see the error of the lap in nfsync status"},
 	{string(nf.LapError), "Nothing could be applied.", "No revision is in force, the node cannot be observed, or another nfsync is at work.", "see the error of the lap in nfsync status"},
 	{string(nf.LapCancelled), "The lap did not come to its end.", "The agent was stopped.", noRemedy},
-	{string(nf.LapUnchanged), "The revision is the one in force: the node was not looked at.", "The lap only fetched, and there was nothing new.", noRemedy},
+	{string(nf.LapUnchanged), "The revision is the one in force: the node was not looked at.", "The lap only fetched, and there was nothing new; or no revision is in force, and the node waits for its turn in a roll-out.", noRemedy},
 }
 
 var causes = []text{
@@ -156,7 +156,7 @@ var rolloutStates = []text{
 	{string(nf.RolloutRolling), "The nodes of a step take the revision, or the next step waits for its window or for nodes.", "The roll-out has begun, or the step before it has soaked.", noRemedy},
 	{string(nf.RolloutSoaking), "The nodes of a step have ended, and are watched before the next step begins.", "spec.soak of the plan has not passed.", noRemedy},
 	{string(nf.RolloutPaused), "No node begins until a person decides.", "A person has paused the roll-out, or its next step waits for approval (pauseBefore).", "nfsync fleet rollout resume; for a step that waits, nfsync fleet rollout approve"},
-	{string(nf.RolloutHalted), "No node begins: something is wrong with the revision or with the fleet.", "Too many nodes have failed, a person has halted it, or the store is older than what nodes have seen.", "nfsync fleet rollout shows who failed and why; push a commit that mends it, whose roll-out withdraws this one, or go on with nfsync fleet rollout resume"},
+	{string(nf.RolloutHalted), "No node begins: something is wrong with the revision or with the fleet.", "Too many nodes have failed, a person has halted it, or the generation of the roll-out document is lower than one that a node has had.", "nfsync fleet rollout shows who failed and why; push a commit that mends it, whose roll-out withdraws this one, or go on with nfsync fleet rollout resume"},
 	{string(nf.RolloutAborted), "No node begins, and the roll-out cannot be resumed.", "A person has ended it.", "a new commit begins a new roll-out"},
 	{string(nf.RolloutDone), "Every node may take the revision.", "All steps have ended.", noRemedy},
 }

@@ -169,7 +169,9 @@ func TestExplain(t *testing.T) {
 		"conflict":                    {view.TopicRefusal, view.TopicRule},
 		"stuck":                       {view.TopicRefusal, view.TopicLapResult, view.TopicOutcome, view.TopicProgress},
 		"paused":                      {view.TopicState, view.TopicRollout},
-		"unaffected":                  {view.TopicProgress},
+		"unaffected":                  {view.TopicProgress, view.TopicTerm},
+		"roll-out document":           {view.TopicTerm},
+		"silent":                      {view.TopicTerm},
 		"canary":                      {view.TopicTerm},
 		"level":                       {view.TopicKey, view.TopicTerm},
 		"drift":                       {view.TopicLapCause, view.TopicCause, view.TopicTerm},
@@ -242,7 +244,7 @@ func TestGlossary(t *testing.T) {
 	_, text, _ = strings.Cut(text, "## Words")
 	text, _, _ = strings.Cut(text, "\n## ")
 	var want, got []string
-	for _, m := range regexp.MustCompile(`(?m)^\| ([\w-]*\w) \| (.*) \|$`).FindAllStringSubmatch(text, -1) {
+	for _, m := range regexp.MustCompile(`(?m)^\| ([\w -]*\w) \| (.*) \|$`).FindAllStringSubmatch(text, -1) {
 		if m[1] != "word" {
 			want = append(want, m[1]+": "+plain(m[2]))
 		}

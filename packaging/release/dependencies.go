@@ -37,12 +37,12 @@ var licenceName = regexp.MustCompile(`(?i)^(licen[cs]e|copying|notice|patents)([
 
 // dependencies returns what a program says that it contains, with its licences: first Go, then the
 // modules, sorted.
-func dependencies(ctx context.Context, arch, binary string) ([]dependency, error) {
+func dependencies(ctx context.Context, p product, arch, binary string) ([]dependency, error) {
 	info, err := buildinfo.ReadFile(binary)
 	if err != nil {
 		return nil, err
 	}
-	dirs, err := packageDirs(ctx, arch)
+	dirs, err := packageDirs(ctx, p, arch)
 	if err != nil {
 		return nil, err
 	}
@@ -74,9 +74,9 @@ type moduleDirs struct {
 	packages []string
 }
 
-// packageDirs returns the directories of the packages that nfsync is built from, by their modules.
-func packageDirs(ctx context.Context, arch string) (map[string]moduleDirs, error) {
-	cmd := exec.CommandContext(ctx, "go", "list", "-deps", "-json=Dir,Module", "./cmd/nfsync")
+// packageDirs returns the directories of the packages that a program is built from, by their modules.
+func packageDirs(ctx context.Context, program product, arch string) (map[string]moduleDirs, error) {
+	cmd := exec.CommandContext(ctx, "go", "list", "-deps", "-json=Dir,Module", program.source())
 	cmd.Env = buildEnv(arch)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
@@ -170,11 +170,11 @@ func (d dependency) licence() string {
 	return strings.Join(found, " AND ")
 }
 
-// licenceTexts returns the licences of all dependencies as one text: they want to be where the
-// program is.
-func licenceTexts(deps []dependency) []byte {
+// licenceTexts returns the licences of all dependencies of a program as one text: they want to be
+// where the program is.
+func licenceTexts(p product, deps []dependency) []byte {
 	var b bytes.Buffer
-	b.WriteString("nfsync is one program with these modules in it. Each has its own licence.\n")
+	b.WriteString(p.name + " is one program with these modules in it. Each has its own licence.\n")
 	for _, d := range deps {
 		for _, t := range d.texts {
 			fmt.Fprintf(&b, "\n%s\n%s %s: %s\n\n%s\n", strings.Repeat("=", 80), d.path, d.version, t.name, bytes.TrimSpace(t.text))

@@ -85,43 +85,41 @@ func trackedMode(name string) (os.FileMode, error) {
 	return 0o644, nil
 }
 
-// fill makes the tree of an architecture. In files is what the archive has, in package what only
-// packages have.
-func (r *release) fill(ctx context.Context, t *tree, arch string, bill []byte, deps []dependency) error {
-	if err := t.copy(r.binary(arch), "files/nfsync", 0o755); err != nil {
+// fill makes the tree of a program for an architecture. In files is what the archive has, in package
+// what only packages have.
+func (r *release) fill(ctx context.Context, t *tree, p product, arch string, bill []byte, deps []dependency) error {
+	if err := t.copy(r.binary(p, arch), "files/"+p.name, 0o755); err != nil {
 		return err
 	}
-	for from, to := range map[string]string{"LICENSE": "files", "README.md": "files", "CHANGELOG.md": "files", "packaging/prometheus/nfsync.rules.yml": "files/prometheus",
-		"packaging/grafana/nfsync.json": "files/grafana", "packaging/copyright": "package"} {
+	for from, to := range p.files {
 		if err := t.copy(from, filepath.Join(to, filepath.Base(from)), 0o644); err != nil {
 			return err
 		}
 	}
-	for from, to := range map[string]string{"docs": "files/docs", "examples": "files/examples", "schemas": "files/schemas", "packaging/systemd": "files/systemd", "packaging/hooks": "files/hooks",
-		"packaging/deb": "package/deb", "packaging/rpm": "package/rpm"} {
+	for from, to := range p.trees {
 		if err := t.copyTracked(ctx, from, to); err != nil {
 			return err
 		}
 	}
-	if err := t.add("files/nfsync.spdx.json", 0o644, bill); err != nil {
+	if err := t.add("files/"+p.name+".spdx.json", 0o644, bill); err != nil {
 		return err
 	}
-	if err := t.add("files/THIRD-PARTY-LICENSES", 0o644, licenceTexts(deps)); err != nil {
+	if err := t.add("files/THIRD-PARTY-LICENSES", 0o644, licenceTexts(p, deps)); err != nil {
 		return err
 	}
-	if err := r.addCompletions(ctx, t); err != nil {
+	if err := r.addCompletions(ctx, t, p); err != nil {
 		return err
 	}
-	if err := r.addManual(ctx, t); err != nil {
+	if err := r.addManual(ctx, t, p); err != nil {
 		return err
 	}
-	return r.addChangelogs(t)
+	return r.addChangelogs(t, p)
 }
 
-// addCompletions adds the scripts with which shells complete the commands of nfsync.
-func (r *release) addCompletions(ctx context.Context, t *tree) error {
-	for shell, name := range map[string]string{"bash": "nfsync.bash", "zsh": "_nfsync", "fish": "nfsync.fish"} {
-		script, err := output(ctx, r.native(), "completion", shell)
+// addCompletions adds the scripts with which shells complete the commands of a program.
+func (r *release) addCompletions(ctx context.Context, t *tree, p product) error {
+	for shell, name := range map[string]string{"bash": p.name + ".bash", "zsh": "_" + p.name, "fish": p.name + ".fish"} {
+		script, err := output(ctx, r.native(p), "completion", shell)
 		if err != nil {
 			return err
 		}
@@ -133,12 +131,12 @@ func (r *release) addCompletions(ctx context.Context, t *tree) error {
 }
 
 // addChangelogs adds the changelogs that Debian's policy wants in each package.
-func (r *release) addChangelogs(t *tree) error {
+func (r *release) addChangelogs(t *tree, p product) error {
 	changes, err := os.ReadFile("CHANGELOG.md")
 	if err != nil {
 		return err
 	}
-	debian := fmt.Sprintf("nfsync (%s-1) unstable; urgency=medium\n\n  * The changes are in changelog.gz.\n\n -- %s  %s\n", r.packages, maintainer, r.commit.Format(time.RFC1123Z))
+	debian := fmt.Sprintf("%s (%s-1) unstable; urgency=medium\n\n  * The changes are in changelog.gz.\n\n -- %s  %s\n", p.name, r.packages, maintainer, r.commit.Format(time.RFC1123Z))
 	for name, text := range map[string][]byte{"changelog.gz": changes, "changelog.Debian.gz": []byte(debian)} {
 		data, err := compress(text)
 		if err != nil {
@@ -151,7 +149,7 @@ func (r *release) addChangelogs(t *tree) error {
 	return nil
 }
 
-// maintainer is whom packages name, as packaging/nfpm.yaml does.
+// maintainer is whom packages name, as the files of nfpm do.
 const maintainer = "nfsync maintainers <maintainers@nfsync.dev>"
 
 // compress returns a text as gzip -9n writes it: without a name and a time.
@@ -170,10 +168,11 @@ func compress(text []byte) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// addManual adds the pages of the manual.
-func (r *release) addManual(ctx context.Context, t *tree) error {
-	dir := filepath.Join(r.work, "man")
-	cmd := exec.CommandContext(ctx, r.native(), "man", dir)
+// addManual adds the pages of a program's manual.
+func (r *release) addManual(ctx context.Context, t *tree, p product) error {
+	within := filepath.Join(r.work, "pages", p.name)
+	dir := filepath.Join(within, "man")
+	cmd := exec.CommandContext(ctx, r.native(p), "man", dir)
 	cmd.Env = append(os.Environ(), fmt.Sprintf("SOURCE_DATE_EPOCH=%d", r.commit.Unix()))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w: %s", cmd, err, out)
@@ -191,7 +190,7 @@ func (r *release) addManual(ctx context.Context, t *tree) error {
 		if err != nil {
 			return err
 		}
-		rel, err := filepath.Rel(r.work, page)
+		rel, err := filepath.Rel(within, page)
 		if err != nil {
 			return err
 		}

@@ -1,5 +1,5 @@
-// Command release makes the files of a release of nfsync (make release): for each architecture an
-// archive, a package for dpkg, one for rpm and an SBOM, and the checksums of all.
+// Command release makes the files of a release of nfsync (make release): for each program and each
+// architecture an archive, a package for dpkg, one for rpm and an SBOM, and the checksums of all.
 //
 // Nothing in them depends on the machine, the directory, the user or the time of the build: made again
 // from the same commit, with the same Go, they are the same bytes.
@@ -72,14 +72,18 @@ func (r *release) make(ctx context.Context) error {
 	if !slices.Contains(archs, runtime.GOARCH) {
 		return fmt.Errorf("%s is not among the architectures %s: its program is needed here", runtime.GOARCH, r.archs)
 	}
-	for _, arch := range archs {
-		if err := build(ctx, r.version, arch, r.binary(arch)); err != nil {
-			return err
+	for _, p := range products {
+		for _, arch := range archs {
+			if err := build(ctx, p, r.version, arch, r.binary(p, arch)); err != nil {
+				return err
+			}
 		}
 	}
-	for _, arch := range archs {
-		if err := r.makeFor(ctx, arch); err != nil {
-			return fmt.Errorf("%s: %w", arch, err)
+	for _, p := range products {
+		for _, arch := range archs {
+			if err := r.makeFor(ctx, p, arch); err != nil {
+				return fmt.Errorf("%s for %s: %w", p.name, arch, err)
+			}
 		}
 	}
 	return writeSums(r.out)
@@ -115,19 +119,19 @@ func (r *release) begin(ctx context.Context) error {
 	return os.MkdirAll(r.out, 0o755)
 }
 
-// makeFor makes the files of one architecture.
-func (r *release) makeFor(ctx context.Context, arch string) error {
-	deps, err := dependencies(ctx, arch, r.binary(arch))
+// makeFor makes the files of one program for one architecture.
+func (r *release) makeFor(ctx context.Context, p product, arch string) error {
+	deps, err := dependencies(ctx, p, arch, r.binary(p, arch))
 	if err != nil {
 		return err
 	}
-	name := "nfsync_" + r.packages + "_linux_" + arch
-	bill, err := sbom(name, r.version, r.binary(arch), deps, r.commit)
+	name := p.name + "_" + r.packages + "_linux_" + arch
+	bill, err := sbom(name, p, r.version, r.binary(p, arch), deps, r.commit)
 	if err != nil {
 		return err
 	}
-	t := tree{dir: filepath.Join(r.work, arch), time: r.commit}
-	if err := r.fill(ctx, &t, arch, bill, deps); err != nil {
+	t := tree{dir: filepath.Join(r.work, p.name, arch), time: r.commit}
+	if err := r.fill(ctx, &t, p, arch, bill, deps); err != nil {
 		return err
 	}
 	if err := writeTarball(filepath.Join(r.out, name+".tar.gz"), name, filepath.Join(t.dir, "files"), r.commit); err != nil {
@@ -137,7 +141,7 @@ func (r *release) makeFor(ctx context.Context, arch string) error {
 		return err
 	}
 	for _, packager := range []string{"deb", "rpm"} {
-		if err := r.pack(ctx, packager, arch, t.dir); err != nil {
+		if err := r.pack(ctx, p, packager, arch, t.dir); err != nil {
 			return err
 		}
 	}
@@ -145,8 +149,8 @@ func (r *release) makeFor(ctx context.Context, arch string) error {
 }
 
 // pack makes a package of a tree.
-func (r *release) pack(ctx context.Context, packager, arch, dir string) error {
-	config, err := filepath.Abs("packaging/nfpm.yaml")
+func (r *release) pack(ctx context.Context, p product, packager, arch, dir string) error {
+	config, err := filepath.Abs(p.nfpm)
 	if err != nil {
 		return err
 	}
@@ -159,15 +163,17 @@ func (r *release) pack(ctx context.Context, packager, arch, dir string) error {
 	return nil
 }
 
-// binary returns where the program of an architecture is built.
-func (r *release) binary(arch string) string { return filepath.Join(r.work, "nfsync-"+arch) }
+// binary returns where a program is built for an architecture.
+func (r *release) binary(p product, arch string) string {
+	return filepath.Join(r.work, p.name+"-"+arch)
+}
 
-// native returns the program that runs on this machine.
-func (r *release) native() string { return r.binary(runtime.GOARCH) }
+// native returns the program as it runs on this machine.
+func (r *release) native(p product) string { return r.binary(p, runtime.GOARCH) }
 
-// build builds nfsync. What a user may have set for other builds does not count.
-func build(ctx context.Context, version, arch, to string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=true", "-ldflags", "-s -w -X main.version="+version, "-o", to, "./cmd/nfsync")
+// build builds a program. What a user may have set for other builds does not count.
+func build(ctx context.Context, p product, version, arch, to string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=true", "-ldflags", "-s -w -X main.version="+version, "-o", to, p.source())
 	cmd.Env = buildEnv(arch)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w: %s", cmd, err, out)

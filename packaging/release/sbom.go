@@ -22,7 +22,7 @@ const noAssertion = "NOASSERTION"
 
 // sbom returns what a program consists of, as an SPDX 2.3 document in JSON. Its facts are those that
 // the linker has written into the program.
-func sbom(name, version, binary string, deps []dependency, made time.Time) ([]byte, error) {
+func sbom(name string, p product, version, binary string, deps []dependency, made time.Time) ([]byte, error) {
 	info, err := buildinfo.ReadFile(binary)
 	if err != nil {
 		return nil, err
@@ -32,7 +32,7 @@ func sbom(name, version, binary string, deps []dependency, made time.Time) ([]by
 		return nil, err
 	}
 	program := &spdx.Package{
-		PackageName: info.Main.Path, PackageSPDXIdentifier: "nfsync", PackageVersion: version, PackageFileName: "nfsync",
+		PackageName: info.Main.Path, PackageSPDXIdentifier: common.ElementID(p.name), PackageVersion: version, PackageFileName: p.name,
 		PackageDownloadLocation: noAssertion, IsFilesAnalyzedTagPresent: true, PackageLicenseConcluded: noAssertion, PackageLicenseDeclared: "Apache-2.0",
 		PackageCopyrightText: noAssertion, PrimaryPackagePurpose: "APPLICATION",
 		PackageChecksums:          []common.Checksum{{Algorithm: common.SHA256, Value: sum}},
@@ -47,12 +47,12 @@ func sbom(name, version, binary string, deps []dependency, made time.Time) ([]by
 		Relationships: []*spdx.Relationship{relationship("DOCUMENT", common.TypeRelationshipDescribe, program)},
 	}
 	for _, d := range deps {
-		p, err := d.spdxPackage()
+		module, err := d.spdxPackage()
 		if err != nil {
 			return nil, err
 		}
-		doc.Packages = append(doc.Packages, p)
-		doc.Relationships = append(doc.Relationships, relationship("nfsync", common.TypeRelationshipDependsOn, p))
+		doc.Packages = append(doc.Packages, module)
+		doc.Relationships = append(doc.Relationships, relationship(program.PackageSPDXIdentifier, common.TypeRelationshipDependsOn, module))
 	}
 	if err := spdxlib.ValidateDocument(doc); err != nil {
 		return nil, err

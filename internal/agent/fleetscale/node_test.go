@@ -108,7 +108,7 @@ func (n *node) setup() agent.Setup {
 		Apply: func() (apply.Input, error) { return in, nil },
 		Fleet: &agent.Membership{
 			Fleet: seat{n.member, n}, Channel: fleet.DefaultChannel, CoordinatorKey: n.config.CoordinatorKey, Node: n.identity, Version: "1", BootID: "boot-1",
-			Fetch: func(commit string) agent.Fetcher { return n.w.repo.fetch(commit) },
+			Fetch: func(b agent.Bounds) agent.Fetcher { return n.w.repo.fetch(b.UpTo) },
 			Snapshot: func(ctx context.Context, labels apply.LabelUse) (nf.Snapshot, error) {
 				return apply.Snapshot(ctx, apply.Live(n.machine, n.state.Memory), labels)
 			},

@@ -186,6 +186,12 @@ func (s *Server) PutGrant(g nf.RestartGrant) {
 	s.Put(fleet.SubjectGrant+g.Node, s.seal(fleet.SealGrant, fleet.GrantChannel(g.Channel, g.Node), g))
 }
 
+// Proof returns the proof of a node that has had a document of a channel with that generation.
+func (s *Server) Proof(channel string, generation uint64) string {
+	s.t.Helper()
+	return fleet.Prove(s.seal(fleet.SealRollout, channel, nf.RolloutDocument{Channel: channel, Generation: generation}))
+}
+
 func (s *Server) seal(what, channel string, document any) []byte {
 	s.t.Helper()
 	sealed, err := fleet.Seal(what, channel, document, s.key)
