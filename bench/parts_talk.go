@@ -90,9 +90,11 @@ func (t *talker) wake() (func() error, error) {
 		if _, err := fleet.Join(cfg, func() { w.hear(i) }); err != nil {
 			return nil, err
 		}
-	}
-	if err := w.await(0); err != nil { // each is woken when its connection begins
-		return nil, err
+		if (i+1)%joining == 0 || i == t.n-1 {
+			if err := w.awaitJoined(i + 1); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return func() error {
 		w.left.Store(int64(t.n))
@@ -117,9 +119,27 @@ func (w *wakes) hear(node int) {
 	if w.heard[node].Swap(round+1) == round+1 {
 		return
 	}
-	if w.left.Add(-1) == 0 {
+	if w.left.Add(-1) == 0 && round > 0 {
 		w.all <- round
 	}
+}
+
+// joining is how many nodes connect at the same time. More keep the server from identifying any of them in time.
+const joining = 100
+
+// awaitJoined waits until so many nodes are connected: each is woken when its connection begins.
+func (w *wakes) awaitJoined(nodes int) error {
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	late := time.After(talkStart)
+	for len(w.heard)-int(w.left.Load()) < nodes {
+		select {
+		case <-look.C:
+		case <-late:
+			return fmt.Errorf("%d nodes are connected, not %d", len(w.heard)-int(w.left.Load()), nodes)
+		}
+	}
+	return nil
 }
 
 // await waits until all nodes were woken in a round.
