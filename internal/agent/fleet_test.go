@@ -388,30 +388,6 @@ func TestAsksAgain(t *testing.T) {
 	}
 }
 
-// TestNoAnswer: a node that is connected and gets no answer asks again soon. One that is not connected is woken when it is.
-func TestNoAnswer(t *testing.T) {
-	away := &agent.FleetError{Reason: agent.ReasonUnreachable, Err: errors.New("no answer")}
-	for name, c := range map[string]struct {
-		spoil func(*store)
-		soon  bool
-	}{
-		"no document comes":     {func(s *store) { s.err, s.link.Connected = away, true }, true},
-		"it is not connected":   {func(s *store) { s.err, s.link.Connected = away, false }, false},
-		"forged":                {func(s *store) { s.err, s.link.Connected = &agent.FleetError{Reason: agent.ReasonForged}, true }, false},
-		"no acknowledgement":    {func(s *store) { s.putErr, s.link.Connected = away, true }, true},
-		"all is as it is to be": {func(s *store) { s.link.Connected = true }, false},
-	} {
-		m := newMember(t)
-		c.spoil(m.store)
-		began := time.Now()
-		m.rollOut(1, nil)
-		at := m.in.Fleet.Following().AskAt
-		if soon := at.Sub(began) >= 15*time.Second && time.Until(at) <= 45*time.Second; soon != c.soon || !c.soon && !at.IsZero() {
-			t.Errorf("%s: it asks again at %s, and it is %s", name, at, time.Now())
-		}
-	}
-}
-
 // TestSpread: a node begins after its part of the time, and another lap finds it over.
 func TestSpread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
