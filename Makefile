@@ -42,7 +42,7 @@ test:
 test-packages:
 	scripts/deps.sh
 	go vet -tags packages ./packaging
-	go test -tags packages -count=1 -timeout 20m ./packaging
+	go test -tags packages -count=1 -timeout 30m ./packaging
 
 test-runtimes:
 	scripts/deps.sh
