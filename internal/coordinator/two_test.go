@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -33,8 +34,8 @@ func failuresOf(t *testing.T) int {
 
 // TestTwoAtOnceAreSafe lets two coordinators act as if both had the lease, and fail many times: they are killed, decide on
 // what is old by the time that they write, and do not learn what became of a write. The compare-and-set alone
-// keeps the order. No step is skipped, no fraction is larger than one coordinator would give, and what an operator was told
-// stays so.
+// keeps the order. No step is skipped, no fraction is larger than one coordinator would give, and what an operator got
+// as the answer stays so.
 func TestTwoAtOnceAreSafe(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -192,7 +193,17 @@ func (w *world) watch() *documents {
 	return d
 }
 
-// check holds each document against the one before. acked are the states that operators were told, by generation.
+// first returns the first document in a state; false if there is none yet.
+func (d *documents) first(state nf.RolloutState) (nf.RolloutDocument, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if i := slices.IndexFunc(d.list, func(doc nf.RolloutDocument) bool { return doc.State == state }); i >= 0 {
+		return d.list[i], true
+	}
+	return nf.RolloutDocument{}, false
+}
+
+// check holds each document against the one before. acked are the states in the answers to operators, by generation.
 func (d *documents) check(t *testing.T, s *nodes, acked map[uint64]nf.RolloutState) {
 	t.Helper()
 	last := s.w.document()
@@ -209,7 +220,7 @@ func (d *documents) check(t *testing.T, s *nodes, acked map[uint64]nf.RolloutSta
 	t.Logf("%d documents, %d asks", len(d.list), len(acked))
 	for i, doc := range d.list {
 		if state, ok := acked[doc.Generation]; ok && doc.State != state {
-			t.Errorf("generation %d: an operator was told %s, and the document says %s", doc.Generation, state, doc.State)
+			t.Errorf("generation %d: the answer to an operator was %s, and the document says %s", doc.Generation, state, doc.State)
 		}
 		checkFractions(t, s, doc)
 		if i == 0 {
