@@ -26,6 +26,7 @@ var rooms = map[string][]string{
 	"internal/spec":                  {"internal/nf", "internal/openfile", "internal/policytree"},
 	"internal/diff":                  {"internal/nf"},
 	"internal/durable":               {},
+	"internal/journal":               {},
 	"internal/openfile":              {},
 	"internal/policytree":            {"internal/nf", "internal/openfile"},
 	"internal/state":                 {"internal/nf", "internal/durable", "internal/openfile"},
@@ -48,7 +49,7 @@ var rooms = map[string][]string{
 	"internal/fleet":                 {"internal/nf", "internal/openfile"},
 	"internal/fleet/fleettest":       {"internal/nf", "internal/fleet"},
 	"internal/engine":                {"internal/nf", "internal/fleet", "internal/durable", "internal/openfile"},
-	"internal/coordinator":           {"internal/nf", "internal/spec", "internal/rollout", "internal/fleet", "internal/source", "internal/state", "internal/agent", "internal/web"}, // of web the bounds and the look of a page
+	"internal/coordinator":           {"internal/nf", "internal/rollout", "internal/fleet", "internal/source", "internal/state", "internal/agent", "internal/web"}, // of web the bounds and the look of a page
 	"internal/review":                {"internal/nf", "internal/spec", "internal/diff", "internal/apply"},
 	"internal/policytest":            {"internal/nf", "internal/spec", "internal/diff", "internal/apply"},
 	"internal/watch":                 {},
@@ -58,8 +59,8 @@ var rooms = map[string][]string{
 	"internal/manual":                {"schemas"},
 	"internal/demo":                  {"internal/nf", "internal/netns", "internal/source", "examples"},
 	"cmd/nfsync": {"internal/doctor", "internal/demo", "internal/nf", "internal/policytree", "internal/spec", "internal/durable", "internal/state", "internal/kernel", "internal/netns",
-		"internal/host", "internal/runtimes", "internal/apply", "internal/view", "internal/source", "internal/agent", "internal/overview", "internal/openfile", "internal/review", "internal/adopt", "internal/policytest", "internal/watch", "internal/web", "internal/words", "internal/manual", "internal/fleet", "schemas", "examples"},
-	"cmd/nfsync-coordinator": {"internal/nf", "internal/spec", "internal/fleet", "internal/engine", "internal/coordinator", "internal/source", "internal/agent", "internal/durable", "internal/openfile", "internal/manual", "internal/view", "examples"},
+		"internal/host", "internal/runtimes", "internal/apply", "internal/view", "internal/source", "internal/agent", "internal/overview", "internal/openfile", "internal/review", "internal/adopt", "internal/policytest", "internal/watch", "internal/web", "internal/words", "internal/manual", "internal/fleet", "schemas", "examples", "internal/journal"},
+	"cmd/nfsync-coordinator": {"internal/nf", "internal/spec", "internal/fleet", "internal/engine", "internal/coordinator", "internal/source", "internal/agent", "internal/durable", "internal/openfile", "internal/manual", "internal/view", "examples", "internal/journal"},
 	"bench": {"bench/bare", "internal/nf", "internal/spec", "internal/diff", "internal/kernel", "internal/netns", "internal/host", "internal/apply",
 		"internal/vz/vztest", "internal/fleet", "internal/engine"}, // parts of nfsync, measured without its start, and scenes
 	"bench/bare":            {},
@@ -185,7 +186,7 @@ var libraries = map[string]struct {
 	"github.com/prometheus/client_model": {rooms: []string{"internal/web"},
 		tests:  []string{"cmd/nfsync"},
 		reason: "the type of what client_golang gathers"},
-	"github.com/coreos/go-systemd": {rooms: []string{"cmd/nfsync", "cmd/nfsync-coordinator"},
+	"github.com/coreos/go-systemd": {rooms: []string{"cmd/nfsync", "cmd/nfsync-coordinator", "internal/journal"},
 		reason: "only the commands know their service manager"},
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"nfsync.dev/nfsync/internal/engine"
+	"nfsync.dev/nfsync/internal/journal"
 	"nfsync.dev/nfsync/internal/view"
 )
 
@@ -65,10 +66,11 @@ func (a *app) say(level slog.Level, message, hint string) {
 
 // write writes lines to stderr.
 func (a *app) write(level slog.Level, lines string) {
+	w := a.stderr
 	if a.journal {
-		lines = prioritized(level, lines)
+		w = journal.Lines(w, level)
 	}
-	_, _ = io.WriteString(a.stderr, lines) // where even stderr is closed, nobody can read an error about it
+	_, _ = io.WriteString(w, lines) // where even stderr is closed, nobody can read an error about it
 }
 
 // oneLine joins the lines of joined errors, and escapes the result.

@@ -37,6 +37,16 @@ func (a *app) readConfig() (spec.CoordinatorConfig, error) {
 	return config, a.actAsOwner(config.Directory)
 }
 
+// open returns the configuration, and the directory of the keys.
+func (a *app) open() (spec.CoordinatorConfig, *engine.Directory, error) {
+	config, err := a.readConfig()
+	if err != nil {
+		return config, nil, err
+	}
+	d, err := engine.Open(config.Directory)
+	return config, d, err
+}
+
 // parsedConfig returns what the configuration file says.
 func (a *app) parsedConfig() (spec.CoordinatorConfig, error) {
 	config := spec.DefaultCoordinatorConfig()

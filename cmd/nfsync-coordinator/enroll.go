@@ -69,11 +69,7 @@ func (a *app) enroll(ctx context.Context, name string, o enrollOptions) error {
 	if o.expires < 0 {
 		return usageError{errors.New("--expires is in the past")}
 	}
-	config, err := a.readConfig()
-	if err != nil {
-		return err
-	}
-	d, err := engine.Open(config.Directory)
+	config, d, err := a.open()
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"nfsync.dev/nfsync/internal/engine"
 	"nfsync.dev/nfsync/internal/view"
 )
 
@@ -22,11 +21,7 @@ secrets are not kept.`,
 }
 
 func (a *app) list() error {
-	config, err := a.readConfig()
-	if err != nil {
-		return err
-	}
-	d, err := engine.Open(config.Directory)
+	_, d, err := a.open()
 	if err != nil {
 		return err
 	}

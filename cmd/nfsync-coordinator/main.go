@@ -12,6 +12,7 @@ import (
 	"syscall"
 	_ "time/tzdata" // of the windows of roll-outs, where the system has none
 
+	"nfsync.dev/nfsync/internal/journal"
 	"nfsync.dev/nfsync/internal/source"
 )
 
@@ -20,7 +21,7 @@ var version string
 
 func main() {
 	source.RunChild()
-	os.Exit(run(context.Background(), app{args: os.Args[1:], stdout: os.Stdout, stderr: os.Stderr, journal: stderrIsJournal()}))
+	os.Exit(run(context.Background(), app{args: os.Args[1:], stdout: os.Stdout, stderr: os.Stderr, journal: journal.IsStderr()}))
 }
 
 // run is the whole command: from the arguments to the exit code.

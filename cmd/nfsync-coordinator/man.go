@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"os"
 	"strconv"
 
@@ -47,16 +46,7 @@ SOURCE_DATE_EPOCH or of the commit.`,
 // manualPages returns all pages.
 func manualPages(root *cobra.Command, of manual.Edition) ([]*manual.Page, error) {
 	pages := []*manual.Page{rootPage(root, of)}
-	var add func(*cobra.Command)
-	add = func(verb *cobra.Command) {
-		pages = append(pages, verbPage(verb, of))
-		for _, sub := range manual.Documented(verb) {
-			add(sub)
-		}
-	}
-	for _, verb := range manual.Documented(root) {
-		add(verb)
-	}
+	pages = append(pages, manual.Pages(root, func(verb *cobra.Command) *manual.Page { return verbPage(verb, of) })...)
 	configuration, err := configurationPage(of)
 	return append(pages, configuration), err
 }
@@ -94,23 +84,10 @@ func rootPage(root *cobra.Command, of manual.Edition) *manual.Page {
 
 // verbPage is the page of a verb.
 func verbPage(verb *cobra.Command, of manual.Edition) *manual.Page {
-	p := manual.New(manual.PageName(verb), section, of)
-	p.Title(verb.Short)
-	p.Heading("SYNOPSIS")
-	p.Synopses(verb)
-	p.Heading("DESCRIPTION")
-	p.Text(cmp.Or(verb.Long, verb.Short+"."))
-	p.Verbs(verb)
-	p.Heading("OPTIONS")
-	p.Text("The options that every command has are in nfsync-coordinator(8).")
-	verb.InitDefaultHelpFlag()
-	p.Flags(verb.LocalNonPersistentFlags())
-	if verb.Example != "" {
-		p.Heading("EXAMPLES")
-		p.Literal(verb.Example)
-	}
-	p.Heading("EXIT STATUS")
-	p.Text("See nfsync-coordinator(8).")
+	p := manual.VerbPage(verb, section, of, func(p *manual.Page, verb *cobra.Command) {
+		verb.InitDefaultHelpFlag()
+		p.Flags(verb.LocalNonPersistentFlags())
+	})
 	p.SeeAlso(rootName+"(8)", configName+"(5)")
 	return p
 }

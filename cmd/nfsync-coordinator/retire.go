@@ -33,11 +33,7 @@ func (a *app) retire(ctx context.Context, node string) error {
 	if !nf.IsFleetName(node) {
 		return &engine.NameError{Name: node}
 	}
-	config, err := a.readConfig()
-	if err != nil {
-		return err
-	}
-	d, err := engine.Open(config.Directory)
+	config, d, err := a.open()
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ func revokeCommand(a *app) *cobra.Command {
 		Use:   "revoke NAME",
 		Short: "Revoke the credentials of a node, a reader or an operator",
 		Long: `Revoke ends the credentials of a name: servers close its connections, and take
-no new ones. The servers that run are told at once. Those that do not run now
+no new ones. The servers that run learn it at once. Those that do not run now
 learn it when serve starts them or connects to them, or by nfsync-coordinator
 init.`,
 		Example: `  nfsync-coordinator revoke hn-1`,
@@ -27,11 +27,7 @@ init.`,
 }
 
 func (a *app) revoke(ctx context.Context, name string) error {
-	config, err := a.readConfig()
-	if err != nil {
-		return err
-	}
-	d, err := engine.Open(config.Directory)
+	config, d, err := a.open()
 	if err != nil {
 		return err
 	}

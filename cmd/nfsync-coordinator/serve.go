@@ -79,7 +79,7 @@ func (a *app) serve(ctx context.Context, o *serveOptions) error {
 	e, err := a.connect(ctx, config)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // it was told to end while it started
+			return nil //nolint:nilerr // a signal has ended it while it started
 		}
 		return err
 	}

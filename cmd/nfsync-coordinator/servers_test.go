@@ -79,9 +79,6 @@ func coordinate(t *testing.T, args ...string) (out string, code int) {
 // writes: the roll-out goes on, a node that was enrolled before takes part with its credentials, one can be enrolled and
 // retired, and all come back when the server was killed.
 func TestServeOwnServers(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it builds a server")
-	}
 	t.Parallel()
 	repo, commit := repository(t)
 	dir := filepath.Join(t.TempDir(), "coordinator")

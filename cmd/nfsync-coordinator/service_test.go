@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// manager listens as systemd does, and returns what it is told next.
+// manager listens as systemd does, and returns the next notification.
 func manager(t *testing.T) (next func() string) {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "notify")

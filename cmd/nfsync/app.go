@@ -11,6 +11,7 @@ import (
 	"golang.org/x/term"
 
 	"nfsync.dev/nfsync/internal/host"
+	"nfsync.dev/nfsync/internal/journal"
 	"nfsync.dev/nfsync/internal/spec"
 	"nfsync.dev/nfsync/internal/view"
 )
@@ -57,6 +58,14 @@ func (a *app) say(level slog.Level, message, hint string) {
 	}
 	// Where even stderr is closed, nobody can read an error about it.
 	_, _ = io.WriteString(a.lines(level), text)
+}
+
+// lines returns stderr for lines of a level.
+func (a *app) lines(level slog.Level) io.Writer {
+	if !a.journal {
+		return a.stderr
+	}
+	return journal.Lines(a.stderr, level)
 }
 
 // sayWith writes one message to stderr. In JSON it has the attributes, which the message has in

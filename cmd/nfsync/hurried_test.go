@@ -12,7 +12,7 @@ import (
 // hurryVariable makes agents wait less for their fleet.
 const hurryVariable = "NFSYNC_TEST_HURRY"
 
-// hurry makes this process wait less for its fleet, if it is told to: a step of a roll-out is spread over a minute at least.
+// hurry makes this process wait less for its fleet, if its environment says so: a step of a roll-out is spread over a minute at least.
 func hurry() {
 	if os.Getenv(hurryVariable) == "" {
 		return

@@ -15,6 +15,7 @@ import (
 
 	"nfsync.dev/nfsync/internal/apply"
 	"nfsync.dev/nfsync/internal/host"
+	"nfsync.dev/nfsync/internal/journal"
 	"nfsync.dev/nfsync/internal/source"
 )
 
@@ -37,7 +38,7 @@ func main() {
 		stdout:  os.Stdout,
 		stderr:  os.Stderr,
 		getenv:  os.Getenv,
-		journal: stderrIsJournal(),
+		journal: journal.IsStderr(),
 		machine: func(c host.Config) apply.Machine { return host.New(c) },
 	}))
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"strconv"
 	"strings"
 
@@ -45,16 +44,7 @@ that of SOURCE_DATE_EPOCH or of the commit.`,
 // manualPages returns all pages.
 func manualPages(root *cobra.Command, of manual.Edition) ([]*manual.Page, error) {
 	pages := []*manual.Page{rootPage(root, of), wordsPage(of)}
-	var add func(*cobra.Command)
-	add = func(verb *cobra.Command) {
-		pages = append(pages, verbPage(verb, of))
-		for _, sub := range manual.Documented(verb) {
-			add(sub)
-		}
-	}
-	for _, verb := range manual.Documented(root) {
-		add(verb)
-	}
+	pages = append(pages, manual.Pages(root, func(verb *cobra.Command) *manual.Page { return verbPage(verb, of) })...)
 	policies, err := policiesPage(of)
 	if err != nil {
 		return nil, err
@@ -106,22 +96,7 @@ func rootPage(root *cobra.Command, of manual.Edition) *manual.Page {
 
 // verbPage is the page of a verb.
 func verbPage(verb *cobra.Command, of manual.Edition) *manual.Page {
-	p := manual.New(manual.PageName(verb), 1, of)
-	p.Title(verb.Short)
-	p.Heading("SYNOPSIS")
-	p.Synopses(verb)
-	p.Heading("DESCRIPTION")
-	p.Text(cmp.Or(verb.Long, verb.Short+"."))
-	p.Verbs(verb)
-	p.Heading("OPTIONS")
-	p.Text("The options that every command has are in nfsync(1).")
-	flagItems(p, verb)
-	if verb.Example != "" {
-		p.Heading("EXAMPLES")
-		p.Literal(verb.Example)
-	}
-	p.Heading("EXIT STATUS")
-	p.Text("See nfsync(1).")
+	p := manual.VerbPage(verb, 1, of, flagItems)
 	p.SeeAlso(append([]string{rootName + "(1)"}, related(verb)...)...)
 	return p
 }

@@ -21,7 +21,7 @@ import (
 	"nfsync.dev/nfsync/internal/view"
 )
 
-// fleetConfig says how this node reaches its fleet, as the configuration says; false if it names none.
+// memberConfig says how this node reaches its fleet, as the configuration says; false if it names none.
 func (a *app) memberConfig() (fleet.Config, bool) {
 	f := a.config.Fleet
 	if f == nil {
@@ -63,6 +63,18 @@ func join(cfg fleet.Config, was *joined, wake func()) (*joined, *agent.FleetErro
 		return nil, &agent.FleetError{Reason: agent.ReasonNotPermitted, Err: err}
 	}
 	return &joined{cfg, m}, nil
+}
+
+// joinAlone joins the fleet for one question or one lap. connected receives when there is a connection.
+func joinAlone(cfg fleet.Config) (j *joined, connected <-chan struct{}, problem *agent.FleetError) {
+	woken := make(chan struct{}, 1)
+	j, problem = join(cfg, nil, func() {
+		select {
+		case woken <- struct{}{}:
+		default:
+		}
+	})
+	return j, woken, problem
 }
 
 // leave leaves the fleet, unless the node stays in it as kept.
@@ -153,13 +165,7 @@ func (a *app) joinOnce(ctx context.Context, repo source.Config) (f *agent.Follow
 	if !ok {
 		return nil, func(*state.Dir, agent.Report) {}
 	}
-	connected := make(chan struct{}, 1)
-	j, problem := join(cfg, nil, func() {
-		select {
-		case connected <- struct{}{}:
-		default:
-		}
-	})
+	j, connected, problem := joinAlone(cfg)
 	m := a.membership(cfg, j, problem, repo, a.fetcher)
 	status := agent.NewStatus(cfg.Name, "", a.config.Mode, nf.AgentInfo{})
 	if good, err := state.ReadLastGood(a.stateDir); err == nil && good.Revision != "" { // the lap reports damage
@@ -227,13 +233,7 @@ func putSnapshot(ctx context.Context, dir *state.Dir, m *agent.Membership, label
 // askAsMember asks the fleet of the configuration for its roll-out, as soon as there is a connection.
 func (a *app) askAsMember(ctx context.Context) (nf.RolloutDocument, error) {
 	cfg, _ := a.memberConfig()
-	connected := make(chan struct{}, 1)
-	j, problem := join(cfg, nil, func() {
-		select {
-		case connected <- struct{}{}:
-		default:
-		}
-	})
+	j, connected, problem := joinAlone(cfg)
 	if problem != nil {
 		return nf.RolloutDocument{}, problem
 	}

@@ -179,10 +179,11 @@ func lastGood(d *state.Dir, known Revision) (Revision, error) {
 		r.Files = append(r.Files, source.File{Name: f.Name, Data: []byte(f.Text)})
 	}
 	if known.Commit == r.Commit && reflect.DeepEqual(known.Files, r.Files) {
-		r.Policies = known.Policies
+		r.Policies, r.Rollout = known.Policies, known.Rollout
 		return r, nil
 	}
-	r.Policies, err = parse(r.Revision)
+	parsed, err := parse(r.Revision)
+	r.Policies, r.Rollout = parsed.Policies, parsed.Rollout
 	if err != nil {
 		// An older nfsync found them valid.
 		return Revision{}, fmt.Errorf("the last good revision cannot be enforced: %w", err)

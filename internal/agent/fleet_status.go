@@ -3,7 +3,6 @@ package agent
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"time"
 
 	"nfsync.dev/nfsync/internal/nf"
@@ -85,17 +84,10 @@ func lastHeard(at time.Time) string {
 
 // withFleet returns a status with how the node follows its fleet; nil: it belongs to none.
 func withFleet(was nf.NodeStatus, r *FleetReport, now time.Time) nf.NodeStatus {
-	s := was
-	s.Fleet = r.status()
-	s.Conditions = slices.DeleteFunc(slices.Clone(was.Conditions), func(c nf.Condition) bool { return c.Type == nf.FleetUnreachable })
+	was.Fleet = r.status()
 	if r == nil {
-		return s
+		was.Conditions = withoutCondition(was.Conditions, nf.FleetUnreachable)
+		return was
 	}
-	commit := ""
-	if s.Revision != nil {
-		commit = s.Revision.Commit
-	}
-	s.Conditions = append(s.Conditions, unreachable(*r).condition(nf.FleetUnreachable, commit))
-	transitions(was.Conditions, s.Conditions, now)
-	return s
+	return withCondition(was, nf.FleetUnreachable, unreachable(*r), now)
 }

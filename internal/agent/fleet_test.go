@@ -491,7 +491,7 @@ func TestBadRevision(t *testing.T) {
 	}
 }
 
-// TestOutcomes: what became of the changes is told, also after the roll-out has gone on.
+// TestOutcomes: the node reports what became of the changes, also after the roll-out has gone on.
 func TestOutcomes(t *testing.T) {
 	m := newMember(t)
 	m.machine.Inject(hosttest.Fault{Op: hosttest.OpSet, Target: nf.Node, Key: udp, Err: errors.New("EIO")})
@@ -509,7 +509,7 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
-// TestInterruptedTurn: a node that was killed after it had told the fleet that it begins says what it finds.
+// TestInterruptedTurn: a node that was killed after it had reported that it begins says what it finds.
 func TestInterruptedTurn(t *testing.T) {
 	for _, halted := range []bool{false, true} {
 		t.Run(fmt.Sprintf("halted %v", halted), func(t *testing.T) {

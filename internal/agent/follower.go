@@ -149,7 +149,7 @@ func (f *Follower) hear(ctx context.Context, dir *state.Dir, inForce string) (tu
 			is.HeardAt = now
 		}
 		if known.Document.Generation > 0 {
-			is.Group = groupName(known.Document, f.member.Node)
+			is.Group = rollout.Group(known.Document, f.member.Node.Labels).Name
 		}
 	})
 	f.newest = known.Newest
@@ -180,22 +180,6 @@ func asProblem(err error) *FleetError {
 	return &FleetError{ReasonUnreachable, err}
 }
 
-// groupName returns the name of a node's group.
-func groupName(doc nf.RolloutDocument, node nf.NodeIdentity) string {
-	if i := rollout.GroupOf(doc, node.Labels); i >= 0 && i < len(doc.Groups) {
-		return doc.Groups[i].Name
-	}
-	return ""
-}
-
-// groupStep returns the step that a node's group is in.
-func groupStep(doc nf.RolloutDocument, node nf.NodeIdentity) int {
-	if i := rollout.GroupOf(doc, node.Labels); i >= 0 && i < len(doc.Groups) {
-		return doc.Groups[i].Step
-	}
-	return 0
-}
-
 // setProgress saves how far the node is with a revision, if that is news.
 func (f *Follower) setProgress(ctx context.Context, dir *state.Dir, revision string, to nf.ProgressState, reason string) error {
 	known, err := f.save(ctx, dir, func(is *state.Fleet) error {
@@ -219,7 +203,7 @@ func (f *Follower) save(ctx context.Context, dir *state.Dir, change func(*state.
 	return dir.ChangeFleet(saving, f.member.Channel, f.member.CoordinatorKey, change)
 }
 
-// maxReason is the most bytes that a reason has which is told the fleet.
+// maxReason is the most bytes of a reason that the node reports to the fleet.
 const maxReason = 300
 
 func shortened(text string) string {
@@ -329,7 +313,7 @@ func (f *Follower) isLater(at time.Time) bool {
 // beginsAt returns when the node begins whose turn has come.
 func (f *Follower) beginsAt(ctx context.Context, dir *state.Dir, turn rollout.Turn) (time.Time, error) {
 	doc := f.Following().Document
-	what := fmt.Sprintf("%d %s %d %v", doc.Began, turn.Commit, groupStep(doc, f.member.Node), turn.Rescue)
+	what := fmt.Sprintf("%d %s %d %v", doc.Began, turn.Commit, rollout.Group(doc, f.member.Node.Labels).Step, turn.Rescue)
 	if f.Once {
 		return f.savedBegin(ctx, dir, turn, what)
 	}
@@ -357,7 +341,7 @@ type notBegunError struct{ why string }
 func (e *notBegunError) Error() string { return "not begun: " + e.why }
 
 // begin asks once more whether the node may take a revision, and saves that it does. Unless the revision changes nothing for the
-// node, the fleet is told that it begins. The error is a *notBegunError if it may not, or if the fleet does not know: then
+// node, it reports to the fleet that it begins. The error is a *notBegunError if it may not, or if the fleet does not know: then
 // nothing was changed.
 func (f *Follower) begin(ctx context.Context, dir *state.Dir, commit, inForce string, as nf.ProgressState, mayBegin func(rollout.Turn) bool) error {
 	if good, err := dir.LastGood(); err != nil || good.Revision != f.saved {

@@ -129,25 +129,14 @@ func lastPublished(at time.Time) string {
 
 // withPublication returns a status with the condition of the publication; nil: nothing is published.
 func withPublication(was nf.NodeStatus, r *PublishReport, now time.Time) nf.NodeStatus {
-	s := withoutPublished(was)
 	if r == nil {
-		return s
+		return withoutPublished(was)
 	}
-	commit := ""
-	if s.Revision != nil {
-		commit = s.Revision.Commit
-	}
-	at := slices.IndexFunc(s.Conditions, func(c nf.Condition) bool { return c.Type == nf.FleetUnreachable })
-	if at < 0 {
-		at = len(s.Conditions)
-	}
-	s.Conditions = slices.Insert(s.Conditions, at, published(*r).condition(nf.Published, commit))
-	transitions(was.Conditions, s.Conditions, now)
-	return s
+	return withCondition(was, nf.Published, published(*r), now)
 }
 
 // withoutPublished returns a status as it is published: that it is, who reads it knows.
 func withoutPublished(s nf.NodeStatus) nf.NodeStatus {
-	s.Conditions = slices.DeleteFunc(slices.Clone(s.Conditions), func(c nf.Condition) bool { return c.Type == nf.Published })
+	s.Conditions = withoutCondition(s.Conditions, nf.Published)
 	return s
 }

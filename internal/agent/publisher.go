@@ -20,7 +20,7 @@ type publisher struct {
 	status func() nf.NodeStatus
 	// reported is called when a publication has ended, or is configured anew.
 	reported func()
-	woken    chan struct{}
+	bell
 
 	mu     sync.Mutex // of what follows
 	setup  *Publishing
@@ -32,15 +32,7 @@ type publisher struct {
 }
 
 func newPublisher(status func() nf.NodeStatus) *publisher {
-	return &publisher{status: status, woken: make(chan struct{}, 1)}
-}
-
-// wake makes the publisher look whether something has changed.
-func (p *publisher) wake() {
-	select {
-	case p.woken <- struct{}{}:
-	default:
-	}
+	return &publisher{status: status, bell: newBell()}
 }
 
 // use publishes as the setup says from now on; nil: not at all.
@@ -152,21 +144,6 @@ func (p *publisher) hasNews() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.looked || p.seen != now
-}
-
-// wait waits until the publisher is woken, or until a time that is not zero.
-func (p *publisher) wait(ctx context.Context, until time.Time) {
-	var over <-chan time.Time
-	if !until.IsZero() {
-		clock := time.NewTimer(time.Until(until))
-		defer clock.Stop()
-		over = clock.C
-	}
-	select {
-	case <-ctx.Done():
-	case <-p.woken:
-	case <-over:
-	}
 }
 
 // publish publishes once, and returns when that is due again.

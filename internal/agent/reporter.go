@@ -29,7 +29,7 @@ const (
 // reporter tells the fleet, beside the laps, what the node is. It puts the newest value only.
 type reporter struct {
 	agent *Agent
-	woken chan struct{}
+	bell
 
 	putting sync.Mutex // of the calls of PutNode, so that an older value never comes after a newer one
 	last    putValue   // of PutNode; putting is held
@@ -58,15 +58,7 @@ type putValue struct {
 }
 
 func newReporter(a *Agent) *reporter {
-	return &reporter{agent: a, woken: make(chan struct{}, 1)}
-}
-
-// wake makes the reporter look whether something has changed.
-func (r *reporter) wake() {
-	select {
-	case r.woken <- struct{}{}:
-	default:
-	}
+	return &reporter{agent: a, bell: newBell()}
 }
 
 // use makes the node a member of another fleet; nil: of none.
@@ -357,21 +349,6 @@ func nodeDigest(n nf.FleetNode) string {
 		return err.Error() // no node is like that
 	}
 	return hex.EncodeToString(h.Sum(nil))
-}
-
-// wait waits until the reporter is woken, or until a time that is not zero.
-func (r *reporter) wait(ctx context.Context, until time.Time) {
-	var over <-chan time.Time
-	if !until.IsZero() {
-		clock := time.NewTimer(time.Until(until))
-		defer clock.Stop()
-		over = clock.C
-	}
-	select {
-	case <-ctx.Done():
-	case <-r.woken:
-	case <-over:
-	}
 }
 
 // Report returns how the node follows its fleet, for the status; nil: it belongs to none.

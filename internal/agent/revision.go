@@ -22,8 +22,9 @@ type Fetcher func(ctx context.Context, last []source.Position, accept string) (s
 type Revision struct {
 	source.Revision
 	Policies spec.Policies
-	Verified source.Mode // with which it was fetched
-	follows  string      // the position of its branch at the time of the fetch
+	Rollout  nf.RolloutPlan // of the fleet
+	Verified source.Mode    // with which it was fetched
+	follows  string         // the position of its branch at the time of the fetch
 }
 
 // InvalidError means that the policies of a revision are invalid.
@@ -57,16 +58,16 @@ func Fetch(ctx context.Context, fetch Fetcher, mode source.Mode, last []state.Po
 	if err != nil {
 		return Revision{}, invalidTree(err)
 	}
-	policies, err := parse(fetched)
-	return Revision{fetched, policies, mode, positionOf(last, fetched)}, err
+	parsed, err := parse(fetched)
+	return Revision{fetched, parsed.Policies, parsed.Rollout, mode, positionOf(last, fetched)}, err
 }
 
-func parse(r source.Revision) (spec.Policies, error) {
-	policies, diagnostics := spec.Parse(SpecFiles(r))
+func parse(r source.Revision) (spec.Parsed, error) {
+	parsed, diagnostics := spec.ParseAll(SpecFiles(r))
 	if len(diagnostics) > 0 {
-		return nil, &InvalidError{r.Commit, diagnostics}
+		return spec.Parsed{}, &InvalidError{r.Commit, diagnostics}
 	}
-	return policies, nil
+	return parsed, nil
 }
 
 // CheckEmpty returns an *InvalidError if the revision holds no policy below that path.

@@ -181,6 +181,29 @@ func lapConditions() []nf.ConditionType {
 	return slices.DeleteFunc(nf.ConditionTypes(), func(t nf.ConditionType) bool { return t == nf.Published || t == nf.FleetUnreachable })
 }
 
+// withCondition returns a status with a condition that is judged between laps, at its place.
+func withCondition(was nf.NodeStatus, t nf.ConditionType, j judgement, now time.Time) nf.NodeStatus {
+	s := was
+	s.Conditions = withoutCondition(was.Conditions, t)
+	commit := ""
+	if s.Revision != nil {
+		commit = s.Revision.Commit
+	}
+	order := nf.ConditionTypes()
+	at := slices.IndexFunc(s.Conditions, func(c nf.Condition) bool { return slices.Index(order, c.Type) > slices.Index(order, t) })
+	if at < 0 {
+		at = len(s.Conditions)
+	}
+	s.Conditions = slices.Insert(s.Conditions, at, j.condition(t, commit))
+	transitions(was.Conditions, s.Conditions, now)
+	return s
+}
+
+// withoutCondition returns conditions without those of a type.
+func withoutCondition(list []nf.Condition, t nf.ConditionType) []nf.Condition {
+	return slices.DeleteFunc(slices.Clone(list), func(c nf.Condition) bool { return c.Type == t })
+}
+
 // condition returns the condition of a judgement. One about something that was not looked at is unknown.
 func (j judgement) condition(t nf.ConditionType, commit string) nf.Condition {
 	c := nf.Condition{Type: t, Status: nf.ConditionFalse, Reason: string(j.reason), Message: j.message, ObservedRevision: commit}

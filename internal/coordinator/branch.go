@@ -10,7 +10,6 @@ import (
 	"nfsync.dev/nfsync/internal/agent"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/source"
-	"nfsync.dev/nfsync/internal/spec"
 	"nfsync.dev/nfsync/internal/state"
 )
 
@@ -150,13 +149,7 @@ func (f *follower) newest(ctx context.Context, after string) (head, agent.Revisi
 	if err != nil {
 		return head{}, r, err
 	}
-	return head{commit: r.Commit, after: after, plan: planOf(r)}, r, nil
-}
-
-// planOf returns the plan of the roll-out of a revision: that of the repository, or the default.
-func planOf(r agent.Revision) nf.RolloutPlan {
-	parsed, _ := spec.ParseAll(agent.SpecFiles(r.Revision)) // it was parsed before, without a mistake
-	return parsed.Rollout
+	return head{commit: r.Commit, after: after, plan: r.Rollout}, r, nil
 }
 
 // is returns the newest good commit, nil if there is none, and how the fetches went.

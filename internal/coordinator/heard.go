@@ -130,16 +130,6 @@ func (h *heard) ours() map[string]nf.RestartGrant {
 	return grants
 }
 
-// newest returns the highest generation of a document that a node has had, and that node; the first by name.
-func newest(nodes []nf.HeardNode) (generation uint64, node string) {
-	for i := range nodes {
-		if g := nodes[i].Generation; g > generation {
-			generation, node = g, nodes[i].Node
-		}
-	}
-	return generation, node
-}
-
 // shorten returns a text without control characters, of at most so many bytes.
 func shorten(text string, most int) string {
 	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool {

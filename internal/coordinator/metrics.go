@@ -2,7 +2,6 @@ package coordinator
 
 import (
 	"cmp"
-	"maps"
 	"net/http"
 	"runtime"
 	"slices"
@@ -191,7 +190,7 @@ func byCondition(nodes []nf.HeardNode) map[nf.ConditionType]int {
 		counts[t] = 0
 	}
 	for i := range nodes {
-		for t := range maps.Keys(counts) {
+		for t := range counts {
 			if nodes[i].Conditions[t] == nf.ConditionTrue {
 				counts[t]++
 			}

@@ -60,7 +60,7 @@ func (s situation) first() (nf.RolloutDocument, bool) {
 		return nf.RolloutDocument{}, false
 	}
 	next := s.begin(nf.RolloutDocument{})
-	known, node := newest(s.nodes)
+	known, node := rollout.Newest(s.nodes)
 	if known > 0 {
 		next.State, next.Recovered = nf.RolloutHalted, true
 		next.Reason = fmt.Sprintf("%s has had generation %d of the roll-out document, and the store has none: it was made anew or restored", node, known)

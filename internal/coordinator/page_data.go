@@ -125,8 +125,9 @@ func pageOf(v View, q pageQuery) pageData {
 	for _, t := range slices.Sorted(maps.Keys(conditions)) {
 		d.Conditions = append(d.Conditions, countData{string(t), strconv.Itoa(conditions[t])})
 	}
-	d.silent(rollout.Silent(v.Nodes, now))
-	d.Nodes = nodesOf(v, q, now)
+	silent := rollout.Silent(v.Nodes, now)
+	d.silent(silent)
+	d.Nodes = nodesOf(v, q, silent, now)
 	return d
 }
 
@@ -147,7 +148,7 @@ func classOf(s nf.RolloutState) string {
 }
 
 func momentOf(t, now time.Time) moment {
-	return moment{ISO: t.UTC().Format(time.RFC3339), Full: t.UTC().Format("2006-01-02 15:04:05 UTC"), Ago: ago(now.Sub(t))}
+	return moment{ISO: t.UTC().Format(time.RFC3339), Full: nf.Clock(t), Ago: ago(now.Sub(t))}
 }
 
 func maybeMoment(t, now time.Time) *moment {
@@ -212,9 +213,9 @@ func stepOf(doc nf.RolloutDocument) string {
 }
 
 // nodesOf makes the data of the table of nodes.
-func nodesOf(v View, q pageQuery, now time.Time) nodesData {
+func nodesOf(v View, q pageQuery, silentNames []string, now time.Time) nodesData {
 	silent := map[string]bool{}
-	for _, n := range rollout.Silent(v.Nodes, now) {
+	for _, n := range silentNames {
 		silent[n] = true
 	}
 	var found []*nf.HeardNode
@@ -276,9 +277,7 @@ func nodeOf(n *nf.HeardNode, doc *nf.RolloutDocument, silent bool, now time.Time
 	if doc == nil {
 		return d
 	}
-	if i := rollout.GroupOf(*doc, n.Labels); i >= 0 && i < len(doc.Groups) {
-		d.Group = doc.Groups[i].Name
-	}
+	d.Group = rollout.Group(*doc, n.Labels).Name
 	if p := n.Progress; p != nil && p.Revision == doc.Revision && p.Generation >= doc.Began {
 		d.Progress, d.Reason = mark{progressClass(p.State), string(p.State)}, shorten(p.Reason, maxText)
 	}

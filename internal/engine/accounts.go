@@ -27,9 +27,6 @@ func accounts() []string {
 	return []string{accountSystem, accountFleet, accountNodes, accountReaders, accountOperators}
 }
 
-// directGet is the subject on which a server answers with values of a stream.
-const directGet = "$JS.API.DIRECT.GET."
-
 // share is what FLEET gives to other accounts, under the same subject.
 type share struct {
 	subject string
@@ -41,11 +38,11 @@ type share struct {
 // shares is all that FLEET gives to others.
 var shares = []share{
 	{subject: "nfsync.v1.put.>", kind: jwt.Service, with: []string{accountNodes}},
-	{subject: directGet + fleet.StreamGrant + ".>", kind: jwt.Service, with: []string{accountNodes}},
-	{subject: directGet + fleet.StreamRollout + ".>", kind: jwt.Service, with: []string{accountNodes, accountOperators}},
+	{subject: fleet.DirectGet + fleet.StreamGrant + ".>", kind: jwt.Service, with: []string{accountNodes}},
+	{subject: fleet.DirectGet + fleet.StreamRollout + ".>", kind: jwt.Service, with: []string{accountNodes, accountOperators}},
 	{subject: "nfsync.v1.wake.>", kind: jwt.Stream, with: []string{accountNodes, accountOperators}},
-	{subject: directGet + fleet.StreamStatus, kind: jwt.Service, stream: true, with: []string{accountReaders, accountOperators}},
-	{subject: directGet + fleet.StreamSnapshot, kind: jwt.Service, stream: true, with: []string{accountReaders, accountOperators}},
+	{subject: fleet.DirectGet + fleet.StreamStatus, kind: jwt.Service, stream: true, with: []string{accountReaders, accountOperators}},
+	{subject: fleet.DirectGet + fleet.StreamSnapshot, kind: jwt.Service, stream: true, with: []string{accountReaders, accountOperators}},
 	{subject: fleet.SubjectAsk + ">", kind: jwt.Service, with: []string{accountOperators}},
 }
 
@@ -70,15 +67,15 @@ const userName = "{{name()}}"
 var roles = map[nf.CredentialKind]role{
 	nf.CredentialNode: {accountNodes,
 		[]string{fleet.SubjectStatus + userName, fleet.SubjectSnapshot + userName,
-			directGet + fleet.StreamRollout + ".>", directGet + fleet.StreamGrant + ".$KV.nfsync_grant." + userName},
+			fleet.DirectGet + fleet.StreamRollout + ".>", fleet.DirectGet + fleet.StreamGrant + "." + fleet.Key(fleet.StreamGrant, userName)},
 		[]string{fleet.Inbox(userName) + ".>", fleet.SubjectWakeRollout + ">", fleet.SubjectWakeGrant + userName},
 		limits{connections: mostConnections - 2*mostOthers - 10_000, subscriptions: 20, payload: fleet.MaxSnapshot}},
 	nf.CredentialReader: {accountReaders,
-		[]string{directGet + fleet.StreamStatus, directGet + fleet.StreamSnapshot},
+		[]string{fleet.DirectGet + fleet.StreamStatus, fleet.DirectGet + fleet.StreamSnapshot},
 		[]string{fleet.Inbox(userName) + ".>"},
 		limits{connections: mostOthers, subscriptions: 100, payload: 4 << 10}},
 	nf.CredentialOperator: {accountOperators,
-		[]string{directGet + fleet.StreamStatus, directGet + fleet.StreamSnapshot, directGet + fleet.StreamRollout + ".>", fleet.SubjectAsk + ">"},
+		[]string{fleet.DirectGet + fleet.StreamStatus, fleet.DirectGet + fleet.StreamSnapshot, fleet.DirectGet + fleet.StreamRollout + ".>", fleet.SubjectAsk + ">"},
 		[]string{fleet.Inbox(userName) + ".>", "nfsync.v1.wake.>"},
 		limits{connections: mostOthers, subscriptions: 100, payload: 16 << 10}},
 }

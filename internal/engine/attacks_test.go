@@ -108,7 +108,7 @@ func nodeAttacks() []attack {
 	status, snapshot := fleet.SubjectStatus+"hn-a", fleet.SubjectSnapshot+"hn-a"
 	list := append(writes("hn-a"), injections(map[string]string{
 		status: `{"last_by_subj":"$KV.nfsync_status.hn-b"}`, snapshot: "{}",
-		directGet + fleet.StreamRollout + ".$KV.nfsync_rollout.main": "", directGet + fleet.StreamGrant + ".$KV.nfsync_grant.hn-a": "",
+		fleet.DirectGet + fleet.StreamRollout + ".$KV.nfsync_rollout.main": "", fleet.DirectGet + fleet.StreamGrant + ".$KV.nfsync_grant.hn-a": "",
 	})...)
 	for _, headers := range [][]string{
 		{"Nats-Rollup", "all"}, {"Nats-Rollup", "sub"}, {"Nats-TTL", "1s"},
@@ -129,8 +129,8 @@ func nodeAttacks() []attack {
 		}},
 		attack{name: "wake-ups of others", do: func(a *attacker) { a.listen(fleet.SubjectWakeGrant + "hn-b"); a.listen("nfsync.v1.wake.>") }, reads: true},
 		attack{name: "values by batches", do: func(a *attacker) {
-			a.send(directGet+fleet.StreamStatus, "", `{"seq":1,"batch":500,"next_by_subj":"$KV.nfsync_status.>"}`)
-			a.send(directGet+fleet.StreamSnapshot, "", `{"seq":1,"batch":500,"next_by_subj":"$KV.nfsync_snapshot.>"}`)
+			a.send(fleet.DirectGet+fleet.StreamStatus, "", `{"seq":1,"batch":500,"next_by_subj":"$KV.nfsync_status.>"}`)
+			a.send(fleet.DirectGet+fleet.StreamSnapshot, "", `{"seq":1,"batch":500,"next_by_subj":"$KV.nfsync_snapshot.>"}`)
 		}, reads: true},
 		attack{name: "questions to the coordinator", do: func(a *attacker) { a.send(fleet.SubjectAsk+"main", "", `{"verb":"halt"}`) }, reads: true},
 	)
@@ -174,7 +174,7 @@ func (w *world) harm(a *attacker, attacks []attack) (harm []string) {
 		w.put(fleet.SubjectStatus+"hn-b", first[fleet.SubjectStatus+"hn-b"])
 		w.put(fleet.SubjectRollout+"main", first[fleet.SubjectRollout+"main"])
 		w.put(fleet.SubjectGrant+"hn-b", first[fleet.SubjectGrant+"hn-b"])
-		request(w.t, w.other, directGet+fleet.StreamGrant+".$KV.nfsync_grant.hn-b", nil)
+		request(w.t, w.other, fleet.DirectGet+fleet.StreamGrant+".$KV.nfsync_grant.hn-b", nil)
 	}
 	w.settle(a.Conn)
 	harm = differences(before, w.state())
@@ -222,10 +222,10 @@ func TestAttacksWithoutWalls(t *testing.T) {
 	w := staticWorld(t, oneAccount)
 	a := w.attacker(nf.CredentialNode, "hn-a")
 	for subject, reply := range map[string]string{
-		fleet.SubjectStatus + "hn-a":                                      fleet.SubjectStatus + "hn-b",
-		fleet.SubjectSnapshot + "hn-a":                                    fleet.SubjectRollout + "main",
-		directGet + fleet.StreamGrant + ".$KV.nfsync_grant.hn-a":          fleet.SubjectSnapshot + "hn-b",
-		directGet + fleet.StreamRollout + "." + "$KV.nfsync_rollout.main": fleet.SubjectGrant + "hn-b",
+		fleet.SubjectStatus + "hn-a":                                            fleet.SubjectStatus + "hn-b",
+		fleet.SubjectSnapshot + "hn-a":                                          fleet.SubjectRollout + "main",
+		fleet.DirectGet + fleet.StreamGrant + ".$KV.nfsync_grant.hn-a":          fleet.SubjectSnapshot + "hn-b",
+		fleet.DirectGet + fleet.StreamRollout + "." + "$KV.nfsync_rollout.main": fleet.SubjectGrant + "hn-b",
 	} {
 		before := w.state()
 		a.send(subject, reply, "{}")

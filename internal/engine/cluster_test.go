@@ -234,9 +234,6 @@ func moves(t *testing.T, d *Directory, s Servers, coordinator *nats.Conn, values
 // leader of the roll-out first, and nodes put, and the coordinator compares and sets, with the other two. A revocation of
 // meanwhile reaches the third when it is back.
 func TestThreeServers(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it builds a server")
-	}
 	t.Parallel()
 	d := newDirectory(t)
 	values := filled(t, d)
@@ -336,9 +333,6 @@ func TestThreeServers(t *testing.T) {
 // A server that is killed at any time, while documents are put and members are connected, loses no document that it has
 // acknowledged, and the members come back by themselves.
 func TestKilledServer(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it builds a server")
-	}
 	t.Parallel()
 	d := newDirectory(t)
 	servers, s := cluster(t, d, 1)

@@ -17,7 +17,7 @@ import (
 	"nfsync.dev/nfsync/internal/openfile"
 )
 
-// DefaultDirectory is the directory of a coordinator that is told no other one.
+// DefaultDirectory is the directory of a coordinator whose configuration names no other one.
 const DefaultDirectory = "/var/lib/nfsync-coordinator"
 
 // The files of a directory. The keys are written once, and last: a directory without them is not finished.

@@ -18,7 +18,7 @@ import (
 var mostOpen = map[nf.CredentialKind]int{nf.CredentialNode: 5, nf.CredentialReader: 50, nf.CredentialOperator: 50}
 
 // Guard closes the oldest connections of members that have too many, until ctx ends. NATS limits the connections of an
-// account and not those of a user: the credentials of one node could take the places of all nodes. say is told who it is.
+// account and not those of a user: the credentials of one node could take the places of all nodes. It names them by say.
 func (d *Directory) Guard(ctx context.Context, s Servers, say func(text string)) error {
 	return d.guard(ctx, 0, say, s.urls(), s.options()...)
 }

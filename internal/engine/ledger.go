@@ -150,7 +150,7 @@ func (d *Directory) signCredential(c nf.FleetCredential, user nkeys.KeyPair) ([]
 // ErrNotEnrolled means that a name has no credentials that are valid.
 var ErrNotEnrolled = errors.New("no valid credentials have this name")
 
-// Revoke revokes the credentials of a name. Servers know of it once Push has told them, or when they start from this
+// Revoke revokes the credentials of a name. Servers learn it from Push, or when they start from this
 // directory.
 func (d *Directory) Revoke(name string) error {
 	now := time.Now().UTC().Truncate(time.Second)

@@ -31,8 +31,8 @@ func TestNodeRights(t *testing.T) {
 				t.Errorf("a status of 20 KB: %s", m.Data)
 			}
 			for subject, want := range map[string]string{
-				directGet + fleet.StreamRollout + ".$KV.nfsync_rollout.main": "the roll-out",
-				directGet + fleet.StreamGrant + ".$KV.nfsync_grant.hn-a":     "grant of a",
+				fleet.DirectGet + fleet.StreamRollout + ".$KV.nfsync_rollout.main": "the roll-out",
+				fleet.DirectGet + fleet.StreamGrant + ".$KV.nfsync_grant.hn-a":     "grant of a",
 			} {
 				if m := request(t, a, subject, nil); string(m.Data) != want {
 					t.Errorf("%s: %v %q", subject, m.Header, m.Data)
@@ -61,7 +61,7 @@ func read(t *testing.T, c *nats.Conn, stream string) map[string]string {
 	t.Helper()
 	answers, err := c.SubscribeSync(c.NewInbox())
 	must(t, err)
-	must(t, c.PublishRequest(directGet+stream, answers.Subject, fmt.Appendf(nil, `{"seq":1,"batch":500,"next_by_subj":%q}`, fleet.Key(stream, ">"))))
+	must(t, c.PublishRequest(fleet.DirectGet+stream, answers.Subject, fmt.Appendf(nil, `{"seq":1,"batch":500,"next_by_subj":%q}`, fleet.Key(stream, ">"))))
 	values := map[string]string{}
 	for {
 		m, err := answers.NextMsgWithContext(soon(t))
@@ -83,7 +83,7 @@ func (w *world) readsAll(c *nats.Conn) {
 		if got := read(w.t, c, stream); len(got) < 2 || got[fleet.Key(stream, "hn-b")] != want {
 			w.t.Errorf("%s: %v", stream, got)
 		}
-		m := request(w.t, c, directGet+stream, fmt.Appendf(nil, `{"last_by_subj":%q}`, fleet.Key(stream, "hn-b")))
+		m := request(w.t, c, fleet.DirectGet+stream, fmt.Appendf(nil, `{"last_by_subj":%q}`, fleet.Key(stream, "hn-b")))
 		if _, err := time.Parse(time.RFC3339Nano, m.Header.Get("Nats-Time-Stamp")); string(m.Data) != want || err != nil {
 			w.t.Errorf("%s: %v %q", stream, m.Header, m.Data)
 		}
@@ -115,11 +115,11 @@ func TestReader(t *testing.T) {
 			w.readsAll(a.Conn)
 			a.heard()
 			attacks := append(writes("ci"), injections(map[string]string{
-				directGet + fleet.StreamStatus:   `{"last_by_subj":"$KV.nfsync_status.hn-b"}`,
-				directGet + fleet.StreamSnapshot: `{"seq":1,"batch":500,"next_by_subj":"$KV.nfsync_snapshot.>"}`,
+				fleet.DirectGet + fleet.StreamStatus:   `{"last_by_subj":"$KV.nfsync_status.hn-b"}`,
+				fleet.DirectGet + fleet.StreamSnapshot: `{"seq":1,"batch":500,"next_by_subj":"$KV.nfsync_snapshot.>"}`,
 			})...)
 			w.run(a, append(attacks, append(puts(),
-				attack{name: "the roll-out", do: func(a *attacker) { a.send(directGet+fleet.StreamRollout+".$KV.nfsync_rollout.main", "", "") }, reads: true},
+				attack{name: "the roll-out", do: func(a *attacker) { a.send(fleet.DirectGet+fleet.StreamRollout+".$KV.nfsync_rollout.main", "", "") }, reads: true},
 				attack{name: "wake-ups", do: func(a *attacker) { a.listen("nfsync.v1.wake.rollout.main"); a.listen("nfsync.v1.wake.>") }, reads: true},
 				attack{name: "questions", do: func(a *attacker) { a.send(fleet.SubjectAsk+"main", "", `{"verb":"halt"}`) }, reads: true},
 			)...))
@@ -135,15 +135,15 @@ func TestOperator(t *testing.T) {
 			w := open(t)
 			a := w.attacker(nf.CredentialOperator, "ann")
 			w.readsAll(a.Conn)
-			if m := request(t, a.Conn, directGet+fleet.StreamRollout+".$KV.nfsync_rollout.main", nil); string(m.Data) != "the roll-out" {
+			if m := request(t, a.Conn, fleet.DirectGet+fleet.StreamRollout+".$KV.nfsync_rollout.main", nil); string(m.Data) != "the roll-out" {
 				t.Errorf("%v %q", m.Header, m.Data)
 			}
 			w.wakes(a.Conn, "nfsync.v1.wake.>", fleet.SubjectRollout+"main")
 			w.put(fleet.SubjectRollout+"main", first[fleet.SubjectRollout+"main"])
 			a.heard()
 			attacks := append(writes("ann"), injections(map[string]string{
-				directGet + fleet.StreamStatus:                               `{"last_by_subj":"$KV.nfsync_status.hn-b"}`,
-				directGet + fleet.StreamRollout + ".$KV.nfsync_rollout.main": "",
+				fleet.DirectGet + fleet.StreamStatus:                               `{"last_by_subj":"$KV.nfsync_status.hn-b"}`,
+				fleet.DirectGet + fleet.StreamRollout + ".$KV.nfsync_rollout.main": "",
 			})...)
 			// An operator may ask, and so may an answer that it sends there.
 			w.run(a, without(append(attacks, puts()...), fleet.SubjectAsk))
@@ -187,12 +187,12 @@ func TestInboxes(t *testing.T) {
 	}
 	must(t, a.FlushWithContext(soon(t)))
 	other := w.connect(nf.CredentialNode, "hn.a")
-	request(t, other, directGet+fleet.StreamRollout+".$KV.nfsync_rollout.main", nil)
+	request(t, other, fleet.DirectGet+fleet.StreamRollout+".$KV.nfsync_rollout.main", nil)
 	w.settle(a.Conn)
 	if heard := a.heard(); heard != nil {
 		t.Errorf("heard %q", heard)
 	}
-	if m := request(t, a.Conn, directGet+fleet.StreamRollout+".$KV.nfsync_rollout.main", nil); string(m.Data) != first[fleet.SubjectRollout+"main"] {
+	if m := request(t, a.Conn, fleet.DirectGet+fleet.StreamRollout+".$KV.nfsync_rollout.main", nil); string(m.Data) != first[fleet.SubjectRollout+"main"] {
 		t.Errorf("its own answer: %q", m.Data)
 	}
 }

@@ -216,7 +216,7 @@ func (w *world) settle(c *nats.Conn) {
 			w.put(subject+barrier, "x")
 		}
 		for _, stream := range w.streams() {
-			_, err := w.coordinator.RequestWithContext(soon(w.t), directGet+stream+"."+fleet.Key(stream, barrier), nil)
+			_, err := w.coordinator.RequestWithContext(soon(w.t), fleet.DirectGet+stream+"."+fleet.Key(stream, barrier), nil)
 			must(w.t, err)
 		}
 	}

@@ -72,7 +72,7 @@ func (r *Reader) next(ctx context.Context, after uint64) (sequence uint64, ok bo
 	if err != nil {
 		return 0, false
 	}
-	m, err := r.request(ctx, directGet+StreamStatus, request)
+	m, err := r.request(ctx, DirectGet+StreamStatus, request)
 	if err != nil {
 		return 0, false
 	}

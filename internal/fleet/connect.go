@@ -121,7 +121,7 @@ func (c Config) options(life context.Context, l *link, renew func()) ([]nats.Opt
 type dialer struct {
 	life context.Context
 	net  net.Dialer
-	link *link // is told why a connection fails: of the first attempts the client says less
+	link *link // records why a connection fails: of the first attempts the client says less
 }
 
 // Dial connects.

@@ -12,9 +12,9 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Direct gets are requests that any server with a copy of the stream answers. They need no consumer, and one permission
-// each (NATS, ADR-31).
-const directGet = "$JS.API.DIRECT.GET."
+// DirectGet, and the stream, is the subject of direct gets: requests that any server with a copy of the stream answers. They
+// need no consumer, and one permission each (NATS, ADR-31). The key of one value may follow after a dot.
+const DirectGet = "$JS.API.DIRECT.GET."
 
 // Stored is a value of a stream.
 type Stored struct {
@@ -40,7 +40,7 @@ func Last(ctx context.Context, nc *nats.Conn, stream, subject string) (Stored, e
 type requester func(ctx context.Context, subject string, data []byte) (*nats.Msg, error)
 
 func last(ctx context.Context, ask requester, stream, subject string) (Stored, error) {
-	reply, err := ask(ctx, directGet+stream+"."+subject, nil)
+	reply, err := ask(ctx, DirectGet+stream+"."+subject, nil)
 	if err != nil {
 		return Stored{}, asUnreachable(err)
 	}
@@ -147,7 +147,7 @@ type batchRequest struct {
 
 // Each calls each with the values that a stream has from a sequence on, in their order, and returns the highest
 // sequence. subject is as Key returns it, and may be that of all. Where a value changes meanwhile, each may be called with
-// the old and the new one. A value that cannot be told to be of any subject, because of headers that it was put with, comes
+// the old and the new one. A value whose subject is not known, because of headers that it was put with, comes
 // as an error, with its sequence if that is known.
 //
 // The error is a *UnreachableError or that of each. An answer with a gap is an error, and so is one without its end.
@@ -166,7 +166,7 @@ func Each(ctx context.Context, nc *nats.Conn, stream, subject string, from uint6
 		if err != nil {
 			return last, err
 		}
-		if err := nc.PublishRequest(directGet+stream, inbox, request); err != nil {
+		if err := nc.PublishRequest(DirectGet+stream, inbox, request); err != nil {
 			return last, &UnreachableError{err}
 		}
 		b := batch{stream: stream, each: each, last: last}

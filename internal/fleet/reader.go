@@ -73,7 +73,7 @@ func (r *Reader) each(ctx context.Context, stream, subject string, each func(v S
 	if !r.link.get().Connected {
 		return 0, r.link.unreachable(errNotConnected)
 	}
-	ctx, release := r.link.await(ctx, directGet+stream)
+	ctx, release := r.link.await(ctx, DirectGet+stream)
 	defer release()
 	last, err = Each(ctx, r.nc, stream, subject, 0, each)
 	if _, ok := errors.AsType[*UnreachableError](err); ok && context.Cause(ctx) != nil {

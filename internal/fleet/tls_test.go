@@ -82,7 +82,8 @@ func (a authority) serve(t *testing.T, host string) *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
 }
 
-// outside returns an address of this machine that is not loopback; empty: it has none.
+// outside returns an address of this machine that is not loopback. If it has none, that is the one that stands for all of them:
+// it leads here too, and no client takes it for loopback.
 func outside(t *testing.T) string {
 	t.Helper()
 	addrs, err := net.InterfaceAddrs()
@@ -94,7 +95,7 @@ func outside(t *testing.T) string {
 			return ip.IP.String()
 		}
 	}
-	return ""
+	return "0.0.0.0"
 }
 
 // TestTLS: whom a client trusts, and where it wants TLS.
@@ -125,9 +126,6 @@ func TestTLS(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if strings.Contains(name, "off loopback") && off == "" {
-				t.Skip("this machine has no address beside those of loopback")
-			}
 			s := startServer(t, func(o *server.Options) {
 				o.Host = cmp.Or(c.host, "127.0.0.1")
 				if c.configure != nil {

@@ -1,6 +1,7 @@
 package manual
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -53,6 +54,38 @@ func Documented(command *cobra.Command) []*cobra.Command {
 // PageName returns the name of a command's page: nfsync-completion-bash.
 func PageName(command *cobra.Command) string {
 	return strings.ReplaceAll(command.CommandPath(), " ", "-")
+}
+
+// Pages returns the pages of all verbs below a command, each as page makes it, a verb before those below it.
+func Pages(command *cobra.Command, page func(*cobra.Command) *Page) []*Page {
+	var pages []*Page
+	for _, verb := range Documented(command) {
+		pages = append(append(pages, page(verb)), Pages(verb, page)...)
+	}
+	return pages
+}
+
+// VerbPage returns the page of a verb, in the section of that of the whole program. flags writes its flags. What to see also
+// is left to the caller.
+func VerbPage(verb *cobra.Command, section int, of Edition, flags func(*Page, *cobra.Command)) *Page {
+	program := fmt.Sprintf("%s(%d)", verb.Root().Name(), section)
+	p := New(PageName(verb), section, of)
+	p.Title(verb.Short)
+	p.Heading("SYNOPSIS")
+	p.Synopses(verb)
+	p.Heading("DESCRIPTION")
+	p.Text(cmp.Or(verb.Long, verb.Short+"."))
+	p.Verbs(verb)
+	p.Heading("OPTIONS")
+	p.Text("The options that every command has are in " + program + ".")
+	flags(p, verb)
+	if verb.Example != "" {
+		p.Heading("EXAMPLES")
+		p.Literal(verb.Example)
+	}
+	p.Heading("EXIT STATUS")
+	p.Text("See " + program + ".")
+	return p
 }
 
 // Verbs writes the verbs of a command that have a page, which is in the section of this one.

@@ -47,9 +47,9 @@ type Lost struct {
 func (f FillingTable) When() string {
 	switch {
 	case f.Full && f.FullAt != nil:
-		return "is full since " + clock(*f.FullAt)
+		return "is full since " + Clock(*f.FullAt)
 	case f.FullAt != nil:
-		return "will be full at " + clock(*f.FullAt)
+		return "will be full at " + Clock(*f.FullAt)
 	}
 	return fmt.Sprintf("is %d %% full", f.Count*100/max(f.Max, 1))
 }
@@ -59,7 +59,8 @@ func (f FillingTable) Losses() string {
 	if f.Lost == nil {
 		return ""
 	}
-	return fmt.Sprintf("%d packets dropped and %d entries evicted since %s", f.Lost.Dropped, f.Lost.Evicted, clock(f.Lost.Since))
+	return fmt.Sprintf("%d packets dropped and %d entries evicted since %s", f.Lost.Dropped, f.Lost.Evicted, Clock(f.Lost.Since))
 }
 
-func clock(t time.Time) string { return t.UTC().Format(time.DateTime) + " UTC" }
+// Clock returns a time for people.
+func Clock(t time.Time) string { return t.UTC().Format(time.DateTime) + " UTC" }

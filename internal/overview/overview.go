@@ -120,9 +120,7 @@ func Node(f Fleet, name string) (nf.FleetNodeStatus, bool) {
 	if d := f.Document; d != nil {
 		turn := rollout.TurnOf(*d, nf.NodeIdentity{Name: n.Node, Labels: n.Labels}, n.Revision)
 		s.Turn = &nf.NodeTurn{Position: rollout.Position(d.Seed, n.Node), Commit: turn.Commit, OnlyUnaffected: turn.OnlyUnaffected, Meanwhile: turn.Meanwhile, Rescue: turn.Rescue, Reason: turn.Reason}
-		if g := rollout.GroupOf(*d, n.Labels); g >= 0 && g < len(d.Groups) {
-			s.Turn.Fraction = d.Groups[g].Fraction
-		}
+		s.Turn.Fraction = rollout.Group(*d, n.Labels).Fraction
 	}
 	return s, true
 }
@@ -139,10 +137,7 @@ func (f Fleet) groupOf(n nf.HeardNode) string {
 	if f.Document == nil {
 		return ""
 	}
-	if g := rollout.GroupOf(*f.Document, n.Labels); g >= 0 && g < len(f.Document.Groups) {
-		return f.Document.Groups[g].Name
-	}
-	return ""
+	return rollout.Group(*f.Document, n.Labels).Name
 }
 
 // counts returns the counts of the roll-out: of all nodes, and of each group.

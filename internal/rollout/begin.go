@@ -49,7 +49,7 @@ func Begin(was nf.RolloutDocument, revision string, plan nf.RolloutPlan, seed st
 	}
 	doc.FetchSpread = spread(plan, live(nodes, now))
 	rescue(&doc, nodes, now)
-	d := &decision{doc: doc, survey: look(&doc, Heard{Nodes: nodes}, now), now: now}
+	d := decide(doc, Heard{Nodes: nodes}, now)
 	d.record("the roll-out of " + short(revision) + " began")
 	if isWithdrawn(doc, revision) {
 		d.halt("revision " + short(revision) + " is withdrawn: roll out another one")

@@ -29,7 +29,7 @@ func Decide(doc nf.RolloutDocument, heard Heard, now time.Time) (next nf.Rollout
 	if doc.Revision == "" {
 		return doc, false
 	}
-	d := decide(doc, now)
+	d := decide(doc, heard, now)
 	if d.storeIsOlder(heard) || d.storeHasLost(heard) {
 		return d.written(heard.Nodes), true
 	}
@@ -37,7 +37,6 @@ func Decide(doc nf.RolloutDocument, heard Heard, now time.Time) (next nf.Rollout
 	case nf.RolloutHalted, nf.RolloutAborted:
 		return doc, false
 	}
-	d.survey = look(&d.doc, heard, now)
 	for d.move() {
 		d.survey.lookAgain()
 	}
@@ -55,9 +54,11 @@ type decision struct {
 	changed bool
 }
 
-func decide(doc nf.RolloutDocument, now time.Time) *decision {
+func decide(doc nf.RolloutDocument, heard Heard, now time.Time) *decision {
 	doc.Groups = slices.Clone(doc.Groups) // the caller's document stays as it is
-	return &decision{doc: doc, now: now}
+	d := &decision{doc: doc, now: now}
+	d.survey = look(&d.doc, heard, now)
+	return d
 }
 
 // written returns the document as it is to be written.

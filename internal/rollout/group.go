@@ -8,6 +8,14 @@ func GroupOf(doc nf.RolloutDocument, labels map[string]string) int {
 	return matchersOf(doc.Groups).group(labels)
 }
 
+// Group returns the group of a node with these labels; its zero value if the document has none for it.
+func Group(doc nf.RolloutDocument, labels map[string]string) nf.RolloutGroup {
+	if i := GroupOf(doc, labels); i >= 0 {
+		return doc.Groups[i]
+	}
+	return nf.RolloutGroup{}
+}
+
 // matchers are the labels of groups as lists, which are faster to go through than maps.
 type matchers [][]label
 

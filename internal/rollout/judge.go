@@ -9,17 +9,10 @@ import (
 // storeIsOlder halts a roll-out if nodes have had later documents than this one: the store has lost it, or was restored
 // from an older copy. The next document is later than all that were seen, or the nodes would refuse it.
 func (d *decision) storeIsOlder(heard Heard) bool {
-	seen, by := d.doc.Generation, ""
-	for i := range heard.Nodes {
-		n := &heard.Nodes[i]
-		if n.Generation > seen || n.Generation == seen && by != "" && n.Node < by {
-			seen, by = n.Generation, n.Node
-		}
-	}
-	if by == "" {
+	seen, by := Newest(heard.Nodes)
+	if seen <= d.doc.Generation {
 		return false
 	}
-	d.survey = look(&d.doc, heard, d.now)
 	reason := fmt.Sprintf("node %s has had generation %d of the roll-out, and the store had only %d: it has lost what came after", by, seen, d.doc.Generation)
 	d.doc.Generation = seen
 	if d.doc.State != nf.RolloutAborted {
@@ -29,6 +22,17 @@ func (d *decision) storeIsOlder(heard Heard) bool {
 		d.record(reason)
 	}
 	return true
+}
+
+// Newest returns the highest generation of a document that a node has had, and that node; the first by name.
+func Newest(nodes []nf.HeardNode) (generation uint64, node string) {
+	for i := range nodes {
+		n := &nodes[i]
+		if n.Generation > generation || n.Generation == generation && generation > 0 && n.Node < node {
+			generation, node = n.Generation, n.Node
+		}
+	}
+	return generation, node
 }
 
 // storeHasLost halts a roll-out if the store suddenly knows less than half of the nodes: fractions of those that are
@@ -42,7 +46,6 @@ func (d *decision) storeHasLost(heard Heard) bool {
 	if 2*(known+heard.Retired) >= d.doc.Nodes {
 		return false
 	}
-	d.survey = look(&d.doc, heard, d.now)
 	d.doc.Recovered = true
 	d.halt(fmt.Sprintf("the store knows %d nodes, and knew %d: it has lost what the others have said; resume when they are back", known, d.doc.Nodes))
 	return true

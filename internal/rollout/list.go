@@ -72,7 +72,7 @@ func (s *survey) failure(m *member) string {
 	p := m.node.Progress
 	switch {
 	case m.standing == standsLost:
-		return "silent since " + clock(m.node.Heard)
+		return "silent since " + nf.Clock(m.node.Heard)
 	case m.standing == standsFailed && p.State == nf.ProgressBegun:
 		return "has not ended by the deadline"
 	case m.standing == standsFailed, m.standing == standsRefused && s.doc.Plan.RefusalsFail:

@@ -19,8 +19,7 @@ func Obey(doc nf.RolloutDocument, ask nf.FleetAsk, heard Heard, now time.Time) (
 	if doc.Revision == "" {
 		return doc, errors.New("there is no roll-out yet")
 	}
-	d := decide(doc, now)
-	d.survey = look(&d.doc, heard, now)
+	d := decide(doc, heard, now)
 	if err := d.obey(ask, heard.Nodes); err != nil {
 		return doc, fmt.Errorf("cannot %s: %w", ask.Verb, err)
 	}

@@ -352,7 +352,7 @@ func TestSize(t *testing.T) {
 	t.Logf("%d bytes, sealed %d", len(text), len(sealed))
 }
 
-// TestWhy: what people are told.
+// TestWhy: why a roll-out waits, in words.
 func TestWhy(t *testing.T) {
 	rolling := inState(t, nf.RolloutRolling)
 	for _, n := range rolling.turns()[:17] {

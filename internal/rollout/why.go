@@ -14,8 +14,7 @@ func Why(doc nf.RolloutDocument, nodes []nf.HeardNode, now time.Time) (waits, ne
 	if doc.Revision == "" {
 		return "there is no roll-out", ""
 	}
-	d := decide(doc, now)
-	d.survey = look(&d.doc, Heard{Nodes: nodes}, now)
+	d := decide(doc, Heard{Nodes: nodes}, now)
 	if deaf := d.whyDeaf(); deaf != "" {
 		return deaf, "it goes on when they are heard of again, or when they are retired"
 	}
@@ -79,7 +78,7 @@ func (d *decision) whyRolling() string {
 	if len(names) == 0 {
 		return text
 	}
-	return text + fmt.Sprintf("; it waits for %s, until %s at most", some(names), clock(d.survey.deadline()))
+	return text + fmt.Sprintf("; it waits for %s, until %s at most", some(names), nf.Clock(d.survey.deadline()))
 }
 
 func (d *decision) whySoaking() string {
@@ -87,7 +86,7 @@ func (d *decision) whySoaking() string {
 	if d.hasSoaked() {
 		return d.whyNoStep(ended)
 	}
-	return ended + ", and is watched until " + clock(d.doc.StepEnded.Add(d.doc.Plan.Soak.Duration()))
+	return ended + ", and is watched until " + nf.Clock(d.doc.StepEnded.Add(d.doc.Plan.Soak.Duration()))
 }
 
 // whyNoStep says why the next step does not begin although it might.
@@ -99,7 +98,7 @@ func (d *decision) whyNoStep(since string) string {
 	if !ok {
 		return since + ", and the time zones of the windows are not known here: no step may begin"
 	}
-	return since + ", and the next one may begin at " + clock(at)
+	return since + ", and the next one may begin at " + nf.Clock(at)
 }
 
 func (d *decision) whyDone() string {

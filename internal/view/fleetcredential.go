@@ -29,12 +29,12 @@ func (p *page) fleetCredentials(list []nf.FleetCredential) {
 		longest = max(longest, len(c.Name))
 	}
 	for _, c := range list {
-		state := []string{"since " + clock(c.IssuedAt)}
+		state := []string{"since " + nf.Clock(c.IssuedAt)}
 		if c.ExpiresAt != nil {
-			state = append(state, "until "+clock(*c.ExpiresAt))
+			state = append(state, "until "+nf.Clock(*c.ExpiresAt))
 		}
 		if c.RevokedAt != nil {
-			state = append(state, p.paint(red, "revoked")+" "+clock(*c.RevokedAt))
+			state = append(state, p.paint(red, "revoked")+" "+nf.Clock(*c.RevokedAt))
 		}
 		p.line(p.paint(bold, pad(Clean(c.Name), longest)), "  ", pad(Clean(string(c.Kind)), len(nf.CredentialOperator)), "  ", strings.Join(state, ", "), "  ", p.paint(dim, Clean(c.PublicKey)))
 	}

@@ -112,7 +112,7 @@ func (p *page) fleetNode(s nf.FleetNodeStatus) {
 	readiness := map[string]string{"yes": "is ready", "no": "is not ready", "silent": "is silent", "unknown": "has not said whether it is ready"}[nodeReadiness(n).plain()]
 	p.line(p.paint(bold, "Node "+Clean(n.Node)), " ", p.paint(nodeReadiness(n)[0].style, readiness))
 	p.line()
-	p.labelled(bold, "Heard", clock(n.Heard)+", "+ago(n.Heard, s.At))
+	p.labelled(bold, "Heard", nf.Clock(n.Heard)+", "+ago(n.Heard, s.At))
 	p.labelled(bold, "Labels", labelText(n.Labels))
 	p.labelled(bold, "nfsync", n.Version)
 	p.labelled(bold, "Boot", n.BootID)
@@ -150,7 +150,7 @@ func progressText(p *nf.NodeProgress) string {
 	if p == nil {
 		return "it knows of none"
 	}
-	text := fmt.Sprintf("%s with %s, generation %d, since %s", p.State, shortCommit(p.Revision), p.Generation, clock(p.At))
+	text := fmt.Sprintf("%s with %s, generation %d, since %s", p.State, shortCommit(p.Revision), p.Generation, nf.Clock(p.At))
 	if p.Reason != "" {
 		text += ": " + p.Reason
 	}

@@ -79,7 +79,7 @@ func (p *page) fleetRollout(r nf.FleetRollout) {
 	p.labelled(bold, "Previous", d.Previous)
 	p.labelled(bold, "Withdrawn", strings.Join(withdrawn(*d), ", "))
 	p.labelled(bold, "Plan", planText(d.Plan))
-	p.labelled(bold, "Document", fmt.Sprintf("generation %d, by %s (term %d) at %s", d.Generation, d.Coordinator, d.Term, clock(d.UpdatedAt)))
+	p.labelled(bold, "Document", fmt.Sprintf("generation %d, by %s (term %d) at %s", d.Generation, d.Coordinator, d.Term, nf.Clock(d.UpdatedAt)))
 	p.groupCounts(r.Groups)
 	p.nodeReasons(red, "Failed", r.Failed)
 	p.begunNodes(r.Begun, r.At)
@@ -134,7 +134,7 @@ func (p *page) history(records []nf.RolloutRecord) {
 	}
 	const wide = len("2006-01-02 15:04:05 UTC")
 	for _, r := range records {
-		p.hanging(wide+4, "  "+p.paint(dim, clock(r.At)), r.What+" ("+countsText(r.Counts)+")")
+		p.hanging(wide+4, "  "+p.paint(dim, nf.Clock(r.At)), r.What+" ("+countsText(r.Counts)+")")
 	}
 }
 

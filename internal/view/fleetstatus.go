@@ -67,7 +67,7 @@ func (p *page) labelled(style, label, text string) {
 }
 
 func (p *page) fleetStatus(s nf.FleetStatus) {
-	p.line(p.paint(bold, "Fleet "+Clean(s.Channel)), ": ", count(s.Nodes, "node"), p.paint(dim, ", at "+clock(s.At)))
+	p.line(p.paint(bold, "Fleet "+Clean(s.Channel)), ": ", count(s.Nodes, "node"), p.paint(dim, ", at "+nf.Clock(s.At)))
 	p.line()
 	switch r := s.Rollout; {
 	case r != nil:

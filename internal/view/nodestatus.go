@@ -66,7 +66,7 @@ func (p *page) nodeStatus(s nf.NodeStatus) {
 	}
 	ready := s.Condition(nf.Ready)
 	style := map[nf.ConditionStatus]string{nf.ConditionTrue: green, nf.ConditionFalse: red}[ready.Status]
-	p.line(p.paint(bold, "Node "+Clean(s.Node)), " is ", p.paint(style, readiness(ready)), p.paint(dim, " since "+clock(ready.LastTransitionTime)))
+	p.line(p.paint(bold, "Node "+Clean(s.Node)), " is ", p.paint(style, readiness(ready)), p.paint(dim, " since "+nf.Clock(ready.LastTransitionTime)))
 	p.line()
 	field("Policies", s.Source)
 	for _, u := range s.URLs {
@@ -77,10 +77,10 @@ func (p *page) nodeStatus(s nf.NodeStatus) {
 	field("In force", inForce(s.Revision))
 	field("Last lap", lastLap(s.LastLap))
 	if l := s.CurrentLap; l != nil {
-		field("Now", fmt.Sprintf("a lap, since %s, after %s", clock(l.StartedAt), strings.Join(l.Causes, ", ")))
+		field("Now", fmt.Sprintf("a lap, since %s, after %s", nf.Clock(l.StartedAt), strings.Join(l.Causes, ", ")))
 	}
 	field("Next", nextLaps(s))
-	field("Agent", fmt.Sprintf("%s, process %d, running since %s, mode %s", cmp.Or(s.Agent.Version, "unknown version"), s.Agent.PID, clock(s.Agent.StartedAt), s.Mode))
+	field("Agent", fmt.Sprintf("%s, process %d, running since %s, mode %s", cmp.Or(s.Agent.Version, "unknown version"), s.Agent.PID, nf.Clock(s.Agent.StartedAt), s.Mode))
 	if c := s.Condition(nf.Published); c.Status == nf.ConditionTrue {
 		field("Published", c.Message)
 	}
@@ -98,7 +98,7 @@ func (p *page) nodeStatus(s nf.NodeStatus) {
 			label = "not " + label
 		}
 		p.line()
-		p.hanging(conditionLabel, p.paint(yellow, pad(label, conditionLabel-2)), c.Reason+", since "+clock(c.LastTransitionTime)+": "+c.Message)
+		p.hanging(conditionLabel, p.paint(yellow, pad(label, conditionLabel-2)), c.Reason+", since "+nf.Clock(c.LastTransitionTime)+": "+c.Message)
 	}
 	for _, e := range s.Errors[min(1, len(s.Errors)):] { // the first one is in the conditions
 		p.line("  ", p.paint(red, Clean(e)))
@@ -154,14 +154,14 @@ func urlText(u nf.SourceURL) string {
 	text := u.URL + ": not tried so far"
 	switch worked := u.LastFetch != nil; {
 	case worked && u.Error != "":
-		text = u.URL + ": last worked at " + clock(*u.LastFetch) + ", then failed: " + u.Error
+		text = u.URL + ": last worked at " + nf.Clock(*u.LastFetch) + ", then failed: " + u.Error
 	case worked:
-		text = u.URL + ": last worked at " + clock(*u.LastFetch)
+		text = u.URL + ": last worked at " + nf.Clock(*u.LastFetch)
 	case u.Error != "":
 		text = u.URL + ": has not worked: " + u.Error
 	}
 	if u.RetryAt != nil {
-		text += " (while another works, it is tried again at " + clock(*u.RetryAt) + ")"
+		text += " (while another works, it is tried again at " + nf.Clock(*u.RetryAt) + ")"
 	}
 	return text
 }
@@ -170,7 +170,7 @@ func urlText(u nf.SourceURL) string {
 func fleetLink(f *nf.FleetPlace) string {
 	parts := []string{"channel " + f.Channel, "not connected"}
 	if f.ConnectedSince != nil {
-		parts[1] = "connected to " + f.Server + " since " + clock(*f.ConnectedSince)
+		parts[1] = "connected to " + f.Server + " since " + nf.Clock(*f.ConnectedSince)
 	}
 	switch {
 	case f.Generation == 0:
@@ -191,17 +191,17 @@ func fleetLink(f *nf.FleetPlace) string {
 func fleetProgress(f *nf.FleetPlace) string {
 	var parts []string
 	if p := f.Progress; p != nil {
-		text := fmt.Sprintf("%s: %s since %s", p.Revision, p.State, clock(p.At))
+		text := fmt.Sprintf("%s: %s since %s", p.Revision, p.State, nf.Clock(p.At))
 		if p.Reason != "" {
 			text += ": " + p.Reason
 		}
 		parts = append(parts, text)
 	}
 	if f.BeginsAt != nil {
-		parts = append(parts, "begins at "+clock(*f.BeginsAt))
+		parts = append(parts, "begins at "+nf.Clock(*f.BeginsAt))
 	}
 	if g := f.Grant; g != nil {
-		parts = append(parts, "may restart containers until "+clock(g.Until))
+		parts = append(parts, "may restart containers until "+nf.Clock(g.Until))
 	}
 	return strings.Join(parts, "; ")
 }
@@ -210,7 +210,7 @@ const fightTitle = "Left: something else changes it back, and nfsync has given u
 
 func fightEntry(f nf.Fight) entry {
 	e := newEntry(span{red, "!"}, f.Target, f.Key, f.Layer, f.From, f.To)
-	e.cells = append(e.cells, cell{{plain, fmt.Sprintf("changed back %d times within an hour, left since %s", f.Flips, clock(f.Since))}})
+	e.cells = append(e.cells, cell{{plain, fmt.Sprintf("changed back %d times within an hour, left since %s", f.Flips, nf.Clock(f.Since))}})
 	e.notes = unknownNow(f.From)
 	for _, w := range f.SetBy {
 		text := "perhaps set by " + w.Where + ", which says " + value(f.Target, f.Key, w.Value)
@@ -247,14 +247,14 @@ func inForce(r *nf.InForce) string {
 	if parts == nil {
 		parts = []string{"the policies of the directory"}
 	}
-	return strings.Join(parts, ", ") + ", since " + clock(r.Since)
+	return strings.Join(parts, ", ") + ", since " + nf.Clock(r.Since)
 }
 
 func lastLap(l *nf.LapStatus) string {
 	if l == nil {
 		return "the first one has not ended"
 	}
-	text := fmt.Sprintf("%s at %s, after %s", l.Result, clock(l.FinishedAt), strings.Join(l.Causes, ", "))
+	text := fmt.Sprintf("%s at %s, after %s", l.Result, nf.Clock(l.FinishedAt), strings.Join(l.Causes, ", "))
 	if l.Applied > 0 {
 		text += fmt.Sprintf(": %d applied (receipt %s)", l.Applied, l.Receipt)
 	}
@@ -264,10 +264,7 @@ func lastLap(l *nf.LapStatus) string {
 func nextLaps(s nf.NodeStatus) string {
 	var parts []string
 	for _, n := range s.Next {
-		parts = append(parts, n.Cause+" at "+clock(n.At))
+		parts = append(parts, n.Cause+" at "+nf.Clock(n.At))
 	}
 	return strings.Join(parts, ", ")
 }
-
-// clock returns a time for people, as plans and receipts show it.
-func clock(t time.Time) string { return t.UTC().Format(time.DateTime) + " UTC" }

@@ -37,7 +37,7 @@ func (p *page) storedReceipts(list apply.StoredReceipts) {
 	type row struct{ id, text string }
 	var rows []row
 	for _, r := range list.Receipts {
-		text := fmt.Sprintf("%s  %s  %s  %s", clock(r.StartedAt), pad(Clean(r.Revision[:min(len(r.Revision), shownCommit)]), shownCommit),
+		text := fmt.Sprintf("%s  %s  %s  %s", nf.Clock(r.StartedAt), pad(Clean(r.Revision[:min(len(r.Revision), shownCommit)]), shownCommit),
 			p.paint(verdictStyles[r.Verdict], pad(Clean(string(r.Verdict)), len(apply.RolledBack))), strings.Join(counted(r.Summary), ", "))
 		if r.Interrupted {
 			text += ", " + p.paint(yellow, "interrupted")
@@ -58,7 +58,7 @@ func (p *page) storedReceipts(list apply.StoredReceipts) {
 }
 
 func (p *page) storedReceipt(r apply.Receipt) {
-	p.line(p.paint(bold, "Receipt "+Clean(r.ID)), ", from ", clock(r.StartedAt), " to ", clock(r.FinishedAt), ": ", p.paint(verdictStyles[r.Verdict()], string(r.Verdict())))
+	p.line(p.paint(bold, "Receipt "+Clean(r.ID)), ", from ", nf.Clock(r.StartedAt), " to ", nf.Clock(r.FinishedAt), ": ", p.paint(verdictStyles[r.Verdict()], string(r.Verdict())))
 	p.outline(receiptOutline(r, p.opt))
 }
 

@@ -20,7 +20,7 @@ const few = 100
 
 // TestManyAgents rolls a good revision out, one that fails on most nodes of a group, and one that mends it. In each step the
 // coordinator is killed and another one goes on, and agents are stopped and started again. While all that happens no node is beyond its step, and
-// nothing that an operator was told is lost.
+// no answer to an operator is lost.
 func TestManyAgents(t *testing.T) {
 	w := newWorld(t, agents(t))
 	began := time.Now()

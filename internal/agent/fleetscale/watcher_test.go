@@ -24,7 +24,7 @@ type watcher struct {
 	docs     []document
 	changes  []change // that were not checked yet
 	begun    []begun  // the same
-	told     map[uint64]nf.RolloutState
+	answers  map[uint64]nf.RolloutState
 	resumed  int                        // how often a person has asked for a roll-out to go on, and it has not yet
 	touched  map[string]map[string]bool // the nodes that were to have the value of a revision, by it
 	has      map[string]string          // the revision whose value a node was last to have
@@ -50,7 +50,7 @@ type change struct {
 	saw      sight // the last document that its agent was given
 }
 
-// begun is that a node has told the store that it begins.
+// begun is that a node has put that it begins.
 type begun struct {
 	nf.NodeProgress
 	node nf.NodeIdentity
@@ -59,7 +59,7 @@ type begun struct {
 
 func newWatcher(w *world) *watcher {
 	w.Helper()
-	o := &watcher{w: w, told: map[uint64]nf.RolloutState{}, touched: map[string]map[string]bool{}, has: map[string]string{}}
+	o := &watcher{w: w, answers: map[uint64]nf.RolloutState{}, touched: map[string]map[string]bool{}, has: map[string]string{}}
 	nc := w.connect()
 	w.must(wholeDocuments(w.Context(), nc, agents(w.T)))
 	_, err := nc.Subscribe(fleet.SubjectWakeRollout+fleet.DefaultChannel, o.hearDocument)
@@ -115,13 +115,13 @@ func (o *watcher) resumes() {
 	o.resumed++
 }
 
-// answered takes what an operator was told.
+// answered takes the answer to an operator.
 func (o *watcher) answered(doc nf.RolloutDocument) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.told[doc.Generation] = doc.State
+	o.answers[doc.Generation] = doc.State
 	if is, _ := o.find(doc.Generation); is != nil && is.State != doc.State {
-		o.problem("%s: an operator was told that it is %s", is, doc.State)
+		o.problem("%s: the answer to an operator was that it is %s", is, doc.State)
 	}
 }
 
@@ -232,7 +232,7 @@ func (o *watcher) checkChange(c change) bool {
 	return true
 }
 
-// checkBegun checks that a node has told that it begins with a revision, and reports whether it could.
+// checkBegun checks that a node has put that it begins with a revision, and reports whether it could.
 func (o *watcher) checkBegun(b begun) bool {
 	is, _ := o.find(b.Generation)
 	if is == nil {
@@ -270,8 +270,8 @@ func (o *watcher) checkOrder(was, is document) {
 	if is.Generation != was.Generation+1 || is.Term < was.Term || is.UpdatedAt.Before(was.UpdatedAt) {
 		o.problem("%s follows %s", is, was)
 	}
-	if state, ok := o.told[is.Generation]; ok && is.State != state {
-		o.problem("%s: an operator was told that it is %s", is, state)
+	if state, ok := o.answers[is.Generation]; ok && is.State != state {
+		o.problem("%s: the answer to an operator was that it is %s", is, state)
 	}
 	if is.Revision != was.Revision {
 		if numberOf(is.Revision) < numberOf(was.Revision) {

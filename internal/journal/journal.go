@@ -1,4 +1,5 @@
-package main
+// Package journal writes lines to stderr as the journal of systemd takes them.
+package journal
 
 import (
 	"bytes"
@@ -9,18 +10,15 @@ import (
 	"github.com/coreos/go-systemd/v22/journal"
 )
 
-// stderrIsJournal reports whether stderr is the journal's, which takes the priority of a line from
+// IsStderr reports whether stderr is the journal's, which takes the priority of a line from
 // its start (sd-daemon(3)). systemd before 231 does not say so.
-func stderrIsJournal() bool {
+func IsStderr() bool {
 	is, err := journal.StderrIsJournalStream()
 	return err == nil && is
 }
 
-// lines returns stderr for lines of a level.
-func (a *app) lines(level slog.Level) io.Writer {
-	if !a.journal {
-		return a.stderr
-	}
+// Lines returns w, which is the journal's, for whole lines of a level.
+func Lines(w io.Writer, level slog.Level) io.Writer {
 	priority := journal.PriInfo
 	switch {
 	case level >= slog.LevelError:
@@ -28,7 +26,7 @@ func (a *app) lines(level slog.Level) io.Writer {
 	case level >= slog.LevelWarn:
 		priority = journal.PriWarning
 	}
-	return leveled{a.stderr, fmt.Appendf(nil, "<%d>", priority)}
+	return leveled{w, fmt.Appendf(nil, "<%d>", priority)}
 }
 
 // leveled writes whole lines, each after a prefix.
