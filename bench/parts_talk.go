@@ -85,15 +85,21 @@ func (t *talker) wake() (func() error, error) {
 	w.left.Store(int64(t.n))
 	cfg := t.config(talkNode, talkNode+".creds")
 	cfg.CoordinatorKey = d.CoordinatorPublicKey()
+	members := make([]*fleet.Member, t.n)
 	for i := range t.n {
 		// All have the same name: this many credentials would take longer than all the rest.
-		if _, err := fleet.Join(cfg, func() { w.hear(i) }); err != nil {
+		if members[i], err = fleet.Join(cfg, func() { w.hear(i) }); err != nil {
 			return nil, err
 		}
 		if (i+1)%joining == 0 || i == t.n-1 {
 			if err := w.awaitJoined(i + 1); err != nil {
 				return nil, err
 			}
+		}
+	}
+	for _, m := range members { // a node that got an answer is subscribed: it had sent its subscriptions before
+		if _, err := m.Rollout(context.Background()); !errors.Is(err, fleet.ErrNone) {
+			return nil, fmt.Errorf("there should be no roll-out document yet: %w", err)
 		}
 	}
 	return func() error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -81,6 +82,32 @@ func TestJoinWithoutServer(t *testing.T) {
 	}
 	if _, err := m.Rollout(within(t)); !errors.Is(err, fleet.ErrNone) {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestWokenWhenListening: a node that is woken by its first connection can ask, and hears of what changes after its question.
+func TestWokenWhenListening(t *testing.T) {
+	t.Parallel()
+	s := fleettest.Start(t)
+	for range 500 {
+		joined := make(chan *fleet.Member, 1)
+		answer := make(chan error, 1)
+		var once sync.Once
+		m, err := fleet.Join(s.Config("hn-1"), func() {
+			once.Do(func() {
+				_, err := (<-joined).Rollout(context.Background())
+				answer <- err
+			})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		joined <- m
+		err = <-answer
+		m.Close()
+		if !errors.Is(err, fleet.ErrNone) {
+			t.Fatalf("asked at the first wake-up: %v", err)
+		}
 	}
 }
 

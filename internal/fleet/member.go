@@ -21,6 +21,7 @@ type Member struct {
 	link  *link
 	waker *waker
 	nc    atomic.Pointer[nats.Conn] // nil until the first attempt to connect has ended
+	hears atomic.Bool               // nc has the subscriptions of listen
 	renew chan struct{}             // receives when the connection must be made anew
 	life  context.Context           // of all connections
 	end   context.CancelFunc
@@ -40,7 +41,7 @@ func Join(cfg Config, wake func()) (*Member, error) {
 	}
 	m.life, m.end = context.WithCancel(context.Background())
 	m.waker = newWaker(m.every.Wake, wake)
-	m.link.began = m.waker.trigger
+	m.link.began = m.connected
 	go m.stayConnected()
 	return m, nil
 }
@@ -50,6 +51,7 @@ func Join(cfg Config, wake func()) (*Member, error) {
 // made.
 func (m *Member) stayConnected() {
 	for m.life.Err() == nil {
+		m.hears.Store(false)
 		closed := make(chan struct{})
 		if nc, err := m.connect(closed); err != nil {
 			m.link.failed(err)
@@ -103,7 +105,16 @@ func (m *Member) listen(nc *nats.Conn) {
 			m.link.failed(err) // the connection was closed at once
 		}
 	}
-	if m.link.get().Connected { // what has changed before the subscription has woken nobody
+	m.hears.Store(true)
+	if m.link.get().Connected { // what has changed before the subscriptions has woken nobody
+		m.waker.trigger()
+	}
+}
+
+// connected wakes the node when a connection begins that has the subscriptions. Until then listen does: a change between the
+// question of a node and its subscription would wake nobody.
+func (m *Member) connected() {
+	if m.hears.Load() {
 		m.waker.trigger()
 	}
 }
