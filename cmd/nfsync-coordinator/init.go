@@ -18,9 +18,10 @@ func initCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Make the keys of a fleet, and a NATS server configuration",
-		Long: `Init makes the keys of a fleet in the directory of the coordinator, and
-nats-server.conf there: a configuration for NATS servers of your own. What is
-there already stays; nats-server.conf alone is written anew.
+		Long: `Init makes the keys of a fleet in the directory of the coordinator, and two
+configurations there: nats-server.conf for NATS servers of your own, and
+nats-leaf.conf for a server at a site, between its nodes and yours. What is
+there already stays; these two alone are written anew.
 
 If the configuration names servers of your own, init gives them the accounts
 and makes the streams: start them first, then run init again. Three servers
@@ -47,8 +48,11 @@ type initOptions struct {
 	from  string
 }
 
-// serverFile is the configuration for servers of the operator's own, in the directory.
-const serverFile = "nats-server.conf"
+// The configurations for servers of the operator's own, in the directory: for those of the fleet, and for those of sites.
+const (
+	serverFile = "nats-server.conf"
+	leafFile   = "nats-leaf.conf"
+)
 
 func (a *app) initFleet(ctx context.Context, o initOptions) error {
 	if o.nodes < 1 {
@@ -70,14 +74,15 @@ func (a *app) initFleet(ctx context.Context, o initOptions) error {
 		// Before the file is written the ledger learns what the servers have revoked.
 		taken, pushErr = push(ctx, d, config.Engine)
 	}
-	if err := d.WriteServerText(serverFile); err != nil {
+	if err := d.WriteServerTexts(serverFile, leafFile); err != nil {
 		return err
 	}
 	verb := "Made"
 	if !made {
 		verb = "Found"
 	}
-	fmt.Fprintf(a.stdout, "%s the keys of a fleet in %s.\n  coordinator's key: %s\n  for servers of your own: %s\n", verb, d.Path(), d.CoordinatorPublicKey(), filepath.Join(d.Path(), serverFile))
+	fmt.Fprintf(a.stdout, "%s the keys of a fleet in %s.\n  coordinator's key: %s\n  for servers of your own: %s\n  for servers at sites: %s\n", verb, d.Path(), d.CoordinatorPublicKey(),
+		filepath.Join(d.Path(), serverFile), filepath.Join(d.Path(), leafFile))
 	if pushErr != nil {
 		return hinted{pushErr, "start the servers with " + filepath.Join(d.Path(), serverFile) + ", then run nfsync-coordinator init again"}
 	}
@@ -106,7 +111,14 @@ func (a *app) initServers(ctx context.Context, d *engine.Directory, e spec.Engin
 	if err := d.MakeStreams(ctx, serversOf(e), copies, o.nodes); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.stdout, "%d servers have the accounts. The streams are made, with %d copies.\n", taken, copies)
+	have, each := fmt.Sprintf("%d servers have", taken), fmt.Sprintf("%d copies", copies)
+	if taken == 1 {
+		have = "1 server has"
+	}
+	if copies == 1 {
+		each = "1 copy"
+	}
+	fmt.Fprintf(a.stdout, "%s the accounts. The streams are made, with %s.\n", have, each)
 	if o.from == "" {
 		return nil
 	}

@@ -15,11 +15,12 @@ import (
 func revokeCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "revoke NAME",
-		Short: "Revoke the credentials of a node, a reader or an operator",
+		Short: "Revoke the credentials of a name",
 		Long: `Revoke ends the credentials of a name: servers close its connections, and take
 no new ones. The servers that run learn it at once. Those that do not run now
 learn it when serve starts them or connects to them, or by nfsync-coordinator
-init.`,
+init. The server of a site learns of a node only by a new nats-leaf.conf, which
+init writes.`,
 		Example: `  nfsync-coordinator revoke hn-1`,
 		Args:    oneArgument("whose credentials"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return a.revoke(cmd.Context(), args[0]) },

@@ -126,7 +126,7 @@ engine:
 		out, code = coordinate(t, "init", "--config", config, "--from", engine.OwnStore)
 		return code == exitOK
 	}, func() string { return out })
-	if !strings.Contains(out, "1 servers have the accounts") || !strings.Contains(out, "values are copied from store") {
+	if !strings.Contains(out, "1 server has the accounts. The streams are made, with 1 copy.") || !strings.Contains(out, "values are copied from store") {
 		t.Errorf("init says %s", out)
 	}
 

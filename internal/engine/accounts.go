@@ -27,9 +27,10 @@ func accounts() []string {
 	return []string{accountSystem, accountFleet, accountNodes, accountReaders, accountOperators}
 }
 
-// share is what FLEET gives to other accounts, under the same subject.
+// share is what FLEET gives to other accounts.
 type share struct {
 	subject string
+	as      string // the subject in these accounts; empty: the same
 	kind    jwt.ExportType
 	stream  bool // a service that answers with several messages
 	with    []string
@@ -38,19 +39,23 @@ type share struct {
 // shares is all that FLEET gives to others.
 var shares = []share{
 	{subject: "nfsync.v1.put.>", kind: jwt.Service, with: []string{accountNodes}},
-	{subject: fleet.DirectGet + fleet.StreamGrant + ".>", kind: jwt.Service, with: []string{accountNodes}},
-	{subject: fleet.DirectGet + fleet.StreamRollout + ".>", kind: jwt.Service, with: []string{accountNodes, accountOperators}},
+	{subject: keyGet(fleet.StreamGrant), as: fleet.SubjectGetGrant + ">", kind: jwt.Service, with: []string{accountNodes}},
+	{subject: keyGet(fleet.StreamRollout), as: fleet.SubjectGetRollout + ">", kind: jwt.Service, with: []string{accountNodes, accountOperators}},
 	{subject: "nfsync.v1.wake.>", kind: jwt.Stream, with: []string{accountNodes, accountOperators}},
 	{subject: fleet.DirectGet + fleet.StreamStatus, kind: jwt.Service, stream: true, with: []string{accountReaders, accountOperators}},
 	{subject: fleet.DirectGet + fleet.StreamSnapshot, kind: jwt.Service, stream: true, with: []string{accountReaders, accountOperators}},
 	{subject: fleet.SubjectAsk + ">", kind: jwt.Service, with: []string{accountOperators}},
 }
 
+// keyGet returns the subjects of the direct gets of single values of a stream.
+func keyGet(stream string) string { return fleet.DirectGet + stream + "." + fleet.Key(stream, ">") }
+
 // role is what the users of an account may do. A server puts the name of a user in the place of userName.
 type role struct {
 	account            string
 	publish, subscribe []string
 	limits             limits
+	leaf               bool // for servers of sites, not for clients
 }
 
 // limits bound what one connection, or all of an account, can take from others.
@@ -67,22 +72,31 @@ const userName = "{{name()}}"
 var roles = map[nf.CredentialKind]role{
 	nf.CredentialNode: {accountNodes,
 		[]string{fleet.SubjectStatus + userName, fleet.SubjectSnapshot + userName,
-			fleet.DirectGet + fleet.StreamRollout + ".>", fleet.DirectGet + fleet.StreamGrant + "." + fleet.Key(fleet.StreamGrant, userName)},
+			fleet.SubjectGetRollout + ">", fleet.SubjectGetGrant + userName},
 		[]string{fleet.Inbox(userName) + ".>", fleet.SubjectWakeRollout + ">", fleet.SubjectWakeGrant + userName},
-		limits{connections: mostConnections - 2*mostOthers - 10_000, subscriptions: 20, payload: fleet.MaxSnapshot}},
+		limits{connections: mostConnections - 2*mostOthers - 10_000, subscriptions: 20, payload: fleet.MaxSnapshot}, false},
+	// What nodes put and ask goes through, and what wakes and answers them comes back. A server of a site that may listen to more
+	// would hear what all other nodes put.
+	nf.CredentialSite: {accountNodes,
+		[]string{"nfsync.v1.put.>", "nfsync.v1.get.>"},
+		[]string{fleet.Inboxes + ">", "nfsync.v1.wake.>"},
+		limits{connections: mostSites, subscriptions: jwt.NoLimit, payload: fleet.MaxSnapshot}, true},
 	nf.CredentialReader: {accountReaders,
 		[]string{fleet.DirectGet + fleet.StreamStatus, fleet.DirectGet + fleet.StreamSnapshot},
 		[]string{fleet.Inbox(userName) + ".>"},
-		limits{connections: mostOthers, subscriptions: 100, payload: 4 << 10}},
+		limits{connections: mostOthers, subscriptions: 100, payload: 4 << 10}, false},
 	nf.CredentialOperator: {accountOperators,
-		[]string{fleet.DirectGet + fleet.StreamStatus, fleet.DirectGet + fleet.StreamSnapshot, fleet.DirectGet + fleet.StreamRollout + ".>", fleet.SubjectAsk + ">"},
+		[]string{fleet.DirectGet + fleet.StreamStatus, fleet.DirectGet + fleet.StreamSnapshot, fleet.SubjectGetRollout + ">", fleet.SubjectAsk + ">"},
 		[]string{fleet.Inbox(userName) + ".>", "nfsync.v1.wake.>"},
-		limits{connections: mostOthers, subscriptions: 100, payload: 16 << 10}},
+		limits{connections: mostOthers, subscriptions: 100, payload: 16 << 10}, false},
 }
 
 // mostOthers is the most connections of readers, and of operators. Nodes have the rest of what one server takes, but for some that
 // are left to coordinators.
 const mostOthers = 5000
+
+// mostSites is the most connections of servers of sites.
+const mostSites = 1000
 
 // template returns the role as the scope of a signing key.
 func (r role) template(signer string) *jwt.UserScope {
@@ -92,6 +106,9 @@ func (r role) template(signer string) *jwt.UserScope {
 	s.Template.Subs, s.Template.Payload = r.limits.subscriptions, r.limits.payload
 	// A leaf node's connection carries the messages of others.
 	s.Template.AllowedConnectionTypes = jwt.StringList{jwt.ConnectionTypeStandard, jwt.ConnectionTypeWebsocket, jwt.ConnectionTypeInProcess}
+	if r.leaf {
+		s.Template.AllowedConnectionTypes = jwt.StringList{jwt.ConnectionTypeLeafnode}
+	}
 	return s
 }
 
@@ -113,14 +130,18 @@ func (k *keys) claims(account string, credentials []nf.FleetCredential, now time
 	default:
 		for _, s := range shares {
 			if slices.Contains(s.with, account) {
-				c.Imports.Add(&jwt.Import{Name: s.subject, Subject: jwt.Subject(s.subject), Account: k.public(accountFleet), Type: s.kind})
+				c.Imports.Add(&jwt.Import{Name: s.subject, Subject: jwt.Subject(s.subject), LocalSubject: jwt.RenamingSubject(s.as), Account: k.public(accountFleet), Type: s.kind})
 			}
 		}
 	}
 	for kind, r := range roles {
 		if r.account == account {
 			c.SigningKeys.AddScopedSigner(r.template(k.public(signerOf(kind))))
-			c.Limits.Conn = r.limits.connections
+			if r.leaf {
+				c.Limits.LeafNodeConn = r.limits.connections
+			} else {
+				c.Limits.Conn = r.limits.connections
+			}
 		}
 	}
 	for _, user := range credentials {
@@ -128,6 +149,14 @@ func (k *keys) claims(account string, credentials []nf.FleetCredential, now time
 			c.RevokeAt(user.PublicKey, *user.RevokedAt)
 		}
 	}
+	return c
+}
+
+// siteClaims returns the account of the nodes as a server of a site has it. It imports nothing: this server does not have the
+// account FLEET.
+func (k *keys) siteClaims(credentials []nf.FleetCredential, now time.Time) *jwt.AccountClaims {
+	c := k.claims(accountNodes, credentials, now)
+	c.Imports = nil
 	return c
 }
 

@@ -52,35 +52,39 @@ func writes(own string) (list []attack) {
 	}
 	create := `{"name":"other","subjects":["nfsync.v1.ask.>"],"storage":"file"}`
 	for subject, data := range map[string]string{
-		"$JS.API.STREAM.INFO.KV_nfsync_status":                                  "",
-		"$JS.API.STREAM.NAMES":                                                  "",
-		"$JS.API.STREAM.LIST":                                                   "",
-		"$JS.API.INFO":                                                          "",
-		"$JS.API.STREAM.PURGE.KV_nfsync_snapshot":                               "{}",
-		"$JS.API.STREAM.DELETE.KV_nfsync_rollout":                               "",
-		"$JS.API.STREAM.CREATE.other":                                           create,
-		"$JS.API.STREAM.UPDATE.KV_nfsync_status":                                `{"name":"KV_nfsync_status","subjects":["nfsync.v1.put.status.>"],"allow_rollup_hdrs":true}`,
-		"$JS.API.STREAM.MSG.DELETE.KV_nfsync_status":                            `{"seq":1}`,
-		"$JS.API.STREAM.MSG.GET.KV_nfsync_status":                               `{"last_by_subj":"$KV.nfsync_status.hn-b"}`,
-		"$JS.API.STREAM.SNAPSHOT.KV_nfsync_status":                              `{"deliver_subject":"` + fleet.Inbox(own) + `.s"}`,
-		"$JS.API.CONSUMER.CREATE.KV_nfsync_status":                              `{"stream_name":"KV_nfsync_status","config":{"deliver_subject":"` + fleet.Inbox(own) + `.d","ack_policy":"none"}}`,
-		"$JS.API.CONSUMER.CREATE.KV_nfsync_status.x.$KV.nfsync_status." + own:   `{"stream_name":"KV_nfsync_status","config":{"name":"x","filter_subject":"$KV.nfsync_status.` + own + `","deliver_subject":"nfsync.v1.set.rollout.main"}}`,
-		"$JS.API.CONSUMER.DURABLE.CREATE.KV_nfsync_rollout.x":                   `{"stream_name":"KV_nfsync_rollout","config":{"durable_name":"x","deliver_subject":"` + fleet.Inbox(own) + `.d"}}`,
-		"$JS.API.CONSUMER.MSG.NEXT.KV_nfsync_status.x":                          "1",
-		"$JS.API.DIRECT.GET." + fleet.StreamLease + ".$KV.nfsync_lease.main":    "",
-		"$JS.API.DIRECT.GET." + fleet.StreamGrant + ".$KV.nfsync_grant.hn-b":    "",
-		"$JS.API.DIRECT.GET." + fleet.StreamGrant:                               `{"last_by_subj":"$KV.nfsync_grant.hn-b"}`,
-		"$JS.API.DIRECT.GET." + fleet.StreamRollout:                             `{"last_by_subj":"$KV.nfsync_rollout.main"}`,
-		"$JS.API.DIRECT.GET." + fleet.StreamStatus + ".$KV.nfsync_status.hn-b":  "",
-		"$JS.API.DIRECT.GET." + fleet.StreamSnapshot + ".$KV.nfsync_snapshot.b": "",
-		"$SYS.REQ.ACCOUNT.PING.CONNZ":                                           "",
-		"$SYS.REQ.USER.INFO.x":                                                  "",
+		"$JS.API.STREAM.INFO.KV_nfsync_status":                                   "",
+		"$JS.API.STREAM.NAMES":                                                   "",
+		"$JS.API.STREAM.LIST":                                                    "",
+		"$JS.API.INFO":                                                           "",
+		"$JS.API.STREAM.PURGE.KV_nfsync_snapshot":                                "{}",
+		"$JS.API.STREAM.DELETE.KV_nfsync_rollout":                                "",
+		"$JS.API.STREAM.CREATE.other":                                            create,
+		"$JS.API.STREAM.UPDATE.KV_nfsync_status":                                 `{"name":"KV_nfsync_status","subjects":["nfsync.v1.put.status.>"],"allow_rollup_hdrs":true}`,
+		"$JS.API.STREAM.MSG.DELETE.KV_nfsync_status":                             `{"seq":1}`,
+		"$JS.API.STREAM.MSG.GET.KV_nfsync_status":                                `{"last_by_subj":"$KV.nfsync_status.hn-b"}`,
+		"$JS.API.STREAM.SNAPSHOT.KV_nfsync_status":                               `{"deliver_subject":"` + fleet.Inbox(own) + `.s"}`,
+		"$JS.API.CONSUMER.CREATE.KV_nfsync_status":                               `{"stream_name":"KV_nfsync_status","config":{"deliver_subject":"` + fleet.Inbox(own) + `.d","ack_policy":"none"}}`,
+		"$JS.API.CONSUMER.CREATE.KV_nfsync_status.x.$KV.nfsync_status." + own:    `{"stream_name":"KV_nfsync_status","config":{"name":"x","filter_subject":"$KV.nfsync_status.` + own + `","deliver_subject":"nfsync.v1.set.rollout.main"}}`,
+		"$JS.API.CONSUMER.DURABLE.CREATE.KV_nfsync_rollout.x":                    `{"stream_name":"KV_nfsync_rollout","config":{"durable_name":"x","deliver_subject":"` + fleet.Inbox(own) + `.d"}}`,
+		"$JS.API.CONSUMER.MSG.NEXT.KV_nfsync_status.x":                           "1",
+		"$JS.API.DIRECT.GET." + fleet.StreamLease + ".$KV.nfsync_lease.main":     "",
+		"$JS.API.DIRECT.GET." + fleet.StreamGrant + ".$KV.nfsync_grant.hn-b":     "",
+		"$JS.API.DIRECT.GET." + fleet.StreamGrant:                                `{"last_by_subj":"$KV.nfsync_grant.hn-b"}`,
+		"$JS.API.DIRECT.GET." + fleet.StreamRollout:                              `{"last_by_subj":"$KV.nfsync_rollout.main"}`,
+		"$JS.API.DIRECT.GET." + fleet.StreamStatus + ".$KV.nfsync_status.hn-b":   "",
+		"$JS.API.DIRECT.GET." + fleet.StreamSnapshot + ".$KV.nfsync_snapshot.b":  "",
+		fleet.SubjectGetGrant + "hn-b":                                           "",
+		fleet.SubjectGetGrant + ">":                                              "",
+		"$JS.API.DIRECT.GET." + fleet.StreamGrant + ".$KV.nfsync_grant.hn-a":     "",
+		"$JS.API.DIRECT.GET." + fleet.StreamRollout + ".$KV.nfsync_rollout.main": "",
+		"$SYS.REQ.ACCOUNT.PING.CONNZ":                                            "",
+		"$SYS.REQ.USER.INFO.x":                                                   "",
 	} {
 		list = append(list, attack{name: "ask " + subject, do: func(a *attacker) { a.send(subject, "", data) }, reads: true})
 	}
 	for _, subject := range []string{
 		">", "nfsync.>", "nfsync.v1.put.>", "nfsync.v1.put.status.hn-b", "nfsync.v1.set.>", "nfsync.v1.ask.>", "$KV.>", "$JS.>", "$SYS.>", "_R_.>",
-		"_INBOX.>", fleet.Inbox("hn-b") + ".>", "_INBOX_hn-b.>", fleet.Inbox("coordinator") + ".>", "*.>", "*.*.>",
+		"_INBOX.>", fleet.Inbox("hn-b") + ".>", "_INBOX.hn-b.>", fleet.Inbox("coordinator") + ".>", "*.>", "*.*.>",
 	} {
 		list = append(list, attack{name: "listen to " + subject, do: func(a *attacker) { a.listen(subject) }, reads: true})
 	}
@@ -108,7 +112,7 @@ func nodeAttacks() []attack {
 	status, snapshot := fleet.SubjectStatus+"hn-a", fleet.SubjectSnapshot+"hn-a"
 	list := append(writes("hn-a"), injections(map[string]string{
 		status: `{"last_by_subj":"$KV.nfsync_status.hn-b"}`, snapshot: "{}",
-		fleet.DirectGet + fleet.StreamRollout + ".$KV.nfsync_rollout.main": "", fleet.DirectGet + fleet.StreamGrant + ".$KV.nfsync_grant.hn-a": "",
+		fleet.SubjectGetRollout + "main": "", fleet.SubjectGetGrant + "hn-a": "",
 	})...)
 	for _, headers := range [][]string{
 		{"Nats-Rollup", "all"}, {"Nats-Rollup", "sub"}, {"Nats-TTL", "1s"},
@@ -174,7 +178,7 @@ func (w *world) harm(a *attacker, attacks []attack) (harm []string) {
 		w.put(fleet.SubjectStatus+"hn-b", first[fleet.SubjectStatus+"hn-b"])
 		w.put(fleet.SubjectRollout+"main", first[fleet.SubjectRollout+"main"])
 		w.put(fleet.SubjectGrant+"hn-b", first[fleet.SubjectGrant+"hn-b"])
-		request(w.t, w.other, fleet.DirectGet+fleet.StreamGrant+".$KV.nfsync_grant.hn-b", nil)
+		request(w.t, w.other, fleet.SubjectGetGrant+"hn-b", nil)
 	}
 	w.settle(a.Conn)
 	harm = differences(before, w.state())
@@ -222,10 +226,8 @@ func TestAttacksWithoutWalls(t *testing.T) {
 	w := staticWorld(t, oneAccount)
 	a := w.attacker(nf.CredentialNode, "hn-a")
 	for subject, reply := range map[string]string{
-		fleet.SubjectStatus + "hn-a":                                            fleet.SubjectStatus + "hn-b",
-		fleet.SubjectSnapshot + "hn-a":                                          fleet.SubjectRollout + "main",
-		fleet.DirectGet + fleet.StreamGrant + ".$KV.nfsync_grant.hn-a":          fleet.SubjectSnapshot + "hn-b",
-		fleet.DirectGet + fleet.StreamRollout + "." + "$KV.nfsync_rollout.main": fleet.SubjectGrant + "hn-b",
+		fleet.SubjectStatus + "hn-a":   fleet.SubjectStatus + "hn-b",
+		fleet.SubjectSnapshot + "hn-a": fleet.SubjectRollout + "main",
 	} {
 		before := w.state()
 		a.send(subject, reply, "{}")

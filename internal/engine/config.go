@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // Listen says where a server listens, and who it is.
@@ -110,6 +111,66 @@ func tlsText(cert, key string) string {
 `, quoted(cert), quoted(key))
 }
 
+// sitesText is what servers have for the sites, as comments.
+const sitesText = `
+# For servers at the sites of nodes, which have the configuration nats-leaf.conf:
+# leafnodes {
+#   listen: "0.0.0.0:7422"
+#   tls {
+#     cert_file: "/etc/nats/server.crt"
+#     key_file: "/etc/nats/server.key"
+#     timeout: 30
+#   }
+# }
+`
+
+// leafText is the configuration of a server at a site. Its verbs are the name, where it listens, the TLS block, the operator,
+// the system account twice, the account of the nodes twice, and that account again.
+const leafText = `# A nats-server (2.14 or later) at a site. The nodes of the site connect to it, and it to the servers of the fleet.
+# The server learns of no revoked node by itself: nfsync-coordinator init writes this file anew. Copy the account NODES, and restart.
+server_name: %s
+listen: %s
+max_connections: %d
+%s
+operator: %s
+system_account: %s
+resolver: MEMORY
+resolver_preload {
+  # SYS
+  %s: %s
+  # NODES
+  %s: %s
+}
+
+leafnodes {
+  remotes: [
+    {
+      urls: [ "tls://nats-1.example.com:7422", "tls://nats-2.example.com:7422", "tls://nats-3.example.com:7422" ]
+      # Of nfsync-coordinator enroll --site
+      credentials: "/etc/nats/site.creds"
+      account: %s
+      tls { ca_file: "/etc/nats/ca.crt" }
+    }
+  ]
+}
+`
+
+// LeafText returns the configuration of a nats-server at a site. Paths and names in it are for the operator to change.
+func (d *Directory) LeafText() (string, error) {
+	l, err := d.readLedger()
+	if err != nil {
+		return "", err
+	}
+	nodes, err := d.keys.sign(d.keys.siteClaims(l.Credentials, time.Now()))
+	if err != nil {
+		return "", err
+	}
+	system, public := d.keys.public(accountSystem), d.keys.public(accountNodes)
+	listen := Listen{Address: "0.0.0.0:4222"}
+	return fmt.Sprintf(leafText, quoted("site-1"), quoted(listen.serverAddress()), mostConnections, tlsText("/etc/nats/server.crt", "/etc/nats/server.key"), d.keys.operator,
+		system, system, l.Accounts[accountSystem], public, nodes, public), nil
+}
+
 // clusterText is what three servers have beside the rest, as comments.
 const clusterText = `
 # Three servers keep the fleet when one of them fails: each has this file, with a server_name of its own,
@@ -135,7 +196,7 @@ func (d *Directory) ServerText() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return "# A nats-server (2.14 or later) for a fleet of nfsync.\n" + text + clusterText, nil
+	return "# A nats-server (2.14 or later) for a fleet of nfsync.\n" + text + sitesText + clusterText, nil
 }
 
 // quoted returns a string of a configuration.
@@ -143,11 +204,16 @@ func quoted(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
 }
 
-// WriteServerText writes ServerText to a file of the directory.
-func (d *Directory) WriteServerText(name string) error {
-	text, err := d.ServerText()
-	if err != nil {
-		return err
+// WriteServerTexts writes ServerText and LeafText to files of the directory.
+func (d *Directory) WriteServerTexts(server, leaf string) error {
+	for name, make := range map[string]func() (string, error){server: d.ServerText, leaf: d.LeafText} {
+		text, err := make()
+		if err != nil {
+			return err
+		}
+		if err := writeFile(d.inside(name), []byte(text)); err != nil {
+			return err
+		}
 	}
-	return writeFile(d.inside(name), []byte(text))
+	return nil
 }

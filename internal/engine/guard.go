@@ -129,7 +129,7 @@ func (g *guard) take(c connection, user, token string) {
 	}
 	most := 0
 	for kind, r := range roles {
-		if g.keys.public(r.account) == claims.IssuerAccount {
+		if !r.leaf && g.keys.public(r.account) == claims.IssuerAccount {
 			most = mostOpen[kind]
 		}
 	}

@@ -84,7 +84,7 @@ func (l *ledger) learnRevoked(account, key string, at time.Time) bool {
 		return true
 	}
 	for kind, r := range roles {
-		if r.account == account {
+		if r.account == account && !r.leaf {
 			l.Credentials = append(l.Credentials, nf.FleetCredential{Name: unknownName, Kind: kind, PublicKey: key, IssuedAt: at, RevokedAt: &at})
 			return true
 		}

@@ -31,8 +31,8 @@ func TestNodeRights(t *testing.T) {
 				t.Errorf("a status of 20 KB: %s", m.Data)
 			}
 			for subject, want := range map[string]string{
-				fleet.DirectGet + fleet.StreamRollout + ".$KV.nfsync_rollout.main": "the roll-out",
-				fleet.DirectGet + fleet.StreamGrant + ".$KV.nfsync_grant.hn-a":     "grant of a",
+				fleet.SubjectGetRollout + "main": "the roll-out",
+				fleet.SubjectGetGrant + "hn-a":   "grant of a",
 			} {
 				if m := request(t, a, subject, nil); string(m.Data) != want {
 					t.Errorf("%s: %v %q", subject, m.Header, m.Data)
@@ -119,7 +119,7 @@ func TestReader(t *testing.T) {
 				fleet.DirectGet + fleet.StreamSnapshot: `{"seq":1,"batch":500,"next_by_subj":"$KV.nfsync_snapshot.>"}`,
 			})...)
 			w.run(a, append(attacks, append(puts(),
-				attack{name: "the roll-out", do: func(a *attacker) { a.send(fleet.DirectGet+fleet.StreamRollout+".$KV.nfsync_rollout.main", "", "") }, reads: true},
+				attack{name: "the roll-out", do: func(a *attacker) { a.send(fleet.SubjectGetRollout+"main", "", "") }, reads: true},
 				attack{name: "wake-ups", do: func(a *attacker) { a.listen("nfsync.v1.wake.rollout.main"); a.listen("nfsync.v1.wake.>") }, reads: true},
 				attack{name: "questions", do: func(a *attacker) { a.send(fleet.SubjectAsk+"main", "", `{"verb":"halt"}`) }, reads: true},
 			)...))
@@ -135,15 +135,15 @@ func TestOperator(t *testing.T) {
 			w := open(t)
 			a := w.attacker(nf.CredentialOperator, "ann")
 			w.readsAll(a.Conn)
-			if m := request(t, a.Conn, fleet.DirectGet+fleet.StreamRollout+".$KV.nfsync_rollout.main", nil); string(m.Data) != "the roll-out" {
+			if m := request(t, a.Conn, fleet.SubjectGetRollout+"main", nil); string(m.Data) != "the roll-out" {
 				t.Errorf("%v %q", m.Header, m.Data)
 			}
 			w.wakes(a.Conn, "nfsync.v1.wake.>", fleet.SubjectRollout+"main")
 			w.put(fleet.SubjectRollout+"main", first[fleet.SubjectRollout+"main"])
 			a.heard()
 			attacks := append(writes("ann"), injections(map[string]string{
-				fleet.DirectGet + fleet.StreamStatus:                               `{"last_by_subj":"$KV.nfsync_status.hn-b"}`,
-				fleet.DirectGet + fleet.StreamRollout + ".$KV.nfsync_rollout.main": "",
+				fleet.DirectGet + fleet.StreamStatus: `{"last_by_subj":"$KV.nfsync_status.hn-b"}`,
+				fleet.SubjectGetRollout + "main":     "",
 			})...)
 			// An operator may ask, and so may an answer that it sends there.
 			w.run(a, without(append(attacks, puts()...), fleet.SubjectAsk))
@@ -182,17 +182,17 @@ func TestInboxes(t *testing.T) {
 	t.Parallel()
 	w := jwtWorld(t)
 	a := w.attacker(nf.CredentialNode, "hn")
-	for _, subject := range []string{"_INBOX_hn.>", "_INBOX_hn.a=.>", fleet.Inbox("hn.a") + ".>"} {
+	for _, subject := range []string{"_INBOX.hn.>", "_INBOX.hn.a=.>", fleet.Inbox("hn.a") + ".>"} {
 		a.listen(subject)
 	}
 	must(t, a.FlushWithContext(soon(t)))
 	other := w.connect(nf.CredentialNode, "hn.a")
-	request(t, other, fleet.DirectGet+fleet.StreamRollout+".$KV.nfsync_rollout.main", nil)
+	request(t, other, fleet.SubjectGetRollout+"main", nil)
 	w.settle(a.Conn)
 	if heard := a.heard(); heard != nil {
 		t.Errorf("heard %q", heard)
 	}
-	if m := request(t, a.Conn, fleet.DirectGet+fleet.StreamRollout+".$KV.nfsync_rollout.main", nil); string(m.Data) != first[fleet.SubjectRollout+"main"] {
+	if m := request(t, a.Conn, fleet.SubjectGetRollout+"main", nil); string(m.Data) != first[fleet.SubjectRollout+"main"] {
 		t.Errorf("its own answer: %q", m.Data)
 	}
 }

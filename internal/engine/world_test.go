@@ -111,10 +111,17 @@ func staticAccounts(users []staticUser) string {
 	}
 	fmt.Fprintf(&b, "    ]\n    users: [%s]\n  }\n", staticUsersOf(users, ""))
 	for kind, r := range roles {
+		if r.leaf {
+			continue
+		}
 		fmt.Fprintf(&b, "  %s {\n    imports: [\n", r.account)
 		for _, s := range shares {
 			if strings.Contains(strings.Join(s.with, " "), r.account) {
-				fmt.Fprintf(&b, "      { %s: { account: FLEET, subject: %q } }\n", s.kind, s.subject)
+				as := ""
+				if s.as != "" {
+					as = fmt.Sprintf(", to: %q", s.as)
+				}
+				fmt.Fprintf(&b, "      { %s: { account: FLEET, subject: %q }%s }\n", s.kind, s.subject, as)
 			}
 		}
 		fmt.Fprintf(&b, "    ]\n    users: [%s]\n  }\n", staticUsersOf(users, kind))

@@ -33,14 +33,15 @@ func Last(ctx context.Context, nc *nats.Conn, stream, subject string) (Stored, e
 			err = &UnreachableError{err}
 		}
 		return m, err
-	}, stream, subject)
+	}, DirectGet+stream+"."+subject, stream, subject)
 }
 
 // requester sends a request and returns the answer.
 type requester func(ctx context.Context, subject string, data []byte) (*nats.Msg, error)
 
-func last(ctx context.Context, ask requester, stream, subject string) (Stored, error) {
-	reply, err := ask(ctx, DirectGet+stream+"."+subject, nil)
+// last asks, with a question that is a direct get, for the value that a stream has for a subject.
+func last(ctx context.Context, ask requester, question, stream, subject string) (Stored, error) {
+	reply, err := ask(ctx, question, nil)
 	if err != nil {
 		return Stored{}, asUnreachable(err)
 	}

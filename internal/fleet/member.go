@@ -139,7 +139,7 @@ func (m *Member) Rollout(ctx context.Context) (nf.RolloutDocument, error) {
 // Grant asks for the restart grant of the node, and verifies it, as Rollout.
 func (m *Member) Grant(ctx context.Context) (nf.RestartGrant, error) {
 	var g nf.RestartGrant
-	v, err := last(ctx, m.request, StreamGrant, Key(StreamGrant, m.cfg.Name))
+	v, err := last(ctx, m.request, SubjectGetGrant+m.cfg.Name, StreamGrant, Key(StreamGrant, m.cfg.Name))
 	if err == nil {
 		err = Open(SealGrant, GrantChannel(m.cfg.Channel, m.cfg.Name), v.Data, m.cfg.CoordinatorKey, &g)
 	}
@@ -217,7 +217,7 @@ func (m *Member) request(ctx context.Context, subject string, data []byte) (*nat
 // askRollout asks for the roll-out document of a channel. Without a coordinator's key it is not verified.
 func askRollout(ctx context.Context, cfg Config, ask requester) (nf.RolloutDocument, error) {
 	var d nf.RolloutDocument
-	v, err := last(ctx, ask, StreamRollout, Key(StreamRollout, cfg.Channel))
+	v, err := last(ctx, ask, SubjectGetRollout+cfg.Channel, StreamRollout, Key(StreamRollout, cfg.Channel))
 	switch {
 	case err != nil:
 	case cfg.CoordinatorKey == "":

@@ -28,6 +28,13 @@ const (
 	SubjectWakeGrant   = "nfsync.v1.wake.grant."   // and the node
 )
 
+// The subjects that nodes and operators read single values by. They are direct gets under other names: those of JetStream do
+// not cross a leaf node.
+const (
+	SubjectGetRollout = "nfsync.v1.get.rollout." // and the channel
+	SubjectGetGrant   = "nfsync.v1.get.grant."   // and the node
+)
+
 // SubjectAsk is what operators ask the coordinator of a channel by: a request with a FleetAsk, answered by
 // a FleetAnswer.
 const SubjectAsk = "nfsync.v1.ask." // and the channel
@@ -35,7 +42,10 @@ const SubjectAsk = "nfsync.v1.ask." // and the channel
 // DefaultChannel is the channel of agents and coordinators that name none.
 const DefaultChannel = nf.DefaultChannel
 
+// Inboxes is where the answers to all members are.
+const Inboxes = "_INBOX."
+
 // Inbox returns the prefix of the subjects on which answers reach a node, a reader or an operator. No name has
-// "=" in it, so that no one's prefix begins that of another: with "_INBOX_hn.>" the node "hn" could read
+// "=" in it, so that no one's prefix begins that of another: with "_INBOX.hn.>" the node "hn" could read
 // the answers to a node "hn.example".
-func Inbox(name string) string { return "_INBOX_" + name + "=" }
+func Inbox(name string) string { return Inboxes + name + "=" }

@@ -33,4 +33,5 @@ const (
 	CredentialNode     CredentialKind = "node"     // an agent
 	CredentialReader   CredentialKind = "reader"   // reads what nodes have put: a CI job
 	CredentialOperator CredentialKind = "operator" // reads the roll-out too, and asks the coordinator
+	CredentialSite     CredentialKind = "site"     // a NATS server between the nodes of a site and the servers of the fleet
 )

@@ -60,8 +60,19 @@ func (s *Server) start() {
 		s.t.Fatal("the NATS server does not start")
 	}
 	s.running = running
+	s.shareGets()
 	if addr, ok := running.Addr().(*net.TCPAddr); ok {
 		s.options.Port = addr.Port // Restart listens on the same one
+	}
+}
+
+// shareGets lets members read single values by the subjects that they have for it, as the accounts of a fleet do.
+func (s *Server) shareGets() {
+	s.t.Helper()
+	for stream, subject := range map[string]string{fleet.StreamRollout: fleet.SubjectGetRollout, fleet.StreamGrant: fleet.SubjectGetGrant} {
+		if err := s.running.GlobalAccount().AddMapping(subject+">", fleet.DirectGet+stream+"."+fleet.Key(stream, ">")); err != nil {
+			s.t.Fatal(err)
+		}
 	}
 }
 
