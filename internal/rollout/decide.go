@@ -115,7 +115,7 @@ func (d *decision) endStep() bool {
 		return false
 	}
 	// A group that has gone silent does not keep those after it from beginning.
-	if !d.hasEvidence() && (!d.doc.Plan.InOrder || d.nextGroup() < 0) || d.isUndecided() {
+	if !d.hasEvidence() && !d.isOfNone() && (!d.doc.Plan.InOrder || d.nextGroup() < 0) || d.isUndecided() {
 		return false
 	}
 	ended := d.now
@@ -146,6 +146,21 @@ func (d *decision) hasEvidence() bool {
 	return slices.ContainsFunc(d.survey.members, func(m member) bool {
 		return m.standing == standsUnaffected || m.standing > standsBegun
 	})
+}
+
+// isOfNone reports whether nodes are heard of, and the plan lets none of them begin in the step: groups may have no canaries.
+func (d *decision) isOfNone() bool {
+	heard := false
+	for i, candidates := range d.survey.candidates() {
+		if !d.isUnderWay(i) || len(candidates) == 0 {
+			continue
+		}
+		if nodesOf(&d.doc.Plan, d.doc.Step, i, len(candidates)) > 0 {
+			return false
+		}
+		heard = true
+	}
+	return heard
 }
 
 // hasSoaked reports whether the step was watched for long enough. If no node of it has begun there is nothing to watch.
