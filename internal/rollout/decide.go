@@ -65,6 +65,7 @@ func decide(doc nf.RolloutDocument, heard Heard, now time.Time) *decision {
 func (d *decision) written(nodes []nf.HeardNode) nf.RolloutDocument {
 	d.doc.Generation++
 	d.doc.UpdatedAt = d.now
+	d.forgiveNoMore(nodes)
 	if d.doc.State != nf.RolloutHalted {
 		d.doc.Nodes = max(d.doc.Nodes, len(nodes))
 	}

@@ -104,6 +104,16 @@ func (d *decision) forgive() {
 	}
 }
 
+// forgiveNoMore forgets forgiven failures of nodes that have done well since: they are no excuse for others. A node that is at work
+// may still fail again, and one that is lost stays so, however often the store was away meanwhile.
+func (d *decision) forgiveNoMore(nodes []nf.HeardNode) {
+	s := look(&d.doc, Heard{Nodes: nodes}, d.now)
+	_, groups := s.counts(everyMember)
+	for i, c := range groups {
+		d.doc.Groups[i].Forgiven = min(d.doc.Groups[i].Forgiven, failedOf(&d.doc.Plan, c)+c.Begun)
+	}
+}
+
 func (d *decision) haltFor(ask nf.FleetAsk) error {
 	switch d.doc.State {
 	case nf.RolloutHalted:
