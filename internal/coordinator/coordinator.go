@@ -248,7 +248,7 @@ func (c *Coordinator) readAll(ctx context.Context) error {
 	if err == nil {
 		err = c.heard.read(ctx, c.store)
 	}
-	if c.hearing.note(err, c.Conn.Stats().Reconnects, c.now()); err != nil {
+	if c.hearing.note(err, c.Conn.Stats().Reconnects, c.now(), time.Now()); err != nil {
 		return err
 	}
 	c.read = time.Now()
@@ -317,7 +317,7 @@ func (c *Coordinator) isSettled() bool {
 }
 
 // now returns the time by the store's clock, which is that of what nodes have put.
-func (c *Coordinator) now() time.Time { return time.Now().Add(c.lease.ahead).UTC() }
+func (c *Coordinator) now() time.Time { return c.lease.time(time.Now()) }
 
 // announcement returns what has become of the roll-out, for the log.
 func announcement(doc *nf.RolloutDocument) string {
