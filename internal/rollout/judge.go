@@ -19,6 +19,7 @@ func (d *decision) storeIsOlder(heard Heard) bool {
 		d.doc.Recovered = true
 		d.halt(reason)
 	} else {
+		d.doc.Reason = shorten(reason)
 		d.record(reason)
 	}
 	return true
