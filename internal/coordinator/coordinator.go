@@ -355,7 +355,7 @@ func (c *Coordinator) writeGrants(ctx context.Context) error {
 	if c.doc == nil {
 		return nil
 	}
-	for _, g := range rollout.Grants(*c.doc, c.heard.list(), c.heard.ours(), c.now()) {
+	for _, g := range rollout.Grants(*c.doc, c.heard.list(), c.heard.ours(c.Channel), c.now()) {
 		if c.heard.grants[g.Node].forged != "" {
 			continue // it is shown, and stays as it is
 		}

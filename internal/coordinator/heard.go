@@ -119,11 +119,12 @@ func (h *heard) list() []nf.HeardNode {
 	return h.sorted
 }
 
-// ours returns the grants that are signed by the coordinators of this channel.
-func (h *heard) ours() map[string]nf.RestartGrant {
+// ours returns the grants that are signed by the coordinators of a channel. Of a node that has come from another one that of the
+// other is of no use any more.
+func (h *heard) ours(channel string) map[string]nf.RestartGrant {
 	grants := map[string]nf.RestartGrant{}
 	for node, g := range h.grants {
-		if g.forged == "" {
+		if g.forged == "" && g.Channel == channel {
 			grants[node] = g.RestartGrant
 		}
 	}

@@ -48,7 +48,7 @@ func (c *Coordinator) show() {
 	_, fetched := c.head.is()
 	v := &View{
 		Now: c.now(), Name: c.Name, Channel: c.Channel, Connected: c.Conn.IsConnected(), Server: nf.PublicURL(c.Conn.ConnectedUrl()), Read: c.read,
-		Lease: c.mayAct(), Holder: c.lease.holder, Document: c.doc, Nodes: c.heard.list(), Unread: maps.Clone(c.heard.unread), Grants: c.heard.ours(),
+		Lease: c.mayAct(), Holder: c.lease.holder, Document: c.doc, Nodes: c.heard.list(), Unread: maps.Clone(c.heard.unread), Grants: c.heard.ours(c.Channel),
 		Branch: fetched, Conflicts: c.conflicts, Writes: c.writes,
 	}
 	for node, g := range c.heard.grants {
