@@ -5,6 +5,9 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/nats-io/nats.go/jetstream"
+
+	"nfsync.dev/nfsync/internal/fleet"
 	"nfsync.dev/nfsync/internal/nf"
 	"nfsync.dev/nfsync/internal/rollout"
 )
@@ -59,5 +62,26 @@ func TestTheStoresClockIsSet(t *testing.T) {
 	h.note(nil, 1, began.Add(time.Hour), local.Add(time.Second))
 	if next, _ := rollout.Decide(doc, rollout.Heard{Nodes: nodes, Since: h.since}, began.Add(time.Hour)); next.State == nf.RolloutHalted {
 		t.Errorf("halted: %s", next.Reason)
+	}
+}
+
+// TestTheStoreTakesNothing: while the lease cannot be written, nodes cannot put what they are either, and are not silent for that.
+func TestTheStoreTakesNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.branch.push(commit(1))
+	a := w.idle("a")
+	a.pace.noLease = false
+	a.round(t.Context())
+	if !a.mayAct() || a.hearing.since.IsZero() {
+		t.Fatal("it is not at work")
+	}
+	js, err := jetstream.New(w.nc)
+	w.must(err)
+	w.must(js.DeleteStream(t.Context(), fleet.StreamLease))
+	a.tried = time.Time{}
+	a.round(t.Context())
+	if !a.hearing.since.IsZero() {
+		t.Errorf("the nodes can be heard since %s", a.hearing.since)
 	}
 }

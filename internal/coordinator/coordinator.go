@@ -189,6 +189,8 @@ func (c *Coordinator) round(ctx context.Context) {
 	err := c.renewLease(ctx)
 	if err == nil {
 		err = c.readAll(ctx)
+	} else { // nodes cannot put what they are either
+		c.note(err)
 	}
 	if err == nil {
 		err = c.act(ctx)
@@ -248,11 +250,16 @@ func (c *Coordinator) readAll(ctx context.Context) error {
 	if err == nil {
 		err = c.heard.read(ctx, c.store)
 	}
-	if c.hearing.note(err, c.Conn.Stats().Reconnects, c.now(), time.Now()); err != nil {
+	if c.note(err); err != nil {
 		return err
 	}
 	c.read = time.Now()
 	return nil
+}
+
+// note notes how a request to the store has ended, on which it depends whether nodes can be heard.
+func (c *Coordinator) note(err error) {
+	c.hearing.note(err, c.Conn.Stats().Reconnects, c.now(), time.Now())
 }
 
 // readDocument reads the roll-out document. The branch must descend from its revision.
