@@ -339,7 +339,7 @@ func FleetNode(m Membership, s nf.NodeStatus, f Following, containers int) nf.Fl
 			n.Message = shortened(string(c.Type) + ": " + c.Message)
 		}
 	}
-	if f.Grant != nil {
+	if f.Grant != nil && f.Grant.Revision == n.Revision {
 		n.Grant = f.Grant.Generation
 	}
 	if f.Wants || f.Grant != nil {
