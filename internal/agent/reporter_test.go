@@ -219,7 +219,7 @@ func TestSnapshotFails(t *testing.T) {
 			t.Errorf("the last was put at %s, and the status says %+v", last.Sub(began), s)
 		}
 		r.fleet.change(func() { r.fleet.refused = nil })
-		r.laps(2 * reportMost)
+		r.laps(2 * snapshotMost)
 		if _, s := r.fleet.counts(); s != 1 || r.Status().Fleet.Error != "" {
 			t.Errorf("put %d snapshots, and the status says %+v", s, r.Status().Fleet)
 		}
