@@ -37,6 +37,10 @@ func Decide(doc nf.RolloutDocument, heard Heard, now time.Time) (next nf.Rollout
 	case nf.RolloutHalted, nf.RolloutAborted:
 		return doc, false
 	}
+	if isForeign(&doc) {
+		d.halt(foreign)
+		return d.written(heard.Nodes), true
+	}
 	for d.move() {
 		d.survey.lookAgain()
 	}
@@ -303,6 +307,9 @@ func nodesOf(plan *nf.RolloutPlan, step, group, candidates int) int {
 		}
 		step--
 	}
+	if step >= len(plan.Fractions) {
+		return 0 // see isForeign
+	}
 	// 7 % of 100 nodes are 7, although 0.07 * 100 is more.
 	return int(math.Ceil(plan.Fractions[step]*float64(candidates) - 1e-9))
 }
@@ -378,5 +385,8 @@ func (d *decision) stepName(step int) string {
 
 func stepName(plan *nf.RolloutPlan, step int) string {
 	names := plan.StepNames()
+	if step < 0 || step >= len(names) {
+		return fmt.Sprintf("step %d", step+1) // see isForeign
+	}
 	return fmt.Sprintf("step %d of %d (%s)", step+1, len(names), names[step])
 }

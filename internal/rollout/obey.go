@@ -163,11 +163,11 @@ func (d *decision) approve(ask nf.FleetAsk) error {
 var commit = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
 
 func (d *decision) withdraw(ask nf.FleetAsk, nodes []nf.HeardNode) error {
-	if !d.isKnown(ask.Revision, nodes) && !commit.MatchString(ask.Revision) {
-		return fmt.Errorf("no node has revision %q: name the whole commit", shorten(ask.Revision))
-	}
 	if isWithdrawn(d.doc, ask.Revision) {
 		return nil
+	}
+	if !d.isKnown(ask.Revision, nodes) && !commit.MatchString(ask.Revision) {
+		return fmt.Errorf("no node has revision %q: name the whole commit", shorten(ask.Revision))
 	}
 	withdraw(&d.doc, ask.Revision)
 	if d.doc.Previous == ask.Revision {

@@ -26,6 +26,7 @@ func TestProperties(t *testing.T) {
 			"pass":    w.pass,
 			"hear":    w.hear,
 			"join":    w.join,
+			"change":  w.change,
 			"push":    w.push,
 		})
 	})

@@ -14,6 +14,9 @@ func Why(doc nf.RolloutDocument, nodes []nf.HeardNode, now time.Time) (waits, ne
 	if doc.Revision == "" {
 		return "there is no roll-out", ""
 	}
+	if isForeign(&doc) {
+		return foreign, "another revision is rolled out"
+	}
 	d := decide(doc, Heard{Nodes: nodes}, now)
 	if deaf := d.whyDeaf(); deaf != "" {
 		return deaf, "it goes on when they are heard of again, or when they are retired"
