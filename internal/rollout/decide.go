@@ -80,6 +80,7 @@ func (d *decision) written(nodes []nf.HeardNode) nf.RolloutDocument {
 // does brings the roll-out on, so that there is an end.
 func (d *decision) move() bool {
 	if reason := d.tooManyFailed(); reason != "" {
+		d.doc.PausedBefore = isPaused(&d.doc)
 		d.halt(reason)
 		return false
 	}
@@ -362,6 +363,11 @@ func (d *decision) record(what string) {
 		history = history[more:]
 	}
 	d.doc.History = history
+}
+
+// isPaused reports whether a person has paused a roll-out, and nobody has decided anything since.
+func isPaused(doc *nf.RolloutDocument) bool {
+	return doc.State == nf.RolloutPaused && !doc.AwaitsApproval || doc.State == nf.RolloutHalted && doc.PausedBefore
 }
 
 // halt lets no node begin until a person decides.

@@ -118,3 +118,24 @@ func TestForgivenWhoHang(t *testing.T) {
 		f.wait(time.Minute).decide()
 	}
 }
+
+// TestPausedAndHalted: that nodes fail after a person has paused a roll-out does not end the pause: the next commit begins paused. What
+// a person decides afterwards does.
+func TestPausedAndHalted(t *testing.T) {
+	for verb, want := range map[nf.AskVerb]nf.RolloutState{"": nf.RolloutPaused, nf.AskResume: nf.RolloutRolling, nf.AskAbort: nf.RolloutRolling} {
+		f := inState(t, nf.RolloutPaused)
+		for i := range 3 {
+			f.report(&f.nodes[i], nf.ProgressFailed)
+		}
+		if f.decide(); f.doc.State != nf.RolloutHalted {
+			t.Fatalf("%s: %s", f.doc.State, f.doc.Reason)
+		}
+		if verb != "" {
+			f.ask(t, nf.FleetAsk{Verb: verb, By: "ann"})
+		}
+		next := Begin(f.doc, "r2", f.doc.Plan, "seed2", f.nodes, f.now)
+		if next.State != want || (next.Reason == "") != (want == nf.RolloutRolling) || next.PausedBefore {
+			t.Errorf("%s: the next one is %s: %s", verb, next.State, next.Reason)
+		}
+	}
+}

@@ -79,7 +79,7 @@ func (d *decision) resume(ask nf.FleetAsk, nodes []nf.HeardNode) error {
 			return d.impossible()
 		}
 		d.forgive()
-		d.doc.Recovered, d.doc.Nodes = false, len(nodes)
+		d.doc.Recovered, d.doc.PausedBefore, d.doc.Nodes = false, false, len(nodes)
 	default:
 		return d.impossible()
 	}
