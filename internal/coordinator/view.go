@@ -79,6 +79,9 @@ func (c *Coordinator) problems(v *View) (list []string) {
 	if v.Branch.Err != nil {
 		add("The newest commit of the branch is not rolled out: %v", v.Branch.Err)
 	}
+	if d := v.Document; d != nil && d.Revision != v.Branch.Commit && slices.Contains(d.Withdrawn, v.Branch.Commit) {
+		add("The newest commit of the branch is not rolled out: %s is withdrawn. Push another one.", v.Branch.Commit)
+	}
 	if v.Document != nil && v.Document.Recovered {
 		add("The roll-out is halted: %s", v.Document.Reason)
 	}
