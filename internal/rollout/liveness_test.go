@@ -30,6 +30,21 @@ func TestGoesOnAfterAll(t *testing.T) {
 			"push":    w.push,
 		})
 		w.calm()
+		if rapid.Bool().Draw(t, "the store is older") {
+			w.nodes[0].Generation = w.doc.Generation + 7
+		}
+		if rapid.Bool().Draw(t, "the store has lost nodes") {
+			w.nodes = w.nodes[:rapid.IntRange(1, len(w.nodes)).Draw(t, "left")]
+		}
+		for i := range w.nodes {
+			// If more than half go dark, the roll-out waits.
+			switch gone := rapid.IntRange(0, 5).Draw(t, "gone"); {
+			case gone == 0 && i > 0 && 2*i+2 < len(w.nodes):
+				w.dark[w.nodes[i].Node] = true
+			case gone == 1 && i > 0:
+				w.nodes[i].Conditions = map[nf.ConditionType]nf.ConditionStatus{nf.Suspended: nf.ConditionTrue}
+			}
+		}
 		w.finish(t)
 	})
 }
@@ -111,7 +126,9 @@ func (w *world) finish(t *rapid.T) {
 		}
 		w.doc, _ = Decide(w.doc, Heard{Nodes: w.nodes}, w.now)
 		for i := range w.nodes {
-			w.acts(&w.nodes[i])
+			if n := &w.nodes[i]; !w.dark[n.Node] {
+				w.acts(n)
+			}
 		}
 	}
 }
@@ -127,7 +144,7 @@ func (w *world) acts(n *nf.HeardNode) {
 	if n.Revision == w.doc.Revision && progressOf(&w.doc, n) == "" {
 		w.report(n, nf.ProgressUnaffected)
 	}
-	if turn.Commit != "" && turn.Commit != n.Revision && !turn.OnlyUnaffected {
+	if turn.Commit != "" && turn.Commit != n.Revision && !turn.OnlyUnaffected && n.Conditions[nf.Suspended] == "" {
 		w.report(n, nf.ProgressBegun)
 	}
 }
