@@ -41,3 +41,29 @@ func TestGrantsOfAnotherChannel(t *testing.T) {
 		t.Errorf("after the node is retired: %+v", g)
 	}
 }
+
+// TestAGrantThatWasLeft: a node that has moved to another channel keeps no place for restarts in this one.
+func TestAGrantThatWasLeft(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.branch.push(commit(1))
+	a := w.start("a")
+	doc := w.until("a roll-out", func(doc nf.RolloutDocument) bool { return doc.Revision == commit(1) })
+	asks := func(node string) nf.FleetNode {
+		n := nf.FleetNode{Node: node, Revision: commit(1), Restarts: 1, Progress: &nf.NodeProgress{Generation: doc.Generation, Revision: commit(1), State: nf.ProgressUnaffected}}
+		w.mustPut(n)
+		return n
+	}
+	granted := func(node string) {
+		w.eventually("a grant of "+node, func() bool {
+			g, ok := w.store.Grant(fleet.DefaultChannel, node)
+			return ok && g.Until.After(time.Now()) && a.View().Grants[node].Generation == g.Generation
+		})
+	}
+	moves := asks("moves")
+	granted("moves")
+	asks("stays")
+	moves.Channel = "other"
+	w.mustPut(moves)
+	granted("stays")
+}
