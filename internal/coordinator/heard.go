@@ -22,7 +22,7 @@ type heard struct {
 	// elsewhere are the nodes of other channels.
 	elsewhere map[string]bool
 	grants    map[string]grant
-	sorted  []nf.HeardNode // the nodes of the channel, by name; nil: to be sorted again
+	sorted    []nf.HeardNode // the nodes of the channel, by name; nil: to be sorted again
 }
 
 // grant is a restart grant with its sequence in the store.
