@@ -117,6 +117,8 @@ type RolloutDocument struct {
 	AwaitsApproval bool `json:"awaitsApproval,omitempty"`
 	// StepBegan is when the step began, or was resumed.
 	StepBegan time.Time `json:"stepBegan"`
+	// StepFrom is the generation before the step began: what has begun with an earlier one is of an earlier step.
+	StepFrom uint64 `json:"stepFrom,omitempty"`
 	// StepEnded is when the nodes of the step had ended, and its soak began; null: they have not.
 	StepEnded *time.Time `json:"stepEnded"`
 	// DoneAt is when the roll-out was done; null: it was not. A roll-out that is halted later keeps it.

@@ -236,6 +236,7 @@ func (d *decision) beginStep(step int) bool {
 		}
 	}
 	d.doc.State, d.doc.Step, d.doc.StepBegan, d.doc.StepEnded, d.doc.Live = nf.RolloutRolling, step, d.now, nil, d.survey.live()
+	d.doc.StepFrom = d.doc.Generation
 	d.setFractions(d.fractions())
 	d.doc.Spread = spread(d.doc.Plan, d.waiting(-1))
 	d.record(d.stepName(step) + " began")
