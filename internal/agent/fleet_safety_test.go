@@ -301,6 +301,32 @@ func TestSpreadAfterAnAbsence(t *testing.T) {
 	})
 }
 
+// TestSpreadAfterAPause: nodes whose time passes while the roll-out is paused do not begin together when it is resumed.
+func TestSpreadAfterAPause(t *testing.T) {
+	for _, once := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			m := newMember(t)
+			lap := func(generation uint64, state nf.RolloutState) time.Duration {
+				if once {
+					m.restart()
+				}
+				m.in.Fleet.Once = once
+				m.rollOut(generation, func(d *nf.RolloutDocument) { d.State, d.Spread, d.FetchSpread = state, 3600, 3600 })
+				return time.Until(m.in.Fleet.Following().AskAt)
+			}
+			first := lap(1, nf.RolloutRolling)
+			lap(2, nf.RolloutPaused)
+			<-time.After(2 * time.Hour)
+			lap(3, nf.RolloutPaused)
+			again := lap(4, nf.RolloutRolling)
+			m.checkFollows("c1", "c2", nf.ProgressWaiting, "")
+			if again != first {
+				t.Errorf("once %v: it begins after %s, and at first after %s", once, again, first)
+			}
+		})
+	}
+}
+
 // TestUnreadableInForce: of a revision in force that cannot be read any more it is not known what another one changes.
 func TestUnreadableInForce(t *testing.T) {
 	m := newMember(t)

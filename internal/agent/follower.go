@@ -134,7 +134,7 @@ func (f *Follower) hear(ctx context.Context, dir *state.Dir, inForce string) (tu
 		if problem == nil {
 			problem = asFleetError(is.Accept(doc, now))
 		}
-		if problem != nil {
+		if problem != nil || !is.Document.State.MayBegin() {
 			is.Turn, is.TurnAt = "", time.Time{} // see forgetTimes
 		}
 		return nil
@@ -154,8 +154,10 @@ func (f *Follower) hear(ctx context.Context, dir *state.Dir, inForce string) (tu
 	})
 	f.newest = known.Newest
 	f.hearGrant(ctx, dir)
-	if problem != nil {
+	if problem != nil || !known.Document.State.MayBegin() {
 		f.forgetTimes()
+	}
+	if problem != nil {
 		f.askSoon()
 		return turn, false, nil
 	}
@@ -267,8 +269,8 @@ func (f *Follower) forgetOthers(turn rollout.Turn) {
 // errOlder means that the node has had a newer revision in force than one that the roll-out names.
 var errOlder = errors.New("the revision in force, or one that was, is newer, and nfsync does not go back")
 
-// forgetTimes makes the node wait its part of each time anew. While the fleet cannot be asked the times of many nodes pass,
-// which would begin together when it is back.
+// forgetTimes makes the node wait its part of each time anew. While the fleet cannot be asked, or the roll-out is held, the times
+// of many nodes pass, which would begin together afterwards.
 func (f *Follower) forgetTimes() {
 	f.begins = sight{}
 	maps.DeleteFunc(f.named, func(_ string, n *named) bool { return n.revision == nil && n.err == nil && !n.isOlder })

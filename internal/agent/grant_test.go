@@ -71,3 +71,16 @@ func TestNoFleetNoRestart(t *testing.T) {
 		t.Error("it may restart containers")
 	}
 }
+
+// TestGrantOfAnotherRevision: a node says that it acts on a grant only while it is of the revision in force. Else the coordinator would
+// keep the place of a grant that allows nothing any more.
+func TestGrantOfAnotherRevision(t *testing.T) {
+	f := Following{Grant: &nf.RestartGrant{Generation: 5, Revision: "c1", Until: time.Now().Add(time.Hour)}}
+	status := nf.NodeStatus{Pending: []nf.Pending{{MayRestart: true}}}
+	for revision, want := range map[string]uint64{"c1": 5, "c2": 0} {
+		status.Revision = &nf.InForce{Commit: revision}
+		if n := FleetNode(Membership{}, status, f, 0); n.Grant != want || n.Restarts != 1 {
+			t.Errorf("%s is in force: it acts on %d, want %d, and %d restarts wait", revision, n.Grant, want, n.Restarts)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -19,11 +20,12 @@ const SnapshotPause = 10 * time.Minute
 
 // The times of a reporter.
 const (
-	reportMost      = 5 * time.Minute  // the most between two reports that fail
-	reportPause     = 2 * time.Second  // the least
-	reconnectTime   = 10 * time.Second // over which the nodes of a fleet report after a server was away
-	lookAtLink      = 15 * time.Second // how often the connection is looked at
+	reportMost      = rollout.WorkingHeartbeat // the most between two reports that fail: a node is not to be missed when the store is back
+	reportPause     = 2 * time.Second          // the least
+	reconnectTime   = 10 * time.Second         // over which the nodes of a fleet report after a server was away
+	lookAtLink      = 15 * time.Second         // how often the connection is looked at
 	snapshotTimeout = time.Minute
+	snapshotMost    = 5 * time.Minute // the most between two snapshots that fail
 )
 
 // reporter tells the fleet, beside the laps, what the node is. It puts the newest value only.
@@ -36,6 +38,8 @@ type reporter struct {
 
 	// What the goroutine of run alone uses.
 	snapshot  putValue
+	failures  int       // of snapshots, in turn
+	notBefore time.Time // the next snapshot is put, after one that failed
 	connected time.Time // since when, of the connection that was reported to last
 
 	mu         sync.Mutex // of what follows
@@ -46,6 +50,7 @@ type reporter struct {
 	containers int
 	snapshotAt time.Time
 	failure    error // of the last put; nil: it went well
+	noSnapshot error // why the last snapshot could not be put; nil: it was
 	again      bool  // the store may have lost what was put
 }
 
@@ -155,7 +160,7 @@ func (r *reporter) membership() *Membership {
 // time.
 func (r *reporter) reconnected(link FleetLink, now time.Time) time.Time {
 	first := r.connected.IsZero()
-	r.connected = link.Since
+	r.connected, r.notBefore = link.Since, time.Time{}
 	r.mu.Lock()
 	r.again = true
 	r.mu.Unlock()
@@ -165,13 +170,25 @@ func (r *reporter) reconnected(link FleetLink, now time.Time) time.Time {
 	return now.Add(rand.N(reconnectTime))
 }
 
-// report puts what has changed, and returns when something is due whatever happens.
+// report puts what has changed, and returns when something is due whatever happens. That a snapshot cannot be put does not keep
+// the node from saying that it is there.
 func (r *reporter) report(ctx context.Context, m *Membership, now time.Time) (next time.Time, err error) {
 	if next, err = r.reportNode(ctx, m, now); err != nil {
 		return next, err
 	}
+	if now.Before(r.notBefore) {
+		return minTime(next, r.notBefore), nil
+	}
 	due, put, err := r.reportSnapshot(ctx, m, now)
-	if err == nil && put {
+	r.mu.Lock()
+	r.noSnapshot = err
+	r.mu.Unlock()
+	if err != nil {
+		r.failures++
+		r.notBefore = time.Now().Add(jitter(min(backoff(reportPause, r.failures), snapshotMost)))
+		return minTime(next, r.notBefore), nil
+	}
+	if r.failures = 0; put {
 		_, err = r.reportNode(ctx, m, now)
 	}
 	return minTime(next, due), err
@@ -279,7 +296,6 @@ func (r *reporter) reportSnapshot(ctx context.Context, m *Membership, now time.T
 		return now, false, err
 	}
 	sequence, err := m.Fleet.PutSnapshot(observing, document)
-	r.failed(err)
 	if err != nil {
 		r.mu.Lock()
 		r.looked = true
@@ -323,7 +339,7 @@ func FleetNode(m Membership, s nf.NodeStatus, f Following, containers int) nf.Fl
 			n.Message = shortened(string(c.Type) + ": " + c.Message)
 		}
 	}
-	if f.Grant != nil {
+	if f.Grant != nil && f.Grant.Revision == n.Revision {
 		n.Grant = f.Grant.Generation
 	}
 	if f.Wants || f.Grant != nil {
@@ -354,7 +370,7 @@ func nodeDigest(n nf.FleetNode) string {
 // Report returns how the node follows its fleet, for the status; nil: it belongs to none.
 func (r *reporter) Report() *FleetReport {
 	r.mu.Lock()
-	m, f, failure := r.member, r.follower, r.failure
+	m, f, failure := r.member, r.follower, cmp.Or(r.failure, r.noSnapshot)
 	r.mu.Unlock()
 	if m == nil {
 		return nil

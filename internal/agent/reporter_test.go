@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -21,6 +22,7 @@ type told struct {
 	snapshots []time.Time
 	sequence  uint64
 	err       error
+	refused   error // of snapshots
 	link      FleetLink
 	grant     nf.RestartGrant
 	grantErr  error
@@ -48,8 +50,8 @@ func (f *told) PutNode(_ context.Context, n nf.FleetNode) (uint64, error) {
 func (f *told) PutSnapshot(context.Context, []byte) (uint64, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.err != nil {
-		return 0, f.err
+	if err := cmp.Or(f.err, f.refused); err != nil {
+		return 0, err
 	}
 	f.snapshots = append(f.snapshots, time.Now())
 	f.sequence++
@@ -188,6 +190,38 @@ func TestReportFails(t *testing.T) {
 		r.laps(2 * reportMost)
 		if n, s := r.fleet.counts(); n == 0 || s != 1 || r.Status().Fleet.Error != "" {
 			t.Errorf("put %d times, the snapshot %d times; the status says %+v", n, s, r.Status().Fleet)
+		}
+	})
+}
+
+// TestSnapshotFails: that a snapshot cannot be put makes nobody miss the node. The status says why.
+func TestSnapshotFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newReporting(t)
+		r.fleet.change(func() { r.fleet.refused = errors.New("too large") })
+		r.laps(time.Hour)
+		began := time.Now()
+		doc := nf.RolloutDocument{Generation: 6, Began: 5, Revision: "c2", State: nf.RolloutRolling}
+		for _, state := range []nf.ProgressState{nf.ProgressBegun, nf.ProgressApplied} {
+			r.reporter.Follower().change(func(is *Following) {
+				is.Document, is.Since, is.Progress = doc, began, &nf.NodeProgress{Generation: 5, Revision: "c2", State: state}
+			})
+			r.laps(30 * time.Minute)
+		}
+		last := began
+		for _, at := range r.fleet.nodes {
+			if pause := at.Sub(last); at.After(began.Add(time.Minute)) && pause > rollout.WorkingHeartbeat {
+				t.Errorf("a pause of %s at %s", pause, at.Sub(began))
+			}
+			last = at
+		}
+		if s := r.Status().Fleet; last.Before(began.Add(58*time.Minute)) || s.Error != "too large" {
+			t.Errorf("the last was put at %s, and the status says %+v", last.Sub(began), s)
+		}
+		r.fleet.change(func() { r.fleet.refused = nil })
+		r.laps(2 * snapshotMost)
+		if _, s := r.fleet.counts(); s != 1 || r.Status().Fleet.Error != "" {
+			t.Errorf("put %d snapshots, and the status says %+v", s, r.Status().Fleet)
 		}
 	})
 }

@@ -97,7 +97,7 @@ func (c *Coordinator) obeyNow(ctx context.Context, ask nf.FleetAsk) error {
 // release ends the grant of a node.
 func (c *Coordinator) release(ctx context.Context, node string) error {
 	g, ok := c.heard.grants[node]
-	if !ok || g.forged != "" || g.Until.IsZero() {
+	if !ok || g.forged != "" || g.Channel != c.Channel || g.Until.IsZero() {
 		return fmt.Errorf("%q has no grant", shorten(node, nf.MaxFleetName))
 	}
 	return c.writeGrant(ctx, rollout.Release(g.RestartGrant))

@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -173,4 +174,25 @@ func TestAskOfAnOlderDocument(t *testing.T) {
 	if err := ask(nf.AskPause); !errors.Is(err, errConflict) {
 		t.Errorf("paused by an older document: %v", err)
 	}
+}
+
+// TestAWithdrawnCommitIsNamed: that the newest commit is not rolled out because it is withdrawn is said.
+func TestAWithdrawnCommitIsNamed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.branch.push(commit(1))
+	w.newNodes(3, nil)
+	a := w.start("a")
+	w.untilState(commit(1), nf.RolloutDone)
+	w.mustAsk(nf.FleetAsk{Verb: nf.AskWithdraw, Revision: commit(2)})
+	w.branch.push(commit(2))
+	w.eventually("a problem", func() bool {
+		return slices.ContainsFunc(a.View().Problems, func(p string) bool { return strings.Contains(p, commit(2)) && strings.Contains(p, "withdrawn") })
+	})
+	if doc := w.document(); doc.Revision != commit(1) {
+		t.Errorf("%s is rolled out", doc.Revision)
+	}
+	w.branch.push(commit(3))
+	w.untilState(commit(3), nf.RolloutDone)
+	w.eventually("no problem", func() bool { return len(a.View().Problems) == 0 })
 }

@@ -189,6 +189,8 @@ func (c *Coordinator) round(ctx context.Context) {
 	err := c.renewLease(ctx)
 	if err == nil {
 		err = c.readAll(ctx)
+	} else { // nodes cannot put what they are either
+		c.note(err)
 	}
 	if err == nil {
 		err = c.act(ctx)
@@ -248,11 +250,16 @@ func (c *Coordinator) readAll(ctx context.Context) error {
 	if err == nil {
 		err = c.heard.read(ctx, c.store)
 	}
-	if c.hearing.note(err, c.Conn.Stats().Reconnects, c.now()); err != nil {
+	if c.note(err); err != nil {
 		return err
 	}
 	c.read = time.Now()
 	return nil
+}
+
+// note notes how a request to the store has ended, on which it depends whether nodes can be heard.
+func (c *Coordinator) note(err error) {
+	c.hearing.note(err, c.Conn.Stats().Reconnects, c.now(), time.Now())
 }
 
 // readDocument reads the roll-out document. The branch must descend from its revision.
@@ -317,7 +324,7 @@ func (c *Coordinator) isSettled() bool {
 }
 
 // now returns the time by the store's clock, which is that of what nodes have put.
-func (c *Coordinator) now() time.Time { return time.Now().Add(c.lease.ahead).UTC() }
+func (c *Coordinator) now() time.Time { return c.lease.time(time.Now()) }
 
 // announcement returns what has become of the roll-out, for the log.
 func announcement(doc *nf.RolloutDocument) string {
@@ -355,7 +362,7 @@ func (c *Coordinator) writeGrants(ctx context.Context) error {
 	if c.doc == nil {
 		return nil
 	}
-	for _, g := range rollout.Grants(*c.doc, c.heard.list(), c.heard.ours(), c.now()) {
+	for _, g := range rollout.Grants(*c.doc, c.heard.list(), c.heard.ours(c.Channel), c.now()) {
 		if c.heard.grants[g.Node].forged != "" {
 			continue // it is shown, and stays as it is
 		}

@@ -19,8 +19,10 @@ type heard struct {
 	unread map[string]string // why the value of a node cannot be read, by its name
 	// retired are the nodes that are gone for good, and have not come back.
 	retired map[string]bool
-	grants  map[string]grant
-	sorted  []nf.HeardNode // the nodes of the channel, by name; nil: to be sorted again
+	// elsewhere are the nodes of other channels.
+	elsewhere map[string]bool
+	grants    map[string]grant
+	sorted    []nf.HeardNode // the nodes of the channel, by name; nil: to be sorted again
 }
 
 // grant is a restart grant with its sequence in the store.
@@ -33,7 +35,7 @@ type grant struct {
 func newHeard() *heard {
 	return &heard{
 		statuses: keys{stream: fleet.StreamStatus}, granted: keys{stream: fleet.StreamGrant},
-		nodes: map[string]nf.HeardNode{}, unread: map[string]string{}, retired: map[string]bool{}, grants: map[string]grant{},
+		nodes: map[string]nf.HeardNode{}, unread: map[string]string{}, retired: map[string]bool{}, elsewhere: map[string]bool{}, grants: map[string]grant{},
 	}
 }
 
@@ -43,6 +45,7 @@ func (h *heard) read(ctx context.Context, s *store) error {
 		clear(h.nodes)
 		clear(h.unread)
 		clear(h.retired)
+		clear(h.elsewhere)
 		h.sorted = nil
 	}, func(node string, v fleet.Stored) {
 		if fleet.IsRetired(node, v.Data, s.publicKey) {
@@ -78,7 +81,7 @@ func (h *heard) take(node string, v fleet.Stored, channel, publicKey string) {
 	delete(h.unread, node)
 	delete(h.retired, node)
 	h.sorted = nil
-	if n.Channel != "" && n.Channel != channel {
+	if h.elsewhere[node] = n.Channel != "" && n.Channel != channel; h.elsewhere[node] {
 		delete(h.nodes, node)
 		return
 	}
@@ -119,11 +122,12 @@ func (h *heard) list() []nf.HeardNode {
 	return h.sorted
 }
 
-// ours returns the grants that are signed by the coordinators of this channel.
-func (h *heard) ours() map[string]nf.RestartGrant {
+// ours returns the grants that are signed by the coordinators of a channel. Of a node that has moved to another channel the grant of
+// the one before is of no use any more.
+func (h *heard) ours(channel string) map[string]nf.RestartGrant {
 	grants := map[string]nf.RestartGrant{}
 	for node, g := range h.grants {
-		if g.forged == "" {
+		if g.forged == "" && g.Channel == channel && !h.elsewhere[node] {
 			grants[node] = g.RestartGrant
 		}
 	}

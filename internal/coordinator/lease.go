@@ -20,8 +20,18 @@ type lease struct {
 	holder      string // who held it when it was last asked for
 	// lapsed is set when it was taken and the store had none: for some time no coordinator has heard the nodes.
 	lapsed bool
-	// ahead is how far the store's clock is ahead of ours.
+	// ahead is how far the store's clock was ahead of ours, at a time of ours.
 	ahead time.Duration
+	at    time.Time // the zero time: it is not known
+}
+
+// time returns the store's time at a time of ours. It counts what has passed since the store was asked, so that a clock that
+// is set meanwhile does not matter.
+func (l *lease) time(now time.Time) time.Time {
+	if !l.at.IsZero() {
+		now = l.at.Add(now.Sub(l.at))
+	}
+	return now.Add(l.ahead).UTC()
 }
 
 // leaseValue is the value in the store. An empty one was given up.
@@ -82,7 +92,7 @@ func (l *lease) write(ctx context.Context, s *store, v leaseValue, sequence uint
 	l.sequence, l.renewed, l.holder = written, began, v.Coordinator
 	ended := time.Now()
 	if is, err := s.last(ctx, fleet.StreamLease, s.channel); err == nil && is.Sequence == written {
-		l.ahead = aheadOf(is.Put, began, ended)
+		l.ahead, l.at = aheadOf(is.Put, began, ended), ended
 	}
 	return nil
 }

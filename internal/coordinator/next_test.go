@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -17,7 +18,7 @@ func TestWhatBegins(t *testing.T) {
 	first, _ := situation{head: &head{commit: commit(1), plan: nf.DefaultRolloutPlan()}, channel: "main", coordinator: "a", seed: "one", nodes: node(0), now: now}.next()
 	first.State = nf.RolloutDone
 	aborted, withdrawn := first, first
-	aborted.State = nf.RolloutAborted
+	aborted.State, aborted.Reason = nf.RolloutAborted, "aborted by ann"
 	withdrawn.Withdrawn = []string{commit(2)}
 	for what, c := range map[string]struct {
 		doc     *nf.RolloutDocument
@@ -40,6 +41,7 @@ func TestWhatBegins(t *testing.T) {
 		"a withdrawn commit":                       {&withdrawn, &head{commit: commit(2), after: commit(1)}, 1, "", 0, "", false},
 		"an older document":                        {&first, &head{commit: commit(1), after: commit(1)}, 9, commit(1), 1, nf.RolloutHalted, true},
 		"an older document, and a new commit":      {&first, &head{commit: commit(2), after: commit(1)}, 9, commit(2), 10, nf.RolloutHalted, true},
+		"an older one that is aborted, no commit":  {&aborted, &head{commit: commit(1), after: commit(1)}, 9, commit(1), 1, nf.RolloutHalted, true},
 		"an older one that is aborted":             {&aborted, &head{commit: commit(2), after: commit(1)}, 9, commit(2), 10, nf.RolloutHalted, true},
 	} {
 		s := situation{doc: c.doc, nodes: node(c.known), head: c.head, channel: "main", coordinator: "a", seed: "two", now: now}
@@ -53,6 +55,8 @@ func TestWhatBegins(t *testing.T) {
 		case !changed:
 		case next.Revision != c.want || next.Began != c.began || next.State != c.state || next.Recovered != c.recover || len(next.Withdrawn) > 0:
 			t.Errorf("%s: %+v", what, next)
+		case c.recover && !strings.Contains(next.Reason, "hn-1 has had generation"):
+			t.Errorf("%s: the reason is %q", what, next.Reason)
 		case next.Generation < max(c.known, next.Began) || c.doc != nil && next.Generation <= c.doc.Generation:
 			t.Errorf("%s: generation %d, began %d, known %d", what, next.Generation, next.Began, c.known)
 		case next.Coordinator != "a" || next.Term != 1 || next.Channel != "main" || !next.UpdatedAt.Equal(now):

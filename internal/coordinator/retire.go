@@ -24,13 +24,6 @@ func Retire(ctx context.Context, conn *nats.Conn, channel, node string, key nkey
 	if err != nil {
 		return false, err
 	}
-	status, err := s.last(ctx, fleet.StreamStatus, node)
-	if err != nil {
-		return false, err
-	}
-	if n, err := fleet.ReadNode(node, status.Data); err == nil && n.Channel != "" {
-		s.channel = n.Channel // its grant is of this one
-	}
 	for _, step := range []func() (bool, error){
 		func() (bool, error) { return s.replace(ctx, fleet.StreamSnapshot, fleet.SubjectSnapshot, node, note) },
 		func() (bool, error) { return s.replace(ctx, fleet.StreamStatus, fleet.SubjectStatus, node, note) },

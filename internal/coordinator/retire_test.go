@@ -46,7 +46,7 @@ func TestRetire(t *testing.T) {
 		w.must(err)
 		return found
 	}
-	if !retire("other", gone) { // its status names the channel of its grant
+	if !retire("other", gone) { // its grant names its channel
 		t.Error("nothing of the node was found")
 	}
 	w.eventually("another grant", func() bool { return holder() != "" && holder() != gone })

@@ -117,17 +117,29 @@ func (s *store) setDocument(ctx context.Context, doc nf.RolloutDocument, sequenc
 
 // setGrant writes the grant of a node in place of that with the sequence.
 func (s *store) setGrant(ctx context.Context, g nf.RestartGrant, sequence uint64) (uint64, error) {
-	sealed, err := fleet.Seal(fleet.SealGrant, fleet.GrantChannel(s.channel, g.Node), g, s.key)
+	sealed, err := fleet.Seal(fleet.SealGrant, fleet.GrantChannel(g.Channel, g.Node), g, s.key)
 	if err != nil {
 		return 0, fmt.Errorf("cannot sign the grant of %s: %w", g.Node, err)
 	}
 	return s.set(ctx, fleet.SubjectGrant+g.Node, sealed, sequence)
 }
 
-// openGrant reads the grant of a node.
+// openGrant reads the grant of a node. It may be one of another channel, in which the node is or was.
 func (s *store) openGrant(node string, sealed []byte) (g nf.RestartGrant, err error) {
-	err = fleet.Open(fleet.SealGrant, fleet.GrantChannel(s.channel, node), sealed, s.publicKey, &g)
+	err = fleet.Open(fleet.SealGrant, fleet.GrantChannel(channelOf(sealed), node), sealed, s.publicKey, &g)
 	return g, err
+}
+
+// channelOf returns the channel that a sealed grant names. Nothing is verified.
+func channelOf(sealed []byte) string {
+	var e struct {
+		Payload string `json:"payload"`
+	}
+	var g nf.RestartGrant
+	if json.Unmarshal(sealed, &e) != nil || json.Unmarshal([]byte(e.Payload), &g) != nil {
+		return ""
+	}
+	return g.Channel
 }
 
 // wake wakes all nodes.

@@ -145,3 +145,19 @@ func TestTheBranchIsNamed(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestKeptPlacesAreNamed: nodes that are not heard of and keep a place for restarts are named, with what ends that.
+func TestKeptPlacesAreNamed(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
+	heard := func(node string, ago time.Duration) nf.HeardNode {
+		return nf.HeardNode{FleetNode: nf.FleetNode{Node: node}, Heard: now.Add(-ago)}
+	}
+	v := &View{Now: now, Connected: true, Nodes: []nf.HeardNode{heard("back", 0), heard("gone", time.Hour), heard("new", time.Hour), heard("ended", time.Hour)}, Grants: map[string]nf.RestartGrant{
+		"back": {Until: now.Add(-time.Minute)}, "gone": {Until: now.Add(-time.Minute)}, "lost": {Until: now.Add(-time.Minute)}, "new": {Until: now.Add(time.Minute)}, "ended": {},
+	}}
+	list := (&Coordinator{}).problems(v)
+	if len(list) != 1 || !strings.Contains(list[0], "2 nodes that are not heard of") || !strings.Contains(list[0], ": gone, lost") || !strings.Contains(list[0], "nfsync fleet release") {
+		t.Errorf("the problems are %q", list)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/rollout"
 )
 
 // View is what a coordinator knows, for the page and the metrics. Nobody changes it.
@@ -48,7 +49,7 @@ func (c *Coordinator) show() {
 	_, fetched := c.head.is()
 	v := &View{
 		Now: c.now(), Name: c.Name, Channel: c.Channel, Connected: c.Conn.IsConnected(), Server: nf.PublicURL(c.Conn.ConnectedUrl()), Read: c.read,
-		Lease: c.mayAct(), Holder: c.lease.holder, Document: c.doc, Nodes: c.heard.list(), Unread: maps.Clone(c.heard.unread), Grants: c.heard.ours(),
+		Lease: c.mayAct(), Holder: c.lease.holder, Document: c.doc, Nodes: c.heard.list(), Unread: maps.Clone(c.heard.unread), Grants: c.heard.ours(c.Channel),
 		Branch: fetched, Conflicts: c.conflicts, Writes: c.writes,
 	}
 	for node, g := range c.heard.grants {
@@ -79,6 +80,9 @@ func (c *Coordinator) problems(v *View) (list []string) {
 	if v.Branch.Err != nil {
 		add("The newest commit of the branch is not rolled out: %v", v.Branch.Err)
 	}
+	if d := v.Document; d != nil && d.Revision != v.Branch.Commit && slices.Contains(d.Withdrawn, v.Branch.Commit) {
+		add("The newest commit of the branch is not rolled out: %s is withdrawn. Push another one.", v.Branch.Commit)
+	}
 	if v.Document != nil && v.Document.Recovered {
 		add("The roll-out is halted: %s", v.Document.Reason)
 	}
@@ -88,7 +92,27 @@ func (c *Coordinator) problems(v *View) (list []string) {
 	if len(v.Forged) > 0 {
 		add("The restart grants of %d nodes are not the coordinator's, and stay as they are: %s", len(v.Forged), firstOf(v.Forged))
 	}
+	if kept := v.kept(); len(kept) > 0 {
+		add("%d nodes that are not heard of keep places for restarts (nfsync fleet release NODE ends that): %s", len(kept), firstOf(kept))
+	}
 	return list
+}
+
+// kept returns the nodes that are not heard of and have had a grant until some time ago: it keeps its place until they are back.
+func (v *View) kept() []string {
+	silent := rollout.Silent(v.Nodes, v.Now)
+	var kept []string
+	for node, g := range v.Grants {
+		if g.Until.IsZero() || v.Now.Before(g.Until) {
+			continue
+		}
+		isKnown := slices.ContainsFunc(v.Nodes, func(n nf.HeardNode) bool { return n.Node == node })
+		if !isKnown || slices.Contains(silent, node) {
+			kept = append(kept, node)
+		}
+	}
+	slices.Sort(kept)
+	return kept
 }
 
 // firstOf names the first of a list, and how many more there are.

@@ -104,8 +104,10 @@ type RolloutDocument struct {
 	// Recovered is true of a roll-out that the coordinator has halted because the store has lost what it had:
 	// nodes knew newer documents, or it knows far fewer nodes. No other roll-out begins until a person has
 	// resumed or aborted this one.
-	Recovered bool   `json:"recovered,omitempty"`
-	Seed      string `json:"seed"` // of the order of the nodes, another one in each roll-out
+	Recovered bool `json:"recovered,omitempty"`
+	// PausedBefore is true of a roll-out that was halted while a person had paused it: the next one begins paused.
+	PausedBefore bool   `json:"pausedBefore,omitempty"`
+	Seed         string `json:"seed"` // of the order of the nodes, another one in each roll-out
 	// Step is the present step: 0 is that of the canaries, or the first fraction if there are none; -1: none
 	// has begun. Approved is the highest step that a person has approved; -1: none. With InOrder both are
 	// those of the group that is under way.
@@ -115,6 +117,8 @@ type RolloutDocument struct {
 	AwaitsApproval bool `json:"awaitsApproval,omitempty"`
 	// StepBegan is when the step began, or was resumed.
 	StepBegan time.Time `json:"stepBegan"`
+	// StepFrom is the generation before the step began: what has begun with an earlier one is of an earlier step.
+	StepFrom uint64 `json:"stepFrom,omitempty"`
 	// StepEnded is when the nodes of the step had ended, and its soak began; null: they have not.
 	StepEnded *time.Time `json:"stepEnded"`
 	// DoneAt is when the roll-out was done; null: it was not. A roll-out that is halted later keeps it.

@@ -36,8 +36,11 @@ func Begin(was nf.RolloutDocument, revision string, plan nf.RolloutPlan, seed st
 	if was.State == nf.RolloutDone {
 		doc.Previous = was.Revision
 	}
-	if was.State == nf.RolloutPaused && !was.AwaitsApproval {
-		doc.State, doc.Reason = was.State, was.Reason
+	if isPaused(&was) {
+		doc.State, doc.Reason = nf.RolloutPaused, was.Reason
+		if was.State == nf.RolloutHalted {
+			doc.Reason = "the one before was paused, and then halted"
+		}
 	}
 	// A store that has lost something has halted a roll-out, not nodes that failed. A revision that all nodes may have is
 	// withdrawn by a person only.

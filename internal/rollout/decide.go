@@ -37,6 +37,10 @@ func Decide(doc nf.RolloutDocument, heard Heard, now time.Time) (next nf.Rollout
 	case nf.RolloutHalted, nf.RolloutAborted:
 		return doc, false
 	}
+	if isForeign(&doc) {
+		d.halt(foreign)
+		return d.written(heard.Nodes), true
+	}
 	for d.move() {
 		d.survey.lookAgain()
 	}
@@ -65,6 +69,7 @@ func decide(doc nf.RolloutDocument, heard Heard, now time.Time) *decision {
 func (d *decision) written(nodes []nf.HeardNode) nf.RolloutDocument {
 	d.doc.Generation++
 	d.doc.UpdatedAt = d.now
+	d.forgiveNoMore(nodes)
 	if d.doc.State != nf.RolloutHalted {
 		d.doc.Nodes = max(d.doc.Nodes, len(nodes))
 	}
@@ -75,6 +80,7 @@ func (d *decision) written(nodes []nf.HeardNode) nf.RolloutDocument {
 // does brings the roll-out on, so that there is an end.
 func (d *decision) move() bool {
 	if reason := d.tooManyFailed(); reason != "" {
+		d.doc.PausedBefore = isPaused(&d.doc)
 		d.halt(reason)
 		return false
 	}
@@ -115,7 +121,7 @@ func (d *decision) endStep() bool {
 		return false
 	}
 	// A group that has gone silent does not keep those after it from beginning.
-	if !d.hasEvidence() && (!d.doc.Plan.InOrder || d.nextGroup() < 0) || d.isUndecided() {
+	if !d.hasEvidence() && !d.isOfNone() && (!d.doc.Plan.InOrder || d.nextGroup() < 0) || d.isUndecided() {
 		return false
 	}
 	ended := d.now
@@ -146,6 +152,21 @@ func (d *decision) hasEvidence() bool {
 	return slices.ContainsFunc(d.survey.members, func(m member) bool {
 		return m.standing == standsUnaffected || m.standing > standsBegun
 	})
+}
+
+// isOfNone reports whether nodes are heard of, and the plan lets none of them begin in the step: groups may have no canaries.
+func (d *decision) isOfNone() bool {
+	heard := false
+	for i, candidates := range d.survey.candidates() {
+		if !d.isUnderWay(i) || len(candidates) == 0 {
+			continue
+		}
+		if nodesOf(&d.doc.Plan, d.doc.Step, i, len(candidates)) > 0 {
+			return false
+		}
+		heard = true
+	}
+	return heard
 }
 
 // hasSoaked reports whether the step was watched for long enough. If no node of it has begun there is nothing to watch.
@@ -215,6 +236,7 @@ func (d *decision) beginStep(step int) bool {
 		}
 	}
 	d.doc.State, d.doc.Step, d.doc.StepBegan, d.doc.StepEnded, d.doc.Live = nf.RolloutRolling, step, d.now, nil, d.survey.live()
+	d.doc.StepFrom = d.doc.Generation
 	d.setFractions(d.fractions())
 	d.doc.Spread = spread(d.doc.Plan, d.waiting(-1))
 	d.record(d.stepName(step) + " began")
@@ -287,6 +309,9 @@ func nodesOf(plan *nf.RolloutPlan, step, group, candidates int) int {
 		}
 		step--
 	}
+	if step >= len(plan.Fractions) {
+		return 0 // see isForeign
+	}
 	// 7 % of 100 nodes are 7, although 0.07 * 100 is more.
 	return int(math.Ceil(plan.Fractions[step]*float64(candidates) - 1e-9))
 }
@@ -341,6 +366,11 @@ func (d *decision) record(what string) {
 	d.doc.History = history
 }
 
+// isPaused reports whether a person has paused a roll-out, and nobody has decided anything since.
+func isPaused(doc *nf.RolloutDocument) bool {
+	return doc.State == nf.RolloutPaused && !doc.AwaitsApproval || doc.State == nf.RolloutHalted && doc.PausedBefore
+}
+
 // halt lets no node begin until a person decides.
 func (d *decision) halt(reason string) {
 	d.doc.State, d.doc.AwaitsApproval, d.doc.Reason = nf.RolloutHalted, false, shorten(reason)
@@ -362,5 +392,8 @@ func (d *decision) stepName(step int) string {
 
 func stepName(plan *nf.RolloutPlan, step int) string {
 	names := plan.StepNames()
+	if step < 0 || step >= len(names) {
+		return fmt.Sprintf("step %d", step+1) // see isForeign
+	}
 	return fmt.Sprintf("step %d of %d (%s)", step+1, len(names), names[step])
 }

@@ -259,3 +259,17 @@ func TestHalts(t *testing.T) {
 		})
 	}
 }
+
+// TestNoCanaries: a step of which the plan lets no node begin is over. All nodes that are heard of may be of groups without canaries.
+func TestNoCanaries(t *testing.T) {
+	for _, inOrder := range []bool{false, true} {
+		f := newFleet(plan(func(p *nf.RolloutPlan) {
+			edgeAndGPU(p)
+			p.InOrder, p.Groups[0].Canaries = inOrder, new(int)
+		}), map[string]int{"edge": 100})
+		f.decide()
+		if f.doc.Step != 1 || f.all(nf.ProgressApplied) != 1 {
+			t.Errorf("in order %v: %s, step %d: %v", inOrder, f.doc.State, f.doc.Step, f.doc.History)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"fmt"
+	"slices"
 
 	"nfsync.dev/nfsync/internal/nf"
 )
@@ -19,6 +20,7 @@ func (d *decision) storeIsOlder(heard Heard) bool {
 		d.doc.Recovered = true
 		d.halt(reason)
 	} else {
+		d.doc.Reason = shorten(reason)
 		d.record(reason)
 	}
 	return true
@@ -49,6 +51,28 @@ func (d *decision) storeHasLost(heard Heard) bool {
 	d.doc.Recovered = true
 	d.halt(fmt.Sprintf("the store knows %d nodes, and knew %d: it has lost what the others have said; resume when they are back", known, d.doc.Nodes))
 	return true
+}
+
+// foreign is why a document is halted that isForeign.
+const foreign = "another version of nfsync-coordinator has written the document, and this one does not understand it: roll out another revision"
+
+// isForeign reports whether a document under way has not what this version writes. What is missing must not look like a step that
+// has ended.
+func isForeign(doc *nf.RolloutDocument) bool {
+	switch doc.State {
+	case nf.RolloutHalted, nf.RolloutAborted, nf.RolloutDone:
+		return false
+	case nf.RolloutSoaking:
+		if doc.StepEnded == nil {
+			return true
+		}
+	case nf.RolloutRolling, nf.RolloutPaused:
+	default:
+		return true
+	}
+	began := slices.ContainsFunc(doc.Groups, func(g nf.RolloutGroup) bool { return g.Step >= 0 })
+	steps := len(doc.Plan.StepNames())
+	return steps == 0 || doc.Step < -1 || doc.Step >= steps || doc.Step >= 0 && !began || len(doc.Groups) != len(doc.Plan.Groups)+1
 }
 
 // tooManyFailed returns why too many nodes have failed; empty: they have not.

@@ -79,7 +79,7 @@ func (d *decision) resume(ask nf.FleetAsk, nodes []nf.HeardNode) error {
 			return d.impossible()
 		}
 		d.forgive()
-		d.doc.Recovered, d.doc.Nodes = false, len(nodes)
+		d.doc.Recovered, d.doc.PausedBefore, d.doc.Nodes = false, false, len(nodes)
 	default:
 		return d.impossible()
 	}
@@ -101,6 +101,16 @@ func (d *decision) forgive() {
 	_, groups := d.survey.counts(everyMember)
 	for i, c := range groups {
 		d.doc.Groups[i].Forgiven = max(d.doc.Groups[i].Forgiven, failedOf(&d.doc.Plan, c))
+	}
+}
+
+// forgiveNoMore forgets forgiven failures of nodes that have done well since: they are no excuse for others. A node that is at work
+// may still fail again, and one that is lost stays so, however often the store was away meanwhile.
+func (d *decision) forgiveNoMore(nodes []nf.HeardNode) {
+	s := look(&d.doc, Heard{Nodes: nodes}, d.now)
+	_, groups := s.counts(everyMember)
+	for i, c := range groups {
+		d.doc.Groups[i].Forgiven = min(d.doc.Groups[i].Forgiven, failedOf(&d.doc.Plan, c)+c.Begun)
 	}
 }
 
@@ -153,11 +163,11 @@ func (d *decision) approve(ask nf.FleetAsk) error {
 var commit = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
 
 func (d *decision) withdraw(ask nf.FleetAsk, nodes []nf.HeardNode) error {
-	if !d.isKnown(ask.Revision, nodes) && !commit.MatchString(ask.Revision) {
-		return fmt.Errorf("no node has revision %q: name the whole commit", shorten(ask.Revision))
-	}
 	if isWithdrawn(d.doc, ask.Revision) {
 		return nil
+	}
+	if !d.isKnown(ask.Revision, nodes) && !commit.MatchString(ask.Revision) {
+		return fmt.Errorf("no node has revision %q: name the whole commit", shorten(ask.Revision))
 	}
 	withdraw(&d.doc, ask.Revision)
 	if d.doc.Previous == ask.Revision {

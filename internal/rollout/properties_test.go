@@ -26,6 +26,7 @@ func TestProperties(t *testing.T) {
 			"pass":    w.pass,
 			"hear":    w.hear,
 			"join":    w.join,
+			"change":  w.change,
 			"push":    w.push,
 		})
 	})
@@ -159,7 +160,7 @@ func (w *world) checkFraction(t *rapid.T, was nf.RolloutDocument, group int) {
 		}
 		p := progressOf(&was, n)
 		begun := p == nf.ProgressBegun || p != "" && p.HasEnded() && p != nf.ProgressUnaffected
-		if begun || p != nf.ProgressUnaffected && w.now.Sub(n.Heard) <= SilentAfter {
+		if begun || p != nf.ProgressUnaffected && w.now.Sub(n.Heard) <= SilentAfter && n.Conditions[nf.Suspended] != nf.ConditionTrue {
 			all++
 			if Position(w.doc.Seed, n.Node) < g.Fraction {
 				turns++

@@ -240,3 +240,35 @@ func TestStoreHasLost(t *testing.T) {
 		t.Errorf("withdrawn: %v", next.Withdrawn)
 	}
 }
+
+// TestHangsOnce: a node that hangs holds up the step in which it has begun until its deadline, and each later one for the silence only.
+// It counts as failed there as well.
+func TestHangsOnce(t *testing.T) {
+	f := newFleet(plan(func(p *nf.RolloutPlan) { p.FailureFraction = 0 }), map[string]int{"": 1000})
+	f.decide()
+	hang := f.turns()[:2]
+	for f.doc.State != nf.RolloutDone {
+		for _, n := range f.turns() {
+			switch {
+			case n == hang[0] || n == hang[1]:
+				if n.Progress == nil {
+					f.report(n, nf.ProgressBegun)
+				}
+			case n.Progress == nil && f.doc.Step == 5:
+				f.report(n, nf.ProgressFailed) // one more than may
+				f.wait(6 * time.Minute).decide()
+				if f.doc.State != nf.RolloutHalted {
+					t.Errorf("the third fails: %s", f.doc.State)
+				}
+				if took := f.now.Sub(t0); took > 2*time.Hour {
+					t.Errorf("it took %s", took)
+				}
+				return
+			case n.Progress == nil:
+				f.report(n, nf.ProgressApplied)
+			}
+		}
+		f.wait(time.Minute).decide()
+	}
+	t.Error("it is done")
+}

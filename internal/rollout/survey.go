@@ -116,6 +116,13 @@ func (s *survey) standingOfBegun(n *nf.HeardNode) standing {
 	}
 	silence := s.doc.Plan.Silence.Duration()
 	limit := s.deadline()
+	if s.doc.Step >= 0 && n.Progress.Generation < s.doc.StepFrom {
+		// It hangs since an earlier step, or has begun late there. It does not have the time of this step, too.
+		if s.now.Before(s.heardSince(s.doc.StepBegan).Add(silence)) {
+			return standsBegun
+		}
+		return standsFailed
+	}
 	if s.doc.Step < 0 || s.now.Before(limit) {
 		return standsBegun
 	}

@@ -36,7 +36,8 @@ func TurnOf(doc nf.RolloutDocument, node nf.NodeIdentity, inForce string) Turn {
 		turn.Commit, turn.Within = doc.Revision, 0
 		return turn
 	}
-	if doc.Previous != inForce && doc.Previous != doc.Revision && !isWithdrawn(doc, doc.Previous) {
+	// What the store has lost may have withdrawn the previous revision.
+	if doc.Previous != inForce && doc.Previous != doc.Revision && !isWithdrawn(doc, doc.Previous) && !doc.Recovered {
 		turn.Meanwhile = doc.Previous
 	}
 	switch {

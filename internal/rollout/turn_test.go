@@ -99,6 +99,8 @@ func TestTurnOf(t *testing.T) {
 			want: Turn{Within: 80 * time.Second, Reason: "its revision is withdrawn"}},
 		"the one before is withdrawn": {node: late, doc: func(d *nf.RolloutDocument) { d.Withdrawn = []string{"r2"} },
 			want: Turn{Commit: "r3", OnlyUnaffected: true, Within: 80 * time.Second, Reason: waits}},
+		"the store has lost what was withdrawn": {node: late, doc: func(d *nf.RolloutDocument) { d.State, d.Recovered = nf.RolloutHalted, true },
+			want: Turn{Within: 80 * time.Second, Reason: "the roll-out is halted"}},
 		"there is none before": {node: late, doc: func(d *nf.RolloutDocument) { d.Previous = "" },
 			want: Turn{Commit: "r3", OnlyUnaffected: true, Within: 80 * time.Second, Reason: waits}},
 	} {

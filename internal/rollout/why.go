@@ -14,6 +14,9 @@ func Why(doc nf.RolloutDocument, nodes []nf.HeardNode, now time.Time) (waits, ne
 	if doc.Revision == "" {
 		return "there is no roll-out", ""
 	}
+	if isForeign(&doc) {
+		return foreign, "another revision is rolled out"
+	}
 	d := decide(doc, Heard{Nodes: nodes}, now)
 	if deaf := d.whyDeaf(); deaf != "" {
 		return deaf, "it goes on when they are heard of again, or when they are retired"
@@ -32,7 +35,12 @@ func Why(doc nf.RolloutDocument, nodes []nf.HeardNode, now time.Time) (waits, ne
 		}
 		return doc.Reason, "it goes on when a person resumes it: nfsync fleet rollout resume"
 	case nf.RolloutHalted:
-		if isWithdrawn(doc, doc.Revision) {
+		switch {
+		case doc.Recovered && isWithdrawn(doc, doc.Revision):
+			return "halted: " + doc.Reason, "a person aborts it, and another revision is rolled out"
+		case doc.Recovered: // a commit that somebody pushes does not end that
+			return "halted: " + doc.Reason, "a person resumes or aborts it"
+		case isWithdrawn(doc, doc.Revision):
 			return "halted: " + doc.Reason, "another revision is rolled out"
 		}
 		return "halted: " + doc.Reason, "a person resumes or aborts it, or another revision is rolled out"
@@ -58,8 +66,14 @@ func were(n int) string {
 }
 
 func (d *decision) whyNotBegun() string {
-	if d.nextGroup() < 0 {
+	group := d.nextGroup()
+	switch {
+	case group < 0 && d.survey.live() > 0:
+		return "all nodes that were heard of lately are suspended"
+	case group < 0:
 		return "no node was heard of lately"
+	case d.group() >= 0:
+		return d.whyNoStep("no step of group " + d.doc.Groups[group].Name + " has begun")
 	}
 	return d.whyNoStep("no step has begun")
 }
@@ -67,18 +81,27 @@ func (d *decision) whyNotBegun() string {
 func (d *decision) whyRolling() string {
 	all, _ := d.survey.counts(func(m *member) bool { return m.standing != standsSilent && d.survey.ofStep(m) })
 	var names []string
+	atWork := false
 	for i := range d.survey.members {
 		m := &d.survey.members[i]
 		if m.standing == standsBegun || m.standing == standsWaiting && d.survey.ofStep(m) {
 			names = append(names, m.node.Node)
+			atWork = atWork || m.standing == standsBegun
 		}
 	}
 	slices.Sort(names)
 	text := fmt.Sprintf("%s: %d of %s ended", d.stepName(d.doc.Step), all.Nodes-all.Waiting-all.Begun, have(all.Nodes))
-	if len(names) == 0 {
+	switch deadline := d.survey.deadline(); {
+	case len(names) == 0 && d.hasEvidence():
 		return text
+	case len(names) == 0:
+		return text + "; no node has begun, and none that is heard of may: they are suspended"
+	case d.now.Before(deadline):
+		return text + fmt.Sprintf("; it waits for %s, until %s at most", some(names), nf.Clock(deadline))
+	case atWork: // see standingOfBegun
+		return text + fmt.Sprintf("; it waits for %s, until %s at most", some(names), nf.Clock(deadline.Add(d.doc.Plan.Silence.Duration())))
 	}
-	return text + fmt.Sprintf("; it waits for %s, until %s at most", some(names), nf.Clock(d.survey.deadline()))
+	return text + fmt.Sprintf("; none has begun by its deadline, and it goes on when one has: it waits for %s", some(names))
 }
 
 func (d *decision) whySoaking() string {

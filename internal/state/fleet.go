@@ -101,11 +101,16 @@ func (d *Dir) ChangeFleet(ctx context.Context, channel, coordinatorKey string, c
 // of the last one: who writes the store again after it was taken back gets to the same generations.
 func (f *Fleet) Accept(doc nf.RolloutDocument, now time.Time) error {
 	had := f.Document.Generation
-	if doc.Generation < had || doc.Generation == had && had > 0 && !same(doc, f.Document) {
+	// The proof has the digest of the whole document. What was saved may be less: an older nfsync did not know all of it.
+	proven := doc.Proof != "" && doc.Proof == f.Proof
+	if doc.Generation < had || doc.Generation == had && had > 0 && !proven && !same(doc, f.Document) {
 		return &OlderError{"roll-out document", had, doc.Generation}
 	}
-	if doc.Generation > had {
+	switch {
+	case doc.Generation > had:
 		f.Document, f.Proof, f.HeardAt = doc, doc.Proof, now
+	case proven:
+		f.Document = doc
 	}
 	return nil
 }

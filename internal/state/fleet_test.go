@@ -63,6 +63,26 @@ func TestFleetNeverGoesBack(t *testing.T) {
 	}
 }
 
+// TestFleetOfAnOlderVersion: what an older nfsync has not read of a document makes it no other one. The proof says that it is the same.
+func TestFleetOfAnOlderVersion(t *testing.T) {
+	d, _ := openState(t)
+	full := rolloutAt(9, "c2")
+	full.Proof = "9.digest.signature"
+	older := full
+	older.StepEnded = nil
+	for _, doc := range []nf.RolloutDocument{older, full} {
+		known, err := accept(d, doc)
+		if diff := cmp.Diff(doc, known.Document); err != nil || diff != "" {
+			t.Errorf("%v\n%s", err, diff)
+		}
+	}
+	other := older
+	other.Proof = "9.another.signature"
+	if _, err := accept(d, other); err == nil {
+		t.Error("another document of the same generation is taken")
+	}
+}
+
 // TestFleetOfAnotherChannel: what is known of one fleet says nothing of another.
 func TestFleetOfAnotherChannel(t *testing.T) {
 	d, _ := openState(t)
