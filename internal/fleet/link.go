@@ -83,7 +83,8 @@ func (l *link) failed(err error) {
 		l.deny(err)
 	case errors.Is(err, nats.ErrSecureConnWanted):
 		l.now.Err = fmt.Errorf("the server offers no TLS: off loopback, and with a CA, it must: %w", err)
-	case !l.now.Connected:
+	case l.now.Connected, IsNotPermitted(l.now.Err) && !IsNotPermitted(err): // that another server does not answer says less
+	default:
 		l.now.Err = err
 	}
 }
