@@ -263,7 +263,7 @@ func TestServeRefuses(t *testing.T) {
 	dir := t.TempDir()
 	for _, c := range []struct{ args, want string }{
 		{"", "name it with --git URL"},
-		{"--git https://git.example.com/p.git", "the branch to roll out is not named"},
+		{"--git https://git.example.com/p.git --engine-listen 127.0.0.1:0", "the branch to roll out is not named"},
 		{"--git https://git.example.com/p.git --branch main --engine-listen 0.0.0.0:4222", "engine.tls"},
 		{"--config " + dir + "/none.yaml", "cannot read the configuration"},
 		{"extra", "unexpected argument"},
