@@ -127,7 +127,7 @@ const sitesText = `
 // leafText is the configuration of a server at a site. Its verbs are the name, where it listens, the TLS block, the operator,
 // the system account twice, the account of the nodes twice, and that account again.
 const leafText = `# A nats-server (2.14 or later) at a site. The nodes of the site connect to it, and it to the servers of the fleet.
-# The server learns of no revoked node by itself: nfsync-coordinator init writes this file anew. Copy the account NODES, and restart.
+# The server learns of no revoked node by itself: nfsync-coordinator init writes this file anew. Copy the account NODES, and reload.
 server_name: %s
 listen: %s
 max_connections: %d
