@@ -47,7 +47,7 @@ func TestServerComesBack(t *testing.T) {
 	eventually(t, "why", func() bool { return m.Link().Err != nil })
 	before := woken.Load()
 	s.Restart()
-	eventually(t, "woken again", func() bool { return woken.Load() > before })
+	eventually(t, "woken again, and connected", func() bool { return woken.Load() > before && m.Link().Connected })
 	if d, err := m.Rollout(ctx); err != nil || d.Generation != 5 {
 		t.Errorf("%+v, %v", d, err)
 	}
@@ -126,6 +126,7 @@ func TestNothingIsSentLater(t *testing.T) {
 			cfg.Intervals.Ping = 2 * time.Second
 			var woken atomic.Int64
 			m := join(t, cfg, func() { woken.Add(1) })
+			eventually(t, "woken by the first connection", func() bool { return woken.Load() > 0 })
 			ctx := within(t)
 			eventually(t, "put", func() bool { // a loaded machine may lose the connection by itself
 				_, err := m.PutNode(ctx, nf.FleetNode{Node: "hn-1", Revision: "first"})
@@ -144,7 +145,7 @@ func TestNothingIsSentLater(t *testing.T) {
 			before := woken.Load()
 			s.PutRollout(nf.RolloutDocument{Channel: "main", Generation: 1}) // while nobody hears of it
 			p.Pass()
-			eventually(t, "woken by the new connection", func() bool { return woken.Load() > before })
+			eventually(t, "woken, and connected anew", func() bool { return woken.Load() > before && m.Link().Connected })
 			if d, err := m.Rollout(ctx); err != nil || d.Generation != 1 {
 				t.Errorf("%+v, %v", d, err)
 			}
