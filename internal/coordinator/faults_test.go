@@ -14,6 +14,7 @@ import (
 
 	"nfsync.dev/nfsync/internal/fleet"
 	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/rollout"
 	"nfsync.dev/nfsync/internal/source"
 )
 
@@ -59,7 +60,7 @@ func TestAnOlderStoreHalts(t *testing.T) {
 				doc, halted = history.first(nf.RolloutHalted)
 				return halted
 			})
-			if doc.Generation != old.Generation+42 || !doc.Recovered || !strings.Contains(doc.Reason, "hn-7") || len(doc.Withdrawn) > 0 {
+			if doc.Generation != old.Generation+42+rollout.Unheard || !doc.Recovered || !strings.Contains(doc.Reason, "hn-7") || len(doc.Withdrawn) > 0 {
 				t.Errorf("the document is %+v", doc)
 			}
 			want := commit(1)
@@ -91,7 +92,7 @@ func TestALostStoreHalts(t *testing.T) {
 	w.mustPut(nf.FleetNode{Node: "hn-1", Revision: commit(1), Generation: 17, Proof: w.store.Proof(fleet.DefaultChannel, 17)})
 	w.start("a")
 	doc := w.until("a document", func(doc nf.RolloutDocument) bool { return doc.Generation > 0 })
-	if doc.State != nf.RolloutHalted || !doc.Recovered || doc.Generation != 18 || doc.Began != 18 || doc.Revision != commit(1) || !strings.Contains(doc.Reason, "hn-1") {
+	if doc.State != nf.RolloutHalted || !doc.Recovered || doc.Generation != 17+rollout.Unheard || doc.Began != doc.Generation || doc.Revision != commit(1) || !strings.Contains(doc.Reason, "hn-1") {
 		t.Errorf("the document is %+v", doc)
 	}
 }

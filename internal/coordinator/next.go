@@ -61,11 +61,13 @@ func (s situation) first() (nf.RolloutDocument, bool) {
 	}
 	next := s.begin(nf.RolloutDocument{})
 	known, node := rollout.Newest(s.nodes)
+	generation := uint64(1)
 	if known > 0 {
+		generation = known + rollout.Unheard
 		next.State, next.Recovered = nf.RolloutHalted, true
 		next.Reason = fmt.Sprintf("%s has had generation %d of the roll-out document, and the store has none: it was made anew or restored", node, known)
 	}
-	return s.signedOff(next, known+1), true
+	return s.signedOff(next, generation), true
 }
 
 func (s situation) heard() rollout.Heard {

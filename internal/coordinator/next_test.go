@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/rollout"
 )
 
 // TestWhatBegins decides which newest commits begin a roll-out.
@@ -32,7 +33,7 @@ func TestWhatBegins(t *testing.T) {
 		"the first commit":                         {nil, &head{commit: commit(1)}, 0, commit(1), 1, nf.RolloutRolling, false},
 		"no commit":                                {nil, nil, 0, "", 0, "", false},
 		"a lost document, and no commit":           {nil, nil, 7, "", 0, "", false},
-		"a lost document":                          {nil, &head{commit: commit(1)}, 7, commit(1), 8, nf.RolloutHalted, true},
+		"a lost document":                          {nil, &head{commit: commit(1)}, 7, commit(1), 7 + rollout.Unheard, nf.RolloutHalted, true},
 		"a commit that was fetched for a lost one": {nil, &head{commit: commit(2), after: commit(1)}, 0, "", 0, "", false},
 		"the same commit":                          {&first, &head{commit: commit(1), after: commit(1)}, 1, "", 0, "", false},
 		"a new commit":                             {&first, &head{commit: commit(2), after: commit(1)}, 1, commit(2), 2, nf.RolloutRolling, false},
@@ -40,9 +41,9 @@ func TestWhatBegins(t *testing.T) {
 		"a commit of before there was a document":  {&first, &head{commit: commit(2)}, 1, "", 0, "", false},
 		"a withdrawn commit":                       {&withdrawn, &head{commit: commit(2), after: commit(1)}, 1, "", 0, "", false},
 		"an older document":                        {&first, &head{commit: commit(1), after: commit(1)}, 9, commit(1), 1, nf.RolloutHalted, true},
-		"an older document, and a new commit":      {&first, &head{commit: commit(2), after: commit(1)}, 9, commit(2), 10, nf.RolloutHalted, true},
+		"an older document, and a new commit":      {&first, &head{commit: commit(2), after: commit(1)}, 9, commit(2), 9 + rollout.Unheard, nf.RolloutHalted, true},
 		"an older one that is aborted, no commit":  {&aborted, &head{commit: commit(1), after: commit(1)}, 9, commit(1), 1, nf.RolloutHalted, true},
-		"an older one that is aborted":             {&aborted, &head{commit: commit(2), after: commit(1)}, 9, commit(2), 10, nf.RolloutHalted, true},
+		"an older one that is aborted":             {&aborted, &head{commit: commit(2), after: commit(1)}, 9, commit(2), 9 + rollout.Unheard, nf.RolloutHalted, true},
 	} {
 		s := situation{doc: c.doc, nodes: node(c.known), head: c.head, channel: "main", coordinator: "a", seed: "two", now: now}
 		if s.head != nil {

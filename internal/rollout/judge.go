@@ -7,15 +7,19 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
+// Unheard is by how many the document after a loss is later than the latest that a node says it has had: others may have had
+// later ones, and not said so yet.
+const Unheard = 100
+
 // storeIsOlder halts a roll-out if nodes have had later documents than this one: the store has lost it, or was restored
-// from an older copy. The next document is later than all that were seen, or the nodes would refuse it.
+// from an older copy. The next document is later than all that nodes have had, or they would refuse it.
 func (d *decision) storeIsOlder(heard Heard) bool {
 	seen, by := Newest(heard.Nodes)
 	if seen <= d.doc.Generation {
 		return false
 	}
 	reason := fmt.Sprintf("node %s has had generation %d of the roll-out, and the store had only %d: it has lost what came after", by, seen, d.doc.Generation)
-	d.doc.Generation = seen
+	d.doc.Generation = seen + Unheard
 	if d.doc.State != nf.RolloutAborted {
 		d.doc.Recovered = true
 		d.halt(reason)

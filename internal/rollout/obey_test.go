@@ -259,7 +259,7 @@ func TestBegin(t *testing.T) {
 func TestAbortAfterRecovery(t *testing.T) {
 	f := inState(t, nf.RolloutRolling)
 	f.nodes[0].Generation = 1000
-	if f.decide(); f.doc.State != nf.RolloutHalted || !f.doc.Recovered || f.doc.Generation != 1001 {
+	if f.decide(); f.doc.State != nf.RolloutHalted || !f.doc.Recovered || f.doc.Generation != 1001+Unheard {
 		t.Fatalf("%s, generation %d", f.doc.State, f.doc.Generation)
 	}
 	f.ask(t, nf.FleetAsk{Verb: nf.AskAbort})
