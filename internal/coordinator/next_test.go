@@ -41,9 +41,9 @@ func TestWhatBegins(t *testing.T) {
 		"a commit of before there was a document":  {&first, &head{commit: commit(2)}, 1, "", 0, "", false},
 		"a withdrawn commit":                       {&withdrawn, &head{commit: commit(2), after: commit(1)}, 1, "", 0, "", false},
 		"an older document":                        {&first, &head{commit: commit(1), after: commit(1)}, 9, commit(1), 1, nf.RolloutHalted, true},
-		"an older document, and a new commit":      {&first, &head{commit: commit(2), after: commit(1)}, 9, commit(2), 9 + rollout.Unheard, nf.RolloutHalted, true},
+		"an older document, and a new commit":      {&first, &head{commit: commit(2), after: commit(1)}, 9, commit(2), 10 + rollout.Unheard, nf.RolloutHalted, true},
 		"an older one that is aborted, no commit":  {&aborted, &head{commit: commit(1), after: commit(1)}, 9, commit(1), 1, nf.RolloutHalted, true},
-		"an older one that is aborted":             {&aborted, &head{commit: commit(2), after: commit(1)}, 9, commit(2), 9 + rollout.Unheard, nf.RolloutHalted, true},
+		"an older one that is aborted":             {&aborted, &head{commit: commit(2), after: commit(1)}, 9, commit(2), 10 + rollout.Unheard, nf.RolloutHalted, true},
 	} {
 		s := situation{doc: c.doc, nodes: node(c.known), head: c.head, channel: "main", coordinator: "a", seed: "two", now: now}
 		if s.head != nil {

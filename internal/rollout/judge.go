@@ -7,7 +7,7 @@ import (
 	"nfsync.dev/nfsync/internal/nf"
 )
 
-// Unheard is by how many the document after a loss is later than the latest that a node says it has had: others may have had
+// Unheard is by how many, at least, the document after a loss is later than the latest that a node says it has had: others may have had
 // later ones, and not said so yet.
 const Unheard = 100
 
