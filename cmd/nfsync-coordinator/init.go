@@ -111,14 +111,11 @@ func (a *app) initServers(ctx context.Context, d *engine.Directory, e spec.Engin
 	if err := d.MakeStreams(ctx, serversOf(e), copies, o.nodes); err != nil {
 		return err
 	}
-	have, each := fmt.Sprintf("%d servers have", taken), fmt.Sprintf("%d copies", copies)
-	if taken == 1 {
-		have = "1 server has"
+	each := "1 copy"
+	if copies > 1 {
+		each = fmt.Sprintf("%d copies", copies)
 	}
-	if copies == 1 {
-		each = "1 copy"
-	}
-	fmt.Fprintf(a.stdout, "%s the accounts. The streams are made, with %s.\n", have, each)
+	fmt.Fprintf(a.stdout, "%s the accounts. The streams are made, with %s.\n", serversHave(taken), each)
 	if o.from == "" {
 		return nil
 	}

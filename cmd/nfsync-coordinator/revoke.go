@@ -51,10 +51,15 @@ func (a *app) tell(ctx context.Context, d *engine.Directory, e spec.Engine) erro
 		return hinted{fmt.Errorf("the revocation is written down, but no server knows of it yet: %w", err), "run nfsync-coordinator init once they answer; serve does the same when it starts"}
 	case err != nil:
 		return err
-	case taken == 1:
-		a.say(slog.LevelInfo, "1 server has taken it", "")
-	default:
-		a.say(slog.LevelInfo, fmt.Sprintf("%d servers have taken it", taken), "")
 	}
+	a.say(slog.LevelInfo, serversHave(taken)+" taken it", "")
 	return nil
+}
+
+// serversHave begins a sentence about so many servers.
+func serversHave(n int) string {
+	if n == 1 {
+		return "1 server has"
+	}
+	return fmt.Sprintf("%d servers have", n)
 }

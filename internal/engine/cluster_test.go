@@ -60,6 +60,21 @@ type process struct {
 	cmd    *exec.Cmd
 }
 
+// newProcess returns a server with a configuration in which some texts, and the paths of the certificate, are others.
+func newProcess(t *testing.T, cert, key, text string, edits ...string) *process {
+	t.Helper()
+	edits = append(edits, "/etc/nats/server.crt", cert, "/etc/nats/server.key", key, "/etc/nats/ca.crt", cert)
+	p := &process{t: t, config: filepath.Join(t.TempDir(), "nats-server.conf"), log: filepath.Join(t.TempDir(), "log")}
+	must(t, os.WriteFile(p.config, []byte(strings.NewReplacer(edits...).Replace(text)), 0o600))
+	t.Cleanup(func() {
+		if t.Failed() {
+			log, _ := os.ReadFile(p.log)
+			t.Logf("%s:\n%s", p.config, log[max(0, len(log)-3000):])
+		}
+	})
+	return p
+}
+
 func (p *process) start() {
 	p.t.Helper()
 	usedServer.Store(true)
@@ -105,8 +120,7 @@ func cluster(t *testing.T, d *Directory, n int) (servers []*process, s Servers) 
 		text, err := d.ServerText()
 		must(t, err)
 		data := t.TempDir()
-		edits := []string{"nats-1\"", fmt.Sprintf("nats-%d\"", i+1), "0.0.0.0:4222", clients[i], "0.0.0.0:6222", routes[i], "/var/lib/nats", data,
-			"/etc/nats/server.crt", cert, "/etc/nats/server.key", key, "/etc/nats/ca.crt", cert, `interval: "10s"`, `interval: "1s"`}
+		edits := []string{"nats-1\"", fmt.Sprintf("nats-%d\"", i+1), "0.0.0.0:4222", clients[i], "0.0.0.0:6222", routes[i], "/var/lib/nats", data, `interval: "10s"`, `interval: "1s"`}
 		for j := range routes {
 			edits = append(edits, fmt.Sprintf("nats-%d.example.com:6222", j+1), routes[j])
 		}
@@ -117,18 +131,10 @@ func cluster(t *testing.T, d *Directory, n int) (servers []*process, s Servers) 
 			}
 			text = before + "cluster {" + strings.ReplaceAll(after, "\n# ", "\n")
 		}
-		config := filepath.Join(t.TempDir(), "nats-server.conf")
-		must(t, os.WriteFile(config, []byte(strings.NewReplacer(edits...).Replace(text)), 0o600))
-		p := &process{t: t, config: config, log: filepath.Join(t.TempDir(), "log")}
+		p := newProcess(t, cert, key, text, edits...)
 		p.start()
 		servers = append(servers, p)
 		s.URLs = append(s.URLs, "tls://"+clients[i])
-		t.Cleanup(func() {
-			if t.Failed() {
-				log, _ := os.ReadFile(p.log)
-				t.Logf("%s:\n%s", p.config, log[max(0, len(log)-3000):])
-			}
-		})
 	}
 	return servers, s
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -38,10 +37,10 @@ func newSite(t *testing.T, d *Directory) site {
 	}
 	block, after, _ := strings.Cut(after, "# }\n\n")
 	text = before + "leafnodes {" + strings.ReplaceAll(block, "\n# ", "\n") + "}\n" + after
-	s.hub = s.process(t, cert, key, text, "0.0.0.0:4222", ports[0], "0.0.0.0:7422", s.leafPort, "/var/lib/nats", t.TempDir())
+	s.hub = newProcess(t, cert, key, text, "0.0.0.0:4222", ports[0], "0.0.0.0:7422", s.leafPort, "/var/lib/nats", t.TempDir())
 	s.hub.start()
 	ready(t, d, s.servers)
-	s.leaf = s.process(t, cert, key, siteText(t, d), "0.0.0.0:4222", ports[2], `"tls://nats-2.example.com:7422", "tls://nats-3.example.com:7422"`, "",
+	s.leaf = newProcess(t, cert, key, siteText(t, d), "0.0.0.0:4222", ports[2], `"tls://nats-2.example.com:7422", "tls://nats-3.example.com:7422"`, "",
 		"nats-1.example.com:7422", s.leafPort, "/etc/nats/site.creds", s.creds)
 	s.leaf.start()
 	return s
@@ -65,21 +64,6 @@ func siteText(t *testing.T, d *Directory) string {
 	text, err := d.LeafText()
 	must(t, err)
 	return text
-}
-
-// process returns a server with a configuration in which some texts are others.
-func (s site) process(t *testing.T, cert, key, text string, edits ...string) *process {
-	t.Helper()
-	edits = append(edits, "/etc/nats/server.crt", cert, "/etc/nats/server.key", key, "/etc/nats/ca.crt", cert)
-	p := &process{t: t, config: filepath.Join(t.TempDir(), "nats-server.conf"), log: filepath.Join(t.TempDir(), "log")}
-	must(t, os.WriteFile(p.config, []byte(strings.NewReplacer(edits...).Replace(text)), 0o600))
-	t.Cleanup(func() {
-		if t.Failed() {
-			log, _ := os.ReadFile(p.log)
-			t.Logf("%s:\n%s", p.config, log[max(0, len(log)-3000):])
-		}
-	})
-	return p
 }
 
 // TestLeaf: a node of a site does all that a node does. The servers on its way may be killed.
@@ -213,7 +197,7 @@ func TestOwnerOfLeaf(t *testing.T) {
 	d := newDirectory(t)
 	s := newSite(t, d)
 	port := freePorts(t, 1)[0]
-	own := s.process(t, "", "", fmt.Sprintf("listen: %q\nleafnodes { remotes: [ { urls: [%q], credentials: %q, tls { ca_file: %q } } ] }\n",
+	own := newProcess(t, "", "", fmt.Sprintf("listen: %q\nleafnodes { remotes: [ { urls: [%q], credentials: %q, tls { ca_file: %q } } ] }\n",
 		port, "tls://"+s.leafPort, s.creds, s.servers.CAFile))
 	own.start()
 	var c *nats.Conn
@@ -284,7 +268,7 @@ func TestOnlySitesAreLeaves(t *testing.T) {
 		t.Error("a client is connected with the credentials of a site")
 	}
 	for name, kind := range map[string]nf.CredentialKind{"hn-1": nf.CredentialNode, "ci": nf.CredentialReader, "ann": nf.CredentialOperator} {
-		p := s.process(t, "", "", fmt.Sprintf("listen: \"127.0.0.1:-1\"\nleafnodes { remotes: [ { urls: [%q], credentials: %q, tls { ca_file: %q } } ] }\n",
+		p := newProcess(t, "", "", fmt.Sprintf("listen: \"127.0.0.1:-1\"\nleafnodes { remotes: [ { urls: [%q], credentials: %q, tls { ca_file: %q } } ] }\n",
 			"tls://"+s.leafPort, enrolled(t, d, kind, name), s.servers.CAFile))
 		p.start()
 		until(t, name+" is not refused", func(context.Context) error {
