@@ -17,8 +17,8 @@ import (
 	"nfsync.dev/nfsync/internal/state"
 )
 
-// told returns what the node says of itself.
-func (m *member) told() nf.FleetNode {
+// lastPut returns what the node has said of itself last.
+func (m *member) lastPut() nf.FleetNode {
 	return agent.FleetNode(m.membership(), nf.NodeStatus{}, m.in.Fleet.Following(), 0)
 }
 
@@ -28,7 +28,7 @@ func TestProofIsTold(t *testing.T) {
 	m := newMember(t)
 	check := func(generation uint64, proof string) {
 		t.Helper()
-		if n := m.told(); n.Generation != generation || n.Proof != proof {
+		if n := m.lastPut(); n.Generation != generation || n.Proof != proof {
 			t.Errorf("it claims %d with the proof %q, want %d with %q", n.Generation, n.Proof, generation, proof)
 		}
 	}

@@ -45,7 +45,7 @@ func TestGrants(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			fleet := &told{grant: c.first}
+			fleet := &recordingFleet{grant: c.first}
 			if name == "none" {
 				fleet.grantErr = c.err
 			}

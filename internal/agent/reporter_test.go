@@ -14,8 +14,8 @@ import (
 	"nfsync.dev/nfsync/internal/rollout"
 )
 
-// told is a fleet that remembers what it was told.
-type told struct {
+// recordingFleet is a fleet that keeps what nodes put.
+type recordingFleet struct {
 	mu        sync.Mutex
 	nodes     []time.Time
 	last      nf.FleetNode
@@ -28,15 +28,15 @@ type told struct {
 	grantErr  error
 }
 
-func (f *told) Rollout(context.Context) (nf.RolloutDocument, error) {
+func (f *recordingFleet) Rollout(context.Context) (nf.RolloutDocument, error) {
 	return nf.RolloutDocument{}, errors.New("not asked")
 }
 
-func (f *told) Grant(context.Context) (nf.RestartGrant, error) {
+func (f *recordingFleet) Grant(context.Context) (nf.RestartGrant, error) {
 	return f.grant, f.grantErr
 }
 
-func (f *told) PutNode(_ context.Context, n nf.FleetNode) (uint64, error) {
+func (f *recordingFleet) PutNode(_ context.Context, n nf.FleetNode) (uint64, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.err != nil {
@@ -47,7 +47,7 @@ func (f *told) PutNode(_ context.Context, n nf.FleetNode) (uint64, error) {
 	return f.sequence, nil
 }
 
-func (f *told) PutSnapshot(context.Context, []byte) (uint64, error) {
+func (f *recordingFleet) PutSnapshot(context.Context, []byte) (uint64, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := cmp.Or(f.err, f.refused); err != nil {
@@ -58,19 +58,19 @@ func (f *told) PutSnapshot(context.Context, []byte) (uint64, error) {
 	return f.sequence, nil
 }
 
-func (f *told) Link() FleetLink {
+func (f *recordingFleet) Link() FleetLink {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.link
 }
 
-func (f *told) change(how func()) {
+func (f *recordingFleet) change(how func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	how()
 }
 
-func (f *told) counts() (nodes, snapshots int) {
+func (f *recordingFleet) counts() (nodes, snapshots int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return len(f.nodes), len(f.snapshots)
@@ -79,14 +79,14 @@ func (f *told) counts() (nodes, snapshots int) {
 // reporting is an agent that reports to a fleet, on a node that changes with each lap if moves is set.
 type reporting struct {
 	*Agent
-	fleet *told
+	fleet *recordingFleet
 	moves bool
 	limit int64
 }
 
 func newReporting(t *testing.T) *reporting {
 	t.Helper()
-	r := &reporting{Agent: New(NewStatus("hn-1", "", "enforce", nf.AgentInfo{})), fleet: &told{link: FleetLink{Connected: true, Since: time.Now()}}}
+	r := &reporting{Agent: New(NewStatus("hn-1", "", "enforce", nf.AgentInfo{})), fleet: &recordingFleet{link: FleetLink{Connected: true, Since: time.Now()}}}
 	r.reporter.use(&Membership{Fleet: r.fleet, Channel: "main", Node: nf.NodeIdentity{Name: "hn-1"},
 		Snapshot: func(context.Context, apply.LabelUse) (nf.Snapshot, error) {
 			return nf.Snapshot{TakenAt: time.Now(), Node: nf.NodeIdentity{Name: "hn-1", Labels: map[string]string{"limit": time.Duration(r.limit).String()}}}, nil

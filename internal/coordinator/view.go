@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"nfsync.dev/nfsync/internal/nf"
@@ -106,8 +107,9 @@ func (v *View) kept() []string {
 		if g.Until.IsZero() || v.Now.Before(g.Until) {
 			continue
 		}
-		isKnown := slices.ContainsFunc(v.Nodes, func(n nf.HeardNode) bool { return n.Node == node })
-		if !isKnown || slices.Contains(silent, node) {
+		// Both lists are sorted by the names.
+		_, isKnown := slices.BinarySearchFunc(v.Nodes, node, func(n nf.HeardNode, name string) int { return strings.Compare(n.Node, name) })
+		if _, isSilent := slices.BinarySearch(silent, node); !isKnown || isSilent {
 			kept = append(kept, node)
 		}
 	}

@@ -68,19 +68,25 @@ func TestForgivenOnce(t *testing.T) {
 	}
 }
 
+// endTurns lets the nodes whose turn has come, and that have not begun, end well. The roll-out must not be halted.
+func (f *testFleet) endTurns(t *testing.T) {
+	t.Helper()
+	if f.doc.State == nf.RolloutHalted {
+		t.Fatalf("step %d: %s", f.doc.Step, f.doc.Reason)
+	}
+	for _, n := range f.turns() {
+		if n.Progress == nil {
+			f.report(n, nf.ProgressApplied)
+		}
+	}
+}
+
 // TestForgivenForGood: nodes that stay away do not halt the roll-out again, also if the coordinator has been away, and in no later step.
 func TestForgivenForGood(t *testing.T) {
 	f, gone := resumed(t, 5)
 	since := f.now
 	for f.doc.State != nf.RolloutDone {
-		if f.doc.State == nf.RolloutHalted {
-			t.Fatalf("step %d: %s", f.doc.Step, f.doc.Reason)
-		}
-		for _, n := range f.turns() {
-			if n.Progress == nil {
-				f.report(n, nf.ProgressApplied)
-			}
-		}
+		f.endTurns(t)
 		f.hearBut(gone, time.Minute)
 		if f.now.Sub(since) > 14*time.Minute {
 			since = f.now // the connection was made again
@@ -107,14 +113,7 @@ func TestForgivenWhoHang(t *testing.T) {
 	}
 	f.ask(t, nf.FleetAsk{Verb: nf.AskResume, By: "ann"})
 	for f.doc.State != nf.RolloutDone {
-		if f.doc.State == nf.RolloutHalted {
-			t.Fatalf("step %d: %s", f.doc.Step, f.doc.Reason)
-		}
-		for _, n := range f.turns() {
-			if n.Progress == nil {
-				f.report(n, nf.ProgressApplied)
-			}
-		}
+		f.endTurns(t)
 		f.wait(time.Minute).decide()
 	}
 }
