@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -132,9 +133,17 @@ func with[K comparable, V any](a, b map[K]V) map[K]V {
 	return b
 }
 
+// openScripts lets every user into the directory of all scripts. It is done before any of them starts an
+// agent, which would fetch: a directory on the way to its configuration has changed.
+var openScripts sync.Once
+
 // prepareNode gives a script a node with no containers: a network namespace
 // of its own, and directories below $WORK.
-func prepareNode(env *testscript.Env) error {
+func prepareNode(env *testscript.Env) (err error) {
+	openScripts.Do(func() { err = os.Chmod(filepath.Dir(env.WorkDir), 0o755) })
+	if err != nil {
+		return err
+	}
 	env.Setenv("STATE_DIRECTORY", filepath.Join(env.WorkDir, "state"))
 	env.Setenv("RUNTIME_DIRECTORY", filepath.Join(env.WorkDir, "run"))
 	env.Setenv("NO_COLOR", "1")
@@ -259,9 +268,5 @@ const nobody = 65534
 // unprivileged runs a command as nobody and fails unless it ends with that
 // code: unprivileged 3 hn-1 nfsync plan policies.
 func unprivileged(ts *testscript.TestScript, _ bool, args []string) {
-	// The script's directory is below one that only its owner may enter.
-	for dir := ts.MkAbs("."); dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
-		ts.Check(os.Chmod(dir, 0o755))
-	}
 	exits(ts, false, append([]string{args[0], "setpriv", "--reuid", strconv.Itoa(nobody), "--regid", strconv.Itoa(nobody), "--clear-groups"}, args[1:]...))
 }
