@@ -225,6 +225,7 @@ func lock(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	ts.Defer(func() { f.Close() })
 	ts.Check(unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB))
+	ts.Check(f.Truncate(0)) // the process before may have a longer number
 	_, err = fmt.Fprintln(f, os.Getpid())
 	ts.Check(err)
 }
