@@ -153,7 +153,7 @@ func (a *app) askFleet(ctx context.Context, l *fleetLink, ask fleetAsk, argument
 	case answer.Error != "":
 		return hinted{fmt.Errorf("the coordinator refuses it: %s", answer.Error), "nfsync fleet rollout shows the roll-out as it is now"}
 	}
-	a.say(slog.LevelInfo, askedText(ask, sent, answer.Document), "")
+	a.say(slog.LevelInfo, askedText(ask, sent, f.Document, answer.Document), "")
 	if len(a.outputs) == 0 {
 		return nil
 	}
@@ -164,8 +164,8 @@ func (a *app) askFleet(ctx context.Context, l *fleetLink, ask fleetAsk, argument
 	return show(a, exitOK, view.FleetRollouts, r)
 }
 
-// askedText says what an ask has led to.
-func askedText(ask fleetAsk, sent nf.FleetAsk, d *nf.RolloutDocument) string {
+// askedText says what an ask has led to. The documents are those before and after it.
+func askedText(ask fleetAsk, sent nf.FleetAsk, before, d *nf.RolloutDocument) string {
 	switch {
 	case ask.verb == nf.AskWake:
 		return "the coordinator " + ask.done
@@ -175,6 +175,8 @@ func askedText(ask fleetAsk, sent nf.FleetAsk, d *nf.RolloutDocument) string {
 		return "the revision " + sent.Revision + " " + ask.done
 	case d == nil:
 		return "the roll-out " + ask.done
+	case before != nil && before.Generation == d.Generation:
+		return fmt.Sprintf("nothing was changed: the roll-out of %s is %s (generation %d)", d.Revision, d.State, d.Generation)
 	}
 	return fmt.Sprintf("the roll-out of %s %s (generation %d)", d.Revision, ask.done, d.Generation)
 }

@@ -73,7 +73,7 @@ func (o *options) register(f *pflag.FlagSet, getenv func(string) string) {
 	f.StringVar(&o.runDir, "run-dir", systemdDir(getenv, "RUNTIME_DIRECTORY", "/run/nfsync"), "`directory` of the lock")
 	f.StringVar(&o.root, "root", "/", "`directory` below which /lib/modules and the boot files are")
 	f.StringSliceVar(&o.runtimes, "runtime", nf.Runtimes(), "container `runtimes` to list: "+strings.Join(nf.Runtimes(), ", ")+" (default: all)")
-	f.Lookup("runtime").DefValue = "" // the usage has it
+	f.Lookup("runtime").DefValue = "[]" // pflag prints no default then: the usage has it
 	f.StringVar(&o.netnsDir, "netns-dir", netns.DefaultDir, "`directory` of the named network namespaces")
 	f.StringVar(&o.nodeNetns, "node-netns", "", "`path` of the node's network namespace, if nfsync runs outside it")
 	f.StringVar(&o.vzRoot, "vz-root", "/", "root `directory` of Virtuozzo's programs, configurations and /proc/mounts")
