@@ -62,7 +62,7 @@ long:
 	NFSYNC_AGENTS=1000 go test ./internal/agent/fleetscale -count=1 -v -timeout 30m
 
 soak:
-	NFSYNC_SOAK=$(SOAKTIME) go test ./cmd/nfsync -run '^TestAgentSoak$$' -count=1 -v -timeout 0
+	NFSYNC_SOAK=$(SOAKTIME) go test -tags soak ./cmd/nfsync -run '^TestAgentSoak$$' -count=1 -v -timeout 0
 
 test-all: SOAKTIME = 2m
 test-all: test lint long soak test-packages test-runtimes test-vm

@@ -14,6 +14,7 @@ if [ -n "$unformatted" ]; then
 	exit 1
 fi
 go vet ./...
+go vet -tags soak ./cmd/nfsync # its test runs with make soak alone
 if [ ! -x "$lint" ]; then
 	echo "building golangci-lint $version (once)"
 	mkdir -p .cache/bin

@@ -191,6 +191,7 @@ func TestFleetRights(t *testing.T) {
 	f.expectFrom(operator, exitOK, "fleet rollout", "is paused", "incident")
 	f.expectFrom(operator, exitError, "fleet rollout approve", "the coordinator refuses it: cannot approve: no step waits for approval")
 	f.expectFrom(operator, exitOK, "fleet rollout resume", "goes on")
+	f.expectFrom(operator, exitOK, "fleet rollout resume", "^nfsync: nothing was changed: the roll-out of "+commit+" is rolling .generation [0-9]+.$")
 	f.expectFrom(operator, exitOK, "fleet wake", "has woken the nodes")
 	f.expectFrom(operator, exitOK, "fleet rollout halt --reason bad", "is halted")
 	f.expectFrom(operator, exitRefused, "fleet status", "halted", "bad")

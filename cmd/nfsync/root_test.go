@@ -29,6 +29,9 @@ func TestHelp(t *testing.T) {
 		if c.Short == "" || c.Example == "" {
 			t.Errorf("%s has no short text or no example", c.CommandPath())
 		}
+		if strings.Contains(c.UsageString(), "(default )") {
+			t.Errorf("%s: a flag has an empty default", c.CommandPath())
+		}
 		for _, line := range strings.Split(c.Long+"\n"+c.UsageString(), "\n") {
 			if utf8.RuneCountInString(line) > 80 {
 				t.Errorf("%s: a line of the help is longer than a terminal: %s", c.CommandPath(), line)

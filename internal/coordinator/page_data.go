@@ -49,7 +49,7 @@ type (
 	groupData struct {
 		Name, Fraction string
 		Nodes          int
-		Counts         []int
+		Counts         []countData
 	}
 	nameData   struct{ Name, Text string }
 	recordData struct {
@@ -188,7 +188,7 @@ func rolloutOf(doc nf.RolloutDocument, nodes []nf.HeardNode, now time.Time) roll
 	for i, g := range doc.Groups {
 		row := groupData{Name: g.Name, Fraction: nf.Percent(g.Fraction), Nodes: groups[i].Nodes}
 		for _, n := range named(groups[i]) {
-			row.Counts = append(row.Counts, n.count)
+			row.Counts = append(row.Counts, countData{n.name, strconv.Itoa(n.count)})
 		}
 		d.Groups = append(d.Groups, row)
 	}

@@ -95,7 +95,7 @@ func TestThePageIsBounded(t *testing.T) {
 			t.Errorf("the page has %q", bad)
 		}
 	}
-	for _, want := range []string{"hn-00000", "10000", "1 to 50 of 10000", commit(2), "a problem", "rolling", "and 4980 more", "none has begun"} {
+	for _, want := range []string{"hn-00000", "10000", "1 to 50 of 10000", commit(2), "a problem", "rolling", "and 4980 more", "none has begun", `data-label="waiting">`, `data-label="failed">`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page does not have %q", want)
 		}

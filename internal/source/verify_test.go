@@ -85,7 +85,7 @@ func FuzzSignature(f *testing.F) {
 		text := "tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\nauthor A <a@example.com> 1 +0000\ncommitter C <c@example.com> 1 +0000\n\nnever signed\n"
 		c, err := parseCommit(plumbing.ZeroHash, withSignature(signature)(text))
 		if err != nil {
-			t.Skip()
+			return // it is no commit, and has no signature to check
 		}
 		if who, err := keys.check(c, time.Now()); err == nil {
 			t.Errorf("signed by %s", who)
