@@ -9,6 +9,7 @@ import (
 	"nfsync.dev/nfsync/internal/fleet"
 	"nfsync.dev/nfsync/internal/fleet/fleettest"
 	"nfsync.dev/nfsync/internal/nf"
+	"nfsync.dev/nfsync/internal/state"
 	"nfsync.dev/nfsync/internal/vz/vztest"
 )
 
@@ -216,12 +217,15 @@ func TestAgentWaitsForGrants(t *testing.T) {
 	f.awaitRestarts(2, 0)
 	grant := nf.RestartGrant{Channel: nf.DefaultChannel, Node: "hn-1", Generation: 1, Until: time.Now().Add(time.Hour), Revision: strings.Repeat("1", 40)}
 	f.store.PutGrant(grant) // of another revision
-	f.laps(3)
+	f.awaitGrant(1)
+	f.laps(2)
 	f.awaitRestarts(2, 0)
 	f.checkRestarts(vz, 0)
 	grant.Generation, grant.Revision, grant.Until = 2, first, time.Now().Add(-time.Minute)
 	f.store.PutGrant(grant) // that has ended
-	f.awaitRestarts(2, 0)
+	f.awaitGrant(2)
+	f.laps(1)
+	f.checkRestarts(vz, 0)
 	grant.Generation, grant.Until = 1, time.Now().Add(time.Hour)
 	f.store.PutGrant(grant) // an older one
 	f.laps(3)
@@ -240,6 +244,16 @@ func (f *memberNode) awaitRestarts(waiting int, grant uint64) {
 	f.await(fmt.Sprintf("%d restarts wait, grant %d", waiting, grant), func() bool {
 		n, _ := f.store.Node("hn-1")
 		return n.Restarts == waiting && n.Grant == grant
+	})
+}
+
+// awaitGrant waits until the node has heard a grant, good or not.
+func (f *memberNode) awaitGrant(generation uint64) {
+	f.Helper()
+	f.await(fmt.Sprintf("grant %d is heard", generation), func() bool {
+		known, err := state.ReadFleet(f.path("state"))
+		f.check(err)
+		return known.Grant == generation
 	})
 }
 
