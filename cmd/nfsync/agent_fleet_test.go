@@ -215,20 +215,18 @@ func TestAgentWaitsForGrants(t *testing.T) {
 	f.awaitReady(first)
 	f.awaitCondition(nf.RestartPending, "WaitsForRestart", "101.*102")
 	f.awaitRestarts(2, 0)
+	ungranted := "the fleet has not granted this node a restart"
+	f.awaitHeld(ungranted)
 	grant := nf.RestartGrant{Channel: nf.DefaultChannel, Node: "hn-1", Generation: 1, Until: time.Now().Add(time.Hour), Revision: strings.Repeat("1", 40)}
 	f.store.PutGrant(grant) // of another revision
-	f.awaitGrant(1)
-	f.laps(2)
-	f.awaitRestarts(2, 0)
-	f.checkRestarts(vz, 0)
+	f.awaitHeld("of revision 1111")
 	grant.Generation, grant.Revision, grant.Until = 2, first, time.Now().Add(-time.Minute)
 	f.store.PutGrant(grant) // that has ended
 	f.awaitGrant(2)
-	f.laps(1)
-	f.checkRestarts(vz, 0)
+	f.awaitHeld(ungranted)
 	grant.Generation, grant.Until = 1, time.Now().Add(time.Hour)
 	f.store.PutGrant(grant) // an older one
-	f.laps(3)
+	f.awaitHeld(ungranted)
 	f.checkRestarts(vz, 0)
 	grant.Generation = 3
 	f.store.PutGrant(grant)
@@ -244,6 +242,17 @@ func (f *memberNode) awaitRestarts(waiting int, grant uint64) {
 	f.await(fmt.Sprintf("%d restarts wait, grant %d", waiting, grant), func() bool {
 		n, _ := f.store.Node("hn-1")
 		return n.Restarts == waiting && n.Grant == grant
+	})
+}
+
+// awaitHeld waits until a lap that began after the call has held the restarts, for that reason.
+func (f *memberNode) awaitHeld(why string) {
+	f.Helper()
+	called := time.Now()
+	f.wake()
+	f.await("the restarts are held: "+why, func() bool {
+		s := f.status()
+		return s.LastLap.StartedAt.After(called) && len(s.Pending) == 2 && strings.Contains(s.Pending[0].Reason, why) && strings.Contains(s.Pending[1].Reason, why)
 	})
 }
 
