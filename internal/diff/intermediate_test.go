@@ -52,6 +52,8 @@ func TestIntermediateLimit(t *testing.T) {
 			"", "below-container above-node"},
 		"a container's entries forbid it": {[]edit{limits(0, 65536, 1000), count(0, nf.Number(30000))}, []nf.Want{max(nf.Node, 50000), max(a, 20000)},
 			"", "below-container above-node"},
+		"entries under the node's limit forbid it": {[]edit{limits(0, 65536, 0), count(1, nf.Number(60000))}, []nf.Want{max(nf.Node, 50000), max(a, 20000)},
+			"", "below-count above-node"},
 		"entries of a container are unknown": {[]edit{limits(0, 65536, 1000), count(1, nf.Unknown("EIO"))}, []nf.Want{max(nf.Node, 50000), max(a, 20000)},
 			"", "unobservable above-node"},
 		"the node rises, and a container falls": {[]edit{limits(30000, 65536, 20000)}, []nf.Want{max(nf.Node, 50000), max(a, 10000), max(b, 40000)},

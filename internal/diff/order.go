@@ -139,7 +139,7 @@ func (p *planner) decideAll(list []*difference) {
 // intermediate returns a change of the node's limit, from no limit to one above those of its
 // containers, without which neither it nor they could be lowered: the kernel takes no limit
 // for a container while the node has none. It is nil unless the node's own change is
-// possible in the end.
+// possible in the end. The verdict of d then says why it is not.
 func (p *planner) intermediate(d *difference) *difference {
 	w := p.world
 	if from, known := d.from.Number(); !d.lowersNode(w) || !known || from != 0 {
@@ -160,7 +160,8 @@ func (p *planner) intermediate(d *difference) *difference {
 	}
 	last := *d
 	last.from = step.to
-	if w.judge(&last) != nil {
+	if v := w.judge(&last); v != nil {
+		d.verdict = v // what forbids it also once the containers are lowered
 		return nil
 	}
 	return &step
