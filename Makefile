@@ -1,11 +1,12 @@
 # make demo     builds nfsync and runs its demo on the real kernel, in its own namespaces
-# make test     installs the programs that the tests need (apt, only missing ones), vets, runs all tests
+# make test     installs the programs that the tests need (apt, only missing ones), vets, runs the tests that are quick
+# make test-slow runs the tests that make test leaves out because they take long
 # make test-packages makes releases, installs them on nodes with systemd, and follows docs/guide.md there
 # make test-runtimes runs nfsync beside real container runtimes, on nodes with systemd (needs root; apt the first time)
 # make test-vm  boots kernels that load modules, and runs nfsync on them (minutes; needs qemu, no KVM)
 # make soak     runs an agent on a busy node for SOAKTIME: it must take no more of the machine in the end
 # make long     kills an agent 200 times, verifies 10,000 commits, and leads 1,000 agents through roll-outs
-# make test-all runs test, lint, long, two minutes of soak, test-packages, test-runtimes and test-vm
+# make test-all runs test, test-slow, lint, long, two minutes of soak, test-packages, test-runtimes and test-vm
 # make bench    measures nfsync beside what the same work takes otherwise, and writes docs/performance.md (20 minutes)
 # make bench-quick measures less of it, and prints it (2 minutes)
 # make screenshots makes the pictures of docs/images
@@ -18,8 +19,27 @@ LDFLAGS  = -s -w -X main.version=$(VERSION)
 FUZZTIME ?= 10s
 SOAKTIME ?= 1h
 
+# SLOW are the tests that take long: kills at every step, damaged and hostile repositories, sizes, browsers. make test leaves
+# them out, in every package, and make test-slow runs them in the packages that have them.
+SLOW = \
+	TestABadRevisionHalts TestAKilledCoordinatorGoesOn TestARolloutReachesTheFleet TestActionFails \
+	TestAgentFarBehind TestAgentFaults TestAgentKilled TestAgentKilledInItsTurn TestAgentRecreatesClone \
+	TestAgentWithoutItsFleet TestConformanceOfRuntimes TestCrashAnywhere TestCrashAroundRestarts \
+	TestCrashUnconfirmed TestDamage TestDamagedClone TestDeadlyClone TestEncodings TestFight TestFleetRights \
+	TestFleetScale TestFlippedBits TestGitLabFails TestHTMLFilter TestHTMLLarge TestHostileHTTP TestHostileSSH \
+	TestImportSize TestKeyStates TestKilledServer TestLocalForms TestManyAgents TestMemory TestNodeScale \
+	TestOpenManyNodes TestPageInBrowser TestPublishFaults TestPublishKilled TestRealFleet TestRewritten TestScale \
+	TestScreenshots TestSimulation TestSmallest TestTheLeaseIsTakenOver TestTheStoreIsAwayForAWhile \
+	TestThreeServers TestTwoAtOnceAreSafe
+SLOW_PACKAGES = \
+	./bench ./cmd/nfsync ./internal/agent ./internal/agent/fleetscale ./internal/apply ./internal/coordinator \
+	./internal/engine ./internal/host ./internal/rollout ./internal/source ./internal/state ./internal/view \
+	./internal/web
+empty =
+SLOW_PATTERN = ^($(subst $(empty) $(empty),|,$(strip $(SLOW))))$$
+
 .DEFAULT_GOAL := build
-.PHONY: build release demo test test-packages test-runtimes test-vm test-all long soak bench bench-quick screenshots lint clean
+.PHONY: build release demo test test-slow test-packages test-runtimes test-vm test-all long soak bench bench-quick screenshots lint clean
 
 build:
 	CGO_ENABLED=0 go build -buildvcs=auto -trimpath -ldflags '$(LDFLAGS)' -o bin/nfsync ./cmd/nfsync
@@ -35,9 +55,13 @@ demo: build
 test:
 	scripts/deps.sh
 	go vet ./...
-	go test -timeout 30m ./...
+	go test -timeout 30m -skip '$(SLOW_PATTERN)' ./...
 	CGO_ENABLED=1 go test -race ./internal/host ./internal/web ./internal/agent -run '^(TestTwoCallers|TestScrapeDuringLap|TestPageDuringChanges|TestDaysWhileReading|TestOverviewOfLaps)$$'
 	go test ./internal/spec -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME)
+
+test-slow:
+	scripts/deps.sh
+	go test -timeout 30m -run '$(SLOW_PATTERN)' $(SLOW_PACKAGES)
 
 test-packages:
 	scripts/deps.sh
@@ -65,7 +89,7 @@ soak:
 	NFSYNC_SOAK=$(SOAKTIME) go test -tags soak ./cmd/nfsync -run '^TestAgentSoak$$' -count=1 -v -timeout 0
 
 test-all: SOAKTIME = 2m
-test-all: test lint long soak test-packages test-runtimes test-vm
+test-all: test test-slow lint long soak test-packages test-runtimes test-vm
 
 bench: build
 	scripts/deps.sh ansible-playbook:ansible
