@@ -1,6 +1,6 @@
 # make demo     builds nfsync and runs its demo on the real kernel, in its own namespaces
 # make test     installs the programs that the tests need (apt, only missing ones), vets, runs the tests that are quick
-# make test-slow runs the tests that make test leaves out because they take long
+# make test-slow runs the tests that make test leaves out because they take long, the race detector and the fuzzer
 # make test-packages makes releases, installs them on nodes with systemd, and follows docs/guide.md there
 # make test-runtimes runs nfsync beside real container runtimes, on nodes with systemd (needs root; apt the first time)
 # make test-vm  boots kernels that load modules, and runs nfsync on them (minutes; needs qemu, no KVM)
@@ -20,23 +20,29 @@ FUZZTIME ?= 10s
 SOAKTIME ?= 1h
 
 # SLOW are the tests that take long: kills at every step, damaged and hostile repositories, sizes, browsers. make test leaves
-# them out, in every package, and make test-slow runs them in the packages that have them.
+# them out, in every package, and make test-slow runs them in the packages that have them. TestScripts/NAME is the script NAME.txtar.
 SLOW = \
-	TestABadRevisionHalts TestAKilledCoordinatorGoesOn TestARolloutReachesTheFleet TestActionFails \
-	TestAgentFarBehind TestAgentFaults TestAgentKilled TestAgentKilledInItsTurn TestAgentRecreatesClone \
-	TestAgentWithoutItsFleet TestConformanceOfRuntimes TestCrashAnywhere TestCrashAroundRestarts \
-	TestCrashUnconfirmed TestDamage TestDamagedClone TestDeadlyClone TestEncodings TestFight TestFleetRights \
-	TestFleetScale TestFlippedBits TestGitLabFails TestHTMLFilter TestHTMLLarge TestHostileHTTP TestHostileSSH \
-	TestImportSize TestKeyStates TestKilledServer TestLocalForms TestManyAgents TestMemory TestNodeScale \
-	TestOpenManyNodes TestPageInBrowser TestPublishFaults TestPublishKilled TestRealFleet TestRewritten TestScale \
-	TestScreenshots TestSimulation TestSmallest TestTheLeaseIsTakenOver TestTheStoreIsAwayForAWhile \
-	TestThreeServers TestTwoAtOnceAreSafe
+	TestABadRevisionHalts TestAKilledCoordinatorGoesOn TestARealRepository TestARolloutReachesTheFleet \
+	TestActionFails TestAgentFarBehind TestAgentFaults TestAgentKilled TestAgentKilledInItsTurn \
+	TestAgentRecreatesClone TestAgentReloads TestAgentWithoutItsFleet TestConformanceOfRuntimes \
+	TestCrashAnywhere TestCrashAroundRestarts TestCrashUnconfirmed TestDamage TestDamagedClone TestDeadlyClone \
+	TestDiskAndCommit TestEncodings TestEveryVerbPrintsDocuments TestFastForward TestFight TestFleetRights \
+	TestFleetScale TestFlippedBits TestGitLabFails TestGuard TestHTMLFilter TestHTMLHostile TestHTMLLarge \
+	TestHostileHTTP TestHostileSSH TestImportSize TestInitGitHub TestKeyStates TestKilledServer TestLocalForms \
+	TestManyAgents TestManyRules TestManyTables TestMemory TestModprobeConfLikeModprobe TestMonitoring TestNodeScale \
+	TestOpenManyNodes TestPGPSignatures TestPageInBrowser TestPreCommit TestPublishFaults TestPublishKilled \
+	TestRealFleet TestRewritten TestSSHSignatures TestScale TestScreenshots TestScripts/confirm \
+	TestScripts/confirm_agent TestScripts/demo TestScripts/equal TestScripts/filling TestScripts/git_plan \
+	TestScripts/import TestScripts/loop TestScripts/nodes TestScripts/publish TestScripts/shells \
+	TestScripts/vz-killed TestScripts/vz-restart TestScripts/vz-tools TestServeOwnServers TestSimulation \
+	TestSmallest TestSnapshotLarge TestTheLeaseIsTakenOver TestTheStoreIsAwayForAWhile TestThreeServers TestTree \
+	TestTwoAtOnceAreSafe TestUpToAfterAndBefore
 SLOW_PACKAGES = \
-	./bench ./cmd/nfsync ./internal/agent ./internal/agent/fleetscale ./internal/apply ./internal/coordinator \
-	./internal/engine ./internal/host ./internal/rollout ./internal/source ./internal/state ./internal/view \
-	./internal/web
+	./bench ./cmd/nfsync ./cmd/nfsync-coordinator ./internal/agent ./internal/agent/fleetscale ./internal/apply \
+	./internal/coordinator ./internal/engine ./internal/host ./internal/kernel \
+	./internal/rollout ./internal/source ./internal/spec ./internal/state ./internal/view ./internal/web
 empty =
-SLOW_PATTERN = ^($(subst $(empty) $(empty),|,$(strip $(SLOW))))$$
+SLOW_PATTERN = $(subst $(empty) $(empty),|,$(foreach test,$(SLOW),^$(subst /,$$/^,$(test))$$))
 
 .DEFAULT_GOAL := build
 .PHONY: build release demo test test-slow test-packages test-runtimes test-vm test-all long soak bench bench-quick screenshots lint clean
@@ -52,16 +58,17 @@ release:
 demo: build
 	@bin/nfsync demo
 
+# Most of the time of packaging is the start of systemd: it comes first, beside what computes.
 test:
 	scripts/deps.sh
 	go vet ./...
-	go test -timeout 30m -skip '$(SLOW_PATTERN)' ./...
-	CGO_ENABLED=1 go test -race ./internal/host ./internal/web ./internal/agent -run '^(TestTwoCallers|TestScrapeDuringLap|TestPageDuringChanges|TestDaysWhileReading|TestOverviewOfLaps)$$'
-	go test ./internal/spec -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME)
+	go test -p 3 -timeout 30m -skip '$(SLOW_PATTERN)' ./packaging/... ./...
 
 test-slow:
 	scripts/deps.sh
 	go test -timeout 30m -run '$(SLOW_PATTERN)' $(SLOW_PACKAGES)
+	CGO_ENABLED=1 go test -race ./internal/host ./internal/web ./internal/agent -run '^(TestTwoCallers|TestScrapeDuringLap|TestPageDuringChanges|TestDaysWhileReading|TestOverviewOfLaps)$$'
+	go test ./internal/spec -run '^$$' -fuzz '^FuzzParse$$' -fuzztime $(FUZZTIME)
 
 test-packages:
 	scripts/deps.sh

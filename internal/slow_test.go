@@ -4,6 +4,7 @@ import (
 	"maps"
 	"os"
 	"path"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -47,7 +48,7 @@ func makeList(t *testing.T, makefile []byte, name string) []string {
 	return words
 }
 
-// packagesByTest returns the directories of the packages that have a test, by the name of the test.
+// packagesByTest returns the directories of the packages that have a test or a script, by the name of the test.
 func packagesByTest(t *testing.T) map[string][]string {
 	t.Helper()
 	test := regexp.MustCompile(`(?m)^func (Test\w+)\(`)
@@ -63,6 +64,14 @@ func packagesByTest(t *testing.T) map[string][]string {
 		for _, m := range test.FindAllSubmatch(text, -1) {
 			has[string(m[1])] = append(has[string(m[1])], f.room)
 		}
+	}
+	scripts, err := filepath.Glob("../cmd/*/testdata/script/*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range scripts {
+		dir, name, _ := strings.Cut(strings.TrimSuffix(file, ".txtar"), "/testdata/script/")
+		has["TestScripts/"+name] = append(has["TestScripts/"+name], strings.TrimPrefix(dir, "../"))
 	}
 	return has
 }
