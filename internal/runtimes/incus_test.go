@@ -116,13 +116,6 @@ func TestUnknownIncusLabels(t *testing.T) {
 		"an error": {func(t *testing.T, root string) {
 			serveIncus(t, root, "var/lib/incus", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) })
 		}, "it answers 403 Forbidden"},
-		"endless": {func(t *testing.T, root string) {
-			serveIncus(t, root, "var/lib/incus", func(w http.ResponseWriter, r *http.Request) {
-				for spaces := strings.Repeat(" ", 1<<20); r.Context().Err() == nil; { // no JSON yet
-					_, _ = io.WriteString(w, spaces)
-				}
-			})
-		}, "the file is larger than 16 MiB"},
 		"a user's": {func(t *testing.T, root string) {
 			dir := filepath.Join(root, "var/lib/incus")
 			must(t, os.MkdirAll(dir, 0o755))

@@ -81,15 +81,6 @@ func TestPodmanLabelErrors(t *testing.T) {
 		"elsewhere": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://localhost/", http.StatusFound)
 		}, failed + "GET /v4.0.0/libpod/containers/json?all=true: it answers 302 Found"},
-		"huge": {func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = io.WriteString(w, `[{"Id":"`)
-			chunk := []byte(strings.Repeat("x", 1<<20))
-			for range 20 {
-				if _, err := w.Write(chunk); err != nil {
-					return
-				}
-			}
-		}, failed + "the file is larger than 16 MiB"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			root := shortDir(t)
