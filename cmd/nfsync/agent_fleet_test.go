@@ -220,10 +220,13 @@ func TestAgentWaitsForGrants(t *testing.T) {
 	grant := nf.RestartGrant{Channel: nf.DefaultChannel, Node: "hn-1", Generation: 1, Until: time.Now().Add(time.Hour), Revision: strings.Repeat("1", 40)}
 	f.store.PutGrant(grant) // of another revision
 	f.awaitHeld("of revision 1111")
+	f.awaitRestarts(2, 0)
+	f.checkRestarts(vz, 0)
 	grant.Generation, grant.Revision, grant.Until = 2, first, time.Now().Add(-time.Minute)
 	f.store.PutGrant(grant) // that has ended
 	f.awaitGrant(2)
 	f.awaitHeld(ungranted)
+	f.awaitRestarts(2, 0)
 	grant.Generation, grant.Until = 1, time.Now().Add(time.Hour)
 	f.store.PutGrant(grant) // an older one
 	f.awaitHeld(ungranted)

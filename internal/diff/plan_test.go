@@ -268,7 +268,7 @@ func checkNoDeadlock(t *rapid.T, s *nf.Snapshot, p nf.Plan) {
 		}
 		r, ok := refused[c.Target()]
 		to, _ := r.To.Number()
-		if entries, known := c.Count.Number(); !ok || r.Code != nf.AboveNode || to > limit || !known || to > 0 && entries > to {
+		if entries, known := c.Count.Number(); !ok || r.Code != nf.AboveNode || to > limit || known && to > 0 && entries > to {
 			return // it stays above the node, also if only its entries keep it there
 		}
 	}

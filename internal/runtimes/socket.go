@@ -19,10 +19,15 @@ const (
 	answerTimeout = 5 * time.Second
 )
 
-// ask decodes the JSON that a program of root answers on its socket, to one GET of HTTP/1.1.
+// ask decodes the JSON that a program of root answers on its socket within answerTimeout, to one GET of HTTP/1.1.
 func ask(ctx context.Context, socket, target string, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
+	return get(ctx, socket, target, into)
+}
+
+// get is ask without a limit of its own to the time.
+func get(ctx context.Context, socket, target string, into any) error {
 	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return dialRoot(ctx, socket)
 	}}
